@@ -1,0 +1,120 @@
+package order
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// EventSchema is the JSON Schema (draft 2020-12) of an event's body. It is a
+// published contract: a change of meaning is a new version in a new file.
+//
+//go:embed event.v1.schema.json
+var EventSchema []byte
+
+// Event announces one transition of one payment. The numbers of a payment's
+// transitions are consecutive from 1, so whoever sees n+2 after n knows that
+// one is missing.
+type Event struct {
+	Provider          string     `json:"provider"`
+	Account           string     `json:"account"`
+	Kind              Kind       `json:"kind"`
+	Order             string     `json:"order"`
+	Payment           string     `json:"payment"`
+	ProviderReference *string    `json:"provider_reference"`
+	Transition        uint64     `json:"transition"`
+	From              *Status    `json:"from"` // nil on the first.
+	Status            Status     `json:"status"`
+	Final             bool       `json:"final"`
+	Confirmed         bool       `json:"confirmed"` // Whether the provider was asked.
+	ProviderStatus    string     `json:"provider_status"`
+	Reason            *string    `json:"reason"`
+	Amount            *Amount    `json:"amount"`
+	OccurredAt        *time.Time `json:"occurred_at"`
+	ObservedAt        time.Time  `json:"observed_at"`
+	Observation       uint64     `json:"observation"` // STATUSES sequence that it was folded from.
+	Notification      *string    `json:"notification"`
+}
+
+// Announce makes the event for an observation that Fold called Applied. The
+// previous event is nil for the first; sequence is the observation's on
+// STATUSES and after is the standing that Fold returned.
+func Announce(previous *Event, o Observation, sequence uint64, after Standing) Event {
+	e := Event{
+		Provider: o.Provider, Account: o.Account, Kind: o.Kind,
+		Order: o.Order, Payment: o.Payment,
+		ProviderReference: optional(o.ProviderReference),
+		Transition:        1,
+		Status:            after.Status,
+		Final:             after.Kind.Final(after.Status),
+		Confirmed:         o.Confirmed,
+		ProviderStatus:    o.ProviderStatus,
+		Reason:            optional(o.Reason),
+		OccurredAt:        o.OccurredAt,
+		ObservedAt:        o.AnsweredAt.UTC(),
+		Observation:       sequence,
+		Notification:      optional(o.Notification),
+	}
+	if e.Order == "" {
+		e.Order = o.Payment
+	}
+	if previous != nil {
+		from := previous.Status
+		e.From, e.Transition = &from, previous.Transition+1
+	}
+	e.Amount = amountAfter(previous, o, after)
+	return e
+}
+
+// amountAfter keeps the refunded sum of the log even when this observation
+// carried a smaller one or none, so that the next fold starts where this
+// event ended.
+func amountAfter(previous *Event, o Observation, after Standing) *Amount {
+	amount := o.Amount
+	if amount == nil && previous != nil {
+		amount = previous.Amount
+	}
+	if amount == nil {
+		return nil
+	}
+	kept := *amount
+	kept.Refunded = after.Refunded
+	return &kept
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// ID is the event's deterministic identity: the same observation of the same
+// payment gives the same id, whoever folds it.
+func (e Event) ID() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{
+		e.Provider, e.Account, e.Payment, strconv.FormatUint(e.Observation, 10),
+	}, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// CloudEvent returns the CloudEvents 1.0 binary-mode headers for the event.
+// The subject is what stands for the order in subjects and headers when the
+// order itself must not, see schemas/subject. Values are percent-encoded as
+// the NATS binding asks.
+func (e Event) CloudEvent(subject string) map[string]string {
+	return map[string]string{
+		"ce-specversion":     "1.0",
+		"ce-id":              e.ID(),
+		"ce-source":          "/" + e.Provider + "/" + e.Account,
+		"ce-type":            "arauto.order." + string(e.Status) + ".v1",
+		"ce-subject":         url.PathEscape(subject),
+		"ce-time":            e.ObservedAt.Format(time.RFC3339Nano),
+		"ce-datacontenttype": "application/json",
+		"ce-sequence":        strconv.FormatUint(e.Transition, 10),
+	}
+}

@@ -1,0 +1,115 @@
+package order
+
+import "time"
+
+// ReturnGap is how far apart, by the broker's timestamps, two agreeing
+// observations of a return edge must lie before it is believed.
+const ReturnGap = 500 * time.Millisecond
+
+// Outcome is what an observation meant for the payment's log.
+type Outcome string
+
+// The outcomes. Unconfirmed is the lone observation of a return edge: it
+// waits for a second one that agrees.
+const (
+	Applied     Outcome = "applied"
+	Unchanged   Outcome = "unchanged"
+	Late        Outcome = "late"
+	Illegal     Outcome = "illegal"
+	UnknownWord Outcome = "unknown_word"
+	Unconfirmed Outcome = "unconfirmed"
+)
+
+// Outcomes lists every outcome, in the order of their declaration.
+func Outcomes() []Outcome {
+	return []Outcome{Applied, Unchanged, Late, Illegal, UnknownWord, Unconfirmed}
+}
+
+// Standing is where a payment stands while its observations are folded. The
+// zero value is a payment of which nothing is known yet.
+type Standing struct {
+	Kind     Kind
+	Status   Status // "" before the first event.
+	Refunded int64  // Minor units.
+
+	back      Status // Return edge seen but not yet confirmed, "" for none.
+	backSum   int64
+	backSince time.Time
+}
+
+// StandingOf is the standing that a payment's last event leaves behind.
+func StandingOf(e *Event) Standing {
+	if e == nil {
+		return Standing{}
+	}
+	s := Standing{Kind: e.Kind, Status: e.Status}
+	if e.Amount != nil {
+		s.Refunded = e.Amount.Refunded
+	}
+	return s
+}
+
+// Fold says what o means for a payment that stands at s, and where it stands
+// afterwards. Only Applied changes status or refunded sum. The timestamp is
+// the broker's for o. Fold is a pure function of the log, so every worker
+// that folds the same observations comes to the same events.
+func (s Standing) Fold(o Observation, at time.Time) (Standing, Outcome) {
+	lone := s.forget()
+	if o.Status == "" {
+		return lone, UnknownWord
+	}
+	if !o.Kind.Knows(o.Status) || (s.Status != "" && o.Kind != s.Kind) {
+		return lone, Illegal
+	}
+	sum := s.sumAfter(o)
+	switch {
+	case s.Status == "":
+		return Standing{Kind: o.Kind, Status: o.Status, Refunded: o.refunded()}, Applied
+	case o.Status == s.Status && sum > s.Refunded:
+		return lone.moved(o.Status, sum), Applied
+	case o.Status == s.Status && sum == s.Refunded:
+		return lone, Unchanged
+	case o.Status == s.Status:
+		return lone, Late
+	case s.Kind.Reachable(s.Status, o.Status):
+		// The word moves on, so the sample is newer than ours even when it
+		// repeats a smaller sum; what was given back stays given back.
+		return lone.moved(o.Status, max(sum, s.Refunded)), Applied
+	case s.Kind.Returns(s.Status, o.Status) && sum >= s.Refunded:
+		return s.foldReturn(o.Status, sum, at)
+	case s.Kind.Reachable(o.Status, s.Status) || s.Kind.Returns(s.Status, o.Status):
+		return lone, Late
+	default:
+		return lone, Illegal
+	}
+}
+
+// foldReturn believes a return edge once two agreeing observations in a row
+// lie far enough apart.
+func (s Standing) foldReturn(to Status, sum int64, at time.Time) (Standing, Outcome) {
+	if s.back != to || s.backSum != sum {
+		s.back, s.backSum, s.backSince = to, sum, at
+		return s, Unconfirmed
+	}
+	if at.Sub(s.backSince) < ReturnGap {
+		return s, Unconfirmed
+	}
+	return s.moved(to, sum), Applied
+}
+
+// sumAfter is the refunded sum that o reports. An answer without an amount
+// says nothing about refunds, so ours stands.
+func (s Standing) sumAfter(o Observation) int64 {
+	if o.Amount == nil {
+		return s.Refunded
+	}
+	return o.Amount.Refunded
+}
+
+func (s Standing) moved(to Status, sum int64) Standing {
+	return Standing{Kind: s.Kind, Status: to, Refunded: sum}
+}
+
+func (s Standing) forget() Standing {
+	return Standing{Kind: s.Kind, Status: s.Status, Refunded: s.Refunded}
+}

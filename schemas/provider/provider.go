@@ -1,0 +1,141 @@
+// Package provider says what a payment provider is to Arauto: a value of pure
+// functions. An adapter describes who is calling, which payment a webhook is
+// about, what to ask, and what the answer means; the runtime does all input
+// and output. So timeouts, limits, redaction and retries are the same for
+// every provider, and adapters need no mocks.
+package provider
+
+import (
+	"time"
+
+	"arauto/schemas/order"
+)
+
+// Provider is everything we know about one payment provider. A missing
+// ability is a nil field.
+type Provider struct {
+	// Name is the slug: path segment, subject token and configuration key.
+	Name string
+
+	// Vocabulary maps every word that the provider's answers and trusted
+	// claims can use to our status, for each kind that it reports. A word that
+	// is not in it is an UnknownWordError.
+	Vocabulary map[order.Kind]map[string]order.Status
+
+	// Unsigned says why the provider's webhooks carry no credential. When it is
+	// not empty the path carries an unguessable key per account instead, and
+	// Verify is nil.
+	Unsigned string
+
+	// Verify says who is calling: nil when one of the secrets matches,
+	// ErrNoCredential when the webhook carries none, ErrBadCredential else. It
+	// compares in constant time and fails closed: without a non-empty secret
+	// nobody gets in.
+	Verify func(w Webhook, secrets []string) error
+
+	// Read says which payment the webhook is about. It keeps allow-listed
+	// fields only, copies what it keeps, and wraps ErrInvalid when the webhook
+	// is unusable.
+	Read func(w Webhook) (Notice, error)
+
+	// Settings are what an account of this provider is configured with, beside
+	// its webhook secrets or path key.
+	Settings []Setting
+
+	// Login describes how to get the bearer token that Ask's questions need,
+	// nil when they carry their own credential.
+	Login *Login
+
+	// Ask is the question that gets the payment's state. It returns
+	// ErrNoLookUp when the account has none; nil when the provider has none.
+	Ask func(t Target, a Account) (Question, error)
+
+	// Answer says what a reply means. Errors wrap one of the sentinels of this
+	// package; an unknown word is an UnknownWordError beside the rest of the
+	// fact. It never returns a fact about another payment.
+	Answer func(t Target, a Account, r Reply) (order.Fact, error)
+
+	// Claim takes the stored notification's fields as the fact, for accounts
+	// that have no look-up. Its errors are those of Answer.
+	Claim func(t Target) (order.Fact, error)
+}
+
+// Webhook is one inbound request, as far as adapters may see it. Nothing in
+// it may be kept or changed after the call.
+type Webhook struct {
+	Header Header
+	Body   []byte
+}
+
+// Header gives every value of an inbound header, by its lower-case name, in
+// the order of arrival.
+type Header interface{ Values(name string) []string }
+
+// HeaderMap is a Header whose keys are lower-case names.
+type HeaderMap map[string][]string
+
+// Values returns the values of the named header, nil when it is absent.
+func (h HeaderMap) Values(name string) []string { return h[name] }
+
+// Notice is what a webhook is about, before anybody has been asked.
+type Notice struct {
+	Kind    order.Kind
+	Payment string            // Names the log; CheckID of schemas/subject accepts it.
+	Order   string            // "" where the webhook names none.
+	Unknown string            // The provider's type when it is one that we do not know, else "".
+	Fields  map[string]string // Allow-listed: no secret, no personal data.
+}
+
+// Target is the payment that a question is about: what was kept of it when it
+// was notified.
+type Target struct {
+	Kind    order.Kind
+	Payment string
+	Order   string
+	Fields  map[string]string
+}
+
+// Account is one merchant's account at the provider, with every Setting that
+// the provider declares: its configured value or the default.
+type Account struct {
+	Name     string
+	Settings map[string]string
+}
+
+// Setting is one configurable value of an account.
+type Setting struct {
+	Name     string
+	Secret   bool   // Never printed; must come from the environment or a file.
+	Required bool   // For look-ups.
+	URL      bool   // An absolute http or https URL without user information.
+	Default  string // Used when it is not configured.
+	Help     string // One line, with the source for a provider fact.
+}
+
+// Question is an HTTP request to the provider, described but not performed.
+type Question struct {
+	Method string
+	URL    string // Absolute; every id from outside in it is escaped.
+	Header map[string]string
+	Body   []byte
+}
+
+// Reply is what came back, whole and within the runtime's size limit.
+type Reply struct {
+	Status int
+	Body   []byte
+}
+
+// Login describes an OAuth2-like exchange. The runtime caches the token until
+// shortly before it ends and sends it as "Authorization: Bearer <token>".
+type Login struct {
+	Ask    func(a Account) (Question, error)
+	Answer func(r Reply) (Token, error)
+}
+
+// Token is a bearer token and how long it is valid from the moment it was
+// asked for.
+type Token struct {
+	Value    string
+	Lifetime time.Duration
+}

@@ -1,0 +1,125 @@
+package provider
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"slices"
+	"strings"
+
+	"arauto/schemas/order"
+)
+
+// Static returns a Verify for providers that send a shared secret in a
+// header. The optional scheme ("Bearer") may precede it, in any letter case;
+// pass "" for none. A header that comes twice is a bad credential, because
+// two parties could disagree on which one counts.
+func Static(header, scheme string) func(Webhook, []string) error {
+	return func(w Webhook, secrets []string) error {
+		values := w.Header.Values(header)
+		if len(values) == 0 || len(values) == 1 && strings.TrimSpace(values[0]) == "" {
+			return ErrNoCredential
+		}
+		if len(values) > 1 || !Match(bare(values[0], scheme), secrets) {
+			return ErrBadCredential
+		}
+		return nil
+	}
+}
+
+func bare(value, scheme string) string {
+	if n := len(scheme); n > 0 && len(value) > n && strings.EqualFold(value[:n], scheme) && value[n] == ' ' {
+		return strings.TrimLeft(value[n:], " ")
+	}
+	return value
+}
+
+// Match reports whether given equals one of the secrets, in constant time:
+// every secret is compared, whichever matches, and their lengths do not show.
+// Empty secrets match nothing.
+func Match(given string, secrets []string) bool {
+	digest := sha256.Sum256([]byte(given))
+	found := 0
+	for _, secret := range secrets {
+		want := sha256.Sum256([]byte(secret))
+		same := subtle.ConstantTimeCompare(digest[:], want[:])
+		if secret == "" {
+			same = 0
+		}
+		found |= same
+	}
+	return found == 1
+}
+
+// Word translates a provider's word with the vocabulary of one kind. A word
+// that is not in it is an UnknownWordError.
+func Word(vocabulary map[string]order.Status, word string) (order.Status, error) {
+	if status, ok := vocabulary[word]; ok {
+		return status, nil
+	}
+	return "", &UnknownWordError{Word: word}
+}
+
+// Check says what is wrong with p as a value, or nil: a provider needs a
+// slug, a reader, a vocabulary in our words, exactly one way to know who is
+// calling, and at least one way to a fact.
+func (p Provider) Check() error {
+	switch {
+	case p.Name == "" || strings.Trim(p.Name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "":
+		return fmt.Errorf("provider name %q is not a slug", p.Name)
+	case p.Read == nil:
+		return fmt.Errorf("provider %s cannot read its webhooks", p.Name)
+	case (p.Verify == nil) == (p.Unsigned == ""):
+		return fmt.Errorf("provider %s needs either Verify or the reason for being unsigned", p.Name)
+	case (p.Ask == nil) != (p.Answer == nil):
+		return fmt.Errorf("provider %s needs Ask and Answer together", p.Name)
+	case p.Ask == nil && p.Claim == nil:
+		return fmt.Errorf("provider %s has no way to a fact", p.Name)
+	case len(p.Vocabulary) == 0:
+		return fmt.Errorf("provider %s has no vocabulary", p.Name)
+	}
+	for kind, words := range p.Vocabulary {
+		for word, status := range words {
+			if !kind.Knows(status) {
+				return fmt.Errorf("provider %s: word %q of kind %s has the unknown status %q", p.Name, word, kind, status)
+			}
+		}
+	}
+	return nil
+}
+
+// Set is a closed list of providers.
+type Set []Provider
+
+// MustSet returns the list and panics when an entry is unusable or comes
+// twice, so that a mistake in the list is seen by every test and every start.
+func MustSet(all ...Provider) Set {
+	for i, p := range all {
+		if err := p.Check(); err != nil {
+			panic(err)
+		}
+		if slices.ContainsFunc(all[:i], func(q Provider) bool { return q.Name == p.Name }) {
+			panic("provider " + p.Name + " is listed twice")
+		}
+	}
+	return all
+}
+
+// Get returns the named provider.
+func (s Set) Get(name string) (Provider, bool) {
+	for _, p := range s {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Provider{}, false
+}
+
+// Names lists the providers' slugs in the order of the list.
+func (s Set) Names() []string {
+	names := make([]string, len(s))
+	for i, p := range s {
+		names[i] = p.Name
+	}
+	return names
+}

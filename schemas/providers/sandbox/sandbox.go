@@ -1,0 +1,90 @@
+// Package sandbox is a complete provider of our own: for demos and tests, and
+// the folder to copy when a new provider is added. It speaks our words as
+// they stand.
+package sandbox
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/subject"
+	"arauto/schemas/wire"
+)
+
+// Provider is the sandbox.
+var Provider = provider.Provider{
+	Name:       "sandbox",
+	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
+	Verify:     provider.Static("authorization", "Bearer"),
+	Read:       read,
+	Settings: []provider.Setting{
+		{Name: "base_url", URL: true, Required: true, Help: "where the sandbox answers look-ups"},
+		{Name: "token", Secret: true, Required: true, Help: "sent in the authorization header of look-ups"},
+	},
+	Ask:    ask,
+	Answer: answer,
+}
+
+// notification is the webhook: a hint, so it has no status.
+type notification struct {
+	Payment string `json:"payment"`
+	Order   string `json:"order"`
+}
+
+func read(w provider.Webhook) (provider.Notice, error) {
+	var n notification
+	if err := wire.Object(w.Body, &n); err != nil {
+		return provider.Notice{}, fmt.Errorf("%w: %w", provider.ErrInvalid, err)
+	}
+	if err := subject.CheckID(n.Payment); err != nil {
+		return provider.Notice{}, fmt.Errorf("%w: payment: %w", provider.ErrInvalid, err)
+	}
+	return provider.Notice{Kind: order.Payment, Payment: n.Payment, Order: n.Order}, nil
+}
+
+func ask(t provider.Target, a provider.Account) (provider.Question, error) {
+	return provider.Question{
+		Method: http.MethodGet,
+		URL:    strings.TrimRight(a.Settings["base_url"], "/") + "/payments/" + url.PathEscape(t.Payment),
+		Header: map[string]string{"authorization": a.Settings["token"]},
+	}, nil
+}
+
+// status is the look-up's answer; amounts are cents.
+type status struct {
+	Payment  string `json:"payment"`
+	Order    string `json:"order"`
+	Status   string `json:"status"`
+	Amount   int64  `json:"amount"`
+	Refunded int64  `json:"refunded"`
+}
+
+func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
+	if err := provider.StatusError(r.Status); err != nil {
+		return order.Fact{}, err
+	}
+	var s status
+	if err := wire.Object(r.Body, &s); err != nil {
+		return order.Fact{}, fmt.Errorf("%w: %w", provider.ErrUnreadable, err)
+	}
+	if s.Payment != t.Payment {
+		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
+	}
+	if s.Amount < 0 || s.Refunded < 0 {
+		return order.Fact{}, fmt.Errorf("%w: an amount is negative", provider.ErrUnreadable)
+	}
+	if s.Status == "" {
+		return order.Fact{}, fmt.Errorf("%w: it has no status", provider.ErrUnreadable)
+	}
+	fact := order.Fact{
+		Kind: order.Payment, Order: s.Order, ProviderStatus: s.Status,
+		Amount: &order.Amount{Currency: "BRL", Value: s.Amount, Refunded: s.Refunded},
+	}
+	var err error
+	fact.Status, err = provider.Word(words, s.Status)
+	return fact, err
+}

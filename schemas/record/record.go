@@ -1,0 +1,77 @@
+// Package record holds the documents on the internal streams: the accepted
+// notification, the parked look-up and the dead letter. Observations and
+// events are in schemas/order. It is pure.
+package record
+
+import (
+	"time"
+
+	"arauto/schemas/order"
+)
+
+// Notification is one accepted webhook as stored on NOTIFICATIONS. It holds
+// allow-listed fields only; the body itself is not kept.
+type Notification struct {
+	ID         string            `json:"id"` // UUIDv7, also the message id.
+	Provider   string            `json:"provider"`
+	Account    string            `json:"account"`
+	Kind       order.Kind        `json:"kind"`
+	Payment    string            `json:"payment"`
+	Order      string            `json:"order,omitempty"` // "" where the webhook names none.
+	ReceivedAt time.Time         `json:"received_at"`
+	Unknown    string            `json:"unknown_type,omitempty"` // The provider's type when we do not know it.
+	Headers    map[string]string `json:"headers,omitempty"`      // Allow-listed, lower-case names.
+	Fields     map[string]string `json:"fields,omitempty"`       // Allow-listed by the adapter.
+}
+
+// Parked is a look-up that waits, as stored on LOOKUP_RETRIES. There is at
+// most one per payment.
+type Parked struct {
+	Provider     string            `json:"provider"`
+	Account      string            `json:"account"`
+	Kind         order.Kind        `json:"kind"`
+	Payment      string            `json:"payment"`
+	Order        string            `json:"order,omitempty"`
+	Fields       map[string]string `json:"fields,omitempty"`
+	For          uint64            `json:"for"`                        // Highest NOTIFICATIONS sequence that it stands for, 0 for none.
+	Notification string            `json:"notification,omitempty"`     // Id of that notification.
+	NotifiedAt   *time.Time        `json:"notified_at,omitempty"`      // When it was received.
+	Cause        order.Cause       `json:"cause"`                      // Why it will ask.
+	Waits        string            `json:"waits"`                      // Why it waits, in a word.
+	Attempts     int               `json:"attempts"`                   // Failures that spent budget.
+	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series.
+	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
+	DueAt        time.Time         `json:"due_at"`
+}
+
+// Class says whose fault a dead letter is.
+type Class string
+
+// The classes.
+const (
+	ClassOurs       Class = "ours"       // We broke: a bug or a bad configuration.
+	ClassProvider   Class = "provider"   // They are down, refuse, or say a word that we do not know.
+	ClassData       Class = "data"       // What was said cannot be true of this payment.
+	ClassSubscriber Class = "subscriber" // An internal subscriber refused an event.
+)
+
+// DeadLetter is what could not be finished, as stored on DEAD_LETTERS.
+type DeadLetter struct {
+	ID             string     `json:"id"` // Original stream and sequence.
+	Class          Class      `json:"class"`
+	Stage          string     `json:"stage"` // Which worker gave up.
+	Provider       string     `json:"provider"`
+	Account        string     `json:"account"`
+	Kind           order.Kind `json:"kind"`
+	Payment        string     `json:"payment"`
+	Order          string     `json:"order,omitempty"`
+	Cause          string     `json:"cause"` // The error chain, without secrets and personal data.
+	Attempts       int        `json:"attempts"`
+	LastAnswer     string     `json:"last_answer"` // Class of the provider's last answer, "none" without one.
+	Stream         string     `json:"stream"`      // Where the original is.
+	Sequence       uint64     `json:"sequence"`
+	Observation    uint64     `json:"observation,omitempty"`     // STATUSES sequence, from normalize.
+	ProviderStatus string     `json:"provider_status,omitempty"` // The provider's own word.
+	Next           string     `json:"next"`                      // What to do about it.
+	At             time.Time  `json:"at"`
+}

@@ -1,0 +1,73 @@
+package subject
+
+import "arauto/schemas/order"
+
+// The streams. What each is for stands in deploy/topology.
+const (
+	Notifications = "NOTIFICATIONS"
+	LookupRetries = "LOOKUP_RETRIES"
+	Statuses      = "STATUSES"
+	Orders        = "ORDERS"
+	DeadLetters   = "DEAD_LETTERS"
+	Audit         = "AUDIT"
+	Advisories    = "ADVISORIES"
+)
+
+// Unit names one payment on the wire: provider and account as configured, and
+// the payment as a subject token.
+type Unit struct{ Provider, Account, Payment string }
+
+// Unit makes the unit of a payment whose id comes from outside.
+func (t Tokens) Unit(provider, account, payment string) Unit {
+	return Unit{Provider: provider, Account: account, Payment: t.Token(payment)}
+}
+
+func (u Unit) String() string { return u.Provider + "." + u.Account + "." + u.Payment }
+
+// Notification is where the unit's notifications are stored.
+func (u Unit) Notification() string { return "notifications." + u.String() }
+
+// Status is where the unit's observations are stored.
+func (u Unit) Status() string { return "statuses." + u.String() }
+
+// Events covers every order event of the unit. It is the guard's filter, and
+// every writer must use it letter by letter.
+func (u Unit) Events() string { return "orders." + u.String() + ".>" }
+
+// Event is where the event that moves the unit to status is published; order
+// is a subject token.
+func (u Unit) Event(order string, status order.Status) string {
+	return "orders." + u.String() + "." + order + "." + string(status)
+}
+
+// DeadLetter is where a dead letter about the unit is stored.
+func (u Unit) DeadLetter(class, stage string) string {
+	return "dead." + class + "." + stage + "." + u.String()
+}
+
+// Waiting names a unit's place in LOOKUP_RETRIES. The payment is always a
+// hash there, because the broker keeps schedule subjects in plain text on
+// disk.
+type Waiting struct{ Provider, Account, Hash string }
+
+// Waiting makes the waiting place of a payment whose id comes from outside.
+func (t Tokens) Waiting(provider, account, payment string) Waiting {
+	return Waiting{Provider: provider, Account: account, Hash: t.Hash(payment)}
+}
+
+// Parked is the subject that holds the unit's one schedule.
+func (w Waiting) Parked() string {
+	return "lookup.parked." + w.Provider + "." + w.Account + "." + w.Hash
+}
+
+// Due is the subject on which the broker stores the look-up once it is due.
+func (w Waiting) Due() string { return "lookup.due." + w.Provider + "." + w.Account + "." + w.Hash }
+
+// LookupConsumer is the durable consumer of a provider's notifications.
+func LookupConsumer(provider string) string { return "lookup-" + provider }
+
+// LookupDueConsumer is the durable consumer of a provider's due look-ups.
+func LookupDueConsumer(provider string) string { return "lookup-due-" + provider }
+
+// NormalizeConsumer is the durable consumer of every observation.
+const NormalizeConsumer = "normalize"

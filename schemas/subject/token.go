@@ -1,0 +1,94 @@
+// Package subject builds the names under which everything travels: stream,
+// consumer and subject names, and the subject tokens that stand for ids from
+// outside. It is pure.
+package subject
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxToken is how many bytes a subject token may have; a longer id is hashed.
+const MaxToken = 128
+
+// minKey is the shortest hash key that Keyed accepts, in bytes.
+const minKey = 16
+
+// Tokens turns ids from outside into subject tokens. Ids that may be personal
+// data are hashed with the key. The key is part of every guard's subject, so
+// it must never change for a deployment.
+type Tokens struct{ key []byte }
+
+// Keyed returns the Tokens of a deployment. It refuses a key shorter than 16
+// bytes, which somebody could guess.
+func Keyed(key string) (Tokens, error) {
+	if len(key) < minKey {
+		return Tokens{}, errors.New("the key for hashed ids has fewer than 16 bytes; use 32 random ones and never change them")
+	}
+	return Tokens{key: []byte(key)}, nil
+}
+
+// Token returns the one subject token that stands for id: the id itself with
+// every byte outside [A-Za-z0-9_-] percent-encoded, or "~" and a keyed hash
+// when the id looks like personal data or would be longer than MaxToken.
+func (t Tokens) Token(id string) string {
+	if Personal(id) {
+		return "~" + t.Hash(id)
+	}
+	if encoded := encode(id); len(encoded) <= MaxToken {
+		return encoded
+	}
+	return "~" + t.Hash(id)
+}
+
+// Hash returns the keyed hash of id: 40 lower-case hex digits.
+func (t Tokens) Hash(id string) string {
+	mac := hmac.New(sha256.New, t.key)
+	mac.Write([]byte(id))
+	return hex.EncodeToString(mac.Sum(nil)[:20])
+}
+
+// CheckID says why id cannot name a payment or an order, or nil. An id must
+// not be empty, not be a path step, and be valid UTF-8; everything else is a
+// merchant's free choice.
+func CheckID(id string) error {
+	switch {
+	case id == "":
+		return errors.New("id is empty")
+	case id == "." || id == "..":
+		return errors.New("id is a path step")
+	case !utf8.ValidString(id):
+		return errors.New("id is not valid UTF-8")
+	}
+	return nil
+}
+
+func encode(id string) string {
+	clean := true
+	for i := 0; i < len(id) && clean; i++ {
+		clean = plain(id[i])
+	}
+	if clean {
+		return id
+	}
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(id) && b.Len() <= MaxToken; i++ {
+		if c := id[i]; plain(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+	return b.String()
+}
+
+func plain(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+}

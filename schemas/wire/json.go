@@ -1,0 +1,132 @@
+// Package wire reads what comes from outside: JSON objects, forms, decimal
+// money and dates, strictly and within limits. It is pure, keeps nothing of
+// its input, and returns errors that name the problem but never quote a value.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxDepth is how deep JSON from outside may nest.
+const MaxDepth = 32
+
+// Object decodes body into dst, a pointer to a struct. It refuses anything
+// but one JSON object: no null, no array, nothing behind it, no key twice (not
+// even in another letter case, since two readers could disagree), no nesting
+// past MaxDepth, no invalid UTF-8. Unknown keys are accepted.
+func Object(body []byte, dst any) error {
+	if !utf8.Valid(body) {
+		return errors.New("body is not valid UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	first, err := d.Token()
+	if err != nil {
+		return errors.New("body is not JSON")
+	}
+	if first != json.Delim('{') {
+		return errors.New("body is not a JSON object")
+	}
+	if err := walkObject(d, 1); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("body has something behind its JSON object")
+	}
+	if err := json.Unmarshal(body, dst); err != nil {
+		return quiet(err)
+	}
+	return nil
+}
+
+// quiet drops the value that json quotes in its errors: it may be personal.
+func quiet(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("field %s has the wrong type", wrong.Field)
+	}
+	return errors.New("body has a field that cannot be read")
+}
+
+func walkObject(d *json.Decoder, depth int) error {
+	if depth > MaxDepth {
+		return fmt.Errorf("body nests deeper than %d", MaxDepth)
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return errors.New("body is cut off")
+		}
+		name, _ := key.(string)
+		folded := strings.ToLower(name)
+		if seen[folded] {
+			return errors.New("body has a key twice")
+		}
+		seen[folded] = true
+		if err := walkValue(d, depth); err != nil {
+			return err
+		}
+	}
+	return closing(d)
+}
+
+func walkArray(d *json.Decoder, depth int) error {
+	if depth > MaxDepth {
+		return fmt.Errorf("body nests deeper than %d", MaxDepth)
+	}
+	for d.More() {
+		if err := walkValue(d, depth); err != nil {
+			return err
+		}
+	}
+	return closing(d)
+}
+
+func walkValue(d *json.Decoder, depth int) error {
+	token, err := d.Token()
+	if err != nil {
+		return errors.New("body is cut off")
+	}
+	switch token {
+	case json.Delim('{'):
+		return walkObject(d, depth+1)
+	case json.Delim('['):
+		return walkArray(d, depth+1)
+	}
+	return nil
+}
+
+func closing(d *json.Decoder) error {
+	if _, err := d.Token(); err != nil {
+		return errors.New("body is cut off")
+	}
+	return nil
+}
+
+// Text is a JSON string or number, taken as text. Providers switch between
+// the two for the same id. null is "".
+type Text string
+
+// UnmarshalJSON accepts a string, a number or null.
+func (t *Text) UnmarshalJSON(raw []byte) error {
+	switch {
+	case len(raw) > 0 && raw[0] == '"':
+		return json.Unmarshal(raw, (*string)(t))
+	case bytes.Equal(raw, []byte("null")):
+		*t = ""
+		return nil
+	}
+	var n json.Number
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return errors.New("field is neither text nor a number")
+	}
+	*t = Text(n.String())
+	return nil
+}
