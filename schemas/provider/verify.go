@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"arauto/schemas/order"
 )
 
 // Static returns a Verify for providers that send a shared secret in a
@@ -49,15 +47,6 @@ func Match(given string, secrets []string) bool {
 		found |= same
 	}
 	return found == 1
-}
-
-// Word translates a provider's word with the vocabulary of one kind. A word
-// that is not in it is an UnknownWordError.
-func Word(vocabulary map[string]order.Status, word string) (order.Status, error) {
-	if status, ok := vocabulary[word]; ok {
-		return status, nil
-	}
-	return "", &UnknownWordError{Word: word}
 }
 
 // Check says what is wrong with p as a value, or nil: a provider needs a

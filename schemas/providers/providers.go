@@ -4,10 +4,18 @@ package providers
 
 import (
 	"arauto/schemas/provider"
+	"arauto/schemas/providers/beeteller"
+	"arauto/schemas/providers/picpay"
+	"arauto/schemas/providers/picpaycheckout"
 	"arauto/schemas/providers/sandbox"
+	"arauto/schemas/providers/yapay"
 )
 
 // All holds each provider once.
 var All = provider.MustSet(
 	sandbox.Provider,
+	picpay.Provider,
+	picpaycheckout.Provider,
+	beeteller.Provider,
+	yapay.Provider,
 )

@@ -92,3 +92,12 @@ func encode(id string) string {
 func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
+
+// Shown returns what may stand for id in a header or a log line: the id
+// itself, or its token when it may be personal data.
+func (t Tokens) Shown(id string) string {
+	if Personal(id) {
+		return t.Token(id)
+	}
+	return id
+}

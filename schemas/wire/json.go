@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -65,7 +66,7 @@ func walkObject(d *json.Decoder, depth int) error {
 			return errors.New("body is cut off")
 		}
 		name, _ := key.(string)
-		folded := strings.ToLower(name)
+		folded := fold(name)
 		if seen[folded] {
 			return errors.New("body has a key twice")
 		}
@@ -75,6 +76,18 @@ func walkObject(d *json.Decoder, depth int) error {
 		}
 	}
 	return closing(d)
+}
+
+// fold gives keys that encoding/json takes for the same field the same form.
+// Lower-casing is not enough: json also takes "\u017ftatus" for "status".
+func fold(key string) string {
+	return strings.Map(func(r rune) rune {
+		for next := unicode.SimpleFold(r); ; next = unicode.SimpleFold(next) {
+			if next <= r {
+				return next
+			}
+		}
+	}, key)
 }
 
 func walkArray(d *json.Decoder, depth int) error {
@@ -128,5 +141,28 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 		return errors.New("field is neither text nor a number")
 	}
 	*t = Text(n.String())
+	return nil
+}
+
+// Cents reads the text as a decimal amount of reais. No text is 0.
+func (t Text) Cents() (int64, error) {
+	if t == "" {
+		return 0, nil
+	}
+	return Cents(string(t))
+}
+
+// Loose is a JSON string or number taken as text, and "" for anything else.
+// It is for fields that only inform: whatever a provider puts there, the rest
+// of its message can still be used.
+type Loose string
+
+// UnmarshalJSON accepts any value.
+func (l *Loose) UnmarshalJSON(raw []byte) error {
+	var t Text
+	if err := t.UnmarshalJSON(raw); err != nil {
+		t = ""
+	}
+	*l = Loose(t)
 	return nil
 }

@@ -23,15 +23,27 @@ var layouts = []string{
 }
 
 // Time reads a provider's time in one of the known forms, or as Unix seconds,
-// and returns it in UTC.
+// and returns it in UTC. It refuses years outside 1 to 9999, which could not
+// be written into an event.
 func Time(s string) (time.Time, error) {
+	t, err := parse(s)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if t = t.UTC(); t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, errors.New("time is out of range")
+	}
+	return t, nil
+}
+
+func parse(s string) (time.Time, error) {
 	for _, layout := range layouts {
 		if t, err := time.ParseInLocation(layout, s, brazil); err == nil {
-			return t.UTC(), nil
+			return t, nil
 		}
 	}
 	if seconds, err := strconv.ParseInt(s, 10, 64); err == nil && seconds > 0 && seconds < 1<<40 {
-		return time.Unix(seconds, 0).UTC(), nil
+		return time.Unix(seconds, 0), nil
 	}
 	return time.Time{}, errors.New("time is in no known form")
 }

@@ -11,8 +11,6 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
-	"arauto/schemas/subject"
-	"arauto/schemas/wire"
 )
 
 // Provider is the sandbox.
@@ -37,11 +35,11 @@ type notification struct {
 
 func read(w provider.Webhook) (provider.Notice, error) {
 	var n notification
-	if err := wire.Object(w.Body, &n); err != nil {
-		return provider.Notice{}, fmt.Errorf("%w: %w", provider.ErrInvalid, err)
+	if err := provider.DecodeWebhook(w, &n); err != nil {
+		return provider.Notice{}, err
 	}
-	if err := subject.CheckID(n.Payment); err != nil {
-		return provider.Notice{}, fmt.Errorf("%w: payment: %w", provider.ErrInvalid, err)
+	if err := provider.CheckIDs(n.Payment, n.Order); err != nil {
+		return provider.Notice{}, err
 	}
 	return provider.Notice{Kind: order.Payment, Payment: n.Payment, Order: n.Order}, nil
 }
@@ -64,27 +62,19 @@ type status struct {
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
-	if err := provider.StatusError(r.Status); err != nil {
-		return order.Fact{}, err
-	}
 	var s status
-	if err := wire.Object(r.Body, &s); err != nil {
-		return order.Fact{}, fmt.Errorf("%w: %w", provider.ErrUnreadable, err)
+	if err := provider.DecodeReply(r, &s); err != nil {
+		return order.Fact{}, err
 	}
 	if s.Payment != t.Payment {
 		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
 	}
-	if s.Amount < 0 || s.Refunded < 0 {
-		return order.Fact{}, fmt.Errorf("%w: an amount is negative", provider.ErrUnreadable)
+	word, unknown := provider.Word(words, s.Status)
+	amount, err := provider.Reais(word, s.Amount, s.Refunded)
+	if err != nil {
+		return order.Fact{}, err
 	}
-	if s.Status == "" {
-		return order.Fact{}, fmt.Errorf("%w: it has no status", provider.ErrUnreadable)
-	}
-	fact := order.Fact{
-		Kind: order.Payment, Order: s.Order, ProviderStatus: s.Status,
-		Amount: &order.Amount{Currency: "BRL", Value: s.Amount, Refunded: s.Refunded},
-	}
-	var err error
-	fact.Status, err = provider.Word(words, s.Status)
-	return fact, err
+	return order.Fact{
+		Kind: order.Payment, Order: s.Order, Status: word, ProviderStatus: s.Status, Amount: amount,
+	}, unknown
 }

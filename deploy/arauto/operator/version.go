@@ -1,0 +1,57 @@
+package operator
+
+import (
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// build says what this binary was built from.
+type build struct {
+	Revision string `json:"revision"` // Commit, with +changes when the tree had some; "unknown" outside a checkout.
+	Time     string `json:"time,omitempty"`
+	Go       string `json:"go"`
+}
+
+func newVersion(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print what this binary was built from",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			b := describe(debug.ReadBuildInfo())
+			if s.output == jsonOutput {
+				return writeJSON(c.OutOrStdout(), b)
+			}
+			line := "arauto " + b.Revision
+			if b.Time != "" {
+				line += " of " + b.Time
+			}
+			return printLine(c.OutOrStdout(), line+", "+b.Go)
+		},
+	}
+}
+
+// describe reads what the Go tool has written into the binary.
+func describe(info *debug.BuildInfo, ok bool) build {
+	b := build{Revision: "unknown", Go: "unknown"}
+	if !ok {
+		return b
+	}
+	b.Go = info.GoVersion
+	changed := false
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.time":
+			b.Time = s.Value
+		case "vcs.modified":
+			changed = s.Value == "true"
+		}
+	}
+	if changed {
+		b.Revision += "+changes"
+	}
+	return b
+}

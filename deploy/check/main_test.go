@@ -1,0 +1,31 @@
+package check_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// roles are the users of nats.conf. Each has a password variable of its own.
+var roles = []string{"gateway", "lookup", "normalize", "topology", "viewer"}
+
+func TestMain(m *testing.M) {
+	// The broker's configuration reads passwords from the environment, which
+	// parallel tests cannot change.
+	variables := map[string]string{
+		"NATS_SERVER_NAME": "nats-1", "NATS_ROUTES": `["nats://route:` + routePassword + `@127.0.0.1:1","nats://route:` + routePassword + `@127.0.0.1:2"]`,
+		"NATS_ROUTE_PASSWORD": routePassword,
+	}
+	for _, role := range roles {
+		variables[passwordVariable(role)] = password(role)
+	}
+	for name, value := range variables {
+		if err := os.Setenv(name, value); err != nil {
+			fmt.Fprintln(os.Stderr, "set variable:", err)
+			os.Exit(1)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}

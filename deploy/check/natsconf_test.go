@@ -1,0 +1,149 @@
+package check_test
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/topology"
+	"arauto/schemas/providers"
+)
+
+// routePassword is set for the cluster's configuration by TestMain.
+const routePassword = "p5e17route"
+
+func TestConfirmedWritesAreOnDisk(t *testing.T) {
+	t.Parallel()
+	options, err := server.ProcessConfigFile(natsConf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !options.JetStream || !options.SyncAlways {
+		t.Errorf("jetstream is %v, sync always %v", options.JetStream, options.SyncAlways)
+	}
+	if options.StoreDir != "/data" {
+		t.Errorf("streams are stored in %q, the volume is mounted on /data", options.StoreDir)
+	}
+	if !strings.HasPrefix(options.HTTPHost, "127.") {
+		t.Errorf("the monitoring port is open on %q", options.HTTPHost)
+	}
+}
+
+// TestPasswordsNeedTheAdvisedForm shows why .env.example says how passwords
+// must look.
+func TestPasswordsNeedTheAdvisedForm(t *testing.T) {
+	t.Parallel()
+	for value, usable := range map[string]bool{
+		"p0123456789abcdef0123456789abcdef0123456789abcdef": true,
+		"12345678": false, // A number.
+		"true":     false, // A truth value.
+		"":         false, // Whoever sends no password would be let in.
+	} {
+		variable := filepath.Join(t.TempDir(), "nats.conf")
+		text := strings.Replace(read(t, "deploy/nats.conf"), "$NATS_VIEWER_PASSWORD", "$viewer_password", 1)
+		// A reference is parsed like the variable's value, from either source.
+		if err := os.WriteFile(variable, []byte("viewer_password = "+value+"\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		options, err := parsed(variable)
+		if got := err == nil && options.Users[4].Password == value; got != usable {
+			t.Errorf("password %q: usable %v, error %v", value, got, err)
+		}
+	}
+}
+
+// parsed is ProcessConfigFile, whose panic about a password that is no text
+// is an error here.
+func parsed(file string) (options *server.Options, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = os.ErrInvalid
+		}
+	}()
+	return server.ProcessConfigFile(file)
+}
+
+func TestClusterOfThreeTakesTheTopology(t *testing.T) {
+	t.Parallel()
+	ports := freePorts(t, 3)
+	brokers := make([]*broker, len(ports))
+	for i, port := range ports {
+		options, err := server.ProcessConfigFile(filepath.Join("..", "nats-cluster.conf"))
+		if err != nil {
+			t.Fatalf("parse nats-cluster.conf: %v", err)
+		}
+		options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
+		options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
+		options.ServerName, options.Cluster.Host, options.Cluster.Port = "nats-"+strconv.Itoa(i+1), "127.0.0.1", port
+		options.Routes = nil
+		for _, other := range ports {
+			options.Routes = append(options.Routes, &url.URL{
+				Scheme: "nats", User: url.UserPassword("route", routePassword),
+				Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(other)),
+			})
+		}
+		brokers[i] = run(t, options)
+	}
+	ctx := bounded(t)
+	_, js := brokers[0].as("topology")
+	settings := topology.Settings{Replicas: 3, Store: 8 << 30, Providers: providers.All.Names()}
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		// Until the servers have found a leader, they refuse or say nothing.
+		err := applied(ctx, js, settings)
+		if err == nil {
+			tick.Stop()
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("apply topology to the cluster: %v", err)
+		}
+	}
+	drift, err := topology.Diff(ctx, js, settings)
+	if err != nil || len(drift) != 0 {
+		t.Errorf("after apply: drift %v, error %v", drift, err)
+	}
+}
+
+func applied(ctx context.Context, js jetstream.JetStream, s topology.Settings) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_, err := topology.Apply(ctx, js, s)
+	return err
+}
+
+// freePorts finds ports that nobody listens on. Servers of a cluster must
+// know each other's before they start.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	ports, open := make([]int, n), make([]net.Listener, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		open[i] = l
+		address, ok := l.Addr().(*net.TCPAddr)
+		if !ok {
+			t.Fatalf("listening on %v", l.Addr())
+		}
+		ports[i] = address.Port
+	}
+	// Only now, so that they are different ones.
+	for _, l := range open {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ports
+}

@@ -1,0 +1,168 @@
+package check_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"arauto/deploy/process/config"
+)
+
+// TestDeploymentStartsAsWritten starts the real binaries with the broker's
+// configuration, the example configuration and the environment that
+// compose.yaml gives each service. Nothing but addresses is changed.
+func TestDeploymentStartsAsWritten(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	bin := t.TempDir()
+	goBuild := exec.CommandContext(ctx, "go", "build", "-o", bin+string(filepath.Separator),
+		"./gateway", "./workers/lookup", "./workers/normalize", "./deploy/arauto")
+	goBuild.Dir = root
+	if out, err := goBuild.CombinedOutput(); err != nil {
+		t.Fatalf("build binaries: %v\n%s", err, out)
+	}
+	b := start(t)
+	services := composeFile(t).Services
+
+	topology := command(ctx, t, b, bin, "arauto", services["topology"])
+	topology.Args = append(topology.Args, atExample(services["topology"].Command)...)
+	if out, err := topology.CombinedOutput(); err != nil {
+		t.Fatalf("apply topology: %v\n%s", err, out)
+	}
+	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize} {
+		p := launch(t, command(ctx, t, b, bin, role, services[role]))
+		p.awaitReady(ctx)
+		p.stop()
+	}
+	for _, line := range b.trace.refusals() {
+		t.Errorf("the broker refused: %s", line)
+	}
+}
+
+// command is a service's process with the service's environment.
+func command(ctx context.Context, t *testing.T, b *broker, bin, binary string, s service) *exec.Cmd {
+	t.Helper()
+	values := filled(t)
+	for _, role := range roles {
+		values[passwordVariable(role)] = password(role)
+	}
+	environment := interpolate(values, s.Environment)
+	environment["NATS_URL"] = b.server.ClientURL()
+	for name, local := range map[string]string{
+		"ADMIN_LISTEN": "127.0.0.1:0", "GATEWAY_LISTEN": "127.0.0.1:0", "ARAUTO_CONFIG": example,
+	} {
+		if _, given := environment[name]; given {
+			environment[name] = local
+		}
+	}
+	c := exec.CommandContext(ctx, filepath.Join(bin, binary))
+	c.Env = []string{}
+	for name, value := range environment {
+		c.Env = append(c.Env, name+"="+value)
+	}
+	return c
+}
+
+// atExample is a command line that reads the example where it would read the
+// configuration that the operator has made from it.
+func atExample(args []string) []string {
+	var changed []string
+	for _, arg := range args {
+		changed = append(changed, strings.Replace(arg, "/etc/arauto/arauto.yaml", example, 1))
+	}
+	return changed
+}
+
+// launched is a running process of a role.
+type launched struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	admin string
+	rest  chan []byte // What it logged after its first line; closed at the end.
+}
+
+// launch starts a process and reads the address of its admin listener off its
+// first log line.
+func launch(t *testing.T, cmd *exec.Cmd) *launched {
+	t.Helper()
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", cmd.Path, err)
+	}
+	p := &launched{t: t, cmd: cmd, rest: make(chan []byte, 1)}
+	reader := bufio.NewReader(logs)
+	var starting struct {
+		Admin string `json:"admin"`
+	}
+	for starting.Admin == "" {
+		line, err := reader.ReadBytes('\n')
+		if err != nil {
+			t.Fatalf("%s ended early: %s", filepath.Base(cmd.Path), line)
+		}
+		if err := json.Unmarshal(line, &starting); err != nil {
+			others, _ := io.ReadAll(reader)
+			t.Fatalf("%s says: %s%s", filepath.Base(cmd.Path), line, others)
+		}
+	}
+	p.admin = starting.Admin
+	go func() {
+		others, _ := io.ReadAll(reader)
+		p.rest <- others
+	}()
+	return p
+}
+
+func (p *launched) awaitReady(ctx context.Context) {
+	p.t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/readyz", nil)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		answer, err := client.Do(request)
+		said := ""
+		if err == nil {
+			body, _ := io.ReadAll(answer.Body)
+			_ = answer.Body.Close()
+			said = answer.Status + " " + string(body)
+			if answer.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			p.t.Fatalf("%s is not ready: %s %v", filepath.Base(p.cmd.Path), said, err)
+		}
+	}
+}
+
+// stop ends the process as compose does, and expects a clean end.
+func (p *launched) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	logged := <-p.rest
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("%s did not stop cleanly: %v\n%s", filepath.Base(p.cmd.Path), err, logged)
+	}
+	if !strings.Contains(string(logged), "stopped") {
+		p.t.Errorf("%s did not say that it stopped:\n%s", filepath.Base(p.cmd.Path), logged)
+	}
+}

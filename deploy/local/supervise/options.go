@@ -1,0 +1,148 @@
+package supervise
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The roles that a supervisor can start. The name is also that of the binary
+// and of the log file.
+const (
+	Gateway   = "gateway"
+	Lookup    = "lookup"
+	Normalize = "normalize"
+	Simulator = "simulator"
+)
+
+// Roles lists every role in the order of the flow: what makes messages first,
+// what takes them in last. They are stopped in this order and started in the
+// opposite one.
+func Roles() []string { return []string{Simulator, Gateway, Lookup, Normalize} }
+
+// Addresses say where each part listens, as host:port. Port 0 asks for any
+// free port; Options.Listening then tells which one it became.
+type Addresses struct {
+	NATS      string // The broker, for any NATS client.
+	Gateway   string // Where webhooks are posted to.
+	Admin     string // /readyz, /healthz and /metrics of everything.
+	Simulator string // The providers' look-up APIs and the control calls.
+}
+
+// DefaultAddresses are those that the README's commands use.
+func DefaultAddresses() Addresses {
+	return Addresses{
+		NATS: "127.0.0.1:4222", Gateway: "127.0.0.1:8080",
+		Admin: "127.0.0.1:9090", Simulator: "127.0.0.1:8090",
+	}
+}
+
+// Options say what to run and where.
+type Options struct {
+	Dir       string        // Data, state, logs and configuration; made when missing.
+	BinDir    string        // Where the binaries are, named like their roles.
+	Addresses Addresses     // The zero value means DefaultAddresses.
+	Roles     []string      // What to start beside the broker; none means all of Roles.
+	DemoEvery time.Duration // Pause between two steps of demo traffic; 0 for none.
+	Env       []string      // Environment of the children and of ${NAME} in the configuration; nil means this process's own.
+	Stdout    io.Writer     // For people: what runs where, order events, warnings. nil shows nothing.
+	Log       *zap.Logger   // The supervisor's own log; nil writes to a file beside the children's.
+
+	// Listening, when not nil, is called once, as soon as every address is
+	// open. Connections that come before the children are up wait for them.
+	Listening func(Addresses)
+	// Ready, when not nil, is called once, when everything has become ready
+	// for the first time.
+	Ready func()
+	// Abort cuts an orderly stop short when it is closed: children that are
+	// still there are killed. nil never does.
+	Abort <-chan struct{}
+}
+
+// ParseRoles reads a list of roles such as "gateway,lookup"; empty means all.
+func ParseRoles(list string) ([]string, error) {
+	if strings.TrimSpace(list) == "" {
+		return Roles(), nil
+	}
+	chosen := strings.Split(list, ",")
+	for i, name := range chosen {
+		chosen[i] = strings.TrimSpace(name)
+		if !slices.Contains(Roles(), chosen[i]) {
+			return nil, fmt.Errorf("there is no role %q; the roles are %s", chosen[i], strings.Join(Roles(), ", "))
+		}
+	}
+	return slices.DeleteFunc(Roles(), func(role string) bool { return !slices.Contains(chosen, role) }), nil
+}
+
+// ParseDemo reads the pause between two steps of demo traffic: a duration,
+// "off" for no traffic, or "on" or nothing for one step per second.
+func ParseDemo(value string) (time.Duration, error) {
+	switch value {
+	case "", "on":
+		return time.Second, nil
+	case "off":
+		return 0, nil
+	}
+	every, err := time.ParseDuration(value)
+	if err != nil || every <= 0 {
+		return 0, fmt.Errorf("%q is neither on, off nor a pause such as 500ms", value)
+	}
+	return every, nil
+}
+
+// checked fills in what was left out and refuses what cannot work.
+func (o Options) checked() (Options, error) {
+	if o.Dir == "" || o.BinDir == "" {
+		return o, errors.New("no folder for data, or no folder of binaries, is given")
+	}
+	var err error
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return o, fmt.Errorf("resolve folder: %w", err)
+	}
+	if o.BinDir, err = filepath.Abs(o.BinDir); err != nil {
+		return o, fmt.Errorf("resolve folder of binaries: %w", err)
+	}
+	if o.Addresses == (Addresses{}) {
+		o.Addresses = DefaultAddresses()
+	}
+	if o.Roles, err = ParseRoles(strings.Join(o.Roles, ",")); err != nil {
+		return o, err
+	}
+	for _, role := range o.Roles {
+		if _, err := os.Stat(o.binary(role)); err != nil {
+			return o, fmt.Errorf("find binary of %s (make build makes it): %w", role, err)
+		}
+	}
+	if o.Stdout == nil {
+		o.Stdout = io.Discard
+	}
+	if o.Env == nil {
+		o.Env = os.Environ()
+	}
+	return o, nil
+}
+
+// The places under Dir.
+func (o Options) dataDir() string        { return filepath.Join(o.Dir, "nats") }
+func (o Options) logDir() string         { return filepath.Join(o.Dir, "log") }
+func (o Options) configFile() string     { return filepath.Join(o.Dir, "arauto.yaml") }
+func (o Options) payments() string       { return filepath.Join(o.Dir, "simulator.json") }
+func (o Options) binary(r string) string { return filepath.Join(o.BinDir, r) }
+
+// lookupEnv reads a variable of Env; the last of several counts, as it does
+// for a child process.
+func (o Options) lookupEnv(name string) (string, bool) {
+	for _, pair := range slices.Backward(o.Env) {
+		if key, value, _ := strings.Cut(pair, "="); key == name {
+			return value, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,199 @@
+package process
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+)
+
+// admin serves health, readiness and metrics. It outlives the role, so that
+// whoever watches can see it stop.
+type admin struct {
+	mux      *http.ServeMux
+	checks   checks
+	log      *zap.Logger
+	server   *http.Server
+	listener net.Listener
+}
+
+// adminError is the cause when the admin listener fails: a process that
+// nobody can watch must not go on.
+type adminError struct{ err error }
+
+func (e *adminError) Error() string { return "serve admin: " + e.err.Error() }
+
+func (e *adminError) Unwrap() error { return e.err }
+
+func newAdmin(registry *prometheus.Registry, log *zap.Logger) *admin {
+	a := &admin{mux: http.NewServeMux(), log: log}
+	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("Ok\n")) // The caller has gone if it fails.
+	})
+	a.mux.HandleFunc("GET /readyz", a.readyz)
+	// A collector that fails must not take the other metrics with it.
+	a.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log),
+	}))
+	a.server = &http.Server{
+		Handler:           a.mux,
+		ReadHeaderTimeout: 2 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          zap.NewStdLog(log),
+	}
+	return a
+}
+
+// listen opens the socket early, so that an address in use is an error of the
+// start.
+func (a *admin) listen(address string) error {
+	var err error
+	a.listener, err = Listen("admin", address)
+	return err
+}
+
+func (a *admin) address() string {
+	if a.listener == nil {
+		return ""
+	}
+	return a.listener.Addr().String()
+}
+
+// serve answers requests until stop; failed is called when it cannot go on.
+func (a *admin) serve(failed context.CancelCauseFunc) {
+	if a.listener == nil {
+		return
+	}
+	go func() {
+		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+			failed(&adminError{err})
+		}
+	}()
+}
+
+// stop ends the listener and waits for the requests in flight.
+func (a *admin) stop(ctx context.Context) error {
+	err := a.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, a.server.Close())
+	}
+	// Shutdown knows the listener only once Serve has begun.
+	if closing := a.listener.Close(); closing != nil && !errors.Is(closing, net.ErrClosed) {
+		err = errors.Join(err, closing)
+	}
+	return err
+}
+
+// readiness is the body of /readyz.
+type readiness struct {
+	Ready  bool              `json:"ready"`
+	Checks map[string]string `json:"checks"` // "ok", or what is wrong.
+}
+
+func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
+	result := a.checks.run(r.Context())
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !result.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if err := json.NewEncoder(w).Encode(result); err != nil {
+		a.log.Debug("readiness was not read", zap.Error(err))
+	}
+}
+
+// ready registers a check of the role.
+func (a *admin) ready(name string, check func(context.Context) error) {
+	a.checks.add(name, check)
+	a.checks.begin()
+}
+
+// checkLimit bounds one round of readiness checks.
+const checkLimit = 2 * time.Second
+
+// checks are the readiness checks of a process.
+type checks struct {
+	mu       sync.Mutex
+	named    map[string]func(context.Context) error
+	begun    bool
+	stopping bool
+}
+
+// add registers a check; a second one of the same name replaces the first.
+func (c *checks) add(name string, check func(context.Context) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.named == nil {
+		c.named = map[string]func(context.Context) error{}
+	}
+	c.named[name] = check
+}
+
+// begin says that the role works now.
+func (c *checks) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.begun = true
+}
+
+// close says that the process is stopping: balancers must look elsewhere.
+func (c *checks) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+}
+
+// run makes one round, all checks at once, and never takes longer than
+// checkLimit.
+func (c *checks) run(ctx context.Context) readiness {
+	ctx, cancel := context.WithTimeout(ctx, checkLimit)
+	defer cancel()
+	type outcome struct {
+		name string
+		err  error
+	}
+	c.mu.Lock()
+	result := readiness{Ready: c.begun && !c.stopping, Checks: map[string]string{"process": c.phase()}}
+	outcomes := make(chan outcome, len(c.named))
+	for name, check := range c.named {
+		result.Checks[name] = fmt.Sprintf("no answer within %v", checkLimit)
+		go func() { outcomes <- outcome{name, check(ctx)} }()
+	}
+	waiting := len(c.named)
+	c.mu.Unlock()
+	for ; waiting > 0; waiting-- {
+		select {
+		case o := <-outcomes:
+			result.Checks[o.name] = "ok"
+			if o.err != nil {
+				result.Checks[o.name], result.Ready = o.err.Error(), false
+			}
+		case <-ctx.Done():
+			result.Ready = false
+			return result
+		}
+	}
+	return result
+}
+
+// phase is the process's own check; c.mu is held.
+func (c *checks) phase() string {
+	switch {
+	case c.stopping:
+		return "stopping"
+	case !c.begun:
+		return "starting"
+	}
+	return "ok"
+}

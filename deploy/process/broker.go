@@ -1,0 +1,116 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"arauto/deploy/process/config"
+)
+
+// connect opens the broker connection. It does not fail because the broker is
+// away: the connection keeps trying, and readiness says so.
+func connect(role string, n config.NATS, log *zap.Logger) (*nats.Conn, error) {
+	j := &journal{log: log}
+	options := []nats.Option{
+		nats.Name(n.Name),
+		// An inbox prefix per role lets the broker's permissions keep one role
+		// from reading the replies to another.
+		nats.CustomInboxPrefix("_INBOX_" + role),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		// A rotated password must not end the connection for good: by default
+		// the client gives up after two refusals.
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		// No buffer: see Kit.NATS.
+		nats.ReconnectBufSize(-1),
+		// Two missed pings tell of a frozen or black-holed broker within about
+		// six seconds instead of the default's six minutes.
+		nats.PingInterval(2 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.ErrorHandler(j.failed),
+		nats.ConnectHandler(j.connected),
+		nats.DisconnectErrHandler(j.disconnected),
+		nats.ReconnectHandler(j.connected),
+		nats.ReconnectErrHandler(j.refused),
+	}
+	if n.Name == "" {
+		options[0] = nats.Name("arauto-" + role)
+	}
+	if n.User != "" {
+		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
+	}
+	if n.CredentialsFile != "" {
+		options = append(options, nats.UserCredentials(n.CredentialsFile))
+	}
+	if n.CAFile != "" {
+		options = append(options, nats.RootCAs(n.CAFile))
+	}
+	conn, err := nats.Connect(n.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to broker: %w", err)
+	}
+	return conn, nil
+}
+
+// disconnect sends what is still buffered, acknowledgements above all, and
+// closes.
+func disconnect(ctx context.Context, conn *nats.Conn) error {
+	defer conn.Close()
+	if !conn.IsConnected() {
+		return nil
+	}
+	if err := conn.FlushWithContext(ctx); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
+}
+
+// journal logs what happens to the connection. The client tries ten times a
+// second, so the same refusal is logged once and not ten times a second.
+type journal struct {
+	log *zap.Logger
+
+	mu   sync.Mutex
+	last string
+}
+
+func (j *journal) connected(c *nats.Conn) {
+	j.mu.Lock()
+	j.last = ""
+	j.mu.Unlock()
+	j.log.Info("broker connected", zap.String("url", c.ConnectedUrlRedacted()), zap.String("server", c.ConnectedServerName()))
+}
+
+func (j *journal) disconnected(_ *nats.Conn, err error) {
+	if err == nil { // Closed by ourselves.
+		return
+	}
+	j.log.Warn("broker disconnected", zap.Error(err))
+}
+
+func (j *journal) refused(_ *nats.Conn, err error) {
+	j.mu.Lock()
+	again := err.Error() == j.last
+	j.last = err.Error()
+	j.mu.Unlock()
+	if !again {
+		j.log.Warn("broker cannot be reached, trying on", zap.Error(err))
+	}
+}
+
+// failed logs errors that no call returns, such as a missing permission.
+func (j *journal) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	fields := []zap.Field{zap.Error(err)}
+	if sub != nil {
+		fields = append(fields, zap.String("subscription", sub.Subject))
+	}
+	j.log.Error("broker reported an error", fields...)
+}

@@ -1,0 +1,123 @@
+package config
+
+import "time"
+
+// The profiles. Anything that is not local is guarded like production.
+const (
+	profileProduction = "production"
+	profileLocal      = "local"
+)
+
+// file is the YAML file, key by key. A field without a yaml tag is not a key.
+type file struct {
+	Profile   string                  `yaml:"profile"`
+	HashKey   reference               `yaml:"hash_key,omitempty"`
+	NATS      natsSection             `yaml:"nats"`
+	Topology  Topology                `yaml:"topology"`
+	Gateway   Gateway                 `yaml:"gateway"`
+	Lookup    Lookup                  `yaml:"lookup"`
+	Normalize Normalize               `yaml:"normalize"`
+	Providers map[string]providerPart `yaml:"providers,omitempty"`
+}
+
+// natsSection is NATS before its password is resolved.
+type natsSection struct {
+	URL             string    `yaml:"url"`
+	User            string    `yaml:"user"`
+	Password        reference `yaml:"password,omitempty"`
+	CredentialsFile string    `yaml:"credentials_file"`
+	CAFile          string    `yaml:"ca_file"`
+	Name            string    `yaml:"name"`
+}
+
+// providerPart configures one provider.
+type providerPart struct {
+	Retry    string                 `yaml:"retry,omitempty"`
+	Delays   []time.Duration        `yaml:"delays,omitempty"`
+	Accounts map[string]accountPart `yaml:"accounts,omitempty"`
+}
+
+// accountPart configures one merchant's account.
+type accountPart struct {
+	WebhookSecrets []reference          `yaml:"webhook_secrets,omitempty"`
+	PathKeys       []reference          `yaml:"path_keys,omitempty"`
+	Settings       map[string]reference `yaml:"settings,omitempty"`
+}
+
+// NATS says how to reach the broker. Every process has its own user there.
+type NATS struct {
+	URL             string // One URL, or several with commas between them; never with user information.
+	User            string // "" for none.
+	Password        Secret // Empty for none.
+	CredentialsFile string // A NATS .creds file instead of user and password, "" for none.
+	CAFile          string // PEM roots for TLS, "" for those of the system.
+	Name            string // Shown in the broker's connection list; "" leaves it to the process.
+}
+
+// Topology sizes the streams; deploy/topology applies it.
+type Topology struct {
+	Replicas int  `yaml:"replicas"` // 1 without a cluster, else 3 or 5. Default 1.
+	Store    Size `yaml:"store"`    // The broker's JetStream store, of which the streams may take 80 %. Default 8 GiB.
+}
+
+// Gateway configures the role that takes webhooks in.
+type Gateway struct {
+	Listen         string        `yaml:"listen"`          // Public address. Default 127.0.0.1:8080.
+	Admin          string        `yaml:"admin"`           // Health and metrics. Default 127.0.0.1:9091.
+	PublishBudget  time.Duration `yaml:"publish_budget"`  // How long a webhook may wait for durability; after it, 503. Default 800 ms: providers time out soon after a second.
+	BodyLimit      Size          `yaml:"body_limit"`      // Largest webhook body. Default 256 KiB.
+	HeaderLimit    Size          `yaml:"header_limit"`    // Largest request line and headers. Default 16 KiB.
+	ReadTimeout    time.Duration `yaml:"read_timeout"`    // For one whole request. Default 5 s.
+	WriteTimeout   time.Duration `yaml:"write_timeout"`   // For one response. Default 5 s.
+	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 60 s.
+	MaxConnections int           `yaml:"max_connections"` // Open at once. Default 0: no limit of our own.
+
+	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+
+	webhookSecrets, pathKeys credentials
+}
+
+// Lookup configures the role that asks providers.
+type Lookup struct {
+	Admin       string        `yaml:"admin"`               // Default 127.0.0.1:9092.
+	Concurrency int           `yaml:"concurrency"`         // Fresh look-ups in flight per provider, and as many due ones. Default 32.
+	AskTimeout  time.Duration `yaml:"ask_timeout"`         // For one whole exchange with a provider. Default 10 s.
+	AnswerLimit Size          `yaml:"answer_limit"`        // Largest answer that is read. Default 1 MiB.
+	Providers   []string      `yaml:"providers,omitempty"` // Whom this process asks. None in the file means all; here they are always listed.
+
+	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+
+	settings map[string]map[string]map[string]Secret // provider, account, setting
+	retries  map[string]Retry
+}
+
+// Normalize configures the role that folds observations into events.
+type Normalize struct {
+	Admin       string `yaml:"admin"`       // Default 127.0.0.1:9093.
+	Concurrency int    `yaml:"concurrency"` // Payments handled at once in this process. Default 16.
+
+	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+}
+
+// Retry is what the file says about repeating a provider's failed look-ups.
+type Retry struct {
+	Policy string          // "default", "yapay", or "" for the provider's own.
+	Delays []time.Duration // Offsets from the first failure, ascending; when there are any, they replace the policy.
+}
+
+// defaults are the values of every key that the file leaves out.
+func defaults() file {
+	return file{
+		Profile:  profileProduction,
+		NATS:     natsSection{URL: "nats://127.0.0.1:4222"},
+		Topology: Topology{Replicas: 1, Store: 8 * gib},
+		Gateway: Gateway{
+			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9091",
+			PublishBudget: 800 * time.Millisecond,
+			BodyLimit:     256 * kib, HeaderLimit: 16 * kib,
+			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 60 * time.Second,
+		},
+		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 32, AskTimeout: 10 * time.Second, AnswerLimit: mib},
+		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 16},
+	}
+}

@@ -1,0 +1,239 @@
+package config
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"arauto/schemas/provider"
+)
+
+// WebhookSecrets returns the secrets of a provider that signs, one or two per
+// account, none of them empty. No account means an empty map.
+func (g Gateway) WebhookSecrets(provider string) map[string][]string {
+	return g.webhookSecrets.of(provider)
+}
+
+// PathKeys returns the path keys of a provider that does not sign, one or two
+// per account, none of them empty. No account means an empty map.
+func (g Gateway) PathKeys(provider string) map[string][]string { return g.pathKeys.of(provider) }
+
+// Accounts returns a provider's accounts by name, each with a value for every
+// setting that the provider declares: the configured one, else its default.
+// It is empty for a provider that this process does not serve.
+func (l Lookup) Accounts(name string) map[string]provider.Account {
+	accounts := map[string]provider.Account{}
+	for account, settings := range l.settings[name] {
+		revealed := make(map[string]string, len(settings))
+		for setting, value := range settings {
+			revealed[setting] = value.Reveal()
+		}
+		accounts[account] = provider.Account{Name: account, Settings: revealed}
+	}
+	return accounts
+}
+
+// Retry returns what the file says about repeating the provider's failed
+// look-ups; the zero Retry where it says nothing.
+func (l Lookup) Retry(provider string) Retry { return l.retries[provider] }
+
+func (c *Config) resolveHashKey() (Secret, Problems) {
+	k := &checks{config: c}
+	r := c.file.HashKey
+	if r.IsZero() {
+		if _, present := c.lines["hash_key"]; !present {
+			k.refuse("hash_key", "is missing; write hash_key: ${ARAUTO_HASH_KEY} and never change its value")
+		}
+		return Secret{}, k.problems
+	}
+	value, problem := c.resolve(r)
+	if problem != nil {
+		return Secret{}, Problems{*problem}
+	}
+	if len(value) < minKey {
+		return Secret{}, Problems{c.refuse(r, "has fewer than 16 bytes; use 32 random ones and never change them")}
+	}
+	return NewSecret(value), nil
+}
+
+func (c *Config) resolveNormalize() (Normalize, Problems) {
+	n := c.file.Normalize
+	var problems Problems
+	n.HashKey, problems = c.resolveHashKey()
+	return n, problems
+}
+
+func (c *Config) resolveGateway() (Gateway, Problems) {
+	g := c.file.Gateway
+	var problems Problems
+	g.HashKey, problems = c.resolveHashKey()
+	g.webhookSecrets, g.pathKeys = credentials{}, credentials{}
+	for _, a := range c.accounts() {
+		into, key, list, form := g.webhookSecrets, "webhook_secrets", a.part.WebhookSecrets, anyForm
+		if a.provider.Unsigned != "" {
+			into, key, list, form = g.pathKeys, "path_keys", a.part.PathKeys, c.pathKeyForm
+		}
+		if len(a.part.WebhookSecrets)+len(a.part.PathKeys) == 0 {
+			k := &checks{config: c}
+			k.refuse(a.at, "has no "+key+"; write "+key+`: ["${NAME}"]`)
+			problems = append(problems, k.problems...)
+		}
+		taken := into[a.provider.Name]
+		if taken == nil {
+			taken = map[string][]Secret{}
+			into[a.provider.Name] = taken
+		}
+		secrets, found := c.resolveList(list, form, taken)
+		taken[a.account] = secrets
+		problems = append(problems, found...)
+	}
+	return g, problems
+}
+
+// resolveList reads an account's one or two secrets. An empty second one that
+// the file allows to be empty is dropped: no rotation is under way. form says
+// what is wrong with a secret's form, "" for nothing. taken are
+// the secrets of the provider's other accounts, with which none may be shared,
+// or a webhook would belong to both.
+func (c *Config) resolveList(list []reference, form func(string) string, taken map[string][]Secret) ([]Secret, Problems) {
+	var secrets []Secret
+	var problems Problems
+	for i, r := range list {
+		if r.IsZero() {
+			continue // Reported by the decoder.
+		}
+		value, problem := c.resolve(r)
+		var wrong string
+		switch {
+		case problem != nil:
+			problems = append(problems, *problem)
+			continue
+		case value == "" && i > 0:
+			continue
+		case value == "":
+			wrong = "is empty; only the second of two may be"
+		default:
+			wrong = cmp.Or(form(value), shared(value, taken))
+		}
+		if wrong != "" {
+			problems = append(problems, c.refuse(r, wrong))
+			continue
+		}
+		secrets = append(secrets, NewSecret(value))
+	}
+	return secrets, problems
+}
+
+// anyForm accepts every secret: a provider chooses what it sends.
+func anyForm(string) string { return "" }
+
+// pathKeyForm says what is wrong with a path key.
+func (c *Config) pathKeyForm(key string) string {
+	switch {
+	case !pathKey.MatchString(key):
+		return "cannot stand in a URL path as it is; use A-Z, a-z, 0-9, _, ~ and - only"
+	case len(key) < minKey && !c.Local():
+		return "has fewer than 16 bytes; use 32 random ones"
+	}
+	return ""
+}
+
+func shared(value string, taken map[string][]Secret) string {
+	for _, account := range slices.Sorted(maps.Keys(taken)) {
+		if slices.ContainsFunc(taken[account], func(s Secret) bool { return s.Reveal() == value }) {
+			return "is a secret of account " + account + " too; give each account its own"
+		}
+	}
+	return ""
+}
+
+func (c *Config) resolveLookup() (Lookup, Problems) {
+	l := c.file.Lookup
+	var problems Problems
+	l.HashKey, problems = c.resolveHashKey()
+	l.settings, l.retries = map[string]map[string]map[string]Secret{}, map[string]Retry{}
+	if l.Providers = slices.Clone(l.Providers); len(l.Providers) == 0 {
+		l.Providers = c.providers.Names()
+	}
+	for name, part := range c.file.Providers {
+		l.retries[name] = Retry{Policy: part.Retry, Delays: slices.Clone(part.Delays)}
+	}
+	for _, a := range c.accounts() {
+		name := a.provider.Name
+		if !slices.Contains(l.Providers, name) {
+			continue
+		}
+		if l.settings[name] == nil {
+			l.settings[name] = map[string]map[string]Secret{}
+		}
+		settings, found := c.resolveSettings(a)
+		l.settings[name][a.account] = settings
+		problems = append(problems, found...)
+	}
+	return l, problems
+}
+
+func (c *Config) resolveSettings(a placed) (map[string]Secret, Problems) {
+	settings := map[string]Secret{}
+	k := &checks{config: c}
+	for _, s := range a.provider.Settings {
+		r, present := a.part.Settings[s.Name]
+		at := a.at + ".settings." + s.Name
+		value := ""
+		if !r.IsZero() {
+			var problem *Problem
+			if value, problem = c.resolve(r); problem != nil {
+				k.problems = append(k.problems, *problem)
+				continue
+			}
+		}
+		if value == "" {
+			value = s.Default
+		}
+		if value == "" && s.Required && (!present || !r.IsZero()) {
+			k.refuse(at, "is missing; write "+s.Name+": "+example(s)+" ("+s.Help+")")
+		}
+		k.wrong(at, c.settingWrong(s, value))
+		settings[s.Name] = NewSecret(value)
+	}
+	return settings, k.problems
+}
+
+// example is what the operator should write for a setting.
+func example(s provider.Setting) string {
+	if s.Secret {
+		return "${NAME}"
+	}
+	if s.URL {
+		return "https://host"
+	}
+	return "a value"
+}
+
+// placed is one account of the file and where it stands.
+type placed struct {
+	provider provider.Provider
+	account  string
+	at       string
+	part     accountPart
+}
+
+// accounts lists every account with a usable name of a known provider, in a
+// fixed order; check reports the others.
+func (c *Config) accounts() []placed {
+	var all []placed
+	for _, name := range slices.Sorted(maps.Keys(c.file.Providers)) {
+		p, ok := c.providers.Get(name)
+		if !ok {
+			continue
+		}
+		parts := c.file.Providers[name].Accounts
+		for _, account := range slices.Sorted(maps.Keys(parts)) {
+			if accountName.MatchString(account) {
+				at := "providers." + name + ".accounts." + account
+				all = append(all, placed{provider: p, account: account, at: at, part: parts[account]})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,190 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// readingLife is how long the numbers of one scrape serve the next ones: a
+	// dashboard and an alerting rule must not double the broker's work.
+	readingLife = 2 * time.Second
+	// readingBudget bounds one round of questions to the broker. Prometheus
+	// itself gives up after ten seconds.
+	readingBudget = 1500 * time.Millisecond
+)
+
+// ConsumerName names a durable consumer.
+type ConsumerName struct{ Stream, Consumer string }
+
+// ConsumerCollector exports what JetStream itself says about durable
+// consumers, labelled stream and consumer: arauto_consumer_pending_messages,
+// _ack_pending_messages, _redelivered_messages, _waiting_requests, _paused (0
+// or 1) and _oldest_age_seconds, the age of the oldest message that is not
+// acknowledged yet (0 when there is none). A consumer that cannot be read has
+// no numbers, and counts in arauto_consumer_scrape_errors_total.
+type ConsumerCollector struct {
+	js     jetstream.JetStream
+	names  []ConsumerName
+	failed *prometheus.CounterVec
+
+	mu       sync.Mutex // Held while reading, which is bounded.
+	streams  map[string]jetstream.Stream
+	readings []*reading
+	readAt   time.Time
+}
+
+// reading is what was read of one consumer, nil when that failed.
+type reading struct {
+	info *jetstream.ConsumerInfo
+	age  time.Duration
+}
+
+// gauge is one exported number.
+type gauge struct {
+	desc  *prometheus.Desc
+	value func(reading) float64
+}
+
+// NewConsumerCollector returns the collector of the named consumers. It asks
+// the broker only when it is scraped; the connection's user needs the
+// consumer's and stream's info and the stream's message get.
+func NewConsumerCollector(js jetstream.JetStream, names []ConsumerName) *ConsumerCollector {
+	c := &ConsumerCollector{js: js, names: names, streams: map[string]jetstream.Stream{}}
+	c.failed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "arauto_consumer_scrape_errors_total",
+		Help: "Times that the broker did not say how a durable consumer is.",
+	}, []string{"stream", "consumer"})
+	for _, n := range names { // A counter that is there from the start can be alerted on.
+		c.failed.WithLabelValues(n.Stream, n.Consumer)
+	}
+	return c
+}
+
+func gauges() []gauge {
+	desc := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc("arauto_consumer_"+name, help, []string{"stream", "consumer"}, nil)
+	}
+	return []gauge{
+		{desc("pending_messages", "Messages that the consumer has not been given yet."), func(r reading) float64 { return float64(r.info.NumPending) }},
+		{desc("ack_pending_messages", "Messages that it has been given and has not acknowledged."), func(r reading) float64 { return float64(r.info.NumAckPending) }},
+		{desc("redelivered_messages", "Messages among them that it has been given more than once."), func(r reading) float64 { return float64(r.info.NumRedelivered) }},
+		{desc("waiting_requests", "Pull requests that wait for messages."), func(r reading) float64 { return float64(r.info.NumWaiting) }},
+		{desc("paused", "1 while the consumer is paused."), func(r reading) float64 {
+			if r.info.Paused {
+				return 1
+			}
+			return 0
+		}},
+		{desc("oldest_age_seconds", "Age of the oldest message that is not acknowledged, 0 when there is none."), func(r reading) float64 { return r.age.Seconds() }},
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *ConsumerCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, g := range gauges() {
+		out <- g.desc
+	}
+	c.failed.Describe(out)
+}
+
+// Collect implements prometheus.Collector. It returns within about two
+// seconds, whatever the broker does.
+func (c *ConsumerCollector) Collect(out chan<- prometheus.Metric) {
+	readings := c.read()
+	for _, g := range gauges() {
+		for i, r := range readings {
+			if r != nil {
+				out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(*r), c.names[i].Stream, c.names[i].Consumer)
+			}
+		}
+	}
+	c.failed.Collect(out)
+}
+
+// read asks about all consumers at once, unless it has just done so.
+func (c *ConsumerCollector) read() []*reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.readAt.IsZero() && time.Since(c.readAt) < readingLife {
+		return c.readings
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readingBudget)
+	defer cancel()
+	c.bind(ctx)
+	readings := make([]*reading, len(c.names))
+	var all sync.WaitGroup
+	for i, name := range c.names {
+		all.Go(func() {
+			r, err := c.ask(ctx, name)
+			if err != nil {
+				c.failed.WithLabelValues(name.Stream, name.Consumer).Inc()
+				return
+			}
+			readings[i] = &r
+		})
+	}
+	all.Wait()
+	c.readings, c.readAt = readings, time.Now()
+	return readings
+}
+
+// bind gets the handles of streams that it has not got yet. A stream that
+// cannot be had now is tried again by the next scrape.
+func (c *ConsumerCollector) bind(ctx context.Context) {
+	for _, name := range c.names {
+		if c.streams[name.Stream] != nil {
+			continue
+		}
+		if s, err := c.js.Stream(ctx, name.Stream); err == nil {
+			c.streams[name.Stream] = s
+		}
+	}
+}
+
+func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading, error) {
+	stream := c.streams[name.Stream]
+	if stream == nil {
+		return reading{}, fmt.Errorf("read stream %s: there is no handle", name.Stream)
+	}
+	consumer, err := stream.Consumer(ctx, name.Consumer)
+	if err != nil {
+		return reading{}, fmt.Errorf("read consumer %s: %w", name.Consumer, err)
+	}
+	r := reading{info: consumer.CachedInfo()}
+	if r.info.NumPending == 0 && r.info.NumAckPending == 0 {
+		return r, nil
+	}
+	r.age, err = oldest(ctx, stream, r.info)
+	return r, err
+}
+
+// oldest is the age of the first message above the acknowledgement floor that
+// the consumer's filters let through.
+func oldest(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (time.Duration, error) {
+	filters := info.Config.FilterSubjects
+	if len(filters) == 0 {
+		filters = []string{info.Config.FilterSubject}
+	}
+	var age time.Duration
+	for _, filter := range filters {
+		if filter == "" {
+			filter = ">"
+		}
+		m, err := stream.GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read oldest message: %w", err)
+		}
+		age = max(age, time.Since(m.Time))
+	}
+	return age, nil
+}

@@ -1,0 +1,90 @@
+package jetstreamtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	cejs "github.com/cloudevents/sdk-go/protocol/nats_jetstream/v2"
+	"github.com/cloudevents/sdk-go/v2/binding"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/order/ordertest"
+	"arauto/schemas/subject"
+)
+
+// checkEvents holds every event that the test has published to the contract:
+// the JSON Schema, CloudEvents' own reader, and the numbering of transitions.
+func (b *Broker) checkEvents() {
+	if !b.Server.Running() {
+		return
+	}
+	nc, err := nats.Connect(b.URL)
+	if err != nil {
+		b.t.Errorf("connect to check events: %v", err)
+		return
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Errorf("open jetstream to check events: %v", err)
+		return
+	}
+	ctx := context.Background() // The test's own has ended; server calls have their default timeout.
+	stream, err := js.Stream(ctx, subject.Orders)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return
+	}
+	if err != nil {
+		b.t.Errorf("open stream to check events: %v", err)
+		return
+	}
+	last := map[string]uint64{}
+	for next := uint64(1); ; {
+		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject("orders.>"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return
+		}
+		if err != nil {
+			b.t.Errorf("read event above %d: %v", next, err)
+			return
+		}
+		if err := CheckEvent(raw, last); err != nil {
+			b.t.Errorf("event %d on %s: %v", raw.Sequence, raw.Subject, err)
+		}
+		next = raw.Sequence + 1
+	}
+}
+
+// CheckEvent says how a stored event breaks the contract. last holds the
+// number of each payment's last transition and is moved on.
+func CheckEvent(raw *jetstream.RawStreamMsg, last map[string]uint64) error {
+	if err := ordertest.Validate(raw.Data); err != nil {
+		return fmt.Errorf("body breaks the schema: %w", err)
+	}
+	var e order.Event
+	if err := json.Unmarshal(raw.Data, &e); err != nil {
+		return fmt.Errorf("decode body: %w", err)
+	}
+	unit := e.Provider + "/" + e.Account + "/" + e.Payment
+	if e.Transition != last[unit]+1 {
+		return fmt.Errorf("transition %d follows %d", e.Transition, last[unit])
+	}
+	last[unit] = e.Transition
+	message := cejs.NewMessage(&nats.Msg{Subject: raw.Subject, Header: raw.Header, Data: raw.Data})
+	cloud, err := binding.ToEvent(context.Background(), message)
+	if err != nil {
+		return fmt.Errorf("CloudEvents cannot read it: %w", err)
+	}
+	if err := cloud.Validate(); err != nil {
+		return fmt.Errorf("CloudEvents refuses it: %w", err)
+	}
+	if cloud.ID() != e.ID() || cloud.Type() != "arauto.order."+string(e.Status)+".v1" ||
+		cloud.Source() != "/"+e.Provider+"/"+e.Account || fmt.Sprint(cloud.Extensions()["sequence"]) != fmt.Sprint(e.Transition) {
+		return fmt.Errorf("CloudEvents reads it as %s", cloud.Context)
+	}
+	return nil
+}

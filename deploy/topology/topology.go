@@ -1,0 +1,140 @@
+// Package topology declares the streams and durable consumers as data, applies
+// them, and reports where a broker differs from them, field by field. Nothing
+// else creates or changes a stream or a durable consumer.
+package topology
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/subject"
+)
+
+// Settings are what differs between deployments.
+type Settings struct {
+	Replicas  int      // Copies of each stream: 1 without a cluster, 3 with one.
+	Store     int64    // Bytes of JetStream storage that the broker grants us.
+	Providers []string // Slugs; each gets its own consumers.
+}
+
+// ackWait is how long a message may go without a sign of life from the worker
+// that holds it. Workers send one every third of it, so this is also how long
+// the messages of a killed worker wait for the next one.
+const ackWait = 9 * time.Second
+
+// AckWait is the acknowledgement wait of every durable consumer.
+const AckWait = ackWait
+
+// maxAckPending is the fleet-wide concurrency cap of one consumer.
+const maxAckPending = 2048
+
+// Share of the store, in percent, that each bounded stream may fill. Together
+// they stay below 80, because LOOKUP_RETRIES must not have a bound (the broker
+// forces Discard Old on it) and a schedule that finds no room when it is due
+// would be stuck.
+const (
+	notificationsShare = 30
+	ordersShare        = 25
+	statusesShare      = 13
+	deadLettersShare   = 6
+	auditShare         = 3
+	advisoriesShare    = 1
+)
+
+const day = 24 * time.Hour
+
+// Streams lists every stream, those that later roles fill included.
+func Streams(s Settings) []jetstream.StreamConfig {
+	share := func(percent int64) int64 { return s.Store / 100 * percent }
+	streams := []jetstream.StreamConfig{
+		{
+			Name:        subject.Notifications,
+			Description: "Accepted webhooks. Full means 503 at the gateway, never a silent loss.",
+			Subjects:    []string{"notifications.*.*.*"},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(notificationsShare),
+			Duplicates: 10 * time.Minute, AllowAtomicPublish: true,
+		},
+		{
+			Name:        subject.LookupRetries,
+			Description: "Look-ups that wait: one schedule per payment, fired by the broker.",
+			Subjects:    []string{"lookup.parked.*.*.*", "lookup.due.*.*.*"},
+			Retention:   jetstream.WorkQueuePolicy,
+			Discard:     jetstream.DiscardOld, MaxBytes: -1, // Both forced by schedules.
+			Duplicates:        2 * time.Minute,
+			AllowMsgSchedules: true, AllowRollup: true, AllowMsgTTL: true, AllowAtomicPublish: true,
+		},
+		{
+			Name:        subject.Statuses,
+			Description: "Observations: what the provider said, in the order in which it was written.",
+			Subjects:    []string{"statuses.*.*.*"},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(statusesShare), MaxAge: 30 * day,
+			Duplicates: 2 * time.Minute,
+		},
+		{
+			Name:        subject.Orders,
+			Description: "The order log: one event per transition. It is the state.",
+			Subjects:    []string{"orders.*.*.*.*.*"},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(ordersShare),
+			Duplicates: 2 * time.Minute,
+		},
+		{
+			Name:        subject.DeadLetters,
+			Description: "What could not be finished, with its class and cause.",
+			Subjects:    []string{"dead.*.*.*.*.*"},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(deadLettersShare), MaxAge: 90 * day,
+			Duplicates: 10 * time.Minute,
+		},
+		{
+			Name:        subject.Audit,
+			Description: "What operators did.",
+			Subjects:    []string{"audit.>"},
+			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: 400 * day,
+			Duplicates: 2 * time.Minute,
+		},
+		{
+			Name:        subject.Advisories,
+			Description: "Second net: the broker's word that a message was given up.",
+			Subjects: []string{
+				"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+				"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+			},
+			Discard: jetstream.DiscardOld, MaxBytes: share(advisoriesShare), MaxAge: 7 * day,
+			Duplicates: 2 * time.Minute,
+		},
+	}
+	for i := range streams {
+		streams[i].Storage = jetstream.FileStorage
+		streams[i].Replicas = max(s.Replicas, 1)
+	}
+	return streams
+}
+
+// Consumer is a durable consumer and the stream that it reads.
+type Consumer struct {
+	Stream string
+	jetstream.ConsumerConfig
+}
+
+// Consumers lists every durable consumer.
+func Consumers(s Settings) []Consumer {
+	var all []Consumer
+	for _, provider := range s.Providers {
+		all = append(all,
+			durable(subject.Notifications, subject.LookupConsumer(provider), "notifications."+provider+".>"),
+			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), "lookup.due."+provider+".>"),
+		)
+	}
+	return append(all, durable(subject.Statuses, subject.NormalizeConsumer, "statuses.>"))
+}
+
+// durable has no delivery limit: a message leaves a consumer by a confirmed
+// acknowledgement only, after its result was stored. No BackOff either, it
+// would shift the delay of a negative acknowledgement.
+func durable(stream, name, filter string) Consumer {
+	return Consumer{Stream: stream, ConsumerConfig: jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: filter,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		MaxDeliver: -1, MaxAckPending: maxAckPending,
+	}}
+}

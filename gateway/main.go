@@ -1,0 +1,63 @@
+// Command gateway takes the providers' webhooks in and answers 200 once they
+// are durable. Start more of it behind one address to take more in.
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"arauto/deploy/process"
+	"arauto/deploy/process/config"
+	"arauto/gateway/webhook"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+)
+
+func main() { process.Main(config.RoleGateway, run) }
+
+// run wires the role. It does not wait for the broker or the stream: without
+// them providers get a 503 and come again, which beats a refused connection.
+func run(ctx context.Context, k *process.Kit) error {
+	cfg, err := k.Config.Gateway()
+	if err != nil {
+		return err
+	}
+	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
+	if err != nil {
+		return fmt.Errorf("read hash_key: %w", err)
+	}
+	publisher, err := webhook.NewPublisher(k.NATS, cfg.PublishBudget)
+	if err != nil {
+		return err
+	}
+	gateway, err := webhook.New(webhook.Options{
+		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
+		Publisher: publisher, Log: k.Log, Registerer: k.Registry, PublishBudget: cfg.PublishBudget,
+		BodyLimit: int(cfg.BodyLimit), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
+		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
+	})
+	if err != nil {
+		return fmt.Errorf("make gateway: %w", err)
+	}
+	listener, err := process.Listen(config.RoleGateway, cfg.Listen)
+	if err != nil {
+		return err
+	}
+	k.Ready("notifications", publisher.Ready)
+	return gateway.Run(ctx, listener)
+}
+
+// credentials are every account's webhook secrets, or its path keys where the
+// provider does not sign.
+func credentials(set provider.Set, cfg config.Gateway) map[string]map[string][]string {
+	all := make(map[string]map[string][]string, len(set))
+	for _, p := range set {
+		if p.Unsigned != "" {
+			all[p.Name] = cfg.PathKeys(p.Name)
+		} else {
+			all[p.Name] = cfg.WebhookSecrets(p.Name)
+		}
+	}
+	return all
+}

@@ -1,0 +1,54 @@
+package webhook
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+
+	"github.com/valyala/fasthttp"
+)
+
+// readBody reads the whole body into memory of its own, within the limit. It
+// says accepted when that went well. After any other code the connection
+// cannot be used again, because the rest of the body is still on its way.
+func readBody(rc *fasthttp.RequestCtx, limit int) ([]byte, code) {
+	declared := rc.Request.Header.ContentLength()
+	if declared > limit {
+		return nil, bodyTooLarge
+	}
+	stream := rc.RequestBodyStream()
+	if stream == nil {
+		return nil, accepted
+	}
+	body := bytes.NewBuffer(make([]byte, 0, max(declared, 0)+bytes.MinRead))
+	_, err := body.ReadFrom(io.LimitReader(stream, int64(limit)+1))
+	switch {
+	case body.Len() > limit:
+		return nil, bodyTooLarge
+	case err != nil:
+		return nil, broken(err)
+	}
+	return body.Bytes(), accepted
+}
+
+// broken is the code for a request that could not be read to its end.
+func broken(err error) code {
+	var timeout net.Error
+	switch {
+	case errors.As(err, new(*fasthttp.ErrSmallBuffer)):
+		return headerTooLarge
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, fasthttp.ErrTimeout):
+		return tooSlow
+	}
+	return malformed
+}
+
+// abandon gives up the rest of the request: the connection is closed after
+// the answer, but not before the client had a chance to read it.
+func abandon(rc *fasthttp.RequestCtx) {
+	rc.SetConnectionClose()
+	if c, ok := rc.Conn().(*conn); ok {
+		c.linger.Store(true)
+	}
+}

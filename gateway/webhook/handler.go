@@ -1,0 +1,216 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// none stands in metrics and logs for a provider or an account that is not
+// ours: what a stranger writes there must not become a label, and a path key
+// in the wrong place must not become a log line.
+const none = "none"
+
+// delivery is one webhook on its way through, as the log shows it.
+type delivery struct {
+	started  time.Time
+	provider string
+	account  string
+	id       string // Notification id, "" before there is one.
+	payment  string // Subject token: a hash when the id looks personal.
+	failure  error  // Why it ended in 503.
+}
+
+func (g *Gateway) begin() *delivery {
+	return &delivery{started: g.options.Clock(), provider: none, account: none}
+}
+
+// serve answers one request. Whatever happens, there is an answer, one count
+// and one log line.
+func (g *Gateway) serve(rc *fasthttp.RequestCtx) {
+	d := g.begin()
+	c := g.receiveSafely(rc, d)
+	g.finish(rc, d, c)
+}
+
+// refuseBroken answers a request whose header could not be read, or whose
+// body ended too early. It is fasthttp's error handler.
+func (g *Gateway) refuseBroken(rc *fasthttp.RequestCtx, err error) {
+	abandon(rc)
+	g.finish(rc, g.begin(), broken(err))
+}
+
+// receiveSafely turns a panic into a 503: it is our fault, so the provider
+// must try again, and the other webhooks must go on.
+func (g *Gateway) receiveSafely(rc *fasthttp.RequestCtx, d *delivery) (c code) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			abandon(rc)
+			d.failure = errors.New("webhook panicked")
+			g.metrics.panics.Inc()
+			g.options.Log.Error("webhook panicked", zap.String("provider", d.provider),
+				zap.String("cause", nature(cause)), zap.ByteString("stack", debug.Stack()))
+			c = unavailable
+		}
+	}()
+	return g.receive(rc, d)
+}
+
+// nature describes a panic without repeating what somebody put into it, which
+// may be a part of the body. The runtime's own errors hold no such thing.
+func nature(cause any) string {
+	if err, ok := cause.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("panic of type %T", cause)
+}
+
+// receive checks the request in the order of the codes and has it stored.
+func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
+	at, ok := parsePath(rc.Request.Header.RequestURI())
+	e, known := g.endpoints[at.provider]
+	if !ok || !known || e.Unsigned == "" && at.key != "" {
+		return g.unread(rc, notFound)
+	}
+	d.provider = e.Name
+	if !rc.IsPost() {
+		return g.unread(rc, methodNotAllowed)
+	}
+	body, c := readBody(rc, g.options.BodyLimit)
+	if c != accepted {
+		return g.unread(rc, c)
+	}
+	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: body}
+	if c := g.authenticate(e, at, w, d); c != accepted {
+		return c
+	}
+	if encoded(w.Header) {
+		return encodedBody
+	}
+	notice, err := e.Read(w)
+	switch {
+	case errors.Is(err, provider.ErrInvalid):
+		return invalid
+	case err != nil:
+		d.failure = fmt.Errorf("read webhook: %w", err)
+		return unavailable
+	case subject.CheckID(notice.Payment) != nil, notice.Order != "" && subject.CheckID(notice.Order) != nil:
+		return invalid
+	}
+	return g.store(d, notice, w.Header)
+}
+
+// unread gives the code for a request whose body is not read to its end.
+func (g *Gateway) unread(rc *fasthttp.RequestCtx, c code) code {
+	if rc.Request.IsBodyStream() {
+		abandon(rc)
+	}
+	return c
+}
+
+// authenticate says who is calling. An unknown account, a wrong path key and
+// a missing credential are one and the same to the caller.
+func (g *Gateway) authenticate(e endpoint, at target, w provider.Webhook, d *delivery) code {
+	credentials, known := e.accounts[at.account]
+	if !known {
+		return notPermitted
+	}
+	d.account = at.account
+	if e.Unsigned != "" {
+		if !provider.Match(at.key, credentials) {
+			return notPermitted
+		}
+		return accepted
+	}
+	switch err := e.Verify(w, credentials); {
+	case err == nil:
+		return accepted
+	case errors.Is(err, provider.ErrNoCredential):
+		return notPermitted
+	case errors.Is(err, provider.ErrBadCredential):
+		return wrongToken
+	default:
+		d.failure = fmt.Errorf("verify webhook: %w", err)
+		return unavailable
+	}
+}
+
+// store has the notification stored. It detaches from the caller: a webhook
+// that was read is worth storing even if nobody waits for the answer.
+func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code {
+	id, err := uuid.NewV7()
+	if err != nil {
+		d.failure = fmt.Errorf("make notification id: %w", err)
+		return unavailable
+	}
+	unit := g.options.Tokens.Unit(d.provider, d.account, n.Payment)
+	d.id, d.payment = id.String(), unit.Payment
+	body, err := encode(record.Notification{
+		ID: d.id, Provider: d.provider, Account: d.account,
+		Kind: n.Kind, Payment: n.Payment, Order: n.Order, ReceivedAt: d.started.UTC(),
+		Unknown: n.Unknown, Headers: kept(h), Fields: n.Fields,
+	})
+	if err != nil {
+		d.failure = err
+		return unavailable
+	}
+	trace, ok := traceparent(h)
+	if !ok {
+		trace = newTrace()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), g.options.PublishBudget)
+	defer cancel()
+	err = g.options.Publisher.Store(ctx, Message{ID: d.id, Subject: unit.Notification(), Trace: trace, Body: body})
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return bodyTooLarge // The broker would refuse it for ever, so a 503 would lie.
+	case err != nil:
+		d.failure = err
+		g.metrics.failures.WithLabelValues(class(err)).Inc()
+		return unavailable
+	}
+	return accepted
+}
+
+// encode writes the document without escaping HTML, which would make a body
+// of angle brackets six times as long and too large for the broker.
+func encode(n record.Notification) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(n); err != nil {
+		return nil, fmt.Errorf("encode notification: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// finish answers, counts and logs.
+func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
+	g.answer(rc, c)
+	took := g.options.Clock().Sub(d.started)
+	g.metrics.webhooks.WithLabelValues(d.provider, c.label()).Inc()
+	if c == accepted {
+		g.metrics.durable.WithLabelValues(d.provider).Observe(took.Seconds())
+	}
+	log := g.options.Log.Info
+	if c == unavailable {
+		log = g.options.Log.Error
+	}
+	log("webhook", zap.String("result", c.label()),
+		zap.String("provider", d.provider), zap.String("account", d.account),
+		zap.String("notification", d.id), zap.String("payment", d.payment),
+		zap.Duration("duration", took), zap.Error(d.failure))
+}

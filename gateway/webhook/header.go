@@ -1,0 +1,95 @@
+package webhook
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"arauto/schemas/provider"
+)
+
+// headers shows adapters the request's headers without copying them all.
+// fasthttp spells names its own way (event_type becomes Event_type) and finds
+// them whatever the spelling of the question. Content-Type, Host and
+// User-Agent are the exception to "every value": of those it keeps the last.
+type headers struct{ h *fasthttp.RequestHeader }
+
+// Values returns copies, because fasthttp overwrites the request's memory
+// with the next one.
+func (v headers) Values(name string) []string {
+	raw := v.h.PeekAll(name)
+	if len(raw) == 0 {
+		return nil
+	}
+	values := make([]string, len(raw))
+	for i, value := range raw {
+		values[i] = string(value)
+	}
+	return values
+}
+
+// maxStoredHeader is how many bytes of a header are worth keeping; what is
+// longer says nothing that the adapters look at.
+const maxStoredHeader = 256
+
+// kept are the inbound headers that are stored with a notification. They tell
+// what the provider meant and hold neither secrets nor personal data.
+func kept(h provider.Header) map[string]string {
+	stored := map[string]string{}
+	for _, name := range []string{"event-type", "event_type", "content-type"} {
+		if value := strings.Join(h.Values(name), ", "); value != "" && len(value) <= maxStoredHeader {
+			stored[name] = value
+		}
+	}
+	if parent, ok := traceparent(h); ok {
+		stored["traceparent"] = parent
+	}
+	if len(stored) == 0 {
+		return nil
+	}
+	return stored
+}
+
+// traceparent returns the caller's W3C trace context when there is exactly
+// one and it is valid. A later version may have fields that we cannot pass
+// on unread, so only version 00 counts.
+func traceparent(h provider.Header) (string, bool) {
+	values := h.Values("traceparent")
+	if len(values) != 1 {
+		return "", false
+	}
+	parts := strings.Split(values[0], "-")
+	valid := len(parts) == 4 && parts[0] == "00" &&
+		lowerHex(parts[1], 32) && lowerHex(parts[2], 16) && lowerHex(parts[3], 2) &&
+		strings.Trim(parts[1], "0") != "" && strings.Trim(parts[2], "0") != ""
+	return values[0], valid
+}
+
+func lowerHex(s string, length int) bool {
+	return len(s) == length && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// newTrace starts a sampled W3C trace.
+func newTrace() string {
+	var id [24]byte
+	_, _ = rand.Read(id[:]) // Never fails since Go 1.24; it ends the process instead.
+	// Neither the trace id nor the parent id may be all zeros.
+	id[0] |= 1
+	id[16] |= 1
+	return "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-01"
+}
+
+// encoded reports whether the body is compressed or otherwise coded. We read
+// bodies as they stand: expanding one would defeat the size limit.
+func encoded(h provider.Header) bool {
+	for _, value := range h.Values("content-encoding") {
+		for coding := range strings.SplitSeq(value, ",") {
+			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+				return true
+			}
+		}
+	}
+	return false
+}

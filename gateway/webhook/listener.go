@@ -1,0 +1,171 @@
+package webhook
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// How long, and for how many bytes, we listen to a client that we have
+// already refused. Closing a socket with unread bytes makes the kernel send a
+// reset, and a client that is still sending then loses the answer unread.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 16 << 20
+)
+
+// acceptPause is how long accepting rests when the process is out of file
+// descriptors; fasthttp would stop serving for good.
+const acceptPause = 50 * time.Millisecond
+
+// listener bounds how many connections are open, lets refused clients read
+// their answer, and knows what is open when it is time to stop.
+type listener struct {
+	net.Listener
+	slots     chan struct{} // One for each connection that may be open, nil for no limit.
+	accepting chan struct{} // Closed by the first Accept.
+	closed    chan struct{}
+	begin     sync.Once
+	end       sync.Once
+
+	mu   sync.Mutex
+	open map[*conn]struct{}
+	wait sync.WaitGroup
+}
+
+// newListener serves at most limit connections at once, any number for 0.
+func newListener(ln net.Listener, limit int) *listener {
+	l := &listener{
+		Listener: ln, accepting: make(chan struct{}), closed: make(chan struct{}),
+		open: make(map[*conn]struct{}),
+	}
+	if limit > 0 {
+		l.slots = make(chan struct{}, limit)
+	}
+	return l
+}
+
+// Accept waits for a free slot and the next connection.
+func (l *listener) Accept() (net.Conn, error) {
+	l.begin.Do(func() { close(l.accepting) })
+	if err := l.enter(); err != nil {
+		return nil, err
+	}
+	raw, err := l.next()
+	if err != nil {
+		l.leave()
+		return nil, err
+	}
+	c := &conn{Conn: raw, listener: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open[c] = struct{}{}
+	l.wait.Add(1)
+	return c, nil
+}
+
+// enter waits for a slot.
+func (l *listener) enter() error {
+	if l.slots == nil {
+		return nil
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return nil
+	case <-l.closed:
+		return net.ErrClosed
+	}
+}
+
+func (l *listener) leave() {
+	if l.slots != nil {
+		<-l.slots
+	}
+}
+
+func (l *listener) next() (net.Conn, error) {
+	for {
+		raw, err := l.Listener.Accept()
+		if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+			return raw, err
+		}
+		pause := time.NewTimer(acceptPause)
+		select {
+		case <-pause.C:
+		case <-l.closed:
+			pause.Stop()
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// Close stops accepting. Open connections stay.
+func (l *listener) Close() error {
+	var err error
+	l.end.Do(func() {
+		close(l.closed)
+		err = l.Listener.Close()
+	})
+	return err
+}
+
+func (l *listener) release(c *conn) {
+	l.mu.Lock()
+	delete(l.open, c)
+	l.mu.Unlock()
+	l.leave()
+	l.wait.Done()
+}
+
+// sever closes every connection that is still open, at once.
+func (l *listener) sever() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		_ = c.Conn.Close()
+	}
+}
+
+// conn is one client's connection.
+type conn struct {
+	net.Conn
+	listener *listener
+	linger   atomic.Bool // Close waits until the client has had its answer.
+	once     sync.Once
+}
+
+// Close closes the connection, after lingering when that is needed. Closing
+// twice is allowed.
+func (c *conn) Close() error {
+	var err error
+	c.once.Do(func() {
+		if c.linger.Load() {
+			c.hear()
+		}
+		err = c.Conn.Close()
+		c.listener.release(c)
+	})
+	return err
+}
+
+// SetWriteDeadline reports nothing. fasthttp panics when it fails, which it
+// does when the connection was closed meanwhile, at the end of a graceful
+// stop; the write that follows fails too, and that is enough.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	_ = c.Conn.SetWriteDeadline(t)
+	return nil
+}
+
+// hear ends our side, so that the client sees the end of the answer, and
+// throws away what it is still sending until it ends its own.
+func (c *conn) hear() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // However it ends, the connection is closed next.
+}

@@ -1,0 +1,58 @@
+package webhook
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics count what the gateway does. Every label value comes from a closed
+// list, so nobody outside can make new series.
+type metrics struct {
+	webhooks *prometheus.CounterVec
+	durable  *prometheus.HistogramVec
+	failures *prometheus.CounterVec
+	panics   prometheus.Counter
+}
+
+// newMetrics registers the metrics, with every series present from the start:
+// a rate over a counter that appears at its first failure misses that failure.
+func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics, error) {
+	m := &metrics{
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_webhooks_total",
+			Help: "Webhooks answered, by provider (none: not one of ours) and result (accepted, or the error code).",
+		}, []string{"provider", "result"}),
+		durable: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "arauto_webhook_durable_seconds",
+			Help:    "Time from a request's start until the broker confirmed that its notification is stored.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .2, .4, .8, 1.6},
+		}, []string{"provider"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_publish_failures_total",
+			Help: "Notifications that could not be stored and were answered with 503, by class.",
+		}, []string{"class"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "arauto_webhook_panics_total",
+			Help: "Webhooks that made our code panic and were answered with 503.",
+		}),
+	}
+	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.panics} {
+		if err := registerer.Register(collector); err != nil {
+			return nil, fmt.Errorf("register gateway metrics: %w", err)
+		}
+	}
+	for _, c := range codes() {
+		m.webhooks.WithLabelValues(none, c.label())
+		for _, name := range providers {
+			m.webhooks.WithLabelValues(name, c.label())
+		}
+	}
+	for _, name := range providers {
+		m.durable.WithLabelValues(name)
+	}
+	for _, name := range classes() {
+		m.failures.WithLabelValues(name)
+	}
+	return m, nil
+}

@@ -1,0 +1,277 @@
+package webhook_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/gateway/webhook"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+)
+
+// refused posts once for every provider and wants a 503 of the given class.
+func (g *gateway) refused(class string) {
+	g.t.Helper()
+	for _, c := range callers(g.t) {
+		before := g.metric("arauto_publish_failures_total", class)
+		begun := time.Now()
+		r := g.post(c.path("default", c.secret("default")), c.headers(c.secret("default")), c.body("p"))
+		if got := r.code(g.t); got != 503100 || r.header.Get("retry-after") != "5" {
+			g.t.Errorf("%s: code %d, retry after %q", c.name, got, r.header.Get("retry-after"))
+		}
+		if took := time.Since(begun); took > 3*time.Second {
+			g.t.Errorf("%s: the answer took %s", c.name, took)
+		}
+		if got := g.metric("arauto_publish_failures_total", class); got != before+1 {
+			g.t.Errorf("%s: %v failures of class %s, want %v", c.name, got, class, before+1)
+		}
+	}
+}
+
+func (g *gateway) accepted(payment string) {
+	g.t.Helper()
+	c := callers(g.t)[0]
+	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t); got != 200 {
+		g.t.Errorf("code %d", got)
+	}
+}
+
+func TestBrokerDownMeansUnavailableAtOnce(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	g.accepted("before")
+	g.broker.Stop()
+	// The client notices the end of its connection by itself.
+	until(t, func() bool { return g.sandbox("down") == 503100 })
+	g.refused("disconnected")
+	g.broker.Restart()
+	until(t, func() bool { return g.sandbox("after") == 200 })
+	if n := document(t, g.stored()[0]); n.Payment != "before" {
+		t.Errorf("the first stored notification is about %q", n.Payment)
+	}
+}
+
+// sandbox posts one webhook of the sandbox and returns its code.
+func (g *gateway) sandbox(payment string) int {
+	g.t.Helper()
+	c := callers(g.t)[0]
+	return g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t)
+}
+
+// until asks again and again for ten seconds.
+func until(t testing.TB, reached func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !reached() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("not reached within ten seconds")
+		}
+	}
+}
+
+func TestFullStreamMeansUnavailableAndNothingHalfWritten(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	ctx := jetstreamtest.Context(t)
+	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.accepted("first")
+	config := stream.CachedInfo().Config
+	config.MaxMsgs = 1
+	if _, err := g.broker.JS.UpdateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	g.refused("full")
+	config.MaxMsgs, config.MaxBytes = -1, 400
+	if _, err := g.broker.JS.UpdateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	g.refused("full")
+	if all := g.stored(); len(all) != 1 || document(t, all[0]).Payment != "first" {
+		t.Errorf("%d notifications are stored, want the first only", len(all))
+	}
+}
+
+func TestMissingStreamMeansUnavailable(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	if err := g.broker.JS.DeleteStream(jetstreamtest.Context(t), subject.Notifications); err != nil {
+		t.Fatal(err)
+	}
+	g.refused("missing")
+}
+
+func TestOtherStreamOnTheSubjectMeansUnavailable(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	ctx := jetstreamtest.Context(t)
+	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	if err := g.broker.JS.DeleteStream(ctx, subject.Notifications); err != nil {
+		t.Fatal(err)
+	}
+	config.Name = "IMPOSTOR"
+	other, err := g.broker.JS.CreateStream(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.refused("missing")
+	if info, err := other.Info(ctx); err != nil || info.State.Msgs != 0 {
+		t.Errorf("the other stream has %+v, %v", info, err)
+	}
+}
+
+func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
+	t.Parallel()
+	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	wire := newWire(t, broker.URL)
+	nc, err := nats.Connect("nats://"+wire.addr, nats.ReconnectBufSize(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	g := startOn(t, broker, func(o *webhook.Options) {
+		o.PublishBudget = 100 * time.Millisecond
+		o.Publisher = publisher(t, nc, o.PublishBudget)
+	})
+	until(t, func() bool { return g.sandbox("before") == 200 })
+	wire.back.Lock() // Nothing comes back from the broker now.
+	g.refused("timeout")
+	wire.back.Unlock()
+	until(t, func() bool { return g.sandbox("after") == 200 })
+}
+
+func TestTooLargeForTheBrokerIsTheCallersAffair(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.BodyLimit = 8 << 20 })
+	if got := g.sandbox(strings.Repeat("x", 2<<20)); got != 413100 {
+		t.Errorf("code %d", got)
+	}
+	if got := g.sandbox(strings.Repeat("<", 900<<10)); got != 200 {
+		t.Errorf("angle brackets that fit as they are: code %d", got)
+	}
+}
+
+func TestEveryOkIsStored(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.PublishBudget = 800 * time.Millisecond })
+	var mu sync.Mutex
+	acknowledged, refusals := map[string]bool{}, 0
+	var clients sync.WaitGroup
+	list := callers(t)
+	restart := make(chan struct{})
+	for worker := range 8 {
+		clients.Go(func() {
+			for i := range 150 {
+				c := list[(worker+i)%len(list)]
+				id := fmt.Sprintf("w%d-%d", worker, i)
+				code := g.post(c.path("acme", c.second("acme")), c.headers(c.second("acme")), c.body(id)).code(t)
+				mu.Lock()
+				switch code {
+				case 200:
+					acknowledged[id] = true
+				case 503100:
+					refusals++
+				default:
+					t.Errorf("%s: code %d", c.name, code)
+				}
+				mu.Unlock()
+				if worker == 0 && i == 50 {
+					close(restart)
+				}
+			}
+		})
+	}
+	<-restart
+	g.broker.Stop()
+	g.broker.Restart()
+	clients.Wait()
+	stored := map[string]bool{}
+	for _, m := range g.stored() {
+		stored[document(t, m).Payment] = true
+	}
+	for id := range acknowledged {
+		if !stored[id] {
+			t.Errorf("%s was answered 200 and is not stored", id)
+		}
+	}
+	if len(acknowledged) == 0 || len(acknowledged)+refusals != 8*150 {
+		t.Errorf("%d accepted and %d refused of %d", len(acknowledged), refusals, 8*150)
+	}
+}
+
+func TestReadyNeedsConnectionAndStream(t *testing.T) {
+	t.Parallel()
+	broker := jetstreamtest.StartEmpty(t)
+	p := publisher(t, broker.Connect(), time.Second)
+	ctx := jetstreamtest.Context(t)
+	if err := p.Ready(ctx); !errors.Is(err, webhook.ErrMissing) {
+		t.Errorf("without a stream: %v", err)
+	}
+	broker = jetstreamtest.Start(t)
+	nc := broker.Connect()
+	p = publisher(t, nc, time.Second)
+	if err := p.Ready(ctx); err != nil {
+		t.Errorf("with everything there: %v", err)
+	}
+	nc.Close()
+	if err := p.Ready(ctx); !errors.Is(err, webhook.ErrDisconnected) {
+		t.Errorf("without a connection: %v", err)
+	}
+	if err := p.Store(ctx, webhook.Message{}); !errors.Is(err, webhook.ErrDisconnected) {
+		t.Errorf("store without a connection: %v", err)
+	}
+}
+
+func TestConcurrentLoadMixesNothingUp(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	var clients sync.WaitGroup
+	list := callers(t)
+	for worker := range 16 {
+		clients.Go(func() {
+			for i := range 25 {
+				c := list[(worker+i)%len(list)]
+				id := fmt.Sprintf("%s-%d-%d", strings.Repeat(string(rune('a'+worker)), 10+i), worker, i)
+				headers := with(c.headers(c.secret("default")), "event-type", id)
+				if got := g.post(c.path("default", c.secret("default")), headers, c.body(id)).code(t); got != http.StatusOK {
+					t.Errorf("%s: code %d", c.name, got)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	all := g.stored()
+	if len(all) != 16*25 {
+		t.Errorf("%d are stored", len(all))
+	}
+	seen := map[string]bool{}
+	for _, m := range all {
+		n := document(t, m)
+		// The id came by two ways, body and header; a buffer that is used again
+		// too early would make them differ.
+		if id := n.Headers["event-type"]; seen[id] || n.Payment != id || !strings.HasSuffix(m.Subject, "."+id) {
+			t.Errorf("subject %s has %+v", m.Subject, n)
+		}
+		seen[n.Payment] = true
+	}
+}

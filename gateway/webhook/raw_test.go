@@ -1,0 +1,251 @@
+package webhook_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/gateway/webhook"
+)
+
+// request is a raw and correct one of the sandbox.
+func request(payment, more string) string {
+	c := caller{name: "sandbox"}
+	body := `{"payment":"` + payment + `"}`
+	return fmt.Sprintf("POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n%sContent-Length: %d\r\n\r\n%s",
+		c.secret("default"), more, len(body), body)
+}
+
+func TestClientThatStillSendsReadsItsAnswer(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	const size = 10 << 20
+	body := bytes.Repeat([]byte("x"), size)
+	var chunked bytes.Buffer
+	for range 10 {
+		fmt.Fprintf(&chunked, "%x\r\n%s\r\n", 1<<20, body[:1<<20])
+	}
+	chunked.WriteString("0\r\n\r\n")
+	length := fmt.Sprintf("Content-Length: %d\r\n\r\n", size)
+	for about, tc := range map[string]struct {
+		first string
+		body  []byte
+		code  int
+	}{
+		"by length":             {"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n" + length, body, 413100},
+		"in chunks":             {"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", chunked.Bytes(), 413100},
+		"to no path":            {"POST /v1/nobody/notifications HTTP/1.1\r\nHost: x\r\n" + length, body, 404100},
+		"in chunks to no path":  {"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", chunked.Bytes(), 404100},
+		"with the wrong method": {"PUT /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n" + length, body, 405100},
+		"as a header":           {"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nX: ", body, 431100},
+		"after a broken header": {"POST /v1/sandbox/notifications HTTP/1.1\r\nHost : x\r\n\r\n", body, 400100},
+	} {
+		conn, r := g.dial()
+		// Everything is sent before anything is read: a reset would lose the
+		// answer, or make the writing fail.
+		if _, err := conn.Write(append([]byte(tc.first), tc.body...)); err != nil {
+			t.Errorf("%s: write: %v", about, err)
+			continue
+		}
+		answer := next(t, r)
+		if got := answer.code(t); got != tc.code || !answer.last {
+			t.Errorf("%s: code %d, last %t", about, got, answer.last)
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("%s: the connection ends with %v, want EOF", about, err)
+		}
+	}
+}
+
+func TestClientThatNeverStopsIsCutOff(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	conn, _ := g.dial()
+	fmt.Fprintf(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", int64(1)<<40)
+	block := make([]byte, 1<<20)
+	for sent := 0; sent < 1<<30; sent += len(block) {
+		if _, err := conn.Write(block); err != nil {
+			return
+		}
+	}
+	t.Error("a gigabyte was taken from a refused client")
+}
+
+func TestHeaderFloodIsRefused(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	many := strings.Repeat("X-Flood: y\r\n", 10000)
+	if got := g.raw("POST /v1/sandbox/notifications HTTP/1.1\r\n" + many + "\r\n").code(t); got != 431100 {
+		t.Errorf("10,000 headers: code %d", got)
+	}
+	if got := g.raw("POST /" + strings.Repeat("a", 20000) + " HTTP/1.1\r\n\r\n").code(t); got != 431100 {
+		t.Errorf("a path of 20,000 characters: code %d", got)
+	}
+	if got := g.raw(request("p", strings.Repeat("X-Some: y\r\n", 1000))).code(t); got != 200 {
+		t.Errorf("1,000 headers within the limit: code %d", got)
+	}
+}
+
+func TestMalformedRequestIsAnsweredInTheEnvelope(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	head := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n"
+	for _, request := range []string{
+		"nonsense\r\n\r\n", head + "Content-Length: -5\r\n\r\n", head + "Content-Length: five\r\n\r\nx",
+		head + "Content-Length: 99999999999999999999\r\n\r\n",
+		head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", head + "Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n0\r\n\r\n",
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+	} {
+		if got := g.raw(request).code(t); got != 400100 {
+			t.Errorf("%.60q: code %d", request, got)
+		}
+	}
+}
+
+func TestBodyThatEndsTooEarlyIsMalformed(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for _, body := range []string{"Content-Length: 500\r\n\r\n{", "Content-Length: 50000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n5\r\n{"} {
+		conn, r := g.dial()
+		fmt.Fprint(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n"+body)
+		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(t, r).code(t); got != 400100 {
+			t.Errorf("%q: code %d", body, got)
+		}
+	}
+	if len(g.stored()) != 0 {
+		t.Error("something is stored")
+	}
+}
+
+func TestSlowClientIsCutOff(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.ReadTimeout = 50 * time.Millisecond })
+	for _, request := range []string{
+		"POST /v1/sand", "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+		"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 9000),
+		"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+	} {
+		if got := g.raw(request).code(t); got != 408100 {
+			t.Errorf("%.80q: code %d", request, got)
+		}
+	}
+}
+
+func TestIdleConnectionIsClosed(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.IdleTimeout = 50 * time.Millisecond })
+	conn, r := g.dial()
+	fmt.Fprint(conn, request("p", ""))
+	if got := next(t, r).code(t); got != 200 {
+		t.Fatalf("code %d", got)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("the idle connection ends with %v, want EOF", err)
+	}
+}
+
+func TestConnectionServesManyRequests(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	conn, r := g.dial()
+	bad := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+	chunked := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+	// All at once: what one request leaves unread would be taken for the next.
+	fmt.Fprint(conn, request("p1", "")+bad+"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"+chunked+request("p2", "")+request("p3", "Connection: close\r\n"))
+	for i, want := range []int{200, 401100, 404100, 401100, 200, 200} {
+		answer := next(t, r)
+		if got := answer.code(t); got != want {
+			t.Errorf("answer %d: code %d, want %d", i, got, want)
+		}
+		if answer.last != (i == 5) {
+			t.Errorf("answer %d: last %t", i, answer.last)
+		}
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("the connection ends with %v, want EOF", err)
+	}
+	if n := len(g.stored()); n != 3 {
+		t.Errorf("%d notifications are stored, want 3", n)
+	}
+}
+
+func TestUnreadBodyIsNeverTakenForARequest(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	inner := request("smuggled", "")
+	for _, first := range []string{
+		fmt.Sprintf("POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(inner), inner),
+		fmt.Sprintf("PUT /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(inner), inner),
+		"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" + inner,
+	} {
+		conn, r := g.dial()
+		fmt.Fprint(conn, first)
+		if got := next(t, r); got.status == http.StatusOK || !got.last {
+			t.Errorf("%.40q: %d, last %t", first, got.status, got.last)
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("%.40q: there is more than one answer", first)
+		}
+	}
+	if len(g.stored()) != 0 {
+		t.Error("a request inside a body was served")
+	}
+}
+
+func TestOddButValidRequestsAreServed(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	plain := request("p", "")
+	for _, request := range []string{
+		strings.Replace(plain, "HTTP/1.1", "HTTP/1.0", 1),
+		strings.Replace(plain, " /v1", " http://gateway.example/v1", 1),
+		strings.Replace(plain, "notifications HTTP", "notifications?a=/v1/nobody HTTP", 1),
+		strings.Replace(plain, "Authorization", "aUTHORIZATION", 1),
+		"\r\n" + plain,
+	} {
+		if got := g.raw(request).code(t); got != 200 {
+			t.Errorf("%.60q: code %d", request, got)
+		}
+	}
+	conn, r := g.dial()
+	fmt.Fprint(conn, request("p", "Expect: 100-continue\r\n"))
+	if answer, err := http.ReadResponse(r, nil); err != nil || answer.StatusCode != http.StatusContinue {
+		t.Fatalf("expecting 100 Continue: %v", err)
+	}
+	if got := next(t, r).code(t); got != 200 {
+		t.Errorf("after 100 Continue: code %d", got)
+	}
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.MaxConnections = 2 })
+	first, r1 := g.dial()
+	second, r2 := g.dial()
+	fmt.Fprint(first, request("p1", ""))
+	fmt.Fprint(second, request("p2", ""))
+	next(t, r1)
+	next(t, r2)
+	third, r3 := g.dial()
+	fmt.Fprint(third, request("p3", ""))
+	if err := third.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r3.Peek(1); err == nil {
+		t.Error("a third connection is served")
+	}
+	if err := third.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Close()
+	if got := next(t, r3).code(t); got != 200 {
+		t.Errorf("after a place was free: code %d", got)
+	}
+}

@@ -1,0 +1,99 @@
+package webhook
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// code is how a webhook ended: accepted, or the number in the error envelope
+// whose first three digits are the HTTP status.
+type code int
+
+// The codes, in the order in which they are checked. Those of Xekout's
+// contract keep its numbers; 400100, 408100 and 431100 are about the HTTP
+// message itself and can come before everything else.
+const (
+	accepted         code = 200
+	malformed        code = 400100
+	tooSlow          code = 408100
+	headerTooLarge   code = 431100
+	notFound         code = 404100
+	methodNotAllowed code = 405100
+	bodyTooLarge     code = 413100
+	notPermitted     code = 401100
+	wrongToken       code = 400105
+	encodedBody      code = 415100
+	invalid          code = 400103
+	unavailable      code = 503100
+)
+
+// codes lists every code, for the metrics.
+func codes() []code {
+	return []code{
+		accepted, malformed, tooSlow, headerTooLarge, notFound, methodNotAllowed, bodyTooLarge,
+		notPermitted, wrongToken, encodedBody, invalid, unavailable,
+	}
+}
+
+func (c code) message() string {
+	switch c {
+	case malformed:
+		return "Request is malformed."
+	case tooSlow:
+		return "Request took too long."
+	case headerTooLarge:
+		return "Request header too large."
+	case notFound:
+		return "Not found."
+	case methodNotAllowed:
+		return "Method not allowed."
+	case bodyTooLarge:
+		return "Request body too large."
+	case notPermitted:
+		return "Operation not permitted."
+	case wrongToken:
+		return "Invalid seller token provided."
+	case encodedBody:
+		return "Content encoding not supported."
+	case invalid:
+		return "Data for webhook invalid."
+	case unavailable:
+		return "Temporarily unavailable."
+	}
+	return "Ok"
+}
+
+// label is the code in metrics and logs.
+func (c code) label() string {
+	if c == accepted {
+		return "accepted"
+	}
+	return strconv.Itoa(int(c))
+}
+
+// answer writes the reply for c. The same code always has the same bytes, so
+// that nobody can tell from a 401 what was wrong.
+func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
+	if c == accepted {
+		rc.SetStatusCode(fasthttp.StatusOK)
+		rc.SetContentType("text/plain")
+		rc.SetBodyString("Ok")
+		return
+	}
+	rc.SetStatusCode(int(c) / 1000)
+	rc.SetContentType("application/json")
+	rc.SetBodyString(fmt.Sprintf(`{"status":"error","code":%d,"message":%q}`, int(c), c.message()))
+	switch c {
+	case methodNotAllowed:
+		rc.Response.Header.Set("Allow", "POST")
+	case encodedBody:
+		rc.Response.Header.Set("Accept-Encoding", "identity")
+	case unavailable:
+		seconds := int(math.Ceil(float64(g.options.RetryAfter) / float64(time.Second)))
+		rc.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
+	}
+}

@@ -1,0 +1,208 @@
+// Package webhook takes the providers' webhooks in: it checks who is calling,
+// keeps what matters, has it stored, and only then answers 200. It knows
+// nothing of configuration files and processes; Options say everything.
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/subject"
+)
+
+// Options is everything that a Gateway needs. Providers, Tokens, Publisher,
+// Log and Registerer are required; a zero limit or time means its default.
+type Options struct {
+	Providers provider.Set
+
+	// Credentials are, by provider and account, the webhook secrets of a
+	// provider that signs and the path keys of one that does not. Any of an
+	// account's credentials opens it, so that they can be rotated.
+	Credentials map[string]map[string][]string
+
+	Tokens     subject.Tokens
+	Publisher  Publisher
+	Log        *zap.Logger
+	Registerer prometheus.Registerer
+	Clock      func() time.Time // time.Now by default.
+
+	PublishBudget time.Duration // How long storing may take; 800 ms by default.
+	RetryAfter    time.Duration // What a 503 asks for; 5 s by default.
+
+	BodyLimit      int // Bytes of one body; 256 KiB by default.
+	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
+	MaxConnections int // Open at once, more wait to be accepted; no limit by default.
+
+	ReadTimeout  time.Duration // For one whole request; 5 s by default.
+	WriteTimeout time.Duration // For one answer; 5 s by default.
+	IdleTimeout  time.Duration // Between two requests; 60 s by default.
+	StopTimeout  time.Duration // For the requests in flight at the end; 10 s by default.
+}
+
+// Gateway answers webhooks. Make one with New and let Run serve it.
+type Gateway struct {
+	options   Options
+	endpoints map[string]endpoint
+	metrics   *metrics
+	app       *fiber.App
+}
+
+// endpoint is one provider with its accounts' credentials.
+type endpoint struct {
+	provider.Provider
+	accounts map[string][]string
+}
+
+// New returns a Gateway, or every problem of the options at once. It fails
+// closed: an account without a credential, or with an empty one, is a
+// problem. Errors name provider and account, never a credential.
+func New(o Options) (*Gateway, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{options: o, endpoints: make(map[string]endpoint, len(o.Providers))}
+	for _, p := range o.Providers {
+		g.endpoints[p.Name] = endpoint{Provider: p, accounts: o.Credentials[p.Name]}
+	}
+	var err error
+	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
+		return nil, err
+	}
+	g.app = g.newApp()
+	return g, nil
+}
+
+// newApp builds the Fiber application. Bodies are streamed, because fasthttp
+// would otherwise enforce the body limit before we could say 404 or 405, and
+// would forget the path of a chunked body that is too large.
+//
+// Immutable stays off: it would copy what Fiber returns, and nothing is taken
+// from Fiber's context but what this package copies itself.
+func (g *Gateway) newApp() *fiber.App {
+	o := g.options
+	app := fiber.New(fiber.Config{
+		DisableStartupMessage:        true,
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		BodyLimit:                    o.BodyLimit,
+		ReadBufferSize:               o.HeaderLimit,
+		ReadTimeout:                  o.ReadTimeout,
+		WriteTimeout:                 o.WriteTimeout,
+		IdleTimeout:                  o.IdleTimeout,
+	})
+	app.Use(func(c *fiber.Ctx) error {
+		g.serve(c.Context())
+		return nil
+	})
+	s := app.Server()
+	s.ErrorHandler = g.refuseBroken
+	s.CloseOnShutdown = true
+	s.SecureErrorLogMessage = true // Parse errors would quote the headers.
+	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+		if h.ContentLength() > o.BodyLimit {
+			// Refused at once: fasthttp would wait for its first 8 KiB.
+			return fasthttp.RequestConfig{MaxRequestBodySize: 1}
+		}
+		return fasthttp.RequestConfig{}
+	}
+	routed := s.Handler
+	s.Handler = func(rc *fasthttp.RequestCtx) {
+		// Fiber answers a method that it does not know with a plain 400; our
+		// callers get 404 or 405 for it like for any other.
+		if knows(app, string(rc.Method())) {
+			routed(rc)
+			return
+		}
+		g.serve(rc)
+	}
+	return app
+}
+
+func knows(app *fiber.App, method string) bool {
+	for _, known := range app.Config().RequestMethods {
+		if known == method {
+			return true
+		}
+	}
+	return false
+}
+
+func (o Options) withDefaults() Options {
+	orDefault(&o.PublishBudget, 800*time.Millisecond)
+	orDefault(&o.RetryAfter, 5*time.Second)
+	orDefault(&o.BodyLimit, 256<<10)
+	orDefault(&o.HeaderLimit, 16<<10)
+	orDefault(&o.ReadTimeout, 5*time.Second)
+	orDefault(&o.WriteTimeout, 5*time.Second)
+	orDefault(&o.IdleTimeout, time.Minute)
+	orDefault(&o.StopTimeout, 10*time.Second)
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return o
+}
+
+func orDefault[T int | time.Duration](value *T, standard T) {
+	if *value == 0 {
+		*value = standard
+	}
+}
+
+// accountName is what a subject token, a path segment and a log line can all
+// carry as it stands.
+var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
+
+func (o Options) check() error {
+	var problems []error
+	if o.Publisher == nil || o.Log == nil || o.Registerer == nil {
+		problems = append(problems, errors.New("gateway needs a publisher, a logger and a metrics registry"))
+	}
+	if o.Tokens.Hash("") == (subject.Tokens{}).Hash("") {
+		problems = append(problems, errors.New("gateway needs the deployment's keyed tokens"))
+	}
+	if o.BodyLimit < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.PublishBudget < 0 || o.RetryAfter < 0 ||
+		o.ReadTimeout < 0 || o.WriteTimeout < 0 || o.IdleTimeout < 0 || o.StopTimeout < 0 {
+		problems = append(problems, errors.New("limits and times of the gateway must not be negative"))
+	}
+	for name, accounts := range o.Credentials {
+		p, ok := o.Providers.Get(name)
+		if !ok {
+			problems = append(problems, fmt.Errorf("credentials name the unknown provider %q", name))
+			continue
+		}
+		for account, credentials := range accounts {
+			if err := checkAccount(p, account, credentials); err != nil {
+				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func checkAccount(p provider.Provider, account string, credentials []string) error {
+	if !accountName.MatchString(account) {
+		return fmt.Errorf("name does not match %s", accountName)
+	}
+	if len(credentials) == 0 {
+		return errors.New("it has no credential")
+	}
+	for _, credential := range credentials {
+		if credential == "" {
+			return errors.New("a credential is empty")
+		}
+		if p.Unsigned != "" && strings.ContainsFunc(credential, func(r rune) bool { return !unreserved(r) }) {
+			return errors.New("a path key has characters other than letters, digits, '-', '.', '_' and '~'")
+		}
+	}
+	return nil
+}

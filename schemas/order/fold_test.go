@@ -1,0 +1,202 @@
+package order_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"arauto/schemas/order"
+)
+
+func TestRefundedSumsOnlyGrow(t *testing.T) {
+	t.Parallel()
+	at := order.Standing{Kind: order.Payment, Status: order.PartiallyRefunded, Refunded: 500}
+	for name, c := range map[string]struct {
+		status  order.Status
+		sum     int64
+		outcome order.Outcome
+		after   int64
+	}{
+		"more of the same word":  {order.PartiallyRefunded, 501, order.Applied, 501},
+		"the same":               {order.PartiallyRefunded, 500, order.Unchanged, 500},
+		"less of the same word":  {order.PartiallyRefunded, 499, order.Late, 500},
+		"another word with less": {order.Disputed, 0, order.Applied, 500},
+		"another word with more": {order.Refunded, 10000, order.Applied, 10000},
+		"a late word with more":  {order.Paid, 600, order.Late, 500},
+	} {
+		after, got := at.Fold(sample(order.Payment, c.status, c.sum), start)
+		if got != c.outcome || after.Refunded != c.after {
+			t.Errorf("%s is %s with %d, want %s with %d", name, got, after.Refunded, c.outcome, c.after)
+		}
+	}
+	silent := sample(order.Payment, order.PartiallyRefunded, 0)
+	silent.Amount = nil
+	if after, got := at.Fold(silent, start); got != order.Unchanged || after.Refunded != 500 {
+		t.Errorf("an answer without an amount is %s with %d", got, after.Refunded)
+	}
+}
+
+func TestReturnEdgesNeedTwoAgreeingLooksFarEnoughApart(t *testing.T) {
+	t.Parallel()
+	type look struct {
+		after   time.Duration
+		status  order.Status
+		sum     int64
+		outcome order.Outcome
+	}
+	const gap = 500 * time.Millisecond
+	for name, looks := range map[string][]look{
+		"far enough":         {{0, order.Paid, 0, order.Unconfirmed}, {gap, order.Paid, 0, order.Applied}},
+		"too close":          {{0, order.Paid, 0, order.Unconfirmed}, {gap - 1, order.Paid, 0, order.Unconfirmed}},
+		"a run":              {{0, order.Paid, 0, order.Unconfirmed}, {gap - 1, order.Paid, 0, order.Unconfirmed}, {1, order.Paid, 0, order.Applied}},
+		"a contradiction":    {{0, order.Paid, 0, order.Unconfirmed}, {gap, order.Disputed, 0, order.Unchanged}, {gap, order.Paid, 0, order.Unconfirmed}},
+		"another way back":   {{0, order.Paid, 0, order.Unconfirmed}, {gap, order.Settled, 0, order.Unconfirmed}, {gap, order.Settled, 0, order.Applied}},
+		"another sum":        {{0, order.PartiallyRefunded, 1, order.Unconfirmed}, {gap, order.PartiallyRefunded, 2, order.Unconfirmed}},
+		"a word between":     {{0, order.Paid, 0, order.Unconfirmed}, {gap, "", 0, order.UnknownWord}, {gap, order.Paid, 0, order.Unconfirmed}},
+		"something late":     {{0, order.Paid, 0, order.Unconfirmed}, {gap, order.Pending, 0, order.Late}, {gap, order.Paid, 0, order.Unconfirmed}},
+		"a clock going back": {{0, order.Paid, 0, order.Unconfirmed}, {-gap, order.Paid, 0, order.Unconfirmed}},
+		"and onwards":        {{0, order.Paid, 0, order.Unconfirmed}, {gap, order.Canceled, 0, order.Applied}},
+	} {
+		s, at := order.Standing{Kind: order.Payment, Status: order.Disputed}, start
+		for i, l := range looks {
+			var got order.Outcome
+			at = at.Add(l.after)
+			if s, got = s.Fold(sample(order.Payment, l.status, l.sum), at); got != l.outcome {
+				t.Errorf("%s: look %d is %s, want %s", name, i, got, l.outcome)
+			}
+		}
+	}
+	if order.ReturnGap != gap {
+		t.Errorf("the gap is %s", order.ReturnGap)
+	}
+}
+
+// entry is one observation and the broker's time for it.
+type entry struct {
+	o  order.Observation
+	at time.Time
+}
+
+func drawLog(t *rapid.T) []entry {
+	kind := rapid.SampledFrom(order.Kinds()).Draw(t, "kind")
+	words := append(kind.Statuses(), "")
+	at := start
+	log := make([]entry, rapid.IntRange(1, 40).Draw(t, "length"))
+	for i := range log {
+		o := sample(kind, rapid.SampledFrom(words).Draw(t, "word"), rapid.SampledFrom([]int64{0, 0, 0, 1, 2}).Draw(t, "sum"))
+		if rapid.IntRange(0, 5).Draw(t, "silent") == 0 {
+			o.Amount = nil
+		}
+		at = at.Add(rapid.SampledFrom([]time.Duration{0, 200, 499, 500, 5000}).Draw(t, "gap") * time.Millisecond)
+		log[i] = entry{o, at}
+	}
+	return log
+}
+
+// events folds a log from where the last event left off, as normalize does.
+func events(log []entry, from *order.Event) []order.Event {
+	s, last := order.StandingOf(from), from
+	var all []order.Event
+	for i, e := range log {
+		sequence := uint64(i + 1)
+		if from != nil && sequence <= from.Observation {
+			continue
+		}
+		var outcome order.Outcome
+		if s, outcome = s.Fold(e.o, e.at); outcome != order.Applied {
+			continue
+		}
+		event := order.Announce(last, e.o, sequence, s)
+		all, last = append(all, event), &event
+	}
+	return all
+}
+
+// TestALogEndsInTheLastLegallyObservedState compares the fold with the
+// simplest reading of the grids that keeps whole histories.
+func TestALogEndsInTheLastLegallyObservedState(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		log := drawLog(t)
+		cells := grid(t, log[0].o.Kind)
+		var state order.Status
+		var sum int64
+		want := 0
+		for i, e := range log {
+			if moves(cells, state, sum, log[:i+1]) {
+				state, sum = e.o.Status, max(sum, reported(e.o, sum))
+				want++
+			}
+		}
+		all := events(log, nil)
+		if len(all) != want {
+			t.Fatalf("%d events, want %d", len(all), want)
+		}
+		if want == 0 {
+			return
+		}
+		end := order.StandingOf(&all[want-1])
+		if end.Status != state || (all[want-1].Amount != nil && end.Refunded != sum) {
+			t.Fatalf("the log ends %s with %d, want %s with %d", end.Status, end.Refunded, state, sum)
+		}
+	})
+}
+
+// moves reports whether the last entry moves a payment that stands at state
+// with sum, given everything before it.
+func moves(cells map[order.Status]map[order.Status]order.Outcome, state order.Status, sum int64, log []entry) bool {
+	now := log[len(log)-1]
+	if now.o.Status == "" || state == "" {
+		return now.o.Status != ""
+	}
+	given := reported(now.o, sum)
+	switch cells[state][now.o.Status] {
+	case order.Applied:
+		return true
+	case order.Unchanged:
+		return given > sum
+	case order.Unconfirmed:
+		for i := len(log) - 2; i >= 0 && given >= sum; i-- {
+			before := log[i]
+			if before.o.Status != now.o.Status || reported(before.o, sum) != given {
+				return false
+			}
+			if now.at.Sub(before.at) >= 500*time.Millisecond {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func reported(o order.Observation, otherwise int64) int64 {
+	if o.Amount == nil {
+		return otherwise
+	}
+	return o.Amount.Refunded
+}
+
+// TestALogFoldsTheSameFromEveryEvent lets a worker die after any event: who
+// goes on from there must write what the first would have written.
+func TestALogFoldsTheSameFromEveryEvent(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		log := drawLog(t)
+		all := events(log, nil)
+		for i := range all {
+			if all[i].Transition != uint64(i+1) {
+				t.Fatalf("event %d has the number %d", i+1, all[i].Transition)
+			}
+			rest := events(log, &all[i])
+			if len(rest) != len(all)-i-1 {
+				t.Fatalf("from event %d there are %d more, want %d", i+1, len(rest), len(all)-i-1)
+			}
+			for j := range rest {
+				if rest[j].ID() != all[i+1+j].ID() || rest[j].Status != all[i+1+j].Status || rest[j].Transition != all[i+1+j].Transition {
+					t.Fatalf("from event %d, event %d differs", i+1, i+2+j)
+				}
+			}
+		}
+	})
+}

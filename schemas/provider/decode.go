@@ -1,0 +1,123 @@
+package provider
+
+import (
+	"fmt"
+	"maps"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+	"arauto/schemas/wire"
+)
+
+// maxWord is how long a word of a provider may be, in bytes. What is longer
+// is no word, and must not travel into errors and events.
+const maxWord = 64
+
+// DecodeWebhook reads a webhook's JSON object into dst. Its errors wrap
+// ErrInvalid.
+func DecodeWebhook(w Webhook, dst any) error {
+	if err := wire.Object(w.Body, dst); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// DecodeReply reads the JSON object of a 200 into dst. Any other status gives
+// its class by StatusError, an object that cannot be read ErrUnreadable.
+func DecodeReply(r Reply, dst any) error {
+	if err := StatusError(r.Status); err != nil {
+		return err
+	}
+	if err := wire.Object(r.Body, dst); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	return nil
+}
+
+// CheckIDs says why a webhook's ids cannot be used: the payment must be there,
+// the order may be "". Its errors wrap ErrInvalid.
+func CheckIDs(payment, order string) error {
+	if err := subject.CheckID(payment); err != nil {
+		return fmt.Errorf("%w: payment: %w", ErrInvalid, err)
+	}
+	if order == "" {
+		return nil
+	}
+	if err := subject.CheckID(order); err != nil {
+		return fmt.Errorf("%w: order: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// Unknown is the notice of a webhook whose type we do not know. It is stored
+// under the first id that is there, else under "unknown", so that somebody
+// can look at it; nobody is asked about it.
+func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
+	if len(word) > maxWord {
+		return Notice{}, fmt.Errorf("%w: its type is too long", ErrInvalid)
+	}
+	payment := "unknown"
+	for _, id := range ids {
+		if id != "" {
+			payment = id
+			break
+		}
+	}
+	if err := CheckIDs(payment, word); err != nil {
+		return Notice{}, err
+	}
+	return Notice{Kind: kind, Payment: payment, Unknown: word}, nil
+}
+
+// Present is fields without those that a webhook left empty.
+func Present(fields map[string]string) map[string]string {
+	maps.DeleteFunc(fields, func(_, value string) bool { return value == "" })
+	return fields
+}
+
+// Word translates a provider's word with the vocabulary of one kind. A word
+// that is not in it is an UnknownWordError; no word at all is ErrUnreadable.
+func Word(vocabulary map[string]order.Status, word string) (order.Status, error) {
+	status, ok := vocabulary[word]
+	switch {
+	case ok:
+		return status, nil
+	case word == "":
+		return "", fmt.Errorf("%w: it has no status", ErrUnreadable)
+	case len(word) > maxWord:
+		return "", fmt.Errorf("%w: its status is too long to be a word", ErrUnreadable)
+	}
+	return "", &UnknownWordError{Word: word}
+}
+
+// AfterRefunds is what becomes of a paid or settled payment of value
+// centavos when refunded of them were given back. Other statuses stand, and
+// so does an unknown value, which is 0.
+func AfterRefunds(status order.Status, value, refunded int64) order.Status {
+	switch {
+	case status != order.Paid && status != order.Settled, value == 0, refunded == 0:
+		return status
+	case refunded < value:
+		return order.PartiallyRefunded
+	default:
+		return order.Refunded
+	}
+}
+
+// Reais is the amount of a payment with the given status, in centavos, nil
+// when the provider gives none, which is 0. A payment that is refunded
+// without an explicit sum was refunded whole. Sums that cannot be are
+// ErrUnreadable.
+func Reais(status order.Status, value, refunded int64) (*order.Amount, error) {
+	switch {
+	case value < 0, refunded < 0:
+		return nil, fmt.Errorf("%w: an amount is negative", ErrUnreadable)
+	case value == 0 && refunded > 0:
+		return nil, fmt.Errorf("%w: it has a refund but no value", ErrUnreadable)
+	case value == 0:
+		return nil, nil
+	case status == order.Refunded && refunded == 0:
+		refunded = value
+	}
+	return &order.Amount{Currency: "BRL", Value: value, Refunded: refunded}, nil
+}

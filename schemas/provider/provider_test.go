@@ -1,0 +1,199 @@
+package provider_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+)
+
+func TestStaticLetsInOnlyTheHolderOfASecret(t *testing.T) {
+	t.Parallel()
+	both := []string{"one", "two"}
+	for name, c := range map[string]struct {
+		scheme  string
+		values  []string
+		secrets []string
+		want    error
+	}{
+		"the first secret":        {"", []string{"one"}, both, nil},
+		"the second secret":       {"", []string{"two"}, both, nil},
+		"bare beside a scheme":    {"Bearer", []string{"one"}, both, nil},
+		"behind a scheme":         {"Bearer", []string{"Bearer one"}, both, nil},
+		"behind a lower scheme":   {"Bearer", []string{"bearer  one"}, both, nil},
+		"a scheme nobody asked":   {"", []string{"Bearer one"}, both, provider.ErrBadCredential},
+		"another scheme":          {"Bearer", []string{"Basic one"}, both, provider.ErrBadCredential},
+		"a scheme and nothing":    {"Bearer", []string{"Bearer "}, []string{""}, provider.ErrBadCredential},
+		"a wrong one":             {"", []string{"ONE"}, both, provider.ErrBadCredential},
+		"no header":               {"", nil, both, provider.ErrNoCredential},
+		"an empty header":         {"", []string{""}, both, provider.ErrNoCredential},
+		"a blank header":          {"", []string{"  "}, both, provider.ErrNoCredential},
+		"two headers":             {"", []string{"one", "one"}, both, provider.ErrBadCredential},
+		"no secrets":              {"", []string{"one"}, nil, provider.ErrBadCredential},
+		"an empty secret":         {"", []string{"one"}, []string{""}, provider.ErrBadCredential},
+		"an empty secret, nobody": {"", []string{""}, []string{""}, provider.ErrNoCredential},
+	} {
+		w := provider.Webhook{Header: provider.HeaderMap{"x-token": c.values}}
+		if err := provider.Static("x-token", c.scheme)(w, c.secrets); !errors.Is(err, c.want) {
+			t.Errorf("%s gives %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestStatusErrorHasAClassForEveryStatus(t *testing.T) {
+	t.Parallel()
+	special := map[int]error{
+		401: provider.ErrCredential, 403: provider.ErrCredential, 404: provider.ErrNotFound, 410: provider.ErrNotFound,
+		429: provider.ErrThrottled, 408: provider.ErrUnavailable, 425: provider.ErrUnavailable,
+	}
+	for status := 0; status < 700; status++ {
+		err := provider.StatusError(status)
+		want, ok := special[status]
+		switch {
+		case ok:
+		case status == 200:
+			want = nil
+		case status < 400:
+			want = provider.ErrUnreadable
+		case status < 500:
+			want = provider.ErrRefused
+		default:
+			want = provider.ErrUnavailable
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("status %d is %v, want %v", status, err, want)
+		}
+	}
+}
+
+func good() provider.Provider {
+	return provider.Provider{
+		Name:       "acme-2",
+		Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: {"OK": order.Paid}},
+		Unsigned:   "because",
+		Read:       func(provider.Webhook) (provider.Notice, error) { return provider.Notice{}, nil },
+		Claim:      func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
+	}
+}
+
+func TestCheckNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	if err := good().Check(); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*provider.Provider){
+		"not a slug":   func(p *provider.Provider) { p.Name = "Acme" },
+		"cannot read":  func(p *provider.Provider) { p.Read = nil },
+		"needs either": func(p *provider.Provider) { p.Unsigned = "" },
+		"Ask and Answer": func(p *provider.Provider) {
+			p.Ask = func(provider.Target, provider.Account) (provider.Question, error) { return provider.Question{}, nil }
+		},
+		"no way to":       func(p *provider.Provider) { p.Claim = nil },
+		"no vocabulary":   func(p *provider.Provider) { p.Vocabulary = nil },
+		"unknown status":  func(p *provider.Provider) { p.Vocabulary[order.Payment]["OK"] = order.Authenticated },
+		"reason for bein": func(p *provider.Provider) { p.Verify = provider.Static("a", "") },
+	} {
+		p := good()
+		change(&p)
+		if err := p.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("check gives %v, want %q", err, want)
+		}
+	}
+}
+
+func panics(f func()) (did bool) {
+	defer func() { did = recover() != nil }()
+	f()
+	return false
+}
+
+func TestASetRefusesMistakes(t *testing.T) {
+	t.Parallel()
+	if !panics(func() { provider.MustSet(good(), good()) }) {
+		t.Error("a provider may be listed twice")
+	}
+	if !panics(func() { provider.MustSet(provider.Provider{}) }) {
+		t.Error("an empty provider may be listed")
+	}
+	set := provider.MustSet(good())
+	if p, ok := set.Get("acme-2"); !ok || p.Name != "acme-2" || len(set.Names()) != 1 {
+		t.Errorf("the set has %v", set.Names())
+	}
+	if _, ok := set.Get("nobody"); ok {
+		t.Error("the set has nobody")
+	}
+}
+
+func TestWordsThatAreNoneAreUnreadable(t *testing.T) {
+	t.Parallel()
+	words := map[string]order.Status{"OK": order.Paid}
+	if got, err := provider.Word(words, "OK"); got != order.Paid || err != nil {
+		t.Errorf("OK is %q, %v", got, err)
+	}
+	var unknown *provider.UnknownWordError
+	if _, err := provider.Word(words, "ok"); !errors.As(err, &unknown) || unknown.Word != "ok" || !strings.Contains(err.Error(), `"ok"`) {
+		t.Errorf("ok is %v", err)
+	}
+	for _, word := range []string{"", strings.Repeat("x", 65)} {
+		if _, err := provider.Word(words, word); !errors.Is(err, provider.ErrUnreadable) || strings.Contains(err.Error(), "xx") {
+			t.Errorf("%q is %v", word, err)
+		}
+	}
+}
+
+func TestRefundsMoveAPaidPayment(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status          order.Status
+		value, refunded int64
+		want            order.Status
+	}{
+		{order.Paid, 100, 0, order.Paid},
+		{order.Paid, 100, 1, order.PartiallyRefunded},
+		{order.Paid, 100, 99, order.PartiallyRefunded},
+		{order.Paid, 100, 100, order.Refunded},
+		{order.Settled, 100, 101, order.Refunded},
+		{order.Paid, 0, 1, order.Paid},
+		{order.Disputed, 100, 50, order.Disputed},
+		{"", 100, 50, ""},
+	} {
+		if got := provider.AfterRefunds(c.status, c.value, c.refunded); got != c.want {
+			t.Errorf("%s with %d of %d is %s, want %s", c.status, c.refunded, c.value, got, c.want)
+		}
+	}
+}
+
+func TestReaisGivesOnlyWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	if got, err := provider.Reais(order.Paid, 0, 0); got != nil || err != nil {
+		t.Errorf("nothing is %v, %v", got, err)
+	}
+	if got, err := provider.Reais(order.Refunded, 100, 0); err != nil || *got != (order.Amount{Currency: "BRL", Value: 100, Refunded: 100}) {
+		t.Errorf("a refund without a sum is %v, %v", got, err)
+	}
+	if got, err := provider.Reais(order.Refunded, 100, 40); err != nil || got.Refunded != 40 {
+		t.Errorf("a refund with a sum is %v, %v", got, err)
+	}
+	for _, c := range [][2]int64{{-1, 0}, {1, -1}, {0, 1}} {
+		if got, err := provider.Reais(order.Paid, c[0], c[1]); !errors.Is(err, provider.ErrUnreadable) {
+			t.Errorf("%v is %v, %v", c, got, err)
+		}
+	}
+}
+
+func TestUnknownTypesAreStoredUnderTheFirstID(t *testing.T) {
+	t.Parallel()
+	if n, err := provider.Unknown(order.Payment, "NEW", "", "id"); err != nil || n.Payment != "id" || n.Unknown != "NEW" || n.Kind != order.Payment {
+		t.Errorf("it is %+v, %v", n, err)
+	}
+	if n, err := provider.Unknown(order.Payment, "NEW"); err != nil || n.Payment != "unknown" {
+		t.Errorf("without an id it is %+v, %v", n, err)
+	}
+	for _, c := range [][2]string{{strings.Repeat("x", 65), "id"}, {"NEW", ".."}, {"\xff", "id"}} {
+		if n, err := provider.Unknown(order.Payment, c[0], c[1]); !errors.Is(err, provider.ErrInvalid) {
+			t.Errorf("%q is %+v, %v", c, n, err)
+		}
+	}
+}

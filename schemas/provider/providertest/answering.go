@@ -1,0 +1,234 @@
+package providertest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+)
+
+// classes are what an error of Answer may be, beside an unknown word.
+var classes = []error{
+	provider.ErrNotFound, provider.ErrCredential, provider.ErrThrottled,
+	provider.ErrUnavailable, provider.ErrRefused, provider.ErrUnreadable,
+}
+
+// answering asks what Answer and Claim do with what is not a good answer.
+func (c *fixture) answering(t *testing.T) {
+	n, err := c.p.Read(c.webhook())
+	if err != nil || n.Unknown != "" {
+		return
+	}
+	f, err := c.fact()
+	if err != nil {
+		if c.has("answer.status") {
+			c.classed(t, "the fixture", err)
+		}
+		return
+	}
+	if !c.has("answer.status") {
+		c.unknownClaim(t, n)
+		return
+	}
+	bad := c.malformed(c.text("answer.body"))
+	if c.newAnswer {
+		maps.Copy(bad, hopeless())
+		c.statuses(t, n)
+	}
+	for what, body := range bad {
+		got, err := c.p.Answer(target(n), c.account(), provider.Reply{Status: http.StatusOK, Body: []byte(body)})
+		if err == nil {
+			t.Errorf("%s is the answer %+v", what, got)
+			continue
+		}
+		c.classed(t, what, err)
+	}
+	c.answersAgain(t, n, f)
+	c.otherPayment(t, n)
+	c.unknownWord(t, n)
+}
+
+// statuses walks every HTTP status with good and bad bodies.
+func (c *fixture) statuses(t *testing.T, n provider.Notice) {
+	t.Helper()
+	for status := 100; status < 600; status++ {
+		for _, body := range []string{c.text("answer.body"), "", "{}", "<html>" + planted + "</html>"} {
+			_, err := c.p.Answer(target(n), c.account(), provider.Reply{Status: status, Body: []byte(body)})
+			good := status == http.StatusOK && body == c.text("answer.body")
+			if (err == nil) != good {
+				t.Errorf("status %d with %.40q gives %v", status, body, err)
+			}
+			if err != nil {
+				c.classed(t, "a status", err)
+			}
+		}
+	}
+}
+
+// classed proves that an error has a class and shows nothing.
+func (c *fixture) classed(t *testing.T, what string, err error) {
+	t.Helper()
+	c.clean(t, what, err.Error())
+	if isUnknownWord(err) {
+		return
+	}
+	for _, class := range classes {
+		if errors.Is(err, class) {
+			return
+		}
+	}
+	t.Errorf("%s gives %v, which has no class", what, err)
+}
+
+func (c *fixture) answersAgain(t *testing.T, n provider.Notice, want order.Fact) {
+	t.Helper()
+	r := c.reply()
+	before := bytes.Clone(r.Body)
+	f, err := c.p.Answer(target(n), c.account(), r)
+	if !bytes.Equal(before, r.Body) {
+		t.Error("answer changed its input")
+	}
+	for i := range r.Body {
+		r.Body[i] = '#'
+	}
+	if err != nil || !reflect.DeepEqual(f, want) {
+		t.Errorf("the same answer, then overwritten, gives %+v, %v", f, err)
+	}
+	r = c.reply()
+	r.Body = []byte(plant(string(r.Body)))
+	if f, err := c.p.Answer(target(n), c.account(), r); err != nil || !reflect.DeepEqual(f, want) {
+		t.Errorf("an additional field in the answer gives %+v, %v", f, err)
+	}
+}
+
+// otherPayment asks about another payment than the one that answers, where
+// the answer says which one it is about.
+func (c *fixture) otherPayment(t *testing.T, n provider.Notice) {
+	t.Helper()
+	if !strings.Contains(c.text("answer.body"), `"`+c.id(n)+`"`) {
+		return
+	}
+	other := target(n)
+	other.Payment += "-other"
+	if f, err := c.p.Answer(other, c.account(), c.reply()); !errors.Is(err, provider.ErrUnreadable) {
+		t.Errorf("an answer about another payment gives %+v, %v", f, err)
+	}
+}
+
+// unknownWord puts a word that nobody knows wherever the answer has its
+// status. At least one of the places must be the status.
+func (c *fixture) unknownWord(t *testing.T, n provider.Notice) {
+	t.Helper()
+	f, _ := c.fact()
+	found := false
+	for _, word := range []any{"NEVER_HEARD", json.Number("987654")} {
+		for _, body := range replaced(t, c.text("answer.body"), f.ProviderStatus, word) {
+			got, err := c.p.Answer(target(n), c.account(), provider.Reply{Status: http.StatusOK, Body: body})
+			var unknown *provider.UnknownWordError
+			if !errors.As(err, &unknown) {
+				continue
+			}
+			found = true
+			c.unknownFact(t, f, got, unknown)
+		}
+	}
+	if !found {
+		t.Errorf("no place for %q in the answer gives an UnknownWordError", f.ProviderStatus)
+	}
+}
+
+// unknownFact compares the rest of a fact whose word is unknown.
+func (c *fixture) unknownFact(t *testing.T, known, got order.Fact, unknown *provider.UnknownWordError) {
+	t.Helper()
+	if got.Status != "" || got.ProviderStatus != unknown.Word || unknown.Word == "" || unknown.Word == known.ProviderStatus {
+		t.Errorf("unknown word %q beside status %q and word %q", unknown.Word, got.Status, got.ProviderStatus)
+	}
+	if got.Kind != known.Kind || got.Order != known.Order || got.ProviderReference != known.ProviderReference {
+		t.Errorf("an unknown word changes the rest of the fact to %+v", got)
+	}
+	c.clean(t, "an unknown word", unknown.Error())
+}
+
+func (c *fixture) unknownClaim(t *testing.T, n provider.Notice) {
+	t.Helper()
+	known, _ := c.fact()
+	for name, value := range n.Fields {
+		if value != known.ProviderStatus {
+			continue
+		}
+		tg := target(n)
+		tg.Fields = maps.Clone(n.Fields)
+		tg.Fields[name] = "NEVER_HEARD"
+		got, err := c.p.Claim(tg)
+		var unknown *provider.UnknownWordError
+		if !errors.As(err, &unknown) {
+			t.Fatalf("an unknown word in a claim gives %+v, %v", got, err)
+		}
+		c.unknownFact(t, known, got, unknown)
+		return
+	}
+	t.Errorf("no field of the notice has the word %q", known.ProviderStatus)
+}
+
+// replaced gives the body once for every scalar that reads as word, with that
+// scalar replaced.
+func replaced(t *testing.T, body, word string, by any) [][]byte {
+	t.Helper()
+	var all [][]byte
+	for place := 0; ; place++ {
+		d := json.NewDecoder(strings.NewReader(body))
+		d.UseNumber()
+		var doc any
+		if err := d.Decode(&doc); err != nil {
+			t.Fatalf("answer.body: %v", err)
+		}
+		left := place
+		doc = swap(doc, word, by, &left)
+		if left >= 0 {
+			return all
+		}
+		raw, err := json.Marshal(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, raw)
+	}
+}
+
+// swap replaces the scalar number *left, counted over those that read as
+// word; *left is negative once it is done.
+func swap(v any, word string, by any, left *int) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			v[key] = swap(v[key], word, by, left)
+		}
+	case []any:
+		for i := range v {
+			v[i] = swap(v[i], word, by, left)
+		}
+	case string:
+		return swapScalar(v, v == word, by, left)
+	case json.Number:
+		return swapScalar(v, v.String() == word, by, left)
+	}
+	return v
+}
+
+func swapScalar(v any, matches bool, by any, left *int) any {
+	if !matches {
+		return v
+	}
+	if *left--; *left == -1 {
+		return by
+	}
+	return v
+}

@@ -1,0 +1,123 @@
+// Package picpay is PicPay's e-commerce API ("Ecommerce Carteira") and, on the
+// same route, Xekout's contract, which has the same body. The callback says
+// only which payment changed; PicPay leaves the new status out on purpose, so
+// it is always looked up.
+package picpay
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/wire"
+)
+
+// Provider is PicPay e-commerce. The two tokens have a direction:
+// x-seller-token comes from PicPay, x-picpay-token goes to PicPay.
+var Provider = provider.Provider{
+	Name:       "picpay",
+	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
+	Verify:     provider.Static("x-seller-token", ""),
+	Read:       read,
+	Settings: []provider.Setting{
+		{
+			Name: "base_url", URL: true, Required: true, Default: "https://appws.picpay.com/ecommerce/public",
+			Help: "PicPay's public e-commerce API (its OpenAPI file; PicPay has no sandbox)",
+		},
+		{Name: "token", Secret: true, Required: true, Help: "the x-picpay-token of the merchant panel, for look-ups"},
+	},
+	Ask:    ask,
+	Answer: answer,
+}
+
+// callback is the webhook. Since November 2021 some callbacks come in the
+// shape of VTEX instead, undocumented, with paymentId and a status from
+// another word set; that status is not read.
+type callback struct {
+	ReferenceID     string     `json:"referenceId"`
+	PaymentID       string     `json:"paymentId"`
+	AuthorizationID wire.Loose `json:"authorizationId"` // Missing until the payment is authorized.
+}
+
+func read(w provider.Webhook) (provider.Notice, error) {
+	var c callback
+	if err := provider.DecodeWebhook(w, &c); err != nil {
+		return provider.Notice{}, err
+	}
+	payment := c.ReferenceID
+	if payment == "" {
+		payment = c.PaymentID
+	}
+	if err := provider.CheckIDs(payment, payment); err != nil {
+		return provider.Notice{}, err
+	}
+	return provider.Notice{
+		Kind: order.Payment, Payment: payment, Order: payment,
+		Fields: provider.Present(map[string]string{"authorizationId": string(c.AuthorizationID)}),
+	}, nil
+}
+
+func ask(t provider.Target, a provider.Account) (provider.Question, error) {
+	return provider.Question{
+		Method: http.MethodGet,
+		URL:    strings.TrimRight(a.Settings["base_url"], "/") + "/payments/" + url.PathEscape(t.Payment) + "/status",
+		Header: map[string]string{"accept": "application/json", "x-picpay-token": a.Settings["token"]},
+	}, nil
+}
+
+// status is the look-up's answer. The summary is in decimal reais; answers of
+// the legacy API have none.
+type status struct {
+	ReferenceID     wire.Text  `json:"referenceId"`
+	AuthorizationID wire.Loose `json:"authorizationId"`
+	Status          string     `json:"status"`
+	Summary         struct {
+		Authorized wire.Text `json:"authorized"`
+		Paid       wire.Text `json:"paid"`
+		Refunded   wire.Text `json:"refunded"`
+	} `json:"summary"`
+}
+
+func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
+	var s status
+	if err := provider.DecodeReply(r, &s); err != nil {
+		return order.Fact{}, err
+	}
+	if string(s.ReferenceID) != t.Payment {
+		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
+	}
+	value, refunded, err := s.sums()
+	if err != nil {
+		return order.Fact{}, err
+	}
+	word, unknown := provider.Word(words, s.Status)
+	// A partial refund keeps the word, so only the sum tells.
+	word = provider.AfterRefunds(word, value, refunded)
+	amount, err := provider.Reais(word, value, refunded)
+	if err != nil {
+		return order.Fact{}, err
+	}
+	return order.Fact{
+		Kind: order.Payment, Order: t.Payment, ProviderReference: string(s.AuthorizationID),
+		Status: word, ProviderStatus: s.Status, Amount: amount,
+	}, unknown
+}
+
+// sums reads the value before refunds and the refunded sum, in centavos, 0
+// where the answer has none. The value is what was authorized, else what was
+// paid.
+func (s status) sums() (value, refunded int64, err error) {
+	cents := make([]int64, 3)
+	for i, sum := range []wire.Text{s.Summary.Authorized, s.Summary.Paid, s.Summary.Refunded} {
+		if cents[i], err = sum.Cents(); err != nil {
+			return 0, 0, fmt.Errorf("%w: summary: %w", provider.ErrUnreadable, err)
+		}
+	}
+	if cents[0] == 0 {
+		return cents[1], cents[2], nil
+	}
+	return cents[0], cents[2], nil
+}

@@ -1,0 +1,120 @@
+package picpaycheckout
+
+import (
+	"encoding/json"
+	"strings"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/wire"
+)
+
+// The types of a notification, as the body names them.
+const (
+	typePayment   = "PAYMENT"
+	typeChallenge = "THREE_DS_CHALLENGE"
+)
+
+// messages are the same types as the event-type header names them.
+var messages = map[string]string{
+	"TransactionUpdateMessage":  typePayment,
+	"Challenge3dsUpdateMessage": typeChallenge,
+}
+
+// envelope is what every notification has around its data. eventDate may be
+// missing or without a zone, and id does not tell events apart: the documented
+// payment and 3DS samples share one.
+type envelope struct {
+	Type      string          `json:"type"`
+	ID        wire.Loose      `json:"id"`
+	EventDate wire.Loose      `json:"eventDate"`
+	Data      json.RawMessage `json:"data"`
+}
+
+func read(w provider.Webhook) (provider.Notice, error) {
+	var e envelope
+	if err := provider.DecodeWebhook(w, &e); err != nil {
+		return provider.Notice{}, err
+	}
+	switch word := typeOf(e, w.Header); word {
+	case typePayment:
+		return readCharge(e)
+	case typeChallenge:
+		return readChallenge(e)
+	default:
+		return readUnknown(e, word)
+	}
+}
+
+// typeOf is the notification's type: the body's, else the header's, which the
+// documents spell in two ways, else a payment, since PicPay's Pix webhook has
+// the same contract with payments only.
+func typeOf(e envelope, h provider.Header) string {
+	if e.Type != "" {
+		return e.Type
+	}
+	for _, name := range []string{"event-type", "event_type"} {
+		for _, value := range h.Values(name) {
+			if word, ok := messages[strings.TrimSpace(value)]; ok {
+				return word
+			}
+			if value != "" {
+				return value
+			}
+		}
+	}
+	return typePayment
+}
+
+func readCharge(e envelope) (provider.Notice, error) {
+	var data struct {
+		MerchantChargeID string     `json:"merchantChargeId"`
+		Status           wire.Loose `json:"status"`
+	}
+	if err := provider.DecodeWebhook(provider.Webhook{Body: e.Data}, &data); err != nil {
+		return provider.Notice{}, err
+	}
+	if err := provider.CheckIDs(data.MerchantChargeID, data.MerchantChargeID); err != nil {
+		return provider.Notice{}, err
+	}
+	return provider.Notice{
+		Kind: order.Payment, Payment: data.MerchantChargeID, Order: data.MerchantChargeID,
+		Fields: provider.Present(map[string]string{"status": string(data.Status), "eventDate": string(e.EventDate)}),
+	}, nil
+}
+
+func readChallenge(e envelope) (provider.Notice, error) {
+	var data struct {
+		ChargeID         string     `json:"chargeId"`
+		MerchantChargeID string     `json:"merchantChargeId"`
+		Status           wire.Loose `json:"status"`
+		PARes            wire.Loose `json:"paresStatus"`
+		ECI              wire.Loose `json:"eciRaw"`
+	}
+	if err := provider.DecodeWebhook(provider.Webhook{Body: e.Data}, &data); err != nil {
+		return provider.Notice{}, err
+	}
+	if err := provider.CheckIDs(data.ChargeID, data.MerchantChargeID); err != nil {
+		return provider.Notice{}, err
+	}
+	return provider.Notice{
+		Kind: order.Authentication, Payment: challengePrefix + data.ChargeID, Order: data.MerchantChargeID,
+		Fields: provider.Present(map[string]string{
+			"status": string(data.Status), "eventDate": string(e.EventDate),
+			"paresStatus": string(data.PARes), "eciRaw": string(data.ECI),
+		}),
+	}, nil
+}
+
+// readUnknown takes whatever id is there. The data of a type that we do not
+// know may have any shape.
+func readUnknown(e envelope, word string) (provider.Notice, error) {
+	var data struct {
+		MerchantChargeID wire.Loose `json:"merchantChargeId"`
+		ChargeID         wire.Loose `json:"chargeId"`
+	}
+	if err := provider.DecodeWebhook(provider.Webhook{Body: e.Data}, &data); err != nil {
+		data.MerchantChargeID, data.ChargeID = "", ""
+	}
+	return provider.Unknown(order.Payment, word, string(data.MerchantChargeID), string(data.ChargeID), string(e.ID))
+}

@@ -1,0 +1,148 @@
+// Package picpaycheckout is PicPay Checkout ("Gateway PicPay"): its charges,
+// and its 3DS authentications as units of their own, because a 3DS result is
+// about a cardholder, moves no money, and can come before the order exists.
+package picpaycheckout
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/wire"
+)
+
+// challengePrefix makes the payment of a 3DS authentication from its chargeId.
+const challengePrefix = "3ds-"
+
+// Provider is PicPay Checkout. The documented sample sends the bare token in
+// the authorization header; PicPay's own plug-in also takes "Bearer".
+var Provider = provider.Provider{
+	Name: "picpay-checkout",
+	Vocabulary: map[order.Kind]map[string]order.Status{
+		order.Payment:        charges,
+		order.Authentication: challenges,
+	},
+	Verify: provider.Static("authorization", "Bearer"),
+	Read:   read,
+	Settings: []provider.Setting{
+		{
+			Name: "base_url", URL: true, Required: true, Default: "https://checkout-api.picpay.com/api/v1",
+			Help: "PicPay Checkout's API (host as in PicPay's Adobe Commerce module)",
+		},
+		{
+			Name: "token_url", URL: true, Required: true, Default: "https://checkout-api.picpay.com/oauth2/token",
+			Help: "where client credentials become a token (PicPay's token page)",
+		},
+		{Name: "client_id", Required: true, Help: "OAuth2 client of the merchant panel"},
+		{Name: "client_secret", Secret: true, Required: true, Help: "its secret"},
+	},
+	Login:  &provider.Login{Ask: askToken, Answer: answerToken},
+	Ask:    ask,
+	Answer: answer,
+}
+
+func ask(t provider.Target, a provider.Account) (provider.Question, error) {
+	path := "/charge/" + url.PathEscape(t.Payment)
+	if t.Kind == order.Authentication {
+		path = "/charge/3ds/" + url.PathEscape(chargeID(t)) + "/status"
+	}
+	return provider.Question{
+		Method: http.MethodGet,
+		URL:    strings.TrimRight(a.Settings["base_url"], "/") + path,
+		Header: map[string]string{"accept": "application/json"},
+	}, nil
+}
+
+func chargeID(t provider.Target) string { return strings.TrimPrefix(t.Payment, challengePrefix) }
+
+func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
+	if unknownCharge(r) {
+		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
+	}
+	if t.Kind == order.Authentication {
+		return answerChallenge(t, r)
+	}
+	return answerCharge(t, r)
+}
+
+// unknownCharge reports whether r is how Checkout says that it does not know
+// an id: it lists no 404 for charges, only 400 with this error body.
+func unknownCharge(r provider.Reply) bool {
+	var refusal struct {
+		Success *bool `json:"success"`
+	}
+	return r.Status == http.StatusBadRequest &&
+		wire.Object(r.Body, &refusal) == nil &&
+		refusal.Success != nil && !*refusal.Success
+}
+
+// charge is the look-up's answer. Its field names differ from the webhook's.
+// Amounts are centavos; amount is what is left after refunds, so it is not
+// read.
+type charge struct {
+	MerchantChargeID string `json:"merchantChargeId"`
+	ID               string `json:"id"`
+	Status           string `json:"chargeStatus"`
+	OriginalAmount   int64  `json:"originalAmount"`
+	RefundedAmount   int64  `json:"refundedAmount"`
+	Transactions     []struct {
+		Status string `json:"transactionStatus"`
+	} `json:"transactions"`
+}
+
+func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
+	var c charge
+	if err := provider.DecodeReply(r, &c); err != nil {
+		return order.Fact{}, err
+	}
+	if c.MerchantChargeID != t.Payment {
+		return order.Fact{}, fmt.Errorf("%w: it is about another charge", provider.ErrUnreadable)
+	}
+	word, unknown := provider.Word(charges, c.Status)
+	word = c.refine(word)
+	amount, err := provider.Reais(word, c.OriginalAmount, c.RefundedAmount)
+	if err != nil {
+		return order.Fact{}, err
+	}
+	return order.Fact{
+		Kind: order.Payment, Order: c.MerchantChargeID, ProviderReference: c.ID,
+		Status: word, ProviderStatus: c.Status, Amount: amount,
+	}, unknown
+}
+
+// refine adds what the word alone does not tell. A pre-authorized charge is a
+// card hold only when a transaction says so, else a QR code that waits for its
+// payer. A paid charge may have a partial refund; a whole one has a word of
+// its own, so nothing is concluded from the sum.
+func (c charge) refine(word order.Status) order.Status {
+	switch {
+	case c.Status == "PRE_AUTHORIZED", c.Status == "PreAuthorized":
+		for _, transaction := range c.Transactions {
+			if transaction.Status == "PRE_AUTHORIZED" {
+				return order.Authorized
+			}
+		}
+	case word == order.Paid && 0 < c.RefundedAmount && c.RefundedAmount < c.OriginalAmount:
+		return order.PartiallyRefunded
+	}
+	return word
+}
+
+// answerChallenge reads a 3DS status. It names neither the authentication nor
+// the order, so the order is the one of the signed webhook.
+func answerChallenge(t provider.Target, r provider.Reply) (order.Fact, error) {
+	var challenge struct {
+		Status string `json:"status"`
+	}
+	if err := provider.DecodeReply(r, &challenge); err != nil {
+		return order.Fact{}, err
+	}
+	word, unknown := provider.Word(challenges, challenge.Status)
+	return order.Fact{
+		Kind: order.Authentication, Order: t.Order, ProviderReference: chargeID(t),
+		Status: word, ProviderStatus: challenge.Status,
+	}, unknown
+}

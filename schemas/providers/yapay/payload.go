@@ -1,0 +1,126 @@
+package yapay
+
+import (
+	"fmt"
+	"net/http"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/wire"
+)
+
+// maxRefunds bounds the sum of refunds, in centavos, far below an overflow.
+const maxRefunds = 1 << 53
+
+// reply is every answer of API v3: a success with data, or an error with
+// codes.
+type reply struct {
+	MessageResponse struct {
+		Message string `json:"message"`
+	} `json:"message_response"`
+	ErrorResponse struct {
+		General    []fault `json:"general_errors"`
+		Validation []fault `json:"validation_errors"`
+	} `json:"error_response"`
+	DataResponse struct {
+		Transaction transaction `json:"transaction"`
+	} `json:"data_response"`
+}
+
+// fault is one error. Its message is not read: it may quote what we sent.
+type fault struct {
+	Code wire.Text `json:"code"`
+}
+
+// transaction is the answer's core. Numbers come as numbers or as text,
+// prices in decimal reais. price_payment has the instalments' interest, so it
+// is not the order's amount.
+type transaction struct {
+	Token       string    `json:"token_transaction"`
+	ID          wire.Text `json:"transaction_id"`
+	OrderNumber wire.Text `json:"order_number"`
+	StatusID    wire.Text `json:"status_id"`
+	Payment     struct {
+		PriceOriginal wire.Text  `json:"price_original"`
+		DateApproval  wire.Loose `json:"date_approval"` // Unix seconds, or one of the form's formats.
+	} `json:"payment"`
+	Refunds []struct {
+		Value    wire.Text `json:"value"`
+		StatusID wire.Text `json:"status_id"`
+		KindID   wire.Text `json:"refund_kind_id"`
+	} `json:"refunds"`
+}
+
+// decode looks at the error codes first, because Yapay's HTTP statuses for
+// them are mostly undocumented, and believes no 200 that does not say success.
+func decode(r provider.Reply) (transaction, error) {
+	var body reply
+	err := provider.DecodeReply(provider.Reply{Status: http.StatusOK, Body: r.Body}, &body)
+	success := body.MessageResponse.Message == "success"
+	if err == nil && !success {
+		if class := body.class(); class != nil {
+			return transaction{}, fmt.Errorf("status %d: %w", r.Status, class)
+		}
+	}
+	if err := provider.StatusError(r.Status); err != nil {
+		return transaction{}, err
+	}
+	if err == nil && !success {
+		err = fmt.Errorf("%w: it does not say success", provider.ErrUnreadable)
+	}
+	return body.DataResponse.Transaction, err
+}
+
+// class is what the first known error code means, nil when there is none.
+func (r reply) class() error {
+	for _, list := range [][]fault{r.ErrorResponse.General, r.ErrorResponse.Validation} {
+		for _, f := range list {
+			if class, ok := faults[string(f.Code)]; ok {
+				return class
+			}
+		}
+	}
+	return nil
+}
+
+// back is what was given back and has arrived.
+type back struct {
+	sum  int64 // Centavos.
+	any  bool
+	full bool
+}
+
+// refunds sums up the finished refunds. A refund that is asked for leaves the
+// transaction as it was until the money is recovered.
+func (t transaction) refunds() (back, error) {
+	var b back
+	for _, refund := range t.Refunds {
+		if refund.StatusID != refundFinished {
+			continue
+		}
+		cents, err := refund.Value.Cents()
+		if err != nil {
+			return back{}, fmt.Errorf("%w: refund: %w", provider.ErrUnreadable, err)
+		}
+		if b.sum += cents; b.sum > maxRefunds {
+			return back{}, fmt.Errorf("%w: its refunds are absurdly large", provider.ErrUnreadable)
+		}
+		b.any = true
+		b.full = b.full || refund.KindID == refundFull
+	}
+	return b, nil
+}
+
+// refine adds what the status id alone does not tell: an approved transaction
+// may have been refunded in part or whole, and a canceled one with a finished
+// refund was paid before.
+func (b back) refine(word order.Status, value int64) order.Status {
+	switch {
+	case !b.any:
+		return word
+	case word == order.Canceled, word == order.Paid && b.full:
+		return order.Refunded
+	default:
+		return provider.AfterRefunds(word, value, b.sum)
+	}
+}

@@ -1,0 +1,116 @@
+// Package yapay is Yapay Intermediador, today Vindi Pagamentos. Its
+// notification is an unsigned form, so it is a hint only: the status, the
+// order and the amounts come from the look-up that Yapay prescribes.
+package yapay
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/wire"
+)
+
+// Provider is Yapay Intermediador.
+var Provider = provider.Provider{
+	Name:       "yapay",
+	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
+	Unsigned:   "Yapay documents no credential, signature or source address for its notifications",
+	Read:       read,
+	Settings: []provider.Setting{
+		{
+			Name: "base_url", URL: true, Required: true, Default: "https://api.intermediador.yapay.com.br/api/v3",
+			Help: "Yapay's API; documents before 2021-04-07 lack /api",
+		},
+		{Name: "token_account", Secret: true, Required: true, Help: "the seller's token; it travels in the look-up's query string"},
+	},
+	Ask:    ask,
+	Answer: answer,
+}
+
+// read keeps the transaction's token and the order number. The form has the
+// buyer's personal data and, in transaction[seller_token], the credential of
+// our own look-ups: neither is kept, and no credential is ever taken from it.
+func read(w provider.Webhook) (provider.Notice, error) {
+	form, err := wire.Form(w.Body)
+	if err != nil {
+		return provider.Notice{}, fmt.Errorf("%w: %w", provider.ErrInvalid, err)
+	}
+	payment, err := first(form, "token_transaction", "transaction[transaction_token]", "transaction[token_transaction]")
+	if err != nil {
+		return provider.Notice{}, err
+	}
+	number, err := first(form, "transaction[order_number]")
+	if err != nil {
+		return provider.Notice{}, err
+	}
+	if err := provider.CheckIDs(payment, number); err != nil {
+		return provider.Notice{}, err
+	}
+	return provider.Notice{Kind: order.Payment, Payment: payment, Order: number}, nil
+}
+
+// first is the value of the first key that has one. A key with two different
+// values names nothing.
+func first(form url.Values, keys ...string) (string, error) {
+	for _, key := range keys {
+		values := slices.Compact(form[key])
+		if len(values) > 1 {
+			return "", fmt.Errorf("%w: %s comes twice", provider.ErrInvalid, key)
+		}
+		if len(values) == 1 && values[0] != "" {
+			return values[0], nil
+		}
+	}
+	return "", nil
+}
+
+// ask uses the call that leaves the customer out of the answer.
+func ask(t provider.Target, a provider.Account) (provider.Question, error) {
+	query := url.Values{"token_account": {a.Settings["token_account"]}, "token_transaction": {t.Payment}}
+	return provider.Question{
+		Method: http.MethodGet,
+		URL:    strings.TrimRight(a.Settings["base_url"], "/") + "/transactions/get_by_token_brief?" + query.Encode(),
+		Header: map[string]string{"accept": "application/json"},
+	}, nil
+}
+
+func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
+	tx, err := decode(r)
+	if err != nil {
+		return order.Fact{}, err
+	}
+	if tx.Token != "" && tx.Token != t.Payment {
+		return order.Fact{}, fmt.Errorf("%w: it is about another transaction", provider.ErrUnreadable)
+	}
+	value, err := tx.Payment.PriceOriginal.Cents()
+	if err != nil {
+		return order.Fact{}, fmt.Errorf("%w: price_original: %w", provider.ErrUnreadable, err)
+	}
+	back, err := tx.refunds()
+	if err != nil {
+		return order.Fact{}, err
+	}
+	word, unknown := provider.Word(words, string(tx.StatusID))
+	word = back.refine(word, value)
+	amount, err := provider.Reais(word, value, back.sum)
+	if err != nil {
+		return order.Fact{}, err
+	}
+	f := order.Fact{
+		Kind: order.Payment, Order: string(tx.OrderNumber), ProviderReference: string(tx.ID),
+		Status: word, ProviderStatus: string(tx.StatusID), Amount: amount,
+	}
+	if f.Order == "" {
+		// The form's number is anybody's claim, so it does not stand in.
+		f.Order = t.Payment
+	}
+	if approved, err := wire.Time(string(tx.Payment.DateApproval)); err == nil && word == order.Paid {
+		f.OccurredAt = &approved
+	}
+	return f, unknown
+}

@@ -1,0 +1,128 @@
+package wire_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"arauto/schemas/wire"
+)
+
+type sample struct {
+	Name   string     `json:"name"`
+	Status string     `json:"status"`
+	ID     wire.Text  `json:"id"`
+	Hint   wire.Loose `json:"hint"`
+	Count  int64      `json:"count"`
+}
+
+func TestObjectReadsOneObject(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]sample{
+		`{}`:                                   {},
+		" \n{\"name\":\"a\"}\n ":               {Name: "a"},
+		`{"name":null,"id":null,"hint":null}`:  {},
+		`{"id":"x","other":[{"a":1},{"a":2}]}`: {ID: "x"},
+		`{"id":12345678901234567890}`:          {ID: "12345678901234567890"},
+		`{"id":1e2,"hint":1.50}`:               {ID: "1e2", Hint: "1.50"},
+		`{"hint":{"a":1},"name":"b"}`:          {Name: "b"},
+		`{"hint":[1],"name":"b"}`:              {Name: "b"},
+		`{"hint":true,"name":"b"}`:             {Name: "b"},
+		nested(wire.MaxDepth):                  {},
+	} {
+		var got sample
+		if err := wire.Object([]byte(body), &got); err != nil || got != want {
+			t.Errorf("%.80s gives %+v, %v", body, got, err)
+		}
+	}
+}
+
+func nested(depth int) string {
+	return strings.Repeat(`{"a":`, depth-1) + "{}" + strings.Repeat("}", depth-1)
+}
+
+func TestObjectRefusesEverythingElse(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		"":                                       "not JSON",
+		"x":                                      "not JSON",
+		"null":                                   "not a JSON object",
+		"[]":                                     "not a JSON object",
+		"1":                                      "not a JSON object",
+		`{"a":1`:                                 "cut off",
+		`{"a":[1,{"b":`:                          "cut off",
+		`{}{}`:                                   "behind",
+		`{"a":1,"a":1}`:                          "twice",
+		`{"name":"a","NAME":"b"}`:                "twice",
+		`{"status":1,"` + "\u017f" + `tatus":2}`: "twice",
+		`{"k":1,"` + "\u212a" + `":2}`:           "twice",
+		`{"a":[{"b":1,"b":2}]}`:                  "twice",
+		nested(wire.MaxDepth + 1):                "nests",
+		`{"a":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`: "nests",
+		"{\"a\":\"\xff\"}":      "UTF-8",
+		`{"name":{"secret":1}}`: "field name has the wrong type",
+		`{"count":1.5}`:         "field count has the wrong type",
+		`{"id":{"secret":1}}`:   "cannot be read",
+	} {
+		var got sample
+		err := wire.Object([]byte(body), &got)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80s gives %v, want %q", body, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error quotes the body: %v", err)
+		}
+	}
+}
+
+// TestObjectSeesEveryKeyThatJSONMatches guards the one thing that lets two
+// readers disagree: a key that encoding/json takes for another one.
+func TestObjectSeesEveryKeyThatJSONMatches(t *testing.T) {
+	t.Parallel()
+	for r := rune(1); r < 0x3000; r++ {
+		key, err := json.Marshal(string(r) + "tatus")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var one sample
+		if json.Unmarshal([]byte(`{`+string(key)+`:"x"}`), &one) != nil || one.Status == "" {
+			continue
+		}
+		var both sample
+		if wire.Object([]byte(`{`+string(key)+`:"x","status":"y"}`), &both) == nil {
+			t.Errorf("json takes %q for status, and it may come twice", key)
+		}
+	}
+}
+
+func FuzzObject(f *testing.F) {
+	for _, seed := range []string{`{"name":"a","id":1}`, `{"a":[1,{"b":null}]}`, nested(40), `{"a":1,"A":2}`, "null", "{", "\xff"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var got sample
+		err := wire.Object(body, &got)
+		if err != nil {
+			if len(err.Error()) > 100 {
+				t.Errorf("the error quotes the body: %v", err)
+			}
+			return
+		}
+		var doc map[string]any
+		if json.Unmarshal(body, &doc) != nil || doc == nil {
+			t.Errorf("%q is no object", body)
+		}
+	})
+}
+
+func TestTextCents(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[wire.Text]int64{"": 0, "20.51": 2051, "100": 10000} {
+		if got, err := text.Cents(); err != nil || got != want {
+			t.Errorf("%q is %d, %v", text, got, err)
+		}
+	}
+	if _, err := wire.Text("x").Cents(); err == nil {
+		t.Error("a text that is no amount is taken")
+	}
+}

@@ -1,0 +1,197 @@
+// Package ask is the only place that talks to providers. It performs the
+// questions that adapters describe, with deadlines, size limits, no redirects,
+// cached logins, and errors that never carry a URL, since a provider's
+// credential may travel in one.
+package ask
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/workers/verdict"
+)
+
+// Options are the client's limits.
+type Options struct {
+	Timeout     time.Duration // For one look-up, logins included.
+	AnswerLimit int64         // Bytes of an answer's body.
+	Connections int           // Kept per provider host.
+	Now         func() time.Time
+}
+
+// Client asks providers. It is safe for concurrent use.
+type Client struct {
+	options Options
+	http    *http.Client
+	logins  *logins
+}
+
+// New returns a client.
+func New(o Options) *Client {
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: o.Timeout, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           4 * o.Connections,
+		MaxIdleConnsPerHost:    o.Connections,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    o.Timeout,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	return &Client{
+		options: o,
+		logins:  newLogins(o.Now),
+		http: &http.Client{
+			Transport: transport,
+			// A redirect would take the credential to a host that nobody configured.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// ThrottledError is provider.ErrThrottled with what the provider asked for.
+type ThrottledError struct {
+	After time.Duration // 0 when it did not say.
+	Err   error
+}
+
+func (e *ThrottledError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the wrapped error.
+func (e *ThrottledError) Unwrap() error { return e.Err }
+
+// Ask puts the provider's question about t and returns what the answer means.
+// Errors wrap verdict.ErrTransport, a sentinel of schemas/provider, or the
+// context's error when ctx itself ended. With provider.UnknownWordError the
+// rest of the fact is returned too.
+func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Account, t provider.Target) (order.Fact, error) {
+	question, err := p.Ask(t, a)
+	if err != nil {
+		return order.Fact{}, fmt.Errorf("describe question: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	reply, err := c.putLoggedIn(limited, p, a, question)
+	if ctx.Err() != nil {
+		return order.Fact{}, fmt.Errorf("ask %s: %w", p.Name, ctx.Err())
+	}
+	if err != nil {
+		return order.Fact{}, fmt.Errorf("ask %s: %w", p.Name, err)
+	}
+	fact, err := p.Answer(t, a, reply.Reply)
+	if err != nil {
+		if errors.Is(err, provider.ErrThrottled) {
+			err = &ThrottledError{After: reply.retryAfter, Err: err}
+		}
+		return fact, fmt.Errorf("read answer of %s: %w", p.Name, err)
+	}
+	return fact, nil
+}
+
+// reply is an answer with what the runtime reads off it by itself.
+type reply struct {
+	provider.Reply
+	retryAfter time.Duration
+}
+
+// putLoggedIn puts a question, with the account's bearer token where the
+// provider wants one. A token may end early, so one refused answer drops it
+// and asks once more with a new one.
+func (c *Client) putLoggedIn(ctx context.Context, p provider.Provider, a provider.Account, q provider.Question) (reply, error) {
+	if p.Login == nil {
+		return c.put(ctx, q, "")
+	}
+	for first := true; ; first = false {
+		token, err := c.logins.token(ctx, p, a, c.put)
+		if err != nil {
+			return reply{}, fmt.Errorf("log in: %w", err)
+		}
+		r, err := c.put(ctx, q, token)
+		if err != nil || r.Status != http.StatusUnauthorized || !first {
+			return r, err
+		}
+		c.logins.drop(p, a, token)
+	}
+}
+
+// put performs one request.
+func (c *Client) put(ctx context.Context, q provider.Question, bearer string) (reply, error) {
+	request, err := http.NewRequestWithContext(ctx, q.Method, q.URL, strings.NewReader(string(q.Body)))
+	if err != nil {
+		return reply{}, errors.New("question is not a valid request")
+	}
+	for name, value := range q.Header {
+		request.Header.Set(name, value)
+	}
+	if bearer != "" {
+		request.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return reply{}, transportError(err)
+	}
+	defer func() { _ = response.Body.Close() }() // Only read from, nothing to lose.
+	body, err := io.ReadAll(io.LimitReader(response.Body, c.options.AnswerLimit+1))
+	if err != nil {
+		return reply{}, transportError(err)
+	}
+	if int64(len(body)) > c.options.AnswerLimit {
+		return reply{}, fmt.Errorf("%w: it has more than %d bytes", provider.ErrUnreadable, c.options.AnswerLimit)
+	}
+	return reply{
+		Reply:      provider.Reply{Status: response.StatusCode, Body: body},
+		retryAfter: c.retryAfter(response.Header.Get("Retry-After")),
+	}, nil
+}
+
+// transportError keeps the kind of a failure and drops its text: net/http
+// quotes the whole URL.
+func transportError(err error) error {
+	var (
+		wrapped *url.Error
+		dns     *net.DNSError
+		op      *net.OpError
+		kind    = "connection failed"
+	)
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
+		kind = "timed out"
+	case errors.As(err, &dns):
+		kind = "host name not resolved"
+	case errors.As(err, &op):
+		kind = op.Op + " failed"
+	}
+	return fmt.Errorf("%w: %s", verdict.ErrTransport, kind)
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// retryAfter reads seconds or an HTTP date; what it cannot read is 0.
+func (c *Client) retryAfter(value string) time.Duration {
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil && seconds > 0 {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(c.options.Now()), 0)
+	}
+	return 0
+}

@@ -1,0 +1,152 @@
+// Package chain reads and extends the chain of a payment's observations on
+// STATUSES. Each observation is written under the guard of the one before it,
+// so whoever asked a provider and lost the race learns it from the broker.
+package chain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// ErrLostRace means that somebody else observed the payment meanwhile.
+var ErrLostRace = errors.New("somebody else observed the payment meanwhile")
+
+// ErrRecreated means that a stream's numbers began anew, so that sequences
+// stored elsewhere no longer mean what they meant. Going on would skip
+// notifications in silence.
+var ErrRecreated = errors.New("stream was recreated: stored sequences lie above its last one; " +
+	"restore it, or recreate the streams that refer to it as well")
+
+// Chains are the observations of every payment. It is safe for concurrent use.
+type Chains struct {
+	js            jetstream.JetStream
+	statuses      jetstream.Stream
+	notifications jetstream.Stream
+}
+
+// Open finds the streams.
+func Open(ctx context.Context, js jetstream.JetStream) (*Chains, error) {
+	statuses, err := js.Stream(ctx, subject.Statuses)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
+	}
+	notifications, err := js.Stream(ctx, subject.Notifications)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.Notifications, err)
+	}
+	return &Chains{js: js, statuses: statuses, notifications: notifications}, nil
+}
+
+// Link is the last observation of a payment when it was read. The zero Link
+// is an empty chain.
+type Link struct {
+	Sequence    uint64 // On STATUSES; the guard of the next observation.
+	Observation order.Observation
+}
+
+// Covers is the highest notification that the chain answers.
+func (l Link) Covers() uint64 { return l.Observation.Covers }
+
+// Last reads the unit's last observation from the stream's leader.
+func (c *Chains) Last(ctx context.Context, u subject.Unit) (Link, error) {
+	raw, err := c.statuses.GetLastMsgForSubject(ctx, u.Status())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Link{}, nil
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("read last observation: %w", err)
+	}
+	link := Link{Sequence: raw.Sequence}
+	if err := json.Unmarshal(raw.Data, &link.Observation); err != nil {
+		return Link{}, fmt.Errorf("decode observation %d: %w", raw.Sequence, err)
+	}
+	return link, nil
+}
+
+// Notified reads the sequence of the unit's last notification from the
+// stream's leader, 0 when none is stored.
+func (c *Chains) Notified(ctx context.Context, u subject.Unit) (uint64, error) {
+	raw, err := c.notifications.GetLastMsgForSubject(ctx, u.Notification())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read last notification: %w", err)
+	}
+	return raw.Sequence, nil
+}
+
+// Stored is one stored notification.
+type Stored struct {
+	Sequence     uint64
+	Notification record.Notification
+}
+
+// NextNotification reads the unit's first notification above a sequence from
+// the stream's leader. ok is false when there is none.
+func (c *Chains) NextNotification(ctx context.Context, u subject.Unit, above uint64) (s Stored, ok bool, err error) {
+	raw, err := c.notifications.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(u.Notification()))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Stored{}, false, nil
+	}
+	if err != nil {
+		return Stored{}, false, fmt.Errorf("read notification above %d: %w", above, err)
+	}
+	s.Sequence = raw.Sequence
+	if err := json.Unmarshal(raw.Data, &s.Notification); err != nil {
+		return Stored{}, false, fmt.Errorf("decode notification %d: %w", raw.Sequence, err)
+	}
+	return s, true, nil
+}
+
+// CheckCovers returns ErrRecreated when the chain answers a notification that
+// the stream has not reached: then nothing may be called superseded.
+func (c *Chains) CheckCovers(ctx context.Context, covers uint64) error {
+	info, err := c.notifications.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read state of %s: %w", subject.Notifications, err)
+	}
+	if covers > info.State.LastSeq {
+		return fmt.Errorf("%s: %w", subject.Notifications, ErrRecreated)
+	}
+	return nil
+}
+
+// Append writes an observation behind the given link and returns its
+// sequence. ErrLostRace means that the link is no longer the last.
+func (c *Chains) Append(ctx context.Context, u subject.Unit, behind Link, o order.Observation, trace string) (uint64, error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return 0, fmt.Errorf("encode observation: %w", err)
+	}
+	m := nats.NewMsg(u.Status())
+	m.Data = body
+	if trace != "" {
+		m.Header.Set("traceparent", trace)
+	}
+	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(behind.Sequence))
+	if Conflict(err) {
+		return 0, ErrLostRace
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write observation: %w", err)
+	}
+	return ack.Sequence, nil
+}
+
+// Conflict reports whether a guard refused a write. A replicated stream says
+// so with another code while a write is in flight.
+func Conflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}

@@ -1,0 +1,92 @@
+// Package deadletter stores what could not be finished, once, with its class,
+// cause and what to do next, before the original is let go.
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+)
+
+// Box is the stream of dead letters. It is safe for concurrent use.
+type Box struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+// Open finds the stream.
+func Open(ctx context.Context, js jetstream.JetStream) (*Box, error) {
+	stream, err := js.Stream(ctx, subject.DeadLetters)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.DeadLetters, err)
+	}
+	return &Box{js: js, stream: stream}, nil
+}
+
+// ID names a dead letter after its original.
+func ID(stream string, sequence uint64) string {
+	return stream + "-" + strconv.FormatUint(sequence, 10)
+}
+
+// conflicts bounds how often a lost race is run again.
+const conflicts = 20
+
+// Put stores the letter about a unit unless it is stored already. Letters of
+// one unit and stage are guarded by the last of them, whatever its class:
+// reported says whether that last one already stands for this letter.
+func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, reported func(last record.DeadLetter) bool) error {
+	filter := u.DeadLetter("*", l.Stage)
+	body, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("encode dead letter: %w", err)
+	}
+	for range conflicts {
+		last, sequence, err := b.last(ctx, filter)
+		if err != nil {
+			return err
+		}
+		if sequence > 0 && reported(last) {
+			return nil
+		}
+		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
+		m.Data = body
+		_, err = b.js.PublishMsg(ctx, m, jetstream.WithMsgID(l.ID), jetstream.WithExpectLastSequenceForSubject(sequence, filter))
+		if chain.Conflict(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("write dead letter: %w", err)
+		}
+		return nil
+	}
+	return errors.New("write dead letter: others keep writing about the same payment")
+}
+
+func (b *Box) last(ctx context.Context, filter string) (record.DeadLetter, uint64, error) {
+	raw, err := b.stream.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return record.DeadLetter{}, 0, nil
+	}
+	if err != nil {
+		return record.DeadLetter{}, 0, fmt.Errorf("read last dead letter: %w", err)
+	}
+	var l record.DeadLetter
+	if err := json.Unmarshal(raw.Data, &l); err != nil {
+		return record.DeadLetter{}, 0, fmt.Errorf("decode dead letter %d: %w", raw.Sequence, err)
+	}
+	return l, raw.Sequence, nil
+}
+
+// SameID is the reported function for letters that stand for one original.
+func SameID(id string) func(record.DeadLetter) bool {
+	return func(last record.DeadLetter) bool { return last.ID == id }
+}

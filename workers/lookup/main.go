@@ -1,0 +1,165 @@
+// Command lookup asks providers what the payments are that their webhooks
+// speak of, and writes the answers to STATUSES. Start more of it to look up
+// more at a time.
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/process"
+	"arauto/deploy/process/config"
+	"arauto/deploy/topology"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+	"arauto/workers/ask"
+	"arauto/workers/chain"
+	"arauto/workers/consume"
+	"arauto/workers/deadletter"
+	"arauto/workers/lookup/observe"
+	"arauto/workers/park"
+	"arauto/workers/verdict"
+)
+
+// grace is how long look-ups in flight may finish after a stop.
+const grace = 12 * time.Second
+
+func main() { process.Main(config.RoleLookup, run) }
+
+// run wires the role: one worker per provider, each with a consumer for fresh
+// notifications and one for due look-ups, so that fresh traffic never waits
+// behind retries.
+func run(ctx context.Context, k *process.Kit) error {
+	cfg, err := k.Config.Lookup()
+	if err != nil {
+		return err
+	}
+	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
+	if err != nil {
+		return fmt.Errorf("read hash_key: %w", err)
+	}
+	js, err := jetstream.New(k.NATS)
+	if err != nil {
+		return fmt.Errorf("open jetstream: %w", err)
+	}
+	names := durables(cfg.Providers)
+	k.Registry.MustRegister(process.NewConsumerCollector(js, names))
+	var consumers []string
+	for _, n := range names {
+		consumers = append(consumers, n.Consumer)
+	}
+	sizes := k.Config.Topology()
+	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters}
+	if err := topology.Await(ctx, js, settings, k.Log, streams, consumers); err != nil {
+		return err
+	}
+
+	shared, err := open(ctx, js, tokens)
+	if err != nil {
+		return err
+	}
+	shared.Log, shared.Tokens = k.Log, tokens
+	shared.Metrics = observe.NewMetrics(k.Registry)
+	shared.Ask = ask.New(ask.Options{
+		Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
+	})
+	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
+
+	var (
+		actors []process.Actor
+		bound  []jetstream.Consumer
+	)
+	counts := consume.NewMetrics(k.Registry)
+	for _, name := range cfg.Providers {
+		worker, err := newWorker(shared, name, cfg)
+		if err != nil {
+			return err
+		}
+		for consumer, handle := range map[process.ConsumerName]consume.Handler{
+			{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}:    worker.HandleNotification,
+			{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)}: worker.HandleDue,
+		} {
+			durable, err := js.Consumer(ctx, consumer.Stream, consumer.Consumer)
+			if err != nil {
+				return fmt.Errorf("bind consumer %s: %w", consumer.Consumer, err)
+			}
+			bound = append(bound, durable)
+			actors = append(actors, process.Actor{Name: consumer.Consumer, Run: func(ctx context.Context) error {
+				return consume.Run(ctx, consume.Options{
+					Consumer: durable, Name: consumer.Consumer, Concurrency: cfg.Concurrency,
+					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts,
+				}, handle)
+			}})
+		}
+	}
+	k.Ready("consumers", func(ctx context.Context) error {
+		for _, durable := range bound {
+			if _, err := durable.Info(ctx); err != nil {
+				return fmt.Errorf("read consumer: %w", err)
+			}
+		}
+		return nil
+	})
+	return process.Together(ctx, actors...)
+}
+
+// durables lists the consumers of the given providers.
+func durables(names []string) []process.ConsumerName {
+	var all []process.ConsumerName
+	for _, name := range names {
+		all = append(all,
+			process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)},
+			process.ConsumerName{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)})
+	}
+	return all
+}
+
+// open finds the streams that every worker shares.
+func open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (observe.Options, error) {
+	o := observe.Options{Now: time.Now, Jitter: rand.Float64}
+	var err error
+	if o.Chains, err = chain.Open(ctx, js); err != nil {
+		return o, err
+	}
+	if o.Lot, err = park.Open(ctx, js, tokens); err != nil {
+		return o, err
+	}
+	o.Dead, err = deadletter.Open(ctx, js)
+	return o, err
+}
+
+// newWorker makes the worker of one provider from what all of them share.
+func newWorker(o observe.Options, name string, cfg config.Lookup) (*observe.Worker, error) {
+	p, ok := providers.All.Get(name)
+	if !ok {
+		return nil, fmt.Errorf("no provider is called %s", name)
+	}
+	policy, err := policyOf(p, cfg.Retry(name))
+	if err != nil {
+		return nil, err
+	}
+	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy
+	return observe.New(o), nil
+}
+
+// policyOf is the configured retry policy, else the provider's own.
+func policyOf(p provider.Provider, r config.Retry) (verdict.Policy, error) {
+	name := p.Retry
+	if r.Policy != "" {
+		name = r.Policy
+	}
+	if name == "" {
+		name = "default"
+	}
+	policy, err := verdict.Named(name)
+	if err != nil || len(r.Delays) == 0 {
+		return policy, err
+	}
+	return policy.WithOffsets(r.Delays)
+}

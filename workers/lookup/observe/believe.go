@@ -1,0 +1,79 @@
+package observe
+
+import (
+	"context"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/workers/chain"
+)
+
+// believe takes the word of an authenticated webhook where nobody can be
+// asked. Each notification is an observation of its own, and the payment's
+// earlier ones are written first, in order, so that no fact is superseded
+// unread.
+func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation, error) {
+	if w.Provider.Claim == nil {
+		err := w.deadLetter(ctx, t, record.ClassOurs, 0, provider.ErrNoLookUp, "none")
+		return outcomeDead, order.Observation{}, err
+	}
+	last, err := w.Chains.Last(ctx, t.unit)
+	if err != nil {
+		return "", order.Observation{}, err
+	}
+	if t.superseded(last) {
+		return outcomeSuperseded, order.Observation{}, nil
+	}
+	for above := last.Covers(); ; {
+		stored, ok, err := w.Chains.NextNotification(ctx, t.unit, above)
+		if err != nil {
+			return "", order.Observation{}, err
+		}
+		if !ok || stored.Sequence > t.stands {
+			// Purged between delivery and now; its own fact is in hand.
+			stored = chain.Stored{Sequence: t.stands, Notification: t.asNotification()}
+		}
+		above = stored.Sequence
+		outcome, seen, err := w.claim(ctx, t, stored, &last)
+		if err != nil || stored.Sequence == t.stands {
+			return outcome, seen, err
+		}
+	}
+}
+
+// claim writes one notification's claim behind last and moves last on. A
+// notification of an unknown type makes no claim; its own message reports it.
+func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.Link) (string, order.Observation, error) {
+	n := s.Notification
+	if n.Unknown != "" {
+		return outcomeDead, order.Observation{}, nil
+	}
+	own := t
+	own.target = provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
+	own.notification, own.notifiedAt, own.stands, own.sequence = n.ID, &n.ReceivedAt, s.Sequence, s.Sequence
+	fact, err := w.Provider.Claim(own.target)
+	if !answered(err) {
+		return outcomeDead, order.Observation{}, w.deadLetter(ctx, own, record.ClassData, 0, err, "none")
+	}
+	seen := own.observation(fact, n.ReceivedAt, n.ReceivedAt)
+	seen.Covers = s.Sequence
+	sequence, err := w.Chains.Append(ctx, t.unit, *last, seen, t.trace)
+	if err != nil {
+		return "", seen, err
+	}
+	*last = chain.Link{Sequence: sequence, Observation: seen}
+	return outcomeObserved, seen, nil
+}
+
+// asNotification is the stored notification of a task, as far as claims need it.
+func (t task) asNotification() record.Notification {
+	n := record.Notification{
+		ID: t.notification, Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
+		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
+	}
+	if t.notifiedAt != nil {
+		n.ReceivedAt = *t.notifiedAt
+	}
+	return n
+}

@@ -1,0 +1,58 @@
+package observe
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics counts look-ups and what they came to.
+type Metrics struct {
+	lookups  *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	outcomes *prometheus.CounterVec
+	races    *prometheus.CounterVec
+	lateness *prometheus.HistogramVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	buckets := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	m := &Metrics{
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_lookups_total",
+			Help: "Questions put to providers, by result: answered, or the cause of the failure.",
+		}, []string{"provider", "result"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "arauto_lookup_seconds", Help: "How long providers took to answer.", Buckets: buckets,
+		}, []string{"provider"}),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_lookup_outcomes_total",
+			Help: "Notifications and due look-ups by what they came to: observed, superseded, parked, dead_letter or overtaken.",
+		}, []string{"provider", "outcome"}),
+		races: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_lookup_lost_races_total",
+			Help: "Answers that the guard refused because somebody else had observed the payment meanwhile.",
+		}, []string{"provider"}),
+		lateness: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "arauto_lookup_due_lateness_seconds", Help: "How long after it was due a parked look-up began.", Buckets: buckets,
+		}, []string{"provider"}),
+	}
+	r.MustRegister(m.lookups, m.seconds, m.outcomes, m.races, m.lateness)
+	return m
+}
+
+func (m *Metrics) asked(provider, result string, took time.Duration) {
+	m.lookups.WithLabelValues(provider, result).Inc()
+	m.seconds.WithLabelValues(provider).Observe(took.Seconds())
+}
+
+func (m *Metrics) outcome(provider, outcome string) {
+	m.outcomes.WithLabelValues(provider, outcome).Inc()
+}
+
+func (m *Metrics) race(provider string) { m.races.WithLabelValues(provider).Inc() }
+
+func (m *Metrics) fired(provider string, late time.Duration) {
+	m.lateness.WithLabelValues(provider).Observe(late.Seconds())
+}

@@ -1,0 +1,281 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/workers/ask"
+	"arauto/workers/chain"
+	"arauto/workers/consume"
+	"arauto/workers/deadletter"
+	"arauto/workers/park"
+	"arauto/workers/verdict"
+)
+
+// What a handled message came to.
+const (
+	outcomeObserved   = "observed"
+	outcomeSuperseded = "superseded"
+	outcomeParked     = "parked"
+	outcomeDead       = "dead_letter"
+	outcomeOvertaken  = "overtaken" // A sweep or an operator's look-up that somebody else made needless.
+)
+
+// races bounds how often one message asks anew because the guard refused its
+// answer. Each refusal means that another look-up of the payment succeeded.
+const races = 5
+
+// settle is how long a refused writer waits before it reads again: a
+// replicated stream refuses while another write is still in flight.
+const settle = 10 * time.Millisecond
+
+// errContended sends a message back after too many lost races.
+var errContended = errors.New("others keep observing the payment")
+
+// pursue asks about a task's payment until its answer is written, somebody
+// else's answer covers it, or it is parked or given up.
+func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation, error) {
+	for range races {
+		last, err := w.Chains.Last(ctx, t.unit)
+		if err != nil {
+			return "", order.Observation{}, err
+		}
+		if t.superseded(last) {
+			return w.supersede(ctx, t, last)
+		}
+		outcome, seen, err := w.once(ctx, t, last)
+		if !errors.Is(err, chain.ErrLostRace) {
+			return outcome, seen, err
+		}
+		if t.cause == order.CauseSweep || t.cause == order.CauseOperator {
+			return outcomeOvertaken, seen, nil
+		}
+		w.Metrics.race(w.Provider.Name)
+		if err := pause(ctx, settle); err != nil {
+			return "", order.Observation{}, err
+		}
+	}
+	return "", order.Observation{}, errContended
+}
+
+// supersede lets go of a notification that an answer covers, unless the
+// numbers it is judged by began anew.
+func (w *Worker) supersede(ctx context.Context, t task, last chain.Link) (string, order.Observation, error) {
+	newest, err := w.Chains.Notified(ctx, t.unit)
+	if err != nil {
+		return "", order.Observation{}, err
+	}
+	if newest < last.Covers() {
+		if err := w.Chains.CheckCovers(ctx, last.Covers()); err != nil {
+			return "", order.Observation{}, fatalIfRecreated(err)
+		}
+	}
+	return outcomeSuperseded, order.Observation{}, nil
+}
+
+func fatalIfRecreated(err error) error {
+	if errors.Is(err, chain.ErrRecreated) {
+		return &consume.Fatal{Err: err}
+	}
+	return err
+}
+
+// once asks and writes the answer behind last. chain.ErrLostRace means that
+// it must be judged anew.
+func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, order.Observation, error) {
+	// In this order: whatever waiting stands for is then among the newest, so
+	// that an answer which cancels it also covers it.
+	waiting, err := w.Lot.Look(ctx, t.unit.Provider, t.account, t.target.Payment)
+	if err != nil {
+		return "", order.Observation{}, err
+	}
+	newest, err := w.Chains.Notified(ctx, t.unit)
+	if err != nil {
+		return "", order.Observation{}, err
+	}
+	asked := w.Now()
+	fact, err := w.ask(ctx, t)
+	if errors.Is(err, provider.ErrNoLookUp) && t.cause == order.CauseNotification {
+		return w.believe(ctx, t)
+	}
+	if !answered(err) {
+		if ctx.Err() != nil {
+			return "", order.Observation{}, ctx.Err()
+		}
+		outcome, err := w.failed(ctx, t, err)
+		return outcome, order.Observation{}, err
+	}
+	seen := t.observation(fact, asked, w.Now())
+	seen.Confirmed, seen.Covers = true, max(newest, last.Covers())
+	return w.write(ctx, t, last, waiting, seen)
+}
+
+// answered reports whether asking gave a fact. A fact with an unknown word is
+// one: the word is kept, and normalize puts it where a person sees it.
+func answered(err error) bool {
+	var unknown *provider.UnknownWordError
+	return err == nil || errors.As(err, &unknown)
+}
+
+// write stores an answer. What must follow it is parked first, so that a
+// crash in between forgets nothing; what was waiting for it goes last.
+func (w *Worker) write(ctx context.Context, t task, last chain.Link, waiting park.Place, seen order.Observation) (string, order.Observation, error) {
+	delay, number, follows := recheck(t, last.Observation, seen)
+	if follows {
+		if err := w.Lot.Follow(ctx, t.again(seen, delay, number)); err != nil {
+			return "", seen, err
+		}
+	}
+	if _, err := w.Chains.Append(ctx, t.unit, last, seen, t.trace); err != nil {
+		return "", seen, err
+	}
+	if !follows {
+		// What fires nevertheless is superseded, so this need not be retried.
+		if err := w.Lot.Cancel(ctx, waiting); err != nil {
+			w.Log.Warn("parked look-up not cancelled, it will find itself superseded")
+		}
+	}
+	return outcomeObserved, seen, nil
+}
+
+// observation is what an answer says, as it will be stored.
+func (t task) observation(fact order.Fact, asked, answered time.Time) order.Observation {
+	o := order.Observation{
+		Provider: t.unit.Provider, Account: t.account, Kind: fact.Kind,
+		Payment: t.target.Payment, Order: fact.Order, ProviderReference: fact.ProviderReference,
+		Status: fact.Status, ProviderStatus: fact.ProviderStatus, Reason: fact.Reason,
+		Amount: fact.Amount, OccurredAt: fact.OccurredAt,
+		Cause: t.cause, AskedAt: asked.UTC(), AnsweredAt: answered.UTC(),
+		Notification: t.notification, NotifiedAt: t.notifiedAt,
+	}
+	if o.Order == "" {
+		o.Order = t.target.Order
+	}
+	if o.Kind == "" {
+		o.Kind = t.target.Kind
+	}
+	return o
+}
+
+// ask puts the question and counts it.
+func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
+	if w.Provider.Ask == nil {
+		return order.Fact{}, provider.ErrNoLookUp
+	}
+	account, ok := w.Accounts[t.account]
+	if !ok {
+		return order.Fact{}, fmt.Errorf("account %q has no look-up settings in this worker's configuration", t.account)
+	}
+	began := w.Now()
+	fact, err := w.Ask.Ask(ctx, w.Provider, account, t.target)
+	if errors.Is(err, provider.ErrNoLookUp) || ctx.Err() != nil {
+		return fact, err
+	}
+	result := "answered"
+	if !answered(err) {
+		result = string(verdict.CauseOf(err))
+	}
+	w.Metrics.asked(w.Provider.Name, result, w.Now().Sub(began))
+	return fact, err
+}
+
+// failed parks a task whose question got no answer, or gives it up.
+func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error) {
+	last, err := w.Chains.Last(ctx, t.unit)
+	if err != nil {
+		return "", err
+	}
+	if t.superseded(last) {
+		return outcomeSuperseded, nil
+	}
+	now := w.Now()
+	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}
+	var throttled *ask.ThrottledError
+	if errors.As(cause, &throttled) {
+		failure.RetryAfter = throttled.After
+	}
+	budget := verdict.Budget{}
+	if t.fired != nil {
+		budget = verdict.Budget{Fired: true, Attempts: t.fired.Attempts}
+		if t.fired.FirstFailure != nil {
+			budget.FirstFailure = *t.fired.FirstFailure
+		}
+	}
+	decision := verdict.Judge(failure, budget, w.Policy, w.Jitter())
+	if !decision.Park {
+		return outcomeDead, w.deadLetter(ctx, t, decision.Class, decision.Attempts, cause, string(failure.Cause))
+	}
+	return outcomeParked, w.park(ctx, t, decision, failure.Cause)
+}
+
+// park stores a look-up that failed. A fresh one never replaces what waits
+// already; one that fired takes its place.
+func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
+	p := t.parked()
+	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
+	first := d.FirstFailure.UTC()
+	p.FirstFailure = &first
+	if t.fired == nil {
+		return w.Lot.First(ctx, p)
+	}
+	p.Rechecks = t.fired.Rechecks
+	return w.Lot.Again(ctx, p)
+}
+
+// parked is the task as it waits.
+func (t task) parked() record.Parked {
+	return record.Parked{
+		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
+		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
+		For: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Cause: t.cause,
+	}
+}
+
+// again is the recheck that follows an answer.
+func (t task) again(seen order.Observation, delay time.Duration, number int) record.Parked {
+	p := t.parked()
+	p.Cause, p.Waits = order.CauseRecheck, string(order.CauseRecheck)
+	p.For, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
+	return p
+}
+
+// deadLetter stores that a task was given up.
+func (w *Worker) deadLetter(ctx context.Context, t task, class record.Class, attempts int, cause error, answer string) error {
+	id := deadletter.ID(t.stream, t.sequence)
+	return w.Dead.Put(ctx, t.unit, record.DeadLetter{
+		ID: id, Class: class, Stage: Stage, Provider: t.unit.Provider, Account: t.account,
+		Kind: t.target.Kind, Payment: t.target.Payment, Order: t.target.Order,
+		Cause: cause.Error(), Attempts: attempts, LastAnswer: answer,
+		Stream: t.stream, Sequence: t.sequence, Next: advice(class), At: w.Now().UTC(),
+	}, deadletter.SameID(id))
+}
+
+func advice(class record.Class) string {
+	switch class {
+	case record.ClassOurs:
+		return "mend our configuration or code, then redrive"
+	case record.ClassProvider:
+		return "when the provider answers again, redrive: it asks anew"
+	case record.ClassData:
+		return "ask the merchant what this payment is; redrive asks the provider anew"
+	case record.ClassSubscriber:
+		return "mend the subscriber, then redrive"
+	}
+	return "redrive or discard"
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,155 @@
+// Package observe is the look-up worker: it asks providers what a payment's
+// status is and writes the answer behind the payment's last observation. What
+// the webhook claimed does not matter where a look-up exists.
+package observe
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/ask"
+	"arauto/workers/chain"
+	"arauto/workers/deadletter"
+	"arauto/workers/park"
+	"arauto/workers/verdict"
+)
+
+// Stage is this worker's name in dead letters.
+const Stage = "lookup"
+
+// Options are what a worker of one provider needs.
+type Options struct {
+	Provider provider.Provider
+	Accounts map[string]provider.Account // By name.
+	Policy   verdict.Policy
+	Tokens   subject.Tokens
+	Ask      *ask.Client
+	Chains   *chain.Chains
+	Lot      *park.Lot
+	Dead     *deadletter.Box
+	Log      *zap.Logger
+	Metrics  *Metrics
+	Now      func() time.Time
+	Jitter   func() float64 // From 0 to 1.
+}
+
+// Worker looks up the payments of one provider. Its handlers may run
+// concurrently, in this and other processes.
+type Worker struct{ Options }
+
+// New returns a worker.
+func New(o Options) *Worker { return &Worker{Options: o} }
+
+// task is one reason to look a payment up.
+type task struct {
+	unit         subject.Unit
+	account      string
+	target       provider.Target
+	cause        order.Cause
+	stands       uint64 // Highest notification that it stands for, 0 for none.
+	notification string
+	notifiedAt   *time.Time
+	fired        *record.Parked // nil for a fresh notification.
+	stream       string         // Where the original is.
+	sequence     uint64
+	trace        string
+}
+
+// superseded reports whether an answer that began after the task's
+// notification was stored is already written. Only notifications can be:
+// rechecks, confirmations, sweeps and operators always ask.
+func (t task) superseded(last chain.Link) bool {
+	return t.cause == order.CauseNotification && t.stands <= last.Covers()
+}
+
+// HandleNotification handles one message of NOTIFICATIONS.
+func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read message metadata: %w", err)
+	}
+	began := w.Now()
+	sequence := meta.Sequence.Stream
+	var n record.Notification
+	if err := json.Unmarshal(m.Data(), &n); err != nil || n.Provider != w.Provider.Name {
+		return w.bury(ctx, m.Subject(), sequence)
+	}
+	t := task{
+		unit: w.Tokens.Unit(n.Provider, n.Account, n.Payment), account: n.Account,
+		target: provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields},
+		cause:  order.CauseNotification, stands: sequence,
+		notification: n.ID, notifiedAt: &n.ReceivedAt,
+		stream: subject.Notifications, sequence: sequence,
+		trace: m.Headers().Get("traceparent"),
+	}
+	if n.Unknown != "" {
+		err := w.deadLetter(ctx, t, record.ClassData, 0, fmt.Errorf("unknown notification type %q", n.Unknown), "none")
+		return w.done(t, outcomeDead, order.Observation{}, began, err)
+	}
+	outcome, seen, err := w.pursue(ctx, t)
+	return w.done(t, outcome, seen, began, err)
+}
+
+// HandleDue handles one message that a schedule of LOOKUP_RETRIES has fired.
+func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read message metadata: %w", err)
+	}
+	began := w.Now()
+	var p record.Parked
+	if err := json.Unmarshal(m.Data(), &p); err != nil || p.Provider != w.Provider.Name {
+		return w.bury(ctx, m.Subject(), meta.Sequence.Stream)
+	}
+	t := task{
+		unit: w.Tokens.Unit(p.Provider, p.Account, p.Payment), account: p.Account,
+		target: provider.Target{Kind: p.Kind, Payment: p.Payment, Order: p.Order, Fields: p.Fields},
+		cause:  p.Cause, stands: p.For,
+		notification: p.Notification, notifiedAt: p.NotifiedAt,
+		fired: &p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream,
+		trace: m.Headers().Get("traceparent"),
+	}
+	if p.For > 0 {
+		t.stream, t.sequence = subject.Notifications, p.For
+	}
+	w.Metrics.fired(w.Provider.Name, began.Sub(p.DueAt))
+	outcome, seen, err := w.pursue(ctx, t)
+	return w.done(t, outcome, seen, began, err)
+}
+
+// bury puts away a message of ours that does not read as one.
+func (w *Worker) bury(ctx context.Context, on string, sequence uint64) error {
+	w.Log.Error("stored message does not decode", zap.String("subject", on), zap.Uint64("sequence", sequence))
+	stream := subject.Notifications
+	u := subject.Unit{Provider: w.Provider.Name, Account: "unreadable", Payment: "unreadable"}
+	id := deadletter.ID(stream, sequence)
+	return w.Dead.Put(ctx, u, record.DeadLetter{
+		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		Cause: "stored message does not decode", LastAnswer: "none", Stream: stream, Sequence: sequence,
+		Next: "compare the versions of the gateway and of this worker", At: w.Now().UTC(),
+	}, deadletter.SameID(id))
+}
+
+// done writes the one canonical line of a handled message.
+func (w *Worker) done(t task, outcome string, seen order.Observation, began time.Time, err error) error {
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", t.unit, err)
+	}
+	w.Metrics.outcome(w.Provider.Name, outcome)
+	w.Log.Info("look-up",
+		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
+		zap.String("notification", t.notification), zap.Uint64("sequence", t.sequence),
+		zap.String("cause", string(t.cause)), zap.String("decision", outcome),
+		zap.String("status", string(seen.Status)), zap.String("provider_status", seen.ProviderStatus),
+		zap.Duration("took", w.Now().Sub(began)), zap.String("traceparent", t.trace))
+	return nil
+}

@@ -1,0 +1,49 @@
+package fold
+
+import (
+	"context"
+	"fmt"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+)
+
+// confirm parks the look-up that a lone observation of a return edge wants.
+// It is parked before the message is acknowledged, so it cannot be forgotten.
+// Where nobody can be asked, the provider's next webhook confirms or not.
+func (w *Worker) confirm(ctx context.Context, seen order.Observation) error {
+	if !seen.Confirmed {
+		return nil
+	}
+	return w.Lot.Follow(ctx, record.Parked{
+		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind,
+		Payment: seen.Payment, Order: seen.Order,
+		For: seen.Covers, Notification: seen.Notification, NotifiedAt: seen.NotifiedAt,
+		Cause: order.CauseConfirmation, Waits: string(order.CauseConfirmation),
+		DueAt: w.Now().Add(order.ReturnGap).UTC(),
+	})
+}
+
+// report stores a dead letter about an observation that the log cannot take.
+// Letters of one payment are written in order: the last one names its
+// observation, and what lies at or below it is reported already.
+func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen order.Observation, sequence uint64, outcome order.Outcome) error {
+	letter := record.DeadLetter{
+		ID: deadletter.ID(subject.Statuses, sequence), Class: record.ClassData, Stage: Stage,
+		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order,
+		LastAnswer: "answered", Stream: subject.Statuses, Sequence: sequence,
+		Observation: sequence, ProviderStatus: seen.ProviderStatus, At: w.Now().UTC(),
+	}
+	if outcome == order.UnknownWord {
+		letter.Class = record.ClassProvider
+		letter.Cause = fmt.Sprintf("unknown provider word %q", seen.ProviderStatus)
+		letter.Next = "add the word to the provider's vocabulary, then redrive"
+	} else {
+		letter.Cause = fmt.Sprintf("provider word %q (%s, %s) cannot follow %s, %s",
+			seen.ProviderStatus, seen.Kind, seen.Status, at.standing.Kind, at.standing.Status)
+		letter.Next = "compare with the provider's panel; if the payment really moved, tell the merchant"
+	}
+	return w.Dead.Put(ctx, u, letter, func(last record.DeadLetter) bool { return last.Observation >= sequence })
+}

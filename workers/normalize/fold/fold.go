@@ -1,0 +1,278 @@
+// Package fold is the normalize worker: it folds a payment's observations, in
+// the order of STATUSES, into the order log. The log is the state: the write
+// that makes a transition is the write that announces it, guarded by the
+// payment's last event, so any number of workers may fold the same
+// observations and crash anywhere.
+package fold
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+	"arauto/workers/consume"
+	"arauto/workers/deadletter"
+	"arauto/workers/park"
+)
+
+// Stage is this worker's name in dead letters.
+const Stage = "normalize"
+
+// remembered is how many payments' positions a worker keeps in memory. It
+// only saves reading again what led to no event.
+const remembered = 65536
+
+// Options are what a worker needs.
+type Options struct {
+	JS      jetstream.JetStream
+	Tokens  subject.Tokens
+	Lot     *park.Lot
+	Dead    *deadletter.Box
+	Log     *zap.Logger
+	Metrics *Metrics
+	Now     func() time.Time
+}
+
+// Worker folds observations. Its handler may run concurrently, in this and
+// other processes.
+type Worker struct {
+	Options
+	statuses  jetstream.Stream
+	orders    jetstream.Stream
+	positions *lru.Cache[string, position]
+}
+
+// position is how far a payment's log has been folded. It is a pure function
+// of the two streams as long as the last event is the same.
+type position struct {
+	event    uint64 // ORDERS sequence of the payment's last event, 0 for none.
+	last     *order.Event
+	folded   uint64 // STATUSES sequence of the last folded observation.
+	standing order.Standing
+}
+
+// New finds the streams and returns a worker.
+func New(ctx context.Context, o Options) (*Worker, error) {
+	w := &Worker{Options: o}
+	var err error
+	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
+	}
+	if w.orders, err = o.JS.Stream(ctx, subject.Orders); err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
+	}
+	if w.positions, err = lru.New[string, position](remembered); err != nil {
+		return nil, fmt.Errorf("make memory of positions: %w", err)
+	}
+	return w, nil
+}
+
+// errLost means that another worker wrote the payment's next event first.
+var errLost = errors.New("somebody else folded the payment meanwhile")
+
+// races bounds how often one message folds anew; each lost race means that
+// another worker wrote an event of the payment.
+const races = 20
+
+// Handle handles one message of STATUSES.
+func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read message metadata: %w", err)
+	}
+	began := w.Now()
+	unit, err := unitOf(m.Subject())
+	if err != nil {
+		return err
+	}
+	sequence := meta.Sequence.Stream
+	for range races {
+		outcome, seen, err := w.foldUpTo(ctx, unit, sequence)
+		if errors.Is(err, errLost) {
+			w.positions.Remove(unit.String())
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("fold %s: %w", unit, err)
+		}
+		w.Metrics.outcome(unit.Provider, outcome)
+		w.Log.Info("normalize",
+			zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
+			zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
+			zap.String("decision", string(outcome)), zap.String("status", string(seen.Status)),
+			zap.String("provider_status", seen.ProviderStatus), zap.Duration("took", w.Now().Sub(began)),
+			zap.String("traceparent", m.Headers().Get("traceparent")))
+		return nil
+	}
+	return fmt.Errorf("fold %s: %w", unit, errLost)
+}
+
+// foldUpTo folds the unit's observations up to and including the given one,
+// and returns what that one meant.
+func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64) (order.Outcome, order.Observation, error) {
+	at, err := w.position(ctx, u)
+	if err != nil {
+		return "", order.Observation{}, err
+	}
+	if at.last != nil && at.last.Observation >= sequence {
+		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, at.last.Observation)
+	}
+	if at.folded >= sequence {
+		// Folded before without an event, and delivered again because its
+		// acknowledgement was lost: do it once more, its effects may be missing.
+		at = position{event: at.event, last: at.last, folded: observed(at.last), standing: order.StandingOf(at.last)}
+	}
+	for {
+		raw, err := w.statuses.GetMsg(ctx, at.folded+1, jetstream.WithGetMsgSubject(u.Status()))
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && raw.Sequence > sequence {
+			return outcomeGone, order.Observation{}, nil
+		}
+		if err != nil {
+			return "", order.Observation{}, fmt.Errorf("read observation above %d: %w", at.folded, err)
+		}
+		outcome, seen, err := w.step(ctx, u, &at, raw)
+		if err != nil {
+			return "", seen, err
+		}
+		w.positions.Add(u.String(), at)
+		if raw.Sequence == sequence {
+			return outcome, seen, nil
+		}
+	}
+}
+
+// Results of a message beside the outcomes of schemas/order: folded means
+// that another worker has done it, gone that the observation was removed from
+// STATUSES before it was handled.
+const (
+	outcomeFolded order.Outcome = "already_folded"
+	outcomeGone   order.Outcome = "gone"
+)
+
+// step folds one observation, writes what it leads to, and moves at on.
+func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *jetstream.RawStreamMsg) (order.Outcome, order.Observation, error) {
+	var seen order.Observation
+	if err := json.Unmarshal(raw.Data, &seen); err != nil {
+		return "", seen, fmt.Errorf("decode observation %d: %w", raw.Sequence, err)
+	}
+	after, outcome := at.standing.Fold(seen, raw.Time)
+	trace := raw.Header.Get("traceparent")
+	var err error
+	switch outcome {
+	case order.Applied:
+		err = w.announce(ctx, u, at, seen, raw.Sequence, after, trace)
+	case order.Unconfirmed:
+		err = w.confirm(ctx, seen)
+	case order.Illegal, order.UnknownWord:
+		err = w.report(ctx, u, at, seen, raw.Sequence, outcome)
+	case order.Unchanged, order.Late:
+		// The observation itself is the trace.
+	default:
+		err = fmt.Errorf("outcome %q has no effect declared", outcome)
+	}
+	if err != nil {
+		return "", seen, err
+	}
+	at.folded, at.standing = raw.Sequence, after
+	return outcome, seen, nil
+}
+
+// announce writes the event of a transition, guarded by the payment's last
+// event.
+func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, seen order.Observation,
+	sequence uint64, after order.Standing, trace string) error {
+	event := order.Announce(at.last, seen, sequence, after)
+	body, err := json.Marshal(event)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	m := nats.NewMsg(u.Event(w.Tokens.Token(event.Order), event.Status))
+	m.Data = body
+	for name, value := range event.CloudEvent(w.Tokens.Shown(event.Order)) {
+		m.Header.Set(name, value)
+	}
+	if trace != "" {
+		m.Header.Set("traceparent", trace)
+	}
+	ack, err := w.JS.PublishMsg(ctx, m,
+		jetstream.WithMsgID(event.ID()), jetstream.WithExpectLastSequenceForSubject(at.event, u.Events()))
+	if chain.Conflict(err) {
+		return errLost
+	}
+	if err != nil {
+		return fmt.Errorf("write event: %w", err)
+	}
+	if ack.Duplicate {
+		// An earlier try of ours whose confirmation was lost; read what is there.
+		return errLost
+	}
+	at.event, at.last = ack.Sequence, &event
+	if seen.NotifiedAt != nil {
+		w.Metrics.announced(u.Provider, w.Now().Sub(*seen.NotifiedAt))
+	}
+	return nil
+}
+
+// position is where folding goes on: behind the observation that the
+// payment's last event names, or further if this worker remembers that what
+// followed led to no event.
+func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error) {
+	raw, err := w.orders.GetLastMsgForSubject(ctx, u.Events())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		raw = &jetstream.RawStreamMsg{}
+	} else if err != nil {
+		return position{}, fmt.Errorf("read last event: %w", err)
+	}
+	if known, ok := w.positions.Get(u.String()); ok && known.event == raw.Sequence {
+		return known, nil
+	}
+	if raw.Sequence == 0 {
+		return position{}, nil
+	}
+	var last order.Event
+	if err := json.Unmarshal(raw.Data, &last); err != nil {
+		return position{}, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
+	}
+	return position{event: raw.Sequence, last: &last, folded: last.Observation, standing: order.StandingOf(&last)}, nil
+}
+
+func observed(e *order.Event) uint64 {
+	if e == nil {
+		return 0
+	}
+	return e.Observation
+}
+
+// checkRecreated stops the worker when the log names an observation that
+// STATUSES has not reached: its numbers began anew, and skipping would lose
+// transitions in silence.
+func (w *Worker) checkRecreated(ctx context.Context, observation uint64) error {
+	info, err := w.statuses.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read state of %s: %w", subject.Statuses, err)
+	}
+	if observation > info.State.LastSeq {
+		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
+	}
+	return nil
+}
+
+// unitOf reads the unit off a subject of STATUSES.
+func unitOf(on string) (subject.Unit, error) {
+	parts := strings.Split(on, ".")
+	if len(parts) != 4 {
+		return subject.Unit{}, fmt.Errorf("subject %q is not statuses.<provider>.<account>.<payment>", on)
+	}
+	return subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}, nil
+}

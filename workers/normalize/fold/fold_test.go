@@ -1,0 +1,392 @@
+package fold_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"pgregory.net/rapid"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/consume"
+	"arauto/workers/deadletter"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/park"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// bench is a broker and what writes to it and reads from it.
+type bench struct {
+	*jetstreamtest.Broker
+	tokens subject.Tokens
+	ctx    context.Context
+}
+
+func setup(t testing.TB) bench {
+	t.Helper()
+	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bench{Broker: jetstreamtest.Start(t, "sandbox"), tokens: tokens, ctx: jetstreamtest.Context(t)}
+}
+
+// worker makes a worker of its own connection state that writes through js.
+func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
+	t.Helper()
+	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := deadletter.Open(b.ctx, b.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := fold.New(b.ctx, fold.Options{
+		JS: js, Tokens: b.tokens, Lot: lot, Dead: dead, Log: zap.NewNop(),
+		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// observe writes an observation of a payment and returns it as a message.
+func (b bench) observe(t testing.TB, payment, word string, refunded int64) *delivered {
+	t.Helper()
+	o := order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: payment,
+		Status: order.Status(word), ProviderStatus: word, Confirmed: true, Cause: order.CauseNotification,
+		Amount:  &order.Amount{Currency: "BRL", Value: 10000, Refunded: refunded},
+		AskedAt: time.Now(), AnsweredAt: time.Now(), Notification: "n",
+	}
+	if !order.Payment.Knows(o.Status) {
+		o.Status = ""
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &delivered{subject: b.tokens.Unit("sandbox", "default", payment).Status()}
+	ack, err := b.JS.Publish(b.ctx, m.subject, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.sequence = ack.Sequence
+	return m
+}
+
+// delivered is a message of STATUSES as a consumer hands it out, as far as the
+// handler looks at it. It lets a test choose the order of processing.
+type delivered struct {
+	jetstream.Msg
+	subject  string
+	sequence uint64
+}
+
+func (d *delivered) Subject() string      { return d.subject }
+func (d *delivered) Headers() nats.Header { return nats.Header{} }
+func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}}, nil
+}
+
+// log reads a payment's events.
+func (b bench) log(t testing.TB, payment string) []order.Event {
+	t.Helper()
+	stream, err := b.JS.Stream(b.ctx, subject.Orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []order.Event
+	filter := b.tokens.Unit("sandbox", "default", payment).Events()
+	for next := uint64(1); ; {
+		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e order.Event
+		if err := json.Unmarshal(raw.Data, &e); err != nil {
+			t.Fatal(err)
+		}
+		all, next = append(all, e), raw.Sequence+1
+	}
+}
+
+// letters reads the dead letters of a payment.
+func (b bench) letters(t testing.TB, payment string) []record.DeadLetter {
+	t.Helper()
+	stream, err := b.JS.Stream(b.ctx, subject.DeadLetters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []record.DeadLetter
+	filter := b.tokens.Unit("sandbox", "default", payment).DeadLetter("*", fold.Stage)
+	for next := uint64(1); ; {
+		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l record.DeadLetter
+		if err := json.Unmarshal(raw.Data, &l); err != nil {
+			t.Fatal(err)
+		}
+		all, next = append(all, l), raw.Sequence+1
+	}
+}
+
+func summary(events []order.Event) []string {
+	all := make([]string, len(events))
+	for i, e := range events {
+		from := "nothing"
+		if e.From != nil {
+			from = string(*e.From)
+		}
+		all[i] = fmt.Sprintf("%d %s>%s %d", e.Transition, from, e.Status, e.Amount.Refunded)
+	}
+	return all
+}
+
+func TestEachOutcomeHasItsEffect(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker(t, b.JS)
+	for _, step := range []struct {
+		word     string
+		refunded int64
+		events   int
+		letters  int
+	}{
+		{"pending", 0, 1, 0},
+		{"paid", 0, 2, 0},
+		{"paid", 0, 2, 0},                  // unchanged
+		{"pending", 0, 2, 0},               // late
+		{"bogus", 0, 2, 1},                 // unknown word
+		{"expired", 0, 2, 2},               // illegal
+		{"partially_refunded", 3000, 3, 2}, // applied
+		{"partially_refunded", 5000, 4, 2}, // a larger sum is a transition
+		{"partially_refunded", 3000, 4, 2}, // a smaller one is late
+		{"refunded", 10000, 5, 2},          // applied
+		{"paid", 0, 5, 2},                  // late
+		{"charged_back", 0, 5, 3},          // illegal: refunded is final
+		{"refunded", 10000, 5, 3},          // unchanged
+	} {
+		m := b.observe(t, "o-1", step.word, step.refunded)
+		for range 2 { // Redelivery changes nothing.
+			if err := w.Handle(b.ctx, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := len(b.log(t, "o-1")); got != step.events {
+			t.Errorf("after %s %d: %d events, want %d", step.word, step.refunded, got, step.events)
+		}
+		if got := len(b.letters(t, "o-1")); got != step.letters {
+			t.Errorf("after %s %d: %d dead letters, want %d", step.word, step.refunded, got, step.letters)
+		}
+	}
+	letters := b.letters(t, "o-1")
+	if letters[0].Class != record.ClassProvider || letters[0].ProviderStatus != "bogus" {
+		t.Errorf("the unknown word's letter is %+v", letters[0])
+	}
+	if letters[1].Class != record.ClassData || letters[1].ProviderStatus != "expired" {
+		t.Errorf("the illegal edge's letter is %+v", letters[1])
+	}
+}
+
+func TestReturnEdgeWaitsForASecondLookAndParksIt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker(t, b.JS)
+	handle := func(word string) {
+		t.Helper()
+		if err := w.Handle(b.ctx, b.observe(t, "o-2", word, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handle("paid")
+	handle("disputed")
+	handle("paid")
+	if got := len(b.log(t, "o-2")); got != 2 {
+		t.Fatalf("a lone return observation made %d events, want 2", got)
+	}
+	due, err := b.JS.Consumer(b.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fired, err := due.Next(jetstream.FetchMaxWait(20 * time.Second)) // The broker's schedule is the clock.
+	if err != nil {
+		t.Fatalf("no confirming look-up came due: %v", err)
+	}
+	var p record.Parked
+	if err := json.Unmarshal(fired.Data(), &p); err != nil {
+		t.Fatal(err)
+	}
+	if p.Cause != order.CauseConfirmation || p.Payment != "o-2" {
+		t.Errorf("parked look-up is %+v", p)
+	}
+	handle("paid")
+	log := b.log(t, "o-2")
+	if len(log) != 3 || log[2].Status != order.Paid || *log[2].From != order.Disputed {
+		t.Errorf("after two agreeing observations the log is %v", summary(log))
+	}
+}
+
+func TestRecreatedStatusesStopTheWorker(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker(t, b.JS)
+	for range 3 {
+		b.observe(t, "other", "paid", 0)
+	}
+	if err := w.Handle(b.ctx, b.observe(t, "o-3", "paid", 0)); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	if err := b.JS.DeleteStream(b.ctx, subject.Statuses); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.JS.CreateStream(b.ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	err = b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-3", "refunded", 10000))
+	var fatal *consume.Fatal
+	if !errors.As(err, &fatal) {
+		t.Errorf("folding a recreated stream gave %v, want a fatal error", err)
+	}
+}
+
+// crashing writes like JetStream but dies at random: before the write, or
+// after it and before its caller learns.
+type crashing struct {
+	jetstream.JetStream
+	dice *rand.Rand
+	mu   *sync.Mutex
+}
+
+var errCrash = errors.New("crashed")
+
+func (c crashing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	c.mu.Lock()
+	roll := c.dice.IntN(4)
+	c.mu.Unlock()
+	if roll == 0 {
+		return nil, errCrash
+	}
+	ack, err := c.JetStream.PublishMsg(ctx, m, opts...)
+	if roll == 1 {
+		return nil, errCrash
+	}
+	return ack, err
+}
+
+// TestAnyProcessingOrderGivesTheSameLog holds the central promise: whatever
+// the order of processing, the number of workers and the places of crashes,
+// the order log is the fold of STATUSES, numbered without gaps.
+func TestAnyProcessingOrderGivesTheSameLog(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	words := []string{"pending", "processing", "in_analysis", "authorized", "paid", "settled", "partially_refunded",
+		"refunded", "disputed", "charged_back", "expired", "canceled", "refused", "failed", "bogus"}
+	var round atomic.Int64
+	rapid.Check(t, func(r *rapid.T) {
+		payment := fmt.Sprintf("p-%d", round.Add(1))
+		n := rapid.IntRange(1, 12).Draw(r, "observations")
+		var (
+			messages []*delivered
+			expected []string
+			standing order.Standing
+			last     *order.Event
+		)
+		stream, err := b.JS.Stream(b.ctx, subject.Statuses)
+		if err != nil {
+			r.Fatal(err)
+		}
+		for range n {
+			word := rapid.SampledFrom(words).Draw(r, "word")
+			m := b.observe(t, payment, word, rapid.SampledFrom([]int64{0, 0, 2500, 10000}).Draw(r, "refunded"))
+			messages = append(messages, m)
+			raw, err := stream.GetMsg(b.ctx, m.sequence)
+			if err != nil {
+				r.Fatal(err)
+			}
+			var o order.Observation
+			if err := json.Unmarshal(raw.Data, &o); err != nil {
+				r.Fatal(err)
+			}
+			after, outcome := standing.Fold(o, raw.Time)
+			if outcome == order.Applied {
+				e := order.Announce(last, o, m.sequence, after)
+				last = &e
+				expected = append(expected, summary([]order.Event{e})...)
+			}
+			standing = after
+		}
+		b.process(t, messages, rapid.Uint64().Draw(r, "seed"), rapid.IntRange(1, 4).Draw(r, "workers"))
+		got := summary(b.log(t, payment))
+		if fmt.Sprint(got) != fmt.Sprint(expected) {
+			r.Fatalf("log is %v, want %v", got, expected)
+		}
+	})
+}
+
+// process hands the messages out in random order to concurrent workers that
+// crash at random, each message until one of them has finished it.
+func (b bench) process(t testing.TB, messages []*delivered, seed uint64, workers int) {
+	dice := rand.New(rand.NewPCG(seed, 1))
+	dice.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
+	queue := make(chan *delivered, len(messages)*100)
+	var open sync.WaitGroup
+	for _, m := range messages {
+		open.Add(1)
+		queue <- m
+	}
+	var running sync.WaitGroup
+	lock := &sync.Mutex{}
+	for i := range workers {
+		js := crashing{JetStream: b.JS, dice: rand.New(rand.NewPCG(seed, uint64(i+2))), mu: lock}
+		w := b.worker(t, js)
+		running.Go(func() {
+			for m := range queue {
+				if err := w.Handle(b.ctx, m); err != nil {
+					if b.ctx.Err() != nil {
+						t.Error("test ran out of time")
+						open.Done()
+						continue
+					}
+					w = b.worker(t, js) // A crashed worker starts with an empty memory.
+					queue <- m
+					continue
+				}
+				open.Done()
+			}
+		})
+	}
+	open.Wait()
+	close(queue)
+	running.Wait()
+}

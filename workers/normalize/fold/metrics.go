@@ -1,0 +1,40 @@
+package fold
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/schemas/order"
+)
+
+// Metrics counts what observations meant.
+type Metrics struct {
+	outcomes *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_normalize_outcomes_total",
+			Help: "Observations by what they meant: applied, unchanged, late, illegal, unknown_word, unconfirmed, already_folded or gone.",
+		}, []string{"provider", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "arauto_webhook_to_event_seconds",
+			Help:    "From a notification's receipt to the order event that it led to.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
+		}, []string{"provider"}),
+	}
+	r.MustRegister(m.outcomes, m.seconds)
+	return m
+}
+
+func (m *Metrics) outcome(provider string, o order.Outcome) {
+	m.outcomes.WithLabelValues(provider, string(o)).Inc()
+}
+
+func (m *Metrics) announced(provider string, took time.Duration) {
+	m.seconds.WithLabelValues(provider).Observe(took.Seconds())
+}

@@ -1,0 +1,79 @@
+// Command normalize folds the observations on STATUSES into the order log and
+// so publishes one event per real transition. Start more of it to fold more
+// payments at a time.
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/process"
+	"arauto/deploy/process/config"
+	"arauto/deploy/topology"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+	"arauto/workers/consume"
+	"arauto/workers/deadletter"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/park"
+)
+
+// grace is how long folds in work may finish after a stop.
+const grace = 5 * time.Second
+
+func main() { process.Main(config.RoleNormalize, run) }
+
+// run wires the role: one consumer, one worker.
+func run(ctx context.Context, k *process.Kit) error {
+	cfg, err := k.Config.Normalize()
+	if err != nil {
+		return err
+	}
+	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
+	if err != nil {
+		return fmt.Errorf("read hash_key: %w", err)
+	}
+	js, err := jetstream.New(k.NATS)
+	if err != nil {
+		return fmt.Errorf("open jetstream: %w", err)
+	}
+	k.Registry.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
+		{Stream: subject.Statuses, Consumer: subject.NormalizeConsumer},
+	}))
+	sizes := k.Config.Topology()
+	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
+	if err := topology.Await(ctx, js, settings, k.Log, streams, []string{subject.NormalizeConsumer}); err != nil {
+		return err
+	}
+
+	lot, err := park.Open(ctx, js, tokens)
+	if err != nil {
+		return err
+	}
+	dead, err := deadletter.Open(ctx, js)
+	if err != nil {
+		return err
+	}
+	worker, err := fold.New(ctx, fold.Options{
+		JS: js, Tokens: tokens, Lot: lot, Dead: dead, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	durable, err := js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
+	if err != nil {
+		return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
+	}
+	k.Ready("consumer", func(ctx context.Context) error {
+		_, err := durable.Info(ctx)
+		return err
+	})
+	return consume.Run(ctx, consume.Options{
+		Consumer: durable, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
+		AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: consume.NewMetrics(k.Registry),
+	}, worker.Handle)
+}

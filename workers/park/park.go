@@ -1,0 +1,184 @@
+// Package park is the one form of waiting: a look-up is parked until a time,
+// as a message schedule in LOOKUP_RETRIES that the broker holds and fires.
+// There is at most one per payment.
+package park
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+)
+
+// Lot is where look-ups are parked. It is safe for concurrent use.
+type Lot struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	tokens subject.Tokens
+}
+
+// Open finds the stream.
+func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*Lot, error) {
+	stream, err := js.Stream(ctx, subject.LookupRetries)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.LookupRetries, err)
+	}
+	return &Lot{js: js, stream: stream, tokens: tokens}, nil
+}
+
+// Place is what was parked for a payment when it was read. The zero Place is
+// an empty one.
+type Place struct {
+	Sequence uint64 // 0 when nothing is parked.
+	Parked   record.Parked
+}
+
+// Look reads from the stream's leader what is parked for a payment.
+func (l *Lot) Look(ctx context.Context, provider, account, payment string) (Place, error) {
+	raw, err := l.stream.GetLastMsgForSubject(ctx, l.tokens.Waiting(provider, account, payment).Parked())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Place{}, nil
+	}
+	if err != nil {
+		return Place{}, fmt.Errorf("read parked look-up: %w", err)
+	}
+	place := Place{Sequence: raw.Sequence}
+	if err := json.Unmarshal(raw.Data, &place.Parked); err != nil {
+		return Place{}, fmt.Errorf("decode parked look-up %d: %w", raw.Sequence, err)
+	}
+	return place, nil
+}
+
+// Cancel removes what was parked when place was read. If it fired or was
+// replaced since, that is left alone.
+func (l *Lot) Cancel(ctx context.Context, place Place) error {
+	if place.Sequence == 0 {
+		return nil
+	}
+	err := l.stream.DeleteMsg(ctx, place.Sequence)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == codeDeleteFailed || api.ErrorCode == codeNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cancel parked look-up %d: %w", place.Sequence, err)
+	}
+	return nil
+}
+
+// The broker's codes for deleting a message that is gone.
+const (
+	codeDeleteFailed jetstream.ErrorCode = 10057
+	codeNotFound     jetstream.ErrorCode = 10037
+)
+
+// conflicts bounds how often a lost race is run again before the caller is
+// told; each loss means that somebody else parked, so this is generous.
+const conflicts = 20
+
+// ErrContended means that others kept parking for the same payment.
+var ErrContended = errors.New("parking is contended")
+
+// First parks p only where nothing is parked. If something is, its due time
+// and attempts stay and only the notification that it stands for is raised: a
+// fresh notification must not reset a budget.
+func (l *Lot) First(ctx context.Context, p record.Parked) error {
+	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		if now.Sequence == 0 {
+			return p, true
+		}
+		kept := now.Parked
+		if p.For <= kept.For {
+			return kept, false
+		}
+		kept.For, kept.Notification, kept.NotifiedAt = p.For, p.Notification, p.NotifiedAt
+		return kept, true
+	})
+}
+
+// Again parks p after it fired and failed, in place of what is parked. The
+// spent budget and the notification that it stands for only ever grow.
+func (l *Lot) Again(ctx context.Context, p record.Parked) error {
+	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		next := p
+		if now.Sequence == 0 {
+			return next, true
+		}
+		next = raised(next, now.Parked)
+		if now.Parked.Attempts > p.Attempts {
+			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
+		}
+		return next, true
+	})
+}
+
+// Follow parks what must follow an answer, a recheck or a confirmation, in
+// place of what is parked. If that stands for a later notification, which the
+// answer did not settle, its spent budget stays.
+func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
+	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		next := p
+		if now.Sequence == 0 {
+			return next, true
+		}
+		if now.Parked.For > p.For {
+			next.Attempts, next.FirstFailure = now.Parked.Attempts, now.Parked.FirstFailure
+		}
+		return raised(next, now.Parked), true
+	})
+}
+
+// raised keeps the higher of two notifications that a parked look-up stands
+// for.
+func raised(p, old record.Parked) record.Parked {
+	if old.For > p.For {
+		p.For, p.Notification, p.NotifiedAt = old.For, old.Notification, old.NotifiedAt
+	}
+	return p
+}
+
+// swap reads the place, lets next decide, and writes under the guard of what
+// was read, until nobody came between.
+func (l *Lot) swap(ctx context.Context, p record.Parked, next func(Place) (record.Parked, bool)) error {
+	for range conflicts {
+		now, err := l.Look(ctx, p.Provider, p.Account, p.Payment)
+		if err != nil {
+			return err
+		}
+		parked, write := next(now)
+		if !write {
+			return nil
+		}
+		err = l.write(ctx, parked, now.Sequence)
+		if !chain.Conflict(err) {
+			return err
+		}
+	}
+	return fmt.Errorf("park look-up: %w", ErrContended)
+}
+
+// write publishes the schedule. The client's own option truncates to whole
+// seconds and would fire early, so the header is written here.
+func (l *Lot) write(ctx context.Context, p record.Parked, guard uint64) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode parked look-up: %w", err)
+	}
+	place := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
+	m := nats.NewMsg(place.Parked())
+	m.Data = body
+	m.Header.Set("Nats-Schedule", "@at "+p.DueAt.UTC().Format(time.RFC3339Nano))
+	m.Header.Set("Nats-Schedule-Target", place.Due())
+	if _, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(guard)); err != nil {
+		return fmt.Errorf("park look-up: %w", err)
+	}
+	return nil
+}
