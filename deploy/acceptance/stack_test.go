@@ -66,7 +66,13 @@ type stack struct {
 
 // start runs a supervisor with the real binaries and follows ORDERS. It ends
 // with the test.
-func start(t testing.TB, env ...string) *stack {
+func start(t testing.TB) *stack {
+	t.Helper()
+	return startRoles(t, supervise.Roles())
+}
+
+// startRoles is start with some of the roles only.
+func startRoles(t testing.TB, roles []string) *stack {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	s := &stack{
@@ -78,7 +84,7 @@ func start(t testing.TB, env ...string) *stack {
 		done <- supervise.Run(ctx, supervise.Options{
 			Dir: s.dir, BinDir: bin,
 			Addresses: supervise.Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"},
-			Env:       append(os.Environ(), env...), Log: zap.NewNop(),
+			Roles:     roles, Log: zap.NewNop(),
 			Listening: func(a supervise.Addresses) { listening <- a },
 			Ready:     func() { close(ready) },
 		})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,6 +41,11 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
+		if metrics := p.get(ctx, "/metrics"); strings.Contains(metrics, "arauto_consumer_scrape_errors_total{") != (role != config.RoleGateway) {
+			t.Errorf("%s has the metrics:\n%s", role, metrics)
+		} else if failed := scrapeError.FindString(metrics); failed != "" {
+			t.Errorf("%s may not read its consumers: %s", role, failed)
+		}
 		p.stop()
 	}
 	for _, line := range b.trace.refusals() {
@@ -123,33 +129,43 @@ func launch(t *testing.T, cmd *exec.Cmd) *launched {
 	return p
 }
 
+// scrapeError is a count of consumers that could not be read, other than 0.
+var scrapeError = regexp.MustCompile(`arauto_consumer_scrape_errors_total\{.*\} [1-9].*`)
+
+// awaitReady returns when the process says that it can work.
 func (p *launched) awaitReady(ctx context.Context) {
 	p.t.Helper()
-	client := &http.Client{Timeout: 5 * time.Second}
-	defer client.CloseIdleConnections()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/readyz", nil)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		answer, err := client.Do(request)
-		said := ""
-		if err == nil {
-			body, _ := io.ReadAll(answer.Body)
-			_ = answer.Body.Close()
-			said = answer.Status + " " + string(body)
-			if answer.StatusCode == http.StatusOK {
-				return
-			}
-		}
+	for said := ""; !strings.HasPrefix(said, "200 "); {
+		said = p.get(ctx, "/readyz")
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			p.t.Fatalf("%s is not ready: %s %v", filepath.Base(p.cmd.Path), said, err)
+			p.t.Fatalf("%s is not ready: %s", filepath.Base(p.cmd.Path), said)
 		}
 	}
+}
+
+// get asks the admin listener and returns status and body.
+func (p *launched) get(ctx context.Context, path string) string {
+	p.t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err.Error()
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return answer.Status + " " + string(body)
 }
 
 // stop ends the process as compose does, and expects a clean end.

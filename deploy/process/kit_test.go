@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
+	"go.uber.org/zap"
+
+	"arauto/deploy/process/config"
 )
 
 // running is a role that runs until the test ends or stops it.
@@ -25,13 +26,13 @@ type running struct {
 }
 
 // start runs a role that waits for its end, and returns once it has begun.
-func start(t *testing.T, config string, begin func(*Kit)) running {
+func start(t *testing.T, path string, begin func(*Kit)) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	kits, code := make(chan *Kit, 1), make(chan int, 1)
 	logs := &output{}
 	go func() {
-		code <- Run(ctx, "normalize", []string{"-config", config}, nothing, io.Discard, logs, func(ctx context.Context, k *Kit) error {
+		code <- Run(ctx, "normalize", []string{"-config", path}, nothing, io.Discard, logs, func(ctx context.Context, k *Kit) error {
 			begin(k)
 			kits <- k
 			<-ctx.Done()
@@ -171,25 +172,19 @@ func TestDrainingRoleIsNotReady(t *testing.T) {
 
 func TestFailedStartLeavesNothingOpen(t *testing.T) {
 	t.Parallel()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	cfg, err := config.Load(written(t, "", "nats: {ca_file: arauto.yaml}\n"), nothing, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
+	k, err := newKit("normalize", cfg, zap.NewNop(), stopLimits)
+	if err == nil || !strings.HasPrefix(err.Error(), "connect to broker: ") {
+		t.Fatalf("the error is %v", err)
 	}
-	path := written(t, "", "nats: {ca_file: arauto.yaml}\ngateway: {admin: '"+free.Addr().String()+"'}\n")
-	var out output
-	code := Run(t.Context(), "gateway", []string{"-config", path}, nothing, io.Discard, &out, func(context.Context, *Kit) error { return nil })
-	if code != ExitFailed || !strings.Contains(out.String(), "connect to broker: ") {
-		t.Errorf("the exit code is %d:\n%s", code, &out)
-	}
-	again, err := net.Listen("tcp", free.Addr().String())
-	if err != nil {
-		t.Fatalf("the admin socket is still open: %v", err)
-	}
-	if err := again.Close(); err != nil {
+	if err := k.stop(); err != nil {
 		t.Error(err)
+	}
+	if _, err := k.admin.listener.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the admin socket is still open: %v", err)
 	}
 }
 
@@ -240,103 +235,5 @@ func TestBrokenAdminListenerStopsTheProcess(t *testing.T) {
 		})
 	if code != ExitFailed || !strings.Contains(out.String(), "serve admin: ") {
 		t.Errorf("the exit code is %d:\n%s", code, &out)
-	}
-}
-
-func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s := broker(t, func(o *server.Options) { o.StoreDir = dir })
-	port := s.Addr().(*net.TCPAddr).Port
-	r := start(t, written(t, s.ClientURL(), ""), func(k *Kit) {
-		k.Ready("role", func(context.Context) error { return nil })
-	})
-	defer r.end(t)
-	if err := r.kit.NATS.Publish("a", nil); err != nil {
-		t.Fatal(err)
-	}
-	s.Shutdown()
-	s.WaitForShutdown()
-	until(t, "disconnect", func() bool { return !r.kit.NATS.IsConnected() })
-	begun := time.Now()
-	err := r.kit.NATS.Publish("a", []byte("x"))
-	if took := time.Since(begun); !errors.Is(err, nats.ErrReconnectBufExceeded) || took > time.Second {
-		t.Errorf("publish without a broker: %v after %v", err, took)
-	}
-	if code, text := get(t, r.url+"/readyz"); code != 503 || !strings.Contains(text, `"nats":"not connected to the broker"`) {
-		t.Errorf("readyz answers %d %s", code, text)
-	}
-	broker(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
-	until(t, "reconnect", func() bool { return r.kit.NATS.Publish("a", nil) == nil })
-	until(t, "ready again", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
-	for _, want := range []string{"broker connected", "broker disconnected"} {
-		if !strings.Contains(r.logs.String(), want) {
-			t.Errorf("the logs lack %q:\n%s", want, r.logs)
-		}
-	}
-}
-
-func TestProcessStartsWithoutBrokerAndFindsItLater(t *testing.T) {
-	t.Parallel()
-	reserved, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := reserved.Addr().(*net.TCPAddr).Port
-	if err := reserved.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r := start(t, written(t, "nats://"+reserved.Addr().String(), ""), func(k *Kit) {
-		k.Ready("role", func(context.Context) error { return nil })
-	})
-	defer r.end(t)
-	if err := r.kit.NATS.Publish("a", []byte("x")); !errors.Is(err, nats.ErrReconnectBufExceeded) {
-		t.Errorf("publish before the first connection: %v", err)
-	}
-	until(t, "the refusal is logged", func() bool { return strings.Contains(r.logs.String(), "broker cannot be reached") })
-	broker(t, func(o *server.Options) { o.Port = port })
-	until(t, "ready", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
-	if got := strings.Count(r.logs.String(), "broker cannot be reached"); got > 3 {
-		t.Errorf("the same refusal is logged %d times:\n%s", got, r.logs)
-	}
-}
-
-func TestWrongBrokerPasswordIsTriedOnAndNeverShown(t *testing.T) {
-	t.Parallel()
-	s := broker(t, func(o *server.Options) { o.Username, o.Password = "me", "another" })
-	r := start(t, written(t, "", "nats: {url: '"+s.ClientURL()+"', user: me, password: "+canary+"}\n"), func(*Kit) {})
-	until(t, "refusals", func() bool {
-		seen, err := s.Varz(nil)
-		return err == nil && seen.TotalConnections >= 5
-	})
-	if !strings.Contains(r.logs.String(), "Authorization") {
-		t.Errorf("the refusal is not logged:\n%s", r.logs)
-	}
-	if status := r.kit.NATS.Status(); status != nats.RECONNECTING {
-		t.Errorf("the connection is %v", status)
-	}
-	_, metrics := get(t, r.url+"/metrics")
-	_, readyz := get(t, r.url+"/readyz")
-	if code := r.end(t); code != ExitClean {
-		t.Errorf("the exit code is %d", code)
-	}
-	for where, text := range map[string]string{"logs": r.logs.String(), "metrics": metrics, "readyz": readyz} {
-		if strings.Contains(text, canary) {
-			t.Errorf("the %s show the secret:\n%s", where, text)
-		}
-	}
-}
-
-func TestBrokerSeesUserNameAndInboxOfTheRole(t *testing.T) {
-	t.Parallel()
-	s := broker(t, func(o *server.Options) { o.Username, o.Password = "me", canary })
-	r := start(t, written(t, "", "nats: {url: '"+s.ClientURL()+"', user: me, password: "+canary+"}\n"), func(*Kit) {})
-	defer r.end(t)
-	if inbox := r.kit.NATS.NewInbox(); !strings.HasPrefix(inbox, "_INBOX_normalize.") {
-		t.Errorf("the inbox is %s", inbox)
-	}
-	seen, err := s.Connz(nil)
-	if err != nil || len(seen.Conns) != 1 || seen.Conns[0].Name != "arauto-normalize" {
-		t.Errorf("the broker sees %+v, %v", seen, err)
 	}
 }

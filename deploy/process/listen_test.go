@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -117,7 +118,7 @@ func TestContextEndsWithTheReader(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("it did not end")
 	}
-	if cause := context.Cause(ctx); cause != errParent {
+	if cause := context.Cause(ctx); !errors.Is(cause, errParent) {
 		t.Errorf("the cause is %v", cause)
 	}
 }

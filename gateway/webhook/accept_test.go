@@ -166,6 +166,19 @@ func TestInboundTraceIsKeptOnlyWhenItIsValid(t *testing.T) {
 	}
 }
 
+func TestDoubledTraceIsNotKept(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	trace := "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n"
+	if got := g.raw(request("p", trace+trace)).code(t); got != http.StatusOK {
+		t.Fatalf("code %d", got)
+	}
+	m := g.stored()[0]
+	if strings.Contains(m.Header.Get("traceparent"), "0af7") || document(t, m).Headers["traceparent"] != "" {
+		t.Errorf("one of two traces was kept: %v", m.Header)
+	}
+}
+
 func TestOnlyListedHeadersGoFurther(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)

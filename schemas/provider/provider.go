@@ -46,10 +46,6 @@ type Provider struct {
 	// nil when they carry their own credential.
 	Login *Login
 
-	// Retry names the policy by which failed look-ups are repeated, "" for
-	// "default".
-	Retry string
-
 	// Ask is the question that gets the payment's state. It returns
 	// ErrNoLookUp when the account has none; nil when the provider has none.
 	Ask func(t Target, a Account) (Question, error)

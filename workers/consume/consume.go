@@ -34,6 +34,10 @@ func (f *Fatal) Unwrap() error { return f.Err }
 // a provider is parking, which is not done here.
 const again = 500 * time.Millisecond
 
+// confirmation is how long the broker may take to confirm an acknowledgement.
+// It bounds how long a stop without a broker takes, beside the grace.
+const confirmation = 5 * time.Second
+
 // Options say how a consumer is worked on.
 type Options struct {
 	Consumer    jetstream.Consumer
@@ -140,7 +144,7 @@ func (w *worker) safely(m jetstream.Msg) (err error) {
 // settle acknowledges m and waits for the broker's word. Without it the
 // message comes again, and finds its result.
 func (w *worker) settle(m jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.work), w.AckWait)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.work), min(w.AckWait, confirmation))
 	defer cancel()
 	if err := m.DoubleAck(ctx); err != nil {
 		w.Metrics.handled(w.Name, "unacknowledged")

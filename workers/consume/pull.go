@@ -6,87 +6,106 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
 
-const (
-	// heartbeat is how often the broker shows on an idle pull that it still
-	// knows it. When two are missing, a pull was lost and is made anew.
-	heartbeat = 5 * time.Second
-	// handBack bounds how long a stop waits for what the broker may still have
-	// sent. What comes later returns by the acknowledgement wait.
-	handBack = 2 * time.Second
-)
+// wait is how long one pull waits for messages. It also bounds how long an
+// idle worker takes to stop, and a lost pull to be made anew.
+const wait = 500 * time.Millisecond
 
-// pull dispatches messages until ctx ends. It asks for a message only when
-// there is room to hold it: one that waited in the client's own buffer would
-// get no sign of life and come again while handlers are slow.
+// pull dispatches messages until ctx ends. It never asks for more than there
+// is room to hold: what waited in the client's own buffer would get no sign of
+// life, and come again while handlers are slow. A pull is not abandoned but
+// waited for, so that what the broker sent meanwhile is handed back.
 func (w *worker) pull(ctx context.Context) error {
-	messages, err := w.Consumer.Messages(jetstream.PullMaxMessages(1), jetstream.PullHeartbeat(heartbeat))
-	if err != nil {
-		return fmt.Errorf("pull from %s: %w", w.Name, err)
-	}
-	defer func() {
-		messages.Drain()
-		w.busy.Go(func() { returnBuffered(ctx, messages) })
-	}()
+	silent := false
 	for {
-		select {
-		case w.room <- struct{}{}:
-		case <-ctx.Done():
+		room := w.takeRoom(ctx)
+		if room == 0 {
 			return nil
 		}
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			<-w.room
-			if ctx.Err() != nil {
-				return nil
-			}
-			if errors.Is(err, jetstream.ErrNoHeartbeat) {
-				w.Log.Warn("consumer is silent", zap.String("consumer", w.Name), zap.Error(err))
-				continue
-			}
+		err := w.fetch(ctx, room)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			silent = false
+			continue
+		case w.hopeless(ctx, err):
 			return fmt.Errorf("pull from %s: %w", w.Name, err)
+		case !silent:
+			w.Log.Warn("consumer does not answer", zap.String("consumer", w.Name), zap.Error(err))
+			silent = true
 		}
-		w.dispatch(ctx, m)
-		w.pullBacklog(ctx, m)
+		pause(ctx, wait)
 	}
 }
 
-// pullBacklog takes at once what waits behind m, as far as there is room. So
-// a busy consumer costs one round trip for many messages, not one for each.
-func (w *worker) pullBacklog(ctx context.Context, m jetstream.Msg) {
-	meta, err := m.Metadata()
-	if err != nil || meta.NumPending == 0 {
-		return
+// takeRoom waits for room and takes all that there is. 0 means that ctx has
+// ended.
+func (w *worker) takeRoom(ctx context.Context) (room int) {
+	select {
+	case w.room <- struct{}{}:
+	case <-ctx.Done():
+		return 0
 	}
-	room := w.takeRoom(meta.NumPending)
-	if room == 0 {
-		return
-	}
-	// The next pull tells of errors, which need to be judged only once.
-	if batch, err := w.Consumer.FetchNoWait(room); err == nil {
-		for m := range batch.Messages() {
-			w.dispatch(ctx, m)
-			room--
-		}
-	}
-	for range room {
-		<-w.room
-	}
-}
-
-// takeRoom takes the room for at most n messages, as far as there is any.
-func (w *worker) takeRoom(n uint64) (taken int) {
-	for ; uint64(taken) < n; taken++ {
+	for room = 1; ; room++ {
 		select {
 		case w.room <- struct{}{}:
 		default:
-			return taken
+			return room
 		}
 	}
-	return taken
+}
+
+// fetch dispatches what comes in one pull and returns the room that it does
+// not need.
+func (w *worker) fetch(ctx context.Context, room int) error {
+	defer func() {
+		for range room {
+			<-w.room
+		}
+	}()
+	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(wait))
+	if err != nil {
+		return err
+	}
+	for m := range batch.Messages() {
+		w.dispatch(ctx, m)
+		room--
+	}
+	return batch.Error()
+}
+
+// hopeless reports whether pulling again cannot help. Nobody answers for a
+// consumer that does not exist, nor for one whose broker is just starting, so
+// the broker is asked which it is.
+func (w *worker) hopeless(ctx context.Context, err error) bool {
+	if errors.Is(err, nats.ErrNoResponders) {
+		ctx, cancel := context.WithTimeout(ctx, w.AckWait)
+		defer cancel()
+		_, err = w.Consumer.Info(ctx)
+	}
+	for _, end := range []error{
+		nats.ErrConnectionClosed, jetstream.ErrConsumerDeleted, jetstream.ErrConsumerNotFound,
+		jetstream.ErrStreamNotFound, jetstream.ErrBadRequest,
+	} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // dispatch puts m behind the message of the same subject that is in work, or
@@ -147,20 +166,5 @@ func (w *worker) returnQueued() {
 	w.mu.Unlock()
 	for _, m := range queued {
 		w.giveBack(m, 0)
-	}
-}
-
-// returnBuffered hands back what came after the last pull had been given up.
-func returnBuffered(ctx context.Context, messages jetstream.MessagesContext) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handBack)
-	defer cancel()
-	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return
-		}
-		if err := m.Nak(); err != nil {
-			return
-		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
 	"arauto/deploy/topology"
-	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 	"arauto/workers/ask"
@@ -140,7 +139,7 @@ func newWorker(o observe.Options, name string, cfg config.Lookup) (*observe.Work
 	if !ok {
 		return nil, fmt.Errorf("no provider is called %s", name)
 	}
-	policy, err := policyOf(p, cfg.Retry(name))
+	policy, err := policyOf(cfg.Retry(name))
 	if err != nil {
 		return nil, err
 	}
@@ -148,12 +147,11 @@ func newWorker(o observe.Options, name string, cfg config.Lookup) (*observe.Work
 	return observe.New(o), nil
 }
 
-// policyOf is the configured retry policy, else the provider's own.
-func policyOf(p provider.Provider, r config.Retry) (verdict.Policy, error) {
-	name := p.Retry
-	if r.Policy != "" {
-		name = r.Policy
-	}
+// policyOf is the configured retry policy. The default serves Yapay too: its
+// 12 hours are how it delivers, and would be an absurd wait for a look-up that
+// met a short outage.
+func policyOf(r config.Retry) (verdict.Policy, error) {
+	name := r.Policy
 	if name == "" {
 		name = "default"
 	}

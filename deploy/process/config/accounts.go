@@ -24,7 +24,7 @@ var (
 	accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 	// pathKey is what travels in a URL path without being escaped.
 	pathKey = regexp.MustCompile(`^[A-Za-z0-9_~-]+$`)
-	// policies are the named retry policies; "" is the provider's own.
+	// policies are the named retry policies; "" is default.
 	policies = []string{"default", "yapay"}
 )
 

@@ -101,7 +101,7 @@ type Normalize struct {
 
 // Retry is what the file says about repeating a provider's failed look-ups.
 type Retry struct {
-	Policy string          // "default", "yapay", or "" for the provider's own.
+	Policy string          // "default", "yapay", or "" for the default.
 	Delays []time.Duration // Offsets from the first failure, ascending; when there are any, they replace the policy.
 }
 

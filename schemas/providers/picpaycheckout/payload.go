@@ -114,7 +114,7 @@ func readUnknown(e envelope, word string) (provider.Notice, error) {
 		ChargeID         wire.Loose `json:"chargeId"`
 	}
 	if err := provider.DecodeWebhook(provider.Webhook{Body: e.Data}, &data); err != nil {
-		data.MerchantChargeID, data.ChargeID = "", ""
+		return provider.Unknown(order.Payment, word, string(e.ID))
 	}
 	return provider.Unknown(order.Payment, word, string(data.MerchantChargeID), string(data.ChargeID), string(e.ID))
 }

@@ -1,0 +1,263 @@
+package check_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/deploy/topology"
+	"arauto/gateway/webhook"
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/ask"
+	"arauto/workers/chain"
+	"arauto/workers/consume"
+	"arauto/workers/deadletter"
+	"arauto/workers/lookup/observe"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/park"
+	"arauto/workers/verdict"
+)
+
+// flow is every role at work under its own user, on one sandbox payment.
+type flow struct {
+	t       *testing.T
+	ctx     context.Context
+	tokens  subject.Tokens
+	gateway *webhook.JetStreamPublisher
+	bank    *bank
+	events  *nats.Subscription // What viewer sees.
+	dead    *nats.Subscription // What the inspector sees of dead letters.
+}
+
+func newFlow(t *testing.T, b *broker) *flow {
+	t.Helper()
+	tokens, err := subject.Keyed("the same sixteen bytes or more for ever")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &flow{t: t, ctx: bounded(t), tokens: tokens, bank: newBank(t)}
+	f.applyTopology(b)
+	viewer, _ := b.as("viewer")
+	f.events = f.subscribe(viewer, "orders.>")
+	all, _ := b.as(inspector)
+	f.dead = f.subscribe(all, "dead.>")
+
+	gateway, _ := b.as("gateway")
+	f.gateway, err = webhook.NewPublisher(gateway, 10*time.Second)
+	f.must(err)
+	f.must(f.gateway.Ready(f.ctx))
+	f.runLookup(b)
+	f.runNormalize(b)
+	return f
+}
+
+func (f *flow) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *flow) subscribe(nc *nats.Conn, on string) *nats.Subscription {
+	f.t.Helper()
+	s, err := nc.SubscribeSync(on)
+	f.must(err)
+	f.must(nc.FlushWithContext(f.ctx))
+	return s
+}
+
+// applyTopology applies it twice with a change in between, so that creating
+// and updating both happen.
+func (f *flow) applyTopology(b *broker) {
+	f.t.Helper()
+	_, js := b.as("topology")
+	settings := topology.Settings{Replicas: 1, Store: 1 << 30, Providers: []string{"sandbox"}}
+	_, err := topology.Apply(f.ctx, js, settings)
+	f.must(err)
+	settings.Store = 2 << 30
+	_, err = topology.Apply(f.ctx, js, settings)
+	f.must(err)
+}
+
+func (f *flow) runLookup(b *broker) {
+	f.t.Helper()
+	_, js := b.as("lookup")
+	chains, err := chain.Open(f.ctx, js)
+	f.must(err)
+	lot, err := park.Open(f.ctx, js, f.tokens)
+	f.must(err)
+	dead, err := deadletter.Open(f.ctx, js)
+	f.must(err)
+	policy, err := verdict.Named("default")
+	f.must(err)
+	policy, err = policy.WithOffsets([]time.Duration{100 * time.Millisecond, time.Minute})
+	f.must(err)
+	sandbox, ok := providers.All.Get("sandbox")
+	if !ok {
+		f.t.Fatal("there is no provider sandbox")
+	}
+	client := ask.New(ask.Options{Timeout: 10 * time.Second, AnswerLimit: 1 << 20, Connections: 2, Now: time.Now})
+	f.t.Cleanup(client.Close)
+	w := observe.New(observe.Options{
+		Provider: sandbox, Accounts: map[string]provider.Account{"default": f.bank.account()},
+		Policy: policy, Tokens: f.tokens, Ask: client, Chains: chains, Lot: lot, Dead: dead,
+		Log: zap.NewNop(), Metrics: observe.NewMetrics(prometheus.NewRegistry()),
+		Now: time.Now, Jitter: func() float64 { return 0 },
+	})
+	f.consume(js, subject.Notifications, subject.LookupConsumer("sandbox"), w.HandleNotification)
+	f.consume(js, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), w.HandleDue)
+}
+
+func (f *flow) runNormalize(b *broker) {
+	f.t.Helper()
+	_, js := b.as("normalize")
+	lot, err := park.Open(f.ctx, js, f.tokens)
+	f.must(err)
+	dead, err := deadletter.Open(f.ctx, js)
+	f.must(err)
+	w, err := fold.New(f.ctx, fold.Options{
+		JS: js, Tokens: f.tokens, Lot: lot, Dead: dead,
+		Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	})
+	f.must(err)
+	f.consume(js, subject.Statuses, subject.NormalizeConsumer, w.Handle)
+}
+
+// consume works on a durable consumer until the test ends.
+func (f *flow) consume(js jetstream.JetStream, stream, name string, handle consume.Handler) {
+	f.t.Helper()
+	consumer, err := js.Consumer(f.ctx, stream, name)
+	f.must(err)
+	ctx, stop := context.WithCancel(f.ctx)
+	done := make(chan error, 1)
+	go func() {
+		done <- consume.Run(ctx, consume.Options{
+			Consumer: consumer, Name: name, Concurrency: 2, AckWait: topology.AckWait,
+			Grace: 5 * time.Second, Log: zap.NewNop(),
+		}, handle)
+	}()
+	f.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			f.t.Errorf("%s: %v", name, err)
+		}
+	})
+}
+
+// play walks one payment through everything that makes a role talk to the
+// broker: a failure that parks, a recheck that is cancelled, a return edge
+// that is confirmed, and dead letters of both stages.
+func (f *flow) play() {
+	f.t.Helper()
+	f.bank.say("", "pending")
+	f.notify("")
+	f.event(order.Pending)
+	f.bank.say("paid")
+	f.notify("")
+	f.event(order.Paid)
+	f.bank.say("disputed")
+	f.notify("")
+	f.event(order.Disputed)
+	f.bank.say("paid")
+	f.notify("")
+	f.event(order.Paid)
+	f.bank.say("no word of ours")
+	f.notify("")
+	f.letter("dead.provider.normalize.")
+	f.notify("NO_TYPE_OF_THEIRS")
+	f.letter("dead.data.lookup.")
+}
+
+func (f *flow) notify(unknownType string) {
+	f.t.Helper()
+	n := record.Notification{
+		ID: uuid.NewString(), Provider: "sandbox", Account: "default", Kind: order.Payment,
+		Payment: "p-1", Order: "o-1", ReceivedAt: time.Now().UTC(), Unknown: unknownType,
+	}
+	body, err := json.Marshal(n)
+	f.must(err)
+	f.must(f.gateway.Store(f.ctx, webhook.Message{
+		ID: n.ID, Subject: f.tokens.Unit(n.Provider, n.Account, n.Payment).Notification(), Body: body,
+	}))
+}
+
+func (f *flow) event(want order.Status) {
+	f.t.Helper()
+	m, err := f.events.NextMsgWithContext(f.ctx)
+	if err != nil {
+		f.t.Fatalf("wait for the event %s: %v", want, err)
+	}
+	if got := path.Ext(m.Subject); got != "."+string(want) {
+		f.t.Fatalf("event on %s, want %s", m.Subject, want)
+	}
+}
+
+func (f *flow) letter(prefix string) {
+	f.t.Helper()
+	m, err := f.dead.NextMsgWithContext(f.ctx)
+	if err != nil {
+		f.t.Fatalf("wait for a dead letter on %s: %v", prefix, err)
+	}
+	if !strings.HasPrefix(m.Subject, prefix) {
+		f.t.Fatalf("dead letter on %s, want %s", m.Subject, prefix)
+	}
+}
+
+// bank answers the sandbox's look-ups.
+type bank struct {
+	url     string
+	mu      sync.Mutex
+	answers []string
+}
+
+func newBank(t *testing.T) *bank {
+	t.Helper()
+	b := &bank{}
+	s := httptest.NewServer(b)
+	t.Cleanup(s.Close)
+	b.url = s.URL
+	return b
+}
+
+// say sets the coming answers; the last one stays. "" is a failure.
+func (b *bank) say(words ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answers = words
+}
+
+func (b *bank) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	b.mu.Lock()
+	word := b.answers[0]
+	if len(b.answers) > 1 {
+		b.answers = b.answers[1:]
+	}
+	b.mu.Unlock()
+	if word == "" {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	// A client that went away is its own problem.
+	_, _ = fmt.Fprintf(w, `{"payment":"p-1","order":"o-1","status":%q,"amount":1000,"refunded":0}`, word)
+}
+
+func (b *bank) account() provider.Account {
+	return provider.Account{Name: "default", Settings: map[string]string{"base_url": b.url, "token": "token"}}
+}

@@ -1,0 +1,218 @@
+package supervise
+
+import (
+	"context"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"go.uber.org/zap"
+)
+
+func TestNotificationOfTheSeedsIsPrintedAsEvent(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	r := begin(ctx, t, nil)
+	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
+		t.Fatalf("status %d, want 200", status)
+	}
+	line := r.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
+	if !containsAll(line, []string{" picpay ", " default ", " 102030 ", " #1 ", " paid ", "R$ 100,00", " confirmed "}) {
+		t.Errorf("the line lacks something: %s", line)
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	r.free(t)
+}
+
+// free fails the test when an address is still taken.
+func (r *running) free(t *testing.T) {
+	t.Helper()
+	for _, address := range []string{r.NATS, r.Gateway, r.Admin, r.Simulator} {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Errorf("address is not free after the stop: %v", err)
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDemoPlaysEventsOfSeveralProviders(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	every, err := ParseDemo("50ms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := begin(ctx, t, func(o *Options) { o.DemoEvery = every })
+	for _, parts := range [][]string{
+		{" picpay ", " #4 ", "partially_refunded -> refunded", "refunded R$ 100,00"},
+		{" yapay ", "pending -> paid"},
+		{" beeteller ", "unconfirmed"},
+		{" picpay-checkout ", "pending -> authenticated"},
+	} {
+		r.out.line(ctx, t, append(parts, "orders.")...)
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	r := begin(ctx, t, nil)
+	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
+		t.Fatalf("status %d, want 200", status)
+	}
+	r.out.line(ctx, t, "orders.picpay.default.102030")
+	_, text := get(ctx, t, "http://"+r.Admin+"/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	all, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("the answer is not in Prometheus' format: %v", err)
+	}
+	seen := map[string]bool{}
+	for _, metric := range all["go_goroutines"].GetMetric() {
+		for _, label := range metric.GetLabel() {
+			seen[label.GetName()+"="+label.GetValue()] = true
+		}
+	}
+	for _, role := range []string{Gateway, Lookup, Normalize, ownRole} {
+		if !seen["role="+role] {
+			t.Errorf("go_goroutines has no role=%s", role)
+		}
+	}
+	for _, want := range []string{
+		`arauto_webhooks_total{provider="picpay",result="accepted",role="gateway"} 1`,
+		`arauto_simulator_lookups_total{provider="picpay",`,
+		`arauto_child_up{child="gateway",role="local"} 1`,
+		`arauto_child_restarts_total{child="lookup",role="local"} 0`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+func TestKilledChildrenAreStartedAgain(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	r := begin(ctx, t, nil)
+	before := roles(ctx, r.Admin)
+	for _, role := range Roles() {
+		if err := syscall.Kill(before[role].PID, syscall.SIGKILL); err != nil {
+			t.Fatalf("kill %s: %v", role, err)
+		}
+	}
+	// The gateway's socket never closes, so this waits for the new process
+	// instead of being refused.
+	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
+		t.Errorf("status %d, want 200 from the gateway that was started again", status)
+	}
+	for _, role := range Roles() {
+		eventually(ctx, t, role+" is ready again, as another process", func() bool {
+			now := roles(ctx, r.Admin)[role]
+			return now.Ready && now.PID != before[role].PID && now.Restarts == 1
+		})
+		r.out.line(ctx, t, role+" ended (signal: killed); starting it again")
+	}
+	r.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
+	if err := r.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+func TestOnlyChosenRolesAreStartedAndCounted(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	r := begin(ctx, t, func(o *Options) { o.Roles, o.DemoEvery = []string{Gateway}, 1 })
+	if got := slices.Sorted(maps.Keys(roles(ctx, r.Admin))); !slices.Equal(got, []string{"broker", Gateway}) {
+		t.Errorf("readiness counts %v", got)
+	}
+	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
+		t.Errorf("status %d, want 200", status)
+	}
+	r.out.line(ctx, t, "No demo traffic")
+	if err := r.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+func TestTwoSupervisorsRunSideBySideButNotInOneFolder(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	first, second := begin(ctx, t, nil), begin(ctx, t, nil)
+	if status := notify(ctx, t, second.Gateway); status != http.StatusOK {
+		t.Fatalf("status %d, want 200", status)
+	}
+	second.out.line(ctx, t, "orders.picpay.default.102030")
+	if text, _ := first.out.read(); strings.Contains(text, "orders.picpay") {
+		t.Error("the first one shows an event of the second")
+	}
+	err := Run(ctx, Options{Dir: first.dir, BinDir: binDir, Addresses: anyAddresses})
+	if err == nil || !strings.Contains(err.Error(), "does it run already") {
+		t.Errorf("a third one in the first one's folder: %v", err)
+	}
+	if code, _ := get(ctx, t, "http://"+first.Admin+"/readyz"); code != http.StatusOK {
+		t.Errorf("the first one answers %d after that, want 200", code)
+	}
+}
+
+func TestStateSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	dir := t.TempDir()
+	in := func(o *Options) { o.Dir = dir }
+	r := begin(ctx, t, in)
+	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
+		t.Fatalf("status %d, want 200", status)
+	}
+	r.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
+	if err := r.stop(); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	r = begin(ctx, t, in)
+	step := step{Status: "paid", Order: "102030", Amount: 10000, Refunded: 4000, Notify: true}
+	d := newDemo("http://"+r.Simulator, 0, time.Now(), zap.NewNop())
+	if err := d.put(ctx, life{provider: "picpay", account: "default", unit: "payments"}, "102030", step); err != nil {
+		t.Fatal(err)
+	}
+	r.out.line(ctx, t, " #2 ", "paid -> partially_refunded", "refunded R$ 40,00")
+}
+
+func TestAddressInUseIsAnErrorThatNamesIt(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close() //nolint:errcheck // It accepts nothing.
+	ctx, cancel := context.WithTimeout(bounded(t), 4*busyPause)
+	defer cancel()
+	addresses := anyAddresses
+	addresses.Gateway = taken.Addr().String()
+	err = Run(ctx, Options{Dir: t.TempDir(), BinDir: binDir, Addresses: addresses})
+	if err == nil || !strings.Contains(err.Error(), addresses.Gateway) {
+		t.Errorf("got %v, want an error that names %s", err, addresses.Gateway)
+	}
+}
+
+func TestMissingBinaryIsRefusedBeforeAnythingStarts(t *testing.T) {
+	t.Parallel()
+	err := Run(bounded(t), Options{Dir: t.TempDir(), BinDir: t.TempDir(), Addresses: anyAddresses})
+	if err == nil || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("got %v, want the advice to build", err)
+	}
+}

@@ -1,0 +1,124 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// quietPort finds a port that stays free until it is used: below the range
+// from which systems give out ports by themselves.
+func quietPort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(10000)
+		listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+		if err != nil {
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
+	}
+	t.Fatal("there is no free port")
+	return 0
+}
+
+func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
+	t.Parallel()
+	dir, port := t.TempDir(), quietPort(t)
+	s := broker(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
+	r := start(t, written(t, s.ClientURL(), ""), func(k *Kit) {
+		k.Ready("role", func(context.Context) error { return nil })
+	})
+	defer r.end(t)
+	if err := r.kit.NATS.Publish("a", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	until(t, "disconnect", func() bool { return !r.kit.NATS.IsConnected() })
+	begun := time.Now()
+	err := r.kit.NATS.Publish("a", []byte("x"))
+	if took := time.Since(begun); !errors.Is(err, nats.ErrReconnectBufExceeded) || took > time.Second {
+		t.Errorf("publish without a broker: %v after %v", err, took)
+	}
+	if code, text := get(t, r.url+"/readyz"); code != 503 || !strings.Contains(text, `"nats":"not connected to the broker"`) {
+		t.Errorf("readyz answers %d %s", code, text)
+	}
+	broker(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
+	until(t, "reconnect", func() bool { return r.kit.NATS.Publish("a", nil) == nil })
+	until(t, "ready again", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
+	for _, want := range []string{"broker connected", "broker disconnected"} {
+		if !strings.Contains(r.logs.String(), want) {
+			t.Errorf("the logs lack %q:\n%s", want, r.logs)
+		}
+	}
+}
+
+func TestProcessStartsWithoutBrokerAndFindsItLater(t *testing.T) {
+	t.Parallel()
+	port := quietPort(t)
+	r := start(t, written(t, "nats://127.0.0.1:"+strconv.Itoa(port), ""), func(k *Kit) {
+		k.Ready("role", func(context.Context) error { return nil })
+	})
+	defer r.end(t)
+	if err := r.kit.NATS.Publish("a", []byte("x")); !errors.Is(err, nats.ErrReconnectBufExceeded) {
+		t.Errorf("publish before the first connection: %v", err)
+	}
+	until(t, "the refusal is logged", func() bool { return strings.Contains(r.logs.String(), "broker cannot be reached") })
+	broker(t, func(o *server.Options) { o.Port = port })
+	until(t, "ready", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
+	if got := strings.Count(r.logs.String(), "broker cannot be reached"); got > 3 {
+		t.Errorf("the same refusal is logged %d times:\n%s", got, r.logs)
+	}
+}
+
+func TestWrongBrokerPasswordIsTriedOnAndNeverShown(t *testing.T) {
+	t.Parallel()
+	s := broker(t, func(o *server.Options) { o.Username, o.Password = "me", "another" })
+	r := start(t, written(t, "", "nats: {url: '"+s.ClientURL()+"', user: me, password: "+canary+"}\n"), func(*Kit) {})
+	until(t, "refusals", func() bool {
+		seen, err := s.Varz(nil)
+		return err == nil && seen.TotalConnections >= 5
+	})
+	if !strings.Contains(r.logs.String(), "Authorization") {
+		t.Errorf("the refusal is not logged:\n%s", r.logs)
+	}
+	if status := r.kit.NATS.Status(); status != nats.RECONNECTING {
+		t.Errorf("the connection is %v", status)
+	}
+	_, metrics := get(t, r.url+"/metrics")
+	_, readyz := get(t, r.url+"/readyz")
+	if code := r.end(t); code != ExitClean {
+		t.Errorf("the exit code is %d", code)
+	}
+	for where, text := range map[string]string{"logs": r.logs.String(), "metrics": metrics, "readyz": readyz} {
+		if strings.Contains(text, canary) {
+			t.Errorf("the %s show the secret:\n%s", where, text)
+		}
+	}
+}
+
+func TestBrokerSeesUserNameAndInboxOfTheRole(t *testing.T) {
+	t.Parallel()
+	s := broker(t, func(o *server.Options) { o.Username, o.Password = "me", canary })
+	r := start(t, written(t, "", "nats: {url: '"+s.ClientURL()+"', user: me, password: "+canary+"}\n"), func(*Kit) {})
+	defer r.end(t)
+	if inbox := r.kit.NATS.NewInbox(); !strings.HasPrefix(inbox, "_INBOX_normalize.") {
+		t.Errorf("the inbox is %s", inbox)
+	}
+	seen, err := s.Connz(nil)
+	if err != nil || len(seen.Conns) != 1 || seen.Conns[0].Name != "arauto-normalize" {
+		t.Errorf("the broker sees %+v, %v", seen, err)
+	}
+}
