@@ -73,13 +73,22 @@ func disconnect(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// journal logs what happens to the connection. The client tries ten times a
-// second, so the same refusal is logged once and not ten times a second.
+// journal logs what happens to the connection. The client tries five to ten
+// times a second, so the same error is logged once and not every time.
 type journal struct {
 	log *zap.Logger
 
 	mu   sync.Mutex
 	last string
+}
+
+// news reports whether err is not what was logged last.
+func (j *journal) news(err error) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	again := err.Error() == j.last
+	j.last = err.Error()
+	return !again
 }
 
 func (j *journal) connected(c *nats.Conn) {
@@ -97,20 +106,18 @@ func (j *journal) disconnected(_ *nats.Conn, err error) {
 }
 
 func (j *journal) refused(_ *nats.Conn, err error) {
-	j.mu.Lock()
-	again := err.Error() == j.last
-	j.last = err.Error()
-	j.mu.Unlock()
-	if !again {
+	if j.news(err) {
 		j.log.Warn("broker cannot be reached, trying on", zap.Error(err))
 	}
 }
 
-// failed logs errors that no call returns, such as a missing permission.
+// failed logs errors that no call returns, such as a missing permission or a
+// password that has changed since the process began.
 func (j *journal) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
-	fields := []zap.Field{zap.Error(err)}
-	if sub != nil {
-		fields = append(fields, zap.String("subscription", sub.Subject))
+	switch {
+	case sub != nil:
+		j.log.Error("broker reported an error", zap.Error(err), zap.String("subscription", sub.Subject))
+	case j.news(err):
+		j.log.Error("broker reported an error", zap.Error(err))
 	}
-	j.log.Error("broker reported an error", fields...)
 }

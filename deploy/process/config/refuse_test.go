@@ -89,6 +89,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "gateway: {body_limit: 256KB}\n",
 			want: `FILE:2: gateway.body_limit: "256KB" is not a size; write a number with its unit, such as 256KiB, 1MiB or 8GiB`,
 		},
+		"size with a sign": {
+			text: head + "gateway: {body_limit: +256KiB}\n",
+			want: `FILE:2: gateway.body_limit: "+256KiB" is not a size; write a number with its unit, such as 256KiB, 1MiB or 8GiB`,
+		},
 		"malformed number": {
 			text: head + "lookup: {concurrency: many}\n",
 			want: `FILE:2: lookup.concurrency: "many" is not a whole number; write digits, such as 32`,
@@ -103,6 +107,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		},
 		"broken reference": {
 			text: head + "nats: {name: \"${ONE\"}\n",
+			want: `FILE:2: nats.name: is not a reference; write ${NAME} or ${NAME:-default} as the whole value, NAME of letters, digits and _`,
+		},
+		"reference in a reference": {
+			text: head + "nats: {name: \"${ABSENT:-${ONE}}\"}\n",
 			want: `FILE:2: nats.name: is not a reference; write ${NAME} or ${NAME:-default} as the whole value, NAME of letters, digits and _`,
 		},
 		"reference inside a text": {
@@ -208,6 +216,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		"delays that fall": {
 			text: head + "providers:\n  alpha:\n    delays: [2s, 1s]\n",
 			want: `FILE:4: providers.alpha.delays[1]: 1s does not come after 2s; write offsets from the first failure, ascending`,
+		},
+		"delays that repeat": {
+			text: head + "providers:\n  alpha:\n    delays: [1s, 2s, 2s]\n",
+			want: `FILE:4: providers.alpha.delays[2]: 2s does not come after 2s; write offsets from the first failure, ascending`,
 		},
 		"delay of nothing": {
 			text: head + "providers:\n  alpha:\n    delays: [0s]\n",
