@@ -4,7 +4,7 @@ GO ?= go
 
 # Every binary, by the folder of its main package. bin/ gets them under the
 # last part of that path.
-MAINS = ./gateway ./workers/lookup ./workers/normalize ./deploy/simulator ./deploy/local ./deploy/arauto
+MAINS = ./gateway ./workers/lookup ./workers/normalize ./workers/sweep ./deploy/simulator ./deploy/local ./deploy/arauto
 
 # Pinned, and built from source through the module proxy: a newer linter must
 # not turn a green build red overnight.
@@ -13,8 +13,11 @@ LINTER = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 20s
 
+# How long `make soak` makes trouble.
+FOR ?= 30m
+
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet format lint fuzz clean
+.PHONY: help build run test check vet format lint fuzz soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +54,9 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null || exit 1; \
 		done || exit 1; \
 	done
+
+soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
+	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/ledger
 
 clean: ## remove the binaries and all local data
 	rm -rf bin .local

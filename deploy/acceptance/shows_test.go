@@ -152,8 +152,9 @@ func TestReadyAndMetricsSpeakForEveryRole(t *testing.T) {
 		"arauto_webhooks_total", "arauto_webhook_durable_seconds_bucket", "arauto_lookups_total", "arauto_lookup_seconds_bucket",
 		"arauto_normalize_outcomes_total", "arauto_webhook_to_event_seconds_bucket",
 		"arauto_consumer_pending_messages", "arauto_consumer_ack_pending_messages",
+		"arauto_sweep_oldest_overdue_schedule_seconds", "arauto_advisories_without_dead_letter_total",
 		"arauto_consumer_redelivered_messages", "arauto_consumer_oldest_age_seconds",
-		`role="gateway"`, `role="lookup"`, `role="normalize"`, `role="simulator"`,
+		`role="gateway"`, `role="lookup"`, `role="normalize"`, `role="sweep"`, `role="simulator"`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics lacks %s", want)

@@ -28,6 +28,7 @@ nats: {url: "${NATS_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
 gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", providers: [sandbox]}
 normalize: {admin: "127.0.0.1:0"}
+sweep: {admin: "127.0.0.1:0"}
 providers:
   sandbox:
     delays: [200ms, 1s, 2s, 4s, 8s, 16s, 32s]
@@ -63,6 +64,7 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 	p.start("gateway", p.gateway, "-config", p.config())
 	p.start("lookup", nil, "-config", p.config())
 	p.start("normalize", nil, "-config", p.config())
+	p.start("sweep", nil, "-config", p.config())
 
 	accepted := 0
 	for i := range 60 {
@@ -80,7 +82,7 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 	if got := p.events(accepted); got != accepted {
 		t.Errorf("%d notifications led to %d events", accepted, got)
 	}
-	for _, role := range []string{"gateway", "lookup", "normalize"} {
+	for _, role := range []string{"gateway", "lookup", "normalize", "sweep"} {
 		if err := p.stop(role); err != nil {
 			t.Errorf("%s did not stop cleanly: %v", role, err)
 		}
@@ -186,7 +188,7 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 		"NATS_USER="+user, "NATS_PASSWORD="+user+"pw",
 		"SANDBOX_WEBHOOK=sandbox-local-token", "SANDBOX_TOKEN=sandbox-lookup-token",
 		"SANDBOX_URL=http://"+p.sim.Addr().String()+"/sandbox")
-	for _, u := range []string{"gateway", "lookup", "normalize", "topology", "viewer"} {
+	for _, u := range []string{"gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"} {
 		c.Env = append(c.Env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+u+"pw")
 	}
 	return c

@@ -39,7 +39,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
 	bin = dir
 	build := exec.Command("go", "build", "-o", dir+"/",
-		"arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize",
+		"arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
 		"arauto/deploy/simulator", "arauto/deploy/arauto", "github.com/nats-io/nats-server/v2")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
@@ -74,20 +74,28 @@ func start(t testing.TB) *stack {
 // startRoles is start with some of the roles only.
 func startRoles(t testing.TB, roles []string) *stack {
 	t.Helper()
+	return startWith(t, func(o *supervise.Options) { o.Roles = roles })
+}
+
+// startWith is start with options changed.
+func startWith(t testing.TB, change func(*supervise.Options)) *stack {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	s := &stack{
 		t: t, ctx: ctx, dir: t.TempDir(), http: &http.Client{Timeout: 30 * time.Second},
 		events: map[string][]order.Event{}, grown: make(chan struct{}),
 	}
 	listening, ready, done := make(chan supervise.Addresses, 1), make(chan struct{}), make(chan error, 1)
+	options := supervise.Options{
+		Dir: s.dir, BinDir: bin,
+		Addresses: supervise.Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"},
+		Roles:     supervise.Roles(), Log: zap.NewNop(),
+		Listening: func(a supervise.Addresses) { listening <- a },
+		Ready:     func() { close(ready) },
+	}
+	change(&options)
 	go func() {
-		done <- supervise.Run(ctx, supervise.Options{
-			Dir: s.dir, BinDir: bin,
-			Addresses: supervise.Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"},
-			Roles:     roles, Log: zap.NewNop(),
-			Listening: func(a supervise.Addresses) { listening <- a },
-			Ready:     func() { close(ready) },
-		})
+		done <- supervise.Run(ctx, options)
 	}()
 	t.Cleanup(func() {
 		s.http.CloseIdleConnections()

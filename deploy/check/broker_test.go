@@ -109,10 +109,10 @@ func (b *broker) connect(role string, more ...nats.Option) *nats.Conn {
 }
 
 // used returns the subjects that a role has published to and subscribed to,
-// as the broker saw them. Its connections must still be open.
+// as the broker saw them, on open connections and on closed ones.
 func (b *broker) used(role string) (published, subscribed []string) {
 	b.t.Helper()
-	connections, err := b.server.Connz(&server.ConnzOptions{Username: true})
+	connections, err := b.server.Connz(&server.ConnzOptions{Username: true, State: server.ConnAll})
 	if err != nil {
 		b.t.Fatalf("list connections: %v", err)
 	}

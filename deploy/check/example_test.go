@@ -19,7 +19,7 @@ var example = filepath.Join("..", "arauto.example.yaml")
 
 // sections are the roles that the configuration knows. The service of the
 // topology has none: it needs the broker only.
-var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize}
+var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep}
 
 // environment is a set of variables that keeps who asked for which.
 type environment struct {

@@ -46,9 +46,12 @@ type flow struct {
 	dead    *nats.Subscription // What the inspector sees of dead letters.
 }
 
+// hashKey is the deployment's key for hashed ids.
+const hashKey = "the same sixteen bytes or more for ever"
+
 func newFlow(t *testing.T, b *broker) *flow {
 	t.Helper()
-	tokens, err := subject.Keyed("the same sixteen bytes or more for ever")
+	tokens, err := subject.Keyed(hashKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +122,7 @@ func (f *flow) runLookup(b *broker) {
 		Provider: sandbox, Accounts: map[string]provider.Account{"default": f.bank.account()},
 		Policy: policy, Tokens: f.tokens, Ask: client, Chains: chains, Lot: lot, Dead: dead,
 		Log: zap.NewNop(), Metrics: observe.NewMetrics(prometheus.NewRegistry()),
-		Now: time.Now, Jitter: func() float64 { return 0 },
+		Now: time.Now, Jitter: func() float64 { return 0 }, Gates: f.gates(js),
 	})
 	f.consume(js, subject.Notifications, subject.LookupConsumer("sandbox"), w.HandleNotification)
 	f.consume(js, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), w.HandleDue)
@@ -162,11 +165,12 @@ func (f *flow) consume(js jetstream.JetStream, stream, name string, handle consu
 }
 
 // play walks one payment through everything that makes a role talk to the
-// broker: a failure that parks, a recheck that is cancelled, a return edge
-// that is confirmed, and dead letters of both stages.
+// broker: a failure that parks and pauses, a refused credential, a recheck
+// that is cancelled, a return edge that is confirmed, and dead letters of both
+// stages.
 func (f *flow) play() {
 	f.t.Helper()
-	f.bank.say("", "pending")
+	f.bank.say("", locked, "pending")
 	f.notify("")
 	f.event(order.Pending)
 	f.bank.say("paid")
@@ -236,6 +240,9 @@ func newBank(t *testing.T) *bank {
 	return b
 }
 
+// locked is the answer to a credential that is none.
+const locked = "401"
+
 // say sets the coming answers; the last one stays. "" is a failure.
 func (b *bank) say(words ...string) {
 	b.mu.Lock()
@@ -250,8 +257,12 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		b.answers = b.answers[1:]
 	}
 	b.mu.Unlock()
-	if word == "" {
+	switch word {
+	case "":
 		w.WriteHeader(http.StatusInternalServerError)
+		return
+	case locked:
+		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	// A client that went away is its own problem.

@@ -23,7 +23,7 @@ type ban struct {
 
 // madeForTestsOnly are packages that tests import and nothing else does.
 var madeForTestsOnly = []string{
-	"arauto/schemas/order/ordertest", "arauto/schemas/provider/providertest", "arauto/deploy/topology/jetstreamtest",
+	"arauto/schemas/order/ordertest", "arauto/schemas/record/recordtest", "arauto/schemas/provider/providertest", "arauto/deploy/topology/jetstreamtest",
 }
 
 var bans = []ban{
@@ -61,8 +61,8 @@ var bans = []ban{
 		because: "in production the broker is a process of its own; embedding it is for make run and tests",
 	},
 	{
-		except: []string{"arauto/deploy/arauto/..."}, reach: []string{"github.com/spf13/cobra"},
-		because: "only the operator's command has subcommands; the roles take a configuration file",
+		except: []string{"arauto/deploy/arauto/..."}, reach: []string{"github.com/spf13/cobra", "github.com/schollz/progressbar/v3"},
+		because: "only the operator's command is for people and has subcommands; the roles take a configuration file",
 	},
 	{
 		except: madeForTestsOnly,

@@ -22,7 +22,10 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			b := start(t, func(o *server.Options) {
 				o.FeatureFlags = map[string]bool{server.FeatureFlagJsAckFormatV2: format.v2}
 			})
-			newFlow(t, b).play()
+			f := newFlow(t, b)
+			f.play()
+			f.sweep(b)
+			f.operate(b)
 			for _, role := range roles {
 				p, s := b.used(role)
 				published[role], subscribed[role] = append(published[role], p...), append(subscribed[role], s...)

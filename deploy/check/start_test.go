@@ -25,7 +25,7 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	ctx := bounded(t)
 	bin := t.TempDir()
 	goBuild := exec.CommandContext(ctx, "go", "build", "-o", bin+string(filepath.Separator),
-		"./gateway", "./workers/lookup", "./workers/normalize", "./deploy/arauto")
+		"./gateway", "./workers/lookup", "./workers/normalize", "./workers/sweep", "./deploy/arauto")
 	goBuild.Dir = root
 	if out, err := goBuild.CombinedOutput(); err != nil {
 		t.Fatalf("build binaries: %v\n%s", err, out)
@@ -38,7 +38,7 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	if out, err := topology.CombinedOutput(); err != nil {
 		t.Fatalf("apply topology: %v\n%s", err, out)
 	}
-	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize} {
+	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
 		if metrics := p.get(ctx, "/metrics"); strings.Contains(metrics, "arauto_consumer_scrape_errors_total{") != (role != config.RoleGateway) {

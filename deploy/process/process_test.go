@@ -192,7 +192,7 @@ func TestExitCodeTellsHowItEnded(t *testing.T) {
 		},
 		"check": {
 			args: []string{"-check", "-config", good},
-			code: ExitClean, says: []string{"profile: local\nhash_key: '***'\n"},
+			code: ExitClean, says: []string{"profile: local\ntime_scale: 1\nhash_key: '***'\n"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -90,8 +90,9 @@ func concerns(drift []Drift, object string) bool {
 	return slices.ContainsFunc(drift, func(d Drift) bool { return d.Object == object })
 }
 
-// undeclared are fields that the broker fills in by itself.
-var undeclared = []string{"metadata", "name", "consumer_limits"}
+// undeclared are fields that the broker fills in by itself, or that workers
+// set while a provider is down.
+var undeclared = []string{"metadata", "name", "consumer_limits", "pause_until"}
 
 func compare(object string, have, want any) []Drift {
 	haves, wants := fields(have), fields(want)

@@ -40,6 +40,7 @@ const (
 	deadLettersShare   = 6
 	auditShare         = 3
 	advisoriesShare    = 1
+	circuitsShare      = 1
 )
 
 const day = 24 * time.Hour
@@ -102,6 +103,14 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard: jetstream.DiscardOld, MaxBytes: share(advisoriesShare), MaxAge: 7 * day,
 			Duplicates: 2 * time.Minute,
 		},
+		{
+			Name:        subject.Circuits,
+			Description: "Whether an account's look-ups are stopped: one record per account, repeated to every worker once it is stored.",
+			Subjects:    []string{subject.Circuit("*", "*")},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(circuitsShare), MaxMsgsPerSubject: 1,
+			Duplicates: 2 * time.Minute,
+			RePublish:  &jetstream.RePublish{Source: "circuits.>", Destination: "circuits-changed.>"},
+		},
 	}
 	for i := range streams {
 		streams[i].Storage = jetstream.FileStorage
@@ -125,7 +134,10 @@ func Consumers(s Settings) []Consumer {
 			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), "lookup.due."+provider+".>"),
 		)
 	}
-	return append(all, durable(subject.Statuses, subject.NormalizeConsumer, "statuses.>"))
+	return append(all,
+		durable(subject.Statuses, subject.NormalizeConsumer, "statuses.>"),
+		durable(subject.Advisories, subject.AdvisoriesConsumer, ""),
+	)
 }
 
 // durable has no delivery limit: a message leaves a consumer by a confirmed

@@ -61,6 +61,14 @@ func TestClientThatStillSendsReadsItsAnswer(t *testing.T) {
 	}
 }
 
+func TestDeclaredSizeIsRefusedBeforeTheBodyComes(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.ReadTimeout = time.Minute })
+	if got := g.raw("POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n{}").code(t); got != 413100 {
+		t.Errorf("code %d", got)
+	}
+}
+
 func TestClientThatNeverStopsIsCutOff(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
@@ -140,7 +148,7 @@ func TestSlowClientIsCutOff(t *testing.T) {
 
 func TestIdleConnectionIsClosed(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *webhook.Options) { o.IdleTimeout = 50 * time.Millisecond })
+	g := start(t, func(o *webhook.Options) { o.IdleTimeout, o.ReadTimeout = 50*time.Millisecond, time.Minute })
 	conn, r := g.dial()
 	fmt.Fprint(conn, request("p", ""))
 	if got := next(t, r).code(t); got != 200 {

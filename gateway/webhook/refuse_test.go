@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"strings"
@@ -294,13 +295,11 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 				want = 401100
 			}
 			for _, body := range []string{"length", "chunks"} {
-				r := reply{}
+				var content io.Reader = strings.NewReader(step.body)
 				if body == "chunks" {
-					r = g.do(step.method, step.path, step.headers, chunks{strings.NewReader(step.body)})
-				} else {
-					r = g.do(step.method, step.path, step.headers, strings.NewReader(step.body))
+					content = chunks{strings.NewReader(step.body)}
 				}
-				if got := r.code(t); got != want {
+				if got := g.do(step.method, step.path, step.headers, content).code(t); got != want {
 					t.Errorf("%s, step %d by %s: code %d, want %d", c.name, i, body, got, want)
 				}
 			}

@@ -41,6 +41,8 @@ func codes() []code {
 
 func (c code) message() string {
 	switch c {
+	case accepted:
+		return "Ok"
 	case malformed:
 		return "Request is malformed."
 	case tooSlow:
@@ -64,7 +66,7 @@ func (c code) message() string {
 	case unavailable:
 		return "Temporarily unavailable."
 	}
-	return "Ok"
+	return ""
 }
 
 // label is the code in metrics and logs.
@@ -81,7 +83,7 @@ func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
 	if c == accepted {
 		rc.SetStatusCode(fasthttp.StatusOK)
 		rc.SetContentType("text/plain")
-		rc.SetBodyString("Ok")
+		rc.SetBodyString(c.message())
 		return
 	}
 	rc.SetStatusCode(int(c) / 1000)
@@ -95,5 +97,6 @@ func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
 	case unavailable:
 		seconds := int(math.Ceil(float64(g.options.RetryAfter) / float64(time.Second)))
 		rc.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
+	default: // The others have no header of their own.
 	}
 }

@@ -59,12 +59,15 @@ func Announce(previous *Event, o Observation, sequence uint64, after Standing) E
 		Observation:       sequence,
 		Notification:      optional(o.Notification),
 	}
-	if e.Order == "" {
-		e.Order = o.Payment
-	}
 	if previous != nil {
 		from := previous.Status
 		e.From, e.Transition = &from, previous.Transition+1
+		if e.Order == "" { // An answer that names no order does not change it.
+			e.Order = previous.Order
+		}
+	}
+	if e.Order == "" {
+		e.Order = o.Payment
 	}
 	e.Amount = amountAfter(previous, o, after)
 	return e

@@ -1,9 +1,11 @@
 // Package record holds the documents on the internal streams: the accepted
-// notification, the parked look-up and the dead letter. Observations and
+// notification, the parked look-up, the dead letter and the
+// audit entry. Observations and
 // events are in schemas/order. It is pure.
 package record
 
 import (
+	_ "embed"
 	"time"
 
 	"arauto/schemas/order"
@@ -39,9 +41,11 @@ type Parked struct {
 	Cause        order.Cause       `json:"cause"`                      // Why it will ask.
 	Waits        string            `json:"waits"`                      // Why it waits, in a word.
 	Attempts     int               `json:"attempts"`                   // Failures that spent budget.
+	NotFound     int               `json:"not_found,omitempty"`        // Times that the provider did not know the payment.
 	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series.
 	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
 	DueAt        time.Time         `json:"due_at"`
+	Early        bool              `json:"early,omitempty"` // An operator made it due before its time; failing then spends no attempt.
 }
 
 // Class says whose fault a dead letter is.
@@ -74,4 +78,40 @@ type DeadLetter struct {
 	ProviderStatus string     `json:"provider_status,omitempty"` // The provider's own word.
 	Next           string     `json:"next"`                      // What to do about it.
 	At             time.Time  `json:"at"`
+
+	// What an operator made of it. The letter is then stored once more, as a
+	// marker, because the stream is written to and never changed.
+	State    State      `json:"state,omitempty"`
+	By       string     `json:"by,omitempty"`        // Who, as user@host.
+	MarkedAt *time.Time `json:"marked_at,omitempty"` // When.
+	Beyond   uint64     `json:"beyond,omitempty"`    // Highest observation that the payment's letters had reported before the marker.
 }
+
+// State says what an operator made of a dead letter.
+type State string
+
+// The states. A letter is open until somebody acts on it.
+const (
+	Open      State = ""
+	Redriven  State = "redriven"  // The provider is asked anew.
+	Discarded State = "discarded" // Nobody will act on it.
+)
+
+// Reported is the highest observation that l stands for. A marker may concern
+// an older letter than the payment's last one; what had been reported by then
+// must not be reported again.
+func (l DeadLetter) Reported() uint64 { return max(l.Observation, l.Beyond) }
+
+// WrittenAt is when l was stored: as a letter, or as the marker that it is.
+func (l DeadLetter) WrittenAt() time.Time {
+	if l.MarkedAt != nil {
+		return *l.MarkedAt
+	}
+	return l.At
+}
+
+// DeadLetterSchema is the JSON Schema (draft 2020-12) of a dead letter. It is
+// a published contract: a change of meaning is a new version in a new file.
+//
+//go:embed deadletter.v1.schema.json
+var DeadLetterSchema []byte

@@ -11,6 +11,7 @@ const (
 	DeadLetters   = "DEAD_LETTERS"
 	Audit         = "AUDIT"
 	Advisories    = "ADVISORIES"
+	Circuits      = "CIRCUITS"
 )
 
 // Unit names one payment on the wire: provider and account as configured, and
@@ -63,6 +64,16 @@ func (w Waiting) Parked() string {
 // Due is the subject on which the broker stores the look-up once it is due.
 func (w Waiting) Due() string { return "lookup.due." + w.Provider + "." + w.Account + "." + w.Hash }
 
+// Circuit is where the record of an account's circuit is kept.
+func Circuit(provider, account string) string { return "circuits." + provider + "." + account }
+
+// CircuitChanged is where the broker repeats a record of an account's circuit
+// once it is stored; "*" stands for any provider or account. What is heard on
+// Circuit itself may still be refused.
+func CircuitChanged(provider, account string) string {
+	return "circuits-changed." + provider + "." + account
+}
+
 // LookupConsumer is the durable consumer of a provider's notifications.
 func LookupConsumer(provider string) string { return "lookup-" + provider }
 
@@ -71,3 +82,6 @@ func LookupDueConsumer(provider string) string { return "lookup-due-" + provider
 
 // NormalizeConsumer is the durable consumer of every observation.
 const NormalizeConsumer = "normalize"
+
+// AdvisoriesConsumer is the durable consumer of what the broker gave up.
+const AdvisoriesConsumer = "sweep-advisories"

@@ -4,8 +4,10 @@ import "strings"
 
 // Personal reports whether id may be personal data: it contains "@", or it is
 // a valid CPF or CNPJ number, with or without the usual punctuation. Merchants
-// do use such numbers as order ids.
+// do use such numbers as order ids. The prefix that sets 3DS results apart
+// hides nothing.
 func Personal(id string) bool {
+	id = strings.TrimPrefix(id, "3ds-")
 	if strings.Contains(id, "@") {
 		return true
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -52,11 +53,17 @@ func (t Tokens) Hash(id string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:20])
 }
 
+// MaxID is how many bytes an id may have. An event holds two of them, JSON may
+// write one byte as six, and the broker takes messages up to 1 MB.
+const MaxID = 32 << 10
+
 // CheckID says why id cannot name a payment or an order, or nil. An id must
-// not be empty, not be a path step, and be valid UTF-8; everything else is a
-// merchant's free choice.
+// not be empty, not be a path step, not exceed MaxID, and be valid UTF-8;
+// everything else is a merchant's free choice.
 func CheckID(id string) error {
 	switch {
+	case len(id) > MaxID:
+		return fmt.Errorf("id has more than %d bytes", MaxID)
 	case id == "":
 		return errors.New("id is empty")
 	case id == "." || id == "..":
@@ -93,10 +100,14 @@ func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
+// maxShown is how long an id may be, in bytes, to stand in a header as it is.
+// Escaping can triple it, and the broker refuses headers past 64 KiB.
+const maxShown = 1024
+
 // Shown returns what may stand for id in a header or a log line: the id
-// itself, or its token when it may be personal data.
+// itself, or its token when it may be personal data or is very long.
 func (t Tokens) Shown(id string) string {
-	if Personal(id) {
+	if Personal(id) || len(id) > maxShown {
 		return t.Token(id)
 	}
 	return id

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -93,10 +94,7 @@ func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Accoun
 	}
 	fact, err := p.Answer(t, a, reply.Reply)
 	if err != nil {
-		if errors.Is(err, provider.ErrThrottled) {
-			err = &ThrottledError{After: reply.retryAfter, Err: err}
-		}
-		return fact, fmt.Errorf("read answer of %s: %w", p.Name, err)
+		return fact, fmt.Errorf("read answer of %s: %w", p.Name, reply.throttled(err))
 	}
 	return fact, nil
 }
@@ -105,6 +103,15 @@ func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Accoun
 type reply struct {
 	provider.Reply
 	retryAfter time.Duration
+}
+
+// throttled adds to an adapter's error about the reply how long the provider
+// asked us to wait, where it is about that.
+func (r reply) throttled(err error) error {
+	if errors.Is(err, provider.ErrThrottled) {
+		return &ThrottledError{After: r.retryAfter, Err: err}
+	}
+	return err
 }
 
 // putLoggedIn puts a question, with the account's bearer token where the
@@ -131,13 +138,16 @@ func (c *Client) putLoggedIn(ctx context.Context, p provider.Provider, a provide
 func (c *Client) put(ctx context.Context, q provider.Question, bearer string) (reply, error) {
 	request, err := http.NewRequestWithContext(ctx, q.Method, q.URL, strings.NewReader(string(q.Body)))
 	if err != nil {
-		return reply{}, errors.New("question is not a valid request")
+		return reply{}, errImpossible
 	}
 	for name, value := range q.Header {
 		request.Header.Set(name, value)
 	}
 	if bearer != "" {
 		request.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	if !possible(request) {
+		return reply{}, errImpossible
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -155,6 +165,26 @@ func (c *Client) put(ctx context.Context, q provider.Question, bearer string) (r
 		Reply:      provider.Reply{Status: response.StatusCode, Body: body},
 		retryAfter: c.retryAfter(response.Header.Get("Retry-After")),
 	}, nil
+}
+
+// errImpossible says that a question could not even be put. It is our fault,
+// mostly a configured value; which one would be telling.
+var errImpossible = errors.New("question is not a valid request")
+
+// possible reports whether a request can leave this process. net/http refuses
+// the others with errors that look like those of a connection.
+func possible(r *http.Request) bool {
+	if r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "" {
+		return false
+	}
+	for _, values := range r.Header {
+		for _, value := range values {
+			if strings.ContainsFunc(value, unicode.IsControl) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // transportError keeps the kind of a failure and drops its text: net/http

@@ -83,7 +83,7 @@ func (l *logins) logIn(ctx context.Context, p provider.Provider, a provider.Acco
 	}
 	token, err := p.Login.Answer(r.Reply)
 	if err != nil {
-		return "", err
+		return "", r.throttled(err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

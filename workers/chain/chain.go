@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,6 +52,7 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Chains, error) {
 type Link struct {
 	Sequence    uint64 // On STATUSES; the guard of the next observation.
 	Observation order.Observation
+	Stored      time.Time // By the broker's clock.
 }
 
 // Covers is the highest notification that the chain answers.
@@ -65,7 +67,7 @@ func (c *Chains) Last(ctx context.Context, u subject.Unit) (Link, error) {
 	if err != nil {
 		return Link{}, fmt.Errorf("read last observation: %w", err)
 	}
-	link := Link{Sequence: raw.Sequence}
+	link := Link{Sequence: raw.Sequence, Stored: raw.Time}
 	if err := json.Unmarshal(raw.Data, &link.Observation); err != nil {
 		return Link{}, fmt.Errorf("decode observation %d: %w", raw.Sequence, err)
 	}
@@ -107,6 +109,15 @@ func (c *Chains) NextNotification(ctx context.Context, u subject.Unit, above uin
 	}
 	return s, true, nil
 }
+
+// skew is how far apart the broker's own timestamps may lie: streams can have
+// their leaders on different servers.
+const skew = 10 * time.Second
+
+// Younger reports whether a message cannot have been there yet when what
+// claims to include it was written, by the broker's clocks. Then the claim is
+// about another message, whose number was given out a second time.
+func Younger(message, claim time.Time) bool { return message.After(claim.Add(skew)) }
 
 // CheckCovers returns ErrRecreated when the chain answers a notification that
 // the stream has not reached: then nothing may be called superseded.

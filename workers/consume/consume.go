@@ -29,10 +29,33 @@ func (f *Fatal) Error() string { return f.Err.Error() }
 // Unwrap returns the wrapped error.
 func (f *Fatal) Unwrap() error { return f.Err }
 
+// ErrNotNow is what a Handler returns for a message that it has not begun,
+// because now is not the time: the consumer is being paused. The message goes
+// back without being counted as failed.
+var ErrNotNow = errors.New("not now")
+
 // again is the delay before a message that we could not finish comes back. It
 // only keeps a broken dependency from being asked in a hot loop; waiting for
-// a provider is parking, which is not done here.
-const again = 500 * time.Millisecond
+// a provider is parking, which is not done here. It doubles with each delivery
+// up to the longest, because a full stream is not mended by asking the provider
+// twice a second.
+const (
+	again        = 500 * time.Millisecond
+	longestAgain = 8 * time.Second
+)
+
+// comeBack is the delay before the next delivery of m.
+func comeBack(m jetstream.Msg) time.Duration {
+	meta, err := m.Metadata()
+	if err != nil {
+		return again
+	}
+	delay := again
+	for n := uint64(1); n < meta.NumDelivered && delay < longestAgain; n++ {
+		delay *= 2
+	}
+	return min(delay, longestAgain)
+}
 
 // confirmation is how long the broker may take to confirm an acknowledgement.
 // It bounds how long a stop without a broker takes, beside the grace.
@@ -118,6 +141,9 @@ func (w *worker) one(m jetstream.Msg) {
 		default:
 		}
 		w.stop()
+		w.giveBack(m, comeBack(m))
+	case errors.Is(err, ErrNotNow):
+		w.Metrics.handled(w.Name, "not_now")
 		w.giveBack(m, again)
 	case w.work.Err() != nil:
 		w.Metrics.handled(w.Name, "interrupted")
@@ -125,7 +151,7 @@ func (w *worker) one(m jetstream.Msg) {
 	default:
 		w.Metrics.handled(w.Name, "failed")
 		w.Log.Error("message not finished, it comes back", zap.String("consumer", w.Name), zap.Error(err))
-		w.giveBack(m, again)
+		w.giveBack(m, comeBack(m))
 	}
 }
 

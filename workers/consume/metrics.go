@@ -9,7 +9,7 @@ type Metrics struct{ messages *prometheus.CounterVec }
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{messages: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_messages_total",
-		Help: "Messages handled by this process, by durable consumer and result: done, failed, interrupted, unacknowledged or fatal.",
+		Help: "Messages handled by this process, by durable consumer and result: done, failed, interrupted, not_now, unacknowledged or fatal.",
 	}, []string{"consumer", "result"})}
 	r.MustRegister(m.messages)
 	return m

@@ -186,7 +186,7 @@ func receive[T any](r *rig, from <-chan T, n int) []T {
 func (r *rig) results(want map[string]int) {
 	r.t.Helper()
 	text := "# HELP arauto_messages_total Messages handled by this process, by durable consumer and result: " +
-		"done, failed, interrupted, unacknowledged or fatal.\n# TYPE arauto_messages_total counter\n"
+		"done, failed, interrupted, not_now, unacknowledged or fatal.\n# TYPE arauto_messages_total counter\n"
 	for result, n := range want {
 		text += fmt.Sprintf("arauto_messages_total{consumer=\"worker\",result=%q} %d\n", result, n)
 	}

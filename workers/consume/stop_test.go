@@ -131,7 +131,9 @@ func TestWorkGoesOnThroughABrokerRestart(t *testing.T) {
 	r.Stop()
 	r.Restart()
 	r.eventually("the broker is back", func() bool {
-		_, err := r.JS.Publish(r.ctx, "work.back", nil)
+		ctx, cancel := context.WithTimeout(r.ctx, time.Second)
+		defer cancel()
+		_, err := r.JS.Publish(ctx, "work.back", nil)
 		return err == nil
 	})
 	r.publish(many(half/4, "a", "b", "c", "d")...)
@@ -163,27 +165,65 @@ func TestStopWhileTheBrokerIsAwayReturns(t *testing.T) {
 	r.results(map[string]int{"unacknowledged": 1})
 }
 
-func TestStoppingAtAnyMomentLosesNothing(t *testing.T) {
+// No acknowledgement wait ends here, so what a stop lets slip never comes.
+func TestStoppingInTheMiddleOfTrafficLosesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
-	const total = 300
-	r.publish(many(total/6, "a", "b", "c", "d", "e", "f")...)
+	enough, published := make(chan struct{}), make(chan int, 1)
+	go func() {
+		n := 0
+		defer func() { published <- n }()
+		for subjects := []string{"a", "b", "c", "d", "e"}; ; n++ {
+			select {
+			case <-enough:
+				return
+			default:
+			}
+			if _, err := r.JS.Publish(r.ctx, "work."+subjects[n%len(subjects)], nil); err != nil {
+				t.Errorf("publish: %v", err)
+				return
+			}
+		}
+	}()
 	seen := newLedger()
-	handled := make(chan struct{}, 4*total)
+	handled := make(chan struct{}, 1<<20)
 	handle := func(_ context.Context, m jetstream.Msg) error {
 		defer func() { handled <- struct{}{} }()
 		return seen.note(m)
 	}
-	for round := range 25 {
+	for round := range 60 {
 		w := r.start(r.options(1+round%5), handle)
 		receive(r, handled, round%7)
 		w.end()
 	}
+	close(enough)
+	total := <-published
 	w := r.start(r.options(4), handle)
 	r.eventually("all are handled", func() bool { return seen.distinct() == total })
 	w.end()
 	if n := seen.repeated(); n != 0 {
 		t.Errorf("%d messages were handled twice though every stop was graceful", n)
 	}
+	r.settled()
+}
+
+func TestMessageThatArrivesDuringAStopIsHandedBack(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	const rounds = 15
+	seen := newLedger()
+	handle := func(_ context.Context, m jetstream.Msg) error { return seen.note(m) }
+	for range rounds {
+		w := r.start(r.options(2), handle)
+		r.eventually("the worker waits", func() bool { return r.info().NumWaiting > 0 })
+		for _, subject := range []string{"a", "b", "c"} {
+			_, err := r.JS.PublishAsync("work."+subject, nil)
+			r.must(err)
+		}
+		w.end()
+	}
+	w := r.start(r.options(2), handle)
+	r.eventually("all are handled", func() bool { return seen.distinct() == 3*rounds })
+	w.end()
 	r.settled()
 }

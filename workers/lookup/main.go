@@ -54,7 +54,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	}
 	sizes := k.Config.Topology()
 	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
-	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters}
+	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
 	if err := topology.Await(ctx, js, settings, k.Log, streams, consumers); err != nil {
 		return err
 	}
@@ -70,12 +70,15 @@ func run(ctx context.Context, k *process.Kit) error {
 	})
 	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
 
-	var (
-		actors []process.Actor
-		bound  []jetstream.Consumer
-	)
+	gates, err := newGates(ctx, js, k, cfg)
+	if err != nil {
+		return err
+	}
+	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}}
+	var bound []jetstream.Consumer
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
+		shared.Gates = gates.of(name)
 		worker, err := newWorker(shared, name, cfg)
 		if err != nil {
 			return err
@@ -143,7 +146,7 @@ func newWorker(o observe.Options, name string, cfg config.Lookup) (*observe.Work
 	if err != nil {
 		return nil, err
 	}
-	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy
+	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy.Turned(cfg.TimeScale)
 	return observe.New(o), nil
 }
 

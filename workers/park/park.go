@@ -37,20 +37,26 @@ func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*
 // Place is what was parked for a payment when it was read. The zero Place is
 // an empty one.
 type Place struct {
-	Sequence uint64 // 0 when nothing is parked.
+	Sequence uint64    // 0 when nothing is parked.
+	At       time.Time // When it was parked.
 	Parked   record.Parked
 }
 
 // Look reads from the stream's leader what is parked for a payment.
 func (l *Lot) Look(ctx context.Context, provider, account, payment string) (Place, error) {
-	raw, err := l.stream.GetLastMsgForSubject(ctx, l.tokens.Waiting(provider, account, payment).Parked())
+	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Parked())
+}
+
+// read reads the last look-up on a subject.
+func (l *Lot) read(ctx context.Context, on string) (Place, error) {
+	raw, err := l.stream.GetLastMsgForSubject(ctx, on)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return Place{}, nil
 	}
 	if err != nil {
 		return Place{}, fmt.Errorf("read parked look-up: %w", err)
 	}
-	place := Place{Sequence: raw.Sequence}
+	place := Place{Sequence: raw.Sequence, At: raw.Time}
 	if err := json.Unmarshal(raw.Data, &place.Parked); err != nil {
 		return Place{}, fmt.Errorf("decode parked look-up %d: %w", raw.Sequence, err)
 	}
@@ -64,8 +70,7 @@ func (l *Lot) Cancel(ctx context.Context, place Place) error {
 		return nil
 	}
 	err := l.stream.DeleteMsg(ctx, place.Sequence)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && (api.ErrorCode == codeDeleteFailed || api.ErrorCode == codeNotFound) {
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && l.gone(ctx, place) {
 		return nil
 	}
 	if err != nil {
@@ -74,11 +79,12 @@ func (l *Lot) Cancel(ctx context.Context, place Place) error {
 	return nil
 }
 
-// The broker's codes for deleting a message that is gone.
-const (
-	codeDeleteFailed jetstream.ErrorCode = 10057
-	codeNotFound     jetstream.ErrorCode = 10037
-)
+// gone reports whether the parked look-up is no longer there. The client
+// keeps the broker's reason for not deleting (10057) only as text.
+func (l *Lot) gone(ctx context.Context, place Place) bool {
+	_, err := l.stream.GetMsg(ctx, place.Sequence)
+	return errors.Is(err, jetstream.ErrMsgNotFound)
+}
 
 // conflicts bounds how often a lost race is run again before the caller is
 // told; each loss means that somebody else parked, so this is generous.
@@ -99,7 +105,8 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 		if p.For <= kept.For {
 			return kept, false
 		}
-		kept.For, kept.Notification, kept.NotifiedAt = p.For, p.Notification, p.NotifiedAt
+		kept = raised(kept, p)
+		kept.Rechecks = 0 // The later notification has a series of rechecks of its own.
 		return kept, true
 	})
 }
@@ -141,6 +148,7 @@ func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 func raised(p, old record.Parked) record.Parked {
 	if old.For > p.For {
 		p.For, p.Notification, p.NotifiedAt = old.For, old.Notification, old.NotifiedAt
+		p.Order, p.Fields = old.Order, old.Fields
 	}
 	return p
 }

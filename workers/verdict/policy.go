@@ -6,16 +6,29 @@ import (
 	"time"
 )
 
-// Policy says when to ask again. Offsets and NotFound count from the first
-// failure and ascend.
+// Policy says when to ask again. Offsets count from the first failure and
+// ascend.
 type Policy struct {
 	Offsets  []time.Duration // For everything that spends the budget.
-	NotFound []time.Duration // For payments that the provider does not know: a short recheck.
+	NotFound []time.Duration // Waits between looks for a payment that the provider does not know.
 	Jitter   float64         // Added share of each offset, at most.
 
 	throttled  time.Duration // Wait on 429 without a Retry-After.
 	credential time.Duration // Wait on a refused credential.
+	scale      int           // How many times as fast as a real clock it lives; 0 is once.
 }
+
+// Turned returns p on a clock that runs scale times as fast, so that a test
+// sees three days pass in seconds. What p says stays as it is: only Wait
+// divides, so that no duration can be forgotten or divided twice.
+func (p Policy) Turned(scale int) Policy {
+	p.scale = scale
+	return p
+}
+
+// Wait returns how long d, a duration of p's own time, takes on a real clock.
+// Whatever turns a duration of a look-up into a due time goes through here.
+func (p Policy) Wait(d time.Duration) time.Duration { return d / time.Duration(max(p.scale, 1)) }
 
 const (
 	hour = time.Hour
@@ -33,7 +46,7 @@ var head = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 1
 // long tail, with jitter; "yapay" is the tail alone, exact.
 func Named(name string) (Policy, error) {
 	p := Policy{
-		NotFound:  []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute},
+		NotFound:  []time.Duration{5 * time.Second, 25 * time.Second, 90 * time.Second},
 		throttled: 30 * time.Second, credential: time.Minute,
 	}
 	switch name {
@@ -57,16 +70,22 @@ func (p Policy) WithOffsets(offsets []time.Duration) (Policy, error) {
 	return p, nil
 }
 
-// free returns the wait for causes that spend nothing.
+// free returns how long causes that spend nothing wait, on a real clock. What
+// a gate of ours asks for is not turned: a budget per second stays one.
 func (p Policy) free(f Failure) (time.Duration, bool) {
 	switch f.Cause {
 	case Throttled:
 		if f.RetryAfter > 0 {
-			return min(f.RetryAfter, longestRetryAfter), true
+			return p.Wait(min(f.RetryAfter, longestRetryAfter)), true
 		}
-		return p.throttled, true
-	case Credential:
-		return p.credential, true
+		return p.Wait(p.throttled), true
+	case Credential, Circuit:
+		if f.Held > 0 {
+			return f.Held, true
+		}
+		return p.Wait(p.credential), true
+	case OverBudget:
+		return f.Held, true
 	case Transport, Unavailable, Unreadable, Refused, NotFound, Ours:
 		return 0, false
 	}

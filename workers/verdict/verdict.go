@@ -25,19 +25,35 @@ const (
 	Credential  Cause = "credential"  // 401, 403.
 	NotFound    Cause = "not_found"   // The provider does not know the payment.
 	Ours        Cause = "ours"        // We could not even ask: no such account, a bad URL.
+	OverBudget  Cause = "budget"      // Not asked: the account's look-ups are as fast as they may be.
+	Circuit     Cause = "circuit"     // Not asked: an operator has stopped the account's look-ups.
 )
 
 // Causes lists every cause, in the order of their declaration.
 func Causes() []Cause {
-	return []Cause{Transport, Unavailable, Unreadable, Refused, Throttled, Credential, NotFound, Ours}
+	return []Cause{Transport, Unavailable, Unreadable, Refused, Throttled, Credential, NotFound, Ours, OverBudget, Circuit}
 }
 
 // ErrTransport is wrapped by errors of a question that got no answer.
 var ErrTransport = errors.New("no answer from the provider")
 
+// HeldError says that a gate of ours holds the payment back, because of what
+// others learned or used up. That is no failure of the payment, so it never
+// spends budget.
+type HeldError struct {
+	Cause Cause         // Credential, OverBudget or Circuit.
+	Wait  time.Duration // Until the gate may be open, by a real clock.
+}
+
+func (e *HeldError) Error() string { return "held back: " + string(e.Cause) }
+
 // CauseOf is the cause of an error from asking. What nobody has classified is
 // our own fault.
 func CauseOf(err error) Cause {
+	var held *HeldError
+	if errors.As(err, &held) {
+		return held.Cause
+	}
 	for _, c := range []struct {
 		is    error
 		cause Cause
@@ -61,6 +77,7 @@ func CauseOf(err error) Cause {
 type Failure struct {
 	Cause      Cause
 	RetryAfter time.Duration // What the provider asked for, 0 for nothing.
+	Held       time.Duration // What a gate of ours asks for, by a real clock, 0 for nothing.
 	At         time.Time
 }
 
@@ -68,55 +85,78 @@ type Failure struct {
 type Budget struct {
 	Fired        bool      // The look-up was a parked one; only those spend an attempt.
 	Attempts     int       // Spent before this failure.
-	FirstFailure time.Time // Zero before the first.
+	FirstFailure time.Time // The first that spends; zero before it.
+	NotFound     int       // Times that the provider did not know the payment.
 }
 
 // Decision is what to do: park until Due, or give up with Class. Attempts and
-// FirstFailure are the budget afterwards.
+// FirstFailure are the budget afterwards; FirstFailure is zero while every
+// failure was free.
 type Decision struct {
 	Park         bool
 	Due          time.Time
 	Class        record.Class
 	Attempts     int
 	FirstFailure time.Time
+	NotFound     int
 }
 
 // Judge decides about a failure under a policy. All offsets count from the
-// first failure. The jitter, from 0 to 1, says how much of the policy's
-// jitter to add.
+// first failure that spends: waiting for a credential or a slower pace starts
+// no clock, or the first blip after it would find every offset in the past.
+// The look-up that meets the first failure spends no attempt, even where it
+// had been parked, as rechecks are: it was no retry. The jitter, from 0 to 1,
+// says how much of the policy's jitter to add.
 func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
-	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure}
-	if d.FirstFailure.IsZero() {
-		d.FirstFailure = f.At
+	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure, NotFound: b.NotFound}
+	if f.Cause == NotFound {
+		return p.recheckUnknown(f, d)
 	}
 	if wait, free := p.free(f); free {
 		d.Park, d.Due = true, f.At.Add(wait)
 		return d
 	}
-	if b.Fired {
+	switch {
+	case d.FirstFailure.IsZero():
+		d.FirstFailure = f.At
+	case b.Fired:
 		d.Attempts++
 	}
-	offsets := p.Offsets
-	if f.Cause == NotFound {
-		offsets = p.NotFound
-	}
-	if d.Attempts >= len(offsets) {
+	if d.Attempts >= len(p.Offsets) {
 		d.Class = class(f.Cause)
 		return d
 	}
-	offset := offsets[d.Attempts]
+	offset := p.Offsets[d.Attempts]
 	offset += time.Duration(jitter * p.Jitter * float64(offset))
-	d.Park, d.Due = true, d.FirstFailure.Add(offset)
+	d.Park, d.Due = true, d.FirstFailure.Add(p.Wait(offset))
+	// After long free waits many offsets lie in the past. They are not made up
+	// for in one go.
 	if d.Due.Before(f.At) {
-		d.Due = f.At
+		d.Due = f.At.Add(p.Wait(min(minGap, p.Offsets[0])))
 	}
+	return d
+}
+
+// minGap is the wait for an attempt whose time has passed.
+const minGap = 5 * time.Second
+
+// recheckUnknown decides about a payment that the provider does not know. Its
+// webhook may run ahead of its read side, so it is asked for again shortly;
+// those looks have a count of their own and spend nothing else.
+func (p Policy) recheckUnknown(f Failure, d Decision) Decision {
+	d.NotFound++
+	if d.NotFound > len(p.NotFound) {
+		d.Class = class(f.Cause)
+		return d
+	}
+	d.Park, d.Due = true, f.At.Add(p.Wait(p.NotFound[d.NotFound-1]))
 	return d
 }
 
 // class says whose fault it is when the budget of a cause is spent.
 func class(c Cause) record.Class {
 	switch c {
-	case Ours:
+	case Ours, OverBudget, Circuit:
 		return record.ClassOurs
 	case NotFound:
 		return record.ClassData

@@ -22,8 +22,15 @@ const whyOldest = "before it, message schedules may fire twice, too early or nev
 // waits, so there is no endless trying as in the roles.
 const reach = 5 * time.Second
 
-// connect opens a connection for one command.
-func connect(ctx context.Context, n config.NATS) (*nats.Conn, error) {
+// The inboxes of this command's two users at the broker; neither may subscribe
+// to anything else.
+const (
+	topologyInbox = "_INBOX_topology"
+	operatorInbox = "_INBOX_operator"
+)
+
+// connect opens a connection for one command, whose answers arrive on inbox.
+func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, error) {
 	timeout := reach
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
@@ -31,8 +38,7 @@ func connect(ctx context.Context, n config.NATS) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("arauto-operator"),
 		nats.Timeout(timeout),
-		// The broker's user for this command may subscribe to nothing else.
-		nats.CustomInboxPrefix("_INBOX_topology"),
+		nats.CustomInboxPrefix(inbox),
 	}
 	if n.User != "" {
 		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))

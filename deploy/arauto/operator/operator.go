@@ -21,6 +21,7 @@ const (
 	ExitFailed  = 1 // It could not.
 	ExitRefused = 2 // The command line or the configuration is wrong.
 	ExitDrift   = 3 // diff found a difference.
+	ExitPartly  = 4 // It did what it could; the output says what is left.
 )
 
 // defaultConfig is the configuration that the local supervisor writes.
@@ -35,6 +36,9 @@ const (
 // errDrift is how diff says that it found something. It has been printed.
 var errDrift = errors.New("the broker differs from the declared topology")
 
+// errPartly is how a command says that something is left, which it has printed.
+var errPartly = errors.New("not everything could be done")
+
 // usageError is a command line that cannot be understood.
 type usageError struct{ err error }
 
@@ -46,7 +50,7 @@ func (e usageError) Unwrap() error { return e.err }
 // problems to stderr.
 func Run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	err := execute(ctx, args, env, stdout, stderr)
-	if err != nil && !errors.Is(err, errDrift) {
+	if err != nil && !errors.Is(err, errDrift) && !errors.Is(err, errPartly) {
 		_, _ = fmt.Fprintln(stderr, err) // There is nowhere else to say it.
 	}
 	var problems config.Problems
@@ -55,6 +59,8 @@ func Run(ctx context.Context, args []string, env func(string) (string, bool), st
 		return ExitDone
 	case errors.Is(err, errDrift):
 		return ExitDrift
+	case errors.Is(err, errPartly):
+		return ExitPartly
 	case errors.As(err, &problems), errors.As(err, new(usageError)):
 		return ExitRefused
 	}
@@ -84,9 +90,11 @@ type settings struct {
 
 func newRoot(s *settings) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "arauto",
-		Short:         "Operate Arauto",
-		Long:          "Operate Arauto: apply the declared streams and consumers to a broker, or show where it differs.",
+		Use:   "arauto",
+		Short: "Operate Arauto",
+		Long: "Operate Arauto: see how it is, follow one payment, act on dead letters, ask a provider again,\n" +
+			"and apply the declared streams and consumers to a broker.\n\n" +
+			"Without flags it works beside `make run`. Whatever changes something leaves an entry on AUDIT first.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
@@ -103,7 +111,7 @@ func newRoot(s *settings) *cobra.Command {
 	root.PersistentFlags().StringVar(&s.config, "config", path, "configuration `file`; ARAUTO_CONFIG sets the default")
 	root.PersistentFlags().StringVar(&s.output, "output", textOutput, "`format` of the result, text or json")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newTopology(s), newVersion(s))
+	root.AddCommand(newStatus(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newTopology(s), newVersion(s))
 	return root
 }
 

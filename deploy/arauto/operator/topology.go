@@ -70,7 +70,7 @@ func (s *settings) atBroker(ctx context.Context, do func(jetstream.JetStream, to
 	if err != nil {
 		return err
 	}
-	conn, err := connect(ctx, cfg.NATS())
+	conn, err := connect(ctx, cfg.NATS(), topologyInbox)
 	if err != nil {
 		return err
 	}

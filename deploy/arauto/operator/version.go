@@ -19,7 +19,8 @@ func newVersion(s *settings) *cobra.Command {
 		Short: "Print what this binary was built from",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			b := describe(debug.ReadBuildInfo())
+			info, _ := debug.ReadBuildInfo() // nil when it is not there.
+			b := describe(info)
 			if s.output == jsonOutput {
 				return writeJSON(c.OutOrStdout(), b)
 			}
@@ -32,10 +33,11 @@ func newVersion(s *settings) *cobra.Command {
 	}
 }
 
-// describe reads what the Go tool has written into the binary.
-func describe(info *debug.BuildInfo, ok bool) build {
+// describe reads what the Go tool has written into a binary, nil for one
+// that it has not built.
+func describe(info *debug.BuildInfo) build {
 	b := build{Revision: "unknown", Go: "unknown"}
-	if !ok {
+	if info == nil {
 		return b
 	}
 	b.Go = info.GoVersion

@@ -127,7 +127,7 @@ func (c *child) running(pid int) {
 // supervisor's business. Its stdin is a pipe that nobody writes to: it ends
 // when the supervisor does, however it ends.
 func (c *child) command() *exec.Cmd {
-	cmd := exec.Command(c.path, c.args...)
+	cmd := exec.Command(c.path, c.args...) //nolint:noctx // A context would kill it; stop asks it to end first.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdout, cmd.Stderr = c.output, c.output
 	cmd.WaitDelay = time.Second
@@ -139,31 +139,30 @@ func (c *child) command() *exec.Cmd {
 }
 
 // stop asks the process to end and waits for it; past the limit, or when
-// abort closes, it is killed. An end that had to be forced is an error.
+// abort closes, it is killed. An end that is not a clean one is an error.
 func (c *child) stop(p *os.Process, ended <-chan error, abort <-chan struct{}) error {
-	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return errors.Join(fmt.Errorf("stop %s: %w", c.role, err), c.kill(p, ended))
-	}
 	limit := time.NewTimer(stopLimit)
 	defer limit.Stop()
-	select {
-	case err := <-ended:
-		if err != nil {
-			return fmt.Errorf("stop %s: %w", c.role, err)
+	err := p.Signal(syscall.SIGTERM)
+	if err == nil || errors.Is(err, os.ErrProcessDone) {
+		select {
+		case err = <-ended:
+		case <-limit.C:
+			err = kill(p, ended)
+		case <-abort:
+			err = kill(p, ended)
 		}
-		return nil
-	case <-limit.C:
-		return errors.Join(fmt.Errorf("stop %s: it was killed, it had not ended within %v", c.role, stopLimit), c.kill(p, ended))
-	case <-abort:
-		return errors.Join(fmt.Errorf("stop %s: it was killed", c.role), c.kill(p, ended))
 	}
-}
-
-func (c *child) kill(p *os.Process, ended <-chan error) error {
-	err := p.Kill()
-	<-ended
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kill %s: %w", c.role, err)
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", c.role, err)
 	}
 	return nil
+}
+
+// kill ends the process at once and says how it ended.
+func kill(p *os.Process, ended <-chan error) error {
+	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("kill: %w", err)
+	}
+	return <-ended
 }

@@ -40,8 +40,13 @@ func TestChildThatIgnoresItsStopIsKilledWhenAborted(t *testing.T) {
 	out.line(bounded(t), t, "up")
 	cancel()
 	close(abort)
-	if err := <-done; err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("got %v, want an error that says that it was killed", err)
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Errorf("got %v, want an error that says that it was killed", err)
+		}
+	case <-time.After(stopLimit / 2):
+		t.Fatal("it was not killed at once")
 	}
 	if pid, _ := c.state(); pid != 0 {
 		t.Errorf("process %d is still known", pid)
@@ -58,7 +63,7 @@ func TestChildGetsItsOwnSocketsAndNobodyElses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer one.close() //nolint:errcheck // Nothing was accepted.
+		t.Cleanup(func() { _ = one.close() }) // Nothing was accepted.
 		c.sockets = append(c.sockets, one)
 	}
 	ctx, cancel := context.WithCancel(ctx)

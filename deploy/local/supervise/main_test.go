@@ -41,7 +41,7 @@ func buildBinaries() error {
 	}
 	binDir = dir
 	build := exec.Command("go", "build", "-o", dir+"/",
-		"arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/deploy/simulator", "arauto/deploy/local")
+		"arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep", "arauto/deploy/simulator", "arauto/deploy/local")
 	if out, err := build.CombinedOutput(); err != nil {
 		return errors.Join(fmt.Errorf("build binaries: %w\n%s", err, out), os.RemoveAll(dir))
 	}

@@ -19,13 +19,14 @@ const (
 	Gateway   = "gateway"
 	Lookup    = "lookup"
 	Normalize = "normalize"
+	Sweep     = "sweep"
 	Simulator = "simulator"
 )
 
 // Roles lists every role in the order of the flow: what makes messages first,
 // what takes them in last. They are stopped in this order and started in the
 // opposite one.
-func Roles() []string { return []string{Simulator, Gateway, Lookup, Normalize} }
+func Roles() []string { return []string{Simulator, Gateway, Sweep, Lookup, Normalize} }
 
 // Addresses say where each part listens, as host:port. Port 0 asks for any
 // free port; Options.Listening then tells which one it became.

@@ -32,6 +32,7 @@ func launch(ctx context.Context, t *testing.T) *program {
 		"-nats", "127.0.0.1:0", "-gateway", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-simulator", "127.0.0.1:0")
 	p.cmd.Env = append(os.Environ(), "DEMO=off", "ROLES=")
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start: %v", err)
 	}
@@ -88,7 +89,8 @@ func TestSignalEndsTheProgramInOrderWithExitCode0(t *testing.T) {
 				t.Fatalf("status %d, want 200", status)
 			}
 			p.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
-			if err := p.cmd.Process.Signal(signal); err != nil {
+			// To the whole group, as a terminal does.
+			if err := syscall.Kill(-p.cmd.Process.Pid, signal); err != nil {
 				t.Fatal(err)
 			}
 			if err := p.wait(); err != nil {

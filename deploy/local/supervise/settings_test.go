@@ -23,7 +23,7 @@ func load(t *testing.T, env map[string]string) (*config.Config, string) {
 		t.Fatal(err)
 	}
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
-	cfg, err := config.Load(path, lookup, providers.All, Gateway, Lookup, Normalize)
+	cfg, err := config.Load(path, lookup, providers.All, Gateway, Lookup, Normalize, Sweep)
 	if err != nil {
 		t.Fatalf("the written configuration is refused: %v", err)
 	}
@@ -73,7 +73,8 @@ func TestNumbersOfTheLocalConfigurationCanBeTurned(t *testing.T) {
 	}
 
 	// The fallbacks in the file are the defaults of the code, so that local
-	// runs show what production would do.
+	// runs show what production would do. The budget alone differs, because the
+	// simulator takes more than a provider would.
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -91,8 +92,11 @@ func TestNumbersOfTheLocalConfigurationCanBeTurned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if unturned, _ := load(t, nil); unturned.Redacted() != defaults.Redacted() {
-		t.Errorf("fallbacks differ from the defaults:\n%s\n%s", unturned.Redacted(), defaults.Redacted())
+	budget := regexp.MustCompile(`(?m)^ +budget:\n( +(rate|burst|concurrency): \d+\n)+`)
+	unturned, _ := load(t, nil)
+	got, want := budget.ReplaceAllString(unturned.Redacted(), ""), budget.ReplaceAllString(defaults.Redacted(), "")
+	if got != want {
+		t.Errorf("fallbacks differ from the defaults:\n%s\n%s", got, want)
 	}
 }
 

@@ -55,9 +55,9 @@ func listen(ctx context.Context, address string) (*net.TCPListener, error) {
 	ctx, cancel := context.WithTimeout(ctx, busyLimit)
 	defer cancel()
 	for {
-		listener, err := net.Listen("tcp", address)
+		listener, err := listenTCP(address)
 		if err == nil {
-			return listener.(*net.TCPListener), nil // Network tcp gives no other type.
+			return listener, nil
 		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return nil, fmt.Errorf("open address: %w", err)
@@ -66,6 +66,14 @@ func listen(ctx context.Context, address string) (*net.TCPListener, error) {
 			return nil, fmt.Errorf("open address (does something else use it?): %w", err)
 		}
 	}
+}
+
+func listenTCP(address string) (*net.TCPListener, error) {
+	resolved, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("read address: %w", err)
+	}
+	return net.ListenTCP("tcp", resolved)
 }
 
 // pause waits and reports whether ctx is still alive.

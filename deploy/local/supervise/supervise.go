@@ -200,7 +200,7 @@ func (s *supervisor) configure(ctx context.Context) error {
 	if err := writeSettings(s.configFile(), s.Addresses); err != nil {
 		return err
 	}
-	cfg, err := config.Load(s.configFile(), s.lookupEnv, providers.All, Gateway, Lookup, Normalize)
+	cfg, err := config.Load(s.configFile(), s.lookupEnv, providers.All, Gateway, Lookup, Normalize, Sweep)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}

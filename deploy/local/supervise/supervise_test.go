@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -89,7 +90,7 @@ func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
 			seen[label.GetName()+"="+label.GetValue()] = true
 		}
 	}
-	for _, role := range []string{Gateway, Lookup, Normalize, ownRole} {
+	for _, role := range []string{Gateway, Lookup, Normalize, Sweep, ownRole} {
 		if !seen["role="+role] {
 			t.Errorf("go_goroutines has no role=%s", role)
 		}
@@ -112,6 +113,9 @@ func TestKilledChildrenAreStartedAgain(t *testing.T) {
 	r := begin(ctx, t, nil)
 	before := roles(ctx, r.Admin)
 	for _, role := range Roles() {
+		if before[role].PID <= 0 { // Signals to 0 go to the test's own group.
+			t.Fatalf("%s has no process: %+v", role, before)
+		}
 		if err := syscall.Kill(before[role].PID, syscall.SIGKILL); err != nil {
 			t.Fatalf("kill %s: %v", role, err)
 		}
@@ -129,8 +133,54 @@ func TestKilledChildrenAreStartedAgain(t *testing.T) {
 		r.out.line(ctx, t, role+" ended (signal: killed); starting it again")
 	}
 	r.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
+	if _, text := get(ctx, t, "http://"+r.Admin+"/metrics"); !strings.Contains(text, `arauto_child_restarts_total{child="lookup",role="local"} 1`) {
+		t.Error("the restart is not counted")
+	}
 	if err := r.stop(); err != nil {
 		t.Errorf("stop: %v", err)
+	}
+}
+
+func TestGatewayIsGoneWhileALaterRoleStillStops(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	bin, out := t.TempDir(), newOutput()
+	script(t, bin, Gateway, "echo up; read -r never")
+	script(t, bin, Normalize, "trap '' TERM; echo up; read -r never")
+	listening, abort, done := make(chan Addresses, 1), make(chan struct{}), make(chan error, 1)
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		done <- Run(run, Options{
+			Dir: t.TempDir(), BinDir: bin, Addresses: anyAddresses, Roles: []string{Gateway, Normalize}, Stdout: out,
+			Listening: func(a Addresses) { listening <- a }, Abort: abort,
+		})
+	}()
+	out.line(ctx, t, "gateway: up")
+	out.line(ctx, t, "normalize: up")
+	addresses := <-listening
+	gateway := addresses.Gateway
+	if status, body := get(ctx, t, "http://"+addresses.Admin+"/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("readiness is %d %s, want 503: the children answer nothing", status, body)
+	}
+	cancel()
+	soon, enough := context.WithTimeout(ctx, stopLimit/2) // Later, normalize would be killed and everything closed.
+	defer enough()
+	eventually(soon, t, "connections to the gateway are refused", func() bool {
+		conn, err := net.Dial("tcp", gateway)
+		if err == nil {
+			_ = conn.Close() // It was only a question.
+		}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+	select {
+	case err := <-done:
+		t.Fatalf("it ended without normalize having stopped: %v", err)
+	default:
+	}
+	close(abort)
+	if err := <-done; err == nil || !strings.Contains(err.Error(), "stop normalize: signal: killed") {
+		t.Errorf("got %v, want an error that says that normalize was killed", err)
 	}
 }
 
@@ -190,6 +240,9 @@ func TestStateSurvivesARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.out.line(ctx, t, " #2 ", "paid -> partially_refunded", "refunded R$ 40,00")
+	if text, _ := r.out.read(); strings.Contains(text, " #1 ") {
+		t.Errorf("an event of the run before is shown again:\n%s", text)
+	}
 }
 
 func TestAddressInUseIsAnErrorThatNamesIt(t *testing.T) {

@@ -40,6 +40,7 @@ func (k *checks) checkProviders() {
 			k.refuse(at+".retry", k.quoted(at+".retry", part.Retry)+" is not a retry policy; "+k.instead(at+".retry", part.Retry, policies))
 		}
 		k.checkDelays(at+".delays", part.Delays)
+		k.checkBudget(at+".budget", part.Budget)
 		for _, account := range slices.Sorted(maps.Keys(part.Accounts)) {
 			here := at + ".accounts." + account
 			if !accountName.MatchString(account) {
@@ -47,6 +48,7 @@ func (k *checks) checkProviders() {
 				continue
 			}
 			k.checkAccount(p, here, part.Accounts[account])
+			k.checkBudget(here+".budget", part.Accounts[account].Budget)
 		}
 	}
 }

@@ -16,6 +16,7 @@ func (c *Config) check() Problems {
 	if f.Profile != profileProduction && f.Profile != profileLocal {
 		k.refuse("profile", k.quoted("profile", f.Profile)+" is not a profile; write production or local")
 	}
+	k.checkTimeScale(f.TimeScale)
 	k.checkSecret(f.HashKey)
 	k.checkSecret(f.NATS.Password)
 	k.checkNATS(f.NATS)
@@ -28,6 +29,7 @@ func (c *Config) check() Problems {
 	k.wrong("lookup.concurrency", between(f.Lookup.Concurrency, 1, 4096))
 	k.wrong("lookup.ask_timeout", between(f.Lookup.AskTimeout, 10*time.Millisecond, 5*time.Minute))
 	k.wrong("lookup.answer_limit", between(f.Lookup.AnswerLimit, kib, 64*mib))
+	k.checkBudget("lookup.budget", budgetPart(f.Lookup.Default))
 	for i, name := range f.Lookup.Providers {
 		if _, ok := c.providers.Get(name); !ok {
 			at := "lookup.providers[" + strconv.Itoa(i) + "]"
@@ -36,8 +38,27 @@ func (c *Config) check() Problems {
 	}
 	k.address("normalize.admin", f.Normalize.Admin)
 	k.wrong("normalize.concurrency", between(f.Normalize.Concurrency, 1, 4096))
+	k.address("sweep.admin", f.Sweep.Admin)
+	k.wrong("sweep.every", between(f.Sweep.Every, 100*time.Millisecond, time.Hour))
+	k.wrong("sweep.horizon", between(f.Sweep.Horizon, time.Hour, 10*365*day))
+	k.wrong("sweep.keep_notifications", between(f.Sweep.KeepNotifications, time.Minute, 365*day))
+	k.wrong("sweep.compact_after", between(f.Sweep.CompactAfter, time.Hour, 10*365*day))
 	k.checkProviders()
 	return k.problems
+}
+
+// longestScale turns 72 hours into a quarter of a second. The broker fires
+// schedules no more often than that, so more would only be noise.
+const longestScale = 1_000_000
+
+// checkTimeScale keeps the clock that tests turn out of production, where it
+// would give payments up for dead within seconds of an outage.
+func (k *checks) checkTimeScale(scale int) {
+	if scale != 1 && !k.config.Local() {
+		k.refuse("time_scale", "turns days of retries into seconds and is for tests; remove it, or write profile: local where no real payment is")
+		return
+	}
+	k.wrong("time_scale", between(scale, 1, longestScale))
 }
 
 // checks collects problems by the path of their key.

@@ -25,6 +25,7 @@ const (
 	RoleGateway   = "gateway"
 	RoleLookup    = "lookup"
 	RoleNormalize = "normalize"
+	RoleSweep     = "sweep"
 )
 
 // maxFile bounds what is read of a configuration or secret file, in bytes, so
@@ -112,6 +113,8 @@ func (c *Config) needs(role string) Problems {
 		_, problems = c.resolveLookup()
 	case RoleNormalize:
 		_, problems = c.resolveNormalize()
+	case RoleSweep:
+		_, problems = c.resolveSweep()
 	}
 	return problems
 }
@@ -130,6 +133,8 @@ func (c *Config) Admin(role string) string {
 		return c.file.Lookup.Admin
 	case RoleNormalize:
 		return c.file.Normalize.Admin
+	case RoleSweep:
+		return c.file.Sweep.Admin
 	}
 	return ""
 }
@@ -165,6 +170,12 @@ func (c *Config) Lookup() (Lookup, error) {
 func (c *Config) Normalize() (Normalize, error) {
 	n, problems := c.resolveNormalize()
 	return n, problems.orNil()
+}
+
+// Sweep resolves no secret of any account. The error is Problems.
+func (c *Config) Sweep() (Sweep, error) {
+	s, problems := c.resolveSweep()
+	return s, problems.orNil()
 }
 
 // Redacted is the effective configuration as YAML: defaults applied, every

@@ -82,7 +82,7 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte("from-a-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Load(path, environment("BUDGET", "650ms", "NATS_PASSWORD", "broker", "THREE", "secret-three", "KEY", "a-path-key-of-enough-bytes"), known, RoleGateway, RoleLookup, RoleNormalize)
+	c, err := Load(path, environment("BUDGET", "650ms", "NATS_PASSWORD", "broker", "THREE", "secret-three", "KEY", "a-path-key-of-enough-bytes"), known, RoleGateway, RoleLookup, RoleNormalize, RoleSweep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,9 +101,17 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 		"acme":    {Name: "acme", Settings: map[string]string{"base_url": "http://localhost:8090", "token": "secret-one", "mode": "slow"}},
 	})
 	same(t, "retry", l.Retry("alpha"), Retry{Policy: "yapay", Delays: []time.Duration{time.Second, time.Minute}})
+	same(t, "budget of the provider", l.Budget("alpha", "default"), Budget{Rate: 20, Burst: 5, Concurrency: 2})
+	same(t, "budget of the account", l.Budget("alpha", "acme"), Budget{Rate: 7, Burst: 5, Concurrency: 3})
+	same(t, "budget of all others", l.Budget("bravo", "default"), Budget{Rate: 20, Burst: 400, Concurrency: 32})
 	same(t, "broker password", c.NATS().Password.Reveal(), "broker")
 	same(t, "topology", c.Topology(), Topology{Replicas: 3, Store: 16 * gib})
 	same(t, "normalize concurrency", n.Concurrency, 4)
+	s, _ := c.Sweep()
+	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter},
+		[]time.Duration{30 * time.Second, 1000 * time.Hour, 24 * time.Hour, 500 * time.Hour})
+	same(t, "sweep's hash key", s.HashKey.Reveal(), g.HashKey.Reveal())
+	same(t, "admin of sweep", c.Admin(RoleSweep), "127.0.0.1:9094")
 	same(t, "admin", []string{c.Admin(RoleGateway), c.Admin(RoleLookup), c.Admin(RoleNormalize), c.Admin("other")},
 		[]string{"127.0.0.1:9091", "127.0.0.1:9092", "127.0.0.1:19093", ""})
 }
@@ -140,6 +148,7 @@ providers:
 		RoleGateway:   {"WEBHOOK"},
 		RoleLookup:    {"BASE", "TOKEN"},
 		RoleNormalize: nil,
+		RoleSweep:     nil,
 		"another":     nil,
 	}
 	for role, own := range needed {
@@ -198,6 +207,16 @@ providers:
 	}
 	same(t, "secrets", g.WebhookSecrets("alpha")["default"], []string{"short"})
 	same(t, "keys", g.PathKeys("bravo")["default"], []string{"bravo-key"})
+}
+
+func TestTurnedClockReachesTheRoleThatWaits(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"": 1, "time_scale: 3600\n": 3600} {
+		l, err := load(t, "profile: local\nhash_key: local-hash-key-0000\n"+text).Lookup()
+		if err != nil || l.TimeScale != want {
+			t.Errorf("with %q the time scale is %d, %v; want %d", text, l.TimeScale, err, want)
+		}
+	}
 }
 
 func TestLookupWithoutAProviderNeedsNoneOfItsSettings(t *testing.T) {

@@ -11,12 +11,14 @@ const (
 // file is the YAML file, key by key. A field without a yaml tag is not a key.
 type file struct {
 	Profile   string                  `yaml:"profile"`
+	TimeScale int                     `yaml:"time_scale"` // How many times as fast retries wait. Default 1; more is for tests.
 	HashKey   reference               `yaml:"hash_key,omitempty"`
 	NATS      natsSection             `yaml:"nats"`
 	Topology  Topology                `yaml:"topology"`
 	Gateway   Gateway                 `yaml:"gateway"`
 	Lookup    Lookup                  `yaml:"lookup"`
 	Normalize Normalize               `yaml:"normalize"`
+	Sweep     Sweep                   `yaml:"sweep"`
 	Providers map[string]providerPart `yaml:"providers,omitempty"`
 }
 
@@ -34,6 +36,7 @@ type natsSection struct {
 type providerPart struct {
 	Retry    string                 `yaml:"retry,omitempty"`
 	Delays   []time.Duration        `yaml:"delays,omitempty"`
+	Budget   budgetPart             `yaml:"budget,omitempty"`
 	Accounts map[string]accountPart `yaml:"accounts,omitempty"`
 }
 
@@ -42,6 +45,14 @@ type accountPart struct {
 	WebhookSecrets []reference          `yaml:"webhook_secrets,omitempty"`
 	PathKeys       []reference          `yaml:"path_keys,omitempty"`
 	Settings       map[string]reference `yaml:"settings,omitempty"`
+	Budget         budgetPart           `yaml:"budget,omitempty"`
+}
+
+// budgetPart changes parts of a Budget; 0 leaves one as it is.
+type budgetPart struct {
+	Rate        int `yaml:"rate,omitempty"`
+	Burst       int `yaml:"burst,omitempty"`
+	Concurrency int `yaml:"concurrency,omitempty"`
 }
 
 // NATS says how to reach the broker. Every process has its own user there.
@@ -85,10 +96,21 @@ type Lookup struct {
 	AnswerLimit Size          `yaml:"answer_limit"`        // Largest answer that is read. Default 1 MiB.
 	Providers   []string      `yaml:"providers,omitempty"` // Whom this process asks. None in the file means all; here they are always listed.
 
-	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+	Default   Budget `yaml:"budget"` // Of every account, unless its provider or itself has another.
+	HashKey   Secret `yaml:"-"`      // For schemas/subject.Keyed.
+	TimeScale int    `yaml:"-"`      // How many times as fast as a real clock retries wait: 1 but in tests.
 
 	settings map[string]map[string]map[string]Secret // provider, account, setting
 	retries  map[string]Retry
+	budgets  map[string]map[string]Budget // provider, account
+}
+
+// Budget is how much one process may ask of one account. A fleet of n asks n
+// times as much.
+type Budget struct {
+	Rate        int `yaml:"rate"`        // Look-ups per second. Default 200.
+	Burst       int `yaml:"burst"`       // Look-ups at once after a quiet time. Default 400.
+	Concurrency int `yaml:"concurrency"` // Look-ups in flight. Default 32.
 }
 
 // Normalize configures the role that folds observations into events.
@@ -99,25 +121,45 @@ type Normalize struct {
 	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
 }
 
+// Sweep configures the role that finds what fell silent and removes what has
+// been of use.
+type Sweep struct {
+	Admin             string        `yaml:"admin"`              // Default 127.0.0.1:9094.
+	Every             time.Duration `yaml:"every"`              // Pause between two rounds. Default 1 min.
+	Horizon           time.Duration `yaml:"horizon"`            // After that long without a transition a payment is not asked for again. Default 400 days.
+	KeepNotifications time.Duration `yaml:"keep_notifications"` // How long finished ones stay where there is room. Default 72 h.
+	CompactAfter      time.Duration `yaml:"compact_after"`      // How long a payment is final before only its last event stays. Default 180 days.
+
+	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+}
+
 // Retry is what the file says about repeating a provider's failed look-ups.
 type Retry struct {
 	Policy string          // "default", "yapay", or "" for the default.
 	Delays []time.Duration // Offsets from the first failure, ascending; when there are any, they replace the policy.
 }
 
+// day is long enough a unit for what is kept for months.
+const day = 24 * time.Hour
+
 // defaults are the values of every key that the file leaves out.
 func defaults() file {
 	return file{
-		Profile:  profileProduction,
-		NATS:     natsSection{URL: "nats://127.0.0.1:4222"},
-		Topology: Topology{Replicas: 1, Store: 8 * gib},
+		Profile:   profileProduction,
+		TimeScale: 1,
+		NATS:      natsSection{URL: "nats://127.0.0.1:4222"},
+		Topology:  Topology{Replicas: 1, Store: 8 * gib},
 		Gateway: Gateway{
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9091",
 			PublishBudget: 800 * time.Millisecond,
 			BodyLimit:     256 * kib, HeaderLimit: 16 * kib,
 			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 60 * time.Second,
 		},
-		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 32, AskTimeout: 10 * time.Second, AnswerLimit: mib},
+		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 32, AskTimeout: 10 * time.Second, AnswerLimit: mib, Default: Budget{Rate: 200, Burst: 400, Concurrency: 32}},
 		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 16},
+		Sweep: Sweep{
+			Admin: "127.0.0.1:9094", Every: time.Minute, Horizon: 400 * day,
+			KeepNotifications: 3 * day, CompactAfter: 180 * day,
+		},
 	}
 }

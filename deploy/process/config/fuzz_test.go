@@ -22,7 +22,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		env := func(string) (string, bool) { return canary, true }
-		c, err := parse("f.yaml", []byte(text), env, known, RoleGateway, RoleLookup, RoleNormalize)
+		c, err := parse("f.yaml", []byte(text), env, known, RoleGateway, RoleLookup, RoleNormalize, RoleSweep)
 		if err == nil {
 			// A variable for a name or a user is no secret; every other place hides it.
 			if out := c.Redacted(); strings.Contains(out, "token: "+canary) || strings.Contains(out, "- "+canary) {

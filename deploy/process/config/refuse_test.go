@@ -37,6 +37,18 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "[a]: 1\n",
 			want: `FILE:2: a key must be a plain word, not a list; write key: value lines`,
 		},
+		"budget that stops everybody": {
+			text: head + "lookup:\n  budget: {rate: 0}\n",
+			want: `FILE:3: lookup.budget.rate: 0 is out of range; write a value from 1 to 10000`,
+		},
+		"budget that stops a provider": {
+			text: head + "providers:\n  alpha:\n    budget: {burst: 0}\n",
+			want: `FILE:4: providers.alpha.budget.burst: 0 is out of range; write a value from 1 to 10000`,
+		},
+		"budget that limits nothing": {
+			text: head + "providers:\n  alpha:\n    accounts:\n      default: {webhook_secrets: ['${ONE}'], budget: {concurrency: 5000}}\n",
+			want: `FILE:5: providers.alpha.accounts.default.budget.concurrency: 5000 is out of range; write a value from 1 to 4096`,
+		},
 		"list for a value": {
 			text: head + "gateway:\n  listen: [a]\n",
 			want: `FILE:3: gateway.listen: must be one value, not a list; write it on the line of its key`,
@@ -104,6 +116,14 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		"size out of range": {
 			text: head + "gateway: {body_limit: 1B}\n",
 			want: `FILE:2: gateway.body_limit: 1B is out of range; write a value from 1KiB to 8MiB`,
+		},
+		"horizon of no use": {
+			text: head + "sweep: {horizon: 1m}\n",
+			want: `FILE:2: sweep.horizon: 1m0s is out of range; write a value from 1h0m0s to 87600h0m0s`,
+		},
+		"rounds without a pause": {
+			text: head + "sweep: {every: 0s}\n",
+			want: `FILE:2: sweep.every: 0s is out of range; write a value from 100ms to 1h0m0s`,
 		},
 		"broken reference": {
 			text: head + "nats: {name: \"${ONE\"}\n",
@@ -216,6 +236,14 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		"delays that fall": {
 			text: head + "providers:\n  alpha:\n    delays: [2s, 1s]\n",
 			want: `FILE:4: providers.alpha.delays[1]: 1s does not come after 2s; write offsets from the first failure, ascending`,
+		},
+		"turned clock in production": {
+			text: head + "time_scale: 3600\n",
+			want: `FILE:2: time_scale: turns days of retries into seconds and is for tests; remove it, or write profile: local where no real payment is`,
+		},
+		"clock that stands still": {
+			text: "profile: local\n" + head + "time_scale: 0\n",
+			want: `FILE:3: time_scale: 0 is out of range; write a value from 1 to 1000000`,
 		},
 		"delays that repeat": {
 			text: head + "providers:\n  alpha:\n    delays: [1s, 2s, 2s]\n",

@@ -63,6 +63,13 @@ func (c *Config) resolveNormalize() (Normalize, Problems) {
 	return n, problems
 }
 
+func (c *Config) resolveSweep() (Sweep, Problems) {
+	s := c.file.Sweep
+	var problems Problems
+	s.HashKey, problems = c.resolveHashKey()
+	return s, problems
+}
+
 func (c *Config) resolveGateway() (Gateway, Problems) {
 	g := c.file.Gateway
 	var problems Problems
@@ -151,7 +158,9 @@ func (c *Config) resolveLookup() (Lookup, Problems) {
 	l := c.file.Lookup
 	var problems Problems
 	l.HashKey, problems = c.resolveHashKey()
+	l.TimeScale = c.file.TimeScale
 	l.settings, l.retries = map[string]map[string]map[string]Secret{}, map[string]Retry{}
+	l.budgets = map[string]map[string]Budget{}
 	if l.Providers = slices.Clone(l.Providers); len(l.Providers) == 0 {
 		l.Providers = c.providers.Names()
 	}
@@ -165,7 +174,9 @@ func (c *Config) resolveLookup() (Lookup, Problems) {
 		}
 		if l.settings[name] == nil {
 			l.settings[name] = map[string]map[string]Secret{}
+			l.budgets[name] = map[string]Budget{}
 		}
+		l.budgets[name][a.account] = a.part.Budget.over(c.file.Providers[name].Budget.over(l.Default))
 		settings, found := c.resolveSettings(a)
 		l.settings[name][a.account] = settings
 		problems = append(problems, found...)

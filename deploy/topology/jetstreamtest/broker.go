@@ -54,6 +54,7 @@ func StartEmpty(t testing.TB) *Broker {
 	b.run()
 	t.Cleanup(b.Stop)
 	t.Cleanup(b.checkEvents)
+	t.Cleanup(b.checkLetters)
 	b.NC = b.Connect()
 	var err error
 	if b.JS, err = jetstream.New(b.NC); err != nil {

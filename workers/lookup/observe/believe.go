@@ -23,7 +23,7 @@ func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation
 		return "", order.Observation{}, err
 	}
 	if t.superseded(last) {
-		return outcomeSuperseded, order.Observation{}, nil
+		return w.supersede(ctx, t, last)
 	}
 	for above := last.Covers(); ; {
 		stored, ok, err := w.Chains.NextNotification(ctx, t.unit, above)

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/ask"
 	"arauto/workers/chain"
 	"arauto/workers/consume"
@@ -40,7 +43,7 @@ var errContended = errors.New("others keep observing the payment")
 // pursue asks about a task's payment until its answer is written, somebody
 // else's answer covers it, or it is parked or given up.
 func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation, error) {
-	for range races {
+	for race := range races {
 		last, err := w.Chains.Last(ctx, t.unit)
 		if err != nil {
 			return "", order.Observation{}, err
@@ -48,12 +51,12 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 		if t.superseded(last) {
 			return w.supersede(ctx, t, last)
 		}
+		if race > 0 && t.needless(last) {
+			return outcomeOvertaken, last.Observation, nil
+		}
 		outcome, seen, err := w.once(ctx, t, last)
 		if !errors.Is(err, chain.ErrLostRace) {
 			return outcome, seen, err
-		}
-		if t.cause == order.CauseSweep || t.cause == order.CauseOperator {
-			return outcomeOvertaken, seen, nil
 		}
 		w.Metrics.race(w.Provider.Name)
 		if err := pause(ctx, settle); err != nil {
@@ -63,12 +66,22 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 	return "", order.Observation{}, errContended
 }
 
+// needless reports whether the answer that beat a sweep's or an operator's
+// look-up does for it. Where it took the place of a parked look-up it stands
+// for that one's notification too, and must not end before that is covered.
+func (t task) needless(last chain.Link) bool {
+	return (t.cause == order.CauseSweep || t.cause == order.CauseOperator) && t.stands <= last.Covers()
+}
+
 // supersede lets go of a notification that an answer covers, unless the
 // numbers it is judged by began anew.
 func (w *Worker) supersede(ctx context.Context, t task, last chain.Link) (string, order.Observation, error) {
 	newest, err := w.Chains.Notified(ctx, t.unit)
 	if err != nil {
 		return "", order.Observation{}, err
+	}
+	if chain.Younger(t.stored, last.Stored) {
+		return "", order.Observation{}, &consume.Fatal{Err: fmt.Errorf("%s: %w", t.stream, chain.ErrRecreated)}
 	}
 	if newest < last.Covers() {
 		if err := w.Chains.CheckCovers(ctx, last.Covers()); err != nil {
@@ -94,12 +107,26 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if err != nil {
 		return "", order.Observation{}, err
 	}
+	if !w.adds(t, waiting) {
+		return outcomeParked, order.Observation{}, w.join(ctx, t, waiting)
+	}
 	newest, err := w.Chains.Notified(ctx, t.unit)
 	if err != nil {
 		return "", order.Observation{}, err
 	}
+	l, err := w.admit(ctx, t)
+	var held *verdict.HeldError
+	if errors.As(err, &held) {
+		outcome, err := w.failed(ctx, t, held)
+		return outcome, order.Observation{}, err
+	}
+	if err != nil {
+		return "", order.Observation{}, err
+	}
+	defer l.end()
 	asked := w.Now()
 	fact, err := w.ask(ctx, t)
+	err = w.conclude(ctx, t, l, err)
 	if errors.Is(err, provider.ErrNoLookUp) && t.cause == order.CauseNotification {
 		return w.believe(ctx, t)
 	}
@@ -111,7 +138,7 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 		return outcome, order.Observation{}, err
 	}
 	seen := t.observation(fact, asked, w.Now())
-	seen.Confirmed, seen.Covers = true, max(newest, last.Covers())
+	seen.Confirmed, seen.Covers = true, max(newest, last.Covers(), t.stands)
 	return w.write(ctx, t, last, waiting, seen)
 }
 
@@ -127,20 +154,27 @@ func answered(err error) bool {
 func (w *Worker) write(ctx context.Context, t task, last chain.Link, waiting park.Place, seen order.Observation) (string, order.Observation, error) {
 	delay, number, follows := recheck(t, last.Observation, seen)
 	if follows {
-		if err := w.Lot.Follow(ctx, t.again(seen, delay, number)); err != nil {
+		if err := w.Lot.Follow(ctx, t.again(seen, w.Policy.Wait(delay), number)); err != nil {
 			return "", seen, err
 		}
 	}
 	if _, err := w.Chains.Append(ctx, t.unit, last, seen, t.trace); err != nil {
 		return "", seen, err
 	}
-	if !follows {
+	if !follows && !stillWanted(waiting, last.Observation, seen) {
 		// What fires nevertheless is superseded, so this need not be retried.
 		if err := w.Lot.Cancel(ctx, waiting); err != nil {
 			w.Log.Warn("parked look-up not cancelled, it will find itself superseded")
 		}
 	}
 	return outcomeObserved, seen, nil
+}
+
+// stillWanted reports whether a waiting recheck is still worth its look-up:
+// the answer in hand says nothing new, and the provider's read side may still
+// lag the notification that the recheck is for.
+func stillWanted(waiting park.Place, before, seen order.Observation) bool {
+	return waiting.Parked.Cause == order.CauseRecheck && seen.SameWord(before) && !seen.Kind.Final(seen.Status)
 }
 
 // observation is what an answer says, as it will be stored.
@@ -172,7 +206,10 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 		return order.Fact{}, fmt.Errorf("account %q has no look-up settings in this worker's configuration", t.account)
 	}
 	began := w.Now()
-	fact, err := w.Ask.Ask(ctx, w.Provider, account, t.target)
+	fact, err := w.safely(ctx, account, t.target)
+	if err == nil {
+		err = tooLong(fact)
+	}
 	if errors.Is(err, provider.ErrNoLookUp) || ctx.Err() != nil {
 		return fact, err
 	}
@@ -182,6 +219,29 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	}
 	w.Metrics.asked(w.Provider.Name, result, w.Now().Sub(began))
 	return fact, err
+}
+
+// safely asks, and turns an adapter's panic into an error of ours: it spends
+// the payment's budget, instead of asking the provider at every redelivery.
+func (w *Worker) safely(ctx context.Context, a provider.Account, t provider.Target) (fact order.Fact, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.Log.Error("adapter panicked", zap.String("provider", w.Provider.Name), zap.Stack("stack"))
+			err = errors.New("adapter panicked")
+		}
+	}()
+	return w.Ask.Ask(ctx, w.Provider, a, t)
+}
+
+// tooLong refuses an answer whose texts would not fit into a message of the
+// broker's together with the ids that are known.
+func tooLong(f order.Fact) error {
+	for _, text := range []string{f.Order, f.ProviderReference, f.ProviderStatus, f.Reason} {
+		if len(text) > subject.MaxID {
+			return fmt.Errorf("%w: a text in it has more than %d bytes", provider.ErrUnreadable, subject.MaxID)
+		}
+	}
+	return nil
 }
 
 // failed parks a task whose question got no answer, or gives it up.
@@ -199,9 +259,13 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 	if errors.As(cause, &throttled) {
 		failure.RetryAfter = throttled.After
 	}
+	var held *verdict.HeldError
+	if errors.As(cause, &held) {
+		failure.Held = held.Wait
+	}
 	budget := verdict.Budget{}
 	if t.fired != nil {
-		budget = verdict.Budget{Fired: true, Attempts: t.fired.Attempts}
+		budget = verdict.Budget{Fired: !t.fired.Early, Attempts: t.fired.Attempts, NotFound: t.fired.NotFound}
 		if t.fired.FirstFailure != nil {
 			budget.FirstFailure = *t.fired.FirstFailure
 		}
@@ -218,8 +282,11 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
 	p := t.parked()
 	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
-	first := d.FirstFailure.UTC()
-	p.FirstFailure = &first
+	if !d.FirstFailure.IsZero() {
+		first := d.FirstFailure.UTC()
+		p.FirstFailure = &first
+	}
+	p.NotFound = d.NotFound
 	if t.fired == nil {
 		return w.Lot.First(ctx, p)
 	}

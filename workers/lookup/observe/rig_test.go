@@ -158,13 +158,14 @@ type delivered struct {
 	subject  string
 	data     []byte
 	sequence uint64
+	stored   time.Time
 }
 
 func (d *delivered) Subject() string      { return d.subject }
 func (d *delivered) Data() []byte         { return d.data }
 func (d *delivered) Headers() nats.Header { return nats.Header{} }
 func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}}, nil
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.stored}, nil
 }
 
 // notify stores a notification as the gateway does.

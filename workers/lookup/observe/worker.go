@@ -40,6 +40,7 @@ type Options struct {
 	Metrics  *Metrics
 	Now      func() time.Time
 	Jitter   func() float64 // From 0 to 1.
+	Gates
 }
 
 // Worker looks up the payments of one provider. Its handlers may run
@@ -59,6 +60,7 @@ type task struct {
 	notification string
 	notifiedAt   *time.Time
 	fired        *record.Parked // nil for a fresh notification.
+	stored       time.Time      // When the broker stored the notification; zero for a parked one.
 	stream       string         // Where the original is.
 	sequence     uint64
 	trace        string
@@ -81,13 +83,13 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 	sequence := meta.Sequence.Stream
 	var n record.Notification
 	if err := json.Unmarshal(m.Data(), &n); err != nil || n.Provider != w.Provider.Name {
-		return w.bury(ctx, m.Subject(), sequence)
+		return w.bury(ctx, subject.Notifications, m.Subject(), sequence)
 	}
 	t := task{
 		unit: w.Tokens.Unit(n.Provider, n.Account, n.Payment), account: n.Account,
 		target: provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields},
 		cause:  order.CauseNotification, stands: sequence,
-		notification: n.ID, notifiedAt: &n.ReceivedAt,
+		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
 		stream: subject.Notifications, sequence: sequence,
 		trace: m.Headers().Get("traceparent"),
 	}
@@ -108,7 +110,7 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 	began := w.Now()
 	var p record.Parked
 	if err := json.Unmarshal(m.Data(), &p); err != nil || p.Provider != w.Provider.Name {
-		return w.bury(ctx, m.Subject(), meta.Sequence.Stream)
+		return w.bury(ctx, subject.LookupRetries, m.Subject(), meta.Sequence.Stream)
 	}
 	t := task{
 		unit: w.Tokens.Unit(p.Provider, p.Account, p.Payment), account: p.Account,
@@ -127,9 +129,8 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 }
 
 // bury puts away a message of ours that does not read as one.
-func (w *Worker) bury(ctx context.Context, on string, sequence uint64) error {
+func (w *Worker) bury(ctx context.Context, stream, on string, sequence uint64) error {
 	w.Log.Error("stored message does not decode", zap.String("subject", on), zap.Uint64("sequence", sequence))
-	stream := subject.Notifications
 	u := subject.Unit{Provider: w.Provider.Name, Account: "unreadable", Payment: "unreadable"}
 	id := deadletter.ID(stream, sequence)
 	return w.Dead.Put(ctx, u, record.DeadLetter{

@@ -4,9 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/chain"
+	"arauto/workers/consume"
 	"arauto/workers/deadletter"
 )
 
@@ -29,7 +34,8 @@ func (w *Worker) confirm(ctx context.Context, seen order.Observation) error {
 // report stores a dead letter about an observation that the log cannot take.
 // Letters of one payment are written in order: the last one names its
 // observation, and what lies at or below it is reported already.
-func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen order.Observation, sequence uint64, outcome order.Outcome) error {
+func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen order.Observation, raw *jetstream.RawStreamMsg, outcome order.Outcome) error {
+	sequence := raw.Sequence
 	letter := record.DeadLetter{
 		ID: deadletter.ID(subject.Statuses, sequence), Class: record.ClassData, Stage: Stage,
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order,
@@ -45,5 +51,34 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 			seen.ProviderStatus, seen.Kind, seen.Status, at.standing.Kind, at.standing.Status)
 		letter.Next = "compare with the provider's panel; if the payment really moved, tell the merchant"
 	}
-	return w.Dead.Put(ctx, u, letter, func(last record.DeadLetter) bool { return last.Observation >= sequence })
+	return w.put(ctx, u, letter, raw)
+}
+
+// put stores a letter about an observation unless that is reported already.
+// A last letter about a later observation that is older than this one means
+// that the numbers began anew.
+func (w *Worker) put(ctx context.Context, u subject.Unit, letter record.DeadLetter, raw *jetstream.RawStreamMsg) error {
+	recreated := false
+	err := w.Dead.Put(ctx, u, letter, func(last record.DeadLetter) bool {
+		reported := last.Reported() >= raw.Sequence
+		recreated = reported && chain.Younger(raw.Time, last.WrittenAt())
+		return reported
+	})
+	if err == nil && recreated {
+		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
+	}
+	return err
+}
+
+// bury stores a dead letter about a stored observation that does not decode,
+// so that it cannot hold up the payment's later ones.
+func (w *Worker) bury(ctx context.Context, u subject.Unit, raw *jetstream.RawStreamMsg) error {
+	w.Log.Error("stored observation does not decode", zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
+	return w.put(ctx, u, record.DeadLetter{
+		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassOurs, Stage: Stage,
+		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		Cause: "stored observation does not decode", LastAnswer: "none",
+		Stream: subject.Statuses, Sequence: raw.Sequence, Observation: raw.Sequence,
+		Next: "compare the versions of lookup and of this worker", At: w.Now().UTC(),
+	}, raw)
 }

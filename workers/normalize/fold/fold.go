@@ -58,7 +58,8 @@ type Worker struct {
 type position struct {
 	event    uint64 // ORDERS sequence of the payment's last event, 0 for none.
 	last     *order.Event
-	folded   uint64 // STATUSES sequence of the last folded observation.
+	written  time.Time // When that event was stored, by the broker's clock.
+	folded   uint64    // STATUSES sequence of the last folded observation.
 	standing order.Standing
 }
 
@@ -98,7 +99,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	}
 	sequence := meta.Sequence.Stream
 	for range races {
-		outcome, seen, err := w.foldUpTo(ctx, unit, sequence)
+		outcome, seen, err := w.foldUpTo(ctx, unit, sequence, meta.Timestamp)
 		if errors.Is(err, errLost) {
 			w.positions.Remove(unit.String())
 			continue
@@ -120,18 +121,18 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 
 // foldUpTo folds the unit's observations up to and including the given one,
 // and returns what that one meant.
-func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64) (order.Outcome, order.Observation, error) {
+func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64, stored time.Time) (order.Outcome, order.Observation, error) {
 	at, err := w.position(ctx, u)
 	if err != nil {
 		return "", order.Observation{}, err
 	}
 	if at.last != nil && at.last.Observation >= sequence {
-		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, at.last.Observation)
+		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, at, stored)
 	}
 	if at.folded >= sequence {
 		// Folded before without an event, and delivered again because its
 		// acknowledgement was lost: do it once more, its effects may be missing.
-		at = position{event: at.event, last: at.last, folded: observed(at.last), standing: order.StandingOf(at.last)}
+		at = position{event: at.event, last: at.last, written: at.written, folded: observed(at.last), standing: order.StandingOf(at.last)}
 	}
 	for {
 		raw, err := w.statuses.GetMsg(ctx, at.folded+1, jetstream.WithGetMsgSubject(u.Status()))
@@ -141,7 +142,7 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64) 
 		if err != nil {
 			return "", order.Observation{}, fmt.Errorf("read observation above %d: %w", at.folded, err)
 		}
-		outcome, seen, err := w.step(ctx, u, &at, raw)
+		outcome, seen, err := w.step(ctx, u, &at, raw, sequence)
 		if err != nil {
 			return "", seen, err
 		}
@@ -154,17 +155,21 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64) 
 
 // Results of a message beside the outcomes of schemas/order: folded means
 // that another worker has done it, gone that the observation was removed from
-// STATUSES before it was handled.
+// STATUSES before it was handled, unreadable that it does not decode.
 const (
 	outcomeFolded order.Outcome = "already_folded"
 	outcomeGone   order.Outcome = "gone"
+
+	outcomeUnreadable order.Outcome = "unreadable"
 )
 
 // step folds one observation, writes what it leads to, and moves at on.
-func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *jetstream.RawStreamMsg) (order.Outcome, order.Observation, error) {
+// handled is the observation whose message is being handled.
+func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *jetstream.RawStreamMsg, handled uint64) (order.Outcome, order.Observation, error) {
 	var seen order.Observation
 	if err := json.Unmarshal(raw.Data, &seen); err != nil {
-		return "", seen, fmt.Errorf("decode observation %d: %w", raw.Sequence, err)
+		at.folded = raw.Sequence
+		return outcomeUnreadable, seen, w.bury(ctx, u, raw)
 	}
 	after, outcome := at.standing.Fold(seen, raw.Time)
 	trace := raw.Header.Get("traceparent")
@@ -173,9 +178,13 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	case order.Applied:
 		err = w.announce(ctx, u, at, seen, raw.Sequence, after, trace)
 	case order.Unconfirmed:
-		err = w.confirm(ctx, seen)
+		// Each observation's own message parks its confirmation. Folding an old
+		// one once more must not take the place of what is parked by now.
+		if raw.Sequence == handled {
+			err = w.confirm(ctx, seen)
+		}
 	case order.Illegal, order.UnknownWord:
-		err = w.report(ctx, u, at, seen, raw.Sequence, outcome)
+		err = w.report(ctx, u, at, seen, raw, outcome)
 	case order.Unchanged, order.Late:
 		// The observation itself is the trace.
 	default:
@@ -218,6 +227,9 @@ func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, see
 		return errLost
 	}
 	at.event, at.last = ack.Sequence, &event
+	if seen.Cause == order.CauseSweep {
+		w.Metrics.repaired(u.Provider)
+	}
 	if seen.NotifiedAt != nil {
 		w.Metrics.announced(u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
@@ -235,6 +247,7 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 		return position{}, fmt.Errorf("read last event: %w", err)
 	}
 	if known, ok := w.positions.Get(u.String()); ok && known.event == raw.Sequence {
+		known.written = raw.Time
 		return known, nil
 	}
 	if raw.Sequence == 0 {
@@ -244,7 +257,7 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 	if err := json.Unmarshal(raw.Data, &last); err != nil {
 		return position{}, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
 	}
-	return position{event: raw.Sequence, last: &last, folded: last.Observation, standing: order.StandingOf(&last)}, nil
+	return position{event: raw.Sequence, last: &last, written: raw.Time, folded: last.Observation, standing: order.StandingOf(&last)}, nil
 }
 
 func observed(e *order.Event) uint64 {
@@ -257,12 +270,15 @@ func observed(e *order.Event) uint64 {
 // checkRecreated stops the worker when the log names an observation that
 // STATUSES has not reached: its numbers began anew, and skipping would lose
 // transitions in silence.
-func (w *Worker) checkRecreated(ctx context.Context, observation uint64) error {
+func (w *Worker) checkRecreated(ctx context.Context, at position, stored time.Time) error {
+	if chain.Younger(stored, at.written) {
+		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
+	}
 	info, err := w.statuses.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.Statuses, err)
 	}
-	if observation > info.State.LastSeq {
+	if at.last.Observation > info.State.LastSeq {
 		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
 	}
 	return nil

@@ -98,12 +98,13 @@ type delivered struct {
 	jetstream.Msg
 	subject  string
 	sequence uint64
+	stored   time.Time
 }
 
 func (d *delivered) Subject() string      { return d.subject }
 func (d *delivered) Headers() nats.Header { return nats.Header{} }
 func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}}, nil
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.stored}, nil
 }
 
 // log reads a payment's events.
@@ -277,6 +278,74 @@ func TestRecreatedStatusesStopTheWorker(t *testing.T) {
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("folding a recreated stream gave %v, want a fatal error", err)
+	}
+}
+
+func TestObservationYoungerThanTheEventThatClaimsItStopsTheWorker(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker(t, b.JS)
+	m := b.observe(t, "o-4", "paid", 0)
+	if err := w.Handle(b.ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	m.stored = time.Now().Add(time.Minute) // As if STATUSES had begun anew and come this far again.
+	err := w.Handle(b.ctx, m)
+	var fatal *consume.Fatal
+	if !errors.As(err, &fatal) {
+		t.Errorf("an observation younger than its event gave %v, want a fatal error", err)
+	}
+}
+
+func TestUnreadableObservationIsBuriedAndHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker(t, b.JS)
+	broken := &delivered{subject: b.tokens.Unit("sandbox", "default", "o-5").Status()}
+	ack, err := b.JS.Publish(b.ctx, broken.subject, []byte("{"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.sequence = ack.Sequence
+	for _, m := range []*delivered{b.observe(t, "o-5", "paid", 0), broken} {
+		if err := w.Handle(b.ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := summary(b.log(t, "o-5")); len(got) != 1 {
+		t.Errorf("log is %v, want the one event", got)
+	}
+	if letters := b.letters(t, "o-5"); len(letters) != 1 || letters[0].Class != record.ClassOurs || letters[0].Observation != ack.Sequence {
+		t.Errorf("dead letters are %+v", letters)
+	}
+}
+
+func TestOldReturnObservationFoldedAgainParksNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker(t, b.JS)
+	for _, word := range []string{"paid", "disputed", "paid"} {
+		if err := w.Handle(b.ctx, b.observe(t, "o-6", word, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place, err := lot.Look(b.ctx, "sandbox", "default", "o-6")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lot.Cancel(b.ctx, place); err != nil {
+		t.Fatal(err)
+	}
+	last := b.observe(t, "o-6", "disputed", 0)
+	if err := b.worker(t, b.JS).Handle(b.ctx, last); err != nil { // A cold worker folds all of it.
+		t.Fatal(err)
+	}
+	if place, err = lot.Look(b.ctx, "sandbox", "default", "o-6"); err != nil || place.Sequence != 0 {
+		t.Errorf("folding the past again parked %+v (%v)", place.Parked, err)
 	}
 }
 

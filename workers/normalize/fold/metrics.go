@@ -12,6 +12,7 @@ import (
 type Metrics struct {
 	outcomes *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	repairs  *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics.
@@ -19,7 +20,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_normalize_outcomes_total",
-			Help: "Observations by what they meant: applied, unchanged, late, illegal, unknown_word, unconfirmed, already_folded or gone.",
+			Help: "Observations by what they meant: applied, unchanged, late, illegal, unknown_word, unconfirmed, already_folded, gone or unreadable.",
 		}, []string{"provider", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "arauto_webhook_to_event_seconds",
@@ -27,7 +28,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
 		}, []string{"provider"}),
 	}
-	r.MustRegister(m.outcomes, m.seconds)
+	m.repairs = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "arauto_sweep_repaired_total",
+		Help: "Transitions that only the sweeper's look-up has found: each is a webhook that somebody lost.",
+	}, []string{"provider"})
+	r.MustRegister(m.outcomes, m.seconds, m.repairs)
 	return m
 }
 
@@ -38,3 +43,5 @@ func (m *Metrics) outcome(provider string, o order.Outcome) {
 func (m *Metrics) announced(provider string, took time.Duration) {
 	m.seconds.WithLabelValues(provider).Observe(took.Seconds())
 }
+
+func (m *Metrics) repaired(provider string) { m.repairs.WithLabelValues(provider).Inc() }

@@ -1,0 +1,170 @@
+package operator
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+func TestReplayOverAHealthyDayMakesNoTransitionAndPublishesNothing(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	for _, payment := range []string{"p-1", "p-2", "p-3"} {
+		r.bank.say(payment, "paid")
+		r.notify(payment)
+		r.moved(payment, order.Paid)
+	}
+	events, asked := r.count(subject.Orders), r.bank.times()
+	out := r.run(ExitDone, "replay", "--since", "24h", "--rate", "100")
+	if !strings.HasSuffix(out, "0 transitions\n") || r.count(subject.Orders) != events {
+		t.Errorf("output:\n%s\n%d events, before %d", out, r.count(subject.Orders), events)
+	}
+	if got := r.bank.times() - asked; got < 3 {
+		t.Errorf("the provider was asked %d times about 3 payments", got)
+	}
+	if got := r.audits(); len(got) != 3 || got[0].Verb != "replay" || got[0].Who == "" || got[0].Host == "" || got[0].At.IsZero() || got[0].Payment != "p-1" {
+		t.Errorf("audit is %+v", got)
+	}
+	if out := r.run(ExitDone, "replay", "--since", "1ns"); out != "0 transitions\n" {
+		t.Errorf("nothing is that young, but:\n%s", out)
+	}
+}
+
+func TestReplayCountsTheEventsThatAppeared(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	for _, payment := range []string{"p-1", "p-2"} {
+		r.bank.say(payment, "disputed")
+		r.notify(payment)
+		r.moved(payment, order.Disputed)
+	}
+	r.bank.say("p-1", "paid") // A return edge, which wants a second look.
+	r.bank.say("p-2", "refunded")
+	out := r.run(ExitDone, "replay", "--since", "1h", "--provider", "sandbox", "--output", "json")
+	var got replayed
+	r.must(json.Unmarshal([]byte(out), &got))
+	if got.Asked != 2 || len(got.Transitions) != 2 || got.Transitions[0].From != "disputed" || got.Transitions[0].Status != "paid" || got.Transitions[1].Status != "refunded" {
+		t.Errorf("replay says %s", out)
+	}
+	golden(t, "replay.json", out)
+}
+
+func TestReplayThatFailsSaysSoAndSpendsNoAttempt(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	first := time.Now().Add(-10 * time.Minute).UTC().Truncate(time.Millisecond)
+	r.must(r.lot.First(r.ctx, record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", For: 7, Cause: order.CauseNotification, Waits: "unavailable",
+		Attempts: 1, FirstFailure: &first, DueAt: first.Add(time.Hour),
+	}))
+	out := r.run(ExitPartly, "replay", "--payment", "p-1")
+	if !strings.Contains(out, "sandbox/default/p-1: failed (unavailable), parked until ") || !strings.HasSuffix(out, "0 transitions\n") {
+		t.Errorf("output:\n%s", out)
+	}
+	place, err := r.lot.Look(r.ctx, "sandbox", "default", "p-1")
+	r.must(err)
+	if p := place.Parked; p.Attempts != 1 || p.For != 7 || p.Early || p.FirstFailure == nil || !p.FirstFailure.Equal(first) || !p.DueAt.Equal(first.Add(time.Hour)) {
+		t.Errorf("parked is %+v", p)
+	}
+}
+
+func TestReplayWithoutAWorkerStopsWaiting(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.notify("p-1")
+	out := r.run(ExitPartly, "replay", "--order", "p-1", "--wait", "200ms")
+	if !strings.Contains(out, "no answer within 200ms") || !strings.HasSuffix(out, "0 transitions\n") {
+		t.Errorf("output:\n%s", out)
+	}
+}
+
+func TestDryRunForetellsTransitionsAndStoresNothing(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	for _, payment := range []string{"same", "return", "wrong", "down", "forward"} {
+		r.bank.say(payment, "disputed")
+		r.notify(payment)
+		r.moved(payment, order.Disputed)
+	}
+	for payment, word := range map[string]string{"return": "paid", "wrong": "no word of ours", "down": "", "forward": "refunded"} {
+		r.bank.say(payment, word)
+	}
+	seen, events, parked := r.count(subject.Statuses), r.count(subject.Orders), r.count(subject.LookupRetries)
+	out := r.run(ExitPartly, "replay", "--since", "1h", "--dry-run", "--rate", "100")
+	for _, want := range []string{
+		"sandbox/default/return: disputed -> paid, order o-return\n", "sandbox/default/forward: disputed -> refunded, order o-forward\n",
+		"sandbox/default/wrong: would be a dead letter: no word of ours (unknown_word)\n", "sandbox/default/down: read answer of sandbox: ",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("output lacks %q:\n%s", want, out)
+		}
+	}
+	if !strings.HasSuffix(out, "\n2 transitions\n") || strings.Contains(out, "same") {
+		t.Errorf("output:\n%s", out)
+	}
+	if r.count(subject.Statuses) != seen || r.count(subject.Orders) != events || r.count(subject.LookupRetries) != parked || len(r.audits()) != 0 {
+		t.Error("the dry run has stored something")
+	}
+}
+
+func TestPaymentsThatNobodyCanBeAskedAboutAreSkipped(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	body, err := json.Marshal(record.Notification{ID: "n", Provider: "beeteller", Account: "default", Kind: order.Payout, Payment: "b-1", ReceivedAt: time.Now().UTC()})
+	r.must(err)
+	_, err = r.JS.Publish(r.ctx, "notifications.beeteller.default.b-1", body)
+	r.must(err)
+	if out := r.run(ExitDone, "replay", "--since", "1h"); out != "beeteller/default/b-1: nobody can be asked about it\n0 transitions\n" || len(r.audits()) != 0 {
+		t.Errorf("output:\n%s", out)
+	}
+}
+
+func TestRetryNowKeepsAttemptsAndFirstFailure(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	first := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
+	r.must(r.lot.First(r.ctx, record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", For: 7, Cause: order.CauseNotification, Waits: "transport",
+		Attempts: 4, FirstFailure: &first, DueAt: time.Now().Add(time.Hour).UTC(),
+	}))
+	if out := r.run(ExitDone, "retry", "now", "p-1"); out != "sandbox/default/p-1: due now, after 4 attempts\n" {
+		t.Errorf("output %q", out)
+	}
+	r.eventually("it has fired", func() bool {
+		due, err := r.lot.Due(r.ctx, "sandbox", "default", "p-1")
+		r.must(err)
+		p := due.Parked
+		if due.Sequence > 0 && (p.Attempts != 4 || !p.FirstFailure.Equal(first) || p.For != 7 || p.Cause != order.CauseNotification || !p.Early) {
+			t.Fatalf("what fired is %+v", p)
+		}
+		return due.Sequence > 0
+	})
+	if got := r.audits(); len(got) != 1 || got[0].Verb != "retry_now" || got[0].Payment != "p-1" {
+		t.Errorf("audit is %+v", got)
+	}
+	if out := r.run(ExitDone, "retry", "now", "p-1", "--output", "json"); !strings.Contains(out, `"due_now": false`) {
+		t.Errorf("a second time: %s", out)
+	}
+}
+
+func TestNothingIsChangedThatCouldNotBeWrittenDown(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("p-1", "no word of ours")
+	r.notify("p-1")
+	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
+	r.must(r.JS.DeleteStream(r.ctx, subject.Audit))
+	letters, asked := r.count(subject.DeadLetters), r.bank.times()
+	r.run(ExitFailed, "replay", "--payment", "p-1")
+	r.run(ExitPartly, "dead", "redrive", "--all")
+	r.run(ExitPartly, "dead", "discard", "--all")
+	r.run(ExitFailed, "circuit", "open", "--provider", "sandbox", "--account", "default")
+	if r.count(subject.DeadLetters) != letters || r.bank.times() != asked || r.count(subject.Circuits) != 0 {
+		t.Error("something was changed without an entry")
+	}
+}

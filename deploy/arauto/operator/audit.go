@@ -1,0 +1,44 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// The verbs of the audit trail, which are also the last token of its subjects.
+const (
+	verbRedrive      = "redrive"
+	verbDiscard      = "discard"
+	verbReplay       = "replay"
+	verbRetryNow     = "retry_now"
+	verbCircuitOpen  = "circuit_open"
+	verbCircuitClose = "circuit_close"
+)
+
+// audit stores what is about to be changed. Nothing may be changed before it
+// has returned nil. letter is the id of a dead letter, "" without one.
+func (s *session) audit(ctx context.Context, verb string, unit subject.Unit, letter, what string) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("make audit id: %w", err)
+	}
+	body, err := json.Marshal(record.Audit{
+		ID: id.String(), Verb: verb, Who: s.who, Host: s.host, At: time.Now().UTC(),
+		Provider: unit.Provider, Account: unit.Account, Payment: unit.Payment, Letter: letter, What: what,
+	})
+	if err != nil {
+		return fmt.Errorf("encode audit entry: %w", err)
+	}
+	if _, err := s.js.Publish(ctx, "audit."+verb, body, jetstream.WithMsgID(id.String())); err != nil {
+		return fmt.Errorf("write audit entry: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+)
+
+// sieve chooses dead letters.
+type sieve struct {
+	scope
+	class, stage, state string
+	since               time.Duration
+	limit               int
+	ids                 []string
+}
+
+// stateOpen and stateAll are the words of --state beside those of records.
+const (
+	stateOpen = "open"
+	stateAll  = "all"
+)
+
+func (f *sieve) flags(c *cobra.Command) {
+	f.scope.flags(c)
+	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider, data or subscriber")
+	c.Flags().StringVar(&f.stage, "stage", "", "only from this `stage`, such as lookup or normalize")
+	c.Flags().DurationVar(&f.since, "since", 0, "only of the last `duration`, such as 24h")
+	c.Flags().IntVar(&f.limit, "limit", 0, "at most so many, the oldest first; 0 for all")
+}
+
+func (f *sieve) check() error {
+	classes := []record.Class{record.ClassOurs, record.ClassProvider, record.ClassData, record.ClassSubscriber}
+	states := []string{stateOpen, string(record.Redriven), string(record.Discarded), stateAll}
+	switch {
+	case f.class != "" && !slices.Contains(classes, record.Class(f.class)):
+		return usageError{errors.New("--class is not one of ours, provider, data, subscriber")}
+	case strings.ContainsAny(f.stage, ".*> \t\r\n"):
+		return usageError{errors.New("--stage is not the name of a stage")}
+	case !slices.Contains(states, f.state):
+		return usageError{errors.New("--state is not one of " + strings.Join(states, ", "))}
+	case f.since < 0 || f.limit < 0:
+		return usageError{errors.New("--since and --limit must not be negative")}
+	}
+	return f.scope.check()
+}
+
+// narrow reports whether anything was chosen at all.
+func (f *sieve) narrow() bool {
+	return len(f.ids) > 0 || f.scope != scope{} || f.class != "" || f.stage != "" || f.since > 0 || f.limit > 0
+}
+
+// through reports whether a letter, in its latest state, is chosen. The
+// letter's own time counts, not that of its marker.
+func (f *sieve) through(l deadletter.Letter, now time.Time) bool {
+	if f.since > 0 && now.Sub(l.At) > f.since {
+		return false
+	}
+	if len(f.ids) > 0 && !slices.Contains(f.ids, l.ID) {
+		return false
+	}
+	return f.state == stateAll || cmp.Or(string(l.State), stateOpen) == f.state
+}
+
+// sift reads the chosen letters, each in its latest state, the oldest first.
+func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Letter, error) {
+	type key struct {
+		unit      subject.Unit
+		stage, id string
+	}
+	latest := map[key]deadletter.Letter{}
+	filter := "dead." + anyOr(f.class) + "." + anyOr(f.stage) + "." + f.tokens() + ".*"
+	err := s.dead.Each(ctx, filter, 1, func(l deadletter.Letter) error {
+		latest[key{l.Unit, l.Stage, l.ID}] = l
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	chosen := []deadletter.Letter{}
+	for _, l := range latest {
+		if f.through(l, now) {
+			chosen = append(chosen, l)
+		}
+	}
+	slices.SortFunc(chosen, func(a, b deadletter.Letter) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Sequence, b.Sequence))
+	})
+	if f.limit > 0 && len(chosen) > f.limit {
+		chosen = chosen[:f.limit]
+	}
+	return chosen, nil
+}
+
+func newDead(s *settings) *cobra.Command {
+	group := &cobra.Command{
+		Use:   "dead",
+		Short: "Dead letters: what could not be finished",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usageError{fmt.Errorf("%s needs a command: list, show, redrive or discard", c.CommandPath())}
+		},
+	}
+	group.AddCommand(newDeadList(s), newDeadShow(s),
+		newSettle(s, "redrive", record.Redriven, "Ask the provider anew about the payments of dead letters",
+			"Make a look-up of each letter's payment due now, with a full budget, and mark the letter as redriven.", (*session).redrive),
+		newSettle(s, "discard", record.Discarded, "Give dead letters up for good",
+			"Mark letters as discarded. Nothing is deleted, and what they reported is not reported again.", (*session).discard))
+	return group
+}
+
+func newDeadList(s *settings) *cobra.Command {
+	f := sieve{}
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "List dead letters, the open ones unless told otherwise",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.check(); err != nil {
+				return err
+			}
+			return s.inSession(c, func(ctx context.Context, s *session) error {
+				letters, err := s.sift(ctx, f)
+				if err != nil {
+					return err
+				}
+				return s.printLetters(c.OutOrStdout(), letters)
+			})
+		},
+	}
+	f.flags(c)
+	c.Flags().StringVar(&f.state, "state", stateOpen, "only in this `state`: open, redriven, discarded or all")
+	return c
+}
+
+func newDeadShow(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show <id>",
+		Short: "Print everything about one dead letter",
+		Args:  oneID,
+		RunE: func(c *cobra.Command, args []string) error {
+			return s.inSession(c, func(ctx context.Context, s *session) error {
+				letters, err := s.sift(ctx, sieve{state: stateAll, ids: args})
+				if err != nil {
+					return err
+				}
+				if len(letters) == 0 {
+					return errors.New("there is no dead letter with that id")
+				}
+				return writeJSON(c.OutOrStdout(), s.shownLetters(letters))
+			})
+		},
+	}
+}
+
+// shownLetters are letters for people: ids that may be personal are hashed.
+func (s *session) shownLetters(letters []deadletter.Letter) []record.DeadLetter {
+	all := make([]record.DeadLetter, len(letters))
+	for i, l := range letters {
+		all[i] = l.DeadLetter
+		all[i].Payment, all[i].Order = s.shown(l.Payment), s.shown(l.Order)
+	}
+	return all
+}
+
+func (s *session) printLetters(w io.Writer, letters []deadletter.Letter) error {
+	if s.output == jsonOutput {
+		return writeJSON(w, s.shownLetters(letters))
+	}
+	if len(letters) == 0 {
+		return printLine(w, "no dead letters")
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "ID\tAT\tSTATE\tCLASS\tSTAGE\tPAYMENT\tCAUSE") // Flush returns the error.
+	for _, l := range s.shownLetters(letters) {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s/%s/%s\t%s\n", l.ID, l.At.Format(time.RFC3339),
+			cmp.Or(string(l.State), stateOpen), l.Class, l.Stage, l.Provider, l.Account, l.Payment, l.Cause)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package operator
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// list runs dead list and returns the ids.
+func (r *rig) list(args ...string) (ids []string) {
+	r.t.Helper()
+	var letters []record.DeadLetter
+	r.must(json.Unmarshal([]byte(r.run(ExitDone, append([]string{"dead", "list", "--output", "json"}, args...)...)), &letters))
+	for _, l := range letters {
+		ids = append(ids, l.ID)
+	}
+	return ids
+}
+
+func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("p-1", "no word of ours")
+	r.notify("p-1")
+	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
+	if got := r.list(); len(got) != 1 || got[0] != "STATUSES-1" {
+		t.Fatalf("open letters are %v", got)
+	}
+	golden(t, "dead.json", r.run(ExitDone, "dead", "list", "--output", "json"))
+	r.bank.say("p-1", "paid")
+	if out := r.run(ExitDone, "dead", "redrive", "STATUSES-1"); out != "STATUSES-1 sandbox/default/p-1: redriven\n1 letters\n" {
+		t.Errorf("output:\n%s", out)
+	}
+	r.moved("p-1", order.Paid)
+	if open, all := r.list(), r.list("--state", "redriven"); len(open) != 0 || len(all) != 1 {
+		t.Errorf("open %v, redriven %v", open, all)
+	}
+	golden(t, "redriven.json", r.run(ExitDone, "dead", "show", "STATUSES-1"))
+	if got := r.audits(); len(got) != 1 || got[0].Verb != "redrive" || got[0].Letter != "STATUSES-1" {
+		t.Errorf("audit is %+v", got)
+	}
+	if out := r.run(ExitDone, "dead", "redrive", "STATUSES-1"); out != "0 letters\n" {
+		t.Errorf("a second time:\n%s", out)
+	}
+}
+
+func TestRedrivenLookUpHasItsFullBudgetAndDiesUnderANewID(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	sequence := uint64(7)
+	id := "NOTIFICATIONS-7"
+	r.must(r.dead.Put(r.ctx, r.unit("p-1"), record.DeadLetter{
+		ID: id, Class: record.ClassProvider, Stage: "lookup", Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1",
+		Cause: "no answer", Attempts: 11, LastAnswer: "transport", Stream: subject.Notifications, Sequence: sequence, Next: "redrive",
+		At: time.Now().UTC(),
+	}, func(record.DeadLetter) bool { return false }))
+	r.run(ExitDone, "dead", "redrive", "--class", "provider", "--stage", "lookup")
+	r.eventually("it has failed twice and is parked", func() bool {
+		place, err := r.lot.Look(r.ctx, "sandbox", "default", "p-1")
+		r.must(err)
+		return place.Parked.Attempts == 1 && place.Parked.Waits == "unavailable"
+	})
+}
+
+func TestDiscardedLetterIsNotReportedAgain(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	for range 2 {
+		r.bank.say("p-1", "no word of ours")
+		before := r.count(subject.DeadLetters)
+		r.notify("p-1")
+		r.eventually("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
+	}
+	r.run(ExitDone, "dead", "discard", "STATUSES-1") // The older one: its marker is now the last.
+	letters := r.count(subject.DeadLetters)
+	r.work() // Another worker, which remembers nothing and folds from the start.
+	r.bank.say("p-1", "paid")
+	r.notify("p-1")
+	r.moved("p-1", order.Paid)
+	if got := r.count(subject.DeadLetters); got != letters {
+		t.Errorf("there are %d letters, before %d", got, letters)
+	}
+	if got := r.list(); len(got) != 1 || got[0] != "STATUSES-2" {
+		t.Errorf("open letters are %v", got)
+	}
+}
+
+func TestFiltersChooseLetters(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	for _, payment := range []string{"a", "b", "c"} {
+		r.bank.say(payment, "no word of ours")
+		before := r.count(subject.DeadLetters)
+		r.notify(payment)
+		r.eventually("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
+	}
+	for args, want := range map[string]int{
+		"": 3, "--limit 2": 2, "--class provider": 3, "--class data": 0, "--stage normalize": 3, "--stage lookup": 0,
+		"--provider sandbox --account default": 3, "--provider picpay": 0, "--account acme": 0, "--since 1h": 3, "--since 1ns": 0,
+		"--state all": 3, "--state discarded": 0,
+	} {
+		if got := r.list(strings.Fields(args)...); len(got) != want {
+			t.Errorf("with %q: %v, want %d", args, got, want)
+		}
+	}
+	if out := r.run(ExitDone, "dead", "discard", "--limit", "2"); !strings.HasSuffix(out, "2 letters\n") || len(r.list()) != 1 {
+		t.Errorf("after discarding two, %v are open; output:\n%s", r.list(), out)
+	}
+}
+
+func TestCircuitsAreSetAndListed(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	if out := r.run(ExitDone, "circuit", "list"); out != "no account was ever stopped\n" {
+		t.Errorf("output %q", out)
+	}
+	golden(t, "circuit.json", r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default", "--output", "json"))
+	if out := r.run(ExitDone, "circuit", "close", "--provider", "sandbox", "--account", "default"); !strings.HasPrefix(out, "sandbox/default: closed since ") {
+		t.Errorf("output %q", out)
+	}
+	got := r.audits()
+	if len(got) != 2 || got[0].Verb != "circuit_open" || got[1].Verb != "circuit_close" || got[1].Account != "default" {
+		t.Errorf("audit is %+v", got)
+	}
+}

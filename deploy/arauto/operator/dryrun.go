@@ -1,0 +1,122 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/process/config"
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+	"arauto/workers/ask"
+)
+
+// dryRun asks the providers from here and says what their answers would lead
+// to. It stores nothing.
+func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
+	cfg, err := s.config.Lookup()
+	if err != nil {
+		return err
+	}
+	payments, skipped, err := s.chosen(ctx, r)
+	if err != nil {
+		return err
+	}
+	client := ask.New(ask.Options{Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2, Now: time.Now})
+	defer client.Close()
+	result := replayed{DryRun: true, Skipped: skipped, Problems: []problem{}, Transitions: []transition{}}
+	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(r.rate)
+	for _, p := range payments {
+		if err := pace.wait(ctx); err != nil {
+			return err
+		}
+		result.Asked++
+		made, outcome, err := s.foresee(ctx, client, cfg, p)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			result.Problems = append(result.Problems, problem{s.name(p), err.Error()})
+		case outcome == order.Applied:
+			result.Transitions = append(result.Transitions, made)
+		case outcome == order.Illegal || outcome == order.UnknownWord:
+			result.Problems = append(result.Problems, problem{s.name(p), fmt.Sprintf("would be a dead letter: %s (%s)", made.Status, outcome)})
+		}
+		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
+	}
+	_ = bar.Finish()
+	return s.printReplayed(w, result)
+}
+
+// foresee asks about one payment and folds the answer behind what is stored.
+// The status of an answer that would be a dead letter is the provider's word.
+func (s *session) foresee(ctx context.Context, client *ask.Client, cfg config.Lookup, p payment) (transition, order.Outcome, error) {
+	known, _ := providers.All.Get(p.unit.Provider) // Askable made sure.
+	fact, err := client.Ask(ctx, known, cfg.Accounts(p.unit.Provider)[p.unit.Account], p.target)
+	var unknown *provider.UnknownWordError
+	if err != nil && !errors.As(err, &unknown) {
+		return transition{}, "", err
+	}
+	before, err := s.standing(ctx, p)
+	if err != nil {
+		return transition{}, "", err
+	}
+	seen := order.Observation{Kind: fact.Kind, Status: fact.Status, ProviderStatus: fact.ProviderStatus, Amount: fact.Amount}
+	if seen.Kind == "" {
+		seen.Kind = p.target.Kind
+	}
+	now := time.Now()
+	after, outcome := before.Fold(seen, now)
+	if outcome == order.Unconfirmed {
+		// The second look that a return edge wants would say the same.
+		after, outcome = after.Fold(seen, now.Add(order.ReturnGap))
+	}
+	made := transition{Payment: s.name(p), Order: s.shown(firstOf(fact.Order, p.target.Order, p.target.Payment)), From: string(before.Status), Status: string(after.Status)}
+	if outcome != order.Applied {
+		made.Status = fact.ProviderStatus
+	}
+	return made, outcome, nil
+}
+
+func firstOf(texts ...string) string {
+	for _, text := range texts {
+		if text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// standing is where a payment stands after everything that is stored of it.
+func (s *session) standing(ctx context.Context, p payment) (order.Standing, error) {
+	var last *order.Event
+	raw, err := s.streams[subject.Orders].GetLastMsgForSubject(ctx, p.unit.Events())
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return order.Standing{}, fmt.Errorf("read last event: %w", err)
+	}
+	from := uint64(1)
+	if err == nil {
+		last = &order.Event{}
+		if err := json.Unmarshal(raw.Data, last); err != nil {
+			return order.Standing{}, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
+		}
+		from = last.Observation + 1
+	}
+	at := order.StandingOf(last)
+	err = s.each(ctx, subject.Statuses, p.unit.Status(), from, func(raw *jetstream.RawStreamMsg) error {
+		var seen order.Observation
+		if err := json.Unmarshal(raw.Data, &seen); err != nil {
+			return fmt.Errorf("decode observation %d: %w", raw.Sequence, err)
+		}
+		at, _ = at.Fold(seen, raw.Time)
+		return nil
+	})
+	return at, err
+}

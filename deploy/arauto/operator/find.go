@@ -1,0 +1,158 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// payment is one payment that a command is about.
+type payment struct {
+	unit   subject.Unit
+	target provider.Target
+}
+
+// errNothingKnown says that no stream knows an id.
+var errNothingKnown = errors.New("no payment is known by that order or payment")
+
+// find returns the payments that go by id: as the payment's own or as that of
+// its order. They are sorted by subject.
+func (s *session) find(ctx context.Context, id string, in scope) ([]payment, error) {
+	found, err := s.findPayment(ctx, id, in)
+	if err != nil {
+		return nil, err
+	}
+	more, err := s.findOrder(ctx, id, in)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(more, found)
+	if len(more) == 0 {
+		return nil, errNothingKnown
+	}
+	all := make([]payment, 0, len(more))
+	for _, unit := range slices.SortedFunc(maps.Keys(more), func(a, b subject.Unit) int { return strings.Compare(a.String(), b.String()) }) {
+		p, err := s.describe(ctx, unit, more[unit])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// findPayment finds the units of a payment, with its id.
+func (s *session) findPayment(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
+	token, hash := s.tokens.Token(id), s.tokens.Hash(id)
+	found := map[subject.Unit]string{}
+	for _, place := range []struct{ stream, filter string }{
+		{subject.Notifications, "notifications." + in.tokens() + "." + token},
+		{subject.Statuses, "statuses." + in.tokens() + "." + token},
+		{subject.Orders, "orders." + in.tokens() + "." + token + ".>"},
+		{subject.LookupRetries, "lookup.parked." + in.tokens() + "." + hash},
+		{subject.LookupRetries, "lookup.due." + in.tokens() + "." + hash},
+		{subject.DeadLetters, "dead.*.*." + in.tokens() + "." + token},
+	} {
+		subjects, err := s.subjects(ctx, place.stream, place.filter)
+		if err != nil {
+			return nil, err
+		}
+		at := strings.Count(place.filter[:strings.Index(place.filter, in.tokens())], ".")
+		for _, on := range subjects {
+			parts := strings.Split(on, ".")
+			found[subject.Unit{Provider: parts[at], Account: parts[at+1], Payment: token}] = id
+		}
+	}
+	return found, nil
+}
+
+// findOrder finds the units of an order's payments, as far as they have
+// events: only those name the order in their subject.
+func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
+	subjects, err := s.subjects(ctx, subject.Orders, "orders."+in.tokens()+".*."+s.tokens.Token(id)+".*")
+	if err != nil {
+		return nil, err
+	}
+	found := map[subject.Unit]string{}
+	for _, on := range subjects {
+		parts := strings.Split(on, ".")
+		unit := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}
+		if _, known := found[unit]; known {
+			continue
+		}
+		raw, err := s.streams[subject.Orders].GetLastMsgForSubject(ctx, unit.Events())
+		if err != nil {
+			return nil, fmt.Errorf("read last event: %w", err)
+		}
+		var last order.Event
+		if err := json.Unmarshal(raw.Data, &last); err != nil {
+			return nil, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
+		}
+		found[unit] = last.Payment
+	}
+	return found, nil
+}
+
+// subjects lists a stream's subjects that match.
+func (s *session) subjects(ctx context.Context, stream, filter string) ([]string, error) {
+	info, err := s.streams[stream].Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, fmt.Errorf("list subjects of %s: %w", stream, err)
+	}
+	return slices.Sorted(maps.Keys(info.State.Subjects)), nil
+}
+
+// describe reads what a question about a payment needs to know of it, from
+// the newest of what is stored.
+func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (payment, error) {
+	p := payment{unit: unit, target: provider.Target{Payment: id}}
+	last, err := s.chains.Last(ctx, unit)
+	if err != nil {
+		return p, err
+	}
+	p.target.Kind, p.target.Order = last.Observation.Kind, last.Observation.Order
+	raw, err := s.streams[subject.Notifications].GetLastMsgForSubject(ctx, unit.Notification())
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return p, fmt.Errorf("read last notification: %w", err)
+	}
+	if err == nil {
+		var n record.Notification
+		if err := json.Unmarshal(raw.Data, &n); err != nil {
+			return p, fmt.Errorf("decode notification %d: %w", raw.Sequence, err)
+		}
+		p.fill(n.Kind, n.Order)
+		p.target.Fields = n.Fields
+	}
+	place, err := s.lot.Look(ctx, unit.Provider, unit.Account, id)
+	if err != nil {
+		return p, err
+	}
+	p.fill(place.Parked.Kind, place.Parked.Order)
+	return p, nil
+}
+
+// fill takes what is not known yet.
+func (p *payment) fill(kind order.Kind, of string) {
+	if p.target.Kind == "" {
+		p.target.Kind = kind
+	}
+	if p.target.Order == "" {
+		p.target.Order = of
+	}
+}
+
+// name is the payment for people, without personal data.
+func (s *session) name(p payment) string {
+	return p.unit.Provider + "/" + p.unit.Account + "/" + s.tokens.Shown(p.target.Payment)
+}

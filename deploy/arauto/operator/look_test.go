@@ -1,0 +1,126 @@
+package operator
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.notify("p-1")
+	r.notify("p-2")
+	due := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	for payment, at := range map[string]time.Time{"p-3": due.Add(time.Hour), "p-4": due} {
+		r.must(r.lot.First(r.ctx, record.Parked{
+			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Waits: "transport", DueAt: at,
+		}))
+	}
+	r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default")
+	out := r.run(ExitDone, "status", "--output", "json")
+	var h health
+	r.must(json.Unmarshal([]byte(out), &h))
+	if h.Backlog != 2 || h.Parked.Count != 2 || h.Parked.NextDue == nil || !h.Parked.NextDue.Equal(due) ||
+		len(h.Circuits) != 1 || h.Circuits[0].State != record.CircuitOpen {
+		t.Errorf("status is %+v, the next is due at %s", h, due)
+	}
+	golden(t, "status.json", out)
+	text := r.run(ExitDone, "status")
+	for _, want := range []string{"NOTIFICATIONS", "lookup-due-sandbox", "backlog: 2 messages", "parked: 2 look-ups, next due ", "circuit sandbox/default: open"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("status lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.must(r.JS.DeleteConsumer(r.ctx, subject.Statuses, subject.NormalizeConsumer))
+	for line := range strings.Lines(r.run(ExitDone, "status")) {
+		if strings.HasPrefix(line, "normalize") && !strings.Contains(line, "missing") {
+			t.Errorf("status says %q", line)
+		}
+	}
+}
+
+func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("p-1", "paid")
+	r.notify("p-1")
+	r.moved("p-1", order.Paid)
+	r.bank.say("p-1", "no word of ours")
+	r.run(ExitDone, "replay", "--payment", "p-1")
+	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
+	r.must(r.lot.First(r.ctx, record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Waits: "sweep",
+		Attempts: 3, DueAt: time.Now().Add(time.Hour).UTC(),
+	}))
+	byOrder := r.run(ExitDone, "order", "show", "o-p-1", "--output", "json")
+	if byPayment := r.run(ExitDone, "order", "show", "p-1", "--output", "json"); byPayment != byOrder {
+		t.Errorf("by order:\n%s\nby payment:\n%s", byOrder, byPayment)
+	}
+	var line []entry
+	r.must(json.Unmarshal([]byte(byOrder), &line))
+	var what []string
+	for i, e := range line {
+		what = append(what, e.What)
+		if i > 0 && e.At.Before(line[i-1].At) {
+			t.Errorf("entry %d is older than the one before", i)
+		}
+	}
+	if got, want := strings.Join(what, ", "), "notification, look-up, event, look-up, dead letter, parked"; got != want {
+		t.Errorf("timeline is %s, want %s", got, want)
+	}
+	golden(t, "order.json", byOrder)
+	if text := r.run(ExitDone, "order", "show", "p-1"); strings.Count(text, "\n") != len(line) || !strings.Contains(text, "? -> paid, transition 1 of order o-p-1") {
+		t.Errorf("text is:\n%s", text)
+	}
+	if code, _, problems := arauto(t, "order", "show", "nobody-knows", "--config", r.config); code != ExitFailed || strings.Contains(problems, "nobody-knows") {
+		t.Errorf("an unknown id: code %d, problems %q", code, problems)
+	}
+}
+
+func TestPersonalIDsAreShownAsHashes(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("ana@example.com", "paid")
+	r.notify("ana@example.com")
+	r.moved("ana@example.com", order.Paid)
+	out := r.run(ExitDone, "order", "show", "ana@example.com", "--output", "json") +
+		r.run(ExitDone, "replay", "--payment", "ana@example.com") + r.run(ExitDone, "order", "show", "ana@example.com")
+	body, err := json.Marshal(r.audits())
+	r.must(err)
+	if strings.Contains(out+string(body), "ana@") || !strings.Contains(out, "~"+r.tokens.Hash("ana@example.com")) {
+		t.Errorf("output:\n%s\naudit:\n%s", out, body)
+	}
+}
+
+func TestWrongFlagsAreRefusedBeforeTheBrokerIsAsked(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"replay", "replay --order a --since 1h", "replay --since 1h --rate 0", "replay --class bogus", "replay --since 1h --provider nobody",
+		"dead list --class bogus", "dead list --state bogus", "dead list --limit -1", "dead redrive", "dead discard --all --class data",
+		"order show", "order", "retry now a b", "circuit open --provider sandbox", "dead list --account a.b", "status x",
+	} {
+		if code, out, problems := arauto(t, append(strings.Fields(line), "--config", "/nowhere")...); code != ExitRefused || out != "" || strings.Contains(problems, "/nowhere") {
+			t.Errorf("%s: code %d, output %q, problems %q", line, code, out, problems)
+		}
+	}
+}
+
+func TestEveryCommandHasHelpAndCompletion(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{"--help", "dead redrive --help", "replay --help", "completion bash"} {
+		if code, out, problems := arauto(t, strings.Fields(line)...); code != ExitDone || len(out) < 100 {
+			t.Errorf("%s: code %d, output %q, problems %q", line, code, out, problems)
+		}
+	}
+}

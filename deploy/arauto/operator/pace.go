@@ -1,0 +1,29 @@
+package operator
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+)
+
+// pace keeps work for many payments from becoming a flood at a provider.
+type pace struct{ limiter *rate.Limiter }
+
+// newPace allows so many steps a second, without bursts.
+func newPace(perSecond float64) pace { return pace{rate.NewLimiter(rate.Limit(perSecond), 1)} }
+
+func (p pace) wait(ctx context.Context) error { return p.limiter.Wait(ctx) }
+
+// rateFlag adds --rate.
+func rateFlag(c *cobra.Command, into *float64) {
+	c.Flags().Float64Var(into, "rate", 10, "at most so many look-ups a second")
+}
+
+func checkRate(perSecond float64) error {
+	if perSecond <= 0 {
+		return usageError{errors.New("--rate must be above 0")}
+	}
+	return nil
+}

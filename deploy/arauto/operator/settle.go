@@ -1,0 +1,156 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/record"
+	"arauto/workers/deadletter"
+)
+
+// newSettle makes a command that acts on every chosen open letter.
+func newSettle(s *settings, name string, state record.State, short, long string, act func(*session, context.Context, deadletter.Letter) error) *cobra.Command {
+	f := sieve{state: stateOpen}
+	var (
+		perSecond float64
+		all       bool
+	)
+	c := &cobra.Command{
+		Use:   name + " [id...]",
+		Short: short,
+		Long:  long + "\nName letters by id, or choose them with flags; --all takes every open one.",
+		RunE: func(c *cobra.Command, args []string) error {
+			f.ids = args
+			if err := errors.Join(f.check(), checkRate(perSecond)); err != nil {
+				return usageError{err}
+			}
+			if f.narrow() == all {
+				return usageError{fmt.Errorf("%s takes either ids and filters, or --all", c.CommandPath())}
+			}
+			return s.inSession(c, func(ctx context.Context, s *session) error {
+				letters, err := s.sift(ctx, f)
+				if err != nil {
+					return err
+				}
+				return s.settle(ctx, c.OutOrStdout(), state, letters, perSecond, act)
+			})
+		},
+	}
+	f.flags(c)
+	rateFlag(c, &perSecond)
+	c.Flags().BoolVar(&all, "all", false, "every open letter")
+	return c
+}
+
+// settled is what became of one letter.
+type settled struct {
+	ID      string `json:"id"`
+	Payment string `json:"payment"`
+	State   string `json:"state"`
+	Problem string `json:"problem,omitempty"` // Why it is still open.
+}
+
+func (s *session) settle(ctx context.Context, w io.Writer, state record.State, letters []deadletter.Letter, perSecond float64,
+	act func(*session, context.Context, deadletter.Letter) error) error {
+	results := make([]settled, 0, len(letters))
+	bar, pace := newProgress(s.command.ErrOrStderr(), len(letters), string(state)), newPace(perSecond)
+	left := 0
+	for _, l := range letters {
+		if err := pace.wait(ctx); err != nil {
+			return err
+		}
+		one := settled{ID: l.ID, Payment: l.Provider + "/" + l.Account + "/" + s.shown(l.Payment), State: string(state)}
+		if err := act(s, ctx, l); err != nil {
+			left++
+			one.State, one.Problem = stateOpen, err.Error()
+		}
+		results = append(results, one)
+		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
+	}
+	_ = bar.Finish()
+	if err := s.printSettled(w, results); err != nil || left == 0 {
+		return err
+	}
+	return errPartly
+}
+
+func (s *session) printSettled(w io.Writer, results []settled) error {
+	if s.output == jsonOutput {
+		return writeJSON(w, results)
+	}
+	for _, r := range results {
+		line := r.ID + " " + r.Payment + ": " + r.State
+		if r.Problem != "" {
+			line += ", " + r.Problem
+		}
+		if err := printLine(w, line); err != nil {
+			return err
+		}
+	}
+	return printLine(w, fmt.Sprintf("%d letters", len(results)))
+}
+
+// errNobodyToAsk means that a payment has no provider that can be asked.
+var errNobodyToAsk = errors.New("nobody can be asked about it")
+
+// redrive makes a look-up of a letter's payment due and marks the letter. A
+// crash in between leaves the letter open, and doing it again does no harm.
+func (s *session) redrive(ctx context.Context, l deadletter.Letter) error {
+	p := payment{unit: l.Unit, target: provider.Target{Kind: l.Kind, Payment: l.Payment, Order: l.Order}}
+	if l.Kind == "" || l.Class == record.ClassSubscriber {
+		return errNobodyToAsk
+	}
+	if err := s.askable(ctx, p); err != nil {
+		return err
+	}
+	if err := s.audit(ctx, verbRedrive, l.Unit, l.ID, "ask the provider anew about the payment of a dead letter"); err != nil {
+		return err
+	}
+	if err := s.summon(ctx, p); err != nil {
+		return err
+	}
+	return s.dead.Mark(ctx, l, record.Redriven, s.by(), time.Now())
+}
+
+func (s *session) discard(ctx context.Context, l deadletter.Letter) error {
+	if err := s.audit(ctx, verbDiscard, l.Unit, l.ID, "give up a dead letter"); err != nil {
+		return err
+	}
+	return s.dead.Mark(ctx, l, record.Discarded, s.by(), time.Now())
+}
+
+// askable says why a look-up of a payment would be in vain, or nil. A payment
+// whose webhooks were believed has no look-up; asking would only make one more
+// dead letter.
+func (s *session) askable(ctx context.Context, p payment) error {
+	known, ok := providers.All.Get(p.unit.Provider)
+	if !ok || known.Ask == nil {
+		return errNobodyToAsk
+	}
+	// The operator's configuration may hold the look-up settings or not.
+	if cfg, err := s.config.Lookup(); err == nil {
+		account, ok := cfg.Accounts(p.unit.Provider)[p.unit.Account]
+		if !ok {
+			return fmt.Errorf("%w: its account is not configured", errNobodyToAsk)
+		}
+		if _, err := known.Ask(p.target, account); errors.Is(err, provider.ErrNoLookUp) {
+			return errNobodyToAsk
+		}
+		return nil
+	}
+	last, err := s.chains.Last(ctx, p.unit)
+	if err != nil {
+		return err
+	}
+	if last.Sequence > 0 && !last.Observation.Confirmed {
+		return errNobodyToAsk
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"arauto/deploy/topology"
+	"arauto/schemas/providers"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/circuit"
+)
+
+// health is the whole deployment at a glance.
+type health struct {
+	Streams   []streamHealth   `json:"streams"`
+	Consumers []consumerHealth `json:"consumers"`
+	Backlog   uint64           `json:"backlog"` // Messages that no worker has finished.
+	Parked    parkedHealth     `json:"parked"`
+	Circuits  []record.Circuit `json:"open_circuits"`
+}
+
+type streamHealth struct {
+	Name     string   `json:"name"`
+	Messages uint64   `json:"messages"`
+	Bytes    uint64   `json:"bytes"`
+	Fill     *float64 `json:"fill_percent"` // null where the stream has no bound.
+}
+
+type consumerHealth struct {
+	Name       string  `json:"name"`
+	Stream     string  `json:"stream"`
+	Pending    uint64  `json:"pending"`
+	AckPending int     `json:"ack_pending"`
+	Oldest     float64 `json:"oldest_age_seconds"` // 0 when nothing waits, and for advisories, whose stream the operator may not read.
+	Paused     bool    `json:"paused"`
+	Missing    bool    `json:"missing"` // It is declared, but not there; topology apply makes it.
+}
+
+// parkedHealth tells of the waiting look-ups. The broker has no index by due
+// time, so the next one is sought among those that were parked first.
+type parkedHealth struct {
+	Count   uint64     `json:"count"`
+	Sought  int        `json:"sought"` // How many next_due was sought among.
+	NextDue *time.Time `json:"next_due"`
+}
+
+// seek bounds how many parked look-ups status reads: about a second's worth.
+const seek = 5000
+
+func newStatus(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show streams, consumers, backlog, parked look-ups and open circuits",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return s.inSession(c, func(ctx context.Context, s *session) error {
+				h, err := s.health(ctx)
+				if err != nil {
+					return err
+				}
+				if s.output == jsonOutput {
+					return writeJSON(c.OutOrStdout(), h)
+				}
+				return h.write(c.OutOrStdout())
+			})
+		},
+	}
+}
+
+func (s *session) health(ctx context.Context) (health, error) {
+	h := health{Circuits: []record.Circuit{}}
+	sizes := s.config.Topology()
+	declared := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	var waiting uint64
+	for _, d := range topology.Streams(declared) {
+		stream, err := s.js.Stream(ctx, d.Name)
+		if err != nil {
+			return h, fmt.Errorf("read stream %s: %w", d.Name, err)
+		}
+		h.Streams = append(h.Streams, streamOf(stream.CachedInfo()))
+	}
+	for _, d := range topology.Consumers(declared) {
+		one, err := s.consumer(ctx, d.Stream, d.Durable)
+		if err != nil {
+			return h, err
+		}
+		h.Consumers = append(h.Consumers, one)
+		h.Backlog += one.Pending + uint64(one.AckPending)
+		if d.Stream == subject.LookupRetries {
+			waiting += one.Pending + uint64(one.AckPending)
+		}
+	}
+	var err error
+	if h.Parked, err = s.parked(ctx, waiting); err != nil {
+		return h, err
+	}
+	circuits, err := s.circuits(ctx)
+	for _, c := range circuits {
+		if c.State != record.CircuitClosed {
+			h.Circuits = append(h.Circuits, c)
+		}
+	}
+	return h, err
+}
+
+func streamOf(info *jetstream.StreamInfo) streamHealth {
+	one := streamHealth{Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes}
+	if info.Config.MaxBytes > 0 {
+		fill := float64(int(1000*float64(one.Bytes)/float64(info.Config.MaxBytes))) / 10
+		one.Fill = &fill
+	}
+	return one
+}
+
+func (s *session) consumer(ctx context.Context, stream, name string) (consumerHealth, error) {
+	durable, err := s.js.Consumer(ctx, stream, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return consumerHealth{Name: name, Stream: stream, Missing: true}, nil
+	}
+	if err != nil {
+		return consumerHealth{}, fmt.Errorf("read consumer %s: %w", name, err)
+	}
+	info := durable.CachedInfo()
+	one := consumerHealth{Name: name, Stream: stream, Pending: info.NumPending, AckPending: info.NumAckPending, Paused: info.Paused}
+	if s.streams[stream] == nil || one.Pending+uint64(one.AckPending) == 0 {
+		return one, nil
+	}
+	filter := info.Config.FilterSubject
+	if filter == "" {
+		filter = ">"
+	}
+	raw, err := s.streams[stream].GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return one, nil
+	}
+	if err != nil {
+		return one, fmt.Errorf("read oldest message of %s: %w", name, err)
+	}
+	one.Oldest = time.Since(raw.Time).Round(time.Millisecond).Seconds()
+	return one, nil
+}
+
+// parked counts what the stream holds beside the fired look-ups that wait for
+// a worker.
+func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
+	var p parkedHealth
+	info, err := s.streams[subject.LookupRetries].Info(ctx)
+	if err != nil {
+		return p, fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
+	}
+	p.Count = info.State.Msgs - min(fired, info.State.Msgs)
+	err = s.each(ctx, subject.LookupRetries, "lookup.parked.>", 1, func(raw *jetstream.RawStreamMsg) error {
+		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
+			p.NextDue = &due
+		}
+		if p.Sought++; p.Sought == seek {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return p, err
+}
+
+var errEnough = errors.New("enough was read")
+
+func (h health) write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(format string, a ...any) { _, _ = fmt.Fprintf(t, format, a...) } // Flush returns the error.
+	line("STREAM\tMESSAGES\tBYTES\tFILL\n")
+	for _, s := range h.Streams {
+		fill := "-"
+		if s.Fill != nil {
+			fill = fmt.Sprintf("%.1f %%", *s.Fill)
+		}
+		line("%s\t%d\t%d\t%s\n", s.Name, s.Messages, s.Bytes, fill)
+	}
+	line("\nCONSUMER\tPENDING\tACK PENDING\tOLDEST\tSTATE\n")
+	for _, c := range h.Consumers {
+		line("%s\t%d\t%d\t%s\t%s\n", c.Name, c.Pending, c.AckPending, time.Duration(c.Oldest*float64(time.Second)), c.state())
+	}
+	line("\nbacklog: %d messages\n", h.Backlog)
+	line("parked: %d look-ups", h.Parked.Count)
+	if h.Parked.NextDue != nil {
+		line(", next due %s", h.Parked.NextDue.Format(time.RFC3339))
+		if uint64(h.Parked.Sought) < h.Parked.Count {
+			line(" (of the %d parked first)", h.Parked.Sought)
+		}
+	}
+	line("\n")
+	for _, c := range h.Circuits {
+		line("circuit %s/%s: %s since %s (%s)\n", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause)
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+func (c consumerHealth) state() string {
+	switch {
+	case c.Missing:
+		return "missing"
+	case c.Paused:
+		return "paused"
+	}
+	return "runs"
+}
+
+// scheduled reads when the broker will fire a parked look-up.
+func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
+	const prefix = "@at "
+	at := raw.Header.Get("Nats-Schedule")
+	if len(at) < len(prefix) {
+		return time.Time{}, false
+	}
+	due, err := time.Parse(time.RFC3339Nano, at[len(prefix):])
+	return due, err == nil
+}
+
+// circuits lists the records of every account that was ever stopped.
+func (s *session) circuits(ctx context.Context) ([]record.Circuit, error) {
+	board, err := circuit.Open(ctx, s.js)
+	if err != nil {
+		return nil, err
+	}
+	return board.List(ctx)
+}

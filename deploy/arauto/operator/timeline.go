@@ -1,0 +1,194 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+	"arauto/workers/park"
+)
+
+// The kinds of entries of a timeline.
+const (
+	whatNotification = "notification"
+	whatLookUp       = "look-up"  // The provider was asked and answered.
+	whatBelieved     = "believed" // A webhook's own word, where nobody can be asked.
+	whatParked       = "parked"
+	whatDue          = "due" // It has fired and no worker has finished it.
+	whatEvent        = "event"
+	whatDeadLetter   = "dead letter"
+)
+
+// entry is one line of a timeline.
+type entry struct {
+	At             time.Time  `json:"at"` // The broker's timestamp.
+	Payment        string     `json:"payment"`
+	What           string     `json:"what"`
+	Sequence       uint64     `json:"sequence"` // In its stream.
+	ID             string     `json:"id,omitempty"`
+	Order          string     `json:"order,omitempty"`
+	Cause          string     `json:"cause,omitempty"`
+	Waits          string     `json:"waits,omitempty"`
+	From           string     `json:"from,omitempty"`
+	Status         string     `json:"status,omitempty"`
+	ProviderStatus string     `json:"provider_status,omitempty"`
+	Transition     uint64     `json:"transition,omitempty"`
+	AskedAt        *time.Time `json:"asked_at,omitempty"`
+	AnsweredAt     *time.Time `json:"answered_at,omitempty"`
+	DueAt          *time.Time `json:"due_at,omitempty"`
+	Attempts       int        `json:"attempts,omitempty"`
+	Class          string     `json:"class,omitempty"`
+	Stage          string     `json:"stage,omitempty"`
+	State          string     `json:"state,omitempty"`
+	By             string     `json:"by,omitempty"`
+	Next           string     `json:"next,omitempty"`
+}
+
+// timeline reads everything about some payments, sorted by time.
+func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, error) {
+	var line []entry
+	for _, p := range payments {
+		for _, read := range []func(context.Context, payment) ([]entry, error){
+			s.notifications, s.observations, s.events, s.waiting, s.letters,
+		} {
+			entries, err := read(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			for i := range entries {
+				entries[i].Payment = s.name(p)
+			}
+			line = append(line, entries...)
+		}
+	}
+	slices.SortStableFunc(line, func(a, b entry) int { return a.At.Compare(b.At) })
+	return line, nil
+}
+
+// decoded calls visit with every message of a subject.
+func decoded[T any](ctx context.Context, s *session, stream, on string, visit func(*jetstream.RawStreamMsg, T)) error {
+	return s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) error {
+		var value T
+		if err := json.Unmarshal(raw.Data, &value); err != nil {
+			return fmt.Errorf("decode %s %d: %w", stream, raw.Sequence, err)
+		}
+		visit(raw, value)
+		return nil
+	})
+}
+
+func (s *session) notifications(ctx context.Context, p payment) (all []entry, err error) {
+	err = decoded(ctx, s, subject.Notifications, p.unit.Notification(), func(raw *jetstream.RawStreamMsg, n record.Notification) {
+		all = append(all, entry{
+			At: raw.Time.UTC(), What: whatNotification, Sequence: raw.Sequence, ID: n.ID, Order: s.shown(n.Order),
+		})
+	})
+	return all, err
+}
+
+func (s *session) observations(ctx context.Context, p payment) (all []entry, err error) {
+	err = decoded(ctx, s, subject.Statuses, p.unit.Status(), func(raw *jetstream.RawStreamMsg, o order.Observation) {
+		e := entry{
+			At: raw.Time.UTC(), What: whatLookUp, Sequence: raw.Sequence, Order: s.shown(o.Order), Cause: string(o.Cause),
+			Status: string(o.Status), ProviderStatus: o.ProviderStatus, AskedAt: &o.AskedAt, AnsweredAt: &o.AnsweredAt,
+		}
+		if !o.Confirmed {
+			e.What, e.AskedAt, e.AnsweredAt = whatBelieved, nil, nil
+		}
+		all = append(all, e)
+	})
+	return all, err
+}
+
+func (s *session) events(ctx context.Context, p payment) (all []entry, err error) {
+	err = decoded(ctx, s, subject.Orders, p.unit.Events(), func(raw *jetstream.RawStreamMsg, v order.Event) {
+		e := entry{
+			At: raw.Time.UTC(), What: whatEvent, Sequence: raw.Sequence, ID: v.ID(), Order: s.shown(v.Order),
+			Status: string(v.Status), ProviderStatus: v.ProviderStatus, Transition: v.Transition,
+		}
+		if v.From != nil {
+			e.From = string(*v.From)
+		}
+		all = append(all, e)
+	})
+	return all, err
+}
+
+// waiting reads what is parked, and what has fired and is not done.
+func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
+	var all []entry
+	for _, place := range []struct {
+		what string
+		read func(context.Context, string, string, string) (park.Place, error)
+	}{{whatParked, s.lot.Look}, {whatDue, s.lot.Due}} {
+		at, err := place.read(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
+		if err != nil {
+			return nil, err
+		}
+		if at.Sequence == 0 {
+			continue
+		}
+		all = append(all, entry{
+			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Waits: at.Parked.Waits,
+			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts,
+		})
+	}
+	return all, nil
+}
+
+func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
+	err = s.dead.Each(ctx, p.unit.DeadLetter("*", "*"), 1, func(l deadletter.Letter) error {
+		all = append(all, entry{
+			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,
+			Cause: l.Cause, Attempts: l.Attempts, ProviderStatus: l.ProviderStatus, State: string(l.State), By: l.By, Next: l.Next,
+		})
+		return nil
+	})
+	return all, err
+}
+
+// shown is an id for people, "" for none.
+func (s *session) shown(id string) string {
+	if id == "" {
+		return ""
+	}
+	return s.tokens.Shown(id)
+}
+
+// text is what a person reads behind time, payment and kind.
+func (e entry) text() string {
+	switch e.What {
+	case whatLookUp:
+		return fmt.Sprintf("%s (%s) because of %s, answered within %s", word(e.Status), e.ProviderStatus, e.Cause, e.AnsweredAt.Sub(*e.AskedAt))
+	case whatBelieved:
+		return fmt.Sprintf("%s (%s), nobody can be asked", word(e.Status), e.ProviderStatus)
+	case whatEvent:
+		return fmt.Sprintf("%s -> %s, transition %d of order %s", word(e.From), e.Status, e.Transition, e.Order)
+	case whatParked, whatDue:
+		return fmt.Sprintf("until %s because of %s, %d attempts, then asks because of %s",
+			e.DueAt.Format(time.RFC3339Nano), e.Waits, e.Attempts, e.Cause)
+	case whatDeadLetter:
+		parts := []string{e.ID, e.Class, e.Stage, e.Cause, "next: " + e.Next}
+		if e.State != "" {
+			parts = append(parts[:3], e.State+" by "+e.By)
+		}
+		return strings.Join(parts, "; ")
+	}
+	return e.ID
+}
+
+func word(status string) string {
+	if status == "" {
+		return "?"
+	}
+	return status
+}

@@ -1,0 +1,302 @@
+package ledger_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+)
+
+// root is the repository, seen from this folder.
+const root = "../../"
+
+// bin holds the real binaries, built once for all tests of this package.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "arauto-bin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "make folder for binaries:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
+	bin = dir
+	//nolint:noctx // It ends by itself, or with the tests.
+	build := exec.Command("go", "build", "-o", dir+"/", "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize",
+		"arauto/deploy/simulator", "arauto/deploy/arauto", "github.com/nats-io/nats-server/v2")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build binaries:", err)
+		return 1
+	}
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// broker is the name of its binary; roles are ours.
+const broker = "nats-server"
+
+func roles() []string { return []string{"gateway", "lookup", "normalize"} }
+
+// plant is a deployment of separate processes: nats-server with the users of
+// deploy/nats.conf, and every role behind a wire of its own.
+type plant struct {
+	t       *testing.T
+	ctx     context.Context
+	dir     string
+	address string // Of the broker, host:port.
+	gateway *net.TCPListener
+	sim     *net.TCPListener
+	wires   map[string]*wire
+	js      jetstream.JetStream
+	http    *http.Client
+
+	// settled is held while the configuration of a stream changes, during which
+	// the broker is not killed: it writes the configuration and its checksum one
+	// after the other, and does not restore a stream whose two do not match.
+	settled sync.Mutex
+
+	mu      sync.Mutex
+	running map[string]*exec.Cmd
+}
+
+// build starts everything. It ends with the test, or when limit is over.
+func build(t *testing.T, limit time.Duration) *plant {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // It must outlive the test's own end, to stop the processes in order.
+	p := &plant{
+		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*exec.Cmd{}, wires: map[string]*wire{},
+		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+	}
+	t.Cleanup(func() {
+		p.http.CloseIdleConnections()
+		for name := range p.running {
+			p.kill(name)
+		}
+		cancel()
+		if t.Failed() {
+			p.showLogs()
+		}
+	})
+	p.gateway, p.sim = p.socket(), p.socket()
+	if err := os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.address = "127.0.0.1:-1"
+	p.start(broker)
+	p.address = p.listening()
+	p.connect()
+	apply := p.command("arauto", "topology", "apply", "--config", p.config())
+	if out, err := apply.CombinedOutput(); err != nil {
+		t.Fatalf("apply topology: %v\n%s", err, out)
+	}
+	p.start("simulator")
+	for _, role := range roles() {
+		p.wires[role] = newWire(t, p.address)
+		p.start(role)
+	}
+	return p
+}
+
+func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
+
+func (p *plant) socket() *net.TCPListener {
+	p.t.Helper()
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = l.Close() }) // Only ever handed on.
+	return l
+}
+
+// connect opens the test's own connection, around the wires, as a user who
+// may do everything.
+func (p *plant) connect() {
+	p.t.Helper()
+	nc, err := nats.Connect("nats://"+p.address, nats.UserInfo("test", "test"),
+		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(nc.Close)
+	if p.js, err = jetstream.New(nc); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// brokerConfig is deploy/nats.conf on an address and a store of the test's
+// own, with the test's user.
+func (p *plant) brokerConfig() (string, error) {
+	shipped, err := os.ReadFile(root + "deploy/nats.conf")
+	if err != nil {
+		return "", err
+	}
+	text := string(shipped)
+	for old, changed := range map[string]string{
+		`listen: "0.0.0.0:4222"`: `listen: "` + p.address + `"`,
+		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + p.dir + `"`,
+		`store_dir: "/data"`:     `store_dir: "` + filepath.Join(p.dir, "store") + `"`,
+		"users: [":               "users: [ {user: test, password: test}",
+	} {
+		if strings.Count(text, old) != 1 {
+			return "", fmt.Errorf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))
+		}
+		text = strings.Replace(text, old, changed, 1)
+	}
+	name := filepath.Join(p.dir, "nats.conf")
+	return name, os.WriteFile(name, []byte(text), 0o600)
+}
+
+// listening waits for the file in which nats-server says where it listens.
+func (p *plant) listening() string {
+	p.t.Helper()
+	name := filepath.Join(p.dir, fmt.Sprintf("%s_%d.ports", broker, p.running[broker].Process.Pid))
+	var ports struct {
+		Nats []string `json:"nats"`
+	}
+	if !p.poll(func() bool {
+		data, err := os.ReadFile(name)
+		return err == nil && json.Unmarshal(data, &ports) == nil && len(ports.Nats) > 0
+	}) {
+		p.t.Fatal("nats-server does not listen")
+	}
+	return strings.TrimPrefix(ports.Nats[0], "nats://")
+}
+
+// poll asks until the answer is yes, or reports false when the time is over.
+func (p *plant) poll(done func() bool) bool {
+	for !done() {
+		if !pause(p.ctx, 25*time.Millisecond) {
+			return false
+		}
+	}
+	return true
+}
+
+// pause waits and reports whether ctx is still alive.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// password is a variable of deploy/nats.conf.
+var password = regexp.MustCompile(`\$(NATS_([A-Z]+)_PASSWORD)`)
+
+// command prepares a binary with the environment of the broker user of its
+// name; the operator's command is the user topology.
+func (p *plant) command(name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(p.ctx, filepath.Join(bin, name), args...)
+	user, address := name, p.address
+	if w := p.wires[name]; w != nil {
+		address = w.listener.Addr().String()
+	}
+	if name == "arauto" {
+		user = "topology"
+	}
+	c.Env = append(os.Environ(), "NATS_URL=nats://"+address, "NATS_USER="+user, "NATS_PASSWORD="+user+"pw")
+	shipped, err := os.ReadFile(root + "deploy/nats.conf")
+	if err != nil {
+		p.t.Error(err)
+	}
+	for _, m := range password.FindAllStringSubmatch(string(shipped), -1) {
+		c.Env = append(c.Env, m[1]+"="+strings.ToLower(m[2])+"pw")
+	}
+	return c
+}
+
+// start runs a process in the background, with the socket that it listens on
+// if it has one. A failure to start is an error of the test, so that those who
+// make trouble can call it too.
+func (p *plant) start(name string) {
+	args, socket := []string{"-config", p.config()}, map[string]*net.TCPListener{"gateway": p.gateway, "simulator": p.sim}[name]
+	switch name {
+	case broker:
+		conf, err := p.brokerConfig()
+		if err != nil {
+			p.t.Errorf("configure %s: %v", name, err)
+			return
+		}
+		args = []string{"-c", conf}
+	case "simulator":
+		args = []string{"-gateway", "http://" + p.gateway.Addr().String()}
+	}
+	c := p.command(name, args...)
+	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		p.t.Error(err)
+		return
+	}
+	defer log.Close() //nolint:errcheck // The child has its own descriptor.
+	c.Stdout, c.Stderr = log, log
+	if socket != nil {
+		file, err := socket.File()
+		if err != nil {
+			p.t.Error(err)
+			return
+		}
+		defer file.Close() //nolint:errcheck // The child has its own descriptor.
+		c.ExtraFiles = []*os.File{file}
+		c.Env = append(c.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+name)
+	}
+	if err := c.Start(); err != nil {
+		p.t.Errorf("start %s: %v", name, err)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.running[name] = c
+}
+
+// kill ends a process with SIGKILL and waits until it is gone.
+func (p *plant) kill(name string) {
+	p.mu.Lock()
+	c := p.running[name]
+	delete(p.running, name)
+	p.mu.Unlock()
+	if c == nil {
+		return
+	}
+	if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Errorf("kill %s: %v", name, err)
+	}
+	_ = c.Wait() // It says that it was killed.
+}
+
+func (p *plant) showLogs() {
+	logs, err := filepath.Glob(filepath.Join(p.dir, "*.log"))
+	if err != nil {
+		p.t.Log(err)
+	}
+	for _, name := range logs {
+		if data, err := os.ReadFile(name); err == nil {
+			p.t.Logf("%s ends with:\n%s", filepath.Base(name), data[max(0, len(data)-2000):])
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package jetstreamtest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/record/recordtest"
+	"arauto/schemas/subject"
+)
+
+// checkLetters holds every dead letter that the test has stored to the JSON
+// Schema.
+func (b *Broker) checkLetters() {
+	if !b.Server.Running() {
+		return
+	}
+	nc, err := nats.Connect(b.URL)
+	if err != nil {
+		b.t.Errorf("connect to check dead letters: %v", err)
+		return
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Errorf("open jetstream to check dead letters: %v", err)
+		return
+	}
+	ctx := context.Background() // The test's own has ended; server calls have their default timeout.
+	stream, err := js.Stream(ctx, subject.DeadLetters)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return
+	}
+	if err != nil {
+		b.t.Errorf("open stream to check dead letters: %v", err)
+		return
+	}
+	for next := uint64(1); ; {
+		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject("dead.>"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return
+		}
+		if err != nil {
+			b.t.Errorf("read dead letter above %d: %v", next, err)
+			return
+		}
+		// What is no JSON was planted by a test; our code cannot encode it.
+		if err := recordtest.Validate(raw.Data); err != nil && json.Valid(raw.Data) {
+			b.t.Errorf("dead letter %d on %s breaks the schema: %v", raw.Sequence, raw.Subject, err)
+		}
+		next = raw.Sequence + 1
+	}
+}

@@ -1,0 +1,284 @@
+package chain_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var unit = subject.Unit{Provider: "sandbox", Account: "default", Payment: "p"}
+
+// rig is a broker and the chains on it.
+type rig struct {
+	*jetstreamtest.Broker
+	t      *testing.T
+	ctx    context.Context
+	chains *chain.Chains
+}
+
+func setup(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t)}
+	var err error
+	r.chains, err = chain.Open(r.ctx, r.JS)
+	r.must(err)
+	return r
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// notify stores a notification of a payment and returns its sequence.
+func (r *rig) notify(payment string) uint64 {
+	r.t.Helper()
+	u := unit
+	u.Payment = payment
+	ack, err := r.JS.Publish(r.ctx, u.Notification(), []byte(`{"id":"n","payment":"`+payment+`"}`))
+	r.must(err)
+	return ack.Sequence
+}
+
+func (r *rig) append(behind chain.Link, o order.Observation) chain.Link {
+	r.t.Helper()
+	sequence, err := r.chains.Append(r.ctx, unit, behind, o, "")
+	r.must(err)
+	return chain.Link{Sequence: sequence, Observation: o}
+}
+
+func (r *rig) last() chain.Link {
+	r.t.Helper()
+	link, err := r.chains.Last(r.ctx, unit)
+	r.must(err)
+	if (link.Sequence > 0) == link.Stored.IsZero() {
+		r.t.Errorf("link %d says that it was stored at %v", link.Sequence, link.Stored)
+	}
+	link.Stored = time.Time{} // The broker's; the writer does not know it.
+	return link
+}
+
+func seen(status order.Status, covers uint64) order.Observation {
+	at := time.Date(2026, 11, 22, 1, 2, 3, 4000, time.UTC)
+	return order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Order: "o",
+		Status: status, ProviderStatus: string(status), Amount: &order.Amount{Currency: "BRL", Value: 100},
+		Confirmed: true, Cause: order.CauseNotification, AskedAt: at, AnsweredAt: at.Add(time.Second), Covers: covers,
+	}
+}
+
+func TestChainBeginsEmptyAndGrowsLinkByLink(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	if link := r.last(); !reflect.DeepEqual(link, chain.Link{}) || link.Covers() != 0 {
+		t.Errorf("an empty chain ends in %+v", link)
+	}
+	behind := chain.Link{}
+	for i, status := range []order.Status{order.Pending, order.Paid, order.Refunded} {
+		behind = r.append(behind, seen(status, uint64(i+1)))
+		if link := r.last(); !reflect.DeepEqual(link, behind) || link.Covers() != uint64(i+1) {
+			t.Errorf("the chain ends in %+v, want %+v", link, behind)
+		}
+	}
+}
+
+func TestStaleLinkLosesTheRace(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first := r.append(chain.Link{}, seen(order.Pending, 1))
+	second := r.append(first, seen(order.Paid, 2))
+	for name, stale := range map[string]chain.Link{"none": {}, "earlier": first, "later": {Sequence: second.Sequence + 1}} {
+		if _, err := r.chains.Append(r.ctx, unit, stale, seen(order.Refunded, 3), ""); !errors.Is(err, chain.ErrLostRace) {
+			t.Errorf("behind %s link: %v", name, err)
+		}
+	}
+	if link := r.last(); !reflect.DeepEqual(link, second) {
+		t.Errorf("the chain ends in %+v", link)
+	}
+}
+
+func TestOfManyWritersBehindOneLinkOneWins(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	behind := r.append(chain.Link{}, seen(order.Pending, 1))
+	var mu sync.Mutex
+	var won []uint64
+	lost := 0
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			sequence, err := r.chains.Append(r.ctx, unit, behind, seen(order.Paid, uint64(i+2)), "")
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				won = append(won, sequence)
+			case errors.Is(err, chain.ErrLostRace):
+				lost++
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if len(won) != 1 || lost != 19 || r.last().Sequence != won[0] {
+		t.Errorf("%v won and %d lost; the chain ends at %d", won, lost, r.last().Sequence)
+	}
+}
+
+func TestChainsOfOtherPaymentsAreNoGuard(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.append(chain.Link{}, seen(order.Paid, 1))
+	other := unit
+	other.Account = "acme"
+	if _, err := r.chains.Append(r.ctx, other, chain.Link{}, seen(order.Paid, 1), ""); err != nil {
+		t.Errorf("another account's first observation: %v", err)
+	}
+}
+
+func TestTraceTravelsWithTheObservation(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	sequence, err := r.chains.Append(r.ctx, unit, chain.Link{}, seen(order.Paid, 1), trace)
+	r.must(err)
+	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
+	r.must(err)
+	m, err := stream.GetMsg(r.ctx, sequence)
+	r.must(err)
+	if got := m.Header.Get("traceparent"); got != trace {
+		t.Errorf("traceparent is %q", got)
+	}
+}
+
+func TestNotifiedIsTheLastOfThePaymentOnly(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	if n, err := r.chains.Notified(r.ctx, unit); n != 0 || err != nil {
+		t.Errorf("without a notification: %d, %v", n, err)
+	}
+	r.notify("p")
+	want := r.notify("p")
+	r.notify("other")
+	if n, err := r.chains.Notified(r.ctx, unit); n != want || err != nil {
+		t.Errorf("the last notification is %d, %v, want %d", n, err, want)
+	}
+}
+
+func TestNextNotificationWalksThePaymentInOrder(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var want []uint64
+	for _, payment := range []string{"other", "p", "other", "p", "p", "other"} {
+		if sequence := r.notify(payment); payment == "p" {
+			want = append(want, sequence)
+		}
+	}
+	var got []uint64
+	for above := uint64(0); ; {
+		s, ok, err := r.chains.NextNotification(r.ctx, unit, above)
+		r.must(err)
+		if !ok {
+			break
+		}
+		if s.Notification.Payment != "p" {
+			t.Errorf("notification %d is of %q", s.Sequence, s.Notification.Payment)
+		}
+		got, above = append(got, s.Sequence), s.Sequence
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("walked %v, want %v", got, want)
+	}
+}
+
+func TestCoversBeyondTheStreamMeansItWasRecreated(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.notify("other")
+	last := r.notify("p")
+	for covers := range last + 1 {
+		if err := r.chains.CheckCovers(r.ctx, covers); err != nil {
+			t.Errorf("covers %d of %d: %v", covers, last, err)
+		}
+	}
+	if err := r.chains.CheckCovers(r.ctx, last+1); !errors.Is(err, chain.ErrRecreated) {
+		t.Errorf("covers %d of %d: %v", last+1, last, err)
+	}
+	// What is purged is still counted: the numbers go on.
+	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
+	r.must(err)
+	r.must(stream.Purge(r.ctx))
+	if err := r.chains.CheckCovers(r.ctx, last); err != nil {
+		t.Errorf("after a purge: %v", err)
+	}
+	config := stream.CachedInfo().Config
+	r.must(r.JS.DeleteStream(r.ctx, subject.Notifications))
+	_, err = r.JS.CreateStream(r.ctx, config)
+	r.must(err)
+	if err := r.chains.CheckCovers(r.ctx, last); !errors.Is(err, chain.ErrRecreated) {
+		t.Errorf("after the stream was made anew: %v", err)
+	}
+}
+
+func TestWhatDoesNotDecodeIsAnError(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for _, s := range []string{unit.Status(), unit.Notification()} {
+		_, err := r.JS.Publish(r.ctx, s, []byte("{"))
+		r.must(err)
+	}
+	if _, err := r.chains.Last(r.ctx, unit); err == nil {
+		t.Error("half an observation was read")
+	}
+	if _, _, err := r.chains.NextNotification(r.ctx, unit, 0); err == nil {
+		t.Error("half a notification was read")
+	}
+}
+
+func TestBrokerAwayIsNoLostRaceAndNoEmptyChain(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.append(chain.Link{}, seen(order.Paid, 1))
+	r.Stop()
+	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Second)
+	defer cancel()
+	_, lastErr := r.chains.Last(ctx, unit)
+	_, notifiedErr := r.chains.Notified(ctx, unit)
+	_, _, nextErr := r.chains.NextNotification(ctx, unit, 0)
+	_, appendErr := r.chains.Append(ctx, unit, chain.Link{}, seen(order.Paid, 2), "")
+	for name, err := range map[string]error{
+		"last": lastErr, "notified": notifiedErr, "next": nextErr, "append": appendErr, "check": r.chains.CheckCovers(ctx, 9),
+	} {
+		if err == nil || errors.Is(err, chain.ErrLostRace) || errors.Is(err, chain.ErrRecreated) {
+			t.Errorf("%s without a broker gave %v", name, err)
+		}
+	}
+}
+
+func TestConflictKnowsBothCodes(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[jetstream.ErrorCode]bool{10071: true, 10164: true, 10057: false, 0: false} {
+		if got := chain.Conflict(errors.Join(&jetstream.APIError{ErrorCode: code})); got != want {
+			t.Errorf("code %d is a conflict: %v", code, got)
+		}
+	}
+	if chain.Conflict(nil) || chain.Conflict(errors.New("other")) {
+		t.Error("something else is a conflict")
+	}
+}

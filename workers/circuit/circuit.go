@@ -1,0 +1,149 @@
+// Package circuit stops the look-ups of one account whose credential the
+// provider refuses, in every worker at once, and lets one at a time probe
+// whether it has been mended. The circuits are records in the broker: each
+// change is guarded by the record that it was decided on, and each worker
+// hears of it as soon as it is stored.
+package circuit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+)
+
+// The causes of records.
+const (
+	causeCredential = "credential" // The provider refused it.
+	causeAnswered   = "answered"   // A probe got an answer.
+	causeOperator   = "operator"   // Somebody said so.
+)
+
+// Board is where the circuits are recorded. It is safe for concurrent use.
+type Board struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+}
+
+// Open finds the stream.
+func Open(ctx context.Context, js jetstream.JetStream) (*Board, error) {
+	stream, err := js.Stream(ctx, subject.Circuits)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.Circuits, err)
+	}
+	return &Board{js: js, stream: stream}, nil
+}
+
+// entry is a record and its place in the stream, which guards the next one.
+// The zero entry is that of an account without a record.
+type entry struct {
+	sequence uint64
+	record.Circuit
+}
+
+// List reads every record from the stream's leader, closed ones included, the
+// latest change last. An account without one has never been stopped.
+func (b *Board) List(ctx context.Context) ([]record.Circuit, error) {
+	entries, err := b.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]record.Circuit, len(entries))
+	for i, e := range entries {
+		all[i] = e.Circuit
+	}
+	return all, nil
+}
+
+func (b *Board) entries(ctx context.Context) ([]entry, error) {
+	var all []entry
+	for next := uint64(1); ; {
+		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.Circuit("*", "*")))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read circuit above %d: %w", next, err)
+		}
+		e := entry{sequence: raw.Sequence}
+		if err := json.Unmarshal(raw.Data, &e.Circuit); err != nil {
+			return nil, fmt.Errorf("decode circuit %d: %w", raw.Sequence, err)
+		}
+		all, next = append(all, e), raw.Sequence+1
+	}
+}
+
+// read reads one account's record from the stream's leader.
+func (b *Board) read(ctx context.Context, provider, account string) (entry, error) {
+	raw, err := b.stream.GetLastMsgForSubject(ctx, subject.Circuit(provider, account))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return entry{Circuit: record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed}}, nil
+	}
+	if err != nil {
+		return entry{}, fmt.Errorf("read circuit: %w", err)
+	}
+	e := entry{sequence: raw.Sequence}
+	if err := json.Unmarshal(raw.Data, &e.Circuit); err != nil {
+		return entry{}, fmt.Errorf("decode circuit %d: %w", raw.Sequence, err)
+	}
+	return e, nil
+}
+
+// errChanged means that somebody else changed the circuit meanwhile.
+var errChanged = errors.New("somebody else changed the circuit meanwhile")
+
+// write stores c in place of the record with that sequence.
+func (b *Board) write(ctx context.Context, c record.Circuit, guard uint64) (entry, error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return entry{}, fmt.Errorf("encode circuit: %w", err)
+	}
+	ack, err := b.js.Publish(ctx, subject.Circuit(c.Provider, c.Account), body, jetstream.WithExpectLastSequencePerSubject(guard))
+	if chain.Conflict(err) {
+		return entry{}, errChanged
+	}
+	if err != nil {
+		return entry{}, fmt.Errorf("write circuit: %w", err)
+	}
+	return entry{sequence: ack.Sequence, Circuit: c}, nil
+}
+
+// OpenBy stops an account's look-ups until CloseBy; nothing probes meanwhile.
+// by is who wants it. Doing it twice is allowed.
+func (b *Board) OpenBy(ctx context.Context, provider, account, by string, at time.Time) error {
+	return b.decree(ctx, record.Circuit{
+		Provider: provider, Account: account, State: record.CircuitOpen, Since: at.UTC(), Cause: causeOperator, By: by,
+	})
+}
+
+// CloseBy lets an account's look-ups run again, whoever stopped them. What is
+// parked comes due by itself. by is who wants it. Doing it twice is allowed.
+func (b *Board) CloseBy(ctx context.Context, provider, account, by string, at time.Time) error {
+	return b.decree(ctx, record.Circuit{
+		Provider: provider, Account: account, State: record.CircuitClosed, Since: at.UTC(), Cause: causeOperator, By: by,
+	})
+}
+
+// conflicts bounds how often a decree is written anew because a worker came
+// between.
+const conflicts = 20
+
+func (b *Board) decree(ctx context.Context, c record.Circuit) error {
+	for range conflicts {
+		now, err := b.read(ctx, c.Provider, c.Account)
+		if err != nil {
+			return err
+		}
+		if _, err := b.write(ctx, c, now.sequence); !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return fmt.Errorf("set circuit: %w", errChanged)
+}

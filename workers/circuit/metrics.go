@@ -1,0 +1,49 @@
+package circuit
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/schemas/record"
+)
+
+// Metrics says which circuits are open. Alarm on it.
+type Metrics struct {
+	open     *prometheus.GaugeVec
+	openings *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	labels := []string{"provider", "account"}
+	m := &Metrics{
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "arauto_circuit_open",
+			Help: "1 while the account's look-ups are stopped: the provider refuses its credential, or an operator said so.",
+		}, labels),
+		openings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_circuit_openings_total",
+			Help: "Times that this process opened the account's circuit because its credential was refused.",
+		}, labels),
+	}
+	r.MustRegister(m.open, m.openings)
+	return m
+}
+
+// Expect makes the numbers of an account be there from the start, so that an
+// alarm can tell closed from unknown.
+func (m *Metrics) Expect(provider, account string) {
+	m.open.WithLabelValues(provider, account)
+	m.openings.WithLabelValues(provider, account)
+}
+
+func (m *Metrics) opened(provider, account string) {
+	m.openings.WithLabelValues(provider, account).Inc()
+}
+
+func (m *Metrics) state(c record.Circuit) {
+	value := 1.0
+	if c.State == record.CircuitClosed {
+		value = 0
+	}
+	m.open.WithLabelValues(c.Provider, c.Account).Set(value)
+}

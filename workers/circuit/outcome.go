@@ -1,0 +1,122 @@
+package circuit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"arauto/schemas/record"
+)
+
+// Refused takes note that the provider refused the account's credential under
+// p. It opens the circuit, unless it changed since p was given: an old refusal
+// says nothing of a new credential. It returns how long the payment waits.
+func (v *View) Refused(ctx context.Context, provider, account string, p Pass, jitter float64) (time.Duration, error) {
+	if v == nil {
+		return 0, nil
+	}
+	k := key{provider, account}
+	if !v.trip(k, p) {
+		return v.First + spread(v.Spread, jitter), nil
+	}
+	defer v.untrip(k)
+	now := v.Now().UTC()
+	c := record.Circuit{
+		Provider: provider, Account: account, State: record.CircuitOpen,
+		Since: now, Cause: causeCredential, By: v.Name,
+	}
+	if p.probe {
+		c.Since, c.Probes = p.basis.Since, p.basis.Probes
+	}
+	wait := v.interval(c.Probes)
+	probe := now.Add(wait)
+	c.NextProbe = &probe
+	e, err := v.board.write(ctx, c, p.basis.sequence)
+	if errors.Is(err, errChanged) {
+		return wait + spread(v.Spread, jitter), v.reread(ctx, provider, account)
+	}
+	if err != nil {
+		return 0, err
+	}
+	v.learn(e)
+	if !p.probe {
+		v.metrics.opened(provider, account)
+	}
+	return wait, nil // Without jitter: whoever met the refusal is there to probe.
+}
+
+// trip stops the account in this worker before the record is written. The
+// first of many refusals writes it.
+func (v *View) trip(k key, p Pass) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.tripped[k] || v.known[k].sequence != p.basis.sequence {
+		return false
+	}
+	v.tripped[k] = true
+	return true
+}
+
+func (v *View) untrip(k key) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.tripped, k)
+}
+
+// interval is the time to the next probe after some have failed.
+func (v *View) interval(probes int) time.Duration {
+	wait := v.First
+	for range probes {
+		if wait = 2 * wait; wait >= v.Longest {
+			return v.Longest
+		}
+	}
+	return wait
+}
+
+// Answered takes note that a look-up under p got an answer which proves the
+// credential. A probe closes the circuit with it.
+func (v *View) Answered(ctx context.Context, p Pass) error {
+	if v == nil || !p.probe {
+		return nil
+	}
+	return v.conclude(ctx, record.Circuit{
+		Provider: p.basis.Provider, Account: p.basis.Account, State: record.CircuitClosed,
+		Since: v.Now().UTC(), Cause: causeAnswered, By: v.Name,
+	}, p)
+}
+
+// Unproven takes note that a look-up under p learned nothing of the
+// credential. A probe hands its claim back, and the next one is due soon.
+func (v *View) Unproven(ctx context.Context, p Pass) error {
+	if v == nil || !p.probe {
+		return nil
+	}
+	c := p.basis.Circuit
+	probe := v.Now().Add(v.First).UTC()
+	c.State, c.NextProbe, c.By = record.CircuitOpen, &probe, v.Name
+	return v.conclude(ctx, c, p)
+}
+
+// conclude writes what a probe came to, unless its claim is no longer the
+// last word: an operator's counts more.
+func (v *View) conclude(ctx context.Context, c record.Circuit, p Pass) error {
+	e, err := v.board.write(ctx, c, p.basis.sequence)
+	if errors.Is(err, errChanged) {
+		return v.reread(ctx, c.Provider, c.Account)
+	}
+	if err != nil {
+		return err
+	}
+	v.learn(e)
+	return nil
+}
+
+func (v *View) reread(ctx context.Context, provider, account string) error {
+	e, err := v.board.read(ctx, provider, account)
+	if err != nil {
+		return err
+	}
+	v.learn(e)
+	return nil
+}

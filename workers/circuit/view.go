@@ -1,0 +1,217 @@
+package circuit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// Options say how an open circuit behaves.
+type Options struct {
+	First   time.Duration // From opening to the first probe; each failing one doubles it.
+	Longest time.Duration // Between two probes.
+	Expiry  time.Duration // How long one probe may take before another may begin.
+	Spread  time.Duration // Over which the waiting look-ups come back at least.
+	Name    string        // Of this worker, in records.
+	Now     func() time.Time
+}
+
+// Defaults are the options of production for a worker of that name. timeout
+// is how long one look-up may take.
+func Defaults(name string, timeout time.Duration) Options {
+	return Options{
+		First: 5 * time.Second, Longest: time.Minute, Expiry: timeout + 10*time.Second,
+		Spread: 10 * time.Second, Name: name, Now: time.Now,
+	}
+}
+
+// longestSpread bounds how long after the credential is mended the last
+// look-up comes back.
+const longestSpread = 5 * time.Minute
+
+// View is what one worker knows of the circuits, kept up to date by Run. It
+// is safe for concurrent use. A nil View has every circuit closed.
+type View struct {
+	Options
+	board   *Board
+	metrics *Metrics
+	log     *zap.Logger
+
+	mu      sync.Mutex
+	known   map[key]entry
+	tripped map[key]bool // Refused here; the record is being written.
+}
+
+type key struct{ provider, account string }
+
+// NewView reads all records and returns the view.
+func NewView(ctx context.Context, b *Board, o Options, m *Metrics, log *zap.Logger) (*View, error) {
+	v := &View{Options: o, board: b, metrics: m, log: log, known: map[key]entry{}, tripped: map[key]bool{}}
+	return v, v.refresh(ctx)
+}
+
+// refreshEvery is how often the view is read anew, for what was said while
+// this process was not connected.
+const refreshEvery = 2 * time.Second
+
+// Run keeps the view up to date until ctx ends.
+func (v *View) Run(ctx context.Context) error {
+	changes := make(chan *nats.Msg, 256)
+	heard, err := v.board.js.Conn().ChanSubscribe(subject.CircuitChanged("*", "*"), changes)
+	if err != nil {
+		return fmt.Errorf("listen to circuits: %w", err)
+	}
+	defer func() {
+		if err := heard.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+			v.log.Warn("still subscribed to circuits", zap.Error(err))
+		}
+	}()
+	ticker := time.NewTicker(refreshEvery)
+	defer ticker.Stop()
+	for {
+		if err := v.refresh(ctx); err != nil && ctx.Err() == nil {
+			v.log.Warn("circuits not read, going on with what is known", zap.Error(err))
+		}
+		if !v.listen(ctx, changes, ticker.C) {
+			return nil
+		}
+	}
+}
+
+// listen takes changes in until it is time to read everything anew.
+func (v *View) listen(ctx context.Context, changes <-chan *nats.Msg, anew <-chan time.Time) (more bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-anew:
+			return true
+		case m := <-changes:
+			e, err := changed(m)
+			if err != nil {
+				v.log.Error("circuit does not decode", zap.String("subject", m.Subject), zap.Error(err))
+				continue
+			}
+			v.learn(e)
+		}
+	}
+}
+
+// changed reads a record as the broker repeats it.
+func changed(m *nats.Msg) (entry, error) {
+	sequence, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return entry{}, fmt.Errorf("read sequence: %w", err)
+	}
+	e := entry{sequence: sequence}
+	if err := json.Unmarshal(m.Data, &e.Circuit); err != nil {
+		return entry{}, fmt.Errorf("decode circuit: %w", err)
+	}
+	return e, nil
+}
+
+func (v *View) refresh(ctx context.Context) error {
+	entries, err := v.board.entries(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		v.learn(e)
+	}
+	return nil
+}
+
+// learn takes a record in unless a later one is known.
+func (v *View) learn(e entry) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k := key{e.Provider, e.Account}
+	if e.sequence <= v.known[k].sequence {
+		return
+	}
+	if was := v.known[k].State; was != e.State {
+		v.log.Info("circuit changed", zap.String("provider", e.Provider), zap.String("account", e.Account),
+			zap.String("state", string(e.State)), zap.String("cause", e.Cause), zap.String("by", e.By))
+	}
+	v.known[k] = e
+	v.metrics.state(e.Circuit)
+}
+
+// Pass is leave to ask about an account's payment, or the reason to wait. The
+// zero Pass is leave.
+type Pass struct {
+	Held  bool
+	Wait  time.Duration // Until it may be worth to try again.
+	Cause string        // Of the open circuit.
+
+	probe bool
+	basis entry // The record that it was decided on.
+}
+
+// Look says whether the account may be asked as far as this worker knows.
+// jitter, from 0 to 1, spreads what waits, so that a mended credential does
+// not bring everything back at once.
+func (v *View) Look(provider, account string, jitter float64) Pass {
+	if v == nil {
+		return Pass{}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k := key{provider, account}
+	e, now := v.known[k], v.Now()
+	if v.tripped[k] {
+		return Pass{Held: true, Cause: causeCredential, Wait: v.First + spread(v.Spread, jitter)}
+	}
+	return v.judge(e, now, jitter)
+}
+
+// judge decides on a record.
+func (v *View) judge(e entry, now time.Time, jitter float64) Pass {
+	switch {
+	case e.State == "" || e.State == record.CircuitClosed:
+		return Pass{basis: e}
+	case e.NextProbe == nil:
+		return Pass{Held: true, Cause: e.Cause, Wait: v.Spread + spread(v.Spread, jitter)}
+	case !now.Before(*e.NextProbe):
+		return Pass{probe: true, Cause: e.Cause, basis: e}
+	}
+	// Longer the longer it has been open, because each return costs the broker work.
+	over := min(max(v.Spread, now.Sub(e.Since)/4), longestSpread)
+	return Pass{Held: true, Cause: e.Cause, Wait: min(e.NextProbe.Sub(now), v.Longest) + spread(over, jitter)}
+}
+
+func spread(over time.Duration, jitter float64) time.Duration {
+	return time.Duration(jitter * float64(over))
+}
+
+// Claim makes sure of a pass just before asking. Of all workers that would
+// probe an open circuit, one gets leave; the others wait.
+func (v *View) Claim(ctx context.Context, p Pass, jitter float64) (Pass, error) {
+	if !p.probe {
+		return p, nil
+	}
+	c := p.basis.Circuit
+	until := v.Now().Add(v.Expiry).UTC()
+	c.State, c.NextProbe, c.Probes, c.By = record.CircuitHalfOpen, &until, c.Probes+1, v.Name
+	e, err := v.board.write(ctx, c, p.basis.sequence)
+	if errors.Is(err, errChanged) {
+		return Pass{Held: true, Cause: c.Cause, Wait: v.First + spread(v.Spread, jitter)}, v.reread(ctx, c.Provider, c.Account)
+	}
+	if err != nil {
+		return p, err
+	}
+	v.learn(e)
+	p.basis = e
+	return p, nil
+}

@@ -1,0 +1,122 @@
+package deadletter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+)
+
+// Letter is a stored dead letter.
+type Letter struct {
+	record.DeadLetter
+	Sequence uint64 // On DEAD_LETTERS; of the marker where there is one.
+	Unit     subject.Unit
+	StoredAt time.Time // The broker's timestamp.
+}
+
+// ErrNotOpen means that a letter is not there or has been acted on already.
+var ErrNotOpen = errors.New("no such dead letter is open")
+
+// Each calls visit for every stored letter and marker whose subject matches,
+// from a sequence on, in the order of the stream.
+func (b *Box) Each(ctx context.Context, filter string, from uint64, visit func(Letter) error) error {
+	for next := max(from, 1); ; {
+		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read dead letter above %d: %w", next-1, err)
+		}
+		l := Letter{Sequence: raw.Sequence, StoredAt: raw.Time}
+		if err := json.Unmarshal(raw.Data, &l.DeadLetter); err != nil {
+			return fmt.Errorf("decode dead letter %d: %w", raw.Sequence, err)
+		}
+		if l.Unit, err = unitOf(raw.Subject); err != nil {
+			return err
+		}
+		if err := visit(l); err != nil {
+			return err
+		}
+		next = raw.Sequence + 1
+	}
+}
+
+// unitOf reads the unit off a subject of DEAD_LETTERS.
+func unitOf(on string) (subject.Unit, error) {
+	parts := strings.Split(on, ".")
+	if len(parts) != 6 {
+		return subject.Unit{}, fmt.Errorf("subject %q is not dead.<class>.<stage>.<provider>.<account>.<payment>", on)
+	}
+	return subject.Unit{Provider: parts[3], Account: parts[4], Payment: parts[5]}, nil
+}
+
+// Last returns the sequence of a unit's last letter of a stage, 0 for none.
+func (b *Box) Last(ctx context.Context, u subject.Unit, stage string) (uint64, error) {
+	_, sequence, err := b.last(ctx, u.DeadLetter("*", stage))
+	return sequence, err
+}
+
+// Mark stores what an operator made of an open letter, as the unit's new last
+// letter of its stage. The mark goes on standing for everything that was
+// reported before it, so that no observation is reported twice. ErrNotOpen
+// means that somebody was faster.
+func (b *Box) Mark(ctx context.Context, l Letter, state record.State, by string, at time.Time) error {
+	filter := l.Unit.DeadLetter("*", l.Stage)
+	for range conflicts {
+		marker, guard, err := b.standing(ctx, filter, l.ID)
+		if err != nil {
+			return err
+		}
+		moment := at.UTC()
+		marker.State, marker.By, marker.MarkedAt = state, by, &moment
+		body, err := json.Marshal(marker)
+		if err != nil {
+			return fmt.Errorf("encode dead letter: %w", err)
+		}
+		m := nats.NewMsg(l.Unit.DeadLetter(string(marker.Class), marker.Stage))
+		m.Data = body
+		_, err = b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequenceForSubject(guard, filter))
+		if chain.Conflict(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("mark dead letter: %w", err)
+		}
+		return nil
+	}
+	return errors.New("mark dead letter: others keep writing about the same payment")
+}
+
+// standing finds an open letter among those that match, and the sequence that
+// guards the next one. The letter has Beyond filled in.
+func (b *Box) standing(ctx context.Context, filter, id string) (record.DeadLetter, uint64, error) {
+	var (
+		found  record.DeadLetter
+		guard  uint64
+		beyond uint64
+		open   bool
+	)
+	err := b.Each(ctx, filter, 1, func(l Letter) error {
+		guard, beyond = l.Sequence, max(beyond, l.Reported())
+		if l.ID == id {
+			found, open = l.DeadLetter, l.State == record.Open
+		}
+		return nil
+	})
+	if err == nil && !open {
+		err = ErrNotOpen
+	}
+	found.Beyond = beyond
+	return found, guard, err
+}

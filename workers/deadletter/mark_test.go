@@ -1,0 +1,83 @@
+package deadletter_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"arauto/schemas/record"
+	"arauto/schemas/record/recordtest"
+	"arauto/workers/deadletter"
+	"arauto/workers/verdict"
+)
+
+// find reads the latest stored form of a letter.
+func (r *rig) find(id string) (found deadletter.Letter) {
+	r.t.Helper()
+	r.must(r.box.Each(r.ctx, "dead.>", 1, func(l deadletter.Letter) error {
+		if l.ID == id {
+			found = l
+		}
+		return nil
+	}))
+	return found
+}
+
+func TestMarkOfAnOlderLetterStandsForTheYoungerOnesToo(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	older, younger := letter(7, record.ClassData), letter(9, record.ClassProvider)
+	r.must(r.box.Put(r.ctx, unit, older, upTo(7)))
+	r.must(r.box.Put(r.ctx, unit, younger, upTo(9)))
+	now := time.Now().UTC()
+	r.must(r.box.Mark(r.ctx, r.find(older.ID), record.Discarded, "ana@desk", now))
+	if got := r.find(older.ID); got.State != record.Discarded || got.By != "ana@desk" || !got.WrittenAt().Equal(now) || got.Observation != 7 || got.Reported() != 9 {
+		t.Errorf("marker is %+v", got)
+	}
+	if got := r.find(younger.ID); got.State != record.Open {
+		t.Errorf("the other letter is %q", got.State)
+	}
+	r.must(r.box.Put(r.ctx, unit, letter(8, record.ClassData), func(last record.DeadLetter) bool { return last.Reported() >= 8 }))
+	if got := r.find(letter(8, record.ClassData).ID); got.ID != "" {
+		t.Errorf("observation 8 was reported again: %+v", got)
+	}
+}
+
+func TestOfManyMarksOneIsStored(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	l := letter(7, record.ClassData)
+	r.must(r.box.Put(r.ctx, unit, l, upTo(7)))
+	open := r.find(l.ID)
+	results := make([]error, 8)
+	var all sync.WaitGroup
+	for i := range results {
+		all.Go(func() { results[i] = r.box.Mark(r.ctx, open, record.Redriven, "ana@desk", time.Now()) })
+	}
+	all.Wait()
+	done := 0
+	for _, err := range results {
+		if err == nil {
+			done++
+		} else if !errors.Is(err, deadletter.ErrNotOpen) {
+			t.Errorf("unexpected: %v", err)
+		}
+	}
+	if stored, _ := r.stored(); done != 1 || len(stored) != 2 {
+		t.Errorf("%d marks succeeded, %d letters are stored", done, len(stored))
+	}
+}
+
+func TestSchemaKnowsEveryCause(t *testing.T) {
+	t.Parallel()
+	for _, cause := range verdict.Causes() {
+		r := setup(t)
+		l := letter(7, record.ClassProvider)
+		l.LastAnswer = string(cause)
+		r.must(r.box.Put(r.ctx, unit, l, upTo(7))) // The rig holds it to the schema.
+	}
+	if err := recordtest.Validate([]byte(`{"id":"STATUSES-1"}`)); err == nil {
+		t.Error("the schema accepts a letter without anything")
+	}
+}

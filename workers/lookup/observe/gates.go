@@ -1,0 +1,158 @@
+package observe
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"arauto/schemas/provider"
+	"arauto/workers/budget"
+	"arauto/workers/circuit"
+	"arauto/workers/consume"
+	"arauto/workers/outage"
+	"arauto/workers/park"
+	"arauto/workers/verdict"
+)
+
+// Gates are what may keep a look-up from being made now. The zero Gates let
+// everything pass.
+type Gates struct {
+	Circuits *circuit.View              // One per account: its credential is refused.
+	Outage   *outage.Breaker            // The provider does not answer anybody.
+	Budgets  map[string]*budget.Account // By account: it is asked as fast as it may be.
+}
+
+// leave is permission for one look-up, to be told what came of it. The zero
+// leave is that of a payment about which nobody is asked.
+type leave struct {
+	given  bool
+	pass   circuit.Pass
+	outage outage.Leave
+	budget *budget.Account
+}
+
+// end frees the place of a look-up that has ended, however it did.
+func (l leave) end() {
+	if l.budget != nil {
+		l.budget.Done()
+	}
+}
+
+// admit asks every gate. A verdict.HeldError parks the payment, and
+// consume.ErrNotNow leaves the message with the broker. The cheapest gate
+// comes first, and the claim to probe last, because it is written down.
+func (w *Worker) admit(ctx context.Context, t task) (leave, error) {
+	if w.asksNobody(t) {
+		return leave{}, nil
+	}
+	l := leave{given: true, pass: w.Circuits.Look(w.Provider.Name, t.account, w.Jitter())}
+	if l.pass.Held {
+		return leave{}, heldBy(l.pass)
+	}
+	var ok bool
+	if l.outage, ok = w.Outage.Enter(); !ok {
+		return leave{}, consume.ErrNotNow
+	}
+	if b := w.Budgets[t.account]; b != nil {
+		enter := b.Fresh
+		if t.fired != nil && t.fired.Waits == string(verdict.OverBudget) {
+			enter = b.Turn
+		}
+		wait, ok := enter()
+		if !ok {
+			w.Outage.Abandon(l.outage)
+			return leave{}, &verdict.HeldError{Cause: verdict.OverBudget, Wait: wait}
+		}
+		l.budget = b
+	}
+	pass, err := w.Circuits.Claim(ctx, l.pass, w.Jitter())
+	if err == nil && pass.Held {
+		err = heldBy(pass)
+	}
+	if err != nil {
+		w.Outage.Abandon(l.outage)
+		l.end()
+		return leave{}, err
+	}
+	l.pass = pass
+	return l, nil
+}
+
+func heldBy(p circuit.Pass) error {
+	cause := verdict.Circuit
+	if p.Cause == string(verdict.Credential) {
+		cause = verdict.Credential
+	}
+	return &verdict.HeldError{Cause: cause, Wait: p.Wait}
+}
+
+// asksNobody reports whether the webhook is believed, or the account unknown:
+// then there is nobody to spare.
+func (w *Worker) asksNobody(t task) bool {
+	account, ok := w.Accounts[t.account]
+	if w.Provider.Ask == nil || !ok {
+		return true
+	}
+	if w.Provider.Claim == nil {
+		return false
+	}
+	_, err := w.Provider.Ask(t.target, account)
+	return errors.Is(err, provider.ErrNoLookUp)
+}
+
+// conclude tells the gates what came of a look-up, and returns the error by
+// which the payment is judged. What a gate cannot write down now corrects
+// itself: a claim to probe ends, and the next refusal opens the circuit.
+func (w *Worker) conclude(ctx context.Context, t task, l leave, asked error) error {
+	if !l.given {
+		return asked
+	}
+	if ctx.Err() != nil {
+		w.Outage.Abandon(l.outage)
+		return asked
+	}
+	var err error
+	cause := verdict.Cause("")
+	if !answered(asked) {
+		cause = verdict.CauseOf(asked)
+	}
+	switch cause {
+	case verdict.Transport, verdict.Unavailable:
+		w.Outage.Failed(ctx, l.outage)
+		err = w.Circuits.Unproven(ctx, l.pass)
+	case verdict.Ours:
+		w.Outage.Abandon(l.outage)
+		err = w.Circuits.Unproven(ctx, l.pass)
+	case verdict.Credential:
+		w.Outage.Answered(ctx, l.outage)
+		held := &verdict.HeldError{Cause: verdict.Credential}
+		held.Wait, err = w.Circuits.Refused(ctx, w.Provider.Name, t.account, l.pass, w.Jitter())
+		asked = held
+	case "", verdict.Unreadable, verdict.Refused, verdict.Throttled, verdict.NotFound, verdict.OverBudget, verdict.Circuit:
+		w.Outage.Answered(ctx, l.outage)
+		err = w.Circuits.Answered(ctx, l.pass)
+	}
+	if err != nil {
+		w.Log.Warn("circuit not written", zap.String("provider", w.Provider.Name), zap.String("account", t.account), zap.Error(err))
+	}
+	return asked
+}
+
+// adds reports whether a fresh notification is reason to ask now. It is not
+// when the provider has just called the payment unknown, or when the payment
+// stands in the line already: then what is parked stands for it too.
+func (w *Worker) adds(t task, waiting park.Place) bool {
+	if t.fired != nil || waiting.Sequence == 0 || !waiting.Parked.DueAt.After(w.Now()) {
+		return true
+	}
+	return waiting.Parked.Waits != string(verdict.NotFound) && waiting.Parked.Waits != string(verdict.OverBudget)
+}
+
+// join lets what is parked stand for a fresh notification too.
+func (w *Worker) join(ctx context.Context, t task, waiting park.Place) error {
+	p := waiting.Parked
+	p.For, p.Notification, p.NotifiedAt = t.stands, t.notification, t.notifiedAt
+	p.Order, p.Fields = t.target.Order, t.target.Fields
+	return w.Lot.First(ctx, p)
+}

@@ -1,0 +1,361 @@
+package observe_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/deploy/topology"
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/budget"
+	"arauto/workers/circuit"
+	"arauto/workers/consume"
+	"arauto/workers/lookup/observe"
+	"arauto/workers/outage"
+)
+
+// gated makes another worker of the rig, as one process has it: with its own
+// view of the circuits, its own budgets, and two accounts.
+func (r *rig) gated(l budget.Limit) *observe.Worker {
+	r.t.Helper()
+	o := r.worker.Options
+	board, err := circuit.Open(r.ctx, r.JS)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.Circuits, err = circuit.NewView(r.ctx, board, circuit.Options{
+		First: 300 * time.Millisecond, Longest: 3 * time.Second, Expiry: 20 * time.Second, Spread: 3 * time.Second,
+		Name: "worker", Now: time.Now,
+	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.Outage = outage.New(r.JS, "sandbox",
+		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second},
+		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)
+	o.Jitter = rand.Float64
+	o.Budgets, o.Accounts = map[string]*budget.Account{}, map[string]provider.Account{}
+	for _, name := range []string{"default", "acme"} {
+		o.Accounts[name] = provider.Account{Name: name, Settings: r.worker.Accounts["default"].Settings}
+		o.Budgets[name] = budget.New(l, time.Now)
+	}
+	return observe.New(o)
+}
+
+// plenty is a budget that is in nobody's way: handlers are what bounds it.
+var plenty = budget.Limit{Rate: 1000, Burst: 1000, Concurrency: 16}
+
+// run lets a worker do its work, as its process does, until stop or the test's
+// end.
+func (r *rig) run(w *observe.Worker) (stop func()) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.ctx)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := w.Circuits.Run(ctx); err != nil {
+			r.t.Errorf("circuits: %v", err)
+		}
+	})
+	for _, c := range []struct {
+		stream, name string
+		handle       consume.Handler
+	}{
+		{subject.Notifications, subject.LookupConsumer("sandbox"), w.HandleNotification},
+		{subject.LookupRetries, subject.LookupDueConsumer("sandbox"), w.HandleDue},
+	} {
+		consumer, err := r.JS.Consumer(r.ctx, c.stream, c.name)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all.Go(func() {
+			if err := consume.Run(ctx, consume.Options{
+				Consumer: consumer, Name: c.name, Concurrency: 8, AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(),
+			}, c.handle); err != nil {
+				r.t.Errorf("%s: %v", c.name, err)
+			}
+		})
+	}
+	stop = sync.OnceFunc(func() { cancel(); all.Wait() })
+	r.t.Cleanup(stop)
+	return stop
+}
+
+// told stores a notification of one of the accounts.
+func (r *rig) told(account, payment string) *delivered {
+	r.t.Helper()
+	n := record.Notification{
+		ID: account + payment, Provider: "sandbox", Account: account, Kind: order.Payment, Payment: payment, ReceivedAt: time.Now().UTC(),
+	}
+	m := &delivered{subject: r.tokens.Unit(n.Provider, account, payment).Notification()}
+	var err error
+	if m.data, err = json.Marshal(n); err != nil {
+		r.t.Fatal(err)
+	}
+	ack, err := r.JS.Publish(r.ctx, m.subject, m.data)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	m.sequence = ack.Sequence
+	return m
+}
+
+// count is how many subjects of a stream have messages.
+func (r *rig) count(name, filter string) int {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	info, err := stream.Info(r.ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(info.State.Subjects)
+}
+
+func (r *rig) until(what string, done func() bool) {
+	r.t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-r.ctx.Done():
+			r.t.Fatalf("never %s", what)
+		}
+	}
+}
+
+func TestRefusedCredentialStopsOneAccountAndHealsByItself(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	const each, times = 100, 5 // Payments of each account, and how often each is notified: 1,000 in all.
+	var refusing atomic.Bool
+	var refused, asked atomic.Int32
+	refusing.Store(true)
+	r.script(func(payment string, _ int) (int, string) {
+		if !strings.HasPrefix(payment, "acme") {
+			return http.StatusOK, state(payment, "refunded", 10000, 10000)
+		}
+		asked.Add(1)
+		if refusing.Load() {
+			refused.Add(1)
+			return http.StatusUnauthorized, ""
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	for i := range each * times {
+		r.told("default", fmt.Sprintf("default-%d", i%each))
+		r.told("acme", fmt.Sprintf("acme-%d", i%each))
+	}
+	r.run(r.gated(plenty))
+	r.run(r.gated(plenty))
+	r.until("is the good account done", func() bool { return r.count(subject.Statuses, "statuses.sandbox.default.*") == each })
+	r.until("does every payment of the bad one wait", func() bool {
+		return r.count(subject.LookupRetries, "lookup.*.sandbox.acme.*") >= each
+	})
+	for _, p := range read[record.Parked](r, subject.LookupRetries, "lookup.parked.sandbox.acme.*") {
+		if p.Attempts != 0 || p.FirstFailure != nil || p.Waits != "credential" {
+			t.Fatalf("a refused credential parked %+v", p)
+		}
+	}
+	// What both workers had in flight, and probes after 300 ms, 600 ms and so on up to every 3 s.
+	if got := refused.Load(); got > 2*8+15 {
+		t.Errorf("%d look-ups with a refused credential", got)
+	}
+	before := refused.Load()
+	refusing.Store(false)
+	r.until("are all confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.acme.*") == each })
+	if got := asked.Load() - before; got > each+20 {
+		t.Errorf("%d look-ups for %d payments after the credential was mended", got, each)
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Errorf("%d dead letters, the first %+v", len(letters), letters[0])
+	}
+}
+
+func TestOpenCircuitOutlivesTheWorkerAndAsksNobody(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusForbidden)
+	r.must(r.gated(plenty).HandleNotification(r.ctx, r.told("acme", "p-1")))
+	second := r.gated(plenty)
+	m := r.told("acme", "p-2")
+	r.must(second.HandleNotification(r.ctx, m))
+	place, err := r.lot.Look(r.ctx, "sandbox", "acme", "p-2")
+	r.must(err)
+	if p := place.Parked; r.lookups("p-2") != 0 || p.Waits != "credential" || p.For != m.sequence || p.Attempts != 0 || p.FirstFailure != nil {
+		t.Errorf("after %d look-ups parked is %+v", r.lookups("p-2"), p)
+	}
+	r.says("refunded", 10000, 10000)
+	r.must(second.HandleNotification(r.ctx, r.told("default", "p-3")))
+	if r.lookups("p-3") != 1 {
+		t.Error("another account waits too")
+	}
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestFloodNeverExceedsTheBudgetAndTheRealOneIsServed(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	limit := budget.Limit{Rate: 20, Burst: 10, Concurrency: 4}
+	var mu sync.Mutex
+	var times []time.Time
+	r.script(func(payment string, _ int) (int, string) {
+		mu.Lock()
+		times = append(times, time.Now())
+		mu.Unlock()
+		if strings.HasPrefix(payment, "forged") {
+			return http.StatusNotFound, ""
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	const forged = 80
+	for i := range forged {
+		r.told("default", fmt.Sprintf("forged-%d", i))
+	}
+	r.told("default", "real")
+	r.told("acme", "other")
+	began := time.Now()
+	r.run(r.gated(limit))
+	seen := func(account, payment string) func() bool {
+		return func() bool { return r.count(subject.Statuses, "statuses.sandbox."+account+"."+payment) == 1 }
+	}
+	r.until("is the payment with an account of its own confirmed", seen("acme", "other"))
+	r.until("is the real one confirmed", seen("default", "real"))
+	// The work of this machine on as many parked look-ups is in it too.
+	if took, most := time.Since(began), forged*time.Second/time.Duration(limit.Rate)+3*time.Second; took > most {
+		t.Errorf("behind %d forged ones at %d a second it took %v, more than %v", forged, limit.Rate, took, most)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	slices.SortFunc(times, time.Time.Compare)
+	for i := range times {
+		for j := i; j < len(times); j++ {
+			// A look-up reaches the provider some time after it had leave.
+			span := times[j].Sub(times[i]) + 200*time.Millisecond
+			if most := limit.Burst + int(float64(limit.Rate)*(span.Seconds()+1)) + limit.Concurrency + 1; j-i+1 > most {
+				t.Fatalf("%d look-ups within %v, more than %d", j-i+1, span, most)
+			}
+		}
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Errorf("dead letters: %+v", letters)
+	}
+}
+
+func TestOverBudgetParksSpendsNothingAndKeepsTheTurn(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	w := r.gated(budget.Limit{Rate: 1, Burst: 1, Concurrency: 4})
+	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
+	r.must(w.HandleNotification(r.ctx, r.told("default", "p")))
+	before := r.parked("p").Parked
+	if before.Waits != "budget" || before.Attempts != 0 || before.FirstFailure != nil || r.lookups("p") != 0 {
+		t.Fatalf("parked is %+v", before)
+	}
+	again := r.told("default", "p")
+	r.must(w.HandleNotification(r.ctx, again))
+	after := r.parked("p").Parked
+	if after.For != again.sequence || !after.DueAt.Equal(before.DueAt) {
+		t.Errorf("a second notification moved the turn: %+v became %+v", before, after)
+	}
+}
+
+func TestUnknownPaymentIsNotAskedForAtOnceAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusNotFound)
+	r.handle(r.notify("p"))
+	before := r.parked("p").Parked
+	var last *delivered
+	for range 20 {
+		last = r.notify("p")
+		r.handle(last)
+	}
+	after := r.parked("p").Parked
+	if got := r.lookups("p"); got != 1 {
+		t.Errorf("%d look-ups, want 1", got)
+	}
+	if after.For != last.sequence || !after.DueAt.Equal(before.DueAt) || after.Attempts != before.Attempts {
+		t.Errorf("parked was %+v and is %+v", before, after)
+	}
+	r.says("refunded", 10000, 10000)
+	r.fire("p")
+	if got := r.last("p").Covers(); got != last.sequence {
+		t.Errorf("the answer covers %d, want %d", got, last.sequence)
+	}
+}
+
+func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var down atomic.Bool
+	var failed atomic.Int32
+	down.Store(true)
+	r.script(func(payment string, _ int) (int, string) {
+		if down.Load() {
+			failed.Add(1)
+			return http.StatusServiceUnavailable, ""
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	const all = 200
+	for i := range all {
+		r.told("default", fmt.Sprintf("p-%d", i))
+	}
+	r.run(r.gated(plenty))
+	r.until("did a probe fail", func() bool { return failed.Load() >= 8+2 })
+	down.Store(false)
+	parked := int(failed.Load()) // Each of these waits for its policy, a minute.
+	r.until("are the others confirmed", func() bool {
+		return r.count(subject.Statuses, "statuses.sandbox.default.*") >= all-parked-8
+	})
+	if got := failed.Load(); got > 30 {
+		t.Errorf("%d look-ups during the outage", got)
+	}
+	for _, p := range read[record.Parked](r, subject.LookupRetries, "lookup.parked.sandbox.default.*") {
+		if p.Waits == "budget" {
+			continue // More came at once than may be in flight.
+		}
+		if p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+			t.Errorf("the pause changed what is parked: %+v", p)
+		}
+	}
+}
+
+func TestMessageDuringAPauseIsNotBegun(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusBadGateway)
+	w := r.gated(plenty)
+	for i := range 5 {
+		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
+	}
+	err := w.HandleNotification(r.ctx, r.told("default", "late"))
+	if !errors.Is(err, consume.ErrNotNow) || r.lookups("late") != 0 || r.parked("late").Sequence != 0 {
+		t.Errorf("during the pause: error %v, %d look-ups, parked %+v", err, r.lookups("late"), r.parked("late"))
+	}
+}

@@ -1,0 +1,86 @@
+package fold_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/workers/deadletter"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/park"
+)
+
+// TestTransitionThatOnlyTheSweeperFoundIsCounted holds the count of webhooks
+// that somebody lost: a transition counts, a look that finds nothing new, or
+// that a webhook prompted, does not.
+func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := deadletter.Open(b.ctx, b.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := prometheus.NewRegistry()
+	w, err := fold.New(b.ctx, fold.Options{
+		JS: b.JS, Tokens: b.tokens, Lot: lot, Dead: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		status order.Status
+		cause  order.Cause
+		want   float64
+	}{
+		{order.Pending, order.CauseNotification, 0},
+		{order.Pending, order.CauseSweep, 0},
+		{order.Paid, order.CauseSweep, 1},
+		{order.Paid, order.CauseSweep, 1},
+		{order.Refunded, order.CauseOperator, 1},
+	} {
+		m := &delivered{subject: b.tokens.Unit("sandbox", "default", "p").Status()}
+		body, err := json.Marshal(order.Observation{
+			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Order: "p",
+			Status: step.status, ProviderStatus: string(step.status), Confirmed: true, Cause: step.cause,
+			AskedAt: time.Now(), AnsweredAt: time.Now(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := b.JS.Publish(b.ctx, m.subject, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.sequence = ack.Sequence
+		for range 2 { // Delivered again, it counts no more.
+			if err := w.Handle(b.ctx, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := repaired(t, registry); got != step.want {
+			t.Errorf("after %s by %s: %v repaired, want %v", step.status, step.cause, got, step.want)
+		}
+	}
+}
+
+func repaired(t *testing.T, g prometheus.Gatherer) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "arauto_sweep_repaired_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	return 0
+}

@@ -1,0 +1,25 @@
+package outage
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics says which providers this process takes for down.
+type Metrics struct {
+	paused *prometheus.GaugeVec
+	pauses *prometheus.CounterVec
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "arauto_provider_paused",
+			Help: "1 while this process has paused the provider's look-ups, because it does not answer at all.",
+		}, []string{"provider"}),
+		pauses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_provider_pauses_total",
+			Help: "Times that this process has paused the provider's look-ups, again after a failing probe included.",
+		}, []string{"provider"}),
+	}
+	r.MustRegister(m.paused, m.pauses)
+	return m
+}

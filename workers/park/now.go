@@ -1,0 +1,42 @@
+package park
+
+import (
+	"context"
+
+	"arauto/schemas/record"
+)
+
+// Summon parks p, which should be due now, in place of what is parked. That
+// one's budget and the notification that it stands for stay: an operator who
+// asks again must neither reset nor spend what the payment has left.
+func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
+	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		next := p
+		if now.Sequence == 0 {
+			return next, true
+		}
+		next.Attempts, next.NotFound, next.FirstFailure = now.Parked.Attempts, now.Parked.NotFound, now.Parked.FirstFailure
+		next.Early = true
+		if next.Fields == nil {
+			next.Fields = now.Parked.Fields
+		}
+		return raised(next, now.Parked), true
+	})
+}
+
+// Hasten makes what is parked for p's payment due at p.DueAt and keeps
+// everything else of it. ok is false when nothing is parked.
+func (l *Lot) Hasten(ctx context.Context, p record.Parked) (ok bool, err error) {
+	err = l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		ok = now.Sequence != 0
+		next := now.Parked
+		next.DueAt, next.Early = p.DueAt, true
+		return next, ok
+	})
+	return ok, err
+}
+
+// Due reads the look-up of a payment that has fired and is not yet done.
+func (l *Lot) Due(ctx context.Context, provider, account, payment string) (Place, error) {
+	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Due())
+}

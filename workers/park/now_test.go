@@ -1,0 +1,55 @@
+package park_test
+
+import (
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+)
+
+func TestSummonedLookUpComesDueAndKeepsTheBudgetOfWhatWasParked(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
+	asked := record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
+		Cause: order.CauseOperator, Waits: "operator", DueAt: time.Now().Add(time.Hour).UTC(), // Late, so that it can be read.
+	}
+	r.must(r.lot.Summon(r.ctx, asked))
+	if got := r.look("p").Parked; got.Cause != order.CauseOperator || got.Attempts != 0 || got.FirstFailure != nil || got.Early || got.For != 0 {
+		t.Errorf("with nothing parked: %+v", got)
+	}
+	r.must(r.lot.Cancel(r.ctx, r.look("p")))
+
+	before := asked
+	before.Cause, before.For, before.Attempts, before.NotFound, before.FirstFailure = order.CauseNotification, 7, 4, 2, &first
+	r.must(r.lot.First(r.ctx, before))
+	r.must(r.lot.Summon(r.ctx, asked))
+	got := r.look("p").Parked
+	if got.Cause != order.CauseOperator || got.Attempts != 4 || got.NotFound != 2 || got.For != 7 || !got.Early ||
+		got.FirstFailure == nil || !got.FirstFailure.Equal(first) {
+		t.Errorf("in place of a spent one: %+v", got)
+	}
+}
+
+func TestHastenMovesOnlyTheDueTime(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	p := record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", For: 7,
+		Cause: order.CauseNotification, Waits: "transport", Attempts: 4, DueAt: time.Now().Add(2 * time.Hour).UTC(),
+	}
+	if ok, err := r.lot.Hasten(r.ctx, p); err != nil || ok || r.look("p").Sequence != 0 {
+		t.Errorf("with nothing parked: %v, %v", ok, err)
+	}
+	r.must(r.lot.First(r.ctx, p))
+	sooner := record.Parked{Provider: "sandbox", Account: "default", Payment: "p", DueAt: time.Now().Add(time.Hour).UTC()}
+	if ok, err := r.lot.Hasten(r.ctx, sooner); err != nil || !ok {
+		t.Errorf("with something parked: %v, %v", ok, err)
+	}
+	got := r.look("p").Parked
+	if !got.DueAt.Equal(sooner.DueAt) || !got.Early || got.Attempts != 4 || got.For != 7 || got.Waits != "transport" || got.Cause != order.CauseNotification {
+		t.Errorf("parked is %+v", got)
+	}
+}

@@ -1,0 +1,201 @@
+// Package advice is the second net: the broker says when it gives a message
+// up, because it was delivered too often or somebody terminated it. Whatever
+// was given up without a dead letter gets one here.
+package advice
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+	"arauto/workers/sweep/walk"
+)
+
+// Stage is this worker's name in dead letters.
+const Stage = "sweep"
+
+// unknown stands for what an advisory about a vanished message does not say.
+const unknown = "unknown"
+
+// Metrics counts what slipped through the first net.
+type Metrics struct{ without prometheus.Counter }
+
+// NewMetrics registers the metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{without: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "arauto_advisories_without_dead_letter_total",
+		Help: "Messages that the broker gave up and that had no dead letter. Each is a bug of ours; raise an alarm.",
+	})}
+	r.MustRegister(m.without)
+	return m
+}
+
+// Options are what a worker needs.
+type Options struct {
+	JS      jetstream.JetStream
+	Tokens  subject.Tokens
+	Dead    *deadletter.Box
+	Log     *zap.Logger
+	Metrics *Metrics
+	Now     func() time.Time
+}
+
+// Worker handles advisories. Its handler may run concurrently, in this and
+// other processes.
+type Worker struct {
+	Options
+	letters jetstream.Stream
+}
+
+// New finds the stream and returns a worker.
+func New(ctx context.Context, o Options) (*Worker, error) {
+	letters, err := o.JS.Stream(ctx, subject.DeadLetters)
+	if err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.DeadLetters, err)
+	}
+	return &Worker{Options: o, letters: letters}, nil
+}
+
+// readable are the streams whose messages say which payment they are about.
+// For another one the broker would not let this process read.
+var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
+
+// advisory is what the broker says, as far as it is of use.
+type advisory struct {
+	Stream     string `json:"stream"`
+	Consumer   string `json:"consumer"`
+	Sequence   uint64 `json:"stream_seq"`
+	Deliveries uint64 `json:"deliveries"`
+}
+
+// original is the message that was given up: where it is, and whose.
+type original struct {
+	unit    subject.Unit
+	places  []string // Every identity that a letter about it may have; its own first.
+	account string
+	kind    order.Kind
+	payment string
+	order   string
+}
+
+// Handle handles one message of ADVISORIES.
+func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
+	var a advisory
+	if err := json.Unmarshal(m.Data(), &a); err != nil || a.Stream == "" || a.Sequence == 0 {
+		w.Log.Error("advisory does not decode", zap.String("subject", m.Subject()))
+		return nil //nolint:nilerr // Delivered again it would read no better; the log has it.
+	}
+	found, err := w.find(ctx, a)
+	if err != nil {
+		return fmt.Errorf("read what %s gave up: %w", a.Consumer, err)
+	}
+	has, err := w.hasLetter(ctx, found)
+	if err != nil || has {
+		return err
+	}
+	cause := "the broker gave the message up after too many deliveries"
+	if strings.Contains(m.Subject(), ".MSG_TERMINATED.") {
+		cause = "the message was terminated without a dead letter"
+	}
+	id := found.places[0]
+	err = w.Dead.Put(ctx, found.unit, record.DeadLetter{
+		ID: id, Class: record.ClassOurs, Stage: Stage,
+		Provider: found.unit.Provider, Account: found.account, Kind: found.kind, Payment: found.payment, Order: found.order,
+		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: "none",
+		Stream: a.Stream, Sequence: a.Sequence,
+		Next: "find out why the worker could not finish it, mend that, then redrive", At: w.Now().UTC(),
+	}, deadletter.SameID(id))
+	if err != nil {
+		return err
+	}
+	w.Metrics.without.Inc()
+	w.Log.Error("given up without a dead letter, it has one now",
+		zap.String("stream", a.Stream), zap.Uint64("sequence", a.Sequence), zap.String("consumer", a.Consumer))
+	return nil
+}
+
+// find reads the message that the advisory is about. One that is gone has no
+// payment any more; its place and consumer are all that can be said.
+func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
+	own := deadletter.ID(a.Stream, a.Sequence)
+	none := original{
+		unit:    subject.Unit{Provider: providerOf(a.Consumer), Account: unknown, Payment: unknown},
+		places:  []string{own},
+		account: unknown, payment: unknown,
+	}
+	if !slices.Contains(readable, a.Stream) {
+		return none, nil
+	}
+	stream, err := w.JS.Stream(ctx, a.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return none, nil
+	}
+	if err != nil {
+		return none, fmt.Errorf("open stream %s: %w", a.Stream, err)
+	}
+	raw, err := stream.GetMsg(ctx, a.Sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return none, nil
+	}
+	if err != nil {
+		return none, fmt.Errorf("read message %d: %w", a.Sequence, err)
+	}
+	var body struct {
+		Provider string     `json:"provider"`
+		Account  string     `json:"account"`
+		Kind     order.Kind `json:"kind"`
+		Payment  string     `json:"payment"`
+		Order    string     `json:"order"`
+		For      uint64     `json:"for"`
+	}
+	if err := json.Unmarshal(raw.Data, &body); err != nil || body.Provider == "" || body.Account == "" || body.Payment == "" {
+		return none, nil //nolint:nilerr // Its place is all that can be said of it, and the letter says that.
+	}
+	found := original{
+		unit: w.Tokens.Unit(body.Provider, body.Account, body.Payment), places: []string{own},
+		account: body.Account, kind: body.Kind, payment: body.Payment, order: body.Order,
+	}
+	if body.For > 0 && a.Stream == subject.LookupRetries {
+		found.places = append(found.places, deadletter.ID(subject.Notifications, body.For))
+	}
+	return found, nil
+}
+
+// providerOf reads the provider off the name of a consumer of its own.
+func providerOf(consumer string) string {
+	for _, prefix := range []string{"lookup-due-", "lookup-"} {
+		if name, ok := strings.CutPrefix(consumer, prefix); ok && name != "" {
+			return name
+		}
+	}
+	return unknown
+}
+
+// hasLetter looks through the dead letters of the message's payment.
+func (w *Worker) hasLetter(ctx context.Context, o original) (bool, error) {
+	found := false
+	_, err := walk.Each(ctx, w.letters, o.unit.DeadLetter("*", "*"), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		var l record.DeadLetter
+		if err := json.Unmarshal(raw.Data, &l); err != nil {
+			return true, nil //nolint:nilerr // A letter too many does no harm, one too few does.
+		}
+		found = slices.Contains(o.places, l.ID)
+		return !found, nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("read dead letters: %w", err)
+	}
+	return found, nil
+}

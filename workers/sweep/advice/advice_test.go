@@ -1,0 +1,289 @@
+package advice_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+	"arauto/workers/sweep/advice"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type rig struct {
+	*jetstreamtest.Broker
+	t       *testing.T
+	ctx     context.Context
+	tokens  subject.Tokens
+	dead    *deadletter.Box
+	metrics *prometheus.Registry
+	worker  *advice.Worker
+}
+
+func setup(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), metrics: prometheus.NewRegistry()}
+	var err error
+	r.tokens, err = subject.Keyed("a key for tests, 32 bytes long...")
+	r.must(err)
+	r.dead, err = deadletter.Open(r.ctx, r.JS)
+	r.must(err)
+	r.worker = r.make(r.JS, advice.NewMetrics(r.metrics))
+	return r
+}
+
+func (r *rig) make(js jetstream.JetStream, m *advice.Metrics) *advice.Worker {
+	r.t.Helper()
+	dead, err := deadletter.Open(r.ctx, js)
+	r.must(err)
+	w, err := advice.New(r.ctx, advice.Options{
+		JS: js, Tokens: r.tokens, Dead: dead, Log: zap.NewNop(), Metrics: m, Now: time.Now,
+	})
+	r.must(err)
+	return w
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// notify stores a notification.
+func (r *rig) notify(payment string) uint64 {
+	r.t.Helper()
+	body, err := json.Marshal(record.Notification{
+		ID: "n", Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o", ReceivedAt: time.Now(),
+	})
+	r.must(err)
+	ack, err := r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", payment).Notification(), body)
+	r.must(err)
+	return ack.Sequence
+}
+
+// next is the next message of a durable consumer.
+func (r *rig) next(stream, name string) jetstream.Msg {
+	r.t.Helper()
+	consumer, err := r.JS.Consumer(r.ctx, stream, name)
+	r.must(err)
+	m, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
+	r.must(err)
+	return m
+}
+
+// advisory is the next of the broker's own.
+func (r *rig) advisory() jetstream.Msg {
+	r.t.Helper()
+	return r.next(subject.Advisories, subject.AdvisoriesConsumer)
+}
+
+// letters lists the dead letters on a subject.
+func (r *rig) letters(on string) []record.DeadLetter {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.DeadLetters)
+	r.must(err)
+	var all []record.DeadLetter
+	for above := uint64(1); ; {
+		raw, err := stream.GetMsg(r.ctx, above, jetstream.WithGetMsgSubject(on))
+		if err != nil {
+			return all
+		}
+		var l record.DeadLetter
+		r.must(json.Unmarshal(raw.Data, &l))
+		all, above = append(all, l), raw.Sequence+1
+	}
+}
+
+func (r *rig) alarms() float64 {
+	r.t.Helper()
+	families, err := r.metrics.Gather()
+	r.must(err)
+	for _, f := range families {
+		if f.GetName() == "arauto_advisories_without_dead_letter_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	r.t.Fatal("there is no such metric")
+	return 0
+}
+
+func TestTerminatedNotificationGetsItsDeadLetterOnce(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.notify("other")
+	sequence := r.notify("p")
+	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).DoubleAck(r.ctx))
+	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).TermWithReason("a test"))
+	m := r.advisory()
+	for range 3 { // Redelivered, it finds its letter.
+		r.must(r.worker.Handle(r.ctx, m))
+	}
+	letters := r.letters("dead.ours.sweep.sandbox.default.p")
+	if len(letters) != 1 {
+		t.Fatalf("letters %+v", letters)
+	}
+	l := letters[0]
+	if l.ID != deadletter.ID(subject.Notifications, sequence) || l.Stream != subject.Notifications || l.Sequence != sequence ||
+		l.Payment != "p" || l.Order != "o" || l.Class != record.ClassOurs || l.Next == "" {
+		t.Errorf("letter %+v", l)
+	}
+	if n := r.alarms(); n != 1 {
+		t.Errorf("%v alarms, want 1", n)
+	}
+}
+
+func TestMessageDeliveredTooOftenGetsItsDeadLetter(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	consumer, err := r.JS.CreateOrUpdateConsumer(r.ctx, subject.Statuses, jetstream.ConsumerConfig{
+		Durable: "impatient", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 1, AckWait: 50 * time.Millisecond,
+	})
+	r.must(err)
+	unit := r.tokens.Unit("sandbox", "default", "p")
+	body, err := json.Marshal(order.Observation{Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Order: "o"})
+	r.must(err)
+	_, err = r.JS.Publish(r.ctx, unit.Status(), body)
+	r.must(err)
+	_, err = consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
+	r.must(err)
+	_, _ = consumer.Next(jetstream.FetchMaxWait(200 * time.Millisecond)) // Makes the broker look at it again.
+	r.must(r.worker.Handle(r.ctx, r.advisory()))
+	letters := r.letters("dead.ours.sweep.sandbox.default.p")
+	if len(letters) != 1 || letters[0].ID != deadletter.ID(subject.Statuses, 1) || letters[0].Attempts != 1 {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
+func TestMessageWithADeadLetterIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.notify("p")
+	unit := r.tokens.Unit("sandbox", "default", "p")
+	r.put(unit, deadletter.ID(subject.Notifications, sequence), sequence)
+	r.put(unit, deadletter.ID(subject.Notifications, sequence+7), sequence+7) // Not the last one, either.
+	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).Term())
+	r.must(r.worker.Handle(r.ctx, r.advisory()))
+	if letters := r.letters("dead.*.sweep.>"); len(letters) != 0 || r.alarms() != 0 {
+		t.Errorf("letters %+v, alarms %v", letters, r.alarms())
+	}
+}
+
+// put stores a letter as lookup does.
+func (r *rig) put(u subject.Unit, id string, sequence uint64) {
+	r.t.Helper()
+	r.must(r.dead.Put(r.ctx, u, record.DeadLetter{
+		ID: id, Class: record.ClassData, Stage: "lookup", Provider: u.Provider, Account: u.Account, Kind: order.Payment,
+		Payment: u.Payment, Cause: "c", LastAnswer: "none", Stream: subject.Notifications, Sequence: sequence, Next: "n", At: time.Now().UTC(),
+	}, deadletter.SameID(id)))
+}
+
+// due stores a look-up on the subject of due ones, as the broker does.
+func (r *rig) due(payment string, stands uint64) uint64 {
+	r.t.Helper()
+	body, err := json.Marshal(record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, For: stands, Cause: order.CauseNotification,
+	})
+	r.must(err)
+	ack, err := r.JS.Publish(r.ctx, r.tokens.Waiting("sandbox", "default", payment).Due(), body)
+	r.must(err)
+	return ack.Sequence
+}
+
+func TestDueLookUpIsKnownByTheNotificationThatItStandsFor(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.due("p", 41)
+	r.put(r.tokens.Unit("sandbox", "default", "p"), deadletter.ID(subject.Notifications, 41), 41)
+	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, sequence)))
+	if n := r.alarms(); n != 0 {
+		t.Errorf("%v alarms for a look-up whose notification has its letter", n)
+	}
+	other := r.due("q", 42)
+	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, other)))
+	if letters := r.letters("dead.ours.sweep.sandbox.default.q"); len(letters) != 1 || letters[0].Sequence != other {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
+// handed is an advisory as a consumer hands it out.
+type handed struct {
+	jetstream.Msg
+	data []byte
+}
+
+// given makes one about any message.
+func given(stream string, sequence uint64) handed {
+	data, err := json.Marshal(map[string]any{"stream": stream, "consumer": "lookup-due-sandbox", "stream_seq": sequence, "deliveries": 3})
+	if err != nil {
+		panic(err)
+	}
+	return handed{data: data}
+}
+
+func (handed) Subject() string {
+	return "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.LOOKUP_RETRIES.lookup-due-sandbox"
+}
+func (h handed) Data() []byte { return h.data }
+
+func TestMessageThatIsGoneGetsALetterThatSaysSo(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for _, m := range []handed{given(subject.LookupRetries, 99), given("NO_STREAM_OF_OURS", 5)} {
+		r.must(r.worker.Handle(r.ctx, m))
+		r.must(r.worker.Handle(r.ctx, m))
+	}
+	letters := r.letters("dead.ours.sweep.sandbox.unknown.unknown")
+	if len(letters) != 2 || letters[0].ID != "LOOKUP_RETRIES-99" || letters[1].ID != "NO_STREAM_OF_OURS-5" {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
+func TestUnreadableAdvisoryDoesNotHoldUpTheOthers(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for _, data := range []string{"", "{}", `{"stream":"X"}`, "[]"} {
+		if err := r.worker.Handle(r.ctx, handed{data: []byte(data)}); err != nil {
+			t.Errorf("%q: %v", data, err)
+		}
+	}
+}
+
+// dying is a JetStream that crashes behind each write.
+type dying struct{ jetstream.JetStream }
+
+var errCrash = errors.New("crashed")
+
+func (d dying) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if _, err := d.JetStream.PublishMsg(ctx, m, o...); err != nil {
+		return nil, err
+	}
+	return nil, errCrash
+}
+
+func TestCrashBehindTheWriteLeavesOneLetter(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	m := given(subject.Notifications, r.notify("p"))
+	crashing := r.make(dying{r.JS}, advice.NewMetrics(prometheus.NewRegistry()))
+	if err := crashing.Handle(r.ctx, m); !errors.Is(err, errCrash) {
+		t.Fatalf("the crash came out as %v", err)
+	}
+	r.must(r.worker.Handle(r.ctx, m))
+	if letters := r.letters("dead.>"); len(letters) != 1 {
+		t.Errorf("letters %+v", letters)
+	}
+}

@@ -1,0 +1,34 @@
+package overdue
+
+// entry is one schedule: where it is and when it is due, in nanoseconds.
+type entry struct {
+	sequence uint64
+	due      int64
+}
+
+// queue is a heap.Interface; the earliest due comes first.
+type queue []entry
+
+// Len implements heap.Interface.
+func (q queue) Len() int { return len(q) }
+
+// Less implements heap.Interface.
+func (q queue) Less(i, j int) bool { return q[i].due < q[j].due }
+
+// Swap implements heap.Interface.
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
+// Push implements heap.Interface.
+func (q *queue) Push(x any) {
+	if e, ok := x.(entry); ok {
+		*q = append(*q, e)
+	}
+}
+
+// Pop implements heap.Interface.
+func (q *queue) Pop() any {
+	old := *q
+	last := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return last
+}

@@ -1,0 +1,58 @@
+package silence
+
+import (
+	"time"
+
+	"arauto/schemas/order"
+)
+
+// step says how long a payment may be silent while it has been in its state
+// for less than until.
+type step struct{ until, every time.Duration }
+
+const (
+	hour = time.Hour
+	day  = 24 * hour
+	// always ends every list; the horizon is what really bounds a payment.
+	always = 100 * 365 * day
+)
+
+// moving are states that a payment should leave soon: somebody waits for the
+// result.
+var moving = []step{{hour, 5 * time.Minute}, {day, hour}, {7 * day, 6 * hour}, {30 * day, day}, {always, 7 * day}}
+
+// resting are states in which a payment may end although it can still move: a
+// refund or a chargeback is rare, and most payments stay there for ever.
+var resting = []step{{7 * day, day}, {90 * day, 7 * day}, {always, 28 * day}}
+
+// contested is between the two: a dispute takes weeks, and its end matters.
+var contested = []step{{7 * day, 6 * hour}, {30 * day, day}, {always, 7 * day}}
+
+// cadence is the whole policy. No pause is as long as STATUSES keeps
+// observations, so that a payment without one has surely been silent.
+var cadence = map[order.Status][]step{
+	order.Pending:           moving,
+	order.Processing:        moving,
+	order.InAnalysis:        moving,
+	order.Authorized:        moving,
+	order.Paid:              resting,
+	order.Settled:           resting,
+	order.PartiallyRefunded: resting,
+	order.Disputed:          contested,
+}
+
+// Every is how long a payment may be silent that has been in a state for the
+// given time, 0 when it is never asked for: the state is final for every kind.
+func Every(s order.Status, age time.Duration) time.Duration {
+	for _, one := range cadence[s] {
+		if age < one.until {
+			return one.every
+		}
+	}
+	return 0
+}
+
+// pace is how often payments of a state are looked through. A fifth of the
+// shortest pause keeps every pause within a fifth of what it should be, and
+// spares the broker a walk over all paid payments each minute.
+func pace(s order.Status) time.Duration { return cadence[s][0].every / 5 }

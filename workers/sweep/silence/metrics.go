@@ -1,0 +1,18 @@
+package silence
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Metrics counts what was made due.
+type Metrics struct{ due *prometheus.CounterVec }
+
+// NewMetrics registers the metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{due: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "arauto_sweep_made_due_total",
+		Help: "Payments made due for a look-up, by reason: silent for too long, or orphan, a notification that left no trace.",
+	}, []string{"provider", "reason"})}
+	r.MustRegister(m.due)
+	return m
+}
+
+func (m *Metrics) made(provider, reason string) { m.due.WithLabelValues(provider, reason).Inc() }

@@ -1,0 +1,94 @@
+package silence
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/sweep/walk"
+)
+
+// spreadOrphans is over how long orphans come due.
+const spreadOrphans = 30 * time.Second
+
+// Orphans looks through a provider's notifications that are acknowledged, up
+// to floor, and stored before a time. One that left no trace, no answer, no
+// event, no letter and nothing that waits, is made due. It returns the
+// sequence up to which every notification of the provider has been judged, so
+// that nothing is purged unjudged. A sweeper goes on where it stopped.
+func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error) {
+	above := s.judged[provider]
+	if above > floor { // A broker that was killed may have forgotten acknowledgements.
+		return floor, nil
+	}
+	all := true
+	above, err := walk.Each(ctx, s.notifications, "notifications."+provider+".>", above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		if raw.Sequence > floor {
+			return false, nil
+		}
+		if !raw.Time.Before(before) {
+			all = false
+			return false, nil
+		}
+		return true, s.judgeNotification(ctx, raw)
+	})
+	if err == nil && all {
+		above = floor
+	}
+	s.judged[provider] = above
+	if err != nil {
+		return above, fmt.Errorf("look through notifications of %s: %w", provider, err)
+	}
+	return above, nil
+}
+
+// judgeNotification makes an orphan due. It stands for its notification, as
+// the look-up that was lost did, so an answer given meanwhile supersedes it.
+func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStreamMsg) error {
+	var n record.Notification
+	unit, err := unitOf(raw.Subject)
+	if err == nil {
+		err = json.Unmarshal(raw.Data, &n)
+	}
+	if err != nil {
+		return nil //nolint:nilerr // Lookup has put it away as one that does not decode.
+	}
+	traced, err := s.traced(ctx, unit, n, raw)
+	if err != nil || traced {
+		return err
+	}
+	s.Log.Warn("notification left no trace", zap.Uint64("sequence", raw.Sequence), zap.String("notification", n.ID))
+	return s.due(ctx, "orphan", spreadOrphans, record.Parked{
+		Provider: n.Provider, Account: n.Account, Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields,
+		For: raw.Sequence, Notification: n.ID, NotifiedAt: &n.ReceivedAt,
+		Cause: order.CauseNotification, Waits: string(order.CauseSweep),
+	})
+}
+
+// traced reports whether something stands for the notification. An event
+// counts only where the observations are gone, because they say exactly what
+// they answer.
+func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notification, raw *jetstream.RawStreamMsg) (bool, error) {
+	seen, err := s.Chains.Last(ctx, u)
+	if err != nil || seen.Sequence > 0 && seen.Covers() >= raw.Sequence {
+		return true, err
+	}
+	if seen.Sequence == 0 {
+		event, err := walk.Last(ctx, s.orders, u.Events())
+		if err != nil || event != nil && event.Time.After(raw.Time) {
+			return true, err
+		}
+	}
+	gaveUp, err := s.gaveUp(ctx, u, raw.Time)
+	if err != nil || gaveUp {
+		return true, err
+	}
+	return s.waits(ctx, n.Provider, n.Account, n.Payment)
+}

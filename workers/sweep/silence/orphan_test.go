@@ -1,0 +1,83 @@
+package silence_test
+
+import (
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/workers/lookup/observe"
+)
+
+func TestNotificationWithoutATraceComesDue(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		trace func(r *rig, sequence uint64)
+		want  bool
+	}{
+		{name: "no trace", trace: func(*rig, uint64) {}, want: true},
+		{name: "an answer", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence) }},
+		{name: "an answer to an earlier one", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence-1) }, want: true},
+		{name: "an event whose observation is gone", trace: func(r *rig, _ uint64) { r.events("p", true, order.Paid) }},
+		{name: "a dead letter", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			sequence := r.notify("p")
+			tc.trace(r, sequence)
+			judged, err := r.sweeper(r.JS).Orphans(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+			r.must(err)
+			if judged != sequence {
+				t.Errorf("judged up to %d, want %d", judged, sequence)
+			}
+			p := r.parked("p")
+			if (p != nil) != tc.want {
+				t.Fatalf("parked %+v, want one: %v", p, tc.want)
+			}
+			if p != nil && (p.For != sequence || p.Notification != "n-p" || p.Cause != order.CauseNotification || p.Fields["kept"] != "field") {
+				t.Errorf("parked %+v", p)
+			}
+		})
+	}
+}
+
+func TestParkedNotificationIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.notify("p")
+	r.must(r.lot.First(r.ctx, record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
+		For: sequence, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
+	}))
+	_, err := r.sweeper(r.JS).Orphans(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("p"); p.Attempts != 3 {
+		t.Errorf("the parked look-up became %+v", p)
+	}
+}
+
+func TestOnlySettledNotificationsAreJudged(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first := r.notify("old")
+	between := time.Now()
+	second := r.notify("young")
+	s := r.sweeper(r.JS)
+	judged, err := s.Orphans(r.ctx, "sandbox", second, between)
+	r.must(err)
+	if judged != first || r.parked("old") == nil || r.parked("young") != nil {
+		t.Errorf("judged up to %d, want %d", judged, first)
+	}
+	judged, err = s.Orphans(r.ctx, "sandbox", first, time.Now().Add(time.Hour))
+	r.must(err)
+	if judged != first || r.parked("young") != nil {
+		t.Errorf("judged up to %d, above the floor %d", judged, first)
+	}
+	judged, err = s.Orphans(r.ctx, "sandbox", second, time.Now().Add(time.Hour))
+	r.must(err)
+	if judged != second || r.parked("young") == nil {
+		t.Errorf("judged up to %d, want %d", judged, second)
+	}
+}

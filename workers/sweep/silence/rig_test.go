@@ -1,0 +1,182 @@
+package silence_test
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+	"arauto/workers/park"
+	"arauto/workers/sweep/silence"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a broker and sweepers whose clock a test turns. The broker's own
+// clock stays, so ages come from turning the sweeper's forward.
+type rig struct {
+	*jetstreamtest.Broker
+	t      *testing.T
+	ctx    context.Context
+	tokens subject.Tokens
+	lot    *park.Lot
+	ahead  atomic.Int64
+}
+
+func setup(t *testing.T) *rig {
+	t.Helper()
+	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	if r.lot, err = park.Open(r.ctx, r.JS, tokens); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// turn sets how far ahead the sweepers' clock is.
+func (r *rig) turn(d time.Duration) { r.ahead.Store(int64(d)) }
+
+func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.ahead.Load())) }
+
+// sweeper makes one that talks to the broker through js.
+func (r *rig) sweeper(js jetstream.JetStream) *silence.Sweeper {
+	r.t.Helper()
+	chains, err := chain.Open(r.ctx, js)
+	r.must(err)
+	lot, err := park.Open(r.ctx, js, r.tokens)
+	r.must(err)
+	s, err := silence.New(r.ctx, silence.Options{
+		JS: js, Tokens: r.tokens, Lot: lot, Chains: chains, Log: zap.NewNop(),
+		Metrics: silence.NewMetrics(prometheus.NewRegistry()),
+		Now:     r.now, Jitter: func() float64 { return 0 }, Horizon: 400 * 24 * time.Hour,
+	})
+	r.must(err)
+	return s
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) unit(payment string) subject.Unit { return r.tokens.Unit("sandbox", "default", payment) }
+
+// events writes a payment's log, one event per status.
+func (r *rig) events(payment string, confirmed bool, statuses ...order.Status) {
+	r.t.Helper()
+	var last *order.Event
+	for i, s := range statuses {
+		o := r.observation(payment, s, time.Now())
+		o.Confirmed = confirmed
+		e := order.Announce(last, o, uint64(i+1), order.Standing{Kind: order.Payment, Status: s})
+		last = &e
+		body, err := json.Marshal(e)
+		r.must(err)
+		m := nats.NewMsg(r.unit(payment).Event(payment, s))
+		m.Data = body
+		for name, value := range e.CloudEvent(payment) {
+			m.Header.Set(name, value)
+		}
+		_, err = r.JS.PublishMsg(r.ctx, m)
+		r.must(err)
+	}
+}
+
+func (r *rig) observation(payment string, s order.Status, at time.Time) order.Observation {
+	return order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: payment,
+		Status: s, ProviderStatus: string(s), Confirmed: true, Cause: order.CauseNotification,
+		AskedAt: at, AnsweredAt: at, Notification: "n",
+	}
+}
+
+// observe writes an observation that was answered at the sweepers' time.
+func (r *rig) observe(payment string, s order.Status, covers uint64) {
+	r.t.Helper()
+	o := r.observation(payment, s, r.now())
+	o.Covers = covers
+	body, err := json.Marshal(o)
+	r.must(err)
+	_, err = r.JS.Publish(r.ctx, r.unit(payment).Status(), body)
+	r.must(err)
+}
+
+// notify stores a notification and lets lookup's consumer acknowledge it
+// without doing anything: what a bug of ours would look like.
+func (r *rig) notify(payment string) uint64 {
+	r.t.Helper()
+	body, err := json.Marshal(record.Notification{
+		ID: "n-" + payment, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment,
+		ReceivedAt: time.Now().UTC(), Fields: map[string]string{"kept": "field"},
+	})
+	r.must(err)
+	ack, err := r.JS.Publish(r.ctx, r.unit(payment).Notification(), body)
+	r.must(err)
+	consumer, err := r.JS.Consumer(r.ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+	r.must(err)
+	m, err := consumer.Next(jetstream.FetchMaxWait(10 * time.Second))
+	r.must(err)
+	r.must(m.DoubleAck(r.ctx))
+	return ack.Sequence
+}
+
+func (r *rig) letter(payment, stage string) {
+	r.t.Helper()
+	body, err := json.Marshal(record.DeadLetter{
+		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: stage, Provider: "sandbox", Account: "default",
+		Kind: order.Payment, Payment: payment, Cause: "gone", LastAnswer: "not_found",
+		Stream: subject.Notifications, Sequence: 1, Next: "ask", At: time.Now().UTC(),
+	})
+	r.must(err)
+	_, err = r.JS.Publish(r.ctx, r.unit(payment).DeadLetter("data", stage), body)
+	r.must(err)
+}
+
+// parked is what is parked for a payment or has come due, nil for nothing.
+func (r *rig) parked(payment string) *record.Parked {
+	r.t.Helper()
+	place, err := r.lot.Look(r.ctx, "sandbox", "default", payment)
+	r.must(err)
+	if place.Sequence > 0 {
+		return &place.Parked
+	}
+	due := r.due(payment)
+	if len(due) == 0 {
+		return nil
+	}
+	return &due[0]
+}
+
+// due lists the look-ups of a payment that have fired.
+func (r *rig) due(payment string) []record.Parked {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	var all []record.Parked
+	for next := uint64(1); ; {
+		raw, err := stream.GetMsg(r.ctx, next, jetstream.WithGetMsgSubject(r.tokens.Waiting("sandbox", "default", payment).Due()))
+		if err != nil {
+			return all
+		}
+		var p record.Parked
+		r.must(json.Unmarshal(raw.Data, &p))
+		all, next = append(all, p), raw.Sequence+1
+	}
+}

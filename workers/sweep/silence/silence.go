@@ -1,0 +1,215 @@
+// Package silence finds payments of which nothing is heard although something
+// should be, and makes them due for a look-up: those that are not final and
+// have been silent too long, and notifications that left no trace.
+//
+// It keeps no state that matters. Parking is create-only, so any number of
+// copies may look through the same payments, and die anywhere.
+//
+// What it reads, one message at a time and from the leaders: per state, the
+// events of ORDERS that led to it (by next-by-subject on
+// orders.*.*.*.*.<state>, so final payments cost nothing). An event younger
+// than its pause costs no further read. An older one costs the payment's last
+// observation, and only where that is old too the payment's last event, its
+// last dead letters and what is parked.
+package silence
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+	"arauto/workers/park"
+	"arauto/workers/sweep/walk"
+)
+
+// Options are what a sweeper needs.
+type Options struct {
+	JS      jetstream.JetStream
+	Tokens  subject.Tokens
+	Lot     *park.Lot
+	Chains  *chain.Chains
+	Log     *zap.Logger
+	Metrics *Metrics
+	Now     func() time.Time
+	Jitter  func() float64 // From 0 to 1; spreads what would come due at once.
+	Horizon time.Duration  // After that long in one state a payment is not asked for again.
+}
+
+// Sweeper makes silent payments due. Its methods must not run concurrently
+// with themselves; several sweepers may.
+type Sweeper struct {
+	Options
+	notifications jetstream.Stream
+	retries       jetstream.Stream
+	orders        jetstream.Stream
+	letters       jetstream.Stream
+
+	walked map[order.Status]time.Time // When a state was last looked through.
+	judged map[string]uint64          // Up to where a provider's notifications were.
+}
+
+// New finds the streams and returns a sweeper.
+func New(ctx context.Context, o Options) (*Sweeper, error) {
+	s := &Sweeper{Options: o, walked: map[order.Status]time.Time{}, judged: map[string]uint64{}}
+	for name, stream := range map[string]*jetstream.Stream{
+		subject.Notifications: &s.notifications, subject.LookupRetries: &s.retries,
+		subject.Orders: &s.orders, subject.DeadLetters: &s.letters,
+	} {
+		var err error
+		if *stream, err = o.JS.Stream(ctx, name); err != nil {
+			return nil, fmt.Errorf("open stream %s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+// Round looks through the payments of every state whose time has come.
+func (s *Sweeper) Round(ctx context.Context) error {
+	var all []error
+	for _, status := range slices.Sorted(maps.Keys(cadence)) {
+		now := s.Now()
+		if last, ok := s.walked[status]; ok && now.Sub(last) < pace(status) {
+			continue
+		}
+		_, err := walk.Each(ctx, s.orders, "orders.*.*.*.*."+string(status), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+			return true, s.judge(ctx, raw)
+		})
+		if err != nil {
+			all = append(all, fmt.Errorf("look through payments that are %s: %w", status, err))
+			continue
+		}
+		s.walked[status] = now
+	}
+	return errors.Join(all...)
+}
+
+// judge makes the payment of one event due if the event is its last and it
+// has been silent for too long. The cheap reasons not to come first.
+func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) error {
+	var e order.Event
+	unit, err := unitOf(raw.Subject)
+	if err == nil {
+		err = json.Unmarshal(raw.Data, &e)
+	}
+	if err != nil {
+		s.Log.Error("stored event does not decode", zap.Uint64("sequence", raw.Sequence))
+		return nil //nolint:nilerr // It must not keep the payments behind it from being looked at.
+	}
+	now := s.Now()
+	age := now.Sub(raw.Time)
+	every := Every(e.Status, age)
+	if e.Final || every == 0 || age < every || age >= s.Horizon {
+		return nil
+	}
+	silent, err := s.silent(ctx, unit, e, raw, now.Add(-every))
+	if err != nil || !silent {
+		return err
+	}
+	return s.due(ctx, "silent", every/10, record.Parked{
+		Provider: e.Provider, Account: e.Account, Kind: e.Kind, Payment: e.Payment, Order: e.Order,
+		Cause: order.CauseSweep, Waits: string(order.CauseSweep),
+	})
+}
+
+// silent reports whether nothing has been tried for the payment since a time,
+// and nothing waits to be. Giving up was a try, else a payment that its
+// provider has forgotten would make a dead letter each round.
+func (s *Sweeper) silent(ctx context.Context, u subject.Unit, e order.Event, event *jetstream.RawStreamMsg, since time.Time) (bool, error) {
+	seen, err := s.Chains.Last(ctx, u)
+	if err != nil {
+		return false, err
+	}
+	if !e.Confirmed && !seen.Observation.Confirmed {
+		return false, nil // It was only ever believed: nobody can be asked.
+	}
+	if seen.Sequence > 0 && seen.Observation.AnsweredAt.After(since) {
+		return false, nil
+	}
+	last, err := walk.Last(ctx, s.orders, u.Events())
+	if err != nil || last == nil || last.Sequence != event.Sequence {
+		return false, err
+	}
+	gaveUp, err := s.gaveUp(ctx, u, since)
+	if err != nil || gaveUp {
+		return false, err
+	}
+	waits, err := s.waits(ctx, e.Provider, e.Account, e.Payment)
+	return !waits, err
+}
+
+// gaveUp reports whether a look-up of the unit became a dead letter since.
+func (s *Sweeper) gaveUp(ctx context.Context, u subject.Unit, since time.Time) (bool, error) {
+	for _, stage := range []string{"lookup", "sweep"} {
+		letter, err := walk.Last(ctx, s.letters, u.DeadLetter("*", stage))
+		if err != nil {
+			return false, fmt.Errorf("read dead letters: %w", err)
+		}
+		if letter != nil && letter.Time.After(since) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// waits reports whether a look-up of the payment is parked or due. In this
+// order, because that is how it moves: what fires in between is seen.
+func (s *Sweeper) waits(ctx context.Context, provider, account, payment string) (bool, error) {
+	place, err := s.Lot.Look(ctx, provider, account, payment)
+	if err != nil || place.Sequence > 0 {
+		return true, err
+	}
+	due, err := walk.Last(ctx, s.retries, s.Tokens.Waiting(provider, account, payment).Due())
+	if err != nil || due == nil {
+		return false, err
+	}
+	// A broker that was killed may keep a message that was acknowledged; it is
+	// below the floor, nobody will handle it, and it must not stand for work.
+	floor, err := AckFloor(ctx, s.JS, subject.LookupRetries, subject.LookupDueConsumer(provider))
+	return due.Sequence > floor, err
+}
+
+// AckFloor is the stream sequence up to which a consumer has acknowledged
+// everything that is its own.
+func AckFloor(ctx context.Context, js jetstream.JetStream, stream, consumer string) (uint64, error) {
+	c, err := js.Consumer(ctx, stream, consumer)
+	if err != nil {
+		return 0, fmt.Errorf("read consumer %s: %w", consumer, err)
+	}
+	return c.CachedInfo().AckFloor.Stream, nil
+}
+
+// due parks a look-up where nothing is parked, somewhere within a while, so
+// that what fell silent together is not asked for at once.
+func (s *Sweeper) due(ctx context.Context, reason string, within time.Duration, p record.Parked) error {
+	p.DueAt = s.Now().Add(time.Duration(s.Jitter() * float64(within))).UTC()
+	if err := s.Lot.First(ctx, p); err != nil {
+		return err
+	}
+	s.Metrics.made(p.Provider, reason)
+	s.Log.Info("made due",
+		zap.String("provider", p.Provider), zap.String("account", p.Account),
+		zap.String("payment", s.Tokens.Token(p.Payment)), zap.String("reason", reason), zap.Time("due_at", p.DueAt))
+	return nil
+}
+
+// unitOf reads the unit off a subject that begins
+// <word>.<provider>.<account>.<payment>.
+func unitOf(on string) (subject.Unit, error) {
+	parts := strings.Split(on, ".")
+	if len(parts) < 4 {
+		return subject.Unit{}, fmt.Errorf("subject %q names no payment", on)
+	}
+	return subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}, nil
+}

@@ -1,0 +1,99 @@
+package tidy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+	"arauto/workers/sweep/walk"
+)
+
+// Orders compacts the order log.
+type Orders struct {
+	Stream  jetstream.Stream
+	Log     *zap.Logger
+	Metrics *Metrics
+	Now     func() time.Time
+	After   time.Duration // How long a payment has been final before it is compacted.
+
+	seen map[order.Status]uint64 // Up to where the events of a state have been.
+}
+
+// Round compacts every payment that became final long enough ago. The last
+// event stays: it is the payment's state, holds the number of its transitions
+// and is the guard of the next one. An event is looked at once by each copy.
+func (o *Orders) Round(ctx context.Context) error {
+	if o.seen == nil {
+		o.seen = map[order.Status]uint64{}
+	}
+	old := o.Now().Add(-o.After)
+	var all []error
+	for _, status := range finals() {
+		above, err := walk.Each(ctx, o.Stream, "orders.*.*.*.*."+string(status), o.seen[status], func(raw *jetstream.RawStreamMsg) (bool, error) {
+			if !raw.Time.Before(old) {
+				return false, nil
+			}
+			return true, o.compact(ctx, raw)
+		})
+		o.seen[status] = above
+		if err != nil {
+			all = append(all, fmt.Errorf("compact payments that are %s: %w", status, err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// finals lists every state that is final for some kind.
+func finals() []order.Status {
+	var all []order.Status
+	have := map[order.Status]bool{}
+	for _, kind := range order.Kinds() {
+		for _, s := range kind.Statuses() {
+			if kind.Final(s) && !have[s] {
+				have[s] = true
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// compact removes what lies below the event if it is final and the payment's
+// last. A transition that comes between the reading and the removal is above,
+// and stays.
+func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error {
+	var e order.Event
+	parts := strings.Split(raw.Subject, ".")
+	if err := json.Unmarshal(raw.Data, &e); err != nil || len(parts) != 6 {
+		o.Log.Error("stored event does not decode", zap.Uint64("sequence", raw.Sequence))
+		return nil //nolint:nilerr // It stays as it is, and must not keep the others from being compacted.
+	}
+	if !e.Final || e.Transition == 1 {
+		return nil
+	}
+	events := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}.Events()
+	last, err := walk.Last(ctx, o.Stream, events)
+	if err != nil || last == nil || last.Sequence != raw.Sequence {
+		return err
+	}
+	first, err := o.Stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events))
+	if err != nil {
+		return fmt.Errorf("read first event: %w", err)
+	}
+	if first.Sequence == last.Sequence {
+		return nil
+	}
+	if err := o.Stream.Purge(ctx, jetstream.WithPurgeSubject(events), jetstream.WithPurgeSequence(last.Sequence)); err != nil {
+		return fmt.Errorf("remove events below %d: %w", last.Sequence, err)
+	}
+	o.Metrics.compacted.WithLabelValues(e.Provider).Inc()
+	return nil
+}

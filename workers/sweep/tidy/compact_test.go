@@ -1,0 +1,171 @@
+package tidy_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/park"
+	"arauto/workers/sweep/tidy"
+)
+
+const day = 24 * time.Hour
+
+// ledger is a broker with a real normalize worker, so that what is compacted
+// is what it writes, and what is left must be enough for it to go on.
+type ledger struct {
+	*jetstreamtest.Broker
+	t      *testing.T
+	ctx    context.Context
+	tokens subject.Tokens
+	orders jetstream.Stream
+}
+
+func newLedger(t *testing.T) *ledger {
+	t.Helper()
+	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
+	ok(t, err)
+	l := &ledger{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	// The broker's own check at the end wants every log from 1 on; a compacted
+	// one begins later, and these tests look at the numbers themselves.
+	t.Cleanup(l.Stop)
+	l.orders, err = l.JS.Stream(l.ctx, subject.Orders)
+	ok(t, err)
+	return l
+}
+
+// observe folds observations of a payment with a worker that remembers
+// nothing.
+func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Status) {
+	l.t.Helper()
+	lot, err := park.Open(l.ctx, l.JS, l.tokens)
+	ok(l.t, err)
+	dead, err := deadletter.Open(l.ctx, l.JS)
+	ok(l.t, err)
+	w, err := fold.New(l.ctx, fold.Options{
+		JS: l.JS, Tokens: l.tokens, Lot: lot, Dead: dead, Log: zap.NewNop(),
+		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	})
+	ok(l.t, err)
+	for _, s := range statuses {
+		body, err := json.Marshal(order.Observation{
+			Provider: "sandbox", Account: "default", Kind: kind, Payment: payment, Order: payment,
+			Status: s, ProviderStatus: string(s), Confirmed: true, Cause: order.CauseNotification,
+			AskedAt: time.Now(), AnsweredAt: time.Now(),
+		})
+		ok(l.t, err)
+		m := &delivered{subject: l.unit(payment).Status(), at: time.Now()}
+		ack, err := l.JS.Publish(l.ctx, m.subject, body)
+		ok(l.t, err)
+		m.sequence = ack.Sequence
+		ok(l.t, w.Handle(l.ctx, m))
+	}
+}
+
+func (l *ledger) unit(payment string) subject.Unit {
+	return l.tokens.Unit("sandbox", "default", payment)
+}
+
+// delivered is a message of STATUSES as a consumer hands it out.
+type delivered struct {
+	jetstream.Msg
+	subject  string
+	sequence uint64
+	at       time.Time
+}
+
+func (d *delivered) Subject() string      { return d.subject }
+func (d *delivered) Headers() nats.Header { return nats.Header{} }
+func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.at}, nil
+}
+
+// log lists a payment's events as "number status".
+func (l *ledger) log(payment string) string {
+	l.t.Helper()
+	var all []string
+	for next := uint64(1); ; {
+		raw, err := l.orders.GetMsg(l.ctx, next, jetstream.WithGetMsgSubject(l.unit(payment).Events()))
+		if err != nil {
+			return fmt.Sprint(all)
+		}
+		var e order.Event
+		ok(l.t, json.Unmarshal(raw.Data, &e))
+		all, next = append(all, fmt.Sprintf("%d %s", e.Transition, e.Status)), raw.Sequence+1
+	}
+}
+
+// compact makes a round of a new copy whose clock is ahead.
+func (l *ledger) compact(ahead time.Duration) {
+	l.t.Helper()
+	task := &tidy.Orders{
+		Stream: l.orders, Log: zap.NewNop(), Metrics: tidy.NewMetrics(prometheus.NewRegistry()),
+		Now: func() time.Time { return time.Now().Add(ahead) }, After: 180 * day,
+	}
+	ok(l.t, task.Round(l.ctx))
+}
+
+func (l *ledger) want(payment, log string) {
+	l.t.Helper()
+	if got := l.log(payment); got != log {
+		l.t.Errorf("%s has the events %s, want %s", payment, got, log)
+	}
+}
+
+func TestLongFinalPaymentsKeepTheirLastEventOnly(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "refunded", order.Pending, order.Paid, order.Refunded)
+	l.observe(order.Payment, "open", order.Pending, order.Paid)
+	l.observe(order.Payout, "payout", order.Pending, order.Paid)
+	l.observe(order.Payment, "single", order.Expired)
+	l.compact(179 * day)
+	l.want("refunded", "[1 pending 2 paid 3 refunded]")
+	for range 2 { // A second copy finds nothing left to do.
+		l.compact(181 * day)
+		l.want("refunded", "[3 refunded]")
+		l.want("open", "[1 pending 2 paid]")
+		l.want("payout", "[2 paid]")
+		l.want("single", "[1 expired]")
+	}
+}
+
+// TestNumberingGoesOnAfterCompaction uses the one way out of a final state:
+// the confirmed return of a chargeback.
+func TestNumberingGoesOnAfterCompaction(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "p", order.Pending, order.Paid, order.ChargedBack)
+	l.compact(181 * day)
+	l.want("p", "[3 charged_back]")
+	l.observe(order.Payment, "p", order.Paid)
+	await(t, order.ReturnGap)
+	l.observe(order.Payment, "p", order.Paid)
+	l.want("p", "[3 charged_back 4 paid]")
+	l.compact(181 * day)
+	l.want("p", "[3 charged_back 4 paid]")
+	l.observe(order.Payment, "p", order.Refunded)
+	l.want("p", "[3 charged_back 4 paid 5 refunded]")
+	l.compact(181 * day)
+	l.want("p", "[5 refunded]")
+}
+
+// await lets a span of the broker's time pass, which nothing can turn.
+func await(t *testing.T, d time.Duration) {
+	t.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	<-timer.C
+}

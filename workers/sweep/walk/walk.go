@@ -1,0 +1,46 @@
+// Package walk reads a stream one message at a time, in the order of its
+// sequences and from its leader. However long the stream is, one message is in
+// memory, no consumer is needed, and a walk can stop and go on anywhere.
+package walk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Each calls visit for every stored message on filter above a sequence, until
+// visit wants no more. It returns the sequence up to which all were visited,
+// for the next walk to go on from: that of the message that visit refused is
+// not among them.
+func Each(ctx context.Context, stream jetstream.Stream, filter string, above uint64,
+	visit func(*jetstream.RawStreamMsg) (more bool, err error)) (uint64, error) {
+	for {
+		raw, err := stream.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return above, nil
+		}
+		if err != nil {
+			return above, fmt.Errorf("read message above %d: %w", above, err)
+		}
+		more, err := visit(raw)
+		if err != nil || !more {
+			return above, err
+		}
+		above = raw.Sequence
+	}
+}
+
+// Last reads the newest message on filter, nil when there is none.
+func Last(ctx context.Context, stream jetstream.Stream, filter string) (*jetstream.RawStreamMsg, error) {
+	raw, err := stream.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read last message: %w", err)
+	}
+	return raw, nil
+}

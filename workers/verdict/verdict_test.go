@@ -1,0 +1,255 @@
+package verdict_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/workers/verdict"
+)
+
+// began is when the first failure of these tests happens.
+var began = time.Date(2026, 11, 22, 1, 2, 3, 4000, time.UTC)
+
+func named(t testing.TB, name string) verdict.Policy {
+	t.Helper()
+	p, err := verdict.Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// causeOfStatus is written down apart from the code, range by range.
+func causeOfStatus(status int) verdict.Cause {
+	switch status {
+	case 401, 403:
+		return verdict.Credential
+	case 404, 410:
+		return verdict.NotFound
+	case 408, 425:
+		return verdict.Unavailable
+	case 429:
+		return verdict.Throttled
+	}
+	switch {
+	case status < 400:
+		return verdict.Unreadable
+	case status < 500:
+		return verdict.Refused
+	}
+	return verdict.Unavailable
+}
+
+func TestEveryHTTPStatusHasAVerdict(t *testing.T) {
+	t.Parallel()
+	p := named(t, "default")
+	waits := map[verdict.Cause]time.Duration{
+		verdict.Unavailable: 5 * time.Second, verdict.Unreadable: 5 * time.Second, verdict.Refused: 5 * time.Second,
+		verdict.NotFound: 5 * time.Second, verdict.Throttled: 30 * time.Second, verdict.Credential: time.Minute,
+	}
+	for status := 100; status <= 599; status++ {
+		err := provider.StatusError(status)
+		if status == 200 {
+			if err != nil {
+				t.Errorf("status 200 is a failure: %v", err)
+			}
+			continue
+		}
+		cause := verdict.CauseOf(fmt.Errorf("ask sandbox: %w", err))
+		if want := causeOfStatus(status); cause != want {
+			t.Errorf("status %d is %q, want %q", status, cause, want)
+		}
+		d := verdict.Judge(verdict.Failure{Cause: cause, At: began}, verdict.Budget{}, p, 0)
+		if wait := d.Due.Sub(began); !d.Park || wait != waits[cause] || d.Attempts != 0 {
+			t.Errorf("a fresh status %d gives %+v", status, d)
+		}
+	}
+}
+
+func TestEveryErrorHasItsCause(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want verdict.Cause
+	}{
+		{verdict.ErrTransport, verdict.Transport},
+		{fmt.Errorf("ask: %w: timed out", verdict.ErrTransport), verdict.Transport},
+		{provider.ErrUnavailable, verdict.Unavailable},
+		{provider.ErrUnreadable, verdict.Unreadable},
+		{provider.ErrRefused, verdict.Refused},
+		{provider.ErrThrottled, verdict.Throttled},
+		{provider.ErrCredential, verdict.Credential},
+		{provider.ErrNotFound, verdict.NotFound},
+		{provider.ErrNoLookUp, verdict.Ours},
+		{errors.New("nobody has classified this"), verdict.Ours},
+		{&verdict.HeldError{Cause: verdict.OverBudget}, verdict.OverBudget},
+		{&verdict.HeldError{Cause: verdict.Circuit}, verdict.Circuit},
+		{&verdict.HeldError{Cause: verdict.Credential}, verdict.Credential},
+	} {
+		if got := verdict.CauseOf(fmt.Errorf("look up: %w", c.err)); got != c.want {
+			t.Errorf("%v is %q, want %q", c.err, got, c.want)
+		}
+	}
+}
+
+// played is a payment that fails with one cause until it is given up: the
+// offsets at which it was parked, and the end. Every look-up happens when it
+// is due.
+func played(p verdict.Policy, cause verdict.Cause, jitter float64) (offsets []time.Duration, end verdict.Decision) {
+	budget, at := verdict.Budget{}, began
+	for range 100 {
+		d := verdict.Judge(verdict.Failure{Cause: cause, At: at}, budget, p, jitter)
+		if !d.Park {
+			return offsets, d
+		}
+		offsets = append(offsets, d.Due.Sub(began))
+		at, budget = d.Due, verdict.Budget{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure, NotFound: d.NotFound}
+	}
+	return offsets, end
+}
+
+var (
+	goldenTail    = []time.Duration{12 * time.Hour, 24 * time.Hour, 36 * time.Hour, 48 * time.Hour, 60 * time.Hour, 72 * time.Hour}
+	goldenDefault = append([]time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour}, goldenTail...)
+	goldenUnknown = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute}
+)
+
+func TestPoliciesEndAfterTheirLists(t *testing.T) {
+	t.Parallel()
+	spending := map[verdict.Cause]record.Class{
+		verdict.Transport: record.ClassProvider, verdict.Unavailable: record.ClassProvider,
+		verdict.Unreadable: record.ClassProvider, verdict.Refused: record.ClassProvider, verdict.Ours: record.ClassOurs,
+	}
+	for name, want := range map[string][]time.Duration{"default": goldenDefault, "yapay": goldenTail} {
+		for cause, class := range spending {
+			offsets, end := played(named(t, name), cause, 0)
+			if !slices.Equal(offsets, want) {
+				t.Errorf("%s parks %s at %v, want %v", name, cause, offsets, want)
+			}
+			if end.Class != class || end.Attempts != len(want) || !end.FirstFailure.Equal(began) {
+				t.Errorf("%s ends %s with %+v, want class %s", name, cause, end, class)
+			}
+		}
+		offsets, end := played(named(t, name), verdict.NotFound, 0)
+		if !slices.Equal(offsets, goldenUnknown) || end.Class != record.ClassData {
+			t.Errorf("%s parks an unknown payment at %v and ends with %+v", name, offsets, end)
+		}
+	}
+}
+
+func TestYapayIsExactWhateverTheDice(t *testing.T) {
+	t.Parallel()
+	offsets, _ := played(named(t, "yapay"), verdict.Unavailable, 1)
+	if !slices.Equal(offsets, goldenTail) {
+		t.Errorf("parks at %v, want %v", offsets, goldenTail)
+	}
+}
+
+func TestUnknownPolicyIsRefused(t *testing.T) {
+	t.Parallel()
+	if _, err := verdict.Named("Yapay"); err == nil {
+		t.Error("a policy that does not exist was given out")
+	}
+}
+
+func TestOwnOffsetsMustAscend(t *testing.T) {
+	t.Parallel()
+	p := named(t, "default")
+	for _, bad := range [][]time.Duration{nil, {0}, {-time.Second, time.Second}, {time.Hour, time.Minute}} {
+		if _, err := p.WithOffsets(bad); err == nil {
+			t.Errorf("%v was accepted", bad)
+		}
+	}
+	mine := []time.Duration{time.Second, time.Minute}
+	own, err := p.WithOffsets(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine[0] = time.Hour
+	if offsets, _ := played(own, verdict.Transport, 1); !slices.Equal(offsets, []time.Duration{time.Second, time.Minute}) {
+		t.Errorf("own offsets park at %v", offsets)
+	}
+	if offsets, _ := played(p, verdict.Transport, 0); !slices.Equal(offsets, goldenDefault) {
+		t.Errorf("own offsets changed the policy they came from: %v", offsets)
+	}
+}
+
+func TestOnlyAFiredLookUpSpends(t *testing.T) {
+	t.Parallel()
+	p := named(t, "default")
+	for _, cause := range verdict.Causes() {
+		fresh := verdict.Judge(verdict.Failure{Cause: cause, At: began}, verdict.Budget{Attempts: 1, FirstFailure: began}, p, 0)
+		if fresh.Attempts != 1 {
+			t.Errorf("a fresh %s spent %d attempts", cause, fresh.Attempts-1)
+		}
+		fired := verdict.Judge(verdict.Failure{Cause: cause, At: began}, verdict.Budget{Fired: true, Attempts: 1, FirstFailure: began}, p, 0)
+		want := 2
+		if free(cause) || cause == verdict.NotFound {
+			want = 1
+		}
+		if fired.Attempts != want || !fired.Park {
+			t.Errorf("a fired %s gives %+v, want %d attempts", cause, fired, want)
+		}
+	}
+}
+
+func TestRetryAfterIsObeyedWithinReason(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ asked, want time.Duration }{
+		{0, 30 * time.Second}, {time.Second, time.Second}, {7 * time.Minute, 7 * time.Minute}, {100 * time.Hour, time.Hour},
+	} {
+		f := verdict.Failure{Cause: verdict.Throttled, RetryAfter: c.asked, At: began}
+		d := verdict.Judge(f, verdict.Budget{Fired: true, Attempts: 10}, named(t, "default"), 1)
+		if got := d.Due.Sub(began); !d.Park || got != c.want {
+			t.Errorf("Retry-After %v waits %v, want %v", c.asked, got, c.want)
+		}
+	}
+	other := verdict.Failure{Cause: verdict.Unavailable, RetryAfter: time.Hour, At: began}
+	if d := verdict.Judge(other, verdict.Budget{}, named(t, "default"), 0); d.Due.Sub(began) != 5*time.Second {
+		t.Errorf("a 5xx waits %v", d.Due.Sub(began))
+	}
+}
+
+// A gate's wait is by a real clock, whatever the policy, its scale and the dice.
+func TestGatesWaitExactlyAsLongAsTheyAsk(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"default", "yapay"} {
+		for _, cause := range []verdict.Cause{verdict.OverBudget, verdict.Circuit, verdict.Credential} {
+			for _, fired := range []bool{false, true} {
+				f := verdict.Failure{Cause: cause, Held: 7 * time.Second, At: began.Add(time.Hour)}
+				b := verdict.Budget{Fired: fired, Attempts: 2, FirstFailure: began}
+				d := verdict.Judge(f, b, named(t, name).Turned(3600), 1)
+				if !d.Park || d.Due.Sub(f.At) != 7*time.Second || d.Attempts != 2 || !d.FirstFailure.Equal(began) {
+					t.Errorf("%s, %s, fired %v: %+v, want a wait of 7 s and nothing spent", name, cause, fired, d)
+				}
+			}
+		}
+	}
+}
+
+func TestFirstFailureOfARecheckIsNoRetry(t *testing.T) {
+	t.Parallel()
+	d := verdict.Judge(verdict.Failure{Cause: verdict.Unavailable, At: began}, verdict.Budget{Fired: true}, named(t, "yapay"), 0)
+	if d.Attempts != 0 || d.Due.Sub(began) != 12*time.Hour {
+		t.Errorf("a recheck that meets the first failure gives %+v, want 12 hours and nothing spent", d)
+	}
+}
+
+func TestWaitingForACredentialDoesNotStartTheClock(t *testing.T) {
+	t.Parallel()
+	p := named(t, "default")
+	at, budget := began, verdict.Budget{}
+	for range 80 * 60 { // A minute each: longer than the whole policy.
+		d := verdict.Judge(verdict.Failure{Cause: verdict.Credential, At: at}, budget, p, 0)
+		at, budget = d.Due, verdict.Budget{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure}
+	}
+	d := verdict.Judge(verdict.Failure{Cause: verdict.Unavailable, At: at}, budget, p, 0)
+	if !d.Park || !d.FirstFailure.Equal(at) || !d.Due.After(at) {
+		t.Errorf("the first failure that spends, after days of free ones at %v, gives %+v", at, d)
+	}
+}
