@@ -84,6 +84,8 @@ func serve(ctx context.Context, listener net.Listener, o counterparty.Options) e
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
 	err = errors.Join(closing, server.Shutdown(last), server.Close())
-	<-failed
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }

@@ -29,7 +29,7 @@ func (w *worker) pull(ctx context.Context) error {
 		err := w.fetch(ctx, room)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // The pull was cut short by the stop, which is no failure.
 		case err == nil:
 			silent = false
 			continue

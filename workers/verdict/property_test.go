@@ -11,7 +11,7 @@ import (
 )
 
 // drawnPolicy is either of the named policies, or one of an operator.
-func drawnPolicy(t *rapid.T, tb testing.TB) verdict.Policy {
+func drawnPolicy(tb testing.TB, t *rapid.T) verdict.Policy {
 	p := named(tb, rapid.SampledFrom([]string{"default", "yapay"}).Draw(t, "policy"))
 	if !rapid.Bool().Draw(t, "own") {
 		return p
@@ -40,7 +40,7 @@ func free(c verdict.Cause) bool {
 func TestAnyRunOfFailuresKeepsTheBudget(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		p := drawnPolicy(rt, t)
+		p := drawnPolicy(t, rt)
 		budget, at, spent := verdict.Budget{}, began, 0
 		for range rapid.IntRange(1, 60).Draw(rt, "failures") {
 			budget.Fired = rapid.Bool().Draw(rt, "fired")
@@ -81,7 +81,7 @@ func TestAnyRunOfFailuresKeepsTheBudget(t *testing.T) {
 func TestSpendingIsBoundedByThePolicy(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		p := drawnPolicy(rt, t)
+		p := drawnPolicy(t, rt)
 		budget, at, parks := verdict.Budget{}, began, 0
 		for ; parks <= len(p.Offsets); parks++ {
 			cause := rapid.SampledFrom([]verdict.Cause{

@@ -67,7 +67,7 @@ func TestTurnedClockDividesTheWaitsThatSpendNothing(t *testing.T) {
 func TestTurnedClockChangesNothingButTheSpeed(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		p := drawnPolicy(rt, t)
+		p := drawnPolicy(t, rt)
 		scale := rapid.IntRange(1, 1_000_000).Draw(rt, "scale")
 		jitter := rapid.Float64Range(0, 1).Draw(rt, "jitter")
 		plain, _ := spend(p, jitter)

@@ -105,7 +105,7 @@ func postJSON(to string, body any) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequest(http.MethodPost, to, bytes.NewReader(text))
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, to, bytes.NewReader(text))
 	if err != nil {
 		return nil, errors.New("address is unusable")
 	}

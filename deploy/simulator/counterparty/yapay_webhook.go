@@ -1,6 +1,7 @@
 package counterparty
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -20,7 +21,7 @@ func yapayWebhook(base *url.URL, k key, p payment, _ time.Time) (*http.Request, 
 	fields = append(fields, yapayProducts()...)
 	fields = append(fields, yapayPeople(k)...)
 	fields = append(fields, yapayMoney(p)...)
-	r, err := http.NewRequest(http.MethodPost, unsigned(base, k), strings.NewReader(encodeForm(fields)))
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, unsigned(base, k), strings.NewReader(encodeForm(fields)))
 	if err != nil {
 		return nil, errors.New("address is unusable")
 	}

@@ -216,17 +216,20 @@ func swap(v any, word string, by any, left *int) any {
 			v[i] = swap(v[i], word, by, left)
 		}
 	case string:
-		return swapScalar(v, v == word, by, left)
+		if v == word {
+			return swapScalar(v, by, left)
+		}
 	case json.Number:
-		return swapScalar(v, v.String() == word, by, left)
+		if v.String() == word {
+			return swapScalar(v, by, left)
+		}
 	}
 	return v
 }
 
-func swapScalar(v any, matches bool, by any, left *int) any {
-	if !matches {
-		return v
-	}
+// swapScalar counts one scalar that reads as the word, and replaces it when
+// it is the one that is counted to.
+func swapScalar(v, by any, left *int) any {
 	if *left--; *left == -1 {
 		return by
 	}
