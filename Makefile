@@ -17,7 +17,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet format lint fuzz soak clean
+.PHONY: help build run test check vet format lint fuzz soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 
 soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/ledger
+
+bench: ## print the figures
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./deploy/...
 
 clean: ## remove the binaries and all local data
 	rm -rf bin .local

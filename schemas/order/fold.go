@@ -32,6 +32,9 @@ type Standing struct {
 	Status   Status // "" before the first event.
 	Refunded int64  // Minor units.
 
+	currency string // "" while no amount is known.
+	value    int64  // Minor units, before refunds.
+
 	back      Status // Return edge seen but not yet confirmed, "" for none.
 	backSum   int64
 	backSince time.Time
@@ -44,7 +47,7 @@ func StandingOf(e *Event) Standing {
 	}
 	s := Standing{Kind: e.Kind, Status: e.Status}
 	if e.Amount != nil {
-		s.Refunded = e.Amount.Refunded
+		s.Refunded, s.currency, s.value = e.Amount.Refunded, e.Amount.Currency, e.Amount.Value
 	}
 	return s
 }
@@ -58,15 +61,17 @@ func (s Standing) Fold(o Observation, at time.Time) (Standing, Outcome) {
 	if o.Status == "" {
 		return lone, UnknownWord
 	}
-	if !o.Kind.Knows(o.Status) || (s.Status != "" && o.Kind != s.Kind) {
+	if !o.Kind.Knows(o.Status) || (s.Status != "" && o.Kind != s.Kind) || s.OtherMoney(o) {
 		return lone, Illegal
 	}
 	sum := s.sumAfter(o)
 	switch {
 	case s.Status == "":
-		return Standing{Kind: o.Kind, Status: o.Status, Refunded: o.refunded()}, Applied
+		first := lone.moved(o, o.refunded())
+		first.Kind = o.Kind
+		return first, Applied
 	case o.Status == s.Status && sum > s.Refunded:
-		return lone.moved(o.Status, sum), Applied
+		return lone.moved(o, sum), Applied
 	case o.Status == s.Status && sum == s.Refunded:
 		return lone, Unchanged
 	case o.Status == s.Status:
@@ -74,9 +79,9 @@ func (s Standing) Fold(o Observation, at time.Time) (Standing, Outcome) {
 	case s.Kind.Reachable(s.Status, o.Status):
 		// The word moves on, so the sample is newer than ours even when it
 		// repeats a smaller sum; what was given back stays given back.
-		return lone.moved(o.Status, max(sum, s.Refunded)), Applied
+		return lone.moved(o, max(sum, s.Refunded)), Applied
 	case s.Kind.Returns(s.Status, o.Status) && sum >= s.Refunded:
-		return s.foldReturn(o.Status, sum, at)
+		return s.foldReturn(o, sum, at)
 	case s.Kind.Reachable(o.Status, s.Status) || s.Kind.Returns(s.Status, o.Status):
 		return lone, Late
 	default:
@@ -86,15 +91,15 @@ func (s Standing) Fold(o Observation, at time.Time) (Standing, Outcome) {
 
 // foldReturn believes a return edge once two agreeing observations in a row
 // lie far enough apart.
-func (s Standing) foldReturn(to Status, sum int64, at time.Time) (Standing, Outcome) {
-	if s.back != to || s.backSum != sum {
-		s.back, s.backSum, s.backSince = to, sum, at
+func (s Standing) foldReturn(o Observation, sum int64, at time.Time) (Standing, Outcome) {
+	if s.back != o.Status || s.backSum != sum {
+		s.back, s.backSum, s.backSince = o.Status, sum, at
 		return s, Unconfirmed
 	}
 	if at.Sub(s.backSince) < ReturnGap {
 		return s, Unconfirmed
 	}
-	return s.moved(to, sum), Applied
+	return s.moved(o, sum), Applied
 }
 
 // sumAfter is the refunded sum that o reports. An answer without an amount
@@ -106,10 +111,27 @@ func (s Standing) sumAfter(o Observation) int64 {
 	return o.Amount.Refunded
 }
 
-func (s Standing) moved(to Status, sum int64) Standing {
-	return Standing{Kind: s.Kind, Status: to, Refunded: sum}
+// OtherMoney reports whether o is about another sum than the payment's own:
+// the amount before refunds, or its currency, never changes. An answer without
+// an amount contradicts nothing.
+func (s Standing) OtherMoney(o Observation) bool {
+	return s.currency != "" && o.Amount != nil && (o.Amount.Currency != s.currency || o.Amount.Value != s.value)
 }
 
+// moved is where the payment stands after o was applied. An amount becomes
+// the payment's own only with an event, because the event is what the next
+// worker starts from.
+func (s Standing) moved(o Observation, sum int64) Standing {
+	s = s.forget()
+	s.Status, s.Refunded = o.Status, sum
+	if o.Amount != nil {
+		s.currency, s.value = o.Amount.Currency, o.Amount.Value
+	}
+	return s
+}
+
+// forget drops what is known of a return edge that was not confirmed.
 func (s Standing) forget() Standing {
-	return Standing{Kind: s.Kind, Status: s.Status, Refunded: s.Refunded}
+	s.back, s.backSum, s.backSince = "", 0, time.Time{}
+	return s
 }

@@ -161,3 +161,24 @@ func Conflict(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
+
+// settling is how long a replicated stream gets to finish a write in flight.
+const settling = 10 * time.Millisecond
+
+// Settle waits a moment when a guard refused a write only because another one
+// is still in flight (10164): reading again at once would show the old state.
+// It returns the context's error if that ends first.
+func Settle(ctx context.Context, refusal error) error {
+	var api *jetstream.APIError
+	if !errors.As(refusal, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
+		return nil
+	}
+	timer := time.NewTimer(settling)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -282,3 +282,20 @@ func TestConflictKnowsBothCodes(t *testing.T) {
 		t.Error("something else is a conflict")
 	}
 }
+
+func TestOnlyAWriteInFlightIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	ended, end := context.WithCancel(context.Background())
+	end()
+	stale := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}
+	flying := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}
+	if err := chain.Settle(ended, stale); err != nil {
+		t.Errorf("a stale guard waited: %v", err)
+	}
+	if err := chain.Settle(ended, flying); !errors.Is(err, context.Canceled) {
+		t.Errorf("a write in flight was not waited for: %v", err)
+	}
+	if err := chain.Settle(context.Background(), flying); err != nil {
+		t.Errorf("waiting failed: %v", err)
+	}
+}

@@ -60,13 +60,15 @@ func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, repo
 		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
 		m.Data = body
 		_, err = b.js.PublishMsg(ctx, m, jetstream.WithMsgID(l.ID), jetstream.WithExpectLastSequenceForSubject(sequence, filter))
-		if chain.Conflict(err) {
-			continue
+		if err == nil {
+			return nil
 		}
-		if err != nil {
+		if !chain.Conflict(err) {
 			return fmt.Errorf("write dead letter: %w", err)
 		}
-		return nil
+		if err := chain.Settle(ctx, err); err != nil {
+			return fmt.Errorf("write dead letter: %w", err)
+		}
 	}
 	return errors.New("write dead letter: others keep writing about the same payment")
 }

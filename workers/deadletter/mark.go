@@ -87,13 +87,15 @@ func (b *Box) Mark(ctx context.Context, l Letter, state record.State, by string,
 		m := nats.NewMsg(l.Unit.DeadLetter(string(marker.Class), marker.Stage))
 		m.Data = body
 		_, err = b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequenceForSubject(guard, filter))
-		if chain.Conflict(err) {
-			continue
+		if err == nil {
+			return nil
 		}
-		if err != nil {
+		if !chain.Conflict(err) {
 			return fmt.Errorf("mark dead letter: %w", err)
 		}
-		return nil
+		if err := chain.Settle(ctx, err); err != nil {
+			return fmt.Errorf("mark dead letter: %w", err)
+		}
 	}
 	return errors.New("mark dead letter: others keep writing about the same payment")
 }

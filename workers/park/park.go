@@ -169,6 +169,9 @@ func (l *Lot) swap(ctx context.Context, p record.Parked, next func(Place) (recor
 		if !chain.Conflict(err) {
 			return err
 		}
+		if err := chain.Settle(ctx, err); err != nil {
+			return fmt.Errorf("park look-up: %w", err)
+		}
 	}
 	return fmt.Errorf("park look-up: %w", ErrContended)
 }

@@ -1,11 +1,13 @@
 package park_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -256,7 +258,9 @@ func TestCancelTellsWhenTheBrokerDoesNotAnswer(t *testing.T) {
 	r.must(r.lot.First(r.ctx, waiting("p", 5, 0)))
 	place := r.look("p")
 	r.Stop()
-	if err := r.lot.Cancel(r.ctx, place); err == nil {
+	ctx, cancel := context.WithTimeout(r.ctx, time.Second)
+	defer cancel()
+	if err := r.lot.Cancel(ctx, place); err == nil {
 		t.Error("a cancel without a broker is said to have worked")
 	}
 }

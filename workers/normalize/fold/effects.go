@@ -46,6 +46,9 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 		letter.Class = record.ClassProvider
 		letter.Cause = fmt.Sprintf("unknown provider word %q", seen.ProviderStatus)
 		letter.Next = "add the word to the provider's vocabulary, then redrive"
+	} else if at.standing.OtherMoney(seen) {
+		letter.Cause = fmt.Sprintf("the answer (%s) is about another amount or currency than the payment's own", seen.ProviderStatus)
+		letter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
 	} else {
 		letter.Cause = fmt.Sprintf("provider word %q (%s, %s) cannot follow %s, %s",
 			seen.ProviderStatus, seen.Kind, seen.Status, at.standing.Kind, at.standing.Status)

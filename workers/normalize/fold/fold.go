@@ -217,6 +217,9 @@ func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, see
 	ack, err := w.JS.PublishMsg(ctx, m,
 		jetstream.WithMsgID(event.ID()), jetstream.WithExpectLastSequenceForSubject(at.event, u.Events()))
 	if chain.Conflict(err) {
+		if err := chain.Settle(ctx, err); err != nil {
+			return fmt.Errorf("write event: %w", err)
+		}
 		return errLost
 	}
 	if err != nil {
