@@ -9,7 +9,7 @@ import (
 
 	"arauto/deploy/local/supervise"
 	"arauto/schemas/order"
-	"arauto/schemas/order/ordertest"
+	"arauto/schemas/schematest"
 )
 
 const root = "../../"
@@ -89,7 +89,7 @@ func TestReadmeEventKeepsTheContract(t *testing.T) {
 		t.Fatal("the README shows no event")
 	}
 	for _, block := range found {
-		if err := ordertest.Validate([]byte(block)); err != nil {
+		if err := schematest.Event([]byte(block)); err != nil {
 			t.Errorf("the README's event breaks the schema: %v", err)
 		}
 	}

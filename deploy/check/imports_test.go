@@ -23,7 +23,7 @@ type ban struct {
 
 // madeForTestsOnly are packages that tests import and nothing else does.
 var madeForTestsOnly = []string{
-	"arauto/schemas/order/ordertest", "arauto/schemas/record/recordtest", "arauto/schemas/provider/providertest", "arauto/deploy/topology/jetstreamtest",
+	"arauto/schemas/schematest", "arauto/schemas/provider/providertest", "arauto/deploy/topology/jetstreamtest",
 }
 
 var bans = []ban{

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"arauto/schemas/order"
-	"arauto/schemas/order/ordertest"
+	"arauto/schemas/schematest"
 )
 
 func TestEveryAnnouncedEventValidates(t *testing.T) {
@@ -66,7 +66,7 @@ func published(t testing.TB, e order.Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ordertest.Validate(raw); err != nil {
+	if err := schematest.Event(raw); err != nil {
 		t.Errorf("event %s: %v", raw, err)
 	}
 }
@@ -77,7 +77,7 @@ func valid(t testing.TB, doc map[string]any) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ordertest.Validate(raw) == nil
+	return schematest.Event(raw) == nil
 }
 
 func TestTheSchemaRefusesWhatIsNoEvent(t *testing.T) {

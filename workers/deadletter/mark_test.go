@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"arauto/schemas/record"
-	"arauto/schemas/record/recordtest"
+	"arauto/schemas/schematest"
 	"arauto/workers/deadletter"
 	"arauto/workers/verdict"
 )
@@ -77,7 +77,7 @@ func TestSchemaKnowsEveryCause(t *testing.T) {
 		l.LastAnswer = string(cause)
 		r.must(r.box.Put(r.ctx, unit, l, upTo(7))) // The rig holds it to the schema.
 	}
-	if err := recordtest.Validate([]byte(`{"id":"STATUSES-1"}`)); err == nil {
+	if err := schematest.DeadLetter([]byte(`{"id":"STATUSES-1"}`)); err == nil {
 		t.Error("the schema accepts a letter without anything")
 	}
 }

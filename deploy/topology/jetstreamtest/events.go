@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
-	"arauto/schemas/order/ordertest"
+	"arauto/schemas/schematest"
 	"arauto/schemas/subject"
 )
 
@@ -62,7 +62,7 @@ func (b *Broker) checkEvents() {
 // CheckEvent says how a stored event breaks the contract. last holds the
 // number of each payment's last transition and is moved on.
 func CheckEvent(raw *jetstream.RawStreamMsg, last map[string]uint64) error {
-	if err := ordertest.Validate(raw.Data); err != nil {
+	if err := schematest.Event(raw.Data); err != nil {
 		return fmt.Errorf("body breaks the schema: %w", err)
 	}
 	var e order.Event

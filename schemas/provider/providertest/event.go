@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"arauto/schemas/order"
-	"arauto/schemas/order/ordertest"
+	"arauto/schemas/schematest"
 )
 
 // firstEvent proves that the fixture's fact starts a legal log.
@@ -41,7 +41,7 @@ func announced(t *testing.T, name, payment string, f order.Fact) {
 	if err != nil {
 		t.Fatalf("write event: %v", err)
 	}
-	if err := ordertest.Validate(raw); err != nil {
+	if err := schematest.Event(raw); err != nil {
 		t.Errorf("event %s: %v", raw, err)
 	}
 }

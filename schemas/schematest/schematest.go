@@ -1,0 +1,54 @@
+// Package schematest holds documents to the published JSON Schemas in tests.
+package schematest
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+)
+
+// Both schemas are compiled once, because every test with a broker asks for
+// them.
+var (
+	event      = compiled("event.v1.schema.json", order.EventSchema)
+	deadLetter = compiled("deadletter.v1.schema.json", record.DeadLetterSchema)
+)
+
+// Event says how the body of an order event breaks its schema, or nil.
+func Event(body []byte) error { return validate(event, body) }
+
+// DeadLetter says how the body of a dead letter breaks its schema, or nil.
+func DeadLetter(body []byte) error { return validate(deadLetter, body) }
+
+// compiled compiles a schema on first use, with formats asserted.
+func compiled(name string, text []byte) func() (*jsonschema.Schema, error) {
+	return sync.OnceValues(func() (*jsonschema.Schema, error) {
+		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			return nil, fmt.Errorf("read schema: %w", err)
+		}
+		compiler := jsonschema.NewCompiler()
+		compiler.AssertFormat()
+		if err := compiler.AddResource(name, document); err != nil {
+			return nil, fmt.Errorf("add schema: %w", err)
+		}
+		return compiler.Compile(name)
+	})
+}
+
+func validate(schema func() (*jsonschema.Schema, error), body []byte) error {
+	s, err := schema()
+	if err != nil {
+		return err
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("read document: %w", err)
+	}
+	return s.Validate(value)
+}
