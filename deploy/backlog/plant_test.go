@@ -154,7 +154,7 @@ func (p *plant) publish(count int, message func(i int) *nats.Msg) []uint64 {
 	futures := make([]jetstream.PubAckFuture, count)
 	for i := range count {
 		var err error
-		futures[i], err = p.js.PublishMsgAsync(message(i))
+		futures[i], err = p.js.PublishMsgAsync(message(i), jetstream.WithStallWait(10*time.Second)) // A slow disk is no failure.
 		p.must(err)
 	}
 	sequences := make([]uint64, count)
