@@ -13,6 +13,10 @@ import (
 	"arauto/deploy/process/config"
 )
 
+// writePatience is how long a write to the broker's socket may take. It lies
+// below the default publish budget of 800 ms.
+const writePatience = 400 * time.Millisecond
+
 // connect opens the broker connection. It does not fail because the broker is
 // away: the connection keeps trying, and readiness says so.
 func connect(role string, n config.NATS, log *zap.Logger) (*nats.Conn, error) {
@@ -34,6 +38,10 @@ func connect(role string, n config.NATS, log *zap.Logger) (*nats.Conn, error) {
 		// Two missed pings tell of a frozen or black-holed broker within about
 		// six seconds instead of the default's six minutes.
 		nats.PingInterval(2 * time.Second),
+		// A broker that is connected but does not read fills the socket, and a
+		// publish then waits in the write, for a minute by default. The gateway's
+		// callers are answered sooner.
+		nats.FlusherTimeout(writePatience),
 		nats.MaxPingsOutstanding(2),
 		nats.ErrorHandler(j.failed),
 		nats.ConnectHandler(j.connected),

@@ -3,6 +3,7 @@ package provider
 import (
 	"fmt"
 	"maps"
+	"regexp"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -58,7 +59,7 @@ func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	}
 	payment := "unknown"
 	for _, id := range ids {
-		if id != "" {
+		if subject.CheckID(id) == nil {
 			payment = id
 			break
 		}
@@ -69,10 +70,23 @@ func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	return Notice{Kind: kind, Payment: payment, Unknown: word}, nil
 }
 
-// Present is fields without those that a webhook left empty.
+// Present is fields without those that a webhook left empty, and without what
+// is no code: a field that should hold one could hold a person's name.
 func Present(fields map[string]string) map[string]string {
-	maps.DeleteFunc(fields, func(_, value string) bool { return value == "" })
+	maps.DeleteFunc(fields, func(_, value string) bool { return Code(value) == "" })
 	return fields
+}
+
+// code is what providers' words, opaque ids, reasons and dates are made of.
+var code = regexp.MustCompile(`^[A-Za-z0-9._:/+-]{1,200}$`)
+
+// Code returns text from outside when it can only be a code, else "": free
+// text may be about a person, and so may a number that is a valid CPF or CNPJ.
+func Code(text string) string {
+	if !code.MatchString(text) || subject.Personal(text) {
+		return ""
+	}
+	return text
 }
 
 // Word translates a provider's word with the vocabulary of one kind. A word

@@ -183,6 +183,20 @@ func TestReaisGivesOnlyWhatIsKnown(t *testing.T) {
 	}
 }
 
+func TestOnlyCodesAreKeptOfFreeText(t *testing.T) {
+	t.Parallel()
+	for _, kept := range []string{"pix.timeout", "rejected.by.receiver.bank", "555008cef7f321d00ef236333", "2024-07-01T16:00:00-03:00", "AUTHORIZED"} {
+		if got := provider.Code(kept); got != kept {
+			t.Errorf("%q became %q", kept, got)
+		}
+	}
+	for _, dropped := range []string{"", "Maria da Silva", "maria@example.com", "529.982.247-25", "52998224725", "raz\u00e3o", strings.Repeat("x", 201)} {
+		if got := provider.Code(dropped); got != "" {
+			t.Errorf("%q is kept as %q", dropped, got)
+		}
+	}
+}
+
 func TestUnknownTypesAreStoredUnderTheFirstID(t *testing.T) {
 	t.Parallel()
 	if n, err := provider.Unknown(order.Payment, "NEW", "", "id"); err != nil || n.Payment != "id" || n.Unknown != "NEW" || n.Kind != order.Payment {
@@ -191,7 +205,10 @@ func TestUnknownTypesAreStoredUnderTheFirstID(t *testing.T) {
 	if n, err := provider.Unknown(order.Payment, "NEW"); err != nil || n.Payment != "unknown" {
 		t.Errorf("without an id it is %+v, %v", n, err)
 	}
-	for _, c := range [][2]string{{strings.Repeat("x", 65), "id"}, {"NEW", ".."}, {"\xff", "id"}} {
+	if n, err := provider.Unknown(order.Payment, "NEW", "..", "id"); err != nil || n.Payment != "id" {
+		t.Errorf("behind an unusable id it is %+v, %v", n, err)
+	}
+	for _, c := range [][2]string{{strings.Repeat("x", 65), "id"}, {"\xff", "id"}} {
 		if n, err := provider.Unknown(order.Payment, c[0], c[1]); !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("%q is %+v, %v", c, n, err)
 		}

@@ -6,8 +6,6 @@
 package beeteller
 
 import (
-	"unicode/utf8"
-
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/wire"
@@ -16,10 +14,6 @@ import (
 // reversePix is the one type that we know. A webhook without a type is one of
 // these too: the field is in the documented samples, not in the field list.
 const reversePix = "REVERSE_PIX"
-
-// maxReason is how long a reason may be, in bytes. The documented ones are
-// short codes; the set is open.
-const maxReason = 200
 
 // Provider is Beeteller's Reverse Pix.
 var Provider = provider.Provider{
@@ -35,11 +29,11 @@ var Provider = provider.Provider{
 
 // notification is the webhook of a Reverse Pix. It has no amount and no date.
 type notification struct {
-	Order           string `json:"order"` // Beeteller's own id: our payment.
-	Status          string `json:"status"`
-	Reference       string `json:"reference"` // The merchant's: our order.
-	RejectionReason string `json:"rejection_reason"`
-	Error           string `json:"error"` // What the documents' table calls the same.
+	Order           string     `json:"order"` // Beeteller's own id: our payment.
+	Status          string     `json:"status"`
+	Reference       string     `json:"reference"` // The merchant's: our order.
+	RejectionReason wire.Loose `json:"rejection_reason"`
+	Error           wire.Loose `json:"error"` // What the documents' table calls the same.
 }
 
 func read(w provider.Webhook) (provider.Notice, error) {
@@ -60,19 +54,18 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.CheckIDs(n.Order, n.Reference); err != nil {
 		return provider.Notice{}, err
 	}
-	return provider.Notice{
-		Kind: order.Payout, Payment: n.Order, Order: n.Reference,
-		Fields: provider.Present(map[string]string{
-			"status": n.Status, "reference": n.Reference, "reason": n.reason(),
-		}),
-	}, nil
+	fields := provider.Present(map[string]string{"status": n.Status, "reason": n.reason()})
+	if n.Reference != "" {
+		fields["reference"] = n.Reference // An id, and so the merchant's free choice.
+	}
+	return provider.Notice{Kind: order.Payout, Payment: n.Order, Order: n.Reference, Fields: fields}, nil
 }
 
 func (n notification) reason() string {
 	if n.RejectionReason != "" {
-		return short(n.RejectionReason)
+		return string(n.RejectionReason)
 	}
-	return short(n.Error)
+	return string(n.Error)
 }
 
 // claim takes the notification as the fact.
@@ -84,18 +77,6 @@ func fact(status, reference, reason string) (order.Fact, error) {
 	word, err := provider.Word(words, status)
 	return order.Fact{
 		Kind: order.Payout, Order: reference,
-		Status: word, ProviderStatus: status, Reason: short(reason),
+		Status: word, ProviderStatus: status, Reason: provider.Code(reason),
 	}, err
-}
-
-// short cuts a reason that is too long to be a code.
-func short(reason string) string {
-	if len(reason) <= maxReason {
-		return reason
-	}
-	reason = reason[:maxReason]
-	for !utf8.ValidString(reason) {
-		reason = reason[:len(reason)-1]
-	}
-	return reason
 }

@@ -97,7 +97,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	// A partial refund keeps the word, so only the sum tells.
 	word = provider.AfterRefunds(word, value, refunded)
 	amount, err := provider.Reais(word, value, refunded)
-	if err != nil {
+	if err != nil && unknown == nil { // Sums that make no sense must not hide a word that we lack.
 		return order.Fact{}, err
 	}
 	return order.Fact{
