@@ -3,7 +3,7 @@ package provider
 import (
 	"fmt"
 	"maps"
-	"regexp"
+	"strings"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -77,13 +77,17 @@ func Present(fields map[string]string) map[string]string {
 	return fields
 }
 
-// code is what providers' words, opaque ids, reasons and dates are made of.
-var code = regexp.MustCompile(`^[A-Za-z0-9._:/+-]{1,200}$`)
+// codeLetters is what providers' words, opaque ids, reasons and dates are made
+// of, and maxCode how many bytes of it they have at most.
+const (
+	codeLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+-"
+	maxCode     = 200
+)
 
 // Code returns text from outside when it can only be a code, else "": free
 // text may be about a person, and so may a number that is a valid CPF or CNPJ.
 func Code(text string) string {
-	if !code.MatchString(text) || subject.Personal(text) {
+	if len(text) > maxCode || strings.Trim(text, codeLetters) != "" || subject.Personal(text) {
 		return ""
 	}
 	return text
