@@ -146,6 +146,9 @@ func (c *Chains) Append(ctx context.Context, u subject.Unit, behind Link, o orde
 	}
 	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(behind.Sequence))
 	if Conflict(err) {
+		if err := Settle(ctx, err); err != nil {
+			return 0, fmt.Errorf("write observation: %w", err)
+		}
 		return 0, ErrLostRace
 	}
 	if err != nil {

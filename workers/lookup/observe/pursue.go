@@ -33,10 +33,6 @@ const (
 // answer. Each refusal means that another look-up of the payment succeeded.
 const races = 5
 
-// settle is how long a refused writer waits before it reads again: a
-// replicated stream refuses while another write is still in flight.
-const settle = 10 * time.Millisecond
-
 // errContended sends a message back after too many lost races.
 var errContended = errors.New("others keep observing the payment")
 
@@ -59,9 +55,6 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 			return outcome, seen, err
 		}
 		w.Metrics.race(w.Provider.Name)
-		if err := pause(ctx, settle); err != nil {
-			return "", order.Observation{}, err
-		}
 	}
 	return "", order.Observation{}, errContended
 }
@@ -207,8 +200,10 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	}
 	began := w.Now()
 	fact, err := w.safely(ctx, account, t.target)
-	if err == nil {
-		err = tooLong(fact)
+	if answered(err) {
+		if long := tooLong(fact); long != nil {
+			err = long
+		}
 	}
 	if errors.Is(err, provider.ErrNoLookUp) || ctx.Err() != nil {
 		return fact, err
@@ -334,15 +329,4 @@ func advice(class record.Class) string {
 		return "mend the subscriber, then redrive"
 	}
 	return "redrive or discard"
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

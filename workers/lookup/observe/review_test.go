@@ -91,12 +91,14 @@ func TestUnknownPaymentAfterAnOutageIsStillRechecked(t *testing.T) {
 func TestAnswerTooLongForAnEventIsUnreadable(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.script(func(payment string, _ int) (int, string) {
-		return http.StatusOK, `{"payment":"` + payment + `","order":"` + strings.Repeat("x", 200_000) + `","status":"paid","amount":1}`
-	})
-	r.handle(r.notify("p"))
-	if p := r.parked("p").Parked; p.Waits != "unreadable" {
-		t.Errorf("parked is %+v", p)
+	for _, word := range []string{"paid", "teleported"} { // A word that we lack makes it no shorter.
+		r.script(func(payment string, _ int) (int, string) {
+			return http.StatusOK, `{"payment":"` + payment + `","order":"` + strings.Repeat("x", 200_000) + `","status":"` + word + `","amount":1}`
+		})
+		r.handle(r.notify(word))
+		if p := r.parked(word).Parked; p.Waits != "unreadable" || len(r.observations(word)) != 0 {
+			t.Errorf("%s: parked is %+v", word, p)
+		}
 	}
 }
 
