@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -31,8 +32,7 @@ func connect(role string, n config.NATS, log *zap.Logger) (*nats.Conn, error) {
 		// A rotated password must not end the connection for good: by default
 		// the client gives up after two refusals.
 		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectWait(100 * time.Millisecond),
-		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
+		nats.CustomReconnectDelay(reconnectDelay),
 		// No buffer: see Kit.NATS.
 		nats.ReconnectBufSize(-1),
 		// Two missed pings tell of a frozen or black-holed broker within about
@@ -66,6 +66,17 @@ func connect(role string, n config.NATS, log *zap.Logger) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}
 	return conn, nil
+}
+
+// reconnectDelay is the pause before a try to reconnect, when every server has
+// been tried so often. The first comes almost at once: a connection that was
+// cut is then back before a webhook's budget is over. The others keep below
+// 150 ms, so that a broker that is back is used within 200 ms.
+func reconnectDelay(tries int) time.Duration {
+	if tries <= 1 {
+		return rand.N(10 * time.Millisecond)
+	}
+	return 50*time.Millisecond + rand.N(100*time.Millisecond)
 }
 
 // disconnect sends what is still buffered, acknowledgements above all, and

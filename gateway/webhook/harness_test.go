@@ -92,7 +92,7 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 
 func publisher(t testing.TB, nc *nats.Conn, budget time.Duration) *webhook.JetStreamPublisher {
 	t.Helper()
-	p, err := webhook.NewPublisher(nc, budget)
+	p, err := webhook.NewPublisher(nc, webhook.PublisherOptions{Budget: budget, Group: always})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,3 +271,6 @@ func (g *gateway) series() int {
 	}
 	return n
 }
+
+// always groups, as on a broker that syncs every write.
+func always() bool { return true }

@@ -162,7 +162,7 @@ func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
 		o.Publisher = publisher(t, nc, o.PublishBudget)
 	})
 	until(t, func() bool { return g.sandbox("before") == 200 })
-	wire.back.Lock() // Nothing comes back from the broker now.
+	release := wire.hold(t) // Nothing comes back from the broker now.
 	g.refused("timeout")
 	// The caller's patience counts too, not only the publisher's own.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -171,7 +171,7 @@ func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
 	if err := patient.Store(ctx, webhook.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, webhook.ErrTimeout) {
 		t.Errorf("store with a short context: %v", err)
 	}
-	wire.back.Unlock()
+	release()
 	until(t, func() bool { return g.sandbox("after") == 200 })
 }
 

@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"arauto/schemas/subject"
 )
 
 // Message is one notification on its way to the stream. Nothing in it aliases
@@ -35,8 +32,11 @@ var (
 	// message may be stored all the same.
 	ErrTimeout = errors.New("no confirmation in time")
 	// ErrDisconnected means that there is no connection to the broker, or that
-	// it broke before the confirmation.
+	// it broke before the confirmation. The message may be stored all the same.
 	ErrDisconnected = errors.New("broker is not connected")
+	// ErrOverloaded means that so much waits already that this message would
+	// not be confirmed in time.
+	ErrOverloaded = errors.New("too many notifications wait for the broker")
 	// ErrFull means that the stream or the broker's store is full.
 	ErrFull = errors.New("stream is full")
 	// ErrMissing means that the stream does not exist, or that nobody leads it.
@@ -47,80 +47,22 @@ var (
 
 // class is the label of a failed store.
 func class(err error) string {
-	switch {
-	case errors.Is(err, ErrTimeout):
-		return "timeout"
-	case errors.Is(err, ErrDisconnected):
-		return "disconnected"
-	case errors.Is(err, ErrFull):
-		return "full"
-	case errors.Is(err, ErrMissing):
-		return "missing"
+	for _, known := range []struct {
+		err  error
+		name string
+	}{
+		{ErrTimeout, "timeout"}, {ErrDisconnected, "disconnected"}, {ErrOverloaded, "overloaded"},
+		{ErrFull, "full"}, {ErrMissing, "missing"},
+	} {
+		if errors.Is(err, known.err) {
+			return known.name
+		}
 	}
 	return "other"
 }
 
-func classes() []string { return []string{"timeout", "disconnected", "full", "missing", "other"} }
-
-// maxPending is how many messages may wait for their confirmation at once.
-// Past it the broker is far behind, and refusing is better than queueing.
-const maxPending = 4096
-
-// JetStreamPublisher stores notifications on the NOTIFICATIONS stream.
-type JetStreamPublisher struct {
-	nc    *nats.Conn
-	js    jetstream.JetStream
-	stall time.Duration
-}
-
-// NewPublisher returns a publisher on nc, which must have been made with
-// nats.ReconnectBufSize(-1): a buffered message would be confirmed by nobody.
-// No confirmation is awaited for longer than budget.
-func NewPublisher(nc *nats.Conn, budget time.Duration) (*JetStreamPublisher, error) {
-	js, err := jetstream.New(nc,
-		jetstream.WithPublishAsyncTimeout(budget), jetstream.WithPublishAsyncMaxPending(maxPending))
-	if err != nil {
-		return nil, fmt.Errorf("open jetstream: %w", err)
-	}
-	return &JetStreamPublisher{nc: nc, js: js, stall: max(budget/4, time.Millisecond)}, nil
-}
-
-// Store publishes m and waits for the stream's confirmation.
-func (p *JetStreamPublisher) Store(ctx context.Context, m Message) error {
-	if !p.nc.IsConnected() {
-		return fmt.Errorf("store notification: %w", ErrDisconnected)
-	}
-	// No retry on a missing stream: the client's pause would eat the budget,
-	// and the provider's own retry is more patient than we are.
-	future, err := p.js.PublishMsgAsync(&nats.Msg{
-		Subject: m.Subject,
-		Data:    m.Body,
-		Header:  nats.Header{"Content-Type": {"application/json"}, "traceparent": {m.Trace}},
-	}, jetstream.WithMsgID(m.ID), jetstream.WithExpectStream(subject.Notifications),
-		jetstream.WithRetryAttempts(0), jetstream.WithStallWait(p.stall))
-	if err != nil {
-		return fmt.Errorf("store notification: %w", classify(err))
-	}
-	select {
-	case <-future.Ok():
-		return nil
-	case err := <-future.Err():
-		return fmt.Errorf("store notification: %w", classify(err))
-	case <-ctx.Done():
-		return fmt.Errorf("store notification: %w", ErrTimeout)
-	}
-}
-
-// Ready says why a notification could not be stored now, or nil: the broker
-// is connected and the stream exists.
-func (p *JetStreamPublisher) Ready(ctx context.Context) error {
-	if !p.nc.IsConnected() {
-		return ErrDisconnected
-	}
-	if _, err := p.js.Stream(ctx, subject.Notifications); err != nil {
-		return fmt.Errorf("read stream %s: %w", subject.Notifications, classify(err))
-	}
-	return nil
+func classes() []string {
+	return []string{"timeout", "disconnected", "overloaded", "full", "missing", "other"}
 }
 
 // The broker's error codes that have no name in the client.
@@ -130,6 +72,7 @@ const (
 	storageExceeded       = 10047
 	streamMismatch        = 10060 // Another stream took the subject.
 	storeFailed           = 10077 // With the store's own words: maximum messages or bytes exceeded.
+	batchDisabled         = 10174 // The stream does not allow atomic batches.
 )
 
 // classify puts one of this package's errors in front of the client's.
@@ -149,8 +92,6 @@ func sentinel(err error) error {
 		{nats.ErrConnectionDraining, ErrDisconnected},
 		{nats.ErrMaxPayload, ErrTooLarge},
 		{jetstream.ErrStreamMessageExceedsMaximum, ErrTooLarge},
-		{jetstream.ErrAsyncPublishTimeout, ErrTimeout},
-		{jetstream.ErrTooManyStalledMsgs, ErrTimeout},
 		{context.DeadlineExceeded, ErrTimeout},
 		{jetstream.ErrNoStreamResponse, ErrMissing},
 		{nats.ErrNoResponders, ErrMissing},

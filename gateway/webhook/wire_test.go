@@ -8,11 +8,15 @@ import (
 	"testing"
 )
 
-// wire carries a connection to the broker, and can hold back what the broker
-// says.
+// wire carries a connection to the broker, can hold back what the broker says,
+// and can cut what is open.
 type wire struct {
 	addr string
 	back sync.Mutex
+
+	mu   sync.Mutex
+	gone bool // Nothing gets through any more.
+	open []net.Conn
 }
 
 func newWire(t *testing.T, url string) *wire {
@@ -34,7 +38,7 @@ func newWire(t *testing.T, url string) *wire {
 				return
 			}
 			far, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
-			if err != nil {
+			if err != nil || !w.keep(near, far) {
 				_ = near.Close()
 				continue
 			}
@@ -43,6 +47,48 @@ func newWire(t *testing.T, url string) *wire {
 		}
 	})
 	return w
+}
+
+// hold keeps back what the broker says until release is called, or the test
+// ends.
+func (w *wire) hold(t *testing.T) (release func()) {
+	t.Helper()
+	w.back.Lock()
+	release = sync.OnceFunc(w.back.Unlock)
+	t.Cleanup(release)
+	return release
+}
+
+func (w *wire) keep(conns ...net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		for _, c := range conns[1:] {
+			_ = c.Close()
+		}
+		return false
+	}
+	w.open = append(w.open, conns...)
+	return true
+}
+
+// cut ends every open connection. What the broker said and was held back is
+// lost.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.open {
+		_ = c.Close()
+	}
+	w.open = nil
+}
+
+// sever cuts the wire for good.
+func (w *wire) sever() {
+	w.mu.Lock()
+	w.gone = true
+	w.mu.Unlock()
+	w.cut()
 }
 
 func (w *wire) giveBack(near, far net.Conn) {

@@ -1,0 +1,268 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/schemas/subject"
+)
+
+// PublisherOptions say how notifications are stored. A zero limit or time
+// means its default.
+type PublisherOptions struct {
+	// Budget is how long a store may take; 800 ms by default. What would wait
+	// for longer than half of it is refused at once.
+	Budget time.Duration
+
+	// Group reports whether concurrent notifications travel as one atomic
+	// batch. That pays where the broker syncs every write to disk, because a
+	// batch is synced once; on a broker that syncs lazily it costs. Nil means
+	// never. It is asked often, so it must not block.
+	Group func() bool
+
+	Queue      int // Notifications that may wait or be on their way at once; 4096 by default.
+	QueueBytes int // Bytes of their bodies; 32 MiB by default.
+
+	// ReconnectGrace is how long a message that was on its way when the
+	// connection broke waits for it to come back, to be sent again under the
+	// same id; 50 ms by default. The client's first try comes at once, so what
+	// takes longer is an outage.
+	ReconnectGrace time.Duration
+
+	Registerer prometheus.Registerer // Nil for no metrics.
+}
+
+// JetStreamPublisher stores notifications on the NOTIFICATIONS stream.
+//
+// Few concurrent ones are published one by one, so that a lone one never waits
+// for company. Where many wait, they are committed as a group: whatever came
+// in while one batch was on its way is the next batch. Everything happens in
+// the goroutines of the callers and of the broker's client; see next for the
+// one place where it is decided what goes out.
+type JetStreamPublisher struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	options PublisherOptions
+	inbox   string // Ends with a dot; a token follows.
+	metrics *publisherMetrics
+
+	mu        sync.Mutex
+	closed    bool              // The connection is gone for good.
+	waiting   []*entry          // Not yet handed to the broker.
+	bytes     int               // Of the bodies of all entries that are not settled.
+	held      int               // Entries that are not settled.
+	alone     map[uint64]*entry // Published one by one, by token.
+	batch     *batch            // On its way, nil for none.
+	unsure    []*entry          // On their way when the connection broke.
+	gathering bool              // The next batch is put off for those who come back.
+	target    int               // How many it is put off for at the most.
+	tokens    uint64            // The last one given.
+	ungrouped time.Time         // No batches before then: the broker takes none.
+	pace      pace
+}
+
+// NewPublisher returns a publisher on nc, which must have been made with
+// nats.ReconnectBufSize(-1): a buffered message would be confirmed by nobody.
+// It works for as long as nc is open and needs no end of its own.
+func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	orDefault(&o.Budget, 800*time.Millisecond)
+	orDefault(&o.ReconnectGrace, 50*time.Millisecond)
+	orDefault(&o.Queue, 4096)
+	orDefault(&o.QueueBytes, 32<<20)
+	if o.Group == nil {
+		o.Group = func() bool { return false }
+	}
+	p := &JetStreamPublisher{
+		nc: nc, js: js, options: o, inbox: nc.NewInbox() + ".", alone: map[uint64]*entry{},
+	}
+	if p.metrics, err = newPublisherMetrics(o.Registerer, p.backlog); err != nil {
+		return nil, err
+	}
+	if _, err := nc.Subscribe(p.inbox+"*", p.confirmed); err != nil {
+		return nil, fmt.Errorf("subscribe to confirmations: %w", err)
+	}
+	go p.watch(nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED))
+	return p, nil
+}
+
+// Store publishes m, alone or with others, and waits for the stream's
+// confirmation.
+func (p *JetStreamPublisher) Store(ctx context.Context, m Message) error {
+	if err := p.store(ctx, m); err != nil {
+		return fmt.Errorf("store notification: %w", err)
+	}
+	return nil
+}
+
+func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
+	if !p.nc.IsConnected() {
+		return ErrDisconnected
+	}
+	e := &entry{message: m, result: make(chan error, 1)}
+	if err := p.enter(e); err != nil {
+		return err
+	}
+	p.pump()
+	select {
+	case err := <-e.result:
+		return err
+	case <-ctx.Done():
+		return p.abandon(e)
+	}
+}
+
+// enter lets an entry in, or refuses it where it would wait for too long. One
+// that finds nobody before it is always let in, so that a broker that was slow
+// once gets the chance to show that it no longer is.
+func (p *JetStreamPublisher) enter(e *entry) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	size := len(e.message.Body)
+	switch {
+	case p.closed:
+		return ErrDisconnected
+	case p.held == 0:
+	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes, p.pace.wait(p.held) > p.options.Budget/2:
+		return ErrOverloaded
+	}
+	p.held, p.bytes = p.held+1, p.bytes+size
+	p.waiting = append(p.waiting, e)
+	return nil
+}
+
+// settle gives an entry its result, once; p.mu is held.
+func (p *JetStreamPublisher) settle(e *entry, result error) {
+	if e.settled {
+		return
+	}
+	e.settled = true
+	p.held, p.bytes = p.held-1, p.bytes-len(e.message.Body)
+	e.result <- result
+}
+
+// abandon ends the wait of a caller who has no more time. Its message may be
+// stored all the same, or may have been in this very moment.
+func (p *JetStreamPublisher) abandon(e *entry) error {
+	p.mu.Lock()
+	p.settle(e, ErrTimeout)
+	delete(p.alone, e.token)
+	p.mu.Unlock()
+	p.pump() // Somebody may have waited for its place.
+	return <-e.result
+}
+
+// pump sends what may go out now, until nothing may.
+func (p *JetStreamPublisher) pump() {
+	for {
+		p.mu.Lock()
+		s := p.next(time.Now())
+		p.mu.Unlock()
+		switch {
+		case s.batch != nil:
+			p.sendBatch(s.batch)
+		case len(s.alone) > 0:
+			for _, e := range s.alone {
+				p.sendAlone(e)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// sending is what goes out next: a batch, or messages one by one.
+type sending struct {
+	batch *batch
+	alone []*entry
+}
+
+// next decides what goes out now; p.mu is held.
+func (p *JetStreamPublisher) next(now time.Time) sending {
+	p.dropSettled()
+	waiting := len(p.waiting)
+	switch {
+	case waiting == 0, p.batch != nil, p.gathering && waiting < p.target:
+		return sending{}
+	case !p.options.Group() || now.Before(p.ungrouped) || waiting+len(p.alone) < crossover:
+		return sending{alone: p.takeAlone(now)}
+	case len(p.alone) > 0 && waiting < crossover:
+		return sending{} // They are confirmed one by one; then those who wait are a batch.
+	}
+	p.gathering = false
+	return sending{batch: p.takeBatch(now)}
+}
+
+// dropSettled forgets those at the head of the queue whose callers have gone;
+// p.mu is held.
+func (p *JetStreamPublisher) dropSettled() {
+	gone := 0
+	for gone < len(p.waiting) && p.waiting[gone].settled {
+		gone++
+	}
+	p.waiting = p.waiting[gone:]
+}
+
+// takeAlone empties the queue, each message for itself; p.mu is held.
+func (p *JetStreamPublisher) takeAlone(now time.Time) []*entry {
+	taken := p.waiting
+	p.waiting, p.gathering = nil, false
+	for _, e := range taken {
+		p.fly(e, now)
+	}
+	return taken
+}
+
+// fly makes an entry one that waits for a confirmation of its own; p.mu is
+// held.
+func (p *JetStreamPublisher) fly(e *entry, now time.Time) {
+	p.tokens++
+	e.token, e.sent, e.before = p.tokens, now, len(p.alone)
+	p.alone[e.token] = e
+}
+
+// takeBatch takes as much of the queue as a batch may hold; p.mu is held.
+func (p *JetStreamPublisher) takeBatch(now time.Time) *batch {
+	p.tokens++
+	b := &batch{token: p.tokens, sent: now}
+	size := 0
+	for len(b.entries) < maxBatch && len(p.waiting) > 0 {
+		e := p.waiting[0]
+		size += len(e.message.Body)
+		if size > maxBatchBytes && len(b.entries) > 0 {
+			break
+		}
+		b.entries, p.waiting = append(b.entries, e), p.waiting[1:]
+	}
+	b.expiry = time.AfterFunc(p.options.Budget/2, func() { p.expire(b) })
+	p.batch = b
+	return b
+}
+
+// Ready says why a notification could not be stored now, or nil: the broker
+// is connected and the stream exists.
+func (p *JetStreamPublisher) Ready(ctx context.Context) error {
+	if !p.nc.IsConnected() {
+		return ErrDisconnected
+	}
+	if _, err := p.js.Stream(ctx, subject.Notifications); err != nil {
+		return fmt.Errorf("read stream %s: %w", subject.Notifications, classify(err))
+	}
+	return nil
+}
+
+// backlog is how many notifications wait or are on their way.
+func (p *JetStreamPublisher) backlog() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return float64(p.held)
+}

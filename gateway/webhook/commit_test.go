@@ -1,0 +1,515 @@
+package webhook_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/gateway/webhook"
+	"arauto/schemas/subject"
+)
+
+// committer is a publisher behind a wire, and what it is told.
+type committer struct {
+	*webhook.JetStreamPublisher
+	t        *testing.T
+	broker   *jetstreamtest.Broker
+	wire     *wire
+	nc       *nats.Conn
+	registry *prometheus.Registry
+}
+
+// group starts a publisher that groups, with a change of its options.
+func group(t *testing.T, change func(*webhook.PublisherOptions)) *committer {
+	t.Helper()
+	return groupOn(t, jetstreamtest.Start(t), change)
+}
+
+func groupOn(t *testing.T, broker *jetstreamtest.Broker, change func(*webhook.PublisherOptions)) *committer {
+	t.Helper()
+	c := &committer{t: t, broker: broker, wire: newWire(t, broker.URL), registry: prometheus.NewRegistry()}
+	var err error
+	c.nc, err = nats.Connect("nats://"+c.wire.addr, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.nc.Close)
+	o := webhook.PublisherOptions{Budget: 20 * time.Second, Group: always, Registerer: c.registry}
+	if change != nil {
+		change(&o)
+	}
+	if c.JetStreamPublisher, err = webhook.NewPublisher(c.nc, o); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// few is how many go alone at the most before others wait for them.
+const few = 24
+
+// message is a small one with an id of its own.
+func message(n int) webhook.Message {
+	return webhook.Message{
+		ID: fmt.Sprintf("id-%d", n), Subject: fmt.Sprintf("notifications.sandbox.default.p%d", n),
+		Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Body: []byte(`{}`),
+	}
+}
+
+// storeAll stores the messages at once and returns what each was told.
+func (c *committer) storeAll(ctx context.Context, messages ...webhook.Message) (wait func() []error) {
+	results := make([]error, len(messages))
+	var all sync.WaitGroup
+	for i, m := range messages {
+		all.Go(func() { results[i] = c.Store(ctx, m) })
+	}
+	return func() []error {
+		all.Wait()
+		return results
+	}
+}
+
+// messages are so many small ones.
+func messages(n int) []webhook.Message {
+	all := make([]webhook.Message, n)
+	for i := range all {
+		all[i] = message(i)
+	}
+	return all
+}
+
+// stored counts what the stream has, by message id.
+func (c *committer) stored() map[string]int {
+	c.t.Helper()
+	ctx := jetstreamtest.Context(c.t)
+	stream, err := c.broker.JS.Stream(ctx, subject.Notifications)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for seq := uint64(1); seq <= stream.CachedInfo().State.LastSeq; seq++ {
+		m, err := stream.GetMsg(ctx, seq)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		counts[m.Header.Get(jetstream.MsgIDHeader)]++
+	}
+	return counts
+}
+
+// sum is a metric's value, or a histogram's count of observations.
+func (c *committer) sum(name string) float64 {
+	c.t.Helper()
+	families, err := c.registry.Gather()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return value(family.GetMetric()[0])
+		}
+	}
+	c.t.Fatalf("no metric is called %s", name)
+	return 0
+}
+
+func value(m *dto.Metric) float64 {
+	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+}
+
+const (
+	batches = "arauto_publish_batch_messages"
+	backlog = "arauto_publish_backlog_messages"
+	apart   = "arauto_publish_batch_fallbacks_total"
+)
+
+// held waits until so many messages wait or are on their way.
+func (c *committer) held(n float64) {
+	c.t.Helper()
+	until(c.t, func() bool { return c.sum(backlog) == n })
+}
+
+func allNil(t *testing.T, results []error) {
+	t.Helper()
+	for i, err := range results {
+		if err != nil {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+}
+
+// once wants each message in the stream once, and nothing else.
+func (c *committer) once(messages ...webhook.Message) {
+	c.t.Helper()
+	stored := c.stored()
+	for _, m := range messages {
+		if stored[m.ID] != 1 {
+			c.t.Errorf("%s is stored %d times", m.ID, stored[m.ID])
+		}
+		delete(stored, m.ID)
+	}
+	if len(stored) > 0 {
+		c.t.Errorf("stored beside: %v", stored)
+	}
+}
+
+func TestManyWhoWaitTravelAsOneBatch(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	all := messages(300)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), all...)
+	c.held(300)
+	release()
+	allNil(t, wait())
+	c.once(all...)
+	// The first few found nobody and went alone, then at the most two batches
+	// took the others: what came before the wire was held, and the rest.
+	if got := c.sum(batches); got < 1 || got > 3 {
+		t.Errorf("%v batches", got)
+	}
+	if got := c.sum(apart); got != 0 {
+		t.Errorf("%v messages fell out of their batch", got)
+	}
+}
+
+func TestFewTravelAlone(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	all := messages(400)
+	for i := 0; i < len(all); i += 8 {
+		allNil(t, c.storeAll(t.Context(), all[i:i+8]...)())
+	}
+	c.once(all...)
+	if got := c.sum(batches); got != 0 {
+		t.Errorf("%v batches of eight concurrent callers", got)
+	}
+}
+
+func TestNothingIsGroupedUnlessAsked(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.Group = nil })
+	all := messages(300)
+	allNil(t, c.storeAll(t.Context(), all...)())
+	c.once(all...)
+	if got := c.sum(batches); got != 0 {
+		t.Errorf("%v batches", got)
+	}
+}
+
+// change updates the notifications stream.
+func (c *committer) change(change func(*jetstream.StreamConfig)) {
+	c.t.Helper()
+	ctx := jetstreamtest.Context(c.t)
+	stream, err := c.broker.JS.Stream(ctx, subject.Notifications)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	change(&config)
+	if _, err := c.broker.JS.UpdateStream(ctx, config); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestOneRefusedMessageDoesNotFailItsNeighbours(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	c.change(func(s *jetstream.StreamConfig) { s.MaxMsgSize = 1000 })
+	all := messages(200)
+	all[150].Body = []byte(strings.Repeat("x", 2000))
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), all...)
+	c.held(200)
+	release()
+	results := wait()
+	if !errors.Is(results[150], webhook.ErrTooLarge) {
+		t.Errorf("the large one: %v", results[150])
+	}
+	results[150] = nil
+	allNil(t, results)
+	c.once(append(append([]webhook.Message{}, all[:150]...), all[151:]...)...)
+	if c.sum(batches) == 0 {
+		t.Error("there was no batch, so this shows nothing")
+	}
+}
+
+func TestTheSameIDTwiceIsStoredOnceAndConfirmedTwice(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	all := messages(200)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), append(all, all[7], all[100])...)
+	c.held(202)
+	release()
+	allNil(t, wait())
+	c.once(all...)
+	if c.sum(batches) == 0 {
+		t.Error("there was no batch, so this shows nothing")
+	}
+}
+
+func TestABatchThatDoesNotFitIsStoredAsFarAsThereIsRoom(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	const room = 60
+	c.change(func(s *jetstream.StreamConfig) { s.MaxMsgs = room })
+	all := messages(200)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), all...)
+	c.held(200)
+	release()
+	confirmed := 0
+	stored := map[string]bool{}
+	for i, err := range wait() {
+		switch {
+		case err == nil:
+			confirmed++
+			stored[all[i].ID] = true
+		case !errors.Is(err, webhook.ErrFull):
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	for id := range c.stored() {
+		if !stored[id] {
+			t.Errorf("%s is stored and was refused", id)
+		}
+	}
+	if confirmed != room {
+		t.Errorf("%d are confirmed where there was room for %d", confirmed, room)
+	}
+}
+
+func TestAStreamWithoutBatchesIsServedOneByOne(t *testing.T) {
+	t.Parallel()
+	broker := jetstreamtest.StartEmpty(t)
+	if _, err := broker.JS.CreateStream(jetstreamtest.Context(t), jetstream.StreamConfig{
+		Name: subject.Notifications, Subjects: []string{"notifications.*.*.*"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c := groupOn(t, broker, nil)
+	all := messages(300)
+	for range 2 { // The second time it knows, and the ids are known too.
+		allNil(t, c.storeAll(t.Context(), all...)())
+	}
+	c.once(all...)
+	if got := c.sum(batches); got < 1 || got > 2 {
+		t.Errorf("%v batches were tried", got)
+	}
+}
+
+func TestMissingStreamRefusesABatchAtOnce(t *testing.T) {
+	t.Parallel()
+	c := groupOn(t, jetstreamtest.StartEmpty(t), nil)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), messages(100)...)
+	c.held(100)
+	release()
+	for i, err := range wait() {
+		if !errors.Is(err, webhook.ErrMissing) {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+}
+
+func TestUnknownOutcomeIsSentAgainAndStoredOnce(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.Budget = 2 * time.Second })
+	all := messages(200)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), all...)
+	until(t, func() bool { return c.sum(apart) > 0 }) // Half of the budget is over.
+	if got := len(c.stored()); got <= few {
+		t.Fatalf("%d are stored, so no batch is", got)
+	}
+	release()
+	allNil(t, wait())
+	c.once(all...)
+}
+
+func TestBrokenConnectionIsMendedAndEachStoredOnce(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.ReconnectGrace = 10 * time.Second })
+	all := messages(200)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), all...)
+	c.held(200)
+	until(t, func() bool { return len(c.stored()) > few }) // A batch is stored, and nobody knows.
+	sent := len(c.stored())
+	c.wire.cut()
+	release()
+	confirmed, stored := 0, c.stored()
+	for i, err := range wait() {
+		switch {
+		case err == nil:
+			confirmed++
+		case !errors.Is(err, webhook.ErrDisconnected):
+			t.Errorf("message %d: %v", i, err)
+		case stored[all[i].ID] > 0:
+			t.Errorf("message %d was stored and refused", i)
+		}
+	}
+	if confirmed != sent {
+		t.Errorf("%d are confirmed, %d had been sent", confirmed, sent)
+	}
+	for id, times := range c.stored() {
+		if times != 1 {
+			t.Errorf("%s is stored %d times", id, times)
+		}
+	}
+}
+
+func TestBrokenConnectionThatStaysBrokenLeavesNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), messages(200)...)
+	c.held(200)
+	c.wire.sever()
+	began := time.Now()
+	release()
+	for i, err := range wait() {
+		if !errors.Is(err, webhook.ErrDisconnected) {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the last was refused after %v, its budget is 20 s", took)
+	}
+	if err := c.Store(t.Context(), message(1)); !errors.Is(err, webhook.ErrDisconnected) {
+		t.Errorf("store while disconnected: %v", err)
+	}
+	c.held(0)
+}
+
+func TestClosedConnectionLeavesNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	release := c.wire.hold(t)
+	wait := c.storeAll(t.Context(), messages(100)...)
+	c.held(100)
+	c.nc.Close()
+	release()
+	for i, err := range wait() {
+		if !errors.Is(err, webhook.ErrDisconnected) {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+}
+
+func TestFullQueueRefusesAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]func(*webhook.PublisherOptions){
+		"messages": func(o *webhook.PublisherOptions) { o.Queue = 32 },
+		"bytes":    func(o *webhook.PublisherOptions) { o.QueueBytes = 32 * len(message(0).Body) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := group(t, limit)
+			release := c.wire.hold(t)
+			wait := c.storeAll(t.Context(), messages(32)...)
+			c.held(32)
+			if err := c.Store(t.Context(), message(99)); !errors.Is(err, webhook.ErrOverloaded) {
+				t.Errorf("one too many: %v", err)
+			}
+			release()
+			allNil(t, wait())
+			c.once(messages(32)...)
+		})
+	}
+}
+
+func TestCallersWhoLeaveFreeTheirPlace(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.Queue = 100 })
+	ctx, cancel := context.WithCancel(t.Context())
+	release := c.wire.hold(t)
+	wait := c.storeAll(ctx, messages(100)...)
+	c.held(100)
+	cancel()
+	for i, err := range wait() {
+		if !errors.Is(err, webhook.ErrTimeout) {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	c.held(0)
+	release()
+	if err := c.Store(t.Context(), message(200)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestWhateverHappensAConfirmedMessageIsStoredOnce lets callers come and go
+// while the wire is cut and the broker restarted.
+func TestWhateverHappensAConfirmedMessageIsStoredOnce(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.Budget = 4 * time.Second })
+	trouble, calm := context.WithCancel(t.Context())
+	defer calm()
+	var mu sync.Mutex
+	confirmed := map[string]bool{}
+	var callers sync.WaitGroup
+	for worker := range 64 {
+		dice := rand.New(rand.NewPCG(1, uint64(worker)))
+		callers.Go(func() {
+			for i := 0; trouble.Err() == nil; i++ {
+				m := message(worker*100_000 + i)
+				patience := 4 * time.Second
+				if dice.IntN(10) == 0 {
+					patience = time.Duration(dice.IntN(3000)) * time.Microsecond
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				err := c.Store(ctx, m)
+				cancel()
+				mu.Lock()
+				confirmed[m.ID] = err == nil
+				mu.Unlock()
+			}
+		})
+	}
+	enough := func(n int) {
+		mu.Lock()
+		before := len(confirmed)
+		mu.Unlock()
+		until(t, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(confirmed) > before+n
+		})
+	}
+	for range 5 {
+		enough(300)
+		c.wire.cut()
+	}
+	enough(300)
+	c.broker.Stop()
+	c.broker.Restart()
+	enough(300)
+	calm()
+	callers.Wait()
+	c.held(0)
+	until(t, c.broker.NC.IsConnected)
+	stored, good := c.stored(), 0
+	for id, ok := range confirmed {
+		if ok {
+			good++
+		}
+		if ok && stored[id] != 1 || stored[id] > 1 {
+			t.Errorf("%s is stored %d times, confirmed: %v", id, stored[id], ok)
+		}
+	}
+	if good == 0 || c.sum(batches) == 0 {
+		t.Errorf("%d were confirmed, %v batches: this shows nothing", good, c.sum(batches))
+	}
+}

@@ -1,0 +1,309 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/subject"
+)
+
+// entry is one notification between Store and its confirmation. All but the
+// message and the channel belong to the publisher's lock.
+type entry struct {
+	message Message
+	result  chan error // Takes one value without blocking.
+	settled bool       // It has its result.
+	token   uint64     // On its way alone under this token.
+	sent    time.Time
+	before  int // How many were on their way alone when it was sent.
+}
+
+// batch is a group on its way.
+type batch struct {
+	token   uint64
+	entries []*entry
+	sent    time.Time
+	expiry  *time.Timer
+}
+
+// The headers of an atomic batch (the broker's ADR-50).
+const (
+	batchID       = "Nats-Batch-Id"
+	batchSequence = "Nats-Batch-Sequence"
+	batchCommit   = "Nats-Batch-Commit"
+)
+
+// ungroupedFor is how long no batch is tried after the broker took none.
+const ungroupedFor = time.Minute
+
+func (m Message) wire() *nats.Msg {
+	return &nats.Msg{Subject: m.Subject, Data: m.Body, Header: nats.Header{
+		"Content-Type":                 {"application/json"},
+		"traceparent":                  {m.Trace},
+		jetstream.MsgIDHeader:          {m.ID},
+		jetstream.ExpectedStreamHeader: {subject.Notifications},
+	}}
+}
+
+// reply is the subject of a confirmation.
+func (p *JetStreamPublisher) reply(token uint64) string {
+	return p.inbox + strconv.FormatUint(token, 36)
+}
+
+// sendAlone publishes one message that is on the list of those alone.
+func (p *JetStreamPublisher) sendAlone(e *entry) {
+	m := e.message.wire()
+	m.Reply = p.reply(e.token)
+	err := p.nc.PublishMsg(m)
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, flying := p.alone[e.token]; flying {
+		delete(p.alone, e.token)
+		p.settle(e, classify(err))
+	}
+}
+
+// sendBatch publishes a batch. Only its last message asks for a confirmation:
+// of the whole. A batch without its last message is none, so an error on the
+// way means that nothing of it is stored.
+func (p *JetStreamPublisher) sendBatch(b *batch) {
+	id := p.inbox[len(p.inbox)-9:len(p.inbox)-1] + "-" + strconv.FormatUint(b.token, 36)
+	for i, e := range b.entries {
+		m := e.message.wire()
+		m.Header[batchID] = []string{id}
+		m.Header[batchSequence] = []string{strconv.Itoa(i + 1)}
+		if i == len(b.entries)-1 {
+			m.Header[batchCommit] = []string{"1"}
+			m.Reply = p.reply(b.token)
+		}
+		if err := p.nc.PublishMsg(m); err != nil {
+			p.refuse(b, err)
+			return
+		}
+	}
+	p.metrics.sent(len(b.entries))
+}
+
+// refuse ends a batch of which nothing is stored. What is wrong with one of
+// its messages must not harm the others, so they go on one by one, unless
+// none of them could.
+func (p *JetStreamPublisher) refuse(b *batch, err error) {
+	p.mu.Lock()
+	if !p.land(b) {
+		p.mu.Unlock()
+		return
+	}
+	err = classify(err)
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) && refused.ErrorCode == batchDisabled || errors.Is(err, errNoBatches) {
+		p.ungrouped = time.Now().Add(ungroupedFor)
+	}
+	hopeless := errors.Is(err, ErrDisconnected) || errors.Is(err, ErrMissing)
+	again := p.again(b.entries, hopeless, err)
+	p.mu.Unlock()
+	p.metrics.fellApart(len(again))
+	for _, e := range again {
+		p.sendAlone(e)
+	}
+	p.pump()
+}
+
+// again settles entries with err where there is no hope, else makes them fly
+// alone; p.mu is held. The caller sends those that it returns.
+func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) []*entry {
+	now := time.Now()
+	var list []*entry
+	for _, e := range entries {
+		switch {
+		case hopeless:
+			p.settle(e, err)
+		case !e.settled:
+			p.fly(e, now)
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// expire ends the wait for a batch's confirmation. Its outcome is unknown, so
+// its messages are sent again under the same ids: what is stored already is
+// confirmed as a duplicate.
+func (p *JetStreamPublisher) expire(b *batch) { p.refuse(b, ErrTimeout) }
+
+// land takes a batch off its way, and reports false where somebody else has;
+// p.mu is held.
+func (p *JetStreamPublisher) land(b *batch) bool {
+	if p.batch != b {
+		return false
+	}
+	b.expiry.Stop()
+	p.batch = nil
+	return true
+}
+
+// confirmed takes the broker's answer to a message or a batch.
+func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
+	token, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, p.inbox), 36, 64)
+	if err != nil {
+		return // Not ours: nothing that we sent has it.
+	}
+	p.mu.Lock()
+	b := p.batch
+	if b != nil && b.token == token {
+		p.mu.Unlock()
+		p.confirmedBatch(b, m)
+		return
+	}
+	if e, flying := p.alone[token]; flying {
+		delete(p.alone, token)
+		p.pace.saw(e.before+1, time.Since(e.sent))
+		p.settle(e, readAck(m, 0))
+	}
+	more := len(p.waiting) > 0
+	p.mu.Unlock()
+	if more {
+		p.pump()
+	}
+}
+
+// confirmedBatch settles a batch and puts off the next one a little.
+func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
+	if err := readAck(m, len(b.entries)); err != nil {
+		p.refuse(b, err)
+		return
+	}
+	p.mu.Lock()
+	if !p.land(b) {
+		p.mu.Unlock()
+		return
+	}
+	took := time.Since(b.sent)
+	p.pace.saw(len(b.entries), took)
+	for _, e := range b.entries {
+		p.settle(e, nil)
+	}
+	p.gather(len(b.entries), took)
+	p.mu.Unlock()
+	p.pump()
+}
+
+// gather puts the next batch off until so many have come as were on their way
+// or waiting, or until its time is over; p.mu is held. It counts from the
+// confirmation, so a request that comes later never waits for company.
+func (p *JetStreamPublisher) gather(answered int, took time.Duration) {
+	p.target = min(len(p.waiting)+answered, maxBatch)
+	if p.target <= len(p.waiting) || p.target < crossover {
+		return
+	}
+	p.gathering = true
+	time.AfterFunc(gatherFor(took), func() {
+		p.mu.Lock()
+		p.gathering = false
+		p.mu.Unlock()
+		p.pump()
+	})
+}
+
+// errNoBatches is the answer of a broker that stored a batch's last message
+// but does not know batches: it is older than 2.12.
+var errNoBatches = errors.New("the broker does not know atomic batches")
+
+// readAck reads a confirmation: of a single message where batch is 0, else of
+// a batch of so many.
+func readAck(m *nats.Msg, batch int) error {
+	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+		return classify(nats.ErrNoResponders)
+	}
+	var ack struct {
+		Error    *jetstream.APIError `json:"error"`
+		Stream   string              `json:"stream"`
+		Sequence uint64              `json:"seq"`
+		Count    int                 `json:"count"`
+	}
+	if err := json.Unmarshal(m.Data, &ack); err != nil {
+		return fmt.Errorf("read confirmation: %w", err)
+	}
+	switch {
+	case ack.Error != nil:
+		return classify(ack.Error)
+	case ack.Stream != subject.Notifications || ack.Sequence == 0:
+		return fmt.Errorf("%w: stream %q confirmed instead", ErrMissing, ack.Stream)
+	case batch > 0 && ack.Count != batch:
+		return errNoBatches
+	}
+	return nil
+}
+
+// watch follows the connection until it is closed for good.
+func (p *JetStreamPublisher) watch(changes chan nats.Status) {
+	defer p.nc.RemoveStatusListener(changes)
+	for !p.nc.IsClosed() {
+		switch <-changes {
+		case nats.CONNECTED:
+			p.resend()
+		case nats.CLOSED:
+		default:
+			p.disconnected()
+		}
+	}
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.disconnected()
+	p.giveUp()
+}
+
+// disconnected sorts what a broken connection leaves: what was not sent is
+// refused at once, what was may be stored.
+func (p *JetStreamPublisher) disconnected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.waiting {
+		p.settle(e, ErrDisconnected)
+	}
+	p.waiting, p.gathering = nil, false
+	first := len(p.unsure) == 0
+	if b := p.batch; b != nil && p.land(b) {
+		p.unsure = append(p.unsure, b.entries...)
+	}
+	for token, e := range p.alone {
+		delete(p.alone, token)
+		p.unsure = append(p.unsure, e)
+	}
+	if first && len(p.unsure) > 0 {
+		time.AfterFunc(p.options.ReconnectGrace, p.giveUp)
+	}
+}
+
+// giveUp refuses what still waits for the connection to come back.
+func (p *JetStreamPublisher) giveUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.unsure {
+		p.settle(e, ErrDisconnected)
+	}
+	p.unsure = nil
+}
+
+// resend sends again what was on its way when the connection broke, under the
+// same ids: the stream stores each once.
+func (p *JetStreamPublisher) resend() {
+	p.mu.Lock()
+	list := p.again(p.unsure, false, nil)
+	p.unsure = nil
+	p.mu.Unlock()
+	for _, e := range list {
+		p.sendAlone(e)
+	}
+	p.pump()
+}
