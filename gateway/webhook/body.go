@@ -48,7 +48,7 @@ func broken(err error) code {
 // the answer, but not before the client had a chance to read it.
 func abandon(rc *fasthttp.RequestCtx) {
 	rc.SetConnectionClose()
-	if c, ok := rc.Conn().(*conn); ok {
-		c.linger.Store(true)
+	if c, ok := rc.Conn().(interface{ lingerAtClose() }); ok {
+		c.lingerAtClose()
 	}
 }
