@@ -44,6 +44,19 @@ func broken(err error) code {
 	return malformed
 }
 
+// certain reports whether it is known where the request ends, and sees to it
+// that after one whose end is in doubt nothing on its connection is taken for
+// a request. That goes for every body in chunks: fasthttp skips a line feed
+// in a chunk's extension and forgets bytes of odd trailers, and it does not
+// show us the lines. Providers send a length.
+func certain(rc *fasthttp.RequestCtx) bool {
+	doubtful := string(rc.Request.Header.Protocol()) == unframed
+	if doubtful || rc.Request.Header.ContentLength() == -1 {
+		abandon(rc)
+	}
+	return !doubtful
+}
+
 // abandon gives up the rest of the request: the connection is closed after
 // the answer, but not before the client had a chance to read it.
 func abandon(rc *fasthttp.RequestCtx) {

@@ -80,6 +80,9 @@ func nature(cause any) string {
 
 // receive checks the request in the order of the codes and has it stored.
 func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
+	if !certain(rc) {
+		return malformed
+	}
 	at, ok := parsePath(rc.Request.Header.RequestURI())
 	e, known := g.endpoints[at.provider]
 	if !ok || !known || e.Unsigned == "" && at.key != "" {

@@ -118,6 +118,7 @@ func (g *Gateway) newApp() *fiber.App {
 	s.CloseOnShutdown = true
 	s.SecureErrorLogMessage = true // Parse errors would quote the headers.
 	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+		judge(h)
 		if h.ContentLength() > o.BodyLimit {
 			// Refused at once: fasthttp would wait for its first 8 KiB.
 			return fasthttp.RequestConfig{MaxRequestBodySize: 1}
