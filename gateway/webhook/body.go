@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 )
@@ -40,6 +42,8 @@ func broken(err error) code {
 		return headerTooLarge
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, fasthttp.ErrTimeout):
 		return tooSlow
+	case errors.As(err, new(fasthttp.ErrBrokenChunk)) && strings.HasSuffix(err.Error(), os.ErrDeadlineExceeded.Error()):
+		return tooSlow // fasthttp hides the cause of a broken chunk, but not its words.
 	}
 	return malformed
 }
