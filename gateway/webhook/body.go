@@ -11,6 +11,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// usualBody is more than most webhooks have, and what fasthttp has read of one
+// before we are asked.
+const usualBody = 8 << 10
+
 // readBody reads the whole body into memory of its own, within the limit. It
 // says accepted when that went well. After any other code the connection
 // cannot be used again, because the rest of the body is still on its way.
@@ -23,7 +27,8 @@ func readBody(rc *fasthttp.RequestCtx, limit int) ([]byte, code) {
 	if stream == nil {
 		return nil, accepted
 	}
-	body := bytes.NewBuffer(make([]byte, 0, max(declared, 0)+bytes.MinRead))
+	// Who only declares a large body gets no large buffer: it grows as it comes.
+	body := bytes.NewBuffer(make([]byte, 0, min(max(declared, 0), usualBody)+bytes.MinRead))
 	_, err := body.ReadFrom(io.LimitReader(stream, int64(limit)+1))
 	switch {
 	case body.Len() > limit:
