@@ -35,6 +35,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
 		Publisher: publisher, Log: k.Log, Registerer: k.Registry, PublishBudget: cfg.PublishBudget,
 		BodyLimit: int(cfg.BodyLimit), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
+		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
 	})
 	if err != nil {

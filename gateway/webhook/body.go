@@ -5,9 +5,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 )
+
+// usualBody is more than most webhooks have, and what fasthttp has read of one
+// before we are asked.
+const usualBody = 8 << 10
 
 // readBody reads the whole body into memory of its own, within the limit. It
 // says accepted when that went well. After any other code the connection
@@ -21,7 +27,8 @@ func readBody(rc *fasthttp.RequestCtx, limit int) ([]byte, code) {
 	if stream == nil {
 		return nil, accepted
 	}
-	body := bytes.NewBuffer(make([]byte, 0, max(declared, 0)+bytes.MinRead))
+	// Who only declares a large body gets no large buffer: it grows as it comes.
+	body := bytes.NewBuffer(make([]byte, 0, min(max(declared, 0), usualBody)+bytes.MinRead))
 	_, err := body.ReadFrom(io.LimitReader(stream, int64(limit)+1))
 	switch {
 	case body.Len() > limit:
@@ -40,15 +47,30 @@ func broken(err error) code {
 		return headerTooLarge
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, fasthttp.ErrTimeout):
 		return tooSlow
+	case errors.As(err, new(fasthttp.ErrBrokenChunk)) && strings.HasSuffix(err.Error(), os.ErrDeadlineExceeded.Error()):
+		return tooSlow // fasthttp hides the cause of a broken chunk, but not its words.
 	}
 	return malformed
+}
+
+// certain reports whether it is known where the request ends, and sees to it
+// that after one whose end is in doubt nothing on its connection is taken for
+// a request. That goes for every body in chunks: fasthttp skips a line feed
+// in a chunk's extension and forgets bytes of odd trailers, and it does not
+// show us the lines. Providers send a length.
+func certain(rc *fasthttp.RequestCtx) bool {
+	doubtful := string(rc.Request.Header.Protocol()) == unframed
+	if doubtful || rc.Request.Header.ContentLength() == -1 {
+		abandon(rc)
+	}
+	return !doubtful
 }
 
 // abandon gives up the rest of the request: the connection is closed after
 // the answer, but not before the client had a chance to read it.
 func abandon(rc *fasthttp.RequestCtx) {
 	rc.SetConnectionClose()
-	if c, ok := rc.Conn().(*conn); ok {
-		c.linger.Store(true)
+	if c, ok := rc.Conn().(interface{ lingerAtClose() }); ok {
+		c.lingerAtClose()
 	}
 }

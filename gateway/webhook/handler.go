@@ -80,6 +80,9 @@ func nature(cause any) string {
 
 // receive checks the request in the order of the codes and has it stored.
 func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
+	if !certain(rc) {
+		return malformed
+	}
 	at, ok := parsePath(rc.Request.Header.RequestURI())
 	e, known := g.endpoints[at.provider]
 	if !ok || !known || e.Unsigned == "" && at.key != "" {
@@ -158,17 +161,17 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	}
 	unit := g.options.Tokens.Unit(d.provider, d.account, n.Payment)
 	d.id, d.payment = id.String(), unit.Payment
+	trace := traceparent(h)
 	body, err := encode(record.Notification{
 		ID: d.id, Provider: d.provider, Account: d.account,
 		Kind: n.Kind, Payment: n.Payment, Order: n.Order, ReceivedAt: d.started.UTC(),
-		Unknown: n.Unknown, Headers: kept(h), Fields: n.Fields,
+		Unknown: n.Unknown, Headers: kept(h, trace), Fields: n.Fields,
 	})
 	if err != nil {
 		d.failure = err
 		return unavailable
 	}
-	trace, ok := traceparent(h)
-	if !ok {
+	if trace == "" {
 		trace = newTrace()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), g.options.PublishBudget)

@@ -35,16 +35,17 @@ func (v headers) Values(name string) []string {
 const maxStoredHeader = 256
 
 // kept are the inbound headers that are stored with a notification. They tell
-// what the provider meant and hold neither secrets nor personal data.
-func kept(h provider.Header) map[string]string {
+// what the provider meant and hold neither secrets nor personal data. trace is
+// the caller's, "" without one.
+func kept(h provider.Header, trace string) map[string]string {
 	stored := map[string]string{}
 	for _, name := range []string{"event-type", "event_type", "content-type"} {
 		if value := strings.Join(h.Values(name), ", "); value != "" && len(value) <= maxStoredHeader {
 			stored[name] = value
 		}
 	}
-	if parent, ok := traceparent(h); ok {
-		stored["traceparent"] = parent
+	if trace != "" {
+		stored["traceparent"] = trace
 	}
 	if len(stored) == 0 {
 		return nil
@@ -53,18 +54,20 @@ func kept(h provider.Header) map[string]string {
 }
 
 // traceparent returns the caller's W3C trace context when there is exactly
-// one and it is valid. A later version may have fields that we cannot pass
+// one and it is valid, else "". A later version may have fields that we cannot pass
 // on unread, so only version 00 counts.
-func traceparent(h provider.Header) (string, bool) {
+func traceparent(h provider.Header) string {
 	values := h.Values("traceparent")
 	if len(values) != 1 {
-		return "", false
+		return ""
 	}
 	parts := strings.Split(values[0], "-")
-	valid := len(parts) == 4 && parts[0] == "00" &&
+	if len(parts) == 4 && parts[0] == "00" &&
 		lowerHex(parts[1], 32) && lowerHex(parts[2], 16) && lowerHex(parts[3], 2) &&
-		strings.Trim(parts[1], "0") != "" && strings.Trim(parts[2], "0") != ""
-	return values[0], valid
+		strings.Trim(parts[1], "0") != "" && strings.Trim(parts[2], "0") != "" {
+		return values[0]
+	}
+	return ""
 }
 
 func lowerHex(s string, length int) bool {

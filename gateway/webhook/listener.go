@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -26,8 +27,10 @@ const acceptPause = 50 * time.Millisecond
 // their answer, and knows what is open when it is time to stop.
 type listener struct {
 	net.Listener
-	slots     chan struct{} // One for each connection that may be open, nil for no limit.
-	accepting chan struct{} // Closed by the first Accept.
+	secure    *tls.Config        // Nil for plain HTTP.
+	failed    func(*conn, error) // Told of each handshake that failed.
+	slots     chan struct{}      // One for each connection that may be open, nil for no limit.
+	accepting chan struct{}      // Closed by the first Accept.
 	closed    chan struct{}
 	begin     sync.Once
 	end       sync.Once
@@ -60,12 +63,18 @@ func (l *listener) Accept() (net.Conn, error) {
 		l.leave()
 		return nil, err
 	}
-	c := &conn{Conn: raw, listener: l}
+	c := &conn{Conn: raw, raw: raw, listener: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[c] = struct{}{}
 	l.wait.Add(1)
-	return c, nil
+	if l.secure == nil {
+		return c, nil
+	}
+	// The handshake is not made here, where it would hold up everybody else.
+	s := &secured{conn: c, tls: tls.Server(raw, l.secure)}
+	c.Conn = s.tls
+	return s, nil
 }
 
 // enter waits for a slot.
@@ -126,13 +135,14 @@ func (l *listener) sever() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.open {
-		_ = c.Conn.Close()
+		_ = c.raw.Close() // Below TLS, whose farewell could wait for the client.
 	}
 }
 
 // conn is one client's connection.
 type conn struct {
 	net.Conn
+	raw      net.Conn // The socket, which is below TLS where there is TLS.
 	listener *listener
 	linger   atomic.Bool // Close waits until the client has had its answer.
 	once     sync.Once
@@ -152,6 +162,8 @@ func (c *conn) Close() error {
 	return err
 }
 
+func (c *conn) lingerAtClose() { c.linger.Store(true) }
+
 // SetWriteDeadline reports nothing. fasthttp panics when it fails, which it
 // does when the connection was closed meanwhile, at the end of a graceful
 // stop; the write that follows fails too, and that is enough.
@@ -161,11 +173,15 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 }
 
 // hear ends our side, so that the client sees the end of the answer, and
-// throws away what it is still sending until it ends its own.
+// throws away what it is still sending until it ends its own. Under TLS there
+// are two sides to end; what comes in is thrown away undeciphered.
 func (c *conn) hear() {
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	if secured, ok := c.Conn.(*tls.Conn); ok {
+		_ = secured.CloseWrite() // Fails after a failed handshake, where there is nothing to end.
+	}
+	half, ok := c.raw.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.raw.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
-	_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes) // However it ends, the connection is closed next.
+	_, _ = io.CopyN(io.Discard, c.raw, lingerBytes) // However it ends, the connection is closed next.
 }

@@ -20,24 +20,22 @@ type target struct{ provider, account, key string }
 // query does not count.
 func parsePath(raw []byte) (target, bool) {
 	path, _, _ := strings.Cut(originForm(string(raw)), "?")
-	steps := strings.SplitN(path, "/", 7)
-	if len(steps) < 4 || len(steps) > 6 || steps[0] != "" || steps[1] != "v1" || steps[len(steps)-1] != "notifications" {
+	inner, ok := strings.CutPrefix(path, "/v1/")
+	if !ok {
 		return target{}, false
 	}
-	names := steps[2 : len(steps)-1]
-	for _, name := range names {
-		if !segment(name) {
-			return target{}, false
-		}
+	if inner, ok = strings.CutSuffix(inner, "/notifications"); !ok {
+		return target{}, false
 	}
-	t := target{provider: names[0], account: defaultAccount}
-	if len(names) > 1 {
-		t.account = names[1]
+	name, account, named := strings.Cut(inner, "/")
+	account, key, keyed := strings.Cut(account, "/")
+	if !segment(name) || named && !segment(account) || keyed && !segment(key) {
+		return target{}, false
 	}
-	if len(names) > 2 {
-		t.key = names[2]
+	if !named {
+		account = defaultAccount
 	}
-	return t, true
+	return target{provider: name, account: account, key: key}, true
 }
 
 // originForm drops scheme and authority of an absolute request target, which

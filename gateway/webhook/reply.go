@@ -77,6 +77,11 @@ func (c code) label() string {
 	return strconv.Itoa(int(c))
 }
 
+// envelope is the body of an error.
+func (c code) envelope(message string) string {
+	return fmt.Sprintf(`{"status":"error","code":%d,"message":%q}`, int(c), message)
+}
+
 // answer writes the reply for c. The same code always has the same bytes, so
 // that nobody can tell from a 401 what was wrong.
 func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
@@ -88,7 +93,7 @@ func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
 	}
 	rc.SetStatusCode(int(c) / 1000)
 	rc.SetContentType("application/json")
-	rc.SetBodyString(fmt.Sprintf(`{"status":"error","code":%d,"message":%q}`, int(c), c.message()))
+	rc.SetBodyString(c.envelope(c.message()))
 	switch c {
 	case methodNotAllowed:
 		rc.Response.Header.Set("Allow", "POST")

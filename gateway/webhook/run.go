@@ -13,6 +13,10 @@ import (
 // outlive it. A Gateway runs once.
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	l := newListener(ln, g.options.MaxConnections)
+	if g.certificate != nil {
+		l.secure, l.failed = g.certificate.config(), g.refuseHandshake
+		defer g.certificate.watch(ctx)()
+	}
 	served := make(chan error, 1)
 	go func() { served <- g.app.Listener(l) }()
 	select {

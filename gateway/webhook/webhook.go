@@ -42,7 +42,9 @@ type Options struct {
 	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
 	MaxConnections int // Open at once, more wait to be accepted; no limit by default.
 
-	ReadTimeout  time.Duration // For one whole request; 5 s by default.
+	TLS TLS // Plain HTTP by default.
+
+	ReadTimeout  time.Duration // For one whole request, and for a TLS handshake; 5 s by default.
 	WriteTimeout time.Duration // For one answer; 5 s by default.
 	IdleTimeout  time.Duration // Between two requests; 60 s by default.
 	StopTimeout  time.Duration // For the requests in flight at the end; 10 s by default.
@@ -54,6 +56,8 @@ type Gateway struct {
 	endpoints map[string]endpoint
 	metrics   *metrics
 	app       *fiber.App
+
+	certificate *certificate // Nil for plain HTTP.
 }
 
 // endpoint is one provider with its accounts' credentials.
@@ -77,6 +81,11 @@ func New(o Options) (*Gateway, error) {
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err
+	}
+	if o.TLS != (TLS{}) {
+		if g.certificate, err = newCertificate(o); err != nil {
+			return nil, err
+		}
 	}
 	g.app = g.newApp()
 	return g, nil
@@ -109,6 +118,7 @@ func (g *Gateway) newApp() *fiber.App {
 	s.CloseOnShutdown = true
 	s.SecureErrorLogMessage = true // Parse errors would quote the headers.
 	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+		judge(h)
 		if h.ContentLength() > o.BodyLimit {
 			// Refused at once: fasthttp would wait for its first 8 KiB.
 			return fasthttp.RequestConfig{MaxRequestBodySize: 1}

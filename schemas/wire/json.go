@@ -8,9 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -25,20 +23,14 @@ func Object(body []byte, dst any) error {
 	if !utf8.Valid(body) {
 		return errors.New("body is not valid UTF-8")
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	first, err := d.Token()
-	if err != nil {
-		return errors.New("body is not JSON")
+	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) == 0 || start[0] != '{' {
+		if json.Valid(body) {
+			return errors.New("body is not a JSON object")
+		}
+		return errNotJSON
 	}
-	if first != json.Delim('{') {
-		return errors.New("body is not a JSON object")
-	}
-	if err := walkObject(d, 1); err != nil {
+	if err := wellShaped(body); err != nil {
 		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("body has something behind its JSON object")
 	}
 	if err := json.Unmarshal(body, dst); err != nil {
 		return quiet(err)
@@ -46,81 +38,23 @@ func Object(body []byte, dst any) error {
 	return nil
 }
 
+var errNotJSON = errors.New("body is not JSON")
+
 // quiet drops the value that json quotes in its errors: it may be personal.
 func quiet(err error) error {
 	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &wrong):
 		return fmt.Errorf("field %s has the wrong type", wrong.Field)
-	}
-	return errors.New("body has a field that cannot be read")
-}
-
-func walkObject(d *json.Decoder, depth int) error {
-	if depth > MaxDepth {
-		return fmt.Errorf("body nests deeper than %d", MaxDepth)
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return errors.New("body is cut off")
-		}
-		name, _ := key.(string)
-		folded := fold(name)
-		if seen[folded] {
-			return errors.New("body has a key twice")
-		}
-		seen[folded] = true
-		if err := walkValue(d, depth); err != nil {
-			return err
-		}
-	}
-	return closing(d)
-}
-
-// fold gives keys that encoding/json takes for the same field the same form.
-// Lower-casing is not enough: json also takes "\u017ftatus" for "status".
-func fold(key string) string {
-	return strings.Map(func(r rune) rune {
-		for next := unicode.SimpleFold(r); ; next = unicode.SimpleFold(next) {
-			if next <= r {
-				return next
-			}
-		}
-	}, key)
-}
-
-func walkArray(d *json.Decoder, depth int) error {
-	if depth > MaxDepth {
-		return fmt.Errorf("body nests deeper than %d", MaxDepth)
-	}
-	for d.More() {
-		if err := walkValue(d, depth); err != nil {
-			return err
-		}
-	}
-	return closing(d)
-}
-
-func walkValue(d *json.Decoder, depth int) error {
-	token, err := d.Token()
-	if err != nil {
+	case !errors.As(err, &syntax):
+		return errors.New("body has a field that cannot be read")
+	case strings.Contains(syntax.Error(), "unexpected end"):
 		return errors.New("body is cut off")
+	case strings.Contains(syntax.Error(), "after top-level value"):
+		return errors.New("body has something behind its JSON object")
 	}
-	switch token {
-	case json.Delim('{'):
-		return walkObject(d, depth+1)
-	case json.Delim('['):
-		return walkArray(d, depth+1)
-	}
-	return nil
-}
-
-func closing(d *json.Decoder) error {
-	if _, err := d.Token(); err != nil {
-		return errors.New("body is cut off")
-	}
-	return nil
+	return errNotJSON
 }
 
 // Text is a JSON string or number, taken as text. Providers switch between

@@ -121,6 +121,7 @@ func (k *checks) checkGateway(g Gateway) {
 	if g.Listen == g.Admin && !strings.HasSuffix(g.Admin, ":0") {
 		k.refuse("gateway.admin", "is the address of gateway.listen too; write another port")
 	}
+	k.checkPaths("gateway.tls", g.TLS)
 	k.wrong("gateway.publish_budget", between(g.PublishBudget, 10*time.Millisecond, time.Minute))
 	if g.PublishBudget >= g.WriteTimeout && g.WriteTimeout > 0 {
 		k.refuse("gateway.publish_budget", "is not shorter than gateway.write_timeout, so the answer could not be written; write less than "+g.WriteTimeout.String())
@@ -141,6 +142,17 @@ func (k *checks) address(path, given string) {
 	}
 	if err != nil {
 		k.refuse(path, k.quoted(path, given)+" is not host:port; write one such as 127.0.0.1:8080, or :8080 for every interface")
+	}
+}
+
+// checkPaths does not look at the files, because the other roles need not be
+// able to read them.
+func (k *checks) checkPaths(path string, t TLS) {
+	switch {
+	case t.Certificate != "" && t.Key == "":
+		k.refuse(path, "has a certificate without its key; write "+path+".key too, or remove both for plain HTTP")
+	case t.Certificate == "" && t.Key != "":
+		k.refuse(path, "has a key without its certificate; write "+path+".certificate too, or remove both for plain HTTP")
 	}
 }
 

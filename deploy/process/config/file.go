@@ -75,6 +75,7 @@ type Topology struct {
 type Gateway struct {
 	Listen         string        `yaml:"listen"`          // Public address. Default 127.0.0.1:8080.
 	Admin          string        `yaml:"admin"`           // Health and metrics. Default 127.0.0.1:9091.
+	TLS            TLS           `yaml:"tls"`             // Of the public address. Default: plain HTTP.
 	PublishBudget  time.Duration `yaml:"publish_budget"`  // How long a webhook may wait for durability; after it, 503. Default 800 ms: providers time out soon after a second.
 	BodyLimit      Size          `yaml:"body_limit"`      // Largest webhook body. Default 256 KiB.
 	HeaderLimit    Size          `yaml:"header_limit"`    // Largest request line and headers. Default 16 KiB.
@@ -86,6 +87,13 @@ type Gateway struct {
 	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
 
 	webhookSecrets, pathKeys credentials
+}
+
+// TLS names the files of a certificate, both of them or neither. Gateway has
+// read them once; who serves TLS reads them again when they are renewed.
+type TLS struct {
+	Certificate string `yaml:"certificate"` // PEM: the certificate, then the rest of its chain. "" for plain HTTP.
+	Key         string `yaml:"key"`         // PEM: the private key of the first one.
 }
 
 // Lookup configures the role that asks providers.

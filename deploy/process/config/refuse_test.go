@@ -23,7 +23,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_bugdet: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections)`,
+			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections)`,
 		},
 		"unknown key that is like none": {
 			text: head + "topology:\n  zzz: 1s\n",

@@ -75,6 +75,8 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 	var problems Problems
 	g.HashKey, problems = c.resolveHashKey()
 	g.webhookSecrets, g.pathKeys = credentials{}, credentials{}
+	tlsFiles, unusable := c.resolveTLS("gateway.tls", g.TLS)
+	g.TLS, problems = tlsFiles, append(problems, unusable...)
 	for _, a := range c.accounts() {
 		into, key, list, form := g.webhookSecrets, "webhook_secrets", a.part.WebhookSecrets, anyForm
 		if a.provider.Unsigned != "" {

@@ -1,0 +1,261 @@
+package webhook_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// head is the beginning of a request that is permitted, without its framing.
+func head(protocol string) string {
+	return "POST /v1/sandbox/notifications " + protocol + "\r\nHost: x\r\nAuthorization: " + caller{name: "sandbox"}.secret("default") + "\r\n"
+}
+
+// body is what follows, by length and in chunks.
+const (
+	content = `{"payment":"first"}`
+	pieces  = "13\r\n" + content + "\r\n0\r\n\r\n"
+)
+
+// dialogue sends everything in one write and reads answers until the end of
+// the connection, which must come within ten seconds and be clean.
+func (g *gateway) dialogue(text string) []reply {
+	g.t.Helper()
+	conn, r := g.dial()
+	defer conn.Close()
+	if _, err := io.WriteString(conn, text); err != nil {
+		g.t.Fatalf("%.60q: write: %v", text, err)
+	}
+	var all []reply
+	for {
+		if _, err := r.Peek(1); err == io.EOF {
+			return all
+		} else if err != nil {
+			g.t.Fatalf("%.60q: after %d answers: %v", text, len(all), err)
+		}
+		all = append(all, next(g.t, r))
+	}
+}
+
+// doubtful are requests of which two readers may see different ends, each
+// with a body that one of them takes for all of it.
+func doubtful() map[string]string {
+	h := head("HTTP/1.1")
+	length := fmt.Sprintf("Content-Length: %d\r\n", len(content))
+	long := fmt.Sprintf("Content-Length: %d\r\n", len(content)+len(request("smuggled", "Connection: close\r\n")))
+	chunked := "Transfer-Encoding: chunked\r\n"
+	return map[string]string{
+		"length and chunks":               h + length + chunked + "\r\n" + pieces,
+		"chunks and length":               h + chunked + length + "\r\n" + pieces,
+		"length, chunked and empty":       h + "Content-Length: 0\r\n" + chunked + "\r\n" + pieces,
+		"two lengths, the longer last":    h + length + long + "\r\n" + content,
+		"two lengths, the shorter last":   h + long + length + "\r\n" + content,
+		"the same length twice":           h + length + length + "\r\n" + content,
+		"lengths in a list":               h + "Content-Length: 19, 19\r\n\r\n" + content,
+		"two lengths, one has a space":    h + length + "Content-Length : 0\r\n\r\n" + content,
+		"xchunked":                        h + "Transfer-Encoding: xchunked\r\n\r\n" + pieces,
+		"identity":                        h + "Transfer-Encoding: identity\r\n" + length + "\r\n" + content,
+		"gzip and chunked":                h + "Transfer-Encoding: gzip, chunked\r\n\r\n" + pieces,
+		"chunked and identity":            h + "Transfer-Encoding: chunked, identity\r\n\r\n" + pieces,
+		"chunked twice":                   h + chunked + chunked + "\r\n" + pieces,
+		"empty coding":                    h + "Transfer-Encoding:\r\n" + length + "\r\n" + content,
+		"chunked behind a vertical tab":   h + "Transfer-Encoding: \x0bchunked\r\n\r\n" + pieces,
+		"chunked in quotes":               h + "Transfer-Encoding: \"chunked\"\r\n\r\n" + pieces,
+		"chunks in HTTP/1.0":              head("HTTP/1.0") + "Connection: keep-alive\r\n" + chunked + "\r\n" + pieces,
+		"chunked, space before colon":     h + "Transfer-Encoding : chunked\r\n" + length + "\r\n" + content,
+		"chunked, tab before colon":       h + "Transfer-Encoding\t: chunked\r\n" + length + "\r\n" + content,
+		"coding's name with a control":    h + "Transfer-Encoding\x0b: chunked\r\n" + length + "\r\n" + content,
+		"length's name with a control":    h + "\x00Content-Length: 0\r\n" + length + "\r\n" + content,
+		"name of nothing":                 h + ": x\r\n" + length + "\r\n" + content,
+		"line without a colon":            h + "nonsense\r\n" + length + "\r\n" + content,
+		"folded line":                     h + "X: a\r\n b\r\n" + length + "\r\n" + content,
+		"folded line, with a tab":         h + "X: a\r\n\tb\r\n" + length + "\r\n" + content,
+		"folded coding":                   h + length + "Transfer-Encoding:\r\n chunked\r\n\r\n" + content,
+		"folded line that has a colon":    h + "X: a\r\n Content-Length: 0\r\n" + length + "\r\n" + content,
+		"folded first line":               "POST /v1/sandbox/notifications HTTP/1.1\r\n X: a\r\nHost: x\r\n" + length + "\r\n" + content,
+		"line feed alone":                 h + "X: a\n" + length + "\r\n" + content,
+		"line feed alone at the end":      h + length + "\n" + content,
+		"line feeds throughout":           strings.ReplaceAll(h+length+"\r\n", "\r\n", "\n") + content,
+		"carriage return in a value":      h + "X: a\rTransfer-Encoding: chunked\r\n" + length + "\r\n" + content,
+		"zero byte in a value":            h + "X: a\x00b\r\n" + length + "\r\n" + content,
+		"negative length":                 h + "Content-Length: -19\r\n\r\n" + content,
+		"length with a plus":              h + "Content-Length: +19\r\n\r\n" + content,
+		"length in hexadecimal":           h + "Content-Length: 0x13\r\n\r\n" + content,
+		"length with an underscore":       h + "Content-Length: 1_9\r\n\r\n" + content,
+		"length of nothing":               h + "Content-Length:\r\n\r\n" + content,
+		"length of two words":             h + "Content-Length: 1 9\r\n\r\n" + content,
+		"length past 63 bits":             h + "Content-Length: 9223372036854775808\r\n\r\n" + content,
+		"length that wraps at 64 bits":    h + "Content-Length: 18446744073709551635\r\n\r\n" + content,
+		"two hosts":                       h + "Host: y\r\n" + length + "\r\n" + content,
+		"no host":                         strings.Replace(h, "Host: x\r\n", "", 1) + length + "\r\n" + content,
+		"HTTP/2.0":                        head("HTTP/2.0") + length + "\r\n" + content,
+		"HTTP/1.10":                       head("HTTP/1.10") + length + "\r\n" + content,
+		"protocol in lower case":          head("http/1.1") + length + "\r\n" + content,
+		"space after the protocol":        head("HTTP/1.1 ") + length + "\r\n" + content,
+		"carriage return in the target":   strings.Replace(h, " HTTP", "?\rX: HTTP", 1) + length + "\r\n" + content,
+		"space in the target":             strings.Replace(h, " HTTP", "?a b HTTP", 1) + length + "\r\n" + content,
+		"chunk size of no digits":         h + chunked + "\r\nzz\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size in 0x":                h + chunked + "\r\n0x13\r\n" + content + "\r\n0\r\n\r\n",
+		"negative chunk size":             h + chunked + "\r\n-13\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size past 64 bits":         h + chunked + "\r\n10000000000000013\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size, then line feed":      h + chunked + "\r\n13\n" + content + "\r\n0\r\n\r\n",
+		"chunk longer than its size":      h + chunked + "\r\n12\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk shorter than its size":     h + chunked + "\r\n14\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk of which the end is short": h + chunked + "\r\n13\r\n" + content + "\n0\r\n\r\n",
+	}
+}
+
+func TestDoubtfulRequestIsRefusedAndNothingFollows(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for about, first := range doubtful() {
+		answers := g.dialogue(first + request("smuggled", "Connection: close\r\n"))
+		if len(answers) != 1 {
+			t.Errorf("%s: %d answers, want 1: %+v", about, len(answers), answers)
+			continue
+		}
+		if got := answers[0].code(t); got != 400100 || !answers[0].last {
+			t.Errorf("%s: code %d, last %t", about, got, answers[0].last)
+		}
+	}
+	for _, m := range g.stored() {
+		t.Errorf("%s is stored", m.Subject)
+	}
+}
+
+func TestDoubtfulRequestIsRefusedBeforeItsBodyComes(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for _, lines := range []string{
+		"Content-Length: 5\r\nContent-Length: 500\r\n", "Expect: 100-continue\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+	} {
+		conn, r := g.dial()
+		fmt.Fprint(conn, head("HTTP/1.1")+lines+"\r\n")
+		if answer := next(t, r); answer.code(t) != 400100 || !answer.last {
+			t.Errorf("%q: %d, last %t", lines, answer.status, answer.last)
+		}
+	}
+	if n := g.metric("arauto_webhooks_total", "408100"); n != 0 {
+		t.Errorf("%v requests ran out of time", n)
+	}
+}
+
+// TestNothingFollowsABodyInChunks holds for good ones too: their lines can be
+// read in more than one way, and fasthttp does not show them.
+func TestNothingFollowsABodyInChunks(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	inner := request("smuggled", "Connection: close\r\n")
+	for i, body := range []string{
+		pieces, strings.ToUpper("13") + ";name=value\r\n" + content + "\r\n0\r\n\r\n",
+		"13;\n" + "\r\n" + content + "\r\n0\r\n\r\n",
+		"13\r\n" + content + "\r\n0\r\nX: y\r\n\r\n",
+		"13\r\n" + content + "\r\n0\r\n0\r\nX: y\r\n\r\n",
+		"0013\r\n" + content + "\r\n000\r\n\r\n",
+	} {
+		answers := g.dialogue(head("HTTP/1.1") + "Transfer-Encoding: \tCHUNKED \r\n\r\n" + body + inner)
+		if len(answers) != 1 || answers[0].code(t) != 200 || !answers[0].last {
+			t.Errorf("%q: %+v", body, answers)
+		}
+		if n := len(g.stored()); n != i+1 {
+			t.Fatalf("%q: %d notifications are stored, want %d", body, n, i+1)
+		}
+	}
+}
+
+func TestTargetWithAnotherHostIsServedByItsPath(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	other := strings.Replace(request("p1", ""), " /v1", " http://other.example/v1", 1)
+	answers := g.dialogue(other + request("p2", "") + request("p3", "Connection: close\r\n"))
+	if len(answers) != 3 {
+		t.Fatalf("%d answers, want 3", len(answers))
+	}
+	for i, answer := range answers {
+		if got := answer.code(t); got != 200 {
+			t.Errorf("answer %d: code %d", i, got)
+		}
+	}
+	if n := len(g.stored()); n != 3 {
+		t.Errorf("%d notifications are stored, want 3", n)
+	}
+}
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	var text strings.Builder
+	var want []int
+	for i := range 60 {
+		switch i % 4 {
+		case 1:
+			text.WriteString(strings.Replace(request("x", ""), "Authorization", "X-Authorization", 1))
+			want = append(want, 401100)
+		case 3:
+			text.WriteString(strings.Replace(request("x", ""), `"payment"`, `"paymont"`, 1))
+			want = append(want, 400103)
+		default:
+			text.WriteString(request(fmt.Sprintf("p-%d", i), ""))
+			want = append(want, 200)
+		}
+	}
+	// From here on nothing counts.
+	want = append(want, 400100)
+	text.WriteString(doubtful()["length and chunks"])
+	text.WriteString(request("smuggled", "Connection: close\r\n"))
+	answers := g.dialogue(text.String())
+	if len(answers) != len(want) {
+		t.Fatalf("%d answers, want %d", len(answers), len(want))
+	}
+	for i, answer := range answers {
+		if got := answer.code(t); got != want[i] || answer.last != (i == len(want)-1) {
+			t.Errorf("answer %d: code %d, want %d; last %t", i, got, want[i], answer.last)
+		}
+	}
+	all := g.stored()
+	if len(all) != 30 {
+		t.Fatalf("%d notifications are stored, want 30", len(all))
+	}
+	for i, m := range all {
+		if got, want := document(t, m).Payment, fmt.Sprintf("p-%d", i*2); got != want {
+			t.Errorf("notification %d is of %s, want %s", i, got, want)
+		}
+	}
+}
+
+func TestPipelinedAnswersWaitUntilTheirNotificationIsDurable(t *testing.T) {
+	t.Parallel()
+	g, p := gated(t, 0)
+	conn, r := g.dial()
+	fmt.Fprint(conn, request("p1", "")+request("p2", "")+request("p3", "Connection: close\r\n"))
+	heard := make(chan reply, 4)
+	go func() {
+		defer close(heard)
+		for {
+			answer, err := http.ReadResponse(r, nil)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+			heard <- reply{status: answer.StatusCode}
+		}
+	}()
+	for range 3 {
+		<-p.entered
+		if stored := len(g.stored()); len(heard) > stored {
+			t.Errorf("%d answers with %d notifications stored", len(heard), stored)
+		}
+		p.open <- struct{}{}
+		<-p.left
+	}
+	var codes []int
+	for answer := range heard {
+		codes = append(codes, answer.status)
+	}
+	if len(g.stored()) != 3 || fmt.Sprint(codes) != "[200 200 200]" {
+		t.Errorf("answers %v with %d notifications stored", codes, len(g.stored()))
+	}
+}
