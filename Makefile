@@ -4,7 +4,7 @@ GO ?= go
 
 # Every binary, by the folder of its main package. bin/ gets them under the
 # last part of that path.
-MAINS = ./gateway ./workers/lookup ./workers/normalize ./workers/sweep ./deploy/simulator ./deploy/local ./deploy/arauto
+MAINS = ./gateway ./workers/lookup ./workers/normalize ./workers/sweep ./deploy/simulator ./deploy/local ./deploy/arauto ./deploy/bench
 
 # Pinned, and built from source through the module proxy: a newer linter must
 # not turn a green build red overnight.
@@ -58,8 +58,12 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/ledger
 
-bench: ## print the figures
+# FLAGS changes what is measured, see bin/bench -help: FLAGS='-only memory -for 5m'.
+bench: build ## measure, and write the README's figures; ALL=1 measures more
+	bin/bench -readme README.md $(if $(ALL),-all) $(FLAGS)
+ifdef ALL
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./deploy/...
+endif
 
 clean: ## remove the binaries and all local data
 	rm -rf bin .local

@@ -117,6 +117,7 @@ var askers = map[string]string{
 	"deploy/simulator": "it plays the providers and sends their webhooks",
 	"deploy/local":     "it watches over the processes that it has started",
 	"deploy/process":   "its admin listener serves net/http",
+	"deploy/bench":     "it steers the simulator and reads the metrics of what it measures",
 }
 
 // clients are the members that make or perform a request.

@@ -1,0 +1,80 @@
+// Package broker runs the broker that is measured: an embedded nats-server in
+// a process of its own, with the declared topology and nothing else.
+package broker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/topology"
+	"arauto/schemas/providers"
+)
+
+// Store is how many bytes JetStream may use. It is more than any run fills,
+// and disk is taken only as it fills.
+const Store = 256 << 30
+
+// Sync policies.
+const (
+	SyncAlways = "always"  // A confirmed write is on disk.
+	SyncLazy   = "default" // A confirmed write is in the page cache; the disk has it within two minutes.
+)
+
+// startPatience is how long the broker may take until it is ready.
+const startPatience = 30 * time.Second
+
+// Serve runs a broker without credentials on a free port of this machine,
+// with its data in dir, until ctx ends. It calls ready with its URL when the
+// topology stands.
+func Serve(ctx context.Context, dir, sync string, ready func(url string) error) error {
+	if sync != SyncAlways && sync != SyncLazy {
+		return fmt.Errorf("sync policy is %q; write %s or %s", sync, SyncAlways, SyncLazy)
+	}
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "arauto-bench", Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		JetStream: true, StoreDir: dir, JetStreamMaxStore: Store,
+		SyncAlways: sync == SyncAlways, NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		return fmt.Errorf("make broker: %w", err)
+	}
+	srv.Start()
+	defer func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}()
+	if !srv.ReadyForConnections(startPatience) {
+		return fmt.Errorf("start broker: it is not ready after %v", startPatience)
+	}
+	if err := apply(ctx, srv); err != nil {
+		return err
+	}
+	if err := ready(srv.ClientURL()); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// apply declares the streams and consumers, over a connection that is closed
+// again.
+func apply(ctx context.Context, srv *server.Server) error {
+	nc, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		return fmt.Errorf("connect to broker: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("open jetstream: %w", err)
+	}
+	if _, err := topology.Apply(ctx, js, topology.Settings{Replicas: 1, Store: Store, Providers: providers.All.Names()}); err != nil {
+		return fmt.Errorf("apply topology: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+// Package fleet starts the processes of a benchmark, reads what they use of
+// the machine, and ends them all, however the benchmark itself ends.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Fleet is the folder of one benchmark and the binaries that it runs.
+type Fleet struct {
+	Dir string // Everything that is written lies here.
+	Bin string // Where the roles' binaries are.
+
+	self    string // The benchmark's own binary.
+	janitor *Process
+
+	mu    sync.Mutex
+	made  int
+	alive map[*Process]struct{}
+}
+
+// Open makes a folder below dir for everything that is written. bin has the
+// roles' binaries, self is the benchmark's own.
+//
+// The folder is on the disk of dir and not in the system's folder for
+// temporary files: that is often memory, where syncing costs nothing.
+func Open(ctx context.Context, dir, bin, self string) (*Fleet, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	own, err := os.MkdirTemp(dir, "bench-")
+	if err == nil {
+		own, err = filepath.Abs(own)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	f := &Fleet{Dir: own, Bin: bin, self: self, alive: map[*Process]struct{}{}}
+	if f.janitor, err = f.Self(ctx, "janitor", own); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(own))
+	}
+	return f, nil
+}
+
+// Close ends every process and removes the folder.
+func (f *Fleet) Close() error {
+	f.EndAll()
+	if err := os.RemoveAll(f.Dir); err != nil {
+		return fmt.Errorf("remove folder: %w", err)
+	}
+	return nil
+}
+
+// EndAll ends every process that still runs.
+func (f *Fleet) EndAll() {
+	f.mu.Lock()
+	running := make([]*Process, 0, len(f.alive))
+	for p := range f.alive {
+		running = append(running, p)
+	}
+	f.mu.Unlock()
+	for _, p := range running {
+		p.End()
+	}
+}
+
+// Folder makes a new folder.
+func (f *Fleet) Folder() (string, error) {
+	name, err := os.MkdirTemp(f.Dir, "")
+	if err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	return name, nil
+}
+
+// Self starts the benchmark's own binary with a subcommand.
+func (f *Fleet) Self(ctx context.Context, args ...string) (*Process, error) {
+	return f.start(ctx, f.self, args[0], nil, args...)
+}
+
+// Role starts the binary of a role, with the sockets that it listens on by
+// the name that it knows them by.
+func (f *Fleet) Role(ctx context.Context, role string, sockets []Socket, args ...string) (*Process, error) {
+	return f.start(ctx, filepath.Join(f.Bin, role), role, sockets, args...)
+}
+
+// Process is a running process of the benchmark.
+type Process struct {
+	Name string
+	PID  int
+	Log  string // The file with what it writes on stderr.
+
+	fleet  *Fleet
+	folder string // Its own, removed when it ends; "" for none.
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stdout *os.File // What it writes there, for Lines.
+	ended  chan struct{}
+	err    error
+}
+
+// start runs a binary. Its stdin is a pipe that nobody writes to: it reaches
+// its end when the benchmark is gone, even when that was killed, and every
+// binary ends then. It gets a process group of its own, so that Ctrl-C
+// reaches the benchmark alone.
+func (f *Fleet) start(ctx context.Context, path, name string, sockets []Socket, args ...string) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.made++
+	p := &Process{Name: name, Log: filepath.Join(f.Dir, fmt.Sprintf("%d-%s.log", f.made, name)), fleet: f, ended: make(chan struct{})}
+	f.mu.Unlock()
+	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()                   //nolint:errcheck // The child has its own descriptor.
+	p.cmd = exec.Command(path, args...) //nolint:noctx // End kills its whole group, which a context would not.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.cmd.Stderr = log
+	p.cmd.Env = append(os.Environ(), "ARAUTO_STOP_ON_STDIN_EOF=1")
+	hand(p.cmd, sockets)
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("make pipe: %w", err)
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make pipe: %w", err)
+	}
+	defer writer.Close() //nolint:errcheck // The child has its own descriptor.
+	p.cmd.Stdout, p.stdout = writer, reader
+	if err := p.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), reader.Close())
+	}
+	p.PID = p.cmd.Process.Pid
+	f.mu.Lock()
+	f.alive[p] = struct{}{}
+	f.mu.Unlock()
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	return p, nil
+}
+
+// End kills the process with its group, waits until it is gone and removes
+// its log and what else it had written. Ending twice is allowed.
+func (p *Process) End() {
+	p.fleet.mu.Lock()
+	_, running := p.fleet.alive[p]
+	delete(p.fleet.alive, p)
+	p.fleet.mu.Unlock()
+	if !running {
+		return
+	}
+	_ = syscall.Kill(-p.PID, syscall.SIGKILL) // It fails when all of the group have ended.
+	<-p.ended
+	_ = p.stdin.Close()
+	_ = p.stdout.Close()
+	_ = os.Remove(p.Log) // What stays behind goes with the whole folder.
+	if p.folder != "" {
+		_ = os.RemoveAll(p.folder)
+	}
+}
+
+// goodbye is how long a process may take to end when it is asked to.
+const goodbye = 20 * time.Second
+
+// Stop asks the process to end, and kills it when it does not.
+func (p *Process) Stop(ctx context.Context) {
+	_ = syscall.Kill(p.PID, syscall.SIGTERM) // It fails when it has ended.
+	ctx, cancel := context.WithTimeout(ctx, goodbye)
+	defer cancel()
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+	}
+	p.End()
+}
+
+// failed says how the process ended, with the end of its log.
+func (p *Process) failed() error {
+	<-p.ended
+	log, err := os.ReadFile(p.Log)
+	if err != nil {
+		return fmt.Errorf("%s ended: %w", p.Name, errors.Join(p.err, err))
+	}
+	return fmt.Errorf("%s ended (%v): %s", p.Name, p.err, log[max(0, len(log)-1000):])
+}

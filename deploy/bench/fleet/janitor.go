@@ -1,0 +1,31 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// sweeps is how often a janitor tries: the processes that write in the folder
+// need a moment to notice that the benchmark is gone.
+const sweeps = 200
+
+// Janitor waits until ctx ends, which it does when the benchmark is gone, and
+// then removes its folder. A benchmark that ends in order kills its janitor.
+func Janitor(ctx context.Context, dir string) error {
+	<-ctx.Done()
+	pause := time.NewTicker(100 * time.Millisecond)
+	defer pause.Stop()
+	var err error
+	for range sweeps {
+		if err = os.RemoveAll(dir); err == nil {
+			// Somebody may just have made it again.
+			if _, gone := os.Stat(dir); os.IsNotExist(gone) {
+				return nil
+			}
+		}
+		<-pause.C
+	}
+	return fmt.Errorf("remove folder: %w", err)
+}
