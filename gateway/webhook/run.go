@@ -15,7 +15,8 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	l := newListener(ln, g.options.MaxConnections)
 	if g.certificate != nil {
 		l.secure, l.failed = g.certificate.config(), g.refuseHandshake
-		defer g.certificate.watch(ctx)()
+		stop := g.certificate.watch(ctx)
+		defer stop()
 	}
 	served := make(chan error, 1)
 	go func() { served <- g.app.Listener(l) }()

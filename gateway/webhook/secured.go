@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,9 +23,10 @@ type secured struct {
 	tls *tls.Conn
 }
 
-// Handshake is the first thing that happens to the connection.
+// Handshake is the first thing that happens to the connection. The deadlines
+// that fasthttp has set bound it.
 func (s *secured) Handshake() error {
-	err := s.tls.Handshake()
+	err := s.tls.HandshakeContext(context.Background())
 	if err != nil {
 		s.listener.failed(s.conn, err)
 	}
@@ -63,10 +66,16 @@ func handshakeFailure(err error) string {
 		return failedClosed
 	case errors.As(err, &operation) && operation.Timeout():
 		return failedTimeout
-	case errors.As(err, &operation) && operation.Op == "remote error":
+	case errors.As(err, &operation) && (operation.Op == "remote error" || openSSLAlert(operation)):
 		return failedRefused
 	}
 	return failedOther
+}
+
+// openSSLAlert knows an alert that was sent without its encryption, which is
+// how clients with OpenSSL (curl, Node.js) refuse a certificate in TLS 1.3.
+func openSSLAlert(operation *net.OpError) bool {
+	return operation.Op == "local error" && strings.Contains(operation.Err.Error(), "bad record MAC")
 }
 
 // looksLikeHTTP knows the first five bytes of a request of any method that

@@ -153,6 +153,25 @@ func TestOnlyModernTLSAndHTTP1(t *testing.T) {
 	})
 }
 
+func TestCertificateThatIsNotTrustedIsCounted(t *testing.T) {
+	t.Parallel()
+	g, _, pool := startTLS(t, nil)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		if _, err := g.greet(&tls.Config{RootCAs: x509.NewCertPool(), MinVersion: version, MaxVersion: version}); err == nil {
+			t.Error("the client trusts what it should not")
+		}
+	}
+	raw, _ := g.dial()
+	openSSL := tls.Client(raw, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", VerifyConnection: func(tls.ConnectionState) error {
+		_, _ = raw.Write([]byte{21, 3, 3, 0, 2, 2, 48}) // Unknown authority, not encrypted.
+		return errors.New("not trusted")
+	}})
+	if err := openSSL.HandshakeContext(t.Context()); err == nil {
+		t.Error("the client trusts what it should not")
+	}
+	until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "refused") == 3 })
+}
+
 func TestConnectionCloseUnderTLS(t *testing.T) {
 	t.Parallel()
 	g, _, pool := startTLS(t, nil)

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // Fleet is the folder of one benchmark and the binaries that it runs.
@@ -173,27 +172,12 @@ func (p *Process) End() {
 	}
 }
 
-// goodbye is how long a process may take to end when it is asked to.
-const goodbye = 20 * time.Second
-
-// Stop asks the process to end, and kills it when it does not.
-func (p *Process) Stop(ctx context.Context) {
-	_ = syscall.Kill(p.PID, syscall.SIGTERM) // It fails when it has ended.
-	ctx, cancel := context.WithTimeout(ctx, goodbye)
-	defer cancel()
-	select {
-	case <-p.ended:
-	case <-ctx.Done():
-	}
-	p.End()
-}
-
 // failed says how the process ended, with the end of its log.
 func (p *Process) failed() error {
 	<-p.ended
 	log, err := os.ReadFile(p.Log)
-	if err != nil {
-		return fmt.Errorf("%s ended: %w", p.Name, errors.Join(p.err, err))
+	if err := errors.Join(p.err, err); err != nil {
+		return fmt.Errorf("%s ended: %w: %s", p.Name, err, log[max(0, len(log)-1000):])
 	}
-	return fmt.Errorf("%s ended (%v): %s", p.Name, p.err, log[max(0, len(log)-1000):])
+	return fmt.Errorf("%s ended too early: %s", p.Name, log[max(0, len(log)-1000):])
 }

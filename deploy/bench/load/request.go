@@ -17,7 +17,7 @@ var payment []byte
 const Route = "/v1/picpay-checkout/notifications"
 
 // credential is the local webhook secret of account default.
-const credential = "a45c2dee-6435-1234-5678-b2a5f0ae7a8a"
+const credential = "a45c2dee-6435-1234-5678-b2a5f0ae7a8a" //nolint:gosec // It is public and good for nothing but the local profile.
 
 // seedPayment is the id in the notification, which each request replaces
 // with its own of the same length.

@@ -68,17 +68,17 @@ func (b *bench) cell(ctx context.Context, s system, sync string, o load.Options)
 
 // serve starts what answers in a system; nothing for limit (c).
 func (b *bench) serve(ctx context.Context, s system, broker fleet.Server) (fleet.Server, error) {
-	switch s {
-	case ours:
-		config, err := b.Configure(broker, fleet.Server{})
-		if err != nil {
-			return fleet.Server{}, err
-		}
-		return b.Gateway(ctx, config)
-	case limitC:
+	if s == limitC {
 		return fleet.Server{}, nil
 	}
-	return b.Rival(ctx, rivals[s], broker)
+	if s != ours {
+		return b.Rival(ctx, rivals[s], broker)
+	}
+	config, err := b.Configure(broker, fleet.Server{})
+	if err != nil {
+		return fleet.Server{}, err
+	}
+	return b.Gateway(ctx, config)
 }
 
 // drive runs the load and reads at the begin and the end of its window what
@@ -97,18 +97,10 @@ func (b *bench) drive(ctx context.Context, s system, server, broker fleet.Server
 		server.Process = p
 	}
 	var c cell
-	at := func(sign time.Duration) {
-		c.server += sign * server.Usage().CPU
-		c.broker += sign * broker.Usage().CPU
-	}
-	err = p.Lines(ctx, func(word string) {
-		switch word {
-		case load.Begin:
-			at(-1)
-		case load.End:
-			at(1)
-			c.serverPeak, c.brokerPeak = server.Usage().Peak, broker.Usage().Peak
-		}
+	err = p.Lines(ctx, func(string) {
+		now, behind := server.Usage(), broker.Usage()
+		c.server, c.broker = now.CPU-c.server, behind.CPU-c.broker // At the end, what was used since the begin.
+		c.serverPeak, c.brokerPeak = now.Peak, behind.Peak
 	}, &c.Report)
 	if err != nil {
 		return cell{}, err

@@ -3,7 +3,6 @@ package measure
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"arauto/deploy/bench/broker"
@@ -42,10 +41,7 @@ const standardWindow = 4 * time.Second
 // compare measures every system in turn, round by round, so that what the
 // machine does beside it hits all of them alike.
 func (b *bench) compare(ctx context.Context, k comparison) (string, error) {
-	t := figures.Table{Words: 2, Head: []string{
-		"connections", "", "requests/s", "p50 ms", "p99 ms", "p99.9 ms",
-		"CPU s per 1,000: itself + broker", "load's CPU", "peak MiB: itself, broker", "rate ÷ (a)", "p99 ÷ (a)", "rate ÷ (c)",
-	}}
+	t := figures.Table{Words: 2}
 	for _, n := range b.Connections {
 		cells := map[system][]cell{}
 		for round := range b.Rounds {
@@ -63,13 +59,26 @@ func (b *bench) compare(ctx context.Context, k comparison) (string, error) {
 		for _, s := range k.systems {
 			t.Rows = append(t.Rows, row(n, s, cells))
 		}
+		t.Head = columnsOf(cells)
 		b.learn(k, n, cells[ours])
 	}
 	return fmt.Sprintf("**%s.** %s\n\n%s", k.title, b.rounds(), t), nil
 }
 
+// columnsOf are the columns of a comparison; one without (c) has no ratio to it.
+func columnsOf(cells map[system][]cell) []string {
+	all := []string{
+		"connections", "", "requests/s", "p50 ms", "p99 ms", "p99.9 ms",
+		"CPU s per 1,000: itself + broker", "load's CPU", "peak MiB: itself, broker", "rate ÷ (a)", "p99 ÷ (a)",
+	}
+	if len(cells[limitC]) > 0 {
+		all = append(all, "rate ÷ (c)")
+	}
+	return all
+}
+
 func (b *bench) rounds() string {
-	return fmt.Sprintf("Medians of %d rounds of %v; ratios are taken within a round.", b.Rounds, b.window(standardWindow))
+	return fmt.Sprintf("Medians of %d rounds of %v, ratios within a round.", b.Rounds, b.window(standardWindow))
 }
 
 // learn keeps the capacity of the gateway for the overload.
@@ -89,6 +98,7 @@ func row(n int, s system, cells map[system][]cell) []string {
 	waits := func(pick func(load.Report) time.Duration) string {
 		return figures.Millis(time.Duration(median(mine, func(r load.Report) float64 { return float64(pick(r)) })))
 	}
+	columns := len(columnsOf(cells))
 	return append(first,
 		figures.Count(median(mine, load.Report.Rate)),
 		waits(func(r load.Report) time.Duration { return r.Accepted.P50 }),
@@ -102,7 +112,7 @@ func row(n int, s system, cells map[system][]cell) []string {
 		ratio(s, rivalA, cells, load.Report.Rate),
 		ratio(s, rivalA, cells, func(r load.Report) float64 { return float64(r.Accepted.P99) }),
 		ratio(s, limitC, cells, load.Report.Rate),
-	)
+	)[:columns]
 }
 
 // share is the load's part of the CPU. Limit (c) is its own load.
@@ -145,7 +155,7 @@ func median(cells []cell, value func(load.Report) float64) float64 {
 
 func medianOf(cells []cell, value func(cell) float64) float64 {
 	all := make([]float64, 0, len(cells))
-	for c := range slices.Values(cells) {
+	for _, c := range cells {
 		all = append(all, value(c))
 	}
 	return figures.Median(all)

@@ -18,10 +18,6 @@ const fullLoad = 512
 // memoryWindow is how long the gateway's memory is watched.
 const memoryWindow = 20 * time.Second
 
-// settle is how long the gateway may take after the load until its goroutines
-// are gone. Fiber's server lets idle ones live for ten seconds.
-const settle = 25 * time.Second
-
 // memory watches the gateway under full load.
 func (b *bench) memory(ctx context.Context) (string, error) {
 	store, err := b.Broker(ctx, broker.SyncAlways)
@@ -44,7 +40,7 @@ func (b *bench) memory(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	after, took, err := settled(ctx, gateway, before)
+	after, took, err := settled(ctx, gateway, before, b.Settle)
 	if err != nil {
 		return "", err
 	}
@@ -101,8 +97,9 @@ func part(sizes []float64, fifth int) float64 {
 }
 
 // settled waits until the gateway has no more goroutines than before, or for
-// a while, and returns how many it has then.
-func settled(ctx context.Context, gateway fleet.Server, before float64) (after float64, took time.Duration, err error) {
+// the given time, and returns how many it has then. Fiber's server lets idle
+// ones live for ten seconds and more.
+func settled(ctx context.Context, gateway fleet.Server, before float64, settle time.Duration) (after float64, took time.Duration, err error) {
 	for began := time.Now(); ; {
 		after, err = gateway.Gauge(ctx, "go_goroutines")
 		took = time.Since(began)

@@ -42,6 +42,7 @@ type Options struct {
 	Rates       []float64     // Webhooks per second of pipeline,
 	Steps       int           // and at most so many higher ones after the last.
 	Workers     []int         // Of each worker role in pipeline.
+	Settle      time.Duration // How long the gateway may take until it has no goroutine left of a load.
 	Readme      string        // "" writes nowhere.
 	Dir         string        // Where the stores lie.
 	Bin         string        // Where the binaries are.
@@ -80,6 +81,7 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 		return err
 	})
 	flags.IntVar(&o.Steps, "steps", 16, "at most so `many` higher rates in pipeline")
+	flags.DurationVar(&o.Settle, "settle", 25*time.Second, "how `long` goroutines may take to end after the load in memory")
 	flags.IntVar(&o.Crowd, "crowd", 6000, "`connections` of overload")
 	flags.Func("only", "`parts`, of "+strings.Join(Parts(), ", ")+" (default core,pipeline,overload,memory)", func(text string) error {
 		o.Parts = strings.Split(text, ",")
@@ -104,7 +106,7 @@ func (o Options) check() error {
 			return fmt.Errorf("no part is called %q; there are %s", part, strings.Join(Parts(), ", "))
 		}
 	}
-	if o.Rounds < 1 || o.For < 0 || o.Warm < 0 || o.Crowd < 1 || o.Steps < 0 {
+	if o.Rounds < 1 || o.For < 0 || o.Warm < 0 || o.Settle < 0 || o.Crowd < 1 || o.Steps < 0 {
 		return errors.New("rounds and connections must be positive, times not negative")
 	}
 	return nil

@@ -87,7 +87,7 @@ func (b *bench) measureCapacity(ctx context.Context) error {
 	}
 	b.say("overload: measuring the capacity")
 	c, err := b.cell(ctx, ours, broker.SyncAlways, load.Options{
-		Connections: fullLoad, Span: load.Span{Warm: b.Warm, For: b.window(standardWindow)},
+		Connections: fullLoad, Span: load.Span{Warm: b.Warm, For: max(b.window(standardWindow), time.Second)},
 	})
 	b.capacity = c.Rate()
 	if err == nil && b.capacity == 0 {

@@ -151,6 +151,15 @@ func (t trip) row(name, note string) []string {
 	}
 }
 
+// cpu is what the servers have used together.
+func cpu(servers ...fleet.Server) time.Duration {
+	var sum time.Duration
+	for _, s := range servers {
+		sum += s.Usage().CPU
+	}
+	return sum
+}
+
 // trip sends at one rate and follows the events.
 func (b *bench) trip(ctx context.Context, p *plant, rate float64) (trip, error) {
 	p.runs++
@@ -166,21 +175,15 @@ func (b *bench) trip(ctx context.Context, p *plant, rate float64) (trip, error) 
 	}
 	defer process.End()
 	t := trip{rate: rate}
-	at := func(sign time.Duration) {
-		t.taking += sign * (p.gateway.Usage().CPU + p.broker.Usage().CPU)
-		t.playing += sign * p.simulator.Usage().CPU
-		t.sending += sign * process.Usage().CPU
-		for _, worker := range p.workers {
-			t.working += sign * worker.Usage().CPU
-		}
-	}
 	err = process.Lines(ctx, func(word string) {
-		switch word {
-		case load.Begin:
-			at(-1)
-		case journey.Drained:
-			at(1)
+		if word == load.End {
+			return
 		}
+		// At the last event, what was used since the begin of the window.
+		t.taking = cpu(p.broker, p.gateway) - t.taking
+		t.working = cpu(p.workers...) - t.working
+		t.playing = cpu(p.simulator) - t.playing
+		t.sending = process.Usage().CPU - t.sending
 	}, &t.Report)
 	if err != nil {
 		return trip{}, err
