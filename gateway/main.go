@@ -27,7 +27,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return fmt.Errorf("read hash_key: %w", err)
 	}
-	publisher, err := webhook.NewPublisher(k.NATS, webhook.PublisherOptions{Budget: cfg.PublishBudget, Registerer: k.Registry})
+	publisher, err := webhook.NewPublisher(k.NATS, webhook.PublisherOptions{Budget: cfg.PublishBudget, Registerer: k.Registry, Group: func() bool { return true }})
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func newFlow(t *testing.T, b *broker) *flow {
 	f.dead = f.subscribe(all, "dead.>")
 
 	gateway, _ := b.as("gateway")
-	f.gateway, err = webhook.NewPublisher(gateway, 10*time.Second)
+	f.gateway, err = webhook.NewPublisher(gateway, webhook.PublisherOptions{Budget: 10 * time.Second})
 	f.must(err)
 	f.must(f.gateway.Ready(f.ctx))
 	f.runLookup(b)

@@ -1,21 +1,32 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
+// How much of the log waits to be written together. One system call per line
+// would cost the gateway more than anything else it does for a webhook.
+const (
+	logBuffer = 64 << 10 // Bytes.
+	logDelay  = 100 * time.Millisecond
+)
+
 // newLogger writes one JSON object per line and event. Nothing is sampled:
-// the line about a payment is the one that will be looked for.
-func newLogger(role string, env func(string) (string, bool), w io.Writer) (*zap.Logger, error) {
+// the line about a payment is the one that will be looked for. Errors are
+// written at once, with all that came before them; other lines within
+// logDelay. The last ones are written by end, which must be called.
+func newLogger(role string, env func(string) (string, bool), w io.Writer) (log *zap.Logger, end func(), err error) {
 	level := zapcore.InfoLevel
 	if given, ok := env("LOG_LEVEL"); ok && given != "" {
 		if err := level.Set(given); err != nil || level > zapcore.ErrorLevel {
-			return nil, fmt.Errorf("LOG_LEVEL: %s is not a level; write debug, info, warn or error", strconv.Quote(given))
+			return nil, nil, fmt.Errorf("LOG_LEVEL: %s is not a level; write debug, info, warn or error", strconv.Quote(given))
 		}
 	}
 	keys := zapcore.EncoderConfig{
@@ -23,6 +34,35 @@ func newLogger(role string, env func(string) (string, bool), w io.Writer) (*zap.
 		LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder,
 		MessageKey: "msg", EncodeDuration: zapcore.StringDurationEncoder,
 	}
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(keys), zapcore.Lock(zapcore.AddSync(w)), level)
-	return zap.New(core).With(zap.String("role", role)), nil
+	// Hiding everything but Write keeps a flush from becoming an fsync.
+	buffered := &zapcore.BufferedWriteSyncer{
+		WS: zapcore.AddSync(struct{ io.Writer }{w}), Size: logBuffer, FlushInterval: logDelay,
+	}
+	core := prompt{zapcore.NewCore(zapcore.NewJSONEncoder(keys), buffered, level)}
+	// Stderr may be gone at the end, and there is nowhere else to say it.
+	end = func() { _ = buffered.Stop() }
+	return zap.New(core).With(zap.String("role", role)), end, nil
+}
+
+// prompt is a core that does not keep errors waiting.
+type prompt struct{ zapcore.Core }
+
+func (p prompt) With(fields []zapcore.Field) zapcore.Core { return prompt{p.Core.With(fields)} }
+
+func (p prompt) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if p.Enabled(e.Level) {
+		return checked.AddCore(e, p)
+	}
+	return checked
+}
+
+func (p prompt) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	err := p.Core.Write(e, fields)
+	if e.Level >= zapcore.ErrorLevel {
+		err = errors.Join(err, p.Sync())
+	}
+	if err != nil {
+		return fmt.Errorf("write log: %w", err)
+	}
+	return nil
 }

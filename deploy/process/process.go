@@ -72,10 +72,11 @@ func Run(ctx context.Context, role string, args []string, env func(string) (stri
 	if err != nil {
 		return ExitRefused // The flag package has said why.
 	}
-	log, err := newLogger(role, env, stderr)
+	log, flush, err := newLogger(role, env, stderr)
 	if err != nil {
 		return refuse(stderr, err)
 	}
+	defer flush()
 	cfg, err := config.Load(o.config, env, providers.All, role)
 	if err != nil {
 		return refuse(stderr, err)
@@ -92,6 +93,7 @@ func finish(log *zap.Logger, stderr io.Writer, err error) int {
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):
+		_ = log.Sync() // The plain lines come after all others.
 		return refuse(stderr, problems)
 	case err != nil:
 		log.Error("failed", zap.Error(err))

@@ -279,10 +279,11 @@ func TestRoleThatNeverReturnsIsLeftBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := newLogger("normalize", nothing, io.Discard)
+	log, flush, err := newLogger("normalize", nothing, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer flush()
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})
 	defer close(release)

@@ -62,6 +62,7 @@ type JetStreamPublisher struct {
 	unsure    []*entry          // On their way when the connection broke.
 	gathering bool              // The next batch is put off for those who come back.
 	target    int               // How many it is put off for at the most.
+	grouped   bool              // A batch was the last that went out.
 	tokens    uint64            // The last one given.
 	ungrouped time.Time         // No batches before then: the broker takes none.
 	pace      pace
@@ -127,12 +128,13 @@ func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
 func (p *JetStreamPublisher) enter(e *entry) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	size := len(e.message.Body)
+	size, now := len(e.message.Body), time.Now()
 	switch {
 	case p.closed:
 		return ErrDisconnected
 	case p.held == 0:
-	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes, p.pace.wait(p.held) > p.options.Budget/2:
+		p.pace.begin(now)
+	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes, p.pace.wait(p.held, now) > p.options.Budget/2:
 		return ErrOverloaded
 	}
 	p.held, p.bytes = p.held+1, p.bytes+size
@@ -193,13 +195,23 @@ func (p *JetStreamPublisher) next(now time.Time) sending {
 	switch {
 	case waiting == 0, p.batch != nil, p.gathering && waiting < p.target:
 		return sending{}
-	case !p.options.Group() || now.Before(p.ungrouped) || waiting+len(p.alone) < crossover:
-		return sending{alone: p.takeAlone(now)}
+	case !p.options.Group() || now.Before(p.ungrouped) || waiting+len(p.alone) < p.enough():
+		return sending{alone: p.takeAlone()}
 	case len(p.alone) > 0 && waiting < crossover:
 		return sending{} // They are confirmed one by one; then those who wait are a batch.
 	}
-	p.gathering = false
+	p.gathering, p.grouped = false, true
 	return sending{batch: p.takeBatch(now)}
+}
+
+// enough is how many make a batch; p.mu is held. Right after a batch fewer do:
+// those who were answered are about to come back, and would find others on
+// their way alone.
+func (p *JetStreamPublisher) enough() int {
+	if p.grouped {
+		return crossover / 2
+	}
+	return crossover
 }
 
 // dropSettled forgets those at the head of the queue whose callers have gone;
@@ -213,20 +225,20 @@ func (p *JetStreamPublisher) dropSettled() {
 }
 
 // takeAlone empties the queue, each message for itself; p.mu is held.
-func (p *JetStreamPublisher) takeAlone(now time.Time) []*entry {
+func (p *JetStreamPublisher) takeAlone() []*entry {
 	taken := p.waiting
-	p.waiting, p.gathering = nil, false
+	p.waiting, p.gathering, p.grouped = nil, false, false
 	for _, e := range taken {
-		p.fly(e, now)
+		p.fly(e)
 	}
 	return taken
 }
 
 // fly makes an entry one that waits for a confirmation of its own; p.mu is
 // held.
-func (p *JetStreamPublisher) fly(e *entry, now time.Time) {
+func (p *JetStreamPublisher) fly(e *entry) {
 	p.tokens++
-	e.token, e.sent, e.before = p.tokens, now, len(p.alone)
+	e.token = p.tokens
 	p.alone[e.token] = e
 }
 

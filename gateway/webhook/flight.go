@@ -21,8 +21,6 @@ type entry struct {
 	result  chan error // Takes one value without blocking.
 	settled bool       // It has its result.
 	token   uint64     // On its way alone under this token.
-	sent    time.Time
-	before  int // How many were on their way alone when it was sent.
 }
 
 // batch is a group on its way.
@@ -121,14 +119,13 @@ func (p *JetStreamPublisher) refuse(b *batch, err error) {
 // again settles entries with err where there is no hope, else makes them fly
 // alone; p.mu is held. The caller sends those that it returns.
 func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) []*entry {
-	now := time.Now()
 	var list []*entry
 	for _, e := range entries {
 		switch {
 		case hopeless:
 			p.settle(e, err)
 		case !e.settled:
-			p.fly(e, now)
+			p.fly(e)
 			list = append(list, e)
 		}
 	}
@@ -166,7 +163,7 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 	}
 	if e, flying := p.alone[token]; flying {
 		delete(p.alone, token)
-		p.pace.saw(e.before+1, time.Since(e.sent))
+		p.pace.saw(1, time.Now())
 		p.settle(e, readAck(m, 0))
 	}
 	more := len(p.waiting) > 0
@@ -187,12 +184,12 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 		p.mu.Unlock()
 		return
 	}
-	took := time.Since(b.sent)
-	p.pace.saw(len(b.entries), took)
+	now := time.Now()
+	p.pace.saw(len(b.entries), now)
 	for _, e := range b.entries {
 		p.settle(e, nil)
 	}
-	p.gather(len(b.entries), took)
+	p.gather(len(b.entries), now.Sub(b.sent))
 	p.mu.Unlock()
 	p.pump()
 }

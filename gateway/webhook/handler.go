@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -208,12 +209,21 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 	if c == accepted {
 		g.metrics.durable.WithLabelValues(d.provider).Observe(took.Seconds())
 	}
-	log := g.options.Log.Info
-	if c == unavailable {
-		log = g.options.Log.Error
-	}
-	log("webhook", zap.String("result", c.label()),
+	g.options.Log.Log(severity(c, d.failure), "webhook", zap.String("result", c.label()),
 		zap.String("provider", d.provider), zap.String("account", d.account),
 		zap.String("notification", d.id), zap.String("payment", d.payment),
 		zap.Duration("duration", took), zap.Error(d.failure))
+}
+
+// severity is how loud the log line of a webhook is. Refusing what would wait
+// for too long is what we do on purpose, and must not be made worse by writing
+// each of its lines at once.
+func severity(c code, failure error) zapcore.Level {
+	switch {
+	case errors.Is(failure, ErrOverloaded):
+		return zapcore.WarnLevel
+	case c == unavailable:
+		return zapcore.ErrorLevel
+	}
+	return zapcore.InfoLevel
 }

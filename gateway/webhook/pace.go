@@ -27,22 +27,38 @@ func gatherFor(took time.Duration) time.Duration {
 	return min(max(took/gatherShare, minGather), maxGather)
 }
 
-// pace is how fast the broker confirms: a moving average of the time per
-// message. The zero pace promises everything.
-type pace struct{ perMessage time.Duration }
+// paceWindow is how long confirmations are counted before they make a rate. It
+// is longer than the hiccups of a disk, which must not look like the speed of
+// all that is to come.
+const paceWindow = 250 * time.Millisecond
 
-// smoothing is how many observations the average spans.
-const smoothing = 4
-
-// saw takes note that so many messages were confirmed in that time.
-func (p *pace) saw(messages int, took time.Duration) {
-	each := took / time.Duration(max(messages, 1))
-	if p.perMessage == 0 {
-		p.perMessage = each
-		return
-	}
-	p.perMessage += (each - p.perMessage) / smoothing
+// pace is how fast the broker confirms while it has something to do.
+type pace struct {
+	since     time.Time // When this window began.
+	confirmed int       // In this window.
+	rate      float64   // Messages a second in the last whole window, 0 for unknown.
 }
 
-// wait is how long a message waits that finds so many before it.
-func (p *pace) wait(before int) time.Duration { return time.Duration(before) * p.perMessage }
+// begin starts anew after a time in which there was nothing to confirm.
+func (p *pace) begin(now time.Time) { *p = pace{since: now} }
+
+// saw takes note that so many messages were confirmed.
+func (p *pace) saw(messages int, now time.Time) {
+	p.confirmed += messages
+	if took := now.Sub(p.since); took >= paceWindow {
+		*p = pace{since: now, rate: float64(p.confirmed) / took.Seconds()}
+	}
+}
+
+// wait is about how long a message waits that finds so many before it. A
+// window that has gone on for too long counts as it is: the broker has stalled.
+func (p *pace) wait(before int, now time.Time) time.Duration {
+	rate := p.rate
+	if took := now.Sub(p.since); took > 2*paceWindow || rate == 0 && took > paceWindow {
+		rate = float64(p.confirmed+1) / took.Seconds()
+	}
+	if rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(before) / rate * float64(time.Second))
+}

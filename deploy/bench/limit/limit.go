@@ -38,7 +38,7 @@ func Run(ctx context.Context, out io.Writer, url string, callers int, span load.
 		return load.Report{}, fmt.Errorf("connect to broker: %w", err)
 	}
 	defer nc.Close()
-	publisher, err := webhook.NewPublisher(nc, budget)
+	publisher, err := webhook.NewPublisher(nc, webhook.PublisherOptions{Budget: budget, Group: func() bool { return true }})
 	if err != nil {
 		return load.Report{}, fmt.Errorf("make publisher: %w", err)
 	}
@@ -53,7 +53,7 @@ func Run(ctx context.Context, out io.Writer, url string, callers int, span load.
 			err := store(ctx, publisher, m)
 			r := load.Result{Due: sent, Sent: sent, Done: t.Now(), Status: 200}
 			if err != nil {
-				r.Status, r.Problem = 0, "store"
+				r.Status, r.Problem = 0, err.Error()
 			}
 			t.Answered(r)
 		}

@@ -1,0 +1,73 @@
+package webhook
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// at is a moment so long after the beginning.
+func at(d time.Duration) time.Time { return time.Unix(1000, 0).Add(d) }
+
+func TestPacePromisesEverythingUntilItKnows(t *testing.T) {
+	t.Parallel()
+	var p pace
+	p.begin(at(0))
+	p.saw(1, at(70*time.Millisecond)) // A first message that met a slow disk.
+	if got := p.wait(4000, at(80*time.Millisecond)); got != 0 {
+		t.Errorf("after one slow message the wait is %v", got)
+	}
+}
+
+func TestPaceIsWhatAWholeWindowShowed(t *testing.T) {
+	t.Parallel()
+	var p pace
+	p.begin(at(0))
+	for ms := range 300 {
+		p.saw(10, at(time.Duration(ms)*time.Millisecond))
+	}
+	if got := p.wait(1000, at(300*time.Millisecond)); got < 90*time.Millisecond || got > 110*time.Millisecond {
+		t.Errorf("behind 1,000 messages at 10,000 a second the wait is %v", got)
+	}
+	// A pause shorter than the window does not change it.
+	if got := p.wait(1000, at(500*time.Millisecond)); got > 110*time.Millisecond {
+		t.Errorf("after a pause of 200 ms it is %v", got)
+	}
+	// A broker that has stalled is one that confirms nothing.
+	if got := p.wait(1000, at(1200*time.Millisecond)); got < 10*time.Second {
+		t.Errorf("after a second without any confirmation it is %v", got)
+	}
+	p.begin(at(2000 * time.Millisecond))
+	if got := p.wait(1000, at(2000*time.Millisecond)); got != 0 {
+		t.Errorf("after a rest it is %v", got)
+	}
+}
+
+func TestWaitGrowsWithWhatIsBefore(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var p pace
+		now := time.Duration(0)
+		p.begin(at(0))
+		for range rapid.IntRange(0, 50).Draw(t, "confirmations") {
+			now += time.Duration(rapid.IntRange(0, int(time.Second)).Draw(t, "later"))
+			p.saw(rapid.IntRange(1, 1000).Draw(t, "messages"), at(now))
+		}
+		few := rapid.IntRange(0, 5000).Draw(t, "few")
+		many := few + rapid.IntRange(0, 5000).Draw(t, "more")
+		if a, b := p.wait(few, at(now)), p.wait(many, at(now)); a < 0 || a > b {
+			t.Errorf("behind %d it is %v, behind %d it is %v", few, a, many, b)
+		}
+	})
+}
+
+func TestGatheringIsShort(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		took := time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "took"))
+		if got := gatherFor(took); got < minGather || got > maxGather {
+			t.Errorf("after a batch that took %v the next is put off for %v", took, got)
+		}
+	})
+}
