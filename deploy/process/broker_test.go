@@ -174,3 +174,20 @@ func TestBrokerSeesUserNameAndInboxOfTheRole(t *testing.T) {
 		t.Errorf("the broker sees %+v, %v", seen, err)
 	}
 }
+
+// TestBrokerThatIsBackIsUsedSoon holds the pauses below what the README
+// promises: after a recovery the first webhook is accepted within 200 ms.
+func TestBrokerThatIsBackIsUsedSoon(t *testing.T) {
+	t.Parallel()
+	for tries := range 50 {
+		for range 100 {
+			d, limit := reconnectDelay(tries), 150*time.Millisecond
+			if tries <= 1 {
+				limit = 10 * time.Millisecond
+			}
+			if d < 0 || d > limit {
+				t.Fatalf("try %d comes after %v", tries, d)
+			}
+		}
+	}
+}
