@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
@@ -63,22 +64,47 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err := await(ctx, js, k); err != nil {
 		return err
 	}
-	tasks, err := tasks(ctx, js, tokens, k, cfg)
-	if err != nil {
+	m := newMetrics(k.Registry)
+	var list []rounds.Task
+	var advised advisories
+	if err := topology.Open(ctx, k.Log, func(ctx context.Context) (err error) {
+		if list, err = tasks(ctx, js, tokens, k, cfg, m); err != nil {
+			return err
+		}
+		advised, err = openAdvisories(ctx, js, tokens, k, m)
+		return err
+	}); err != nil {
 		return err
 	}
-	advisories, err := advisories(ctx, js, tokens, k)
-	if err != nil {
+	k.Ready("consumer", func(ctx context.Context) error {
+		_, err := advised.durable.Info(ctx)
 		return err
-	}
-	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: advisories}}
+	})
+	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: func(ctx context.Context) error {
+		return consume.Run(ctx, consume.Options{
+			Consumer: advised.durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
+			AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: consume.NewMetrics(k.Registry),
+		}, advised.worker.Handle)
+	}}}
 	counts := rounds.NewMetrics(k.Registry)
-	for _, task := range tasks {
+	for _, task := range list {
 		actors = append(actors, process.Actor{Name: task.Name, Run: func(ctx context.Context) error {
 			return rounds.Run(ctx, task, k.Log, counts)
 		}})
 	}
 	return process.Together(ctx, actors...)
+}
+
+// metrics are those of every task.
+type metrics struct {
+	silence *silence.Metrics
+	overdue *overdue.Metrics
+	tidy    *tidy.Metrics
+	advice  *advice.Metrics
+}
+
+func newMetrics(r prometheus.Registerer) metrics {
+	return metrics{silence.NewMetrics(r), overdue.NewMetrics(r), tidy.NewMetrics(r), advice.NewMetrics(r)}
 }
 
 // await waits for everything that the tasks read and write.
@@ -96,7 +122,7 @@ func await(ctx context.Context, js jetstream.JetStream, k *process.Kit) error {
 }
 
 // tasks are what is done in rounds.
-func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep) ([]rounds.Task, error) {
+func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep, m metrics) ([]rounds.Task, error) {
 	chains, err := chain.Open(ctx, js)
 	if err != nil {
 		return nil, err
@@ -106,14 +132,14 @@ func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k
 		return nil, err
 	}
 	silent, err := silence.New(ctx, silence.Options{
-		JS: js, Tokens: tokens, Lot: lot, Chains: chains, Log: k.Log, Metrics: silence.NewMetrics(k.Registry),
+		JS: js, Tokens: tokens, Lot: lot, Chains: chains, Log: k.Log, Metrics: m.silence,
 		Now: time.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
 	})
 	if err != nil {
 		return nil, err
 	}
 	watch, err := overdue.New(ctx, overdue.Options{
-		JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: time.Now, After: stuck,
+		JS: js, Log: k.Log, Metrics: m.overdue, Now: time.Now, After: stuck,
 	})
 	if err != nil {
 		return nil, err
@@ -126,12 +152,11 @@ func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
 	}
-	removed := tidy.NewMetrics(k.Registry)
 	finished := &tidy.Notifications{
-		JS: js, Stream: notifications, Providers: providers.All.Names(), Metrics: removed,
+		JS: js, Stream: notifications, Providers: providers.All.Names(), Metrics: m.tidy,
 		Now: time.Now, Keep: cfg.KeepNotifications, Settle: settle, Judge: silent.Orphans,
 	}
-	long := &tidy.Orders{Stream: orders, Log: k.Log, Metrics: removed, Now: time.Now, After: cfg.CompactAfter}
+	long := &tidy.Orders{Stream: orders, Log: k.Log, Metrics: m.tidy, Now: time.Now, After: cfg.CompactAfter}
 	return []rounds.Task{
 		{Name: "silent", Every: cfg.Every, Do: silent.Round},
 		{Name: "overdue", Every: min(cfg.Every, stuck), Do: watch.Round},
@@ -140,31 +165,24 @@ func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k
 	}, nil
 }
 
-// advisories is the actor that works on what the broker gave up.
-func advisories(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit) (func(context.Context) error, error) {
+// advisories work on what the broker gave up.
+type advisories struct {
+	durable jetstream.Consumer
+	worker  *advice.Worker
+}
+
+func openAdvisories(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, m metrics) (a advisories, err error) {
 	dead, err := deadletter.Open(ctx, js)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	worker, err := advice.New(ctx, advice.Options{
-		JS: js, Tokens: tokens, Dead: dead, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: time.Now,
-	})
-	if err != nil {
-		return nil, err
+	if a.worker, err = advice.New(ctx, advice.Options{
+		JS: js, Tokens: tokens, Dead: dead, Log: k.Log, Metrics: m.advice, Now: time.Now,
+	}); err != nil {
+		return a, err
 	}
-	durable, err := js.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer)
-	if err != nil {
-		return nil, fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
+	if a.durable, err = js.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer); err != nil {
+		return a, fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
 	}
-	k.Ready("consumer", func(ctx context.Context) error {
-		_, err := durable.Info(ctx)
-		return err
-	})
-	counts := consume.NewMetrics(k.Registry)
-	return func(ctx context.Context) error {
-		return consume.Run(ctx, consume.Options{
-			Consumer: durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
-			AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts,
-		}, worker.Handle)
-	}, nil
+	return a, nil
 }
