@@ -87,7 +87,7 @@ var bans = []ban{
 // and methods, which TestSchemasUseNamesOfHTTPOnly holds.
 var pureImports = []string{
 	"bytes", "crypto/hmac", "crypto/sha256", "crypto/subtle", "embed", "encoding/hex", "encoding/json", "errors",
-	"fmt", "io", "maps", "net/http", "net/url", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8",
+	"fmt", "maps", "net/http", "net/url", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8",
 	"github.com/shopspring/decimal",
 }
 
