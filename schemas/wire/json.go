@@ -32,7 +32,16 @@ func Object(body []byte, dst any) error {
 	if err := wellShaped(body); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, dst); err != nil {
+	return Part(body, dst)
+}
+
+// Part decodes a part of a body that Object has read, kept as json.RawMessage,
+// into dst. The shape of the whole was looked at then, so it is not again.
+func Part(raw json.RawMessage, dst any) error {
+	if start := bytes.TrimLeft(raw, " \t\r\n"); len(start) == 0 || start[0] != '{' {
+		return errors.New("a part of the body is not a JSON object")
+	}
+	if err := json.Unmarshal(raw, dst); err != nil {
 		return quiet(err)
 	}
 	return nil
@@ -64,7 +73,11 @@ type Text string
 // UnmarshalJSON accepts a string, a number or null.
 func (t *Text) UnmarshalJSON(raw []byte) error {
 	switch {
-	case len(raw) > 0 && raw[0] == '"':
+	case len(raw) > 1 && raw[0] == '"':
+		if !bytes.ContainsRune(raw, '\\') && utf8.Valid(raw) {
+			*t = Text(raw[1 : len(raw)-1]) // Nothing in it has to be decoded.
+			return nil
+		}
 		return json.Unmarshal(raw, (*string)(t))
 	case bytes.Equal(raw, []byte("null")):
 		*t = ""

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"arauto/schemas/wire"
 )
 
@@ -124,5 +126,35 @@ func TestTextCents(t *testing.T) {
 	}
 	if _, err := wire.Text("x").Cents(); err == nil {
 		t.Error("a text that is no amount is taken")
+	}
+}
+
+func TestTextIsWhatTheStandardDecoderReads(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.String().Draw(t, "text")
+		raw, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got wire.Text
+		if err := got.UnmarshalJSON(raw); err != nil || string(got) != strings.ToValidUTF8(want, "\ufffd") {
+			t.Errorf("%s reads as %q, %v", raw, got, err)
+		}
+	})
+}
+
+func TestPartIsAnObjectOrAnError(t *testing.T) {
+	t.Parallel()
+	var dst struct {
+		A string `json:"a"`
+	}
+	if err := wire.Part([]byte(` {"a":"b"}`), &dst); err != nil || dst.A != "b" {
+		t.Errorf("it reads %+v, %v", dst, err)
+	}
+	for _, raw := range []string{``, `null`, `[]`, `"a"`, `1`, `{"a":1}`} {
+		if err := wire.Part([]byte(raw), &dst); err == nil {
+			t.Errorf("%q is taken for an object", raw)
+		}
 	}
 }

@@ -71,7 +71,7 @@ func readCharge(e envelope) (provider.Notice, error) {
 		MerchantChargeID string     `json:"merchantChargeId"`
 		Status           wire.Loose `json:"status"`
 	}
-	if err := provider.DecodeWebhook(provider.Webhook{Body: e.Data}, &data); err != nil {
+	if err := provider.DecodePart(e.Data, &data); err != nil {
 		return provider.Notice{}, err
 	}
 	if err := provider.CheckIDs(data.MerchantChargeID, data.MerchantChargeID); err != nil {
@@ -91,7 +91,7 @@ func readChallenge(e envelope) (provider.Notice, error) {
 		PARes            wire.Loose `json:"paresStatus"`
 		ECI              wire.Loose `json:"eciRaw"`
 	}
-	if err := provider.DecodeWebhook(provider.Webhook{Body: e.Data}, &data); err != nil {
+	if err := provider.DecodePart(e.Data, &data); err != nil {
 		return provider.Notice{}, err
 	}
 	if err := provider.CheckIDs(data.ChargeID, data.MerchantChargeID); err != nil {
@@ -113,7 +113,7 @@ func readUnknown(e envelope, word string) (provider.Notice, error) {
 		MerchantChargeID wire.Loose `json:"merchantChargeId"`
 		ChargeID         wire.Loose `json:"chargeId"`
 	}
-	if err := provider.DecodeWebhook(provider.Webhook{Body: e.Data}, &data); err != nil {
+	if err := provider.DecodePart(e.Data, &data); err != nil {
 		return provider.Unknown(order.Payment, word, string(e.ID))
 	}
 	return provider.Unknown(order.Payment, word, string(data.MerchantChargeID), string(data.ChargeID), string(e.ID))
