@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -119,8 +122,13 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
+			defer func() {
+				for pid := range processes(ctx, t, own) { // None, unless the test has failed.
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}()
 			await(ctx, t, "the load to run", func() bool {
-				running := processes(ctx, t, own)
+				running := strings.Join(slices.Collect(maps.Values(processes(ctx, t, own))), "\n")
 				return strings.Contains(running, "bench load") && strings.Contains(running, "-for 1h") &&
 					strings.Contains(running, "gateway -config") && strings.Contains(running, "bench broker")
 			})
@@ -128,7 +136,7 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait() // It says that it was killed.
-			await(ctx, t, "its processes to end", func() bool { return processes(ctx, t, own) == "" })
+			await(ctx, t, "its processes to end", func() bool { return len(processes(ctx, t, own)) == 0 })
 			await(ctx, t, "its folder to be removed", func() bool {
 				left, err := os.ReadDir(dir)
 				return err == nil && len(left) == 0
@@ -138,21 +146,26 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 }
 
 // processes are the command lines of the processes whose binary is in the
-// folder.
-func processes(ctx context.Context, t *testing.T, folder string) string {
+// folder, by their id.
+func processes(ctx context.Context, t *testing.T, folder string) map[int]string {
 	t.Helper()
-	out, err := exec.CommandContext(ctx, "ps", "-A", "-ww", "-o", "stat=", "-o", "args=").Output()
+	out, err := exec.CommandContext(context.WithoutCancel(ctx), "ps", "-A", "-ww", "-o", "pid=", "-o", "stat=", "-o", "args=").Output()
 	if err != nil {
 		t.Fatalf("list processes: %v", err)
 	}
-	var found strings.Builder
+	found := map[int]string{}
 	for line := range strings.Lines(string(out)) {
-		state, command, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if strings.HasPrefix(strings.TrimSpace(command), folder) && !strings.HasPrefix(state, "Z") {
-			found.WriteString(line)
+		fields := strings.Fields(line)
+		if len(fields) < 3 || !strings.HasPrefix(fields[2], folder) || strings.HasPrefix(fields[1], "Z") {
+			continue
 		}
+		pid, err := strconv.Atoi(fields[0])
+		if err != nil {
+			t.Fatalf("list processes: %v", err)
+		}
+		found[pid] = strings.Join(fields[2:], " ")
 	}
-	return found.String()
+	return found
 }
 
 func await(ctx context.Context, t *testing.T, what string, done func() bool) {

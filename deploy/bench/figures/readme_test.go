@@ -70,11 +70,13 @@ func TestWriterReplacesExactlyItsPart(t *testing.T) {
 func TestWriterFailsWithoutItsMarkers(t *testing.T) {
 	t.Parallel()
 	for what, text := range map[string]string{
-		"none":       before + after,
-		"no closing": before + figures.Opening + after,
-		"no opening": before + figures.Closing + after,
-		"twice":      before + figures.Opening + figures.Closing + figures.Opening + figures.Closing + after,
-		"swapped":    before + figures.Closing + figures.Opening + after,
+		"none":         before + after,
+		"no closing":   before + figures.Opening + after,
+		"no opening":   before + figures.Closing + after,
+		"twice":        before + figures.Opening + figures.Closing + figures.Opening + figures.Closing + after,
+		"opened twice": before + figures.Opening + figures.Opening + figures.Closing + after,
+		"closed twice": before + figures.Opening + figures.Closing + figures.Closing + after,
+		"swapped":      before + figures.Closing + figures.Opening + after,
 	} {
 		name := file(t, text)
 		err := figures.Write(name, []figures.Part{{Name: "core", Text: "x"}}, order)

@@ -127,7 +127,8 @@ func (f *Fleet) start(ctx context.Context, path, name string, sockets []Socket, 
 	p.cmd = exec.Command(path, args...) //nolint:noctx // End kills its whole group, which a context would not.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.Stderr = log
-	p.cmd.Env = append(os.Environ(), "ARAUTO_STOP_ON_STDIN_EOF=1")
+	// Logging costs, so it is that of production, whatever this terminal has set.
+	p.cmd.Env = append(os.Environ(), "ARAUTO_STOP_ON_STDIN_EOF=1", "LOG_LEVEL=info")
 	hand(p.cmd, sockets)
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)

@@ -76,6 +76,23 @@ func TestRateIsSteadyWhileNothingPilesUp(t *testing.T) {
 	}
 }
 
+func TestHighestSteadyRateLiesBeforeAnUnsteadyOne(t *testing.T) {
+	t.Parallel()
+	steady, higher, unsteady := trip{rate: 1000}, trip{rate: 1250}, trip{rate: 1562.5, Report: journey.Report{Missing: 1}}
+	for _, pair := range [][2]trip{{higher, unsteady}, {unsteady, higher}} {
+		row := edge(pair[0], pair[1], "1 + 1")
+		if row == nil || row[1] != "1,250" || row[len(row)-1] != "highest steady; at 1,562/s 1 events missing" {
+			t.Errorf("got %q", row)
+		}
+	}
+	if row := edge(steady, higher, ""); row != nil {
+		t.Errorf("between two steady ones: %q", row)
+	}
+	if row := edge(unsteady, unsteady, ""); row != nil {
+		t.Errorf("between two unsteady ones: %q", row)
+	}
+}
+
 // TestAuditFindsWhatWasLost stores some of what was answered 200, and one
 // payment more.
 func TestAuditFindsWhatWasLost(t *testing.T) {

@@ -110,7 +110,8 @@ func (b *bench) plant(ctx context.Context, workers int) (*plant, error) {
 	return &p, nil
 }
 
-// climb measures the rates, and higher ones until one is not steady.
+// climb measures the rates, and from the last of them goes on to where steady
+// ones end: up, or down when it was not steady itself.
 func (b *bench) climb(ctx context.Context, p *plant, name string) ([][]string, error) {
 	var rows [][]string
 	var last trip
@@ -122,23 +123,34 @@ func (b *bench) climb(ctx context.Context, p *plant, name string) ([][]string, e
 		rows = append(rows, t.row(name, t.unsteady()))
 		last = t
 	}
+	factor := stepFactor
 	if last.unsteady() != "" {
-		return rows, nil
+		factor = 1 / stepFactor
 	}
 	for range b.Steps {
-		t, err := b.trip(ctx, p, last.rate*stepFactor)
+		next, err := b.trip(ctx, p, last.rate*factor)
 		if err != nil {
 			return nil, err
 		}
-		if why := t.unsteady(); why != "" {
-			return append(rows, last.row(name, fmt.Sprintf("highest steady; at %s/s %s", figures.Count(t.rate), why))), nil
+		if row := edge(last, next, name); row != nil {
+			return append(rows, row), nil
 		}
-		last = t
+		last = next
 	}
-	if b.Steps == 0 {
-		return rows, nil
+	return rows, nil
+}
+
+// edge is the row of the highest steady rate when steady ones end between the
+// two, nil when they do not.
+func edge(one, two trip, name string) []string {
+	low, high := one, two
+	if low.rate > high.rate {
+		low, high = high, low
 	}
-	return append(rows, last.row(name, "steady; higher was not tried")), nil
+	if low.unsteady() != "" || high.unsteady() == "" {
+		return nil
+	}
+	return low.row(name, fmt.Sprintf("highest steady; at %s/s %s", figures.Count(high.rate), high.unsteady()))
 }
 
 func (t trip) row(name, note string) []string {
