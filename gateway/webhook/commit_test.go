@@ -513,3 +513,23 @@ func TestWhateverHappensAConfirmedMessageIsStoredOnce(t *testing.T) {
 		t.Errorf("%d were confirmed, %v batches: this shows nothing", good, c.sum(batches))
 	}
 }
+
+func TestThoseBehindCallersWhoLeaveGoOn(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	ctx, leave := context.WithCancel(t.Context())
+	release := c.wire.hold(t)
+	first := c.storeAll(ctx, messages(few-1)...)
+	until(t, func() bool { return len(c.stored()) == few-1 })
+	var behind []webhook.Message
+	for i := range 5 { // Too few for a batch, and too many for the few.
+		behind = append(behind, message(1000+i))
+	}
+	second := c.storeAll(t.Context(), behind...)
+	c.held(few + 4)
+	leave()
+	first()
+	until(t, func() bool { return len(c.stored()) == few+4 })
+	release()
+	allNil(t, second())
+}
