@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
@@ -14,7 +16,17 @@ import (
 	"arauto/schemas/subject"
 )
 
-func main() { process.Main(config.RoleGateway, run) }
+func main() {
+	// The heap is small and turns over quickly: collecting it at twice its live
+	// size takes a tenth of the processor under load. GOGC still has its say.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	process.Main(config.RoleGateway, run)
+}
+
+// gcPercent keeps a gateway under full load below 100 MB.
+const gcPercent = 400
 
 // run wires the role. It does not wait for the broker or the stream: without
 // them providers get a 503 and come again, which beats a refused connection.

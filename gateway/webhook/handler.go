@@ -1,15 +1,14 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -189,16 +188,14 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	return accepted
 }
 
-// encode writes the document without escaping HTML, which would make a body
-// of angle brackets six times as long and too large for the broker.
+// encode writes the document. HTML is not escaped, which would make a body of
+// angle brackets six times as long and too large for the broker.
 func encode(n record.Notification) ([]byte, error) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(n); err != nil {
+	body, err := json.Marshal(n, json.Deterministic(true))
+	if err != nil {
 		return nil, fmt.Errorf("encode notification: %w", err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return body, nil
 }
 
 // finish answers, counts and logs.

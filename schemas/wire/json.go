@@ -5,11 +5,15 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxDepth is how deep JSON from outside may nest.
@@ -24,7 +28,7 @@ func Object(body []byte, dst any) error {
 		return errors.New("body is not valid UTF-8")
 	}
 	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) == 0 || start[0] != '{' {
-		if json.Valid(body) {
+		if jsontext.Value(body).IsValid() {
 			return errors.New("body is not a JSON object")
 		}
 		return errNotJSON
@@ -35,13 +39,13 @@ func Object(body []byte, dst any) error {
 	return Part(body, dst)
 }
 
-// Part decodes a part of a body that Object has read, kept as json.RawMessage,
+// Part decodes a part of a body that Object has read, kept as raw JSON,
 // into dst. The shape of the whole was looked at then, so it is not again.
-func Part(raw json.RawMessage, dst any) error {
+func Part(raw []byte, dst any) error {
 	if start := bytes.TrimLeft(raw, " \t\r\n"); len(start) == 0 || start[0] != '{' {
 		return errors.New("a part of the body is not a JSON object")
 	}
-	if err := json.Unmarshal(raw, dst); err != nil {
+	if err := json.Unmarshal(raw, dst, reading); err != nil {
 		return quiet(err)
 	}
 	return nil
@@ -49,46 +53,63 @@ func Part(raw json.RawMessage, dst any) error {
 
 var errNotJSON = errors.New("body is not JSON")
 
+// reading makes the decoder read as the standard library's first one does,
+// which others read the same messages with: letter case does not matter, and
+// half a surrogate pair is a replacement character. Keys that come twice are
+// found by wellShaped.
+var reading = json.JoinOptions(
+	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+)
+
 // quiet drops the value that json quotes in its errors: it may be personal.
 func quiet(err error) error {
-	var wrong *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
+	var wrong *json.SemanticError
+	var syntax *jsontext.SyntacticError
 	switch {
-	case errors.As(err, &wrong):
-		return fmt.Errorf("field %s has the wrong type", wrong.Field)
-	case !errors.As(err, &syntax):
-		return errors.New("body has a field that cannot be read")
-	case strings.Contains(syntax.Error(), "unexpected end"):
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("body is cut off")
-	case strings.Contains(syntax.Error(), "after top-level value"):
+	case errors.As(err, &syntax) && strings.Contains(syntax.Err.Error(), "after top-level value"):
 		return errors.New("body has something behind its JSON object")
+	case errors.As(err, &syntax):
+		return errNotJSON
+	case errors.As(err, &wrong):
+		return fmt.Errorf("field %s has the wrong type", field(wrong.JSONPointer))
 	}
-	return errNotJSON
+	return errors.New("body has a field that cannot be read")
+}
+
+// field is where in a document something is, as far as its names are not
+// somebody's words.
+func field(at jsontext.Pointer) string {
+	name := strings.Join(slices.Collect(at.Tokens()), ".")
+	if len(name) > 64 {
+		return "deep inside"
+	}
+	return name
 }
 
 // Text is a JSON string or number, taken as text. Providers switch between
 // the two for the same id. null is "".
 type Text string
 
-// UnmarshalJSON accepts a string, a number or null.
+// UnmarshalJSON accepts a string, a number or null. raw is one JSON value, as
+// the decoder found it.
 func (t *Text) UnmarshalJSON(raw []byte) error {
-	switch {
-	case len(raw) > 1 && raw[0] == '"':
-		if !bytes.ContainsRune(raw, '\\') && utf8.Valid(raw) {
+	switch jsontext.Value(raw).Kind() {
+	case '"':
+		if len(raw) > 1 && !bytes.ContainsRune(raw, '\\') && utf8.Valid(raw) {
 			*t = Text(raw[1 : len(raw)-1]) // Nothing in it has to be decoded.
 			return nil
 		}
-		return json.Unmarshal(raw, (*string)(t))
-	case bytes.Equal(raw, []byte("null")):
+		return json.Unmarshal(raw, (*string)(t), reading)
+	case '0':
+		*t = Text(raw)
+		return nil
+	case 'n':
 		*t = ""
 		return nil
 	}
-	var n json.Number
-	if err := json.Unmarshal(raw, &n); err != nil {
-		return errors.New("field is neither text nor a number")
-	}
-	*t = Text(n.String())
-	return nil
+	return errors.New("field is neither text nor a number")
 }
 
 // Cents reads the text as a decimal amount of reais. No text is 0.

@@ -64,7 +64,7 @@ func TestObjectRefusesEverythingElse(t *testing.T) {
 		"{\"a\":\"\xff\"}":      "UTF-8",
 		`{"name":{"secret":1}}`: "field name has the wrong type",
 		`{"count":1.5}`:         "field count has the wrong type",
-		`{"id":{"secret":1}}`:   "cannot be read",
+		`{"id":{"secret":1}}`:   "wrong type",
 	} {
 		var got sample
 		err := wire.Object([]byte(body), &got)
