@@ -4,10 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime/debug"
 
+	"arauto/deploy/durability"
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
 	"arauto/gateway/webhook"
@@ -29,7 +32,8 @@ func main() {
 const gcPercent = 400
 
 // run wires the role. It does not wait for the broker or the stream: without
-// them providers get a 503 and come again, which beats a refused connection.
+// them, or before what gateway.durability claims is verified, providers get a
+// 503 and come again, which beats a refused connection.
 func run(ctx context.Context, k *process.Kit) error {
 	cfg, err := k.Config.Gateway()
 	if err != nil {
@@ -39,13 +43,21 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return fmt.Errorf("read hash_key: %w", err)
 	}
-	publisher, err := webhook.NewPublisher(k.NATS, webhook.PublisherOptions{Budget: cfg.PublishBudget, Registerer: k.Registry, Group: func() bool { return true }})
+	watcher, err := durability.Watch(durability.Options{
+		NC: k.NATS, Monitors: k.Config.NATS().Monitors, Claimed: k.Config.Durability(), Log: k.Log, Registerer: k.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	publisher, err := webhook.NewPublisher(k.NATS, webhook.PublisherOptions{
+		Budget: cfg.PublishBudget, Group: watcher.SyncsEach, Registerer: k.Registry,
+	})
 	if err != nil {
 		return err
 	}
 	gateway, err := webhook.New(webhook.Options{
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
-		Publisher: publisher, Log: k.Log, Registerer: k.Registry, PublishBudget: cfg.PublishBudget,
+		Publisher: webhook.Guarded(publisher, watcher.Await), Log: k.Log, Registerer: k.Registry, PublishBudget: cfg.PublishBudget,
 		BodyLimit: int(cfg.BodyLimit), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
@@ -57,8 +69,24 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
+	k.Handle("GET /durability", watcher)
+	k.Ready("durability", watcher.Ready)
 	k.Ready("notifications", publisher.Ready)
-	return gateway.Run(ctx, listener)
+	return serve(ctx, k, gateway, listener, watcher)
+}
+
+// serve ends with a refused configuration when it claims more than the broker
+// has.
+func serve(ctx context.Context, k *process.Kit, gateway *webhook.Gateway, listener net.Listener, watcher *durability.Watcher) error {
+	return process.Together(ctx,
+		process.Actor{Name: "webhooks", Run: func(ctx context.Context) error { return gateway.Run(ctx, listener) }},
+		process.Actor{Name: "durability", Run: func(ctx context.Context) error {
+			err := watcher.Run(ctx)
+			if unfounded := new(durability.Unfounded); errors.As(err, &unfounded) {
+				return k.Config.Refuse("gateway.durability", unfounded.Error())
+			}
+			return err
+		}})
 }
 
 // credentials are every account's webhook secrets, or its path keys where the

@@ -46,6 +46,7 @@ func filled(t *testing.T) map[string]string {
 	}
 	values["SANDBOX_BASE_URL"] = "https://sandbox.example.com"
 	values["NATS_URL"] = "nats://nats-1:4222,nats://nats-2:4222"
+	values["NATS_MONITOR_URL"] = "http://nats-1:8222,http://nats-2:8222"
 	values["GATEWAY_LISTEN"], values["ADMIN_LISTEN"] = "0.0.0.0:8080", "0.0.0.0:9090"
 	return values
 }
@@ -80,7 +81,7 @@ func TestExampleLoadsForEveryRoleInTheEnvironmentOfItsService(t *testing.T) {
 
 // optional are variables that may be missing, because the example has a
 // default for them.
-var optional = []string{"ADMIN_LISTEN", "GATEWAY_LISTEN", "NATS_URL", "PICPAY_SELLER_TOKEN_NEXT"}
+var optional = []string{"ADMIN_LISTEN", "GATEWAY_LISTEN", "NATS_MONITOR_URL", "NATS_URL", "PICPAY_SELLER_TOKEN_NEXT"}
 
 func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
 	t.Parallel()

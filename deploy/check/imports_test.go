@@ -44,7 +44,7 @@ var bans = []ban{
 		because: "schemas is the language that everybody speaks; it knows no speaker",
 	},
 	{
-		from: []string{"arauto/deploy/topology", "arauto/deploy/process/..."}, reach: []string{"arauto/gateway/...", "arauto/workers/..."},
+		from: []string{"arauto/deploy/topology", "arauto/deploy/durability", "arauto/deploy/process/..."}, reach: []string{"arauto/gateway/...", "arauto/workers/..."},
 		because: "every role builds on them, so they know none",
 	},
 	{

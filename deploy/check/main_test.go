@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	// parallel tests cannot change.
 	variables := map[string]string{
 		"NATS_SERVER_NAME": "nats-1", "NATS_ROUTES": `["nats://route:` + routePassword + `@127.0.0.1:1","nats://route:` + routePassword + `@127.0.0.1:2"]`,
-		"NATS_ROUTE_PASSWORD": routePassword,
+		"NATS_ROUTE_PASSWORD": routePassword, "NATS_MONITOR_LISTEN": "127.0.0.1:8222",
 	}
 	for _, role := range roles {
 		variables[passwordVariable(role)] = password(role)

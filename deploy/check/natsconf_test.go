@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,6 +36,23 @@ func TestConfirmedWritesAreOnDisk(t *testing.T) {
 	}
 	if !strings.HasPrefix(options.HTTPHost, "127.") {
 		t.Errorf("the monitoring port is open on %q", options.HTTPHost)
+	}
+}
+
+// TestComposeShowsThePolicyToTheGatewayOnly is about the monitoring address,
+// which has no credentials: other containers may ask it, the host may not.
+func TestComposeShowsThePolicyToTheGatewayOnly(t *testing.T) {
+	t.Parallel()
+	options, err := server.ProcessConfigFile(filepath.Join("..", "nats-compose.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if options.HTTPHost != "0.0.0.0" || options.HTTPPort != 8222 || !options.SyncAlways || len(options.Users) == 0 {
+		t.Errorf("the monitoring address is %s:%d, sync always %v, %d users", options.HTTPHost, options.HTTPPort, options.SyncAlways, len(options.Users))
+	}
+	nats := composeFile(t).Services["nats"]
+	if !slices.Contains(nats.Command, "/etc/nats/nats-compose.conf") || len(nats.Ports) != 0 {
+		t.Errorf("nats runs %v with the host ports %v", nats.Command, nats.Ports)
 	}
 }
 

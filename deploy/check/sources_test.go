@@ -113,11 +113,12 @@ func madeForTests(file string) bool { return strings.HasSuffix(path.Dir(file), "
 
 // askers are the folders that may make HTTP requests, each with its reason.
 var askers = map[string]string{
-	"workers/ask":      "it asks the providers, with the limits and the redaction that this needs",
-	"deploy/simulator": "it plays the providers and sends their webhooks",
-	"deploy/local":     "it watches over the processes that it has started",
-	"deploy/process":   "its admin listener serves net/http",
-	"deploy/bench":     "it steers the simulator and reads the metrics of what it measures",
+	"workers/ask":       "it asks the providers, with the limits and the redaction that this needs",
+	"deploy/simulator":  "it plays the providers and sends their webhooks",
+	"deploy/durability": "it asks the broker's monitoring addresses how it syncs",
+	"deploy/local":      "it watches over the processes that it has started",
+	"deploy/process":    "its admin listener serves net/http",
+	"deploy/bench":      "it steers the simulator and reads the metrics of what it measures",
 }
 
 // clients are the members that make or perform a request.

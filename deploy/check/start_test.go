@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"arauto/deploy/process/config"
 )
 
@@ -30,7 +32,7 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	if out, err := goBuild.CombinedOutput(); err != nil {
 		t.Fatalf("build binaries: %v\n%s", err, out)
 	}
-	b := start(t)
+	b := start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
 	services := composeFile(t).Services
 
 	topology := command(ctx, t, b, bin, "arauto", services["topology"])
@@ -41,6 +43,11 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
+		if role == config.RoleGateway {
+			if said := p.get(ctx, "/durability"); !strings.Contains(said, `"claim": "power-loss"`) {
+				t.Errorf("a 200 of the deployment as written means: %s", said)
+			}
+		}
 		if metrics := p.get(ctx, "/metrics"); strings.Contains(metrics, "arauto_consumer_scrape_errors_total{") != (role != config.RoleGateway) {
 			t.Errorf("%s has the metrics:\n%s", role, metrics)
 		} else if failed := scrapeError.FindString(metrics); failed != "" {
@@ -62,6 +69,7 @@ func command(ctx context.Context, t *testing.T, b *broker, bin, binary string, s
 	}
 	environment := interpolate(values, s.Environment)
 	environment["NATS_URL"] = b.server.ClientURL()
+	environment["NATS_MONITOR_URL"] = "http://" + b.server.MonitorAddr().String()
 	for name, local := range map[string]string{
 		"ADMIN_LISTEN": "127.0.0.1:0", "GATEWAY_LISTEN": "127.0.0.1:0", "ARAUTO_CONFIG": example,
 	} {

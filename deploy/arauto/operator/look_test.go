@@ -2,6 +2,7 @@ package operator
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -32,10 +33,22 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 	}
 	golden(t, "status.json", out)
 	text := r.run(ExitDone, "status")
-	for _, want := range []string{"NOTIFICATIONS", "lookup-due-sandbox", "backlog: 2 messages", "parked: 2 look-ups, next due ", "circuit sandbox/default: open"} {
+	for _, want := range []string{"NOTIFICATIONS", "lookup-due-sandbox", "backlog: 2 messages", "parked: 2 look-ups, next due ", "circuit sandbox/default: open",
+		"durability: process-kill. A 200 means that", "weak: sync_interval is unknown (test: nats.monitor_url is not set)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("status lacks %q:\n%s", want, text)
 		}
+	}
+}
+
+func TestStatusTellsOfAClaimThatDoesNotHold(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	text, err := os.ReadFile(r.config)
+	r.must(err)
+	r.must(os.WriteFile(r.config, append(text, "gateway: {durability: node-loss}\n"...), 0o600))
+	if text := r.run(ExitDone, "status"); !strings.Contains(text, "the gateway claims node-loss, so ") || !strings.Contains(text, "weak: replicas is 1, so ") {
+		t.Errorf("status says:\n%s", text)
 	}
 }
 

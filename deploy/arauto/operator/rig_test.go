@@ -240,6 +240,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z`), "TIME"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UUID"},
 	{regexp.MustCompile(`"(bytes)": \d+`), `"$1": 0`},
+	{regexp.MustCompile(`"(version)": "[0-9.]+"`), `"$1": "VERSION"`},
 	{regexp.MustCompile(`"(oldest_age_seconds)": [0-9.]+`), `"$1": 0`},
 	{regexp.MustCompile(`"(by)": "[^"]+@[^"]+"`), `"$1": "WHO"`},
 	{regexp.MustCompile(`"([0-9a-f]{32})"`), `"HASH"`},

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"arauto/deploy/durability"
 	"arauto/deploy/topology"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
@@ -25,6 +26,8 @@ type health struct {
 	Backlog   uint64           `json:"backlog"` // Messages that no worker has finished.
 	Parked    parkedHealth     `json:"parked"`
 	Circuits  []record.Circuit `json:"open_circuits"`
+
+	Durability durability.Report `json:"durability"` // What a 200 of the gateway means here.
 }
 
 type streamHealth struct {
@@ -58,7 +61,7 @@ const seek = 5000
 func newStatus(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show streams, consumers, backlog, parked look-ups and open circuits",
+		Short: "Show streams, consumers, backlog, parked look-ups, open circuits and what a 200 survives",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return s.inSession(c, func(ctx context.Context, s *session) error {
@@ -77,6 +80,7 @@ func newStatus(s *settings) *cobra.Command {
 
 func (s *session) health(ctx context.Context) (health, error) {
 	h := health{Circuits: []record.Circuit{}}
+	h.Durability = durability.Look(ctx, durability.NewReader(s.js, s.config.NATS().Monitors), s.config.Durability())
 	sizes := s.config.Topology()
 	declared := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	var waiting uint64
@@ -203,6 +207,27 @@ func (h health) write(w io.Writer) error {
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)
+	}
+	return writeDurability(w, h.Durability)
+}
+
+// writeDurability stands outside the table, whose columns its sentences would
+// widen.
+func writeDurability(w io.Writer, r durability.Report) error {
+	lines := []string{"durability: " + r.Claim.String() + ". " + r.Sentence}
+	if !r.Holds {
+		lines = append(lines, "the gateway claims "+r.Claimed.String()+", so it answers with 503 or does not start")
+	}
+	if r.Problem != "" {
+		lines = append(lines, "durability cannot be seen: "+r.Problem)
+	}
+	for _, weak := range r.Weak {
+		lines = append(lines, "weak: "+weak.String())
+	}
+	for _, line := range lines {
+		if err := printLine(w, line); err != nil {
+			return err
+		}
 	}
 	return nil
 }

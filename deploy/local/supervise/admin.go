@@ -23,6 +23,9 @@ const askLimit = 3 * time.Second
 // maxReadiness bounds what is read of a child's readiness, in bytes.
 const maxReadiness = 16 << 10
 
+// maxDurability bounds what is read of the gateway's /durability, in bytes.
+const maxDurability = 1 << 20
+
 // admin answers for all parts together.
 type admin struct {
 	broker   *broker
@@ -49,6 +52,7 @@ func (a *admin) handler() http.Handler {
 		_, _ = w.Write([]byte("Ok\n")) // The caller has gone if it fails.
 	})
 	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET /durability", a.durability)
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", string(textFormat))
 		if err := a.metrics.write(r.Context(), w, a.client, a.targets); err != nil {
@@ -56,6 +60,27 @@ func (a *admin) handler() http.Handler {
 		}
 	})
 	return mux
+}
+
+// durability passes on what the gateway says about its 200s. Nobody else
+// answers one.
+func (a *admin) durability(w http.ResponseWriter, r *http.Request) {
+	target, ok := a.targets[Gateway]
+	if !ok {
+		http.Error(w, "the gateway is not among the roles that run", http.StatusNotFound)
+		return
+	}
+	body, status, err := fetch(r.Context(), a.client, target+"/durability", maxDurability)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		a.log.Info("durability was not read", zap.Error(err))
+	}
 }
 
 // part is what /readyz says about one part.

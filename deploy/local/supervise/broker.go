@@ -42,6 +42,7 @@ func startBroker(ctx context.Context, address, dir string, log *zap.Logger) (*br
 		ServerName: "arauto-local", Host: host, Port: port,
 		JetStream: true, StoreDir: dir, JetStreamMaxStore: brokerStore,
 		SyncAlways: true, NoSigs: true,
+		HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT, // Where the gateway sees that it syncs.
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make broker: %w", err)
@@ -88,6 +89,9 @@ func freeAddress(ctx context.Context, address string) (host string, port int, er
 
 // address is host:port.
 func (b *broker) address() string { return b.server.Addr().String() }
+
+// monitor is the base URL of its monitoring address.
+func (b *broker) monitor() string { return "http://" + b.server.MonitorAddr().String() }
 
 // check says whether the broker answers and can store.
 func (b *broker) check(ctx context.Context) error {

@@ -33,7 +33,7 @@ func Roles() []string { return []string{Simulator, Gateway, Sweep, Lookup, Norma
 type Addresses struct {
 	NATS      string // The broker, for any NATS client.
 	Gateway   string // Where webhooks are posted to.
-	Admin     string // /readyz, /healthz and /metrics of everything.
+	Admin     string // /readyz, /healthz and /metrics of everything, and the gateway's /durability.
 	Simulator string // The providers' look-up APIs and the control calls.
 }
 

@@ -165,7 +165,7 @@ func (s *supervisor) banner() {
 	if slices.Contains(s.Roles, Simulator) {
 		add("simulator", "http://"+a.Simulator, "plays the providers; steer it under /_sim/")
 	}
-	add("admin", "http://"+a.Admin, "/readyz, /healthz and /metrics of everything")
+	add("admin", "http://"+a.Admin, "/readyz, /healthz and /metrics of everything, /durability")
 	add("NATS", "nats://"+a.NATS, "order events are on orders.>")
 	add("data", shorter(s.Dir), "kept between runs; logs are in "+shorter(s.logDir()))
 	add("settings", shorter(s.configFile()), "written anew by each run")

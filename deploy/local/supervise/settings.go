@@ -12,15 +12,18 @@ import (
 var settingsText string
 
 // writeSettings writes the configuration that every role reads, with the
-// addresses of this run. It is replaced in one step, because a role that is
+// addresses of this run and of the broker's monitoring. It is replaced in one step, because a role that is
 // being started may read it at the same time.
-func writeSettings(path string, a Addresses) error {
+func writeSettings(path string, a Addresses, monitor string) error {
 	tmpl, err := template.New("settings").Option("missingkey=error").Parse(settingsText)
 	if err != nil {
 		return fmt.Errorf("parse configuration template: %w", err)
 	}
 	var text strings.Builder
-	if err := tmpl.Execute(&text, a); err != nil {
+	if err := tmpl.Execute(&text, struct {
+		Addresses
+		Monitor string
+	}{a, monitor}); err != nil {
 		return fmt.Errorf("fill in configuration: %w", err)
 	}
 	next := path + ".new"

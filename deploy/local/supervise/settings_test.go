@@ -19,7 +19,7 @@ import (
 func load(t *testing.T, env map[string]string) (*config.Config, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "arauto.yaml")
-	if err := writeSettings(path, DefaultAddresses()); err != nil {
+	if err := writeSettings(path, DefaultAddresses(), "http://127.0.0.1:8222"); err != nil {
 		t.Fatal(err)
 	}
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }

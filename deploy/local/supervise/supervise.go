@@ -197,7 +197,7 @@ func (s *supervisor) wanted(role string) []socket {
 // configure writes the configuration, reads it as a role would, and brings
 // the broker to the topology that it says.
 func (s *supervisor) configure(ctx context.Context) error {
-	if err := writeSettings(s.configFile(), s.Addresses); err != nil {
+	if err := writeSettings(s.configFile(), s.Addresses, s.broker.monitor()); err != nil {
 		return err
 	}
 	cfg, err := config.Load(s.configFile(), s.lookupEnv, providers.All, Gateway, Lookup, Normalize, Sweep)

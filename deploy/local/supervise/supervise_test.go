@@ -107,6 +107,22 @@ func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
 	}
 }
 
+func TestAdminShowsThatA200SurvivesAPowerCut(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	r := begin(ctx, t, func(o *Options) { o.Roles = []string{Gateway} })
+	status, text := get(ctx, t, "http://"+r.Admin+"/durability")
+	for _, want := range []string{`"claimed": "power-loss"`, `"holds": true`, `"claim": "power-loss"`, `"sync": "always"`} {
+		if status != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("status %d without %s: %s", status, want, text)
+		}
+	}
+	without := begin(ctx, t, func(o *Options) { o.Roles = []string{Normalize} })
+	if status, text := get(ctx, t, "http://"+without.Admin+"/durability"); status != http.StatusNotFound {
+		t.Errorf("without a gateway: status %d, %s", status, text)
+	}
+}
+
 func TestKilledChildrenAreStartedAgain(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)

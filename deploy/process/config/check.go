@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"arauto/deploy/durability"
 )
 
 // check returns the problems that concern every role, whichever starts.
@@ -126,6 +128,9 @@ func (k *checks) checkGateway(g Gateway) {
 	if g.PublishBudget >= g.WriteTimeout && g.WriteTimeout > 0 {
 		k.refuse("gateway.publish_budget", "is not shorter than gateway.write_timeout, so the answer could not be written; write less than "+g.WriteTimeout.String())
 	}
+	if _, err := durability.Parse(g.Durability); err != nil {
+		k.refuse("gateway.durability", k.quoted("gateway.durability", g.Durability)+" "+err.Error())
+	}
 	k.wrong("gateway.body_limit", between(g.BodyLimit, kib, 8*mib))
 	k.wrong("gateway.header_limit", between(g.HeaderLimit, kib, mib))
 	k.wrong("gateway.read_timeout", between(g.ReadTimeout, 10*time.Millisecond, 5*time.Minute))
@@ -156,6 +161,17 @@ func (k *checks) checkPaths(path string, t TLS) {
 	}
 }
 
+// monitors takes nats.monitor_url apart.
+func monitors(list string) []string {
+	var all []string
+	for one := range strings.SplitSeq(list, ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
 // natsSchemes are what nats.go can dial.
 var natsSchemes = []string{"nats", "tls", "ws", "wss"}
 
@@ -167,6 +183,15 @@ func (k *checks) checkNATS(n natsSection) {
 			k.refuse("nats.url", "is not a broker's URL; write one such as nats://127.0.0.1:4222, several with commas between them")
 		case u.User != nil:
 			k.refuse("nats.url", "carries a user or password; write them as nats.user and nats.password")
+		}
+	}
+	for _, one := range monitors(n.MonitorURL) {
+		u, err := url.Parse(one)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "":
+			k.refuse("nats.monitor_url", "is not a monitoring address; write one such as http://127.0.0.1:8222, those of a cluster with commas between them")
+		case u.User != nil:
+			k.refuse("nats.monitor_url", "carries a user or password; a broker's monitoring address has none, so keep it on an internal network")
 		}
 	}
 	if n.CredentialsFile != "" && (n.User != "" || !n.Password.IsZero()) {
@@ -189,7 +214,7 @@ func (k *checks) readable(path, file string) {
 func (c *Config) resolveNATS() (NATS, Problems) {
 	n := c.file.NATS
 	resolved := NATS{
-		URL: n.URL, User: n.User, Name: n.Name,
+		URL: n.URL, Monitors: monitors(n.MonitorURL), User: n.User, Name: n.Name,
 		CredentialsFile: c.beside(n.CredentialsFile), CAFile: c.beside(n.CAFile),
 	}
 	k := &checks{config: c}

@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"arauto/deploy/durability"
 	"arauto/schemas/provider"
 )
 
@@ -137,6 +138,21 @@ func (c *Config) Admin(role string) string {
 		return c.file.Sweep.Admin
 	}
 	return ""
+}
+
+// Durability is what the gateway's 200 is claimed to survive.
+func (c *Config) Durability() durability.Claim {
+	claimed, _ := durability.Parse(c.file.Gateway.Durability) // A loaded file has been checked.
+	return claimed
+}
+
+// Refuse is a problem at a key that only showed once the process ran, such as
+// gateway.durability; text says what is wrong and what to write instead. A
+// role that returns it ends with the exit code of a refused configuration.
+func (c *Config) Refuse(key, text string) error {
+	k := &checks{config: c}
+	k.refuse(key, text)
+	return k.problems
 }
 
 // NATS says how to reach the broker.

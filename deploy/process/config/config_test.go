@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"arauto/deploy/durability"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 )
@@ -105,6 +106,8 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "budget of the account", l.Budget("alpha", "acme"), Budget{Rate: 7, Burst: 5, Concurrency: 3})
 	same(t, "budget of all others", l.Budget("bravo", "default"), Budget{Rate: 20, Burst: 400, Concurrency: 32})
 	same(t, "broker password", c.NATS().Password.Reveal(), "broker")
+	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
+	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
 	same(t, "topology", c.Topology(), Topology{Replicas: 3, Store: 16 * gib})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	s, _ := c.Sweep()

@@ -25,6 +25,7 @@ type file struct {
 // natsSection is NATS before its password is resolved.
 type natsSection struct {
 	URL             string    `yaml:"url"`
+	MonitorURL      string    `yaml:"monitor_url"`
 	User            string    `yaml:"user"`
 	Password        reference `yaml:"password,omitempty"`
 	CredentialsFile string    `yaml:"credentials_file"`
@@ -57,12 +58,13 @@ type budgetPart struct {
 
 // NATS says how to reach the broker. Every process has its own user there.
 type NATS struct {
-	URL             string // One URL, or several with commas between them; never with user information.
-	User            string // "" for none.
-	Password        Secret // Empty for none.
-	CredentialsFile string // A NATS .creds file instead of user and password, "" for none.
-	CAFile          string // PEM roots for TLS, "" for those of the system.
-	Name            string // Shown in the broker's connection list; "" leaves it to the process.
+	URL             string   // One URL, or several with commas between them; never with user information.
+	Monitors        []string // Monitoring addresses, http or https; none leaves the sync policy unseen.
+	User            string   // "" for none.
+	Password        Secret   // Empty for none.
+	CredentialsFile string   // A NATS .creds file instead of user and password, "" for none.
+	CAFile          string   // PEM roots for TLS, "" for those of the system.
+	Name            string   // Shown in the broker's connection list; "" leaves it to the process.
 }
 
 // Topology sizes the streams; deploy/topology applies it.
@@ -83,6 +85,8 @@ type Gateway struct {
 	WriteTimeout   time.Duration `yaml:"write_timeout"`   // For one response. Default 5 s.
 	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 60 s.
 	MaxConnections int           `yaml:"max_connections"` // Open at once. Default 0: no limit of our own.
+
+	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/durability; less is refused. Default "": nothing is claimed.
 
 	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
 

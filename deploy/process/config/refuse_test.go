@@ -23,7 +23,23 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_bugdet: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections)`,
+			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, durability)`,
+		},
+		"claim that is none": {
+			text: head + "gateway:\n  durability: fsync\n",
+			want: `FILE:3: gateway.durability: "fsync" is not a claim; write process-kill, power-loss, node-loss, or power-loss, node-loss for both`,
+		},
+		"claim that nobody can see": {
+			text: head + "gateway:\n  durability: power-loss\n", role: RoleGateway,
+			want: `FILE:3: gateway.durability: claims power-loss, but without nats.monitor_url nobody can see whether the broker syncs before it confirms; write nats.monitor_url, or claim no power-loss here`,
+		},
+		"monitoring address that is none": {
+			text: head + "nats:\n  monitor_url: nats:8222\n",
+			want: `FILE:3: nats.monitor_url: is not a monitoring address; write one such as http://127.0.0.1:8222, those of a cluster with commas between them`,
+		},
+		"monitoring address with a password": {
+			text: head + "nats:\n  monitor_url: http://me:canary@nats:8222\n",
+			want: `FILE:3: nats.monitor_url: carries a user or password; a broker's monitoring address has none, so keep it on an internal network`,
 		},
 		"unknown key that is like none": {
 			text: head + "topology:\n  zzz: 1s\n",

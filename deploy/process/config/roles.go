@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"arauto/deploy/durability"
 	"arauto/schemas/provider"
 )
 
@@ -74,6 +75,7 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 	g := c.file.Gateway
 	var problems Problems
 	g.HashKey, problems = c.resolveHashKey()
+	problems = append(problems, c.checkSight(g)...)
 	g.webhookSecrets, g.pathKeys = credentials{}, credentials{}
 	tlsFiles, unusable := c.resolveTLS("gateway.tls", g.TLS)
 	g.TLS, problems = tlsFiles, append(problems, unusable...)
@@ -97,6 +99,17 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 		problems = append(problems, found...)
 	}
 	return g, problems
+}
+
+// checkSight refuses a claim that nobody could ever verify.
+func (c *Config) checkSight(g Gateway) Problems {
+	k := &checks{config: c}
+	claimed, err := durability.Parse(g.Durability)
+	if err == nil && claimed.Covers(durability.PowerLoss) && len(monitors(c.file.NATS.MonitorURL)) == 0 {
+		k.refuse("gateway.durability", "claims "+claimed.String()+", but without nats.monitor_url nobody can see whether the broker syncs before it confirms; "+
+			"write nats.monitor_url, or claim no power-loss here")
+	}
+	return k.problems
 }
 
 // resolveList reads an account's one or two secrets. An empty second one that

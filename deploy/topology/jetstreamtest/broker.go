@@ -36,21 +36,32 @@ type Broker struct {
 func Start(t testing.TB, providers ...string) *Broker {
 	t.Helper()
 	b := StartEmpty(t)
-	settings := topology.Settings{Replicas: 1, Store: Store, Providers: providers}
-	if _, err := topology.Apply(Context(t), b.JS, settings); err != nil {
-		t.Fatalf("apply topology: %v", err)
-	}
+	b.Apply(providers...)
 	return b
 }
 
-// StartEmpty runs a broker without streams.
-func StartEmpty(t testing.TB) *Broker {
+// Apply brings the broker to the declared topology, with the consumers of the
+// given providers.
+func (b *Broker) Apply(providers ...string) {
+	b.t.Helper()
+	settings := topology.Settings{Replicas: 1, Store: Store, Providers: providers}
+	if _, err := topology.Apply(Context(b.t), b.JS, settings); err != nil {
+		b.t.Fatalf("apply topology: %v", err)
+	}
+}
+
+// StartEmpty runs a broker without streams. It syncs lazily and has no
+// monitoring address, unless change says otherwise.
+func StartEmpty(t testing.TB, change ...func(*server.Options)) *Broker {
 	t.Helper()
 	b := &Broker{t: t, options: server.Options{
 		ServerName: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: Store,
 		NoLog: true, NoSigs: true,
 	}}
+	for _, c := range change {
+		c(&b.options)
+	}
 	b.run()
 	t.Cleanup(b.Stop)
 	t.Cleanup(b.checkEvents)
@@ -78,7 +89,16 @@ func (b *Broker) run() {
 	if addr, ok := s.Addr().(*net.TCPAddr); ok {
 		b.port = addr.Port
 	}
+	if addr := s.MonitorAddr(); addr != nil {
+		b.options.HTTPPort = addr.Port // Kept when it is started again.
+	}
 }
+
+// Monitored gives a broker a monitoring address.
+func Monitored(o *server.Options) { o.HTTPHost, o.HTTPPort = "127.0.0.1", server.RANDOM_PORT }
+
+// Monitor is the base URL of the monitoring address of a Monitored broker.
+func (b *Broker) Monitor() string { return "http://" + b.Server.MonitorAddr().String() }
 
 // Connect opens another connection, with the settings that production uses
 // where they matter to behaviour: no reconnect buffer, endless reconnects. It
@@ -101,10 +121,14 @@ func (b *Broker) Stop() {
 	b.Server.WaitForShutdown()
 }
 
-// Restart starts the stopped server again on the same port and data.
-func (b *Broker) Restart() {
+// Restart starts the stopped server again on the same ports and data, with
+// options changed if change says so.
+func (b *Broker) Restart(change ...func(*server.Options)) {
 	b.t.Helper()
 	b.options.Port = b.port
+	for _, c := range change {
+		c(&b.options)
+	}
 	b.run()
 }
 

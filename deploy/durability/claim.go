@@ -1,0 +1,95 @@
+// Package durability says what a 200 of the gateway survives, judged by what
+// can be seen of the broker: never by what somebody meant to configure. Judge
+// is the judgement, a pure function; a Reader gathers its facts; a Watcher
+// holds the gateway to what its configuration claims.
+package durability
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Claim is a set of losses that a notification survives once it was answered
+// with 200. It is a set and not a scale, because three lazily syncing replicas
+// and one that syncs always each survive what the other does not.
+type Claim uint8
+
+const (
+	// ProcessKill is the end of any process at any instruction, the broker's
+	// among them. Everything else implies it.
+	ProcessKill Claim = 1 << iota
+	// PowerLoss is a power cut, even of all machines at once.
+	PowerLoss
+	// NodeLoss is the loss of one machine together with its disk.
+	NodeLoss
+)
+
+// everything is what a setting costs that may lose a notification even while
+// all is well.
+const everything = ProcessKill | PowerLoss | NodeLoss
+
+// named is a loss and its word.
+type named struct {
+	claim Claim
+	word  string
+}
+
+// words are how the configuration and people name the losses.
+var words = []named{{ProcessKill, "process-kill"}, {PowerLoss, "power-loss"}, {NodeLoss, "node-loss"}}
+
+// none is the empty claim in words.
+const none = "none"
+
+// Parse reads a claim: process-kill, power-loss, node-loss, or the last two
+// with a comma between them. "" claims nothing. The error says what to write.
+func Parse(text string) (Claim, error) {
+	if text == "" {
+		return 0, nil
+	}
+	var c Claim
+	for one := range strings.SplitSeq(text, ",") {
+		at := slices.IndexFunc(words, func(w named) bool { return w.word == strings.TrimSpace(one) })
+		if at < 0 {
+			return 0, errors.New("is not a claim; write process-kill, power-loss, node-loss, or power-loss, node-loss for both")
+		}
+		c |= words[at].claim | ProcessKill
+	}
+	return c, nil
+}
+
+// Covers reports whether c survives whatever other does.
+func (c Claim) Covers(other Claim) bool { return c&other == other }
+
+// String is the claim in the words of Parse, without what others of its words
+// imply, and "none" for nothing.
+func (c Claim) String() string {
+	var all []string
+	for _, w := range words {
+		if c&w.claim != 0 && (w.claim != ProcessKill || c == ProcessKill) {
+			all = append(all, w.word)
+		}
+	}
+	if len(all) == 0 {
+		return none
+	}
+	return strings.Join(all, ",")
+}
+
+// MarshalText writes String.
+func (c Claim) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (c *Claim) UnmarshalText(text []byte) error {
+	if string(text) == none {
+		*c = 0
+		return nil
+	}
+	parsed, err := Parse(string(text))
+	if err != nil {
+		return fmt.Errorf("read claim: it %w", err)
+	}
+	*c = parsed
+	return nil
+}

@@ -1,0 +1,89 @@
+package durability
+
+import (
+	"context"
+	"errors"
+)
+
+// state is what the request path needs of the last look.
+type state struct {
+	seen       bool
+	reconnects uint64 // Of the connection when it was made.
+	holds      bool
+	sync       Sync
+	replicated bool
+	over       chan struct{} // Closed when there is a newer one.
+}
+
+// settle replaces the state; w.mu is held or nobody else knows w yet.
+func (w *Watcher) settle(s state) {
+	s.over = make(chan struct{})
+	if before := w.state.Swap(&s); before != nil {
+		close(before.over)
+	}
+}
+
+// Open says why nothing may be confirmed now, nil when it may. Without a claim
+// it is always nil.
+func (w *Watcher) Open() error {
+	if w.o.Claimed == 0 {
+		return nil
+	}
+	return w.state.Load().open(w.o.NC.Stats().Reconnects)
+}
+
+// open judges the state for a connection that has reconnected so often: a
+// broker that has come back is another one until it was looked at.
+func (s *state) open(reconnects uint64) error {
+	switch {
+	case !s.seen, s.holds && s.reconnects != reconnects:
+		return errUnverified
+	case !s.holds:
+		return errWeaker
+	}
+	return nil
+}
+
+// Await is Open, but waits for a look that is due while the broker is
+// connected, until ctx ends at the latest. The number is that of the connection
+// that was looked at; it grows by one with each reconnect. A confirmation is
+// worth what is claimed if Await was nil before the message was sent and is
+// after its confirmation, with a number at most one higher: then the broker
+// that confirmed it has been looked at, whichever of the two it was.
+func (w *Watcher) Await(ctx context.Context) (connection uint64, err error) {
+	if w.o.Claimed == 0 {
+		return 0, nil
+	}
+	for {
+		s := w.state.Load() // Before what it is compared with, or its end would be missed.
+		connection = w.o.NC.Stats().Reconnects
+		err = s.open(connection)
+		if !errors.Is(err, errUnverified) || !w.o.NC.IsConnected() {
+			return connection, err
+		}
+		select {
+		case <-s.over:
+		case <-ctx.Done():
+			return connection, err
+		}
+	}
+}
+
+var (
+	errUnverified = errors.New("the claimed durability is not verified yet")
+	errWeaker     = errors.New("the broker is weaker than gateway.durability claims, see /durability")
+)
+
+// Ready is Open as a readiness check.
+func (w *Watcher) Ready(context.Context) error { return w.Open() }
+
+// SyncsEach reports whether the broker, as the last look saw it, syncs each
+// message to disk before it confirms it, and nothing but that: then an atomic
+// batch costs one sync instead of one per message. With replicas the broker
+// gathers writes by itself, and on a lazy broker plain publishes are faster. It
+// costs one atomic load and may be asked for each message. It is advice about
+// speed and promises nothing.
+func (w *Watcher) SyncsEach() bool {
+	s := w.state.Load()
+	return s.sync == Always && !s.replicated
+}

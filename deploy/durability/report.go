@@ -1,0 +1,40 @@
+package durability
+
+import (
+	"context"
+	"time"
+)
+
+// Report is what /durability and the operator's command show.
+type Report struct {
+	Claimed Claim     `json:"claimed"` // By the configuration.
+	Holds   bool      `json:"holds"`   // Whether that much was seen.
+	Verdict           // What was seen to hold.
+	Facts   *Facts    `json:"facts"` // null when nothing was ever seen.
+	SeenAt  time.Time `json:"seen_at,omitzero"`
+	Problem string    `json:"problem,omitempty"` // Why nothing could be seen this time; the rest is then from seen_at.
+}
+
+// unseen is the report before anything was seen.
+func unseen(claimed Claim) Report {
+	return Report{Claimed: claimed, Holds: claimed == 0, Verdict: Verdict{
+		Sentence: "What a 200 means is not known, because the broker was not seen yet.", Weak: []Weakness{},
+	}}
+}
+
+// Look reads the facts once and judges them. Where the broker cannot be seen
+// the report says why.
+func Look(ctx context.Context, r *Reader, claimed Claim) Report {
+	f, err := r.Read(ctx)
+	if err != nil {
+		report := unseen(claimed)
+		report.Problem = err.Error()
+		return report
+	}
+	return reportOf(claimed, f)
+}
+
+func reportOf(claimed Claim, f Facts) Report {
+	v := Judge(f)
+	return Report{Claimed: claimed, Holds: v.Claim.Covers(claimed), Verdict: v, Facts: &f, SeenAt: time.Now().UTC()}
+}

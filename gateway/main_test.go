@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"arauto/deploy/process"
+	"arauto/deploy/process/config"
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/schemas/providers"
+)
+
+// output collects what the process writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// started is the whole process but for its main function.
+type started struct {
+	out  *output
+	code chan int
+	stop context.CancelFunc
+}
+
+func start(t *testing.T, nats, gateway string) *started {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "arauto.yaml")
+	text := `profile: local
+hash_key: a key for tests only, 32 bytes..
+nats: {` + nats + `}
+gateway: {listen: '127.0.0.1:0', admin: '127.0.0.1:0', ` + gateway + `}
+providers: {sandbox: {accounts: {default: {webhook_secrets: [hook]}}}}
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	s := &started{out: &output{}, code: make(chan int, 1), stop: stop}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		none := func(string) (string, bool) { return "", false }
+		s.code <- process.Run(ctx, config.RoleGateway, []string{"-config", path}, none, io.Discard, s.out, run)
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+	return s
+}
+
+func (s *started) end(t *testing.T) int {
+	t.Helper()
+	select {
+	case code := <-s.code:
+		return code
+	case <-time.After(time.Minute):
+		t.Fatalf("it did not end:\n%s", s.out)
+		return -1
+	}
+}
+
+var admin = regexp.MustCompile(`"msg":"starting".*"admin":"([^"]+)"`)
+
+// get asks the admin listener; status 0 while there is none.
+func (s *started) get(t *testing.T, path string) (int, string) {
+	t.Helper()
+	found := admin.FindStringSubmatch(s.out.String())
+	if found == nil {
+		return 0, ""
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get("http://" + found[1] + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
+
+func until(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	tick, timeout := time.NewTicker(10*time.Millisecond), time.NewTimer(time.Minute)
+	defer tick.Stop()
+	defer timeout.Stop()
+	for !met() {
+		select {
+		case <-tick.C:
+		case <-timeout.C:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// deployed runs a monitored broker with the whole topology.
+func deployed(t *testing.T, change func(*server.Options)) *jetstreamtest.Broker {
+	t.Helper()
+	b := jetstreamtest.StartEmpty(t, jetstreamtest.Monitored, change)
+	b.Apply(providers.All.Names()...)
+	return b
+}
+
+func TestClaimThatTheBrokerDoesNotBearOutEndsWithTheRefusalCode(t *testing.T) {
+	t.Parallel()
+	b := deployed(t, func(*server.Options) {})
+	seen := "url: '" + b.URL + "', monitor_url: '" + b.Monitor() + "'"
+	for name, c := range map[string]struct{ nats, claim, says string }{
+		"lazy":               {seen, "power-loss", "arauto.yaml:4: gateway.durability: claims power-loss, but what can be seen is process-kill: sync_interval is 2m0s on test, so "},
+		"one replica":        {seen, "node-loss", "arauto.yaml:4: gateway.durability: claims node-loss, but what can be seen is process-kill: replicas is 1, so "},
+		"without an address": {"url: '" + b.URL + "'", "power-loss", "arauto.yaml:4: gateway.durability: claims power-loss, but without nats.monitor_url "},
+		"invisible":          {"url: '" + b.URL + "', monitor_url: 'http://127.0.0.1:1'", "power-loss", "sync_interval is unknown (test: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, c.nats, "durability: "+c.claim)
+			if code := s.end(t); code != process.ExitRefused || !strings.Contains(s.out.String(), c.says) {
+				t.Errorf("exit code %d, output lacks %q:\n%s", code, c.says, s.out)
+			}
+		})
+	}
+}
+
+func TestClaimThatHoldsIsServedAndLogged(t *testing.T) {
+	t.Parallel()
+	b := deployed(t, func(o *server.Options) { o.SyncAlways = true })
+	s := start(t, "url: '"+b.URL+"', monitor_url: '"+b.Monitor()+"'", "durability: power-loss")
+	until(t, "it is ready", func() bool { code, _ := s.get(t, "/readyz"); return code == http.StatusOK })
+	if code, text := s.get(t, "/durability"); code != http.StatusOK || !strings.Contains(text, `"claim": "power-loss"`) || !strings.Contains(text, `"holds": true`) {
+		t.Errorf("/durability answers %d %s", code, text)
+	}
+	if _, text := s.get(t, "/metrics"); !strings.Contains(text, "arauto_durability_claim_broken 0") {
+		t.Error("the alarm is missing")
+	}
+	if !strings.Contains(s.out.String(), `"msg":"durability"`) {
+		t.Errorf("the claim is not logged:\n%s", s.out)
+	}
+	s.stop()
+	if code := s.end(t); code != process.ExitClean {
+		t.Errorf("the exit code is %d:\n%s", code, s.out)
+	}
+}
+
+// TestBrokerThatIsAwayDecidesLater starts before the broker: nothing is
+// refused while nothing is known, and nothing is accepted.
+func TestBrokerThatIsAwayDecidesLater(t *testing.T) {
+	t.Parallel()
+	b := deployed(t, func(o *server.Options) { o.SyncAlways = true })
+	nats := "url: '" + b.URL + "', monitor_url: '" + b.Monitor() + "'"
+	b.Stop()
+	claims, silent := start(t, nats, "durability: power-loss"), start(t, nats, "durability: ''")
+	until(t, "they serve", func() bool {
+		one, text := claims.get(t, "/readyz")
+		other, _ := silent.get(t, "/readyz")
+		return one == http.StatusServiceUnavailable && strings.Contains(text, "not verified yet") && other == http.StatusServiceUnavailable
+	})
+	b.Restart(func(o *server.Options) { o.SyncAlways = false })
+	if code := claims.end(t); code != process.ExitRefused {
+		t.Errorf("exit code %d:\n%s", code, claims.out)
+	}
+	until(t, "the one that claims nothing is ready", func() bool { code, _ := silent.get(t, "/readyz"); return code == http.StatusOK })
+	if code, text := silent.get(t, "/durability"); code != http.StatusOK || !strings.Contains(text, `"claim": "process-kill"`) {
+		t.Errorf("/durability answers %d %s", code, text)
+	}
+}

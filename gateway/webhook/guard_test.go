@@ -1,0 +1,62 @@
+package webhook_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"arauto/gateway/webhook"
+)
+
+// counted is a publisher that confirms, or not, and counts.
+type counted struct {
+	stored int
+	err    error
+}
+
+func (c *counted) Store(context.Context, webhook.Message) error {
+	c.stored++
+	return c.err
+}
+
+func TestConfirmationCountsOnlyFromABrokerThatWasLookedAt(t *testing.T) {
+	t.Parallel()
+	weak, away := errors.New("weak"), errors.New("away")
+	type answer struct {
+		connection uint64
+		err        error
+	}
+	for name, c := range map[string]struct {
+		before, after answer
+		store         error
+		confirmed     bool
+		stored        int
+	}{
+		"the same broker": {answer{3, nil}, answer{3, nil}, nil, true, 1},
+		"its successor":   {answer{3, nil}, answer{4, nil}, nil, true, 1},
+		"one in between":  {answer{3, nil}, answer{5, nil}, nil, false, 1},
+		"weak before":     {answer{3, weak}, answer{3, nil}, nil, false, 0},
+		"weak after":      {answer{3, nil}, answer{3, weak}, nil, false, 1},
+		"weak successor":  {answer{3, nil}, answer{4, weak}, nil, false, 1},
+		"store fails":     {answer{3, nil}, answer{3, nil}, away, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, answers := &counted{err: c.store}, []answer{c.before, c.after}
+			guarded := webhook.Guarded(p, func(context.Context) (uint64, error) {
+				next := answers[0]
+				answers = answers[1:]
+				return next.connection, next.err
+			})
+			err := guarded.Store(t.Context(), webhook.Message{})
+			if (err == nil) != c.confirmed || p.stored != c.stored {
+				t.Errorf("stored %d times, error %v", p.stored, err)
+			}
+			for _, cause := range []error{c.before.err, c.store, c.after.err} {
+				if cause != nil && !errors.Is(err, cause) {
+					t.Errorf("%v does not wrap %v", err, cause)
+				}
+			}
+		})
+	}
+}
