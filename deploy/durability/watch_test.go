@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,7 +46,7 @@ func watch(t *testing.T, b *jetstreamtest.Broker, claimed durability.Claim, moni
 	var err error
 	w.Watcher, err = durability.Watch(durability.Options{
 		NC: b.Connect(), Monitors: monitors, Claimed: claimed, Log: zap.New(core), Registerer: w.registry,
-		Every: 20 * time.Millisecond, Patience: 200 * time.Millisecond,
+		Every: 20 * time.Millisecond, Patience: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +161,30 @@ func TestPolicyThatStaysHiddenIsRefusedAfterAWhile(t *testing.T) {
 	w := watch(t, broker(t, nil, always), power, "http://127.0.0.1:1")
 	if got := w.refusal(t); !strings.Contains(got, "unknown") || !strings.Contains(got, "connection refused") {
 		t.Errorf("it says %q", got)
+	}
+}
+
+func TestPolicyThatShowsItselfInTimeIsNotRefused(t *testing.T) {
+	t.Parallel()
+	b := broker(t, nil, always)
+	to, err := url.Parse(b.Monitor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked atomic.Int32
+	shows := proxy(to)
+	front := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		if asked.Add(1) < 3 {
+			answer.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		shows.ServeHTTP(answer, request)
+	}))
+	t.Cleanup(front.Close)
+	w := watch(t, b, power, front.URL)
+	until(t, "it opens", func() bool { return w.Open() == nil || len(w.ended) > 0 })
+	if w.Open() != nil {
+		t.Errorf("it ended with %v after %d questions", <-w.ended, asked.Load())
 	}
 }
 
