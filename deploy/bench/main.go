@@ -69,7 +69,7 @@ func runBroker(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return broker.Serve(ctx, *dir, *sync, fleet.Say)
+	return broker.Serve(ctx, *dir, *sync, fleet.SayBroker)
 }
 
 func runRival(ctx context.Context, args []string) error {

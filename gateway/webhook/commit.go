@@ -66,6 +66,7 @@ type JetStreamPublisher struct {
 	tokens    uint64            // The last one given.
 	ungrouped time.Time         // No batches before then: the broker takes none.
 	pace      pace
+	patience  patience
 }
 
 // NewPublisher returns a publisher on nc, which must have been made with
@@ -86,6 +87,7 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 	p := &JetStreamPublisher{
 		nc: nc, js: js, options: o, inbox: nc.NewInbox() + ".", alone: map[uint64]*entry{},
 	}
+	p.patience = newPatience(p.expireOverdue)
 	if p.metrics, err = newPublisherMetrics(o.Registerer, p.backlog); err != nil {
 		return nil, err
 	}
@@ -97,7 +99,7 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 }
 
 // Store publishes m, alone or with others, and waits for the stream's
-// confirmation.
+// confirmation, for the publisher's budget at most.
 func (p *JetStreamPublisher) Store(ctx context.Context, m Message) error {
 	if err := p.store(ctx, m); err != nil {
 		return fmt.Errorf("store notification: %w", err)
@@ -110,10 +112,15 @@ func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
 		return ErrDisconnected
 	}
 	e := &entry{message: m, result: make(chan error, 1)}
-	if err := p.enter(e); err != nil {
+	now := time.Now()
+	p.mu.Lock()
+	if err := p.enter(e, now); err != nil {
+		p.mu.Unlock()
 		return err
 	}
-	p.pump()
+	s := p.next(now)
+	p.mu.Unlock()
+	p.send(s)
 	select {
 	case err := <-e.result:
 		return err
@@ -124,11 +131,9 @@ func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
 
 // enter lets an entry in, or refuses it where it would wait for too long. One
 // that finds nobody before it is always let in, so that a broker that was slow
-// once gets the chance to show that it no longer is.
-func (p *JetStreamPublisher) enter(e *entry) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	size, now := len(e.message.Body), time.Now()
+// once gets the chance to show that it no longer is. p.mu is held.
+func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
+	size := len(e.message.Body)
 	switch {
 	case p.closed:
 		return ErrDisconnected
@@ -139,6 +144,7 @@ func (p *JetStreamPublisher) enter(e *entry) error {
 	}
 	p.held, p.bytes = p.held+1, p.bytes+size
 	p.waiting = append(p.waiting, e)
+	p.patience.add(e, now.Add(p.options.Budget))
 	return nil
 }
 
@@ -152,33 +158,38 @@ func (p *JetStreamPublisher) settle(e *entry, result error) {
 	e.result <- result
 }
 
-// abandon ends the wait of a caller who has no more time. Its message may be
-// stored all the same, or may have been in this very moment.
+// abandon ends the wait of a caller who goes. Its message may be stored all
+// the same, or may have been in this very moment.
 func (p *JetStreamPublisher) abandon(e *entry) error {
 	p.mu.Lock()
-	p.settle(e, ErrTimeout)
-	delete(p.alone, e.token)
+	p.lose(e)
+	s := p.next(time.Now()) // Somebody may have waited for its place.
 	p.mu.Unlock()
-	p.pump() // Somebody may have waited for its place.
+	p.send(s)
 	return <-e.result
 }
 
-// pump sends what may go out now, until nothing may.
+// lose settles an entry whose confirmation did not come in time; p.mu is held.
+func (p *JetStreamPublisher) lose(e *entry) {
+	p.settle(e, ErrTimeout)
+	delete(p.alone, e.token)
+}
+
+// pump sends what may go out now.
 func (p *JetStreamPublisher) pump() {
-	for {
-		p.mu.Lock()
-		s := p.next(time.Now())
-		p.mu.Unlock()
-		switch {
-		case s.batch != nil:
-			p.sendBatch(s.batch)
-		case len(s.alone) > 0:
-			for _, e := range s.alone {
-				p.sendAlone(e)
-			}
-		default:
-			return
-		}
+	p.mu.Lock()
+	s := p.next(time.Now())
+	p.mu.Unlock()
+	p.send(s)
+}
+
+// send sends what next decided on.
+func (p *JetStreamPublisher) send(s sending) {
+	if s.batch != nil {
+		p.sendBatch(s.batch)
+	}
+	for _, e := range s.alone {
+		p.sendAlone(e)
 	}
 }
 

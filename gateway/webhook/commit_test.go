@@ -514,6 +514,26 @@ func TestWhateverHappensAConfirmedMessageIsStoredOnce(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForLongerThanTheBudget(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.Budget = 200 * time.Millisecond })
+	release := c.wire.hold(t)
+	began := time.Now()
+	for i, err := range c.storeAll(context.Background(), messages(100)...)() {
+		if !errors.Is(err, webhook.ErrTimeout) {
+			t.Errorf("message %d: %v", i, err)
+		}
+	}
+	if took := time.Since(began); took < 200*time.Millisecond {
+		t.Errorf("the last was told after %v", took)
+	}
+	c.held(0)
+	release()
+	if err := c.Store(t.Context(), message(200)); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 func TestThoseBehindCallersWhoLeaveGoOn(t *testing.T) {
 	t.Parallel()
 	c := group(t, nil)

@@ -4,32 +4,53 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Guarded is a publisher that trusts a confirmation only of a broker that was
 // looked at. await says why nothing may be stored now, or nil and the number of
 // the connection to the broker; it is asked before a message is stored and
-// after. A message that is refused then may be stored all the same.
-func Guarded(p Publisher, await func(context.Context) (connection uint64, err error)) Publisher {
-	return guarded{p, await}
+// after, for budget at the most. A message that is refused then may be stored
+// all the same.
+func Guarded(p Publisher, budget time.Duration, await func(context.Context) (connection uint64, err error)) Publisher {
+	return guarded{p, budget, await}
 }
 
 type guarded struct {
 	Publisher
-	await func(context.Context) (uint64, error)
+	budget time.Duration
+	await  func(context.Context) (uint64, error)
+}
+
+// over is a context that has ended: with it, await does not wait.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// look awaits, and pays for a deadline only where there is something to wait
+// for.
+func (g guarded) look(ctx context.Context) (uint64, error) {
+	if connection, err := g.await(over); err == nil {
+		return connection, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.budget)
+	defer cancel()
+	return g.await(ctx)
 }
 
 var errReplaced = errors.New("the broker was replaced more than once meanwhile")
 
 func (g guarded) Store(ctx context.Context, m Message) error {
-	before, err := g.await(ctx)
+	before, err := g.look(ctx)
 	if err != nil {
 		return fmt.Errorf("store notification: %w", err)
 	}
 	if err := g.Publisher.Store(ctx, m); err != nil {
 		return err
 	}
-	after, err := g.await(ctx)
+	after, err := g.look(ctx)
 	if err == nil && after > before+1 {
 		err = errReplaced // Nobody has looked at the one in between.
 	}

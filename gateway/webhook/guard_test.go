@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"arauto/gateway/webhook"
 )
@@ -43,9 +44,11 @@ func TestConfirmationCountsOnlyFromABrokerThatWasLookedAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, answers := &counted{err: c.store}, []answer{c.before, c.after}
-			guarded := webhook.Guarded(p, func(context.Context) (uint64, error) {
+			guarded := webhook.Guarded(p, time.Second, func(ctx context.Context) (uint64, error) {
 				next := answers[0]
-				answers = answers[1:]
+				if next.err == nil || ctx.Err() == nil { // A refusal is asked about again, with time to wait.
+					answers = answers[1:]
+				}
 				return next.connection, next.err
 			})
 			err := guarded.Store(t.Context(), webhook.Message{})

@@ -27,6 +27,7 @@ const none = "none"
 // delivery is one webhook on its way through, as the log shows it.
 type delivery struct {
 	started  time.Time
+	endpoint *endpoint // Nil for none of ours.
 	provider string
 	account  string
 	id       string // Notification id, "" before there is one.
@@ -88,7 +89,7 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
 	if !ok || !known || e.Unsigned == "" && at.key != "" {
 		return g.unread(rc, notFound)
 	}
-	d.provider = e.Name
+	d.endpoint, d.provider = e, e.Name
 	if !rc.IsPost() {
 		return g.unread(rc, methodNotAllowed)
 	}
@@ -126,7 +127,7 @@ func (g *Gateway) unread(rc *fasthttp.RequestCtx, c code) code {
 
 // authenticate says who is calling. An unknown account, a wrong path key and
 // a missing credential are one and the same to the caller.
-func (g *Gateway) authenticate(e endpoint, at target, w provider.Webhook, d *delivery) code {
+func (g *Gateway) authenticate(e *endpoint, at target, w provider.Webhook, d *delivery) code {
 	credentials, known := e.accounts[at.account]
 	if !known {
 		return notPermitted
@@ -174,9 +175,7 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	if trace == "" {
 		trace = newTrace()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), g.options.PublishBudget)
-	defer cancel()
-	err = g.options.Publisher.Store(ctx, Message{ID: d.id, Subject: unit.Notification(), Trace: trace, Body: body})
+	err = g.options.Publisher.Store(context.Background(), Message{ID: d.id, Subject: unit.Notification(), Trace: trace, Body: body})
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return bodyTooLarge // The broker would refuse it for ever, so a 503 would lie.
@@ -202,9 +201,11 @@ func encode(n record.Notification) ([]byte, error) {
 func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 	g.answer(rc, c)
 	took := g.options.Clock().Sub(d.started)
-	g.metrics.webhooks.WithLabelValues(d.provider, c.label()).Inc()
 	if c == accepted {
-		g.metrics.durable.WithLabelValues(d.provider).Observe(took.Seconds())
+		d.endpoint.accepted.Inc()
+		d.endpoint.durable.Observe(took.Seconds())
+	} else {
+		g.metrics.webhooks.WithLabelValues(d.provider, c.label()).Inc()
 	}
 	g.options.Log.Log(severity(c, d.failure), "webhook", zap.String("result", c.label()),
 		zap.String("provider", d.provider), zap.String("account", d.account),

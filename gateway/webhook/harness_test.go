@@ -63,7 +63,7 @@ func startOn(t testing.TB, broker *jetstreamtest.Broker, change func(*webhook.Op
 		change(&o)
 	}
 	if o.Publisher == nil {
-		o.Publisher = publisher(t, broker.Connect(), o.PublishBudget)
+		o.Publisher = publisher(t, broker.Connect(), 5*time.Second)
 	}
 	g.run(o)
 	return g
@@ -78,7 +78,7 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 	}
 	o := webhook.Options{
 		Providers: set, Tokens: tokens, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
-		Credentials: map[string]map[string][]string{}, PublishBudget: 5 * time.Second,
+		Credentials: map[string]map[string][]string{},
 	}
 	for _, name := range set.Names() {
 		c := caller{name: name}

@@ -1,8 +1,9 @@
 package webhook
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -74,14 +75,19 @@ func lowerHex(s string, length int) bool {
 	return len(s) == length && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// newTrace starts a sampled W3C trace.
+// newTrace starts a sampled W3C trace. Its ids must be unique, not secret.
 func newTrace() string {
 	var id [24]byte
-	_, _ = rand.Read(id[:]) // Never fails since Go 1.24; it ends the process instead.
+	for i := 0; i < len(id); i += 8 {
+		binary.BigEndian.PutUint64(id[i:], rand.Uint64())
+	}
 	// Neither the trace id nor the parent id may be all zeros.
 	id[0] |= 1
 	id[16] |= 1
-	return "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-01"
+	text := make([]byte, 0, 55)
+	text = hex.AppendEncode(append(text, "00-"...), id[:16])
+	text = hex.AppendEncode(append(text, '-'), id[16:])
+	return string(append(text, "-01"...))
 }
 
 // encoded reports whether the body is compressed or otherwise coded. We read

@@ -158,8 +158,7 @@ func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	g := startOn(t, broker, func(o *webhook.Options) {
-		o.PublishBudget = 100 * time.Millisecond
-		o.Publisher = publisher(t, nc, o.PublishBudget)
+		o.Publisher = publisher(t, nc, 100*time.Millisecond)
 	})
 	until(t, func() bool { return g.sandbox("before") == 200 })
 	release := wire.hold(t) // Nothing comes back from the broker now.
@@ -188,7 +187,7 @@ func TestTooLargeForTheBrokerIsTheCallersAffair(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) {
-		o.Publisher = swollen{publisher(t, broker.Connect(), o.PublishBudget)}
+		o.Publisher = swollen{publisher(t, broker.Connect(), 5*time.Second)}
 	})
 	if got := g.sandbox("p"); got != 413100 {
 		t.Errorf("code %d", got)
@@ -200,7 +199,8 @@ func TestTooLargeForTheBrokerIsTheCallersAffair(t *testing.T) {
 
 func TestEveryOkIsStored(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *webhook.Options) { o.PublishBudget = 800 * time.Millisecond })
+	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	g := startOn(t, broker, func(o *webhook.Options) { o.Publisher = publisher(t, broker.Connect(), 800*time.Millisecond) })
 	var mu sync.Mutex
 	acknowledged, refusals := map[string]bool{}, 0
 	var clients sync.WaitGroup

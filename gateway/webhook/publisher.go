@@ -20,8 +20,9 @@ type Message struct {
 }
 
 // Publisher stores notifications. Store returns nil only when the message is
-// durable, and returns when ctx ends at the latest. Its errors wrap one of
-// the Err values of this package where they fit.
+// durable. It returns when ctx ends or its own budget for a message is used up,
+// at the latest. Its errors wrap one of the Err values of this package where
+// they fit.
 type Publisher interface {
 	Store(ctx context.Context, m Message) error
 }

@@ -35,8 +35,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
 
-	PublishBudget time.Duration // How long storing may take; 800 ms by default.
-	RetryAfter    time.Duration // What a 503 asks for; 5 s by default.
+	RetryAfter time.Duration // What a 503 asks for; 5 s by default.
 
 	BodyLimit      int // Bytes of one body; 256 KiB by default.
 	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
@@ -53,17 +52,20 @@ type Options struct {
 // Gateway answers webhooks. Make one with New and let Run serve it.
 type Gateway struct {
 	options   Options
-	endpoints map[string]endpoint
+	endpoints map[string]*endpoint
 	metrics   *metrics
 	app       *fiber.App
 
 	certificate *certificate // Nil for plain HTTP.
 }
 
-// endpoint is one provider with its accounts' credentials.
+// endpoint is one provider with its accounts' credentials, and what counts its
+// accepted webhooks.
 type endpoint struct {
 	provider.Provider
 	accounts map[string][]string
+	accepted prometheus.Counter
+	durable  prometheus.Observer
 }
 
 // New returns a Gateway, or every problem of the options at once. It fails
@@ -74,13 +76,17 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]endpoint, len(o.Providers))}
-	for _, p := range o.Providers {
-		g.endpoints[p.Name] = endpoint{Provider: p, accounts: o.Credentials[p.Name]}
-	}
+	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers))}
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err
+	}
+	for _, p := range o.Providers {
+		g.endpoints[p.Name] = &endpoint{
+			Provider: p, accounts: o.Credentials[p.Name],
+			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label()),
+			durable:  g.metrics.durable.WithLabelValues(p.Name),
+		}
 	}
 	if o.TLS != (TLS{}) {
 		if g.certificate, err = newCertificate(o); err != nil {
@@ -148,7 +154,6 @@ func knows(app *fiber.App, method string) bool {
 }
 
 func (o Options) withDefaults() Options {
-	orDefault(&o.PublishBudget, 800*time.Millisecond)
 	orDefault(&o.RetryAfter, 5*time.Second)
 	orDefault(&o.BodyLimit, 256<<10)
 	orDefault(&o.HeaderLimit, 16<<10)
@@ -180,7 +185,7 @@ func (o Options) check() error {
 	if o.Tokens.Hash("") == (subject.Tokens{}).Hash("") {
 		problems = append(problems, errors.New("gateway needs the deployment's keyed tokens"))
 	}
-	if o.BodyLimit < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.PublishBudget < 0 || o.RetryAfter < 0 ||
+	if o.BodyLimit < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.RetryAfter < 0 ||
 		o.ReadTimeout < 0 || o.WriteTimeout < 0 || o.IdleTimeout < 0 || o.StopTimeout < 0 {
 		problems = append(problems, errors.New("limits and times of the gateway must not be negative"))
 	}

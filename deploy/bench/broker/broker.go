@@ -29,14 +29,15 @@ const (
 const startPatience = 30 * time.Second
 
 // Serve runs a broker without credentials on a free port of this machine,
-// with its data in dir, until ctx ends. It calls ready with its URL when the
-// topology stands.
-func Serve(ctx context.Context, dir, sync string, ready func(url string) error) error {
+// with its data in dir, until ctx ends. It calls ready with its URL and its
+// monitoring address when the topology stands.
+func Serve(ctx context.Context, dir, sync string, ready func(url, monitor string) error) error {
 	if sync != SyncAlways && sync != SyncLazy {
 		return fmt.Errorf("sync policy is %q; write %s or %s", sync, SyncAlways, SyncLazy)
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "arauto-bench", Host: "127.0.0.1", Port: server.RANDOM_PORT,
+		HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
 		JetStream: true, StoreDir: dir, JetStreamMaxStore: Store,
 		SyncAlways: sync == SyncAlways, NoSigs: true, NoLog: true,
 	})
@@ -54,7 +55,7 @@ func Serve(ctx context.Context, dir, sync string, ready func(url string) error) 
 	if err := apply(ctx, srv); err != nil {
 		return err
 	}
-	if err := ready(srv.ClientURL()); err != nil {
+	if err := ready(srv.ClientURL(), "http://"+srv.MonitorAddr().String()); err != nil {
 		return err
 	}
 	<-ctx.Done()

@@ -15,11 +15,17 @@ import (
 // Told is how a subcommand that serves says where: its address or URL.
 type Told struct {
 	Address string `json:"address"`
+	Monitor string `json:"monitor,omitempty"` // Of a broker.
 }
 
 // Say writes a Told, as Lines reads it.
-func Say(address string) error {
-	line, err := json.Marshal(Told{address})
+func Say(address string) error { return say(Told{Address: address}) }
+
+// SayBroker is Say of a broker, with its monitoring address.
+func SayBroker(url, monitor string) error { return say(Told{url, monitor}) }
+
+func say(t Told) error {
+	line, err := json.Marshal(t)
 	if err == nil {
 		_, err = os.Stdout.Write(append(line, '\n'))
 	}
@@ -34,6 +40,7 @@ type Server struct {
 	*Process
 	Address string // host:port, or the URL of the broker.
 	Admin   string // host:port of its metrics, "" without.
+	Monitor string // URL of a broker's monitoring, "" for others.
 }
 
 // Broker starts a broker with an empty store and the given sync policy.
@@ -64,7 +71,7 @@ func (f *Fleet) server(ctx context.Context, args ...string) (Server, error) {
 		p.End()
 		return Server{}, err
 	}
-	return Server{Process: p, Address: told.Address}, nil
+	return Server{Process: p, Address: told.Address, Monitor: told.Monitor}, nil
 }
 
 // configuration is that of every role.
@@ -84,7 +91,7 @@ func (f *Fleet) Configure(broker, simulator Server) (string, error) {
 		return "", fmt.Errorf("read configuration: %w", err)
 	}
 	var b strings.Builder
-	if err := t.Execute(&b, map[string]string{"Broker": broker.Address, "Simulator": simulator.Address}); err != nil {
+	if err := t.Execute(&b, map[string]string{"Broker": broker.Address, "Monitor": broker.Monitor, "Simulator": simulator.Address}); err != nil {
 		return "", fmt.Errorf("fill configuration: %w", err)
 	}
 	name := filepath.Join(dir, "arauto.yaml")
