@@ -29,7 +29,7 @@ func main() {
 }
 
 // gcPercent keeps a gateway under full load below 100 MB.
-const gcPercent = 400
+const gcPercent = 200
 
 // run wires the role. It does not wait for the broker or the stream: without
 // them, or before what gateway.durability claims is verified, providers get a

@@ -186,13 +186,17 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	}
 	now := time.Now()
 	p.pace.saw(len(b.entries), now)
+	if len(p.waiting) < crowd {
+		p.gather(len(b.entries), now.Sub(b.sent))
+	}
+	s := p.next(now)
+	p.mu.Unlock()
+	p.send(s) // First, so that the broker has something to do while callers are told.
+	p.mu.Lock()
 	for _, e := range b.entries {
 		p.settle(e, nil)
 	}
-	p.gather(len(b.entries), now.Sub(b.sent))
-	s := p.next(now)
 	p.mu.Unlock()
-	p.send(s)
 }
 
 // gather puts the next batch off until so many have come as were on their way

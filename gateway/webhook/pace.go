@@ -12,14 +12,19 @@ const (
 	// messages.
 	maxBatch      = 1000
 	maxBatchBytes = 2 << 20
+	// crowd is how many make a batch that is not put off any more: its fixed cost
+	// is then small beside the rest, and while the broker works on it those who
+	// were answered come back.
+	crowd = 64
 	// minGather and maxGather bound how long the next batch is put off after a
 	// batch was confirmed, so that those who were answered can come back and
 	// travel with those who waited. Without it closed-loop clients fall apart
 	// into two cohorts, and each batch carries only half of them.
 	minGather = 200 * time.Microsecond
 	maxGather = 2 * time.Millisecond
-	// gatherShare is the part of the last batch's time that may be spent so.
-	gatherShare = 8
+	// gatherShare is the part of the last batch's time that may be spent so: a
+	// third, which is about how long the answered of a small batch take.
+	gatherShare = 3
 )
 
 // gatherFor is how long the next batch is put off after one that took so long.
