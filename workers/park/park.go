@@ -111,32 +111,6 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 	})
 }
 
-// Held parks p, a fresh look-up that was not made because a gate of ours is
-// closed. Unlike one that failed it has learned nothing about the payment, so
-// it must not wait for the retry of an older failure, which may be half a day
-// away: the earlier due time counts. What is parked keeps its budget, and
-// spends none of it by coming early.
-func (l *Lot) Held(ctx context.Context, p record.Parked) error {
-	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
-		if now.Sequence == 0 {
-			return p, true
-		}
-		kept := now.Parked
-		sooner := p.DueAt.Before(kept.DueAt)
-		if p.For <= kept.For && !sooner {
-			return kept, false
-		}
-		if p.For > kept.For {
-			kept = raised(kept, p)
-			kept.Rechecks = 0 // As in First.
-		}
-		if sooner {
-			kept.DueAt, kept.Waits, kept.Early = p.DueAt, p.Waits, true
-		}
-		return kept, true
-	})
-}
-
 // Again parks p after it fired and failed, in place of what is parked. The
 // spent budget and the notification that it stands for only ever grow.
 func (l *Lot) Again(ctx context.Context, p record.Parked) error {

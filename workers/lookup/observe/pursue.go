@@ -269,45 +269,24 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 	if !decision.Park {
 		return outcomeDead, w.deadLetter(ctx, t, decision.Class, decision.Attempts, cause, string(failure.Cause))
 	}
-	if held != nil {
-		return outcomeParked, w.parkHeld(ctx, t, decision, held.Cause)
-	}
 	return outcomeParked, w.park(ctx, t, decision, failure.Cause)
 }
 
 // park stores a look-up that failed. A fresh one never replaces what waits
 // already; one that fired takes its place.
 func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
-	p := t.decided(d, cause)
-	if t.fired == nil {
-		return w.Lot.First(ctx, p)
-	}
-	return w.Lot.Again(ctx, p)
-}
-
-// parkHeld stores a look-up that was not made. One that had come early comes
-// early again.
-func (w *Worker) parkHeld(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
-	p := t.decided(d, cause)
-	if t.fired == nil {
-		return w.Lot.Held(ctx, p)
-	}
-	p.Early = t.fired.Early
-	return w.Lot.Again(ctx, p)
-}
-
-// decided is the task as it waits after a decision.
-func (t task) decided(d verdict.Decision, cause verdict.Cause) record.Parked {
 	p := t.parked()
-	p.Waits, p.Attempts, p.NotFound, p.DueAt = string(cause), d.Attempts, d.NotFound, d.Due.UTC()
+	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
 	if !d.FirstFailure.IsZero() {
 		first := d.FirstFailure.UTC()
 		p.FirstFailure = &first
 	}
-	if t.fired != nil {
-		p.Rechecks = t.fired.Rechecks
+	p.NotFound = d.NotFound
+	if t.fired == nil {
+		return w.Lot.First(ctx, p)
 	}
-	return p
+	p.Rechecks = t.fired.Rechecks
+	return w.Lot.Again(ctx, p)
 }
 
 // parked is the task as it waits.
