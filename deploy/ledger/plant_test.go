@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,8 +19,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
-
-	"arauto/deploy/process"
 )
 
 // root is the repository, seen from this folder.
@@ -81,17 +77,7 @@ type plant struct {
 	settled sync.Mutex
 
 	mu      sync.Mutex
-	stopped bool
-	running map[string]*child
-	ended   map[string]int // How often a process ended by itself.
-	waiters sync.WaitGroup
-}
-
-// child is one running process.
-type child struct {
-	cmd    *exec.Cmd
-	killed bool // We end it, so nobody starts it again.
-	gone   chan struct{}
+	running map[string]*exec.Cmd
 }
 
 // build starts everything. It ends with the test, or when limit is over.
@@ -99,12 +85,14 @@ func build(t *testing.T, limit time.Duration) *plant {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // It must outlive the test's own end, to stop the processes in order.
 	p := &plant{
-		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
+		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*exec.Cmd{}, wires: map[string]*wire{},
 		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	t.Cleanup(func() {
 		p.http.CloseIdleConnections()
-		p.stop()
+		for name := range p.running {
+			p.kill(name)
+		}
 		cancel()
 		if t.Failed() {
 			p.showLogs()
@@ -183,7 +171,7 @@ func (p *plant) brokerConfig() (string, error) {
 // listening waits for the file in which nats-server says where it listens.
 func (p *plant) listening() string {
 	p.t.Helper()
-	name := filepath.Join(p.dir, fmt.Sprintf("%s_%d.ports", broker, p.process(broker).Pid))
+	name := filepath.Join(p.dir, fmt.Sprintf("%s_%d.ports", broker, p.running[broker].Process.Pid))
 	var ports struct {
 		Nats []string `json:"nats"`
 	}
@@ -277,88 +265,28 @@ func (p *plant) start(name string) {
 		c.ExtraFiles = []*os.File{file}
 		c.Env = append(c.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+name)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.stopped {
-		return
-	}
 	if err := c.Start(); err != nil {
 		p.t.Errorf("start %s: %v", name, err)
 		return
 	}
-	one := &child{cmd: c, gone: make(chan struct{})}
-	p.running[name] = one
-	p.waiters.Go(func() { p.attend(name, one) })
-}
-
-// attend waits for the end of a process. One that ended by itself is started
-// again, as every deployment does, and told of.
-func (p *plant) attend(name string, one *child) {
-	err := one.cmd.Wait()
-	close(one.gone)
-	p.mu.Lock()
-	again := !one.killed && !p.stopped && p.ctx.Err() == nil
-	if again {
-		p.ended[name]++
-	}
-	p.mu.Unlock()
-	if !again {
-		return
-	}
-	if one.cmd.ProcessState.ExitCode() == process.ExitRefused {
-		p.t.Errorf("%s refuses to run: %v", name, err)
-		return
-	}
-	pause(p.ctx, 100*time.Millisecond)
-	p.mu.Lock()
-	replaced := p.running[name] != one // Somebody was about to kill it just now.
-	p.mu.Unlock()
-	if !replaced {
-		p.start(name)
-	}
-}
-
-// process is a running one.
-func (p *plant) process(name string) *os.Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.running[name].cmd.Process
+	p.running[name] = c
 }
 
 // kill ends a process with SIGKILL and waits until it is gone.
 func (p *plant) kill(name string) {
 	p.mu.Lock()
-	one := p.running[name]
+	c := p.running[name]
 	delete(p.running, name)
-	if one == nil {
-		p.mu.Unlock()
+	p.mu.Unlock()
+	if c == nil {
 		return
 	}
-	one.killed = true
-	p.mu.Unlock()
-	if err := one.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Errorf("kill %s: %v", name, err)
 	}
-	<-one.gone
-}
-
-// stop ends everything.
-func (p *plant) stop() {
-	p.mu.Lock()
-	p.stopped = true
-	names := slices.Collect(maps.Keys(p.running))
-	p.mu.Unlock()
-	for _, name := range names {
-		p.kill(name)
-	}
-	p.waiters.Wait()
-}
-
-// endings lists what ended by itself.
-func (p *plant) endings() map[string]int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return maps.Clone(p.ended)
+	_ = c.Wait() // It says that it was killed.
 }
 
 func (p *plant) showLogs() {

@@ -26,30 +26,28 @@ type gates struct {
 	paused   *outage.Metrics
 }
 
-func newGates(js jetstream.JetStream, k *process.Kit, cfg config.Lookup) *gates {
-	return &gates{
-		js: js, kit: k, cfg: cfg, opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
-	}
-}
-
-// open reads the circuits, so that a worker which starts while one is open
+// newGates reads the circuits, so that a worker which starts while one is open
 // does not ask.
-func (g *gates) open(ctx context.Context) error {
-	board, err := circuit.Open(ctx, g.js)
+func newGates(ctx context.Context, js jetstream.JetStream, k *process.Kit, cfg config.Lookup) (gates, error) {
+	g := gates{
+		js: js, kit: k, cfg: cfg,
+		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
+	}
+	board, err := circuit.Open(ctx, js)
 	if err != nil {
-		return err
+		return g, err
 	}
 	id, err := uuid.NewRandom()
 	if err != nil {
-		return fmt.Errorf("name this worker: %w", err)
+		return g, fmt.Errorf("name this worker: %w", err)
 	}
-	options := circuit.Defaults(config.RoleLookup+" "+id.String(), g.cfg.AskTimeout)
-	g.circuits, err = circuit.NewView(ctx, board, options, g.opened, g.kit.Log)
-	return err
+	options := circuit.Defaults(config.RoleLookup+" "+id.String(), cfg.AskTimeout)
+	g.circuits, err = circuit.NewView(ctx, board, options, g.opened, k.Log)
+	return g, err
 }
 
 // of makes the gates of one provider.
-func (g *gates) of(name string) observe.Gates {
+func (g gates) of(name string) observe.Gates {
 	budgets := map[string]*budget.Account{}
 	for account := range g.cfg.Accounts(name) {
 		b := g.cfg.Budget(name, account)

@@ -59,27 +59,23 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 
-	shared := observe.Options{Now: time.Now, Jitter: rand.Float64, Log: k.Log, Tokens: tokens}
+	shared, err := open(ctx, js, tokens)
+	if err != nil {
+		return err
+	}
+	shared.Log, shared.Tokens = k.Log, tokens
 	shared.Metrics = observe.NewMetrics(k.Registry)
 	shared.Ask = ask.New(ask.Options{
 		Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
 	})
 	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
-	gates := newGates(js, k, cfg)
-	bound := map[process.ConsumerName]jetstream.Consumer{}
-	if err := topology.Open(ctx, k.Log, func(ctx context.Context) error {
-		if err := open(ctx, js, &shared); err != nil {
-			return err
-		}
-		if err := gates.open(ctx); err != nil {
-			return err
-		}
-		return bind(ctx, js, names, bound)
-	}); err != nil {
+
+	gates, err := newGates(ctx, js, k, cfg)
+	if err != nil {
 		return err
 	}
-
 	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}}
+	var bound []jetstream.Consumer
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
 		shared.Gates = gates.of(name)
@@ -91,9 +87,14 @@ func run(ctx context.Context, k *process.Kit) error {
 			{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}:    worker.HandleNotification,
 			{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)}: worker.HandleDue,
 		} {
+			durable, err := js.Consumer(ctx, consumer.Stream, consumer.Consumer)
+			if err != nil {
+				return fmt.Errorf("bind consumer %s: %w", consumer.Consumer, err)
+			}
+			bound = append(bound, durable)
 			actors = append(actors, process.Actor{Name: consumer.Consumer, Run: func(ctx context.Context) error {
 				return consume.Run(ctx, consume.Options{
-					Consumer: bound[consumer], Name: consumer.Consumer, Concurrency: cfg.Concurrency,
+					Consumer: durable, Name: consumer.Consumer, Concurrency: cfg.Concurrency,
 					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts,
 				}, handle)
 			}})
@@ -122,27 +123,17 @@ func durables(names []string) []process.ConsumerName {
 }
 
 // open finds the streams that every worker shares.
-func open(ctx context.Context, js jetstream.JetStream, o *observe.Options) (err error) {
+func open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (observe.Options, error) {
+	o := observe.Options{Now: time.Now, Jitter: rand.Float64}
+	var err error
 	if o.Chains, err = chain.Open(ctx, js); err != nil {
-		return err
+		return o, err
 	}
-	if o.Lot, err = park.Open(ctx, js, o.Tokens); err != nil {
-		return err
+	if o.Lot, err = park.Open(ctx, js, tokens); err != nil {
+		return o, err
 	}
 	o.Dead, err = deadletter.Open(ctx, js)
-	return err
-}
-
-// bind finds the consumers.
-func bind(ctx context.Context, js jetstream.JetStream, names []process.ConsumerName, bound map[process.ConsumerName]jetstream.Consumer) error {
-	for _, n := range names {
-		durable, err := js.Consumer(ctx, n.Stream, n.Consumer)
-		if err != nil {
-			return fmt.Errorf("bind consumer %s: %w", n.Consumer, err)
-		}
-		bound[n] = durable
-	}
-	return nil
+	return o, err
 }
 
 // newWorker makes the worker of one provider from what all of them share.

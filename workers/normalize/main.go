@@ -50,25 +50,23 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 
-	o := fold.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now}
-	var worker *fold.Worker
-	var durable jetstream.Consumer
-	if err := topology.Open(ctx, k.Log, func(ctx context.Context) (err error) {
-		if o.Lot, err = park.Open(ctx, js, tokens); err != nil {
-			return err
-		}
-		if o.Dead, err = deadletter.Open(ctx, js); err != nil {
-			return err
-		}
-		if worker, err = fold.New(ctx, o); err != nil {
-			return err
-		}
-		if durable, err = js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
-			return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
-		}
-		return nil
-	}); err != nil {
+	lot, err := park.Open(ctx, js, tokens)
+	if err != nil {
 		return err
+	}
+	dead, err := deadletter.Open(ctx, js)
+	if err != nil {
+		return err
+	}
+	worker, err := fold.New(ctx, fold.Options{
+		JS: js, Tokens: tokens, Lot: lot, Dead: dead, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	durable, err := js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
+	if err != nil {
+		return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
 	}
 	k.Ready("consumer", func(ctx context.Context) error {
 		_, err := durable.Info(ctx)

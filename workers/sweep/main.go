@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
@@ -64,47 +63,22 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err := await(ctx, js, k); err != nil {
 		return err
 	}
-	m := newMetrics(k.Registry)
-	var list []rounds.Task
-	var advised advisories
-	if err := topology.Open(ctx, k.Log, func(ctx context.Context) (err error) {
-		if list, err = tasks(ctx, js, tokens, k, cfg, m); err != nil {
-			return err
-		}
-		advised, err = openAdvisories(ctx, js, tokens, k, m)
-		return err
-	}); err != nil {
+	tasks, err := tasks(ctx, js, tokens, k, cfg)
+	if err != nil {
 		return err
 	}
-	k.Ready("consumer", func(ctx context.Context) error {
-		_, err := advised.durable.Info(ctx)
+	advisories, err := advisories(ctx, js, tokens, k)
+	if err != nil {
 		return err
-	})
-	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: func(ctx context.Context) error {
-		return consume.Run(ctx, consume.Options{
-			Consumer: advised.durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
-			AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: consume.NewMetrics(k.Registry),
-		}, advised.worker.Handle)
-	}}}
+	}
+	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: advisories}}
 	counts := rounds.NewMetrics(k.Registry)
-	for _, task := range list {
+	for _, task := range tasks {
 		actors = append(actors, process.Actor{Name: task.Name, Run: func(ctx context.Context) error {
 			return rounds.Run(ctx, task, k.Log, counts)
 		}})
 	}
 	return process.Together(ctx, actors...)
-}
-
-// metrics are those of every task.
-type metrics struct {
-	silence *silence.Metrics
-	overdue *overdue.Metrics
-	tidy    *tidy.Metrics
-	advice  *advice.Metrics
-}
-
-func newMetrics(r prometheus.Registerer) metrics {
-	return metrics{silence.NewMetrics(r), overdue.NewMetrics(r), tidy.NewMetrics(r), advice.NewMetrics(r)}
 }
 
 // await waits for everything that the tasks read and write.
@@ -122,7 +96,7 @@ func await(ctx context.Context, js jetstream.JetStream, k *process.Kit) error {
 }
 
 // tasks are what is done in rounds.
-func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep, m metrics) ([]rounds.Task, error) {
+func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep) ([]rounds.Task, error) {
 	chains, err := chain.Open(ctx, js)
 	if err != nil {
 		return nil, err
@@ -132,14 +106,14 @@ func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k
 		return nil, err
 	}
 	silent, err := silence.New(ctx, silence.Options{
-		JS: js, Tokens: tokens, Lot: lot, Chains: chains, Log: k.Log, Metrics: m.silence,
+		JS: js, Tokens: tokens, Lot: lot, Chains: chains, Log: k.Log, Metrics: silence.NewMetrics(k.Registry),
 		Now: time.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
 	})
 	if err != nil {
 		return nil, err
 	}
 	watch, err := overdue.New(ctx, overdue.Options{
-		JS: js, Log: k.Log, Metrics: m.overdue, Now: time.Now, After: stuck,
+		JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: time.Now, After: stuck,
 	})
 	if err != nil {
 		return nil, err
@@ -152,11 +126,12 @@ func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
 	}
+	removed := tidy.NewMetrics(k.Registry)
 	finished := &tidy.Notifications{
-		JS: js, Stream: notifications, Providers: providers.All.Names(), Metrics: m.tidy,
+		JS: js, Stream: notifications, Providers: providers.All.Names(), Metrics: removed,
 		Now: time.Now, Keep: cfg.KeepNotifications, Settle: settle, Judge: silent.Orphans,
 	}
-	long := &tidy.Orders{Stream: orders, Log: k.Log, Metrics: m.tidy, Now: time.Now, After: cfg.CompactAfter}
+	long := &tidy.Orders{Stream: orders, Log: k.Log, Metrics: removed, Now: time.Now, After: cfg.CompactAfter}
 	return []rounds.Task{
 		{Name: "silent", Every: cfg.Every, Do: silent.Round},
 		{Name: "overdue", Every: min(cfg.Every, stuck), Do: watch.Round},
@@ -165,24 +140,31 @@ func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k
 	}, nil
 }
 
-// advisories work on what the broker gave up.
-type advisories struct {
-	durable jetstream.Consumer
-	worker  *advice.Worker
-}
-
-func openAdvisories(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, m metrics) (a advisories, err error) {
+// advisories is the actor that works on what the broker gave up.
+func advisories(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit) (func(context.Context) error, error) {
 	dead, err := deadletter.Open(ctx, js)
 	if err != nil {
-		return a, err
+		return nil, err
 	}
-	if a.worker, err = advice.New(ctx, advice.Options{
-		JS: js, Tokens: tokens, Dead: dead, Log: k.Log, Metrics: m.advice, Now: time.Now,
-	}); err != nil {
-		return a, err
+	worker, err := advice.New(ctx, advice.Options{
+		JS: js, Tokens: tokens, Dead: dead, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: time.Now,
+	})
+	if err != nil {
+		return nil, err
 	}
-	if a.durable, err = js.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer); err != nil {
-		return a, fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
+	durable, err := js.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer)
+	if err != nil {
+		return nil, fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
 	}
-	return a, nil
+	k.Ready("consumer", func(ctx context.Context) error {
+		_, err := durable.Info(ctx)
+		return err
+	})
+	counts := consume.NewMetrics(k.Registry)
+	return func(ctx context.Context) error {
+		return consume.Run(ctx, consume.Options{
+			Consumer: durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
+			AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts,
+		}, worker.Handle)
+	}, nil
 }
