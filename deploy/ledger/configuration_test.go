@@ -20,6 +20,7 @@ nats: {url: "${NATS_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
 gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 2s}
 normalize: {admin: "127.0.0.1:0"}
+sweep: {admin: "127.0.0.1:0", every: 300ms}
 providers:
 `, turned)
 	for _, one := range []struct{ provider, secret, settings string }{
