@@ -273,7 +273,8 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 }
 
 // park stores a look-up that failed. A fresh one never replaces what waits
-// already; one that fired takes its place.
+// already, unless nobody was asked; one that fired takes its place, and is still
+// ahead of its retry if it was before.
 func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
 	p := t.parked()
 	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
@@ -282,11 +283,14 @@ func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause ver
 		p.FirstFailure = &first
 	}
 	p.NotFound = d.NotFound
-	if t.fired == nil {
-		return w.Lot.First(ctx, p)
+	switch {
+	case t.fired != nil:
+		p.Rechecks, p.Early = t.fired.Rechecks, d.Free && t.fired.Early
+		return w.Lot.Again(ctx, p)
+	case cause == verdict.Credential, cause == verdict.OverBudget, cause == verdict.Circuit:
+		return w.Lot.Held(ctx, p)
 	}
-	p.Rechecks = t.fired.Rechecks
-	return w.Lot.Again(ctx, p)
+	return w.Lot.First(ctx, p)
 }
 
 // parked is the task as it waits.
