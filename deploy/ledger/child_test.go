@@ -147,6 +147,9 @@ func (p *plant) kill(name string) {
 	}
 }
 
+// none is what endings says where all is well.
+const none = "     0  ended by itself\n"
+
 // endings says which processes ended by themselves, and how often.
 func (p *plant) endings() string {
 	p.mu.Lock()
@@ -156,7 +159,7 @@ func (p *plant) endings() string {
 		lines = append(lines, fmt.Sprintf("%6d  ended by itself: %s\n", n, name))
 	}
 	if len(lines) == 0 {
-		return "     0  ended by itself\n"
+		return none
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "")
