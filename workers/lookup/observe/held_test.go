@@ -147,6 +147,61 @@ func TestEarlyLookUpStaysEarlyThroughFreeWaits(t *testing.T) {
 	}
 }
 
+// The broker removes what took the place of a schedule that was being fired.
+// The look-up that fired still ends what was parked there.
+func TestFiredLookUpStandsForEveryNotificationStoredBeforeItAsks(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		check  func(r *rig, second uint64) bool
+	}{
+		"parked": {http.StatusBadGateway, func(r *rig, second uint64) bool { return r.parked("p").Parked.For == second }},
+		"given up": {http.StatusNotFound, func(r *rig, second uint64) bool {
+			letters := r.letters()
+			return len(letters) == 1 && letters[0].Sequence == second && letters[0].Stream == subject.Notifications
+		}},
+		"answered": {http.StatusOK, func(r *rig, second uint64) bool { return r.last("p").Covers() == second }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			r.fails(http.StatusNotFound)
+			r.handle(r.notify("p"))
+			place := r.parked("p")
+			place.Parked.NotFound = 3 // The last that it is asked for.
+			second := r.notify("p")
+			r.handle(second)
+			r.must(r.lot.Cancel(r.ctx, r.parked("p"))) // By the firing of the first.
+			r.script(func(payment string, _ int) (int, string) { return c.status, state(payment, "refunded", 10000, 10000) })
+			r.due(place)
+			if !c.check(r, second.sequence) {
+				t.Errorf("notification %d: parked is %+v, letters are %+v, the chain ends in %+v", second.sequence, r.parked("p").Parked, r.letters(), r.last("p"))
+			}
+		})
+	}
+}
+
+// What waits has finished its notification, which may then be purged. An answer
+// that somebody else's look-up got, and that cancels it, covers it.
+func TestAnswerCoversWhatItCancelsAlthoughThatIsPurged(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusBadGateway)
+	m := r.notify("p")
+	r.handle(m)
+	waiting := r.parked("p").Parked
+	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
+	r.must(err)
+	r.must(stream.Purge(r.ctx))
+	r.says("refunded", 10000, 10000)
+	asked := waiting
+	asked.For, asked.Notification, asked.Cause = 0, "", order.CauseSweep
+	r.due(park.Place{Sequence: 1, Parked: asked})
+	if got := r.last("p").Covers(); got != m.sequence || r.parked("p").Sequence != 0 {
+		t.Errorf("the answer covers %d, want %d; parked is %+v", got, m.sequence, r.parked("p"))
+	}
+}
+
 // rival is a JetStream on which somebody else parks just before us, once.
 type rival struct {
 	jetstream.JetStream

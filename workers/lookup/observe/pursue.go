@@ -107,6 +107,8 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if err != nil {
 		return "", order.Observation{}, err
 	}
+	newest = max(newest, waiting.Parked.For) // What is finished by waiting may have been purged.
+	t = t.standingFor(newest, last)
 	l, err := w.admit(ctx, t)
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
@@ -133,6 +135,18 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	seen := t.observation(fact, asked, w.Now())
 	seen.Confirmed, seen.Covers = true, max(newest, last.Covers(), t.stands)
 	return w.write(ctx, t, last, waiting, seen)
+}
+
+// standingFor lets a look-up that has fired stand for every notification that
+// was stored before it asks. What was parked for a later one is gone if it took
+// the place of a schedule that was just being fired: the broker then removes
+// whatever is on the schedule's subject.
+func (t task) standingFor(newest uint64, last chain.Link) task {
+	if t.fired == nil || newest <= max(t.stands, last.Covers()) {
+		return t
+	}
+	t.stands, t.stream, t.sequence = newest, subject.Notifications, newest
+	return t
 }
 
 // answered reports whether asking gave a fact. A fact with an unknown word is
