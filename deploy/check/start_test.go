@@ -25,21 +25,9 @@ import (
 func TestDeploymentStartsAsWritten(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
-	bin := t.TempDir()
-	goBuild := exec.CommandContext(ctx, "go", "build", "-o", bin+string(filepath.Separator),
-		"./gateway", "./workers/lookup", "./workers/normalize", "./workers/sweep", "./deploy/arauto")
-	goBuild.Dir = root
-	if out, err := goBuild.CombinedOutput(); err != nil {
-		t.Fatalf("build binaries: %v\n%s", err, out)
-	}
 	b := start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
-	services := composeFile(t).Services
-
-	topology := command(ctx, t, b, bin, "arauto", services["topology"])
-	topology.Args = append(topology.Args, atExample(services["topology"].Command)...)
-	if out, err := topology.CombinedOutput(); err != nil {
-		t.Fatalf("apply topology: %v\n%s", err, out)
-	}
+	bin, services := built(ctx, t), composeFile(t).Services
+	applyTopology(ctx, t, b, bin)
 	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
@@ -57,6 +45,30 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	}
 	for _, line := range b.trace.refusals() {
 		t.Errorf("the broker refused: %s", line)
+	}
+}
+
+// built is a folder with the real binaries.
+func built(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	goBuild := exec.CommandContext(ctx, "go", "build", "-o", bin+string(filepath.Separator),
+		"./gateway", "./workers/lookup", "./workers/normalize", "./workers/sweep", "./deploy/arauto")
+	goBuild.Dir = root
+	if out, err := goBuild.CombinedOutput(); err != nil {
+		t.Fatalf("build binaries: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// applyTopology does what the deployment's own service for it does.
+func applyTopology(ctx context.Context, t *testing.T, b *broker, bin string) {
+	t.Helper()
+	service := composeFile(t).Services["topology"]
+	topology := command(ctx, t, b, bin, "arauto", service)
+	topology.Args = append(topology.Args, atExample(service.Command)...)
+	if out, err := topology.CombinedOutput(); err != nil {
+		t.Fatalf("apply topology: %v\n%s", err, out)
 	}
 }
 
@@ -176,8 +188,9 @@ func (p *launched) get(ctx context.Context, path string) string {
 	return answer.Status + " " + string(body)
 }
 
-// stop ends the process as compose does, and expects a clean end.
-func (p *launched) stop() {
+// stop ends the process as compose does, and expects a clean end. It returns
+// what the process logged.
+func (p *launched) stop() []byte {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
@@ -189,4 +202,5 @@ func (p *launched) stop() {
 	if !strings.Contains(string(logged), "stopped") {
 		p.t.Errorf("%s did not say that it stopped:\n%s", filepath.Base(p.cmd.Path), logged)
 	}
+	return logged
 }

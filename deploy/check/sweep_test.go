@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 
@@ -35,7 +36,8 @@ func (f *flow) sweep(b *broker) {
 	_, js := b.as("sweep")
 	f.must(topology.Await(f.ctx, js, topology.Settings{Replicas: 1, Store: 2 << 30, Providers: []string{"sandbox"}}, zap.NewNop(),
 		[]string{subject.Statuses, subject.Advisories},
-		[]string{subject.LookupConsumer("sandbox"), subject.LookupDueConsumer("sandbox"), subject.AdvisoriesConsumer}))
+		[]string{subject.LookupConsumer("sandbox"), subject.LookupDueConsumer("sandbox"), subject.AdvisoriesConsumer},
+		func(context.Context) error { return nil }))
 	silent := f.lookTwice(js)
 	f.bank.say("refunded")
 	f.notify("")

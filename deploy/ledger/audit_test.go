@@ -79,6 +79,13 @@ func (h *hand) dead(sequence uint64, answer string) *hand {
 	})
 }
 
+// redriven stores the last dead letter once more, as an operator marks it.
+func (h *hand) redriven() *hand {
+	marker := h.Letters[len(h.Letters)-1].Record
+	marker.State = record.Redriven
+	return h.letter(marker)
+}
+
 // refused stores a dead letter about an observation.
 func (h *hand) refused(observation uint64) *hand {
 	return h.letter(record.DeadLetter{
@@ -125,6 +132,10 @@ func TestEveryEndHasItsCategory(t *testing.T) {
 		"given up, then answered for another": {
 			made().notified(1).dead(1, "not_found").notified(2).observed(1, order.Paid, 2, 2).announced(1, "", order.Paid),
 			[]ledger.Category{ledger.Dead, ledger.Event},
+		},
+		"given up, redriven and answered": {
+			made().notified(1).dead(1, "unavailable").redriven().observed(1, order.Paid, 0, 1).announced(1, "", order.Paid),
+			[]ledger.Category{ledger.Dead},
 		},
 		"illegal answer": {paid().notified(2).observed(2, order.Refused, 2, 2).refused(2), []ledger.Category{ledger.Event, ledger.Dead}},
 		"unknown word":   {made().notified(1).observed(1, "", 1, 1).refused(1), []ledger.Category{ledger.Dead}},

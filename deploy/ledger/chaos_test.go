@@ -37,6 +37,12 @@ func (m *trouble) upTo(low, high int) time.Duration {
 // killRole kills one of the roles; it is back a little later.
 func (m *trouble) killRole(ctx context.Context) string {
 	role := roles()[m.dice.IntN(len(roles()))]
+	if role == "sweep" {
+		if !m.p.sweeping.TryLock() {
+			return "none"
+		}
+		defer m.p.sweeping.Unlock()
+	}
 	m.p.kill(role)
 	pause(ctx, m.upTo(0, 500))
 	m.p.start(role)
@@ -76,15 +82,66 @@ func (m *trouble) disturb(ctx context.Context) string {
 	return "reset " + role
 }
 
-// fill makes the quota of NOTIFICATIONS what it holds already, for a while. It
-// too leaves the system its time to work.
+// fill makes the quota of NOTIFICATIONS what it holds already, for a while,
+// and then lets sweep free it. It too leaves the system its time to work.
+//
+// What sweep removes must have been copied before, so sweep is dead until
+// everything is, and nothing is sent until the quota is raised: what a round of
+// sweep may remove was stored before the round began.
 func (m *trouble) fill(ctx context.Context) string {
-	if !pause(ctx, m.upTo(1500, 5000)) || !m.quota(ctx, func(held int64) int64 { return held + 1 }) {
+	if !pause(ctx, m.upTo(1500, 5000)) {
+		return "none"
+	}
+	m.p.sweeping.Lock()
+	defer m.p.sweeping.Unlock()
+	m.p.kill("sweep")
+	if !m.quota(ctx, func(held int64) int64 { return held + 1 }) {
+		m.empty() // It may be full although the broker did not say so.
+		m.p.start("sweep")
 		return "none"
 	}
 	pause(ctx, m.upTo(300, 1200))
+	m.p.traffic.Lock()
+	defer m.p.traffic.Unlock()
+	if !m.copied() {
+		m.empty()
+		m.p.start("sweep")
+		return "quota hit"
+	}
+	m.p.start("sweep")
+	freed := m.freed()
 	m.empty()
-	return "quota hit"
+	if !freed {
+		return "quota hit"
+	}
+	return "quota hit, freed by sweep"
+}
+
+// copied waits a while for the witness. What the gateway gave up on may still
+// be on a slow wire, so it waits for that first.
+func (m *trouble) copied() bool {
+	ctx, cancel := context.WithTimeout(m.p.ctx, 5*time.Second)
+	defer cancel()
+	return pause(ctx, 500*time.Millisecond) && m.p.witness.upToDate(ctx)
+}
+
+// freed waits a while for sweep to have removed something.
+func (m *trouble) freed() bool {
+	ctx, cancel := context.WithTimeout(m.p.ctx, 3*time.Second)
+	defer cancel()
+	for pause(ctx, 50*time.Millisecond) {
+		asking, done := context.WithTimeout(ctx, time.Second)
+		stream, err := m.p.js.Stream(asking, subject.Notifications)
+		done()
+		if err != nil {
+			continue
+		}
+		held, full := int64(stream.CachedInfo().State.Bytes), stream.CachedInfo().Config.MaxBytes //nolint:gosec // A test's stream is small.
+		if held < full/10*9 {
+			return true
+		}
+	}
+	return false
 }
 
 // empty gives the room back. It must succeed, or nothing is accepted again.

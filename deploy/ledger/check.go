@@ -72,7 +72,8 @@ func legal(e order.Event) bool {
 }
 
 // checkLetters wants a dead letter for every observation that the log could
-// not take, and each original given up once.
+// not take, and each original given up once. What an operator made of a letter
+// is stored as a letter too, and gives nothing up.
 func (f *file) checkLetters() []string {
 	var findings []string
 	for i, o := range f.Observations {
@@ -87,7 +88,7 @@ func (f *file) checkLetters() []string {
 		if !explained(l.Record) {
 			findings = append(findings, fmt.Sprintf("dead letter %d lacks its class, cause or advice", l.Sequence))
 		}
-		if slices.ContainsFunc(f.Letters[:i], func(earlier Stored[record.DeadLetter]) bool { return earlier.Record.ID == l.Record.ID }) {
+		if l.Record.State == record.Open && slices.ContainsFunc(f.Letters[:i], func(earlier Stored[record.DeadLetter]) bool { return earlier.Record.ID == l.Record.ID }) {
 			findings = append(findings, fmt.Sprintf("dead letter %d repeats %s", l.Sequence, l.Record.ID))
 		}
 	}

@@ -9,19 +9,23 @@ import (
 // are 7.2 seconds.
 const turned = 36000
 
+// hashKey is the deployment's.
+const hashKey = "a-key-for-this-test-only-32-bytes"
+
 // configuration is one file for every role, with both accounts of every
 // provider that the simulator speaks. Only the local profile may turn the clock.
 func configuration(sim string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `profile: local
 time_scale: %d
-hash_key: a-key-for-this-test-only-32-bytes
+hash_key: %s
 nats: {url: "${NATS_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
 gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 2s}
 normalize: {admin: "127.0.0.1:0"}
+sweep: {admin: "127.0.0.1:0", every: 300ms}
 providers:
-`, turned)
+`, turned, hashKey)
 	for _, one := range []struct{ provider, secret, settings string }{
 		{"picpay", "webhook_secrets: [%[1]s4ef4edbd-5cda-42da-860b-0e8d7b90c784]", `base_url: "http://%[2]s/picpay", token: %[1]spicpay-lookup-token`},
 		{
@@ -32,7 +36,11 @@ providers:
 		{"yapay", "path_keys: [%[1]syapay-local-key]", `base_url: "http://%[2]s/yapay", token_account: %[1]syapay-lookup-token`},
 		{"sandbox", "webhook_secrets: [%[1]ssandbox-local-token]", `base_url: "http://%[2]s/sandbox", token: %[1]ssandbox-lookup-token`},
 	} {
-		fmt.Fprintf(&b, "  %s:\n    accounts:\n", one.provider)
+		fmt.Fprintf(&b, "  %s:\n", one.provider)
+		if one.provider == "yapay" { // The one that waits as it delivers itself; the others have the default.
+			b.WriteString("    retry: yapay\n")
+		}
+		b.WriteString("    accounts:\n")
 		for account, prefix := range map[string]string{"default": "", "acme": "acme-"} {
 			fill := strings.NewReplacer("%[1]s", prefix, "%[2]s", sim)
 			fmt.Fprintf(&b, "      %s:\n        %s\n        settings: {%s}\n", account, fill.Replace(one.secret), fill.Replace(one.settings))

@@ -140,7 +140,12 @@ func (d *driver) ghost(payment ledger.Payment) {
 
 // until repeats what a provider would repeat and counts the 200.
 func (d *driver) until(payment ledger.Payment, accepted func() bool) {
-	for !accepted() {
+	try := func() bool {
+		d.p.traffic.RLock()
+		defer d.p.traffic.RUnlock()
+		return accepted()
+	}
+	for !try() {
 		if !pause(d.p.ctx, 50*time.Millisecond) {
 			return
 		}
@@ -150,6 +155,16 @@ func (d *driver) until(payment ledger.Payment, accepted func() bool) {
 	t := d.truths[payment]
 	t.Accepted++
 	d.truths[payment] = t
+}
+
+// verified forgets where payments stood at the end of a round that has been
+// found in order. From then on sweep may ask for them while their providers
+// answer wrongly, which the next look-up mends, in whatever round that is.
+func (d *driver) verified() {
+	for payment, t := range d.truths {
+		t.Status = ""
+		d.truths[payment] = t
+	}
 }
 
 // close notifies of every remembered payment once more, where it stands now,

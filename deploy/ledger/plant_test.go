@@ -3,7 +3,6 @@ package ledger_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,7 +37,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
 	bin = dir
 	//nolint:noctx // It ends by itself, or with the tests.
-	build := exec.Command("go", "build", "-o", dir+"/", "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize",
+	build := exec.Command("go", "build", "-o", dir+"/", "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
 		"arauto/deploy/simulator", "arauto/deploy/arauto", "github.com/nats-io/nats-server/v2")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
@@ -56,7 +55,7 @@ func run(m *testing.M) int {
 // broker is the name of its binary; roles are ours.
 const broker = "nats-server"
 
-func roles() []string { return []string{"gateway", "lookup", "normalize"} }
+func roles() []string { return []string{"gateway", "lookup", "normalize", "sweep"} }
 
 // plant is a deployment of separate processes: nats-server with the users of
 // deploy/nats.conf, and every role behind a wire of its own.
@@ -67,6 +66,7 @@ type plant struct {
 	address string // Of the broker, host:port.
 	gateway *net.TCPListener
 	sim     *net.TCPListener
+	sockets map[string]*net.TCPListener // By the name of who listens.
 	wires   map[string]*wire
 	js      jetstream.JetStream
 	http    *http.Client
@@ -76,8 +76,15 @@ type plant struct {
 	// after the other, and does not restore a stream whose two do not match.
 	settled sync.Mutex
 
+	// traffic is held while nothing may be sent, and read-held while something
+	// is; sweeping is held by whoever kills and starts sweep.
+	traffic  sync.RWMutex
+	sweeping sync.Mutex
+	witness  *witness
+
 	mu      sync.Mutex
-	running map[string]*exec.Cmd
+	running map[string]*child
+	ended   map[string]int // By itself, by name.
 }
 
 // build starts everything. It ends with the test, or when limit is over.
@@ -85,12 +92,12 @@ func build(t *testing.T, limit time.Duration) *plant {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // It must outlive the test's own end, to stop the processes in order.
 	p := &plant{
-		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*exec.Cmd{}, wires: map[string]*wire{},
+		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
 		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	t.Cleanup(func() {
 		p.http.CloseIdleConnections()
-		for name := range p.running {
+		for _, name := range append(roles(), "simulator", broker) {
 			p.kill(name)
 		}
 		cancel()
@@ -99,6 +106,7 @@ func build(t *testing.T, limit time.Duration) *plant {
 		}
 	})
 	p.gateway, p.sim = p.socket(), p.socket()
+	p.sockets = map[string]*net.TCPListener{"gateway": p.gateway, "simulator": p.sim}
 	if err := os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -110,6 +118,10 @@ func build(t *testing.T, limit time.Duration) *plant {
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("apply topology: %v\n%s", err, out)
 	}
+	p.witness = &witness{js: p.js}
+	var copying sync.WaitGroup
+	copying.Go(func() { p.witness.watch(ctx) })
+	t.Cleanup(func() { cancel(); copying.Wait() })
 	p.start("simulator")
 	for _, role := range roles() {
 		p.wires[role] = newWire(t, p.address)
@@ -171,7 +183,7 @@ func (p *plant) brokerConfig() (string, error) {
 // listening waits for the file in which nats-server says where it listens.
 func (p *plant) listening() string {
 	p.t.Helper()
-	name := filepath.Join(p.dir, fmt.Sprintf("%s_%d.ports", broker, p.running[broker].Process.Pid))
+	name := filepath.Join(p.dir, fmt.Sprintf("%s_%d.ports", broker, p.running[broker].pid()))
 	var ports struct {
 		Nats []string `json:"nats"`
 	}
@@ -229,74 +241,4 @@ func (p *plant) command(name string, args ...string) *exec.Cmd {
 		c.Env = append(c.Env, m[1]+"="+strings.ToLower(m[2])+"pw")
 	}
 	return c
-}
-
-// start runs a process in the background, with the socket that it listens on
-// if it has one. A failure to start is an error of the test, so that those who
-// make trouble can call it too.
-func (p *plant) start(name string) {
-	args, socket := []string{"-config", p.config()}, map[string]*net.TCPListener{"gateway": p.gateway, "simulator": p.sim}[name]
-	switch name {
-	case broker:
-		conf, err := p.brokerConfig()
-		if err != nil {
-			p.t.Errorf("configure %s: %v", name, err)
-			return
-		}
-		args = []string{"-c", conf}
-	case "simulator":
-		args = []string{"-gateway", "http://" + p.gateway.Addr().String()}
-	}
-	c := p.command(name, args...)
-	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		p.t.Error(err)
-		return
-	}
-	defer log.Close() //nolint:errcheck // The child has its own descriptor.
-	c.Stdout, c.Stderr = log, log
-	if socket != nil {
-		file, err := socket.File()
-		if err != nil {
-			p.t.Error(err)
-			return
-		}
-		defer file.Close() //nolint:errcheck // The child has its own descriptor.
-		c.ExtraFiles = []*os.File{file}
-		c.Env = append(c.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+name)
-	}
-	if err := c.Start(); err != nil {
-		p.t.Errorf("start %s: %v", name, err)
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.running[name] = c
-}
-
-// kill ends a process with SIGKILL and waits until it is gone.
-func (p *plant) kill(name string) {
-	p.mu.Lock()
-	c := p.running[name]
-	delete(p.running, name)
-	p.mu.Unlock()
-	if c == nil {
-		return
-	}
-	if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		p.t.Errorf("kill %s: %v", name, err)
-	}
-	_ = c.Wait() // It says that it was killed.
-}
-
-func (p *plant) showLogs() {
-	logs, err := filepath.Glob(filepath.Join(p.dir, "*.log"))
-	if err != nil {
-		p.t.Log(err)
-	}
-	for _, name := range logs {
-		if data, err := os.ReadFile(name); err == nil {
-			p.t.Logf("%s ends with:\n%s", filepath.Base(name), data[max(0, len(data)-2000):])
-		}
-	}
 }

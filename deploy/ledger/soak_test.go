@@ -51,7 +51,7 @@ func TestEveryAcceptedNotificationEndsAsExactlyOneThing(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("what went wrong meanwhile:\n%s", report(troubles...))
+	t.Logf("what went wrong meanwhile:\n%s%s%s", report(troubles...), p.endings(), p.swept())
 }
 
 func fromEnvironment(t *testing.T) (time.Duration, uint64) {
@@ -101,9 +101,12 @@ func upset(p *plant, d *driver, troubles []*trouble, dice func(int) *rand.Rand, 
 }
 
 // audit waits until nothing is left to do, then reads the streams and closes
-// the books. It reports whether they balance.
+// the books. It reports whether they balance. Sweep rests meanwhile: it would
+// go on asking for payments that are not final.
 func audit(t *testing.T, p *plant, d *driver) bool {
 	t.Helper()
+	p.kill("sweep")
+	defer p.start("sweep")
 	if left := drain(p); left != "" {
 		t.Errorf("the backlog does not drain:\n%s", left)
 	}
@@ -111,12 +114,22 @@ func audit(t *testing.T, p *plant, d *driver) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stored := len(s.Notifications)
+	if !p.witness.upToDate(p.ctx) {
+		t.Fatal("not every notification could be copied")
+	}
+	copies, lost := p.witness.evidence()
+	s.Notifications = copies
+	if len(lost) > 0 {
+		t.Errorf("notifications were removed before they were copied: %v", lost)
+	}
 	books := ledger.Audit(s, d.truths)
 	var table strings.Builder
 	if err := books.Print(&table); err != nil {
 		t.Error(err)
 	}
-	t.Logf("the ledger of %d payments:\n%s", len(d.truths), table.String())
+	t.Logf("the ledger of %d payments, of whose notifications sweep has removed %d:\n%s",
+		len(d.truths), len(s.Notifications)-stored, table.String())
 	for i, f := range books.Findings {
 		if i == 5 {
 			t.Errorf("and %d more findings", len(books.Findings)-i)
@@ -127,6 +140,7 @@ func audit(t *testing.T, p *plant, d *driver) bool {
 	if len(s.Notifications) == 0 {
 		t.Error("nothing was accepted, so this shows nothing")
 	}
+	d.verified()
 	return !t.Failed()
 }
 

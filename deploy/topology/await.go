@@ -2,9 +2,11 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 )
@@ -12,11 +14,19 @@ import (
 // awaitEvery is how often a role looks whether what it needs is there.
 const awaitEvery = 500 * time.Millisecond
 
-// Await blocks until the named streams and durable consumers exist, and logs
-// every field in which they differ from the declaration. It goes on through
-// an unreachable broker; only ctx ends it early. A role that starts before the
+// Await blocks until the named streams and durable consumers exist and bind,
+// which opens what the role works with, has succeeded. It logs every field in
+// which they differ from the declaration. A role that starts before the
 // topology was applied so becomes ready by itself.
-func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Logger, streams, consumers []string) error {
+//
+// The broker may go away at any moment, also between two questions of bind, so
+// bind is run again from its beginning until nothing in it fails. It must
+// therefore ask the broker and do nothing else: what fails for another reason
+// would be tried for ever. Each reason to wait is said once. Only the end of
+// ctx, or a connection that was closed for good, ends Await early.
+func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Logger,
+	streams, consumers []string, bind func(ctx context.Context) error,
+) error {
 	needed := slices.DeleteFunc(Streams(s), func(c jetstream.StreamConfig) bool { return !slices.Contains(streams, c.Name) })
 	durables := slices.DeleteFunc(Consumers(s), func(c Consumer) bool { return !slices.Contains(consumers, c.Durable) })
 	ticker := time.NewTicker(awaitEvery)
@@ -25,12 +35,19 @@ func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Log
 	for {
 		drift, err := diff(ctx, js, needed, durables)
 		missing := slices.IndexFunc(drift, func(d Drift) bool { return d.Field == "" })
-		switch {
-		case err == nil && missing < 0:
-			for _, d := range drift {
-				log.Warn("topology drift, run: arauto topology diff", zap.String("drift", d.String()))
+		if err == nil && missing < 0 {
+			if err = bind(ctx); err == nil {
+				for _, d := range drift {
+					log.Warn("topology drift, run: arauto topology diff", zap.String("drift", d.String()))
+				}
+				return nil
 			}
-			return nil
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, nats.ErrConnectionClosed):
+			return err
 		case err != nil && said != err.Error():
 			said = err.Error()
 			log.Warn("waiting for the broker", zap.Error(err))

@@ -113,7 +113,9 @@ func (s Standing) sumAfter(o Observation) int64 {
 
 // OtherMoney reports whether o is about another sum than the payment's own:
 // the amount before refunds, or its currency, never changes. An answer without
-// an amount contradicts nothing.
+// an amount contradicts nothing. There is no such check of the account: no
+// provider's look-up answer names the merchant, and what a webhook says of it
+// is a hint.
 func (s Standing) OtherMoney(o Observation) bool {
 	return s.currency != "" && o.Amount != nil && (o.Amount.Currency != s.currency || o.Amount.Value != s.value)
 }

@@ -45,7 +45,7 @@ type Parked struct {
 	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series.
 	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
 	DueAt        time.Time         `json:"due_at"`
-	Early        bool              `json:"early,omitempty"` // An operator made it due before its time; failing then spends no attempt.
+	Early        bool              `json:"early,omitempty"` // It is due before its retry is; failing then spends no attempt.
 }
 
 // Class says whose fault a dead letter is.

@@ -21,33 +21,37 @@ type gates struct {
 	js       jetstream.JetStream
 	kit      *process.Kit
 	cfg      config.Lookup
-	circuits *circuit.View
+	name     string // Of this worker.
 	opened   *circuit.Metrics
 	paused   *outage.Metrics
+	circuits *circuit.View // Set by bind.
 }
 
-// newGates reads the circuits, so that a worker which starts while one is open
-// does not ask.
-func newGates(ctx context.Context, js jetstream.JetStream, k *process.Kit, cfg config.Lookup) (gates, error) {
-	g := gates{
-		js: js, kit: k, cfg: cfg,
-		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
-	}
-	board, err := circuit.Open(ctx, js)
-	if err != nil {
-		return g, err
-	}
+// newGates makes everything that does not need the broker.
+func newGates(js jetstream.JetStream, k *process.Kit, cfg config.Lookup) (*gates, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
-		return g, fmt.Errorf("name this worker: %w", err)
+		return nil, fmt.Errorf("name this worker: %w", err)
 	}
-	options := circuit.Defaults(config.RoleLookup+" "+id.String(), cfg.AskTimeout)
-	g.circuits, err = circuit.NewView(ctx, board, options, g.opened, k.Log)
-	return g, err
+	return &gates{
+		js: js, kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(),
+		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
+	}, nil
+}
+
+// bind reads the circuits, so that a worker which starts while one is open
+// does not ask.
+func (g *gates) bind(ctx context.Context) error {
+	board, err := circuit.Open(ctx, g.js)
+	if err != nil {
+		return err
+	}
+	g.circuits, err = circuit.NewView(ctx, board, circuit.Defaults(g.name, g.cfg.AskTimeout), g.opened, g.kit.Log)
+	return err
 }
 
 // of makes the gates of one provider.
-func (g gates) of(name string) observe.Gates {
+func (g *gates) of(name string) observe.Gates {
 	budgets := map[string]*budget.Account{}
 	for account := range g.cfg.Accounts(name) {
 		b := g.cfg.Budget(name, account)

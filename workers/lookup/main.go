@@ -48,34 +48,37 @@ func run(ctx context.Context, k *process.Kit) error {
 	}
 	names := durables(cfg.Providers)
 	k.Registry.MustRegister(process.NewConsumerCollector(js, names))
-	var consumers []string
-	for _, n := range names {
-		consumers = append(consumers, n.Consumer)
+	shared := observe.Options{
+		Tokens: tokens, Log: k.Log, Metrics: observe.NewMetrics(k.Registry), Now: time.Now, Jitter: rand.Float64,
+		Ask: ask.New(ask.Options{
+			Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
+		}),
 	}
-	sizes := k.Config.Topology()
-	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
-	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
-	if err := topology.Await(ctx, js, settings, k.Log, streams, consumers); err != nil {
-		return err
-	}
-
-	shared, err := open(ctx, js, tokens)
-	if err != nil {
-		return err
-	}
-	shared.Log, shared.Tokens = k.Log, tokens
-	shared.Metrics = observe.NewMetrics(k.Registry)
-	shared.Ask = ask.New(ask.Options{
-		Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
-	})
 	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
-
-	gates, err := newGates(ctx, js, k, cfg)
+	gates, err := newGates(js, k, cfg)
 	if err != nil {
+		return err
+	}
+	bound := map[process.ConsumerName]jetstream.Consumer{}
+	bind := func(ctx context.Context) error {
+		if err := open(ctx, js, &shared); err != nil {
+			return err
+		}
+		if err := gates.bind(ctx); err != nil {
+			return err
+		}
+		for _, name := range names {
+			var err error
+			if bound[name], err = js.Consumer(ctx, name.Stream, name.Consumer); err != nil {
+				return fmt.Errorf("bind consumer %s: %w", name.Consumer, err)
+			}
+		}
+		return nil
+	}
+	if err := await(ctx, js, k, names, bind); err != nil {
 		return err
 	}
 	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}}
-	var bound []jetstream.Consumer
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
 		shared.Gates = gates.of(name)
@@ -87,14 +90,9 @@ func run(ctx context.Context, k *process.Kit) error {
 			{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}:    worker.HandleNotification,
 			{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)}: worker.HandleDue,
 		} {
-			durable, err := js.Consumer(ctx, consumer.Stream, consumer.Consumer)
-			if err != nil {
-				return fmt.Errorf("bind consumer %s: %w", consumer.Consumer, err)
-			}
-			bound = append(bound, durable)
 			actors = append(actors, process.Actor{Name: consumer.Consumer, Run: func(ctx context.Context) error {
 				return consume.Run(ctx, consume.Options{
-					Consumer: durable, Name: consumer.Consumer, Concurrency: cfg.Concurrency,
+					Consumer: bound[consumer], Name: consumer.Consumer, Concurrency: cfg.Concurrency,
 					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts,
 				}, handle)
 			}})
@@ -111,6 +109,18 @@ func run(ctx context.Context, k *process.Kit) error {
 	return process.Together(ctx, actors...)
 }
 
+// await waits for everything that the workers read and write, and binds to it.
+func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, names []process.ConsumerName, bind func(context.Context) error) error {
+	consumers := make([]string, len(names))
+	for i, n := range names {
+		consumers[i] = n.Consumer
+	}
+	sizes := k.Config.Topology()
+	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
+	return topology.Await(ctx, js, settings, k.Log, streams, consumers, bind)
+}
+
 // durables lists the consumers of the given providers.
 func durables(names []string) []process.ConsumerName {
 	var all []process.ConsumerName
@@ -123,17 +133,15 @@ func durables(names []string) []process.ConsumerName {
 }
 
 // open finds the streams that every worker shares.
-func open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (observe.Options, error) {
-	o := observe.Options{Now: time.Now, Jitter: rand.Float64}
-	var err error
+func open(ctx context.Context, js jetstream.JetStream, o *observe.Options) (err error) {
 	if o.Chains, err = chain.Open(ctx, js); err != nil {
-		return o, err
+		return err
 	}
-	if o.Lot, err = park.Open(ctx, js, tokens); err != nil {
-		return o, err
+	if o.Lot, err = park.Open(ctx, js, o.Tokens); err != nil {
+		return err
 	}
 	o.Dead, err = deadletter.Open(ctx, js)
-	return o, err
+	return err
 }
 
 // newWorker makes the worker of one provider from what all of them share.

@@ -46,27 +46,26 @@ func run(ctx context.Context, k *process.Kit) error {
 	sizes := k.Config.Topology()
 	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
-	if err := topology.Await(ctx, js, settings, k.Log, streams, []string{subject.NormalizeConsumer}); err != nil {
-		return err
+	options := fold.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now}
+	var worker *fold.Worker
+	var durable jetstream.Consumer
+	bind := func(ctx context.Context) (err error) {
+		if options.Lot, err = park.Open(ctx, js, tokens); err != nil {
+			return err
+		}
+		if options.Dead, err = deadletter.Open(ctx, js); err != nil {
+			return err
+		}
+		if worker, err = fold.New(ctx, options); err != nil {
+			return err
+		}
+		if durable, err = js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
+			return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
+		}
+		return nil
 	}
-
-	lot, err := park.Open(ctx, js, tokens)
-	if err != nil {
+	if err := topology.Await(ctx, js, settings, k.Log, streams, []string{subject.NormalizeConsumer}, bind); err != nil {
 		return err
-	}
-	dead, err := deadletter.Open(ctx, js)
-	if err != nil {
-		return err
-	}
-	worker, err := fold.New(ctx, fold.Options{
-		JS: js, Tokens: tokens, Lot: lot, Dead: dead, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now,
-	})
-	if err != nil {
-		return err
-	}
-	durable, err := js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
-	if err != nil {
-		return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
 	}
 	k.Ready("consumer", func(ctx context.Context) error {
 		_, err := durable.Info(ctx)

@@ -111,8 +111,42 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 	})
 }
 
+// Held parks p, a fresh look-up that a gate of ours kept from being made. If
+// something is parked already that does not stand for p's notification, it
+// comes due at the earlier of the two times, because that notification was not
+// asked for at all. What waits for the same gate keeps its place there. Budget
+// and first failure stay, and what comes due early spends nothing.
+func (l *Lot) Held(ctx context.Context, p record.Parked) error {
+	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		if now.Sequence == 0 {
+			p.Early = true // What fires and fails meanwhile must not move it: see Again.
+			return p, true
+		}
+		kept := now.Parked
+		if p.For <= kept.For {
+			return kept, false
+		}
+		kept = raised(kept, p)
+		kept.Rechecks = 0 // As in First.
+		if kept.Waits != p.Waits {
+			kept = hastened(kept, p)
+		}
+		return kept, true
+	})
+}
+
+// hastened is p, due when another one is where that is earlier.
+func hastened(p, other record.Parked) record.Parked {
+	if other.DueAt.Before(p.DueAt) {
+		p.DueAt, p.Waits, p.Early = other.DueAt, other.Waits, true
+	}
+	return p
+}
+
 // Again parks p after it fired and failed, in place of what is parked. The
-// spent budget and the notification that it stands for only ever grow.
+// spent budget and the notification that it stands for only ever grow. What was
+// to come due early, because its notification is still to be asked for or
+// somebody wishes so, still does.
 func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
@@ -123,13 +157,17 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 		if now.Parked.Attempts > p.Attempts {
 			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
 		}
+		if now.Parked.Early {
+			next = hastened(next, now.Parked)
+		}
 		return next, true
 	})
 }
 
 // Follow parks what must follow an answer, a recheck or a confirmation, in
 // place of what is parked. If that stands for a later notification, which the
-// answer did not settle, its spent budget stays.
+// answer did not settle, its spent budget stays, and coming due before its time
+// spends nothing of it.
 func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
@@ -138,6 +176,7 @@ func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 		}
 		if now.Parked.For > p.For {
 			next.Attempts, next.FirstFailure = now.Parked.Attempts, now.Parked.FirstFailure
+			next.Early = now.Parked.Early || p.DueAt.Before(now.Parked.DueAt)
 		}
 		return raised(next, now.Parked), true
 	})

@@ -45,7 +45,7 @@ func TestParkedLookUpComesBackWhole(t *testing.T) {
 	}
 }
 
-// verbs are the three ways to park.
+// verbs are the ways to park that keep what they are given.
 var verbs = map[string]func(*park.Lot, *rig, record.Parked) error{
 	"first":  func(l *park.Lot, r *rig, p record.Parked) error { return l.First(r.ctx, p) },
 	"again":  func(l *park.Lot, r *rig, p record.Parked) error { return l.Again(r.ctx, p) },
@@ -157,7 +157,7 @@ func TestWhatFollowsAnAnswerKeepsABudgetThatItDidNotSettle(t *testing.T) {
 	r.must(r.lot.Follow(r.ctx, recheck))
 	want := recheck
 	want.For, want.Notification, want.NotifiedAt = 9, old.Notification, old.NotifiedAt
-	want.Attempts, want.FirstFailure = 3, old.FirstFailure
+	want.Attempts, want.FirstFailure, want.Early = 3, old.FirstFailure, true
 	r.holds("p", want)
 }
 
@@ -175,7 +175,7 @@ func TestLostRacesAreJudgedAnew(t *testing.T) {
 		"follow": {verbs["follow"], func(mine, theirs record.Parked) record.Parked {
 			mine.For, mine.Notification, mine.NotifiedAt = theirs.For, theirs.Notification, theirs.NotifiedAt
 			mine.Attempts, mine.FirstFailure = theirs.Attempts, theirs.FirstFailure
-			return mine
+			return mine // Due later than theirs, so not early.
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,20 +60,17 @@ func run(ctx context.Context, k *process.Kit) error {
 	k.Registry.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
 		{Stream: subject.Advisories, Consumer: subject.AdvisoriesConsumer},
 	}))
-	if err := await(ctx, js, k); err != nil {
+	s := newSweeper(js, tokens, k, cfg)
+	if err := await(ctx, js, k, s.bind); err != nil {
 		return err
 	}
-	tasks, err := tasks(ctx, js, tokens, k, cfg)
-	if err != nil {
+	k.Ready("consumer", func(ctx context.Context) error {
+		_, err := s.durable.Info(ctx)
 		return err
-	}
-	advisories, err := advisories(ctx, js, tokens, k)
-	if err != nil {
-		return err
-	}
-	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: advisories}}
+	})
+	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.advisories}}
 	counts := rounds.NewMetrics(k.Registry)
-	for _, task := range tasks {
+	for _, task := range s.tasks() {
 		actors = append(actors, process.Actor{Name: task.Name, Run: func(ctx context.Context) error {
 			return rounds.Run(ctx, task, k.Log, counts)
 		}})
@@ -81,8 +78,8 @@ func run(ctx context.Context, k *process.Kit) error {
 	return process.Together(ctx, actors...)
 }
 
-// await waits for everything that the tasks read and write.
-func await(ctx context.Context, js jetstream.JetStream, k *process.Kit) error {
+// await waits for everything that the tasks read and write, and binds to it.
+func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, bind func(context.Context) error) error {
 	sizes := k.Config.Topology()
 	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	streams := []string{
@@ -92,79 +89,94 @@ func await(ctx context.Context, js jetstream.JetStream, k *process.Kit) error {
 	for _, name := range providers.All.Names() {
 		consumers = append(consumers, subject.LookupConsumer(name), subject.LookupDueConsumer(name))
 	}
-	return topology.Await(ctx, js, settings, k.Log, streams, consumers)
+	return topology.Await(ctx, js, settings, k.Log, streams, consumers, bind)
+}
+
+// sweeper is the role's tasks, and what each of them works with.
+type sweeper struct {
+	js  jetstream.JetStream
+	kit *process.Kit
+	cfg config.Sweep
+
+	silence silence.Options
+	overdue overdue.Options
+	advice  advice.Options
+	removed *tidy.Metrics
+	handled *consume.Metrics
+
+	// Set by bind.
+	silent                *silence.Sweeper
+	watch                 *overdue.Watch
+	adviser               *advice.Worker
+	notifications, orders jetstream.Stream
+	durable               jetstream.Consumer
+}
+
+// newSweeper makes everything that does not need the broker.
+func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep) *sweeper {
+	return &sweeper{
+		js: js, kit: k, cfg: cfg,
+		silence: silence.Options{
+			JS: js, Tokens: tokens, Log: k.Log, Metrics: silence.NewMetrics(k.Registry),
+			Now: time.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
+		},
+		overdue: overdue.Options{JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: time.Now, After: stuck},
+		advice:  advice.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: time.Now},
+		removed: tidy.NewMetrics(k.Registry), handled: consume.NewMetrics(k.Registry),
+	}
+}
+
+// bind finds the streams and the consumer. It may be called again after it
+// failed.
+func (s *sweeper) bind(ctx context.Context) (err error) {
+	if s.silence.Chains, err = chain.Open(ctx, s.js); err != nil {
+		return err
+	}
+	if s.silence.Lot, err = park.Open(ctx, s.js, s.silence.Tokens); err != nil {
+		return err
+	}
+	if s.silent, err = silence.New(ctx, s.silence); err != nil {
+		return err
+	}
+	if s.watch, err = overdue.New(ctx, s.overdue); err != nil {
+		return err
+	}
+	if s.advice.Dead, err = deadletter.Open(ctx, s.js); err != nil {
+		return err
+	}
+	if s.adviser, err = advice.New(ctx, s.advice); err != nil {
+		return err
+	}
+	for name, stream := range map[string]*jetstream.Stream{subject.Notifications: &s.notifications, subject.Orders: &s.orders} {
+		if *stream, err = s.js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("open stream %s: %w", name, err)
+		}
+	}
+	if s.durable, err = s.js.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer); err != nil {
+		return fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
+	}
+	return nil
 }
 
 // tasks are what is done in rounds.
-func tasks(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep) ([]rounds.Task, error) {
-	chains, err := chain.Open(ctx, js)
-	if err != nil {
-		return nil, err
-	}
-	lot, err := park.Open(ctx, js, tokens)
-	if err != nil {
-		return nil, err
-	}
-	silent, err := silence.New(ctx, silence.Options{
-		JS: js, Tokens: tokens, Lot: lot, Chains: chains, Log: k.Log, Metrics: silence.NewMetrics(k.Registry),
-		Now: time.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
-	})
-	if err != nil {
-		return nil, err
-	}
-	watch, err := overdue.New(ctx, overdue.Options{
-		JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: time.Now, After: stuck,
-	})
-	if err != nil {
-		return nil, err
-	}
-	notifications, err := js.Stream(ctx, subject.Notifications)
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", subject.Notifications, err)
-	}
-	orders, err := js.Stream(ctx, subject.Orders)
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
-	}
-	removed := tidy.NewMetrics(k.Registry)
+func (s *sweeper) tasks() []rounds.Task {
 	finished := &tidy.Notifications{
-		JS: js, Stream: notifications, Providers: providers.All.Names(), Metrics: removed,
-		Now: time.Now, Keep: cfg.KeepNotifications, Settle: settle, Judge: silent.Orphans,
+		JS: s.js, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.removed,
+		Now: time.Now, Keep: s.cfg.KeepNotifications, Settle: settle, Judge: s.silent.Orphans,
 	}
-	long := &tidy.Orders{Stream: orders, Log: k.Log, Metrics: removed, Now: time.Now, After: cfg.CompactAfter}
+	long := &tidy.Orders{Stream: s.orders, Log: s.kit.Log, Metrics: s.removed, Now: time.Now, After: s.cfg.CompactAfter}
 	return []rounds.Task{
-		{Name: "silent", Every: cfg.Every, Do: silent.Round},
-		{Name: "overdue", Every: min(cfg.Every, stuck), Do: watch.Round},
-		{Name: "notifications", Every: cfg.Every, Do: finished.Round},
+		{Name: "silent", Every: s.cfg.Every, Do: s.silent.Round},
+		{Name: "overdue", Every: min(s.cfg.Every, stuck), Do: s.watch.Round},
+		{Name: "notifications", Every: s.cfg.Every, Do: finished.Round},
 		{Name: "orders", Every: compactEvery, Do: long.Round},
-	}, nil
+	}
 }
 
-// advisories is the actor that works on what the broker gave up.
-func advisories(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, k *process.Kit) (func(context.Context) error, error) {
-	dead, err := deadletter.Open(ctx, js)
-	if err != nil {
-		return nil, err
-	}
-	worker, err := advice.New(ctx, advice.Options{
-		JS: js, Tokens: tokens, Dead: dead, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: time.Now,
-	})
-	if err != nil {
-		return nil, err
-	}
-	durable, err := js.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer)
-	if err != nil {
-		return nil, fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
-	}
-	k.Ready("consumer", func(ctx context.Context) error {
-		_, err := durable.Info(ctx)
-		return err
-	})
-	counts := consume.NewMetrics(k.Registry)
-	return func(ctx context.Context) error {
-		return consume.Run(ctx, consume.Options{
-			Consumer: durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
-			AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts,
-		}, worker.Handle)
-	}, nil
+// advisories works on what the broker gave up.
+func (s *sweeper) advisories(ctx context.Context) error {
+	return consume.Run(ctx, consume.Options{
+		Consumer: s.durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
+		AckWait: topology.AckWait, Grace: grace, Log: s.kit.Log, Metrics: s.handled,
+	}, s.adviser.Handle)
 }

@@ -99,6 +99,7 @@ type Decision struct {
 	Attempts     int
 	FirstFailure time.Time
 	NotFound     int
+	Free         bool // Due is not one of the policy's offsets, and waiting for it spends no attempt.
 }
 
 // Judge decides about a failure under a policy. All offsets count from the
@@ -113,7 +114,7 @@ func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
 		return p.recheckUnknown(f, d)
 	}
 	if wait, free := p.free(f); free {
-		d.Park, d.Due = true, f.At.Add(wait)
+		d.Park, d.Free, d.Due = true, true, f.At.Add(wait)
 		return d
 	}
 	switch {
@@ -149,7 +150,7 @@ func (p Policy) recheckUnknown(f Failure, d Decision) Decision {
 		d.Class = class(f.Cause)
 		return d
 	}
-	d.Park, d.Due = true, f.At.Add(p.Wait(p.NotFound[d.NotFound-1]))
+	d.Park, d.Free, d.Due = true, true, f.At.Add(p.Wait(p.NotFound[d.NotFound-1]))
 	return d
 }
 

@@ -149,10 +149,11 @@ func (w *Worker) adds(t task, waiting park.Place) bool {
 	return waiting.Parked.Waits != string(verdict.NotFound) && waiting.Parked.Waits != string(verdict.OverBudget)
 }
 
-// join lets what is parked stand for a fresh notification too.
+// join lets what is parked stand for a fresh notification too. If that has
+// fired and failed meanwhile, the notification still comes due when it was to.
 func (w *Worker) join(ctx context.Context, t task, waiting park.Place) error {
 	p := waiting.Parked
 	p.For, p.Notification, p.NotifiedAt = t.stands, t.notification, t.notifiedAt
 	p.Order, p.Fields = t.target.Order, t.target.Fields
-	return w.Lot.First(ctx, p)
+	return w.Lot.Held(ctx, p)
 }

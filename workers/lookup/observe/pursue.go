@@ -107,6 +107,8 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if err != nil {
 		return "", order.Observation{}, err
 	}
+	newest = max(newest, waiting.Parked.For) // What is finished by waiting may have been purged.
+	t = t.standingFor(newest, last)
 	l, err := w.admit(ctx, t)
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
@@ -133,6 +135,18 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	seen := t.observation(fact, asked, w.Now())
 	seen.Confirmed, seen.Covers = true, max(newest, last.Covers(), t.stands)
 	return w.write(ctx, t, last, waiting, seen)
+}
+
+// standingFor lets a look-up that has fired stand for every notification that
+// was stored before it asks. What was parked for a later one is gone if it took
+// the place of a schedule that was just being fired: the broker then removes
+// whatever is on the schedule's subject.
+func (t task) standingFor(newest uint64, last chain.Link) task {
+	if t.fired == nil || newest <= max(t.stands, last.Covers()) {
+		return t
+	}
+	t.stands, t.stream, t.sequence = newest, subject.Notifications, newest
+	return t
 }
 
 // answered reports whether asking gave a fact. A fact with an unknown word is
@@ -273,7 +287,8 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 }
 
 // park stores a look-up that failed. A fresh one never replaces what waits
-// already; one that fired takes its place.
+// already, unless nobody was asked; one that fired takes its place, and is still
+// ahead of its retry if it was before.
 func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
 	p := t.parked()
 	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
@@ -282,11 +297,14 @@ func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause ver
 		p.FirstFailure = &first
 	}
 	p.NotFound = d.NotFound
-	if t.fired == nil {
-		return w.Lot.First(ctx, p)
+	switch {
+	case t.fired != nil:
+		p.Rechecks, p.Early = t.fired.Rechecks, d.Free && t.fired.Early
+		return w.Lot.Again(ctx, p)
+	case cause == verdict.Credential, cause == verdict.OverBudget, cause == verdict.Circuit:
+		return w.Lot.Held(ctx, p)
 	}
-	p.Rechecks = t.fired.Rechecks
-	return w.Lot.Again(ctx, p)
+	return w.Lot.First(ctx, p)
 }
 
 // parked is the task as it waits.

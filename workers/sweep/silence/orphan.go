@@ -3,6 +3,7 @@ package silence
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -37,7 +38,12 @@ func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, be
 			all = false
 			return false, nil
 		}
-		return true, s.judgeNotification(ctx, raw)
+		err := s.judgeNotification(ctx, raw)
+		if errors.Is(err, errUnsettled) {
+			all = false
+			return false, nil
+		}
+		return true, err
 	})
 	if err == nil && all {
 		above = floor
@@ -48,6 +54,12 @@ func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, be
 	}
 	return above, nil
 }
+
+// errUnsettled means that a look-up of the payment is firing or has fired and
+// is not done yet. What was parked for the notification may be lost with the
+// schedule whose place it took, and then only the notification itself tells
+// that look-up what it stands for. So it must not be purged yet.
+var errUnsettled = errors.New("a look-up of the payment is on its way")
 
 // judgeNotification makes an orphan due. It stands for its notification, as
 // the look-up that was lost did, so an answer given meanwhile supersedes it.
@@ -90,5 +102,26 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 	if err != nil || gaveUp {
 		return true, err
 	}
-	return s.waits(ctx, n.Provider, n.Account, n.Payment)
+	return s.settled(ctx, n)
+}
+
+// firing is how long before its time, by this process's clock, a schedule may
+// already be on its way.
+const firing = 2 * time.Second
+
+// settled reports whether a look-up of the payment is parked for later.
+// errUnsettled means that one is on its way.
+func (s *Sweeper) settled(ctx context.Context, n record.Notification) (bool, error) {
+	place, err := s.Lot.Look(ctx, n.Provider, n.Account, n.Payment)
+	if err != nil {
+		return false, err
+	}
+	if place.Sequence > 0 && place.Parked.DueAt.After(s.Now().Add(firing)) {
+		return true, nil
+	}
+	waits, err := s.waits(ctx, n.Provider, n.Account, n.Payment)
+	if err == nil && (waits || place.Sequence > 0) {
+		err = errUnsettled
+	}
+	return false, err
 }

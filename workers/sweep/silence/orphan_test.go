@@ -4,8 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"arauto/schemas/order"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/lookup/observe"
 )
 
@@ -80,4 +83,36 @@ func TestOnlySettledNotificationsAreJudged(t *testing.T) {
 	if judged != second || r.parked("young") == nil {
 		t.Errorf("judged up to %d, want %d", judged, second)
 	}
+}
+
+// Between its firing and its end a look-up has no trace but the notification,
+// if what was parked for that took its place too late.
+func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	before, sequence := r.notify("other"), r.notify("p")
+	p := record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
+		For: sequence, Cause: order.CauseNotification, DueAt: time.Now().Add(time.Second),
+	}
+	r.must(r.lot.First(r.ctx, p))
+	s := r.sweeper(r.JS)
+	judge := func(want uint64) {
+		t.Helper()
+		judged, err := s.Orphans(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+		r.must(err)
+		if judged != want {
+			t.Errorf("judged up to %d, want %d", judged, want)
+		}
+	}
+	judge(before) // It is about to fire.
+	due, err := r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	r.must(err)
+	m, err := due.Next(jetstream.FetchMaxWait(30 * time.Second))
+	r.must(err)
+	judge(before) // It has fired and is being handled.
+	p.DueAt = time.Now().Add(time.Hour)
+	r.must(r.lot.Again(r.ctx, p))
+	r.must(m.DoubleAck(r.ctx))
+	judge(sequence)
 }
