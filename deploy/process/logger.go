@@ -19,9 +19,9 @@ const (
 )
 
 // newLogger writes one JSON object per line and event. Nothing is sampled:
-// the line about a payment is the one that will be looked for. Errors are
-// written at once, with all that came before them; other lines within
-// logDelay. The last ones are written by end, which must be called.
+// the line about a payment is the one that will be looked for. Warnings and
+// errors are written at once, with all that came before them; other lines
+// within logDelay. The last ones are written by end, which must be called.
 func newLogger(role string, env func(string) (string, bool), w io.Writer) (log *zap.Logger, end func(), err error) {
 	level := zapcore.InfoLevel
 	if given, ok := env("LOG_LEVEL"); ok && given != "" {
@@ -44,7 +44,7 @@ func newLogger(role string, env func(string) (string, bool), w io.Writer) (log *
 	return zap.New(core).With(zap.String("role", role)), end, nil
 }
 
-// prompt is a core that does not keep errors waiting.
+// prompt is a core that does not keep warnings and errors waiting.
 type prompt struct{ zapcore.Core }
 
 func (p prompt) With(fields []zapcore.Field) zapcore.Core { return prompt{p.Core.With(fields)} }
@@ -58,7 +58,7 @@ func (p prompt) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.C
 
 func (p prompt) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	err := p.Core.Write(e, fields)
-	if e.Level >= zapcore.ErrorLevel {
+	if e.Level >= zapcore.WarnLevel {
 		err = errors.Join(err, p.Sync())
 	}
 	if err != nil {

@@ -214,13 +214,10 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 }
 
 // severity is how loud the log line of a webhook is. Refusing what would wait
-// for too long is what we do on purpose, and must not be made worse by writing
-// each of its lines at once.
+// for too long is what we do on purpose; a metric tells of it, and it must not
+// be made worse by writing each of its lines at once.
 func severity(c code, failure error) zapcore.Level {
-	switch {
-	case errors.Is(failure, ErrOverloaded):
-		return zapcore.WarnLevel
-	case c == unavailable:
+	if c == unavailable && !errors.Is(failure, ErrOverloaded) {
 		return zapcore.ErrorLevel
 	}
 	return zapcore.InfoLevel
