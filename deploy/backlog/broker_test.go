@@ -23,7 +23,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-// bin holds nats-server, built once for all tests of this package.
+// bin holds nats-server and sweep, built once for all tests of this package.
 var bin string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -31,16 +31,16 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "arauto-bin-")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "make folder for nats-server:", err)
+		fmt.Fprintln(os.Stderr, "make folder for binaries:", err)
 		return 1
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
 	bin = dir
 	//nolint:noctx // It ends by itself, or with the tests.
-	build := exec.Command("go", "build", "-o", dir+"/", "github.com/nats-io/nats-server/v2")
+	build := exec.Command("go", "build", "-o", dir+"/", "arauto/workers/sweep", "github.com/nats-io/nats-server/v2")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build nats-server:", err)
+		fmt.Fprintln(os.Stderr, "build binaries:", err)
 		return 1
 	}
 	code := m.Run()
@@ -201,13 +201,16 @@ func (b *broker) answers() bool {
 }
 
 // memory is the resident memory of the process in bytes.
-func (b *broker) memory() float64 {
+func (b *broker) memory() float64 { return b.status(b.process.Process.Pid, "VmRSS") }
+
+// status is a size that the kernel tells of a process, in bytes.
+func (b *broker) status(pid int, field string) float64 {
 	b.t.Helper()
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.process.Process.Pid))
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	b.must(err)
-	m := regexp.MustCompile(`VmRSS:\s*([0-9]+) kB`).FindSubmatch(data)
+	m := regexp.MustCompile(field + `:\s*([0-9]+) kB`).FindSubmatch(data)
 	if m == nil {
-		b.t.Fatal("the kernel does not tell the broker's memory")
+		b.t.Fatalf("the kernel does not tell the %s of a process", field)
 	}
 	var kib float64
 	_, err = fmt.Sscan(string(m[1]), &kib)
