@@ -98,26 +98,43 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 			return true, err
 		}
 	}
-	gaveUp, err := s.gaveUp(ctx, u, raw.Time)
-	if err != nil || gaveUp {
-		return true, err
+	for _, stage := range []string{"lookup", "sweep"} {
+		given, err := s.givenUp(ctx, u, stage, raw)
+		if err != nil || given {
+			return true, err
+		}
 	}
-	return s.settled(ctx, n)
+	return s.settled(ctx, n, raw.Sequence)
 }
 
 // firing is how long before its time, by this process's clock, a schedule may
 // already be on its way.
 const firing = 2 * time.Second
 
-// settled reports whether a look-up of the payment is parked for later.
-// errUnsettled means that one is on its way.
-func (s *Sweeper) settled(ctx context.Context, n record.Notification) (bool, error) {
+// givenUp reports whether a stage's last dead letter stands for the
+// notification: it is about it or a later one, or was written since where it
+// does not say.
+func (s *Sweeper) givenUp(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg) (bool, error) {
+	last, err := walk.Last(ctx, s.letters, u.DeadLetter("*", stage))
+	if err != nil || last == nil {
+		return false, err
+	}
+	var l record.DeadLetter
+	if json.Unmarshal(last.Data, &l) == nil && l.Stream == subject.Notifications {
+		return l.Sequence >= raw.Sequence, nil
+	}
+	return last.Time.After(raw.Time), nil
+}
+
+// settled reports whether a look-up that stands for the notification is parked
+// for later. errUnsettled means that one of the payment is on its way.
+func (s *Sweeper) settled(ctx context.Context, n record.Notification, sequence uint64) (bool, error) {
 	place, err := s.Lot.Look(ctx, n.Provider, n.Account, n.Payment)
 	if err != nil {
 		return false, err
 	}
 	if place.Sequence > 0 && place.Parked.DueAt.After(s.Now().Add(firing)) {
-		return true, nil
+		return place.Parked.For >= sequence, nil
 	}
 	waits, err := s.waits(ctx, n.Provider, n.Account, n.Payment)
 	if err == nil && (waits || place.Sequence > 0) {

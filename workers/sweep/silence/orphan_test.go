@@ -1,6 +1,7 @@
 package silence_test
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -115,4 +116,35 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	r.must(r.lot.Again(r.ctx, p))
 	r.must(m.DoubleAck(r.ctx))
 	judge(sequence)
+}
+
+// What is parked for an earlier notification is no trace of a later one, nor is
+// a dead letter about the earlier one.
+func TestWhatStandsForAnEarlierNotificationIsNoTrace(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first, second := r.notify("p"), r.notify("p")
+	r.must(r.lot.First(r.ctx, record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
+		For: first, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
+	}))
+	_, err := r.sweeper(r.JS).Orphans(r.ctx, "sandbox", second, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("p"); p.For != second || p.Attempts != 3 {
+		t.Errorf("parked is %+v, want one for %d with its budget", p, second)
+	}
+
+	third := r.notify("q")
+	body, err := json.Marshal(record.DeadLetter{
+		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: observe.Stage, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "q",
+		Cause: "unknown", LastAnswer: "not_found", Stream: subject.Notifications, Sequence: third - 1, Next: "redrive", At: time.Now().UTC(),
+	})
+	r.must(err)
+	_, err = r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", "q").DeadLetter(string(record.ClassData), observe.Stage), body)
+	r.must(err)
+	_, err = r.sweeper(r.JS).Orphans(r.ctx, "sandbox", third, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("q"); p == nil || p.For != third {
+		t.Errorf("parked is %+v, want one for %d", p, third)
+	}
 }
