@@ -125,6 +125,7 @@ func TestEveryEndHasItsCategory(t *testing.T) {
 		"waiting":                {made().notified(1).parked(1, time.Hour), []ledger.Category{ledger.Parked}},
 		"waiting for both":       {made().notified(1).notified(2).parked(2, time.Hour), []ledger.Category{ledger.Parked, ledger.Parked}},
 		"waiting for a second":   {disputed().notified(3).observed(3, order.Paid, 3, 3).parked(3, time.Second), []ledger.Category{ledger.Event, ledger.Event, ledger.Parked}},
+		"second given up":        {disputed().notified(3).observed(3, order.Paid, 3, 3).dead(3, "not_found"), []ledger.Category{ledger.Event, ledger.Event, ledger.Dead}},
 		"confirmed by a second":  {returned(), []ledger.Category{ledger.Event, ledger.Event, ledger.Event, ledger.Superseded}},
 		"given up":               {made().notified(1).dead(1, "unavailable"), []ledger.Category{ledger.Dead}},
 		"given up for both":      {made().notified(1).notified(2).dead(2, "unavailable"), []ledger.Category{ledger.Dead, ledger.Dead}},

@@ -72,8 +72,12 @@ func (f *file) meaning(i int, row func(Category, string) Row) []Row {
 	if p, ok := f.waiting(0); ok {
 		return []Row{row(Parked, p.Record.Waits)}
 	}
-	if last := f.Observations[len(f.Observations)-1]; !last.Record.Confirmed {
+	last := f.Observations[len(f.Observations)-1]
+	if !last.Record.Confirmed {
 		return []Row{row(Late, "nobody can be asked to confirm a return")}
+	}
+	if l, given := f.letterFor(last.Record.Covers); given && l.At.After(last.At) {
+		return []Row{row(Dead, cause(l.Record))} // The look-up that was to confirm it.
 	}
 	return nil
 }
