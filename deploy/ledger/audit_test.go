@@ -48,6 +48,15 @@ func (h *hand) observed(sequence uint64, status order.Status, prompted, covers u
 	return h
 }
 
+// swept stores an answer that sweep asked for. It may name a notification
+// that the parked look-up stood for.
+func (h *hand) swept(sequence uint64, status order.Status, named string, covers uint64) *hand {
+	h.observed(sequence, status, 0, covers)
+	last := &h.Observations[len(h.Observations)-1].Record
+	last.Cause, last.Notification = order.CauseSweep, named
+	return h
+}
+
 // announced stores the event of a transition.
 func (h *hand) announced(observation uint64, from, to order.Status) *hand {
 	number := uint64(len(h.Events) + 1)
@@ -137,6 +146,15 @@ func TestEveryEndHasItsCategory(t *testing.T) {
 		"given up, redriven and answered": {
 			made().notified(1).dead(1, "unavailable").redriven().observed(1, order.Paid, 0, 1).announced(1, "", order.Paid),
 			[]ledger.Category{ledger.Dead},
+		},
+		"answered for sweep": {
+			made().notified(1).swept(1, order.Paid, "", 1).announced(1, "", order.Paid), []ledger.Category{ledger.Superseded},
+		},
+		"asked again by sweep": {
+			paid().swept(2, order.Paid, id(1), 1).notified(2).observed(3, order.Paid, 2, 2), []ledger.Category{ledger.Event, ledger.Unchanged},
+		},
+		"found lost by sweep": {
+			paid().swept(2, order.Refunded, "", 1).announced(2, order.Paid, order.Refunded), []ledger.Category{ledger.Event},
 		},
 		"illegal answer": {paid().notified(2).observed(2, order.Refused, 2, 2).refused(2), []ledger.Category{ledger.Event, ledger.Dead}},
 		"unknown word":   {made().notified(1).observed(1, "", 1, 1).refused(1), []ledger.Category{ledger.Dead}},
