@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 )
@@ -15,20 +16,35 @@ import (
 // before we are asked.
 const usualBody = 8 << 10
 
-// readBody reads the whole body into memory of its own, within the limit. It
-// says accepted when that went well. After any other code the connection
-// cannot be used again, because the rest of the body is still on its way.
-func readBody(rc *fasthttp.RequestCtx, limit int) ([]byte, code) {
+// bodies are buffers for bodies that nobody reads any more. Adapters keep
+// nothing of what they read, which the conformance suite holds them to.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// release takes a body's buffer back. A large one is let go: it would be kept
+// for the sake of small ones.
+func release(body *bytes.Buffer) {
+	if body.Cap() <= usualBody {
+		body.Reset()
+		bodies.Put(body)
+	}
+}
+
+// readBody reads the whole body, within the limit. It says accepted when that
+// went well; the body is then to be released. After any other code the
+// connection cannot be used again, because the rest of the body is still on
+// its way.
+func readBody(rc *fasthttp.RequestCtx, limit int) (*bytes.Buffer, code) {
 	declared := rc.Request.Header.ContentLength()
 	if declared > limit {
 		return nil, bodyTooLarge
 	}
+	body, _ := bodies.Get().(*bytes.Buffer) // There is nothing else in it.
 	stream := rc.RequestBodyStream()
 	if stream == nil {
-		return nil, accepted
+		return body, accepted
 	}
 	// Who only declares a large body gets no large buffer: it grows as it comes.
-	body := bytes.NewBuffer(make([]byte, 0, min(max(declared, 0), usualBody)+bytes.MinRead))
+	body.Grow(min(max(declared, 0), usualBody-bytes.MinRead) + bytes.MinRead)
 	_, err := body.ReadFrom(io.LimitReader(stream, int64(limit)+1))
 	switch {
 	case body.Len() > limit:
@@ -36,7 +52,7 @@ func readBody(rc *fasthttp.RequestCtx, limit int) ([]byte, code) {
 	case err != nil:
 		return nil, broken(err)
 	}
-	return body.Bytes(), accepted
+	return body, accepted
 }
 
 // broken is the code for a request that could not be read to its end.

@@ -97,24 +97,34 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
 	if c != accepted {
 		return g.unread(rc, c)
 	}
-	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: body}
-	if c := g.authenticate(e, at, w, d); c != accepted {
+	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: body.Bytes()}
+	notice, c := g.read(e, at, w, d)
+	release(body)
+	if c != accepted {
 		return c
 	}
+	return g.store(d, notice, w.Header)
+}
+
+// read finds out who is calling and about what.
+func (g *Gateway) read(e *endpoint, at target, w provider.Webhook, d *delivery) (provider.Notice, code) {
+	if c := g.authenticate(e, at, w, d); c != accepted {
+		return provider.Notice{}, c
+	}
 	if encoded(w.Header) {
-		return encodedBody
+		return provider.Notice{}, encodedBody
 	}
 	notice, err := e.Read(w)
 	switch {
 	case errors.Is(err, provider.ErrInvalid):
-		return invalid
+		return notice, invalid
 	case err != nil:
 		d.failure = fmt.Errorf("read webhook: %w", err)
-		return unavailable
+		return notice, unavailable
 	case subject.CheckID(notice.Payment) != nil, notice.Order != "" && subject.CheckID(notice.Order) != nil:
-		return invalid
+		return notice, invalid
 	}
-	return g.store(d, notice, w.Header)
+	return notice, accepted
 }
 
 // unread gives the code for a request whose body is not read to its end.
