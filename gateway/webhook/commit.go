@@ -31,7 +31,7 @@ type PublisherOptions struct {
 
 	// ReconnectGrace is how long a message that was on its way when the
 	// connection broke waits for it to come back, to be sent again under the
-	// same id; 50 ms by default. The client's first try comes at once, so what
+	// same id; 25 ms by default. The client's first try comes at once, so what
 	// takes longer is an outage.
 	ReconnectGrace time.Duration
 
@@ -78,7 +78,7 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
 	orDefault(&o.Budget, 800*time.Millisecond)
-	orDefault(&o.ReconnectGrace, 50*time.Millisecond)
+	orDefault(&o.ReconnectGrace, 25*time.Millisecond)
 	orDefault(&o.Queue, 4096)
 	orDefault(&o.QueueBytes, 32<<20)
 	if o.Group == nil {

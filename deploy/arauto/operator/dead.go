@@ -187,7 +187,7 @@ func (s *session) printLetters(w io.Writer, letters []deadletter.Letter) error {
 	_, _ = fmt.Fprintln(t, "ID\tAT\tSTATE\tCLASS\tSTAGE\tPAYMENT\tCAUSE") // Flush returns the error.
 	for _, l := range s.shownLetters(letters) {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s/%s/%s\t%s\n", l.ID, l.At.Format(time.RFC3339),
-			cmp.Or(string(l.State), stateOpen), l.Class, l.Stage, l.Provider, l.Account, l.Payment, l.Cause)
+			cmp.Or(string(l.State), stateOpen), l.Class, l.Stage, l.Provider, l.Account, visible(l.Payment), visible(l.Cause))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)

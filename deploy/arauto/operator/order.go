@@ -61,7 +61,7 @@ func (s *session) showOrder(ctx context.Context, w io.Writer, id string, in scop
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range line {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339Nano), e.Payment, e.What, e.text()) // Flush returns the error.
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339Nano), visible(e.Payment), e.What, visible(e.text())) // Flush returns the error.
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)

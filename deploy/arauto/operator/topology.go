@@ -116,7 +116,7 @@ func (s *settings) print(w io.Writer, drift []topology.Drift, prefix, none strin
 }
 
 func printLine(w io.Writer, line string) error {
-	if _, err := fmt.Fprintln(w, line); err != nil {
+	if _, err := fmt.Fprintln(w, visible(line)); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil
