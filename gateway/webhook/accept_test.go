@@ -230,3 +230,22 @@ func TestUnderscoredEventTypeIsSeenByTheAdapter(t *testing.T) {
 		}
 	}
 }
+
+// TestHeaderOfAnyBytesIsNoReasonToRefuse sends a header that is no UTF-8, as
+// the documents that we store must be.
+func TestHeaderOfAnyBytesIsNoReasonToRefuse(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for _, c := range callers(t) {
+		headers := with(c.headers(c.secret("default")), "event-type", "caf\xe9")
+		r := g.post(c.path("default", c.secret("default")), headers, c.body("p"))
+		if got := r.code(t); got != http.StatusOK {
+			t.Errorf("%s: code %d", c.name, got)
+			continue
+		}
+		all := g.stored()
+		if got := document(t, all[len(all)-1]).Headers["event-type"]; got != "caf\ufffd" {
+			t.Errorf("%s: stored as %q", c.name, got)
+		}
+	}
+}

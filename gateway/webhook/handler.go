@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -197,10 +198,14 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	return accepted
 }
 
+// writing makes the encoder write what is no UTF-8 as replacement characters:
+// a header may hold any bytes, and is no reason to refuse a webhook.
+var writing = json.JoinOptions(json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+
 // encode writes the document. HTML is not escaped, which would make a body of
 // angle brackets six times as long and too large for the broker.
 func encode(n record.Notification) ([]byte, error) {
-	body, err := json.Marshal(n, json.Deterministic(true))
+	body, err := json.Marshal(n, writing)
 	if err != nil {
 		return nil, fmt.Errorf("encode notification: %w", err)
 	}
