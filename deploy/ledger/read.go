@@ -31,7 +31,7 @@ func Read(ctx context.Context, js jetstream.JetStream) (Streams, error) {
 	if s.Letters, err = readAll[record.DeadLetter](ctx, js, subject.DeadLetters); err != nil {
 		return s, err
 	}
-	if s.Parked, err = readWaiting(ctx, js, "lookup.parked.>"); err != nil {
+	if s.Parked, err = ReadParked(ctx, js); err != nil {
 		return s, err
 	}
 	s.Fired, err = readWaiting(ctx, js, "lookup.due.>")
@@ -77,6 +77,11 @@ func readAll[T any](ctx context.Context, js jetstream.JetStream, name string) ([
 			return all, nil
 		}
 	}
+}
+
+// ReadParked takes the schedules out that have not fired.
+func ReadParked(ctx context.Context, js jetstream.JetStream) ([]Stored[record.Parked], error) {
+	return readWaiting(ctx, js, "lookup.parked.>")
 }
 
 // readWaiting reads one kind of subject of LOOKUP_RETRIES, message by message:

@@ -23,7 +23,7 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // release takes a body's buffer back. A large one is let go: it would be kept
 // for the sake of small ones.
 func release(body *bytes.Buffer) {
-	if body.Cap() <= usualBody {
+	if body.Cap() <= 4*usualBody {
 		body.Reset()
 		bodies.Put(body)
 	}
@@ -48,8 +48,10 @@ func readBody(rc *fasthttp.RequestCtx, limit int) (*bytes.Buffer, code) {
 	_, err := body.ReadFrom(io.LimitReader(stream, int64(limit)+1))
 	switch {
 	case body.Len() > limit:
+		release(body)
 		return nil, bodyTooLarge
 	case err != nil:
+		release(body)
 		return nil, broken(err)
 	}
 	return body, accepted

@@ -62,9 +62,10 @@ type Options struct {
 // several watches may, because what they publish is guarded.
 type Watch struct {
 	Options
-	stream jetstream.Stream
-	read   uint64 // Up to where schedules have been read.
-	queue  queue
+	stream     jetstream.Stream
+	read       uint64 // Up to where schedules have been read.
+	queue      queue
+	reconnects uint64 // Of the connection when they were read.
 }
 
 // New finds the stream and returns a watch.
@@ -83,8 +84,11 @@ func (w *Watch) Round(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
-	if info.State.LastSeq < w.read { // Recreated: its numbers began anew.
-		w.read, w.queue = 0, nil
+	// Recreated: its numbers began anew. Or the broker was away: one that was
+	// killed can bring back a schedule that had fired, and not fire it any more.
+	reconnects := w.JS.Conn().Stats().Reconnects
+	if info.State.LastSeq < w.read || reconnects != w.reconnects {
+		w.read, w.queue, w.reconnects = 0, nil, reconnects
 	}
 	w.read, err = walk.Each(ctx, w.stream, parked, w.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		w.note(raw)
