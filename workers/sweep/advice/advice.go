@@ -78,6 +78,15 @@ type advisory struct {
 	Consumer   string `json:"consumer"`
 	Sequence   uint64 `json:"stream_seq"`
 	Deliveries uint64 `json:"deliveries"`
+	Reason     string `json:"reason"` // Of a termination.
+}
+
+// harmless reports whether nothing was given up. What leaves LOOKUP_RETRIES was
+// acknowledged; but a broker that is killed forgets the last acknowledgements
+// and keeps what they removed, and then says of each that an unacknowledged
+// message was deleted.
+func (a advisory) harmless(found original) bool {
+	return found.gone && a.Stream == subject.LookupRetries && strings.Contains(a.Reason, "deleted")
 }
 
 // original is the message that was given up: where it is, and whose.
@@ -88,6 +97,7 @@ type original struct {
 	kind    order.Kind
 	payment string
 	order   string
+	gone    bool // It is no longer stored.
 }
 
 // Handle handles one message of ADVISORIES.
@@ -100,6 +110,10 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	found, err := w.find(ctx, a)
 	if err != nil {
 		return fmt.Errorf("read what %s gave up: %w", a.Consumer, err)
+	}
+	if a.harmless(found) {
+		w.Log.Info("nothing was given up", zap.String("stream", a.Stream), zap.Uint64("sequence", a.Sequence), zap.String("reason", a.Reason))
+		return nil
 	}
 	has, err := w.hasLetter(ctx, found)
 	if err != nil || has {
@@ -147,6 +161,7 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	}
 	raw, err := stream.GetMsg(ctx, a.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		none.gone = true
 		return none, nil
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -285,5 +286,26 @@ func TestCrashBehindTheWriteLeavesOneLetter(t *testing.T) {
 	r.must(r.worker.Handle(r.ctx, m))
 	if letters := r.letters("dead.>"); len(letters) != 1 {
 		t.Errorf("letters %+v", letters)
+	}
+}
+
+// TestDueLookUpThatIsOnlyGoneIsNoAlarm has the broker say what it says of an
+// acknowledged look-up after it was killed: its removal was kept, and the
+// acknowledgement forgotten.
+func TestDueLookUpThatIsOnlyGoneIsNoAlarm(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.due("p", 7)
+	r.next(subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	r.must(stream.DeleteMsg(r.ctx, sequence))
+	m := r.advisory()
+	if !strings.Contains(string(m.Data()), "Unacknowledged message was deleted") {
+		t.Errorf("the advisory says %s", m.Data())
+	}
+	r.must(r.worker.Handle(r.ctx, m))
+	if letters := r.letters("dead.>"); len(letters) != 0 || r.alarms() != 0 {
+		t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
 	}
 }
