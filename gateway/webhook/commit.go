@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -235,9 +236,10 @@ func (p *JetStreamPublisher) dropSettled() {
 	p.waiting = p.waiting[gone:]
 }
 
-// takeAlone empties the queue, each message for itself; p.mu is held.
+// takeAlone empties the queue, each message for itself; p.mu is held. Whose
+// caller has gone is not sent: he was told that it is not stored.
 func (p *JetStreamPublisher) takeAlone() []*entry {
-	taken := p.waiting
+	taken := slices.DeleteFunc(p.waiting, func(e *entry) bool { return e.settled })
 	p.waiting, p.gathering, p.grouped = nil, false, false
 	for _, e := range taken {
 		p.fly(e)
@@ -260,6 +262,10 @@ func (p *JetStreamPublisher) takeBatch(now time.Time) *batch {
 	size := 0
 	for len(b.entries) < maxBatch && len(p.waiting) > 0 {
 		e := p.waiting[0]
+		if e.settled {
+			p.waiting = p.waiting[1:]
+			continue
+		}
 		size += len(e.message.Body)
 		if size > maxBatchBytes && len(b.entries) > 0 {
 			break

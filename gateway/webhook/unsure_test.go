@@ -241,3 +241,24 @@ func TestThoseBehindCallersWhoLeaveGoOn(t *testing.T) {
 	release()
 	allNil(t, second())
 }
+
+func TestWhoLeavesTheMiddleOfTheQueueIsNotStored(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	ctx, leave := context.WithCancel(t.Context())
+	release := c.wire.hold(t)
+	before := c.storeAll(t.Context(), messages(100)...) // A few alone, a batch, and a queue.
+	c.held(100)
+	gone := c.storeAll(ctx, message(1000))
+	c.held(101)
+	behind := c.storeAll(t.Context(), message(1001))
+	c.held(102)
+	leave()
+	if err := gone()[0]; !errors.Is(err, webhook.ErrTimeout) {
+		t.Errorf("who leaves is told %v", err)
+	}
+	release()
+	allNil(t, before())
+	allNil(t, behind())
+	c.once(append(messages(100), message(1001))...)
+}
