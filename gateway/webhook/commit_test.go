@@ -61,7 +61,7 @@ const few = 24
 func message(n int) webhook.Message {
 	return webhook.Message{
 		ID: fmt.Sprintf("id-%d", n), Subject: fmt.Sprintf("notifications.sandbox.default.p%d", n),
-		Trace: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Body: []byte(`{}`),
+		Body: []byte(`{}`),
 	}
 }
 

@@ -43,13 +43,12 @@ const (
 // ungroupedFor is how long no batch is tried after the broker took none.
 const ungroupedFor = time.Minute
 
+// wire is the message as the broker gets it. It has no header that is not
+// needed: the broker searches all of them several times for each message, and
+// for a sampled trace among them it takes all apart. So the trace is in the
+// body.
 func (m Message) wire() *nats.Msg {
-	return &nats.Msg{Subject: m.Subject, Data: m.Body, Header: nats.Header{
-		"Content-Type":                 {"application/json"},
-		"traceparent":                  {m.Trace},
-		jetstream.MsgIDHeader:          {m.ID},
-		jetstream.ExpectedStreamHeader: {subject.Notifications},
-	}}
+	return &nats.Msg{Subject: m.Subject, Data: m.Body, Header: nats.Header{jetstream.MsgIDHeader: {m.ID}}}
 }
 
 // reply is the subject of a confirmation.
@@ -60,6 +59,7 @@ func (p *JetStreamPublisher) reply(token uint64) string {
 // sendAlone publishes one message that is on the list of those alone.
 func (p *JetStreamPublisher) sendAlone(e *entry) {
 	m := e.message.wire()
+	m.Header[jetstream.ExpectedStreamHeader] = []string{subject.Notifications}
 	m.Reply = p.reply(e.token)
 	err := p.nc.PublishMsg(m)
 	if err == nil {
@@ -82,6 +82,9 @@ func (p *JetStreamPublisher) sendBatch(b *batch) {
 		m := e.message.wire()
 		m.Header[batchID] = []string{id}
 		m.Header[batchSequence] = []string{strconv.Itoa(i + 1)}
+		if i == 0 { // A batch is refused as a whole.
+			m.Header[jetstream.ExpectedStreamHeader] = []string{subject.Notifications}
+		}
 		if i == len(b.entries)-1 {
 			m.Header[batchCommit] = []string{"1"}
 			m.Reply = p.reply(b.token)

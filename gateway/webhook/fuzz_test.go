@@ -33,7 +33,7 @@ func (n *notes) Store(_ context.Context, m webhook.Message) error {
 		tokens[3] == "" || strings.Trim(tokens[3], plain) != "" {
 		n.problem = fmt.Errorf("subject %q for payment %q", m.Subject, document.Payment)
 	}
-	if document.ID != m.ID || document.Payment == "" || len(m.Trace) != 55 {
+	if document.ID != m.ID || document.Payment == "" || len(document.Trace) != 55 {
 		n.problem = errors.Join(n.problem, fmt.Errorf("message %+v", m))
 	}
 	return nil

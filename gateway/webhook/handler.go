@@ -8,8 +8,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
@@ -163,6 +161,9 @@ func (g *Gateway) authenticate(e *endpoint, at target, w provider.Webhook, d *de
 	}
 }
 
+// usualNotification is more bytes than most notifications have as JSON.
+const usualNotification = 768
+
 // store has the notification stored. It detaches from the caller: a webhook
 // that was read is worth storing even if nobody waits for the answer.
 func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code {
@@ -173,20 +174,12 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	}
 	unit := g.options.Tokens.Unit(d.provider, d.account, n.Payment)
 	d.id, d.payment = id.String(), unit.Payment
-	trace := traceparent(h)
-	body, err := encode(record.Notification{
+	body := record.Notification{
 		ID: d.id, Provider: d.provider, Account: d.account,
 		Kind: n.Kind, Payment: n.Payment, Order: n.Order, ReceivedAt: d.started.UTC(),
-		Unknown: n.Unknown, Headers: kept(h, trace), Fields: n.Fields,
-	})
-	if err != nil {
-		d.failure = err
-		return unavailable
-	}
-	if trace == "" {
-		trace = newTrace()
-	}
-	err = g.options.Publisher.Store(context.Background(), Message{ID: d.id, Subject: unit.Notification(), Trace: trace, Body: body})
+		Unknown: n.Unknown, Trace: traceparent(h), Headers: kept(h), Fields: n.Fields,
+	}.AppendTo(make([]byte, 0, usualNotification))
+	err = g.options.Publisher.Store(context.Background(), Message{ID: d.id, Subject: unit.Notification(), Body: body})
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return bodyTooLarge // The broker would refuse it for ever, so a 503 would lie.
@@ -196,20 +189,6 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 		return unavailable
 	}
 	return accepted
-}
-
-// writing makes the encoder write what is no UTF-8 as replacement characters:
-// a header may hold any bytes, and is no reason to refuse a webhook.
-var writing = json.JoinOptions(json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
-
-// encode writes the document. HTML is not escaped, which would make a body of
-// angle brackets six times as long and too large for the broker.
-func encode(n record.Notification) ([]byte, error) {
-	body, err := json.Marshal(n, writing)
-	if err != nil {
-		return nil, fmt.Errorf("encode notification: %w", err)
-	}
-	return body, nil
 }
 
 // finish answers, counts and logs.

@@ -36,17 +36,13 @@ func (v headers) Values(name string) []string {
 const maxStoredHeader = 256
 
 // kept are the inbound headers that are stored with a notification. They tell
-// what the provider meant and hold neither secrets nor personal data. trace is
-// the caller's, "" without one.
-func kept(h provider.Header, trace string) map[string]string {
+// what the provider meant and hold neither secrets nor personal data.
+func kept(h provider.Header) map[string]string {
 	stored := map[string]string{}
 	for _, name := range []string{"event-type", "event_type", "content-type"} {
 		if value := strings.Join(h.Values(name), ", "); value != "" && len(value) <= maxStoredHeader {
 			stored[name] = value
 		}
-	}
-	if trace != "" {
-		stored["traceparent"] = trace
 	}
 	if len(stored) == 0 {
 		return nil
@@ -55,12 +51,12 @@ func kept(h provider.Header, trace string) map[string]string {
 }
 
 // traceparent returns the caller's W3C trace context when there is exactly
-// one and it is valid, else "". A later version may have fields that we cannot pass
+// one and it is valid, else that of a new trace. A later version may have fields that we cannot pass
 // on unread, so only version 00 counts.
 func traceparent(h provider.Header) string {
 	values := h.Values("traceparent")
 	if len(values) != 1 {
-		return ""
+		return newTrace()
 	}
 	parts := strings.Split(values[0], "-")
 	if len(parts) == 4 && parts[0] == "00" &&
@@ -68,7 +64,7 @@ func traceparent(h provider.Header) string {
 		strings.Trim(parts[1], "0") != "" && strings.Trim(parts[2], "0") != "" {
 		return values[0]
 	}
-	return ""
+	return newTrace()
 }
 
 func lowerHex(s string, length int) bool {

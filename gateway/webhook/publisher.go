@@ -15,7 +15,6 @@ import (
 type Message struct {
 	ID      string // Also the broker's message id.
 	Subject string
-	Trace   string // W3C traceparent.
 	Body    []byte // JSON.
 }
 

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"strings"
@@ -19,15 +18,6 @@ const maxWord = 64
 // ErrInvalid.
 func DecodeWebhook(w Webhook, dst any) error {
 	if err := wire.Object(w.Body, dst); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return nil
-}
-
-// DecodePart reads an object inside a webhook that DecodeWebhook has read, kept
-// as json.RawMessage, into dst. Its errors wrap ErrInvalid.
-func DecodePart(raw json.RawMessage, dst any) error {
-	if err := wire.Part(raw, dst); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil

@@ -22,6 +22,7 @@ type Notification struct {
 	Order      string            `json:"order,omitempty"` // "" where the webhook names none.
 	ReceivedAt time.Time         `json:"received_at"`
 	Unknown    string            `json:"unknown_type,omitempty"` // The provider's type when we do not know it.
+	Trace      string            `json:"traceparent"`            // W3C trace context: the caller's, or one that the gateway began.
 	Headers    map[string]string `json:"headers,omitempty"`      // Allow-listed, lower-case names.
 	Fields     map[string]string `json:"fields,omitempty"`       // Allow-listed by the adapter.
 }
@@ -38,6 +39,7 @@ type Parked struct {
 	For          uint64            `json:"for"`                        // Highest NOTIFICATIONS sequence that it stands for, 0 for none.
 	Notification string            `json:"notification,omitempty"`     // Id of that notification.
 	NotifiedAt   *time.Time        `json:"notified_at,omitempty"`      // When it was received.
+	Trace        string            `json:"traceparent,omitempty"`      // Its trace context.
 	Cause        order.Cause       `json:"cause"`                      // Why it will ask.
 	Waits        string            `json:"waits"`                      // Why it waits, in a word.
 	Attempts     int               `json:"attempts"`                   // Failures that spent budget.

@@ -14,15 +14,17 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 )
 
 // MaxDepth is how deep JSON from outside may nest.
 const MaxDepth = 32
 
 // Object decodes body into dst, a pointer to a struct. It refuses anything
-// but one JSON object: no null, no array, nothing behind it, no key twice (not
-// even in another letter case, since two readers could disagree), no nesting
-// past MaxDepth, no invalid UTF-8. Unknown keys are accepted.
+// but one JSON object: no null, no array, nothing behind it, no key twice (of
+// those that dst takes, not even in another letter case, since two readers
+// could disagree), no nesting past MaxDepth, no invalid UTF-8. Unknown keys are
+// accepted.
 func Object(body []byte, dst any) error {
 	if !utf8.Valid(body) {
 		return errors.New("body is not valid UTF-8")
@@ -33,32 +35,53 @@ func Object(body []byte, dst any) error {
 		}
 		return errNotJSON
 	}
-	if err := wellShaped(body); err != nil {
-		return err
+	if tooDeep(body) {
+		return fmt.Errorf("body nests deeper than %d", MaxDepth)
 	}
-	return Part(body, dst)
-}
-
-// Part decodes a part of a body that Object has read, kept as raw JSON,
-// into dst. The shape of the whole was looked at then, so it is not again.
-func Part(raw []byte, dst any) error {
-	if start := bytes.TrimLeft(raw, " \t\r\n"); len(start) == 0 || start[0] != '{' {
-		return errors.New("a part of the body is not a JSON object")
-	}
-	if err := json.Unmarshal(raw, dst, reading); err != nil {
+	if err := json.Unmarshal(body, dst, reading); err != nil {
 		return quiet(err)
 	}
 	return nil
 }
 
+// tooDeep reports whether body nests past MaxDepth, as far as it is JSON. Most
+// bodies do not have so many brackets at all, which is quickly counted.
+func tooDeep(body []byte) bool {
+	if bytes.Count(body, []byte("{"))+bytes.Count(body, []byte("[")) <= MaxDepth {
+		return false
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(body), reading)
+	for {
+		if _, err := d.ReadToken(); err != nil {
+			return false // The end, or no JSON, which is for the decoder to say.
+		}
+		if d.StackDepth() > MaxDepth {
+			return true
+		}
+	}
+}
+
+// Part is an object inside a body. Whatever else stands in its place is no
+// error and leaves the fields empty: a body whose type nobody knows may have
+// anything there.
+type Part[T any] struct{ Fields T }
+
+// UnmarshalJSONFrom reads the fields with the rules of the whole body.
+func (p *Part[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '{' {
+		return d.SkipValue()
+	}
+	return json.UnmarshalDecode(d, &p.Fields)
+}
+
 var errNotJSON = errors.New("body is not JSON")
 
 // reading makes the decoder read as the standard library's first one does,
-// which others read the same messages with: letter case does not matter, and
-// half a surrogate pair is a replacement character. Keys that come twice are
-// found by wellShaped.
+// which others read the same messages with: letter case does not matter, '_'
+// and '-' do, and half a surrogate pair is a replacement character. Unlike it,
+// the decoder refuses what comes twice.
 var reading = json.JoinOptions(
-	json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true),
+	json.MatchCaseInsensitiveNames(true), jsonv1.MatchCaseSensitiveDelimiter(true), jsontext.AllowInvalidUTF8(true),
 )
 
 // quiet drops the value that json quotes in its errors: it may be personal.
@@ -68,6 +91,8 @@ func quiet(err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("body is cut off")
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return errors.New("body has a key twice")
 	case errors.As(err, &syntax) && strings.Contains(syntax.Err.Error(), "after top-level value"):
 		return errors.New("body has something behind its JSON object")
 	case errors.As(err, &syntax):
@@ -118,6 +143,18 @@ func (t Text) Cents() (int64, error) {
 		return 0, nil
 	}
 	return Cents(string(t))
+}
+
+// String is a JSON string, and "" for anything else.
+type String string
+
+// UnmarshalJSON accepts any value.
+func (s *String) UnmarshalJSON(raw []byte) error {
+	*s = ""
+	if jsontext.Value(raw).Kind() != '"' {
+		return nil
+	}
+	return (*Text)(s).UnmarshalJSON(raw)
 }
 
 // Loose is a JSON string or number taken as text, and "" for anything else.

@@ -21,16 +21,19 @@ type sample struct {
 func TestObjectReadsOneObject(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]sample{
-		`{}`:                                   {},
-		" \n{\"name\":\"a\"}\n ":               {Name: "a"},
-		`{"name":null,"id":null,"hint":null}`:  {},
-		`{"id":"x","other":[{"a":1},{"a":2}]}`: {ID: "x"},
-		`{"id":12345678901234567890}`:          {ID: "12345678901234567890"},
-		`{"id":1e2,"hint":1.50}`:               {ID: "1e2", Hint: "1.50"},
-		`{"hint":{"a":1},"name":"b"}`:          {Name: "b"},
-		`{"hint":[1],"name":"b"}`:              {Name: "b"},
-		`{"hint":true,"name":"b"}`:             {Name: "b"},
-		nested(wire.MaxDepth):                  {},
+		`{}`:                                                       {},
+		" \n{\"name\":\"a\"}\n ":                                   {Name: "a"},
+		`{"name":null,"id":null,"hint":null}`:                      {},
+		`{"id":"x","other":[{"a":1},{"a":2}]}`:                     {ID: "x"},
+		`{"id":12345678901234567890}`:                              {ID: "12345678901234567890"},
+		`{"id":1e2,"hint":1.50}`:                                   {ID: "1e2", Hint: "1.50"},
+		`{"hint":{"a":1},"name":"b"}`:                              {Name: "b"},
+		`{"hint":[1],"name":"b"}`:                                  {Name: "b"},
+		`{"hint":true,"name":"b"}`:                                 {Name: "b"},
+		`{"k":1,"K":2,"id":"x"}`:                                   {ID: "x"}, // Nobody reads them.
+		`{"i_d":"a","-id":"b","id":"x"}`:                           {ID: "x"},
+		nested(wire.MaxDepth):                                      {},
+		`{"a":[` + strings.Repeat("{},", 2*wire.MaxDepth) + `{}]}`: {},
 	} {
 		var got sample
 		if err := wire.Object([]byte(body), &got); err != nil || got != want {
@@ -46,20 +49,20 @@ func nested(depth int) string {
 func TestObjectRefusesEverythingElse(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
-		"":                                       "not JSON",
-		"x":                                      "not JSON",
-		"null":                                   "not a JSON object",
-		"[]":                                     "not a JSON object",
-		"1":                                      "not a JSON object",
-		`{"a":1`:                                 "cut off",
-		`{"a":[1,{"b":`:                          "cut off",
-		`{}{}`:                                   "behind",
-		`{"a":1,"a":1}`:                          "twice",
-		`{"name":"a","NAME":"b"}`:                "twice",
-		`{"status":1,"` + "\u017f" + `tatus":2}`: "twice",
-		`{"k":1,"` + "\u212a" + `":2}`:           "twice",
-		`{"a":[{"b":1,"b":2}]}`:                  "twice",
-		nested(wire.MaxDepth + 1):                "nests",
+		"":                        "not JSON",
+		"x":                       "not JSON",
+		"null":                    "not a JSON object",
+		"[]":                      "not a JSON object",
+		"1":                       "not a JSON object",
+		`{"a":1`:                  "cut off",
+		`{"a":[1,{"b":`:           "cut off",
+		`{}{}`:                    "behind",
+		`{"a":1,"a":1}`:           "twice",
+		`{"name":"a","NAME":"b"}`: "twice",
+		`{"status":"1","` + "\u017f" + `tatus":"2"}`: "twice",
+		`{"id":1,"i_d":2,"ID":3}`:                    "twice",
+		`{"a":[{"b":1,"b":2}]}`:                      "twice",
+		nested(wire.MaxDepth + 1):                    "nests",
 		`{"a":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`: "nests",
 		"{\"a\":\"\xff\"}":      "UTF-8",
 		`{"name":{"secret":1}}`: "field name has the wrong type",
@@ -144,17 +147,29 @@ func TestTextIsWhatTheStandardDecoderReads(t *testing.T) {
 	})
 }
 
-func TestPartIsAnObjectOrAnError(t *testing.T) {
+func TestPartIsAnObjectOrNotThere(t *testing.T) {
 	t.Parallel()
-	var dst struct {
-		A string `json:"a"`
+	type body struct {
+		Part wire.Part[struct {
+			A wire.String `json:"a"`
+		}] `json:"part"`
+		Next string `json:"next"`
 	}
-	if err := wire.Part([]byte(` {"a":"b"}`), &dst); err != nil || dst.A != "b" {
-		t.Errorf("it reads %+v, %v", dst, err)
+	for text, want := range map[string]string{`{"a":"b"}`: "b", `{"x":[{}],"A":"b"}`: "b", `{"a":"\u00e9"}`: "é", `{"a":1}`: "", `{"a":{"a":"b"}}`: ""} {
+		var got body
+		if err := wire.Object([]byte(`{"part": `+text+`,"next":"n"}`), &got); err != nil || string(got.Part.Fields.A) != want || got.Next != "n" {
+			t.Errorf("%s reads as %+v, %v", text, got, err)
+		}
 	}
-	for _, raw := range []string{``, `null`, `[]`, `"a"`, `1`, `{"a":1}`} {
-		if err := wire.Part([]byte(raw), &dst); err == nil {
-			t.Errorf("%q is taken for an object", raw)
+	for _, text := range []string{`null`, `[]`, `[{"a":"b"}]`, `"a"`, `1`} {
+		var got body
+		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A != "" || got.Next != "n" {
+			t.Errorf("%s reads as %+v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{`{"a":"b","a":"c"}`, `{"a":"b","A":"c"}`, `[{"b":1,"b":2}]`, `{"a":"b"`, ``} {
+		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), new(body)); err == nil {
+			t.Errorf("%s is taken", text)
 		}
 	}
 }

@@ -70,7 +70,7 @@ func store(ctx context.Context, p webhook.Publisher, m webhook.Message) error {
 func template() ([]byte, error) {
 	body, err := json.Marshal(record.Notification{
 		ID: idTemplate, Provider: "picpay-checkout", Account: "default", Kind: order.Payment,
-		Payment: paymentTemplate, Order: paymentTemplate, ReceivedAt: time.Now().UTC(),
+		Payment: paymentTemplate, Order: paymentTemplate, ReceivedAt: time.Now().UTC(), Trace: trace,
 		Headers: map[string]string{"event-type": "TransactionUpdateMessage", "content-type": "application/json"},
 		Fields:  map[string]string{"eventDate": "2024-07-01T16:00:00-03:00", "status": "AUTHORIZED"},
 	})
@@ -86,5 +86,5 @@ func message(body []byte, caller uint16, n uint64) webhook.Message {
 	id := strings.Replace(payment, payment[:19], idTemplate[:19], 1)
 	own := bytes.ReplaceAll(body, []byte(paymentTemplate), []byte(payment))
 	own = bytes.Replace(own, []byte(idTemplate), []byte(id), 1)
-	return webhook.Message{ID: id, Subject: "notifications.picpay-checkout.default." + payment, Trace: trace, Body: own}
+	return webhook.Message{ID: id, Subject: "notifications.picpay-checkout.default." + payment, Body: own}
 }

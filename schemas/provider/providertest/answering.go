@@ -107,6 +107,11 @@ func (c *fixture) answersAgain(t *testing.T, n provider.Notice, want order.Fact)
 	if f, err := c.p.Answer(target(n), c.account(), r); err != nil || !reflect.DeepEqual(f, want) {
 		t.Errorf("an additional field in the answer gives %+v, %v", f, err)
 	}
+	oneReading(t, c.text("answer.body"), want, func(body string) (order.Fact, error) {
+		r := c.reply()
+		r.Body = []byte(body)
+		return c.p.Answer(target(n), c.account(), r)
+	})
 }
 
 // otherPayment asks about another payment than the one that answers, where

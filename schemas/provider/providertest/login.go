@@ -45,10 +45,15 @@ func login(t *testing.T, p provider.Provider, all []*fixture) {
 		if !c.has("login.status") {
 			continue
 		}
-		if _, err := p.Login.Answer(c.loginReply()); err != nil {
+		token, err := p.Login.Answer(c.loginReply())
+		if err != nil {
 			c.classed(t, "a login", err)
 			continue
 		}
+		good := c.loginReply()
+		oneReading(t, string(good.Body), token, func(body string) (provider.Token, error) {
+			return p.Login.Answer(provider.Reply{Status: good.Status, Body: []byte(body)})
+		})
 		asked++
 		c.badTokens(t)
 	}

@@ -50,8 +50,13 @@ func (c *fixture) reading(t *testing.T) {
 	if again, _ := c.p.Read(c.with(plant(c.text("webhook.body")))); !reflect.DeepEqual(n, again) {
 		t.Errorf("an additional field changes the notice to %+v", again)
 	}
+	body := c.text("webhook.body")
+	refused := oneReading(t, body, n, func(body string) (provider.Notice, error) { return c.p.Read(c.with(body)) })
 	if n.Unknown == "" {
 		c.ids(t, n)
+		if refused == 0 && !isForm(body) {
+			t.Error("not even the id's key is refused in two spellings")
+		}
 	}
 }
 
@@ -214,14 +219,12 @@ func (c *fixture) malformed(body string) map[string]string {
 	}
 	body = strings.TrimSpace(body)
 	bad := map[string]string{
-		"a key twice":            `{"k":1,"k":1,` + body[1:],
-		"a key in two cases":     `{"k":1,"K":1,` + body[1:],
-		"a key in two alphabets": `{"s":1,"` + "\u017f" + `":1,` + body[1:],
-		"a deep key twice":       `{"k":[{"k":1,"k":1}],` + body[1:],
-		"something behind it":    body + "{}",
-		"a letter behind it":     body + "x",
-		"bad UTF-8":              `{"k":"` + "\xff" + `",` + body[1:],
-		"a planted cut":          plant(body)[:len(plant(body))-1],
+		"a key twice":         `{"k":1,"k":1,` + body[1:],
+		"a deep key twice":    `{"k":[{"k":1,"k":1}],` + body[1:],
+		"something behind it": body + "{}",
+		"a letter behind it":  body + "x",
+		"bad UTF-8":           `{"k":"` + "\xff" + `",` + body[1:],
+		"a planted cut":       plant(body)[:len(plant(body))-1],
 	}
 	for cut := range body {
 		// Long bodies repeat themselves; every seventh byte will do there.

@@ -1,7 +1,6 @@
 package picpaycheckout
 
 import (
-	"encoding/json"
 	"strings"
 
 	"arauto/schemas/order"
@@ -28,7 +27,17 @@ type envelope struct {
 	Type      string          `json:"type"`
 	ID        wire.Loose      `json:"id"`
 	EventDate wire.Loose      `json:"eventDate"`
-	Data      json.RawMessage `json:"data"`
+	Data      wire.Part[data] `json:"data"`
+}
+
+// data is what any type has that we read: a charge its id of the merchant, a
+// challenge one more of its own.
+type data struct {
+	MerchantChargeID wire.String `json:"merchantChargeId"`
+	ChargeID         wire.String `json:"chargeId"`
+	Status           wire.Loose  `json:"status"`
+	PARes            wire.Loose  `json:"paresStatus"`
+	ECI              wire.Loose  `json:"eciRaw"`
 }
 
 func read(w provider.Webhook) (provider.Notice, error) {
@@ -67,41 +76,26 @@ func typeOf(e envelope, h provider.Header) string {
 }
 
 func readCharge(e envelope) (provider.Notice, error) {
-	var data struct {
-		MerchantChargeID string     `json:"merchantChargeId"`
-		Status           wire.Loose `json:"status"`
-	}
-	if err := provider.DecodePart(e.Data, &data); err != nil {
-		return provider.Notice{}, err
-	}
-	if err := provider.CheckIDs(data.MerchantChargeID, data.MerchantChargeID); err != nil {
+	charge := string(e.Data.Fields.MerchantChargeID)
+	if err := provider.CheckIDs(charge, charge); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
-		Kind: order.Payment, Payment: data.MerchantChargeID, Order: data.MerchantChargeID,
-		Fields: provider.Present(map[string]string{"status": string(data.Status), "eventDate": string(e.EventDate)}),
+		Kind: order.Payment, Payment: charge, Order: charge,
+		Fields: provider.Present(map[string]string{"status": string(e.Data.Fields.Status), "eventDate": string(e.EventDate)}),
 	}, nil
 }
 
 func readChallenge(e envelope) (provider.Notice, error) {
-	var data struct {
-		ChargeID         string     `json:"chargeId"`
-		MerchantChargeID string     `json:"merchantChargeId"`
-		Status           wire.Loose `json:"status"`
-		PARes            wire.Loose `json:"paresStatus"`
-		ECI              wire.Loose `json:"eciRaw"`
-	}
-	if err := provider.DecodePart(e.Data, &data); err != nil {
-		return provider.Notice{}, err
-	}
-	if err := provider.CheckIDs(data.ChargeID, data.MerchantChargeID); err != nil {
+	d := e.Data.Fields
+	if err := provider.CheckIDs(string(d.ChargeID), string(d.MerchantChargeID)); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
-		Kind: order.Authentication, Payment: challengePrefix + data.ChargeID, Order: data.MerchantChargeID,
+		Kind: order.Authentication, Payment: challengePrefix + string(d.ChargeID), Order: string(d.MerchantChargeID),
 		Fields: provider.Present(map[string]string{
-			"status": string(data.Status), "eventDate": string(e.EventDate),
-			"paresStatus": string(data.PARes), "eciRaw": string(data.ECI),
+			"status": string(d.Status), "eventDate": string(e.EventDate),
+			"paresStatus": string(d.PARes), "eciRaw": string(d.ECI),
 		}),
 	}, nil
 }
@@ -109,12 +103,6 @@ func readChallenge(e envelope) (provider.Notice, error) {
 // readUnknown takes whatever id is there. The data of a type that we do not
 // know may have any shape.
 func readUnknown(e envelope, word string) (provider.Notice, error) {
-	var data struct {
-		MerchantChargeID wire.Loose `json:"merchantChargeId"`
-		ChargeID         wire.Loose `json:"chargeId"`
-	}
-	if err := provider.DecodePart(e.Data, &data); err != nil {
-		return provider.Unknown(order.Payment, word, string(e.ID))
-	}
-	return provider.Unknown(order.Payment, word, string(data.MerchantChargeID), string(data.ChargeID), string(e.ID))
+	d := e.Data.Fields
+	return provider.Unknown(order.Payment, word, string(d.MerchantChargeID), string(d.ChargeID), string(e.ID))
 }

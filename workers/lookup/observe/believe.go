@@ -70,7 +70,7 @@ func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.
 func (t task) asNotification() record.Notification {
 	n := record.Notification{
 		ID: t.notification, Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
-		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
+		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields, Trace: t.trace,
 	}
 	if t.notifiedAt != nil {
 		n.ReceivedAt = *t.notifiedAt

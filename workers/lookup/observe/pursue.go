@@ -313,7 +313,7 @@ func (t task) parked() record.Parked {
 	return record.Parked{
 		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
 		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
-		For: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Cause: t.cause,
+		For: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
 	}
 }
 

@@ -90,8 +90,7 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		target: provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields},
 		cause:  order.CauseNotification, stands: sequence,
 		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
-		stream: subject.Notifications, sequence: sequence,
-		trace: m.Headers().Get("traceparent"),
+		stream: subject.Notifications, sequence: sequence, trace: n.Trace,
 	}
 	if n.Unknown != "" {
 		err := w.deadLetter(ctx, t, record.ClassData, 0, fmt.Errorf("unknown notification type %q", n.Unknown), "none")
@@ -117,8 +116,7 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 		target: provider.Target{Kind: p.Kind, Payment: p.Payment, Order: p.Order, Fields: p.Fields},
 		cause:  p.Cause, stands: p.For,
 		notification: p.Notification, notifiedAt: p.NotifiedAt,
-		fired: &p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream,
-		trace: m.Headers().Get("traceparent"),
+		fired: &p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
 	}
 	if p.For > 0 {
 		t.stream, t.sequence = subject.Notifications, p.For

@@ -18,14 +18,14 @@ import (
 // confirm parks the look-up that a lone observation of a return edge wants.
 // It is parked before the message is acknowledged, so it cannot be forgotten.
 // Where nobody can be asked, the provider's next webhook confirms or not.
-func (w *Worker) confirm(ctx context.Context, seen order.Observation) error {
+func (w *Worker) confirm(ctx context.Context, seen order.Observation, trace string) error {
 	if !seen.Confirmed {
 		return nil
 	}
 	return w.Lot.Follow(ctx, record.Parked{
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind,
 		Payment: seen.Payment, Order: seen.Order,
-		For: seen.Covers, Notification: seen.Notification, NotifiedAt: seen.NotifiedAt,
+		For: seen.Covers, Notification: seen.Notification, NotifiedAt: seen.NotifiedAt, Trace: trace,
 		Cause: order.CauseConfirmation, Waits: string(order.CauseConfirmation),
 		DueAt: w.Now().Add(order.ReturnGap).UTC(),
 	})

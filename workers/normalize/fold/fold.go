@@ -181,7 +181,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		// Each observation's own message parks its confirmation. Folding an old
 		// one once more must not take the place of what is parked by now.
 		if raw.Sequence == handled {
-			err = w.confirm(ctx, seen)
+			err = w.confirm(ctx, seen, trace)
 		}
 	case order.Illegal, order.UnknownWord:
 		err = w.report(ctx, u, at, seen, raw, outcome)
