@@ -87,8 +87,9 @@ var bans = []ban{
 // and methods, which TestSchemasUseNamesOfHTTPOnly holds.
 var pureImports = []string{
 	"bytes", "crypto/hmac", "crypto/sha256", "crypto/subtle", "embed", "encoding/hex", "encoding/json", "errors",
-	"fmt", "io", "maps", "net/http", "net/url", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8",
-	"github.com/go-json-experiment/json", "github.com/go-json-experiment/json/jsontext", "github.com/shopspring/decimal",
+	"fmt", "io", "maps", "net/http", "net/url", "slices", "strconv", "strings", "time", "unicode/utf8",
+	"github.com/go-json-experiment/json", "github.com/go-json-experiment/json/jsontext",
+	"github.com/go-json-experiment/json/v1", "github.com/shopspring/decimal",
 }
 
 // listed is one package as the go command knows it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,26 +132,17 @@ func (g *Gateway) newApp() *fiber.App {
 		}
 		return fasthttp.RequestConfig{}
 	}
-	routed := s.Handler
+	routed, known := s.Handler, app.Config().RequestMethods
 	s.Handler = func(rc *fasthttp.RequestCtx) {
 		// Fiber answers a method that it does not know with a plain 400; our
 		// callers get 404 or 405 for it like for any other.
-		if knows(app, string(rc.Method())) {
+		if slices.Contains(known, string(rc.Method())) {
 			routed(rc)
 			return
 		}
 		g.serve(rc)
 	}
 	return app
-}
-
-func knows(app *fiber.App, method string) bool {
-	for _, known := range app.Config().RequestMethods {
-		if known == method {
-			return true
-		}
-	}
-	return false
 }
 
 func (o Options) withDefaults() Options {

@@ -35,6 +35,32 @@ func TestAnswerBecomesTheFactAndNamesTheOrder(t *testing.T) {
 	}
 }
 
+// A provider that fails at first must not cost the event its trace.
+func TestTraceOutlivesARetry(t *testing.T) {
+	t.Parallel()
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	r := setup(t)
+	r.script(func(_ string, times int) (int, string) {
+		if times == 1 {
+			return http.StatusBadGateway, ""
+		}
+		return http.StatusOK, state("p", "paid", 10000, 0)
+	})
+	r.handle(r.store(record.Notification{Payment: "p", Kind: order.Payment, Trace: trace}))
+	r.fire("p")
+	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := stream.GetLastMsgForSubject(r.ctx, r.tokens.Unit(r.worker.Provider.Name, "default", "p").Status())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := raw.Header.Get("traceparent"); got != trace {
+		t.Errorf("the observation has the trace %q", got)
+	}
+}
+
 func TestCoveredNotificationIsSupersededWithoutAsking(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

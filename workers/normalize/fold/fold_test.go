@@ -84,7 +84,7 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *deli
 		t.Fatal(err)
 	}
 	m := &delivered{subject: b.tokens.Unit("sandbox", "default", payment).Status()}
-	ack, err := b.JS.Publish(b.ctx, m.subject, body)
+	ack, err := b.JS.PublishMsg(b.ctx, &nats.Msg{Subject: m.subject, Data: body, Header: nats.Header{"traceparent": {"00-trace"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestReturnEdgeWaitsForASecondLookAndParksIt(t *testing.T) {
 	if err := json.Unmarshal(fired.Data(), &p); err != nil {
 		t.Fatal(err)
 	}
-	if p.Cause != order.CauseConfirmation || p.Payment != "o-2" {
+	if p.Cause != order.CauseConfirmation || p.Payment != "o-2" || p.Trace != "00-trace" {
 		t.Errorf("parked look-up is %+v", p)
 	}
 	handle("paid")

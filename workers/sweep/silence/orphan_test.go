@@ -40,7 +40,7 @@ func TestNotificationWithoutATraceComesDue(t *testing.T) {
 			if (p != nil) != tc.want {
 				t.Fatalf("parked %+v, want one: %v", p, tc.want)
 			}
-			if p != nil && (p.For != sequence || p.Notification != "n-p" || p.Cause != order.CauseNotification || p.Fields["kept"] != "field") {
+			if p != nil && (p.For != sequence || p.Notification != "n-p" || p.Cause != order.CauseNotification || p.Fields["kept"] != "field" || p.Trace != "00-trace") {
 				t.Errorf("parked %+v", p)
 			}
 		})

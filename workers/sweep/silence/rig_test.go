@@ -124,7 +124,7 @@ func (r *rig) notify(payment string) uint64 {
 	r.t.Helper()
 	body, err := json.Marshal(record.Notification{
 		ID: "n-" + payment, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment,
-		ReceivedAt: time.Now().UTC(), Fields: map[string]string{"kept": "field"},
+		ReceivedAt: time.Now().UTC(), Trace: "00-trace", Fields: map[string]string{"kept": "field"},
 	})
 	r.must(err)
 	ack, err := r.JS.Publish(r.ctx, r.unit(payment).Notification(), body)
