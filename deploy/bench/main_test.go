@@ -67,7 +67,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bench"), "-all", "-rounds", "1", "-for", "200ms", "-warm", "20ms",
 		"-connections", "4", "-crowd", "16", "-rates", "50", "-steps", "0", "-workers", "1", "-settle", "1ms",
-		"-dir", filepath.Join(dir, "stores"), "-readme", readme)
+		"-dir", filepath.Join(dir, "stores"), "-elsewhere", filepath.Join(dir, "elsewhere"), "-readme", readme)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
@@ -81,7 +81,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	if !strings.HasPrefix(written, "above\n"+figures.Opening) || !strings.HasSuffix(written, figures.Closing+"\nbelow\n") {
 		t.Errorf("what is around the figures has changed:\n%s", written)
 	}
-	for _, part := range measure.Parts() {
+	for _, part := range append(measure.Parts(), "elsewhere") {
 		if !strings.Contains(written, "<!-- figures of "+part+" -->\n**") {
 			t.Errorf("%s is missing", part)
 		}
@@ -97,9 +97,11 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	if m := wrong.FindString(written); m != "" || t.Failed() {
 		t.Errorf("%s in\n%s\n%s", m, written, said.String())
 	}
-	left, err := os.ReadDir(filepath.Join(dir, "stores"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("it left %v behind, %v", left, err)
+	for _, stores := range []string{"stores", "elsewhere"} {
+		left, err := os.ReadDir(filepath.Join(dir, stores))
+		if err != nil || len(left) > 0 {
+			t.Errorf("it left %v behind, %v", left, err)
+		}
 	}
 }
 

@@ -18,16 +18,25 @@ import (
 const Synced = 600
 
 // Machine describes what the figures were measured on, in one paragraph. The
-// disk is the one of dir, where appending and syncing is tried for a while.
+// disk is the one of dir, an absolute path, where it is tried for a while.
 func Machine(ctx context.Context, dir string, try time.Duration) (string, error) {
+	disk, err := Disk(ctx, dir, try)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s, %d cores, %s %s, %s. Disk: %s. %s. "+
+		"Load, gateway and broker share the machine: read ratios, not rates.",
+		processor(), runtime.NumCPU(), system(), runtime.GOARCH, runtime.Version(), disk, time.Now().UTC().Format(time.DateOnly)), nil
+}
+
+// Disk describes what dir, an absolute path, lies on, and how long appending
+// and syncing takes there.
+func Disk(ctx context.Context, dir string, try time.Duration) (string, error) {
 	sync, err := disk(ctx, dir, try)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s, %d cores, %s %s, %s. Disk: append %d B and fsync p50 %s ms, p99 %s ms. %s. "+
-		"Load, gateway and broker share the machine: read ratios, not rates.",
-		processor(), runtime.NumCPU(), system(), runtime.GOARCH, runtime.Version(), Synced,
-		Millis(sync.P50), Millis(sync.P99), time.Now().UTC().Format(time.DateOnly)), nil
+	return fmt.Sprintf("%s, append %d B and fsync p50 %s ms, p99 %s ms", filesystem(dir), Synced, Millis(sync.P50), Millis(sync.P99)), nil
 }
 
 // processor is the model of the CPU as the kernel names it.

@@ -15,20 +15,27 @@ import (
 	"time"
 )
 
-// Parts lists the parts in the order of the figures.
+// Parts lists the parts in the order of the figures, but for the one that
+// needs a folder of its own.
 func Parts() []string {
 	return []string{partCore, partLazy, partClose, partPipeline, partOverload, partMemory}
 }
 
+// order is that of all parts of the figures.
+func order() []string {
+	return slices.Insert(append([]string{partMachine}, Parts()...), 2, partElsewhere)
+}
+
 // The parts.
 const (
-	partMachine  = "machine"
-	partCore     = "core"     // The hot path on a broker that syncs always.
-	partLazy     = "lazy"     // The same on one that syncs by default.
-	partClose    = "close"    // The same as core with a new connection for each request.
-	partPipeline = "pipeline" // From webhook to order event.
-	partOverload = "overload" // Three times as much as it can take.
-	partMemory   = "memory"   // The gateway's memory over time.
+	partMachine   = "machine"
+	partCore      = "core"      // The hot path on a broker that syncs always.
+	partElsewhere = "elsewhere" // The same as core on another disk.
+	partLazy      = "lazy"      // The same on one that syncs by default.
+	partClose     = "close"     // The same as core with a new connection for each request.
+	partPipeline  = "pipeline"  // From webhook to order event.
+	partOverload  = "overload"  // Three times as much as it can take.
+	partMemory    = "memory"    // The gateway's memory over time.
 )
 
 // Options are the command line.
@@ -45,6 +52,7 @@ type Options struct {
 	Settle      time.Duration // How long the gateway may take until it has no goroutine left of a load.
 	Readme      string        // "" writes nowhere.
 	Dir         string        // Where the stores lie.
+	Elsewhere   string        // Where those of elsewhere lie; without it there is no such part.
 	Bin         string        // Where the binaries are.
 	Self        string        // The benchmark's own binary.
 }
@@ -90,6 +98,7 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	flags.BoolFunc("all", "all parts", func(string) error { o.Parts = Parts(); return nil })
 	flags.StringVar(&o.Readme, "readme", "", "`file` whose figures are written; none if empty")
 	flags.StringVar(&o.Dir, "dir", ".local", "`folder` for the stores; its disk is measured")
+	flags.StringVar(&o.Elsewhere, "elsewhere", "", "`folder` on another disk, for the part elsewhere: core once more there")
 	flags.StringVar(&o.Bin, "bin", filepath.Dir(self), "`folder` of the binaries")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -97,12 +106,18 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
+	if o.Elsewhere != "" && !slices.Contains(o.Parts, partElsewhere) {
+		o.Parts = append(o.Parts, partElsewhere)
+	}
 	return o, o.check()
 }
 
 func (o Options) check() error {
 	for _, part := range o.Parts {
-		if !slices.Contains(Parts(), part) {
+		if part == partElsewhere && o.Elsewhere == "" {
+			return errors.New("elsewhere needs a folder; name it with -elsewhere")
+		}
+		if part != partElsewhere && !slices.Contains(Parts(), part) {
 			return fmt.Errorf("no part is called %q; there are %s", part, strings.Join(Parts(), ", "))
 		}
 	}

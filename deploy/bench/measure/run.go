@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 	if o.Readme == "" {
 		return nil
 	}
-	return figures.Write(o.Readme, parts, append([]string{partMachine}, Parts()...))
+	return figures.Write(o.Readme, parts, order())
 }
 
 // part measures one part and returns its text.
@@ -68,8 +68,27 @@ func (b *bench) part(ctx context.Context, name string) (string, error) {
 		return b.overload(ctx)
 	case partMemory:
 		return b.memory(ctx)
+	case partElsewhere:
+		return b.elsewhere(ctx)
 	}
 	return b.compare(ctx, comparisons()[name])
+}
+
+// elsewhere measures core on another disk.
+func (b *bench) elsewhere(ctx context.Context) (text string, err error) {
+	there, err := fleet.Open(ctx, b.Options.Elsewhere, b.Options.Bin, b.Options.Self)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, there.Close()) }()
+	disk, err := figures.Disk(ctx, there.Dir, syncTry)
+	if err != nil {
+		return "", err
+	}
+	moved, k := *b, comparisons()[partCore]
+	moved.Fleet = there
+	k.title += ", on another disk: " + disk
+	return moved.compare(ctx, k)
 }
 
 // window is how long is counted, unless the command line says so.
