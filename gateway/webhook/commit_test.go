@@ -307,17 +307,3 @@ func TestAStreamWithoutBatchesIsServedOneByOne(t *testing.T) {
 		t.Errorf("%v batches were tried", got)
 	}
 }
-
-func TestMissingStreamRefusesABatchAtOnce(t *testing.T) {
-	t.Parallel()
-	c := groupOn(t, jetstreamtest.StartEmpty(t), nil)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), messages(100)...)
-	c.held(100)
-	release()
-	for i, err := range wait() {
-		if !errors.Is(err, webhook.ErrMissing) {
-			t.Errorf("message %d: %v", i, err)
-		}
-	}
-}

@@ -51,8 +51,8 @@ func kept(h provider.Header) map[string]string {
 }
 
 // traceparent returns the caller's W3C trace context when there is exactly
-// one and it is valid, else that of a new trace. A later version may have fields that we cannot pass
-// on unread, so only version 00 counts.
+// one and it is valid, else that of a new trace. A later version may have
+// fields that we cannot pass on unread, so only version 00 counts.
 func traceparent(h provider.Header) string {
 	values := h.Values("traceparent")
 	if len(values) != 1 {

@@ -8,7 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// AppendTo appends n as JSON, the same that json.Marshal gives, to dst. It
+// AppendTo appends n as JSON, the same values that json.Marshal writes, to dst. It
 // is written out because it is done for every webhook, and costs a third of
 // what reflection does. What is no UTF-8 becomes replacement characters: a
 // header may hold any bytes, and is no reason to refuse a webhook.

@@ -3,8 +3,10 @@ package record_test
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
@@ -74,8 +76,8 @@ func TestNoFieldOfANotificationIsForgotten(t *testing.T) {
 
 func TestNoUTF8BecomesReplacementCharacters(t *testing.T) {
 	t.Parallel()
-	var n record.Notification
-	if err := json.Unmarshal(record.Notification{Headers: map[string]string{"event-type": "caf\xe9"}}.AppendTo(nil), &n); err != nil || n.Headers["event-type"] != "caf\ufffd" {
-		t.Errorf("it reads %+v, %v", n, err)
+	body := record.Notification{Headers: map[string]string{"event-type": "caf\xe9"}}.AppendTo(nil)
+	if !utf8.Valid(body) || !strings.Contains(string(body), "caf\ufffd") {
+		t.Errorf("it is %q", body)
 	}
 }

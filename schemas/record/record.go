@@ -50,6 +50,13 @@ type Parked struct {
 	Early        bool              `json:"early,omitempty"` // It is due before its retry is; failing then spends no attempt.
 }
 
+// StandFor makes p stand for the notification that other stands for, and for
+// what that says of the payment.
+func (p *Parked) StandFor(other Parked) {
+	p.For, p.Notification, p.NotifiedAt, p.Trace = other.For, other.Notification, other.NotifiedAt, other.Trace
+	p.Order, p.Fields = other.Order, other.Fields
+}
+
 // Class says whose fault a dead letter is.
 type Class string
 

@@ -21,10 +21,11 @@ import (
 const MaxDepth = 32
 
 // Object decodes body into dst, a pointer to a struct. It refuses anything
-// but one JSON object: no null, no array, nothing behind it, no key twice (of
-// those that dst takes, not even in another letter case, since two readers
-// could disagree), no nesting past MaxDepth, no invalid UTF-8. Unknown keys are
-// accepted.
+// but one JSON object: no null, no array, nothing behind it, no key twice (and
+// none of a struct's fields in two letter cases, since two readers could
+// disagree), no nesting past MaxDepth, no invalid UTF-8. Unknown keys are
+// accepted. A part must be a Part: one that is kept raw, for another decoder,
+// has had only its own keys compared, letter by letter.
 func Object(body []byte, dst any) error {
 	if !utf8.Valid(body) {
 		return errors.New("body is not valid UTF-8")
@@ -145,17 +146,30 @@ func (t Text) Cents() (int64, error) {
 	return Cents(string(t))
 }
 
-// String is a JSON string, and "" for anything else.
-type String string
+// ID is an id that must be a JSON string where its message is understood, and
+// may be anything where it is not.
+type ID struct {
+	text  Loose
+	wrong bool // Something else than a string stands there.
+}
 
 // UnmarshalJSON accepts any value.
-func (s *String) UnmarshalJSON(raw []byte) error {
-	*s = ""
-	if jsontext.Value(raw).Kind() != '"' {
-		return nil
-	}
-	return (*Text)(s).UnmarshalJSON(raw)
+func (id *ID) UnmarshalJSON(raw []byte) error {
+	kind := jsontext.Value(raw).Kind()
+	id.wrong = kind != '"' && kind != 'n'
+	return id.text.UnmarshalJSON(raw)
 }
+
+// Strict is the id, "" for none, or an error where it is no string.
+func (id ID) Strict() (string, error) {
+	if id.wrong {
+		return "", errors.New("id has the wrong type")
+	}
+	return string(id.text), nil
+}
+
+// Loose is the id, also where it is a number, and "" for anything else.
+func (id ID) Loose() string { return string(id.text) }
 
 // Loose is a JSON string or number taken as text, and "" for anything else.
 // It is for fields that only inform: whatever a provider puts there, the rest

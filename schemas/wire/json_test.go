@@ -151,25 +151,47 @@ func TestPartIsAnObjectOrNotThere(t *testing.T) {
 	t.Parallel()
 	type body struct {
 		Part wire.Part[struct {
-			A wire.String `json:"a"`
+			A wire.ID `json:"a"`
 		}] `json:"part"`
 		Next string `json:"next"`
 	}
-	for text, want := range map[string]string{`{"a":"b"}`: "b", `{"x":[{}],"A":"b"}`: "b", `{"a":"\u00e9"}`: "é", `{"a":1}`: "", `{"a":{"a":"b"}}`: ""} {
+	for text, want := range map[string]string{`{"a":"b"}`: "b", `{"x":[{}],"A":"b"}`: "b", `{"a":"\u00e9"}`: "é", `{"a":1}`: "1", `{"a":{"a":"b"}}`: ""} {
 		var got body
-		if err := wire.Object([]byte(`{"part": `+text+`,"next":"n"}`), &got); err != nil || string(got.Part.Fields.A) != want || got.Next != "n" {
+		if err := wire.Object([]byte(`{"part": `+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A.Loose() != want || got.Next != "n" {
 			t.Errorf("%s reads as %+v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{`null`, `[]`, `[{"a":"b"}]`, `"a"`, `1`} {
 		var got body
-		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A != "" || got.Next != "n" {
+		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A.Loose() != "" || got.Next != "n" {
 			t.Errorf("%s reads as %+v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{`{"a":"b","a":"c"}`, `{"a":"b","A":"c"}`, `[{"b":1,"b":2}]`, `{"a":"b"`, ``} {
 		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), new(body)); err == nil {
 			t.Errorf("%s is taken", text)
+		}
+	}
+}
+
+func TestIDIsStrictOrLoose(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct {
+		loose string
+		wrong bool
+	}{
+		`{}`: {}, `{"id":null}`: {}, `{"id":""}`: {}, `{"id":"a"}`: {loose: "a"}, `{"id":"\u00e9"}`: {loose: "é"},
+		`{"id":1}`: {"1", true}, `{"id":true}`: {"", true}, `{"id":[]}`: {"", true}, `{"id":{"a":"b"}}`: {"", true},
+	} {
+		var got struct {
+			ID wire.ID `json:"id"`
+		}
+		if err := wire.Object([]byte(text), &got); err != nil {
+			t.Fatal(err)
+		}
+		strict, err := got.ID.Strict()
+		if got.ID.Loose() != want.loose || (err != nil) != want.wrong || err == nil && strict != want.loose {
+			t.Errorf("%s is %q or %q, %v", text, got.ID.Loose(), strict, err)
 		}
 	}
 }

@@ -186,8 +186,7 @@ func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 // for.
 func raised(p, old record.Parked) record.Parked {
 	if old.For > p.For {
-		p.For, p.Notification, p.NotifiedAt = old.For, old.Notification, old.NotifiedAt
-		p.Order, p.Fields = old.Order, old.Fields
+		p.StandFor(old)
 	}
 	return p
 }

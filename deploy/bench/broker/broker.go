@@ -5,7 +5,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -26,10 +25,6 @@ const (
 	SyncLazy   = "default" // A confirmed write is in the page cache; the disk has it within two minutes.
 )
 
-// gcPercent is what deploy/compose.yaml sets for the broker, too: it makes
-// much that is soon forgotten, and little that stays.
-const gcPercent = 400
-
 // startPatience is how long the broker may take until it is ready.
 const startPatience = 30 * time.Second
 
@@ -49,7 +44,6 @@ func Serve(ctx context.Context, dir, sync string, ready func(url, monitor string
 	if err != nil {
 		return fmt.Errorf("make broker: %w", err)
 	}
-	debug.SetGCPercent(gcPercent)
 	srv.Start()
 	defer func() {
 		srv.Shutdown()

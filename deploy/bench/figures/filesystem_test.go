@@ -12,10 +12,10 @@ func TestMountOfIsTheNearestAbove(t *testing.T) {
 nonsense
 `
 	for dir, want := range map[string][2]string{
-		"/home/x":          {"ext4", "/dev/vda"},
-		"/mnt/data":        {"btrfs", "/dev/loop2"},
-		"/mnt/data/stores": {"btrfs", "/dev/loop2"},
-		"/mnt/database":    {"tmpfs", "tmpfs"},
+		"/home/x":          {"ext4", "254:0"},
+		"/mnt/data":        {"btrfs", "7:2"},
+		"/mnt/data/stores": {"btrfs", "7:2"},
+		"/mnt/database":    {"tmpfs", "7:1"},
 	} {
 		if kind, device := mountOf(mounts, dir); kind != want[0] || device != want[1] {
 			t.Errorf("%s is on %s %s, want %v", dir, kind, device, want)

@@ -10,11 +10,12 @@ import (
 )
 
 // key is a key of a JSON object with its quotes.
-var key = regexp.MustCompile(`"[A-Za-z_]+"\s*:`)
+var key = regexp.MustCompile(`"[A-Za-z0-9_-]+"\s*:`)
 
-// again are bodies in which one key has a second spelling before it, with a
-// value of its own. A reader who minds letter case takes one value of such a
-// body, and one who does not may take the other.
+// again are bodies in which one key has a second spelling, with a value of its
+// own, before it or at the end of its object. A reader who minds letter case
+// takes one value of such a body, and one who does not may take the other: the
+// first or the last, whichever decoder he has.
 func again(body string) map[string]string {
 	bodies := map[string]string{}
 	if isForm(body) {
@@ -27,11 +28,34 @@ func again(body string) map[string]string {
 			"another alphabet": strings.NewReplacer("s", "\u017f", "k", "\u212a").Replace(name),
 		} {
 			if other != name {
-				bodies[fmt.Sprintf("key %d, %s in %s", at[0], name, what)] = body[:at[0]] + other + `"` + planted + `",` + body[at[0]:]
+				pair, end := other+`"`+planted+`"`, at[0]+closing(body[at[0]:])
+				bodies[fmt.Sprintf("key %d, %s in %s before it", at[0], name, what)] = body[:at[0]] + pair + "," + body[at[0]:]
+				bodies[fmt.Sprintf("key %d, %s in %s behind it", at[0], name, what)] = body[:end] + "," + pair + body[end:]
 			}
 		}
 	}
 	return bodies
+}
+
+// closing is where the object ends in which text begins.
+func closing(text string) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			depth++
+		case (c == '}' || c == ']') && depth == 0:
+			return i
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return len(text)
 }
 
 func swapped(r rune) rune {

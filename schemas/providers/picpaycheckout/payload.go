@@ -1,6 +1,8 @@
 package picpaycheckout
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 
 	"arauto/schemas/order"
@@ -33,11 +35,11 @@ type envelope struct {
 // data is what any type has that we read: a charge its id of the merchant, a
 // challenge one more of its own.
 type data struct {
-	MerchantChargeID wire.String `json:"merchantChargeId"`
-	ChargeID         wire.String `json:"chargeId"`
-	Status           wire.Loose  `json:"status"`
-	PARes            wire.Loose  `json:"paresStatus"`
-	ECI              wire.Loose  `json:"eciRaw"`
+	MerchantChargeID wire.ID    `json:"merchantChargeId"`
+	ChargeID         wire.ID    `json:"chargeId"`
+	Status           wire.Loose `json:"status"`
+	PARes            wire.Loose `json:"paresStatus"`
+	ECI              wire.Loose `json:"eciRaw"`
 }
 
 func read(w provider.Webhook) (provider.Notice, error) {
@@ -76,7 +78,10 @@ func typeOf(e envelope, h provider.Header) string {
 }
 
 func readCharge(e envelope) (provider.Notice, error) {
-	charge := string(e.Data.Fields.MerchantChargeID)
+	charge, err := e.Data.Fields.MerchantChargeID.Strict()
+	if err != nil {
+		return provider.Notice{}, fmt.Errorf("%w: merchantChargeId: %w", provider.ErrInvalid, err)
+	}
 	if err := provider.CheckIDs(charge, charge); err != nil {
 		return provider.Notice{}, err
 	}
@@ -88,11 +93,16 @@ func readCharge(e envelope) (provider.Notice, error) {
 
 func readChallenge(e envelope) (provider.Notice, error) {
 	d := e.Data.Fields
-	if err := provider.CheckIDs(string(d.ChargeID), string(d.MerchantChargeID)); err != nil {
+	charge, problem := d.ChargeID.Strict()
+	merchant, err := d.MerchantChargeID.Strict()
+	if err := errors.Join(problem, err); err != nil {
+		return provider.Notice{}, fmt.Errorf("%w: chargeId or merchantChargeId: %w", provider.ErrInvalid, err)
+	}
+	if err := provider.CheckIDs(charge, merchant); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
-		Kind: order.Authentication, Payment: challengePrefix + string(d.ChargeID), Order: string(d.MerchantChargeID),
+		Kind: order.Authentication, Payment: challengePrefix + charge, Order: merchant,
 		Fields: provider.Present(map[string]string{
 			"status": string(d.Status), "eventDate": string(e.EventDate),
 			"paresStatus": string(d.PARes), "eciRaw": string(d.ECI),
@@ -104,5 +114,5 @@ func readChallenge(e envelope) (provider.Notice, error) {
 // know may have any shape.
 func readUnknown(e envelope, word string) (provider.Notice, error) {
 	d := e.Data.Fields
-	return provider.Unknown(order.Payment, word, string(d.MerchantChargeID), string(d.ChargeID), string(e.ID))
+	return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), string(e.ID))
 }

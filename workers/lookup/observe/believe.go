@@ -51,14 +51,14 @@ func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.
 	}
 	own := t
 	own.target = provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
-	own.notification, own.notifiedAt, own.stands, own.sequence = n.ID, &n.ReceivedAt, s.Sequence, s.Sequence
+	own.trace, own.notification, own.notifiedAt, own.stands, own.sequence = n.Trace, n.ID, &n.ReceivedAt, s.Sequence, s.Sequence
 	fact, err := w.Provider.Claim(own.target)
 	if !answered(err) {
 		return outcomeDead, order.Observation{}, w.deadLetter(ctx, own, record.ClassData, 0, err, "none")
 	}
 	seen := own.observation(fact, n.ReceivedAt, n.ReceivedAt)
 	seen.Covers = s.Sequence
-	sequence, err := w.Chains.Append(ctx, t.unit, *last, seen, t.trace)
+	sequence, err := w.Chains.Append(ctx, t.unit, *last, seen, own.trace)
 	if err != nil {
 		return "", seen, err
 	}

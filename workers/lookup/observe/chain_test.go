@@ -41,23 +41,31 @@ func TestTraceOutlivesARetry(t *testing.T) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	r := setup(t)
 	r.script(func(_ string, times int) (int, string) {
-		if times == 1 {
+		if times <= 2 {
 			return http.StatusBadGateway, ""
 		}
 		return http.StatusOK, state("p", "paid", 10000, 0)
 	})
+	r.handle(r.store(record.Notification{Payment: "p", Kind: order.Payment, Trace: "00-earlier"}))
 	r.handle(r.store(record.Notification{Payment: "p", Kind: order.Payment, Trace: trace}))
-	r.fire("p")
-	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
+	if got := r.fire("p"); got.Trace != trace {
+		t.Errorf("parked with the trace %q", got.Trace)
 	}
-	raw, err := stream.GetLastMsgForSubject(r.ctx, r.tokens.Unit(r.worker.Provider.Name, "default", "p").Status())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := raw.Header.Get("traceparent"); got != trace {
+	if got := r.traces("p"); len(got) != 1 || got[0] != trace {
 		t.Errorf("the observation has the trace %q", got)
+	}
+}
+
+// What is parked stands for a later notification with that one's trace, also
+// where nobody is asked for it.
+func TestWhoJoinsBringsTheTrace(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusNotFound)
+	r.handle(r.store(record.Notification{Payment: "p", Kind: order.Payment, Trace: "00-earlier"}))
+	r.handle(r.store(record.Notification{Payment: "p", Kind: order.Payment, Trace: "00-later"}))
+	if got := r.parked("p").Parked; got.Trace != "00-later" || r.lookups("p") != 1 {
+		t.Errorf("after %d look-ups it is parked with the trace %q", r.lookups("p"), got.Trace)
 	}
 }
 
@@ -290,7 +298,7 @@ func TestWebhooksWithoutALookUpAreObservedInOrder(t *testing.T) {
 	r := setupFor(t, "beeteller")
 	claim := func(status string) *delivered {
 		return r.store(record.Notification{
-			Payment: "p", Order: "ref", Kind: order.Payout, Fields: map[string]string{"status": status, "reference": "ref"},
+			Payment: "p", Order: "ref", Kind: order.Payout, Trace: "00-" + status, Fields: map[string]string{"status": status, "reference": "ref"},
 		})
 	}
 	first, second := claim("PROCESSING"), claim("PAID")
@@ -302,6 +310,9 @@ func TestWebhooksWithoutALookUpAreObservedInOrder(t *testing.T) {
 	}
 	if seen[0].Covers != first.sequence || seen[1].Covers != second.sequence || seen[1].Confirmed {
 		t.Errorf("chain is %+v", seen)
+	}
+	if got := r.traces("p"); got[0] != "00-PROCESSING" || got[1] != "00-PAID" {
+		t.Errorf("traces are %q", got)
 	}
 	if got := r.lookups("p"); got != 0 {
 		t.Errorf("%d look-ups, want none", got)

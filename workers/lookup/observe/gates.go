@@ -153,7 +153,6 @@ func (w *Worker) adds(t task, waiting park.Place) bool {
 // fired and failed meanwhile, the notification still comes due when it was to.
 func (w *Worker) join(ctx context.Context, t task, waiting park.Place) error {
 	p := waiting.Parked
-	p.For, p.Notification, p.NotifiedAt = t.stands, t.notification, t.notifiedAt
-	p.Order, p.Fields = t.target.Order, t.target.Fields
+	p.StandFor(t.parked())
 	return w.Lot.Held(ctx, p)
 }

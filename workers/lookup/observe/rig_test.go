@@ -255,13 +255,36 @@ func (r *rig) letters() []record.DeadLetter {
 	return read[record.DeadLetter](r, subject.DeadLetters, "dead.>")
 }
 
+// traces are those of the payment's observations.
+func (r *rig) traces(payment string) []string {
+	r.t.Helper()
+	var all []string
+	for _, raw := range messages(r, subject.Statuses, r.tokens.Unit(r.worker.Provider.Name, "default", payment).Status()) {
+		all = append(all, raw.Header.Get("traceparent"))
+	}
+	return all
+}
+
 func read[T any](r *rig, name, filter string) []T {
+	r.t.Helper()
+	var all []T
+	for _, raw := range messages(r, name, filter) {
+		var one T
+		if err := json.Unmarshal(raw.Data, &one); err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func messages(r *rig, name, filter string) []*jetstream.RawStreamMsg {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, name)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	var all []T
+	var all []*jetstream.RawStreamMsg
 	for next := uint64(1); ; {
 		raw, err := stream.GetMsg(r.ctx, next, jetstream.WithGetMsgSubject(filter))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -270,10 +293,6 @@ func read[T any](r *rig, name, filter string) []T {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		var one T
-		if err := json.Unmarshal(raw.Data, &one); err != nil {
-			r.t.Fatal(err)
-		}
-		all, next = append(all, one), raw.Sequence+1
+		all, next = append(all, raw), raw.Sequence+1
 	}
 }

@@ -205,7 +205,7 @@ func TestOverdueIsPublishedVerbatimAndTheRestLeftAlone(t *testing.T) {
 	m.Data = []byte(`{"provider":"sandbox","attempts":2}`)
 	m.Header.Set("Nats-Schedule", "@at "+now.Add(time.Hour).UTC().Format(time.RFC3339Nano))
 	m.Header.Set("Nats-Schedule-Target", r.tokens.Waiting("sandbox", "default", "late").Due())
-	m.Header.Set("traceparent", "00-trace")
+	m.Header.Set("Remark", "kept")
 	_, err := r.js.PublishMsg(r.ctx, m, jetstream.WithMsgID("once"))
 	r.must(err)
 	r.park("early", now.Add(3*time.Hour))
@@ -225,7 +225,7 @@ func TestOverdueIsPublishedVerbatimAndTheRestLeftAlone(t *testing.T) {
 	if string(copied.Data) != string(original.Data) || copied.Header.Get("Nats-Msg-Id") != "" {
 		t.Errorf("it is %s with %v now", copied.Data, copied.Header)
 	}
-	for _, name := range []string{"Nats-Schedule", "Nats-Schedule-Target", "traceparent"} {
+	for _, name := range []string{"Nats-Schedule", "Nats-Schedule-Target", "Remark"} {
 		if copied.Header.Get(name) == "" || copied.Header.Get(name) != original.Header.Get(name) {
 			t.Errorf("%s is %q, was %q", name, copied.Header.Get(name), original.Header.Get(name))
 		}
