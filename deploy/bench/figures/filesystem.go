@@ -14,8 +14,8 @@ func filesystem(dir string) string {
 	if err != nil {
 		return "unknown file system"
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
 	}
 	kind, device := mountOf(string(mounts), dir)
 	switch kind {
