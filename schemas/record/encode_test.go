@@ -81,3 +81,11 @@ func TestNoUTF8BecomesReplacementCharacters(t *testing.T) {
 		t.Errorf("it is %q", body)
 	}
 }
+
+// A webhook of angle brackets must not grow past what the broker takes.
+func TestHTMLStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	if body := string(record.Notification{Payment: "<&>"}.AppendTo(nil)); !strings.Contains(body, `"payment":"<&>"`) {
+		t.Errorf("it is %s", body)
+	}
+}
