@@ -46,6 +46,11 @@ func TestReadmeCommandsWorkAsTheyStand(t *testing.T) {
 				if strings.Contains(one, "curl -i") && !strings.Contains(string(out), "HTTP/1.1 200") {
 					t.Errorf("command was not answered 200:\n%s\n%s", one, out)
 				}
+				if strings.Contains(one, "my-payment") && strings.Contains(one, `"paid"`) {
+					// A person sees it paid before he refunds it. Without a look in between
+					// there is no such transition.
+					s.awaitStatuses("sandbox/default/my-payment", order.Paid)
+				}
 				ran++
 			}
 		}
