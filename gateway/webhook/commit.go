@@ -27,6 +27,10 @@ type PublisherOptions struct {
 	// never. It is asked often, so it must not block.
 	Group func() bool
 
+	// Together is from how many concurrent notifications on they travel as a
+	// batch. Zero lets the publisher find out what takes less time.
+	Together int
+
 	Queue      int // Notifications that may wait or be on their way at once; 4096 by default.
 	QueueBytes int // Bytes of their bodies; 32 MiB by default.
 
@@ -42,8 +46,9 @@ type PublisherOptions struct {
 // JetStreamPublisher stores notifications on the NOTIFICATIONS stream.
 //
 // Few concurrent ones are published one by one, so that a lone one never waits
-// for company. Where many wait, they are committed as a group: whatever came
-// in while one batch was on its way is the next batch. Everything happens in
+// for company. Where more wait than has shown to be worth a batch on this
+// broker, they are committed as a group: whatever came in while one batch was
+// on its way is the next batch. Everything happens in
 // the goroutines of the callers and of the broker's client; see next for the
 // one place where it is decided what goes out.
 type JetStreamPublisher struct {
@@ -63,10 +68,11 @@ type JetStreamPublisher struct {
 	unsure    []*entry          // On their way when the connection broke.
 	gathering bool              // The next batch is put off for those who come back.
 	target    int               // How many it is put off for at the most.
-	grouped   bool              // A batch was the last that went out.
+	crowd     int               // How many were concurrent when the last batch was confirmed, 0 after one that went alone.
 	tokens    uint64            // The last one given.
 	ungrouped time.Time         // No batches before then: the broker takes none.
 	pace      pace
+	worth     worth
 	patience  patience
 }
 
@@ -89,7 +95,7 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 		nc: nc, js: js, options: o, inbox: nc.NewInbox() + ".", alone: map[uint64]*entry{},
 	}
 	p.patience = newPatience(p.expireOverdue)
-	if p.metrics, err = newPublisherMetrics(o.Registerer, p.backlog); err != nil {
+	if p.metrics, err = newPublisherMetrics(o.Registerer, p.backlog, p.together); err != nil {
 		return nil, err
 	}
 	if _, err := nc.Subscribe(p.inbox+"*", p.confirmed); err != nil {
@@ -207,23 +213,26 @@ func (p *JetStreamPublisher) next(now time.Time) sending {
 	switch {
 	case waiting == 0, p.batch != nil, p.gathering && waiting < p.target:
 		return sending{}
-	case !p.options.Group() || now.Before(p.ungrouped) || waiting+len(p.alone) < p.enough():
-		return sending{alone: p.takeAlone()}
-	case len(p.alone) > 0 && waiting < crossover:
+	case !p.options.Group() || now.Before(p.ungrouped) || !p.group(waiting+len(p.alone), now):
+		return sending{alone: p.takeAlone(now)}
+	case len(p.alone) > 0 && waiting < overtaking:
 		return sending{} // They are confirmed one by one; then those who wait are a batch.
 	}
-	p.gathering, p.grouped = false, true
+	p.gathering = false
 	return sending{batch: p.takeBatch(now)}
 }
 
-// enough is how many make a batch; p.mu is held. Right after a batch fewer do:
-// those who were answered are about to come back, and would find others on
-// their way alone.
-func (p *JetStreamPublisher) enough() int {
-	if p.grouped {
-		return crossover / 2
+// group reports whether so many concurrent notifications travel together; p.mu
+// is held. Once half of those around the last batch are back, the others are
+// about to come, and would find them on their way alone.
+func (p *JetStreamPublisher) group(concurrent int, now time.Time) bool {
+	if 2*concurrent >= p.crowd {
+		concurrent = max(concurrent, p.crowd)
 	}
-	return crossover
+	if p.options.Together > 0 {
+		return concurrent >= p.options.Together
+	}
+	return concurrent >= p.worth.enough(now)
 }
 
 // dropSettled forgets those at the head of the queue whose callers have gone;
@@ -238,9 +247,12 @@ func (p *JetStreamPublisher) dropSettled() {
 
 // takeAlone empties the queue, each message for itself; p.mu is held. Whose
 // caller has gone is not sent: he was told that it is not stored.
-func (p *JetStreamPublisher) takeAlone() []*entry {
+func (p *JetStreamPublisher) takeAlone(now time.Time) []*entry {
+	if len(p.alone) == 0 {
+		p.worth.begins(now)
+	}
 	taken := slices.DeleteFunc(p.waiting, func(e *entry) bool { return e.settled })
-	p.waiting, p.gathering, p.grouped = nil, false, false
+	p.waiting, p.gathering, p.crowd = nil, false, 0
 	for _, e := range taken {
 		p.fly(e)
 	}
@@ -258,7 +270,8 @@ func (p *JetStreamPublisher) fly(e *entry) {
 // takeBatch takes as much of the queue as a batch may hold; p.mu is held.
 func (p *JetStreamPublisher) takeBatch(now time.Time) *batch {
 	p.tokens++
-	b := &batch{token: p.tokens, sent: now}
+	b := &batch{token: p.tokens, sent: now, first: len(p.alone) == 0}
+	p.worth.sends()
 	size := 0
 	for len(b.entries) < maxBatch && len(p.waiting) > 0 {
 		e := p.waiting[0]
@@ -294,4 +307,14 @@ func (p *JetStreamPublisher) backlog() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return float64(p.held)
+}
+
+// together is from how many on notifications travel together.
+func (p *JetStreamPublisher) together() float64 {
+	if p.options.Together > 0 {
+		return float64(p.options.Together)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return float64(p.worth.usual())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func groupOn(t *testing.T, broker *jetstreamtest.Broker, change func(*webhook.Pu
 		t.Fatal(err)
 	}
 	t.Cleanup(c.nc.Close)
-	o := webhook.PublisherOptions{Budget: 20 * time.Second, Group: always, Registerer: c.registry}
+	o := webhook.PublisherOptions{Budget: 20 * time.Second, Group: always, Together: few, Registerer: c.registry}
 	if change != nil {
 		change(&o)
 	}
@@ -54,7 +55,7 @@ func groupOn(t *testing.T, broker *jetstreamtest.Broker, change func(*webhook.Pu
 	return c
 }
 
-// few is how many go alone at the most before others wait for them.
+// few is from how many on messages travel together in most tests.
 const few = 24
 
 // message is a small one with an id of its own.
@@ -127,9 +128,10 @@ func value(m *dto.Metric) float64 {
 }
 
 const (
-	batches = "arauto_publish_batch_messages"
-	backlog = "arauto_publish_backlog_messages"
-	apart   = "arauto_publish_batch_fallbacks_total"
+	batches  = "arauto_publish_batch_messages"
+	together = "arauto_publish_together_messages"
+	backlog  = "arauto_publish_backlog_messages"
+	apart    = "arauto_publish_batch_fallbacks_total"
 )
 
 // held waits until so many messages wait or are on their way.
@@ -192,6 +194,36 @@ func TestFewTravelAlone(t *testing.T) {
 	c.once(all...)
 	if got := c.sum(batches); got != 0 {
 		t.Errorf("%v batches of eight concurrent callers", got)
+	}
+}
+
+// TestBothWaysAreTriedUnlessOneIsAskedFor has six callers who wait for each of
+// theirs: whatever pays on this disk, a few batches are tried.
+func TestBothWaysAreTriedUnlessOneIsAskedFor(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.Together = 0 })
+	if got := c.sum(together); got != few {
+		t.Errorf("before anything was sent %v travel together", got)
+	}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			for c.sum(batches) < 5 && t.Context().Err() == nil {
+				if err := c.Store(t.Context(), message(int(next.Add(1)))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	sent := make([]webhook.Message, next.Load())
+	for i := range sent {
+		sent[i] = message(i + 1)
+	}
+	c.once(sent...)
+	if got := c.sum(together); got < 3 || got > 64 {
+		t.Errorf("%v travel together", got)
 	}
 }
 

@@ -30,6 +30,7 @@ type batch struct {
 	token   uint64
 	entries []*entry
 	sent    time.Time
+	first   bool // Nothing else was on its way when it was sent.
 	expiry  *time.Timer
 }
 
@@ -159,6 +160,7 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 	if err != nil {
 		return // Not ours: nothing that we sent has it.
 	}
+	now := time.Now()
 	p.mu.Lock()
 	b := p.batch
 	if b != nil && b.token == token {
@@ -168,10 +170,11 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 	}
 	if e, flying := p.alone[token]; flying {
 		delete(p.alone, token)
-		p.pace.saw(1, time.Now())
+		p.pace.saw(1, now)
+		p.worth.confirmed(len(p.alone), now)
 		p.settle(e, readAck(m, 0))
 	}
-	s := p.next(time.Now())
+	s := p.next(now)
 	p.mu.Unlock()
 	p.send(s)
 }
@@ -189,6 +192,10 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	}
 	now := time.Now()
 	p.pace.saw(len(b.entries), now)
+	p.crowd = p.held
+	if b.first {
+		p.worth.confirmedBatch(len(b.entries), now.Sub(b.sent), now)
+	}
 	if len(p.waiting) < crowd {
 		p.gather(len(b.entries), now.Sub(b.sent))
 	}
@@ -207,7 +214,7 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 // confirmation, so a request that comes later never waits for company.
 func (p *JetStreamPublisher) gather(answered int, took time.Duration) {
 	p.target = min(len(p.waiting)+answered, maxBatch)
-	if p.target <= len(p.waiting) || p.target < crossover {
+	if p.target <= len(p.waiting) || p.target < fromFewest {
 		return
 	}
 	p.gathering = true

@@ -4,10 +4,9 @@ import "time"
 
 // When notifications travel together, and for how long a batch is put off.
 const (
-	// crossover is how many concurrent notifications make a batch worth its
-	// fixed cost. A broker stages a batch in files of its own, about as much
-	// work as syncing a dozen messages one by one.
-	crossover = 24
+	// overtaking is how many do not wait for those on their way alone before
+	// they go as a batch.
+	overtaking = 24
 	// maxBatch and maxBatchBytes bound a batch. The broker's own limit is 1,000
 	// messages.
 	maxBatch      = 1000

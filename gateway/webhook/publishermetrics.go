@@ -14,12 +14,12 @@ type publisherMetrics struct {
 
 // newPublisherMetrics makes the metrics, and registers them where there is a
 // registry.
-func newPublisherMetrics(registerer prometheus.Registerer, backlog func() float64) (*publisherMetrics, error) {
+func newPublisherMetrics(registerer prometheus.Registerer, backlog, together func() float64) (*publisherMetrics, error) {
 	m := &publisherMetrics{
 		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "arauto_publish_batch_messages",
 			Help:    "Notifications per atomic batch. Those published one by one are not in it.",
-			Buckets: []float64{16, 32, 64, 128, 256, 512, 1000},
+			Buckets: []float64{4, 8, 16, 32, 64, 128, 256, 512, 1000},
 		}),
 		apart: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "arauto_publish_batch_fallbacks_total",
@@ -32,7 +32,10 @@ func newPublisherMetrics(registerer prometheus.Registerer, backlog func() float6
 	for _, collector := range []prometheus.Collector{m.batches, m.apart, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "arauto_publish_backlog_messages",
 		Help: "Notifications that wait for the broker or for its confirmation.",
-	}, backlog)} {
+	}, backlog), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "arauto_publish_together_messages",
+		Help: "From how many concurrent notifications on they travel as one atomic batch, as this broker has shown to take less time.",
+	}, together)} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register publisher metrics: %w", err)
 		}

@@ -1,0 +1,153 @@
+package webhook
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// disk is a broker as worth sees it: what a message alone takes, what a batch
+// takes and each of its messages on top, and how many callers come back as
+// soon as they are answered.
+type disk struct {
+	single, fixed, each time.Duration
+	callers             int
+}
+
+// work has a broker work for so long and returns when that was over, and how
+// many messages went in batches and alone meanwhile.
+func (d disk) work(w *worth, from, span time.Duration) (now time.Duration, together, alone int) {
+	for now = from; now < from+span; {
+		if d.callers >= w.enough(at(now)) {
+			w.sends()
+			took := d.fixed + time.Duration(d.callers)*d.each
+			now += took
+			w.confirmedBatch(d.callers, took, at(now))
+			together += d.callers
+			continue
+		}
+		w.begins(at(now))
+		now += d.single * time.Duration(d.callers)
+		for left := d.callers - 1; left >= 0; left-- {
+			w.confirmed(left, at(now)) // All in one packet.
+		}
+		alone += d.callers
+	}
+	return now, together, alone
+}
+
+// Two disks that were measured: batches staged in files and in memory.
+var (
+	inFiles  = disk{single: 190 * time.Microsecond, fixed: 3200 * time.Microsecond, each: 30 * time.Microsecond}
+	inMemory = disk{single: 190 * time.Microsecond, fixed: 550 * time.Microsecond, each: 30 * time.Microsecond}
+)
+
+// among is the disk with so many callers.
+func (d disk) among(callers int) disk {
+	d.callers = callers
+	return d
+}
+
+func TestWorthFindsWhatTakesLessTime(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		disk  disk
+		batch bool
+	}{
+		"two":                          {inMemory.among(2), false},
+		"four, staged in memory":       {inMemory.among(4), true},
+		"eight, staged in memory":      {inMemory.among(8), true},
+		"eight, staged in files":       {inFiles.among(8), false},
+		"sixteen, staged in files":     {inFiles.among(16), false},
+		"thirty, staged in files":      {inFiles.among(30), true},
+		"sixty-four, staged in files":  {inFiles.among(64), true},
+		"sixty-four, staged in memory": {inMemory.among(64), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var w worth
+			now, _, _ := c.disk.work(&w, time.Second, time.Second)
+			_, together, alone := c.disk.work(&w, now, 20*time.Second)
+			right, wrong := alone, together
+			if c.batch {
+				right, wrong = together, alone
+			}
+			if share := float64(wrong) / float64(right+wrong); share > 0.02 {
+				t.Errorf("%.1f %% of the messages went the slower way", 100*share)
+			}
+		})
+	}
+}
+
+// TestWorthFollowsABrokerThatChanges has the stage move, as when a broker is
+// started anew, and a cold start that showed nonsense.
+func TestWorthFollowsABrokerThatChanges(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var w worth
+		now := time.Second
+		for range rapid.IntRange(1, 4).Draw(t, "changes") {
+			before := disk{
+				single:  time.Duration(rapid.IntRange(10, 20_000).Draw(t, "single us")) * time.Microsecond,
+				fixed:   time.Duration(rapid.IntRange(1, 100_000).Draw(t, "fixed us")) * time.Microsecond,
+				each:    time.Duration(rapid.IntRange(1, 1_000).Draw(t, "each us")) * time.Microsecond,
+				callers: rapid.IntRange(1, 300).Draw(t, "callers"),
+			}
+			now, _, _ = before.work(&w, now, time.Duration(rapid.IntRange(1, 5000).Draw(t, "span ms"))*time.Millisecond)
+		}
+		after, batch := inFiles.among(8), false
+		if rapid.Bool().Draw(t, "in memory") {
+			after, batch = inMemory.among(8), true
+		}
+		now, _, _ = after.work(&w, now, 20*time.Second)
+		_, together, alone := after.work(&w, now, 5*time.Second)
+		if batch && together < 10*alone || !batch && alone < 10*together {
+			t.Errorf("%d together and %d alone; from %d", together, alone, w.usual())
+		}
+	})
+}
+
+// TestFewAreNeverABatch: whatever the broker showed, two go alone, and what is
+// learned stays within its bounds.
+func TestFewAreNeverABatch(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var w worth
+		now := time.Duration(0)
+		for range rapid.IntRange(0, 60).Draw(t, "steps") {
+			now += time.Duration(rapid.Int64Range(0, int64(10*time.Second)).Draw(t, "later"))
+			switch rapid.IntRange(0, 3).Draw(t, "what") {
+			case 0:
+				w.begins(at(now))
+			case 1:
+				w.confirmed(rapid.IntRange(0, 3).Draw(t, "left"), at(now))
+			case 2:
+				w.sends()
+			case 3:
+				w.confirmedBatch(rapid.IntRange(1, 1000).Draw(t, "messages"),
+					time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "took")), at(now))
+			}
+			if got := w.enough(at(now)); got < fromFewest || got > fromMost {
+				t.Fatalf("%d are enough", got)
+			}
+		}
+	})
+}
+
+func TestAHiccupDoesNotDecide(t *testing.T) {
+	t.Parallel()
+	var w worth
+	now, _, _ := inMemory.among(8).work(&w, time.Second, 5*time.Second)
+	usual := w.usual()
+	for range 2 {
+		w.confirmedBatch(8, time.Second, at(now))
+	}
+	if got := w.usual(); got != usual {
+		t.Errorf("two slow batches moved it from %d to %d", usual, got)
+	}
+	w.confirmedBatch(8, time.Second, at(now))
+	if got := w.usual(); got != fromMost {
+		t.Errorf("a disk that has become slow is not noticed: from %d to %d", usual, got)
+	}
+}
