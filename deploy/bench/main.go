@@ -47,7 +47,7 @@ var parts = map[string]func(ctx context.Context, args []string) error{
 	"limit":   runLimit,
 	"load":    runLoad,
 	"journey": runJourney,
-	"janitor": func(ctx context.Context, args []string) error { return fleet.Janitor(ctx, args[0]) },
+	"janitor": func(ctx context.Context, args []string) error { return fleet.Janitor(ctx, args...) },
 }
 
 // run measures, or is one of the parts.
@@ -64,12 +64,14 @@ func run(ctx context.Context, args []string) error {
 
 func runBroker(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("broker", flag.ContinueOnError)
-	dir := flags.String("dir", "", "`folder` of the store")
-	sync := flags.String("sync", broker.SyncAlways, "sync policy")
+	var o broker.Options
+	flags.StringVar(&o.Dir, "dir", "", "`folder` of the store")
+	flags.StringVar(&o.Stage, "stage", "", "`folder` where batches are staged; in the store if empty")
+	flags.StringVar(&o.Sync, "sync", broker.SyncAlways, "sync policy")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return broker.Serve(ctx, *dir, *sync, fleet.SayBroker)
+	return broker.Serve(ctx, o, fleet.SayBroker)
 }
 
 func runRival(ctx context.Context, args []string) error {

@@ -67,7 +67,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bench"), "-all", "-rounds", "1", "-for", "200ms", "-warm", "20ms",
 		"-connections", "4", "-crowd", "16", "-rates", "50", "-steps", "0", "-workers", "1", "-settle", "1ms",
-		"-dir", filepath.Join(dir, "stores"), "-elsewhere", filepath.Join(dir, "elsewhere"), "-readme", readme)
+		"-dir", filepath.Join(dir, "stores"), "-elsewhere", filepath.Join(dir, "elsewhere"), "-stage", filepath.Join(dir, "memory"), "-readme", readme)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
@@ -97,7 +97,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	if m := wrong.FindString(written); m != "" || t.Failed() {
 		t.Errorf("%s in\n%s\n%s", m, written, said.String())
 	}
-	for _, stores := range []string{"stores", "elsewhere"} {
+	for _, stores := range []string{"stores", "elsewhere", "memory"} {
 		left, err := os.ReadDir(filepath.Join(dir, stores))
 		if err != nil || len(left) > 0 {
 			t.Errorf("it left %v behind, %v", left, err)
@@ -114,13 +114,13 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			own, dir := t.TempDir(), filepath.Join(t.TempDir(), "stores")
+			own, dir, memory := t.TempDir(), filepath.Join(t.TempDir(), "stores"), t.TempDir()
 			for _, binary := range []string{"bench", "gateway"} {
 				if err := os.Link(filepath.Join(bin, binary), filepath.Join(own, binary)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			cmd := exec.CommandContext(ctx, filepath.Join(own, "bench"), "-only", "memory", "-for", "1h", "-dir", dir)
+			cmd := exec.CommandContext(ctx, filepath.Join(own, "bench"), "-only", "memory", "-for", "1h", "-dir", dir, "-stage", memory)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -139,9 +139,10 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 			}
 			_ = cmd.Wait() // It says that it was killed.
 			await(ctx, t, "its processes to end", func() bool { return len(processes(ctx, t, own)) == 0 })
-			await(ctx, t, "its folder to be removed", func() bool {
+			await(ctx, t, "its folders to be removed", func() bool {
 				left, err := os.ReadDir(dir)
-				return err == nil && len(left) == 0
+				staged, missing := os.ReadDir(memory)
+				return err == nil && missing == nil && len(left)+len(staged) == 0
 			})
 		})
 	}

@@ -27,6 +27,16 @@ func filesystem(dir string) string {
 	return kind
 }
 
+// Memory is the folder that Linux keeps in memory for everybody, "" where there is
+// none.
+func Memory() string {
+	const dir = "/dev/shm"
+	if filesystem(dir) != "tmpfs" {
+		return ""
+	}
+	return dir
+}
+
 // journal says whether the ext4 on a device, given by its numbers, has a
 // journal: " with a journal", " without a journal", or nothing where that
 // cannot be seen. The kernel has a folder for each journal, named after device

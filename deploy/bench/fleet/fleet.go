@@ -16,8 +16,9 @@ import (
 
 // Fleet is the folder of one benchmark and the binaries that it runs.
 type Fleet struct {
-	Dir string // Everything that is written lies here.
-	Bin string // Where the roles' binaries are.
+	Dir    string // Everything that is written lies here,
+	Memory string // but for what brokers stage; "" where there is no memory for it.
+	Bin    string // Where the roles' binaries are.
 
 	self    string // The benchmark's own binary.
 	janitor *Process
@@ -27,36 +28,72 @@ type Fleet struct {
 	alive map[*Process]struct{}
 }
 
-// Open makes a folder below dir for everything that is written. bin has the
-// roles' binaries, self is the benchmark's own.
+// Options are where a fleet lies.
+type Options struct {
+	Dir    string // A folder of its own is made below it, on this disk.
+	Memory string // Likewise for what brokers stage, in memory; "" for no such.
+	Bin    string // Where the roles' binaries are.
+	Self   string // The benchmark's own binary.
+}
+
+// Open makes a folder for everything that is written, and one in memory.
 //
-// The folder is on the disk of dir and not in the system's folder for
+// The folder is on the disk that it is told and not in the system's folder for
 // temporary files: that is often memory, where syncing costs nothing.
-func Open(ctx context.Context, dir, bin, self string) (*Fleet, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make folder: %w", err)
+func Open(ctx context.Context, o Options) (*Fleet, error) {
+	f := &Fleet{Bin: o.Bin, self: o.Self, alive: map[*Process]struct{}{}}
+	var err error
+	if f.Dir, err = folder(o.Dir); err != nil {
+		return nil, err
 	}
-	own, err := os.MkdirTemp(dir, "bench-")
-	if err == nil {
-		own, err = filepath.Abs(own)
+	if o.Memory != "" {
+		if f.Memory, err = folder(o.Memory); err != nil {
+			return nil, errors.Join(err, f.remove())
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("make folder: %w", err)
-	}
-	f := &Fleet{Dir: own, Bin: bin, self: self, alive: map[*Process]struct{}{}}
-	if f.janitor, err = f.Self(ctx, "janitor", own); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(own))
+	if f.janitor, err = f.Self(ctx, append([]string{"janitor"}, f.folders()...)...); err != nil {
+		return nil, errors.Join(err, f.remove())
 	}
 	return f, nil
 }
 
-// Close ends every process and removes the folder.
+// folder makes a new folder below dir.
+func folder(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	own, err := os.MkdirTemp(dir, "arauto-bench-")
+	if err == nil {
+		own, err = filepath.Abs(own)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	return own, nil
+}
+
+// folders are those that were made.
+func (f *Fleet) folders() []string {
+	if f.Memory == "" {
+		return []string{f.Dir}
+	}
+	return []string{f.Dir, f.Memory}
+}
+
+func (f *Fleet) remove() error {
+	var failed []error
+	for _, dir := range f.folders() {
+		if err := os.RemoveAll(dir); err != nil {
+			failed = append(failed, fmt.Errorf("remove folder: %w", err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// Close ends every process and removes the folders.
 func (f *Fleet) Close() error {
 	f.EndAll()
-	if err := os.RemoveAll(f.Dir); err != nil {
-		return fmt.Errorf("remove folder: %w", err)
-	}
-	return nil
+	return f.remove()
 }
 
 // EndAll ends every process that still runs.
@@ -99,7 +136,7 @@ type Process struct {
 	Log  string // The file with what it writes on stderr.
 
 	fleet  *Fleet
-	folder string // Its own, removed when it ends; "" for none.
+	own    []string // Its folders, removed when it ends.
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	stdout *os.File // What it writes there, for Lines.
@@ -168,8 +205,8 @@ func (p *Process) End() {
 	_ = p.stdin.Close()
 	_ = p.stdout.Close()
 	_ = os.Remove(p.Log) // What stays behind goes with the whole folder.
-	if p.folder != "" {
-		_ = os.RemoveAll(p.folder)
+	for _, dir := range p.own {
+		_ = os.RemoveAll(dir)
 	}
 }
 

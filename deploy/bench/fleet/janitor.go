@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -12,9 +13,18 @@ import (
 const sweeps = 200
 
 // Janitor waits until ctx ends, which it does when the benchmark is gone, and
-// then removes its folder. A benchmark that ends in order kills its janitor.
-func Janitor(ctx context.Context, dir string) error {
+// then removes its folders. A benchmark that ends in order kills its janitor.
+func Janitor(ctx context.Context, dirs ...string) error {
 	<-ctx.Done()
+	var failed []error
+	for _, dir := range dirs {
+		failed = append(failed, sweep(dir))
+	}
+	return errors.Join(failed...)
+}
+
+// sweep removes a folder, and once more until nobody makes it again.
+func sweep(dir string) error {
 	pause := time.NewTicker(100 * time.Millisecond)
 	defer pause.Stop()
 	var err error

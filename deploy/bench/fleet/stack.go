@@ -43,15 +43,33 @@ type Server struct {
 	Monitor string // URL of a broker's monitoring, "" for others.
 }
 
-// Broker starts a broker with an empty store and the given sync policy.
+// Broker starts a broker with an empty store and the given sync policy, which
+// stages batches in memory where there is some for it.
 func (f *Fleet) Broker(ctx context.Context, sync string) (Server, error) {
+	if f.Memory == "" {
+		return f.BrokerOnDisk(ctx, sync)
+	}
+	stage, err := os.MkdirTemp(f.Memory, "")
+	if err != nil {
+		return Server{}, fmt.Errorf("make folder: %w", err)
+	}
+	s, err := f.BrokerOnDisk(ctx, sync, "-stage", stage)
+	if err == nil {
+		s.own = append(s.own, stage)
+	}
+	return s, err
+}
+
+// BrokerOnDisk is Broker with nothing in memory, unless the flags of its
+// subcommand say so.
+func (f *Fleet) BrokerOnDisk(ctx context.Context, sync string, flags ...string) (Server, error) {
 	dir, err := f.Folder()
 	if err != nil {
 		return Server{}, err
 	}
-	s, err := f.server(ctx, "broker", "-dir", dir, "-sync", sync)
+	s, err := f.server(ctx, append([]string{"broker", "-dir", dir, "-sync", sync}, flags...)...)
 	if err == nil {
-		s.folder = dir
+		s.own = []string{dir}
 	}
 	return s, err
 }

@@ -50,8 +50,8 @@ func (c cell) share() float64 {
 }
 
 // cell measures a system on a new broker with an empty store.
-func (b *bench) cell(ctx context.Context, s system, sync string, o load.Options) (cell, error) {
-	broker, err := b.Broker(ctx, sync)
+func (b *bench) cell(ctx context.Context, s system, k comparison, o load.Options) (cell, error) {
+	broker, err := b.store(ctx, k)
 	if err != nil {
 		return cell{}, err
 	}
@@ -64,6 +64,14 @@ func (b *bench) cell(ctx context.Context, s system, sync string, o load.Options)
 		defer server.End()
 	}
 	return b.drive(ctx, s, server, broker, o)
+}
+
+// store starts the broker of a comparison.
+func (b *bench) store(ctx context.Context, k comparison) (fleet.Server, error) {
+	if k.files {
+		return b.BrokerOnDisk(ctx, k.sync)
+	}
+	return b.Broker(ctx, k.sync)
 }
 
 // serve starts what answers in a system; nothing for limit (c).

@@ -16,6 +16,7 @@ type comparison struct {
 	sync          string
 	perConnection int
 	systems       []system
+	files         bool // Batches are staged on the disk, whatever memory there is.
 }
 
 func comparisons() map[string]comparison {
@@ -23,6 +24,10 @@ func comparisons() map[string]comparison {
 		partCore: {
 			title: "A 200 after fsync (`sync_interval: always`), connections kept",
 			sync:  broker.SyncAlways, systems: []system{ours, rivalA, limitC},
+		},
+		partFiles: {
+			title: "A 200 after fsync (`sync_interval: always`), connections kept, batches staged on the disk",
+			sync:  broker.SyncAlways, systems: []system{ours, rivalA, limitC}, files: true,
 		},
 		partLazy: {
 			title: "A 200 from the page cache (default sync), connections kept",
@@ -47,7 +52,7 @@ func (b *bench) compare(ctx context.Context, k comparison) (string, error) {
 		for round := range b.Rounds {
 			for _, s := range k.systems {
 				o := load.Options{Connections: n, PerConnection: k.perConnection, Span: load.Span{Warm: b.Warm, For: b.window(standardWindow)}}
-				c, err := b.cell(ctx, s, k.sync, o)
+				c, err := b.cell(ctx, s, k, o)
 				if err != nil {
 					return "", fmt.Errorf("%s at %d connections: %w", s, n, err)
 				}
@@ -83,7 +88,7 @@ func (b *bench) rounds() string {
 
 // learn keeps the capacity of the gateway for the overload.
 func (b *bench) learn(k comparison, connections int, cells []cell) {
-	if k.sync == broker.SyncAlways && k.perConnection == 0 && connections >= fullLoad {
+	if k.sync == broker.SyncAlways && k.perConnection == 0 && !k.files && connections >= fullLoad {
 		b.capacity = median(cells, load.Report.Rate)
 	}
 }

@@ -13,23 +13,26 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"arauto/deploy/bench/figures"
 )
 
 // Parts lists the parts in the order of the figures, but for the one that
 // needs a folder of its own.
 func Parts() []string {
-	return []string{partCore, partLazy, partClose, partPipeline, partOverload, partMemory}
+	return []string{partCore, partFiles, partLazy, partClose, partPipeline, partOverload, partMemory}
 }
 
 // order is that of all parts of the figures.
 func order() []string {
-	return slices.Insert(append([]string{partMachine}, Parts()...), 2, partElsewhere)
+	return slices.Insert(append([]string{partMachine}, Parts()...), 3, partElsewhere)
 }
 
 // The parts.
 const (
 	partMachine   = "machine"
 	partCore      = "core"      // The hot path on a broker that syncs always.
+	partFiles     = "files"     // The same with batches staged on the disk.
 	partElsewhere = "elsewhere" // The same as core on another disk.
 	partLazy      = "lazy"      // The same on one that syncs by default.
 	partClose     = "close"     // The same as core with a new connection for each request.
@@ -44,7 +47,7 @@ type Options struct {
 	Rounds      int
 	For         time.Duration // Counted per cell; 0 is each part's own.
 	Warm        time.Duration // Not counted before it.
-	Connections []int         // Of core, lazy and close.
+	Connections []int         // Of core, files, lazy and close.
 	Crowd       int           // Connections of overload.
 	Rates       []float64     // Webhooks per second of pipeline,
 	Steps       int           // and at most so many higher ones after the last.
@@ -52,6 +55,7 @@ type Options struct {
 	Settle      time.Duration // How long the gateway may take until it has no goroutine left of a load.
 	Readme      string        // "" writes nowhere.
 	Dir         string        // Where the stores lie.
+	Stage       string        // Where brokers stage batches; "" for in their stores.
 	Elsewhere   string        // Where those of elsewhere lie; without it there is no such part.
 	Bin         string        // Where the binaries are.
 	Self        string        // The benchmark's own binary.
@@ -69,10 +73,10 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	o.Parts = []string{partCore, partPipeline, partOverload, partMemory}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.IntVar(&o.Rounds, "rounds", 3, "how `often` each cell of core, lazy and close is measured")
+	flags.IntVar(&o.Rounds, "rounds", 3, "how `often` each cell of core, files, lazy and close is measured")
 	flags.DurationVar(&o.For, "for", 0, "how `long` is counted per cell; 0 is 4s, and 20s for memory")
 	flags.DurationVar(&o.Warm, "warm", 700*time.Millisecond, "how `long` is not counted before")
-	flags.Func("connections", "`numbers` of connections of core, lazy and close (default 8,64,256,512)", func(text string) (err error) {
+	flags.Func("connections", "`numbers` of connections of core, files, lazy and close (default 8,64,256,512)", func(text string) (err error) {
 		o.Connections, err = numbers(text)
 		return err
 	})
@@ -98,6 +102,7 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	flags.BoolFunc("all", "all parts", func(string) error { o.Parts = Parts(); return nil })
 	flags.StringVar(&o.Readme, "readme", "", "`file` whose figures are written; none if empty")
 	flags.StringVar(&o.Dir, "dir", ".local", "`folder` for the stores; its disk is measured")
+	flags.StringVar(&o.Stage, "stage", figures.Memory(), "`folder` in memory where brokers stage batches; in their stores if empty")
 	flags.StringVar(&o.Elsewhere, "elsewhere", "", "`folder` on another disk, for the part elsewhere: core once more there")
 	flags.StringVar(&o.Bin, "bin", filepath.Dir(self), "`folder` of the binaries")
 	if err := flags.Parse(args); err != nil {

@@ -86,7 +86,7 @@ func (b *bench) measureCapacity(ctx context.Context) error {
 		return nil
 	}
 	b.say("overload: measuring the capacity")
-	c, err := b.cell(ctx, ours, broker.SyncAlways, load.Options{
+	c, err := b.cell(ctx, ours, comparisons()[partCore], load.Options{
 		Connections: fullLoad, Span: load.Span{Warm: b.Warm, For: max(b.window(standardWindow), time.Second)},
 	})
 	b.capacity = c.Rate()

@@ -27,13 +27,13 @@ const syncTry = 500 * time.Millisecond
 // Run measures the parts one after the other, writes their tables to out, and
 // into the README if there is to be one. What it is doing goes to progress.
 func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
-	started, err := fleet.Open(ctx, o.Dir, o.Bin, o.Self)
+	started, err := fleet.Open(ctx, fleet.Options{Dir: o.Dir, Memory: o.Stage, Bin: o.Bin, Self: o.Self})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, started.Close()) }()
 	b := &bench{Options: o, Fleet: started, progress: progress, began: time.Now()}
-	machine, err := figures.Machine(ctx, b.Fleet.Dir, syncTry)
+	machine, err := figures.Machine(ctx, b.Fleet.Dir, b.Fleet.Memory, syncTry)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (b *bench) part(ctx context.Context, name string) (string, error) {
 
 // elsewhere measures core on another disk.
 func (b *bench) elsewhere(ctx context.Context) (text string, err error) {
-	there, err := fleet.Open(ctx, b.Options.Elsewhere, b.Options.Bin, b.Options.Self)
+	there, err := fleet.Open(ctx, fleet.Options{Dir: b.Options.Elsewhere, Memory: b.Stage, Bin: b.Options.Bin, Self: b.Options.Self})
 	if err != nil {
 		return "", err
 	}
