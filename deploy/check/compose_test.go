@@ -25,6 +25,7 @@ type service struct {
 	Command     []string             `yaml:"command"`
 	Environment map[string]string    `yaml:"environment"`
 	Volumes     []string             `yaml:"volumes"`
+	Tmpfs       []string             `yaml:"tmpfs"`
 	Ports       []string             `yaml:"ports"`
 	DependsOn   map[string]condition `yaml:"depends_on"`
 	Healthcheck *healthcheck         `yaml:"healthcheck"`

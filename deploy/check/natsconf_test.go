@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/topology"
@@ -53,6 +54,43 @@ func TestComposeShowsThePolicyToTheGatewayOnly(t *testing.T) {
 	nats := composeFile(t).Services["nats"]
 	if !slices.Contains(nats.Command, "/etc/nats/nats-compose.conf") || len(nats.Ports) != 0 {
 		t.Errorf("nats runs %v with the host ports %v", nats.Command, nats.Ports)
+	}
+}
+
+// TestComposeStagesBatchesInMemory starts the broker as the container engine
+// leaves it, with the folder of the mount already there, and looks where it
+// stages a batch of the gateway.
+func TestComposeStagesBatchesInMemory(t *testing.T) {
+	t.Parallel()
+	mounts := composeFile(t).Services["nats"].Tmpfs
+	if len(mounts) != 1 {
+		t.Fatalf("compose.yaml mounts %v", mounts)
+	}
+	path, _, _ := strings.Cut(mounts[0], ":")
+	inside, ok := strings.CutPrefix(path, "/data/")
+	if !ok {
+		t.Fatalf("%s is not in the store", path)
+	}
+	store := t.TempDir()
+	stage := filepath.Join(store, filepath.FromSlash(inside))
+	if err := os.MkdirAll(stage, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, func(o *server.Options) { o.StoreDir = store })
+	_, js := b.as("topology")
+	if err := applied(t.Context(), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
+		t.Fatal(err)
+	}
+	nc := b.connect("gateway")
+	for sequence := range 2 {
+		m := nats.NewMsg("notifications.sandbox.default.p")
+		m.Header = nats.Header{"Nats-Batch-Id": {"b"}, "Nats-Batch-Sequence": {strconv.Itoa(sequence + 1)}}
+		if _, err := nc.RequestMsg(m, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if staged, err := os.ReadDir(stage); err != nil || len(staged) != 1 {
+			t.Errorf("%v is staged, %v", staged, err)
+		}
 	}
 }
 

@@ -50,6 +50,7 @@ func (m *trouble) killRole(ctx context.Context) string {
 }
 
 // killBroker kills the broker, and gives it a while to be of use in between.
+// What it had staged is lost at times: it may lie in memory.
 func (m *trouble) killBroker(ctx context.Context) string {
 	if !pause(ctx, m.upTo(1000, 4000)) {
 		return "none"
@@ -57,9 +58,14 @@ func (m *trouble) killBroker(ctx context.Context) string {
 	m.p.settled.Lock()
 	m.p.kill(broker)
 	m.p.settled.Unlock()
+	what := "SIGKILL " + broker
+	if m.dice.IntN(2) == 0 {
+		what += ", the stage lost"
+		m.p.loseStage()
+	}
 	pause(ctx, m.upTo(0, 800))
 	m.p.start(broker)
-	return "SIGKILL " + broker
+	return what
 }
 
 // disturb cuts, slows or resets the wire between a role and the broker.

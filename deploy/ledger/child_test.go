@@ -10,7 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"arauto/deploy/process"
+	"arauto/schemas/subject"
 )
 
 // child keeps one process of the plant running, as every deployment does: it
@@ -144,6 +147,18 @@ func (p *plant) kill(name string) {
 			killed = true
 		case <-time.After(again): // It was being started again.
 		}
+	}
+}
+
+// loseStage removes what the broker has staged of a batch of notifications, as
+// when that lay in memory. The broker must not run.
+func (p *plant) loseStage() {
+	streams := filepath.Join(p.dir, "store", server.JetStreamStoreDir, "ARAUTO", "streams")
+	if _, err := os.Stat(streams); err != nil {
+		p.t.Errorf("lose the stage: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(streams, subject.Notifications, "batches")); err != nil {
+		p.t.Errorf("lose the stage: %v", err)
 	}
 }
 
