@@ -51,7 +51,13 @@ func Kinds() []Kind { return []Kind{Payment, Payout, Authentication} }
 
 // Statuses lists every status that k knows, sorted. It is empty for an
 // unknown kind.
-func (k Kind) Statuses() []Status {
+func (k Kind) Statuses() []Status { return slices.Clone(known[k]) }
+
+// known are the statuses of each kind, computed once.
+var known = map[Kind][]Status{Payment: named(Payment), Payout: named(Payout), Authentication: named(Authentication)}
+
+// named are the statuses that the graph of k names, sorted.
+func named(k Kind) []Status {
 	seen := map[Status]bool{}
 	for from, tos := range forward[k] {
 		seen[from] = true
@@ -68,7 +74,7 @@ func (k Kind) Statuses() []Status {
 }
 
 // Knows reports whether s is a status that a unit of kind k can have.
-func (k Kind) Knows(s Status) bool { return slices.Contains(k.Statuses(), s) }
+func (k Kind) Knows(s Status) bool { return slices.Contains(known[k], s) }
 
 // Final reports whether s has no way out for kind k other than a return edge.
 func (k Kind) Final(s Status) bool { return k.Knows(s) && len(forward[k][s]) == 0 }

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,8 +99,9 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 		return err
 	}
 	sequence := meta.Sequence.Stream
+	handled := &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: sequence, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}
 	for range races {
-		outcome, seen, err := w.foldUpTo(ctx, unit, sequence, meta.Timestamp)
+		outcome, seen, err := w.foldUpTo(ctx, unit, handled)
 		if errors.Is(err, errLost) {
 			w.positions.Remove(unit.String())
 			continue
@@ -119,15 +121,16 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	return fmt.Errorf("fold %s: %w", unit, errLost)
 }
 
-// foldUpTo folds the unit's observations up to and including the given one,
-// and returns what that one meant.
-func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64, stored time.Time) (order.Outcome, order.Observation, error) {
+// foldUpTo folds the unit's observations up to and including the one that is
+// handled, and returns what that one meant.
+func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstream.RawStreamMsg) (order.Outcome, order.Observation, error) {
+	sequence := handled.Sequence
 	at, err := w.position(ctx, u)
 	if err != nil {
 		return "", order.Observation{}, err
 	}
 	if at.last != nil && at.last.Observation >= sequence {
-		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, at, stored)
+		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, at, handled.Time)
 	}
 	if at.folded >= sequence {
 		// Folded before without an event, and delivered again because its
@@ -135,7 +138,7 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64, 
 		at = position{event: at.event, last: at.last, written: at.written, folded: observed(at.last), standing: order.StandingOf(at.last)}
 	}
 	for {
-		raw, err := w.statuses.GetMsg(ctx, at.folded+1, jetstream.WithGetMsgSubject(u.Status()))
+		raw, err := w.next(ctx, u, at.folded, handled)
 		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && raw.Sequence > sequence {
 			return outcomeGone, order.Observation{}, nil
 		}
@@ -151,6 +154,16 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, sequence uint64, 
 			return outcome, seen, nil
 		}
 	}
+}
+
+// next reads the unit's first observation above the one that was folded last.
+// Where the guard under which the handled one was written names that very one,
+// nothing lies between them, and nothing needs to be read.
+func (w *Worker) next(ctx context.Context, u subject.Unit, folded uint64, handled *jetstream.RawStreamMsg) (*jetstream.RawStreamMsg, error) {
+	if guard := handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader); guard != "" && guard == strconv.FormatUint(folded, 10) {
+		return handled, nil
+	}
+	return w.statuses.GetMsg(ctx, folded+1, jetstream.WithGetMsgSubject(u.Status()))
 }
 
 // Results of a message beside the outcomes of schemas/order: folded means

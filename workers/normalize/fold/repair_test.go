@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
@@ -46,7 +47,6 @@ func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
 		{order.Paid, order.CauseSweep, 1},
 		{order.Refunded, order.CauseOperator, 1},
 	} {
-		m := &delivered{subject: b.tokens.Unit("sandbox", "default", "p").Status()}
 		body, err := json.Marshal(order.Observation{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Order: "p",
 			Status: step.status, ProviderStatus: string(step.status), Confirmed: true, Cause: step.cause,
@@ -55,11 +55,7 @@ func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ack, err := b.JS.Publish(b.ctx, m.subject, body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.sequence = ack.Sequence
+		m := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Status(), Data: body})
 		for range 2 { // Delivered again, it counts no more.
 			if err := w.Handle(b.ctx, m); err != nil {
 				t.Fatal(err)
