@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,10 +25,6 @@ type PublisherOptions struct {
 	// batch is synced once; on a broker that syncs lazily it costs. Nil means
 	// never. It is asked often, so it must not block.
 	Group func() bool
-
-	// Together is from how many concurrent notifications on they travel as a
-	// batch. Zero lets the publisher find out what takes less time.
-	Together int
 
 	Queue      int // Notifications that may wait or be on their way at once; 4096 by default.
 	QueueBytes int // Bytes of their bodies; 32 MiB by default.
@@ -68,11 +63,13 @@ type JetStreamPublisher struct {
 	unsure    []*entry          // On their way when the connection broke.
 	gathering bool              // The next batch is put off for those who come back.
 	target    int               // How many it is put off for at the most.
-	crowd     int               // How many were concurrent when the last batch was confirmed, 0 after one that went alone.
+	around    int               // How many were concurrent when the last batch was confirmed, 0 after one that went alone.
+	heldSince time.Time         // Those who wait are held back since then for those on their way alone; zero for not.
 	tokens    uint64            // The last one given.
 	ungrouped time.Time         // No batches before then: the broker takes none.
 	pace      pace
 	worth     worth
+	together  int // From how many on they travel together, in tests; 0 lets worth decide.
 	patience  patience
 }
 
@@ -95,7 +92,7 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 		nc: nc, js: js, options: o, inbox: nc.NewInbox() + ".", alone: map[uint64]*entry{},
 	}
 	p.patience = newPatience(p.expireOverdue)
-	if p.metrics, err = newPublisherMetrics(o.Registerer, p.backlog, p.together); err != nil {
+	if p.metrics, err = newPublisherMetrics(o.Registerer, p.backlog, p.enough); err != nil {
 		return nil, err
 	}
 	if _, err := nc.Subscribe(p.inbox+"*", p.confirmed); err != nil {
@@ -179,7 +176,16 @@ func (p *JetStreamPublisher) abandon(e *entry) error {
 // lose settles an entry whose confirmation did not come in time; p.mu is held.
 func (p *JetStreamPublisher) lose(e *entry) {
 	p.settle(e, ErrTimeout)
-	delete(p.alone, e.token)
+	p.leave(e.token)
+}
+
+// leave takes a message off those on their way alone that was not confirmed;
+// p.mu is held.
+func (p *JetStreamPublisher) leave(token uint64) {
+	delete(p.alone, token)
+	if len(p.alone) == 0 {
+		p.worth.rests()
+	}
 }
 
 // pump sends what may go out now.
@@ -200,96 +206,6 @@ func (p *JetStreamPublisher) send(s sending) {
 	}
 }
 
-// sending is what goes out next: a batch, or messages one by one.
-type sending struct {
-	batch *batch
-	alone []*entry
-}
-
-// next decides what goes out now; p.mu is held.
-func (p *JetStreamPublisher) next(now time.Time) sending {
-	p.dropSettled()
-	waiting := len(p.waiting)
-	switch {
-	case waiting == 0, p.batch != nil, p.gathering && waiting < p.target:
-		return sending{}
-	case !p.options.Group() || now.Before(p.ungrouped) || !p.group(waiting+len(p.alone), now):
-		return sending{alone: p.takeAlone(now)}
-	case len(p.alone) > 0 && waiting < overtaking:
-		return sending{} // They are confirmed one by one; then those who wait are a batch.
-	}
-	p.gathering = false
-	return sending{batch: p.takeBatch(now)}
-}
-
-// group reports whether so many concurrent notifications travel together; p.mu
-// is held. Once half of those around the last batch are back, the others are
-// about to come, and would find them on their way alone.
-func (p *JetStreamPublisher) group(concurrent int, now time.Time) bool {
-	if 2*concurrent >= p.crowd {
-		concurrent = max(concurrent, p.crowd)
-	}
-	if p.options.Together > 0 {
-		return concurrent >= p.options.Together
-	}
-	return concurrent >= p.worth.enough(now)
-}
-
-// dropSettled forgets those at the head of the queue whose callers have gone;
-// p.mu is held.
-func (p *JetStreamPublisher) dropSettled() {
-	gone := 0
-	for gone < len(p.waiting) && p.waiting[gone].settled {
-		gone++
-	}
-	p.waiting = p.waiting[gone:]
-}
-
-// takeAlone empties the queue, each message for itself; p.mu is held. Whose
-// caller has gone is not sent: he was told that it is not stored.
-func (p *JetStreamPublisher) takeAlone(now time.Time) []*entry {
-	if len(p.alone) == 0 {
-		p.worth.begins(now)
-	}
-	taken := slices.DeleteFunc(p.waiting, func(e *entry) bool { return e.settled })
-	p.waiting, p.gathering, p.crowd = nil, false, 0
-	for _, e := range taken {
-		p.fly(e)
-	}
-	return taken
-}
-
-// fly makes an entry one that waits for a confirmation of its own; p.mu is
-// held.
-func (p *JetStreamPublisher) fly(e *entry) {
-	p.tokens++
-	e.token = p.tokens
-	p.alone[e.token] = e
-}
-
-// takeBatch takes as much of the queue as a batch may hold; p.mu is held.
-func (p *JetStreamPublisher) takeBatch(now time.Time) *batch {
-	p.tokens++
-	b := &batch{token: p.tokens, sent: now, first: len(p.alone) == 0}
-	p.worth.sends()
-	size := 0
-	for len(b.entries) < maxBatch && len(p.waiting) > 0 {
-		e := p.waiting[0]
-		if e.settled {
-			p.waiting = p.waiting[1:]
-			continue
-		}
-		size += len(e.message.Body)
-		if size > maxBatchBytes && len(b.entries) > 0 {
-			break
-		}
-		b.entries, p.waiting = append(b.entries, e), p.waiting[1:]
-	}
-	b.expiry = time.AfterFunc(p.options.Budget/2, func() { p.expire(b) })
-	p.batch = b
-	return b
-}
-
 // Ready says why a notification could not be stored now, or nil: the broker
 // is connected and the stream exists.
 func (p *JetStreamPublisher) Ready(ctx context.Context) error {
@@ -307,14 +223,4 @@ func (p *JetStreamPublisher) backlog() float64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return float64(p.held)
-}
-
-// together is from how many on notifications travel together.
-func (p *JetStreamPublisher) together() float64 {
-	if p.options.Together > 0 {
-		return float64(p.options.Together)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return float64(p.worth.usual())
 }

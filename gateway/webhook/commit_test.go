@@ -45,14 +45,31 @@ func groupOn(t *testing.T, broker *jetstreamtest.Broker, change func(*webhook.Pu
 		t.Fatal(err)
 	}
 	t.Cleanup(c.nc.Close)
-	o := webhook.PublisherOptions{Budget: 20 * time.Second, Group: always, Together: few, Registerer: c.registry}
+	o := webhook.PublisherOptions{Budget: 20 * time.Second, Group: always, Registerer: c.registry}
 	if change != nil {
 		change(&o)
 	}
 	if c.JetStreamPublisher, err = webhook.NewPublisher(c.nc, o); err != nil {
 		t.Fatal(err)
 	}
+	c.Together(few)
 	return c
+}
+
+// atEach runs a test with publishers that group from few on, from as few as
+// possible, and from as many as the broker shows to be worth it.
+func atEach(t *testing.T, test func(t *testing.T, group func(change func(*webhook.PublisherOptions)) *committer)) {
+	t.Helper()
+	for name, together := range map[string]int{"few": few, "fewest": 3, "learned": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, func(change func(*webhook.PublisherOptions)) *committer {
+				c := group(t, change)
+				c.Together(together)
+				return c
+			})
+		})
+	}
 }
 
 // few is from how many on messages travel together in most tests.
@@ -197,25 +214,30 @@ func TestFewTravelAlone(t *testing.T) {
 	}
 }
 
-// TestBothWaysAreTriedUnlessOneIsAskedFor has six callers who wait for each of
-// theirs: whatever pays on this disk, a few batches are tried.
-func TestBothWaysAreTriedUnlessOneIsAskedFor(t *testing.T) {
+// TestBatchesAreTriedWhereFewAreConcurrent has six callers, which are fewer
+// than make a batch before the broker has shown anything.
+func TestBatchesAreTriedWhereFewAreConcurrent(t *testing.T) {
 	t.Parallel()
-	c := group(t, func(o *webhook.PublisherOptions) { o.Together = 0 })
+	c := group(t, nil)
+	c.Together(0)
 	if got := c.sum(together); got != few {
 		t.Errorf("before anything was sent %v travel together", got)
 	}
 	var next atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for range 6 {
 		all.Go(func() {
-			for c.sum(batches) < 5 && t.Context().Err() == nil {
-				if err := c.Store(t.Context(), message(int(next.Add(1)))); err != nil {
+			for ctx.Err() == nil {
+				if err := c.Store(context.Background(), message(int(next.Add(1)))); err != nil {
 					t.Error(err)
+					return
 				}
 			}
 		})
 	}
+	until(t, func() bool { return c.sum(batches) >= 5 })
+	stop()
 	all.Wait()
 	sent := make([]webhook.Message, next.Load())
 	for i := range sent {

@@ -2,6 +2,14 @@ package webhook
 
 import "net"
 
+// Together sets from how many concurrent notifications on they travel together,
+// whatever the broker shows.
+func (p *JetStreamPublisher) Together(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.together = n
+}
+
 // ServeConn serves one connection without a listener, for fuzzing.
 func (g *Gateway) ServeConn(c net.Conn) error { return g.app.Server().ServeConn(c) }
 

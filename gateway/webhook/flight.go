@@ -1,10 +1,7 @@
 package webhook
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -67,11 +64,13 @@ func (p *JetStreamPublisher) sendAlone(e *entry) {
 		return
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if _, flying := p.alone[e.token]; flying {
-		delete(p.alone, e.token)
+		p.leave(e.token)
 		p.settle(e, classify(err))
 	}
+	s := p.next(time.Now()) // Somebody may have waited for it.
+	p.mu.Unlock()
+	p.send(s)
 }
 
 // sendBatch publishes a batch. Only its last message asks for a confirmation:
@@ -107,12 +106,16 @@ func (p *JetStreamPublisher) refuse(b *batch, err error) {
 		p.mu.Unlock()
 		return
 	}
+	now := time.Now()
 	err = classify(err)
 	var refused *jetstream.APIError
 	if errors.As(err, &refused) && refused.ErrorCode == batchDisabled || errors.Is(err, errNoBatches) {
-		p.ungrouped = time.Now().Add(ungroupedFor)
+		p.ungrouped = now.Add(ungroupedFor)
 	}
 	hopeless := errors.Is(err, ErrDisconnected) || errors.Is(err, ErrMissing)
+	if !hopeless {
+		p.worth.refusedBatch(len(b.entries), now.Sub(b.sent), now)
+	}
 	again := p.again(b.entries, hopeless, err)
 	p.mu.Unlock()
 	p.metrics.fellApart(len(again))
@@ -192,7 +195,7 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	}
 	now := time.Now()
 	p.pace.saw(len(b.entries), now)
-	p.crowd = p.held
+	p.around = p.held
 	if b.first {
 		p.worth.confirmedBatch(len(b.entries), now.Sub(b.sent), now)
 	}
@@ -226,43 +229,6 @@ func (p *JetStreamPublisher) gather(answered int, took time.Duration) {
 	})
 }
 
-// errNoBatches is the answer of a broker that stored a batch's last message
-// but does not know batches: it is older than 2.12.
-var errNoBatches = errors.New("the broker does not know atomic batches")
-
-// stored is how the broker begins to say that a message is stored in our
-// stream; a sequence follows.
-var stored = []byte(`{"stream":"` + subject.Notifications + `","seq":`)
-
-// readAck reads a confirmation: of a single message where batch is 0, else of
-// a batch of so many.
-func readAck(m *nats.Msg, batch int) error {
-	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
-		return classify(nats.ErrNoResponders)
-	}
-	if batch == 0 && bytes.HasPrefix(m.Data, stored) && !bytes.Contains(m.Data, []byte(`"error"`)) {
-		return nil // As almost always, and without a parser's work for each message.
-	}
-	var ack struct {
-		Error    *jetstream.APIError `json:"error"`
-		Stream   string              `json:"stream"`
-		Sequence uint64              `json:"seq"`
-		Count    int                 `json:"count"`
-	}
-	if err := json.Unmarshal(m.Data, &ack); err != nil {
-		return fmt.Errorf("read confirmation: %w", err)
-	}
-	switch {
-	case ack.Error != nil:
-		return classify(ack.Error)
-	case ack.Stream != subject.Notifications || ack.Sequence == 0:
-		return fmt.Errorf("%w: stream %q confirmed instead", ErrMissing, ack.Stream)
-	case batch > 0 && ack.Count != batch:
-		return errNoBatches
-	}
-	return nil
-}
-
 // watch follows the connection until it is closed for good.
 func (p *JetStreamPublisher) watch(changes chan nats.Status) {
 	defer p.nc.RemoveStatusListener(changes)
@@ -291,6 +257,7 @@ func (p *JetStreamPublisher) disconnected() {
 		p.settle(e, ErrDisconnected)
 	}
 	p.waiting, p.gathering = nil, false
+	p.worth.rests()
 	first := len(p.unsure) == 0
 	if b := p.batch; b != nil && p.land(b) {
 		p.unsure = append(p.unsure, b.entries...)

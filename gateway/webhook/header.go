@@ -61,14 +61,23 @@ func traceparent(h provider.Header) string {
 	parts := strings.Split(values[0], "-")
 	if len(parts) == 4 && parts[0] == "00" &&
 		lowerHex(parts[1], 32) && lowerHex(parts[2], 16) && lowerHex(parts[3], 2) &&
-		strings.Trim(parts[1], "0") != "" && strings.Trim(parts[2], "0") != "" {
+		parts[1] != noTrace && parts[2] != noTrace[:16] {
 		return values[0]
 	}
 	return newTrace()
 }
 
+// noTrace is the trace id that the standard forbids; half of it is the parent
+// id that it forbids.
+const noTrace = "00000000000000000000000000000000"
+
 func lowerHex(s string, length int) bool {
-	return len(s) == length && strings.Trim(s, "0123456789abcdef") == ""
+	for i := range len(s) {
+		if (s[i] < '0' || s[i] > '9') && (s[i] < 'a' || s[i] > 'f') {
+			return false
+		}
+	}
+	return len(s) == length
 }
 
 // newTrace starts a sampled W3C trace. Its ids must be unique, not secret.

@@ -5,8 +5,9 @@ import "time"
 // When notifications travel together, and for how long a batch is put off.
 const (
 	// overtaking is how many do not wait for those on their way alone before
-	// they go as a batch.
+	// they go as a batch, and holding is for how long the others do.
 	overtaking = 24
+	holding    = 50 * time.Millisecond
 	// maxBatch and maxBatchBytes bound a batch. The broker's own limit is 1,000
 	// messages.
 	maxBatch      = 1000

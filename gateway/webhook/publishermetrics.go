@@ -34,7 +34,7 @@ func newPublisherMetrics(registerer prometheus.Registerer, backlog, together fun
 		Help: "Notifications that wait for the broker or for its confirmation.",
 	}, backlog), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "arauto_publish_together_messages",
-		Help: "From how many concurrent notifications on they travel as one atomic batch, as this broker has shown to take less time.",
+		Help: "From how many concurrent notifications on one atomic batch takes less time, as far as this broker has shown. Nothing is grouped where the broker syncs lazily.",
 	}, together)} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register publisher metrics: %w", err)

@@ -13,72 +13,78 @@ import (
 
 func TestUnknownOutcomeIsSentAgainAndStoredOnce(t *testing.T) {
 	t.Parallel()
-	c := group(t, func(o *webhook.PublisherOptions) { o.Budget = 2 * time.Second })
-	all := messages(200)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), all...)
-	until(t, func() bool { return c.sum(apart) > 0 }) // Half of the budget is over.
-	if got := len(c.stored()); got <= few {
-		t.Fatalf("%d are stored, so no batch is", got)
-	}
-	release()
-	allNil(t, wait())
-	c.once(all...)
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(func(o *webhook.PublisherOptions) { o.Budget = 2 * time.Second })
+		all := messages(200)
+		release := c.wire.hold(t)
+		wait := c.storeAll(t.Context(), all...)
+		until(t, func() bool { return c.sum(apart) > 0 }) // Half of the budget is over.
+		if got := len(c.stored()); got <= few {
+			t.Fatalf("%d are stored, so no batch is", got)
+		}
+		release()
+		allNil(t, wait())
+		c.once(all...)
+	})
 }
 
 func TestBrokenConnectionIsMendedAndEachStoredOnce(t *testing.T) {
 	t.Parallel()
-	c := group(t, func(o *webhook.PublisherOptions) { o.ReconnectGrace = 10 * time.Second })
-	all := messages(200)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), all...)
-	c.held(200)
-	until(t, func() bool { return len(c.stored()) > few }) // A batch is stored, and nobody knows.
-	sent := len(c.stored())
-	c.wire.cut()
-	release()
-	confirmed, stored := 0, c.stored()
-	for i, err := range wait() {
-		switch {
-		case err == nil:
-			confirmed++
-		case !errors.Is(err, webhook.ErrDisconnected):
-			t.Errorf("message %d: %v", i, err)
-		case stored[all[i].ID] > 0:
-			t.Errorf("message %d was stored and refused", i)
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(func(o *webhook.PublisherOptions) { o.ReconnectGrace = 10 * time.Second })
+		all := messages(200)
+		release := c.wire.hold(t)
+		wait := c.storeAll(t.Context(), all...)
+		c.held(200)
+		until(t, func() bool { return len(c.stored()) > few }) // A batch is stored, and nobody knows.
+		sent := len(c.stored())
+		c.wire.cut()
+		release()
+		confirmed, stored := 0, c.stored()
+		for i, err := range wait() {
+			switch {
+			case err == nil:
+				confirmed++
+			case !errors.Is(err, webhook.ErrDisconnected):
+				t.Errorf("message %d: %v", i, err)
+			case stored[all[i].ID] > 0:
+				t.Errorf("message %d was stored and refused", i)
+			}
 		}
-	}
-	if confirmed != sent {
-		t.Errorf("%d are confirmed, %d had been sent", confirmed, sent)
-	}
-	for id, times := range c.stored() {
-		if times != 1 {
-			t.Errorf("%s is stored %d times", id, times)
+		if confirmed != sent {
+			t.Errorf("%d are confirmed, %d had been sent", confirmed, sent)
 		}
-	}
+		for id, times := range c.stored() {
+			if times != 1 {
+				t.Errorf("%s is stored %d times", id, times)
+			}
+		}
+	})
 }
 
 func TestBrokenConnectionThatStaysBrokenLeavesNobodyWaiting(t *testing.T) {
 	t.Parallel()
-	c := group(t, nil)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), messages(200)...)
-	c.held(200)
-	c.wire.sever()
-	began := time.Now()
-	release()
-	for i, err := range wait() {
-		if !errors.Is(err, webhook.ErrDisconnected) {
-			t.Errorf("message %d: %v", i, err)
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(nil)
+		release := c.wire.hold(t)
+		wait := c.storeAll(t.Context(), messages(200)...)
+		c.held(200)
+		c.wire.sever()
+		began := time.Now()
+		release()
+		for i, err := range wait() {
+			if !errors.Is(err, webhook.ErrDisconnected) {
+				t.Errorf("message %d: %v", i, err)
+			}
 		}
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the last was refused after %v, its budget is 20 s", took)
-	}
-	if err := c.Store(t.Context(), message(1)); !errors.Is(err, webhook.ErrDisconnected) {
-		t.Errorf("store while disconnected: %v", err)
-	}
-	c.held(0)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("the last was refused after %v, its budget is 20 s", took)
+		}
+		if err := c.Store(t.Context(), message(1)); !errors.Is(err, webhook.ErrDisconnected) {
+			t.Errorf("store while disconnected: %v", err)
+		}
+		c.held(0)
+	})
 }
 
 func TestClosedConnectionLeavesNobodyWaiting(t *testing.T) {
@@ -120,106 +126,127 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 
 func TestCallersWhoLeaveFreeTheirPlace(t *testing.T) {
 	t.Parallel()
-	c := group(t, func(o *webhook.PublisherOptions) { o.Queue = 100 })
-	ctx, cancel := context.WithCancel(t.Context())
-	release := c.wire.hold(t)
-	wait := c.storeAll(ctx, messages(100)...)
-	c.held(100)
-	cancel()
-	for i, err := range wait() {
-		if !errors.Is(err, webhook.ErrTimeout) {
-			t.Errorf("message %d: %v", i, err)
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(func(o *webhook.PublisherOptions) { o.Queue = 100 })
+		ctx, cancel := context.WithCancel(t.Context())
+		release := c.wire.hold(t)
+		wait := c.storeAll(ctx, messages(100)...)
+		c.held(100)
+		cancel()
+		for i, err := range wait() {
+			if !errors.Is(err, webhook.ErrTimeout) {
+				t.Errorf("message %d: %v", i, err)
+			}
 		}
-	}
-	c.held(0)
-	release()
-	if err := c.Store(t.Context(), message(200)); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+		c.held(0)
+		release()
+		if err := c.Store(t.Context(), message(200)); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
 }
 
 // TestWhateverHappensAConfirmedMessageIsStoredOnce lets callers come and go
 // while the wire is cut and the broker restarted.
 func TestWhateverHappensAConfirmedMessageIsStoredOnce(t *testing.T) {
 	t.Parallel()
-	c := group(t, func(o *webhook.PublisherOptions) { o.Budget = 4 * time.Second })
-	trouble, calm := context.WithCancel(t.Context())
-	defer calm()
-	var mu sync.Mutex
-	confirmed := map[string]bool{}
-	var callers sync.WaitGroup
-	for worker := range 64 {
-		dice := rand.New(rand.NewPCG(1, uint64(worker)))
-		callers.Go(func() {
-			for i := 0; trouble.Err() == nil; i++ {
-				m := message(worker*100_000 + i)
-				patience := 4 * time.Second
-				if dice.IntN(10) == 0 {
-					patience = time.Duration(dice.IntN(3000)) * time.Microsecond
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(func(o *webhook.PublisherOptions) { o.Budget = 4 * time.Second })
+		trouble, calm := context.WithCancel(t.Context())
+		defer calm()
+		var mu sync.Mutex
+		confirmed := map[string]bool{}
+		var callers sync.WaitGroup
+		for worker := range 64 {
+			dice := rand.New(rand.NewPCG(1, uint64(worker)))
+			callers.Go(func() {
+				for i := 0; trouble.Err() == nil; i++ {
+					m := message(worker*100_000 + i)
+					patience := 4 * time.Second
+					if dice.IntN(10) == 0 {
+						patience = time.Duration(dice.IntN(3000)) * time.Microsecond
+					}
+					ctx, cancel := context.WithTimeout(context.Background(), patience)
+					err := c.Store(ctx, m)
+					cancel()
+					mu.Lock()
+					confirmed[m.ID] = err == nil
+					mu.Unlock()
 				}
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
-				err := c.Store(ctx, m)
-				cancel()
-				mu.Lock()
-				confirmed[m.ID] = err == nil
-				mu.Unlock()
-			}
-		})
-	}
-	enough := func(n int) {
-		mu.Lock()
-		before := len(confirmed)
-		mu.Unlock()
-		until(t, func() bool {
+			})
+		}
+		enough := func(n int) {
 			mu.Lock()
-			defer mu.Unlock()
-			return len(confirmed) > before+n
-		})
-	}
-	for range 5 {
+			before := len(confirmed)
+			mu.Unlock()
+			until(t, func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return len(confirmed) > before+n
+			})
+		}
+		for range 5 {
+			enough(300)
+			c.wire.cut()
+		}
 		enough(300)
-		c.wire.cut()
-	}
-	enough(300)
-	c.broker.Stop()
-	c.broker.Restart()
-	enough(300)
-	calm()
-	callers.Wait()
-	c.held(0)
-	until(t, c.broker.NC.IsConnected)
-	stored, good := c.stored(), 0
-	for id, ok := range confirmed {
-		if ok {
-			good++
+		c.broker.Stop()
+		c.broker.Restart()
+		enough(300)
+		calm()
+		callers.Wait()
+		c.held(0)
+		until(t, c.broker.NC.IsConnected)
+		stored, good := c.stored(), 0
+		for id, ok := range confirmed {
+			if ok {
+				good++
+			}
+			if ok && stored[id] != 1 || stored[id] > 1 {
+				t.Errorf("%s is stored %d times, confirmed: %v", id, stored[id], ok)
+			}
 		}
-		if ok && stored[id] != 1 || stored[id] > 1 {
-			t.Errorf("%s is stored %d times, confirmed: %v", id, stored[id], ok)
+		if good == 0 || c.sum(batches) == 0 {
+			t.Errorf("%d were confirmed, %v batches: this shows nothing", good, c.sum(batches))
 		}
-	}
-	if good == 0 || c.sum(batches) == 0 {
-		t.Errorf("%d were confirmed, %v batches: this shows nothing", good, c.sum(batches))
-	}
+	})
 }
 
 func TestNobodyWaitsForLongerThanTheBudget(t *testing.T) {
 	t.Parallel()
-	c := group(t, func(o *webhook.PublisherOptions) { o.Budget = 200 * time.Millisecond })
-	release := c.wire.hold(t)
-	began := time.Now()
-	for i, err := range c.storeAll(context.Background(), messages(100)...)() {
-		if !errors.Is(err, webhook.ErrTimeout) {
-			t.Errorf("message %d: %v", i, err)
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(func(o *webhook.PublisherOptions) { o.Budget = 200 * time.Millisecond })
+		release := c.wire.hold(t)
+		began := time.Now()
+		for i, err := range c.storeAll(context.Background(), messages(100)...)() {
+			if !errors.Is(err, webhook.ErrTimeout) {
+				t.Errorf("message %d: %v", i, err)
+			}
 		}
-	}
-	if took := time.Since(began); took < 200*time.Millisecond {
-		t.Errorf("the last was told after %v", took)
-	}
-	c.held(0)
+		if took := time.Since(began); took < 200*time.Millisecond {
+			t.Errorf("the last was told after %v", took)
+		}
+		c.held(0)
+		release()
+		if err := c.Store(t.Context(), message(200)); err != nil {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
+}
+
+// TestOneThatIsNeverConfirmedHoldsNobodyUp has the broker store a few and
+// nobody hear of it, and others behind them who wait to be a batch.
+func TestOneThatIsNeverConfirmedHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	release := c.wire.hold(t)
+	first := c.storeAll(t.Context(), messages(few-1)...)
+	until(t, func() bool { return len(c.stored()) == few-1 })
+	second := c.storeAll(t.Context(), message(1000), message(1001))
+	until(t, func() bool { return len(c.stored()) == few+1 })
 	release()
-	if err := c.Store(t.Context(), message(200)); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+	allNil(t, first())
+	allNil(t, second())
 }
 
 func TestThoseBehindCallersWhoLeaveGoOn(t *testing.T) {
@@ -244,21 +271,23 @@ func TestThoseBehindCallersWhoLeaveGoOn(t *testing.T) {
 
 func TestWhoLeavesTheMiddleOfTheQueueIsNotStored(t *testing.T) {
 	t.Parallel()
-	c := group(t, nil)
-	ctx, leave := context.WithCancel(t.Context())
-	release := c.wire.hold(t)
-	before := c.storeAll(t.Context(), messages(100)...) // A few alone, a batch, and a queue.
-	c.held(100)
-	gone := c.storeAll(ctx, message(1000))
-	c.held(101)
-	behind := c.storeAll(t.Context(), message(1001))
-	c.held(102)
-	leave()
-	if err := gone()[0]; !errors.Is(err, webhook.ErrTimeout) {
-		t.Errorf("who leaves is told %v", err)
-	}
-	release()
-	allNil(t, before())
-	allNil(t, behind())
-	c.once(append(messages(100), message(1001))...)
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(nil)
+		ctx, leave := context.WithCancel(t.Context())
+		release := c.wire.hold(t)
+		before := c.storeAll(t.Context(), messages(100)...) // A few alone, a batch, and a queue.
+		c.held(100)
+		gone := c.storeAll(ctx, message(1000))
+		c.held(101)
+		behind := c.storeAll(t.Context(), message(1001))
+		c.held(102)
+		leave()
+		if err := gone()[0]; !errors.Is(err, webhook.ErrTimeout) {
+			t.Errorf("who leaves is told %v", err)
+		}
+		release()
+		allNil(t, before())
+		allNil(t, behind())
+		c.once(append(messages(100), message(1001))...)
+	})
 }

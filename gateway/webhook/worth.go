@@ -16,26 +16,25 @@ const (
 	// of two has never paid, however cheap it was.
 	fromFewest = 3
 	fromMost   = 64
-	// small is how many messages a batch may have to tell of its fixed cost.
-	small = 16
 	// marginal is the part of a single message's time that each message of a
 	// batch takes: it is written like any other, but not synced.
 	marginal = 0.2
-	// untried is beyond how many concurrent notifications are never published
-	// alone only to see how long that takes.
-	untried = 32
-	// tries is how many batches are tried after each other, and windows for how
-	// many values messages are published alone, where that has told nothing for a
-	// while. The first batches are slower than those after them. The while is
-	// short at first, so that what a cold start showed is soon made up for, and
-	// doubles.
-	tries        = 5
-	windows      = 2
+)
+
+// How the way that is not used is tried now and then. How long it has told
+// nothing before that is short at first, so that what a cold start showed is
+// soon made up for, and doubles.
+const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
-	// givesUp is how long it is tried to publish messages alone where more are
-	// concurrent than that.
-	givesUp = 100 * time.Millisecond
+	// batchesTried follow each other. The first is slower than those after it.
+	batchesTried = 3
+	// windowsTried is for how many windows messages are published alone, unless
+	// that takes longer than triedFor. No more than aloneTried concurrent ones are,
+	// nor more than the broker syncs in triedFor.
+	windowsTried = 2
+	aloneTried   = 32
+	triedFor     = 50 * time.Millisecond
 )
 
 // worth learns from the broker from how many concurrent notifications on they
@@ -47,21 +46,22 @@ const (
 // decide. The zero value knows nothing.
 type worth struct {
 	single latest // Seconds for a message published alone while others were on their way, each over a window.
-	fixed  latest // Seconds that a small batch took beyond what its messages did.
+	fixed  latest // Seconds that a batch took beyond what its messages did.
 	from   int    // What follows from the two, 0 for unknown.
 
-	together try // Batches are tried,
-	alone    try // or messages alone.
-	pause    time.Duration
+	batches trial
+	singles trial
+	pause   time.Duration
 
 	since time.Time // The broker works on nothing but messages published alone, and this much of it is counted; zero for not.
+	first bool      // None of them has been confirmed yet.
 	spent time.Duration
 	count int
 }
 
-// try is when one of the two ways last told something, and how much of it is
+// trial is when one of the two ways last told something, and how much of it is
 // still to be tried.
-type try struct {
+type trial struct {
 	told time.Time
 	left int
 }
@@ -82,65 +82,95 @@ func (w *worth) usual() int {
 // enough is how many make a batch now: fewer or more than usual while one of
 // the two ways is tried.
 func (w *worth) enough(now time.Time) int {
-	if now.Sub(w.alone.told) > givesUp {
-		w.alone.left = 0
+	if now.Sub(w.singles.told) > triedFor {
+		w.singles.left = 0
 	}
-	if w.alone.left == 0 && w.together.left == 0 && w.single.count > 0 {
-		w.try(now)
+	if w.singles.left == 0 && w.batches.left == 0 {
+		w.tryOther(now)
 	}
 	switch {
-	case w.together.left > 0:
+	case w.batches.left > 0:
 		return fromFewest
-	case w.alone.left > 0:
-		return max(w.usual(), untried+1)
+	case w.singles.left > 0:
+		return max(w.usual(), w.bearable()+1)
 	}
 	return w.usual()
 }
 
-// try begins to try the way that has told nothing for too long.
-func (w *worth) try(now time.Time) {
+// bearable is how many concurrent messages may be published alone only to see
+// how long that takes. What a cold start showed does not bound it.
+func (w *worth) bearable() int {
+	if single, _ := w.single.median(); w.single.count >= len(w.single.values) {
+		return int(min(aloneTried, triedFor.Seconds()/single))
+	}
+	return aloneTried
+}
+
+// tryOther begins to try the way that has told nothing for too long.
+func (w *worth) tryOther(now time.Time) {
 	switch {
-	case now.Sub(w.together.told) >= w.pause:
-		w.together = try{now, tries}
-	case now.Sub(w.alone.told) >= w.pause:
-		w.alone = try{now, windows}
+	case w.single.count > 0 && now.Sub(w.batches.told) >= w.pause:
+		w.batches = trial{now, batchesTried}
+	case now.Sub(w.singles.told) >= w.pause:
+		w.singles = trial{now, windowsTried}
 	default:
 		return
 	}
 	w.pause = min(max(2*w.pause, firstPause), longestPause)
 }
 
-// sends takes note of a batch that goes out: what is on its way alone no
-// longer has the broker for itself.
-func (w *worth) sends() { w.since, w.together.left = time.Time{}, max(w.together.left-1, 0) }
-
 // begins takes note that messages go out alone while nothing is on its way.
-func (w *worth) begins(now time.Time) { w.since = now }
+func (w *worth) begins(now time.Time) { w.since, w.first = now, true }
+
+// rests takes note that the broker no longer works on messages published
+// alone, or not on them alone.
+func (w *worth) rests() { w.since = time.Time{} }
 
 // confirmed takes note of a message that was confirmed on its own and leaves
-// so many others like it on their way.
+// so many others like it on their way. A lone one tells nothing: most of its
+// time is the way there and back.
 func (w *worth) confirmed(left int, now time.Time) {
 	if w.since.IsZero() {
 		return
 	}
-	w.spent, w.count, w.since = w.spent+now.Sub(w.since), w.count+1, now
+	if lone := w.first && left == 0; !lone {
+		w.spent, w.count = w.spent+now.Sub(w.since), w.count+1
+	}
+	w.since, w.first = now, false
 	if left == 0 {
-		w.since = time.Time{}
+		w.rests()
 	}
 	if w.spent >= worthWindow {
 		w.single.add(w.spent.Seconds() / float64(w.count))
 		w.spent, w.count = 0, 0
-		w.alone = try{now, max(w.alone.left-1, 0)}
+		w.singles = trial{now, max(w.singles.left-1, 0)}
 		w.weigh()
 	}
 }
 
+// sends takes note of a batch that goes out.
+func (w *worth) sends() {
+	w.rests()
+	w.batches.left = max(w.batches.left-1, 0)
+}
+
 // confirmedBatch takes note of how long a batch of so many took for which the
-// broker was free.
+// broker was free. A large one tells nothing: its fixed cost is lost in the
+// rest.
 func (w *worth) confirmedBatch(messages int, took time.Duration, now time.Time) {
-	if single, known := w.single.median(); known && messages <= small {
-		w.together.told = now
+	if single, known := w.single.median(); known && messages <= fromMost {
+		w.batches.told = now
 		w.fixed.add(took.Seconds() - float64(messages)*marginal*single)
+		w.weigh()
+	}
+}
+
+// refusedBatch takes note of a batch that cost so much time for nothing: its
+// messages go one by one after all.
+func (w *worth) refusedBatch(messages int, took time.Duration, now time.Time) {
+	if single, known := w.single.median(); known {
+		w.batches.told = now
+		w.fixed.add(took.Seconds() + float64(messages)*single)
 		w.weigh()
 	}
 }
