@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestBatchesAreStagedWhereTheyAreSaid(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir(), Stage: t.TempDir(), Sync: SyncAlways}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	urls, ended := make(chan string, 1), make(chan error, 1)
 	go func() {
@@ -55,8 +55,12 @@ func TestBatchesAreStagedWhereTheyAreSaid(t *testing.T) {
 		t.Errorf("%v is staged, %v", staged, err)
 	}
 	send("2", "1")
-	if staged, err = os.ReadDir(o.Stage); err != nil || len(staged) != 0 {
-		t.Errorf("after the commit %v is staged, %v", staged, err)
+	// It is removed after the answer.
+	for tick := time.Tick(time.Millisecond); len(staged) != 0 && err == nil && ctx.Err() == nil; staged, err = os.ReadDir(o.Stage) {
+		<-tick
+	}
+	if err != nil || ctx.Err() != nil {
+		t.Errorf("after the commit %v is staged, %v, %v", staged, err, ctx.Err())
 	}
 	nc.Close()
 	stop()

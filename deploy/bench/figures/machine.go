@@ -18,20 +18,15 @@ import (
 const Synced = 600
 
 // Machine describes what the figures were measured on, in one paragraph. The
-// disk is the one of dir, an absolute path, where it is tried for a while;
-// stage is where brokers stage batches, "" for on the disk as well.
-func Machine(ctx context.Context, dir, stage string, try time.Duration) (string, error) {
+// disk is the one of dir, an absolute path, where it is tried for a while.
+func Machine(ctx context.Context, dir string, try time.Duration) (string, error) {
 	disk, err := Disk(ctx, dir, try)
 	if err != nil {
 		return "", err
 	}
-	staged := "on the disk"
-	if stage != "" {
-		staged = "on " + filesystem(stage)
-	}
-	return fmt.Sprintf("%s, %d cores, %s %s, %s. Disk: %s. Batches staged %s. %s. "+
+	return fmt.Sprintf("%s, %d cores, %s %s, %s. Disk: %s. %s. "+
 		"Load, gateway and broker share the machine: read ratios, not rates.",
-		processor(), runtime.NumCPU(), system(), runtime.GOARCH, runtime.Version(), disk, staged, time.Now().UTC().Format(time.DateOnly)), nil
+		processor(), runtime.NumCPU(), system(), runtime.GOARCH, runtime.Version(), disk, time.Now().UTC().Format(time.DateOnly)), nil
 }
 
 // Disk describes what dir, an absolute path, lies on, and how long appending

@@ -48,7 +48,7 @@ func Open(ctx context.Context, o Options) (*Fleet, error) {
 	}
 	if o.Memory != "" {
 		if f.Memory, err = folder(o.Memory); err != nil {
-			return nil, errors.Join(err, f.remove())
+			return nil, errors.Join(fmt.Errorf("%w; -stage '' does without memory", err), f.remove())
 		}
 	}
 	if f.janitor, err = f.Self(ctx, append([]string{"janitor"}, f.folders()...)...); err != nil {

@@ -53,21 +53,25 @@ func (f *Fleet) Broker(ctx context.Context, sync string) (Server, error) {
 	if err != nil {
 		return Server{}, fmt.Errorf("make folder: %w", err)
 	}
-	s, err := f.BrokerOnDisk(ctx, sync, "-stage", stage)
+	s, err := f.broker(ctx, "-sync", sync, "-stage", stage)
 	if err == nil {
 		s.own = append(s.own, stage)
 	}
 	return s, err
 }
 
-// BrokerOnDisk is Broker with nothing in memory, unless the flags of its
-// subcommand say so.
-func (f *Fleet) BrokerOnDisk(ctx context.Context, sync string, flags ...string) (Server, error) {
+// BrokerOnDisk is Broker with nothing in memory.
+func (f *Fleet) BrokerOnDisk(ctx context.Context, sync string) (Server, error) {
+	return f.broker(ctx, "-sync", sync)
+}
+
+// broker runs the subcommand with a folder of its own.
+func (f *Fleet) broker(ctx context.Context, flags ...string) (Server, error) {
 	dir, err := f.Folder()
 	if err != nil {
 		return Server{}, err
 	}
-	s, err := f.server(ctx, append([]string{"broker", "-dir", dir, "-sync", sync}, flags...)...)
+	s, err := f.server(ctx, append([]string{"broker", "-dir", dir}, flags...)...)
 	if err == nil {
 		s.own = []string{dir}
 	}

@@ -26,7 +26,7 @@ func comparisons() map[string]comparison {
 			sync:  broker.SyncAlways, systems: []system{ours, rivalA, limitC},
 		},
 		partFiles: {
-			title: "A 200 after fsync (`sync_interval: always`), connections kept, batches staged on the disk",
+			title: "A 200 after fsync (`sync_interval: always`), connections kept",
 			sync:  broker.SyncAlways, systems: []system{ours, rivalA, limitC}, files: true,
 		},
 		partLazy: {
@@ -67,7 +67,19 @@ func (b *bench) compare(ctx context.Context, k comparison) (string, error) {
 		t.Head = columnsOf(cells)
 		b.learn(k, n, cells[ours])
 	}
-	return fmt.Sprintf("**%s.** %s\n\n%s", k.title, b.rounds(), t), nil
+	return fmt.Sprintf("**%s.** %s\n\n%s", b.title(k), b.rounds(), t), nil
+}
+
+// title is that of a comparison, with where batches are staged, if there are
+// any.
+func (b *bench) title(k comparison) string {
+	switch {
+	case k.sync != broker.SyncAlways:
+		return k.title
+	case k.files:
+		return k.title + ", batches staged on the disk"
+	}
+	return k.title + ", " + b.staged()
 }
 
 // columnsOf are the columns of a comparison; one without (c) has no ratio to it.

@@ -55,7 +55,7 @@ func (b *bench) memory(ctx context.Context) (string, error) {
 	if bad := figures.Bad(c.Report); bad != "" {
 		t.Rows[0][1] = bad
 	}
-	return fmt.Sprintf("**The gateway's memory at %d connections and full load**, `sync_interval: always`.\n\n%s", fullLoad, t), nil
+	return fmt.Sprintf("**The gateway's memory at %d connections and full load**, `sync_interval: always`, %s.\n\n%s", fullLoad, b.staged(), t), nil
 }
 
 // served lets the gateway serve on one connection, after which it has all the

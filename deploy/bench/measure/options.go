@@ -73,7 +73,7 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	o.Parts = []string{partCore, partPipeline, partOverload, partMemory}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.IntVar(&o.Rounds, "rounds", 3, "how `often` each cell of core, files, lazy and close is measured")
+	flags.IntVar(&o.Rounds, "rounds", 3, "how `often` each cell is measured, but for those of overload and memory")
 	flags.DurationVar(&o.For, "for", 0, "how `long` is counted per cell; 0 is 4s, and 20s for memory")
 	flags.DurationVar(&o.Warm, "warm", 700*time.Millisecond, "how `long` is not counted before")
 	flags.Func("connections", "`numbers` of connections of core, files, lazy and close (default 8,64,256,512)", func(text string) (err error) {
@@ -113,6 +113,9 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 	}
 	if o.Elsewhere != "" && !slices.Contains(o.Parts, partElsewhere) {
 		o.Parts = append(o.Parts, partElsewhere)
+	}
+	if o.Stage == "" { // Then core is what files would be.
+		o.Parts = slices.DeleteFunc(slices.Clone(o.Parts), func(part string) bool { return part == partFiles })
 	}
 	return o, o.check()
 }

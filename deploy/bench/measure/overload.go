@@ -56,8 +56,8 @@ func (b *bench) overload(ctx context.Context) (string, error) {
 	t := figures.Table{Words: 1, Head: []string{
 		"capacity/s, offered/s", "sent/s", "200/s", "p50 ms", "p99 ms", "503/s", "p50 ms", "p99 ms", "other answers, errors", "200 but not stored", "stored without a 200",
 	}, Rows: [][]string{overloaded(c, b.capacity, lost, more)}}
-	return fmt.Sprintf("**Overload**: %d times the capacity from %d connections, `sync_interval: always`; times from when a request was sent.\n\n%s",
-		excess, b.Crowd, t), nil
+	return fmt.Sprintf("**Overload**: %d times the capacity from %d connections, `sync_interval: always`, %s; times from when a request was sent.\n\n%s",
+		excess, b.Crowd, b.staged(), t), nil
 }
 
 // overloaded is the row of an overload.

@@ -33,7 +33,7 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, started.Close()) }()
 	b := &bench{Options: o, Fleet: started, progress: progress, began: time.Now()}
-	machine, err := figures.Machine(ctx, b.Fleet.Dir, b.Fleet.Memory, syncTry)
+	machine, err := figures.Machine(ctx, b.Fleet.Dir, syncTry)
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,14 @@ func (b *bench) elsewhere(ctx context.Context) (text string, err error) {
 	moved.Fleet = there
 	k.title += ", on another disk: " + disk
 	return moved.compare(ctx, k)
+}
+
+// staged says where brokers stage batches, for the title of a part.
+func (b *bench) staged() string {
+	if b.Fleet.Memory == "" {
+		return "batches staged on the disk"
+	}
+	return "batches staged in memory"
 }
 
 // window is how long is counted, unless the command line says so.
