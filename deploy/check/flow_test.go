@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,12 +136,20 @@ func (f *flow) runNormalize(b *broker) {
 	f.must(err)
 	dead, err := deadletter.Open(f.ctx, js)
 	f.must(err)
-	w, err := fold.New(f.ctx, fold.Options{
-		JS: js, Tokens: f.tokens, Lot: lot, Dead: dead,
-		Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	// Two with a memory of their own take turns: what one of them has folded the
+	// other one has to read.
+	var workers [2]*fold.Worker
+	for i := range workers {
+		workers[i], err = fold.New(f.ctx, fold.Options{
+			JS: js, Tokens: f.tokens, Lot: lot, Dead: dead,
+			Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+		})
+		f.must(err)
+	}
+	var turn atomic.Uint32
+	f.consume(js, subject.Statuses, subject.NormalizeConsumer, func(ctx context.Context, m jetstream.Msg) error {
+		return workers[turn.Add(1)%2].Handle(ctx, m)
 	})
-	f.must(err)
-	f.consume(js, subject.Statuses, subject.NormalizeConsumer, w.Handle)
 }
 
 // consume works on a durable consumer until the test ends.

@@ -59,9 +59,8 @@ func (m *trouble) killBroker(ctx context.Context) string {
 	m.p.kill(broker)
 	m.p.settled.Unlock()
 	what := "SIGKILL " + broker
-	if m.dice.IntN(2) == 0 {
-		what += ", the stage lost"
-		m.p.loseStage()
+	if m.dice.IntN(2) == 0 && m.p.loseStage() {
+		what += ", a batch that it staged is lost"
 	}
 	pause(ctx, m.upTo(0, 800))
 	m.p.start(broker)

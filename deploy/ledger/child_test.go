@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -150,16 +151,19 @@ func (p *plant) kill(name string) {
 	}
 }
 
-// loseStage removes what the broker has staged of a batch of notifications, as
-// when that lay in memory. The broker must not run.
-func (p *plant) loseStage() {
-	streams := filepath.Join(p.dir, "store", server.JetStreamStoreDir, "ARAUTO", "streams")
-	if _, err := os.Stat(streams); err != nil {
+// loseStage removes what the broker has staged of batches of notifications, as
+// when that lay in memory, and reports whether there was any. The broker must
+// not run.
+func (p *plant) loseStage() bool {
+	stage := filepath.Join(p.dir, "store", server.JetStreamStoreDir, "ARAUTO", "streams", subject.Notifications, "batches")
+	staged, err := os.ReadDir(stage)
+	if os.IsNotExist(err) {
+		return false // No batch has been sent since the broker was started.
+	}
+	if err := errors.Join(err, os.RemoveAll(stage)); err != nil {
 		p.t.Errorf("lose the stage: %v", err)
 	}
-	if err := os.RemoveAll(filepath.Join(streams, subject.Notifications, "batches")); err != nil {
-		p.t.Errorf("lose the stage: %v", err)
-	}
+	return len(staged) > 0
 }
 
 // none is what endings says where all is well.

@@ -19,7 +19,7 @@ func configuration(sim string) string {
 	fmt.Fprintf(&b, `profile: local
 time_scale: %d
 hash_key: %s
-nats: {url: "${NATS_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
+nats: {url: "${NATS_URL}", monitor_url: "${NATS_MONITOR_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
 gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 2s}
 normalize: {admin: "127.0.0.1:0"}

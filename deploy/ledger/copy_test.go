@@ -25,6 +25,7 @@ type witness struct {
 	copies []ledger.Stored[record.Notification]
 	last   uint64
 	lost   []string // What was removed before it was copied.
+	batch  int      // How many came in a batch.
 }
 
 // watch copies until ctx ends, through every outage of the broker.
@@ -100,7 +101,17 @@ func (w *witness) take(m jetstream.Msg) bool {
 		w.lost = append(w.lost, fmt.Sprintf("%d, which does not decode", sequence))
 	}
 	w.copies, w.last = append(w.copies, one), sequence
+	if m.Headers().Get("Nats-Batch-Id") != "" {
+		w.batch++
+	}
 	return true
+}
+
+// together is how many were stored as a part of a batch.
+func (w *witness) together() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.batch
 }
 
 func (w *witness) copied() uint64 {

@@ -64,6 +64,7 @@ type plant struct {
 	ctx     context.Context
 	dir     string
 	address string // Of the broker, host:port.
+	monitor string // Of its monitoring, host:port.
 	gateway *net.TCPListener
 	sim     *net.TCPListener
 	sockets map[string]*net.TCPListener // By the name of who listens.
@@ -110,9 +111,9 @@ func build(t *testing.T, limit time.Duration) *plant {
 	if err := os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.address = "127.0.0.1:-1"
+	p.address, p.monitor = "127.0.0.1:-1", "127.0.0.1:-1"
 	p.start(broker)
-	p.address = p.listening()
+	p.address, p.monitor = p.listening()
 	p.connect()
 	apply := p.command("arauto", "topology", "apply", "--config", p.config())
 	if out, err := apply.CombinedOutput(); err != nil {
@@ -167,7 +168,7 @@ func (p *plant) brokerConfig() (string, error) {
 	text := string(shipped)
 	for old, changed := range map[string]string{
 		`listen: "0.0.0.0:4222"`: `listen: "` + p.address + `"`,
-		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + p.dir + `"`,
+		`http: "127.0.0.1:8222"`: `http: "` + p.monitor + `", ports_file_dir: "` + p.dir + `"`,
 		`store_dir: "/data"`:     `store_dir: "` + filepath.Join(p.dir, "store") + `"`,
 		"users: [":               "users: [ {user: test, password: test}",
 	} {
@@ -181,19 +182,20 @@ func (p *plant) brokerConfig() (string, error) {
 }
 
 // listening waits for the file in which nats-server says where it listens.
-func (p *plant) listening() string {
+func (p *plant) listening() (address, monitor string) {
 	p.t.Helper()
 	name := filepath.Join(p.dir, fmt.Sprintf("%s_%d.ports", broker, p.running[broker].pid()))
 	var ports struct {
-		Nats []string `json:"nats"`
+		Nats       []string `json:"nats"`
+		Monitoring []string `json:"monitoring"`
 	}
 	if !p.poll(func() bool {
 		data, err := os.ReadFile(name)
-		return err == nil && json.Unmarshal(data, &ports) == nil && len(ports.Nats) > 0
+		return err == nil && json.Unmarshal(data, &ports) == nil && len(ports.Nats) > 0 && len(ports.Monitoring) > 0
 	}) {
 		p.t.Fatal("nats-server does not listen")
 	}
-	return strings.TrimPrefix(ports.Nats[0], "nats://")
+	return strings.TrimPrefix(ports.Nats[0], "nats://"), strings.TrimPrefix(ports.Monitoring[0], "http://")
 }
 
 // poll asks until the answer is yes, or reports false when the time is over.
@@ -232,7 +234,7 @@ func (p *plant) command(name string, args ...string) *exec.Cmd {
 	if name == "arauto" {
 		user = "topology"
 	}
-	c.Env = append(os.Environ(), "NATS_URL=nats://"+address, "NATS_USER="+user, "NATS_PASSWORD="+user+"pw")
+	c.Env = append(os.Environ(), "NATS_URL=nats://"+address, "NATS_MONITOR_URL=http://"+p.monitor, "NATS_USER="+user, "NATS_PASSWORD="+user+"pw")
 	shipped, err := os.ReadFile(root + "deploy/nats.conf")
 	if err != nil {
 		p.t.Error(err)

@@ -52,6 +52,10 @@ func TestEveryAcceptedNotificationEndsAsExactlyOneThing(t *testing.T) {
 		}
 	}
 	t.Logf("what went wrong meanwhile:\n%s%s%s", report(troubles...), p.endings(), p.swept())
+	if p.witness.together() == 0 {
+		t.Error("no notification came in a batch, so this shows nothing of them")
+	}
+	t.Logf("%d of %d notifications came in a batch", p.witness.together(), p.witness.copied())
 }
 
 func fromEnvironment(t *testing.T) (time.Duration, uint64) {
