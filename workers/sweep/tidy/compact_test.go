@@ -66,7 +66,7 @@ func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Stat
 			AskedAt: time.Now(), AnsweredAt: time.Now(),
 		})
 		ok(l.t, err)
-		m := &delivered{subject: l.unit(payment).Status(), at: time.Now()}
+		m := &delivered{subject: l.unit(payment).Status(), data: body, at: time.Now()}
 		ack, err := l.JS.Publish(l.ctx, m.subject, body)
 		ok(l.t, err)
 		m.sequence = ack.Sequence
@@ -82,11 +82,13 @@ func (l *ledger) unit(payment string) subject.Unit {
 type delivered struct {
 	jetstream.Msg
 	subject  string
+	data     []byte
 	sequence uint64
 	at       time.Time
 }
 
 func (d *delivered) Subject() string      { return d.subject }
+func (d *delivered) Data() []byte         { return d.data }
 func (d *delivered) Headers() nats.Header { return nats.Header{} }
 func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
 	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.at}, nil
