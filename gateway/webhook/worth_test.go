@@ -68,6 +68,7 @@ func TestWorthFindsWhatTakesLessTime(t *testing.T) {
 		"thirty, staged in files":      {inFiles.among(30), true},
 		"forty, staged in memory":      {inMemory.among(40), true},
 		"four, a slow disk":            {slow.among(4), true},
+		"thirty, a slow disk":          {slow.among(30), true},
 		"forty, a slow disk":           {slow.among(40), true},
 		"sixty-four, staged in files":  {inFiles.among(64), true},
 		"sixty-four, staged in memory": {inMemory.among(64), true},
@@ -202,5 +203,17 @@ func TestLoneMessagesTellNothing(t *testing.T) {
 	}
 	if _, known := w.single.median(); known {
 		t.Error("lone messages were taken for the broker's pace")
+	}
+}
+
+// TestTwoTravelAloneRightAfterABatch although the others around it are expected
+// to come back.
+func TestTwoTravelAloneRightAfterABatch(t *testing.T) {
+	t.Parallel()
+	p := &JetStreamPublisher{around: 4, worth: worth{from: 3, pause: time.Hour, batches: trial{told: at(0)}, singles: trial{told: at(0)}}}
+	for waiting, want := range map[int]bool{1: false, 2: false, 3: true} {
+		if got := p.group(waiting, at(time.Second)); got != want {
+			t.Errorf("of %d who wait together is %v", waiting, got)
+		}
 	}
 }
