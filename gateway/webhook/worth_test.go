@@ -29,9 +29,13 @@ func (d disk) work(w *worth, from, span time.Duration) (now, together, alone tim
 		}
 		w.begins(at(now))
 		took := d.single * time.Duration(d.callers)
-		now += took
 		for left := d.callers - 1; left >= 0; left-- {
-			w.confirmed(left, at(now)) // All in one packet.
+			if d.single > time.Millisecond {
+				now += d.single
+			} else if left == d.callers-1 {
+				now += took // All in one packet.
+			}
+			w.confirmed(left, at(now))
 		}
 		alone += took
 	}
@@ -206,14 +210,25 @@ func TestLoneMessagesTellNothing(t *testing.T) {
 	}
 }
 
-// TestTwoTravelAloneRightAfterABatch although the others around it are expected
-// to come back.
-func TestTwoTravelAloneRightAfterABatch(t *testing.T) {
+// TestWhoTravelsRightAfterABatch: once half of those around it are back the
+// others are expected, but two travel alone all the same.
+func TestWhoTravelsRightAfterABatch(t *testing.T) {
 	t.Parallel()
-	p := &JetStreamPublisher{around: 4, worth: worth{from: 3, pause: time.Hour, batches: trial{told: at(0)}, singles: trial{told: at(0)}}}
-	for waiting, want := range map[int]bool{1: false, 2: false, 3: true} {
-		if got := p.group(waiting, at(time.Second)); got != want {
-			t.Errorf("of %d who wait together is %v", waiting, got)
+	for _, c := range []struct {
+		around, from, waiting int
+		together              bool
+	}{
+		{4, 3, 1, false},
+		{4, 3, 2, false},
+		{4, 3, 3, true},
+		{12, 8, 5, false},
+		{12, 8, 6, true},
+		{0, 8, 6, false},
+	} {
+		p := &JetStreamPublisher{around: c.around}
+		p.worth = worth{from: c.from, pause: time.Hour, batches: trial{told: at(0)}, singles: trial{told: at(0)}}
+		if got := p.group(c.waiting, at(time.Second)); got != c.together {
+			t.Errorf("%+v: together is %v", c, got)
 		}
 	}
 }
