@@ -84,7 +84,7 @@ func TestComposeStagesBatchesInMemory(t *testing.T) {
 	nc := b.connect("gateway")
 	for sequence := range 2 {
 		m := nats.NewMsg("notifications.sandbox.default.p")
-		m.Header = nats.Header{"Nats-Batch-Id": {"b"}, "Nats-Batch-Sequence": {strconv.Itoa(sequence + 1)}}
+		m.Header = nats.Header{server.JSBatchId: {"b"}, server.JSBatchSeq: {strconv.Itoa(sequence + 1)}}
 		if _, err := nc.RequestMsg(m, 10*time.Second); err != nil {
 			t.Fatal(err)
 		}

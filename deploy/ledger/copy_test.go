@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/ledger"
@@ -101,7 +102,7 @@ func (w *witness) take(m jetstream.Msg) bool {
 		w.lost = append(w.lost, fmt.Sprintf("%d, which does not decode", sequence))
 	}
 	w.copies, w.last = append(w.copies, one), sequence
-	if m.Headers().Get("Nats-Batch-Id") != "" {
+	if m.Headers().Get(server.JSBatchId) != "" {
 		w.batch++
 	}
 	return true

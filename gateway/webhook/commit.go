@@ -40,11 +40,10 @@ type PublisherOptions struct {
 
 // JetStreamPublisher stores notifications on the NOTIFICATIONS stream.
 //
-// Few concurrent ones are published one by one, so that a lone one never waits
-// for company. Where more wait than has shown to be worth a batch on this
-// broker, they are committed as a group: whatever came in while one batch was
-// on its way is the next batch. Everything happens in
-// the goroutines of the callers and of the broker's client; see next for the
+// Few concurrent ones are published one by one. Where more wait than has shown
+// to be worth a batch on this broker, they are committed as a group: whatever
+// came in while one batch was on its way is the next batch. Everything happens
+// in the goroutines of the callers and of the broker's client; see next for the
 // one place where it is decided what goes out.
 type JetStreamPublisher struct {
 	nc      *nats.Conn
@@ -69,7 +68,6 @@ type JetStreamPublisher struct {
 	ungrouped time.Time         // No batches before then: the broker takes none.
 	pace      pace
 	worth     worth
-	together  int // From how many on they travel together, in tests; 0 lets worth decide.
 	patience  patience
 }
 

@@ -96,6 +96,17 @@ func (c *committer) storeAll(ctx context.Context, messages ...webhook.Message) (
 	}
 }
 
+// storeHeld stores the messages at once and keeps the broker's answers back
+// until all of them wait, so that most are in a batch.
+func (c *committer) storeHeld(messages ...webhook.Message) []error {
+	c.t.Helper()
+	release := c.wire.hold(c.t)
+	wait := c.storeAll(c.t.Context(), messages...)
+	c.held(float64(len(messages)))
+	release()
+	return wait()
+}
+
 // messages are so many small ones.
 func messages(n int) []webhook.Message {
 	all := make([]webhook.Message, n)
@@ -185,11 +196,7 @@ func TestManyWhoWaitTravelAsOneBatch(t *testing.T) {
 	t.Parallel()
 	c := group(t, nil)
 	all := messages(300)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), all...)
-	c.held(300)
-	release()
-	allNil(t, wait())
+	allNil(t, c.storeHeld(all...))
 	c.once(all...)
 	// The first few found nobody and went alone, then at the most two batches
 	// took the others: what came before the wire was held, and the rest.
@@ -236,7 +243,7 @@ func TestBatchesAreTriedWhereFewAreConcurrent(t *testing.T) {
 			}
 		})
 	}
-	until(t, func() bool { return c.sum(batches) >= 5 })
+	until(t, c.Learned)
 	stop()
 	all.Wait()
 	sent := make([]webhook.Message, next.Load())
@@ -281,11 +288,7 @@ func TestOneRefusedMessageDoesNotFailItsNeighbours(t *testing.T) {
 	c.change(func(s *jetstream.StreamConfig) { s.MaxMsgSize = 1000 })
 	all := messages(200)
 	all[150].Body = []byte(strings.Repeat("x", 2000))
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), all...)
-	c.held(200)
-	release()
-	results := wait()
+	results := c.storeHeld(all...)
 	if !errors.Is(results[150], webhook.ErrTooLarge) {
 		t.Errorf("the large one: %v", results[150])
 	}
@@ -301,11 +304,7 @@ func TestTheSameIDTwiceIsStoredOnceAndConfirmedTwice(t *testing.T) {
 	t.Parallel()
 	c := group(t, nil)
 	all := messages(200)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), append(all, all[7], all[100])...)
-	c.held(202)
-	release()
-	allNil(t, wait())
+	allNil(t, c.storeHeld(append(all, all[7], all[100])...))
 	c.once(all...)
 	if c.sum(batches) == 0 {
 		t.Error("there was no batch, so this shows nothing")
@@ -318,13 +317,9 @@ func TestABatchThatDoesNotFitIsStoredAsFarAsThereIsRoom(t *testing.T) {
 	const room = 60
 	c.change(func(s *jetstream.StreamConfig) { s.MaxMsgs = room })
 	all := messages(200)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), all...)
-	c.held(200)
-	release()
 	confirmed := 0
 	stored := map[string]bool{}
-	for i, err := range wait() {
+	for i, err := range c.storeHeld(all...) {
 		switch {
 		case err == nil:
 			confirmed++

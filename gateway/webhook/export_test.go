@@ -7,7 +7,14 @@ import "net"
 func (p *JetStreamPublisher) Together(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.together = n
+	p.worth.pinned = n
+}
+
+// Learned reports whether a batch has told the publisher what it costs.
+func (p *JetStreamPublisher) Learned() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.worth.fixed.count > 0
 }
 
 // ServeConn serves one connection without a listener, for fuzzing.

@@ -64,13 +64,11 @@ func (p *JetStreamPublisher) sendAlone(e *entry) {
 		return
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if _, flying := p.alone[e.token]; flying {
 		p.leave(e.token)
 		p.settle(e, classify(err))
 	}
-	s := p.next(time.Now()) // Somebody may have waited for it.
-	p.mu.Unlock()
-	p.send(s)
 }
 
 // sendBatch publishes a batch. Only its last message asks for a confirmation:
@@ -163,7 +161,6 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 	if err != nil {
 		return // Not ours: nothing that we sent has it.
 	}
-	now := time.Now()
 	p.mu.Lock()
 	b := p.batch
 	if b != nil && b.token == token {
@@ -171,6 +168,7 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 		p.confirmedBatch(b, m)
 		return
 	}
+	now := time.Now()
 	if e, flying := p.alone[token]; flying {
 		delete(p.alone, token)
 		p.pace.saw(1, now)

@@ -63,7 +63,7 @@ func startOn(t testing.TB, broker *jetstreamtest.Broker, change func(*webhook.Op
 		change(&o)
 	}
 	if o.Publisher == nil {
-		o.Publisher = publisher(t, broker.Connect(), 5*time.Second)
+		o.Publisher = publisher(t, broker.Connect(), 20*time.Second)
 	}
 	g.run(o)
 	return g

@@ -13,11 +13,7 @@ import (
 func TestMissingStreamRefusesABatchAtOnce(t *testing.T) {
 	t.Parallel()
 	c := groupOn(t, jetstreamtest.StartEmpty(t), nil)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), messages(100)...)
-	c.held(100)
-	release()
-	for i, err := range wait() {
+	for i, err := range c.storeHeld(messages(100)...) {
 		if !errors.Is(err, webhook.ErrMissing) {
 			t.Errorf("message %d: %v", i, err)
 		}
@@ -36,11 +32,7 @@ func TestAnotherStreamGetsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := groupOn(t, broker, nil)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), messages(100)...)
-	c.held(100)
-	release()
-	for i, err := range wait() {
+	for i, err := range c.storeHeld(messages(100)...) {
 		if err == nil {
 			t.Errorf("message %d is confirmed", i)
 		}

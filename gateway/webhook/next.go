@@ -48,9 +48,6 @@ func (p *JetStreamPublisher) group(concurrent int, now time.Time) bool {
 	if 2*concurrent >= p.around {
 		expected = max(concurrent, p.around)
 	}
-	if p.together > 0 {
-		return expected >= p.together
-	}
 	return concurrent >= fromFewest && expected >= p.worth.enough(now)
 }
 

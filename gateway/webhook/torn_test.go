@@ -20,11 +20,7 @@ func TestABatchThatACrashCutOffIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	c := group(t, nil)
 	all := messages(200)
-	release := c.wire.hold(t)
-	wait := c.storeAll(t.Context(), all...)
-	c.held(200)
-	release()
-	allNil(t, wait())
+	allNil(t, c.storeHeld(all...))
 	store := c.broker.Server.StoreDir()
 	c.broker.Stop()
 	tear(t, filepath.Join(store, server.DEFAULT_GLOBAL_ACCOUNT, "streams", subject.Notifications))
@@ -32,7 +28,7 @@ func TestABatchThatACrashCutOffIsStoredOnce(t *testing.T) {
 	until(t, func() bool { return c.nc.IsConnected() && c.broker.NC.IsConnected() })
 	kept := c.stored()
 	last := c.last()
-	if len(kept) == 0 || len(kept) == 200 || last.Header.Get("Nats-Batch-Id") == "" || last.Header.Get("Nats-Batch-Commit") != "" {
+	if len(kept) == 0 || len(kept) == 200 || last.Header.Get(server.JSBatchId) == "" || last.Header.Get(server.JSBatchCommit) != "" {
 		t.Fatalf("%d are left, the last with %v: that is no batch that was cut off", len(kept), last.Header)
 	}
 	allNil(t, c.storeAll(t.Context(), all...)())

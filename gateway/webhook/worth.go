@@ -21,9 +21,9 @@ const (
 	marginal = 0.2
 )
 
-// How the way that is not used is tried now and then. How long it has told
-// nothing before that is short at first, so that what a cold start showed is
-// soon made up for, and doubles.
+// The way that has told nothing for a pause is tried for a moment. The pause is
+// short at first, so that what a cold start showed is soon made up for, and
+// doubles with each trial.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 5 * time.Second
@@ -52,6 +52,7 @@ type worth struct {
 	batches trial
 	singles trial
 	pause   time.Duration
+	pinned  int // What tests want instead of what is learned, 0 for nothing.
 
 	since time.Time // The broker works on nothing but messages published alone, and this much of it is counted; zero for not.
 	first bool      // None of them has been confirmed yet.
@@ -73,7 +74,10 @@ const worthWindow = 10 * time.Millisecond
 
 // usual is how many concurrent notifications are worth a batch.
 func (w *worth) usual() int {
-	if w.from == 0 {
+	switch {
+	case w.pinned > 0:
+		return w.pinned
+	case w.from == 0:
 		return fromUnknown
 	}
 	return w.from
@@ -82,6 +86,9 @@ func (w *worth) usual() int {
 // enough is how many make a batch now: fewer or more than usual while one of
 // the two ways is tried.
 func (w *worth) enough(now time.Time) int {
+	if w.pinned > 0 {
+		return w.pinned
+	}
 	if now.Sub(w.singles.told) > triedFor {
 		w.singles.left = 0
 	}

@@ -122,9 +122,9 @@ func TestWorthFollowsABrokerThatChanges(t *testing.T) {
 	})
 }
 
-// TestFewAreNeverABatch: whatever the broker showed, two go alone, and what is
-// learned stays within its bounds.
-func TestFewAreNeverABatch(t *testing.T) {
+// TestWhatIsEnoughStaysWithinItsBounds whatever the broker shows, and however
+// often.
+func TestWhatIsEnoughStaysWithinItsBounds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var w worth
@@ -229,6 +229,23 @@ func TestWhoTravelsRightAfterABatch(t *testing.T) {
 		p.worth = worth{from: c.from, pause: time.Hour, batches: trial{told: at(0)}, singles: trial{told: at(0)}}
 		if got := p.group(c.waiting, at(time.Second)); got != c.together {
 			t.Errorf("%+v: together is %v", c, got)
+		}
+	}
+}
+
+// TestARefusedBatchIsRemembered, unless nothing could have been stored.
+func TestARefusedBatchIsRemembered(t *testing.T) {
+	t.Parallel()
+	for err, remembered := range map[error]int{ErrFull: 1, ErrTimeout: 1, ErrDisconnected: 0, ErrMissing: 0} {
+		metrics, problem := newPublisherMetrics(nil, nil, nil)
+		if problem != nil {
+			t.Fatal(problem)
+		}
+		p := &JetStreamPublisher{metrics: metrics, batch: &batch{entries: []*entry{{settled: true}}, expiry: time.AfterFunc(time.Hour, func() {})}}
+		p.worth.single.add(0.001)
+		p.refuse(p.batch, err)
+		if got := p.worth.fixed.count; got != remembered {
+			t.Errorf("after %v there are %d values", err, got)
 		}
 	}
 }

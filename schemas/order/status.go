@@ -53,23 +53,19 @@ func Kinds() []Kind { return []Kind{Payment, Payout, Authentication} }
 // unknown kind.
 func (k Kind) Statuses() []Status { return slices.Clone(known[k]) }
 
-// known are the statuses of each kind, computed once.
-var known = map[Kind][]Status{Payment: named(Payment), Payout: named(Payout), Authentication: named(Authentication)}
+// known are the statuses that each kind's graph names, sorted, computed once.
+var known = named(forward)
 
-// named are the statuses that the graph of k names, sorted.
-func named(k Kind) []Status {
-	seen := map[Status]bool{}
-	for from, tos := range forward[k] {
-		seen[from] = true
-		for _, to := range tos {
-			seen[to] = true
+func named(edges map[Kind]map[Status][]Status) map[Kind][]Status {
+	all := make(map[Kind][]Status, len(edges))
+	for kind, graph := range edges {
+		var names []Status
+		for from, tos := range graph {
+			names = append(append(names, from), tos...)
 		}
+		slices.Sort(names)
+		all[kind] = slices.Compact(names)
 	}
-	all := make([]Status, 0, len(seen))
-	for s := range seen {
-		all = append(all, s)
-	}
-	slices.Sort(all)
 	return all
 }
 

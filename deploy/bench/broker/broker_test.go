@@ -3,9 +3,11 @@ package broker
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
@@ -37,24 +39,26 @@ func TestBatchesAreStagedWhereTheyAreSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	send := func(sequence, commit string) []byte {
+	send := func(sequence, commit string) string {
 		m := nats.NewMsg("notifications.sandbox.default.p" + sequence)
-		m.Header = nats.Header{"Nats-Batch-Id": {"b"}, "Nats-Batch-Sequence": {sequence}, jetstream.MsgIDHeader: {sequence}}
+		m.Header = nats.Header{server.JSBatchId: {"b"}, server.JSBatchSeq: {sequence}, jetstream.MsgIDHeader: {sequence}}
 		if commit != "" {
-			m.Header.Set("Nats-Batch-Commit", commit)
+			m.Header.Set(server.JSBatchCommit, commit)
 		}
 		answer, err := nc.RequestMsg(m, 10*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return answer.Data
+		return string(answer.Data)
 	}
 	send("1", "")
 	staged, err := os.ReadDir(o.Stage)
 	if err != nil || len(staged) != 1 {
 		t.Errorf("%v is staged, %v", staged, err)
 	}
-	send("2", "1")
+	if answer := send("2", "1"); !strings.Contains(answer, `"count":2`) {
+		t.Errorf("the commit is answered %s", answer)
+	}
 	// It is removed after the answer.
 	for tick := time.Tick(time.Millisecond); len(staged) != 0 && err == nil && ctx.Err() == nil; staged, err = os.ReadDir(o.Stage) {
 		<-tick

@@ -37,6 +37,14 @@ func Memory() string {
 	return dir
 }
 
+// Medium says what dir lies on, for a sentence: "in memory" or "on ext4".
+func Medium(dir string) string {
+	if kind := filesystem(dir); kind != "tmpfs" {
+		return "on " + kind
+	}
+	return "in memory"
+}
+
 // journal says whether the ext4 on a device, given by its numbers, has a
 // journal: " with a journal", " without a journal", or nothing where that
 // cannot be seen. The kernel has a folder for each journal, named after device

@@ -144,13 +144,16 @@ func TestCommandLineIsChecked(t *testing.T) {
 	if o, err := ParseOptions(nil, io.Discard); err != nil || slices.Contains(o.Parts, partLazy) || !slices.Contains(o.Parts, partCore) {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if o, err := ParseOptions([]string{"-all"}, io.Discard); err != nil || !slices.Equal(o.Parts, Parts()) {
+	if o, err := ParseOptions(strings.Fields("-all -stage memory"), io.Discard); err != nil || !slices.Equal(o.Parts, Parts()) {
 		t.Errorf("%+v, %v", o, err)
+	}
+	if o, err := ParseOptions(strings.Fields("-all -stage="), io.Discard); err != nil || slices.Contains(o.Parts, partFiles) || !slices.Contains(o.Parts, partCore) {
+		t.Errorf("without memory: %+v, %v", o, err)
 	}
 	if o, err := ParseOptions(strings.Fields("-only core -elsewhere there"), io.Discard); err != nil || !slices.Equal(o.Parts, []string{partCore, partElsewhere}) {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, wrong := range []string{"-only elsewhere", "-only machine", "-only everything", "-rounds 0", "-connections 8,x", "-connections 0", "-for -1s", "something", "-rates 1.5"} {
+	for _, wrong := range []string{"-only files -stage=", "-only elsewhere", "-only machine", "-only everything", "-rounds 0", "-connections 8,x", "-connections 0", "-for -1s", "something", "-rates 1.5"} {
 		if _, err := ParseOptions(strings.Fields(wrong), io.Discard); err == nil {
 			t.Errorf("%s is accepted", wrong)
 		}

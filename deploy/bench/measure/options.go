@@ -20,12 +20,14 @@ import (
 // Parts lists the parts in the order of the figures, but for the one that
 // needs a folder of its own.
 func Parts() []string {
-	return []string{partCore, partFiles, partLazy, partClose, partPipeline, partOverload, partMemory}
+	return slices.DeleteFunc(order(), func(part string) bool { return part == partMachine || part == partElsewhere })
 }
 
 // order is that of all parts of the figures.
 func order() []string {
-	return slices.Insert(append([]string{partMachine}, Parts()...), 3, partElsewhere)
+	return []string{
+		partMachine, partCore, partFiles, partElsewhere, partLazy, partClose, partPipeline, partOverload, partMemory,
+	}
 }
 
 // The parts.
@@ -121,6 +123,9 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 }
 
 func (o Options) check() error {
+	if len(o.Parts) == 0 {
+		return errors.New("without memory, files is the same as core; name a folder in memory with -stage")
+	}
 	for _, part := range o.Parts {
 		if part == partElsewhere && o.Elsewhere == "" {
 			return errors.New("elsewhere needs a folder; name it with -elsewhere")

@@ -96,7 +96,7 @@ func (b *bench) staged() string {
 	if b.Fleet.Memory == "" {
 		return "batches staged on the disk"
 	}
-	return "batches staged in memory"
+	return "batches staged " + figures.Medium(b.Fleet.Memory)
 }
 
 // window is how long is counted, unless the command line says so.
