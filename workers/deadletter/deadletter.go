@@ -42,8 +42,10 @@ const conflicts = 20
 
 // Put stores the letter about a unit unless it is stored already. Letters of
 // one unit and stage are guarded by the last of them, whatever its class:
-// reported says whether that last one already stands for this letter.
-func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, reported func(last record.DeadLetter) bool) error {
+// reported says whether that last one already stands for this letter. handled
+// is the message that led to it, named as ID names originals: handled again, it
+// leads to no second letter for as long as the broker remembers its name.
+func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last record.DeadLetter) bool) error {
 	filter := u.DeadLetter("*", l.Stage)
 	body, err := json.Marshal(l)
 	if err != nil {
@@ -59,7 +61,7 @@ func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, repo
 		}
 		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
 		m.Data = body
-		_, err = b.js.PublishMsg(ctx, m, jetstream.WithMsgID(l.ID), jetstream.WithExpectLastSequenceForSubject(sequence, filter))
+		_, err = b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(sequence, filter))
 		if err == nil {
 			return nil
 		}
@@ -88,7 +90,13 @@ func (b *Box) last(ctx context.Context, filter string) (record.DeadLetter, uint6
 	return l, raw.Sequence, nil
 }
 
-// SameID is the reported function for letters that stand for one original.
+// SameID is the reported function for letters that stand for one original. One
+// that was redriven says that the provider is being asked again, so whatever
+// fails after that is to be reported again.
 func SameID(id string) func(record.DeadLetter) bool {
-	return func(last record.DeadLetter) bool { return last.ID == id }
+	return func(last record.DeadLetter) bool { return last.ID == id && last.State != record.Redriven }
 }
+
+// Never is the reported function for what somebody has asked for anew and
+// waits to hear of, however it was reported before.
+func Never(record.DeadLetter) bool { return false }

@@ -100,7 +100,7 @@ func TestLetterIsStoredWholeUnderItsClass(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	want := letter(7, record.ClassData)
-	r.must(r.box.Put(r.ctx, unit, want, deadletter.SameID(want.ID)))
+	r.must(r.box.Put(r.ctx, unit, want, want.ID, deadletter.SameID(want.ID)))
 	letters, subjects := r.stored()
 	if len(letters) != 1 || !reflect.DeepEqual(letters[0], want) || subjects[0] != "dead.data.normalize.sandbox.default.p" {
 		t.Errorf("stored %+v on %v", letters, subjects)
@@ -118,7 +118,7 @@ func TestTwentyAtOnceStoreOneLetter(t *testing.T) {
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
-				if err := r.box.Put(r.ctx, unit, l, deadletter.SameID(l.ID)); err != nil {
+				if err := r.box.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -137,7 +137,7 @@ func TestReportedLetterIsNotWrittenAgain(t *testing.T) {
 	for _, observation := range []uint64{7, 9, 8, 9, 7, 10} {
 		l := letter(observation, record.ClassData)
 		l.ID = deadletter.ID("AGAIN", uint64(time.Now().UnixNano()))
-		r.must(r.box.Put(r.ctx, unit, l, upTo(observation)))
+		r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(observation)))
 	}
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{7, 9, 10}) {
 		t.Errorf("stored %v, want what had not been reported", got)
@@ -149,7 +149,7 @@ func TestSameOriginalIsStoredOnceEvenBehindAnother(t *testing.T) {
 	r := setup(t)
 	for _, observation := range []uint64{7, 8, 7} {
 		l := letter(observation, record.ClassData)
-		r.must(r.box.Put(r.ctx, unit, l, deadletter.SameID(l.ID)))
+		r.must(r.box.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)))
 	}
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{7, 8}) {
 		t.Errorf("stored %v", got)
@@ -159,18 +159,18 @@ func TestSameOriginalIsStoredOnceEvenBehindAnother(t *testing.T) {
 func TestGuardCoversEveryClassOfAStageAndNoOtherStage(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.box.Put(r.ctx, unit, letter(7, record.ClassData), upTo(7)))
+	r.must(r.box.Put(r.ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)))
 	again := letter(7, record.ClassProvider)
 	again.ID = "ANOTHER-1"
-	r.must(r.box.Put(r.ctx, unit, again, upTo(7)))
+	r.must(r.box.Put(r.ctx, unit, again, again.ID, upTo(7)))
 	elsewhere := letter(7, record.ClassData)
 	elsewhere.ID, elsewhere.Stage = "ELSEWHERE-1", "lookup"
-	r.must(r.box.Put(r.ctx, unit, elsewhere, upTo(7)))
+	r.must(r.box.Put(r.ctx, unit, elsewhere, elsewhere.ID, upTo(7)))
 	other := unit
 	other.Account = "acme"
 	theirs := letter(7, record.ClassData)
 	theirs.ID = "THEIRS-1"
-	r.must(r.box.Put(r.ctx, other, theirs, upTo(7)))
+	r.must(r.box.Put(r.ctx, other, theirs, theirs.ID, upTo(7)))
 	_, subjects := r.stored()
 	want := []string{
 		"dead.data.normalize.sandbox.default.p", "dead.data.lookup.sandbox.default.p", "dead.data.normalize.sandbox.acme.p",
@@ -204,7 +204,7 @@ func (r *rig) overtaken(observations ...uint64) *deadletter.Box {
 		js.moves = append(js.moves, func() {
 			l := letter(observation, record.ClassOurs)
 			l.ID = fmt.Sprintf("RIVAL-%d", observation)
-			r.must(r.box.Put(r.ctx, unit, l, func(record.DeadLetter) bool { return false }))
+			r.must(r.box.Put(r.ctx, unit, l, l.ID, deadletter.Never))
 		})
 	}
 	return r.open(js)
@@ -214,12 +214,12 @@ func TestLostRaceIsJudgedAnew(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	mine := letter(7, record.ClassData)
-	r.must(r.overtaken(5, 6).Put(r.ctx, unit, mine, upTo(7)))
+	r.must(r.overtaken(5, 6).Put(r.ctx, unit, mine, mine.ID, upTo(7)))
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{5, 6, 7}) {
 		t.Errorf("behind earlier ones: stored %v", got)
 	}
 	late := letter(8, record.ClassData)
-	r.must(r.overtaken(9).Put(r.ctx, unit, late, upTo(8)))
+	r.must(r.overtaken(9).Put(r.ctx, unit, late, late.ID, upTo(8)))
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{5, 6, 7, 9}) {
 		t.Errorf("behind a later one: stored %v", got)
 	}
@@ -233,7 +233,7 @@ func TestEndlessRacesAreReported(t *testing.T) {
 		many[i] = uint64(i + 1)
 	}
 	mine := letter(100, record.ClassData)
-	if err := r.overtaken(many...).Put(r.ctx, unit, mine, upTo(100)); err == nil {
+	if err := r.overtaken(many...).Put(r.ctx, unit, mine, mine.ID, upTo(100)); err == nil {
 		t.Error("a letter that never got in is said to be stored")
 	}
 }
@@ -244,7 +244,7 @@ func TestBrokerAwayIsAnError(t *testing.T) {
 	r.Stop()
 	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Second)
 	defer cancel()
-	if err := r.box.Put(ctx, unit, letter(7, record.ClassData), upTo(7)); err == nil {
+	if err := r.box.Put(ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)); err == nil {
 		t.Error("a letter without a broker is said to be stored")
 	}
 }
@@ -254,7 +254,7 @@ func TestWhatDoesNotDecodeIsAnError(t *testing.T) {
 	r := setup(t)
 	_, err := r.JS.Publish(r.ctx, unit.DeadLetter("ours", "normalize"), []byte("{"))
 	r.must(err)
-	if err := r.box.Put(r.ctx, unit, letter(7, record.ClassData), upTo(7)); err == nil {
+	if err := r.box.Put(r.ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)); err == nil {
 		t.Error("half a letter was read")
 	}
 }

@@ -27,6 +27,9 @@ type Letter struct {
 // ErrNotOpen means that a letter is not there or has been acted on already.
 var ErrNotOpen = errors.New("no such dead letter is open")
 
+// ErrAgain means that a letter was written anew since it was read.
+var ErrAgain = errors.New("it has failed again meanwhile")
+
 // Each calls visit for every stored letter and marker whose subject matches,
 // from a sequence on, in the order of the stream.
 func (b *Box) Each(ctx context.Context, filter string, from uint64, visit func(Letter) error) error {
@@ -70,11 +73,11 @@ func (b *Box) Last(ctx context.Context, u subject.Unit, stage string) (uint64, e
 // Mark stores what an operator made of an open letter, as the unit's new last
 // letter of its stage. The mark goes on standing for everything that was
 // reported before it, so that no observation is reported twice. ErrNotOpen
-// means that somebody was faster.
+// means that somebody was faster, ErrAgain that l is no longer what is open.
 func (b *Box) Mark(ctx context.Context, l Letter, state record.State, by string, at time.Time) error {
 	filter := l.Unit.DeadLetter("*", l.Stage)
 	for range conflicts {
-		marker, guard, err := b.standing(ctx, filter, l.ID)
+		marker, guard, err := b.standing(ctx, filter, l)
 		if err != nil {
 			return err
 		}
@@ -100,25 +103,28 @@ func (b *Box) Mark(ctx context.Context, l Letter, state record.State, by string,
 	return errors.New("mark dead letter: others keep writing about the same payment")
 }
 
-// standing finds an open letter among those that match, and the sequence that
-// guards the next one. The letter has Beyond filled in.
-func (b *Box) standing(ctx context.Context, filter, id string) (record.DeadLetter, uint64, error) {
+// standing finds an open letter, as it was read, among those that match, and
+// the sequence that guards the next one. The letter has Beyond filled in.
+func (b *Box) standing(ctx context.Context, filter string, read Letter) (record.DeadLetter, uint64, error) {
 	var (
-		found  record.DeadLetter
+		found  Letter
 		guard  uint64
 		beyond uint64
-		open   bool
 	)
 	err := b.Each(ctx, filter, 1, func(l Letter) error {
 		guard, beyond = l.Sequence, max(beyond, l.Reported())
-		if l.ID == id {
-			found, open = l.DeadLetter, l.State == record.Open
+		if l.ID == read.ID {
+			found = l
 		}
 		return nil
 	})
-	if err == nil && !open {
+	switch {
+	case err != nil:
+	case found.Sequence == 0 || found.State != record.Open:
 		err = ErrNotOpen
+	case found.Sequence != read.Sequence:
+		err = ErrAgain
 	}
 	found.Beyond = beyond
-	return found, guard, err
+	return found.DeadLetter, guard, err
 }

@@ -28,8 +28,8 @@ func TestMarkOfAnOlderLetterStandsForTheYoungerOnesToo(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	older, younger := letter(7, record.ClassData), letter(9, record.ClassProvider)
-	r.must(r.box.Put(r.ctx, unit, older, upTo(7)))
-	r.must(r.box.Put(r.ctx, unit, younger, upTo(9)))
+	r.must(r.box.Put(r.ctx, unit, older, older.ID, upTo(7)))
+	r.must(r.box.Put(r.ctx, unit, younger, younger.ID, upTo(9)))
 	now := time.Now().UTC()
 	r.must(r.box.Mark(r.ctx, r.find(older.ID), record.Discarded, "ana@desk", now))
 	if got := r.find(older.ID); got.State != record.Discarded || got.By != "ana@desk" || !got.WrittenAt().Equal(now) || got.Observation != 7 || got.Reported() != 9 {
@@ -38,7 +38,7 @@ func TestMarkOfAnOlderLetterStandsForTheYoungerOnesToo(t *testing.T) {
 	if got := r.find(younger.ID); got.State != record.Open {
 		t.Errorf("the other letter is %q", got.State)
 	}
-	r.must(r.box.Put(r.ctx, unit, letter(8, record.ClassData), func(last record.DeadLetter) bool { return last.Reported() >= 8 }))
+	r.must(r.box.Put(r.ctx, unit, letter(8, record.ClassData), letter(8, record.ClassData).ID, func(last record.DeadLetter) bool { return last.Reported() >= 8 }))
 	if got := r.find(letter(8, record.ClassData).ID); got.ID != "" {
 		t.Errorf("observation 8 was reported again: %+v", got)
 	}
@@ -48,7 +48,7 @@ func TestOfManyMarksOneIsStored(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	l := letter(7, record.ClassData)
-	r.must(r.box.Put(r.ctx, unit, l, upTo(7)))
+	r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(7)))
 	open := r.find(l.ID)
 	results := make([]error, 8)
 	var all sync.WaitGroup
@@ -69,13 +69,45 @@ func TestOfManyMarksOneIsStored(t *testing.T) {
 	}
 }
 
+func TestRedrivenLetterThatFailsAgainIsOpenAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	l := letter(7, record.ClassProvider)
+	same := deadletter.SameID(l.ID)
+	r.must(r.box.Put(r.ctx, unit, l, "NOTIFICATIONS-7", same))
+	first := r.find(l.ID)
+	r.must(r.box.Mark(r.ctx, first, record.Redriven, "ana@desk", time.Now()))
+	l.Attempts = 11
+	for range 2 { // Delivered again it is the same.
+		r.must(r.box.Put(r.ctx, unit, l, "LOOKUP_RETRIES-3", same))
+	}
+	again := r.find(l.ID)
+	if again.State != record.Open || again.Attempts != 11 || again.Sequence != first.Sequence+2 {
+		t.Errorf("the letter is %+v", again)
+	}
+	if err := r.box.Mark(r.ctx, first, record.Redriven, "ana@desk", time.Now()); !errors.Is(err, deadletter.ErrAgain) {
+		t.Errorf("whoever has not seen it fail again may mark it: %v", err)
+	}
+	r.must(r.box.Mark(r.ctx, again, record.Discarded, "ana@desk", time.Now()))
+	r.must(r.box.Put(r.ctx, unit, l, "LOOKUP_RETRIES-4", same))
+	if got := r.find(l.ID); got.State != record.Discarded {
+		t.Errorf("what was discarded is %q", got.State)
+	}
+	for range 2 {
+		r.must(r.box.Put(r.ctx, unit, l, "LOOKUP_RETRIES-5", deadletter.Never))
+	}
+	if stored, _ := r.stored(); len(stored) != 5 || stored[4].State != record.Open {
+		t.Errorf("what somebody waits to hear of is not told once: %d letters", len(stored))
+	}
+}
+
 func TestSchemaKnowsEveryCause(t *testing.T) {
 	t.Parallel()
 	for _, cause := range verdict.Causes() {
 		r := setup(t)
 		l := letter(7, record.ClassProvider)
 		l.LastAnswer = string(cause)
-		r.must(r.box.Put(r.ctx, unit, l, upTo(7))) // The rig holds it to the schema.
+		r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(7))) // The rig holds it to the schema.
 	}
 	if err := schematest.DeadLetter([]byte(`{"id":"STATUSES-1"}`)); err == nil {
 		t.Error("the schema accepts a letter without anything")

@@ -65,6 +65,9 @@ func (f *sieve) narrow() bool {
 // through reports whether a letter, in its latest state, is chosen. The
 // letter's own time counts, not that of its marker.
 func (f *sieve) through(l deadletter.Letter, now time.Time) bool {
+	if f.class != "" && string(l.Class) != f.class {
+		return false
+	}
 	if f.since > 0 && now.Sub(l.At) > f.since {
 		return false
 	}
@@ -75,13 +78,14 @@ func (f *sieve) through(l deadletter.Letter, now time.Time) bool {
 }
 
 // sift reads the chosen letters, each in its latest state, the oldest first.
+// It reads every class: one that has failed again may have another by now.
 func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Letter, error) {
 	type key struct {
 		unit      subject.Unit
 		stage, id string
 	}
 	latest := map[key]deadletter.Letter{}
-	filter := "dead." + anyOr(f.class) + "." + anyOr(f.stage) + "." + f.tokens() + ".*"
+	filter := "dead.*." + anyOr(f.stage) + "." + f.tokens() + ".*"
 	err := s.dead.Each(ctx, filter, 1, func(l deadletter.Letter) error {
 		latest[key{l.Unit, l.Stage, l.ID}] = l
 		return nil

@@ -294,6 +294,11 @@ func (b *bank) say(payment, word string) {
 	b.words[payment] = word
 }
 
+// lose makes the bank not know a payment.
+func (b *bank) lose(payment string) { b.say(payment, unknownHere) }
+
+const unknownHere = "404"
+
 func (b *bank) times() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -306,8 +311,12 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	word := b.words[payment]
 	b.asked++
 	b.mu.Unlock()
-	if word == "" {
+	switch word {
+	case "":
 		w.WriteHeader(http.StatusInternalServerError)
+		return
+	case unknownHere:
+		w.WriteHeader(http.StatusNotFound)
 		return
 	}
 	_, _ = fmt.Fprintf(w, `{"payment":%q,"order":%q,"status":%q,"amount":1000,"refunded":0}`, payment, "o-"+payment, word)

@@ -325,15 +325,20 @@ func (t task) again(seen order.Observation, delay time.Duration, number int) rec
 	return p
 }
 
-// deadLetter stores that a task was given up.
+// deadLetter stores that a task was given up. Where an operator had asked for
+// it, a letter that was there before, whatever became of that, does not count.
 func (w *Worker) deadLetter(ctx context.Context, t task, class record.Class, attempts int, cause error, answer string) error {
 	id := deadletter.ID(t.stream, t.sequence)
+	reported := deadletter.SameID(id)
+	if t.cause == order.CauseOperator {
+		reported = deadletter.Never
+	}
 	return w.Dead.Put(ctx, t.unit, record.DeadLetter{
 		ID: id, Class: class, Stage: Stage, Provider: t.unit.Provider, Account: t.account,
 		Kind: t.target.Kind, Payment: t.target.Payment, Order: t.target.Order,
 		Cause: cause.Error(), Attempts: attempts, LastAnswer: answer,
 		Stream: t.stream, Sequence: t.sequence, Next: advice(class), At: w.Now().UTC(),
-	}, deadletter.SameID(id))
+	}, t.handled, reported)
 }
 
 func advice(class record.Class) string {

@@ -63,6 +63,7 @@ type task struct {
 	stored       time.Time      // When the broker stored the notification; zero for a parked one.
 	stream       string         // Where the original is.
 	sequence     uint64
+	handled      string // The message in hand, named as deadletter.ID does.
 	trace        string
 }
 
@@ -91,6 +92,7 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		cause:  order.CauseNotification, stands: sequence,
 		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
 		stream: subject.Notifications, sequence: sequence, trace: n.Trace,
+		handled: deadletter.ID(subject.Notifications, sequence),
 	}
 	if n.Unknown != "" {
 		err := w.deadLetter(ctx, t, record.ClassData, 0, fmt.Errorf("unknown notification type %q", n.Unknown), "none")
@@ -117,6 +119,7 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 		cause:  p.Cause, stands: p.For,
 		notification: p.Notification, notifiedAt: p.NotifiedAt,
 		fired: &p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
+		handled: deadletter.ID(subject.LookupRetries, meta.Sequence.Stream),
 	}
 	if p.For > 0 {
 		t.stream, t.sequence = subject.Notifications, p.For
@@ -135,7 +138,7 @@ func (w *Worker) bury(ctx context.Context, stream, on string, sequence uint64) e
 		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
 		Cause: "stored message does not decode", LastAnswer: "none", Stream: stream, Sequence: sequence,
 		Next: "compare the versions of the gateway and of this worker", At: w.Now().UTC(),
-	}, deadletter.SameID(id))
+	}, id, deadletter.SameID(id))
 }
 
 // done writes the one canonical line of a handled message.

@@ -62,7 +62,7 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 // that the numbers began anew.
 func (w *Worker) put(ctx context.Context, u subject.Unit, letter record.DeadLetter, raw *jetstream.RawStreamMsg) error {
 	recreated := false
-	err := w.Dead.Put(ctx, u, letter, func(last record.DeadLetter) bool {
+	err := w.Dead.Put(ctx, u, letter, letter.ID, func(last record.DeadLetter) bool {
 		reported := last.Reported() >= raw.Sequence
 		recreated = reported && chain.Younger(raw.Time, last.WrittenAt())
 		return reported

@@ -130,7 +130,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: "none",
 		Stream: a.Stream, Sequence: a.Sequence,
 		Next: "find out why the worker could not finish it, mend that, then redrive", At: w.Now().UTC(),
-	}, deadletter.SameID(id))
+	}, id, deadletter.SameID(id))
 	if err != nil {
 		return err
 	}
@@ -198,19 +198,21 @@ func providerOf(consumer string) string {
 	return unknown
 }
 
-// hasLetter looks through the dead letters of the message's payment.
+// hasLetter looks through the dead letters of the message's payment. What was
+// redriven has a letter of its own no more: the message in hand may be the
+// look-up that was to do better.
 func (w *Worker) hasLetter(ctx context.Context, o original) (bool, error) {
-	found := false
+	has := map[string]bool{}
 	_, err := walk.Each(ctx, w.letters, o.unit.DeadLetter("*", "*"), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		var l record.DeadLetter
 		if err := json.Unmarshal(raw.Data, &l); err != nil {
 			return true, nil //nolint:nilerr // A letter too many does no harm, one too few does.
 		}
-		found = slices.Contains(o.places, l.ID)
-		return !found, nil
+		has[l.ID] = l.State != record.Redriven || l.ID == o.places[0]
+		return true, nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("read dead letters: %w", err)
 	}
-	return found, nil
+	return slices.ContainsFunc(o.places, func(id string) bool { return has[id] }), nil
 }

@@ -189,7 +189,7 @@ func (r *rig) put(u subject.Unit, id string, sequence uint64) {
 	r.must(r.dead.Put(r.ctx, u, record.DeadLetter{
 		ID: id, Class: record.ClassData, Stage: "lookup", Provider: u.Provider, Account: u.Account, Kind: order.Payment,
 		Payment: u.Payment, Cause: "c", LastAnswer: "none", Stream: subject.Notifications, Sequence: sequence, Next: "n", At: time.Now().UTC(),
-	}, deadletter.SameID(id)))
+	}, id, deadletter.SameID(id)))
 }
 
 // due stores a look-up on the subject of due ones, as the broker does.
@@ -212,6 +212,14 @@ func TestDueLookUpIsKnownByTheNotificationThatItStandsFor(t *testing.T) {
 	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, sequence)))
 	if n := r.alarms(); n != 0 {
 		t.Errorf("%v alarms for a look-up whose notification has its letter", n)
+	}
+	// One that was to do better has none, when its letter was redriven.
+	letter := deadletter.Letter{Unit: r.tokens.Unit("sandbox", "default", "p"), Sequence: 1}
+	letter.ID, letter.Stage = deadletter.ID(subject.Notifications, 41), "lookup"
+	r.must(r.dead.Mark(r.ctx, letter, record.Redriven, "ana@desk", time.Now()))
+	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, sequence)))
+	if letters := r.letters("dead.ours.sweep.sandbox.default.p"); len(letters) != 1 || letters[0].Sequence != sequence {
+		t.Errorf("letters %+v", letters)
 	}
 	other := r.due("q", 42)
 	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, other)))

@@ -113,14 +113,18 @@ const firing = 2 * time.Second
 
 // givenUp reports whether a stage's last dead letter stands for the
 // notification: it is about it or a later one, or was written since where it
-// does not say.
+// does not say. One that was redriven does not: what became of the look-up must
+// show elsewhere.
 func (s *Sweeper) givenUp(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg) (bool, error) {
 	last, err := walk.Last(ctx, s.letters, u.DeadLetter("*", stage))
 	if err != nil || last == nil {
 		return false, err
 	}
 	var l record.DeadLetter
-	if json.Unmarshal(last.Data, &l) == nil && l.Stream == subject.Notifications {
+	if json.Unmarshal(last.Data, &l) == nil && l.State == record.Redriven {
+		return false, nil
+	}
+	if l.Stream == subject.Notifications {
 		return l.Sequence >= raw.Sequence, nil
 	}
 	return last.Time.After(raw.Time), nil

@@ -24,7 +24,9 @@ func TestNotificationWithoutATraceComesDue(t *testing.T) {
 		{name: "an answer", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence) }},
 		{name: "an answer to an earlier one", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence-1) }, want: true},
 		{name: "an event whose observation is gone", trace: func(r *rig, _ uint64) { r.events("p", true, order.Paid) }},
-		{name: "a dead letter", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage) }},
+		{name: "a dead letter", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage, record.Open) }},
+		{name: "a discarded one", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage, record.Discarded) }},
+		{name: "a redriven one, and nothing that came of it", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage, record.Redriven) }, want: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -137,13 +137,17 @@ func (r *rig) notify(payment string) uint64 {
 	return ack.Sequence
 }
 
-func (r *rig) letter(payment, stage string) {
+func (r *rig) letter(payment, stage string, state record.State) {
 	r.t.Helper()
-	body, err := json.Marshal(record.DeadLetter{
+	l := record.DeadLetter{
 		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: stage, Provider: "sandbox", Account: "default",
 		Kind: order.Payment, Payment: payment, Cause: "gone", LastAnswer: "not_found",
-		Stream: subject.Notifications, Sequence: 1, Next: "ask", At: time.Now().UTC(),
-	})
+		Stream: subject.Notifications, Sequence: 1, Next: "ask", At: time.Now().UTC(), State: state,
+	}
+	if state != record.Open {
+		l.By, l.MarkedAt = "ana@desk", &l.At
+	}
+	body, err := json.Marshal(l)
 	r.must(err)
 	_, err = r.JS.Publish(r.ctx, r.unit(payment).DeadLetter("data", stage), body)
 	r.must(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/lookup/observe"
 )
@@ -88,7 +89,7 @@ func TestGivingUpCountsAsALook(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.events("p", true, order.Pending)
-	r.letter("p", observe.Stage)
+	r.letter("p", observe.Stage, record.Open)
 	r.turn(4*time.Minute + 59*time.Second)
 	r.must(r.sweeper(r.JS).Round(r.ctx))
 	if p := r.parked("p"); p != nil {
