@@ -216,6 +216,52 @@ func TestBurstOfAHundredCausesAFewLookUps(t *testing.T) {
 	}
 }
 
+// TestBurstDuringTheFirstLookUpCausesOneMore delivers each notification at once,
+// before the next is stored, as happens while a worker is not busy otherwise.
+func TestBurstDuringTheFirstLookUpCausesOneMore(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var during []*delivered
+	r.script(func(payment string, times int) (int, string) {
+		for range 20 * (2 - min(times, 2)) {
+			during = append(during, r.notify(payment))
+		}
+		return http.StatusOK, state(payment, "paid", 10000, 0)
+	})
+	r.handle(r.notify("p"))
+	for _, m := range during {
+		if err := r.worker.HandleNotification(r.ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.lookups("p"); got != 2 {
+		t.Errorf("%d look-ups, want 2", got)
+	}
+	if got := r.last("p").Covers(); got != during[len(during)-1].sequence {
+		t.Errorf("covers %d, want %d", got, during[len(during)-1].sequence)
+	}
+}
+
+// TestAnswerCoversWhatItCancels hands out an earlier notification again, behind
+// which nothing waits any more, when a later one has failed and is parked.
+func TestAnswerCoversWhatItCancels(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first, second := r.notify("p"), r.notify("p")
+	r.fails(http.StatusServiceUnavailable)
+	r.handle(second)
+	if got := r.parked("p").Parked.For; got != second.sequence {
+		t.Fatalf("parked for %d, want %d", got, second.sequence)
+	}
+	r.says("paid", 10000, 0)
+	if err := r.worker.HandleNotification(r.ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	if got, left := r.last("p").Covers(), r.parked("p").Sequence; got != second.sequence || left != 0 {
+		t.Errorf("covers %d, want %d; parked %d", got, second.sequence, left)
+	}
+}
+
 func TestRecreatedNotificationsStopTheWorker(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

@@ -103,11 +103,10 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if !w.adds(t, waiting) {
 		return outcomeParked, order.Observation{}, w.join(ctx, t, waiting)
 	}
-	newest, err := w.Chains.Notified(ctx, t.unit)
+	newest, err := w.notified(ctx, t, last, waiting)
 	if err != nil {
 		return "", order.Observation{}, err
 	}
-	newest = max(newest, waiting.Parked.For) // What is finished by waiting may have been purged.
 	t = t.standingFor(newest, last)
 	l, err := w.admit(ctx, t)
 	var held *verdict.HeldError
@@ -135,6 +134,18 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	seen := t.observation(fact, asked, w.Now())
 	seen.Confirmed, seen.Covers = true, max(newest, last.Covers(), t.stands)
 	return w.write(ctx, t, last, waiting, seen)
+}
+
+// notified is the highest notification that an answer to a question put now
+// covers. To name a lower one is safe and costs a look-up, so for the first
+// notification of a payment, behind which nothing waits, nobody is asked. The
+// second of a burst asks, and covers the rest.
+func (w *Worker) notified(ctx context.Context, t task, last chain.Link, waiting park.Place) (uint64, error) {
+	if t.newest && last.Sequence == 0 && waiting.Sequence == 0 {
+		return t.sequence, nil
+	}
+	newest, err := w.Chains.Notified(ctx, t.unit)
+	return max(newest, waiting.Parked.For), err // What is finished by waiting may have been purged.
 }
 
 // standingFor lets a look-up that has fired stand for every notification that

@@ -159,13 +159,14 @@ type delivered struct {
 	data     []byte
 	sequence uint64
 	stored   time.Time
+	behind   uint64 // Messages that wait behind it.
 }
 
 func (d *delivered) Subject() string      { return d.subject }
 func (d *delivered) Data() []byte         { return d.data }
 func (d *delivered) Headers() nats.Header { return nats.Header{} }
 func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.stored}, nil
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.stored, NumPending: d.behind}, nil
 }
 
 // notify stores a notification as the gateway does.
@@ -193,8 +194,14 @@ func (r *rig) store(n record.Notification) *delivered {
 	return m
 }
 
+// handle delivers a notification when everything is stored that is by now.
 func (r *rig) handle(m *delivered) {
 	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	m.behind = stream.CachedInfo().State.LastSeq - m.sequence
 	if err := r.worker.HandleNotification(r.ctx, m); err != nil {
 		r.t.Fatalf("handle notification %d: %v", m.sequence, err)
 	}

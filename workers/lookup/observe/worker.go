@@ -64,6 +64,7 @@ type task struct {
 	stream       string         // Where the original is.
 	sequence     uint64
 	handled      string // The message in hand, named as deadletter.ID does.
+	newest       bool   // Nothing was waiting behind the notification when it was delivered.
 	trace        string
 }
 
@@ -92,7 +93,7 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		cause:  order.CauseNotification, stands: sequence,
 		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
 		stream: subject.Notifications, sequence: sequence, trace: n.Trace,
-		handled: deadletter.ID(subject.Notifications, sequence),
+		handled: deadletter.ID(subject.Notifications, sequence), newest: meta.NumPending == 0,
 	}
 	if n.Unknown != "" {
 		err := w.deadLetter(ctx, t, record.ClassData, 0, fmt.Errorf("unknown notification type %q", n.Unknown), "none")

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
-	"arauto/workers/consume"
 	"arauto/workers/deadletter"
 	"arauto/workers/park"
 )
@@ -52,16 +50,6 @@ type Worker struct {
 	statuses  jetstream.Stream
 	orders    jetstream.Stream
 	positions *lru.Cache[string, position]
-}
-
-// position is how far a payment's log has been folded. It is a pure function
-// of the two streams as long as the last event is the same.
-type position struct {
-	event    uint64 // ORDERS sequence of the payment's last event, 0 for none.
-	last     *order.Event
-	written  time.Time // When that event was stored, by the broker's clock.
-	folded   uint64    // STATUSES sequence of the last folded observation.
-	standing order.Standing
 }
 
 // New finds the streams and returns a worker.
@@ -100,10 +88,17 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	}
 	sequence := meta.Sequence.Stream
 	handled := &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: sequence, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}
+	at, known := beginning(handled)
 	for range races {
-		outcome, seen, err := w.foldUpTo(ctx, unit, handled)
+		if !known {
+			if at, err = w.position(ctx, unit); err != nil {
+				return fmt.Errorf("fold %s: %w", unit, err)
+			}
+		}
+		outcome, seen, err := w.foldUpTo(ctx, unit, handled, at)
 		if errors.Is(err, errLost) {
 			w.positions.Remove(unit.String())
+			known = false
 			continue
 		}
 		if err != nil {
@@ -121,14 +116,10 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	return fmt.Errorf("fold %s: %w", unit, errLost)
 }
 
-// foldUpTo folds the unit's observations up to and including the one that is
-// handled, and returns what that one meant.
-func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstream.RawStreamMsg) (order.Outcome, order.Observation, error) {
+// foldUpTo folds the unit's observations from where it stands up to and
+// including the one that is handled, and returns what that one meant.
+func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstream.RawStreamMsg, at position) (order.Outcome, order.Observation, error) {
 	sequence := handled.Sequence
-	at, err := w.position(ctx, u)
-	if err != nil {
-		return "", order.Observation{}, err
-	}
 	if at.last != nil && at.last.Observation >= sequence {
 		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, at, handled.Time)
 	}
@@ -156,16 +147,6 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstrea
 	}
 }
 
-// next reads the unit's first observation above the one that was folded last.
-// Where the guard under which the handled one was written names that very one,
-// nothing lies between them, and nothing needs to be read.
-func (w *Worker) next(ctx context.Context, u subject.Unit, folded uint64, handled *jetstream.RawStreamMsg) (*jetstream.RawStreamMsg, error) {
-	if guard := handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader); guard != "" && guard == strconv.FormatUint(folded, 10) {
-		return handled, nil
-	}
-	return w.statuses.GetMsg(ctx, folded+1, jetstream.WithGetMsgSubject(u.Status()))
-}
-
 // Results of a message beside the outcomes of schemas/order: folded means
 // that another worker has done it, gone that the observation was removed from
 // STATUSES before it was handled, unreadable that it does not decode.
@@ -180,14 +161,18 @@ const (
 // handled is the observation whose message is being handled.
 func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *jetstream.RawStreamMsg, handled uint64) (order.Outcome, order.Observation, error) {
 	var seen order.Observation
-	if err := json.Unmarshal(raw.Data, &seen); err != nil {
-		at.folded = raw.Sequence
-		return outcomeUnreadable, seen, w.bury(ctx, u, raw)
+	after, outcome := at.standing, outcomeUnreadable
+	err := json.Unmarshal(raw.Data, &seen)
+	if err == nil {
+		after, outcome = at.standing.Fold(seen, raw.Time)
 	}
-	after, outcome := at.standing.Fold(seen, raw.Time)
+	if at.assumed && outcome != order.Applied {
+		return "", seen, errLost // It may have an effect that no guard protects.
+	}
 	trace := raw.Header.Get("traceparent")
-	var err error
 	switch outcome {
+	case outcomeUnreadable:
+		err = w.bury(ctx, u, raw)
 	case order.Applied:
 		err = w.announce(ctx, u, at, seen, raw.Sequence, after, trace)
 	case order.Unconfirmed:
@@ -242,60 +227,12 @@ func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, see
 		// An earlier try of ours whose confirmation was lost; read what is there.
 		return errLost
 	}
-	at.event, at.last = ack.Sequence, &event
+	at.event, at.last, at.assumed = ack.Sequence, &event, false
 	if seen.Cause == order.CauseSweep {
 		w.Metrics.repaired(u.Provider)
 	}
 	if seen.NotifiedAt != nil {
 		w.Metrics.announced(u.Provider, w.Now().Sub(*seen.NotifiedAt))
-	}
-	return nil
-}
-
-// position is where folding goes on: behind the observation that the
-// payment's last event names, or further if this worker remembers that what
-// followed led to no event.
-func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error) {
-	raw, err := w.orders.GetLastMsgForSubject(ctx, u.Events())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		raw = &jetstream.RawStreamMsg{}
-	} else if err != nil {
-		return position{}, fmt.Errorf("read last event: %w", err)
-	}
-	if known, ok := w.positions.Get(u.String()); ok && known.event == raw.Sequence {
-		known.written = raw.Time
-		return known, nil
-	}
-	if raw.Sequence == 0 {
-		return position{}, nil
-	}
-	var last order.Event
-	if err := json.Unmarshal(raw.Data, &last); err != nil {
-		return position{}, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
-	}
-	return position{event: raw.Sequence, last: &last, written: raw.Time, folded: last.Observation, standing: order.StandingOf(&last)}, nil
-}
-
-func observed(e *order.Event) uint64 {
-	if e == nil {
-		return 0
-	}
-	return e.Observation
-}
-
-// checkRecreated stops the worker when the log names an observation that
-// STATUSES has not reached: its numbers began anew, and skipping would lose
-// transitions in silence.
-func (w *Worker) checkRecreated(ctx context.Context, at position, stored time.Time) error {
-	if chain.Younger(stored, at.written) {
-		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
-	}
-	info, err := w.statuses.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read state of %s: %w", subject.Statuses, err)
-	}
-	if at.last.Observation > info.State.LastSeq {
-		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
 	}
 	return nil
 }

@@ -1,0 +1,64 @@
+package fold_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+)
+
+// expire removes the payment's observations, as their maximum age does long
+// before the log of events ends. The next one is then the first again.
+func (b bench) expire(t *testing.T, payment string) {
+	t.Helper()
+	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(b.ctx, jetstream.WithPurgeSubject(b.tokens.Unit("sandbox", "default", payment).Status())); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFirstObservationIsNotTheFirstEventWhenOlderOnesHaveExpired starts a new
+// worker for each step, which remembers nothing.
+func TestFirstObservationIsNotTheFirstEventWhenOlderOnesHaveExpired(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	handle := func(m *delivered) {
+		t.Helper()
+		for range 2 { // Redelivery changes nothing.
+			if err := b.worker(t, b.JS).Handle(b.ctx, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.expire(t, "o-9")
+	}
+	fold := func(word string, refunded int64) { t.Helper(); handle(b.observe(t, "o-9", word, refunded)) }
+	fold("pending", 0)
+	fold("paid", 0)
+	fold("pending", 0) // Late, although nothing else says so than the event.
+	// No word of a payment's: a letter, which names the standing that there is.
+	body, err := json.Marshal(order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "o-9", Order: "o-9",
+		Status: order.Authenticated, ProviderStatus: "authenticated", Confirmed: true, Cause: order.CauseNotification,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handle(b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "o-9").Status(), Data: body}, jetstream.WithExpectLastSequencePerSubject(0)))
+	fold("partially_refunded", 3000) // A transition of a payment that was paid.
+	fold("partially_refunded", 3000) // Unchanged.
+	if got := summary(b.log(t, "o-9")); strings.Join(got, ", ") != "1 nothing>pending 0, 2 pending>paid 0, 3 paid>partially_refunded 3000" {
+		t.Errorf("the log is %v", got)
+	}
+	letters := b.letters(t, "o-9")
+	if len(letters) != 1 || !strings.Contains(letters[0].Cause, string(order.Paid)) {
+		t.Errorf("letters are %+v", letters)
+	}
+}
