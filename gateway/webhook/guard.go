@@ -10,8 +10,8 @@ import (
 // Guarded is a publisher that trusts a confirmation only of a broker that was
 // looked at. await says why nothing may be stored now, or nil and the number of
 // the connection to the broker; it is asked before a message is stored and
-// after, for budget at the most. A message that is refused then may be stored
-// all the same.
+// after. Asking and storing take budget together, at the most. A message that is
+// refused after it was stored may be there all the same.
 func Guarded(p Publisher, budget time.Duration, await func(context.Context) (connection uint64, err error)) Publisher {
 	return guarded{p, budget, await}
 }
@@ -29,28 +29,29 @@ var over = func() context.Context {
 	return ctx
 }()
 
-// look awaits, and pays for a deadline only where there is something to wait
-// for.
-func (g guarded) look(ctx context.Context) (uint64, error) {
-	if connection, err := g.await(over); err == nil {
-		return connection, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, g.budget)
-	defer cancel()
-	return g.await(ctx)
-}
-
 var errReplaced = errors.New("the broker was replaced more than once meanwhile")
 
 func (g guarded) Store(ctx context.Context, m Message) error {
-	before, err := g.look(ctx)
+	deadline := time.Now().Add(g.budget)
+	before, err := g.await(over)
+	if err != nil { // It is worth a deadline only where there is something to wait for.
+		rest, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		ctx = rest // The publisher has what is left.
+		before, err = g.await(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("store notification: %w", err)
 	}
 	if err := g.Publisher.Store(ctx, m); err != nil {
 		return err
 	}
-	after, err := g.look(ctx)
+	after, err := g.await(over)
+	if err != nil {
+		rest, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		after, err = g.await(rest)
+	}
 	if err == nil && after > before+1 {
 		err = errReplaced // Nobody has looked at the one in between.
 	}

@@ -13,10 +13,12 @@ import (
 type counted struct {
 	stored int
 	err    error
+	until  time.Time // When the caller's time for the last message was up.
 }
 
-func (c *counted) Store(context.Context, webhook.Message) error {
+func (c *counted) Store(ctx context.Context, _ webhook.Message) error {
 	c.stored++
+	c.until, _ = ctx.Deadline()
 	return c.err
 }
 
@@ -61,5 +63,27 @@ func TestConfirmationCountsOnlyFromABrokerThatWasLookedAt(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestLookingAndStoringHaveOneBudgetTogether(t *testing.T) {
+	t.Parallel()
+	const budget = time.Minute
+	var until []time.Time
+	p := &counted{}
+	guarded := webhook.Guarded(p, budget, func(ctx context.Context) (uint64, error) {
+		if ctx.Err() != nil {
+			return 0, errors.New("nobody has looked yet")
+		}
+		end, _ := ctx.Deadline()
+		until = append(until, end)
+		return 1, nil
+	})
+	latest := time.Now().Add(budget)
+	if err := guarded.Store(t.Context(), webhook.Message{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(until) != 2 || until[0].Sub(latest) > time.Second || !until[1].Equal(until[0]) || !p.until.Equal(until[0]) {
+		t.Errorf("looks until %v, storing until %v, want one moment near %v", until, p.until, latest)
 	}
 }
