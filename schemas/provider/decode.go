@@ -93,6 +93,12 @@ func Code(text string) string {
 	return text
 }
 
+// Sayable reports whether text from where a provider puts its words may be
+// kept as one, whatever letters it has: it is short, and no number of a person.
+func Sayable(text string) bool {
+	return text != "" && len(text) <= maxWord && !subject.Personal(text)
+}
+
 // Word translates a provider's word with the vocabulary of one kind. A word
 // that is not in it is an UnknownWordError; no word at all is ErrUnreadable.
 func Word(vocabulary map[string]order.Status, word string) (order.Status, error) {

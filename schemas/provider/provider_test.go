@@ -197,6 +197,18 @@ func TestOnlyCodesAreKeptOfFreeText(t *testing.T) {
 	}
 }
 
+func TestAWordMayHaveAnyLettersAndNoLength(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"PAID": true, "EM ANÁLISE": true, strings.Repeat("x", 64): true,
+		"": false, strings.Repeat("x", 65): false, "529.982.247-25": false, "maria@example.com": false,
+	} {
+		if got := provider.Sayable(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
 func TestUnknownTypesAreStoredUnderTheFirstID(t *testing.T) {
 	t.Parallel()
 	if n, err := provider.Unknown(order.Payment, "NEW", "", "id"); err != nil || n.Payment != "id" || n.Unknown != "NEW" || n.Kind != order.Payment {

@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// MaxPairs is how many key-value pairs a form may have.
-const MaxPairs = 1000
+// MaxPairs is how many key-value pairs a form may have. Yapay sends five for
+// each product of a cart, so there is room for two thousand products.
+const MaxPairs = 10_000
 
 // Form reads an application/x-www-form-urlencoded body. Repeated keys keep
 // their order. Values that are not valid UTF-8 are read as ISO-8859-1, which

@@ -54,7 +54,10 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.CheckIDs(n.Order, n.Reference); err != nil {
 		return provider.Notice{}, err
 	}
-	fields := provider.Present(map[string]string{"status": n.Status, "reason": n.reason()})
+	fields := provider.Present(map[string]string{"reason": n.reason()})
+	if provider.Sayable(n.Status) {
+		fields["status"] = n.Status // Also one that nobody knows: it must be named.
+	}
 	if n.Reference != "" {
 		fields["reference"] = n.Reference // An id, and so the merchant's free choice.
 	}

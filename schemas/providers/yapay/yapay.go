@@ -46,7 +46,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	}
 	number, err := first(form, "transaction[order_number]")
 	if err != nil {
-		return provider.Notice{}, err
+		number = "" // It is a hint that the look-up does not need.
 	}
 	if err := provider.CheckIDs(payment, number); err != nil {
 		return provider.Notice{}, err
