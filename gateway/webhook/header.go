@@ -1,13 +1,11 @@
 package webhook
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"math/rand/v2"
 	"strings"
 
 	"github.com/valyala/fasthttp"
 
+	"arauto/deploy/process/trace"
 	"arauto/schemas/provider"
 )
 
@@ -51,48 +49,12 @@ func kept(h provider.Header) map[string]string {
 }
 
 // traceparent returns the caller's W3C trace context when there is exactly
-// one and it is valid, else that of a new trace. A later version may have
-// fields that we cannot pass on unread, so only version 00 counts.
+// one and it is valid, else that of a new trace.
 func traceparent(h provider.Header) string {
-	values := h.Values("traceparent")
-	if len(values) != 1 {
-		return newTrace()
-	}
-	parts := strings.Split(values[0], "-")
-	if len(parts) == 4 && parts[0] == "00" &&
-		lowerHex(parts[1], 32) && lowerHex(parts[2], 16) && lowerHex(parts[3], 2) &&
-		parts[1] != noTrace && parts[2] != noTrace[:16] {
+	if values := h.Values(trace.Header); len(values) == 1 && trace.Valid(values[0]) {
 		return values[0]
 	}
-	return newTrace()
-}
-
-// noTrace is the trace id that the standard forbids; half of it is the parent
-// id that it forbids.
-const noTrace = "00000000000000000000000000000000"
-
-func lowerHex(s string, length int) bool {
-	for i := range len(s) {
-		if (s[i] < '0' || s[i] > '9') && (s[i] < 'a' || s[i] > 'f') {
-			return false
-		}
-	}
-	return len(s) == length
-}
-
-// newTrace starts a sampled W3C trace. Its ids must be unique, not secret.
-func newTrace() string {
-	var id [24]byte
-	for i := 0; i < len(id); i += 8 {
-		binary.BigEndian.PutUint64(id[i:], rand.Uint64())
-	}
-	// Neither the trace id nor the parent id may be all zeros.
-	id[0] |= 1
-	id[16] |= 1
-	text := make([]byte, 0, 55)
-	text = hex.AppendEncode(append(text, "00-"...), id[:16])
-	text = hex.AppendEncode(append(text, '-'), id[16:])
-	return string(append(text, "-01"...))
+	return trace.New()
 }
 
 // encoded reports whether the body is compressed or otherwise coded. We read

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/process/trace"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -38,6 +39,9 @@ func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
 		t.Errorf("output:\n%s", out)
 	}
 	r.moved("p-1", order.Paid)
+	if got := r.last(subject.Orders, r.unit("p-1").Events()).Header.Get(trace.Header); !trace.Valid(got) {
+		t.Errorf("the event's trace is %q", got)
+	}
 	if open, all := r.list(), r.list("--state", "redriven"); len(open) != 0 || len(all) != 1 {
 		t.Errorf("open %v, redriven %v", open, all)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/deploy/process/config"
+	"arauto/deploy/process/trace"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -237,6 +238,6 @@ func (s *session) summon(ctx context.Context, p payment) error {
 	return s.lot.Summon(ctx, record.Parked{
 		Provider: p.unit.Provider, Account: p.unit.Account, Kind: p.target.Kind,
 		Payment: p.target.Payment, Order: p.target.Order, Fields: p.target.Fields,
-		Cause: order.CauseOperator, Waits: waitsOperator, DueAt: time.Now().UTC(),
+		Cause: order.CauseOperator, Waits: waitsOperator, DueAt: time.Now().UTC(), Trace: trace.New(),
 	})
 }

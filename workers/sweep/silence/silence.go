@@ -26,6 +26,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/process/trace"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -194,6 +195,9 @@ func AckFloor(ctx context.Context, js jetstream.JetStream, stream, consumer stri
 // that what fell silent together is not asked for at once.
 func (s *Sweeper) due(ctx context.Context, reason string, within time.Duration, p record.Parked) error {
 	p.DueAt = s.Now().Add(time.Duration(s.Jitter() * float64(within))).UTC()
+	if p.Trace == "" {
+		p.Trace = trace.New() // No webhook began one.
+	}
 	if err := s.Lot.First(ctx, p); err != nil {
 		return err
 	}

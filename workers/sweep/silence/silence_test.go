@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/process/trace"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -56,7 +57,7 @@ func TestSilentPaymentComesDueOnceItsPauseIsOver(t *testing.T) {
 			if (p != nil) != tc.want {
 				t.Fatalf("parked %+v, want one: %v", p, tc.want)
 			}
-			if p != nil && (p.Cause != order.CauseSweep || p.Payment != "p" || p.Order != "p" || p.For != 0 || p.Attempts != 0) {
+			if p != nil && (p.Cause != order.CauseSweep || p.Payment != "p" || p.Order != "p" || p.For != 0 || p.Attempts != 0 || !trace.Valid(p.Trace)) {
 				t.Errorf("parked %+v", p)
 			}
 		})
