@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/process/processtest"
 )
 
 // smokeConfig is a configuration as production writes it: broker users,
@@ -156,15 +157,12 @@ func (p *plant) startBroker(address string) {
 // brokerAddress waits for the file in which nats-server says where it listens.
 func (p *plant) brokerAddress() string {
 	p.t.Helper()
-	name := filepath.Join(p.dir, fmt.Sprintf("nats-server_%d.ports", p.running["nats-server"].Process.Pid))
-	var ports struct {
-		Nats []string `json:"nats"`
-	}
-	p.poll("nats-server to listen", func() bool {
-		data, err := os.ReadFile(name)
-		return err == nil && json.Unmarshal(data, &ports) == nil && len(ports.Nats) > 0
+	var address string
+	p.poll("nats-server to listen", func() (ok bool) {
+		address, _, ok = processtest.Listening(p.dir, p.running["nats-server"].Process.Pid)
+		return ok
 	})
-	return strings.TrimPrefix(ports.Nats[0], "nats://")
+	return address
 }
 
 func (p *plant) poll(what string, done func() bool) {

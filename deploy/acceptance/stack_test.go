@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/local/supervise"
+	"arauto/deploy/process/processtest"
 	"arauto/deploy/topology/jetstreamtest"
 	"arauto/schemas/order"
 )
@@ -28,25 +28,9 @@ import (
 // bin holds the real binaries, built once for all tests of this package.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "arauto-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "make folder for binaries:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
-	bin = dir
-	build := exec.Command("go", "build", "-o", dir+"/",
-		"arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
-		"arauto/deploy/simulator", "arauto/deploy/arauto", "github.com/nats-io/nats-server/v2")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build binaries:", err)
-		return 1
-	}
-	return m.Run()
+func TestMain(m *testing.M) {
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
+		"arauto/deploy/simulator", "arauto/deploy/arauto", processtest.NATSServer))
 }
 
 // stack is what `make run DEMO=off` gives, on ports of its own.

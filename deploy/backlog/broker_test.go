@@ -2,7 +2,6 @@ package backlog_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,8 +16,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
+	"arauto/deploy/process/processtest"
 	"arauto/deploy/topology"
 	"arauto/schemas/subject"
 )
@@ -26,29 +25,8 @@ import (
 // bin holds nats-server and sweep, built once for all tests of this package.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "arauto-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "make folder for binaries:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
-	bin = dir
-	//nolint:noctx // It ends by itself, or with the tests.
-	build := exec.Command("go", "build", "-o", dir+"/", "arauto/workers/sweep", "github.com/nats-io/nats-server/v2")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build binaries:", err)
-		return 1
-	}
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(processtest.Main(m, &bin, "arauto/workers/sweep", processtest.NATSServer))
 }
 
 // broker is a nats-server process under deploy/nats.conf, so that a confirmed
@@ -133,15 +111,12 @@ func (b *broker) store() string { return filepath.Join(b.dir, "store") }
 // listening waits for the file in which nats-server says where it listens.
 func (b *broker) listening() string {
 	b.t.Helper()
-	name := filepath.Join(b.dir, fmt.Sprintf("nats-server_%d.ports", b.process.Process.Pid))
-	var ports struct {
-		Nats []string `json:"nats"`
-	}
-	b.await("nats-server to listen", func() bool {
-		data, err := os.ReadFile(name)
-		return err == nil && json.Unmarshal(data, &ports) == nil && len(ports.Nats) > 0
+	var address string
+	b.await("nats-server to listen", func() (ok bool) {
+		address, _, ok = processtest.Listening(b.dir, b.process.Process.Pid)
+		return ok
 	})
-	return strings.TrimPrefix(ports.Nats[0], "nats://")
+	return address
 }
 
 // await asks every few milliseconds until the answer is yes.

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,39 +15,17 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"arauto/deploy/bench/figures"
 	"arauto/deploy/bench/measure"
+	"arauto/deploy/process/processtest"
 )
 
 // bin holds the real binaries, built once for all tests of this package.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "arauto-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "make folder for binaries:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
-	bin = dir
-	//nolint:noctx // It ends by itself, or with the tests.
-	build := exec.Command("go", "build", "-o", dir+"/", "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize",
-		"arauto/deploy/simulator", "arauto/deploy/bench")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build binaries:", err)
-		return 1
-	}
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize",
+		"arauto/deploy/simulator", "arauto/deploy/bench"))
 }
 
 // wrong are the ends of a request that a slow machine does not explain.

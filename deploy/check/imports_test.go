@@ -24,6 +24,7 @@ type ban struct {
 // madeForTestsOnly are packages that tests import and nothing else does.
 var madeForTestsOnly = []string{
 	"arauto/schemas/schematest", "arauto/schemas/provider/providertest", "arauto/deploy/topology/jetstreamtest",
+	"arauto/deploy/process/processtest",
 }
 
 // benchmark measures the gateway's publisher without HTTP, and Fiber without

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/process/processtest"
 	"arauto/deploy/topology"
 	"arauto/schemas/providers"
 )
@@ -140,7 +141,7 @@ func parsed(file string) (options *server.Options, err error) {
 
 func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 	t.Parallel()
-	ports := freePorts(t, 3)
+	ports := processtest.FreePorts(t, 3)
 	brokers := make([]*broker, len(ports))
 	for i, port := range ports {
 		options, err := server.ProcessConfigFile(filepath.Join("..", "nats-cluster.conf"))
@@ -186,30 +187,4 @@ func applied(ctx context.Context, js jetstream.JetStream, s topology.Settings) e
 	defer cancel()
 	_, err := topology.Apply(ctx, js, s)
 	return err
-}
-
-// freePorts finds ports that nobody listens on. Servers of a cluster must
-// know each other's before they start.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	ports, open := make([]int, n), make([]net.Listener, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		open[i] = l
-		address, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			t.Fatalf("listening on %v", l.Addr())
-		}
-		ports[i] = address.Port
-	}
-	// Only now, so that they are different ones.
-	for _, l := range open {
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return ports
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"arauto/deploy/durability"
+	"arauto/deploy/process/processtest"
 	"arauto/deploy/topology"
 	"arauto/deploy/topology/jetstreamtest"
 	"arauto/schemas/subject"
@@ -208,7 +209,7 @@ func TestClusterIsAsStrongAsItsWeakestServer(t *testing.T) {
 // of them.
 func cluster(t *testing.T, each ...func(*server.Options)) (js jetstream.JetStream, monitors []string) {
 	t.Helper()
-	ports := freePorts(t, len(each))
+	ports := processtest.FreePorts(t, len(each))
 	var first *server.Server
 	for i, change := range each {
 		o := server.Options{
@@ -254,31 +255,6 @@ func cluster(t *testing.T, each ...func(*server.Options)) (js jetstream.JetStrea
 		return err == nil && len(stream.CachedInfo().Cluster.Replicas) == 2
 	})
 	return js, monitors
-}
-
-// freePorts finds ports that nobody listens on: servers of a cluster must know
-// each other's before they start.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	ports, open := make([]int, n), make([]net.Listener, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		open[i] = l
-		address, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			t.Fatalf("listening on %v", l.Addr())
-		}
-		ports[i] = address.Port
-	}
-	for _, l := range open { // Only now, so that they are different ones.
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return ports
 }
 
 func until(t *testing.T, what string, met func() bool) {

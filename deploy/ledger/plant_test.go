@@ -2,7 +2,6 @@ package ledger_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,7 +16,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
+
+	"arauto/deploy/process/processtest"
 )
 
 // root is the repository, seen from this folder.
@@ -26,30 +26,9 @@ const root = "../../"
 // bin holds the real binaries, built once for all tests of this package.
 var bin string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "arauto-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "make folder for binaries:", err)
-		return 1
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // A leftover in the temporary folder is not worth failing for.
-	bin = dir
-	//nolint:noctx // It ends by itself, or with the tests.
-	build := exec.Command("go", "build", "-o", dir+"/", "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
-		"arauto/deploy/simulator", "arauto/deploy/arauto", "github.com/nats-io/nats-server/v2")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build binaries:", err)
-		return 1
-	}
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+func TestMain(m *testing.M) {
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
+		"arauto/deploy/simulator", "arauto/deploy/arauto", processtest.NATSServer))
 }
 
 // broker is the name of its binary; roles are ours.
@@ -184,18 +163,13 @@ func (p *plant) brokerConfig() (string, error) {
 // listening waits for the file in which nats-server says where it listens.
 func (p *plant) listening() (address, monitor string) {
 	p.t.Helper()
-	name := filepath.Join(p.dir, fmt.Sprintf("%s_%d.ports", broker, p.running[broker].pid()))
-	var ports struct {
-		Nats       []string `json:"nats"`
-		Monitoring []string `json:"monitoring"`
-	}
-	if !p.poll(func() bool {
-		data, err := os.ReadFile(name)
-		return err == nil && json.Unmarshal(data, &ports) == nil && len(ports.Nats) > 0 && len(ports.Monitoring) > 0
+	if !p.poll(func() (ok bool) {
+		address, monitor, ok = processtest.Listening(p.dir, p.running[broker].pid())
+		return ok && monitor != ""
 	}) {
 		p.t.Fatal("nats-server does not listen")
 	}
-	return strings.TrimPrefix(ports.Nats[0], "nats://"), strings.TrimPrefix(ports.Monitoring[0], "http://")
+	return address, monitor
 }
 
 // poll asks until the answer is yes, or reports false when the time is over.

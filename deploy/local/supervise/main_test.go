@@ -4,48 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"arauto/deploy/process/processtest"
 )
 
 // binDir has the real binaries, built once for all tests.
 var binDir string
 
 func TestMain(m *testing.M) {
-	if err := buildBinaries(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := os.RemoveAll(binDir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		os.Exit(code)
-	}))
-}
-
-func buildBinaries() error {
-	dir, err := os.MkdirTemp("", "arauto-bin-")
-	if err != nil {
-		return fmt.Errorf("make folder: %w", err)
-	}
-	binDir = dir
-	build := exec.Command("go", "build", "-o", dir+"/",
-		"arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep", "arauto/deploy/simulator", "arauto/deploy/local")
-	if out, err := build.CombinedOutput(); err != nil {
-		return errors.Join(fmt.Errorf("build binaries: %w\n%s", err, out), os.RemoveAll(dir))
-	}
-	return nil
+	os.Exit(processtest.Main(m, &binDir, "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
+		"arauto/deploy/simulator", "arauto/deploy/local"))
 }
 
 // anyAddresses leaves every port to the system.
