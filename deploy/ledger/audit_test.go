@@ -82,8 +82,12 @@ func (h *hand) parked(stands uint64, due time.Duration) *hand {
 
 // dead stores a dead letter of a look-up.
 func (h *hand) dead(sequence uint64, answer string) *hand {
+	stands := sequence
+	if answer == "none" {
+		stands = 0
+	}
 	return h.letter(record.DeadLetter{
-		ID: "NOTIFICATIONS-" + id(sequence), Class: record.ClassProvider, Stage: "lookup", Cause: "it is down", Next: "redrive",
+		ID: "NOTIFICATIONS-" + id(sequence), For: stands, Class: record.ClassProvider, Stage: "lookup", Cause: "it is down", Next: "redrive",
 		LastAnswer: answer, Stream: "NOTIFICATIONS", Sequence: sequence,
 	})
 }

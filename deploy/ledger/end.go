@@ -44,7 +44,7 @@ func (f *file) ends(n Stored[record.Notification]) []Row {
 	if given {
 		ends = append(ends, row(Dead, cause(letter.Record)))
 	}
-	if p, ok := f.waiting(n.Sequence); ok && (!given || p.Record.For <= letter.Record.Sequence) {
+	if p, ok := f.waiting(n.Sequence); ok && (!given || p.Record.For <= letter.Record.For) {
 		ends = append(ends, row(Parked, p.Record.Waits))
 	}
 	return ends
@@ -94,13 +94,13 @@ func (f *file) waiting(sequence uint64) (Stored[record.Parked], bool) {
 }
 
 // letterFor finds the first dead letter of a look-up that stands for a
-// notification. A look-up stands for every notification up to its own; a
-// letter that was written without asking anybody is about its own alone.
+// notification. A letter that was written without asking anybody is about its
+// own alone.
 func (f *file) letterFor(sequence uint64) (Stored[record.DeadLetter], bool) {
 	for _, l := range f.Letters {
 		d := l.Record
-		if d.Stage == stageLookup && d.Stream == subject.Notifications &&
-			(d.Sequence == sequence || d.Sequence > sequence && d.LastAnswer != "none") && explained(d) {
+		own := d.Stream == subject.Notifications && d.Sequence == sequence
+		if d.Stage == stageLookup && (own || d.For >= sequence) && explained(d) {
 			return l, true
 		}
 	}

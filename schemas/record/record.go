@@ -83,6 +83,7 @@ type DeadLetter struct {
 	LastAnswer     string     `json:"last_answer"` // Class of the provider's last answer, "none" without one.
 	Stream         string     `json:"stream"`      // Where the original is.
 	Sequence       uint64     `json:"sequence"`
+	For            uint64     `json:"for,omitempty"`             // Highest NOTIFICATIONS sequence that the look-up stood for, from lookup.
 	Observation    uint64     `json:"observation,omitempty"`     // STATUSES sequence, from normalize.
 	ProviderStatus string     `json:"provider_status,omitempty"` // The provider's own word.
 	Next           string     `json:"next"`                      // What to do about it.
@@ -110,14 +111,6 @@ const (
 // an older letter than the payment's last one; what had been reported by then
 // must not be reported again.
 func (l DeadLetter) Reported() uint64 { return max(l.Observation, l.Beyond) }
-
-// WrittenAt is when l was stored: as a letter, or as the marker that it is.
-func (l DeadLetter) WrittenAt() time.Time {
-	if l.MarkedAt != nil {
-		return *l.MarkedAt
-	}
-	return l.At
-}
 
 // DeadLetterSchema is the JSON Schema (draft 2020-12) of a dead letter. It is
 // a published contract: a change of meaning is a new version in a new file.

@@ -74,17 +74,27 @@ func (c *Chains) Last(ctx context.Context, u subject.Unit) (Link, error) {
 	return link, nil
 }
 
-// Notified reads the sequence of the unit's last notification from the
-// stream's leader, 0 when none is stored.
-func (c *Chains) Notified(ctx context.Context, u subject.Unit) (uint64, error) {
+// Newest is a unit's last notification. The zero Newest means that there is
+// none.
+type Newest struct {
+	Sequence uint64
+	Asks     bool // A look-up is made for it. One of an unknown type, or that does not decode, has a dead letter instead.
+}
+
+// Notified reads the unit's last notification from the stream's leader.
+func (c *Chains) Notified(ctx context.Context, u subject.Unit) (Newest, error) {
 	raw, err := c.notifications.GetLastMsgForSubject(ctx, u.Notification())
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return Newest{}, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read last notification: %w", err)
+		return Newest{}, fmt.Errorf("read last notification: %w", err)
 	}
-	return raw.Sequence, nil
+	var n struct {
+		Unknown string `json:"unknown_type"`
+	}
+	asks := json.Unmarshal(raw.Data, &n) == nil && n.Unknown == ""
+	return Newest{Sequence: raw.Sequence, Asks: asks}, nil
 }
 
 // Stored is one stored notification.

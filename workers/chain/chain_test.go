@@ -170,14 +170,23 @@ func TestTraceTravelsWithTheObservation(t *testing.T) {
 func TestNotifiedIsTheLastOfThePaymentOnly(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if n, err := r.chains.Notified(r.ctx, unit); n != 0 || err != nil {
-		t.Errorf("without a notification: %d, %v", n, err)
+	if newest, err := r.chains.Notified(r.ctx, unit); newest != (chain.Newest{}) || err != nil {
+		t.Errorf("without a notification: %+v, %v", newest, err)
 	}
 	r.notify("p")
 	want := r.notify("p")
 	r.notify("other")
-	if n, err := r.chains.Notified(r.ctx, unit); n != want || err != nil {
-		t.Errorf("the last notification is %d, %v, want %d", n, err, want)
+	if newest, err := r.chains.Notified(r.ctx, unit); newest != (chain.Newest{Sequence: want, Asks: true}) || err != nil {
+		t.Errorf("the last notification is %+v, %v, want %d", newest, err, want)
+	}
+	for _, body := range []string{`{"unknown_type":"NEW"}`, `[]`} {
+		ack, err := r.JS.Publish(r.ctx, unit.Notification(), []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if newest, err := r.chains.Notified(r.ctx, unit); newest != (chain.Newest{Sequence: ack.Sequence}) || err != nil {
+			t.Errorf("%s: %+v, %v", body, newest, err)
+		}
 	}
 }
 

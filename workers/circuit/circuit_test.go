@@ -234,6 +234,25 @@ func TestFailingProbesComeLessAndLessOften(t *testing.T) {
 	}
 }
 
+// A provider may refuse a single payment, which must not always be the one that
+// probes for all the others.
+func TestProbeThatFailedComesBackAmongTheOthers(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	v, _ := r.view()
+	first, err := v.Refused(r.ctx, bank, account, r.look(v), 0.5)
+	r.must(err)
+	if first != 5*time.Second {
+		t.Errorf("who opens the circuit waits %v", first)
+	}
+	r.pass(first + time.Millisecond)
+	again, err := v.Refused(r.ctx, bank, account, r.claim(v), 0.5)
+	r.must(err)
+	if again != 10*time.Second+5*time.Second {
+		t.Errorf("who has probed in vain waits %v", again)
+	}
+}
+
 func TestProbeThatProvesNothingKeepsTheCircuitOpen(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

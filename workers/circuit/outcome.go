@@ -42,6 +42,10 @@ func (v *View) Refused(ctx context.Context, provider, account string, p Pass, ji
 	if !p.probe {
 		v.metrics.opened(provider, account)
 	}
+	if p.probe {
+		// Another payment may probe next: a provider can refuse a single one.
+		return wait + spread(v.Spread, jitter), nil
+	}
 	return wait, nil // Without jitter: whoever met the refusal is there to probe.
 }
 

@@ -45,23 +45,23 @@ const conflicts = 20
 // reported says whether that last one already stands for this letter. handled
 // is the message that led to it, named as ID names originals: handled again, it
 // leads to no second letter for as long as the broker remembers its name.
-func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last record.DeadLetter) bool) error {
+func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Letter) bool) error {
 	filter := u.DeadLetter("*", l.Stage)
 	body, err := json.Marshal(l)
 	if err != nil {
 		return fmt.Errorf("encode dead letter: %w", err)
 	}
 	for range conflicts {
-		last, sequence, err := b.last(ctx, filter)
+		last, err := b.last(ctx, filter)
 		if err != nil {
 			return err
 		}
-		if sequence > 0 && reported(last) {
+		if last.Sequence > 0 && reported(last) {
 			return nil
 		}
 		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
 		m.Data = body
-		_, err = b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(sequence, filter))
+		_, err = b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(last.Sequence, filter))
 		if err == nil {
 			return nil
 		}
@@ -75,28 +75,36 @@ func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, hand
 	return errors.New("write dead letter: others keep writing about the same payment")
 }
 
-func (b *Box) last(ctx context.Context, filter string) (record.DeadLetter, uint64, error) {
+// last reads the newest letter that matches, the zero Letter when there is none.
+func (b *Box) last(ctx context.Context, filter string) (Letter, error) {
 	raw, err := b.stream.GetLastMsgForSubject(ctx, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return record.DeadLetter{}, 0, nil
+		return Letter{}, nil
 	}
 	if err != nil {
-		return record.DeadLetter{}, 0, fmt.Errorf("read last dead letter: %w", err)
+		return Letter{}, fmt.Errorf("read last dead letter: %w", err)
 	}
-	var l record.DeadLetter
-	if err := json.Unmarshal(raw.Data, &l); err != nil {
-		return record.DeadLetter{}, 0, fmt.Errorf("decode dead letter %d: %w", raw.Sequence, err)
+	l := Letter{Sequence: raw.Sequence, StoredAt: raw.Time}
+	if err := json.Unmarshal(raw.Data, &l.DeadLetter); err != nil {
+		return Letter{}, fmt.Errorf("decode dead letter %d: %w", raw.Sequence, err)
 	}
-	return l, raw.Sequence, nil
+	return l, nil
 }
 
 // SameID is the reported function for letters that stand for one original. One
 // that was redriven says that the provider is being asked again, so whatever
 // fails after that is to be reported again.
-func SameID(id string) func(record.DeadLetter) bool {
-	return func(last record.DeadLetter) bool { return last.ID == id && last.State != record.Redriven }
+func SameID(id string) func(Letter) bool {
+	return func(last Letter) bool { return last.ID == id && last.State != record.Redriven }
 }
 
-// Never is the reported function for what somebody has asked for anew and
-// waits to hear of, however it was reported before.
-func Never(record.DeadLetter) bool { return false }
+// Reported is the ids of a unit's letters of a stage, as far as SameID lets
+// them stand for their originals.
+func (b *Box) Reported(ctx context.Context, u subject.Unit, stage string) (map[string]bool, error) {
+	ids := map[string]bool{}
+	err := b.Each(ctx, u.DeadLetter("*", stage), 1, func(l Letter) error {
+		ids[l.ID] = SameID(l.ID)(l)
+		return nil
+	})
+	return ids, err
+}

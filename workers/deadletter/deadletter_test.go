@@ -65,9 +65,12 @@ func letter(observation uint64, class record.Class) record.DeadLetter {
 }
 
 // upTo is the guard of normalize: letters of a payment ascend.
-func upTo(observation uint64) func(record.DeadLetter) bool {
-	return func(last record.DeadLetter) bool { return last.Observation >= observation }
+func upTo(observation uint64) func(deadletter.Letter) bool {
+	return func(last deadletter.Letter) bool { return last.Observation >= observation }
 }
+
+// never reports nothing.
+func never(deadletter.Letter) bool { return false }
 
 // stored reads every letter with its subject, in order.
 func (r *rig) stored() (letters []record.DeadLetter, subjects []string) {
@@ -204,7 +207,7 @@ func (r *rig) overtaken(observations ...uint64) *deadletter.Box {
 		js.moves = append(js.moves, func() {
 			l := letter(observation, record.ClassOurs)
 			l.ID = fmt.Sprintf("RIVAL-%d", observation)
-			r.must(r.box.Put(r.ctx, unit, l, l.ID, deadletter.Never))
+			r.must(r.box.Put(r.ctx, unit, l, l.ID, never))
 		})
 	}
 	return r.open(js)
@@ -263,7 +266,7 @@ func TestWhatDoesNotDecodeIsAnError(t *testing.T) {
 func TestSameIDKnowsItsOriginal(t *testing.T) {
 	t.Parallel()
 	same := deadletter.SameID("STATUSES-7")
-	if !same(letter(7, record.ClassData)) || same(letter(70, record.ClassData)) {
+	if !same(deadletter.Letter{DeadLetter: letter(7, record.ClassData)}) || same(deadletter.Letter{DeadLetter: letter(70, record.ClassData)}) {
 		t.Error("a letter is taken for another's")
 	}
 }

@@ -66,8 +66,8 @@ func unitOf(on string) (subject.Unit, error) {
 
 // Last returns the sequence of a unit's last letter of a stage, 0 for none.
 func (b *Box) Last(ctx context.Context, u subject.Unit, stage string) (uint64, error) {
-	_, sequence, err := b.last(ctx, u.DeadLetter("*", stage))
-	return sequence, err
+	last, err := b.last(ctx, u.DeadLetter("*", stage))
+	return last.Sequence, err
 }
 
 // Mark stores what an operator made of an open letter, as the unit's new last

@@ -12,11 +12,11 @@ import (
 func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
+		next.Early = true // Also where nothing is parked: what fires and fails meanwhile must not move it, see Again.
 		if now.Sequence == 0 {
 			return next, true
 		}
 		next.Attempts, next.NotFound, next.FirstFailure = now.Parked.Attempts, now.Parked.NotFound, now.Parked.FirstFailure
-		next.Early = true
 		if next.Fields == nil {
 			next.Fields = now.Parked.Fields
 		}

@@ -17,8 +17,15 @@ func TestSummonedLookUpComesDueAndKeepsTheBudgetOfWhatWasParked(t *testing.T) {
 		Cause: order.CauseOperator, Waits: "operator", DueAt: time.Now().Add(time.Hour).UTC(), // Late, so that it can be read.
 	}
 	r.must(r.lot.Summon(r.ctx, asked))
-	if got := r.look("p").Parked; got.Cause != order.CauseOperator || got.Attempts != 0 || got.FirstFailure != nil || got.Early || got.For != 0 {
+	if got := r.look("p").Parked; got.Cause != order.CauseOperator || got.Attempts != 0 || got.FirstFailure != nil || !got.Early || got.For != 0 {
 		t.Errorf("with nothing parked: %+v", got)
+	}
+	// What was in flight when it was summoned fails, and parks its retry.
+	retry := asked
+	retry.Cause, retry.Waits, retry.Attempts, retry.DueAt = order.CauseNotification, "transport", 1, asked.DueAt.Add(12*time.Hour)
+	r.must(r.lot.Again(r.ctx, retry))
+	if got := r.look("p").Parked; !got.DueAt.Equal(asked.DueAt) || got.Attempts != 1 {
+		t.Errorf("behind a retry: %+v", got)
 	}
 	r.must(r.lot.Cancel(r.ctx, r.look("p")))
 

@@ -135,6 +135,26 @@ func (l *Lot) Held(ctx context.Context, p record.Parked) error {
 	})
 }
 
+// Join parks p, what waits already and is to stand for one more notification
+// too. That has rechecks of its own, and comes due at the earlier of the two
+// times; what so comes early spends nothing.
+func (l *Lot) Join(ctx context.Context, p record.Parked) error {
+	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		p.NotFound = min(p.NotFound, 1)
+		if now.Sequence == 0 {
+			p.Early = true // As in Held.
+			return p, true
+		}
+		kept := now.Parked
+		if p.For <= kept.For {
+			return kept, false
+		}
+		kept = raised(kept, p)
+		kept.Rechecks, kept.NotFound = 0, min(kept.NotFound, 1)
+		return hastened(kept, p), true
+	})
+}
+
 // hastened is p, due when another one is where that is earlier.
 func hastened(p, other record.Parked) record.Parked {
 	if other.DueAt.Before(p.DueAt) {

@@ -111,7 +111,7 @@ type Decision struct {
 func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
 	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure, NotFound: b.NotFound}
 	if f.Cause == NotFound {
-		return p.recheckUnknown(f, d)
+		return p.recheckUnknown(f, b, d)
 	}
 	if wait, free := p.free(f); free {
 		d.Park, d.Free, d.Due = true, true, f.At.Add(wait)
@@ -143,9 +143,12 @@ const minGap = 5 * time.Second
 
 // recheckUnknown decides about a payment that the provider does not know. Its
 // webhook may run ahead of its read side, so it is asked for again shortly;
-// those looks have a count of their own and spend nothing else.
-func (p Policy) recheckUnknown(f Failure, d Decision) Decision {
-	d.NotFound++
+// those looks have a count of their own and spend nothing else. One that came
+// early, because somebody wished so, is not counted.
+func (p Policy) recheckUnknown(f Failure, b Budget, d Decision) Decision {
+	if b.Fired || b.NotFound == 0 {
+		d.NotFound++
+	}
 	if d.NotFound > len(p.NotFound) {
 		d.Class = class(f.Cause)
 		return d

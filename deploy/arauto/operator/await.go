@@ -171,8 +171,18 @@ func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done b
 // after a second look, which may have fired before we came to see it parked.
 func (s *session) quiet(ctx context.Context, p payment, observation uint64) (bool, error) {
 	due, err := s.lot.Due(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
-	if err != nil || due.Sequence > 0 {
+	if err != nil {
 		return false, err
+	}
+	if due.Sequence > 0 {
+		consumer, err := s.js.Consumer(ctx, subject.LookupRetries, subject.LookupDueConsumer(p.unit.Provider))
+		if err != nil {
+			return false, fmt.Errorf("read consumer of due look-ups: %w", err)
+		}
+		// A broker that was killed may keep one that was acknowledged.
+		if due.Sequence > consumer.CachedInfo().AckFloor.Stream {
+			return false, nil
+		}
 	}
 	last, err := s.chains.Last(ctx, p.unit)
 	return last.Sequence == observation, err

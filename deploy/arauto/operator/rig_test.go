@@ -294,11 +294,6 @@ func (b *bank) say(payment, word string) {
 	b.words[payment] = word
 }
 
-// lose makes the bank not know a payment.
-func (b *bank) lose(payment string) { b.say(payment, unknownHere) }
-
-const unknownHere = "404"
-
 func (b *bank) times() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -311,12 +306,8 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	word := b.words[payment]
 	b.asked++
 	b.mu.Unlock()
-	switch word {
-	case "":
+	if word == "" {
 		w.WriteHeader(http.StatusInternalServerError)
-		return
-	case unknownHere:
-		w.WriteHeader(http.StatusNotFound)
 		return
 	}
 	_, _ = fmt.Fprintf(w, `{"payment":%q,"order":%q,"status":%q,"amount":1000,"refunded":0}`, payment, "o-"+payment, word)

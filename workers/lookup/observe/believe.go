@@ -2,10 +2,12 @@ package observe
 
 import (
 	"context"
+	"sync"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/chain"
 )
 
@@ -15,7 +17,9 @@ import (
 // unread.
 func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation, error) {
 	if w.Provider.Claim == nil {
-		err := w.deadLetter(ctx, t, record.ClassOurs, 0, provider.ErrNoLookUp, "none")
+		err := w.deadLetter(ctx, t, record.DeadLetter{
+			Class: record.ClassOurs, Cause: provider.ErrNoLookUp.Error(), LastAnswer: nobodyAsked,
+		})
 		return outcomeDead, order.Observation{}, err
 	}
 	last, err := w.Chains.Last(ctx, t.unit)
@@ -25,6 +29,7 @@ func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation
 	if t.superseded(last) {
 		return w.supersede(ctx, t, last)
 	}
+	reported := sync.OnceValues(func() (map[string]bool, error) { return w.Dead.Reported(ctx, t.unit, Stage) })
 	for above := last.Covers(); ; {
 		stored, ok, err := w.Chains.NextNotification(ctx, t.unit, above)
 		if err != nil {
@@ -35,7 +40,7 @@ func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation
 			stored = chain.Stored{Sequence: t.stands, Notification: t.asNotification()}
 		}
 		above = stored.Sequence
-		outcome, seen, err := w.claim(ctx, t, stored, &last)
+		outcome, seen, err := w.claim(ctx, t, stored, &last, reported)
 		if err != nil || stored.Sequence == t.stands {
 			return outcome, seen, err
 		}
@@ -44,17 +49,25 @@ func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation
 
 // claim writes one notification's claim behind last and moves last on. A
 // notification of an unknown type makes no claim; its own message reports it.
-func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.Link) (string, order.Observation, error) {
+func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.Link,
+	reported func() (map[string]bool, error)) (string, order.Observation, error) {
 	n := s.Notification
 	if n.Unknown != "" {
 		return outcomeDead, order.Observation{}, nil
 	}
 	own := t
 	own.target = provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
-	own.trace, own.notification, own.notifiedAt, own.stands, own.sequence = n.Trace, n.ID, &n.ReceivedAt, s.Sequence, s.Sequence
+	own.trace, own.notification, own.notifiedAt, own.stands = n.Trace, n.ID, &n.ReceivedAt, s.Sequence
+	own.stream, own.sequence = subject.Notifications, s.Sequence
 	fact, err := w.Provider.Claim(own.target)
 	if !answered(err) {
-		return outcomeDead, order.Observation{}, w.deadLetter(ctx, own, record.ClassData, 0, err, "none")
+		ids, problem := reported()
+		if problem != nil {
+			return "", order.Observation{}, problem
+		}
+		return outcomeDead, order.Observation{}, w.putLetter(ctx, own, ids, record.DeadLetter{
+			Class: record.ClassData, Cause: err.Error(), LastAnswer: nobodyAsked,
+		})
 	}
 	seen := own.observation(fact, n.ReceivedAt, n.ReceivedAt)
 	seen.Covers = s.Sequence

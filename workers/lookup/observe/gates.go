@@ -151,8 +151,20 @@ func (w *Worker) adds(t task, waiting park.Place) bool {
 
 // join lets what is parked stand for a fresh notification too. If that has
 // fired and failed meanwhile, the notification still comes due when it was to.
+// A payment that is unknown to the provider is asked for again as soon as it
+// would have been after the first time: it may be known by now.
 func (w *Worker) join(ctx context.Context, t task, waiting park.Place) error {
 	p := waiting.Parked
 	p.StandFor(t.parked())
-	return w.Lot.Held(ctx, p)
+	if p.Waits != string(verdict.NotFound) {
+		return w.Lot.Held(ctx, p)
+	}
+	soon := waiting.At.Add(w.Policy.Wait(w.Policy.NotFound[0]))
+	if now := w.Now(); soon.Before(now) {
+		soon = now
+	}
+	if soon.Before(p.DueAt) {
+		p.DueAt = soon.UTC()
+	}
+	return w.Lot.Join(ctx, p)
 }

@@ -10,12 +10,9 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
-	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/ask"
 	"arauto/workers/chain"
 	"arauto/workers/consume"
-	"arauto/workers/deadletter"
 	"arauto/workers/park"
 	"arauto/workers/verdict"
 )
@@ -44,8 +41,11 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 		if err != nil {
 			return "", order.Observation{}, err
 		}
-		if t.superseded(last) {
+		if t.superseded(last) && !t.overlapped(last) {
 			return w.supersede(ctx, t, last)
+		}
+		if t.superseded(last) {
+			t.cause = order.CauseRecheck
 		}
 		if race > 0 && t.needless(last) {
 			return outcomeOvertaken, last.Observation, nil
@@ -57,6 +57,15 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 		w.Metrics.race(w.Provider.Name)
 	}
 	return "", order.Observation{}, errContended
+}
+
+// overlapped reports whether a look-up that has fired came due while the answer
+// that covers it was being written. What that answer led to, a recheck or a
+// confirmation, or what an operator summoned, then took the place of a schedule
+// that the broker was firing already: by its source it purges the subject after
+// that, whatever is on it by then. So the payment is asked about once more.
+func (t task) overlapped(last chain.Link) bool {
+	return t.fired != nil && last.Stored.After(t.fired.DueAt)
 }
 
 // needless reports whether the answer that beat a sweep's or an operator's
@@ -76,7 +85,7 @@ func (w *Worker) supersede(ctx context.Context, t task, last chain.Link) (string
 	if chain.Younger(t.stored, last.Stored) {
 		return "", order.Observation{}, &consume.Fatal{Err: fmt.Errorf("%s: %w", t.stream, chain.ErrRecreated)}
 	}
-	if newest < last.Covers() {
+	if newest.Sequence < last.Covers() {
 		if err := w.Chains.CheckCovers(ctx, last.Covers()); err != nil {
 			return "", order.Observation{}, fatalIfRecreated(err)
 		}
@@ -107,7 +116,9 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if err != nil {
 		return "", order.Observation{}, err
 	}
-	t = t.standingFor(newest, last)
+	if newest.Asks {
+		t = t.standingFor(newest.Sequence, last)
+	}
 	l, err := w.admit(ctx, t)
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
@@ -132,32 +143,32 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 		return outcome, order.Observation{}, err
 	}
 	seen := t.observation(fact, asked, w.Now())
-	seen.Confirmed, seen.Covers = true, max(newest, last.Covers(), t.stands)
+	seen.Confirmed, seen.Covers = true, max(newest.Sequence, last.Covers(), t.stands)
 	return w.write(ctx, t, last, waiting, seen)
 }
 
-// notified is the highest notification that an answer to a question put now
+// notified is the newest notification that an answer to a question put now
 // covers. To name a lower one is safe and costs a look-up, so for the first
 // notification of a payment, behind which nothing waits, nobody is asked. The
 // second of a burst asks, and covers the rest.
-func (w *Worker) notified(ctx context.Context, t task, last chain.Link, waiting park.Place) (uint64, error) {
+func (w *Worker) notified(ctx context.Context, t task, last chain.Link, waiting park.Place) (chain.Newest, error) {
 	if t.newest && last.Sequence == 0 && waiting.Sequence == 0 {
-		return t.sequence, nil
+		return chain.Newest{Sequence: t.stands, Asks: true}, nil
 	}
 	newest, err := w.Chains.Notified(ctx, t.unit)
-	return max(newest, waiting.Parked.For), err // What is finished by waiting may have been purged.
+	if err == nil && newest.Sequence < waiting.Parked.For { // What is finished by waiting may have been purged.
+		newest = chain.Newest{Sequence: waiting.Parked.For, Asks: true}
+	}
+	return newest, err
 }
 
 // standingFor lets a look-up that has fired stand for every notification that
-// was stored before it asks. What was parked for a later one may be gone if it
-// took the place of a schedule that was just being fired: by its source the
-// broker then removes whatever is on the schedule's subject. The ledger test
-// lost notifications so; nobody has reproduced it in isolation.
+// was stored before it asks: what was parked for a later one may be gone, see
+// overlapped. The ledger test lost notifications so.
 func (t task) standingFor(newest uint64, last chain.Link) task {
-	if t.fired == nil || newest <= max(t.stands, last.Covers()) {
-		return t
+	if t.fired != nil && newest > max(t.stands, last.Covers()) {
+		t.stands = newest
 	}
-	t.stands, t.stream, t.sequence = newest, subject.Notifications, newest
 	return t
 }
 
@@ -263,105 +274,4 @@ func tooLong(f order.Fact) error {
 		}
 	}
 	return nil
-}
-
-// failed parks a task whose question got no answer, or gives it up.
-func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error) {
-	last, err := w.Chains.Last(ctx, t.unit)
-	if err != nil {
-		return "", err
-	}
-	if t.superseded(last) {
-		return outcomeSuperseded, nil
-	}
-	now := w.Now()
-	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}
-	var throttled *ask.ThrottledError
-	if errors.As(cause, &throttled) {
-		failure.RetryAfter = throttled.After
-	}
-	var held *verdict.HeldError
-	if errors.As(cause, &held) {
-		failure.Held = held.Wait
-	}
-	budget := verdict.Budget{}
-	if t.fired != nil {
-		budget = verdict.Budget{Fired: !t.fired.Early, Attempts: t.fired.Attempts, NotFound: t.fired.NotFound}
-		if t.fired.FirstFailure != nil {
-			budget.FirstFailure = *t.fired.FirstFailure
-		}
-	}
-	decision := verdict.Judge(failure, budget, w.Policy, w.Jitter())
-	if !decision.Park {
-		return outcomeDead, w.deadLetter(ctx, t, decision.Class, decision.Attempts, cause, string(failure.Cause))
-	}
-	return outcomeParked, w.park(ctx, t, decision, failure.Cause)
-}
-
-// park stores a look-up that failed. A fresh one never replaces what waits
-// already, unless nobody was asked; one that fired takes its place, and is still
-// ahead of its retry if it was before.
-func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
-	p := t.parked()
-	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
-	if !d.FirstFailure.IsZero() {
-		first := d.FirstFailure.UTC()
-		p.FirstFailure = &first
-	}
-	p.NotFound = d.NotFound
-	switch {
-	case t.fired != nil:
-		p.Rechecks, p.Early = t.fired.Rechecks, d.Free && t.fired.Early
-		return w.Lot.Again(ctx, p)
-	case cause == verdict.Credential, cause == verdict.OverBudget, cause == verdict.Circuit:
-		return w.Lot.Held(ctx, p)
-	}
-	return w.Lot.First(ctx, p)
-}
-
-// parked is the task as it waits.
-func (t task) parked() record.Parked {
-	return record.Parked{
-		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
-		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
-		For: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
-	}
-}
-
-// again is the recheck that follows an answer.
-func (t task) again(seen order.Observation, delay time.Duration, number int) record.Parked {
-	p := t.parked()
-	p.Cause, p.Waits = order.CauseRecheck, string(order.CauseRecheck)
-	p.For, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
-	return p
-}
-
-// deadLetter stores that a task was given up. Where an operator had asked for
-// it, a letter that was there before, whatever became of that, does not count.
-func (w *Worker) deadLetter(ctx context.Context, t task, class record.Class, attempts int, cause error, answer string) error {
-	id := deadletter.ID(t.stream, t.sequence)
-	reported := deadletter.SameID(id)
-	if t.cause == order.CauseOperator {
-		reported = deadletter.Never
-	}
-	return w.Dead.Put(ctx, t.unit, record.DeadLetter{
-		ID: id, Class: class, Stage: Stage, Provider: t.unit.Provider, Account: t.account,
-		Kind: t.target.Kind, Payment: t.target.Payment, Order: t.target.Order,
-		Cause: cause.Error(), Attempts: attempts, LastAnswer: answer,
-		Stream: t.stream, Sequence: t.sequence, Next: advice(class), At: w.Now().UTC(),
-	}, t.handled, reported)
-}
-
-func advice(class record.Class) string {
-	switch class {
-	case record.ClassOurs:
-		return "mend our configuration or code, then redrive"
-	case record.ClassProvider:
-		return "when the provider answers again, redrive: it asks anew"
-	case record.ClassData:
-		return "ask the merchant what this payment is; redrive asks the provider anew"
-	case record.ClassSubscriber:
-		return "mend the subscriber, then redrive"
-	}
-	return "redrive or discard"
 }

@@ -26,6 +26,9 @@ import (
 // Stage is this worker's name in dead letters.
 const Stage = "lookup"
 
+// nobodyAsked is the last answer in letters of what was given up unasked.
+const nobodyAsked = "none"
+
 // Options are what a worker of one provider needs.
 type Options struct {
 	Provider provider.Provider
@@ -61,10 +64,9 @@ type task struct {
 	notifiedAt   *time.Time
 	fired        *record.Parked // nil for a fresh notification.
 	stored       time.Time      // When the broker stored the notification; zero for a parked one.
-	stream       string         // Where the original is.
+	stream       string         // Of the message in hand.
 	sequence     uint64
-	handled      string // The message in hand, named as deadletter.ID does.
-	newest       bool   // Nothing was waiting behind the notification when it was delivered.
+	newest       bool // Nothing was waiting behind the notification when it was delivered.
 	trace        string
 }
 
@@ -93,10 +95,12 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		cause:  order.CauseNotification, stands: sequence,
 		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
 		stream: subject.Notifications, sequence: sequence, trace: n.Trace,
-		handled: deadletter.ID(subject.Notifications, sequence), newest: meta.NumPending == 0,
+		newest: meta.NumPending == 0,
 	}
 	if n.Unknown != "" {
-		err := w.deadLetter(ctx, t, record.ClassData, 0, fmt.Errorf("unknown notification type %q", n.Unknown), "none")
+		err := w.deadLetter(ctx, t, record.DeadLetter{
+			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: nobodyAsked,
+		})
 		return w.done(t, outcomeDead, order.Observation{}, began, err)
 	}
 	outcome, seen, err := w.pursue(ctx, t)
@@ -120,10 +124,6 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 		cause:  p.Cause, stands: p.For,
 		notification: p.Notification, notifiedAt: p.NotifiedAt,
 		fired: &p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
-		handled: deadletter.ID(subject.LookupRetries, meta.Sequence.Stream),
-	}
-	if p.For > 0 {
-		t.stream, t.sequence = subject.Notifications, p.For
 	}
 	w.Metrics.fired(w.Provider.Name, began.Sub(p.DueAt))
 	outcome, seen, err := w.pursue(ctx, t)
@@ -137,7 +137,7 @@ func (w *Worker) bury(ctx context.Context, stream, on string, sequence uint64) e
 	id := deadletter.ID(stream, sequence)
 	return w.Dead.Put(ctx, u, record.DeadLetter{
 		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
-		Cause: "stored message does not decode", LastAnswer: "none", Stream: stream, Sequence: sequence,
+		Cause: "stored message does not decode", LastAnswer: nobodyAsked, Stream: stream, Sequence: sequence,
 		Next: "compare the versions of the gateway and of this worker", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
 }
@@ -150,7 +150,7 @@ func (w *Worker) done(t task, outcome string, seen order.Observation, began time
 	w.Metrics.outcome(w.Provider.Name, outcome)
 	w.Log.Info("look-up",
 		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
-		zap.String("notification", t.notification), zap.Uint64("sequence", t.sequence),
+		zap.String("notification", t.notification), zap.Uint64("sequence", t.stands),
 		zap.String("cause", string(t.cause)), zap.String("decision", outcome),
 		zap.String("status", string(seen.Status)), zap.String("provider_status", seen.ProviderStatus),
 		zap.Duration("took", w.Now().Sub(began)), zap.String("traceparent", t.trace))

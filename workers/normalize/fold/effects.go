@@ -58,13 +58,13 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 }
 
 // put stores a letter about an observation unless that is reported already.
-// A last letter about a later observation that is older than this one means
-// that the numbers began anew.
+// A last letter about a later observation that is older than this one, by the
+// broker's clock, means that the numbers began anew.
 func (w *Worker) put(ctx context.Context, u subject.Unit, letter record.DeadLetter, raw *jetstream.RawStreamMsg) error {
 	recreated := false
-	err := w.Dead.Put(ctx, u, letter, letter.ID, func(last record.DeadLetter) bool {
+	err := w.Dead.Put(ctx, u, letter, letter.ID, func(last deadletter.Letter) bool {
 		reported := last.Reported() >= raw.Sequence
-		recreated = reported && chain.Younger(raw.Time, last.WrittenAt())
+		recreated = reported && chain.Younger(raw.Time, last.StoredAt)
 		return reported
 	})
 	if err == nil && recreated {

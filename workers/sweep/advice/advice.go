@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -92,7 +93,8 @@ func (a advisory) harmless(found original) bool {
 // original is the message that was given up: where it is, and whose.
 type original struct {
 	unit    subject.Unit
-	places  []string // Every identity that a letter about it may have; its own first.
+	id      string // Of a letter about it alone.
+	stands  uint64 // Notification that it stands for, 0 for none but its own.
 	account string
 	kind    order.Kind
 	payment string
@@ -123,12 +125,12 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	if strings.Contains(m.Subject(), ".MSG_TERMINATED.") {
 		cause = "the message was terminated without a dead letter"
 	}
-	id := found.places[0]
+	id := found.id
 	err = w.Dead.Put(ctx, found.unit, record.DeadLetter{
 		ID: id, Class: record.ClassOurs, Stage: Stage,
 		Provider: found.unit.Provider, Account: found.account, Kind: found.kind, Payment: found.payment, Order: found.order,
 		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: "none",
-		Stream: a.Stream, Sequence: a.Sequence,
+		Stream: a.Stream, Sequence: a.Sequence, For: found.stands,
 		Next: "find out why the worker could not finish it, mend that, then redrive", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
 	if err != nil {
@@ -146,7 +148,7 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	own := deadletter.ID(a.Stream, a.Sequence)
 	none := original{
 		unit:    subject.Unit{Provider: providerOf(a.Consumer), Account: unknown, Payment: unknown},
-		places:  []string{own},
+		id:      own,
 		account: unknown, payment: unknown,
 	}
 	if !slices.Contains(readable, a.Stream) {
@@ -179,11 +181,11 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 		return none, nil //nolint:nilerr // Its place is all that can be said of it, and the letter says that.
 	}
 	found := original{
-		unit: w.Tokens.Unit(body.Provider, body.Account, body.Payment), places: []string{own},
+		unit: w.Tokens.Unit(body.Provider, body.Account, body.Payment), id: own,
 		account: body.Account, kind: body.Kind, payment: body.Payment, order: body.Order,
 	}
 	if body.For > 0 && a.Stream == subject.LookupRetries {
-		found.places = append(found.places, deadletter.ID(subject.Notifications, body.For))
+		found.stands = body.For
 	}
 	return found, nil
 }
@@ -199,7 +201,7 @@ func providerOf(consumer string) string {
 }
 
 // hasLetter looks through the dead letters of the message's payment. What was
-// redriven has a letter of its own no more: the message in hand may be the
+// redriven stands for a notification no more: the message in hand may be the
 // look-up that was to do better.
 func (w *Worker) hasLetter(ctx context.Context, o original) (bool, error) {
 	has := map[string]bool{}
@@ -208,11 +210,11 @@ func (w *Worker) hasLetter(ctx context.Context, o original) (bool, error) {
 		if err := json.Unmarshal(raw.Data, &l); err != nil {
 			return true, nil //nolint:nilerr // A letter too many does no harm, one too few does.
 		}
-		has[l.ID] = l.State != record.Redriven || l.ID == o.places[0]
+		has[l.ID] = l.ID == o.id || o.stands > 0 && l.State != record.Redriven && l.For >= o.stands
 		return true, nil
 	})
 	if err != nil {
 		return false, fmt.Errorf("read dead letters: %w", err)
 	}
-	return slices.ContainsFunc(o.places, func(id string) bool { return has[id] }), nil
+	return slices.Contains(slices.Collect(maps.Values(has)), true), nil
 }

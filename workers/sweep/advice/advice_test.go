@@ -188,7 +188,7 @@ func (r *rig) put(u subject.Unit, id string, sequence uint64) {
 	r.t.Helper()
 	r.must(r.dead.Put(r.ctx, u, record.DeadLetter{
 		ID: id, Class: record.ClassData, Stage: "lookup", Provider: u.Provider, Account: u.Account, Kind: order.Payment,
-		Payment: u.Payment, Cause: "c", LastAnswer: "none", Stream: subject.Notifications, Sequence: sequence, Next: "n", At: time.Now().UTC(),
+		Payment: u.Payment, Cause: "c", LastAnswer: "none", Stream: subject.Notifications, Sequence: sequence, For: sequence, Next: "n", At: time.Now().UTC(),
 	}, id, deadletter.SameID(id)))
 }
 
@@ -222,6 +222,7 @@ func TestDueLookUpIsKnownByTheNotificationThatItStandsFor(t *testing.T) {
 		t.Errorf("letters %+v", letters)
 	}
 	other := r.due("q", 42)
+	r.put(r.tokens.Unit("sandbox", "default", "q"), deadletter.ID(subject.Notifications, 40), 40) // About an earlier one.
 	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, other)))
 	if letters := r.letters("dead.ours.sweep.sandbox.default.q"); len(letters) != 1 || letters[0].Sequence != other {
 		t.Errorf("letters %+v", letters)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -111,23 +113,24 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 // already be on its way.
 const firing = 2 * time.Second
 
-// givenUp reports whether a stage's last dead letter stands for the
-// notification: it is about it or a later one, or was written since where it
-// does not say. One that was redriven does not: what became of the look-up must
-// show elsewhere.
+// givenUp reports whether a dead letter of a stage stands for the notification:
+// it is about that, or about a look-up that stood for it. One that was redriven
+// does not: what became of the new look-up must show elsewhere.
 func (s *Sweeper) givenUp(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg) (bool, error) {
-	last, err := walk.Last(ctx, s.letters, u.DeadLetter("*", stage))
-	if err != nil || last == nil {
-		return false, err
+	stands := map[string]bool{}
+	_, err := walk.Each(ctx, s.letters, u.DeadLetter("*", stage), 0, func(letter *jetstream.RawStreamMsg) (bool, error) {
+		var l record.DeadLetter
+		if err := json.Unmarshal(letter.Data, &l); err != nil {
+			return true, nil //nolint:nilerr // To ask once more does no harm.
+		}
+		own := l.Stream == subject.Notifications && l.Sequence == raw.Sequence
+		stands[l.ID] = l.State != record.Redriven && (own || l.For >= raw.Sequence)
+		return true, nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("read dead letters: %w", err)
 	}
-	var l record.DeadLetter
-	if json.Unmarshal(last.Data, &l) == nil && l.State == record.Redriven {
-		return false, nil
-	}
-	if l.Stream == subject.Notifications {
-		return l.Sequence >= raw.Sequence, nil
-	}
-	return last.Time.After(raw.Time), nil
+	return slices.Contains(slices.Collect(maps.Values(stands)), true), nil
 }
 
 // settled reports whether a look-up that stands for the notification is parked

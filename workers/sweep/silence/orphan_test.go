@@ -25,6 +25,19 @@ func TestNotificationWithoutATraceComesDue(t *testing.T) {
 		{name: "an answer to an earlier one", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence-1) }, want: true},
 		{name: "an event whose observation is gone", trace: func(r *rig, _ uint64) { r.events("p", true, order.Paid) }},
 		{name: "a dead letter", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage, record.Open) }},
+		{name: "one of a look-up that stood for it too", trace: func(r *rig, sequence uint64) {
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: observe.Stage, Stream: subject.LookupRetries, Sequence: 7, For: sequence + 1})
+		}},
+		{name: "one of a look-up for an earlier one", trace: func(r *rig, sequence uint64) {
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: observe.Stage, Stream: subject.LookupRetries, Sequence: 7, For: sequence - 1})
+		}, want: true},
+		{name: "one of a later webhook that nobody was asked about", trace: func(r *rig, sequence uint64) {
+			r.put("p", record.DeadLetter{ID: "NOTIFICATIONS-9", Stage: observe.Stage, Stream: subject.Notifications, Sequence: sequence + 8})
+		}, want: true},
+		{name: "its own, and a later one of another", trace: func(r *rig, sequence uint64) {
+			r.letter("p", observe.Stage, record.Open)
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: observe.Stage, Stream: subject.LookupRetries, Sequence: 7})
+		}},
 		{name: "a discarded one", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage, record.Discarded) }},
 		{name: "a redriven one, and nothing that came of it", trace: func(r *rig, _ uint64) { r.letter("p", observe.Stage, record.Redriven) }, want: true},
 	} {

@@ -137,19 +137,23 @@ func (r *rig) notify(payment string) uint64 {
 	return ack.Sequence
 }
 
+// letter stores a letter about a payment's first notification.
 func (r *rig) letter(payment, stage string, state record.State) {
 	r.t.Helper()
-	l := record.DeadLetter{
-		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: stage, Provider: "sandbox", Account: "default",
-		Kind: order.Payment, Payment: payment, Cause: "gone", LastAnswer: "not_found",
-		Stream: subject.Notifications, Sequence: 1, Next: "ask", At: time.Now().UTC(), State: state,
-	}
-	if state != record.Open {
+	r.put(payment, record.DeadLetter{ID: "NOTIFICATIONS-1", Stage: stage, Stream: subject.Notifications, Sequence: 1, For: 1, State: state})
+}
+
+// put stores a letter as far as it is filled in.
+func (r *rig) put(payment string, l record.DeadLetter) {
+	r.t.Helper()
+	l.Class, l.Provider, l.Account, l.Kind, l.Payment = record.ClassData, "sandbox", "default", order.Payment, payment
+	l.Cause, l.LastAnswer, l.Next, l.At = "gone", "not_found", "ask", time.Now().UTC()
+	if l.State != record.Open {
 		l.By, l.MarkedAt = "ana@desk", &l.At
 	}
 	body, err := json.Marshal(l)
 	r.must(err)
-	_, err = r.JS.Publish(r.ctx, r.unit(payment).DeadLetter("data", stage), body)
+	_, err = r.JS.Publish(r.ctx, r.unit(payment).DeadLetter("data", l.Stage), body)
 	r.must(err)
 }
 

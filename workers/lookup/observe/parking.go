@@ -1,0 +1,86 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/workers/ask"
+	"arauto/workers/verdict"
+)
+
+// failed parks a task whose question got no answer, or gives it up.
+func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error) {
+	last, err := w.Chains.Last(ctx, t.unit)
+	if err != nil {
+		return "", err
+	}
+	if t.superseded(last) {
+		return outcomeSuperseded, nil
+	}
+	now := w.Now()
+	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}
+	var throttled *ask.ThrottledError
+	if errors.As(cause, &throttled) {
+		failure.RetryAfter = throttled.After
+	}
+	var held *verdict.HeldError
+	if errors.As(cause, &held) {
+		failure.Held = held.Wait
+	}
+	budget := verdict.Budget{}
+	if t.fired != nil {
+		budget = verdict.Budget{Fired: !t.fired.Early, Attempts: t.fired.Attempts, NotFound: t.fired.NotFound}
+		if t.fired.FirstFailure != nil {
+			budget.FirstFailure = *t.fired.FirstFailure
+		}
+	}
+	decision := verdict.Judge(failure, budget, w.Policy, w.Jitter())
+	if !decision.Park {
+		return outcomeDead, w.deadLetter(ctx, t, record.DeadLetter{
+			Class: decision.Class, Cause: cause.Error(), Attempts: decision.Attempts, LastAnswer: string(failure.Cause), For: t.stands,
+		})
+	}
+	return outcomeParked, w.park(ctx, t, decision, failure.Cause)
+}
+
+// park stores a look-up that failed. A fresh one never replaces what waits
+// already, unless nobody was asked; one that fired takes its place, and is still
+// ahead of its retry if it was before.
+func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
+	p := t.parked()
+	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
+	if !d.FirstFailure.IsZero() {
+		first := d.FirstFailure.UTC()
+		p.FirstFailure = &first
+	}
+	p.NotFound = d.NotFound
+	switch {
+	case t.fired != nil:
+		counted := cause == verdict.NotFound && t.fired.Waits == string(verdict.NotFound) // From here on again.
+		p.Rechecks, p.Early = t.fired.Rechecks, d.Free && t.fired.Early && !counted
+		return w.Lot.Again(ctx, p)
+	case cause == verdict.Credential, cause == verdict.OverBudget, cause == verdict.Circuit:
+		return w.Lot.Held(ctx, p)
+	}
+	return w.Lot.First(ctx, p)
+}
+
+// parked is the task as it waits.
+func (t task) parked() record.Parked {
+	return record.Parked{
+		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
+		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
+		For: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
+	}
+}
+
+// again is the recheck that follows an answer.
+func (t task) again(seen order.Observation, delay time.Duration, number int) record.Parked {
+	p := t.parked()
+	p.Cause, p.Waits = order.CauseRecheck, string(order.CauseRecheck)
+	p.For, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
+	return p
+}

@@ -1,0 +1,39 @@
+package fold_test
+
+import (
+	"testing"
+	"time"
+
+	"arauto/schemas/record"
+	"arauto/workers/deadletter"
+)
+
+// TestOperatorsClockStopsNobody marks a letter from a machine whose clock is
+// slow. By that time the marker is older than the observation that it stands for.
+func TestOperatorsClockStopsNobody(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	fold := func(word string, refunded int64) {
+		t.Helper()
+		if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-1", word, refunded)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fold("refunded", 10000)
+	fold("charged_back", 0)
+	dead, err := deadletter.Open(b.ctx, b.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open deadletter.Letter
+	if err := dead.Each(b.ctx, "dead.>", 1, func(l deadletter.Letter) error { open = l; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := dead.Mark(b.ctx, open, record.Discarded, "ana@desk", time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	fold("refunded", 10000) // A worker that remembers nothing folds both anew.
+	if letters := b.letters(t, "o-1"); len(letters) != 2 {
+		t.Errorf("letters are %+v", letters)
+	}
+}
