@@ -20,6 +20,12 @@ var errNoBatches = errors.New("the broker does not know atomic batches")
 // stream; a sequence follows.
 var stored = []byte(`{"stream":"` + subject.Notifications + `","seq":`)
 
+// known reports whether a confirmation says that the message had been there
+// before.
+func known(m *nats.Msg) bool {
+	return bytes.Contains(m.Data, []byte(`"duplicate":true`)) || bytes.Contains(m.Data, []byte(`"duplicate": true`))
+}
+
 // readAck reads a confirmation: of a single message where batch is 0, else of
 // a batch of so many.
 func readAck(m *nats.Msg, batch int) error {

@@ -53,6 +53,9 @@ func readBody(rc *fasthttp.RequestCtx, limit int) (*bytes.Buffer, code) {
 	case err != nil:
 		release(body)
 		return nil, broken(err)
+	case declared >= 0 && body.Len() != declared: // fasthttp takes a connection that ends for the body's end.
+		release(body)
+		return nil, broken(io.ErrUnexpectedEOF)
 	}
 	return body, accepted
 }

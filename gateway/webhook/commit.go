@@ -59,6 +59,7 @@ type JetStreamPublisher struct {
 	held      int               // Entries that are not settled.
 	alone     map[uint64]*entry // Published one by one, by token.
 	batch     *batch            // On its way, nil for none.
+	late      *batch            // The last that was not confirmed in time, nil for none.
 	unsure    []*entry          // On their way when the connection broke.
 	gathering bool              // The next batch is put off for those who come back.
 	target    int               // How many it is put off for at the most.
@@ -141,13 +142,22 @@ func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
 		return ErrDisconnected
 	case p.held == 0:
 		p.pace.begin(now)
-	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes, p.pace.wait(p.held, now) > p.options.Budget/2:
+	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes,
+		p.lags(now) && p.pace.wait(p.held, now) > p.options.Budget/2:
 		return ErrOverloaded
 	}
 	p.held, p.bytes = p.held+1, p.bytes+size
 	p.waiting = append(p.waiting, e)
 	p.patience.add(e, now.Add(p.options.Budget))
 	return nil
+}
+
+// lags reports whether the broker takes longer than it does when all is well. As
+// long as it does not, its pace is only that of what comes in, and says nothing
+// of how much more it could take; p.mu is held.
+func (p *JetStreamPublisher) lags(now time.Time) bool {
+	oldest, ok := p.patience.oldest()
+	return ok && oldest.Sub(now) < p.options.Budget*15/16
 }
 
 // settle gives an entry its result, once; p.mu is held.

@@ -1,6 +1,9 @@
 package webhook
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // Together sets from how many concurrent notifications on they travel together,
 // whatever the broker shows.
@@ -15,6 +18,14 @@ func (p *JetStreamPublisher) Learned() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.worth.fixed.count > 0
+}
+
+// Paced makes the publisher believe that the broker has confirmed so many
+// messages a second of late.
+func (p *JetStreamPublisher) Paced(rate float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pace = pace{since: time.Now(), rate: rate}
 }
 
 // ServeConn serves one connection without a listener, for fuzzing.

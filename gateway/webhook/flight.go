@@ -19,6 +19,7 @@ type entry struct {
 	result  chan error // Takes one value without blocking.
 	settled bool       // It has its result.
 	token   uint64     // On its way alone under this token.
+	doubted bool       // It was in a batch that the broker never answered.
 	until   time.Time  // It is told by then at the latest.
 }
 
@@ -140,9 +141,22 @@ func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) [
 }
 
 // expire ends the wait for a batch's confirmation. Its outcome is unknown, so
-// its messages are sent again under the same ids: what is stored already is
-// confirmed as a duplicate.
-func (p *JetStreamPublisher) expire(b *batch) { p.refuse(b, ErrTimeout) }
+// its messages are sent again under the same ids: the stream stores each once.
+// That one is known already does not confirm it. By its source the broker says
+// nothing of a batch whose sync failed, and yet knows its messages, which a
+// power cut would take. Only the batch's own confirmation counts, should it come
+// after all.
+func (p *JetStreamPublisher) expire(b *batch) {
+	p.mu.Lock()
+	if p.batch == b {
+		p.late = b
+		for _, e := range b.entries {
+			e.doubted = true
+		}
+	}
+	p.mu.Unlock()
+	p.refuse(b, ErrTimeout)
+}
 
 // land takes a batch off its way, and reports false where somebody else has;
 // p.mu is held.
@@ -169,11 +183,19 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 		return
 	}
 	now := time.Now()
+	if late := p.late; late != nil && late.token == token {
+		p.late = nil
+		if readAck(m, len(late.entries)) == nil {
+			p.settleAll(late.entries)
+		}
+	}
 	if e, flying := p.alone[token]; flying {
 		delete(p.alone, token)
 		p.pace.saw(1, now)
 		p.worth.confirmed(len(p.alone), now)
-		p.settle(e, readAck(m, 0))
+		if err := readAck(m, 0); err != nil || !e.doubted || !known(m) {
+			p.settle(e, err)
+		}
 	}
 	s := p.next(now)
 	p.mu.Unlock()
@@ -204,10 +226,15 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	p.mu.Unlock()
 	p.send(s) // First, so that the broker has something to do while callers are told.
 	p.mu.Lock()
-	for _, e := range b.entries {
+	p.settleAll(b.entries)
+	p.mu.Unlock()
+}
+
+// settleAll confirms entries; p.mu is held.
+func (p *JetStreamPublisher) settleAll(entries []*entry) {
+	for _, e := range entries {
 		p.settle(e, nil)
 	}
-	p.mu.Unlock()
 }
 
 // gather puts the next batch off until so many have come as were on their way

@@ -302,3 +302,21 @@ func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 		seen[n.Payment] = true
 	}
 }
+
+// What comes in slowly is confirmed slowly, which says nothing of how much the
+// broker could take.
+func TestBurstAfterAQuietTimeIsTaken(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	release := c.wire.hold(t)
+	first := c.storeAll(t.Context(), message(1000))
+	c.held(1)
+	c.Paced(10)
+	all := messages(300)
+	wait := c.storeAll(t.Context(), all...)
+	c.held(301)
+	release()
+	allNil(t, first())
+	allNil(t, wait())
+	c.once(append(all, message(1000))...)
+}

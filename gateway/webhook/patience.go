@@ -40,6 +40,14 @@ func (p *patience) overdue(now time.Time) []*entry {
 	return over
 }
 
+// oldest is until when the one that has waited for longest is to be told.
+func (p *patience) oldest() (until time.Time, ok bool) {
+	if p.forget(); len(p.list) == 0 {
+		return time.Time{}, false
+	}
+	return p.list[0].until, true
+}
+
 // forget drops those at the head who have been told.
 func (p *patience) forget() {
 	for len(p.list) > 0 && p.list[0].settled {

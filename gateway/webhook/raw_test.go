@@ -117,7 +117,8 @@ func TestMalformedRequestIsAnsweredInTheEnvelope(t *testing.T) {
 func TestBodyThatEndsTooEarlyIsMalformed(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	for _, body := range []string{"Content-Length: 500\r\n\r\n{", "Content-Length: 50000\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n5\r\n{"} {
+	for _, body := range []string{"Content-Length: 500\r\n\r\n{", "Content-Length: 50000\r\n\r\n{",
+		"Content-Length: 20000\r\n\r\n" + strings.Repeat(" ", 12000) + `{"payment":"p"}`, "Transfer-Encoding: chunked\r\n\r\n5\r\n{"} {
 		conn, r := g.dial()
 		fmt.Fprint(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n"+body)
 		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {

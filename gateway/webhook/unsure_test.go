@@ -28,6 +28,31 @@ func TestUnknownOutcomeIsSentAgainAndStoredOnce(t *testing.T) {
 	})
 }
 
+// TestBatchThatIsNeverAnsweredIsNotConfirmedAsKnown is about a batch whose sync
+// failed: the broker says nothing of it, and knows its messages all the same.
+func TestBatchThatIsNeverAnsweredIsNotConfirmedAsKnown(t *testing.T) {
+	t.Parallel()
+	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
+		c := group(func(o *webhook.PublisherOptions) { o.Budget = 2 * time.Second })
+		c.wire.lose.Store(1)
+		all := messages(200)
+		doubted := 0
+		for i, err := range c.storeAll(t.Context(), all...)() {
+			switch {
+			case errors.Is(err, webhook.ErrTimeout):
+				doubted++
+			case err != nil:
+				t.Errorf("message %d: %v", i, err)
+			}
+		}
+		if got := int(c.sum(apart)); got == 0 || doubted != got {
+			t.Errorf("%d are unconfirmed, %d were in a batch that was never answered", doubted, got)
+		}
+		c.once(all...)
+		allNil(t, c.storeAll(t.Context(), message(1000))())
+	})
+}
+
 func TestBrokenConnectionIsMendedAndEachStoredOnce(t *testing.T) {
 	t.Parallel()
 	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {

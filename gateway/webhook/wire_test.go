@@ -1,10 +1,12 @@
 package webhook_test
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -13,6 +15,8 @@ import (
 type wire struct {
 	addr string
 	back sync.Mutex
+
+	lose atomic.Int32 // So many confirmations of batches will not arrive.
 
 	mu   sync.Mutex
 	gone bool // Nothing gets through any more.
@@ -96,6 +100,7 @@ func (w *wire) giveBack(near, far net.Conn) {
 	for {
 		n, err := far.Read(buffer)
 		w.back.Lock()
+		w.misdirect(buffer[:n])
 		if n > 0 {
 			_, _ = near.Write(buffer[:n])
 		}
@@ -103,5 +108,22 @@ func (w *wire) giveBack(near, far net.Conn) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// misdirect makes confirmations of batches arrive for nobody, as if the broker
+// had never sent them.
+func (w *wire) misdirect(said []byte) {
+	for from := 0; w.lose.Load() > 0; {
+		at := bytes.Index(said[from:], []byte(`"batch":`))
+		if at < 0 {
+			return
+		}
+		if line := bytes.LastIndex(said[:from+at], []byte("MSG ")); line >= 0 {
+			subject := said[line+len("MSG "):]
+			subject[bytes.IndexByte(subject, ' ')-1] = '!'
+			w.lose.Add(-1)
+		}
+		from += at + 1
 	}
 }
