@@ -84,11 +84,7 @@ func (b *Box) last(ctx context.Context, filter string) (Letter, error) {
 	if err != nil {
 		return Letter{}, fmt.Errorf("read last dead letter: %w", err)
 	}
-	l := Letter{Sequence: raw.Sequence, StoredAt: raw.Time}
-	if err := json.Unmarshal(raw.Data, &l.DeadLetter); err != nil {
-		return Letter{}, fmt.Errorf("decode dead letter %d: %w", raw.Sequence, err)
-	}
-	return l, nil
+	return read(raw)
 }
 
 // SameID is the reported function for letters that stand for one original. One
@@ -98,13 +94,18 @@ func SameID(id string) func(Letter) bool {
 	return func(last Letter) bool { return last.ID == id && last.State != record.Redriven }
 }
 
-// Reported is the ids of a unit's letters of a stage, as far as SameID lets
-// them stand for their originals.
-func (b *Box) Reported(ctx context.Context, u subject.Unit, stage string) (map[string]bool, error) {
-	ids := map[string]bool{}
+// Reports is what the letters of a unit and stage say.
+type Reports struct {
+	IDs map[string]bool // Of letters that stand for their originals, as SameID has it.
+	For uint64          // Highest notification that was given up, whatever became of the letter.
+}
+
+// Reported reads the letters of a unit and stage.
+func (b *Box) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
+	r := Reports{IDs: map[string]bool{}}
 	err := b.Each(ctx, u.DeadLetter("*", stage), 1, func(l Letter) error {
-		ids[l.ID] = SameID(l.ID)(l)
+		r.IDs[l.ID], r.For = SameID(l.ID)(l), max(r.For, l.For)
 		return nil
 	})
-	return ids, err
+	return r, err
 }

@@ -41,17 +41,37 @@ func (b *Box) Each(ctx context.Context, filter string, from uint64, visit func(L
 		if err != nil {
 			return fmt.Errorf("read dead letter above %d: %w", next-1, err)
 		}
-		l := Letter{Sequence: raw.Sequence, StoredAt: raw.Time}
-		if err := json.Unmarshal(raw.Data, &l.DeadLetter); err != nil {
-			return fmt.Errorf("decode dead letter %d: %w", raw.Sequence, err)
-		}
-		if l.Unit, err = unitOf(raw.Subject); err != nil {
+		l, err := read(raw)
+		if err != nil {
 			return err
 		}
 		if err := visit(l); err != nil {
 			return err
 		}
 		next = raw.Sequence + 1
+	}
+}
+
+func read(raw *jetstream.RawStreamMsg) (l Letter, err error) {
+	l.Sequence, l.StoredAt = raw.Sequence, raw.Time
+	if l.Unit, err = unitOf(raw.Subject); err != nil {
+		return Letter{}, err
+	}
+	if json.Unmarshal(raw.Data, &l.DeadLetter) != nil {
+		l.DeadLetter = unreadable(raw, l.Unit)
+	}
+	return l, nil
+}
+
+// unreadable stands for a stored letter that does not decode: it must be seen,
+// and keep nobody from the others.
+func unreadable(raw *jetstream.RawStreamMsg, u subject.Unit) record.DeadLetter {
+	parts := strings.Split(raw.Subject, ".")
+	return record.DeadLetter{
+		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(parts[1]), Stage: parts[2],
+		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		Cause: "stored dead letter does not decode", LastAnswer: "none", Stream: subject.DeadLetters, Sequence: raw.Sequence,
+		Next: "compare the versions of the workers and of this command", At: raw.Time,
 	}
 }
 

@@ -94,8 +94,26 @@ func TestRedrivenLetterThatFailsAgainIsOpenAgain(t *testing.T) {
 		t.Errorf("what was discarded is %q", got.State)
 	}
 	reported, err := r.box.Reported(r.ctx, unit, l.Stage)
-	if err != nil || !reported[l.ID] {
+	if err != nil || !reported.IDs[l.ID] {
 		t.Errorf("reported are %v, %v", reported, err)
+	}
+}
+
+func TestLetterThatDoesNotDecodeHidesNoOther(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	l := letter(7, record.ClassProvider)
+	r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(7)))
+	_, err := r.JS.Publish(r.ctx, unit.DeadLetter("ours", l.Stage), []byte("{"))
+	r.must(err)
+	reported, err := r.box.Reported(r.ctx, unit, l.Stage)
+	r.must(err)
+	if !reported.IDs[l.ID] || !reported.IDs["DEAD_LETTERS-2"] || len(reported.IDs) != 2 {
+		t.Errorf("reported are %v", reported)
+	}
+	r.must(r.box.Mark(r.ctx, r.find(l.ID), record.Redriven, "ana@desk", time.Now()))
+	if got := r.find("DEAD_LETTERS-2"); got.Class != record.ClassOurs || got.Stage != l.Stage || got.Unit != unit || got.State != record.Open {
+		t.Errorf("it is %+v", got)
 	}
 }
 

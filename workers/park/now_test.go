@@ -60,3 +60,19 @@ func TestHastenMovesOnlyTheDueTime(t *testing.T) {
 		t.Errorf("parked is %+v", got)
 	}
 }
+
+func TestRetryInPlaceOfARecheckIsMadeLikeThat(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	fired := record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", For: 5,
+		Cause: order.CauseNotification, Waits: "transport", Attempts: 2, DueAt: time.Now().Add(time.Hour).UTC(),
+	}
+	follows := fired
+	follows.Cause, follows.Waits, follows.For, follows.Attempts = order.CauseConfirmation, "confirmation", 6, 0
+	r.must(r.lot.Follow(r.ctx, follows))
+	r.must(r.lot.Again(r.ctx, fired))
+	if got := r.look("p").Parked; got.Cause != order.CauseConfirmation || got.For != 6 || got.Attempts != 2 || got.Waits != "transport" {
+		t.Errorf("parked is %+v", got)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
@@ -174,6 +175,9 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 			return next, true
 		}
 		next = raised(next, now.Parked)
+		if p.Cause == order.CauseNotification {
+			next.Cause = now.Parked.Cause // A recheck, say, is made whatever has been answered meanwhile.
+		}
 		if now.Parked.Attempts > p.Attempts {
 			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
 		}

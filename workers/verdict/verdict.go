@@ -87,6 +87,7 @@ type Budget struct {
 	Attempts     int       // Spent before this failure.
 	FirstFailure time.Time // The first that spends; zero before it.
 	NotFound     int       // Times that the provider did not know the payment.
+	Hastened     bool      // The wait after the last of these was cut short; this time is not counted.
 }
 
 // Decision is what to do: park until Due, or give up with Class. Attempts and
@@ -143,10 +144,10 @@ const minGap = 5 * time.Second
 
 // recheckUnknown decides about a payment that the provider does not know. Its
 // webhook may run ahead of its read side, so it is asked for again shortly;
-// those looks have a count of their own and spend nothing else. One that came
-// early, because somebody wished so, is not counted.
+// those looks have a count of their own and spend nothing else. One whose wait
+// was cut short, because somebody wished so, is not counted.
 func (p Policy) recheckUnknown(f Failure, b Budget, d Decision) Decision {
-	if b.Fired || b.NotFound == 0 {
+	if !b.Hastened {
 		d.NotFound++
 	}
 	if d.NotFound > len(p.NotFound) {

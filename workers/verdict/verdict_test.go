@@ -145,8 +145,8 @@ func TestPoliciesEndAfterTheirLists(t *testing.T) {
 func TestUnknownPaymentThatIsAskedForEarlyIsNotCounted(t *testing.T) {
 	t.Parallel()
 	p := named(t, "default")
-	for before, want := range map[int]int{0: 1, 1: 1, 3: 3} {
-		d := verdict.Judge(verdict.Failure{Cause: verdict.NotFound, At: began}, verdict.Budget{NotFound: before}, p, 0)
+	for before, want := range map[int]int{1: 1, 3: 3} {
+		d := verdict.Judge(verdict.Failure{Cause: verdict.NotFound, At: began}, verdict.Budget{NotFound: before, Hastened: true}, p, 0)
 		if !d.Park || d.NotFound != want || d.Due.Sub(began) != p.NotFound[want-1] {
 			t.Errorf("after %d: %+v", before, d)
 		}

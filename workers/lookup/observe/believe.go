@@ -9,6 +9,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
+	"arauto/workers/deadletter"
 )
 
 // believe takes the word of an authenticated webhook where nobody can be
@@ -29,7 +30,7 @@ func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation
 	if t.superseded(last) {
 		return w.supersede(ctx, t, last)
 	}
-	reported := sync.OnceValues(func() (map[string]bool, error) { return w.Dead.Reported(ctx, t.unit, Stage) })
+	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.Dead.Reported(ctx, t.unit, Stage) })
 	for above := last.Covers(); ; {
 		stored, ok, err := w.Chains.NextNotification(ctx, t.unit, above)
 		if err != nil {
@@ -50,7 +51,7 @@ func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation
 // claim writes one notification's claim behind last and moves last on. A
 // notification of an unknown type makes no claim; its own message reports it.
 func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.Link,
-	reported func() (map[string]bool, error)) (string, order.Observation, error) {
+	reported func() (deadletter.Reports, error)) (string, order.Observation, error) {
 	n := s.Notification
 	if n.Unknown != "" {
 		return outcomeDead, order.Observation{}, nil
@@ -61,11 +62,11 @@ func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.
 	own.stream, own.sequence = subject.Notifications, s.Sequence
 	fact, err := w.Provider.Claim(own.target)
 	if !answered(err) {
-		ids, problem := reported()
+		before, problem := reported()
 		if problem != nil {
 			return "", order.Observation{}, problem
 		}
-		return outcomeDead, order.Observation{}, w.putLetter(ctx, own, ids, record.DeadLetter{
+		return outcomeDead, order.Observation{}, w.putLetter(ctx, own, before.IDs, record.DeadLetter{
 			Class: record.ClassData, Cause: err.Error(), LastAnswer: nobodyAsked,
 		})
 	}

@@ -14,6 +14,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/deadletter"
+	"arauto/workers/park"
 )
 
 // ids are those of the payment's letters, in order.
@@ -245,5 +246,67 @@ func TestUnknownPaymentThatIsToldOfAgainIsAskedForSoon(t *testing.T) {
 	}
 	if got := r.ids(); len(got) != 1 || got[0] != fmt.Sprintf("NOTIFICATIONS-%d", fresh.sequence) {
 		t.Errorf("letters are %v", got)
+	}
+}
+
+// What comes early for another reason than that somebody wished so is counted,
+// or a payment that keeps meeting a full line would be asked for for ever.
+func TestUnknownPaymentInAFullLineIsGivenUp(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusNotFound)
+	m := r.notify("p")
+	for n := 1; n <= 3; n++ {
+		r.due(park.Place{Sequence: uint64(n), Parked: record.Parked{
+			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", For: m.sequence,
+			Cause: order.CauseNotification, Waits: "budget", NotFound: n - 1, Early: true, DueAt: time.Now(),
+		}})
+		if got := r.parked("p").Parked; got.NotFound != n {
+			t.Fatalf("after %d answers %+v is parked", n, got)
+		}
+	}
+	last := r.parked("p").Parked
+	last.Waits = "budget"
+	r.due(park.Place{Sequence: 9, Parked: last})
+	if got := r.ids(); len(got) != 1 {
+		t.Errorf("letters are %v", got)
+	}
+}
+
+// Where the webhook is believed there is nobody to ask once more.
+func TestBelievedLookUpThatFiredLateIsSuperseded(t *testing.T) {
+	t.Parallel()
+	r := setupFor(t, "beeteller")
+	m := r.store(record.Notification{Payment: "p", Order: "ref", Kind: order.Payout, Fields: map[string]string{"status": "PAID"}})
+	r.handle(m)
+	r.due(park.Place{Sequence: 7, Parked: record.Parked{
+		Provider: "beeteller", Account: "default", Kind: order.Payout, Payment: "p", For: m.sequence,
+		Cause: order.CauseNotification, Waits: "ours", DueAt: time.Now().Add(-time.Hour),
+	}})
+	if place := r.parked("p"); place.Sequence != 0 || len(r.letters()) != 0 || len(r.observations("p")) != 1 {
+		t.Errorf("parked is %+v, letters are %+v", place.Parked, r.letters())
+	}
+}
+
+// The extra look has spent nothing and begins no series of its own.
+func TestAskingOnceMoreGivesUpNothingThatIsAnswered(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	m := r.notify("p")
+	r.handle(m)
+	first := time.Now().Add(-72 * time.Hour)
+	fired := park.Place{Sequence: 7, Parked: record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", For: m.sequence,
+		Cause: order.CauseNotification, Waits: "unavailable", Attempts: len(offsets) - 1, FirstFailure: &first, DueAt: time.Now().Add(-time.Hour),
+	}}
+	r.fails(http.StatusServiceUnavailable)
+	r.due(fired)
+	if got := r.parked("p").Parked; got.Attempts != 0 || got.Cause != order.CauseRecheck || len(r.letters()) != 0 {
+		t.Errorf("parked is %+v, letters are %+v", got, r.letters())
+	}
+	r.says("paid", 10000, 0)
+	r.fire("p")
+	if place := r.parked("p"); place.Sequence != 0 {
+		t.Errorf("a series of rechecks began: %+v", place.Parked)
 	}
 }

@@ -20,6 +20,26 @@ func (t task) original() (stream string, sequence uint64) {
 	return t.stream, t.sequence
 }
 
+// giveUp stores that a look-up was given up. What it came to stand for only when
+// it asked, see standingFor, was not tried like that: it gets a look-up of its
+// own, unless it has been given up before.
+func (w *Worker) giveUp(ctx context.Context, t task, l record.DeadLetter) error {
+	reported, err := w.Dead.Reported(ctx, t.unit, Stage)
+	if err != nil {
+		return err
+	}
+	if t.fired != nil && t.stands > max(t.fired.For, reported.For) {
+		rest := t.parked()
+		rest.Cause, rest.Waits, rest.DueAt = order.CauseNotification, l.LastAnswer, w.Now().Add(w.Policy.Wait(w.Policy.NotFound[0])).UTC()
+		if err := w.Lot.First(ctx, rest); err != nil {
+			return err
+		}
+		t.stands = t.fired.For
+	}
+	l.For = t.stands
+	return w.putLetter(ctx, t, reported.IDs, l)
+}
+
 // deadLetter stores that a task was given up, unless that is reported already.
 // Of the letter, what is said of the task itself is filled in.
 func (w *Worker) deadLetter(ctx context.Context, t task, l record.DeadLetter) error {
@@ -27,7 +47,7 @@ func (w *Worker) deadLetter(ctx context.Context, t task, l record.DeadLetter) er
 	if err != nil {
 		return err
 	}
-	return w.putLetter(ctx, t, reported, l)
+	return w.putLetter(ctx, t, reported.IDs, l)
 }
 
 // putLetter is deadLetter where it is known what is reported.

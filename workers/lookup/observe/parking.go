@@ -30,21 +30,30 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 	if errors.As(cause, &held) {
 		failure.Held = held.Wait
 	}
-	budget := verdict.Budget{}
-	if t.fired != nil {
-		budget = verdict.Budget{Fired: !t.fired.Early, Attempts: t.fired.Attempts, NotFound: t.fired.NotFound}
-		if t.fired.FirstFailure != nil {
-			budget.FirstFailure = *t.fired.FirstFailure
-		}
-	}
-	decision := verdict.Judge(failure, budget, w.Policy, w.Jitter())
+	decision := verdict.Judge(failure, t.budget(), w.Policy, w.Jitter())
 	if !decision.Park {
-		return outcomeDead, w.deadLetter(ctx, t, record.DeadLetter{
-			Class: decision.Class, Cause: cause.Error(), Attempts: decision.Attempts, LastAnswer: string(failure.Cause), For: t.stands,
+		return outcomeDead, w.giveUp(ctx, t, record.DeadLetter{
+			Class: decision.Class, Cause: cause.Error(), Attempts: decision.Attempts, LastAnswer: string(failure.Cause),
 		})
 	}
 	return outcomeParked, w.park(ctx, t, decision, failure.Cause)
 }
+
+// budget is what the payment had spent before the look-up in hand.
+func (t task) budget() verdict.Budget {
+	if t.fired == nil {
+		return verdict.Budget{}
+	}
+	b := verdict.Budget{Fired: !t.fired.Early, Attempts: t.fired.Attempts, NotFound: t.fired.NotFound, Hastened: t.hastened()}
+	if t.fired.FirstFailure != nil {
+		b.FirstFailure = *t.fired.FirstFailure
+	}
+	return b
+}
+
+// hastened reports whether a look-up for a payment that was unknown to the
+// provider came before its time.
+func (t task) hastened() bool { return t.fired.Early && t.fired.Waits == string(verdict.NotFound) }
 
 // park stores a look-up that failed. A fresh one never replaces what waits
 // already, unless nobody was asked; one that fired takes its place, and is still
@@ -59,7 +68,7 @@ func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause ver
 	p.NotFound = d.NotFound
 	switch {
 	case t.fired != nil:
-		counted := cause == verdict.NotFound && t.fired.Waits == string(verdict.NotFound) // From here on again.
+		counted := cause == verdict.NotFound && t.hastened() // From here on again.
 		p.Rechecks, p.Early = t.fired.Rechecks, d.Free && t.fired.Early && !counted
 		return w.Lot.Again(ctx, p)
 	case cause == verdict.Credential, cause == verdict.OverBudget, cause == verdict.Circuit:

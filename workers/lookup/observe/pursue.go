@@ -41,11 +41,11 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 		if err != nil {
 			return "", order.Observation{}, err
 		}
-		if t.superseded(last) && !t.overlapped(last) {
-			return w.supersede(ctx, t, last)
-		}
 		if t.superseded(last) {
-			t.cause = order.CauseRecheck
+			if !t.overlapped(last) || w.asksNobody(t) {
+				return w.supersede(ctx, t, last)
+			}
+			t = t.onceMore()
 		}
 		if race > 0 && t.needless(last) {
 			return outcomeOvertaken, last.Observation, nil
@@ -68,6 +68,16 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 // any case, so it asks once more.
 func (t task) overlapped(last chain.Link) bool {
 	return t.fired != nil && last.Stored.After(t.fired.DueAt)
+}
+
+// onceMore is the last recheck of a series, which has spent nothing: what t had
+// spent was for what is answered.
+func (t task) onceMore() task {
+	fired := *t.fired
+	fired.Attempts, fired.NotFound, fired.FirstFailure = 0, 0, nil
+	fired.Cause, fired.Rechecks = order.CauseRecheck, len(rechecks)
+	t.cause, t.fired = order.CauseRecheck, &fired
+	return t
 }
 
 // needless reports whether the answer that beat a sweep's or an operator's
