@@ -14,6 +14,7 @@ import (
 
 	"arauto/deploy/topology/jetstreamtest"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/circuit"
 )
 
@@ -231,6 +232,58 @@ func TestFailingProbesComeLessAndLessOften(t *testing.T) {
 	}
 	if c := r.recorded(); c.Probes != 5 {
 		t.Errorf("record is %+v", c)
+	}
+}
+
+// forgotten makes the stream of circuits anew.
+func (r *rig) forgotten() {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.Circuits)
+	r.must(err)
+	config := stream.CachedInfo().Config
+	r.must(r.JS.DeleteStream(r.ctx, subject.Circuits))
+	_, err = r.JS.CreateStream(r.ctx, config)
+	r.must(err)
+}
+
+func TestCircuitGoesOnWhenItsRecordIsForgotten(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	v, _ := r.view()
+	r.refuse(v, r.look(v))
+	r.forgotten()
+	r.pass(6 * time.Second)
+	p, err := v.Claim(r.ctx, r.look(v), 0)
+	r.must(err)
+	if !p.Held || r.look(v).Held {
+		t.Errorf("the probe of a forgotten circuit is %+v, and then %+v", p, r.look(v))
+	}
+	r.refuse(v, r.look(v))
+	r.must(r.board.CloseBy(r.ctx, bank, account, "ana", r.now()))
+	r.pass(6 * time.Second)
+	_, err = v.Claim(r.ctx, r.look(v), 0) // Learns of the operator's word.
+	r.must(err)
+	r.forgotten()
+	r.refuse(v, r.look(v)) // Learns that there is no record.
+	r.refuse(v, r.look(v))
+	if got := r.recorded(); got.State != record.CircuitOpen {
+		t.Errorf("a refused credential leaves the record %+v", got)
+	}
+}
+
+func TestOperatorsCircuitIsLookedAtLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	v, _ := r.view()
+	r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	r.follow(v)
+	r.settled(func() bool { return r.look(v).Held })
+	if got := v.Look(bank, account, 1).Wait; got != 20*time.Second {
+		t.Errorf("at first the last waits %v", got)
+	}
+	r.pass(time.Hour)
+	if got := v.Look(bank, account, 1).Wait; got != 10*time.Second+5*time.Minute {
+		t.Errorf("after an hour the last waits %v", got)
 	}
 }
 

@@ -116,11 +116,15 @@ func (v *View) conclude(ctx context.Context, c record.Circuit, p Pass) error {
 	return nil
 }
 
+// reread takes in what the stream's leader says, also where its numbers are
+// lower than what was known: the stream may have been recreated.
 func (v *View) reread(ctx context.Context, provider, account string) error {
 	e, err := v.board.read(ctx, provider, account)
 	if err != nil {
 		return err
 	}
-	v.learn(e)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.know(e)
 	return nil
 }

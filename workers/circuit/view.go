@@ -136,10 +136,14 @@ func (v *View) refresh(ctx context.Context) error {
 func (v *View) learn(e entry) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	k := key{e.Provider, e.Account}
-	if e.sequence <= v.known[k].sequence {
-		return
+	if e.sequence > v.known[key{e.Provider, e.Account}].sequence {
+		v.know(e)
 	}
+}
+
+// know makes a record the one that is known; v.mu is held.
+func (v *View) know(e entry) {
+	k := key{e.Provider, e.Account}
 	if was := v.known[k].State; was != e.State {
 		v.log.Info("circuit changed", zap.String("provider", e.Provider), zap.String("account", e.Account),
 			zap.String("state", string(e.State)), zap.String("cause", e.Cause), zap.String("by", e.By))
@@ -182,13 +186,17 @@ func (v *View) judge(e entry, now time.Time, jitter float64) Pass {
 	case e.State == "" || e.State == record.CircuitClosed:
 		return Pass{basis: e}
 	case e.NextProbe == nil:
-		return Pass{Held: true, Cause: e.Cause, Wait: v.Spread + spread(v.Spread, jitter)}
+		return Pass{Held: true, Cause: e.Cause, Wait: v.Spread + spread(v.over(e, now), jitter)}
 	case !now.Before(*e.NextProbe):
 		return Pass{probe: true, Cause: e.Cause, basis: e}
 	}
-	// Longer the longer it has been open, because each return costs the broker work.
-	over := min(max(v.Spread, now.Sub(e.Since)/4), longestSpread)
-	return Pass{Held: true, Cause: e.Cause, Wait: min(e.NextProbe.Sub(now), v.Longest) + spread(over, jitter)}
+	return Pass{Held: true, Cause: e.Cause, Wait: min(e.NextProbe.Sub(now), v.Longest) + spread(v.over(e, now), jitter)}
+}
+
+// over is the time over which those who are held come back: longer the longer
+// the circuit has been open, because each return costs the broker work.
+func (v *View) over(e entry, now time.Time) time.Duration {
+	return min(max(v.Spread, now.Sub(e.Since)/4), longestSpread)
 }
 
 func spread(over time.Duration, jitter float64) time.Duration {

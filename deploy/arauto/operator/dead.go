@@ -77,6 +77,16 @@ func (f *sieve) through(l deadletter.Letter, now time.Time) bool {
 	return f.state == stateAll || cmp.Or(string(l.State), stateOpen) == f.state
 }
 
+// missing are the named ids that no chosen letter has.
+func (f *sieve) missing(chosen []deadletter.Letter) (ids []string) {
+	for _, id := range f.ids {
+		if !slices.ContainsFunc(chosen, func(l deadletter.Letter) bool { return l.ID == id }) {
+			ids = append(ids, visible(id))
+		}
+	}
+	return ids
+}
+
 // sift reads the chosen letters, each in its latest state, the oldest first.
 // It reads every class: one that has failed again may have another by now.
 func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Letter, error) {

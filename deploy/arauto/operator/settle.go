@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ func newSettle(s *settings, name string, state record.State, short, long string,
 				if err != nil {
 					return err
 				}
-				return s.settle(ctx, c.OutOrStdout(), state, letters, perSecond, act)
+				return s.settle(ctx, c.OutOrStdout(), state, letters, f.missing(letters), perSecond, act)
 			})
 		},
 	}
@@ -52,16 +53,20 @@ func newSettle(s *settings, name string, state record.State, short, long string,
 // settled is what became of one letter.
 type settled struct {
 	ID      string `json:"id"`
-	Payment string `json:"payment"`
-	State   string `json:"state"`
+	Payment string `json:"payment,omitempty"`
+	State   string `json:"state,omitempty"`
 	Problem string `json:"problem,omitempty"` // Why it is still open.
 }
 
-func (s *session) settle(ctx context.Context, w io.Writer, state record.State, letters []deadletter.Letter, perSecond float64,
+// settle acts on letters. Ids that somebody named and nothing open has are left.
+func (s *session) settle(ctx context.Context, w io.Writer, state record.State, letters []deadletter.Letter, missing []string, perSecond float64,
 	act func(*session, context.Context, deadletter.Letter) error) error {
-	results := make([]settled, 0, len(letters))
+	results := make([]settled, 0, len(letters)+len(missing))
 	bar, pace := newProgress(s.command.ErrOrStderr(), len(letters), string(state)), newPace(perSecond)
-	left := 0
+	left := len(missing)
+	for _, id := range missing {
+		results = append(results, settled{ID: id, Problem: deadletter.ErrNotOpen.Error()})
+	}
 	for _, l := range letters {
 		if err := pace.wait(ctx); err != nil {
 			return err
@@ -86,9 +91,9 @@ func (s *session) printSettled(w io.Writer, results []settled) error {
 		return writeJSON(w, results)
 	}
 	for _, r := range results {
-		line := r.ID + " " + r.Payment + ": " + r.State
-		if r.Problem != "" {
-			line += ", " + r.Problem
+		line := r.ID + ": " + r.Problem
+		if r.State != "" {
+			line = strings.TrimSuffix(r.ID+" "+r.Payment+": "+r.State+", "+r.Problem, ", ")
 		}
 		if err := printLine(w, line); err != nil {
 			return err

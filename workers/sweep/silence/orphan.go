@@ -21,40 +21,92 @@ import (
 // spreadOrphans is over how long orphans come due.
 const spreadOrphans = 30 * time.Second
 
+// mostPassed bounds how many notifications are passed over for later.
+const mostPassed = 10_000
+
+// judged is how far the notifications of a provider have been looked through.
+type judged struct {
+	above  uint64
+	passed []uint64 // Up to there, ascending: those that could not be judged yet.
+}
+
+// settled is the sequence up to which all are judged.
+func (j judged) settled() uint64 {
+	if len(j.passed) > 0 {
+		return j.passed[0] - 1
+	}
+	return j.above
+}
+
 // Orphans looks through a provider's notifications that are acknowledged, up
 // to floor, and stored before a time. One that left no trace, no answer, no
 // event, no letter and nothing that waits, is made due. It returns the
 // sequence up to which every notification of the provider has been judged, so
-// that nothing is purged unjudged. A sweeper goes on where it stopped.
+// that nothing is purged unjudged. A sweeper goes on where it stopped, and looks
+// again at what it passed over.
 func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error) {
-	above := s.judged[provider]
-	if above > floor { // A broker that was killed may have forgotten acknowledgements.
-		return floor, nil
+	j := s.judged[provider]
+	if j.above > floor { // A broker that was killed may have forgotten acknowledgements.
+		return min(floor, j.settled()), nil
 	}
+	err := s.again(ctx, &j)
+	if err == nil {
+		err = s.onward(ctx, provider, floor, before, &j)
+	}
+	s.judged[provider] = j
+	if err != nil {
+		return j.settled(), fmt.Errorf("look through notifications of %s: %w", provider, err)
+	}
+	return j.settled(), nil
+}
+
+// again judges what was passed over.
+func (s *Sweeper) again(ctx context.Context, j *judged) error {
+	var still []uint64
+	for i, sequence := range j.passed {
+		raw, err := s.notifications.GetMsg(ctx, sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err == nil {
+			err = s.judgeNotification(ctx, raw)
+		}
+		if errors.Is(err, errUnsettled) {
+			still = append(still, sequence)
+			continue
+		}
+		if err != nil {
+			j.passed = append(still, j.passed[i:]...)
+			return err
+		}
+	}
+	j.passed = still
+	return nil
+}
+
+// onward judges what was not looked at before.
+func (s *Sweeper) onward(ctx context.Context, provider string, floor uint64, before time.Time, j *judged) error {
 	all := true
-	above, err := walk.Each(ctx, s.notifications, "notifications."+provider+".>", above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	above, err := walk.Each(ctx, s.notifications, "notifications."+provider+".>", j.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if raw.Sequence > floor {
 			return false, nil
 		}
-		if !raw.Time.Before(before) {
+		if !raw.Time.Before(before) || len(j.passed) >= mostPassed {
 			all = false
 			return false, nil
 		}
 		err := s.judgeNotification(ctx, raw)
 		if errors.Is(err, errUnsettled) {
-			all = false
-			return false, nil
+			j.passed = append(j.passed, raw.Sequence)
+			err = nil
 		}
 		return true, err
 	})
 	if err == nil && all {
 		above = floor
 	}
-	s.judged[provider] = above
-	if err != nil {
-		return above, fmt.Errorf("look through notifications of %s: %w", provider, err)
-	}
-	return above, nil
+	j.above = above
+	return err
 }
 
 // errUnsettled means that a look-up of the payment is firing or has fired and

@@ -106,7 +106,7 @@ func TestOnlySettledNotificationsAreJudged(t *testing.T) {
 func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	before, sequence := r.notify("other"), r.notify("p")
+	before, sequence, behind := r.notify("other"), r.notify("p"), r.notify("q")
 	p := record.Parked{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		For: sequence, Cause: order.CauseNotification, DueAt: time.Now().Add(time.Second),
@@ -115,13 +115,16 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	s := r.sweeper(r.JS)
 	judge := func(want uint64) {
 		t.Helper()
-		judged, err := s.Orphans(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+		judged, err := s.Orphans(r.ctx, "sandbox", behind, time.Now().Add(time.Minute))
 		r.must(err)
 		if judged != want {
 			t.Errorf("judged up to %d, want %d", judged, want)
 		}
 	}
 	judge(before) // It is about to fire.
+	if r.parked("q") == nil {
+		t.Error("nothing behind it is judged")
+	}
 	due, err := r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
 	r.must(err)
 	m, err := due.Next(jetstream.FetchMaxWait(30 * time.Second))
@@ -130,7 +133,7 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	p.DueAt = time.Now().Add(time.Hour)
 	r.must(r.lot.Again(r.ctx, p))
 	r.must(m.DoubleAck(r.ctx))
-	judge(sequence)
+	judge(behind)
 }
 
 // What is parked for an earlier notification is no trace of a later one, nor is

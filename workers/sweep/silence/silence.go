@@ -58,12 +58,12 @@ type Sweeper struct {
 	letters       jetstream.Stream
 
 	walked map[order.Status]time.Time // When a state was last looked through.
-	judged map[string]uint64          // Up to where a provider's notifications were.
+	judged map[string]judged          // By provider.
 }
 
 // New finds the streams and returns a sweeper.
 func New(ctx context.Context, o Options) (*Sweeper, error) {
-	s := &Sweeper{Options: o, walked: map[order.Status]time.Time{}, judged: map[string]uint64{}}
+	s := &Sweeper{Options: o, walked: map[order.Status]time.Time{}, judged: map[string]judged{}}
 	for name, stream := range map[string]*jetstream.Stream{
 		subject.Notifications: &s.notifications, subject.LookupRetries: &s.retries,
 		subject.Orders: &s.orders, subject.DeadLetters: &s.letters,
