@@ -41,6 +41,7 @@ type Facts struct {
 
 // Server is one that holds the stream, as its monitoring address shows it.
 type Server struct {
+	id         string    // Another one each time that the server starts.
 	Name       string    `json:"name"`
 	Version    string    `json:"version,omitempty"`
 	Offline    bool      `json:"offline"` // It confirms nothing now, so its policy does not count now.

@@ -135,6 +135,11 @@ func (r *Reader) look(ctx context.Context, nc *nats.Conn) (problem func(name str
 			r.known[v.Name] = v.server(now)
 		}
 	}
+	// The connected server is known by its id: one that was started again may
+	// have another policy.
+	if connected := nc.ConnectedServerName(); r.known[connected].id != nc.ConnectedServerId() {
+		delete(r.known, connected)
+	}
 	return func(name string) string {
 		if seen[name] {
 			return ""
@@ -148,7 +153,7 @@ func (r *Reader) look(ctx context.Context, nc *nats.Conn) (problem func(name str
 
 func (v varz) server(now time.Time) Server {
 	c := v.JetStream.Config
-	s := Server{Name: v.Name, Version: v.Version, Sync: Lazily, Interval: Span(c.SyncInterval), StoreLimit: c.MaxStore, SeenAt: now}
+	s := Server{id: v.ID, Name: v.Name, Version: v.Version, Sync: Lazily, Interval: Span(c.SyncInterval), StoreLimit: c.MaxStore, SeenAt: now}
 	if c.SyncAlways {
 		s.Sync = Always
 	}

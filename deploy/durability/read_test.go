@@ -172,6 +172,30 @@ func TestMonitorThatGoesAwayLeavesWhatWasSeen(t *testing.T) {
 	}
 }
 
+// TestServerThatWasStartedAgainIsNotKnown has a name of its own, as the servers
+// of a cluster do, and shows nothing when it is back.
+func TestServerThatWasStartedAgainIsNotKnown(t *testing.T) {
+	t.Parallel()
+	b := broker(t, nil, always, func(o *server.Options) { o.ServerName = "nats-1" })
+	to, err := url.Parse(b.Monitor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(proxy(to))
+	t.Cleanup(front.Close)
+	r := durability.NewReader(b.JS, []string{front.URL})
+	if before, err := r.Read(jetstreamtest.Context(t)); err != nil || before.Sync != durability.Always {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	front.Close()
+	b.Stop()
+	b.Restart(lazy)
+	until(t, "it is connected again", func() bool { return b.NC.IsConnected() && b.NC.Stats().Reconnects == 1 })
+	if after, err := r.Read(jetstreamtest.Context(t)); err != nil || after.Sync != durability.Unseen || after.Servers[0].Name != "nats-1" {
+		t.Errorf("%+v, %v", after, err)
+	}
+}
+
 func TestMissingStreamIsAnError(t *testing.T) {
 	t.Parallel()
 	b := jetstreamtest.StartEmpty(t, jetstreamtest.Monitored)
