@@ -103,12 +103,16 @@ func (s Standing) foldReturn(o Observation, sum int64, at time.Time) (Standing, 
 }
 
 // sumAfter is the refunded sum that o reports. An answer without an amount
-// says nothing about refunds, so ours stands.
+// says nothing about refunds, so ours stands, unless its word says that the
+// whole was refunded.
 func (s Standing) sumAfter(o Observation) int64 {
-	if o.Amount == nil {
-		return s.Refunded
+	switch {
+	case o.Amount != nil:
+		return o.Amount.Refunded
+	case o.Status == Refunded:
+		return max(s.Refunded, s.value)
 	}
-	return o.Amount.Refunded
+	return s.Refunded
 }
 
 // OtherMoney reports whether o is about another sum than the payment's own:

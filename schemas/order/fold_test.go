@@ -37,6 +37,24 @@ func TestRefundedSumsOnlyGrow(t *testing.T) {
 	}
 }
 
+func TestRefundedWithoutAnAmountIsTheWhole(t *testing.T) {
+	t.Parallel()
+	paid, _ := order.Standing{}.Fold(sample(order.Payment, order.Paid, 0), start)
+	silent := sample(order.Payment, order.Refunded, 0)
+	whole := silent.Amount.Value
+	silent.Amount = nil
+	after, got := paid.Fold(silent, start)
+	if got != order.Applied || after.Refunded != whole || whole == 0 {
+		t.Errorf("it is %s with %d, want %d", got, after.Refunded, whole)
+	}
+	if again, got := after.Fold(silent, start); got != order.Unchanged || again.Refunded != whole {
+		t.Errorf("again it is %s with %d", got, again.Refunded)
+	}
+	if unknown, got := (order.Standing{}).Fold(silent, start); got != order.Applied || unknown.Refunded != 0 {
+		t.Errorf("where no sum is known it is %s with %d", got, unknown.Refunded)
+	}
+}
+
 func TestReturnEdgesNeedTwoAgreeingLooksFarEnoughApart(t *testing.T) {
 	t.Parallel()
 	type look struct {
@@ -121,13 +139,17 @@ func TestALogEndsInTheLastLegallyObservedState(t *testing.T) {
 		log := drawLog(t)
 		cells := grid(t, log[0].o.Kind)
 		var state order.Status
-		var sum int64
+		var sum, value int64
 		want := 0
 		for i, e := range log {
-			if moves(cells, state, sum, log[:i+1]) {
-				state, sum = e.o.Status, max(sum, reported(e.o, sum))
-				want++
+			if !moves(cells, state, sum, value, log[:i+1]) {
+				continue
 			}
+			state, sum = e.o.Status, max(sum, reported(e.o, sum, value))
+			if e.o.Amount != nil {
+				value = e.o.Amount.Value
+			}
+			want++
 		}
 		all := events(log, nil)
 		if len(all) != want {
@@ -145,12 +167,12 @@ func TestALogEndsInTheLastLegallyObservedState(t *testing.T) {
 
 // moves reports whether the last entry moves a payment that stands at state
 // with sum, given everything before it.
-func moves(cells map[order.Status]map[order.Status]order.Outcome, state order.Status, sum int64, log []entry) bool {
+func moves(cells map[order.Status]map[order.Status]order.Outcome, state order.Status, sum, value int64, log []entry) bool {
 	now := log[len(log)-1]
 	if now.o.Status == "" || state == "" {
 		return now.o.Status != ""
 	}
-	given := reported(now.o, sum)
+	given := reported(now.o, sum, value)
 	switch cells[state][now.o.Status] {
 	case order.Applied:
 		return true
@@ -159,7 +181,7 @@ func moves(cells map[order.Status]map[order.Status]order.Outcome, state order.St
 	case order.Unconfirmed:
 		for i := len(log) - 2; i >= 0 && given >= sum; i-- {
 			before := log[i]
-			if before.o.Status != now.o.Status || reported(before.o, sum) != given {
+			if before.o.Status != now.o.Status || reported(before.o, sum, value) != given {
 				return false
 			}
 			if now.at.Sub(before.at) >= 500*time.Millisecond {
@@ -170,11 +192,14 @@ func moves(cells map[order.Status]map[order.Status]order.Outcome, state order.St
 	return false
 }
 
-func reported(o order.Observation, otherwise int64) int64 {
-	if o.Amount == nil {
-		return otherwise
+func reported(o order.Observation, known, value int64) int64 {
+	switch {
+	case o.Amount != nil:
+		return o.Amount.Refunded
+	case o.Status == order.Refunded:
+		return max(known, value)
 	}
-	return o.Amount.Refunded
+	return known
 }
 
 // TestALogFoldsTheSameFromEveryEvent lets a worker die after any event: who
