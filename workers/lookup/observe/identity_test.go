@@ -203,6 +203,12 @@ func TestLookUpThatFiredWhileItsAnswerWasWrittenAsksOnceMore(t *testing.T) {
 	place := r.parked("p")
 	place.Sequence, place.Parked = place.Sequence+100, fired
 	r.says("refunded", 10000, 10000)
+	own := place
+	own.Parked.Notification = r.last("p").Observation.Notification
+	r.due(own)
+	if got := r.lookups("p"); got != 1 {
+		t.Errorf("one whose own answer it is asked again: %d look-ups", got)
+	}
 	r.due(place)
 	if got := r.lookups("p"); got != 2 {
 		t.Errorf("%d look-ups, want 2", got)

@@ -67,7 +67,10 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 // 676 of 952 that were replaced meanwhile were gone). The one that fired comes in
 // any case, so it asks once more.
 func (t task) overlapped(last chain.Link) bool {
-	return t.fired != nil && last.Stored.After(t.fired.DueAt)
+	if t.fired == nil || last.Observation.Notification == t.notification {
+		return false // It is its own answer, say: its acknowledgement was lost.
+	}
+	return last.Stored.After(t.fired.DueAt)
 }
 
 // onceMore is the last recheck of a series, which has spent nothing: what t had
