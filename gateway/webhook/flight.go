@@ -185,9 +185,7 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 	now := time.Now()
 	if late := p.late; late != nil && late.token == token {
 		p.late = nil
-		if readAck(m, len(late.entries)) == nil {
-			p.settleAll(late.entries)
-		}
+		p.resolve(late, readAck(m, len(late.entries)))
 	}
 	if e, flying := p.alone[token]; flying {
 		delete(p.alone, token)
@@ -228,6 +226,19 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	p.mu.Lock()
 	p.settleAll(b.entries)
 	p.mu.Unlock()
+}
+
+// resolve takes the answer that came late for a batch whose entries are on
+// their way alone by now. A refused one has stored nothing, so what is known of
+// its messages was stored before, and confirmed; p.mu is held.
+func (p *JetStreamPublisher) resolve(b *batch, refused error) {
+	for _, e := range b.entries {
+		e.doubted = false
+		if refused == nil {
+			p.settle(e, nil)
+			p.leave(e.token)
+		}
+	}
 }
 
 // settleAll confirms entries; p.mu is held.

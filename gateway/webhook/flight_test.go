@@ -41,3 +41,18 @@ func TestConfirmationsAreReadStrictly(t *testing.T) {
 
 // errAny stands for an error of no class.
 var errAny = errors.New("any")
+
+func TestLateAnswerOfABatchSettlesOrClearsItsMessages(t *testing.T) {
+	t.Parallel()
+	e := &entry{result: make(chan error, 1), token: 7, doubted: true}
+	p := &JetStreamPublisher{alone: map[uint64]*entry{7: e}, held: 1}
+	late := &batch{entries: []*entry{e}}
+	p.resolve(late, errAny)
+	if e.doubted || e.settled || len(p.alone) != 1 {
+		t.Errorf("a refusal leaves %+v, %d alone", e, len(p.alone))
+	}
+	p.resolve(late, nil)
+	if err := <-e.result; err != nil || len(p.alone) != 0 || p.held != 0 {
+		t.Errorf("a confirmation gives %v, %d alone, %d held", err, len(p.alone), p.held)
+	}
+}

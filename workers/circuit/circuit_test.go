@@ -271,6 +271,21 @@ func TestCircuitGoesOnWhenItsRecordIsForgotten(t *testing.T) {
 	}
 }
 
+func TestOperatorsWordIsHeardAlsoAfterTheStreamWasRecreated(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	v, _ := r.view()
+	r.follow(v)
+	for range 3 { // So that its number is higher than any of the new stream.
+		r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	}
+	r.settled(func() bool { return r.look(v).Held })
+	r.forgotten()
+	r.settled(func() bool { return !r.look(v).Held }) // Nobody has stopped it, as far as the broker says.
+	r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	r.settled(func() bool { return r.look(v).Held })
+}
+
 func TestOperatorsCircuitIsLookedAtLessAndLessOften(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

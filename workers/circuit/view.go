@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -121,13 +122,32 @@ func changed(m *nats.Msg) (entry, error) {
 	return e, nil
 }
 
+// refresh reads every record. One that is gone, or has a lower number than what
+// is known and has not changed meanwhile, is of a stream that was recreated.
 func (v *View) refresh(ctx context.Context) error {
+	v.mu.Lock()
+	before := maps.Clone(v.known)
+	v.mu.Unlock()
 	entries, err := v.board.entries(ctx)
 	if err != nil {
 		return err
 	}
+	told := map[key]entry{}
 	for _, e := range entries {
 		v.learn(e)
+		told[key{e.Provider, e.Account}] = e
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for k, was := range before {
+		now := told[k]
+		if now.sequence >= was.sequence || v.known[k].sequence != was.sequence {
+			continue
+		}
+		if now.sequence == 0 {
+			now.Circuit = record.Circuit{Provider: k.provider, Account: k.account, State: record.CircuitClosed}
+		}
+		v.know(now)
 	}
 	return nil
 }

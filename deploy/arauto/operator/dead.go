@@ -77,8 +77,12 @@ func (f *sieve) through(l deadletter.Letter, now time.Time) bool {
 	return f.state == stateAll || cmp.Or(string(l.State), stateOpen) == f.state
 }
 
-// missing are the named ids that no chosen letter has.
+// missing are the named ids that no chosen letter has, where nothing else than
+// ids was to choose by.
 func (f *sieve) missing(chosen []deadletter.Letter) (ids []string) {
+	if others := (sieve{scope: f.scope, class: f.class, stage: f.stage, since: f.since, limit: f.limit}); others.narrow() {
+		return nil
+	}
 	for _, id := range f.ids {
 		if !slices.ContainsFunc(chosen, func(l deadletter.Letter) bool { return l.ID == id }) {
 			ids = append(ids, visible(id))

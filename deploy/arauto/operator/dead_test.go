@@ -49,6 +49,7 @@ func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
 	if got := r.audits(); len(got) != 1 || got[0].Verb != "redrive" || got[0].Letter != "STATUSES-1" {
 		t.Errorf("audit is %+v", got)
 	}
+	r.run(ExitDone, "dead", "redrive", "STATUSES-1", "--limit", "1")
 	if out := r.run(ExitPartly, "dead", "redrive", "STATUSES-1"); out != "STATUSES-1: no such dead letter is open\n1 letters\n" {
 		t.Errorf("a second time:\n%s", out)
 	}

@@ -316,3 +316,22 @@ func TestAskingOnceMoreGivesUpNothingThatIsAnswered(t *testing.T) {
 		t.Errorf("a series of rechecks began: %+v", place.Parked)
 	}
 }
+
+// An operator who asks again spends nothing of what the payment has left.
+func TestOperatorsLookForAnUnknownPaymentIsNotCounted(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusNotFound)
+	r.handle(r.notify("p"))
+	r.fire("p")
+	r.fire("p")
+	summoned := r.parked("p").Parked
+	summoned.Cause, summoned.Waits, summoned.DueAt = order.CauseOperator, string(order.CauseOperator), time.Now().Add(time.Hour)
+	if err := r.lot.Summon(r.ctx, summoned); err != nil {
+		t.Fatal(err)
+	}
+	r.fire("p")
+	if got := r.parked("p").Parked; got.NotFound != 3 || got.Early || len(r.letters()) != 0 {
+		t.Errorf("parked is %+v, letters are %+v", got, r.letters())
+	}
+}

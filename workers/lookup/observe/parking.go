@@ -52,8 +52,12 @@ func (t task) budget() verdict.Budget {
 }
 
 // hastened reports whether a look-up for a payment that was unknown to the
-// provider came before its time.
-func (t task) hastened() bool { return t.fired.Early && t.fired.Waits == string(verdict.NotFound) }
+// provider came before its time, because a webhook told of it again or an
+// operator wished so. What a gate held back is not meant.
+func (t task) hastened() bool {
+	return t.fired.Early && t.fired.NotFound > 0 &&
+		(t.fired.Waits == string(verdict.NotFound) || t.fired.Waits == string(order.CauseOperator))
+}
 
 // park stores a look-up that failed. A fresh one never replaces what waits
 // already, unless nobody was asked; one that fired takes its place, and is still
