@@ -21,10 +21,8 @@ var errNoBatches = errors.New("the broker does not know atomic batches")
 var stored = []byte(`{"stream":"` + subject.Notifications + `","seq":`)
 
 // known reports whether a confirmation says that the message had been there
-// before.
-func known(m *nats.Msg) bool {
-	return bytes.Contains(m.Data, []byte(`"duplicate":true`)) || bytes.Contains(m.Data, []byte(`"duplicate": true`))
-}
+// before; otherwise it does not speak of it.
+func known(m *nats.Msg) bool { return bytes.Contains(m.Data, []byte(`"duplicate"`)) }
 
 // readAck reads a confirmation: of a single message where batch is 0, else of
 // a batch of so many.

@@ -143,7 +143,7 @@ func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
 	case p.held == 0:
 		p.pace.begin(now)
 	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes,
-		p.lags(now) && p.pace.wait(p.held, now) > p.options.Budget/2:
+		p.pace.wait(p.held, now) > p.options.Budget/2 && p.lags(now):
 		return ErrOverloaded
 	}
 	p.held, p.bytes = p.held+1, p.bytes+size

@@ -224,7 +224,9 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	p.mu.Unlock()
 	p.send(s) // First, so that the broker has something to do while callers are told.
 	p.mu.Lock()
-	p.settleAll(b.entries)
+	for _, e := range b.entries {
+		p.settle(e, nil)
+	}
 	p.mu.Unlock()
 }
 
@@ -238,13 +240,6 @@ func (p *JetStreamPublisher) resolve(b *batch, refused error) {
 			p.settle(e, nil)
 			p.leave(e.token)
 		}
-	}
-}
-
-// settleAll confirms entries; p.mu is held.
-func (p *JetStreamPublisher) settleAll(entries []*entry) {
-	for _, e := range entries {
-		p.settle(e, nil)
 	}
 }
 
@@ -292,7 +287,7 @@ func (p *JetStreamPublisher) disconnected() {
 	for _, e := range p.waiting {
 		p.settle(e, ErrDisconnected)
 	}
-	p.waiting, p.gathering = nil, false
+	p.waiting, p.gathering, p.late = nil, false, nil
 	p.worth.rests()
 	first := len(p.unsure) == 0
 	if b := p.batch; b != nil && p.land(b) {

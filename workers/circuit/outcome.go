@@ -39,13 +39,11 @@ func (v *View) Refused(ctx context.Context, provider, account string, p Pass, ji
 		return 0, err
 	}
 	v.learn(e)
-	if !p.probe {
-		v.metrics.opened(provider, account)
-	}
 	if p.probe {
 		// Another payment may probe next: a provider can refuse a single one.
 		return wait + spread(v.Spread, jitter), nil
 	}
+	v.metrics.opened(provider, account)
 	return wait, nil // Without jitter: whoever met the refusal is there to probe.
 }
 

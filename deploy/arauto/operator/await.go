@@ -11,6 +11,7 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/workers/sweep/silence"
 )
 
 // stageLookup is the stage whose dead letters say that a look-up was given up.
@@ -175,13 +176,10 @@ func (s *session) quiet(ctx context.Context, p payment, observation uint64) (boo
 		return false, err
 	}
 	if due.Sequence > 0 {
-		consumer, err := s.js.Consumer(ctx, subject.LookupRetries, subject.LookupDueConsumer(p.unit.Provider))
-		if err != nil {
-			return false, fmt.Errorf("read consumer of due look-ups: %w", err)
-		}
 		// A broker that was killed may keep one that was acknowledged.
-		if due.Sequence > consumer.CachedInfo().AckFloor.Stream {
-			return false, nil
+		floor, err := silence.AckFloor(ctx, s.js, subject.LookupRetries, subject.LookupDueConsumer(p.unit.Provider))
+		if err != nil || due.Sequence > floor {
+			return false, err
 		}
 	}
 	last, err := s.chains.Last(ctx, p.unit)

@@ -80,7 +80,9 @@ func (f *sieve) through(l deadletter.Letter, now time.Time) bool {
 // missing are the named ids that no chosen letter has, where nothing else than
 // ids was to choose by.
 func (f *sieve) missing(chosen []deadletter.Letter) (ids []string) {
-	if others := (sieve{scope: f.scope, class: f.class, stage: f.stage, since: f.since, limit: f.limit}); others.narrow() {
+	others := *f
+	others.ids = nil
+	if others.narrow() {
 		return nil
 	}
 	for _, id := range f.ids {

@@ -114,6 +114,10 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 	if len(lines) != 2 || !strings.HasSuffix(lines[0], "  lookup: warn: loud (of course)") || !strings.HasSuffix(lines[1], "  lookup: panic: oh") {
 		t.Errorf("shown %q", lines)
 	}
+	// Its role would end for an error.
+	if n, err := book.Write([]byte("late\n")); n != 5 || err != nil || !strings.HasSuffix(shown.String(), "late\n") {
+		t.Errorf("without its file: %d, %v, shown %q", n, err, shown.String())
+	}
 }
 
 func TestFloodOfWarningsIsCountedInsteadOfShown(t *testing.T) {
