@@ -23,6 +23,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/providers"
 	"arauto/workers/chain"
+	"arauto/workers/deadletter"
 	"arauto/workers/park"
 	"arauto/workers/sweep/silence"
 )
@@ -83,8 +84,10 @@ func (p *plant) makeDue() time.Duration {
 	p.must(err)
 	lot, err := park.Open(p.ctx, p.js, p.tokens)
 	p.must(err)
+	dead, err := deadletter.Open(p.ctx, p.js)
+	p.must(err)
 	s, err := silence.New(p.ctx, silence.Options{
-		JS: p.js, Tokens: p.tokens, Lot: lot, Chains: chains, Log: zap.NewNop(), Metrics: silence.NewMetrics(prometheus.NewRegistry()),
+		JS: p.js, Tokens: p.tokens, Lot: lot, Chains: chains, Dead: dead, Log: zap.NewNop(), Metrics: silence.NewMetrics(prometheus.NewRegistry()),
 		Now:    func() time.Time { return time.Now().Add(48 * time.Hour) },
 		Jitter: func() float64 { return 0 }, Horizon: 400 * 24 * time.Hour,
 	})

@@ -53,8 +53,10 @@ func (f *flow) lookTwice(js jetstream.JetStream) *silence.Sweeper {
 	f.must(err)
 	chains, err := chain.Open(f.ctx, js)
 	f.must(err)
+	dead, err := deadletter.Open(f.ctx, js)
+	f.must(err)
 	silent, err := silence.New(f.ctx, silence.Options{
-		JS: js, Tokens: f.tokens, Lot: lot, Chains: chains, Log: zap.NewNop(),
+		JS: js, Tokens: f.tokens, Lot: lot, Chains: chains, Dead: dead, Log: zap.NewNop(),
 		Metrics: silence.NewMetrics(prometheus.NewRegistry()),
 		Now:     later, Jitter: func() float64 { return 0 }, Horizon: 2 * ahead,
 	})
@@ -102,10 +104,9 @@ func (f *flow) heed(b *broker, js jetstream.JetStream) {
 
 	dead, err := deadletter.Open(f.ctx, js)
 	f.must(err)
-	w, err := advice.New(f.ctx, advice.Options{
+	w := advice.New(advice.Options{
 		JS: js, Tokens: f.tokens, Dead: dead, Log: zap.NewNop(), Metrics: advice.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
-	f.must(err)
 	f.consume(js, subject.Advisories, subject.AdvisoriesConsumer, w.Handle)
 	f.letter("dead.ours.sweep.")
 	ticker := time.NewTicker(10 * time.Millisecond)

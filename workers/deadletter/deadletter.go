@@ -103,9 +103,9 @@ type Reports struct {
 // Reported reads the letters of a unit and stage.
 func (b *Box) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
-	err := b.Each(ctx, u.DeadLetter("*", stage), 1, func(l Letter) error {
+	letters, err := b.Latest(ctx, u.DeadLetter("*", stage))
+	for _, l := range letters {
 		r.IDs[l.ID], r.For = SameID(l.ID)(l), max(r.For, l.For)
-		return nil
-	})
+	}
 	return r, err
 }

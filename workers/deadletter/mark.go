@@ -52,6 +52,36 @@ func (b *Box) Each(ctx context.Context, filter string, from uint64, visit func(L
 	}
 }
 
+// Latest reads the letters that match, each as it stands now: the last of those
+// with the same unit, stage and id, in the place of the first.
+func (b *Box) Latest(ctx context.Context, filter string) ([]Letter, error) {
+	type name struct {
+		unit      subject.Unit
+		stage, id string
+	}
+	places := map[name]int{}
+	var letters []Letter
+	err := b.Each(ctx, filter, 1, func(l Letter) error {
+		name := name{l.Unit, l.Stage, l.ID}
+		if place, again := places[name]; again {
+			letters[place] = l
+			return nil
+		}
+		places[name] = len(letters)
+		letters = append(letters, l)
+		return nil
+	})
+	return letters, err
+}
+
+// StandsFor reports whether a letter is what a notification came to: it is about
+// that, or about a look-up that stood for it. One that was redriven is not: what
+// became of the new look-up must show elsewhere.
+func (l Letter) StandsFor(notification uint64) bool {
+	own := l.Stream == subject.Notifications && l.DeadLetter.Sequence == notification
+	return l.State != record.Redriven && (own || l.For >= notification)
+}
+
 func read(raw *jetstream.RawStreamMsg) (l Letter, err error) {
 	l.Sequence, l.StoredAt = raw.Sequence, raw.Time
 	if l.Unit, err = unitOf(raw.Subject); err != nil {
@@ -84,10 +114,9 @@ func unitOf(on string) (subject.Unit, error) {
 	return subject.Unit{Provider: parts[3], Account: parts[4], Payment: parts[5]}, nil
 }
 
-// Last returns the sequence of a unit's last letter of a stage, 0 for none.
-func (b *Box) Last(ctx context.Context, u subject.Unit, stage string) (uint64, error) {
-	last, err := b.last(ctx, u.DeadLetter("*", stage))
-	return last.Sequence, err
+// Last returns a unit's last letter of a stage, the zero Letter for none.
+func (b *Box) Last(ctx context.Context, u subject.Unit, stage string) (Letter, error) {
+	return b.last(ctx, u.DeadLetter("*", stage))
 }
 
 // Mark stores what an operator made of an open letter, as the unit's new last

@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -127,5 +128,34 @@ func TestSchemaKnowsEveryCause(t *testing.T) {
 	}
 	if err := schematest.DeadLetter([]byte(`{"id":"STATUSES-1"}`)); err == nil {
 		t.Error("the schema accepts a letter without anything")
+	}
+}
+
+// One message can have letters of two stages, and of two payments where the
+// subject alone tells them apart. Each stands for itself.
+func TestLatestKeepsLettersOfAStageAndAUnitApart(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first, later, elsewhere := letter(7, record.ClassData), letter(9, record.ClassData), letter(7, record.ClassData)
+	elsewhere.Stage = "lookup"
+	other := unit
+	other.Payment = "other"
+	r.must(r.box.Put(r.ctx, unit, first, first.ID, never))
+	r.must(r.box.Put(r.ctx, unit, later, later.ID, never))
+	r.must(r.box.Put(r.ctx, unit, elsewhere, "elsewhere", never))
+	r.must(r.box.Put(r.ctx, other, first, "other", never))
+	latest := func() []deadletter.Letter {
+		letters, err := r.box.Latest(r.ctx, "dead.>")
+		r.must(err)
+		return letters
+	}
+	r.must(r.box.Mark(r.ctx, latest()[0], record.Discarded, "ana@desk", time.Now()))
+	var got []string
+	for _, l := range latest() {
+		got = append(got, l.Unit.Payment+" "+l.Stage+" "+l.ID+" "+string(l.State))
+	}
+	want := []string{"p normalize STATUSES-7 discarded", "p normalize STATUSES-9 ", "p lookup STATUSES-7 ", "other normalize STATUSES-7 "}
+	if !slices.Equal(got, want) {
+		t.Errorf("letters are %q, want %q", got, want)
 	}
 }

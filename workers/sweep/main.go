@@ -135,18 +135,17 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 	if s.silence.Lot, err = park.Open(ctx, s.js, s.silence.Tokens); err != nil {
 		return err
 	}
+	if s.silence.Dead, err = deadletter.Open(ctx, s.js); err != nil {
+		return err
+	}
 	if s.silent, err = silence.New(ctx, s.silence); err != nil {
 		return err
 	}
 	if s.watch, err = overdue.New(ctx, s.overdue); err != nil {
 		return err
 	}
-	if s.advice.Dead, err = deadletter.Open(ctx, s.js); err != nil {
-		return err
-	}
-	if s.adviser, err = advice.New(ctx, s.advice); err != nil {
-		return err
-	}
+	s.advice.Dead = s.silence.Dead
+	s.adviser = advice.New(s.advice)
 	for name, stream := range map[string]*jetstream.Stream{subject.Notifications: &s.notifications, subject.Orders: &s.orders} {
 		if *stream, err = s.js.Stream(ctx, name); err != nil {
 			return fmt.Errorf("open stream %s: %w", name, err)

@@ -79,7 +79,7 @@ func (s *session) summonAll(ctx context.Context, payments []payment, perSecond f
 		if err := s.summon(ctx, p); err != nil {
 			return nil, fmt.Errorf("replay %s: %w", s.name(p), err)
 		}
-		all = append(all, asked{payment: p, observation: last.Sequence, letter: letter})
+		all = append(all, asked{payment: p, observation: last.Sequence, letter: letter.Sequence})
 		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
 	}
 	_ = bar.Finish()
@@ -161,7 +161,7 @@ func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done b
 		return false, fmt.Sprintf("failed (%s), parked until %s", place.Parked.Waits, place.Parked.DueAt.Format(time.RFC3339)), nil
 	}
 	letter, err := s.dead.Last(ctx, a.unit, stageLookup)
-	if err == nil && letter > a.letter {
+	if err == nil && letter.Sequence > a.letter {
 		trouble = "failed, there is a dead letter"
 	}
 	return false, trouble, err

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/schemas/record"
-	"arauto/schemas/subject"
 	"arauto/workers/deadletter"
 )
 
@@ -96,16 +95,7 @@ func (f *sieve) missing(chosen []deadletter.Letter) (ids []string) {
 // sift reads the chosen letters, each in its latest state, the oldest first.
 // It reads every class: one that has failed again may have another by now.
 func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Letter, error) {
-	type key struct {
-		unit      subject.Unit
-		stage, id string
-	}
-	latest := map[key]deadletter.Letter{}
-	filter := "dead.*." + anyOr(f.stage) + "." + f.tokens() + ".*"
-	err := s.dead.Each(ctx, filter, 1, func(l deadletter.Letter) error {
-		latest[key{l.Unit, l.Stage, l.ID}] = l
-		return nil
-	})
+	latest, err := s.dead.Latest(ctx, "dead.*."+anyOr(f.stage)+"."+f.tokens()+".*")
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +20,6 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/deadletter"
-	"arauto/workers/sweep/walk"
 )
 
 // Stage is this worker's name in dead letters.
@@ -55,19 +53,10 @@ type Options struct {
 
 // Worker handles advisories. Its handler may run concurrently, in this and
 // other processes.
-type Worker struct {
-	Options
-	letters jetstream.Stream
-}
+type Worker struct{ Options }
 
-// New finds the stream and returns a worker.
-func New(ctx context.Context, o Options) (*Worker, error) {
-	letters, err := o.JS.Stream(ctx, subject.DeadLetters)
-	if err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", subject.DeadLetters, err)
-	}
-	return &Worker{Options: o, letters: letters}, nil
-}
+// New returns a worker.
+func New(o Options) *Worker { return &Worker{o} }
 
 // readable are the streams whose messages say which payment they are about.
 // For another one the broker would not let this process read.
@@ -204,17 +193,8 @@ func providerOf(consumer string) string {
 // redriven stands for a notification no more: the message in hand may be the
 // look-up that was to do better.
 func (w *Worker) hasLetter(ctx context.Context, o original) (bool, error) {
-	has := map[string]bool{}
-	_, err := walk.Each(ctx, w.letters, o.unit.DeadLetter("*", "*"), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		var l record.DeadLetter
-		if err := json.Unmarshal(raw.Data, &l); err != nil {
-			return true, nil //nolint:nilerr // A letter too many does no harm, one too few does.
-		}
-		has[l.ID] = l.ID == o.id || o.stands > 0 && l.State != record.Redriven && l.For >= o.stands
-		return true, nil
-	})
-	if err != nil {
-		return false, fmt.Errorf("read dead letters: %w", err)
-	}
-	return slices.Contains(slices.Collect(maps.Values(has)), true), nil
+	letters, err := w.Dead.Latest(ctx, o.unit.DeadLetter("*", "*"))
+	return slices.ContainsFunc(letters, func(l deadletter.Letter) bool {
+		return l.ID == o.id || o.stands > 0 && l.StandsFor(o.stands)
+	}), err
 }

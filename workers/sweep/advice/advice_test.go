@@ -50,11 +50,9 @@ func (r *rig) make(js jetstream.JetStream, m *advice.Metrics) *advice.Worker {
 	r.t.Helper()
 	dead, err := deadletter.Open(r.ctx, js)
 	r.must(err)
-	w, err := advice.New(r.ctx, advice.Options{
+	return advice.New(advice.Options{
 		JS: js, Tokens: r.tokens, Dead: dead, Log: zap.NewNop(), Metrics: m, Now: time.Now,
 	})
-	r.must(err)
-	return w
 }
 
 func (r *rig) must(err error) {

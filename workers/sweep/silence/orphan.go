@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
 	"arauto/workers/sweep/walk"
 )
 
@@ -165,24 +165,10 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 // already be on its way.
 const firing = 2 * time.Second
 
-// givenUp reports whether a dead letter of a stage stands for the notification:
-// it is about that, or about a look-up that stood for it. One that was redriven
-// does not: what became of the new look-up must show elsewhere.
+// givenUp reports whether a dead letter of a stage stands for the notification.
 func (s *Sweeper) givenUp(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg) (bool, error) {
-	stands := map[string]bool{}
-	_, err := walk.Each(ctx, s.letters, u.DeadLetter("*", stage), 0, func(letter *jetstream.RawStreamMsg) (bool, error) {
-		var l record.DeadLetter
-		if err := json.Unmarshal(letter.Data, &l); err != nil {
-			return true, nil //nolint:nilerr // To ask once more does no harm.
-		}
-		own := l.Stream == subject.Notifications && l.Sequence == raw.Sequence
-		stands[l.ID] = l.State != record.Redriven && (own || l.For >= raw.Sequence)
-		return true, nil
-	})
-	if err != nil {
-		return false, fmt.Errorf("read dead letters: %w", err)
-	}
-	return slices.Contains(slices.Collect(maps.Values(stands)), true), nil
+	letters, err := s.Dead.Latest(ctx, u.DeadLetter("*", stage))
+	return slices.ContainsFunc(letters, func(l deadletter.Letter) bool { return l.StandsFor(raw.Sequence) }), err
 }
 
 // settled reports whether a look-up that stands for the notification is parked

@@ -18,6 +18,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
+	"arauto/workers/deadletter"
 	"arauto/workers/park"
 	"arauto/workers/sweep/silence"
 )
@@ -60,8 +61,10 @@ func (r *rig) sweeper(js jetstream.JetStream) *silence.Sweeper {
 	r.must(err)
 	lot, err := park.Open(r.ctx, js, r.tokens)
 	r.must(err)
+	dead, err := deadletter.Open(r.ctx, js)
+	r.must(err)
 	s, err := silence.New(r.ctx, silence.Options{
-		JS: js, Tokens: r.tokens, Lot: lot, Chains: chains, Log: zap.NewNop(),
+		JS: js, Tokens: r.tokens, Lot: lot, Chains: chains, Dead: dead, Log: zap.NewNop(),
 		Metrics: silence.NewMetrics(prometheus.NewRegistry()),
 		Now:     r.now, Jitter: func() float64 { return 0 }, Horizon: 400 * 24 * time.Hour,
 	})

@@ -31,6 +31,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
+	"arauto/workers/deadletter"
 	"arauto/workers/park"
 	"arauto/workers/sweep/walk"
 )
@@ -41,6 +42,7 @@ type Options struct {
 	Tokens  subject.Tokens
 	Lot     *park.Lot
 	Chains  *chain.Chains
+	Dead    *deadletter.Box
 	Log     *zap.Logger
 	Metrics *Metrics
 	Now     func() time.Time
@@ -55,7 +57,6 @@ type Sweeper struct {
 	notifications jetstream.Stream
 	retries       jetstream.Stream
 	orders        jetstream.Stream
-	letters       jetstream.Stream
 
 	walked map[order.Status]time.Time // When a state was last looked through.
 	judged map[string]judged          // By provider.
@@ -66,7 +67,7 @@ func New(ctx context.Context, o Options) (*Sweeper, error) {
 	s := &Sweeper{Options: o, walked: map[order.Status]time.Time{}, judged: map[string]judged{}}
 	for name, stream := range map[string]*jetstream.Stream{
 		subject.Notifications: &s.notifications, subject.LookupRetries: &s.retries,
-		subject.Orders: &s.orders, subject.DeadLetters: &s.letters,
+		subject.Orders: &s.orders,
 	} {
 		var err error
 		if *stream, err = o.JS.Stream(ctx, name); err != nil {
@@ -153,12 +154,9 @@ func (s *Sweeper) silent(ctx context.Context, u subject.Unit, e order.Event, eve
 // gaveUp reports whether a look-up of the unit became a dead letter since.
 func (s *Sweeper) gaveUp(ctx context.Context, u subject.Unit, since time.Time) (bool, error) {
 	for _, stage := range []string{"lookup", "sweep"} {
-		letter, err := walk.Last(ctx, s.letters, u.DeadLetter("*", stage))
-		if err != nil {
-			return false, fmt.Errorf("read dead letters: %w", err)
-		}
-		if letter != nil && letter.Time.After(since) {
-			return true, nil
+		letter, err := s.Dead.Last(ctx, u, stage)
+		if err != nil || letter.StoredAt.After(since) {
+			return err == nil, err
 		}
 	}
 	return false, nil
