@@ -13,11 +13,11 @@ LINTER = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 20s
 
-# How long `make soak` makes trouble.
+# How long `make soak` and `make powercut` make trouble.
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet format lint fuzz soak bench clean
+.PHONY: help build run test check vet format lint fuzz soak powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,7 +37,7 @@ test: ## run all tests with the race detector
 check: format vet lint test ## what CI runs: formatting, vet, lint and all tests (drift among them)
 
 vet:
-	$(GO) vet ./...
+	$(GO) vet -tags powercut ./...
 
 format:
 	@files=$$(gofmt -l gateway workers schemas deploy) || exit 1; \
@@ -57,6 +57,9 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 
 soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/ledger
+
+powercut: ## take the power from the broker's disk for FOR (needs root on Linux, and ext4 on a loop device)
+	FOR=$(FOR) SEED=$(SEED) $(GO) test -tags powercut -count 1 -timeout 0 -v -run '^TestEvery200OutlivesAPowerCut$$' ./deploy/ledger
 
 # FLAGS changes what is measured, see bin/bench -help: FLAGS='-only memory -for 5m'.
 bench: build ## measure, and write the README's figures; ALL=1 measures more

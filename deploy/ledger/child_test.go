@@ -155,7 +155,7 @@ func (p *plant) kill(name string) {
 // when that lay in memory, and reports whether there was any. The broker must
 // not run.
 func (p *plant) loseStage() bool {
-	stage := filepath.Join(p.dir, "store", server.JetStreamStoreDir, "ARAUTO", "streams", subject.Notifications, "batches")
+	stage := filepath.Join(p.store, server.JetStreamStoreDir, "ARAUTO", "streams", subject.Notifications, "batches")
 	staged, err := os.ReadDir(stage)
 	if os.IsNotExist(err) {
 		return false // No batch has been sent since the broker was started.

@@ -42,6 +42,7 @@ type plant struct {
 	t       *testing.T
 	ctx     context.Context
 	dir     string
+	store   string // Folder of the broker's store.
 	address string // Of the broker, host:port.
 	monitor string // Of its monitoring, host:port.
 	gateway *net.TCPListener
@@ -70,9 +71,15 @@ type plant struct {
 // build starts everything. It ends with the test, or when limit is over.
 func build(t *testing.T, limit time.Duration) *plant {
 	t.Helper()
+	return buildOn(t, limit, filepath.Join(t.TempDir(), "store"))
+}
+
+// buildOn is build with the broker's store in a folder of the caller's.
+func buildOn(t *testing.T, limit time.Duration, store string) *plant {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // It must outlive the test's own end, to stop the processes in order.
 	p := &plant{
-		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
+		t: t, ctx: ctx, dir: t.TempDir(), store: store, running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
 		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	t.Cleanup(func() {
@@ -98,16 +105,21 @@ func build(t *testing.T, limit time.Duration) *plant {
 	if out, err := apply.CombinedOutput(); err != nil {
 		t.Fatalf("apply topology: %v\n%s", err, out)
 	}
-	p.witness = &witness{js: p.js}
-	var copying sync.WaitGroup
-	copying.Go(func() { p.witness.watch(ctx) })
-	t.Cleanup(func() { cancel(); copying.Wait() })
 	p.start("simulator")
 	for _, role := range roles() {
 		p.wires[role] = newWire(t, p.address)
 		p.start(role)
 	}
 	return p
+}
+
+// observe starts the witness.
+func (p *plant) observe() {
+	p.witness = &witness{js: p.js}
+	ctx, cancel := context.WithCancel(p.ctx)
+	var copying sync.WaitGroup
+	copying.Go(func() { p.witness.watch(ctx) })
+	p.t.Cleanup(func() { cancel(); copying.Wait() })
 }
 
 func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
@@ -148,7 +160,7 @@ func (p *plant) brokerConfig() (string, error) {
 	for old, changed := range map[string]string{
 		`listen: "0.0.0.0:4222"`: `listen: "` + p.address + `"`,
 		`http: "127.0.0.1:8222"`: `http: "` + p.monitor + `", ports_file_dir: "` + p.dir + `"`,
-		`store_dir: "/data"`:     `store_dir: "` + filepath.Join(p.dir, "store") + `"`,
+		`store_dir: "/data"`:     `store_dir: "` + p.store + `"`,
 		"users: [":               "users: [ {user: test, password: test}",
 	} {
 		if strings.Count(text, old) != 1 {
