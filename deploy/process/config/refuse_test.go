@@ -289,6 +289,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: account("        webhook_secrets: ['${LINE}']\n"), role: RoleGateway,
 			want: `FILE:6: providers.alpha.accounts.default.webhook_secrets[0]: begins or ends with white space or holds a control character; remove it`,
 		},
+		"webhook secret with its scheme": {
+			text: account("        webhook_secrets: ['${BEARER}']\n"), role: RoleGateway,
+			want: `FILE:6: providers.alpha.accounts.default.webhook_secrets[0]: begins with Bearer, without which a header is compared; write only what follows it`,
+		},
 		"three webhook secrets": {
 			text: account("        webhook_secrets: ['${ONE}', '${TWO}', '${ABSENT}']\n"),
 			want: `FILE:6: providers.alpha.accounts.default.webhook_secrets: has 3 entries; write one, or two during a rotation`,
@@ -348,7 +352,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(filepath.Dir(path), "empty"), []byte("\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			env := environment("LINE", "secret\n", "SLASH", "0123456789/abcdef0123", "PLAIN", "http://10.0.0.1")
+			env := environment("BEARER", "bearer secret", "LINE", "secret\n", "SLASH", "0123456789/abcdef0123", "PLAIN", "http://10.0.0.1")
 			_, err := Load(path, env, known, c.role)
 			if err == nil {
 				t.Fatal("it was accepted")

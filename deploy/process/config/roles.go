@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"arauto/deploy/durability"
 	"arauto/schemas/provider"
@@ -80,7 +81,7 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 	tlsFiles, unusable := c.resolveTLS("gateway.tls", g.TLS)
 	g.TLS, problems = tlsFiles, append(problems, unusable...)
 	for _, a := range c.accounts() {
-		into, key, list, form := g.webhookSecrets, "webhook_secrets", a.part.WebhookSecrets, anyForm
+		into, key, list, form := g.webhookSecrets, "webhook_secrets", a.part.WebhookSecrets, secretForm
 		if a.provider.Unsigned != "" {
 			into, key, list, form = g.pathKeys, "path_keys", a.part.PathKeys, c.pathKeyForm
 		}
@@ -146,8 +147,15 @@ func (c *Config) resolveList(list []reference, form func(string) string, taken m
 	return secrets, problems
 }
 
-// anyForm accepts every secret: a provider chooses what it sends.
-func anyForm(string) string { return "" }
+// secretForm says what is wrong with a webhook secret. A provider chooses what
+// it sends, but a scheme is no part of it.
+func secretForm(secret string) string {
+	scheme, rest, spaced := strings.Cut(secret, " ")
+	if spaced && rest != "" && strings.EqualFold(scheme, "Bearer") {
+		return "begins with Bearer, without which a header is compared; write only what follows it"
+	}
+	return ""
+}
 
 // pathKeyForm says what is wrong with a path key.
 func (c *Config) pathKeyForm(key string) string {
