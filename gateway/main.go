@@ -44,7 +44,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return fmt.Errorf("read hash_key: %w", err)
 	}
 	watcher, err := durability.Watch(durability.Options{
-		NC: k.NATS, Monitors: k.Config.NATS().Monitors, Claimed: k.Config.Durability(), Log: k.Log, Registerer: k.Registry,
+		NC: k.NATS, Link: k.Link, Monitors: k.Config.NATS().Monitors, Claimed: k.Config.Durability(), Log: k.Log, Registerer: k.Registry,
 	})
 	if err != nil {
 		return err

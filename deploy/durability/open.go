@@ -8,7 +8,7 @@ import (
 // state is what the request path needs of the last look.
 type state struct {
 	seen       bool
-	reconnects uint64 // Of the connection when it was made.
+	connection uint64 // The number of the connection that was looked at.
 	holds      bool
 	sync       Sync
 	replicated bool
@@ -29,14 +29,14 @@ func (w *Watcher) Open() error {
 	if w.o.Claimed == 0 {
 		return nil
 	}
-	return w.state.Load().open(w.o.NC.Stats().Reconnects)
+	return w.state.Load().open(w.o.Link.Connections())
 }
 
-// open judges the state for a connection that has reconnected so often: a
-// broker that has come back is another one until it was looked at.
-func (s *state) open(reconnects uint64) error {
+// open judges the state for the connection of a number: a broker that has come
+// back is another one until it was looked at.
+func (s *state) open(connection uint64) error {
 	switch {
-	case !s.seen, s.holds && s.reconnects != reconnects:
+	case !s.seen, s.holds && s.connection != connection:
 		return errUnverified
 	case !s.holds:
 		return errWeaker
@@ -56,9 +56,9 @@ func (w *Watcher) Await(ctx context.Context) (connection uint64, err error) {
 	}
 	for {
 		s := w.state.Load() // Before what it is compared with, or its end would be missed.
-		connection = w.o.NC.Stats().Reconnects
+		connection = w.o.Link.Connections()
 		err = s.open(connection)
-		if !errors.Is(err, errUnverified) || !w.o.NC.IsConnected() {
+		if !errors.Is(err, errUnverified) || !w.o.Link.Up() {
 			return connection, err
 		}
 		select {

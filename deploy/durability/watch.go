@@ -33,6 +33,7 @@ const sightPatience = 5 * time.Second
 // Options is what a Watcher needs; Every and Patience have defaults.
 type Options struct {
 	NC         *nats.Conn
+	Link       Link     // Of NC; by default what NC itself says, which may take seconds while it dials.
 	Monitors   []string // Monitoring addresses, such as http://nats-1:8222.
 	Claimed    Claim    // 0 claims nothing: the watcher then only reports.
 	Log        *zap.Logger
@@ -40,6 +41,19 @@ type Options struct {
 	Every      time.Duration // Between two looks while all is well; 30 s by default.
 	Patience   time.Duration // For a reachable broker's monitoring addresses at the start; 5 s by default.
 }
+
+// Link says how a connection to the broker stands. It is asked twice for each
+// message, so it must not wait.
+type Link interface {
+	Up() bool            // It stands.
+	Connections() uint64 // A number that grows by one with each new connection.
+}
+
+// client is what the client itself says.
+type client struct{ nc *nats.Conn }
+
+func (c client) Up() bool            { return c.nc.IsConnected() }
+func (c client) Connections() uint64 { return c.nc.Stats().Reconnects }
 
 // Watcher looks at the broker at the start, after each reconnect and now and
 // then, and says whether what the configuration claims holds.
@@ -80,6 +94,9 @@ func Watch(o Options) (*Watcher, error) {
 	}
 	if o.Patience == 0 {
 		o.Patience = sightPatience
+	}
+	if o.Link == nil {
+		o.Link = client{o.NC}
 	}
 	js, err := jetstream.New(o.NC)
 	if err != nil {
@@ -129,7 +146,7 @@ func (w *Watcher) look(ctx context.Context) Report {
 	defer w.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	reconnects := w.o.NC.Stats().Reconnects // Before what is seen, which may already be newer.
+	connection := w.o.Link.Connections() // Before what is seen, which may already be newer.
 	facts, err := w.reader.Read(ctx)
 	if err != nil {
 		w.settle(*w.state.Load()) // Whoever waits may see for himself that it is away.
@@ -140,7 +157,7 @@ func (w *Watcher) look(ctx context.Context) Report {
 		return w.report
 	}
 	w.report = reportOf(w.o.Claimed, facts)
-	w.settle(state{seen: true, reconnects: reconnects, holds: w.report.Holds, sync: facts.Sync, replicated: facts.Replicas > 1})
+	w.settle(state{seen: true, connection: connection, holds: w.report.Holds, sync: facts.Sync, replicated: facts.Replicas > 1})
 	w.verified = w.verified || w.report.Holds
 	w.broken.Set(0)
 	if w.verified && !w.report.Holds {

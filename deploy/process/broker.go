@@ -20,14 +20,16 @@ const writePatience = 400 * time.Millisecond
 
 // connect opens the broker connection. It does not fail because the broker is
 // away: the connection keeps trying, and readiness says so.
-func connect(role string, n config.NATS, log *zap.Logger) (*nats.Conn, error) {
-	j := &journal{log: log}
+func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Conn, error) {
+	j := &journal{log: log, link: link}
 	options := []nats.Option{
 		nats.Name(n.Name),
 		// An inbox prefix per role lets the broker's permissions keep one role
 		// from reading the replies to another.
 		nats.CustomInboxPrefix("_INBOX_" + role),
 		nats.RetryOnFailedConnect(true),
+		nats.SetCustomDialer(link),
+		nats.Timeout(dialPatience),
 		nats.MaxReconnects(-1),
 		// A rotated password must not end the connection for good: by default
 		// the client gives up after two refusals.
@@ -92,10 +94,11 @@ func disconnect(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// journal logs what happens to the connection. The client tries five to ten
+// journal logs what happens to the connection, and tells the link. The client tries five to ten
 // times a second, so the same error is logged once and not every time.
 type journal struct {
-	log *zap.Logger
+	log  *zap.Logger
+	link *Link
 
 	mu   sync.Mutex
 	last string
@@ -111,6 +114,7 @@ func (j *journal) news(err error) bool {
 }
 
 func (j *journal) connected(c *nats.Conn) {
+	j.link.up.Store(true)
 	j.mu.Lock()
 	j.last = ""
 	j.mu.Unlock()
@@ -118,6 +122,7 @@ func (j *journal) connected(c *nats.Conn) {
 }
 
 func (j *journal) disconnected(_ *nats.Conn, err error) {
+	j.link.up.Store(false)
 	if err == nil { // Closed by ourselves.
 		return
 	}

@@ -140,7 +140,7 @@ func TestPasswordThatChangesIsReportedOnceAndTriedOn(t *testing.T) {
 func TestSameErrorIsLoggedOnceUntilItIsMended(t *testing.T) {
 	t.Parallel()
 	core, logs := observer.New(zapcore.DebugLevel)
-	j := &journal{log: zap.New(core)}
+	j := &journal{log: zap.New(core), link: newLink()}
 	first, second := errors.New("refused"), errors.New("reset")
 	for _, err := range []error{first, first, first, second, first} {
 		j.refused(nil, err)
@@ -148,10 +148,16 @@ func TestSameErrorIsLoggedOnceUntilItIsMended(t *testing.T) {
 	j.failed(nil, nil, second)
 	j.failed(nil, nil, second)
 	j.connected(nil)
+	if !j.link.Up() {
+		t.Error("the link is not up when the client has connected")
+	}
 	j.refused(nil, second)
 	sub := &nats.Subscription{Subject: "a"}
 	j.failed(nil, sub, second)
 	j.disconnected(nil, nil)
+	if j.link.Up() {
+		t.Error("the link is up when the client has disconnected")
+	}
 	var got []string
 	for _, entry := range logs.All() {
 		got = append(got, fmt.Sprint(entry.ContextMap()["error"]))

@@ -58,7 +58,7 @@ func greet(c net.Conn) {
 
 func TestBrokerThatStopsReadingFailsPublishesInsteadOfHoldingThem(t *testing.T) {
 	t.Parallel()
-	conn, err := connect("gateway", config.NATS{URL: "nats://" + frozen(t)}, zap.NewNop())
+	conn, err := connect("gateway", config.NATS{URL: "nats://" + frozen(t)}, newLink(), zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ type Kit struct {
 	// instead of being buffered, so that nobody is told 200 for a message that
 	// only waits in this process. It may not be connected yet.
 	NATS *nats.Conn
+	Link *Link // Of NATS.
 
 	admin    *admin
 	cleanups cleanups
@@ -46,7 +47,8 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		}
 		k.OnStop("admin listener", k.admin.stop)
 	}
-	conn, err := connect(role, cfg.NATS(), log)
+	k.Link = newLink()
+	conn, err := connect(role, cfg.NATS(), k.Link, log)
 	if err != nil {
 		return k, err
 	}

@@ -3,7 +3,9 @@ package webhook
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -52,6 +54,10 @@ type JetStreamPublisher struct {
 	inbox   string // Ends with a dot; a token follows.
 	metrics *publisherMetrics
 
+	// up is what the client last said of the connection. Its own answer takes its
+	// lock, which it holds for seconds while it dials a host that is gone.
+	up atomic.Bool
+
 	mu        sync.Mutex
 	closed    bool              // The connection is gone for good.
 	waiting   []*entry          // Not yet handed to the broker.
@@ -69,7 +75,8 @@ type JetStreamPublisher struct {
 	ungrouped time.Time         // No batches before then: the broker takes none.
 	pace      pace
 	worth     worth
-	patience  patience
+	patience  patience // Until their callers are told.
+	repeats   patience // Until those alone are sent once more.
 }
 
 // NewPublisher returns a publisher on nc, which must have been made with
@@ -90,14 +97,16 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 	p := &JetStreamPublisher{
 		nc: nc, js: js, options: o, inbox: nc.NewInbox() + ".", alone: map[uint64]*entry{},
 	}
-	p.patience = newPatience(p.expireOverdue)
+	p.patience, p.repeats = newPatience(p.expireOverdue), newPatience(p.repeatOverdue)
 	if p.metrics, err = newPublisherMetrics(o.Registerer, p.backlog, p.enough); err != nil {
 		return nil, err
 	}
 	if _, err := nc.Subscribe(p.inbox+"*", p.confirmed); err != nil {
 		return nil, fmt.Errorf("subscribe to confirmations: %w", err)
 	}
-	go p.watch(nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED))
+	changes := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	p.up.Store(nc.IsConnected()) // Whatever changes from here on is among the changes.
+	go p.watch(changes)
 	return p, nil
 }
 
@@ -111,7 +120,7 @@ func (p *JetStreamPublisher) Store(ctx context.Context, m Message) error {
 }
 
 func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
-	if !p.nc.IsConnected() {
+	if !p.up.Load() {
 		return ErrDisconnected
 	}
 	e := &entry{message: m, result: make(chan error, 1)}
@@ -123,7 +132,9 @@ func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
 	}
 	s := p.next(now)
 	p.mu.Unlock()
-	p.send(s)
+	if !s.empty() {
+		go p.send(s) // To a broker that does not read it may take longer than the caller has.
+	}
 	select {
 	case err := <-e.result:
 		return err
@@ -148,7 +159,8 @@ func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
 	}
 	p.held, p.bytes = p.held+1, p.bytes+size
 	p.waiting = append(p.waiting, e)
-	p.patience.add(e, now.Add(p.options.Budget))
+	e.until = now.Add(p.options.Budget)
+	p.patience.add(e, e.until)
 	return nil
 }
 
@@ -162,12 +174,27 @@ func (p *JetStreamPublisher) lags(now time.Time) bool {
 
 // settle gives an entry its result, once; p.mu is held.
 func (p *JetStreamPublisher) settle(e *entry, result error) {
+	if p.closes(e) {
+		e.result <- result
+	}
+}
+
+// close takes the entries of a confirmed batch off the books, and returns those
+// to tell; p.mu is held. To tell them all takes longer than others should wait
+// for the lock.
+func (p *JetStreamPublisher) close(entries []*entry) []*entry {
+	return slices.DeleteFunc(entries, func(e *entry) bool { return !p.closes(e) })
+}
+
+// closes takes an entry off the books, and reports false for one that is off
+// already; p.mu is held.
+func (p *JetStreamPublisher) closes(e *entry) bool {
 	if e.settled {
-		return
+		return false
 	}
 	e.settled = true
 	p.held, p.bytes = p.held-1, p.bytes-len(e.message.Body)
-	e.result <- result
+	return true
 }
 
 // abandon ends the wait of a caller who goes. Its message may be stored all
@@ -177,7 +204,9 @@ func (p *JetStreamPublisher) abandon(e *entry) error {
 	p.lose(e)
 	s := p.next(time.Now()) // Somebody may have waited for its place.
 	p.mu.Unlock()
-	p.send(s)
+	if !s.empty() {
+		go p.send(s)
+	}
 	return <-e.result
 }
 
@@ -209,8 +238,8 @@ func (p *JetStreamPublisher) send(s sending) {
 	if s.batch != nil {
 		p.sendBatch(s.batch)
 	}
-	for _, e := range s.alone {
-		p.sendAlone(e)
+	for _, f := range s.alone {
+		p.sendAlone(f)
 	}
 }
 

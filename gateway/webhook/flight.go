@@ -18,9 +18,16 @@ type entry struct {
 	message Message
 	result  chan error // Takes one value without blocking.
 	settled bool       // It has its result.
-	token   uint64     // On its way alone under this token.
+	token   uint64     // On its way alone under this token, 0 if it never was.
+	flights int        // How often it went alone.
 	doubted bool       // It was in a batch that the broker never answered.
 	until   time.Time  // It is told by then at the latest.
+}
+
+// flight is one sending of an entry that goes alone.
+type flight struct {
+	*entry
+	number int
 }
 
 // batch is a group on its way.
@@ -55,20 +62,21 @@ func (p *JetStreamPublisher) reply(token uint64) string {
 	return p.inbox + strconv.FormatUint(token, 36)
 }
 
-// sendAlone publishes one message that is on the list of those alone.
-func (p *JetStreamPublisher) sendAlone(e *entry) {
-	m := e.message.wire()
+// sendAlone publishes one message that is on the list of those alone. Where that
+// fails it ends, unless it has been sent again meanwhile.
+func (p *JetStreamPublisher) sendAlone(f flight) {
+	m := f.message.wire()
 	m.Header[jetstream.ExpectedStreamHeader] = []string{subject.Notifications}
-	m.Reply = p.reply(e.token)
+	m.Reply = p.reply(f.token)
 	err := p.nc.PublishMsg(m)
 	if err == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, flying := p.alone[e.token]; flying {
-		p.leave(e.token)
-		p.settle(e, classify(err))
+	if _, flying := p.alone[f.token]; flying && f.flights == f.number {
+		p.leave(f.token)
+		p.settle(f.entry, classify(err))
 	}
 }
 
@@ -76,22 +84,26 @@ func (p *JetStreamPublisher) sendAlone(e *entry) {
 // of the whole. A batch without its last message is none, so an error on the
 // way means that nothing of it is stored.
 func (p *JetStreamPublisher) sendBatch(b *batch) {
-	id := p.inbox[len(p.inbox)-9:len(p.inbox)-1] + "-" + strconv.FormatUint(b.token, 36)
+	// The client has copied a message when it returns, so one does for all.
+	id, sequence := []string{""}, []string{""}
+	m := nats.Msg{Header: nats.Header{
+		jetstream.MsgIDHeader: id, batchSequence: sequence,
+		batchID: {p.inbox[len(p.inbox)-9:len(p.inbox)-1] + "-" + strconv.FormatUint(b.token, 36)},
+		// Of the first alone: a batch is refused as a whole.
+		jetstream.ExpectedStreamHeader: {subject.Notifications},
+	}}
 	for i, e := range b.entries {
-		m := e.message.wire()
-		m.Header[batchID] = []string{id}
-		m.Header[batchSequence] = []string{strconv.Itoa(i + 1)}
-		if i == 0 { // A batch is refused as a whole.
-			m.Header[jetstream.ExpectedStreamHeader] = []string{subject.Notifications}
-		}
+		id[0], sequence[0] = e.message.ID, strconv.Itoa(i+1)
+		m.Subject, m.Data = e.message.Subject, e.message.Body
 		if i == len(b.entries)-1 {
 			m.Header[batchCommit] = []string{"1"}
 			m.Reply = p.reply(b.token)
 		}
-		if err := p.nc.PublishMsg(m); err != nil {
+		if err := p.nc.PublishMsg(&m); err != nil {
 			p.refuse(b, err)
 			return
 		}
+		delete(m.Header, jetstream.ExpectedStreamHeader)
 	}
 	p.metrics.sent(len(b.entries))
 }
@@ -118,23 +130,21 @@ func (p *JetStreamPublisher) refuse(b *batch, err error) {
 	again := p.again(b.entries, hopeless, err)
 	p.mu.Unlock()
 	p.metrics.fellApart(len(again))
-	for _, e := range again {
-		p.sendAlone(e)
-	}
+	p.send(sending{alone: again})
 	p.pump()
 }
 
 // again settles entries with err where there is no hope, else makes them fly
 // alone; p.mu is held. The caller sends those that it returns.
-func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) []*entry {
-	var list []*entry
+func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) []flight {
+	now := time.Now()
+	var list []flight
 	for _, e := range entries {
 		switch {
 		case hopeless:
 			p.settle(e, err)
 		case !e.settled:
-			p.fly(e)
-			list = append(list, e)
+			list = append(list, p.fly(e, now))
 		}
 	}
 	return list
@@ -191,7 +201,10 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 		delete(p.alone, token)
 		p.pace.saw(1, now)
 		p.worth.confirmed(len(p.alone), now)
-		if err := readAck(m, 0); err != nil || !e.doubted || !known(m) {
+		switch err := readAck(m, 0); {
+		case errors.Is(err, errInProcess):
+			p.repeatSoon(e)
+		case err != nil || !e.doubted || !known(m):
 			p.settle(e, err)
 		}
 	}
@@ -220,14 +233,13 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	if len(p.waiting) < crowd {
 		p.gather(len(b.entries), now.Sub(b.sent))
 	}
+	told := p.close(b.entries)
 	s := p.next(now)
 	p.mu.Unlock()
 	p.send(s) // First, so that the broker has something to do while callers are told.
-	p.mu.Lock()
-	for _, e := range b.entries {
-		p.settle(e, nil)
+	for _, e := range told {
+		e.result <- nil
 	}
-	p.mu.Unlock()
 }
 
 // resolve takes the answer that came late for a batch whose entries are on
@@ -258,69 +270,4 @@ func (p *JetStreamPublisher) gather(answered int, took time.Duration) {
 		p.mu.Unlock()
 		p.pump()
 	})
-}
-
-// watch follows the connection until it is closed for good.
-func (p *JetStreamPublisher) watch(changes chan nats.Status) {
-	defer p.nc.RemoveStatusListener(changes)
-	for !p.nc.IsClosed() {
-		switch <-changes {
-		case nats.CONNECTED:
-			p.resend()
-		case nats.CLOSED:
-		default:
-			p.disconnected()
-		}
-	}
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.disconnected()
-	p.giveUp()
-}
-
-// disconnected sorts what a broken connection leaves: what was not sent is
-// refused at once, what was may be stored.
-func (p *JetStreamPublisher) disconnected() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.waiting {
-		p.settle(e, ErrDisconnected)
-	}
-	p.waiting, p.gathering, p.late = nil, false, nil
-	p.worth.rests()
-	first := len(p.unsure) == 0
-	if b := p.batch; b != nil && p.land(b) {
-		p.unsure = append(p.unsure, b.entries...)
-	}
-	for token, e := range p.alone {
-		delete(p.alone, token)
-		p.unsure = append(p.unsure, e)
-	}
-	if first && len(p.unsure) > 0 {
-		time.AfterFunc(p.options.ReconnectGrace, p.giveUp)
-	}
-}
-
-// giveUp refuses what still waits for the connection to come back.
-func (p *JetStreamPublisher) giveUp() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, e := range p.unsure {
-		p.settle(e, ErrDisconnected)
-	}
-	p.unsure = nil
-}
-
-// resend sends again what was on its way when the connection broke, under the
-// same ids: the stream stores each once.
-func (p *JetStreamPublisher) resend() {
-	p.mu.Lock()
-	list := p.again(p.unsure, false, nil)
-	p.unsure = nil
-	p.mu.Unlock()
-	for _, e := range list {
-		p.sendAlone(e)
-	}
-	p.pump()
 }

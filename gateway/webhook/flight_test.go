@@ -3,6 +3,9 @@ package webhook
 import (
 	"errors"
 	"testing"
+	"time"
+
+	"arauto/deploy/topology/jetstreamtest"
 
 	"github.com/nats-io/nats.go"
 )
@@ -24,6 +27,7 @@ func TestConfirmationsAreReadStrictly(t *testing.T) {
 		"another stream":          {data: `{"stream":"IMPOSTOR","seq":7}`, want: ErrMissing},
 		"no sequence":             {data: `{"stream":"NOTIFICATIONS"}`, want: ErrMissing},
 		"full":                    {data: `{"error":{"code":400,"err_code":10077,"description":"maximum bytes exceeded"}}`, want: ErrFull},
+		"in process":              {data: `{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`, want: errInProcess},
 		"full of batches":         {data: `{"error":{"code":429,"err_code":10210,"description":"too many inflight"}}`, batch: 3, want: errAny},
 		"staged, but no more":     {want: errAny},
 		"not JSON":                {data: `+OK`, want: errAny},
@@ -54,5 +58,27 @@ func TestLateAnswerOfABatchSettlesOrClearsItsMessages(t *testing.T) {
 	p.resolve(late, nil)
 	if err := <-e.result; err != nil || len(p.alone) != 0 || p.held != 0 {
 		t.Errorf("a confirmation gives %v, %d alone, %d held", err, len(p.alone), p.held)
+	}
+}
+
+// A replicated stream refuses a message for as long as it works on another
+// flight of it. The broker here has never heard of it, and takes the next one.
+func TestMessageInProcessIsSentAgain(t *testing.T) {
+	t.Parallel()
+	broker := jetstreamtest.Start(t)
+	p, err := NewPublisher(broker.Connect(), PublisherOptions{Budget: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &entry{result: make(chan error, 1), message: Message{ID: "id", Subject: "notifications.sandbox.default.p", Body: []byte(`{}`)}}
+	e.until = time.Now().Add(p.options.Budget)
+	p.mu.Lock()
+	p.held = 1
+	first := p.fly(e, time.Now()).token
+	p.mu.Unlock()
+	answer := []byte(`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`)
+	p.confirmed(&nats.Msg{Subject: p.reply(first), Data: answer})
+	if err := <-e.result; err != nil || e.token != first {
+		t.Errorf("it ends with %v under token %d, not %d", err, e.token, first)
 	}
 }

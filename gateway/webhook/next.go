@@ -1,15 +1,16 @@
 package webhook
 
 import (
-	"slices"
 	"time"
 )
 
 // sending is what goes out next: a batch, or messages one by one.
 type sending struct {
 	batch *batch
-	alone []*entry
+	alone []flight
 }
+
+func (s sending) empty() bool { return s.batch == nil && len(s.alone) == 0 }
 
 // next decides what goes out now; p.mu is held.
 func (p *JetStreamPublisher) next(now time.Time) sending {
@@ -71,24 +72,36 @@ func (p *JetStreamPublisher) dropSettled() {
 
 // takeAlone empties the queue, each message for itself; p.mu is held. Whose
 // caller has gone is not sent: he was told that it is not stored.
-func (p *JetStreamPublisher) takeAlone(now time.Time) []*entry {
+func (p *JetStreamPublisher) takeAlone(now time.Time) []flight {
 	if len(p.alone) == 0 {
 		p.worth.begins(now)
 	}
-	taken := slices.DeleteFunc(p.waiting, func(e *entry) bool { return e.settled })
-	p.waiting, p.gathering, p.around = nil, false, 0
-	for _, e := range taken {
-		p.fly(e)
+	taken := make([]flight, 0, len(p.waiting))
+	for _, e := range p.waiting {
+		if !e.settled {
+			taken = append(taken, p.fly(e, now))
+		}
 	}
+	p.waiting, p.gathering, p.around = nil, false, 0
 	return taken
 }
 
 // fly makes an entry one that waits for a confirmation of its own; p.mu is
-// held.
-func (p *JetStreamPublisher) fly(e *entry) {
-	p.tokens++
-	e.token = p.tokens
+// held. The caller sends it. It keeps its token for good: whichever of its
+// flights is confirmed, it is stored. Nobody answers for a message that a broker
+// had before it gave up the lead of its stream, so it is sent once more when half
+// of its time is over.
+func (p *JetStreamPublisher) fly(e *entry, now time.Time) flight {
+	if e.token == 0 {
+		p.tokens++
+		e.token = p.tokens
+	}
+	e.flights++
 	p.alone[e.token] = e
+	if e.flights == 1 && now.Add(p.options.Budget/2).Before(e.until) {
+		p.repeats.add(e, now.Add(p.options.Budget/2))
+	}
+	return flight{e, e.flights}
 }
 
 // takeBatch takes as much of the queue as a batch may hold; p.mu is held.

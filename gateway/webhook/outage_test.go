@@ -264,7 +264,7 @@ func TestReadyNeedsConnectionAndStream(t *testing.T) {
 	if err := p.Ready(ctx); !errors.Is(err, webhook.ErrDisconnected) {
 		t.Errorf("without a connection: %v", err)
 	}
-	if err := p.Store(ctx, webhook.Message{}); !errors.Is(err, webhook.ErrDisconnected) {
+	if err := p.Store(ctx, message(0)); !errors.Is(err, webhook.ErrDisconnected) {
 		t.Errorf("store without a connection: %v", err)
 	}
 }

@@ -2,14 +2,19 @@ package webhook
 
 import "time"
 
-// patience knows until when each entry is to be told. All have the same
-// budget, so they end in the order in which they came, and one timer does for
-// all of them: a context with a deadline for each would cost as much as
-// publishing it.
+// patience knows until when each entry has time. All have equally much, so they
+// end in the order in which they came, and one timer does for all of them: a
+// context with a deadline for each would cost as much as publishing it.
 type patience struct {
-	list  []*entry // By the end of their time.
+	list  []wait // By the end of their time.
 	timer *time.Timer
 	armed bool
+}
+
+// wait is until when an entry has time.
+type wait struct {
+	*entry
+	end time.Time
 }
 
 // newPatience calls overdue, in a goroutine of its own, when the time of an
@@ -21,10 +26,9 @@ func newPatience(overdue func()) patience {
 }
 
 // add takes an entry in whose time ends after that of all others.
-func (p *patience) add(e *entry, until time.Time) {
+func (p *patience) add(e *entry, end time.Time) {
 	p.forget()
-	e.until = until
-	p.list = append(p.list, e)
+	p.list = append(p.list, wait{e, end})
 	p.arm()
 }
 
@@ -32,8 +36,8 @@ func (p *patience) add(e *entry, until time.Time) {
 func (p *patience) overdue(now time.Time) []*entry {
 	p.armed = false
 	var over []*entry
-	for p.forget(); len(p.list) > 0 && !p.list[0].until.After(now); p.forget() {
-		over = append(over, p.list[0])
+	for p.forget(); len(p.list) > 0 && !p.list[0].end.After(now); p.forget() {
+		over = append(over, p.list[0].entry)
 		p.list = p.list[1:]
 	}
 	p.arm()
@@ -41,11 +45,11 @@ func (p *patience) overdue(now time.Time) []*entry {
 }
 
 // oldest is until when the one that has waited for longest is to be told.
-func (p *patience) oldest() (until time.Time, ok bool) {
+func (p *patience) oldest() (end time.Time, ok bool) {
 	if p.forget(); len(p.list) == 0 {
 		return time.Time{}, false
 	}
-	return p.list[0].until, true
+	return p.list[0].end, true
 }
 
 // forget drops those at the head who have been told.
@@ -58,7 +62,7 @@ func (p *patience) forget() {
 func (p *patience) arm() {
 	if !p.armed && len(p.list) > 0 {
 		p.armed = true
-		p.timer.Reset(time.Until(p.list[0].until))
+		p.timer.Reset(time.Until(p.list[0].end))
 	}
 }
 

@@ -45,6 +45,10 @@ var (
 	ErrTooLarge = errors.New("message is too large for the broker")
 )
 
+// errInProcess means that the stream has the message and has not finished with
+// it. It is asked again, so it is nobody's result.
+var errInProcess = errors.New("the message is in process")
+
 // class is the label of a failed store.
 func class(err error) string {
 	for _, known := range []struct {
@@ -72,6 +76,7 @@ const (
 	storageExceeded       = 10047
 	streamMismatch        = 10060 // Another stream took the subject.
 	storeFailed           = 10077 // With the store's own words: maximum messages or bytes exceeded.
+	duplicateInProcess    = 10158 // A message of this id is being replicated.
 	batchDisabled         = 10174 // The stream does not allow atomic batches.
 )
 
@@ -112,6 +117,8 @@ func sentinel(err error) error {
 		return ErrFull
 	case streamMismatch:
 		return ErrMissing
+	case duplicateInProcess:
+		return errInProcess
 	case storeFailed:
 		if strings.Contains(refused.Description, "maximum") {
 			return ErrFull

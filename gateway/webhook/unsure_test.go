@@ -53,6 +53,38 @@ func TestBatchThatIsNeverAnsweredIsNotConfirmedAsKnown(t *testing.T) {
 	})
 }
 
+// Nobody answers for what a broker had before it gave up the lead of the stream.
+func TestLoneMessageThatIsNotAnsweredIsSentAgainAndStoredOnce(t *testing.T) {
+	t.Parallel()
+	c := group(t, func(o *webhook.PublisherOptions) { o.Budget, o.Group = 2*time.Second, nil })
+	c.wire.loseLone.Store(3)
+	all := messages(5)
+	allNil(t, c.storeAll(t.Context(), all...)())
+	if left := c.wire.loseLone.Load(); left > 0 {
+		t.Errorf("%d confirmations were not lost, so this shows nothing", left)
+	}
+	c.once(all...)
+}
+
+// A host that is gone without a word makes the client wait for seconds, with its
+// lock held, for each connection that it tries.
+func TestBrokerThatIsSilentHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	allNil(t, c.storeAll(t.Context(), message(0))())
+	heard := c.wire.silence()
+	for range 3 {
+		<-heard // The client has connected, and waits for a greeting.
+		began := time.Now()
+		if err := c.Store(t.Context(), message(1)); !errors.Is(err, webhook.ErrDisconnected) {
+			t.Errorf("a message is answered with %v", err)
+		}
+		if took := time.Since(began); took > time.Second { // It waits for two.
+			t.Errorf("a message was refused after %v", took)
+		}
+	}
+}
+
 func TestBrokenConnectionIsMendedAndEachStoredOnce(t *testing.T) {
 	t.Parallel()
 	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {

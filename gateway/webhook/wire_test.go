@@ -16,10 +16,12 @@ type wire struct {
 	addr string
 	back sync.Mutex
 
-	lose atomic.Int32 // So many confirmations of batches will not arrive.
+	lose     atomic.Int32 // So many confirmations of batches will not arrive,
+	loseLone atomic.Int32 // and so many of messages that went alone.
 
 	mu   sync.Mutex
-	gone bool // Nothing gets through any more.
+	gone bool          // Nothing gets through any more.
+	mute chan struct{} // Who connects is accepted and hears nothing, and a word comes from here; nil for not.
 	open []net.Conn
 }
 
@@ -40,6 +42,9 @@ func newWire(t *testing.T, url string) *wire {
 			near, err := ln.Accept()
 			if err != nil {
 				return
+			}
+			if w.muted(near) {
+				continue
 			}
 			far, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
 			if err != nil || !w.keep(near, far) {
@@ -87,6 +92,31 @@ func (w *wire) cut() {
 	w.open = nil
 }
 
+// muted keeps a connection that is to hear nothing.
+func (w *wire) muted(near net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mute == nil {
+		return false
+	}
+	w.open = append(w.open, near)
+	select {
+	case w.mute <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// silence cuts the wire, and lets nobody hear anything who comes back. It tells
+// of each who does.
+func (w *wire) silence() (came <-chan struct{}) {
+	w.mu.Lock()
+	w.mute = make(chan struct{}, 1)
+	w.mu.Unlock()
+	w.cut()
+	return w.mute
+}
+
 // sever cuts the wire for good.
 func (w *wire) sever() {
 	w.mu.Lock()
@@ -100,7 +130,8 @@ func (w *wire) giveBack(near, far net.Conn) {
 	for {
 		n, err := far.Read(buffer)
 		w.back.Lock()
-		w.misdirect(buffer[:n])
+		misdirect(buffer[:n], `"batch":`, &w.lose)
+		misdirect(buffer[:n], `{"stream":"NOTIFICATIONS","seq":`, &w.loseLone)
 		if n > 0 {
 			_, _ = near.Write(buffer[:n])
 		}
@@ -111,18 +142,18 @@ func (w *wire) giveBack(near, far net.Conn) {
 	}
 }
 
-// misdirect makes confirmations of batches arrive for nobody, as if the broker
-// had never sent them.
-func (w *wire) misdirect(said []byte) {
-	for from := 0; w.lose.Load() > 0; {
-		at := bytes.Index(said[from:], []byte(`"batch":`))
+// misdirect makes confirmations that have a word arrive for nobody, as if the
+// broker had never sent them, as many as are to be lost.
+func misdirect(said []byte, word string, lose *atomic.Int32) {
+	for from := 0; lose.Load() > 0; {
+		at := bytes.Index(said[from:], []byte(word))
 		if at < 0 {
 			return
 		}
 		if line := bytes.LastIndex(said[:from+at], []byte("MSG ")); line >= 0 {
 			subject := said[line+len("MSG "):]
 			subject[bytes.IndexByte(subject, ' ')-1] = '!'
-			w.lose.Add(-1)
+			lose.Add(-1)
 		}
 		from += at + 1
 	}

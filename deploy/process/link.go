@@ -1,0 +1,40 @@
+package process
+
+import (
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// dialPatience is how long the broker may take to accept a connection, and again
+// to greet on it.
+const dialPatience = 2 * time.Second
+
+// Link says at once how the connection to the broker stands. The client's own
+// answers may take seconds: it holds its lock while it dials, waits for a
+// greeting, or writes to a broker that does not read.
+type Link struct {
+	dialer      net.Dialer
+	up          atomic.Bool
+	connections atomic.Uint64
+}
+
+func newLink() *Link { return &Link{dialer: net.Dialer{Timeout: dialPatience}} }
+
+// Dial opens a connection for the client, and counts it.
+func (l *Link) Dial(network, address string) (net.Conn, error) {
+	conn, err := l.dialer.Dial(network, address) //nolint:noctx // The client's interface has none; the dialer has a deadline.
+	if err == nil {
+		l.connections.Add(1)
+	}
+	return conn, err //nolint:wrapcheck // The client compares it.
+}
+
+// Up reports whether the connection stood when the client last said so, which it
+// does within milliseconds.
+func (l *Link) Up() bool { return l.up.Load() }
+
+// Connections is how many connections were opened, before anything is sent on
+// the last of them. Like the client's own count of reconnects it includes those
+// on which the broker did not greet.
+func (l *Link) Connections() uint64 { return l.connections.Load() }
