@@ -158,7 +158,7 @@ func TestLoginFailuresKeepTheirCause(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]verdict.Cause{
 		401: verdict.Credential, 403: verdict.Credential, 400: verdict.Refused, 429: verdict.Throttled,
-		500: verdict.Unavailable, 503: verdict.Unavailable, 302: verdict.Unreadable, 200: verdict.Unreadable,
+		404: verdict.Unavailable, 410: verdict.Unavailable, 500: verdict.Unavailable, 503: verdict.Unavailable, 302: verdict.Unreadable, 200: verdict.Unreadable,
 	} {
 		o := &office{desk: says(status, "<html>")}
 		look := open(t, o, time.Now)

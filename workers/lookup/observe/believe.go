@@ -28,7 +28,13 @@ func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation
 		return "", order.Observation{}, err
 	}
 	if t.superseded(last) {
-		return w.supersede(ctx, t, last)
+		doubtful, err := w.contradicted(ctx, t, last)
+		if err != nil {
+			return "", order.Observation{}, err
+		}
+		if !doubtful {
+			return w.supersede(ctx, t, last)
+		}
 	}
 	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.Dead.Reported(ctx, t.unit, Stage) })
 	for above := last.Covers(); ; {
@@ -71,7 +77,7 @@ func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.
 		})
 	}
 	seen := own.observation(fact, n.ReceivedAt, n.ReceivedAt)
-	seen.Covers = s.Sequence
+	seen.Covers = max(s.Sequence, last.Covers())
 	sequence, err := w.Chains.Append(ctx, t.unit, *last, seen, own.trace)
 	if err != nil {
 		return "", seen, err

@@ -18,6 +18,9 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 		return "", err
 	}
 	if t.superseded(last) {
+		if t.doubtful { // Parked, it would end as superseded. So the message comes back.
+			return "", cause
+		}
 		return outcomeSuperseded, nil
 	}
 	now := w.Now()

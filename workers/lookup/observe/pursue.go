@@ -42,10 +42,16 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 			return "", order.Observation{}, err
 		}
 		if t.superseded(last) {
-			if !t.overlapped(last) || w.asksNobody(t) {
+			t.doubtful, err = w.contradicted(ctx, t, last)
+			switch {
+			case err != nil:
+				return "", order.Observation{}, err
+			case t.doubtful: // It is asked for.
+			case t.overlapped(last) && !w.asksNobody(t):
+				t = t.onceMore()
+			default:
 				return w.supersede(ctx, t, last)
 			}
-			t = t.onceMore()
 		}
 		if race > 0 && t.needless(last) {
 			return outcomeOvertaken, last.Observation, nil
@@ -97,15 +103,28 @@ func (w *Worker) supersede(ctx context.Context, t task, last chain.Link) (string
 	if err != nil {
 		return "", order.Observation{}, err
 	}
-	if chain.Younger(t.stored, last.Stored) {
-		return "", order.Observation{}, &consume.Fatal{Err: fmt.Errorf("%s: %w", t.stream, chain.ErrRecreated)}
-	}
 	if newest.Sequence < last.Covers() {
 		if err := w.Chains.CheckCovers(ctx, last.Covers()); err != nil {
 			return "", order.Observation{}, fatalIfRecreated(err)
 		}
 	}
 	return outcomeSuperseded, order.Observation{}, nil
+}
+
+// contradicted reports whether the answer that covers a notification is older
+// than that, by the broker's clock. A clock that was set back does that, and a
+// stream whose numbers began anew. To ask is right for both, and stops nobody,
+// unless the stream has not even come as far as the answer says.
+func (w *Worker) contradicted(ctx context.Context, t task, last chain.Link) (bool, error) {
+	if !chain.Younger(t.stored, last.Stored) {
+		return false, nil
+	}
+	if err := w.Chains.CheckCovers(ctx, last.Covers()); err != nil {
+		return false, fatalIfRecreated(err)
+	}
+	w.Log.Warn("notification is younger than the answer that covers it, it is asked for: has the broker's clock been set back?",
+		zap.String("unit", t.unit.String()), zap.Uint64("sequence", t.stands), zap.Uint64("covers", last.Covers()))
+	return true, nil
 }
 
 func fatalIfRecreated(err error) error {

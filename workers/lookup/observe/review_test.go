@@ -1,7 +1,6 @@
 package observe_test
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,19 +9,46 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/consume"
 )
 
-func TestNotificationYoungerThanTheAnswerThatCoversItStopsTheWorker(t *testing.T) {
+// A broker's clock that was set back makes an answer older than what it covers,
+// and so does a stream that was recreated and has come as far again. It must
+// neither stop everybody nor be skipped.
+func TestNotificationYoungerThanTheAnswerThatCoversItIsAskedFor(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	m := r.notify("p")
-	r.handle(m)
-	m.stored = time.Now().Add(time.Minute) // As if NOTIFICATIONS had begun anew and come this far again.
-	err := r.worker.HandleNotification(r.ctx, m)
-	var fatal *consume.Fatal
-	if !errors.As(err, &fatal) {
-		t.Errorf("a notification younger than its answer gave %v, want a fatal error", err)
+	first, second := r.notify("p"), r.notify("p")
+	r.handle(first) // Its answer covers both.
+	second.stored = time.Now().Add(time.Minute)
+	r.fails(http.StatusBadGateway)
+	if err := r.worker.HandleNotification(r.ctx, second); err == nil {
+		t.Error("it is done although nobody answered")
+	}
+	if place := r.parked("p"); place.Sequence != 0 {
+		t.Errorf("parked is %+v, which would end as superseded", place.Parked)
+	}
+	r.says("refunded", 10000, 10000)
+	r.handle(second)
+	if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.sequence || r.lookups("p") != 3 {
+		t.Errorf("after %d look-ups the last observation covers %d as %s", r.lookups("p"), got.Covers(), got.Observation.Status)
+	}
+}
+
+func TestBelievedNotificationYoungerThanWhatCoversItIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	r := setupFor(t, "beeteller")
+	claim := func(status string) *delivered {
+		return r.store(record.Notification{
+			Payment: "p", Order: "ref", Kind: order.Payout, Fields: map[string]string{"status": status, "reference": "ref"},
+		})
+	}
+	first, second := claim("PROCESSING"), claim("PAID")
+	r.handle(second)
+	first.stored = time.Now().Add(time.Minute)
+	r.handle(first)
+	seen := r.observations("p")
+	if len(seen) != 3 || seen[2].Status != order.Processing || seen[2].Covers != second.sequence {
+		t.Errorf("chain is %+v", seen)
 	}
 }
 

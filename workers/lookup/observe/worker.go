@@ -67,6 +67,7 @@ type task struct {
 	stream       string         // Of the message in hand.
 	sequence     uint64
 	newest       bool // Nothing was waiting behind the notification when it was delivered.
+	doubtful     bool // An answer covers it, and is older than it.
 	trace        string
 }
 

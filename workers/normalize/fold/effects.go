@@ -11,7 +11,6 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
-	"arauto/workers/consume"
 	"arauto/workers/deadletter"
 )
 
@@ -57,20 +56,13 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 	return w.put(ctx, u, letter, raw)
 }
 
-// put stores a letter about an observation unless that is reported already.
-// A last letter about a later observation that is older than this one, by the
-// broker's clock, means that the numbers began anew.
+// put stores a letter about an observation unless that is reported already. One
+// that is older than the observation, by the broker's clock, cannot be about it:
+// a letter too many does no harm.
 func (w *Worker) put(ctx context.Context, u subject.Unit, letter record.DeadLetter, raw *jetstream.RawStreamMsg) error {
-	recreated := false
-	err := w.Dead.Put(ctx, u, letter, letter.ID, func(last deadletter.Letter) bool {
-		reported := last.Reported() >= raw.Sequence
-		recreated = reported && chain.Younger(raw.Time, last.StoredAt)
-		return reported
+	return w.Dead.Put(ctx, u, letter, letter.ID, func(last deadletter.Letter) bool {
+		return last.Reported() >= raw.Sequence && !chain.Younger(raw.Time, last.StoredAt)
 	})
-	if err == nil && recreated {
-		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
-	}
-	return err
 }
 
 // bury stores a dead letter about a stored observation that does not decode,

@@ -121,7 +121,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstream.RawStreamMsg, at position) (order.Outcome, order.Observation, error) {
 	sequence := handled.Sequence
 	if at.last != nil && at.last.Observation >= sequence {
-		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, at, handled.Time)
+		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, u, at, handled.Time)
 	}
 	if at.folded >= sequence {
 		// Folded before without an event, and delivered again because its

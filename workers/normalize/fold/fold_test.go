@@ -307,7 +307,8 @@ func TestRecreatedStatusesStopTheWorker(t *testing.T) {
 	}
 }
 
-func TestObservationYoungerThanTheEventThatClaimsItStopsTheWorker(t *testing.T) {
+// A broker's clock that was set back makes an event older than its observation.
+func TestObservationYoungerThanItsEventIsStillThatOne(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := b.worker(t, b.JS)
@@ -315,13 +316,44 @@ func TestObservationYoungerThanTheEventThatClaimsItStopsTheWorker(t *testing.T) 
 	if err := w.Handle(b.ctx, m); err != nil {
 		t.Fatal(err)
 	}
-	m.Time = time.Now().Add(time.Minute) // As if STATUSES had begun anew and come this far again.
-	err := w.Handle(b.ctx, m)
-	var fatal *consume.Fatal
-	if !errors.As(err, &fatal) {
-		t.Errorf("an observation younger than its event gave %v, want a fatal error", err)
+	m.Time = time.Now().Add(time.Minute)
+	if err := w.Handle(b.ctx, m); err != nil {
+		t.Errorf("handled again: %v", err)
+	}
+	if got := summary(b.log(t, "o-4")); len(got) != 1 {
+		t.Errorf("log is %v, want the one event", got)
 	}
 }
+
+// A recreated stream that has come as far again holds another observation under
+// the number that the event names.
+func TestAnotherObservationUnderTheNumberOfTheLastStopsTheWorker(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
+		t.Fatal(err)
+	}
+	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	if err := errors.Join(b.JS.DeleteStream(b.ctx, subject.Statuses), ignore(b.JS.CreateStream(b.ctx, config))); err != nil {
+		t.Fatal(err)
+	}
+	m := b.observe(t, "o-4", "refunded", 10000)
+	m.Time = time.Now().Add(time.Minute)
+	err = b.worker(t, b.JS).Handle(b.ctx, m)
+	var fatal *consume.Fatal
+	if !errors.As(err, &fatal) {
+		t.Errorf("another observation under the same number gave %v, want a fatal error", err)
+	}
+}
+
+func ignore(_ jetstream.Stream, err error) error { return err }
 
 func TestUnreadableObservationIsBuriedAndHoldsNothingUp(t *testing.T) {
 	t.Parallel()

@@ -67,10 +67,15 @@ func observed(e *order.Event) uint64 {
 }
 
 // checkRecreated stops the worker when the log names an observation that
-// STATUSES has not reached: its numbers began anew, and skipping would lose
-// transitions in silence.
-func (w *Worker) checkRecreated(ctx context.Context, at position, stored time.Time) error {
+// STATUSES has not reached, or that is another one there: its numbers began anew,
+// and skipping would lose transitions in silence. The second is only looked at
+// where the broker's clock speaks for it, which may have been set back.
+func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, at position, stored time.Time) error {
 	if chain.Younger(stored, at.written) {
+		same, err := w.same(ctx, u, at.last)
+		if err != nil || same {
+			return err
+		}
 		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
 	}
 	info, err := w.statuses.Info(ctx)
@@ -81,6 +86,21 @@ func (w *Worker) checkRecreated(ctx context.Context, at position, stored time.Ti
 		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
 	}
 	return nil
+}
+
+// same reports whether the observation that an event names is the one that it
+// was folded from.
+func (w *Worker) same(ctx context.Context, u subject.Unit, last *order.Event) (bool, error) {
+	raw, err := w.statuses.GetMsg(ctx, last.Observation)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read observation %d: %w", last.Observation, err)
+	}
+	var seen order.Observation
+	readable := json.Unmarshal(raw.Data, &seen) == nil
+	return readable && raw.Subject == u.Status() && seen.AnsweredAt.Equal(last.ObservedAt), nil
 }
 
 // next reads the unit's first observation above the one that was folded last.
