@@ -58,7 +58,9 @@ type Link struct {
 // Covers is the highest notification that the chain answers.
 func (l Link) Covers() uint64 { return l.Observation.Covers }
 
-// Last reads the unit's last observation from the stream's leader.
+// Last reads the unit's last observation from the stream's leader. One that does
+// not decode covers nothing and says nothing, but guards the next one, so that it
+// cannot hold up the payment; normalize writes a dead letter about it.
 func (c *Chains) Last(ctx context.Context, u subject.Unit) (Link, error) {
 	raw, err := c.statuses.GetLastMsgForSubject(ctx, u.Status())
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -68,8 +70,8 @@ func (c *Chains) Last(ctx context.Context, u subject.Unit) (Link, error) {
 		return Link{}, fmt.Errorf("read last observation: %w", err)
 	}
 	link := Link{Sequence: raw.Sequence, Stored: raw.Time}
-	if err := json.Unmarshal(raw.Data, &link.Observation); err != nil {
-		return Link{}, fmt.Errorf("decode observation %d: %w", raw.Sequence, err)
+	if json.Unmarshal(raw.Data, &link.Observation) != nil {
+		link.Observation = order.Observation{}
 	}
 	return link, nil
 }
@@ -104,20 +106,23 @@ type Stored struct {
 }
 
 // NextNotification reads the unit's first notification above a sequence from
-// the stream's leader. ok is false when there is none.
+// the stream's leader. One that does not decode is passed over: its own message
+// gets a dead letter. ok is false when there is none.
 func (c *Chains) NextNotification(ctx context.Context, u subject.Unit, above uint64) (s Stored, ok bool, err error) {
-	raw, err := c.notifications.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(u.Notification()))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Stored{}, false, nil
+	for {
+		raw, err := c.notifications.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(u.Notification()))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return Stored{}, false, nil
+		}
+		if err != nil {
+			return Stored{}, false, fmt.Errorf("read notification above %d: %w", above, err)
+		}
+		s := Stored{Sequence: raw.Sequence}
+		if json.Unmarshal(raw.Data, &s.Notification) == nil {
+			return s, true, nil
+		}
+		above = raw.Sequence
 	}
-	if err != nil {
-		return Stored{}, false, fmt.Errorf("read notification above %d: %w", above, err)
-	}
-	s.Sequence = raw.Sequence
-	if err := json.Unmarshal(raw.Data, &s.Notification); err != nil {
-		return Stored{}, false, fmt.Errorf("decode notification %d: %w", raw.Sequence, err)
-	}
-	return s, true, nil
 }
 
 // skew is how far apart the broker's own timestamps may lie: streams can have

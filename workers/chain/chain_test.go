@@ -245,18 +245,26 @@ func TestCoversBeyondTheStreamMeansItWasRecreated(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotDecodeIsAnError(t *testing.T) {
+func TestWhatDoesNotDecodeHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, s := range []string{unit.Status(), unit.Notification()} {
-		_, err := r.JS.Publish(r.ctx, s, []byte("{"))
+		_, err := r.JS.Publish(r.ctx, s, []byte(`{"covers":7,"id":"x","kind":1}`))
 		r.must(err)
 	}
-	if _, err := r.chains.Last(r.ctx, unit); err == nil {
-		t.Error("half an observation was read")
+	if _, ok, err := r.chains.NextNotification(r.ctx, unit, 0); ok || err != nil {
+		t.Errorf("half a notification was read: %v, %v", ok, err)
 	}
-	if _, _, err := r.chains.NextNotification(r.ctx, unit, 0); err == nil {
-		t.Error("half a notification was read")
+	whole := r.notify("p")
+	if s, ok, err := r.chains.NextNotification(r.ctx, unit, 0); !ok || err != nil || s.Sequence != whole {
+		t.Errorf("behind half a notification comes %d (%v, %v), want %d", s.Sequence, ok, err, whole)
+	}
+	broken := r.last()
+	if broken.Sequence == 0 || broken.Covers() != 0 {
+		t.Errorf("half an observation is %+v", broken)
+	}
+	if got := r.append(broken, seen(order.Paid, whole)); r.last().Sequence != got.Sequence {
+		t.Errorf("the last is %d, want %d", r.last().Sequence, got.Sequence)
 	}
 }
 

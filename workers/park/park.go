@@ -167,7 +167,7 @@ func hastened(p, other record.Parked) record.Parked {
 // Again parks p after it fired and failed, in place of what is parked. The
 // spent budget and the notification that it stands for only ever grow. What was
 // to come due early, because its notification is still to be asked for or
-// somebody wishes so, still does.
+// somebody wishes so, still does, and so does what is to follow an answer.
 func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
@@ -181,7 +181,11 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 		if now.Parked.Attempts > p.Attempts {
 			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
 		}
-		if now.Parked.Early {
+		follows := now.Parked.Cause == order.CauseRecheck || now.Parked.Cause == order.CauseConfirmation
+		if follows && now.Parked.DueAt.Before(next.DueAt) {
+			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
+		}
+		if follows || now.Parked.Early {
 			next = hastened(next, now.Parked)
 		}
 		return next, true

@@ -126,6 +126,25 @@ func TestFiredFailureReplacesWhatWasParkedSince(t *testing.T) {
 	r.holds("p", want)
 }
 
+// What an answer meanwhile made parked must not wait for hours because an older
+// recheck failed.
+func TestFailedRecheckDoesNotPutOffWhatFollowsAnAnswer(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []order.Cause{order.CauseRecheck, order.CauseConfirmation} {
+		r := setup(t)
+		follows := waiting("p", 7, 0)
+		follows.Cause, follows.Waits, follows.Rechecks, follows.FirstFailure, follows.DueAt = cause, string(cause), 1, nil, far(-1)
+		r.must(r.lot.Follow(r.ctx, follows))
+		failed := waiting("p", 5, 2)
+		failed.Cause, failed.Rechecks = order.CauseRecheck, 2
+		r.must(r.lot.Again(r.ctx, failed))
+		want := failed
+		want.For, want.Notification, want.NotifiedAt = 7, follows.Notification, follows.NotifiedAt
+		want.Cause, want.Waits, want.Rechecks, want.DueAt, want.Early = cause, string(cause), 1, follows.DueAt, true
+		r.holds("p", want)
+	}
+}
+
 func TestFiredFailureNeverGivesBudgetBack(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

@@ -9,6 +9,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
 )
 
 func TestReplayOverAHealthyDayMakesNoTransitionAndPublishesNothing(t *testing.T) {
@@ -109,6 +110,41 @@ func TestDryRunForetellsTransitionsAndStoresNothing(t *testing.T) {
 	}
 	if r.count(subject.Statuses) != seen || r.count(subject.Orders) != events || r.count(subject.LookupRetries) != parked || len(r.audits()) != 0 {
 		t.Error("the dry run has stored something")
+	}
+}
+
+// A credential that was refused is not tried again for each payment.
+func TestDryRunLeavesAccountsAloneWhoseCircuitIsOpen(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.notify("p-1")
+	r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default")
+	out := r.run(ExitDone, "replay", "--since", "1h", "--dry-run")
+	if !strings.Contains(out, "sandbox/default/p-1: its account's circuit is open\n") || r.bank.times() != 0 {
+		t.Errorf("after %d look-ups the output is\n%s", r.bank.times(), out)
+	}
+}
+
+// What was given up before anybody answered, and whose notification has been
+// purged, is asked for as what it is.
+func TestReplayKnowsFromTheLetterWhatAPaymentIs(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	letter := record.DeadLetter{
+		ID: "NOTIFICATIONS-7", Class: record.ClassProvider, Stage: "lookup", Provider: "sandbox", Account: "default",
+		Kind: order.Payment, Payment: "p-1", Order: "o-of-the-letter", Cause: "down", LastAnswer: "unavailable",
+		Stream: subject.Notifications, Sequence: 7, For: 7, Next: "redrive", At: time.Now().UTC(),
+	}
+	r.must(r.dead.Put(r.ctx, r.unit("p-1"), letter, letter.ID, deadletter.SameID(letter.ID)))
+	r.run(ExitPartly, "replay", "--class", "provider", "--wait", "50ms")
+	due, err := r.lot.Due(r.ctx, "sandbox", "default", "p-1")
+	r.must(err)
+	if due.Sequence == 0 {
+		due, err = r.lot.Look(r.ctx, "sandbox", "default", "p-1")
+		r.must(err)
+	}
+	if p := due.Parked; p.Kind != order.Payment || p.Order != "o-of-the-letter" {
+		t.Errorf("what is made due is %+v", p)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/ask"
 )
@@ -33,12 +34,23 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 	defer client.Close()
 	result := replayed{DryRun: true, Skipped: skipped, Problems: []problem{}, Transitions: []transition{}}
 	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(r.rate)
+	shut, err := s.shut(ctx)
+	if err != nil {
+		return err
+	}
 	for _, p := range payments {
+		if shut[p.unit.Provider+"/"+p.unit.Account] {
+			result.Skipped = append(result.Skipped, problem{s.name(p), "its account's circuit is open"})
+			continue
+		}
 		if err := pace.wait(ctx); err != nil {
 			return err
 		}
 		result.Asked++
 		made, outcome, err := s.foresee(ctx, client, cfg, p)
+		if errors.Is(err, provider.ErrCredential) { // A worker would stop here too.
+			shut[p.unit.Provider+"/"+p.unit.Account] = true
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -53,6 +65,17 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 	}
 	_ = bar.Finish()
 	return s.printReplayed(w, result)
+}
+
+// shut are the accounts whose circuit is not closed, as provider/account: this
+// process must not go on asking where the workers have stopped.
+func (s *session) shut(ctx context.Context) (map[string]bool, error) {
+	list, err := s.circuits(ctx)
+	shut := map[string]bool{}
+	for _, one := range list {
+		shut[one.Provider+"/"+one.Account] = one.State != record.CircuitClosed
+	}
+	return shut, err
 }
 
 // foresee asks about one payment and folds the answer behind what is stored.
@@ -96,17 +119,12 @@ func firstOf(texts ...string) string {
 
 // standing is where a payment stands after everything that is stored of it.
 func (s *session) standing(ctx context.Context, p payment) (order.Standing, error) {
-	var last *order.Event
-	raw, err := s.streams[subject.Orders].GetLastMsgForSubject(ctx, p.unit.Events())
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return order.Standing{}, fmt.Errorf("read last event: %w", err)
+	last, err := s.lastEvent(ctx, p.unit)
+	if err != nil {
+		return order.Standing{}, err
 	}
 	from := uint64(1)
-	if err == nil {
-		last = &order.Event{}
-		if err := json.Unmarshal(raw.Data, last); err != nil {
-			return order.Standing{}, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
-		}
+	if last != nil {
 		from = last.Observation + 1
 	}
 	at := order.StandingOf(last)

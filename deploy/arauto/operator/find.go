@@ -139,7 +139,33 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 		return p, err
 	}
 	p.fill(place.Parked.Kind, place.Parked.Order)
-	return p, nil
+	// What was given up before anybody answered has left nothing but its letter.
+	letter, err := s.dead.Last(ctx, unit, stageLookup)
+	if err != nil {
+		return p, err
+	}
+	p.fill(letter.Kind, letter.Order)
+	event, err := s.lastEvent(ctx, unit)
+	if err == nil && event != nil {
+		p.fill(event.Kind, event.Order)
+	}
+	return p, err
+}
+
+// lastEvent reads a payment's last event, nil for none.
+func (s *session) lastEvent(ctx context.Context, unit subject.Unit) (*order.Event, error) {
+	raw, err := s.streams[subject.Orders].GetLastMsgForSubject(ctx, unit.Events())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read last event: %w", err)
+	}
+	var last order.Event
+	if err := json.Unmarshal(raw.Data, &last); err != nil {
+		return nil, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
+	}
+	return &last, nil
 }
 
 // fill takes what is not known yet.

@@ -143,7 +143,7 @@ func (s *session) hasten(ctx context.Context, p payment) (hastened, error) {
 		return one, err
 	}
 	parked := place.Parked
-	parked.DueAt = time.Now().UTC()
+	parked.DueAt = s.now().UTC()
 	one.Due, err = s.lot.Hasten(ctx, parked)
 	return one, err
 }

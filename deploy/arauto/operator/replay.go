@@ -192,7 +192,7 @@ func (s *session) ofLetters(ctx context.Context, r replaying) ([]payment, error)
 // recent lists the payments of what was notified or observed lately.
 func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 	units := map[subject.Unit]string{}
-	at := time.Now().Add(-r.since)
+	at := s.now().Add(-r.since)
 	for stream, filter := range map[string]string{
 		subject.Notifications: "notifications." + r.tokens() + ".*",
 		subject.Statuses:      "statuses." + r.tokens() + ".*",
@@ -238,6 +238,6 @@ func (s *session) summon(ctx context.Context, p payment) error {
 	return s.lot.Summon(ctx, record.Parked{
 		Provider: p.unit.Provider, Account: p.unit.Account, Kind: p.target.Kind,
 		Payment: p.target.Payment, Order: p.target.Order, Fields: p.target.Fields,
-		Cause: order.CauseOperator, Waits: waitsOperator, DueAt: time.Now().UTC(), Trace: trace.New(),
+		Cause: order.CauseOperator, Waits: waitsOperator, DueAt: s.now().UTC(), Trace: trace.New(),
 	})
 }

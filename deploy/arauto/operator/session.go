@@ -31,6 +31,7 @@ type session struct {
 	lot     *park.Lot
 	dead    *deadletter.Box
 	streams map[string]jetstream.Stream
+	ahead   time.Duration // Of this machine's clock, the broker's.
 	who     string
 	host    string
 }
@@ -75,6 +76,9 @@ func (s *session) bind(ctx context.Context) error {
 			return fmt.Errorf("open stream %s: %w", name, err)
 		}
 	}
+	if at := s.streams[subject.DeadLetters].CachedInfo().TimeStamp; !at.IsZero() {
+		s.ahead = time.Until(at)
+	}
 	if s.chains, err = chain.Open(ctx, s.js); err != nil {
 		return err
 	}
@@ -94,6 +98,10 @@ func (s *session) bind(ctx context.Context) error {
 	s.who = who.Username
 	return nil
 }
+
+// now is the time by the broker's clock, to within its answer's way here. What
+// this machine's says would come due when the two agree.
+func (s *session) now() time.Time { return time.Now().Add(s.ahead) }
 
 // by is who is at work, in a word.
 func (s *session) by() string { return s.who + "@" + s.host }

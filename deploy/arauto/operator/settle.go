@@ -139,6 +139,9 @@ func (s *session) askable(ctx context.Context, p payment) error {
 	if !ok || known.Ask == nil {
 		return errNobodyToAsk
 	}
+	if p.target.Kind == "" {
+		return fmt.Errorf("%w: nothing that is stored says what it is", errNobodyToAsk)
+	}
 	// The operator's configuration may hold the look-up settings or not.
 	if cfg, err := s.config.Lookup(); err == nil {
 		account, ok := cfg.Accounts(p.unit.Provider)[p.unit.Account]

@@ -219,6 +219,39 @@ func TestLookUpThatFiredWhileItsAnswerWasWrittenAsksOnceMore(t *testing.T) {
 	}
 }
 
+// The same where the question fails, and the answer was written while it was put.
+func TestLookUpThatFailedWhileAnotherAnswerWasWrittenAsksOnceMore(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	m := r.notify("p")
+	r.script(func(payment string, times int) (int, string) {
+		if times > 1 {
+			return http.StatusOK, state(payment, "refunded", 10000, 10000)
+		}
+		o := order.Observation{
+			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Notification: "another",
+			Status: order.Paid, ProviderStatus: "paid", Confirmed: true, Covers: m.sequence,
+		}
+		if _, err := r.chains.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), o, ""); err != nil {
+			t.Errorf("append: %v", err)
+		}
+		return http.StatusBadGateway, ""
+	})
+	place := r.parked("p")
+	place.Sequence, place.Parked = 100, record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", For: m.sequence, Notification: "own",
+		Cause: order.CauseNotification, Waits: "transport", Attempts: 1, DueAt: time.Now().Add(-time.Minute),
+	}
+	r.due(place)
+	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Attempts != 0 {
+		t.Fatalf("parked is %+v", p)
+	}
+	r.fire("p")
+	if got := r.last("p").Observation.Status; got != order.Refunded {
+		t.Errorf("the last observation says %s", got)
+	}
+}
+
 // A payment that is unknown by now may be known when it is told of again: it is
 // asked for soon, not at once, and the long waits of the first notification are
 // not those of the second.

@@ -18,10 +18,13 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 		return "", err
 	}
 	if t.superseded(last) {
-		if t.doubtful { // Parked, it would end as superseded. So the message comes back.
+		switch {
+		case t.doubtful: // Parked, it would end as superseded. So the message comes back.
 			return "", cause
+		case !t.overlapped(last) || w.asksNobody(t):
+			return outcomeSuperseded, nil
 		}
-		return outcomeSuperseded, nil
+		t = t.onceMore()
 	}
 	now := w.Now()
 	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}

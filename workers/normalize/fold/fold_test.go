@@ -355,6 +355,37 @@ func TestAnotherObservationUnderTheNumberOfTheLastStopsTheWorker(t *testing.T) {
 
 func ignore(_ jetstream.Stream, err error) error { return err }
 
+// A letter that names a higher observation but is older than the one in hand is
+// about a stream that is no more.
+func TestLetterOfAnEarlierStreamReportsNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	dead, err := deadletter.Open(b.ctx, b.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := record.DeadLetter{
+		ID: deadletter.ID(subject.Statuses, 99), Class: record.ClassData, Stage: fold.Stage, Provider: "sandbox", Account: "default",
+		Kind: order.Payment, Payment: "o-7", Cause: "illegal", LastAnswer: "answered", Stream: subject.Statuses, Sequence: 99,
+		Observation: 99, Next: "look", At: time.Now().UTC(),
+	}
+	if err := dead.Put(b.ctx, b.tokens.Unit("sandbox", "default", "o-7"), old, old.ID, deadletter.SameID(old.ID)); err != nil {
+		t.Fatal(err)
+	}
+	w := b.worker(t, b.JS)
+	before, after := b.observe(t, "o-7", "moonlit", 0), b.observe(t, "o-7", "sunlit", 0)
+	after.Time = time.Now().Add(time.Minute)
+	for _, m := range []*delivered{before, after} {
+		if err := w.Handle(b.ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letters := b.letters(t, "o-7")
+	if len(letters) != 2 || letters[1].ProviderStatus != "sunlit" {
+		t.Errorf("letters are %+v", letters)
+	}
+}
+
 func TestUnreadableObservationIsBuriedAndHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
