@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,7 +48,17 @@ func NewReader(js jetstream.JetStream, monitors []string) *Reader {
 // Read gathers the facts now. The error says why the broker or the stream
 // cannot be seen at all; a server whose monitoring address cannot be seen is
 // no error but a fact.
-func (r *Reader) Read(ctx context.Context) (Facts, error) {
+func (r *Reader) Read(ctx context.Context) (Facts, error) { return r.read(ctx, monitorPatience) }
+
+// ReadSoon is Read while webhooks wait for it. When the connected server and all
+// that hold the stream are known, the other monitoring addresses have only a
+// moment left: one may be that of a host that is gone.
+func (r *Reader) ReadSoon(ctx context.Context) (Facts, error) { return r.read(ctx, stragglers) }
+
+// stragglers is the moment that the others have when enough is known.
+const stragglers = 50 * time.Millisecond
+
+func (r *Reader) read(ctx context.Context, left time.Duration) (Facts, error) {
 	nc := r.js.Conn()
 	if !nc.IsConnected() {
 		return Facts{}, errors.New("the broker is not connected")
@@ -67,15 +77,19 @@ func (r *Reader) Read(ctx context.Context) (Facts, error) {
 		Discard: c.Discard, Retention: c.Retention, MaxAge: Span(c.MaxAge), PerSubject: c.MaxMsgsPerSubject,
 		Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: c.MaxBytes,
 	}
-	f.Servers = r.holders(ctx, nc, info.Cluster)
+	f.Servers = r.holders(ctx, nc, info.Cluster, left)
 	f.Sync = weakest(f.Servers)
 	return f, nil
 }
 
 // holders are the servers that hold the stream, each as its own monitoring
 // address shows it, else as it was when it was last seen.
-func (r *Reader) holders(ctx context.Context, nc *nats.Conn, cluster *jetstream.ClusterInfo) []Server {
-	problem := r.look(ctx, nc)
+func (r *Reader) holders(ctx context.Context, nc *nats.Conn, cluster *jetstream.ClusterInfo, left time.Duration) []Server {
+	names := []string{cluster.Leader}
+	for _, peer := range cluster.Replicas {
+		names = append(names, peer.Name)
+	}
+	problem := r.look(ctx, nc, names, left)
 	all := []Server{r.remembered(cluster.Leader, problem)}
 	for _, peer := range cluster.Replicas {
 		s := r.remembered(peer.Name, problem)
@@ -112,34 +126,62 @@ type varz struct {
 }
 
 // look asks every monitoring address at once and remembers what they say. It
-// returns what kept a server of a name from being seen, "" for nothing.
-func (r *Reader) look(ctx context.Context, nc *nats.Conn) (problem func(name string) string) {
+// returns what kept a server of a name from being seen, "" for nothing. Once the
+// connected server and the holders of the stream are known, the others have so
+// much time left.
+func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, left time.Duration) (problem func(name string) string) {
 	if len(r.monitors) == 0 {
 		return func(string) string { return "nats.monitor_url is not set" }
 	}
-	answers, problems := make([]varz, len(r.monitors)), make([]error, len(r.monitors))
-	var wait sync.WaitGroup
-	for i, url := range r.monitors {
-		wait.Go(func() { answers[i], problems[i] = r.ask(ctx, url) })
-	}
-	wait.Wait()
-	now := time.Now().UTC()
-	seen := map[string]bool{}
-	for i, v := range answers {
-		switch {
-		case problems[i] != nil:
-		case v.Name == nc.ConnectedServerName() && v.ID != nc.ConnectedServerId():
-			problems[i] = fmt.Errorf("%s shows another server of the name %s than the one that is connected", r.monitors[i], v.Name)
-		default:
-			seen[v.Name] = true
-			r.known[v.Name] = v.server(now)
-		}
-	}
-	// The connected server is known by its id: one that was started again may
-	// have another policy.
-	if connected := nc.ConnectedServerName(); r.known[connected].id != nc.ConnectedServerId() {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	connected, id := nc.ConnectedServerName(), nc.ConnectedServerId()
+	if r.known[connected].id != id { // It was started again, and may have another policy.
 		delete(r.known, connected)
 	}
+	type answer struct {
+		from  int
+		varz  varz
+		error error
+	}
+	answers, problems := make(chan answer, len(r.monitors)), make([]error, len(r.monitors))
+	for i, url := range r.monitors {
+		problems[i] = fmt.Errorf("%s has not answered so far", url)
+		go func() {
+			v, err := r.ask(ctx, url)
+			answers <- answer{i, v, err}
+		}()
+	}
+	seen := map[string]bool{}
+	var enough <-chan time.Time
+	for range r.monitors {
+		select {
+		case a := <-answers:
+			problems[a.from] = a.error
+			switch {
+			case a.error != nil:
+			case a.varz.Name == connected && a.varz.ID != id:
+				problems[a.from] = fmt.Errorf("%s shows another server of the name %s than the one that is connected", r.monitors[a.from], connected)
+			default:
+				seen[a.varz.Name] = true
+				r.known[a.varz.Name] = a.varz.server(time.Now().UTC())
+			}
+		case <-enough:
+			return r.unseen(seen, problems)
+		}
+		if enough == nil && seen[connected] && r.knows(holders) {
+			enough = time.After(left)
+		}
+	}
+	return r.unseen(seen, problems)
+}
+
+func (r *Reader) knows(names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { _, ok := r.known[name]; return !ok })
+}
+
+// unseen says what kept a server from being seen.
+func (r *Reader) unseen(seen map[string]bool, problems []error) func(name string) string {
 	return func(name string) string {
 		if seen[name] {
 			return ""

@@ -294,3 +294,35 @@ func until(t *testing.T, what string, met func() bool) {
 		}
 	}
 }
+
+// Webhooks wait for the look after a reconnect. They must not wait for the
+// monitoring address of a host that is gone, once enough is known.
+func TestSilentMonitoringAddressIsNotWaitedForWhenEnoughIsKnown(t *testing.T) {
+	t.Parallel()
+	b := broker(t, nil, always)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() }))
+	defer silent.Close()
+	began := time.Now()
+	w := watch(t, b, power, silent.URL, b.Monitor())
+	until(t, "it opens", func() bool { return w.Open() == nil })
+	if took := time.Since(began); took >= time.Second {
+		t.Errorf("a watcher opens after %v, the address has one second", took)
+	}
+	r := durability.NewReader(b.JS, []string{silent.URL, b.Monitor()})
+	for name, read := range map[string]func(context.Context) (durability.Facts, error){"soon": r.ReadSoon, "whole": r.Read} {
+		began := time.Now()
+		facts, err := read(jetstreamtest.Context(t))
+		took := time.Since(began)
+		if err != nil || facts.Sync != durability.Always || len(facts.Servers) != 1 || facts.Servers[0].Problem != "" {
+			t.Errorf("%s: facts are %+v, %v", name, facts, err)
+		}
+		if whole := took >= time.Second; whole != (name == "whole") {
+			t.Errorf("%s: it took %v, the address has one second", name, took)
+		}
+	}
+	// A holder that nobody knows is waited for.
+	lonely := durability.NewReader(b.JS, []string{silent.URL})
+	if facts, err := lonely.ReadSoon(jetstreamtest.Context(t)); err != nil || facts.Sync != durability.Unseen || !strings.Contains(facts.Servers[0].Problem, silent.URL) {
+		t.Errorf("without the broker's own address: %+v, %v", facts, err)
+	}
+}

@@ -147,7 +147,11 @@ func (w *Watcher) look(ctx context.Context) Report {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	connection := w.o.Link.Connections() // Before what is seen, which may already be newer.
-	facts, err := w.reader.Read(ctx)
+	read := w.reader.Read
+	if errors.Is(w.Open(), errUnverified) {
+		read = w.reader.ReadSoon
+	}
+	facts, err := read(ctx)
 	if err != nil {
 		w.settle(*w.state.Load()) // Whoever waits may see for himself that it is away.
 		w.report.Problem = err.Error()
