@@ -3,7 +3,6 @@ package provider
 import (
 	"fmt"
 	"maps"
-	"strings"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -87,10 +86,28 @@ const (
 // Code returns text from outside when it can only be a code, else "": free
 // text may be about a person, and so may a number that is a valid CPF or CNPJ.
 func Code(text string) string {
-	if len(text) > maxCode || strings.Trim(text, codeLetters) != "" || subject.Personal(text) {
+	if len(text) > maxCode || !coded(text) || subject.Personal(text) {
 		return ""
 	}
 	return text
+}
+
+// isCodeLetter is codeLetters by byte: several fields of each webhook are
+// looked at.
+var isCodeLetter = func() (is [256]bool) {
+	for _, letter := range []byte(codeLetters) {
+		is[letter] = true
+	}
+	return is
+}()
+
+func coded(text string) bool {
+	for i := range len(text) {
+		if !isCodeLetter[text[i]] {
+			return false
+		}
+	}
+	return true
 }
 
 // Sayable reports whether text from where a provider puts its words may be

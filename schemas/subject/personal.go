@@ -1,6 +1,9 @@
 package subject
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Personal reports whether id may be personal data: it contains "@", or it is
 // a valid CPF or CNPJ number, with or without the usual punctuation. Merchants
@@ -11,33 +14,43 @@ func Personal(id string) bool {
 	if strings.Contains(id, "@") {
 		return true
 	}
-	digits := strip(id)
+	var written [len(longest)]byte
+	digits := strip(id, &written)
 	return validCPF(digits) || validCNPJ(digits)
 }
 
+// longest is how a CNPJ is written with all of its punctuation.
+const longest = "00.000.000/0000-00"
+
 // strip removes the punctuation of a written CPF or CNPJ. It gives up, with
-// "", on anything else, so that a long text is looked at only once.
-func strip(id string) string {
-	if len(id) > len("00.000.000/0000-00") {
-		return ""
+// nothing, on anything else, so that a long text is looked at only once.
+func strip(id string, into *[len(longest)]byte) []byte {
+	if len(id) > len(into) {
+		return nil
 	}
-	var b strings.Builder
-	for i := 0; i < len(id); i++ {
+	n := 0
+	for i := range len(id) {
 		switch c := id[i]; {
 		case '0' <= c && c <= '9', 'A' <= c && c <= 'Z':
-			b.WriteByte(c)
+			into[n] = c
+			n++
 		case 'a' <= c && c <= 'z':
-			b.WriteByte(c - 'a' + 'A')
+			into[n] = c - 'a' + 'A'
+			n++
 		case c == '.' || c == '-' || c == '/' || c == ' ':
 		default:
-			return ""
+			return nil
 		}
 	}
-	return b.String()
+	return into[:n]
 }
 
-func validCPF(s string) bool {
-	if len(s) != 11 || strings.Trim(s, "0123456789") != "" || strings.Count(s, s[:1]) == len(s) {
+// uniform reports whether a number is one digit again and again, which passes
+// the check and is nobody's.
+func uniform(s []byte) bool { return bytes.Count(s, s[:1]) == len(s) }
+
+func validCPF(s []byte) bool {
+	if len(s) != 11 || uniform(s) || bytes.ContainsFunc(s, func(c rune) bool { return c < '0' || c > '9' }) {
 		return false
 	}
 	return checkDigit(s[:9], 11) == s[9] && checkDigit(s[:10], 11) == s[10]
@@ -46,8 +59,8 @@ func validCPF(s string) bool {
 // validCNPJ accepts the numeric form and the alphanumeric one that Receita
 // Federal issues since July 2026 (IN RFB 2.229/2024): letters count with
 // their ASCII value less 48, the two check digits stay digits.
-func validCNPJ(s string) bool {
-	if len(s) != 14 || strings.Count(s, s[:1]) == len(s) {
+func validCNPJ(s []byte) bool {
+	if len(s) != 14 || uniform(s) {
 		return false
 	}
 	return checkDigit(s[:12], 9) == s[12] && checkDigit(s[:13], 9) == s[13]
@@ -55,7 +68,7 @@ func validCNPJ(s string) bool {
 
 // checkDigit is the modulo-11 digit over s, weighted from the right with 2, 3
 // and so on, starting again at 2 past the heaviest weight.
-func checkDigit(s string, heaviest int) byte {
+func checkDigit(s []byte, heaviest int) byte {
 	sum, weight := 0, 2
 	for i := len(s) - 1; i >= 0; i-- {
 		sum += int(s[i]-'0') * weight

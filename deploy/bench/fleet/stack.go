@@ -41,6 +41,7 @@ type Server struct {
 	Address string // host:port, or the URL of the broker.
 	Admin   string // host:port of its metrics, "" without.
 	Monitor string // URL of a broker's monitoring, "" for others.
+	Sync    string // Policy of a broker.
 }
 
 // Broker starts a broker with an empty store and the given sync policy, which
@@ -53,7 +54,7 @@ func (f *Fleet) Broker(ctx context.Context, sync string) (Server, error) {
 	if err != nil {
 		return Server{}, fmt.Errorf("make folder: %w", err)
 	}
-	s, err := f.broker(ctx, "-sync", sync, "-stage", stage)
+	s, err := f.broker(ctx, sync, "-stage", stage)
 	if err == nil {
 		s.own = append(s.own, stage)
 	}
@@ -62,18 +63,18 @@ func (f *Fleet) Broker(ctx context.Context, sync string) (Server, error) {
 
 // BrokerOnDisk is Broker with nothing in memory.
 func (f *Fleet) BrokerOnDisk(ctx context.Context, sync string) (Server, error) {
-	return f.broker(ctx, "-sync", sync)
+	return f.broker(ctx, sync)
 }
 
 // broker runs the subcommand with a folder of its own.
-func (f *Fleet) broker(ctx context.Context, flags ...string) (Server, error) {
+func (f *Fleet) broker(ctx context.Context, sync string, flags ...string) (Server, error) {
 	dir, err := f.Folder()
 	if err != nil {
 		return Server{}, err
 	}
-	s, err := f.server(ctx, append([]string{"broker", "-dir", dir}, flags...)...)
+	s, err := f.server(ctx, append([]string{"broker", "-dir", dir, "-sync", sync}, flags...)...)
 	if err == nil {
-		s.own = []string{dir}
+		s.own, s.Sync = []string{dir}, sync
 	}
 	return s, err
 }
@@ -113,7 +114,9 @@ func (f *Fleet) Configure(broker, simulator Server) (string, error) {
 		return "", fmt.Errorf("read configuration: %w", err)
 	}
 	var b strings.Builder
-	if err := t.Execute(&b, map[string]string{"Broker": broker.Address, "Monitor": broker.Monitor, "Simulator": simulator.Address}); err != nil {
+	if err := t.Execute(&b, map[string]string{
+		"Broker": broker.Address, "Monitor": broker.Monitor, "Sync": broker.Sync, "Simulator": simulator.Address,
+	}); err != nil {
 		return "", fmt.Errorf("fill configuration: %w", err)
 	}
 	name := filepath.Join(dir, "arauto.yaml")
