@@ -178,10 +178,8 @@ type Loose string
 
 // UnmarshalJSON accepts any value.
 func (l *Loose) UnmarshalJSON(raw []byte) error {
-	var t Text
-	if err := t.UnmarshalJSON(raw); err != nil {
-		t = ""
+	if (*Text)(l).UnmarshalJSON(raw) != nil {
+		*l = ""
 	}
-	*l = Loose(t)
 	return nil
 }
