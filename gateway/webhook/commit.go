@@ -58,6 +58,8 @@ type JetStreamPublisher struct {
 	// lock, which it holds for seconds while it dials a host that is gone.
 	up atomic.Bool
 
+	refusing atomic.Int64 // Until when a message would hardly be let in, in nanoseconds since 1970; 0 if none was refused.
+
 	mu        sync.Mutex
 	closed    bool              // The connection is gone for good.
 	waiting   []*entry          // Not yet handed to the broker.
@@ -155,6 +157,7 @@ func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
 		p.pace.begin(now)
 	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes,
 		p.pace.wait(p.held, now) > p.options.Budget/2 && p.lags(now):
+		p.refusing.Store(now.Add(refusal).UnixNano())
 		return ErrOverloaded
 	}
 	p.held, p.bytes = p.held+1, p.bytes+size
@@ -162,6 +165,17 @@ func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
 	e.until = now.Add(p.options.Budget)
 	p.patience.add(e, e.until)
 	return nil
+}
+
+// refusal is how long after one was refused the next need not try. The broker has
+// enough to do meanwhile: what was let in.
+const refusal = 5 * time.Millisecond
+
+// Overloaded reports whether a message has just been refused because too much
+// waits. It is asked before the work that a refused one is not worth.
+func (p *JetStreamPublisher) Overloaded() bool {
+	until := p.refusing.Load()
+	return until != 0 && time.Now().UnixNano() < until
 }
 
 // lags reports whether the broker takes longer than it does when all is well. As

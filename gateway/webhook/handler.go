@@ -113,6 +113,9 @@ func (g *Gateway) read(e *endpoint, at target, w provider.Webhook, d *delivery) 
 	if encoded(w.Header) {
 		return provider.Notice{}, encodedBody
 	}
+	if g.options.Overloaded() { // To read what will be refused would take time from what will not.
+		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded))
+	}
 	notice, err := e.Read(w)
 	switch {
 	case errors.Is(err, provider.ErrInvalid):
@@ -184,11 +187,16 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	case errors.Is(err, ErrTooLarge):
 		return bodyTooLarge // The broker would refuse it for ever, so a 503 would lie.
 	case err != nil:
-		d.failure = err
-		g.metrics.failures.WithLabelValues(class(err)).Inc()
-		return unavailable
+		return g.failed(d, err)
 	}
 	return accepted
+}
+
+// failed counts why a notification could not be stored.
+func (g *Gateway) failed(d *delivery, err error) code {
+	d.failure = err
+	g.metrics.failures.WithLabelValues(class(err)).Inc()
+	return unavailable
 }
 
 // finish answers, counts and logs.

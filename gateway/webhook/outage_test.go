@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -319,4 +320,29 @@ func TestBurstAfterAQuietTimeIsTaken(t *testing.T) {
 	allNil(t, first())
 	allNil(t, wait())
 	c.once(append(all, message(1000))...)
+}
+
+// What is refused costs as little as it can: it is not even read.
+func TestOverloadRefusesBeforeItReads(t *testing.T) {
+	t.Parallel()
+	var overloaded atomic.Bool
+	g := start(t, func(o *webhook.Options) { o.Overloaded = overloaded.Load })
+	g.accepted("before")
+	overloaded.Store(true)
+	g.refused("overloaded")
+	c := callers(t)[0]
+	for body, secret := range map[string]string{"{": c.secret("default"), c.body("p"): "no secret of ours"} {
+		got, want := g.post(c.path("default", ""), c.headers(secret), body).code(t), 503100
+		if secret != c.secret("default") {
+			want = 400105 // Who it is has been looked at.
+		}
+		if got != want {
+			t.Errorf("body %q: code %d, want %d", body, got, want)
+		}
+	}
+	overloaded.Store(false)
+	g.accepted("after")
+	if got := len(g.stored()); got != 2 {
+		t.Errorf("%d are stored, want 2", got)
+	}
 }

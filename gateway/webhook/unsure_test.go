@@ -174,9 +174,13 @@ func TestFullQueueRefusesAtOnce(t *testing.T) {
 			if err := c.Store(t.Context(), message(99)); !errors.Is(err, webhook.ErrOverloaded) {
 				t.Errorf("one too many: %v", err)
 			}
+			if !c.Overloaded() {
+				t.Error("it does not say that it refuses")
+			}
 			release()
 			allNil(t, wait())
 			c.once(messages(32)...)
+			until(t, func() bool { return !c.Overloaded() })
 		})
 	}
 }

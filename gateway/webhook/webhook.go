@@ -32,6 +32,7 @@ type Options struct {
 
 	Tokens     subject.Tokens
 	Publisher  Publisher
+	Overloaded func() bool // Whether Publisher refuses at the moment; asked for each webhook. Never by default.
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
@@ -155,6 +156,9 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.StopTimeout, 10*time.Second)
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Overloaded == nil {
+		o.Overloaded = func() bool { return false }
 	}
 	return o
 }
