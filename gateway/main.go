@@ -50,7 +50,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	publisher, err := webhook.NewPublisher(k.NATS, webhook.PublisherOptions{
-		Budget: cfg.PublishBudget, Group: watcher.SyncsEach, Registerer: k.Registry,
+		Budget: cfg.PublishBudget, Group: watcher.SyncsEach, Up: k.Link.Up, Registerer: k.Registry,
 	})
 	if err != nil {
 		return err

@@ -16,7 +16,6 @@ import (
 // disk is a file system of the test's own that can lose its power: what was
 // not synced is gone.
 type disk struct {
-	t     testing.TB
 	image string
 	at    string // Where it is mounted.
 }
@@ -32,7 +31,7 @@ func newDisk(t testing.TB) *disk {
 		t.Fatal("a power cut needs a file system of its own to shut down, and so root")
 	}
 	dir := t.TempDir()
-	d := &disk{t: t, image: filepath.Join(dir, "image"), at: filepath.Join(dir, "disk")}
+	d := &disk{image: filepath.Join(dir, "image"), at: filepath.Join(dir, "disk")}
 	image, err := os.Create(d.image)
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,6 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 		nats.CustomInboxPrefix("_INBOX_" + role),
 		nats.RetryOnFailedConnect(true),
 		nats.SetCustomDialer(link),
-		nats.Timeout(dialPatience),
 		nats.MaxReconnects(-1),
 		// A rotated password must not end the connection for good: by default
 		// the client gives up after two refusals.
@@ -94,8 +93,9 @@ func disconnect(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// journal logs what happens to the connection, and tells the link. The client tries five to ten
-// times a second, so the same error is logged once and not every time.
+// journal logs what happens to the connection, and tells the link. The client
+// tries five to ten times a second, so the same error is logged once and not
+// every time.
 type journal struct {
 	log  *zap.Logger
 	link *Link

@@ -49,9 +49,12 @@ func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
 	if err := r.kit.NATS.Publish("a", nil); err != nil {
 		t.Fatal(err)
 	}
+	until(t, "the link is up", r.kit.Link.Up)
+	connections := r.kit.Link.Connections()
 	s.Shutdown()
 	s.WaitForShutdown()
 	until(t, "disconnect", func() bool { return !r.kit.NATS.IsConnected() })
+	until(t, "the link is down", func() bool { return !r.kit.Link.Up() })
 	begun := time.Now()
 	err := r.kit.NATS.Publish("a", []byte("x"))
 	if took := time.Since(begun); !errors.Is(err, nats.ErrReconnectBufExceeded) || took > time.Second {
@@ -63,6 +66,10 @@ func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
 	broker(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
 	until(t, "reconnect", func() bool { return r.kit.NATS.Publish("a", nil) == nil })
 	until(t, "ready again", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
+	until(t, "the link is up again", r.kit.Link.Up)
+	if got := r.kit.Link.Connections(); got <= connections {
+		t.Errorf("%d connections after a reconnect, %d before", got, connections)
+	}
 	for _, want := range []string{"broker connected", "broker disconnected"} {
 		if !strings.Contains(r.logs.String(), want) {
 			t.Errorf("the logs lack %q:\n%s", want, r.logs)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// dialPatience is how long the broker may take to accept a connection, and again
-// to greet on it.
-const dialPatience = 2 * time.Second
+// dialPatience is how long one address of the broker may take to accept a
+// connection. A name may have several, one of them that of a host that is gone.
+const dialPatience = time.Second
 
 // Link says at once how the connection to the broker stands. The client's own
 // answers may take seconds: it holds its lock while it dials, waits for a

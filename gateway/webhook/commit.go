@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +26,11 @@ type PublisherOptions struct {
 	// batch is synced once; on a broker that syncs lazily it costs. Nil means
 	// never. It is asked often, so it must not block.
 	Group func() bool
+
+	// Up reports whether the connection stands. By default the client itself is
+	// asked, which takes its lock: it holds that for seconds while it dials a host
+	// that is gone.
+	Up func() bool
 
 	Queue      int // Notifications that may wait or be on their way at once; 4096 by default.
 	QueueBytes int // Bytes of their bodies; 32 MiB by default.
@@ -53,10 +57,6 @@ type JetStreamPublisher struct {
 	options PublisherOptions
 	inbox   string // Ends with a dot; a token follows.
 	metrics *publisherMetrics
-
-	// up is what the client last said of the connection. Its own answer takes its
-	// lock, which it holds for seconds while it dials a host that is gone.
-	up atomic.Bool
 
 	refusing atomic.Int64 // Until when a message would hardly be let in, in nanoseconds since 1970; 0 if none was refused.
 
@@ -96,6 +96,9 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 	if o.Group == nil {
 		o.Group = func() bool { return false }
 	}
+	if o.Up == nil {
+		o.Up = nc.IsConnected
+	}
 	p := &JetStreamPublisher{
 		nc: nc, js: js, options: o, inbox: nc.NewInbox() + ".", alone: map[uint64]*entry{},
 	}
@@ -106,9 +109,7 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 	if _, err := nc.Subscribe(p.inbox+"*", p.confirmed); err != nil {
 		return nil, fmt.Errorf("subscribe to confirmations: %w", err)
 	}
-	changes := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	p.up.Store(nc.IsConnected()) // Whatever changes from here on is among the changes.
-	go p.watch(changes)
+	go p.watch(nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED))
 	return p, nil
 }
 
@@ -122,7 +123,7 @@ func (p *JetStreamPublisher) Store(ctx context.Context, m Message) error {
 }
 
 func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
-	if !p.up.Load() {
+	if !p.options.Up() {
 		return ErrDisconnected
 	}
 	e := &entry{message: m, result: make(chan error, 1)}
@@ -191,13 +192,6 @@ func (p *JetStreamPublisher) settle(e *entry, result error) {
 	if p.closes(e) {
 		e.result <- result
 	}
-}
-
-// close takes the entries of a confirmed batch off the books, and returns those
-// to tell; p.mu is held. To tell them all takes longer than others should wait
-// for the lock.
-func (p *JetStreamPublisher) close(entries []*entry) []*entry {
-	return slices.DeleteFunc(entries, func(e *entry) bool { return !p.closes(e) })
 }
 
 // closes takes an entry off the books, and reports false for one that is off

@@ -10,9 +10,7 @@ import (
 func (p *JetStreamPublisher) watch(changes chan nats.Status) {
 	defer p.nc.RemoveStatusListener(changes)
 	for !p.nc.IsClosed() {
-		status := <-changes
-		p.up.Store(status == nats.CONNECTED)
-		switch status {
+		switch <-changes {
 		case nats.CONNECTED:
 			p.resend()
 		case nats.CLOSED:

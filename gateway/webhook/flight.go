@@ -233,7 +233,12 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	if len(p.waiting) < crowd {
 		p.gather(len(b.entries), now.Sub(b.sent))
 	}
-	told := p.close(b.entries)
+	var told []*entry // Outside of the lock: to tell them all takes longer than others should wait for it.
+	for _, e := range b.entries {
+		if p.closes(e) {
+			told = append(told, e)
+		}
+	}
 	s := p.next(now)
 	p.mu.Unlock()
 	p.send(s) // First, so that the broker has something to do while callers are told.

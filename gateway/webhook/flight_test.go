@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"arauto/deploy/topology/jetstreamtest"
-
 	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/topology/jetstreamtest"
 )
 
 func TestConfirmationsAreReadStrictly(t *testing.T) {
@@ -70,7 +70,7 @@ func TestMessageInProcessIsSentAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &entry{result: make(chan error, 1), message: Message{ID: "id", Subject: "notifications.sandbox.default.p", Body: []byte(`{}`)}}
+	e := &entry{result: make(chan error, 1), message: message0}
 	e.until = time.Now().Add(p.options.Budget)
 	p.mu.Lock()
 	p.held = 1
@@ -82,3 +82,28 @@ func TestMessageInProcessIsSentAgain(t *testing.T) {
 		t.Errorf("it ends with %v under token %d, not %d", err, e.token, first)
 	}
 }
+
+// A sending that failed does not end a message that has been sent again since.
+func TestFailedFlightEndsOnlyItself(t *testing.T) {
+	t.Parallel()
+	nc := jetstreamtest.Start(t).Connect()
+	p, err := NewPublisher(nc, PublisherOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Close()
+	e := &entry{result: make(chan error, 1), message: message0, token: 7, flights: 2}
+	p.mu.Lock()
+	p.alone[7], p.held = e, 1
+	p.mu.Unlock()
+	p.sendAlone(flight{e, 1})
+	if len(e.result) != 0 {
+		t.Fatalf("it ends with %v", <-e.result)
+	}
+	p.sendAlone(flight{e, 2})
+	if err := <-e.result; !errors.Is(err, ErrDisconnected) {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+var message0 = Message{ID: "id", Subject: "notifications.sandbox.default.p", Body: []byte(`{}`)}

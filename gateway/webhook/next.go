@@ -1,8 +1,6 @@
 package webhook
 
-import (
-	"time"
-)
+import "time"
 
 // sending is what goes out next: a batch, or messages one by one.
 type sending struct {

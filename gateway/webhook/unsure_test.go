@@ -5,8 +5,11 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"arauto/gateway/webhook"
 )
@@ -70,7 +73,10 @@ func TestLoneMessageThatIsNotAnsweredIsSentAgainAndStoredOnce(t *testing.T) {
 // lock held, for each connection that it tries.
 func TestBrokerThatIsSilentHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	c := group(t, nil)
+	var up atomic.Bool // As deploy/process keeps it.
+	up.Store(true)
+	c := group(t, func(o *webhook.PublisherOptions) { o.Up = up.Load })
+	c.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { up.Store(false) })
 	allNil(t, c.storeAll(t.Context(), message(0))())
 	heard := c.wire.silence()
 	for range 3 {

@@ -236,10 +236,7 @@ func TestCoversBeyondTheStreamMeansItWasRecreated(t *testing.T) {
 	if err := r.chains.CheckCovers(r.ctx, last); err != nil {
 		t.Errorf("after a purge: %v", err)
 	}
-	config := stream.CachedInfo().Config
-	r.must(r.JS.DeleteStream(r.ctx, subject.Notifications))
-	_, err = r.JS.CreateStream(r.ctx, config)
-	r.must(err)
+	r.Recreate(subject.Notifications)
 	if err := r.chains.CheckCovers(r.ctx, last); !errors.Is(err, chain.ErrRecreated) {
 		t.Errorf("after the stream was made anew: %v", err)
 	}

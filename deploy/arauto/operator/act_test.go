@@ -125,6 +125,19 @@ func TestDryRunLeavesAccountsAloneWhoseCircuitIsOpen(t *testing.T) {
 	}
 }
 
+func TestDryRunAsksNoMoreOnceACredentialIsRefused(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	for _, payment := range []string{"p-1", "p-2", "p-3"} {
+		r.bank.say(payment, refusesUs)
+		r.notify(payment)
+	}
+	out := r.run(ExitPartly, "replay", "--since", "1h", "--dry-run", "--rate", "100")
+	if got := strings.Count(out, "its account's circuit is open"); got != 2 || r.bank.times() != 1 {
+		t.Errorf("after %d look-ups the output is\n%s", r.bank.times(), out)
+	}
+}
+
 // What was given up before anybody answered, and whose notification has been
 // purged, is asked for as what it is.
 func TestReplayKnowsFromTheLetterWhatAPaymentIs(t *testing.T) {

@@ -39,6 +39,7 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 		return err
 	}
 	for _, p := range payments {
+		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
 		if shut[p.unit.Provider+"/"+p.unit.Account] {
 			result.Skipped = append(result.Skipped, problem{s.name(p), "its account's circuit is open"})
 			continue
@@ -61,7 +62,6 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 		case outcome == order.Illegal || outcome == order.UnknownWord:
 			result.Problems = append(result.Problems, problem{s.name(p), fmt.Sprintf("would be a dead letter: %s (%s)", made.Status, outcome)})
 		}
-		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
 	}
 	_ = bar.Finish()
 	return s.printReplayed(w, result)

@@ -139,6 +139,9 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 		return p, err
 	}
 	p.fill(place.Parked.Kind, place.Parked.Order)
+	if p.target.Kind != "" && p.target.Order != "" {
+		return p, nil
+	}
 	// What was given up before anybody answered has left nothing but its letter.
 	letter, err := s.dead.Last(ctx, unit, stageLookup)
 	if err != nil {

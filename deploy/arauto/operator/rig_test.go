@@ -288,6 +288,9 @@ func newBank(t *testing.T) *bank {
 	return b
 }
 
+// refusesUs is the word of a payment for which the bank refuses the credential.
+const refusesUs = "refuses us"
+
 func (b *bank) say(payment, word string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -306,8 +309,12 @@ func (b *bank) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	word := b.words[payment]
 	b.asked++
 	b.mu.Unlock()
-	if word == "" {
+	switch word {
+	case "":
 		w.WriteHeader(http.StatusInternalServerError)
+		return
+	case refusesUs:
+		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	_, _ = fmt.Fprintf(w, `{"payment":%q,"order":%q,"status":%q,"amount":1000,"refunded":0}`, payment, "o-"+payment, word)

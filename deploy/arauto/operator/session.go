@@ -76,9 +76,7 @@ func (s *session) bind(ctx context.Context) error {
 			return fmt.Errorf("open stream %s: %w", name, err)
 		}
 	}
-	if at := s.streams[subject.DeadLetters].CachedInfo().TimeStamp; !at.IsZero() {
-		s.ahead = time.Until(at)
-	}
+	s.ahead = time.Until(s.streams[subject.DeadLetters].CachedInfo().TimeStamp)
 	if s.chains, err = chain.Open(ctx, s.js); err != nil {
 		return err
 	}

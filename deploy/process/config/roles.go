@@ -150,8 +150,7 @@ func (c *Config) resolveList(list []reference, form func(string) string, taken m
 // secretForm says what is wrong with a webhook secret. A provider chooses what
 // it sends, but a scheme is no part of it.
 func secretForm(secret string) string {
-	scheme, rest, spaced := strings.Cut(secret, " ")
-	if spaced && rest != "" && strings.EqualFold(scheme, "Bearer") {
+	if scheme, _, spaced := strings.Cut(secret, " "); spaced && strings.EqualFold(scheme, "Bearer") {
 		return "begins with Bearer, without which a header is compared; write only what follows it"
 	}
 	return ""

@@ -132,6 +132,22 @@ func (b *Broker) Restart(change ...func(*server.Options)) {
 	b.run()
 }
 
+// Recreate deletes a stream and creates it anew, so that its numbers begin again.
+func (b *Broker) Recreate(name string) {
+	b.t.Helper()
+	ctx := Context(b.t)
+	stream, err := b.JS.Stream(ctx, name)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.JS.DeleteStream(ctx, name); err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.JS.CreateStream(ctx, stream.CachedInfo().Config); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // Context is a context that ends with the test, or after a minute.
 func Context(t testing.TB) context.Context {
 	t.Helper()

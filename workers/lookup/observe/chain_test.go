@@ -269,18 +269,8 @@ func TestRecreatedNotificationsStopTheWorker(t *testing.T) {
 		r.notify("other")
 	}
 	r.handle(r.notify("p"))
-	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := stream.CachedInfo().Config
-	if err := r.JS.DeleteStream(r.ctx, subject.Notifications); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.JS.CreateStream(r.ctx, config); err != nil {
-		t.Fatal(err)
-	}
-	err = r.worker.HandleNotification(r.ctx, r.notify("p"))
+	r.Recreate(subject.Notifications)
+	err := r.worker.HandleNotification(r.ctx, r.notify("p"))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("a notification below covers of a recreated stream gave %v, want a fatal error", err)

@@ -289,18 +289,8 @@ func TestRecreatedStatusesStopTheWorker(t *testing.T) {
 	if err := w.Handle(b.ctx, b.observe(t, "o-3", "paid", 0)); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := stream.CachedInfo().Config
-	if err := b.JS.DeleteStream(b.ctx, subject.Statuses); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.JS.CreateStream(b.ctx, config); err != nil {
-		t.Fatal(err)
-	}
-	err = b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-3", "refunded", 10000))
+	b.Recreate(subject.Statuses)
+	err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-3", "refunded", 10000))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("folding a recreated stream gave %v, want a fatal error", err)
@@ -333,27 +323,15 @@ func TestAnotherObservationUnderTheNumberOfTheLastStopsTheWorker(t *testing.T) {
 	if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(b.ctx); err != nil {
-		t.Fatal(err)
-	}
-	config := stream.CachedInfo().Config
-	if err := errors.Join(b.JS.DeleteStream(b.ctx, subject.Statuses), ignore(b.JS.CreateStream(b.ctx, config))); err != nil {
-		t.Fatal(err)
-	}
+	b.Recreate(subject.Statuses)
 	m := b.observe(t, "o-4", "refunded", 10000)
 	m.Time = time.Now().Add(time.Minute)
-	err = b.worker(t, b.JS).Handle(b.ctx, m)
+	err := b.worker(t, b.JS).Handle(b.ctx, m)
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("another observation under the same number gave %v, want a fatal error", err)
 	}
 }
-
-func ignore(_ jetstream.Stream, err error) error { return err }
 
 // A letter that names a higher observation but is older than the one in hand is
 // about a stream that is no more.
