@@ -24,10 +24,11 @@ func newLink() *Link { return &Link{dialer: net.Dialer{Timeout: dialPatience}} }
 // Dial opens a connection for the client, and counts it.
 func (l *Link) Dial(network, address string) (net.Conn, error) {
 	conn, err := l.dialer.Dial(network, address)
-	if err == nil {
-		l.connections.Add(1)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // The client compares it.
 	}
-	return conn, err //nolint:wrapcheck // The client compares it.
+	l.connections.Add(1)
+	return onItsOwn(conn), nil
 }
 
 // Up reports whether the connection stood when the client last said so, which it
