@@ -18,7 +18,8 @@ import (
 // means its default.
 type PublisherOptions struct {
 	// Budget is how long a store may take; 800 ms by default. What would wait
-	// for longer than half of it is refused at once.
+	// for longer than half of it is refused at once, and sooner where callers wait
+	// for the processor too.
 	Budget time.Duration
 
 	// Group reports whether concurrent notifications travel as one atomic
@@ -58,7 +59,9 @@ type JetStreamPublisher struct {
 	inbox   string // Ends with a dot; a token follows.
 	metrics *publisherMetrics
 
-	refusing atomic.Int64 // Until when a message would hardly be let in, in nanoseconds since 1970; 0 if none was refused.
+	crowding crowding
+	told     atomic.Uint64 // Callers that were woken.
+	refusing atomic.Int64  // Until when a message would hardly be let in, in nanoseconds since 1970; 0 if none was refused.
 
 	mu        sync.Mutex
 	closed    bool              // The connection is gone for good.
@@ -140,6 +143,9 @@ func (p *JetStreamPublisher) store(ctx context.Context, m Message) error {
 	}
 	select {
 	case err := <-e.result:
+		if !e.told.IsZero() {
+			p.crowding.saw(time.Since(e.told))
+		}
 		return err
 	case <-ctx.Done():
 		return p.abandon(e)
@@ -157,7 +163,7 @@ func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
 	case p.held == 0:
 		p.pace.begin(now)
 	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes,
-		p.pace.wait(p.held, now) > p.options.Budget/2 && p.lags(now):
+		p.pace.wait(p.held, now) > tolerable(p.options.Budget, p.crowding.around()) && p.lags(now):
 		p.refusing.Store(now.Add(refusal).UnixNano())
 		return ErrOverloaded
 	}
@@ -190,8 +196,16 @@ func (p *JetStreamPublisher) lags(now time.Time) bool {
 // settle gives an entry its result, once; p.mu is held.
 func (p *JetStreamPublisher) settle(e *entry, result error) {
 	if p.closes(e) {
-		e.result <- result
+		p.tell(e, result)
 	}
+}
+
+// tell wakes the caller of an entry that was closed.
+func (p *JetStreamPublisher) tell(e *entry, result error) {
+	if p.told.Add(1)%sampled == 0 {
+		e.told = time.Now()
+	}
+	e.result <- result
 }
 
 // closes takes an entry off the books, and reports false for one that is off

@@ -206,6 +206,9 @@ func TestManyWhoWaitTravelAsOneBatch(t *testing.T) {
 	if got := c.sum(apart); got != 0 {
 		t.Errorf("%v messages fell out of their batch", got)
 	}
+	if c.Crowding() == 0 {
+		t.Error("none of 300 callers was seen to wait for the processor, though each does for a moment")
+	}
 }
 
 func TestFewTravelAlone(t *testing.T) {

@@ -36,3 +36,6 @@ func (g *Gateway) Started() *Gateway {
 	g.app.Handler()
 	return g
 }
+
+// Crowding is how long callers were seen to wait for the processor, twice.
+func (p *JetStreamPublisher) Crowding() time.Duration { return p.crowding.around() }

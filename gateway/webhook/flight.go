@@ -17,6 +17,7 @@ import (
 type entry struct {
 	message Message
 	result  chan error // Takes one value without blocking.
+	told    time.Time  // When that was sent, for a sample of all; zero for the others. It belongs to whoever sends, then to whoever receives.
 	settled bool       // It has its result.
 	token   uint64     // On its way alone under this token, 0 if it never was.
 	flights int        // How often it went alone.
@@ -243,7 +244,7 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	p.mu.Unlock()
 	p.send(s) // First, so that the broker has something to do while callers are told.
 	for _, e := range told {
-		e.result <- nil
+		p.tell(e, nil)
 	}
 }
 

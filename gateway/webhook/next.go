@@ -24,6 +24,8 @@ func (p *JetStreamPublisher) next(now time.Time) sending {
 		return sending{alone: p.takeAlone(now)}
 	case len(p.alone) > 0 && waiting < overtaking && !p.impatient(now):
 		return sending{} // They are confirmed one by one; then those who wait are a batch.
+	case waiting < fromFewest:
+		return sending{alone: p.takeAlone(now)} // They have been held back for nothing: so few are no batch.
 	}
 	p.gathering = false
 	return sending{batch: p.takeBatch(now)}

@@ -314,6 +314,9 @@ func TestOneThatIsNeverConfirmedHoldsNobodyUp(t *testing.T) {
 	release()
 	allNil(t, first())
 	allNil(t, second())
+	if got := c.sum(batches); got != 0 {
+		t.Errorf("%v batches of the two that waited in vain", got)
+	}
 }
 
 func TestThoseBehindCallersWhoLeaveGoOn(t *testing.T) {

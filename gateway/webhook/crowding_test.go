@@ -1,0 +1,69 @@
+package webhook
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestWaitForTheProcessorIsTakenOffWhatIsTolerable(t *testing.T) {
+	t.Parallel()
+	const budget = 800 * time.Millisecond
+	for around, want := range map[time.Duration]time.Duration{
+		0:                      400 * time.Millisecond,
+		150 * time.Millisecond: 250 * time.Millisecond,
+		time.Minute:            100 * time.Millisecond,
+	} {
+		if got := tolerable(budget, around); got != want {
+			t.Errorf("with %v around it %v is tolerable, want %v", around, got, want)
+		}
+	}
+}
+
+func TestCrowdingRisesAtOnceAndSinksSlowly(t *testing.T) {
+	t.Parallel()
+	span := rapid.Int64Range(0, int64(time.Minute))
+	rapid.Check(t, func(t *rapid.T) {
+		var c crowding
+		for range 10 {
+			from, seen := time.Duration(span.Draw(t, "before")), time.Duration(span.Draw(t, "wait"))
+			c.wait.Store(int64(from))
+			c.saw(seen)
+			if got := c.around() / 2; got < seen || got < from*3/4 || got > max(seen, from) {
+				t.Fatalf("%v after %v makes %v", seen, from, got)
+			}
+		}
+		for range 300 {
+			c.saw(0)
+		}
+		if got := c.around(); got > time.Microsecond {
+			t.Errorf("it is still %v after many who did not wait", got)
+		}
+	})
+}
+
+func TestBrokerThatLagsGetsLessWhereCallersWaitForTheProcessor(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	enter := func(around time.Duration) error {
+		p := &JetStreamPublisher{options: PublisherOptions{Budget: 800 * time.Millisecond, Queue: 100, QueueBytes: 100}}
+		p.patience = newPatience(func() {})
+		defer p.patience.timer.Stop()
+		for range 3 {
+			if err := p.enter(&entry{}, began); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.pace = pace{since: began, rate: 10} // The next would wait for 300 ms.
+		p.crowding.saw(around / 2)
+		return p.enter(&entry{}, began.Add(100*time.Millisecond))
+	}
+	if err := enter(0); err != nil {
+		t.Errorf("nobody waits for the processor, and yet: %v", err)
+	}
+	if err := enter(200 * time.Millisecond); !errors.Is(err, ErrOverloaded) {
+		t.Errorf("callers wait for 200 ms beside, and the answer is: %v", err)
+	}
+}
