@@ -33,7 +33,7 @@ type PublisherOptions struct {
 	// that is gone.
 	Up func() bool
 
-	Queue      int // Notifications that may wait or be on their way at once; 4096 by default.
+	Queue      int // Notifications that may wait or be on their way at once; DefaultQueue by default.
 	QueueBytes int // Bytes of their bodies; 32 MiB by default.
 
 	// ReconnectGrace is how long a message that was on its way when the
@@ -44,6 +44,9 @@ type PublisherOptions struct {
 
 	Registerer prometheus.Registerer // Nil for no metrics.
 }
+
+// DefaultQueue is how many notifications may wait for the broker.
+const DefaultQueue = 4096
 
 // JetStreamPublisher stores notifications on the NOTIFICATIONS stream.
 //
@@ -94,7 +97,7 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 	}
 	orDefault(&o.Budget, 800*time.Millisecond)
 	orDefault(&o.ReconnectGrace, 25*time.Millisecond)
-	orDefault(&o.Queue, 4096)
+	orDefault(&o.Queue, DefaultQueue)
 	orDefault(&o.QueueBytes, 32<<20)
 	if o.Group == nil {
 		o.Group = func() bool { return false }

@@ -46,7 +46,7 @@ func TestConfirmationCountsOnlyFromABrokerThatWasLookedAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, answers := &counted{err: c.store}, []answer{c.before, c.after}
-			guarded := webhook.Guarded(p, time.Second, func(ctx context.Context) (uint64, error) {
+			guarded := webhook.Guarded(p, 1, time.Second, func(ctx context.Context) (uint64, error) {
 				next := answers[0]
 				if next.err == nil || ctx.Err() == nil { // A refusal is asked about again, with time to wait.
 					answers = answers[1:]
@@ -71,7 +71,7 @@ func TestLookingAndStoringHaveOneBudgetTogether(t *testing.T) {
 	const budget = time.Minute
 	var until []time.Time
 	p := &counted{}
-	guarded := webhook.Guarded(p, budget, func(ctx context.Context) (uint64, error) {
+	guarded := webhook.Guarded(p, 1, budget, func(ctx context.Context) (uint64, error) {
 		if ctx.Err() != nil {
 			return 0, errors.New("nobody has looked yet")
 		}
@@ -85,5 +85,39 @@ func TestLookingAndStoringHaveOneBudgetTogether(t *testing.T) {
 	}
 	if len(until) != 2 || until[0].Sub(latest) > time.Second || !until[1].Equal(until[0]) || !p.until.Equal(until[0]) {
 		t.Errorf("looks until %v, storing until %v, want one moment near %v", until, p.until, latest)
+	}
+}
+
+func TestNoMoreThanTheQueueWaitForALook(t *testing.T) {
+	t.Parallel()
+	const queue = 10
+	p, waits, look := &counted{}, make(chan struct{}, queue), make(chan struct{})
+	weak := errors.New("weak")
+	guarded := webhook.Guarded(p, queue, time.Minute, func(ctx context.Context) (uint64, error) {
+		if ctx.Err() == nil {
+			waits <- struct{}{}
+			<-look
+		}
+		return 0, weak
+	})
+	results := make(chan error, queue)
+	for range queue {
+		go func() { results <- guarded.Store(t.Context(), webhook.Message{}) }()
+		<-waits
+	}
+	if err := guarded.Store(t.Context(), webhook.Message{}); !errors.Is(err, webhook.ErrOverloaded) {
+		t.Errorf("one too many: %v", err)
+	}
+	close(look)
+	for range queue {
+		if err := <-results; !errors.Is(err, webhook.ErrUnverified) || !errors.Is(err, weak) {
+			t.Errorf("one that waited: %v", err)
+		}
+	}
+	if err := guarded.Store(t.Context(), webhook.Message{}); errors.Is(err, webhook.ErrOverloaded) {
+		t.Errorf("when all have gone: %v", err)
+	}
+	if p.stored != 0 {
+		t.Errorf("%d were stored on a broker that is weak", p.stored)
 	}
 }

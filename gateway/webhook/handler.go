@@ -216,10 +216,11 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 }
 
 // severity is how loud the log line of a webhook is. Refusing what would wait
-// for too long is what we do on purpose; a metric tells of it, and it must not
-// be made worse by writing each of its lines at once.
+// for too long is what we do on purpose, and that the broker is away its
+// connection has said. Metrics tell of both, and neither must be made worse by
+// writing each of its lines at once.
 func severity(c code, failure error) zapcore.Level {
-	if c == unavailable && !errors.Is(failure, ErrOverloaded) {
+	if c == unavailable && !errors.Is(failure, ErrOverloaded) && !errors.Is(failure, ErrDisconnected) {
 		return zapcore.ErrorLevel
 	}
 	return zapcore.InfoLevel

@@ -41,6 +41,9 @@ var (
 	ErrFull = errors.New("stream is full")
 	// ErrMissing means that the stream does not exist, or that nobody leads it.
 	ErrMissing = errors.New("stream is missing")
+	// ErrUnverified means that the broker has not been looked at, or that it is
+	// weaker than what is claimed. The message may be stored all the same.
+	ErrUnverified = errors.New("broker is not trusted")
 	// ErrTooLarge means that the broker will never take a message of this size.
 	ErrTooLarge = errors.New("message is too large for the broker")
 )
@@ -56,7 +59,7 @@ func class(err error) string {
 		name string
 	}{
 		{ErrTimeout, "timeout"}, {ErrDisconnected, "disconnected"}, {ErrOverloaded, "overloaded"},
-		{ErrFull, "full"}, {ErrMissing, "missing"},
+		{ErrFull, "full"}, {ErrMissing, "missing"}, {ErrUnverified, "unverified"},
 	} {
 		if errors.Is(err, known.err) {
 			return known.name
@@ -66,7 +69,7 @@ func class(err error) string {
 }
 
 func classes() []string {
-	return []string{"timeout", "disconnected", "overloaded", "full", "missing", "other"}
+	return []string{"timeout", "disconnected", "overloaded", "full", "missing", "unverified", "other"}
 }
 
 // The broker's error codes that have no name in the client.
