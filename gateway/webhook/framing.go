@@ -14,28 +14,33 @@ const unframed = "unframed"
 // judge marks a request whose header leaves room for two readings. Its body is
 // not waited for, because nobody knows how long it is.
 func judge(h *fasthttp.RequestHeader) {
-	if !framed(h) {
+	certain, last := framed(h)
+	if last {
+		h.SetConnectionClose() // fasthttp knows the word in lower case and alone only.
+	}
+	if !certain {
 		h.SetContentLength(0)
 		h.Del(fasthttp.HeaderExpect)
 		h.SetProtocol(unframed)
 	}
 }
 
-// framed reports whether every reader of the request agrees on where it ends.
+// framed reports whether every reader of the request agrees on where it ends, and
+// whether it is the last on its connection by the client's will.
 // fasthttp is generous: it takes the last of two lengths, any Transfer-Encoding
 // for chunked, folded lines and bare line feeds. A proxy before us may read
 // the same bytes otherwise, and what is a body to it would be a request to us.
-func framed(h *fasthttp.RequestHeader) bool {
+func framed(h *fasthttp.RequestHeader) (certain, last bool) {
 	protocol := h.Protocol()
 	http11 := string(protocol) == "HTTP/1.1"
 	if !http11 && string(protocol) != "HTTP/1.0" || bytes.ContainsFunc(h.RequestURI(), blank) {
-		return false
+		return false, false
 	}
 	var lengths, codings, hosts int
 	for rest := h.RawHeaders(); len(rest) > 0 && string(rest) != "\r\n"; {
 		name, value, after, ok := nextField(rest)
 		if !ok {
-			return false
+			return false, last
 		}
 		rest = after
 		switch {
@@ -43,14 +48,27 @@ func framed(h *fasthttp.RequestHeader) bool {
 			lengths++
 		case is(name, fasthttp.HeaderHost):
 			hosts++
+		case is(name, fasthttp.HeaderConnection):
+			last = last || lists(value, "close")
 		case is(name, fasthttp.HeaderTransferEncoding):
 			codings++
 			if !http11 || !is(bytes.Trim(value, " \t"), "chunked") {
-				return false
+				return false, last
 			}
 		}
 	}
-	return lengths+codings <= 1 && (hosts == 1 || hosts == 0 && !http11)
+	return lengths+codings <= 1 && (hosts == 1 || hosts == 0 && !http11), last
+}
+
+// lists reports whether one of the words of a field's value is want, in any case
+// (RFC 9110 section 7.6.1).
+func lists(value []byte, want string) bool {
+	for word := range bytes.SplitSeq(value, []byte(",")) {
+		if is(bytes.Trim(word, " \t"), want) {
+			return true
+		}
+	}
+	return false
 }
 
 // blank are the characters that end a part of the request line for some.

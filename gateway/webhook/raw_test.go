@@ -160,6 +160,31 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	}
 }
 
+func TestClientThatWantsItClosedIsUnderstoodHoweverItSaysSo(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	for i, c := range []struct {
+		field string
+		last  bool
+	}{
+		{"Connection: close\r\n", true}, {"Connection: Close\r\n", true}, {"connection:CLOSE \r\n", true},
+		{"Connection: TE, close\r\nTE: trailers\r\n", true}, {"Connection: keep-alive\r\nConnection: Close\r\n", true},
+		{"Connection: Keep-Alive\r\n", false}, {"Connection: closed\r\n", false}, {"X-Connection: close\r\n", false},
+	} {
+		conn, r := g.dial()
+		fmt.Fprint(conn, request(fmt.Sprint("p", i), c.field))
+		answer := next(t, r)
+		if got := answer.code(t); got != 200 || answer.last != c.last {
+			t.Errorf("%q: code %d, last %t, want it to be the last: %t", c.field, got, answer.last, c.last)
+		}
+		if c.last {
+			if _, err := r.ReadByte(); err != io.EOF {
+				t.Errorf("%q: the connection ends with %v, want EOF", c.field, err)
+			}
+		}
+	}
+}
+
 func TestConnectionServesManyRequests(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
