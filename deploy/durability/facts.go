@@ -26,6 +26,8 @@ type Facts struct {
 	Sync    Sync     `json:"sync"`    // The weakest of the servers that hold the stream and are there.
 	Servers []Server `json:"servers"` // Those that hold the stream.
 
+	elsewhere bool // Some are not the one that we are connected to, so that they can start again unnoticed.
+
 	Replicas   int                       `json:"replicas"`
 	Storage    jetstream.StorageType     `json:"storage"`
 	Persist    jetstream.PersistModeType `json:"persist_mode"`

@@ -48,30 +48,51 @@ func NewReader(js jetstream.JetStream, monitors []string) *Reader {
 // Read gathers the facts now. The error says why the broker or the stream
 // cannot be seen at all; a server whose monitoring address cannot be seen is
 // no error but a fact.
-func (r *Reader) Read(ctx context.Context) (Facts, error) { return r.read(ctx, monitorPatience) }
+func (r *Reader) Read(ctx context.Context) (Facts, error) {
+	info, err := r.stream(ctx)
+	if err != nil {
+		return Facts{}, err
+	}
+	return r.facts(ctx, info, monitorPatience), nil
+}
 
-// ReadSoon is Read while webhooks wait for it. When the connected server and all
-// that hold the stream are known, the other monitoring addresses have only a
-// moment left: one may be that of a host that is gone.
-func (r *Reader) ReadSoon(ctx context.Context) (Facts, error) { return r.read(ctx, stragglers) }
+// ReadSoon is Read while webhooks wait for it. The stream has so much time to
+// answer: one that is about to get a new leader never does, and the next question
+// finds that. When the connected server and all that hold the stream are known,
+// the other monitoring addresses have only a moment left: one may be that of a
+// host that is gone.
+func (r *Reader) ReadSoon(ctx context.Context, stream time.Duration) (Facts, error) {
+	hasty, cancel := context.WithTimeout(ctx, stream)
+	defer cancel()
+	info, err := r.stream(hasty)
+	if err != nil {
+		return Facts{}, err
+	}
+	return r.facts(ctx, info, stragglers), nil
+}
 
 // stragglers is the moment that the others have when enough is known.
 const stragglers = 50 * time.Millisecond
 
-func (r *Reader) read(ctx context.Context, left time.Duration) (Facts, error) {
-	nc := r.js.Conn()
-	if !nc.IsConnected() {
-		return Facts{}, errors.New("the broker is not connected")
+func (r *Reader) stream(ctx context.Context) (*jetstream.StreamInfo, error) {
+	if !r.js.Conn().IsConnected() {
+		return nil, errors.New("the broker is not connected")
 	}
 	stream, err := r.js.Stream(ctx, subject.Notifications)
 	if err != nil {
-		return Facts{}, fmt.Errorf("read stream %s: %w", subject.Notifications, err)
+		return nil, fmt.Errorf("read stream %s: %w", subject.Notifications, err)
 	}
 	info := stream.CachedInfo()
 	if info.Cluster == nil || info.Cluster.Leader == "" {
-		return Facts{}, fmt.Errorf("read stream %s: nobody leads it", subject.Notifications)
+		return nil, fmt.Errorf("read stream %s: nobody leads it", subject.Notifications)
 	}
-	c := info.Config
+	return info, nil
+}
+
+// facts are what the stream says and what its servers show. When enough is known
+// the other servers have so much time left.
+func (r *Reader) facts(ctx context.Context, info *jetstream.StreamInfo, left time.Duration) Facts {
+	nc, c := r.js.Conn(), info.Config
 	f := Facts{
 		Version: nc.ConnectedServerVersion(), Replicas: c.Replicas, Storage: c.Storage, Persist: c.PersistMode,
 		Discard: c.Discard, Retention: c.Retention, MaxAge: Span(c.MaxAge), PerSubject: c.MaxMsgsPerSubject,
@@ -79,7 +100,9 @@ func (r *Reader) read(ctx context.Context, left time.Duration) (Facts, error) {
 	}
 	f.Servers = r.holders(ctx, nc, info.Cluster, left)
 	f.Sync = weakest(f.Servers)
-	return f, nil
+	connected := nc.ConnectedServerName()
+	f.elsewhere = slices.ContainsFunc(f.Servers, func(s Server) bool { return s.Name != connected })
+	return f
 }
 
 // holders are the servers that hold the stream, each as its own monitoring
@@ -93,11 +116,20 @@ func (r *Reader) holders(ctx context.Context, nc *nats.Conn, cluster *jetstream.
 	all := []Server{r.remembered(cluster.Leader, problem)}
 	for _, peer := range cluster.Replicas {
 		s := r.remembered(peer.Name, problem)
-		s.Offline = peer.Offline
+		s.Offline = away(peer)
 		all = append(all, s)
 	}
 	return all
 }
+
+// silence is after how long without a sign of life a server confirms nothing. The
+// leader hears from each about once a second.
+const silence = 5 * time.Second
+
+// away reports whether a server confirms nothing now. One that crashed is called
+// offline by the broker only minutes later, and a gateway that starts meanwhile
+// must not be refused for its sake.
+func away(peer *jetstream.PeerInfo) bool { return peer.Offline || peer.Active > silence }
 
 func (r *Reader) remembered(name string, problem func(string) string) Server {
 	s, ok := r.known[name]

@@ -220,8 +220,8 @@ func TestClusterIsAsStrongAsItsWeakestServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			js, monitors := cluster(t, always, always, c.third)
-			f, v := judged(t, js, monitors[:c.shown]...)
+			n := newCluster(t, always, always, c.third)
+			f, v := judged(t, n.js, n.monitors[:c.shown]...)
 			if f.Sync != c.sync || v.Claim != c.claim || len(f.Servers) != 3 || f.Replicas != 3 {
 				t.Errorf("claim %v, facts %+v", v.Claim, f)
 			}
@@ -229,12 +229,19 @@ func TestClusterIsAsStrongAsItsWeakestServer(t *testing.T) {
 	}
 }
 
-// cluster starts three servers with the given options and the stream on all
-// of them.
-func cluster(t *testing.T, each ...func(*server.Options)) (js jetstream.JetStream, monitors []string) {
+// nodes are the servers of a cluster.
+type nodes struct {
+	js       jetstream.JetStream // On the first.
+	monitors []string
+	servers  []*server.Server
+	options  []server.Options
+}
+
+// newCluster starts servers with the given options and the stream on all of them.
+func newCluster(t *testing.T, each ...func(*server.Options)) *nodes {
 	t.Helper()
 	ports := processtest.FreePorts(t, len(each))
-	var first *server.Server
+	n := &nodes{servers: make([]*server.Server, len(each))}
 	for i, change := range each {
 		o := server.Options{
 			ServerName: "n" + strconv.Itoa(i+1), Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
@@ -245,40 +252,63 @@ func cluster(t *testing.T, each ...func(*server.Options)) (js jetstream.JetStrea
 			o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
 		}
 		jetstreamtest.Monitored(&o)
-		change(&o)
-		s, err := server.NewServer(&o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() {
+		n.options = append(n.options, o)
+		n.start(t, i, change)
+		shown := n.servers[i].MonitorAddr()
+		n.options[i].HTTPPort = shown.Port // It stays the same when the server starts again.
+		n.monitors = append(n.monitors, "http://"+shown.String())
+	}
+	t.Cleanup(func() {
+		for _, s := range n.servers {
 			s.Shutdown()
 			s.WaitForShutdown()
-		})
-		monitors = append(monitors, "http://"+s.MonitorAddr().String())
-		if first == nil {
-			first = s
 		}
+	})
+	n.serve(t)
+	return n
+}
+
+func (n *nodes) start(t *testing.T, i int, change func(*server.Options)) {
+	t.Helper()
+	o := n.options[i]
+	change(&o)
+	s, err := server.NewServer(&o)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !first.ReadyForConnections(30 * time.Second) {
+	s.Start()
+	n.servers[i] = s
+}
+
+// restart stops a server and starts it with other options on the same store.
+func (n *nodes) restart(t *testing.T, i int, change func(*server.Options)) {
+	t.Helper()
+	n.servers[i].Shutdown()
+	n.servers[i].WaitForShutdown()
+	n.start(t, i, change)
+}
+
+// serve connects to the first server and declares the stream.
+func (n *nodes) serve(t *testing.T) {
+	t.Helper()
+	if !n.servers[0].ReadyForConnections(30 * time.Second) {
 		t.Fatal("the cluster is not ready")
 	}
-	nc, err := nats.Connect(first.ClientURL())
+	nc, err := nats.Connect(n.servers[0].ClientURL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	if js, err = jetstream.New(nc); err != nil {
+	if n.js, err = jetstream.New(nc); err != nil {
 		t.Fatal(err)
 	}
-	config := declared(t, 3, nil)
+	config := declared(t, len(n.servers), nil)
 	until(t, "the cluster takes the stream and shows all of its servers", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // Without a leader, nobody answers.
 		defer cancel()
-		stream, err := js.CreateOrUpdateStream(ctx, config)
-		return err == nil && len(stream.CachedInfo().Cluster.Replicas) == 2
+		stream, err := n.js.CreateOrUpdateStream(ctx, config)
+		return err == nil && len(stream.CachedInfo().Cluster.Replicas) == len(n.servers)-1
 	})
-	return js, monitors
 }
 
 func until(t *testing.T, what string, met func() bool) {
@@ -309,7 +339,9 @@ func TestSilentMonitoringAddressIsNotWaitedForWhenEnoughIsKnown(t *testing.T) {
 		t.Errorf("a watcher opens after %v, the address has one second", took)
 	}
 	r := durability.NewReader(b.JS, []string{silent.URL, b.Monitor()})
-	for name, read := range map[string]func(context.Context) (durability.Facts, error){"soon": r.ReadSoon, "whole": r.Read} {
+	for name, read := range map[string]func(context.Context) (durability.Facts, error){
+		"soon": func(ctx context.Context) (durability.Facts, error) { return r.ReadSoon(ctx, time.Minute) }, "whole": r.Read,
+	} {
 		began := time.Now()
 		facts, err := read(jetstreamtest.Context(t))
 		took := time.Since(began)
@@ -322,7 +354,7 @@ func TestSilentMonitoringAddressIsNotWaitedForWhenEnoughIsKnown(t *testing.T) {
 	}
 	// A holder that nobody knows is waited for.
 	lonely := durability.NewReader(b.JS, []string{silent.URL})
-	if facts, err := lonely.ReadSoon(jetstreamtest.Context(t)); err != nil || facts.Sync != durability.Unseen || !strings.Contains(facts.Servers[0].Problem, silent.URL) {
+	if facts, err := lonely.ReadSoon(jetstreamtest.Context(t), time.Minute); err != nil || facts.Sync != durability.Unseen || !strings.Contains(facts.Servers[0].Problem, silent.URL) {
 		t.Errorf("without the broker's own address: %+v, %v", facts, err)
 	}
 }

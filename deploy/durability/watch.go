@@ -23,14 +23,18 @@ const (
 	everyShut    = 100 * time.Millisecond
 )
 
-// lookLimit bounds one look.
-const lookLimit = 2 * time.Second
+// lookLimit bounds one look. While webhooks wait for it, the stream has hasty to
+// answer at first, and twice as long with each look that was in vain.
+const (
+	lookLimit = 2 * time.Second
+	hasty     = 250 * time.Millisecond
+)
 
 // sightPatience is how long a broker that can be reached may hide its sync
 // policy at the start before a claim about it is refused.
 const sightPatience = 5 * time.Second
 
-// Options is what a Watcher needs; Every and Patience have defaults.
+// Options is what a Watcher needs; the times have defaults.
 type Options struct {
 	NC         *nats.Conn
 	Link       Link     // Of NC; by default what NC itself says, which may take seconds while it dials.
@@ -39,6 +43,7 @@ type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Every      time.Duration // Between two looks while all is well; 30 s by default.
+	Limit      time.Duration // For one look; 2 s by default.
 	Patience   time.Duration // For a reachable broker's monitoring addresses at the start; 5 s by default.
 }
 
@@ -66,6 +71,7 @@ type Watcher struct {
 	reader   *Reader
 	report   Report
 	verified bool      // The claim has held once.
+	vain     int       // Looks in a row at which nothing was seen.
 	hidden   time.Time // Since when the policy has been invisible at the start; zero for not.
 	said     string    // What was logged last.
 }
@@ -95,6 +101,9 @@ func Watch(o Options) (*Watcher, error) {
 	if o.Patience == 0 {
 		o.Patience = sightPatience
 	}
+	if o.Limit == 0 {
+		o.Limit = lookLimit
+	}
 	if o.Link == nil {
 		o.Link = client{o.NC}
 	}
@@ -123,7 +132,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 	connected := w.o.NC.StatusChanged(nats.CONNECTED)
 	defer w.o.NC.RemoveStatusListener(connected)
 	for {
-		w.look(ctx)
+		for again := true; again; {
+			again = w.lookUntil(ctx, connected)
+		}
 		if err := w.unfounded(); err != nil {
 			return err
 		}
@@ -139,20 +150,39 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
+// lookUntil looks, and reports true when a new connection made that pointless: the
+// client lets a question wait that the one before was asked.
+func (w *Watcher) lookUntil(ctx context.Context, connected <-chan nats.Status) (again bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.look(ctx)
+	}()
+	select {
+	case <-done:
+		return false
+	case <-connected:
+		cancel()
+		<-done
+		return true
+	}
+}
+
 // look sees and judges once. When the broker cannot be seen, everything stays
 // as it was.
 func (w *Watcher) look(ctx context.Context) Report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, lookLimit)
+	ctx, cancel := context.WithTimeout(ctx, w.o.Limit)
 	defer cancel()
 	connection := w.o.Link.Connections() // Before what is seen, which may already be newer.
-	read := w.reader.Read
-	if errors.Is(w.Open(), errUnverified) {
-		read = w.reader.ReadSoon
-	}
-	facts, err := read(ctx)
+	facts, err := w.read(ctx)
 	if err != nil {
+		if ctx.Err() == nil { // Else a new connection made it pointless.
+			w.vain++
+		}
 		w.settle(*w.state.Load()) // Whoever waits may see for himself that it is away.
 		w.report.Problem = err.Error()
 		if w.o.NC.IsConnected() && ctx.Err() == nil { // That it is away, the connection's own log says.
@@ -160,6 +190,7 @@ func (w *Watcher) look(ctx context.Context) Report {
 		}
 		return w.report
 	}
+	w.vain = 0
 	w.report = reportOf(w.o.Claimed, facts)
 	w.settle(state{seen: true, connection: connection, holds: w.report.Holds, sync: facts.Sync, replicated: facts.Replicas > 1})
 	w.verified = w.verified || w.report.Holds
@@ -170,6 +201,14 @@ func (w *Watcher) look(ctx context.Context) Report {
 	w.hide(facts)
 	w.tell()
 	return w.report
+}
+
+// read reads soon where webhooks wait for it.
+func (w *Watcher) read(ctx context.Context) (Facts, error) {
+	if errors.Is(w.Open(), errUnverified) {
+		return w.reader.ReadSoon(ctx, min(hasty<<min(w.vain, 10), w.o.Limit))
+	}
+	return w.reader.Read(ctx)
 }
 
 // hide notes since when a claim fails for want of sight alone.
@@ -205,7 +244,8 @@ func (w *Watcher) pause() time.Duration {
 	if errors.Is(w.Open(), errUnverified) {
 		return everyShut
 	}
-	amiss := !w.report.Holds || w.report.Problem != "" || w.report.Facts == nil
+	amiss := !w.report.Holds || w.report.Problem != "" || w.report.Facts == nil ||
+		w.o.Claimed != 0 && w.report.Facts.elsewhere // Whose restart no connection tells us of.
 	if !amiss && len(w.o.Monitors) > 0 {
 		for _, s := range w.report.Facts.Servers {
 			amiss = amiss || s.Problem != "" && !s.Offline

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -41,14 +42,19 @@ type watched struct {
 
 func watch(t *testing.T, b *jetstreamtest.Broker, claimed durability.Claim, monitors ...string) *watched {
 	t.Helper()
+	return watchWith(t, durability.Options{
+		NC: b.Connect(), Monitors: monitors, Claimed: claimed, Every: 20 * time.Millisecond, Patience: time.Second,
+	})
+}
+
+// watchWith fills in where the watcher reports to.
+func watchWith(t *testing.T, o durability.Options) *watched {
+	t.Helper()
 	core, logs := observer.New(zapcore.InfoLevel)
 	w := &watched{registry: prometheus.NewRegistry(), logs: logs, ended: make(chan error, 1)}
+	o.Log, o.Registerer = zap.New(core), w.registry
 	var err error
-	w.Watcher, err = durability.Watch(durability.Options{
-		NC: b.Connect(), Monitors: monitors, Claimed: claimed, Log: zap.New(core), Registerer: w.registry,
-		Every: 20 * time.Millisecond, Patience: time.Second,
-	})
-	if err != nil {
+	if w.Watcher, err = durability.Watch(o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -356,4 +362,62 @@ func TestRequestThatComesBeforeTheLookWaitsForIt(t *testing.T) {
 	if _, err := w.Await(t.Context()); err == nil {
 		t.Error("it is open although the broker that came back was never looked at")
 	}
+}
+
+// A question that the last connection was asked is never answered. Nobody may
+// wait for it once there is a new one.
+func TestReconnectEndsALookThatIsNeverAnswered(t *testing.T) {
+	t.Parallel()
+	b := broker(t, nil, always)
+	r := newRelay(t, b.Server.Addr().String())
+	nc, err := nats.Connect("nats://"+r.Addr().String(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	w := watchWith(t, durability.Options{
+		NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Every: 20 * time.Millisecond, Limit: time.Hour,
+	})
+	until(t, "it opens", func() bool { return w.Open() == nil })
+	r.silent.Store(true)
+	r.question(t)
+	r.cut()
+	r.silent.Store(false)
+	until(t, "it is connected again", func() bool { return nc.IsConnected() && nc.Stats().Reconnects > 0 })
+	until(t, "it has looked at what it is connected to now", func() bool { return w.Open() == nil })
+}
+
+// While webhooks wait, a stream that does not answer is asked again soon: the one
+// that was asked may have been about to give up its lead.
+func TestStreamThatDoesNotAnswerIsAskedAgainSoon(t *testing.T) {
+	t.Parallel()
+	b := broker(t, nil, always)
+	r := newRelay(t, b.Server.Addr().String())
+	nc, err := nats.Connect("nats://" + r.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	r.silent.Store(true)
+	w := watchWith(t, durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
+	r.question(t)
+	r.question(t)
+	r.silent.Store(false)
+	until(t, "it opens", func() bool { return w.Open() == nil })
+}
+
+// A server that holds the stream and that we are not connected to can start again
+// with another policy, and no connection of ours breaks.
+func TestServerElsewhereThatComesBackWeakerIsNoticed(t *testing.T) {
+	t.Parallel()
+	n := newCluster(t, always, always, always)
+	w := watchWith(t, durability.Options{NC: n.js.Conn(), Monitors: n.monitors, Claimed: all, Every: time.Hour})
+	until(t, "it opens", func() bool { return w.Open() == nil })
+	n.restart(t, 2, lazy)
+	until(t, "it shuts", func() bool { return w.Open() != nil })
+	if n.js.Conn().Stats().Reconnects != 0 {
+		t.Error("the connection broke, so this shows nothing")
+	}
+	n.restart(t, 2, always)
+	until(t, "it opens again", func() bool { return w.Open() == nil })
 }
