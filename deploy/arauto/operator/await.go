@@ -14,8 +14,12 @@ import (
 	"arauto/workers/sweep/silence"
 )
 
-// stageLookup is the stage whose dead letters say that a look-up was given up.
-const stageLookup = "lookup"
+// The stages that write dead letters.
+const (
+	stageLookup    = "lookup"    // A look-up was given up.
+	stageNormalize = "normalize" // An answer cannot become an event.
+	stageSweep     = "sweep"     // The broker gave a message up.
+)
 
 // awaitEvery is how often open look-ups are checked.
 const awaitEvery = 100 * time.Millisecond

@@ -56,19 +56,21 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 func (s *session) findPayment(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
 	token, hash := s.tokens.Token(id), s.tokens.Hash(id)
 	found := map[subject.Unit]string{}
-	for _, place := range []struct{ stream, filter string }{
-		{subject.Notifications, "notifications." + in.tokens() + "." + token},
-		{subject.Statuses, "statuses." + in.tokens() + "." + token},
-		{subject.Orders, "orders." + in.tokens() + "." + token + ".>"},
-		{subject.LookupRetries, "lookup.parked." + in.tokens() + "." + hash},
-		{subject.LookupRetries, "lookup.due." + in.tokens() + "." + hash},
-		{subject.DeadLetters, "dead.*.*." + in.tokens() + "." + token},
+	for _, place := range []struct {
+		stream, before, after string
+	}{
+		{subject.Notifications, "notifications.", "." + token},
+		{subject.Statuses, "statuses.", "." + token},
+		{subject.Orders, "orders.", "." + token + ".>"},
+		{subject.LookupRetries, "lookup.parked.", "." + hash},
+		{subject.LookupRetries, "lookup.due.", "." + hash},
+		{subject.DeadLetters, "dead.*.*.", "." + token},
 	} {
-		subjects, err := s.subjects(ctx, place.stream, place.filter)
+		subjects, err := s.subjects(ctx, place.stream, place.before+in.tokens()+place.after)
 		if err != nil {
 			return nil, err
 		}
-		at := strings.Count(place.filter[:strings.Index(place.filter, in.tokens())], ".")
+		at := strings.Count(place.before, ".")
 		for _, on := range subjects {
 			parts := strings.Split(on, ".")
 			found[subject.Unit{Provider: parts[at], Account: parts[at+1], Payment: token}] = id
@@ -142,12 +144,15 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 	if p.target.Kind != "" && p.target.Order != "" {
 		return p, nil
 	}
-	// What was given up before anybody answered has left nothing but its letter.
-	letter, err := s.dead.Last(ctx, unit, stageLookup)
-	if err != nil {
-		return p, err
+	// What was given up before anybody answered has left nothing but its letter,
+	// and any letter outlives the observation that it is about.
+	for _, stage := range []string{stageLookup, stageNormalize, stageSweep} {
+		letter, err := s.dead.Last(ctx, unit, stage)
+		if err != nil {
+			return p, err
+		}
+		p.fill(letter.Kind, letter.Order)
 	}
-	p.fill(letter.Kind, letter.Order)
 	event, err := s.lastEvent(ctx, unit)
 	if err == nil && event != nil {
 		p.fill(event.Kind, event.Order)
