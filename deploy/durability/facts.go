@@ -2,9 +2,12 @@ package durability
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/subject"
 )
 
 // Sync is when a server brings to disk what it has confirmed.
@@ -39,6 +42,48 @@ type Facts struct {
 	Messages uint64 `json:"messages"`
 	Bytes    uint64 `json:"bytes"`
 	MaxBytes int64  `json:"max_bytes"` // Below 1 for no limit.
+}
+
+// Lines are the facts in two lines for people: one about the broker, one about
+// the stream.
+func (f Facts) Lines() []string {
+	version := "of unknown version"
+	if f.Version != "" {
+		version = f.Version
+	}
+	maxAge := none
+	if f.MaxAge > 0 {
+		maxAge = f.MaxAge.String()
+	}
+	fill := fmt.Sprintf("%d bytes without a limit", f.Bytes)
+	if f.MaxBytes > 0 {
+		fill = fmt.Sprintf("%d %% of %d bytes full", share(f.Bytes, f.MaxBytes), f.MaxBytes)
+	}
+	return []string{
+		"broker: nats-server " + version + ", sync_interval " + policies(f.Servers),
+		fmt.Sprintf("%s: replicas %d, storage %s, persist_mode %s, discard %s, max_age %s (look-ups need %v), %s",
+			subject.Notifications, f.Replicas, strings.ToLower(f.Storage.String()), strings.ToLower(f.Persist.String()),
+			strings.ToLower(strings.TrimPrefix(f.Discard.String(), "Discard")), maxAge, Horizon, fill),
+	}
+}
+
+// policies says which sync policy each server has.
+func policies(servers []Server) string {
+	var all []string
+	for _, s := range servers {
+		switch {
+		case s.Offline:
+			all = append(all, s.Name+" is offline")
+		case s.Sync == Lazily:
+			all = append(all, s.Interval.String()+" on "+s.Name)
+		default:
+			all = append(all, string(s.Sync)+" on "+s.Name)
+		}
+	}
+	if len(all) == 0 {
+		return string(Unseen)
+	}
+	return strings.Join(all, ", ")
 }
 
 // Server is one that holds the stream, as its monitoring address shows it.

@@ -15,6 +15,15 @@ type Report struct {
 	Problem string    `json:"problem,omitempty"` // Why nothing could be seen this time; the rest is then from seen_at.
 }
 
+// Unverified reports whether the claim may hold and only sight is missing: of
+// the broker, or of its sync policy alone. Who stands elsewhere may see more.
+func (r Report) Unverified() bool {
+	if r.Holds || r.Facts == nil {
+		return !r.Holds
+	}
+	return r.Facts.Sync == Unseen && (r.Claim | PowerLoss).Covers(r.Claimed)
+}
+
 // unseen is the report before anything was seen.
 func unseen(claimed Claim) Report {
 	return Report{Claimed: claimed, Holds: claimed == 0, Verdict: Verdict{

@@ -2,7 +2,6 @@ package operator
 
 import (
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,57 +10,6 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
-
-func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
-	t.Parallel()
-	r := idle(t)
-	r.notify("p-1")
-	r.notify("p-2")
-	due := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
-	for payment, at := range map[string]time.Time{"p-3": due.Add(time.Hour), "p-4": due} {
-		r.must(r.lot.First(r.ctx, record.Parked{
-			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Waits: "transport", DueAt: at,
-		}))
-	}
-	r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default")
-	out := r.run(ExitDone, "status", "--output", "json")
-	var h health
-	r.must(json.Unmarshal([]byte(out), &h))
-	if h.Backlog != 2 || h.Parked.Count != 2 || h.Parked.NextDue == nil || !h.Parked.NextDue.Equal(due) ||
-		len(h.Circuits) != 1 || h.Circuits[0].State != record.CircuitOpen {
-		t.Errorf("status is %+v, the next is due at %s", h, due)
-	}
-	golden(t, "status.json", out)
-	text := r.run(ExitDone, "status")
-	for _, want := range []string{"NOTIFICATIONS", "lookup-due-sandbox", "backlog: 2 messages", "parked: 2 look-ups, next due ", "circuit sandbox/default: open",
-		"durability: process-kill. A 200 means that", "weak: sync_interval is unknown (test: nats.monitor_url is not set)"} {
-		if !strings.Contains(text, want) {
-			t.Errorf("status lacks %q:\n%s", want, text)
-		}
-	}
-}
-
-func TestStatusTellsOfAClaimThatDoesNotHold(t *testing.T) {
-	t.Parallel()
-	r := idle(t)
-	text, err := os.ReadFile(r.config)
-	r.must(err)
-	r.must(os.WriteFile(r.config, append(text, "gateway: {durability: node-loss}\n"...), 0o600))
-	if text := r.run(ExitDone, "status"); !strings.Contains(text, "the gateway claims node-loss, so ") || !strings.Contains(text, "weak: replicas is 1, so ") {
-		t.Errorf("status says:\n%s", text)
-	}
-}
-
-func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
-	t.Parallel()
-	r := idle(t)
-	r.must(r.JS.DeleteConsumer(r.ctx, subject.Statuses, subject.NormalizeConsumer))
-	for line := range strings.Lines(r.run(ExitDone, "status")) {
-		if strings.HasPrefix(line, "normalize") && !strings.Contains(line, "missing") {
-			t.Errorf("status says %q", line)
-		}
-	}
-}
 
 func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
 	t.Parallel()

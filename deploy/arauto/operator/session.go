@@ -39,6 +39,16 @@ type session struct {
 // inSession does something with the deployment of the configuration. roles
 // are those whose secrets the command needs too.
 func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
+	return s.connected(c, func(ctx context.Context, open *session) error {
+		if err := open.bind(ctx); err != nil {
+			return err
+		}
+		return do(ctx, open)
+	}, roles...)
+}
+
+// connected is inSession without a stream: none of them need be there.
+func (s *settings) connected(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
 	ctx := c.Context()
 	cfg, err := config.Load(s.config, s.env, providers.All, roles...)
 	if err != nil {
@@ -61,17 +71,16 @@ func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session
 	if err != nil {
 		return fmt.Errorf("open jetstream: %w", err)
 	}
-	open := &session{settings: s, command: c, config: cfg, js: js, tokens: tokens, streams: map[string]jetstream.Stream{}}
-	if err := open.bind(ctx); err != nil {
-		return err
-	}
-	return do(ctx, open)
+	return do(ctx, &session{settings: s, command: c, config: cfg, js: js, tokens: tokens, streams: map[string]jetstream.Stream{}})
 }
+
+// readable are the streams whose messages the operator reads by itself.
+var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
 
 // bind finds the streams and who is at work.
 func (s *session) bind(ctx context.Context) error {
 	var err error
-	for _, name := range []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters} {
+	for _, name := range readable {
 		if s.streams[name], err = s.js.Stream(ctx, name); err != nil {
 			return fmt.Errorf("open stream %s: %w", name, err)
 		}

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -35,6 +34,7 @@ type streamHealth struct {
 	Messages uint64   `json:"messages"`
 	Bytes    uint64   `json:"bytes"`
 	Fill     *float64 `json:"fill_percent"` // null where the stream has no bound.
+	Missing  bool     `json:"missing"`      // It is declared, but not there; topology apply makes it.
 }
 
 type consumerHealth struct {
@@ -64,7 +64,7 @@ func newStatus(s *settings) *cobra.Command {
 		Short: "Show streams, consumers, backlog, parked look-ups, open circuits and what a 200 survives",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return s.inSession(c, func(ctx context.Context, s *session) error {
+			return s.connected(c, func(ctx context.Context, s *session) error {
 				h, err := s.health(ctx)
 				if err != nil {
 					return err
@@ -85,11 +85,11 @@ func (s *session) health(ctx context.Context) (health, error) {
 	declared := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	var waiting uint64
 	for _, d := range topology.Streams(declared) {
-		stream, err := s.js.Stream(ctx, d.Name)
+		one, err := s.stream(ctx, d.Name)
 		if err != nil {
-			return h, fmt.Errorf("read stream %s: %w", d.Name, err)
+			return h, err
 		}
-		h.Streams = append(h.Streams, streamOf(stream.CachedInfo()))
+		h.Streams = append(h.Streams, one)
 	}
 	for _, d := range topology.Consumers(declared) {
 		one, err := s.consumer(ctx, d.Stream, d.Durable)
@@ -107,12 +107,31 @@ func (s *session) health(ctx context.Context) (health, error) {
 		return h, err
 	}
 	circuits, err := s.circuits(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = nil // Said where the streams are listed.
+	}
 	for _, c := range circuits {
 		if c.State != record.CircuitClosed {
 			h.Circuits = append(h.Circuits, c)
 		}
 	}
 	return h, err
+}
+
+// stream reads a stream's state and keeps it open for those who read its
+// messages.
+func (s *session) stream(ctx context.Context, name string) (streamHealth, error) {
+	stream, err := s.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return streamHealth{Name: name, Missing: true}, nil
+	}
+	if err != nil {
+		return streamHealth{}, fmt.Errorf("read stream %s: %w", name, err)
+	}
+	if slices.Contains(readable, name) {
+		s.streams[name] = stream
+	}
+	return streamOf(stream.CachedInfo()), nil
 }
 
 func streamOf(info *jetstream.StreamInfo) streamHealth {
@@ -126,7 +145,7 @@ func streamOf(info *jetstream.StreamInfo) streamHealth {
 
 func (s *session) consumer(ctx context.Context, stream, name string) (consumerHealth, error) {
 	durable, err := s.js.Consumer(ctx, stream, name)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return consumerHealth{Name: name, Stream: stream, Missing: true}, nil
 	}
 	if err != nil {
@@ -156,6 +175,9 @@ func (s *session) consumer(ctx context.Context, stream, name string) (consumerHe
 // a worker.
 func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
 	var p parkedHealth
+	if s.streams[subject.LookupRetries] == nil {
+		return p, nil
+	}
 	info, err := s.streams[subject.LookupRetries].Info(ctx)
 	if err != nil {
 		return p, fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
@@ -177,70 +199,6 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 }
 
 var errEnough = errors.New("enough was read")
-
-func (h health) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(format string, a ...any) { _, _ = fmt.Fprintf(t, format, a...) } // Flush returns the error.
-	line("STREAM\tMESSAGES\tBYTES\tFILL\n")
-	for _, s := range h.Streams {
-		fill := "-"
-		if s.Fill != nil {
-			fill = fmt.Sprintf("%.1f %%", *s.Fill)
-		}
-		line("%s\t%d\t%d\t%s\n", s.Name, s.Messages, s.Bytes, fill)
-	}
-	line("\nCONSUMER\tPENDING\tACK PENDING\tOLDEST\tSTATE\n")
-	for _, c := range h.Consumers {
-		line("%s\t%d\t%d\t%s\t%s\n", c.Name, c.Pending, c.AckPending, time.Duration(c.Oldest*float64(time.Second)), c.state())
-	}
-	line("\nbacklog: %d messages\n", h.Backlog)
-	line("parked: %d look-ups", h.Parked.Count)
-	if h.Parked.NextDue != nil {
-		line(", next due %s", h.Parked.NextDue.Format(time.RFC3339))
-		if uint64(h.Parked.Sought) < h.Parked.Count {
-			line(" (of the %d parked first)", h.Parked.Sought)
-		}
-	}
-	line("\n")
-	for _, c := range h.Circuits {
-		line("circuit %s/%s: %s since %s (%s)\n", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause)
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	return writeDurability(w, h.Durability)
-}
-
-// writeDurability stands outside the table, whose columns its sentences would
-// widen.
-func writeDurability(w io.Writer, r durability.Report) error {
-	lines := []string{"durability: " + r.Claim.String() + ". " + r.Sentence}
-	if !r.Holds {
-		lines = append(lines, "the gateway claims "+r.Claimed.String()+", so it answers with 503 or does not start")
-	}
-	if r.Problem != "" {
-		lines = append(lines, "durability cannot be seen: "+r.Problem)
-	}
-	for _, weak := range r.Weak {
-		lines = append(lines, "weak: "+weak.String())
-	}
-	for _, line := range lines {
-		if err := printLine(w, line); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c consumerHealth) state() string {
-	switch {
-	case c.Missing:
-		return "missing"
-	case c.Paused:
-		return "paused"
-	}
-	return "runs"
-}
 
 // scheduled reads when the broker will fire a parked look-up.
 func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {

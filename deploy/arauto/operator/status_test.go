@@ -1,0 +1,124 @@
+package operator
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/deploy/topology"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.notify("p-1")
+	r.notify("p-2")
+	due := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	for payment, at := range map[string]time.Time{"p-3": due.Add(time.Hour), "p-4": due} {
+		r.must(r.lot.First(r.ctx, record.Parked{
+			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Waits: "transport", DueAt: at,
+		}))
+	}
+	r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default")
+	out := r.run(ExitDone, "status", "--output", "json")
+	var h health
+	r.must(json.Unmarshal([]byte(out), &h))
+	if h.Backlog != 2 || h.Parked.Count != 2 || h.Parked.NextDue == nil || !h.Parked.NextDue.Equal(due) ||
+		len(h.Circuits) != 1 || h.Circuits[0].State != record.CircuitOpen {
+		t.Errorf("status is %+v, the next is due at %s", h, due)
+	}
+	golden(t, "status.json", out)
+	text := r.run(ExitDone, "status")
+	for _, want := range []string{"NOTIFICATIONS", "lookup-due-sandbox", "backlog: 2 messages", "parked: 2 look-ups, next due ", "circuit sandbox/default: open",
+		"durability: process-kill. A 200 means that", "\nbroker: nats-server 2.", ", sync_interval unknown on test\n",
+		"\nNOTIFICATIONS: replicas 1, storage file, persist_mode default, discard new, max_age none (look-ups need 96h0m0s), 0 % of 322122540 bytes full\n",
+		"weak: sync_interval is unknown (test: nats.monitor_url is not set)"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("status lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+// claim makes the configuration claim something.
+func (r *rig) claim(what string) {
+	r.t.Helper()
+	text, err := os.ReadFile(r.config)
+	r.must(err)
+	r.must(os.WriteFile(r.config, append(text, "gateway: {durability: \""+what+"\"}\n"...), 0o600))
+}
+
+func TestStatusTellsOfAClaimThatDoesNotHold(t *testing.T) {
+	t.Parallel()
+	for _, claimed := range []string{"node-loss", "power-loss,node-loss"} {
+		r := idle(t)
+		r.claim(claimed)
+		if text := r.run(ExitDone, "status"); !strings.Contains(text, "the gateway claims "+claimed+", so it answers with 503") || !strings.Contains(text, "weak: replicas is 1, so ") {
+			t.Errorf("status says:\n%s", text)
+		}
+	}
+}
+
+// The gateway may see a monitoring address that this machine cannot reach.
+func TestStatusTellsOfAClaimThatItCannotVerify(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.claim("power-loss")
+	text := r.run(ExitDone, "status")
+	if !strings.Contains(text, "the gateway claims power-loss, which cannot be verified from here; ask /durability of the gateway\n") || strings.Contains(text, "503 or") {
+		t.Errorf("status says:\n%s", text)
+	}
+}
+
+func TestStatusSaysNothingOfABrokerThatItCannotSee(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.claim("node-loss")
+	r.must(r.JS.DeleteStream(r.ctx, subject.Notifications))
+	text := r.run(ExitDone, "status")
+	if !strings.Contains(text, "which cannot be verified from here; ask /durability") || !strings.Contains(text, "\ndurability: What a 200 means is not known") ||
+		!strings.Contains(text, "durability cannot be seen: ") || strings.Contains(text, "503 or") {
+		t.Errorf("status says:\n%s", text)
+	}
+}
+
+func TestStatusNamesAStreamThatIsMissing(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	for _, d := range topology.Streams(topology.Settings{}) {
+		r.must(r.JS.DeleteStream(r.ctx, d.Name))
+		text := r.run(ExitDone, "status")
+		found := false
+		for line := range strings.Lines(text) {
+			found = found || strings.HasPrefix(line, d.Name+" ") && strings.HasSuffix(line, " missing\n")
+		}
+		if !found {
+			t.Errorf("without %s it says:\n%s", d.Name, text)
+		}
+	}
+	var h health
+	r.must(json.Unmarshal([]byte(r.run(ExitDone, "status", "--output", "json")), &h))
+	for _, one := range h.Streams {
+		if !one.Missing {
+			t.Errorf("%s is not missing", one.Name)
+		}
+	}
+	if len(h.Streams) != len(topology.Streams(topology.Settings{})) {
+		t.Errorf("streams are %+v", h.Streams)
+	}
+}
+
+func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.must(r.JS.DeleteConsumer(r.ctx, subject.Statuses, subject.NormalizeConsumer))
+	for line := range strings.Lines(r.run(ExitDone, "status")) {
+		if strings.HasPrefix(line, "normalize") && !strings.Contains(line, "missing") {
+			t.Errorf("status says %q", line)
+		}
+	}
+}
