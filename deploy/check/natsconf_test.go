@@ -180,6 +180,17 @@ func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 	if err != nil || len(drift) != 0 {
 		t.Errorf("after apply: drift %v, error %v", drift, err)
 	}
+	// A file without topology.replicas says 1.
+	settings.Replicas = 1
+	shrinks, err := topology.Shrinks(ctx, js, settings)
+	if err != nil || len(shrinks) != len(topology.Streams(settings)) {
+		t.Fatalf("with one replica it shrinks %+v, error %v", shrinks, err)
+	}
+	for _, one := range shrinks {
+		if one.Setting != topology.Replicas || one.Has != 3 || one.Gets != 1 || one.Enough != 3 {
+			t.Errorf("with one replica it shrinks %+v", one)
+		}
+	}
 }
 
 func applied(ctx context.Context, js jetstream.JetStream, s topology.Settings) error {

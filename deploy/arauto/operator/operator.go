@@ -94,7 +94,8 @@ func newRoot(s *settings) *cobra.Command {
 		Short: "Operate Arauto",
 		Long: "Operate Arauto: see how it is, follow one payment, act on dead letters, ask a provider again,\n" +
 			"and apply the declared streams and consumers to a broker.\n\n" +
-			"Without flags it works beside `make run`. Whatever changes something leaves an entry on AUDIT first.",
+			"Without flags it works beside `make run`. Whatever changes something leaves an entry on AUDIT first, but for\n" +
+			"topology apply.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
