@@ -40,7 +40,10 @@ const canary = "canary-4711"
 // arauto runs the command as main does.
 func arauto(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	env := func(name string) (string, bool) { return canary, name == "CANARY" }
+	env := func(name string) (string, bool) {
+		value, ok := map[string]string{"CANARY": canary}[name]
+		return value, ok
+	}
 	var out, problems bytes.Buffer
 	code = Run(jetstreamtest.Context(t), args, env, &out, &problems)
 	if strings.Contains(out.String()+problems.String(), canary) {

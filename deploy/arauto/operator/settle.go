@@ -153,12 +153,26 @@ func (s *session) askable(ctx context.Context, p payment) error {
 		}
 		return nil
 	}
+	return s.askedBefore(ctx, known, p)
+}
+
+// askedBefore is askable without an account's settings. Whether an account of
+// a provider whose webhooks may be believed has a look-up shows only in what
+// came of the payment so far; about one that left no trace nobody knows.
+func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment) error {
+	if known.Claim == nil {
+		return nil
+	}
 	last, err := s.chains.Last(ctx, p.unit)
-	if err != nil {
+	if err != nil || last.Observation.Confirmed {
 		return err
 	}
-	if last.Sequence > 0 && !last.Observation.Confirmed {
+	if last.Sequence > 0 {
 		return errNobodyToAsk
 	}
-	return nil
+	event, err := s.lastEvent(ctx, p.unit)
+	if err != nil || event != nil && event.Confirmed {
+		return err
+	}
+	return fmt.Errorf("%w: its account's look-up settings are not here, and nobody was asked before", errNobodyToAsk)
 }
