@@ -28,6 +28,11 @@ var (
 	policies = []string{"default", "yapay"}
 )
 
+// AccountNames lists the accounts of a provider, sorted, none for one that has none. It reads no secret.
+func (c *Config) AccountNames(of string) []string {
+	return slices.Sorted(maps.Keys(c.file.Providers[of].Accounts))
+}
+
 func (k *checks) checkProviders() {
 	for _, name := range slices.Sorted(maps.Keys(k.config.file.Providers)) {
 		part, at := k.config.file.Providers[name], "providers."+name

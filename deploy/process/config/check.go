@@ -43,7 +43,9 @@ func (c *Config) check() Problems {
 	k.address("sweep.admin", f.Sweep.Admin)
 	k.wrong("sweep.every", between(f.Sweep.Every, 100*time.Millisecond, time.Hour))
 	k.wrong("sweep.horizon", between(f.Sweep.Horizon, time.Hour, 10*365*day))
-	k.wrong("sweep.keep_notifications", between(f.Sweep.KeepNotifications, time.Minute, 365*day))
+	if text := between(f.Sweep.KeepNotifications, time.Minute, longestKept); text != "" {
+		k.refuse("sweep.keep_notifications", text+": observations are kept for 30 days, and without its own a finished notification looks as if nobody had asked")
+	}
 	k.wrong("sweep.compact_after", between(f.Sweep.CompactAfter, time.Hour, 10*365*day))
 	k.checkProviders()
 	return k.problems
@@ -62,6 +64,10 @@ func (k *checks) checkTimeScale(scale int) {
 	}
 	k.wrong("time_scale", between(scale, 1, longestScale))
 }
+
+// longestKept leaves sweep a day to remove a finished notification before its
+// observation expires, which STATUSES keeps for 30.
+const longestKept = 29 * day
 
 // checks collects problems by the path of their key.
 type checks struct {

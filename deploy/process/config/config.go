@@ -54,7 +54,7 @@ type Config struct {
 func Load(path string, env func(string) (string, bool), providers provider.Set, roles ...string) (*Config, error) {
 	data, err := readBounded(path)
 	if err != nil {
-		return nil, Problems{{File: path, Text: "cannot read the configuration: " + reason(err) + "; name an existing file with -config"}}
+		return nil, Problems{{File: path, Text: "cannot read the configuration: " + reason(err) + "; name an existing file with --config"}}
 	}
 	return parse(path, data, env, providers, roles...)
 }

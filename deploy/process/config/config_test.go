@@ -5,14 +5,17 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"arauto/deploy/durability"
+	"arauto/deploy/topology"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
+	"arauto/schemas/subject"
 )
 
 // known are two providers of the test's own: the configuration must not
@@ -264,4 +267,27 @@ func TestNearestNameIsFound(t *testing.T) {
 			t.Fatalf("edits(%q, %q) is not a distance", a, b)
 		}
 	})
+}
+
+func TestAccountsAreNamedWithoutTheirSecrets(t *testing.T) {
+	t.Parallel()
+	c, err := Load(write(t, "hash_key: ${HASH}\nproviders:\n  alpha:\n    accounts:\n      two: {}\n      one: {settings: {token: \"${NOT_SET}\"}}\n"), environment(), known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.AccountNames("alpha"); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("accounts are %v", got)
+	}
+	if got := c.AccountNames("bravo"); len(got) != 0 {
+		t.Errorf("accounts of a provider that has none are %v", got)
+	}
+}
+
+func TestNotificationsAreGoneBeforeTheirObservations(t *testing.T) {
+	t.Parallel()
+	for _, s := range topology.Streams(topology.Settings{}) {
+		if s.Name == subject.Statuses && s.MaxAge != longestKept+day {
+			t.Errorf("observations are kept for %v, finished notifications for up to %v", s.MaxAge, longestKept)
+		}
+	}
 }

@@ -139,7 +139,7 @@ type Sweep struct {
 	Admin             string        `yaml:"admin"`              // Default 127.0.0.1:9094.
 	Every             time.Duration `yaml:"every"`              // Pause between two rounds. Default 1 min.
 	Horizon           time.Duration `yaml:"horizon"`            // After that long without a transition a payment is not asked for again. Default 400 days.
-	KeepNotifications time.Duration `yaml:"keep_notifications"` // How long finished ones stay where there is room. Default 72 h.
+	KeepNotifications time.Duration `yaml:"keep_notifications"` // How long finished ones stay where there is room, at most 29 days. Default 72 h.
 	CompactAfter      time.Duration `yaml:"compact_after"`      // How long a payment is final before only its last event stays. Default 180 days.
 
 	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.

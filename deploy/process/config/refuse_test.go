@@ -53,6 +53,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "[a]: 1\n",
 			want: `FILE:2: a key must be a plain word, not a list; write key: value lines`,
 		},
+		"notifications that outlive their observations": {
+			text: head + "sweep:\n  keep_notifications: 720h\n",
+			want: `FILE:3: sweep.keep_notifications: 720h0m0s is out of range; write a value from 1m0s to 696h0m0s: observations are kept for 30 days, and without its own a finished notification looks as if nobody had asked`,
+		},
 		"budget that stops everybody": {
 			text: head + "lookup:\n  budget: {rate: 0}\n",
 			want: `FILE:3: lookup.budget.rate: 0 is out of range; write a value from 1 to 10000`,
@@ -394,7 +398,7 @@ nats: []
 func TestMissingFileIsAProblem(t *testing.T) {
 	t.Parallel()
 	_, err := Load("nowhere.yaml", environment(), known)
-	if want := "nowhere.yaml: cannot read the configuration: no such file or directory; name an existing file with -config"; err == nil || err.Error() != want {
+	if want := "nowhere.yaml: cannot read the configuration: no such file or directory; name an existing file with --config"; err == nil || err.Error() != want {
 		t.Errorf("it says %v, want %s", err, want)
 	}
 }
