@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,9 @@ func newCircuitSet(s *settings, name, short, verb string,
 				if err != nil {
 					return err
 				}
+				if err := s.knowsAccount(ctx, board, in, verb); err != nil {
+					return err
+				}
 				if err := s.audit(ctx, verb, subject.Unit{Provider: in.provider, Account: in.account}, "", short); err != nil {
 					return err
 				}
@@ -78,6 +82,29 @@ func newCircuitSet(s *settings, name, short, verb string,
 	}
 	in.flags(c)
 	return c
+}
+
+// knowsAccount refuses an account that the configuration does not list, whose
+// record would stop nobody. One that it no longer lists may have its circuit
+// closed, or the record would stay open for good.
+func (s *session) knowsAccount(ctx context.Context, board *circuit.Board, in scope, verb string) error {
+	names := s.config.AccountNames(in.provider)
+	if slices.Contains(names, in.account) {
+		return nil
+	}
+	if verb == verbCircuitClose {
+		list, err := board.List(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(list, func(c record.Circuit) bool { return c.Provider == in.provider && c.Account == in.account }) {
+			return nil
+		}
+	}
+	if len(names) == 0 {
+		return usageError{fmt.Errorf("the configuration has no account of %s", in.provider)}
+	}
+	return usageError{fmt.Errorf("--account is not one of %s", strings.Join(names, ", "))}
 }
 
 // showCircuit prints what was set.

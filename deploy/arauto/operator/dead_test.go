@@ -10,6 +10,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/circuit"
 	"arauto/workers/deadletter"
 )
 
@@ -180,4 +181,36 @@ func TestCircuitsAreSetAndListed(t *testing.T) {
 	if len(got) != 2 || got[0].Verb != "circuit_open" || got[1].Verb != "circuit_close" || got[1].Account != "default" {
 		t.Errorf("audit is %+v", got)
 	}
+}
+
+// A slip of the pen would stop nobody, and say that it did.
+func TestCircuitOfAnAccountThatIsNotConfiguredIsRefused(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.blind()
+	for line, says := range map[string]string{
+		"circuit open --provider sandbox --account defualt":  "--account is not one of default",
+		"circuit close --provider sandbox --account defualt": "--account is not one of default",
+		"circuit open --provider picpay --account default":   "the configuration has no account of picpay",
+	} {
+		if code, out, problems := arauto(t, append(strings.Fields(line), "--config", r.config)...); code != ExitRefused || out != "" || problems != says+"\n" {
+			t.Errorf("%s: code %d, output %q, problems %q", line, code, out, problems)
+		}
+	}
+	if r.count(subject.Circuits) != 0 || len(r.audits()) != 0 {
+		t.Error("something was stored")
+	}
+}
+
+// Else its record would be open for good.
+func TestCircuitOfAnAccountThatIsNoLongerConfiguredCanBeClosed(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	board, err := circuit.Open(r.ctx, r.JS)
+	r.must(err)
+	r.must(board.OpenBy(r.ctx, "sandbox", "gone", "somebody", time.Now()))
+	if out := r.run(ExitDone, "circuit", "close", "--provider", "sandbox", "--account", "gone"); !strings.HasPrefix(out, "sandbox/gone: closed since ") {
+		t.Errorf("output %q", out)
+	}
+	r.run(ExitRefused, "circuit", "open", "--provider", "sandbox", "--account", "gone")
 }
