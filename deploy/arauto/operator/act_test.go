@@ -74,6 +74,29 @@ func TestReplayThatFailsSaysSoAndSpendsNoAttempt(t *testing.T) {
 	}
 }
 
+func TestReplayWhoseAnswerBecameADeadLetterSaysSo(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("p-1", "paid")
+	r.notify("p-1")
+	r.moved("p-1", order.Paid)
+	for word, says := range map[string]string{
+		"no word of ours": `unknown provider word "no word of ours"`,
+		"expired":         `provider word "expired" (payment, expired) cannot follow payment, paid`,
+	} {
+		r.bank.say("p-1", word)
+		want := "sandbox/default/p-1: answered, there is a dead letter: " + says + "\n0 transitions\n"
+		if out := r.run(ExitPartly, "replay", "--payment", "p-1"); out != want {
+			t.Errorf("output:\n%s\nwant:\n%s", out, want)
+		}
+	}
+	r.run(ExitDone, "dead", "discard", "--all") // The markers are the newest now, and nobody's problem.
+	r.bank.say("p-1", "paid")
+	if out := r.run(ExitDone, "replay", "--payment", "p-1"); out != "0 transitions\n" {
+		t.Errorf("behind letters of before:\n%s", out)
+	}
+}
+
 func TestReplayWithoutAWorkerStopsWaiting(t *testing.T) {
 	t.Parallel()
 	r := idle(t)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/sweep/silence"
 )
@@ -28,71 +29,100 @@ const awaitEvery = 100 * time.Millisecond
 type asked struct {
 	payment
 	observation uint64 // Its last, on STATUSES.
-	letter      uint64 // Its last of look-ups, on DEAD_LETTERS.
+	lookup      uint64 // Its last letter of look-ups, on DEAD_LETTERS.
+	normalize   uint64 // Its last letter of answers, there too.
 }
 
 // replay makes look-ups due, waits for their answers and counts the events
-// that appeared.
+// that appeared. What was done before it is cut short is told all the same.
 func (s *session) replay(ctx context.Context, w io.Writer, r replaying) error {
 	payments, skipped, err := s.chosen(ctx, r)
 	if err != nil {
 		return err
 	}
-	result := replayed{Skipped: skipped, Problems: []problem{}, Transitions: []transition{}}
 	info, err := s.streams[subject.Orders].Info(ctx)
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.Orders, err)
 	}
 	open, err := s.summonAll(ctx, payments, r.rate)
-	if err != nil {
-		return err
+	if err != nil && len(open) == 0 {
+		return fmt.Errorf("replay %s: %w", s.name(payments[0]), err)
 	}
-	result.Asked = len(open)
-	if result.Problems, err = s.await(ctx, open, r.wait); err != nil {
-		return err
+	result := replayed{Asked: len(open), Skipped: skipped, Problems: []problem{}, Transitions: []transition{}}
+	for _, p := range payments[len(open):] {
+		result.Problems = append(result.Problems, problem{s.name(p), notAsked(err)})
 	}
-	for _, a := range open {
-		made, err := s.eventsAbove(ctx, a.payment, info.State.LastSeq)
-		if err != nil {
-			return err
-		}
-		result.Transitions = append(result.Transitions, made...)
-	}
+	result.Problems = append(result.Problems, s.await(ctx, open, r.wait)...)
+	s.count(ctx, &result, open, info.State.LastSeq)
 	return s.printReplayed(w, result)
 }
 
-// summonAll makes the look-ups due, each after its audit entry.
+// notAsked is the problem of a payment that a command did not come to. The first
+// of them may have been asked about without a word that reached us.
+func notAsked(err error) string { return "not asked, as far as is known: " + err.Error() }
+
+// count adds the events above a sequence to a result. Who interrupts a replay
+// still wants to know what it has done, so that has a moment left.
+func (s *session) count(ctx context.Context, result *replayed, open []asked, above uint64) {
+	if ctx.Err() != nil {
+		more, cancel := context.WithTimeout(context.WithoutCancel(ctx), reach)
+		defer cancel()
+		ctx = more
+	}
+	for _, a := range open {
+		made, err := s.eventsAbove(ctx, a.payment, above)
+		if err != nil {
+			result.Problems = append(result.Problems, problem{s.name(a.payment), "its transitions were not counted: " + err.Error()})
+		}
+		result.Transitions = append(result.Transitions, made...)
+	}
+}
+
+// summonAll makes the look-ups due, each after its audit entry. With an error
+// it returns the payments before the one that failed.
 func (s *session) summonAll(ctx context.Context, payments []payment, perSecond float64) ([]asked, error) {
 	var all []asked
 	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(perSecond)
 	for _, p := range payments {
 		if err := pace.wait(ctx); err != nil {
-			return nil, err
+			return all, err
 		}
-		last, err := s.chains.Last(ctx, p.unit)
+		a, err := s.before(ctx, p)
 		if err != nil {
-			return nil, err
-		}
-		letter, err := s.dead.Last(ctx, p.unit, stageLookup)
-		if err != nil {
-			return nil, err
+			return all, err
 		}
 		if err := s.audit(ctx, verbReplay, p.unit, "", "ask the provider again"); err != nil {
-			return nil, err
+			return all, err
 		}
 		if err := s.summon(ctx, p); err != nil {
-			return nil, fmt.Errorf("replay %s: %w", s.name(p), err)
+			return all, err
 		}
-		all = append(all, asked{payment: p, observation: last.Sequence, letter: letter.Sequence})
+		all = append(all, a)
 		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
 	}
 	_ = bar.Finish()
 	return all, nil
 }
 
+// before reads what stands of a payment before it is asked about.
+func (s *session) before(ctx context.Context, p payment) (asked, error) {
+	a := asked{payment: p}
+	last, err := s.chains.Last(ctx, p.unit)
+	if err != nil {
+		return a, err
+	}
+	lookup, err := s.dead.Last(ctx, p.unit, stageLookup)
+	if err != nil {
+		return a, err
+	}
+	normalize, err := s.dead.Last(ctx, p.unit, stageNormalize)
+	a.observation, a.lookup, a.normalize = last.Sequence, lookup.Sequence, normalize.Sequence
+	return a, err
+}
+
 // await waits until every look-up has been answered and its answer folded, or
 // has failed, and returns the problems.
-func (s *session) await(ctx context.Context, open []asked, patience time.Duration) ([]problem, error) {
+func (s *session) await(ctx context.Context, open []asked, patience time.Duration) []problem {
 	problems := []problem{}
 	bar := newProgress(s.command.ErrOrStderr(), len(open), "waiting for answers")
 	limit := time.NewTimer(patience)
@@ -100,39 +130,53 @@ func (s *session) await(ctx context.Context, open []asked, patience time.Duratio
 	tick := time.NewTicker(awaitEvery)
 	defer tick.Stop()
 	for {
-		var left []asked
-		folded, err := s.folded(ctx)
+		left, found, err := s.settledOf(ctx, open)
+		_ = bar.Add(len(open) - len(left)) // As above.
+		open, problems = left, append(problems, found...)
+		if len(open) == 0 {
+			_ = bar.Finish() // As above.
+			return problems
+		}
+		why := ""
+		if err == nil {
+			select {
+			case <-tick.C:
+				continue
+			case <-limit.C:
+				why = "no answer within " + patience.String()
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
 		if err != nil {
-			return nil, err
+			why = "its answer was not waited for: " + err.Error()
 		}
 		for _, a := range open {
-			done, trouble, err := s.settledBy(ctx, a, folded)
-			switch {
-			case err != nil:
-				return nil, err
-			case trouble != "":
-				problems = append(problems, problem{s.name(a.payment), trouble})
-			case !done:
-				left = append(left, a)
-				continue
-			}
-			_ = bar.Add(1) // As above.
+			problems = append(problems, problem{s.name(a.payment), why + "; the look-up goes on"})
 		}
-		if open = left; len(open) == 0 {
-			_ = bar.Finish() // As above.
-			return problems, nil
-		}
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			for _, a := range open {
-				problems = append(problems, problem{s.name(a.payment), "no answer within " + patience.String() + "; the look-up goes on"})
-			}
-			return problems, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		return problems
+	}
+}
+
+// settledOf tells look-ups that are still open from those that have come to
+// their end, and of these the problems. With an error the rest is left.
+func (s *session) settledOf(ctx context.Context, open []asked) (left []asked, problems []problem, err error) {
+	folded, err := s.folded(ctx)
+	if err != nil {
+		return open, nil, err
+	}
+	for i, a := range open {
+		done, trouble, err := s.settledBy(ctx, a, folded)
+		switch {
+		case err != nil:
+			return append(left, open[i:]...), problems, err
+		case trouble != "":
+			problems = append(problems, problem{s.name(a.payment), trouble})
+		case !done:
+			left = append(left, a)
 		}
 	}
+	return left, problems, nil
 }
 
 // folded is the highest observation up to which all are folded.
@@ -158,14 +202,20 @@ func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done b
 		if folded < last.Sequence || place.Parked.Cause == order.CauseConfirmation {
 			return false, "", nil
 		}
-		done, err = s.quiet(ctx, a.payment, last.Sequence)
-		return done, "", err
+		if done, err = s.quiet(ctx, a.payment, last.Sequence); err != nil || !done {
+			return false, "", err
+		}
+		letter, err := s.dead.Last(ctx, a.unit, stageNormalize)
+		if err == nil && letter.Sequence > a.normalize && letter.State == record.Open {
+			trouble = "answered, there is a dead letter: " + letter.Cause
+		}
+		return true, trouble, err
 	}
 	if place.Sequence > 0 && place.Parked.Waits != waitsOperator {
 		return false, fmt.Sprintf("failed (%s), parked until %s", place.Parked.Waits, place.Parked.DueAt.Format(time.RFC3339)), nil
 	}
 	letter, err := s.dead.Last(ctx, a.unit, stageLookup)
-	if err == nil && letter.Sequence > a.letter {
+	if err == nil && letter.Sequence > a.lookup {
 		trouble = "failed, there is a dead letter"
 	}
 	return false, trouble, err

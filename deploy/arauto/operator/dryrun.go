@@ -45,7 +45,11 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 			continue
 		}
 		if err := pace.wait(ctx); err != nil {
-			return err
+			if result.Asked == 0 {
+				return err
+			}
+			result.Problems = append(result.Problems, problem{s.name(p), notAsked(err)}) // What was seen before must be told.
+			continue
 		}
 		result.Asked++
 		made, outcome, err := s.foresee(ctx, client, cfg, p)
@@ -53,8 +57,6 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 			shut[p.unit.Provider+"/"+p.unit.Account] = true
 		}
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
 		case err != nil:
 			result.Problems = append(result.Problems, problem{s.name(p), err.Error()})
 		case outcome == order.Applied:

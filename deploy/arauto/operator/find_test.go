@@ -12,12 +12,12 @@ import (
 )
 
 // bury stores a letter about a payment of which nothing else is known.
-func (r *rig) bury(stage, payment string) {
+func (r *rig) bury(stage, payment string, sequence uint64) {
 	r.t.Helper()
 	letter := record.DeadLetter{
-		ID: "NOTIFICATIONS-7", Class: record.ClassProvider, Stage: stage, Provider: "sandbox", Account: "default",
+		ID: deadletter.ID(subject.Notifications, sequence), Class: record.ClassProvider, Stage: stage, Provider: "sandbox", Account: "default",
 		Kind: order.Payment, Payment: payment, Order: "o-" + payment, Cause: "down", LastAnswer: "unavailable",
-		Stream: subject.Notifications, Sequence: 7, For: 7, Next: "redrive", At: time.Now().UTC(),
+		Stream: subject.Notifications, Sequence: sequence, For: sequence, Next: "redrive", At: time.Now().UTC(),
 	}
 	r.must(r.dead.Put(r.ctx, r.unit(payment), letter, letter.ID, deadletter.SameID(letter.ID)))
 }
@@ -30,7 +30,7 @@ func TestPaymentIsFoundByItsLetterAlone(t *testing.T) {
 		t.Run(stage, func(t *testing.T) {
 			t.Parallel()
 			r := deploy(t)
-			r.bury(stage, "p-1")
+			r.bury(stage, "p-1", 7)
 			for _, flags := range [][]string{nil, {"--provider", "sandbox"}, {"--account", "default"}} {
 				if out := r.run(ExitDone, append([]string{"order", "show", "p-1"}, flags...)...); !strings.Contains(out, "sandbox/default/p-1  dead letter  NOTIFICATIONS-7") {
 					t.Errorf("order show %v says %q", flags, out)

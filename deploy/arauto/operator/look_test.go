@@ -18,7 +18,7 @@ func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
 	r.bank.say("p-1", "no word of ours")
-	r.run(ExitDone, "replay", "--payment", "p-1")
+	r.run(ExitPartly, "replay", "--payment", "p-1")
 	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
 	r.must(r.lot.First(r.ctx, record.Parked{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Waits: "sweep",

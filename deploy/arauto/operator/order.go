@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -110,13 +111,22 @@ func (s *session) retryNow(ctx context.Context, w io.Writer, id string, in scope
 		return err
 	}
 	list := make([]hastened, 0, len(payments))
+	var failed error
 	for _, p := range payments {
-		one, err := s.hasten(ctx, p)
-		if err != nil {
-			return fmt.Errorf("retry %s: %w", s.name(p), err)
+		var one hastened
+		if one, failed = s.hasten(ctx, p); failed != nil {
+			failed = fmt.Errorf("retry %s: %w", s.name(p), failed)
+			break
 		}
 		list = append(list, one)
 	}
+	if failed != nil && len(list) == 0 {
+		return failed
+	}
+	return errors.Join(s.printHastened(w, list), failed) // What was done before it failed is told.
+}
+
+func (s *session) printHastened(w io.Writer, list []hastened) error {
 	if s.output == jsonOutput {
 		return writeJSON(w, list)
 	}

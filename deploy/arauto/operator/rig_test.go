@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"testing"
 	"time"
 
@@ -268,54 +265,4 @@ func golden(t *testing.T, name, got string) {
 	if got != string(want) {
 		t.Errorf("%s differs; go test -update writes it. Got:\n%s", file, got)
 	}
-}
-
-// bank answers the sandbox's look-ups with a word per payment; without one it
-// is broken.
-type bank struct {
-	url   string
-	mu    sync.Mutex
-	words map[string]string
-	asked int
-}
-
-func newBank(t *testing.T) *bank {
-	t.Helper()
-	b := &bank{words: map[string]string{}}
-	s := httptest.NewServer(b)
-	t.Cleanup(s.Close)
-	b.url = s.URL
-	return b
-}
-
-// refusesUs is the word of a payment for which the bank refuses the credential.
-const refusesUs = "refuses us"
-
-func (b *bank) say(payment, word string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.words[payment] = word
-}
-
-func (b *bank) times() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.asked
-}
-
-func (b *bank) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	b.mu.Lock()
-	payment := path.Base(q.URL.Path)
-	word := b.words[payment]
-	b.asked++
-	b.mu.Unlock()
-	switch word {
-	case "":
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	case refusesUs:
-		w.WriteHeader(http.StatusUnauthorized)
-		return
-	}
-	_, _ = fmt.Fprintf(w, `{"payment":%q,"order":%q,"status":%q,"amount":1000,"refunded":0}`, payment, "o-"+payment, word)
 }

@@ -67,12 +67,18 @@ func (s *session) settle(ctx context.Context, w io.Writer, state record.State, l
 	for _, id := range missing {
 		results = append(results, settled{ID: id, Problem: deadletter.ErrNotOpen.Error()})
 	}
-	for _, l := range letters {
-		if err := pace.wait(ctx); err != nil {
-			return err
-		}
+	for i, l := range letters {
 		one := settled{ID: l.ID, Payment: l.Provider + "/" + l.Account + "/" + s.shown(l.Payment), State: string(state)}
-		if err := act(s, ctx, l); err != nil {
+		err := pace.wait(ctx)
+		switch {
+		case err != nil && i == 0:
+			return err
+		case err != nil: // What was done before must be told.
+			err = fmt.Errorf("not reached: %w", err)
+		default:
+			err = act(s, ctx, l)
+		}
+		if err != nil {
 			left++
 			one.State, one.Problem = stateOpen, err.Error()
 		}
