@@ -1,5 +1,6 @@
-// Command arauto is the operator's tool: it brings a broker to the declared
-// topology and shows where it differs.
+// Command arauto is the operator's tool: it shows how a deployment is and what
+// happened to one payment, acts on dead letters, parked look-ups and circuits,
+// asks providers again, and brings a broker to the declared topology.
 package main
 
 import (

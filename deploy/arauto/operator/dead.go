@@ -34,7 +34,7 @@ const (
 
 func (f *sieve) flags(c *cobra.Command) {
 	f.scope.flags(c)
-	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider, data or subscriber")
+	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider or data")
 	c.Flags().StringVar(&f.stage, "stage", "", "only from this `stage`, such as lookup or normalize")
 	c.Flags().DurationVar(&f.since, "since", 0, "only of the last `duration`, such as 24h")
 	c.Flags().IntVar(&f.limit, "limit", 0, "at most so many, the oldest first; 0 for all")
@@ -45,7 +45,7 @@ func (f *sieve) check() error {
 	states := []string{stateOpen, string(record.Redriven), string(record.Discarded), stateAll}
 	switch {
 	case f.class != "" && !slices.Contains(classes, record.Class(f.class)):
-		return usageError{errors.New("--class is not one of ours, provider, data, subscriber")}
+		return usageError{errors.New("--class is not one of ours, provider, data")}
 	case strings.ContainsAny(f.stage, ".*> \t\r\n"):
 		return usageError{errors.New("--stage is not the name of a stage")}
 	case !slices.Contains(states, f.state):
@@ -125,9 +125,9 @@ func newDead(s *settings) *cobra.Command {
 		},
 	}
 	group.AddCommand(newDeadList(s), newDeadShow(s),
-		newSettle(s, "redrive", record.Redriven, "Ask the provider anew about the payments of dead letters",
+		newSettle(s, "redrive", "look-ups", record.Redriven, "Ask the provider anew about the payments of dead letters",
 			"Make a look-up of each letter's payment due now, with a full budget, and mark the letter as redriven.", (*session).redrive),
-		newSettle(s, "discard", record.Discarded, "Give dead letters up for good",
+		newSettle(s, "discard", "letters", record.Discarded, "Give dead letters up for good",
 			"Mark letters as discarded. Nothing is deleted, and what they reported is not reported again.", (*session).discard))
 	return group
 }
@@ -160,7 +160,7 @@ func newDeadShow(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show <id>",
 		Short: "Print everything about one dead letter",
-		Args:  oneID,
+		Args:  exactlyOne("dead letter, by its id"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return s.inSession(c, func(ctx context.Context, s *session) error {
 				letters, err := s.sift(ctx, sieve{state: stateAll, ids: args})

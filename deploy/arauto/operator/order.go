@@ -27,7 +27,7 @@ func newOrder(s *settings) *cobra.Command {
 		Long: "Print everything that is stored about an order's payments, or about one payment, in the order of time:\n" +
 			"notifications, look-ups, what is parked and until when, events and dead letters.\n" +
 			"An order is found by its events; before the first one, name the payment.",
-		Args: oneID,
+		Args: exactlyOne("order or payment"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := in.check(); err != nil {
 				return err
@@ -40,12 +40,14 @@ func newOrder(s *settings) *cobra.Command {
 	return group
 }
 
-// oneID wants exactly one id. It does not repeat what it was given.
-func oneID(c *cobra.Command, args []string) error {
-	if len(args) != 1 || args[0] == "" {
-		return usageError{fmt.Errorf("%s takes one order or payment", c.CommandPath())}
+// exactlyOne wants one id of something. It does not repeat what it was given.
+func exactlyOne(something string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 || args[0] == "" {
+			return usageError{fmt.Errorf("%s takes one %s", c.CommandPath(), something)}
+		}
+		return nil
 	}
-	return nil
 }
 
 func (s *session) showOrder(ctx context.Context, w io.Writer, id string, in scope) error {
@@ -85,7 +87,7 @@ func newRetry(s *settings) *cobra.Command {
 		Short: "Make what is parked come due now",
 		Long: "Make what is parked for an order's payments, or for one payment, come due now. Attempts and first failure\n" +
 			"stay, and if it fails again, this try is not counted.",
-		Args: oneID,
+		Args: exactlyOne("order or payment"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := in.check(); err != nil {
 				return err

@@ -16,9 +16,9 @@ func newPace(perSecond float64) pace { return pace{rate.NewLimiter(rate.Limit(pe
 
 func (p pace) wait(ctx context.Context) error { return p.limiter.Wait(ctx) }
 
-// rateFlag adds --rate.
-func rateFlag(c *cobra.Command, into *float64) {
-	c.Flags().Float64Var(into, "rate", 10, "at most so many look-ups a second")
+// rateFlag adds --rate, in steps of some kind.
+func rateFlag(c *cobra.Command, into *float64, steps string) {
+	c.Flags().Float64Var(into, "rate", 10, "at most so many "+steps+" a second")
 }
 
 func checkRate(perSecond float64) error {

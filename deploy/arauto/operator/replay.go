@@ -52,7 +52,7 @@ func newReplay(s *settings) *cobra.Command {
 		},
 	}
 	r.scope.flags(c)
-	rateFlag(c, &r.rate)
+	rateFlag(c, &r.rate, "look-ups")
 	c.Flags().StringVar(&r.order, "order", "", "the payments of this `order`")
 	c.Flags().StringVar(&r.payment, "payment", "", "this `payment`")
 	c.Flags().StringVar(&r.class, "class", "", "the payments of open dead letters of this `class`")

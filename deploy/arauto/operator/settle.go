@@ -16,8 +16,9 @@ import (
 	"arauto/workers/deadletter"
 )
 
-// newSettle makes a command that acts on every chosen open letter.
-func newSettle(s *settings, name string, state record.State, short, long string, act func(*session, context.Context, deadletter.Letter) error) *cobra.Command {
+// newSettle makes a command that acts on every chosen open letter, in steps of
+// which it makes so many a second.
+func newSettle(s *settings, name, steps string, state record.State, short, long string, act func(*session, context.Context, deadletter.Letter) error) *cobra.Command {
 	f := sieve{state: stateOpen}
 	var (
 		perSecond float64
@@ -45,7 +46,7 @@ func newSettle(s *settings, name string, state record.State, short, long string,
 		},
 	}
 	f.flags(c)
-	rateFlag(c, &perSecond)
+	rateFlag(c, &perSecond, steps)
 	c.Flags().BoolVar(&all, "all", false, "every open letter")
 	return c
 }
