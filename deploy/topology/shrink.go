@@ -48,7 +48,7 @@ func Shrinks(ctx context.Context, js jetstream.JetStream, s Settings) ([]Shrinki
 				Loss: "copies of what it holds would be removed",
 			})
 		}
-		filled := int64(have.State.Bytes) //nolint:gosec // No disk holds more.
+		filled := int64(have.State.Bytes)
 		lower := have.Config.MaxBytes < 1 || want.MaxBytes < have.Config.MaxBytes
 		if want.MaxBytes > 0 && lower && filled > want.MaxBytes {
 			all = append(all, Shrinking{

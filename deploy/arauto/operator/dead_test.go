@@ -189,9 +189,9 @@ func TestCircuitOfAnAccountThatIsNotConfiguredIsRefused(t *testing.T) {
 	r := idle(t)
 	r.blind()
 	for line, says := range map[string]string{
-		"circuit open --provider sandbox --account defualt":  "--account is not one of default",
-		"circuit close --provider sandbox --account defualt": "--account is not one of default",
-		"circuit open --provider picpay --account default":   "the configuration has no account of picpay",
+		"circuit open --provider sandbox --account elsewhere":  "--account is not one of default",
+		"circuit close --provider sandbox --account elsewhere": "--account is not one of default",
+		"circuit open --provider picpay --account default":     "the configuration has no account of picpay",
 	} {
 		if code, out, problems := arauto(t, append(strings.Fields(line), "--config", r.config)...); code != ExitRefused || out != "" || problems != says+"\n" {
 			t.Errorf("%s: code %d, output %q, problems %q", line, code, out, problems)
