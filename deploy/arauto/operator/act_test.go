@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"arauto/schemas/order"
+	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/chain"
 	"arauto/workers/deadletter"
 )
 
@@ -90,10 +92,37 @@ func TestReplayWhoseAnswerBecameADeadLetterSaysSo(t *testing.T) {
 			t.Errorf("output:\n%s\nwant:\n%s", out, want)
 		}
 	}
-	r.run(ExitDone, "dead", "discard", "--all") // The markers are the newest now, and nobody's problem.
+	r.run(ExitDone, "dead", "discard", "--all")
 	r.bank.say("p-1", "paid")
 	if out := r.run(ExitDone, "replay", "--payment", "p-1"); out != "0 transitions\n" {
 		t.Errorf("behind letters of before:\n%s", out)
+	}
+}
+
+// Somebody else may act on a payment's letters while its answer is waited for.
+func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("p-1", "paid")
+	r.notify("p-1")
+	r.moved("p-1", order.Paid)
+	chains, err := chain.Open(r.ctx, r.JS)
+	r.must(err)
+	s := &session{js: r.JS, tokens: r.tokens, chains: chains, lot: r.lot, dead: r.dead}
+	answered := asked{payment: payment{unit: r.unit("p-1"), target: provider.Target{Payment: "p-1"}}}
+	for _, step := range []struct {
+		do      func()
+		trouble string
+	}{
+		{func() {}, ""},
+		{func() { r.bury("normalize", "p-1", 7) }, "answered, there is a dead letter: down"},
+		{func() { r.run(ExitDone, "dead", "discard", "--all") }, ""},
+	} {
+		step.do()
+		done, trouble, err := s.settledBy(r.ctx, answered, r.count(subject.Statuses))
+		if !done || trouble != step.trouble || err != nil {
+			t.Errorf("done %v, trouble %q, error %v, want %q", done, trouble, err, step.trouble)
+		}
 	}
 }
 
