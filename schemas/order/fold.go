@@ -82,9 +82,11 @@ func (s Standing) Fold(o Observation, at time.Time) (Standing, Outcome) {
 		return lone.moved(o, max(sum, s.Refunded)), Applied
 	case s.Kind.Returns(s.Status, o.Status) && sum >= s.Refunded:
 		return s.foldReturn(o, sum, at)
-	case s.Kind.Reachable(o.Status, s.Status) || s.Kind.Returns(s.Status, o.Status):
+	case sum <= s.Refunded && (s.Kind.Reachable(o.Status, s.Status) || s.Kind.Returns(s.Status, o.Status)):
 		return lone, Late
 	default:
+		// An earlier word with a larger sum is one too: sums only grow, so that answer
+		// is no older than ours, and a refund must not pass in silence.
 		return lone, Illegal
 	}
 }

@@ -23,7 +23,9 @@ func TestRefundedSumsOnlyGrow(t *testing.T) {
 		"less of the same word":  {order.PartiallyRefunded, 499, order.Late, 500},
 		"another word with less": {order.Disputed, 0, order.Applied, 500},
 		"another word with more": {order.Refunded, 10000, order.Applied, 10000},
-		"a late word with more":  {order.Paid, 600, order.Late, 500},
+		"a late word with more":  {order.Paid, 600, order.Illegal, 500},
+		"a late word with ours":  {order.Paid, 500, order.Late, 500},
+		"a late word with less":  {order.Paid, 0, order.Late, 500},
 	} {
 		after, got := at.Fold(sample(order.Payment, c.status, c.sum), start)
 		if got != c.outcome || after.Refunded != c.after {
@@ -34,6 +36,27 @@ func TestRefundedSumsOnlyGrow(t *testing.T) {
 	silent.Amount = nil
 	if after, got := at.Fold(silent, start); got != order.Unchanged || after.Refunded != 500 {
 		t.Errorf("an answer without an amount is %s with %d", got, after.Refunded)
+	}
+}
+
+// A refunded sum that is larger than the log's is either in an event
+// afterwards, or a person hears of it.
+func TestALargerRefundedSumIsNeverSilent(t *testing.T) {
+	t.Parallel()
+	for _, state := range order.Payment.Statuses() {
+		for _, word := range order.Payment.Statuses() {
+			s := order.Standing{Kind: order.Payment, Status: state, Refunded: 500}
+			after, got := s.Fold(sample(order.Payment, word, 600), start)
+			switch got {
+			case order.Applied:
+				if after.Refunded != 600 {
+					t.Errorf("%s at %s leaves %d refunded", word, state, after.Refunded)
+				}
+			case order.Illegal, order.Unconfirmed: // A letter, or a second look that is parked.
+			case order.Unchanged, order.Late, order.UnknownWord:
+				t.Errorf("%s with more refunded at %s is %s", word, state, got)
+			}
+		}
 	}
 }
 

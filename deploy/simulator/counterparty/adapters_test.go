@@ -115,6 +115,7 @@ func TestAdaptersReadRefunds(t *testing.T) {
 		{"picpay", "completed", 10000, order.Refunded},
 		{"picpay", "refunded", 10000, order.Refunded},
 		{"picpay-checkout", "PAID", 1, order.PartiallyRefunded},
+		{"picpay-checkout", "PAID", 10000, order.Refunded},
 		{"picpay-checkout", "PARTIAL", 500, order.PartiallyRefunded},
 		{"picpay-checkout", "REFUNDED", 10000, order.Refunded},
 		{"yapay", "6", 1, order.PartiallyRefunded},

@@ -115,20 +115,16 @@ func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
 
 // refine adds what the word alone does not tell. A pre-authorized charge is a
 // card hold only when a transaction says so, else a QR code that waits for its
-// payer. A paid charge may have a partial refund; a whole one has a word of
-// its own, so nothing is concluded from the sum.
+// payer. A charge may stay PAID while it is given back: then the sum tells.
 func (c charge) refine(word order.Status) order.Status {
-	switch {
-	case c.Status == "PRE_AUTHORIZED", c.Status == "PreAuthorized":
+	if c.Status == "PRE_AUTHORIZED" || c.Status == "PreAuthorized" {
 		for _, transaction := range c.Transactions {
 			if transaction.Status == "PRE_AUTHORIZED" {
 				return order.Authorized
 			}
 		}
-	case word == order.Paid && 0 < c.RefundedAmount && c.RefundedAmount < c.OriginalAmount:
-		return order.PartiallyRefunded
 	}
-	return word
+	return provider.AfterRefunds(word, c.OriginalAmount, c.RefundedAmount)
 }
 
 // answerChallenge reads a 3DS status. It names neither the authentication nor

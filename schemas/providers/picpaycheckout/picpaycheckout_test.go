@@ -1,8 +1,14 @@
 package picpaycheckout_test
 
 import (
+	"fmt"
+	"net/http"
+	"slices"
 	"testing"
+	"time"
 
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
 	"arauto/schemas/provider/providertest"
 	"arauto/schemas/providers/picpaycheckout"
 )
@@ -13,4 +19,26 @@ func FuzzRead(f *testing.F) {
 
 func FuzzAnswer(f *testing.F) {
 	providertest.FuzzAnswer(f, picpaycheckout.Provider, providertest.Dir("testdata"))
+}
+
+// A charge that stays PAID while it is given back in two parts has three
+// events, whatever the word says.
+func TestEveryRefundOfAChargeThatStaysPaidIsAnnounced(t *testing.T) {
+	t.Parallel()
+	var s order.Standing
+	var told []string
+	for _, sum := range []int64{0, 500, 1000} {
+		f, err := picpaycheckout.Provider.Answer(provider.Target{Kind: order.Payment, Payment: "p"}, provider.Account{}, provider.Reply{
+			Status: http.StatusOK,
+			Body:   fmt.Appendf(nil, `{"merchantChargeId":"p","chargeStatus":"PAID","originalAmount":1000,"refundedAmount":%d}`, sum),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, outcome := s.Fold(order.Observation{Kind: f.Kind, Status: f.Status, Amount: f.Amount}, time.Time{})
+		s, told = after, append(told, fmt.Sprintf("%s: %s %d", outcome, after.Status, after.Refunded))
+	}
+	if want := []string{"applied: paid 0", "applied: partially_refunded 500", "applied: refunded 1000"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
 }
