@@ -3,6 +3,7 @@ package provider
 import (
 	"fmt"
 	"maps"
+	"net/http"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -32,6 +33,16 @@ func DecodeReply(r Reply, dst any) error {
 		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	return nil
+}
+
+// Missing is ErrNotFound where a 404 or a 410 has a JSON object, which is then
+// what the provider itself says of the payment, else nil. Adapters of providers
+// that document no better evidence ask it before they decode.
+func Missing(r Reply) error {
+	if r.Status != http.StatusNotFound && r.Status != http.StatusGone || wire.Object(r.Body, &struct{}{}) != nil {
+		return nil
+	}
+	return fmt.Errorf("status %d: %w", r.Status, ErrNotFound)
 }
 
 // CheckIDs says why a webhook's ids cannot be used: the payment must be there,

@@ -42,8 +42,10 @@ type UnknownWordError struct{ Word string }
 func (e *UnknownWordError) Error() string { return fmt.Sprintf("unknown provider word %q", e.Word) }
 
 // StatusError is the class of an HTTP status: nil for 200, a wrapped sentinel
-// of this package for everything else. Adapters look first at what their
-// provider documents otherwise.
+// of this package for everything else. It is never ErrNotFound: an edge says
+// 404 of every payment while the provider behind it is deployed, or where the
+// configured path is wrong. Adapters look first at what their provider says
+// otherwise; see Missing.
 func StatusError(status int) error {
 	class := ErrRefused
 	switch {
@@ -51,11 +53,10 @@ func StatusError(status int) error {
 		return nil
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		class = ErrCredential
-	case status == http.StatusNotFound, status == http.StatusGone:
-		class = ErrNotFound
 	case status == http.StatusTooManyRequests:
 		class = ErrThrottled
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status >= 500:
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status >= 500,
+		status == http.StatusNotFound, status == http.StatusGone:
 		class = ErrUnavailable
 	case status < 400:
 		class = ErrUnreadable

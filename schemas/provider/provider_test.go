@@ -45,7 +45,7 @@ func TestStaticLetsInOnlyTheHolderOfASecret(t *testing.T) {
 func TestStatusErrorHasAClassForEveryStatus(t *testing.T) {
 	t.Parallel()
 	special := map[int]error{
-		401: provider.ErrCredential, 403: provider.ErrCredential, 404: provider.ErrNotFound, 410: provider.ErrNotFound,
+		401: provider.ErrCredential, 403: provider.ErrCredential, 404: provider.ErrUnavailable, 410: provider.ErrUnavailable,
 		429: provider.ErrThrottled, 408: provider.ErrUnavailable, 425: provider.ErrUnavailable,
 	}
 	for status := 0; status < 700; status++ {
@@ -64,6 +64,25 @@ func TestStatusErrorHasAClassForEveryStatus(t *testing.T) {
 		}
 		if !errors.Is(err, want) {
 			t.Errorf("status %d is %v, want %v", status, err, want)
+		}
+	}
+}
+
+func TestOnlyAnObjectSaysThatAPaymentIsUnknown(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{404, 410} {
+		if err := provider.Missing(provider.Reply{Status: status, Body: []byte(`{"error":"unknown"}`)}); !errors.Is(err, provider.ErrNotFound) {
+			t.Errorf("status %d with an object is %v", status, err)
+		}
+		for _, body := range []string{"", "<html></html>", "[]", `"unknown"`, "null", `{"error":"cut`} {
+			if err := provider.Missing(provider.Reply{Status: status, Body: []byte(body)}); err != nil {
+				t.Errorf("status %d with %q is %v", status, body, err)
+			}
+		}
+	}
+	for _, status := range []int{200, 400, 403, 500} {
+		if err := provider.Missing(provider.Reply{Status: status, Body: []byte("{}")}); err != nil {
+			t.Errorf("status %d is %v", status, err)
 		}
 	}
 }

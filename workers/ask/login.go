@@ -2,8 +2,6 @@ package ask
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -84,10 +82,6 @@ func (l *logins) logIn(ctx context.Context, p provider.Provider, a provider.Acco
 		return "", err
 	}
 	token, err := p.Login.Answer(r.Reply)
-	if errors.Is(err, provider.ErrNotFound) {
-		// The endpoint is what is not there. Nothing is said of the payment.
-		err = fmt.Errorf("%w: the login answers %v", provider.ErrUnavailable, err) //nolint:errorlint // Its class must not be found.
-	}
 	if err != nil {
 		return "", r.throttled(err)
 	}

@@ -29,9 +29,7 @@ func causeOfStatus(status int) verdict.Cause {
 	switch status {
 	case 401, 403:
 		return verdict.Credential
-	case 404, 410:
-		return verdict.NotFound
-	case 408, 425:
+	case 404, 408, 410, 425:
 		return verdict.Unavailable
 	case 429:
 		return verdict.Throttled
@@ -50,7 +48,7 @@ func TestEveryHTTPStatusHasAVerdict(t *testing.T) {
 	p := named(t, "default")
 	waits := map[verdict.Cause]time.Duration{
 		verdict.Unavailable: 5 * time.Second, verdict.Unreadable: 5 * time.Second, verdict.Refused: 5 * time.Second,
-		verdict.NotFound: 5 * time.Second, verdict.Throttled: 30 * time.Second, verdict.Credential: time.Minute,
+		verdict.Throttled: 30 * time.Second, verdict.Credential: time.Minute,
 	}
 	for status := 100; status <= 599; status++ {
 		err := provider.StatusError(status)

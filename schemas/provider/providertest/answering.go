@@ -69,7 +69,36 @@ func (c *fixture) statuses(t *testing.T, n provider.Notice) {
 			if err != nil {
 				c.classed(t, "a status", err)
 			}
+			c.nobodyKnows(t, status, body, err)
 		}
+	}
+}
+
+// nobodyKnows proves that a provider is not taken to speak of the payment where
+// something before it speaks: what an edge says while the provider is being
+// deployed, or of a wrong path, says nothing of any payment.
+func (c *fixture) nobodyKnows(t *testing.T, status int, body string, err error) {
+	t.Helper()
+	foreign := !strings.HasPrefix(body, "{")
+	if foreign && errors.Is(err, provider.ErrNotFound) {
+		t.Errorf("status %d with %.40q means an unknown payment", status, body)
+	}
+	gone := status == http.StatusNotFound || status == http.StatusGone
+	if foreign && gone && !errors.Is(err, provider.ErrUnavailable) {
+		t.Errorf("status %d with %.40q gives %v, want ErrUnavailable", status, body, err)
+	}
+}
+
+// unknownPayments asks for a fixture that shows how the provider says that it
+// does not know a payment.
+func unknownPayments(t *testing.T, p provider.Provider, all []*fixture) {
+	for _, c := range all {
+		if _, err := c.fact(); errors.Is(err, provider.ErrNotFound) {
+			return
+		}
+	}
+	if p.Ask != nil {
+		t.Error("no fixture shows the answer about an unknown payment")
 	}
 }
 

@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -72,6 +73,9 @@ func (c *fixture) badTokens(t *testing.T) {
 		}
 		if err != nil {
 			c.classed(t, "a status", err)
+		}
+		if errors.Is(err, provider.ErrNotFound) {
+			t.Errorf("status %d of a login means an unknown payment", status)
 		}
 	}
 	bad := c.malformed(string(good.Body))

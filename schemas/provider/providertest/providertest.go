@@ -55,6 +55,7 @@ func Run(t *testing.T, p provider.Provider, fixtures fs.FS) {
 	}
 	t.Run("credentials", func(t *testing.T) { t.Parallel(); credentials(t, p, all) })
 	t.Run("vocabulary", func(t *testing.T) { t.Parallel(); vocabulary(t, p, all) })
+	t.Run("unknown payments", func(t *testing.T) { t.Parallel(); unknownPayments(t, p, all) })
 	t.Run("login", func(t *testing.T) { t.Parallel(); login(t, p, all) })
 	for _, c := range all {
 		if c.newWebhook {

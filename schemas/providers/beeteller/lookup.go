@@ -50,6 +50,9 @@ func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 }
 
 func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact, error) {
+	if err := provider.Missing(r); err != nil {
+		return order.Fact{}, err
+	}
 	var body map[string]json.RawMessage
 	if err := provider.DecodeReply(r, &body); err != nil {
 		return order.Fact{}, err

@@ -82,6 +82,9 @@ type status struct {
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
+	if unknownPayment(r) {
+		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
+	}
 	var s status
 	if err := provider.DecodeReply(r, &s); err != nil {
 		return order.Fact{}, err
@@ -104,6 +107,20 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		Kind: order.Payment, Order: t.Payment, ProviderReference: string(s.AuthorizationID),
 		Status: word, ProviderStatus: s.Status, Amount: amount,
 	}, unknown
+}
+
+// noRoute is what Kong, whose 429 PicPay documents word for word, says of a path
+// that leads nowhere.
+const noRoute = "no Route matched with those values"
+
+// unknownPayment reports whether r is how PicPay says that it does not know a
+// reference. It documents no 404, only what its errors look like.
+func unknownPayment(r provider.Reply) bool {
+	var refusal struct {
+		Message wire.Loose `json:"message"`
+	}
+	return r.Status == http.StatusNotFound && wire.Object(r.Body, &refusal) == nil &&
+		refusal.Message != "" && refusal.Message != noRoute
 }
 
 // sums reads the value before refunds and the refunded sum, in centavos, 0

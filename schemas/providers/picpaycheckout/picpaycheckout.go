@@ -69,12 +69,13 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 }
 
 // unknownCharge reports whether r is how Checkout says that it does not know
-// an id: it lists no 404 for charges, only 400 with this error body.
+// an id: it lists a 404 for authentications and only a 400 for charges, both
+// with this error body.
 func unknownCharge(r provider.Reply) bool {
 	var refusal struct {
 		Success *bool `json:"success"`
 	}
-	return r.Status == http.StatusBadRequest &&
+	return (r.Status == http.StatusBadRequest || r.Status == http.StatusNotFound) &&
 		wire.Object(r.Body, &refusal) == nil &&
 		refusal.Success != nil && !*refusal.Success
 }

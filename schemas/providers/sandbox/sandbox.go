@@ -62,6 +62,9 @@ type status struct {
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
+	if err := provider.Missing(r); err != nil {
+		return order.Fact{}, err
+	}
 	var s status
 	if err := provider.DecodeReply(r, &s); err != nil {
 		return order.Fact{}, err

@@ -228,7 +228,7 @@ func TestFloodNeverExceedsTheBudgetAndTheRealOneIsServed(t *testing.T) {
 		times = append(times, time.Now())
 		mu.Unlock()
 		if strings.HasPrefix(payment, "forged") {
-			return http.StatusNotFound, ""
+			return http.StatusNotFound, "{}"
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
 	})

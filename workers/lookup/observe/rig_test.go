@@ -130,9 +130,9 @@ func (r *rig) says(word string, amount, refunded int64) {
 	})
 }
 
-// fails makes the provider answer an HTTP status without a body.
+// fails makes the provider answer an HTTP status and an error of its own.
 func (r *rig) fails(status int) {
-	r.script(func(string, int) (int, string) { return status, "" })
+	r.script(func(string, int) (int, string) { return status, `{"error":"no"}` })
 }
 
 func (r *rig) script(answer func(payment string, times int) (int, string)) {
