@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
+	"arauto/schemas/provider"
 	"arauto/workers/budget"
 	"arauto/workers/circuit"
 	"arauto/workers/lookup/observe"
@@ -51,15 +53,30 @@ func (g *gates) bind(ctx context.Context) error {
 }
 
 // of makes the gates of one provider.
-func (g *gates) of(name string) observe.Gates {
+func (g *gates) of(p provider.Provider) observe.Gates {
+	name, accounts := p.Name, g.cfg.Accounts(p.Name)
 	budgets := map[string]*budget.Account{}
-	for account := range g.cfg.Accounts(name) {
+	for account := range accounts {
 		b := g.cfg.Budget(name, account)
 		budgets[account] = budget.New(budget.Limit{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency}, time.Now)
 		g.opened.Expect(name, account)
 	}
 	return observe.Gates{
 		Circuits: g.circuits, Budgets: budgets,
-		Outage: outage.New(g.js, name, outage.Defaults(), g.paused, g.kit.Log, time.Now),
+		Outage: outage.New(g.js, name, outage.Defaults(asked(p, accounts)), g.paused, g.kit.Log, time.Now),
 	}
+}
+
+// asked counts the accounts that have a look-up.
+func asked(p provider.Provider, accounts map[string]provider.Account) int {
+	n := 0
+	for _, account := range accounts {
+		if p.Ask == nil {
+			continue
+		}
+		if _, err := p.Ask(provider.Target{}, account); !errors.Is(err, provider.ErrNoLookUp) {
+			n++
+		}
+	}
+	return n
 }

@@ -81,8 +81,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}}
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
-		shared.Gates = gates.of(name)
-		worker, err := newWorker(shared, name, cfg)
+		worker, err := newWorker(shared, gates, name, cfg)
 		if err != nil {
 			return err
 		}
@@ -145,7 +144,7 @@ func open(ctx context.Context, js jetstream.JetStream, o *observe.Options) (err 
 }
 
 // newWorker makes the worker of one provider from what all of them share.
-func newWorker(o observe.Options, name string, cfg config.Lookup) (*observe.Worker, error) {
+func newWorker(o observe.Options, g *gates, name string, cfg config.Lookup) (*observe.Worker, error) {
 	p, ok := providers.All.Get(name)
 	if !ok {
 		return nil, fmt.Errorf("no provider is called %s", name)
@@ -154,6 +153,7 @@ func newWorker(o observe.Options, name string, cfg config.Lookup) (*observe.Work
 	if err != nil {
 		return nil, err
 	}
+	o.Gates = g.of(p)
 	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy.Turned(cfg.TimeScale)
 	return observe.New(o), nil
 }

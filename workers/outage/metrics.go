@@ -13,7 +13,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_provider_paused",
-			Help: "1 while this process has paused the provider's look-ups, because it does not answer at all.",
+			Help: "1 while this process has paused the provider's look-ups, because it answers none of its accounts.",
 		}, []string{"provider"}),
 		pauses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_provider_pauses_total",

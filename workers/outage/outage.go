@@ -19,15 +19,16 @@ import (
 // Options say when a provider counts as down, and for how long it is left
 // alone.
 type Options struct {
-	Failures int           // In a row, of whatever accounts.
+	Failures int           // In a row.
 	Window   time.Duration // In which they must begin and end.
 	First    time.Duration // The first pause; each failing probe doubles it.
 	Longest  time.Duration
+	Accounts int // That can be asked; where there are several, one that fails alone is not the provider.
 }
 
-// Defaults are the options of production.
-func Defaults() Options {
-	return Options{Failures: 20, Window: 30 * time.Second, First: 2 * time.Second, Longest: time.Minute}
+// Defaults are the options of production for a provider with that many accounts.
+func Defaults(accounts int) Options {
+	return Options{Failures: 20, Window: 30 * time.Second, First: 2 * time.Second, Longest: time.Minute, Accounts: accounts}
 }
 
 // Breaker watches the look-ups of one provider in this process. What it
@@ -47,25 +48,31 @@ type Breaker struct {
 	pause   time.Duration
 	until   time.Time // Of the last pause; look-ups may probe after it.
 	probing bool
+
+	// The accounts of the row or, during a pause, of the probes that failed
+	// since it ended, and when each of these may probe again.
+	failing map[string]time.Time
 }
 
 // New returns the breaker of one provider.
 func New(js jetstream.JetStream, provider string, o Options, m *Metrics, log *zap.Logger, now func() time.Time) *Breaker {
 	m.paused.WithLabelValues(provider).Set(0)
 	m.pauses.WithLabelValues(provider)
-	return &Breaker{Options: o, js: js, provider: provider, metrics: m, log: log, now: now}
+	return &Breaker{Options: o, js: js, provider: provider, metrics: m, log: log, now: now, failing: map[string]time.Time{}}
 }
 
 // Leave is permission for one look-up.
 type Leave struct {
-	probe bool
-	asked time.Time
+	account string
+	probe   bool
+	asked   time.Time
 }
 
-// Enter gives leave to ask. Without it the message goes back to the broker,
-// which holds it until the pause is over: asking would be in vain, and would
-// spend what a payment has left.
-func (b *Breaker) Enter() (Leave, bool) {
+// Enter gives leave to ask about a payment of the account. Without it the
+// message goes back to the broker, which holds it until the pause is over:
+// asking would be in vain, and would spend what a payment has left. An account
+// whose probe has failed leaves the next one to the others.
+func (b *Breaker) Enter(account string) (Leave, bool) {
 	if b == nil {
 		return Leave{}, true
 	}
@@ -73,13 +80,13 @@ func (b *Breaker) Enter() (Leave, bool) {
 	defer b.mu.Unlock()
 	now := b.now()
 	if b.pause == 0 {
-		return Leave{asked: now}, true
+		return Leave{account: account, asked: now}, true
 	}
-	if b.probing || now.Before(b.until) {
+	if b.probing || now.Before(b.until) || now.Before(b.failing[account]) {
 		return Leave{}, false
 	}
 	b.probing = true
-	return Leave{probe: true, asked: now}, true
+	return Leave{account: account, probe: true, asked: now}, true
 }
 
 // Abandon gives a leave back that was not used to its end.
@@ -104,6 +111,7 @@ func (b *Breaker) Answered(ctx context.Context, l Leave) {
 		b.probing = false
 	}
 	b.row = 0
+	clear(b.failing)
 	if resume {
 		b.pause = 0
 	}
@@ -122,13 +130,16 @@ func (b *Breaker) Answered(ctx context.Context, l Leave) {
 }
 
 // Failed takes note that the provider gave no answer, and pauses its consumers
-// when it has done so too often, or to a probe.
+// when it has done so too often, or to probes. It takes more than one account
+// where there are several: each may have an address of its own, and the others
+// must not wait for one that is wrong. What fails alone is parked like any
+// other failure.
 func (b *Breaker) Failed(ctx context.Context, l Leave) {
 	if b == nil {
 		return
 	}
-	until, trip := b.failed(l)
-	if !trip {
+	until, pauses := b.failed(l)
+	if !pauses {
 		return
 	}
 	b.metrics.paused.WithLabelValues(b.provider).Set(1)
@@ -142,28 +153,53 @@ func (b *Breaker) Failed(ctx context.Context, l Leave) {
 	}
 }
 
-func (b *Breaker) failed(l Leave) (until time.Time, trip bool) {
+func (b *Breaker) failed(l Leave) (until time.Time, pauses bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	if b.pause > 0 {
-		if !l.probe {
-			return b.until, false // It began before the pause, and says nothing new.
-		}
-		b.probing = false
-		b.pause = min(2*b.pause, b.Longest)
-		b.until = now.Add(b.pause)
-		return b.until, true
+		pauses = l.probe && b.probedInVain(l, now) // Another began before the pause, and says nothing new.
+		return b.until, pauses
 	}
 	if b.row == 0 || now.Sub(b.began) > b.Window {
 		b.row, b.began = 0, now
+		clear(b.failing)
 	}
-	if b.row++; b.row < b.Failures {
+	b.failing[l.account] = now
+	if b.row++; b.row < b.Failures || !b.general() {
 		return time.Time{}, false
 	}
-	b.row, b.pause = 0, b.First
-	b.until = now.Add(b.pause)
+	b.begin(now, b.First)
 	return b.until, true
+}
+
+// probedInVain reports whether a failing probe makes a longer pause; b.mu is
+// held. When one account has probed twice and no other has had anything to ask
+// meanwhile, the pause is over: its messages that bounce would fill the
+// consumers, and be in the way of what the others ask next.
+func (b *Breaker) probedInVain(l Leave, now time.Time) (longer bool) {
+	b.probing = false
+	_, again := b.failing[l.account]
+	b.failing[l.account] = now.Add(b.pause)
+	switch {
+	case b.general():
+		b.begin(now, min(2*b.pause, b.Longest))
+		return true
+	case again:
+		b.row, b.pause = 0, 0
+		b.metrics.paused.WithLabelValues(b.provider).Set(0)
+		b.log.Warn("one account alone gets no answer, look-ups go on", zap.String("provider", b.provider), zap.String("account", l.account))
+	}
+	return false
+}
+
+// general reports whether what fails is more than one account's address.
+func (b *Breaker) general() bool { return b.Accounts <= 1 || len(b.failing) > 1 }
+
+// begin begins a pause; b.mu is held.
+func (b *Breaker) begin(now time.Time, pause time.Duration) {
+	b.row, b.pause, b.until = 0, pause, now.Add(pause)
+	clear(b.failing)
 }
 
 // each does something to both consumers of the provider.

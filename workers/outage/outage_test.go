@@ -28,21 +28,26 @@ type rig struct {
 	registry *prometheus.Registry
 }
 
-func setup(t *testing.T) *rig {
+func setup(t *testing.T) *rig { t.Helper(); return setupFor(t, 1) }
+
+// setupFor is setup for a provider with that many accounts.
+func setupFor(t *testing.T, accounts int) *rig {
 	t.Helper()
 	r := &rig{
 		Broker: jetstreamtest.Start(t, "sandbox", "picpay"), t: t, ctx: jetstreamtest.Context(t),
 		at: time.Now(), registry: prometheus.NewRegistry(),
 	}
 	r.Breaker = outage.New(r.JS, "sandbox",
-		outage.Options{Failures: 3, Window: 10 * time.Second, First: 10 * time.Minute, Longest: 35 * time.Minute},
+		outage.Options{Failures: 3, Window: 10 * time.Second, First: 10 * time.Minute, Longest: 35 * time.Minute, Accounts: accounts},
 		outage.NewMetrics(r.registry), zap.NewNop(), func() time.Time { return r.at })
 	return r
 }
 
-func (r *rig) enter() outage.Leave {
+func (r *rig) enter() outage.Leave { r.t.Helper(); return r.enterFor("default") }
+
+func (r *rig) enterFor(account string) outage.Leave {
 	r.t.Helper()
-	l, ok := r.Enter()
+	l, ok := r.Enter(account)
 	if !ok {
 		r.t.Fatal("no leave to ask")
 	}
@@ -54,6 +59,30 @@ func (r *rig) fail(times int) {
 	for range times {
 		r.Failed(r.ctx, r.enter())
 	}
+}
+
+// held reports whether an account's look-ups get no leave. One that got it is
+// given back.
+func (r *rig) held(account string) bool {
+	l, ok := r.Enter(account)
+	r.Abandon(l)
+	return !ok
+}
+
+// gauge is what the metric says of the pause.
+func (r *rig) gauge() float64 {
+	r.t.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "arauto_provider_paused" {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	r.t.Fatal("no metric")
+	return 0
 }
 
 // paused reads from the broker for how long the consumers of a provider
@@ -91,7 +120,7 @@ func TestProviderThatNeverAnswersIsPausedForEveryWorker(t *testing.T) {
 	if got := r.paused("picpay"); got != 0 {
 		t.Errorf("another provider is paused for %v", got)
 	}
-	if _, ok := r.Enter(); ok {
+	if !r.held("default") {
 		t.Error("there is leave to ask during the pause")
 	}
 	if got := testutil.CollectAndCount(r.registry); got != 2 {
@@ -122,7 +151,7 @@ func TestOneProbeAtATimeAndLongerPauses(t *testing.T) {
 	for _, want := range []time.Duration{20, 35, 35} {
 		r.at = r.at.Add(36 * time.Minute)
 		probe := r.enter()
-		if _, ok := r.Enter(); ok {
+		if !r.held("default") {
 			t.Fatal("two probes at a time")
 		}
 		at := r.at
@@ -156,6 +185,75 @@ func TestAnsweredProbeResumesTheConsumers(t *testing.T) {
 	}
 }
 
+// Each account has an address of its own, which may be wrong.
+func TestAccountThatFailsAlonePausesNobody(t *testing.T) {
+	t.Parallel()
+	r := setupFor(t, 2)
+	r.fail(10)
+	if got := r.paused("sandbox"); got != 0 || r.gauge() != 0 {
+		t.Fatalf("one of two accounts pauses both for %v, and the metric says %v", got, r.gauge())
+	}
+	r.Failed(r.ctx, r.enterFor("acme"))
+	if got := r.paused("sandbox"); got != 10*time.Minute || r.gauge() != 1 {
+		t.Errorf("with the other account it is %v, and the metric says %v", got, r.gauge())
+	}
+}
+
+// resumedOfTwo is a provider of two accounts whose pause has just ended.
+func resumedOfTwo(t *testing.T) *rig {
+	t.Helper()
+	r := setupFor(t, 2)
+	r.fail(2)
+	r.Failed(r.ctx, r.enterFor("acme"))
+	r.at = r.at.Add(11 * time.Minute)
+	return r
+}
+
+func TestFailingProbeLetsTheOtherAccountProbe(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		other func(r *rig, l outage.Leave)
+		want  time.Duration
+	}{
+		"which is answered": {func(r *rig, l outage.Leave) { r.Answered(r.ctx, l) }, 0},
+		"which fails too":   {func(r *rig, l outage.Leave) { r.Failed(r.ctx, l) }, 20 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := resumedOfTwo(t)
+			at := r.at
+			r.Failed(r.ctx, r.enter())
+			if !r.held("default") {
+				t.Error("the account whose probe failed probes again at once")
+			}
+			c.other(r, r.enterFor("acme"))
+			// The broker counts from now, our clock is ahead of it.
+			got := r.paused("sandbox")
+			if c.want > 0 {
+				got -= time.Until(at).Round(time.Minute)
+			}
+			if got != c.want || r.held("acme") != (c.want > 0) {
+				t.Errorf("the pause is %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAccountThatProbesAloneInVainEndsThePause(t *testing.T) {
+	t.Parallel()
+	r := resumedOfTwo(t)
+	r.Failed(r.ctx, r.enter())
+	r.at = r.at.Add(10 * time.Minute)
+	r.Failed(r.ctx, r.enter())
+	if r.held("default") || r.held("acme") || r.gauge() != 0 {
+		t.Errorf("it goes on, and the metric says %v", r.gauge())
+	}
+	r.fail(10)
+	if r.held("default") {
+		t.Error("the account that fails alone is paused again")
+	}
+}
+
 func TestAbandonedProbeIsGivenToTheNext(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -174,7 +272,7 @@ func TestBrokerThatCannotPauseLeavesThisWorkerWaiting(t *testing.T) {
 	for range 3 {
 		r.Failed(ctx, r.enter())
 	}
-	if _, ok := r.Enter(); ok {
+	if !r.held("default") {
 		t.Error("without the broker's help it goes on asking")
 	}
 }

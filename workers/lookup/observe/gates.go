@@ -51,7 +51,7 @@ func (w *Worker) admit(ctx context.Context, t task) (leave, error) {
 		return leave{}, heldBy(l.pass)
 	}
 	var ok bool
-	if l.outage, ok = w.Outage.Enter(); !ok {
+	if l.outage, ok = w.Outage.Enter(t.account); !ok {
 		return leave{}, consume.ErrNotNow
 	}
 	if b := w.Budgets[t.account]; b != nil {

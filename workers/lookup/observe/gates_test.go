@@ -47,7 +47,7 @@ func (r *rig) gated(l budget.Limit) *observe.Worker {
 		r.t.Fatal(err)
 	}
 	o.Outage = outage.New(r.JS, "sandbox",
-		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second},
+		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second, Accounts: 2},
 		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)
 	o.Jitter = rand.Float64
 	o.Budgets, o.Accounts = map[string]*budget.Account{}, map[string]provider.Account{}
@@ -324,19 +324,19 @@ func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
 	})
 	const all = 200
 	for i := range all {
-		r.told("default", fmt.Sprintf("p-%d", i))
+		r.told([]string{"default", "acme"}[i%2], fmt.Sprintf("p-%d", i))
 	}
 	r.run(r.gated(plenty))
 	r.until("did a probe fail", func() bool { return failed.Load() >= 8+2 })
 	down.Store(false)
 	parked := int(failed.Load()) // Each of these waits for its policy, a minute.
 	r.until("are the others confirmed", func() bool {
-		return r.count(subject.Statuses, "statuses.sandbox.default.*") >= all-parked-8
+		return r.count(subject.Statuses, "statuses.sandbox.*.*") >= all-parked-8
 	})
 	if got := failed.Load(); got > 30 {
 		t.Errorf("%d look-ups during the outage", got)
 	}
-	for _, p := range read[record.Parked](r, subject.LookupRetries, "lookup.parked.sandbox.default.*") {
+	for _, p := range read[record.Parked](r, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
 		if p.Waits == "budget" {
 			continue // More came at once than may be in flight.
 		}
@@ -346,14 +346,41 @@ func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
 	}
 }
 
+// An account's own base_url may be wrong.
+func TestDeadEndpointOfOneAccountStopsOnlyIt(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.script(func(payment string, _ int) (int, string) {
+		if strings.HasPrefix(payment, "acme") {
+			return http.StatusNotFound, "<html>"
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	w := r.gated(plenty)
+	for i := range 20 {
+		payment := fmt.Sprintf("acme-%d", i)
+		r.must(w.HandleNotification(r.ctx, r.told("acme", payment)))
+		place, err := r.lot.Look(r.ctx, "sandbox", "acme", payment)
+		r.must(err)
+		if p := place.Parked; p.Waits != "unavailable" || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+			t.Fatalf("after %d failures parked is %+v", i+1, p)
+		}
+	}
+	r.must(w.HandleNotification(r.ctx, r.told("default", "p")))
+	if r.lookups("p") != 1 {
+		t.Error("the other account waits too")
+	}
+}
+
 func TestMessageDuringAPauseIsNotBegun(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
 	w := r.gated(plenty)
-	for i := range 5 {
+	for i := range 4 {
 		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
 	}
+	r.must(w.HandleNotification(r.ctx, r.told("acme", "p-4")))
 	err := w.HandleNotification(r.ctx, r.told("default", "late"))
 	if !errors.Is(err, consume.ErrNotNow) || r.lookups("late") != 0 || r.parked("late").Sequence != 0 {
 		t.Errorf("during the pause: error %v, %d look-ups, parked %+v", err, r.lookups("late"), r.parked("late"))
