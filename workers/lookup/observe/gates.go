@@ -121,15 +121,19 @@ func (w *Worker) conclude(ctx context.Context, t task, l leave, asked error) err
 	case verdict.Transport, verdict.Unavailable:
 		w.Outage.Failed(ctx, l.outage)
 		err = w.Circuits.Unproven(ctx, l.pass)
-	case verdict.Ours:
+	case verdict.Ours, verdict.OverBudget, verdict.Circuit:
 		w.Outage.Abandon(l.outage)
+		err = w.Circuits.Unproven(ctx, l.pass)
+	case verdict.Unreadable, verdict.Refused, verdict.Throttled:
+		// Somebody is there, but an edge says such things whatever the credential.
+		w.Outage.Answered(ctx, l.outage)
 		err = w.Circuits.Unproven(ctx, l.pass)
 	case verdict.Credential:
 		w.Outage.Answered(ctx, l.outage)
 		held := &verdict.HeldError{Cause: verdict.Credential}
 		held.Wait, err = w.Circuits.Refused(ctx, w.Provider.Name, t.account, l.pass, w.Jitter())
 		asked = held
-	case "", verdict.Unreadable, verdict.Refused, verdict.Throttled, verdict.NotFound, verdict.OverBudget, verdict.Circuit:
+	case "", verdict.NotFound:
 		w.Outage.Answered(ctx, l.outage)
 		err = w.Circuits.Answered(ctx, l.pass)
 	}
