@@ -45,6 +45,7 @@ type Parked struct {
 	Attempts     int               `json:"attempts"`                   // Failures that spent budget.
 	NotFound     int               `json:"not_found,omitempty"`        // Times that the provider did not know the payment.
 	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series.
+	Refused      bool              `json:"refused,omitempty"`          // The provider refused the account's credential when it was asked about this payment.
 	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
 	DueAt        time.Time         `json:"due_at"`
 	Early        bool              `json:"early,omitempty"` // It is due before its retry is; failing then spends no attempt.

@@ -88,6 +88,19 @@ func (v *View) Answered(ctx context.Context, p Pass) error {
 	}, p)
 }
 
+// Proven reports whether the credential under which p was given is good as far
+// as this worker knows: a probe's answer closed the circuit, and it has been
+// closed since.
+func (v *View) Proven(p Pass) bool {
+	if v == nil || p.probe || p.basis.State != record.CircuitClosed || p.basis.Cause != causeAnswered {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k := key{p.basis.Provider, p.basis.Account}
+	return !v.tripped[k] && v.known[k].sequence == p.basis.sequence
+}
+
 // Unproven takes note that a look-up under p learned nothing of the
 // credential. A probe hands its claim back, and the next one is due soon.
 func (v *View) Unproven(ctx context.Context, p Pass) error {

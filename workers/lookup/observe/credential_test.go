@@ -2,7 +2,9 @@ package observe_test
 
 import (
 	"net/http"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"arauto/schemas/record"
 	"arauto/workers/circuit"
@@ -63,5 +65,117 @@ func TestOnlyAnAnswerOfTheProviderItselfClosesACircuit(t *testing.T) {
 				r.probeDue(w, "acme") // The claim was handed back.
 			}
 		})
+	}
+}
+
+// refuses makes the provider refuse the credential for one payment, and answer
+// about the others.
+func (r *rig) refuses(bad string) {
+	r.script(func(payment string, _ int) (int, string) {
+		if payment == bad {
+			return http.StatusForbidden, ""
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+}
+
+// patient makes r's worker one whose circuits open for minutes of a clock that
+// the test turns, so that nothing parked comes due by itself.
+func (r *rig) patient() (turn func(time.Duration)) {
+	r.t.Helper()
+	r.worker = r.gated(plenty)
+	var ahead atomic.Int64
+	r.worker.Circuits.First, r.worker.Circuits.Longest = time.Minute, time.Minute
+	r.worker.Circuits.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	return func(d time.Duration) { ahead.Add(int64(d)) }
+}
+
+// proven is a rig in which one payment was refused, and another one has proved
+// the credential since.
+func proven(t *testing.T) *rig {
+	t.Helper()
+	r := setup(t)
+	turn := r.patient()
+	r.refuses("bad")
+	r.handle(r.notify("bad"))
+	if c := r.circuit("default"); c.State != record.CircuitOpen {
+		t.Fatalf("a refused credential leaves the circuit %+v", c)
+	}
+	turn(time.Minute)
+	r.handle(r.notify("good"))
+	if c := r.circuit("default"); c.State != record.CircuitClosed {
+		t.Fatalf("a fact leaves the circuit %+v", c)
+	}
+	return r
+}
+
+// A provider may refuse one payment alone, because of its id, or because it is
+// another store's.
+func TestPaymentThatAloneIsRefusedEndsInALetterAndStopsNobody(t *testing.T) {
+	t.Parallel()
+	r := proven(t)
+	closed := r.circuit("default")
+	m := r.notify("bad") // Told of again, it is asked for at once.
+	r.handle(m)
+	if p := r.parked("bad").Parked; p.For != m.sequence || !p.Refused {
+		t.Errorf("told of again it is parked as %+v", p)
+	}
+	for i := range len(offsets) {
+		r.fire("bad")
+		p := r.parked("bad").Parked
+		if p.Waits != "refused" || p.Attempts != i || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[i] {
+			t.Fatalf("refusal %d parks %+v", i+1, p)
+		}
+	}
+	r.fire("bad")
+	letters := r.letters()
+	if len(letters) != 1 || letters[0].Class != record.ClassProvider || letters[0].Sequence != m.sequence || letters[0].LastAnswer != "refused" {
+		t.Errorf("letters are %+v", letters)
+	}
+	if c := r.circuit("default"); !c.Since.Equal(closed.Since) || c.State != record.CircuitClosed {
+		t.Errorf("the circuit was closed at %v, and is %+v", closed.Since, c)
+	}
+}
+
+func TestCredentialThatIsRevokedAgainStopsTheAccountAgain(t *testing.T) {
+	t.Parallel()
+	r := proven(t)
+	r.fire("bad")
+	before := r.parked("bad").Parked
+	if before.FirstFailure == nil {
+		t.Fatalf("its second refusal parks %+v", before)
+	}
+	r.fails(http.StatusUnauthorized)
+	r.handle(r.notify("other"))
+	if c := r.circuit("default"); c.State != record.CircuitOpen {
+		t.Fatalf("another payment's refusal leaves the circuit %+v", c)
+	}
+	r.fire("bad")
+	after := r.parked("bad").Parked
+	if after.Waits != "credential" || after.Attempts != before.Attempts || after.FirstFailure == nil || !after.FirstFailure.Equal(*before.FirstFailure) || r.lookups("bad") != 2 {
+		t.Errorf("while the circuit is open parked was %+v and is %+v, after %d look-ups", before, after, r.lookups("bad"))
+	}
+}
+
+// Who only waited for others has not been refused yet, and speaks for all.
+func TestRefusalOfAPaymentThatWasHeldStopsTheAccount(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	turn := r.patient()
+	r.refuses("bad")
+	r.handle(r.notify("bad"))
+	r.handle(r.notify("held"))
+	if p := r.parked("held").Parked; p.Waits != "credential" || p.Refused || r.lookups("held") != 0 {
+		t.Fatalf("held is parked as %+v", p)
+	}
+	turn(time.Minute)
+	r.handle(r.notify("good"))
+	r.fails(http.StatusUnauthorized)
+	r.fire("held")
+	if c := r.circuit("default"); c.State != record.CircuitOpen {
+		t.Errorf("the circuit is %+v", c)
+	}
+	if p := r.parked("held").Parked; p.Waits != "credential" || !p.Refused || p.FirstFailure != nil {
+		t.Errorf("it is parked as %+v", p)
 	}
 }

@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"go.uber.org/zap"
 
@@ -102,9 +103,15 @@ func (w *Worker) asksNobody(t task) bool {
 }
 
 // conclude tells the gates what came of a look-up, and returns the error by
-// which the payment is judged. What a gate cannot write down now corrects
+// which the payment is judged. A credential that is refused about a payment
+// once more, after an answer about another one has proved it, is refused about
+// this payment alone, by a firewall, say, or because it is another store's:
+// that spends its budget and ends in a letter. To open the circuit for it would
+// stop the account again and again. Were the credential revoked a second time,
+// the first other payment that is refused opens it. What a gate cannot write down now corrects
 // itself: a claim to probe ends, and the next refusal opens the circuit.
-func (w *Worker) conclude(ctx context.Context, t task, l leave, asked error) error {
+// waiting is what was parked for the payment before it was asked for.
+func (w *Worker) conclude(ctx context.Context, t task, l leave, waiting park.Place, asked error) error {
 	if !l.given {
 		return asked
 	}
@@ -130,9 +137,12 @@ func (w *Worker) conclude(ctx context.Context, t task, l leave, asked error) err
 		err = w.Circuits.Unproven(ctx, l.pass)
 	case verdict.Credential:
 		w.Outage.Answered(ctx, l.outage)
+		if (t.refused || waiting.Parked.Refused) && w.Circuits.Proven(l.pass) {
+			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, asked)
+		}
 		held := &verdict.HeldError{Cause: verdict.Credential}
 		held.Wait, err = w.Circuits.Refused(ctx, w.Provider.Name, t.account, l.pass, w.Jitter())
-		asked = held
+		asked = fmt.Errorf("%w: %w", held, asked)
 	case "", verdict.NotFound:
 		w.Outage.Answered(ctx, l.outage)
 		err = w.Circuits.Answered(ctx, l.pass)

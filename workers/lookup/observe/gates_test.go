@@ -194,7 +194,9 @@ func TestOpenCircuitOutlivesTheWorkerAndAsksNobody(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusForbidden)
-	r.must(r.gated(plenty).HandleNotification(r.ctx, r.told("acme", "p-1")))
+	first := r.gated(plenty)
+	first.Circuits.First = time.Minute // No probe is due while this test runs.
+	r.must(first.HandleNotification(r.ctx, r.told("acme", "p-1")))
 	second := r.gated(plenty)
 	m := r.told("acme", "p-2")
 	r.must(second.HandleNotification(r.ctx, m))

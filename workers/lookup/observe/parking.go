@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"arauto/schemas/order"
+	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/workers/ask"
 	"arauto/workers/verdict"
@@ -26,6 +27,7 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 		}
 		t = t.onceMore()
 	}
+	t.refused = t.refused || errors.Is(cause, provider.ErrCredential)
 	now := w.Now()
 	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}
 	var throttled *ask.ThrottledError
@@ -93,13 +95,14 @@ func (t task) parked() record.Parked {
 		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
 		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
 		For: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
+		Refused: t.refused,
 	}
 }
 
 // again is the recheck that follows an answer.
 func (t task) again(seen order.Observation, delay time.Duration, number int) record.Parked {
 	p := t.parked()
-	p.Cause, p.Waits = order.CauseRecheck, string(order.CauseRecheck)
+	p.Cause, p.Waits, p.Refused = order.CauseRecheck, string(order.CauseRecheck), false
 	p.For, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
 	return p
 }

@@ -85,7 +85,7 @@ func (t task) onceMore() task {
 	fired := *t.fired
 	fired.Attempts, fired.NotFound, fired.FirstFailure = 0, 0, nil
 	fired.Cause, fired.Rechecks = order.CauseRecheck, len(rechecks)
-	t.cause, t.fired = order.CauseRecheck, &fired
+	t.cause, t.fired, t.refused = order.CauseRecheck, &fired, false
 	return t
 }
 
@@ -165,7 +165,7 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	defer l.end()
 	asked := w.Now()
 	fact, err := w.ask(ctx, t)
-	err = w.conclude(ctx, t, l, err)
+	err = w.conclude(ctx, t, l, waiting, err)
 	if errors.Is(err, provider.ErrNoLookUp) && t.cause == order.CauseNotification {
 		return w.believe(ctx, t)
 	}

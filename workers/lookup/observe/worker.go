@@ -68,6 +68,7 @@ type task struct {
 	sequence     uint64
 	newest       bool // Nothing was waiting behind the notification when it was delivered.
 	doubtful     bool // An answer covers it, and is older than it.
+	refused      bool // See record.Parked.
 	trace        string
 }
 
@@ -124,7 +125,7 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 		target: provider.Target{Kind: p.Kind, Payment: p.Payment, Order: p.Order, Fields: p.Fields},
 		cause:  p.Cause, stands: p.For,
 		notification: p.Notification, notifiedAt: p.NotifiedAt,
-		fired: &p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
+		fired: &p, refused: p.Refused, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
 	}
 	w.Metrics.fired(w.Provider.Name, began.Sub(p.DueAt))
 	outcome, seen, err := w.pursue(ctx, t)
