@@ -67,6 +67,9 @@ func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	if len(word) > maxWord {
 		return Notice{}, fmt.Errorf("%w: its type is too long", ErrInvalid)
 	}
+	if subject.Personal(word) {
+		return Notice{}, fmt.Errorf("%w: its type is personal data", ErrInvalid)
+	}
 	payment := "unknown"
 	for _, id := range ids {
 		if subject.CheckID(id) == nil {
@@ -128,7 +131,8 @@ func Sayable(text string) bool {
 }
 
 // Word translates a provider's word with the vocabulary of one kind. A word
-// that is not in it is an UnknownWordError; no word at all is ErrUnreadable.
+// that is not in it is an UnknownWordError, which logs, letters and events
+// show; what is not Sayable is ErrUnreadable, and is not repeated.
 func Word(vocabulary map[string]order.Status, word string) (order.Status, error) {
 	status, ok := vocabulary[word]
 	switch {
@@ -138,6 +142,8 @@ func Word(vocabulary map[string]order.Status, word string) (order.Status, error)
 		return "", fmt.Errorf("%w: it has no status", ErrUnreadable)
 	case len(word) > maxWord:
 		return "", fmt.Errorf("%w: its status is too long to be a word", ErrUnreadable)
+	case !Sayable(word):
+		return "", fmt.Errorf("%w: its status is personal data", ErrUnreadable)
 	}
 	return "", &UnknownWordError{Word: word}
 }

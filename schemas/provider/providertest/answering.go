@@ -54,6 +54,7 @@ func (c *fixture) answering(t *testing.T) {
 	c.answersAgain(t, n, f)
 	c.otherPayment(t, n)
 	c.unknownWord(t, n)
+	c.personalWord(t, n)
 }
 
 // statuses walks every HTTP status with good and bad bodies.
@@ -176,6 +177,20 @@ func (c *fixture) unknownWord(t *testing.T, n provider.Notice) {
 	}
 	if !found {
 		t.Errorf("no place for %q in the answer gives an UnknownWordError", f.ProviderStatus)
+	}
+}
+
+// personalWord puts a number of a person wherever the answer has its status: a
+// field path may be misconfigured.
+func (c *fixture) personalWord(t *testing.T, n provider.Notice) {
+	t.Helper()
+	const cpf = "529.982.247-25"
+	f, _ := c.fact()
+	for _, body := range replaced(t, c.text("answer.body"), f.ProviderStatus, cpf) {
+		got, err := c.p.Answer(target(n), c.account(), provider.Reply{Status: http.StatusOK, Body: body})
+		if isUnknownWord(err) || err == nil && got.ProviderStatus == cpf || err != nil && strings.Contains(err.Error(), cpf) {
+			t.Errorf("a CPF for a status gives the word %q, %v", got.ProviderStatus, err)
+		}
 	}
 }
 
