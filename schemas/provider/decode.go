@@ -39,10 +39,11 @@ func DecodeReply(r Reply, dst any) error {
 // what the provider itself says of the payment, else nil. Adapters of providers
 // that document no better evidence ask it before they decode.
 func Missing(r Reply) error {
-	if r.Status != http.StatusNotFound && r.Status != http.StatusGone || wire.Object(r.Body, &struct{}{}) != nil {
-		return nil
+	gone := r.Status == http.StatusNotFound || r.Status == http.StatusGone
+	if gone && wire.Object(r.Body, &struct{}{}) == nil {
+		return fmt.Errorf("status %d: %w", r.Status, ErrNotFound)
 	}
-	return fmt.Errorf("status %d: %w", r.Status, ErrNotFound)
+	return nil
 }
 
 // CheckIDs says why a webhook's ids cannot be used: the payment must be there,

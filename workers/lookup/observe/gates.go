@@ -108,9 +108,10 @@ func (w *Worker) asksNobody(t task) bool {
 // this payment alone, by a firewall, say, or because it is another store's:
 // that spends its budget and ends in a letter. To open the circuit for it would
 // stop the account again and again. Were the credential revoked a second time,
-// the first other payment that is refused opens it. What a gate cannot write down now corrects
-// itself: a claim to probe ends, and the next refusal opens the circuit.
-// waiting is what was parked for the payment before it was asked for.
+// the first other payment that is refused opens it. What a gate cannot write
+// down now corrects itself: a claim to probe ends, and the next refusal opens
+// the circuit. waiting is what was parked for the payment before it was asked
+// for.
 func (w *Worker) conclude(ctx context.Context, t task, l leave, waiting park.Place, asked error) error {
 	if !l.given {
 		return asked
