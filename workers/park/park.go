@@ -96,7 +96,8 @@ var ErrContended = errors.New("parking is contended")
 
 // First parks p only where nothing is parked. If something is, its due time
 // and attempts stay and only the notification that it stands for is raised: a
-// fresh notification must not reset a budget.
+// fresh notification must not reset a budget. What the sweep put off has none,
+// and nobody waited for it: p takes its place.
 func (l *Lot) First(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		if now.Sequence == 0 {
@@ -106,9 +107,10 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 		if p.For <= kept.For {
 			return kept, false
 		}
-		kept = raised(kept, p)
-		kept.Rechecks = 0 // The later notification has a series of rechecks of its own.
-		return kept, true
+		if kept.Cause == order.CauseSweep && kept.FirstFailure == nil && kept.NotFound == 0 {
+			return p, true
+		}
+		return joined(kept, p), true
 	})
 }
 
@@ -127,8 +129,7 @@ func (l *Lot) Held(ctx context.Context, p record.Parked) error {
 		if p.For <= kept.For {
 			return kept, false
 		}
-		kept = raised(kept, p)
-		kept.Rechecks = 0 // As in First.
+		kept = joined(kept, p)
 		if kept.Waits != p.Waits {
 			kept = hastened(kept, p)
 		}
@@ -150,8 +151,8 @@ func (l *Lot) Join(ctx context.Context, p record.Parked) error {
 		if p.For <= kept.For {
 			return kept, false
 		}
-		kept = raised(kept, p)
-		kept.Rechecks, kept.NotFound = 0, min(kept.NotFound, 1)
+		kept = joined(kept, p)
+		kept.NotFound = min(kept.NotFound, 1)
 		return hastened(kept, p), true
 	})
 }
@@ -208,6 +209,17 @@ func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 		}
 		return raised(next, now.Parked), true
 	})
+}
+
+// joined is what waits already and is to stand for a later notification too.
+// That has a series of rechecks of its own, and makes a look-up of the sweep's
+// its own: somebody waits for it now.
+func joined(kept, p record.Parked) record.Parked {
+	kept.Rechecks = 0
+	if kept.Cause == order.CauseSweep {
+		kept.Cause = order.CauseNotification
+	}
+	return raised(kept, p)
 }
 
 // raised keeps the higher of two notifications that a parked look-up stands

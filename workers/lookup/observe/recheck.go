@@ -14,15 +14,20 @@ var rechecks = []time.Duration{2 * time.Second, 13 * time.Second}
 // read side may lag its own webhook: it is not final and says what was known
 // already, is pending, or is behind what was known. It returns the wait and
 // the number of that recheck in its series. Rechecks go on with their series
-// and never start a new one; confirmations, sweeps and operators have none.
+// and never start a new one. Confirmations have none, nor have sweeps and
+// operators, unless a notification that nobody has answered waits for them.
 func recheck(t task, before, seen order.Observation) (wait time.Duration, number int, ok bool) {
 	made := 0
 	switch t.cause {
 	case order.CauseNotification:
 	case order.CauseRecheck:
 		made = t.fired.Rechecks
-	case order.CauseConfirmation, order.CauseSweep, order.CauseOperator:
+	case order.CauseConfirmation:
 		return 0, 0, false
+	case order.CauseSweep, order.CauseOperator:
+		if t.stands <= before.Covers {
+			return 0, 0, false
+		}
 	}
 	if made >= len(rechecks) || seen.Status == "" || seen.Kind.Final(seen.Status) {
 		return 0, 0, false
