@@ -14,16 +14,15 @@ var rechecks = []time.Duration{2 * time.Second, 13 * time.Second}
 // read side may lag its own webhook: it is not final and says what was known
 // already, is pending, or is behind what was known. It returns the wait and
 // the number of that recheck in its series. Rechecks go on with their series
-// and never start a new one. Confirmations have none, nor have sweeps and
-// operators, unless a notification that nobody has answered waits for them.
+// and never start a new one. A confirmation begins one, because it took the
+// place of the recheck of the answer that it is to confirm. Sweeps and operators
+// have none, unless a notification that nobody has answered waits for them.
 func recheck(t task, before, seen order.Observation) (wait time.Duration, number int, ok bool) {
 	made := 0
 	switch t.cause {
-	case order.CauseNotification:
+	case order.CauseNotification, order.CauseConfirmation:
 	case order.CauseRecheck:
 		made = t.fired.Rechecks
-	case order.CauseConfirmation:
-		return 0, 0, false
 	case order.CauseSweep, order.CauseOperator:
 		if t.stands <= before.Covers {
 			return 0, 0, false

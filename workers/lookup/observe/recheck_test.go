@@ -54,3 +54,27 @@ func TestStaleAnswerIsRecheckedWhoeverAskedForTheNotification(t *testing.T) {
 		})
 	}
 }
+
+// It has taken the place of the recheck that the same lagging answer led to.
+func TestConfirmationThatMayBeStaleIsRechecked(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.says("disputed", 10000, 0)
+	r.handle(r.notify("p"))
+	r.says("paid", 10000, 0) // The read side lags.
+	r.handle(r.notify("p"))
+	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck {
+		t.Fatalf("parked is %+v", p)
+	}
+	r.must(r.lot.Follow(r.ctx, parkedFor(order.CauseConfirmation, r.last("p").Covers()))) // As normalize does.
+	r.fire("p")
+	for number := 1; number <= 2; number++ {
+		if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Rechecks != number {
+			t.Fatalf("parked is %+v, want recheck %d", p, number)
+		}
+		r.fire("p")
+	}
+	if place := r.parked("p"); place.Sequence != 0 {
+		t.Errorf("after the series %+v is parked", place.Parked)
+	}
+}

@@ -16,7 +16,8 @@ import (
 
 // confirm parks the look-up that a lone observation of a return edge wants.
 // It is parked before the message is acknowledged, so it cannot be forgotten.
-// Where nobody can be asked, the provider's next webhook confirms or not.
+// Where nobody can be asked, the provider's next webhook confirms or not. It
+// takes the place of a recheck that is parked, and begins that series anew.
 func (w *Worker) confirm(ctx context.Context, seen order.Observation, trace string) error {
 	if !seen.Confirmed {
 		return nil
