@@ -8,13 +8,18 @@ import (
 
 // Summon parks p, which should be due now, in place of what is parked. That
 // one's budget and the notification that it stands for stay: an operator who
-// asks again must neither reset nor spend what the payment has left.
+// asks again must neither reset nor spend what the payment has left. What is to
+// follow an answer stays that, because it is made in any case, and the answer to
+// it may be stale as well: its series goes on.
 func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
 		next.Early = true // Also where nothing is parked: what fires and fails meanwhile must not move it, see Again.
 		if now.Sequence == 0 {
 			return next, true
+		}
+		if follows(now.Parked) {
+			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
 		}
 		next.Attempts, next.NotFound, next.FirstFailure = now.Parked.Attempts, now.Parked.NotFound, now.Parked.FirstFailure
 		if next.Fields == nil {

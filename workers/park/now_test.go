@@ -40,6 +40,27 @@ func TestSummonedLookUpComesDueAndKeepsTheBudgetOfWhatWasParked(t *testing.T) {
 	}
 }
 
+// The answer to an operator may be as stale as the one that it is to correct,
+// and leads to no further look of its own.
+func TestSummonedLookUpIsMadeAsWhatFollowsAnAnswer(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []order.Cause{order.CauseRecheck, order.CauseConfirmation} {
+		t.Run(string(cause), func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			follows := waiting("p", 7, 1)
+			follows.Cause, follows.Waits, follows.Rechecks = cause, string(cause), 1
+			r.must(r.lot.Follow(r.ctx, follows))
+			asked := waiting("p", 0, 0)
+			asked.Cause, asked.Waits, asked.FirstFailure, asked.DueAt = order.CauseOperator, "operator", nil, far(-9)
+			r.must(r.lot.Summon(r.ctx, asked))
+			want := follows
+			want.Waits, want.DueAt, want.Early = "operator", asked.DueAt, true
+			r.holds("p", want)
+		})
+	}
+}
+
 func TestHastenMovesOnlyTheDueTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

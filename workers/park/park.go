@@ -182,11 +182,10 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 		if now.Parked.Attempts > p.Attempts {
 			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
 		}
-		follows := now.Parked.Cause == order.CauseRecheck || now.Parked.Cause == order.CauseConfirmation
-		if follows && now.Parked.DueAt.Before(next.DueAt) {
+		if follows(now.Parked) && now.Parked.DueAt.Before(next.DueAt) {
 			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
 		}
-		if follows || now.Parked.Early {
+		if follows(now.Parked) || now.Parked.Early {
 			next = hastened(next, now.Parked)
 		}
 		return next, true
@@ -220,6 +219,11 @@ func joined(kept, p record.Parked) record.Parked {
 		kept.Cause = order.CauseNotification
 	}
 	return raised(kept, p)
+}
+
+// follows reports whether a parked look-up is to follow an answer.
+func follows(p record.Parked) bool {
+	return p.Cause == order.CauseRecheck || p.Cause == order.CauseConfirmation
 }
 
 // raised keeps the higher of two notifications that a parked look-up stands
