@@ -2,6 +2,7 @@ package park
 
 import (
 	"context"
+	"errors"
 
 	"arauto/schemas/record"
 )
@@ -15,7 +16,7 @@ func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
 		next.Early = true // Also where nothing is parked: what fires and fails meanwhile must not move it, see Again.
-		if now.Sequence == 0 {
+		if !now.keeps() {
 			return next, true
 		}
 		if follows(now.Parked) {
@@ -29,19 +30,28 @@ func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
 	})
 }
 
+// ErrUnreadable means that what is parked does not decode.
+var ErrUnreadable = errors.New("what is parked does not decode; the next look-up of the payment replaces it")
+
 // Hasten makes what is parked for p's payment due at p.DueAt and keeps
-// everything else of it. ok is false when nothing is parked.
+// everything else of it. ok is false when nothing is parked, and ErrUnreadable
+// means that it cannot be kept.
 func (l *Lot) Hasten(ctx context.Context, p record.Parked) (ok bool, err error) {
+	var unreadable bool
 	err = l.swap(ctx, p, func(now Place) (record.Parked, bool) {
-		ok = now.Sequence != 0
+		ok, unreadable = now.keeps(), now.Unreadable
 		next := now.Parked
 		next.DueAt, next.Early = p.DueAt, true
 		return next, ok
 	})
+	if err == nil && unreadable {
+		err = ErrUnreadable
+	}
 	return ok, err
 }
 
 // Due reads the look-up of a payment that has fired and is not yet done.
 func (l *Lot) Due(ctx context.Context, provider, account, payment string) (Place, error) {
-	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Due())
+	whose := record.Parked{Provider: provider, Account: account, Payment: payment}
+	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Due(), whose)
 }

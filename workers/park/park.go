@@ -38,18 +38,24 @@ func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*
 // Place is what was parked for a payment when it was read. The zero Place is
 // an empty one.
 type Place struct {
-	Sequence uint64    // 0 when nothing is parked.
-	At       time.Time // When it was parked.
-	Parked   record.Parked
+	Sequence   uint64    // 0 when nothing is parked.
+	At         time.Time // When it was parked.
+	Parked     record.Parked
+	Unreadable bool // It does not decode: Parked says only whose it is and when it comes due.
 }
+
+// keeps reports whether something is parked that must be kept. What does not
+// decode is replaced, so that it cannot hold its payment up until it fires.
+func (p Place) keeps() bool { return p.Sequence > 0 && !p.Unreadable }
 
 // Look reads from the stream's leader what is parked for a payment.
 func (l *Lot) Look(ctx context.Context, provider, account, payment string) (Place, error) {
-	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Parked())
+	whose := record.Parked{Provider: provider, Account: account, Payment: payment}
+	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Parked(), whose)
 }
 
-// read reads the last look-up on a subject.
-func (l *Lot) read(ctx context.Context, on string) (Place, error) {
+// read reads the last look-up on a subject, which is that of whose payment.
+func (l *Lot) read(ctx context.Context, on string, whose record.Parked) (Place, error) {
 	raw, err := l.stream.GetLastMsgForSubject(ctx, on)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return Place{}, nil
@@ -58,11 +64,20 @@ func (l *Lot) read(ctx context.Context, on string) (Place, error) {
 		return Place{}, fmt.Errorf("read parked look-up: %w", err)
 	}
 	place := Place{Sequence: raw.Sequence, At: raw.Time}
-	if err := json.Unmarshal(raw.Data, &place.Parked); err != nil {
-		return Place{}, fmt.Errorf("decode parked look-up %d: %w", raw.Sequence, err)
+	if json.Unmarshal(raw.Data, &place.Parked) != nil {
+		if at, err := time.Parse(scheduled, raw.Header.Get(scheduleHeader)); err == nil {
+			whose.DueAt = at
+		}
+		place.Parked, place.Unreadable = whose, true
 	}
 	return place, nil
 }
+
+// How a schedule tells the broker when it comes due.
+const (
+	scheduleHeader = "Nats-Schedule"
+	scheduled      = "@at " + time.RFC3339Nano
+)
 
 // Cancel removes what was parked when place was read. If it fired or was
 // replaced since, that is left alone.
@@ -100,7 +115,7 @@ var ErrContended = errors.New("parking is contended")
 // and nobody waited for it: p takes its place.
 func (l *Lot) First(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
-		if now.Sequence == 0 {
+		if !now.keeps() {
 			return p, true
 		}
 		kept := now.Parked
@@ -121,7 +136,7 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 // and first failure stay, and what comes due early spends nothing.
 func (l *Lot) Held(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
-		if now.Sequence == 0 {
+		if !now.keeps() {
 			p.Early = true // What fires and fails meanwhile must not move it: see Again.
 			return p, true
 		}
@@ -143,7 +158,7 @@ func (l *Lot) Held(ctx context.Context, p record.Parked) error {
 func (l *Lot) Join(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		p.NotFound = min(p.NotFound, 1)
-		if now.Sequence == 0 {
+		if !now.keeps() {
 			p.Early = true // As in Held.
 			return p, true
 		}
@@ -172,7 +187,7 @@ func hastened(p, other record.Parked) record.Parked {
 func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
-		if now.Sequence == 0 {
+		if !now.keeps() {
 			return next, true
 		}
 		next = raised(next, now.Parked)
@@ -199,7 +214,7 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p
-		if now.Sequence == 0 {
+		if !now.keeps() {
 			return next, true
 		}
 		if now.Parked.For > p.For {
@@ -268,7 +283,7 @@ func (l *Lot) write(ctx context.Context, p record.Parked, guard uint64) error {
 	place := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
 	m := nats.NewMsg(place.Parked())
 	m.Data = body
-	m.Header.Set("Nats-Schedule", "@at "+p.DueAt.UTC().Format(time.RFC3339Nano))
+	m.Header.Set(scheduleHeader, p.DueAt.UTC().Format(scheduled))
 	m.Header.Set("Nats-Schedule-Target", place.Due())
 	if _, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(guard)); err != nil {
 		return fmt.Errorf("park look-up: %w", err)

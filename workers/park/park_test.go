@@ -283,13 +283,3 @@ func TestCancelTellsWhenTheBrokerDoesNotAnswer(t *testing.T) {
 		t.Error("a cancel without a broker is said to have worked")
 	}
 }
-
-func TestWhatDoesNotDecodeIsAnError(t *testing.T) {
-	t.Parallel()
-	r := setup(t)
-	_, err := r.JS.Publish(r.ctx, r.tokens.Waiting("sandbox", "default", "p").Parked(), []byte("{"))
-	r.must(err)
-	if _, err := r.lot.Look(r.ctx, "sandbox", "default", "p"); err == nil {
-		t.Error("half a document was read")
-	}
-}

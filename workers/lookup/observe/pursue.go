@@ -143,6 +143,10 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if err != nil {
 		return "", order.Observation{}, err
 	}
+	if waiting.Unreadable {
+		w.Log.Error("parked look-up does not decode, it is replaced",
+			zap.String("unit", t.unit.String()), zap.Uint64("sequence", waiting.Sequence))
+	}
 	if !w.adds(t, waiting) {
 		return outcomeParked, order.Observation{}, w.join(ctx, t, waiting)
 	}

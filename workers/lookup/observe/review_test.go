@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -145,5 +147,35 @@ func TestAnswerWithoutNotificationsStillCoversWhatItStandsFor(t *testing.T) {
 	r.fire("p")
 	if last := r.last("p"); last.Covers() != m.sequence || last.Observation.Status != order.Refunded {
 		t.Errorf("the answer covers %d, want %d", last.Covers(), m.sequence)
+	}
+}
+
+// Else the notification would come back every few seconds until the broker
+// fires what is parked.
+func TestParkedLookUpThatDoesNotDecodeHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusOK, http.StatusServiceUnavailable} {
+		r := setup(t)
+		place := r.tokens.Waiting("sandbox", "default", "p")
+		m := nats.NewMsg(place.Parked())
+		m.Data = []byte("{")
+		m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05Z")
+		m.Header.Set("Nats-Schedule-Target", place.Due())
+		_, err := r.JS.PublishMsg(r.ctx, m)
+		r.must(err)
+		r.script(func(payment string, _ int) (int, string) { return status, state(payment, "paid", 10000, 0) })
+		told := r.notify("p")
+		r.handle(told)
+		left := r.parked("p")
+		switch status {
+		case http.StatusOK:
+			if left.Sequence != 0 || r.last("p").Covers() != told.sequence {
+				t.Errorf("after an answer %+v is parked", left)
+			}
+		default:
+			if p := left.Parked; left.Unreadable || p.For != told.sequence || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+				t.Errorf("after a failure %+v is parked", left)
+			}
+		}
 	}
 }

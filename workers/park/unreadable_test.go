@@ -1,0 +1,81 @@
+package park_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"arauto/schemas/record"
+	"arauto/workers/park"
+)
+
+// scribble parks half a document.
+func (r *rig) scribble() {
+	r.t.Helper()
+	place := r.tokens.Waiting("sandbox", "default", "p")
+	m := nats.NewMsg(place.Parked())
+	m.Data = []byte(`{"provider":"elsewhere","for":9`)
+	m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05.678901234Z")
+	m.Header.Set("Nats-Schedule-Target", place.Due())
+	_, err := r.JS.PublishMsg(r.ctx, m)
+	r.must(err)
+}
+
+func TestWhatDoesNotDecodeSaysWhenItComesDueAndWhoseItIs(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.scribble()
+	want := record.Parked{Provider: "sandbox", Account: "default", Payment: "p", DueAt: far(0)}
+	if got := r.look("p"); got.Sequence == 0 || !got.Unreadable || !reflect.DeepEqual(got.Parked, want) {
+		t.Errorf("half a document reads as %+v", got)
+	}
+	r.must(r.lot.Cancel(r.ctx, r.look("p")))
+	if got := r.look("p"); got.Sequence != 0 {
+		t.Errorf("it cannot be cancelled: %+v", got)
+	}
+}
+
+// Else a payment could not be worked on until the broker fires it.
+func TestWhatDoesNotDecodeIsReplaced(t *testing.T) {
+	t.Parallel()
+	early := func(p record.Parked) record.Parked { p.Early = true; return p }
+	same := func(p record.Parked) record.Parked { return p }
+	for name, c := range map[string]struct {
+		put  func(*park.Lot, context.Context, record.Parked) error
+		want func(record.Parked) record.Parked
+	}{
+		"first":  {(*park.Lot).First, same},
+		"held":   {(*park.Lot).Held, early},
+		"join":   {(*park.Lot).Join, early},
+		"again":  {(*park.Lot).Again, same},
+		"follow": {(*park.Lot).Follow, same},
+		"summon": {(*park.Lot).Summon, early},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, stands := range []uint64{0, 7} {
+				r := setup(t)
+				r.scribble()
+				p := waiting("p", stands, 1)
+				r.must(c.put(r.lot, r.ctx, p))
+				r.holds("p", c.want(p))
+			}
+		})
+	}
+}
+
+func TestWhatDoesNotDecodeIsNotHastened(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.scribble()
+	before := r.look("p")
+	if ok, err := r.lot.Hasten(r.ctx, before.Parked); ok || !errors.Is(err, park.ErrUnreadable) {
+		t.Errorf("%v, %v", ok, err)
+	}
+	if got := r.look("p"); got.Sequence != before.Sequence {
+		t.Errorf("it became %+v", got)
+	}
+}
