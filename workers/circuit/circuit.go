@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,6 +25,7 @@ const (
 	causeCredential = "credential" // The provider refused it.
 	causeAnswered   = "answered"   // A probe got an answer.
 	causeOperator   = "operator"   // Somebody said so.
+	causeUnreadable = "unreadable" // The record does not decode. It is never written.
 )
 
 // Board is where the circuits are recorded. It is safe for concurrent use.
@@ -72,12 +74,20 @@ func (b *Board) entries(ctx context.Context) ([]entry, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read circuit above %d: %w", next, err)
 		}
-		e := entry{sequence: raw.Sequence}
-		if err := json.Unmarshal(raw.Data, &e.Circuit); err != nil {
-			return nil, fmt.Errorf("decode circuit %d: %w", raw.Sequence, err)
-		}
-		all, next = append(all, e), raw.Sequence+1
+		on := strings.Split(raw.Subject, ".") // circuits.<provider>.<account>
+		all, next = append(all, decoded(raw, on[1], on[2])), raw.Sequence+1
 	}
+}
+
+// decoded is an account's record. One that does not decode says nothing, as if
+// there were none, and guards the next one: it must not keep every worker from
+// starting, nor the account from being stopped.
+func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
+	e := entry{sequence: raw.Sequence}
+	if json.Unmarshal(raw.Data, &e.Circuit) != nil {
+		e.Circuit = record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed, Cause: causeUnreadable}
+	}
+	return e
 }
 
 // read reads one account's record from the stream's leader.
@@ -89,11 +99,7 @@ func (b *Board) read(ctx context.Context, provider, account string) (entry, erro
 	if err != nil {
 		return entry{}, fmt.Errorf("read circuit: %w", err)
 	}
-	e := entry{sequence: raw.Sequence}
-	if err := json.Unmarshal(raw.Data, &e.Circuit); err != nil {
-		return entry{}, fmt.Errorf("decode circuit %d: %w", raw.Sequence, err)
-	}
-	return e, nil
+	return decoded(raw, provider, account), nil
 }
 
 // errChanged means that somebody else changed the circuit meanwhile.
