@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -179,6 +180,36 @@ func TestUnknownNotificationTypeIsADeadLetterOnce(t *testing.T) {
 	}
 	if got := r.lookups("p"); got != 0 {
 		t.Errorf("%d look-ups, want none", got)
+	}
+}
+
+// All that an account gets of unknown types is one unit. What its messages cost
+// must not grow with the letters that are there.
+func TestUnknownNotificationTypeCostsTheSameHoweverManyThereAre(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	read := make(chan *nats.Msg, 100)
+	tap, err := r.JS.Conn().ChanSubscribe("$JS.API.STREAM.MSG.GET."+subject.DeadLetters, read)
+	r.must(err)
+	reads := func() int {
+		r.handle(r.store(record.Notification{Payment: "unknown", Kind: order.Payment, Unknown: "BOLETO"}))
+		r.must(r.JS.Conn().Flush())
+		n := len(read)
+		for range n {
+			<-read
+		}
+		return n
+	}
+	first := reads()
+	for range 5 {
+		reads()
+	}
+	if last := reads(); first == 0 || last != first {
+		t.Errorf("the first took %d reads of dead letters, the seventh %d", first, last)
+	}
+	r.must(tap.Unsubscribe())
+	if letters := r.letters(); len(letters) != 7 {
+		t.Errorf("%d dead letters, want 7", len(letters))
 	}
 }
 

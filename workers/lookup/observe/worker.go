@@ -100,7 +100,9 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		newest: meta.NumPending == 0,
 	}
 	if n.Unknown != "" {
-		err := w.deadLetter(ctx, t, record.DeadLetter{
+		// All of an account are one unit, so its letters are not read: this one is
+		// about its own message, by which the broker knows it again.
+		err := w.putLetter(ctx, t, nil, record.DeadLetter{
 			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: nobodyAsked,
 		})
 		return w.done(t, outcomeDead, order.Observation{}, began, err)
