@@ -34,6 +34,10 @@ const (
 	hour = time.Hour
 	// longestRetryAfter bounds what a provider may make us wait.
 	longestRetryAfter = hour
+	// spread is the share that is added, at most, to a wait on 429: a provider
+	// that turns thousands away names the same moment to all of them. It is no
+	// offset, so a policy that is exact spreads it too.
+	spread = 0.1
 )
 
 // tail is how Yapay itself delivers: every 12 hours for 3 days.
@@ -71,14 +75,16 @@ func (p Policy) WithOffsets(offsets []time.Duration) (Policy, error) {
 }
 
 // free returns how long causes that spend nothing wait, on a real clock. What
-// a gate of ours asks for is not turned: a budget per second stays one.
-func (p Policy) free(f Failure) (time.Duration, bool) {
+// a gate of ours asks for is not turned, and was spread by that gate: a budget
+// per second stays one.
+func (p Policy) free(f Failure, jitter float64) (time.Duration, bool) {
 	switch f.Cause {
 	case Throttled:
+		wait := p.throttled
 		if f.RetryAfter > 0 {
-			return p.Wait(min(f.RetryAfter, longestRetryAfter)), true
+			wait = min(f.RetryAfter, longestRetryAfter)
 		}
-		return p.Wait(p.throttled), true
+		return p.Wait(wait + time.Duration(jitter*spread*float64(wait))), true
 	case Credential, Circuit:
 		if f.Held > 0 {
 			return f.Held, true

@@ -108,13 +108,14 @@ type Decision struct {
 // no clock, or the first blip after it would find every offset in the past.
 // The look-up that meets the first failure spends no attempt, even where it
 // had been parked, as rechecks are: it was no retry. The jitter, from 0 to 1,
-// says how much of the policy's jitter to add.
+// says how much of the policy's jitter, and of the spread of a wait on 429, to
+// add.
 func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
 	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure, NotFound: b.NotFound}
 	if f.Cause == NotFound {
 		return p.recheckUnknown(f, b, d)
 	}
-	if wait, free := p.free(f); free {
+	if wait, free := p.free(f, jitter); free {
 		d.Park, d.Free, d.Due = true, true, f.At.Add(wait)
 		return d
 	}

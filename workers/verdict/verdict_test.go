@@ -207,15 +207,21 @@ func TestOnlyAFiredLookUpSpends(t *testing.T) {
 	}
 }
 
+// What a provider turned away comes back no earlier than it asks for, and not
+// all at once, or it would be turned away again for ever.
 func TestRetryAfterIsObeyedWithinReason(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ asked, want time.Duration }{
-		{0, 30 * time.Second}, {time.Second, time.Second}, {7 * time.Minute, 7 * time.Minute}, {100 * time.Hour, time.Hour},
-	} {
-		f := verdict.Failure{Cause: verdict.Throttled, RetryAfter: c.asked, At: began}
-		d := verdict.Judge(f, verdict.Budget{Fired: true, Attempts: 10}, named(t, "default"), 1)
-		if got := d.Due.Sub(began); !d.Park || got != c.want {
-			t.Errorf("Retry-After %v waits %v, want %v", c.asked, got, c.want)
+	for _, policy := range []string{"default", "yapay"} {
+		for _, c := range []struct{ asked, want time.Duration }{
+			{0, 30 * time.Second}, {time.Second, time.Second}, {7 * time.Minute, 7 * time.Minute}, {100 * time.Hour, time.Hour},
+		} {
+			for jitter, latest := range map[float64]time.Duration{0: c.want, 0.5: c.want + c.want/20, 1: c.want + c.want/10} {
+				f := verdict.Failure{Cause: verdict.Throttled, RetryAfter: c.asked, At: began}
+				d := verdict.Judge(f, verdict.Budget{Fired: true, Attempts: 5}, named(t, policy), jitter)
+				if got := d.Due.Sub(began); !d.Park || d.Attempts != 5 || got < c.want || got != latest {
+					t.Errorf("%s, Retry-After %v with jitter %v waits %v, want %v", policy, c.asked, jitter, got, latest)
+				}
+			}
 		}
 	}
 	other := verdict.Failure{Cause: verdict.Unavailable, RetryAfter: time.Hour, At: began}
