@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -157,6 +156,9 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if newest.Asks {
 		t = t.standingFor(newest.Sequence, last)
 	}
+	if w.refusal.recent(w.Now()) {
+		return "", order.Observation{}, errRefused
+	}
 	l, err := w.admit(ctx, t)
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
@@ -208,60 +210,6 @@ func (t task) standingFor(newest uint64, last chain.Link) task {
 		t.stands = newest
 	}
 	return t
-}
-
-// answered reports whether asking gave a fact. A fact with an unknown word is
-// one: the word is kept, and normalize puts it where a person sees it.
-func answered(err error) bool {
-	var unknown *provider.UnknownWordError
-	return err == nil || errors.As(err, &unknown)
-}
-
-// write stores an answer. What must follow it is parked first, so that a
-// crash in between forgets nothing; what was waiting for it goes last.
-func (w *Worker) write(ctx context.Context, t task, last chain.Link, waiting park.Place, seen order.Observation) (string, order.Observation, error) {
-	delay, number, follows := recheck(t, last.Observation, seen)
-	if follows {
-		if err := w.Lot.Follow(ctx, t.again(seen, w.Policy.Wait(delay), number)); err != nil {
-			return "", seen, err
-		}
-	}
-	if _, err := w.Chains.Append(ctx, t.unit, last, seen, t.trace); err != nil {
-		return "", seen, err
-	}
-	if !follows && !stillWanted(waiting, last.Observation, seen) {
-		// What fires nevertheless is superseded, so this need not be retried.
-		if err := w.Lot.Cancel(ctx, waiting); err != nil {
-			w.Log.Warn("parked look-up not cancelled, it will find itself superseded")
-		}
-	}
-	return outcomeObserved, seen, nil
-}
-
-// stillWanted reports whether a waiting recheck is still worth its look-up:
-// the answer in hand says nothing new, and the provider's read side may still
-// lag the notification that the recheck is for.
-func stillWanted(waiting park.Place, before, seen order.Observation) bool {
-	return waiting.Parked.Cause == order.CauseRecheck && seen.SameWord(before) && !seen.Kind.Final(seen.Status)
-}
-
-// observation is what an answer says, as it will be stored.
-func (t task) observation(fact order.Fact, asked, answered time.Time) order.Observation {
-	o := order.Observation{
-		Provider: t.unit.Provider, Account: t.account, Kind: fact.Kind,
-		Payment: t.target.Payment, Order: fact.Order, ProviderReference: fact.ProviderReference,
-		Status: fact.Status, ProviderStatus: fact.ProviderStatus, Reason: fact.Reason,
-		Amount: fact.Amount, OccurredAt: fact.OccurredAt,
-		Cause: t.cause, AskedAt: asked.UTC(), AnsweredAt: answered.UTC(),
-		Notification: t.notification, NotifiedAt: t.notifiedAt,
-	}
-	if o.Order == "" {
-		o.Order = t.target.Order
-	}
-	if o.Kind == "" {
-		o.Kind = t.target.Kind
-	}
-	return o
 }
 
 // ask puts the question and counts it.

@@ -48,7 +48,10 @@ type Options struct {
 
 // Worker looks up the payments of one provider. Its handlers may run
 // concurrently, in this and other processes.
-type Worker struct{ Options }
+type Worker struct {
+	Options
+	refusal refusal
+}
 
 // New returns a worker.
 func New(o Options) *Worker { return &Worker{Options: o} }
