@@ -5,7 +5,6 @@
 package overdue
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
+	"arauto/workers/sweep/agenda"
 	"arauto/workers/sweep/walk"
 )
 
@@ -64,7 +64,7 @@ type Watch struct {
 	Options
 	stream     jetstream.Stream
 	read       uint64 // Up to where schedules have been read.
-	queue      queue
+	due        agenda.Agenda
 	reconnects uint64 // Of the connection when they were read.
 }
 
@@ -88,7 +88,7 @@ func (w *Watch) Round(ctx context.Context) error {
 	// killed can bring back a schedule that had fired, and not fire it any more.
 	reconnects := w.JS.Conn().Stats().Reconnects
 	if info.State.LastSeq < w.read || reconnects != w.reconnects {
-		w.read, w.queue, w.reconnects = 0, nil, reconnects
+		w.read, w.due, w.reconnects = 0, agenda.Agenda{}, reconnects
 	}
 	w.read, err = walk.Each(ctx, w.stream, parked, w.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		w.note(raw)
@@ -103,7 +103,7 @@ func (w *Watch) note(raw *jetstream.RawStreamMsg) {
 		w.Log.Error("parked look-up has no due time", zap.Uint64("sequence", raw.Sequence), zap.Error(err))
 		return
 	}
-	heap.Push(&w.queue, entry{sequence: raw.Sequence, due: due.UnixNano()})
+	w.due.Add(raw.Sequence, due)
 }
 
 // dueAt reads a schedule's own header, which is what the broker goes by.
@@ -123,33 +123,30 @@ func dueAt(h nats.Header) (time.Time, error) {
 // stays for the next round.
 func (w *Watch) free(ctx context.Context) error {
 	var (
-		left   []entry
 		oldest time.Duration
-		all    error
+		failed error
 	)
-	for len(w.queue) > 0 {
-		late := w.Now().Sub(time.Unix(0, w.queue[0].due))
-		if late < w.After {
+	for {
+		sequence, due, ok := w.due.First()
+		late := w.Now().Sub(due)
+		if !ok || late < w.After {
 			break
 		}
-		next, _ := heap.Pop(&w.queue).(entry)
-		stuck, err := w.again(ctx, next.sequence)
+		stuck, err := w.again(ctx, sequence)
 		if stuck {
 			oldest = max(oldest, late)
 		}
 		if err != nil {
-			left, all = append(left, next), err
+			failed = err
 			if oldest == 0 {
 				oldest = late // Unknown counts as stuck.
 			}
 			break // The broker refuses or is away; the others would fare no better.
 		}
-	}
-	for _, e := range left {
-		heap.Push(&w.queue, e)
+		w.due.Drop()
 	}
 	w.Metrics.oldest.Set(oldest.Seconds())
-	return all
+	return failed
 }
 
 // again publishes a schedule as it stands, unless it has fired, been

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/topology/jetstreamtest"
+	"arauto/workers/sweep/agenda"
 )
 
 // TestWhatAKilledBrokerBringsBackIsFound lets a watch forget a schedule, as it
@@ -50,7 +51,7 @@ func TestWhatAKilledBrokerBringsBackIsFound(t *testing.T) {
 		}
 	}
 	round(1)
-	w.read, w.queue = 1000, nil
+	w.read, w.due = 1000, agenda.Agenda{}
 	w.stream = ahead{w.stream}
 	round(1)
 	b.Stop()

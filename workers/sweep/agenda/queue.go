@@ -1,19 +1,20 @@
-package overdue
+package agenda
 
-// entry is one schedule: where it is and when it is due, in nanoseconds.
+// entry is one message: where it is and when it is to be looked at, in
+// nanoseconds.
 type entry struct {
 	sequence uint64
-	due      int64
+	at       int64
 }
 
-// queue is a heap.Interface; the earliest due comes first.
+// queue is a heap.Interface; the earliest comes first.
 type queue []entry
 
 // Len implements heap.Interface.
 func (q queue) Len() int { return len(q) }
 
 // Less implements heap.Interface.
-func (q queue) Less(i, j int) bool { return q[i].due < q[j].due }
+func (q queue) Less(i, j int) bool { return q[i].at < q[j].at }
 
 // Swap implements heap.Interface.
 func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
