@@ -66,19 +66,31 @@ func BenchmarkSweepWalk(b *testing.B) {
 // paid stores the order logs of payments that are paid.
 func (p *plant) paid(count int) {
 	p.t.Helper()
-	p.publish(count, func(i int) *nats.Msg {
-		payment := fmt.Sprintf("paid-%d", i)
-		e := order.Event{
-			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o-" + payment,
-			Transition: 1, Status: order.Paid, Confirmed: true, ProviderStatus: "paid",
-			Amount: &order.Amount{Currency: "BRL", Value: 10000}, ObservedAt: time.Now().UTC(), Observation: uint64(i) + 1,
-		}
-		return p.message(p.tokens.Unit("sandbox", "default", payment).Event(p.tokens.Token(e.Order), e.Status), e)
-	})
+	p.publish(count, func(i int) *nats.Msg { return p.event(fmt.Sprintf("paid-%d", i), 1, order.Paid) })
+}
+
+// event is a transition of a payment as normalize announces it.
+func (p *plant) event(payment string, transition uint64, status order.Status) *nats.Msg {
+	e := order.Event{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o-" + payment,
+		Transition: transition, Status: status, Confirmed: true, ProviderStatus: string(status),
+		Amount: &order.Amount{Currency: "BRL", Value: 10000}, ObservedAt: time.Now().UTC(), Observation: transition,
+	}
+	return p.message(p.tokens.Unit("sandbox", "default", payment).Event(p.tokens.Token(e.Order), e.Status), e)
 }
 
 // makeDue is the time of a round two days from now.
 func (p *plant) makeDue() time.Duration {
+	p.t.Helper()
+	took := p.lookAgain(p.sweeper(func() time.Time { return time.Now().Add(48 * time.Hour) }))
+	if got := p.parked(); got != silent {
+		p.t.Fatalf("%d payments were made due, want %d", got, silent)
+	}
+	return took
+}
+
+// sweeper is one in this process, with a clock of its own.
+func (p *plant) sweeper(now func() time.Time) *silence.Sweeper {
 	p.t.Helper()
 	chains, err := chain.Open(p.ctx, p.js)
 	p.must(err)
@@ -88,17 +100,18 @@ func (p *plant) makeDue() time.Duration {
 	p.must(err)
 	s, err := silence.New(p.ctx, silence.Options{
 		JS: p.js, Tokens: p.tokens, Lot: lot, Chains: chains, Dead: dead, Log: zap.NewNop(), Metrics: silence.NewMetrics(prometheus.NewRegistry()),
-		Now:    func() time.Time { return time.Now().Add(48 * time.Hour) },
-		Jitter: func() float64 { return 0 }, Horizon: 400 * 24 * time.Hour,
+		Now: now, Jitter: func() float64 { return 0 }, Horizon: 400 * 24 * time.Hour,
 	})
 	p.must(err)
+	return s
+}
+
+// lookAgain is the time of a sweeper's next round.
+func (p *plant) lookAgain(s *silence.Sweeper) time.Duration {
+	p.t.Helper()
 	began := time.Now()
 	p.must(s.Round(p.ctx))
-	took := time.Since(began)
-	if got := p.parked(); got != silent {
-		p.t.Fatalf("%d payments were made due, want %d", got, silent)
-	}
-	return took
+	return time.Since(began)
 }
 
 // sweep is a running process of the role.

@@ -84,7 +84,19 @@ func (r *rig) unit(payment string) subject.Unit { return r.tokens.Unit("sandbox"
 // events writes a payment's log, one event per status.
 func (r *rig) events(payment string, confirmed bool, statuses ...order.Status) {
 	r.t.Helper()
-	var last *order.Event
+	r.write(payment, confirmed, nil, statuses...)
+}
+
+// append writes the events that follow the first one, which led to a status.
+func (r *rig) append(payment string, first order.Status, statuses ...order.Status) {
+	r.t.Helper()
+	e := order.Announce(nil, r.observation(payment, first, time.Now()), 1, order.Standing{Kind: order.Payment, Status: first})
+	r.write(payment, true, &e, statuses...)
+}
+
+// write writes events behind the last one, nil for none.
+func (r *rig) write(payment string, confirmed bool, last *order.Event, statuses ...order.Status) {
+	r.t.Helper()
 	for i, s := range statuses {
 		o := r.observation(payment, s, time.Now())
 		o.Confirmed = confirmed

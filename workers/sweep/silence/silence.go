@@ -7,9 +7,11 @@
 //
 // What it reads, one message at a time and from the leaders: per state, the
 // events of ORDERS that led to it (by next-by-subject on
-// orders.*.*.*.*.<state>, so final payments cost nothing). An event younger
-// than its pause costs no further read. An older one costs the payment's last
-// observation, and only where that is old too the payment's last event, its
+// orders.*.*.*.*.<state>, so final payments cost nothing). Each is read once when
+// it is new, and again only when its payment may have been silent for too long;
+// between the two it costs 16 bytes of memory. Then it costs the payment's last
+// event, and one that is not the last is forgotten, because it never will be
+// again; else the payment's last observation, and only where that is old too its
 // last dead letters and what is parked.
 package silence
 
@@ -58,13 +60,14 @@ type Sweeper struct {
 	retries       jetstream.Stream
 	orders        jetstream.Stream
 
-	walked map[order.Status]time.Time // When a state was last looked through.
-	judged map[string]judged          // By provider.
+	created time.Time // Of ORDERS, when it was read.
+	states  map[order.Status]*state
+	judged  map[string]judged // By provider.
 }
 
 // New finds the streams and returns a sweeper.
 func New(ctx context.Context, o Options) (*Sweeper, error) {
-	s := &Sweeper{Options: o, walked: map[order.Status]time.Time{}, judged: map[string]judged{}}
+	s := &Sweeper{Options: o, states: map[order.Status]*state{}, judged: map[string]judged{}}
 	for name, stream := range map[string]*jetstream.Stream{
 		subject.Notifications: &s.notifications, subject.LookupRetries: &s.retries,
 		subject.Orders: &s.orders,
@@ -77,29 +80,40 @@ func New(ctx context.Context, o Options) (*Sweeper, error) {
 	return s, nil
 }
 
-// Round looks through the payments of every state whose time has come.
+// Round looks through the payments of every state whose time has come. One that
+// cannot be judged keeps nobody from the others; it is told of, and judged again
+// in the next round.
 func (s *Sweeper) Round(ctx context.Context) error {
+	if err := s.known(ctx); err != nil {
+		return err
+	}
 	var all []error
 	for _, status := range slices.Sorted(maps.Keys(cadence)) {
+		one := s.states[status]
+		if one == nil {
+			one = &state{}
+			s.states[status] = one
+		}
 		now := s.Now()
-		if last, ok := s.walked[status]; ok && now.Sub(last) < pace(status) {
+		if now.Sub(one.walked) < pace(status) {
 			continue
 		}
-		_, err := walk.Each(ctx, s.orders, "orders.*.*.*.*."+string(status), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
-			return true, s.judge(ctx, raw)
-		})
-		if err != nil {
+		if err := s.lookThrough(ctx, status, one); err != nil {
 			all = append(all, fmt.Errorf("look through payments that are %s: %w", status, err))
 			continue
 		}
-		s.walked[status] = now
+		one.walked = now
 	}
 	return errors.Join(all...)
 }
 
+// never is when to look again at what can never be due any more.
+var never time.Time
+
 // judge makes the payment of one event due if the event is its last and it
-// has been silent for too long. The cheap reasons not to come first.
-func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) error {
+// has been silent for too long. It returns when that may next be so. The cheap
+// reasons not to come first.
+func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.Time, error) {
 	var e order.Event
 	unit, err := unitOf(raw.Subject)
 	if err == nil {
@@ -107,59 +121,83 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) error 
 	}
 	if err != nil {
 		s.Log.Error("stored event does not decode", zap.Uint64("sequence", raw.Sequence))
-		return nil //nolint:nilerr // It must not keep the payments behind it from being looked at.
+		return never, nil //nolint:nilerr // It must not keep the payments behind it from being looked at.
 	}
 	now := s.Now()
 	age := now.Sub(raw.Time)
 	every := Every(e.Status, age)
-	if e.Final || every == 0 || age < every || age >= s.Horizon {
-		return nil
+	if e.Final || every == 0 || age >= s.Horizon {
+		return never, nil
 	}
-	silent, err := s.silent(ctx, unit, e, raw, now.Add(-every))
+	if age < every {
+		return raw.Time.Add(every), nil
+	}
+	next, silent, err := s.silent(ctx, unit, e, raw, now, every)
 	if err != nil || !silent {
-		return err
+		return next, err
 	}
-	return s.due(ctx, "silent", every/10, record.Parked{
+	return now, s.due(ctx, "silent", every/10, record.Parked{
 		Provider: e.Provider, Account: e.Account, Kind: e.Kind, Payment: e.Payment, Order: e.Order,
 		Cause: order.CauseSweep, Waits: string(order.CauseSweep),
 	})
 }
 
-// silent reports whether nothing has been tried for the payment since a time,
-// and nothing waits to be. Giving up was a try, else a payment that its
-// provider has forgotten would make a dead letter each round.
-func (s *Sweeper) silent(ctx context.Context, u subject.Unit, e order.Event, event *jetstream.RawStreamMsg, since time.Time) (bool, error) {
+// silent reports whether the event is its payment's last, nothing has been tried
+// for the payment during the pause before now, and nothing waits to be. If not,
+// next is when that may be so at the earliest: whatever is tried from now on
+// begins a new pause.
+func (s *Sweeper) silent(ctx context.Context, u subject.Unit, e order.Event, event *jetstream.RawStreamMsg, now time.Time, pause time.Duration) (next time.Time, silent bool, err error) {
+	last, err := walk.Last(ctx, s.orders, u.Events())
+	if err != nil || last == nil || last.Sequence < event.Sequence {
+		return now, false, err // Lower, or nothing: whoever answered has yet to catch up.
+	}
+	if last.Sequence > event.Sequence {
+		return never, false, nil
+	}
 	seen, err := s.Chains.Last(ctx, u)
 	if err != nil {
-		return false, err
+		return now, false, err
 	}
 	if !e.Confirmed && !seen.Observation.Confirmed {
-		return false, nil // It was only ever believed: nobody can be asked.
+		return now.Add(pause), false, nil // It was only ever believed: nobody can be asked.
 	}
-	if seen.Sequence > 0 && seen.Observation.AnsweredAt.After(since) {
-		return false, nil
+	tried, err := s.tried(ctx, u, seen, now.Add(-pause))
+	if err != nil {
+		return now, false, err
 	}
-	last, err := walk.Last(ctx, s.orders, u.Events())
-	if err != nil || last == nil || last.Sequence != event.Sequence {
-		return false, err
-	}
-	gaveUp, err := s.gaveUp(ctx, u, since)
-	if err != nil || gaveUp {
-		return false, err
+	if !tried.IsZero() {
+		return earlier(tried, now).Add(pause), false, nil
 	}
 	waits, err := s.waits(ctx, e.Provider, e.Account, e.Payment)
-	return !waits, err
+	return now, err == nil && !waits, err
 }
 
-// gaveUp reports whether a look-up of the unit became a dead letter since.
-func (s *Sweeper) gaveUp(ctx context.Context, u subject.Unit, since time.Time) (bool, error) {
+// earlier is the earlier of two times. The clock of whoever answered may be
+// ahead, and must not put off the next look.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// tried is when a look-up of the unit was answered or became a dead letter, if
+// that was after a time; else it is zero. Giving up was a try, else a payment
+// that its provider has forgotten would make a dead letter each round.
+func (s *Sweeper) tried(ctx context.Context, u subject.Unit, seen chain.Link, since time.Time) (time.Time, error) {
+	if seen.Sequence > 0 && seen.Observation.AnsweredAt.After(since) {
+		return seen.Observation.AnsweredAt, nil
+	}
 	for _, stage := range []string{"lookup", "sweep"} {
 		letter, err := s.Dead.Last(ctx, u, stage)
-		if err != nil || letter.StoredAt.After(since) {
-			return err == nil, err
+		if err != nil {
+			return time.Time{}, err
+		}
+		if letter.StoredAt.After(since) {
+			return letter.StoredAt, nil
 		}
 	}
-	return false, nil
+	return time.Time{}, nil
 }
 
 // waits reports whether a look-up of the payment is parked or due. In this
