@@ -14,6 +14,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
+	"arauto/workers/consume"
 	"arauto/workers/deadletter"
 	"arauto/workers/park"
 	"arauto/workers/sweep/advice"
@@ -113,7 +114,7 @@ func (f *flow) heed(b *broker, js jetstream.JetStream) {
 	defer ticker.Stop()
 	for floor := uint64(0); floor == 0; { // Until the acknowledgement has gone out too.
 		<-ticker.C
-		floor, err = silence.AckFloor(f.ctx, js, subject.Advisories, subject.AdvisoriesConsumer)
+		floor, err = consume.AckFloor(f.ctx, js, subject.Advisories, subject.AdvisoriesConsumer)
 		f.must(err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/sweep/silence"
+	"arauto/workers/consume"
 )
 
 // The stages that write dead letters.
@@ -231,7 +231,7 @@ func (s *session) quiet(ctx context.Context, p payment, observation uint64) (boo
 	}
 	if due.Sequence > 0 {
 		// A broker that was killed may keep one that was acknowledged.
-		floor, err := silence.AckFloor(ctx, s.js, subject.LookupRetries, subject.LookupDueConsumer(p.unit.Provider))
+		floor, err := consume.AckFloor(ctx, s.js, subject.LookupRetries, subject.LookupDueConsumer(p.unit.Provider))
 		if err != nil || due.Sequence > floor {
 			return false, err
 		}

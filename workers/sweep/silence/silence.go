@@ -33,6 +33,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/chain"
+	"arauto/workers/consume"
 	"arauto/workers/deadletter"
 	"arauto/workers/park"
 	"arauto/workers/sweep/walk"
@@ -213,18 +214,8 @@ func (s *Sweeper) waits(ctx context.Context, provider, account, payment string) 
 	}
 	// A broker that was killed may keep a message that was acknowledged; it is
 	// below the floor, nobody will handle it, and it must not stand for work.
-	floor, err := AckFloor(ctx, s.JS, subject.LookupRetries, subject.LookupDueConsumer(provider))
+	floor, err := consume.AckFloor(ctx, s.JS, subject.LookupRetries, subject.LookupDueConsumer(provider))
 	return due.Sequence > floor, err
-}
-
-// AckFloor is the stream sequence up to which a consumer has acknowledged
-// everything that is its own.
-func AckFloor(ctx context.Context, js jetstream.JetStream, stream, consumer string) (uint64, error) {
-	c, err := js.Consumer(ctx, stream, consumer)
-	if err != nil {
-		return 0, fmt.Errorf("read consumer %s: %w", consumer, err)
-	}
-	return c.CachedInfo().AckFloor.Stream, nil
 }
 
 // due parks a look-up where nothing is parked, somewhere within a while, so

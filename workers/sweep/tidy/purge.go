@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/subject"
-	"arauto/workers/sweep/silence"
+	"arauto/workers/consume"
 )
 
 // crowded is how full NOTIFICATIONS is when finished notifications go at once.
@@ -62,7 +62,7 @@ func (n *Notifications) Round(ctx context.Context) error {
 // old. The floor is read first: it only rises, so what lies below it stays
 // finished whatever happens meanwhile.
 func (n *Notifications) purge(ctx context.Context, provider string, settled, old time.Time) error {
-	floor, err := silence.AckFloor(ctx, n.JS, subject.Notifications, subject.LookupConsumer(provider))
+	floor, err := consume.AckFloor(ctx, n.JS, subject.Notifications, subject.LookupConsumer(provider))
 	if err != nil {
 		return err
 	}
