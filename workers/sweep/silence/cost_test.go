@@ -10,7 +10,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+	"arauto/workers/lookup/observe"
 )
 
 // counting is a JetStream that counts the messages that are asked for.
@@ -200,4 +203,72 @@ func TestWhatWasBelievedIsAskedForAPauseAfterSomebodyWasAsked(t *testing.T) {
 	r.observe("p", order.Pending, 0)
 	round(11*time.Minute+30*time.Second, false)
 	round(13*time.Minute, true)
+}
+
+// TestLettersOfAUnitAreReadOnce is about webhooks of unknown types, which all
+// share a unit, and of which each has a letter.
+func TestLettersOfAUnitAreReadOnce(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	const many = 40
+	var last uint64
+	for range many {
+		last = r.notify("unknown")
+		r.put("unknown", record.DeadLetter{ID: deadletter.ID(subject.Notifications, last), Stage: observe.Stage, Stream: subject.Notifications, Sequence: last})
+	}
+	orphan := r.notify("unknown")
+	var reads atomic.Int64
+	s := r.sweeper(counting{r.JS, &reads})
+	reads.Store(0)
+	judged, err := s.Orphans(r.ctx, "sandbox", orphan, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("unknown"); judged != orphan || p == nil || p.For != orphan {
+		t.Errorf("judged up to %d of %d, parked %+v", judged, orphan, p)
+	}
+	const each, once = 6, 40 // Reads of a notification and of what stands for it; and to find the first letter.
+	if n := reads.Load(); n > each*many+many+once {
+		t.Errorf("%d reads for %d notifications and as many letters", n, many)
+	}
+}
+
+func TestALetterThatIsRedrivenMeanwhileStandsForNothing(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first, second, third := r.notify("p"), r.notify("p"), r.notify("p")
+	r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: observe.Stage, Stream: subject.LookupRetries, Sequence: 7, For: third})
+	r.put("p", record.DeadLetter{ID: deadletter.ID(subject.Notifications, first), Stage: observe.Stage, Stream: subject.Notifications, Sequence: first, For: first})
+	s := r.sweeper(marking{r.JS, func(sequence uint64) {
+		if sequence == second { // While the first is being judged.
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: observe.Stage, Stream: subject.LookupRetries, Sequence: 7, For: third, State: record.Redriven})
+		}
+	}})
+	_, err := s.Orphans(r.ctx, "sandbox", third, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("p"); p == nil || p.For != second {
+		t.Errorf("parked %+v, want one for %d", p, second)
+	}
+}
+
+// marking is a JetStream that says which message is asked for next.
+type marking struct {
+	jetstream.JetStream
+	before func(sequence uint64)
+}
+
+func (m marking) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	stream, err := m.JetStream.Stream(ctx, name)
+	if name != subject.Notifications {
+		return stream, err
+	}
+	return marked{stream, m.before}, err
+}
+
+type marked struct {
+	jetstream.Stream
+	before func(sequence uint64)
+}
+
+func (m marked) GetMsg(ctx context.Context, sequence uint64, o ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	m.before(sequence)
+	return m.Stream.GetMsg(ctx, sequence, o...)
 }

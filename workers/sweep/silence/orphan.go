@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -14,7 +13,6 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/deadletter"
 	"arauto/workers/sweep/walk"
 )
 
@@ -45,6 +43,7 @@ func (j judged) settled() uint64 {
 // that nothing is purged unjudged. A sweeper goes on where it stopped, and looks
 // again at what it passed over.
 func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error) {
+	s.letters = letters{} // The first notification of a call is its oldest.
 	j := s.judged[provider]
 	if j.above > floor { // A broker that was killed may have forgotten acknowledgements.
 		return min(floor, j.settled()), nil
@@ -164,12 +163,6 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 // firing is how long before its time, by this process's clock, a schedule may
 // already be on its way.
 const firing = 2 * time.Second
-
-// givenUp reports whether a dead letter of a stage stands for the notification.
-func (s *Sweeper) givenUp(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg) (bool, error) {
-	letters, err := s.Dead.Latest(ctx, u.DeadLetter("*", stage))
-	return slices.ContainsFunc(letters, func(l deadletter.Letter) bool { return l.StandsFor(raw.Sequence) }), err
-}
 
 // settled reports whether a look-up that stands for the notification is parked
 // for later. errUnsettled means that one of the payment is on its way.

@@ -60,10 +60,12 @@ type Sweeper struct {
 	notifications jetstream.Stream
 	retries       jetstream.Stream
 	orders        jetstream.Stream
+	dead          jetstream.Stream
 
 	created time.Time // Of ORDERS, when it was read.
 	states  map[order.Status]*state
 	judged  map[string]judged // By provider.
+	letters letters
 }
 
 // New finds the streams and returns a sweeper.
@@ -71,7 +73,7 @@ func New(ctx context.Context, o Options) (*Sweeper, error) {
 	s := &Sweeper{Options: o, states: map[order.Status]*state{}, judged: map[string]judged{}}
 	for name, stream := range map[string]*jetstream.Stream{
 		subject.Notifications: &s.notifications, subject.LookupRetries: &s.retries,
-		subject.Orders: &s.orders,
+		subject.Orders: &s.orders, subject.DeadLetters: &s.dead,
 	} {
 		var err error
 		if *stream, err = o.JS.Stream(ctx, name); err != nil {

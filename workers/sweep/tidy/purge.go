@@ -14,6 +14,7 @@ import (
 
 	"arauto/schemas/subject"
 	"arauto/workers/consume"
+	"arauto/workers/sweep/walk"
 )
 
 // crowded is how full NOTIFICATIONS is when finished notifications go at once.
@@ -71,7 +72,7 @@ func (n *Notifications) purge(ctx context.Context, provider string, settled, old
 		return err
 	}
 	filter := "notifications." + provider + ".>"
-	below, err := n.firstSince(ctx, filter, old, min(floor, judged)+1)
+	below, err := walk.Since(ctx, n.Stream, filter, old, min(floor, judged)+1)
 	if err != nil || below <= 1 {
 		return err
 	}
@@ -90,25 +91,4 @@ func (n *Notifications) purge(ctx context.Context, provider string, settled, old
 	}
 	n.Metrics.purged.WithLabelValues(provider).Set(float64(below))
 	return nil
-}
-
-// firstSince is the lowest sequence, at most limit, at or above which every
-// message of the filter was stored at or after a time. The broker's
-// timestamps rise with the sequence, so few messages need to be read.
-func (n *Notifications) firstSince(ctx context.Context, filter string, at time.Time, limit uint64) (uint64, error) {
-	low, high := uint64(1), limit
-	for low < high {
-		middle := low + (high-low)/2
-		raw, err := n.Stream.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(filter))
-		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-			return 0, fmt.Errorf("read message from %d: %w", middle, err)
-		}
-		switch {
-		case err != nil || raw.Sequence >= high || !raw.Time.Before(at):
-			high = middle
-		default:
-			low = raw.Sequence + 1
-		}
-	}
-	return low, nil
 }

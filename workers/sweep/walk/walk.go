@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -43,4 +44,25 @@ func Last(ctx context.Context, stream jetstream.Stream, filter string) (*jetstre
 		return nil, fmt.Errorf("read last message: %w", err)
 	}
 	return raw, nil
+}
+
+// Since is the lowest sequence, at most limit, at or above which every message
+// on filter was stored at or after a time. The broker's timestamps rise with the
+// sequence, so few messages need to be read.
+func Since(ctx context.Context, stream jetstream.Stream, filter string, at time.Time, limit uint64) (uint64, error) {
+	low, high := uint64(1), limit
+	for low < high {
+		middle := low + (high-low)/2
+		raw, err := stream.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(filter))
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return 0, fmt.Errorf("read message from %d: %w", middle, err)
+		}
+		switch {
+		case err != nil || raw.Sequence >= high || !raw.Time.Before(at):
+			high = middle
+		default:
+			low = raw.Sequence + 1
+		}
+	}
+	return low, nil
 }
