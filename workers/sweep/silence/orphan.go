@@ -40,43 +40,41 @@ func (j judged) settled() uint64 {
 // to floor, and stored before a time. One that left no trace, no answer, no
 // event, no letter and nothing that waits, is made due. It returns the
 // sequence up to which every notification of the provider has been judged, so
-// that nothing is purged unjudged. A sweeper goes on where it stopped, and looks
-// again at what it passed over.
+// that nothing is purged unjudged, and does so with an error too: one that cannot
+// be judged keeps nobody from the others, but is passed over for later. A sweeper
+// goes on where it stopped, and looks again at what it passed over.
 func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error) {
 	s.letters = letters{} // The first notification of a call is its oldest.
 	j := s.judged[provider]
 	if j.above > floor { // A broker that was killed may have forgotten acknowledgements.
 		return min(floor, j.settled()), nil
 	}
-	err := s.again(ctx, &j)
+	var failed failures
+	err := s.again(ctx, &j, &failed)
 	if err == nil {
-		err = s.onward(ctx, provider, floor, before, &j)
+		err = s.onward(ctx, provider, floor, before, &j, &failed)
 	}
 	s.judged[provider] = j
-	if err != nil {
+	if err := errors.Join(err, failed.err()); err != nil {
 		return j.settled(), fmt.Errorf("look through notifications of %s: %w", provider, err)
 	}
 	return j.settled(), nil
 }
 
 // again judges what was passed over.
-func (s *Sweeper) again(ctx context.Context, j *judged) error {
+func (s *Sweeper) again(ctx context.Context, j *judged, failed *failures) error {
 	var still []uint64
 	for i, sequence := range j.passed {
 		raw, err := s.notifications.GetMsg(ctx, sequence)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
-		if err == nil {
-			err = s.judgeNotification(ctx, raw)
-		}
-		if errors.Is(err, errUnsettled) {
-			still = append(still, sequence)
-			continue
-		}
 		if err != nil {
 			j.passed = append(still, j.passed[i:]...)
-			return err
+			return fmt.Errorf("read notification %d: %w", sequence, err)
+		}
+		if s.passOver(ctx, raw, failed) {
+			still = append(still, sequence)
 		}
 	}
 	j.passed = still
@@ -84,7 +82,7 @@ func (s *Sweeper) again(ctx context.Context, j *judged) error {
 }
 
 // onward judges what was not looked at before.
-func (s *Sweeper) onward(ctx context.Context, provider string, floor uint64, before time.Time, j *judged) error {
+func (s *Sweeper) onward(ctx context.Context, provider string, floor uint64, before time.Time, j *judged, failed *failures) error {
 	all := true
 	above, err := walk.Each(ctx, s.notifications, "notifications."+provider+".>", j.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if raw.Sequence > floor {
@@ -94,18 +92,25 @@ func (s *Sweeper) onward(ctx context.Context, provider string, floor uint64, bef
 			all = false
 			return false, nil
 		}
-		err := s.judgeNotification(ctx, raw)
-		if errors.Is(err, errUnsettled) {
+		if s.passOver(ctx, raw, failed) {
 			j.passed = append(j.passed, raw.Sequence)
-			err = nil
 		}
-		return true, err
+		return true, nil
 	})
 	if err == nil && all {
 		above = floor
 	}
 	j.above = above
 	return err
+}
+
+// passOver judges a notification, and reports whether that cannot be done yet.
+func (s *Sweeper) passOver(ctx context.Context, raw *jetstream.RawStreamMsg, failed *failures) bool {
+	err := s.judgeNotification(ctx, raw)
+	if err != nil && !errors.Is(err, errUnsettled) {
+		failed.note(raw.Sequence, err)
+	}
+	return err != nil
 }
 
 // errUnsettled means that a look-up of the payment is firing or has fired and

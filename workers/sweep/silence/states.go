@@ -50,9 +50,6 @@ func (s *Sweeper) lookThrough(ctx context.Context, status order.Status, one *sta
 	}
 	_, err := walk.Each(ctx, s.orders, "orders.*.*.*.*."+string(status), one.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		next, err := s.judge(ctx, raw)
-		if err != nil && ctx.Err() != nil {
-			return false, err
-		}
 		failed.note(raw.Sequence, err)
 		one.above = raw.Sequence
 		if !next.IsZero() {
@@ -92,9 +89,6 @@ func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) err
 			return fmt.Errorf("read event %d: %w", sequence, err)
 		}
 		next, err := s.judge(ctx, raw)
-		if err != nil && ctx.Err() != nil {
-			return err
-		}
 		failed.note(sequence, err)
 		one.live.Drop()
 		if !next.IsZero() {

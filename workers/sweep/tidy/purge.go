@@ -21,7 +21,7 @@ import (
 const crowded = 0.6
 
 // Judge looks at a provider's notifications up to floor that were stored
-// before a time, and returns up to where it has seen them all.
+// before a time, and returns up to where it has seen them all, with an error too.
 type Judge func(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error)
 
 // Notifications removes notifications.
@@ -61,18 +61,21 @@ func (n *Notifications) Round(ctx context.Context) error {
 
 // purge removes a provider's notifications that are acknowledged, judged and
 // old. The floor is read first: it only rises, so what lies below it stays
-// finished whatever happens meanwhile.
+// finished whatever happens meanwhile. What could not be judged keeps itself and
+// what lies behind it, and nothing else.
 func (n *Notifications) purge(ctx context.Context, provider string, settled, old time.Time) error {
 	floor, err := consume.AckFloor(ctx, n.JS, subject.Notifications, subject.LookupConsumer(provider))
 	if err != nil {
 		return err
 	}
 	judged, err := n.Judge(ctx, provider, floor, settled)
-	if err != nil {
-		return err
-	}
+	return errors.Join(err, n.remove(ctx, provider, min(floor, judged), old))
+}
+
+// remove removes a provider's notifications up to a sequence that are old.
+func (n *Notifications) remove(ctx context.Context, provider string, upTo uint64, old time.Time) error {
 	filter := "notifications." + provider + ".>"
-	below, err := walk.Since(ctx, n.Stream, filter, old, min(floor, judged)+1)
+	below, err := walk.Since(ctx, n.Stream, filter, old, upTo+1)
 	if err != nil || below <= 1 {
 		return err
 	}

@@ -2,6 +2,7 @@ package tidy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -166,6 +167,25 @@ func TestNothingGoesThatWasNotJudged(t *testing.T) {
 	ok(t, task.Round(ctx))
 	if got := stored(ctx, t, b.JS, "sandbox"); !slices.Equal(got, []uint64{3, 4}) {
 		t.Errorf("%v are left, want those that nobody has judged", got)
+	}
+}
+
+func TestWhatWasJudgedGoesAlthoughOneCannotBeJudged(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.Start(t, "sandbox")
+	ctx := jetstreamtest.Context(t)
+	for range 4 {
+		store(ctx, t, b.JS, "sandbox", 1)
+	}
+	acknowledge(ctx, t, b.JS, "sandbox", 4, 0, 1, 2, 3)
+	task := notifications(ctx, t, b.JS, 100*time.Hour, "sandbox")
+	broken := errors.New("broken")
+	task.Judge = func(context.Context, string, uint64, time.Time) (uint64, error) { return 2, broken }
+	if err := task.Round(ctx); !errors.Is(err, broken) {
+		t.Errorf("the round says %v", err)
+	}
+	if got := stored(ctx, t, b.JS, "sandbox"); !slices.Equal(got, []uint64{3, 4}) {
+		t.Errorf("%v are left, want those that were not judged", got)
 	}
 }
 
