@@ -64,14 +64,14 @@ func (s *Sweeper) lookThrough(ctx context.Context, status order.Status, one *sta
 // it is judged, and comes back to it only when all are, so that none is lost
 // and none is judged twice.
 func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) error {
-	type place struct {
+	type visit struct {
 		sequence uint64
 		at       time.Time
 	}
-	var later []place
+	var later []visit
 	defer func() {
-		for _, p := range later {
-			one.live.Add(p.sequence, p.at)
+		for _, v := range later {
+			one.live.Add(v.sequence, v.at)
 		}
 	}()
 	now := s.Now()
@@ -92,7 +92,7 @@ func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) err
 		failed.note(sequence, err)
 		one.live.Drop()
 		if !next.IsZero() {
-			later = append(later, place{sequence, next})
+			later = append(later, visit{sequence, next})
 		}
 	}
 }

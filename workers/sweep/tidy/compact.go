@@ -80,16 +80,16 @@ func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error
 		return nil
 	}
 	events := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}.Events()
-	last, err := walk.Last(ctx, o.Stream, events)
-	if err != nil || last == nil || last.Sequence != raw.Sequence {
-		return err
-	}
 	first, err := o.Stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events))
 	if err != nil {
 		return fmt.Errorf("read first event: %w", err)
 	}
-	if first.Sequence == last.Sequence {
-		return nil
+	if first.Sequence == raw.Sequence {
+		return nil // It is compacted, as most are when a copy starts.
+	}
+	last, err := walk.Last(ctx, o.Stream, events)
+	if err != nil || last == nil || last.Sequence != raw.Sequence {
+		return err
 	}
 	if err := o.Stream.Purge(ctx, jetstream.WithPurgeSubject(events), jetstream.WithPurgeSequence(last.Sequence)); err != nil {
 		return fmt.Errorf("remove events below %d: %w", last.Sequence, err)

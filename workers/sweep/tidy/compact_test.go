@@ -144,6 +144,42 @@ func TestLongFinalPaymentsKeepTheirLastEventOnly(t *testing.T) {
 	}
 }
 
+// counted is a stream that counts the messages that are asked for.
+type counted struct {
+	jetstream.Stream
+	reads int
+}
+
+func (c *counted) GetMsg(ctx context.Context, sequence uint64, o ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	c.reads++
+	return c.Stream.GetMsg(ctx, sequence, o...)
+}
+
+func (c *counted) GetLastMsgForSubject(ctx context.Context, on string) (*jetstream.RawStreamMsg, error) {
+	c.reads++
+	return c.Stream.GetLastMsgForSubject(ctx, on)
+}
+
+func TestWhatIsCompactedCostsTwoReadsAfterAStart(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.compact(181 * day)
+	stream := &counted{Stream: l.orders}
+	l.orders = stream
+	l.compact(181 * day)
+	empty := stream.reads
+	const payments = 5
+	for i := range payments {
+		l.observe(order.Payment, fmt.Sprintf("p-%d", i), order.Paid, order.Refunded)
+	}
+	l.compact(181 * day)
+	stream.reads = 0
+	l.compact(181 * day)
+	if stream.reads > empty+2*payments {
+		t.Errorf("%d reads for %d payments, and %d for none", stream.reads, payments, empty)
+	}
+}
+
 // TestNumberingGoesOnAfterCompaction uses the one way out of a final state:
 // the confirmed return of a chargeback.
 func TestNumberingGoesOnAfterCompaction(t *testing.T) {
