@@ -134,3 +134,25 @@ func TestNotificationThatCannotBeJudgedIsNotPassed(t *testing.T) {
 		t.Error("the broken one was made due")
 	}
 }
+
+// TestNotificationsOfAStreamMadeAnewAreJudged has their numbers begin below what
+// the sweeper has seen of the stream that went.
+func TestNotificationsOfAStreamMadeAnewAreJudged(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var floor uint64
+	for range 3 {
+		floor = r.notify("gone")
+	}
+	s := r.sweeper(r.JS)
+	_, err := s.Orphans(r.ctx, "sandbox", floor, time.Now().Add(time.Minute))
+	r.must(err)
+	r.Recreate(subject.Notifications)
+	r.Apply("sandbox")
+	sequence := r.notify("new")
+	judged, err := s.Orphans(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+	r.must(err)
+	if judged != sequence || r.parked("new") == nil {
+		t.Errorf("judged up to %d of %d, parked %+v", judged, sequence, r.parked("new"))
+	}
+}

@@ -47,7 +47,14 @@ func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, be
 	s.letters = letters{} // The first notification of a call is its oldest.
 	j := s.judged[provider]
 	if j.above > floor { // A broker that was killed may have forgotten acknowledgements.
-		return min(floor, j.settled()), nil
+		info, err := s.notifications.Info(ctx)
+		if err != nil {
+			return min(floor, j.settled()), fmt.Errorf("read state of %s: %w", subject.Notifications, err)
+		}
+		if info.State.LastSeq >= j.above {
+			return min(floor, j.settled()), nil
+		}
+		j = judged{} // Recreated: its numbers began anew.
 	}
 	var failed failures
 	err := s.again(ctx, &j, &failed)
