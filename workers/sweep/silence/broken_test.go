@@ -117,11 +117,11 @@ func TestPaymentThatCannotBeJudgedIsToldOfAndJudgedAgain(t *testing.T) {
 func TestNotificationThatCannotBeJudgedIsNotPassed(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	before, behind := r.notify("before"), uint64(0)
+	before := r.notify("before")
 	r.notify("bad")
 	s := r.sweeper(broken{r.JS, r.tokens.Waiting("sandbox", "default", "bad").Parked()})
 	for _, name := range []string{"behind", "later"} { // Met for the first time, and as one that was passed over.
-		behind = r.notify(name)
+		behind := r.notify(name)
 		judged, err := s.Orphans(r.ctx, "sandbox", behind, time.Now().Add(time.Minute))
 		if !errors.Is(err, errBroken) || judged != before {
 			t.Errorf("judged up to %d, want %d, and it says %v", judged, before, err)
