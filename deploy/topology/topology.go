@@ -45,7 +45,7 @@ const (
 
 const day = 24 * time.Hour
 
-// Streams lists every stream, those that later roles fill included.
+// Streams lists every stream.
 func Streams(s Settings) []jetstream.StreamConfig {
 	share := func(percent int64) int64 { return s.Store / 100 * percent }
 	streams := []jetstream.StreamConfig{

@@ -10,10 +10,9 @@ import (
 	"arauto/schemas/providers"
 )
 
-// grids say what each word means in each state, worked out by hand from
-// section 4 of the design: Applied, Unchanged, Late, Illegal, or a Return that
-// a second look must confirm. Rows are states; the columns are the same
-// statuses in the same order.
+// grids say what each word means in each state, worked out by hand: Applied,
+// Unchanged, Late, Illegal, or a Return that a second look must confirm. Rows
+// are states; the columns are the same statuses in the same order.
 var grids = map[order.Kind]string{
 	order.Payment: `
 		pending            U A A A A A A A A A A A A A

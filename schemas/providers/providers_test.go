@@ -48,7 +48,8 @@ func TestFoldersAndListAgree(t *testing.T) {
 	}
 }
 
-// vocabulary is design section 4, written down a second time, by status.
+// vocabulary is what each provider's words mean, written down a second time, by
+// status.
 var vocabulary = map[string]map[order.Kind]map[order.Status]string{
 	"picpay": {order.Payment: {
 		order.Pending: "created pending", order.InAnalysis: "analysis", order.Authorized: "authorized",

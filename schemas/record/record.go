@@ -1,7 +1,6 @@
 // Package record holds the documents on the internal streams: the accepted
-// notification, the parked look-up, the dead letter and the
-// audit entry. Observations and
-// events are in schemas/order. It is pure.
+// notification, the parked look-up, the dead letter, the circuit and the audit
+// entry. Observations and events are in schemas/order. It is pure.
 package record
 
 import (

@@ -12,8 +12,8 @@ import (
 var settingsText string
 
 // writeSettings writes the configuration that every role reads, with the
-// addresses of this run and of the broker's monitoring. It is replaced in one step, because a role that is
-// being started may read it at the same time.
+// addresses of this run and of the broker's monitoring. It is replaced in one
+// step, because a role that is being started may read it at the same time.
 func writeSettings(path string, a Addresses, monitor string) error {
 	tmpl, err := template.New("settings").Option("missingkey=error").Parse(settingsText)
 	if err != nil {

@@ -77,8 +77,8 @@ func target(p provider.Provider, kind order.Kind, id string) (provider.Target, s
 	return provider.Target{Kind: kind, Payment: id, Order: "order-1"}, p.Name + "/default/payments/" + id
 }
 
-// The two sides were written from the same documents by different hands: each
-// word that an adapter knows must make its way through the simulator.
+// The two sides were written from the same documents: each word that an adapter
+// knows must make its way through the simulator.
 func TestAdaptersReadEveryWord(t *testing.T) {
 	t.Parallel()
 	for _, p := range providers.All {
