@@ -14,15 +14,26 @@ import (
 
 const root = "../../"
 
-// blocks returns the fenced code blocks of the README that carry a language.
+// documents returns what people read: the README, and what it links to for
+// those who run a deployment.
+func documents(t *testing.T) string {
+	t.Helper()
+	all := ""
+	for _, name := range []string{"README.md", "deploy/OPERATING.md"} {
+		text, err := os.ReadFile(root + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += string(text)
+	}
+	return all
+}
+
+// blocks returns the fenced code blocks of the documents that carry a language.
 func blocks(t *testing.T, language string) []string {
 	t.Helper()
-	text, err := os.ReadFile(root + "README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []string
-	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(documents(t), -1) {
 		all = append(all, m[1])
 	}
 	return all
@@ -55,7 +66,7 @@ func TestReadmeCommandsWorkAsTheyStand(t *testing.T) {
 			}
 		}
 	}
-	if ran < 9 {
+	if ran < 11 {
 		t.Errorf("only %d commands found, the README has more", ran)
 	}
 	s.awaitStatuses("picpay/default/102030", order.Paid)
@@ -68,15 +79,11 @@ func TestReadmeCommandsWorkAsTheyStand(t *testing.T) {
 
 func TestReadmeNamesOnlyMakeTargetsThatExist(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile(root + "README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	makefile, err := os.ReadFile(root + "Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := regexp.MustCompile("(?m)(?:^|`|[A-Z]=[a-z]+ )make ([a-z-]+)").FindAllStringSubmatch(string(readme), -1)
+	named := regexp.MustCompile("(?m)(?:^|`|[A-Z]=[a-z]+ )make ([a-z-]+)").FindAllStringSubmatch(documents(t), -1)
 	if len(named) < 4 {
 		t.Errorf("only %d make targets found in the README", len(named))
 	}

@@ -45,9 +45,15 @@ type option func(*server.Options)
 // the tests find is what an operator gets.
 func start(t testing.TB, change ...option) *broker {
 	t.Helper()
-	options, err := server.ProcessConfigFile(natsConf)
+	return startFile(t, natsConf, change...)
+}
+
+// startFile is start with another file.
+func startFile(t testing.TB, path string, change ...option) *broker {
+	t.Helper()
+	options, err := server.ProcessConfigFile(path)
 	if err != nil {
-		t.Fatalf("parse nats.conf: %v", err)
+		t.Fatalf("parse %s: %v", path, err)
 	}
 	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
 	options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true

@@ -54,6 +54,26 @@ func TestEventIsOneAlignedLine(t *testing.T) {
 	}
 }
 
+// TestReadmeShowsTheLineThatIsPrinted is about what a person sees first.
+func TestReadmeShowsTheLineThatIsPrinted(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(order.Event{
+		Provider: "picpay", Account: "default", Transition: 1, Status: order.Paid, Confirmed: true,
+		Amount: &order.Amount{Currency: "BRL", Value: 10000},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := eventLine("orders.picpay.default.102030.102030.paid", body, time.Date(2026, 11, 22, 1, 2, 3, 4e6, time.Local))
+	if err != nil || !strings.Contains(string(readme), line+"\n") {
+		t.Errorf("the README does not show this line: %q, %v", line, err)
+	}
+}
+
 func TestEventThatCannotBeReadIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][2]string{{"orders.a.b.c.d.paid", "{"}, {"orders.a.b", "{}"}} {

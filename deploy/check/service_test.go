@@ -1,0 +1,180 @@
+package check_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/subject"
+)
+
+// The users that the documents show, for whoever has such a service or person.
+const (
+	biller  = "billing"
+	auditor = "auditor"
+)
+
+// TestDocumentedUsersNeedExactlyTheirPermissions does with the users and the
+// consumer of the documents what is said of them there, beside the users of
+// nats.conf. It is TestRealRolesNeedExactlyTheirPermissions for them.
+func TestDocumentedUsersNeedExactlyTheirPermissions(t *testing.T) {
+	t.Parallel()
+	path := confWithDocumentedUsers(t)
+	published, subscribed := map[string][]string{}, map[string][]string{}
+	for _, v2 := range []bool{false, true} { // In turn: what both used is added up.
+		b := startFile(t, path, func(o *server.Options) {
+			o.FeatureFlags = map[string]bool{server.FeatureFlagJsAckFormatV2: v2}
+		})
+		serve(t, b)
+		audit(t, b)
+		for _, user := range []string{biller, auditor} {
+			p, s := b.used(user)
+			published[user], subscribed[user] = append(published[user], p...), append(subscribed[user], s...)
+		}
+	}
+	options, err := server.ProcessConfigFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range options.Users {
+		if u.Username != biller && u.Username != auditor {
+			continue
+		}
+		unused(t, u.Username, u.Permissions.Publish.Allow, published[u.Username])
+		unused(t, u.Username, u.Permissions.Subscribe.Allow, subscribed[u.Username])
+	}
+}
+
+func unused(t *testing.T, user string, granted, used []string) {
+	t.Helper()
+	for _, pattern := range granted {
+		if !slices.ContainsFunc(used, func(s string) bool { return covers(pattern, s) }) {
+			t.Errorf("the documents let %s use %s, which it does not need", user, pattern)
+		}
+	}
+}
+
+func TestDocumentedUsersCannotDoMore(t *testing.T) {
+	t.Parallel()
+	b := startFile(t, confWithDocumentedUsers(t))
+	for _, p := range []probe{
+		{biller, "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
+		{biller, "$JS.API.CONSUMER.CREATE.ORDERS." + biller, "it would begin anew"},
+		{biller, "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
+		{biller, "$JS.API.STREAM.PURGE.ORDERS", "the order log is the state"},
+		{auditor, "audit.redrive", "the trail is the operator's"},
+		{auditor, "$JS.API.STREAM.PURGE.AUDIT", "the trail stays"},
+		{auditor, "$JS.API.STREAM.MSG.GET.ORDERS", "it needs no event"},
+	} {
+		nc := b.connect(p.role, silent)
+		if err := nc.Publish(p.subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, nc, p)
+	}
+}
+
+// serve reads events as the README tells a service to. An event that the guard
+// of ORDERS refused must not be among them, although it was published.
+func serve(t *testing.T, b *broker) {
+	t.Helper()
+	ctx := bounded(t)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &flow{t: t, ctx: ctx}
+	f.applyTopology(b)
+	_, topology := b.as("topology")
+	_, err := topology.CreateConsumer(ctx, subject.Orders, documentedConsumer(t))
+	must(err)
+	watching, _ := b.as("viewer")
+	heard := f.subscribe(watching, "orders.>")
+
+	_, normalize := b.as("normalize")
+	const first, refusedOne = "orders.sandbox.default.p.o.pending", "orders.sandbox.default.p.o.paid"
+	const guard = "orders.sandbox.default.p.>"
+	_, err = normalize.Publish(ctx, first, nil, jetstream.WithExpectLastSequenceForSubject(0, guard))
+	must(err)
+	if _, err = normalize.Publish(ctx, refusedOne, nil, jetstream.WithExpectLastSequenceForSubject(0, guard)); err == nil {
+		t.Fatal("the guard let a second first event pass")
+	}
+
+	_, js := b.as(biller)
+	consumer, err := js.Consumer(ctx, subject.Orders, biller)
+	must(err)
+	m, err := consumer.Next(jetstream.FetchContext(ctx))
+	must(err)
+	must(m.DoubleAck(ctx))
+	info, err := consumer.Info(ctx)
+	must(err)
+	if m.Subject() != first || info.NumPending != 0 {
+		t.Errorf("the service got %s, and %d more wait, want %s alone", m.Subject(), info.NumPending, first)
+	}
+	for _, want := range []string{first, refusedOne} {
+		if m, err := heard.NextMsgWithContext(ctx); err != nil || m.Subject != want {
+			t.Errorf("who only listens heard %v, %v, want %s: the documents warn of it", m, err, want)
+		}
+	}
+}
+
+// audit reads what an operator did.
+func audit(t *testing.T, b *broker) {
+	t.Helper()
+	ctx := bounded(t)
+	_, operator := b.as("operator")
+	if _, err := operator.Publish(ctx, "audit.redrive", []byte("who")); err != nil {
+		t.Fatal(err)
+	}
+	_, js := b.as(auditor)
+	trail, err := js.Stream(ctx, subject.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := trail.GetMsg(ctx, 1, jetstream.WithGetMsgSubject("audit.>")); err != nil || string(m.Data) != "who" {
+		t.Errorf("the auditor reads %v, %v", m, err)
+	}
+}
+
+// confWithDocumentedUsers is nats.conf with the users of the documents among
+// its own, and with their passwords.
+func confWithDocumentedUsers(t *testing.T) string {
+	t.Helper()
+	const users = "users: [\n"
+	text := read(t, "deploy/nats.conf")
+	if !strings.Contains(text, users) {
+		t.Fatal("nats.conf has no list of users")
+	}
+	passwords := ""
+	for _, user := range []string{biller, auditor} {
+		passwords += passwordVariable(user) + " = " + password(user) + "\n"
+	}
+	more := fenced(t, "README.md", "conf service") + fenced(t, "deploy/OPERATING.md", "conf auditor")
+	path := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(path, []byte(passwords+strings.Replace(text, users, users+more, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// documentedConsumer is the consumer that the README has a service make.
+func documentedConsumer(t *testing.T) jetstream.ConsumerConfig {
+	t.Helper()
+	var c jetstream.ConsumerConfig
+	if err := json.Unmarshal([]byte(fenced(t, "README.md", "json consumer")), &c); err != nil {
+		t.Fatalf("read the README's consumer: %v", err)
+	}
+	if c.Durable != biller || c.AckPolicy != jetstream.AckExplicitPolicy || c.AckWait < time.Second {
+		t.Errorf("the README's consumer is %+v", c)
+	}
+	return c
+}
