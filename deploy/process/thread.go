@@ -52,7 +52,7 @@ func (c *ownThread) Read(b []byte) (int, error) {
 // waitReadable returns when a read would not wait: there is something, the end,
 // or an error. It always has done all that there is to do.
 func waitReadable(socket uintptr) bool {
-	one := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}} //nolint:gosec // The system's numbers are that small.
+	one := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(one, -1); !errors.Is(err, unix.EINTR) {
 			return true
