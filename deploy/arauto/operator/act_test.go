@@ -126,6 +126,27 @@ func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
 	}
 }
 
+// A worker parks what follows its answer before it writes that.
+func TestReplayTakesWhatFollowsAnAnswerForNoFailure(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.notify("p-1")
+	out := make(chan string, 1)
+	go func() { out <- r.run(ExitPartly, "replay", "--payment", "p-1", "--wait", "2s") }()
+	r.eventually("the look-up has fired", func() bool {
+		due, err := r.lot.Due(r.ctx, "sandbox", "default", "p-1")
+		r.must(err)
+		return due.Sequence > 0
+	})
+	r.must(r.lot.Follow(r.ctx, record.Parked{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", For: 7,
+		Cause: order.CauseRecheck, Waits: string(order.CauseRecheck), DueAt: time.Now().Add(time.Hour).UTC(),
+	}))
+	if got := <-out; got != "sandbox/default/p-1: no answer within 2s; the look-up goes on\n0 transitions\n" {
+		t.Errorf("output:\n%s", got)
+	}
+}
+
 func TestReplayWithoutAWorkerStopsWaiting(t *testing.T) {
 	t.Parallel()
 	r := idle(t)

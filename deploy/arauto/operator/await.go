@@ -188,6 +188,16 @@ func (s *session) folded(ctx context.Context) (uint64, error) {
 	return normalize.CachedInfo().AckFloor.Stream, nil
 }
 
+// onItsWay reports whether what is parked is the look-up that was asked for, or
+// what follows its answer, which is parked before that is written.
+func onItsWay(p record.Parked) bool {
+	switch p.Waits {
+	case waitsOperator, string(order.CauseRecheck), string(order.CauseConfirmation):
+		return true
+	}
+	return false
+}
+
 // settledBy says whether a look-up has come to its end, or what went wrong.
 func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done bool, trouble string, err error) {
 	last, err := s.chains.Last(ctx, a.unit)
@@ -211,7 +221,7 @@ func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done b
 		}
 		return true, trouble, err
 	}
-	if place.Sequence > 0 && place.Parked.Waits != waitsOperator {
+	if place.Sequence > 0 && !onItsWay(place.Parked) {
 		return false, fmt.Sprintf("failed (%s), parked until %s", place.Parked.Waits, place.Parked.DueAt.Format(time.RFC3339)), nil
 	}
 	letter, err := s.dead.Last(ctx, a.unit, stageLookup)

@@ -50,11 +50,20 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 		letter.Cause = fmt.Sprintf("the answer (%s) is about another amount or currency than the payment's own", seen.ProviderStatus)
 		letter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
 	} else {
-		letter.Cause = fmt.Sprintf("provider word %q (%s, %s) cannot follow %s, %s",
-			seen.ProviderStatus, seen.Kind, seen.Status, at.standing.Kind, at.standing.Status)
+		letter.Cause = fmt.Sprintf("provider word %q (%s, %s%s) cannot follow %s, %s%s",
+			seen.ProviderStatus, seen.Kind, seen.Status, refunds(seen.Amount), at.standing.Kind, at.standing.Status, refunds(&order.Amount{Refunded: at.standing.Refunded}))
 		letter.Next = "compare with the provider's panel; if the payment really moved, tell the merchant"
 	}
 	return w.put(ctx, u, letter, raw)
+}
+
+// refunds is what a letter says of a refunded sum, in minor units: nothing where
+// there is none.
+func refunds(a *order.Amount) string {
+	if a == nil || a.Refunded == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" with %d refunded", a.Refunded)
 }
 
 // put stores a letter about an observation unless that is reported already. One

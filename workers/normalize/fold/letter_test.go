@@ -1,0 +1,25 @@
+package fold_test
+
+import "testing"
+
+func TestLetterNamesTheRefundedSumsThatContradict(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	w := b.worker(t, b.JS)
+	for _, m := range []*delivered{
+		b.observe(t, "o-1", "paid", 0), b.observe(t, "o-1", "partially_refunded", 500), b.observe(t, "o-1", "paid", 600),
+		b.observe(t, "o-1", "expired", 0),
+	} {
+		if err := w.Handle(b.ctx, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letters := b.letters(t, "o-1")
+	want := []string{
+		`provider word "paid" (payment, paid with 600 refunded) cannot follow payment, partially_refunded with 500 refunded`,
+		`provider word "expired" (payment, expired) cannot follow payment, partially_refunded with 500 refunded`,
+	}
+	if len(letters) != len(want) || letters[0].Cause != want[0] || letters[1].Cause != want[1] {
+		t.Errorf("letters are %+v", letters)
+	}
+}
