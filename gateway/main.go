@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"arauto/deploy/durability"
 	"arauto/deploy/process"
@@ -30,6 +31,10 @@ func main() {
 
 // gcPercent keeps a gateway under full load below 100 MB.
 const gcPercent = 200
+
+// lastAnswer is how long a stop leaves for the answer to a webhook that began to
+// come just before.
+const lastAnswer = 3 * time.Second
 
 // run wires the role. It does not wait for the broker or the stream: without
 // them, or before what gateway.durability claims is verified, providers get a
@@ -62,6 +67,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		BodyLimit: int(cfg.BodyLimit), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
+		StopTimeout: cfg.ReadTimeout + cfg.PublishBudget + lastAnswer,
 	})
 	if err != nil {
 		return fmt.Errorf("make gateway: %w", err)

@@ -267,7 +267,7 @@ func (w *Watcher) tell() {
 	}
 	fields := []zap.Field{
 		zap.Stringer("claim", w.report.Claim), zap.Stringer("claimed", w.o.Claimed),
-		zap.String("meaning", w.report.Sentence), zap.String("sync", string(w.report.Facts.Sync)), zap.Strings("weak", weak),
+		zap.String("meaning", w.report.Sentence), zap.Strings("facts", w.report.Facts.Lines()), zap.Strings("weak", weak),
 	}
 	if w.verified && !w.report.Holds {
 		w.say("the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)

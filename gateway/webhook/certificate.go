@@ -119,6 +119,9 @@ func (c *certificate) use(found pair, fresh *tls.Certificate) {
 	log("certificate in use", zap.Time("expires", fresh.Leaf.NotAfter), zap.Bool("expired", c.expired(fresh)))
 }
 
+// early reports whether a certificate is not valid yet. Clients would refuse it.
+func (c *certificate) early(one *tls.Certificate) bool { return c.clock().Before(one.Leaf.NotBefore) }
+
 func (c *certificate) expired(one *tls.Certificate) bool { return c.clock().After(one.Leaf.NotAfter) }
 
 // config is what every handshake follows. fasthttp speaks HTTP/1.1 only, so
@@ -169,6 +172,9 @@ func (c *certificate) look() {
 	}
 	if err == nil && c.expired(fresh) && !c.expired(c.current.Load()) {
 		err = errors.New("the new certificate has expired")
+	}
+	if err == nil && c.early(fresh) && !c.early(c.current.Load()) {
+		err = fmt.Errorf("the new certificate is not valid before %s", fresh.Leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	if err == nil {
 		c.problem = ""

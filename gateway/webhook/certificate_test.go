@@ -31,12 +31,17 @@ func NewTLS(t testing.TB) TLS {
 // that trusts it alone.
 func (t TLS) Renew(tb testing.TB, expires time.Time) *x509.CertPool {
 	tb.Helper()
+	return t.issue(tb, time.Unix(0, 0), expires)
+}
+
+func (t TLS) issue(tb testing.TB, from, expires time.Time) *x509.CertPool {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Unix(0, 0), NotAfter: expires,
+		SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: expires,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
@@ -83,8 +88,9 @@ func TestBrokenPairIsReportedAtTheSecondLook(t *testing.T) {
 			other.Renew(t, time.Now().Add(time.Hour))
 			move(t, other.Key, f.Key)
 		},
-		"no file": func(t *testing.T, f TLS) { move(t, f.Key, f.Key+".old") },
-		"expired": func(t *testing.T, f TLS) { f.Renew(t, time.Now().Add(-time.Hour)) },
+		"no file":       func(t *testing.T, f TLS) { move(t, f.Key, f.Key+".old") },
+		"expired":       func(t *testing.T, f TLS) { f.Renew(t, time.Now().Add(-time.Hour)) },
+		"not valid yet": func(t *testing.T, f TLS) { f.issue(t, time.Now().Add(time.Hour), time.Now().Add(9*time.Hour)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

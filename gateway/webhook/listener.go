@@ -29,7 +29,7 @@ type listener struct {
 	net.Listener
 	secure    *tls.Config        // Nil for plain HTTP.
 	failed    func(*conn, error) // Told of each handshake that failed.
-	slots     chan struct{}      // One for each connection that may be open, nil for no limit.
+	slots     chan struct{}      // One for each connection that may be open.
 	accepting chan struct{}      // Closed by the first Accept.
 	closed    chan struct{}
 	begin     sync.Once
@@ -40,16 +40,12 @@ type listener struct {
 	wait sync.WaitGroup
 }
 
-// newListener serves at most limit connections at once, any number for 0.
+// newListener serves at most limit connections at once.
 func newListener(ln net.Listener, limit int) *listener {
-	l := &listener{
+	return &listener{
 		Listener: ln, accepting: make(chan struct{}), closed: make(chan struct{}),
-		open: make(map[*conn]struct{}),
+		open: make(map[*conn]struct{}), slots: make(chan struct{}, limit),
 	}
-	if limit > 0 {
-		l.slots = make(chan struct{}, limit)
-	}
-	return l
 }
 
 // Accept waits for a free slot and the next connection.
@@ -79,9 +75,6 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // enter waits for a slot.
 func (l *listener) enter() error {
-	if l.slots == nil {
-		return nil
-	}
 	select {
 	case l.slots <- struct{}{}:
 		return nil
@@ -90,11 +83,7 @@ func (l *listener) enter() error {
 	}
 }
 
-func (l *listener) leave() {
-	if l.slots != nil {
-		<-l.slots
-	}
-}
+func (l *listener) leave() { <-l.slots }
 
 func (l *listener) next() (net.Conn, error) {
 	for {

@@ -41,7 +41,7 @@ type Options struct {
 
 	BodyLimit      int // Bytes of one body; 256 KiB by default.
 	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
-	MaxConnections int // Open at once, more wait to be accepted; no limit by default.
+	MaxConnections int // Open at once, more wait to be accepted; MostConnections at the most, and by default.
 
 	TLS TLS // Plain HTTP by default.
 
@@ -50,6 +50,10 @@ type Options struct {
 	IdleTimeout  time.Duration // Between two requests; 60 s by default.
 	StopTimeout  time.Duration // For the requests in flight at the end; 10 s by default.
 }
+
+// MostConnections is how many Fiber serves at once. To more it would answer with
+// words of its own, and wait for each of them where it accepts.
+const MostConnections = fiber.DefaultConcurrency
 
 // Gateway answers webhooks. Make one with New and let Run serve it.
 type Gateway struct {
@@ -150,6 +154,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.RetryAfter, 5*time.Second)
 	orDefault(&o.BodyLimit, 256<<10)
 	orDefault(&o.HeaderLimit, 16<<10)
+	orDefault(&o.MaxConnections, MostConnections)
 	orDefault(&o.ReadTimeout, 5*time.Second)
 	orDefault(&o.WriteTimeout, 5*time.Second)
 	orDefault(&o.IdleTimeout, time.Minute)
@@ -184,6 +189,9 @@ func (o Options) check() error {
 	if o.BodyLimit < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.RetryAfter < 0 ||
 		o.ReadTimeout < 0 || o.WriteTimeout < 0 || o.IdleTimeout < 0 || o.StopTimeout < 0 {
 		problems = append(problems, errors.New("limits and times of the gateway must not be negative"))
+	}
+	if o.MaxConnections > MostConnections {
+		problems = append(problems, fmt.Errorf("at most %d connections can be served", MostConnections))
 	}
 	for name, accounts := range o.Credentials {
 		p, ok := o.Providers.Get(name)

@@ -123,6 +123,13 @@ func (k *checks) checkSecret(r reference) {
 	}
 }
 
+// mostConnections is how many Fiber serves at once.
+const mostConnections = 256 << 10
+
+// longestWebhook leaves room for a webhook that has just begun to come when the
+// gateway is told to stop, which has 20 seconds for it.
+const longestWebhook = 15 * time.Second
+
 func (k *checks) checkGateway(g Gateway) {
 	k.address("gateway.listen", g.Listen)
 	k.address("gateway.admin", g.Admin)
@@ -130,7 +137,7 @@ func (k *checks) checkGateway(g Gateway) {
 		k.refuse("gateway.admin", "is the address of gateway.listen too; write another port")
 	}
 	k.checkPaths("gateway.tls", g.TLS)
-	k.wrong("gateway.publish_budget", between(g.PublishBudget, 10*time.Millisecond, time.Minute))
+	k.wrong("gateway.publish_budget", between(g.PublishBudget, 10*time.Millisecond, longestWebhook))
 	if g.PublishBudget >= g.WriteTimeout && g.WriteTimeout > 0 {
 		k.refuse("gateway.publish_budget", "is not shorter than gateway.write_timeout, so the answer could not be written; write less than "+g.WriteTimeout.String())
 	}
@@ -139,10 +146,14 @@ func (k *checks) checkGateway(g Gateway) {
 	}
 	k.wrong("gateway.body_limit", between(g.BodyLimit, kib, 8*mib))
 	k.wrong("gateway.header_limit", between(g.HeaderLimit, kib, mib))
-	k.wrong("gateway.read_timeout", between(g.ReadTimeout, 10*time.Millisecond, 5*time.Minute))
+	k.wrong("gateway.read_timeout", between(g.ReadTimeout, 10*time.Millisecond, longestWebhook))
 	k.wrong("gateway.write_timeout", between(g.WriteTimeout, 10*time.Millisecond, 5*time.Minute))
 	k.wrong("gateway.idle_timeout", between(g.IdleTimeout, 10*time.Millisecond, time.Hour))
-	k.wrong("gateway.max_connections", between(g.MaxConnections, 0, 1<<20))
+	k.wrong("gateway.max_connections", between(g.MaxConnections, 0, mostConnections))
+	if both := g.ReadTimeout + g.PublishBudget; both > longestWebhook {
+		k.refuse("gateway.read_timeout", "and gateway.publish_budget are "+both.String()+
+			" together, so a stop would cut webhooks off; write less, "+longestWebhook.String()+" at the most for both")
+	}
 }
 
 // address refuses what net.Listen would refuse. Port 0 is any free port.

@@ -84,7 +84,7 @@ type Gateway struct {
 	ReadTimeout    time.Duration `yaml:"read_timeout"`    // For one whole request. Default 5 s.
 	WriteTimeout   time.Duration `yaml:"write_timeout"`   // For one response. Default 5 s.
 	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 60 s.
-	MaxConnections int           `yaml:"max_connections"` // Open at once. Default 0: no limit of our own.
+	MaxConnections int           `yaml:"max_connections"` // Open at once, more wait. Default 0: as many as can be served, 262,144.
 
 	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/durability; less is refused. Default "": nothing is claimed.
 

@@ -177,6 +177,14 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "gateway:\n  publish_budget: 6s\n",
 			want: `FILE:3: gateway.publish_budget: is not shorter than gateway.write_timeout, so the answer could not be written; write less than 5s`,
 		},
+		"webhooks that take longer than a stop": {
+			text: head + "gateway:\n  read_timeout: 14s\n  publish_budget: 1500ms\n",
+			want: `FILE:3: gateway.read_timeout: and gateway.publish_budget are 15.5s together, so a stop would cut webhooks off; write less, 15s at the most for both`,
+		},
+		"more connections than can be served": {
+			text: head + "gateway: {max_connections: 262145}\n",
+			want: `FILE:2: gateway.max_connections: 262145 is out of range; write a value from 0 to 262144`,
+		},
 		"replicas": {
 			text: head + "topology: {replicas: 2}\n",
 			want: `FILE:2: topology.replicas: 2 is not a number of replicas; write 1 without a cluster, else 3 or 5`,
