@@ -34,13 +34,11 @@ func newLogger(role string, env func(string) (string, bool), w io.Writer) (log *
 		LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder,
 		MessageKey: "msg", EncodeDuration: zapcore.StringDurationEncoder,
 	}
-	// Hiding everything but Write keeps a flush from becoming an fsync.
-	buffered := &zapcore.BufferedWriteSyncer{
-		WS: zapcore.AddSync(struct{ io.Writer }{w}), Size: logBuffer, FlushInterval: logDelay,
-	}
+	out := newOutlet(w)
+	buffered := &zapcore.BufferedWriteSyncer{WS: out, Size: logBuffer, FlushInterval: logDelay}
 	core := prompt{zapcore.NewCore(zapcore.NewJSONEncoder(keys), buffered, level)}
 	// Stderr may be gone at the end, and there is nowhere else to say it.
-	end = func() { _ = buffered.Stop() }
+	end = func() { _ = buffered.Stop(); out.end() }
 	return zap.New(core).With(zap.String("role", role)), end, nil
 }
 
