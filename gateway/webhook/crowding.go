@@ -27,7 +27,7 @@ func (c *crowding) around() time.Duration { return 2 * time.Duration(c.wait.Load
 
 // tolerable is how long a message may wait for the broker, so that its caller
 // has his answer within the budget though not everything goes as expected: half
-// of it, less what he waits for the processor, and an eighth in any case.
+// of it, less what he waits for the processor, and a quarter in any case.
 func tolerable(budget, around time.Duration) time.Duration {
-	return max(budget/2-around, budget/8)
+	return max(budget/2-around, budget/4)
 }

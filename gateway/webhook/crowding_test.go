@@ -14,7 +14,7 @@ func TestWaitForTheProcessorIsTakenOffWhatIsTolerable(t *testing.T) {
 	for around, want := range map[time.Duration]time.Duration{
 		0:                      400 * time.Millisecond,
 		150 * time.Millisecond: 250 * time.Millisecond,
-		time.Minute:            100 * time.Millisecond,
+		time.Minute:            200 * time.Millisecond,
 	} {
 		if got := tolerable(budget, around); got != want {
 			t.Errorf("with %v around it %v is tolerable, want %v", around, got, want)

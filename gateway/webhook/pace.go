@@ -42,6 +42,7 @@ type pace struct {
 	since     time.Time // When this window began.
 	confirmed int       // In this window.
 	rate      float64   // Messages a second in the last whole window, 0 for unknown.
+	before    float64   // The same in the window before that.
 }
 
 // begin starts anew after a time in which there was nothing to confirm.
@@ -51,14 +52,15 @@ func (p *pace) begin(now time.Time) { *p = pace{since: now} }
 func (p *pace) saw(messages int, now time.Time) {
 	p.confirmed += messages
 	if took := now.Sub(p.since); took >= paceWindow {
-		*p = pace{since: now, rate: float64(p.confirmed) / took.Seconds()}
+		*p = pace{since: now, rate: float64(p.confirmed) / took.Seconds(), before: p.rate}
 	}
 }
 
-// wait is about how long a message waits that finds so many before it. A
-// window that has gone on for too long counts as it is: the broker has stalled.
+// wait is about how long a message waits that finds so many before it. One slow
+// window is a stall that is over, two are the broker's pace. A window that has
+// gone on for too long counts as it is: the broker has stalled now.
 func (p *pace) wait(before int, now time.Time) time.Duration {
-	rate := p.rate
+	rate := max(p.rate, p.before)
 	if took := now.Sub(p.since); took > 2*paceWindow || rate == 0 && took > paceWindow {
 		rate = float64(p.confirmed+1) / took.Seconds()
 	}

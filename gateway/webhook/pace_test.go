@@ -44,6 +44,21 @@ func TestPaceIsWhatAWholeWindowShowed(t *testing.T) {
 	}
 }
 
+func TestOneStallIsNotThePaceAndTwoAre(t *testing.T) {
+	t.Parallel()
+	var p pace
+	p.begin(at(0))
+	p.saw(2500, at(250*time.Millisecond))
+	p.saw(100, at(700*time.Millisecond)) // The disk had stalled.
+	if got := p.wait(500, at(700*time.Millisecond)); got > 60*time.Millisecond {
+		t.Errorf("after one slow window the wait behind 500 is %v", got)
+	}
+	p.saw(100, at(1150*time.Millisecond))
+	if got := p.wait(500, at(1150*time.Millisecond)); got < time.Second {
+		t.Errorf("after two it is %v, at 222 messages a second", got)
+	}
+}
+
 func TestWaitGrowsWithWhatIsBefore(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
