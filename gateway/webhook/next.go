@@ -25,6 +25,7 @@ func (p *JetStreamPublisher) next(now time.Time) sending {
 	case len(p.alone) > 0 && waiting < overtaking && !p.impatient(now):
 		return sending{} // They are confirmed one by one; then those who wait are a batch.
 	case waiting < fromFewest:
+		p.heldSince = time.Time{}               // Those who come now are held back anew, or nobody would be a batch again.
 		return sending{alone: p.takeAlone(now)} // They have been held back for nothing: so few are no batch.
 	}
 	p.gathering = false

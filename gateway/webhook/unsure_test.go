@@ -319,6 +319,27 @@ func TestOneThatIsNeverConfirmedHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+func TestManyBehindSomeThatAreNeverConfirmedAreABatchAgain(t *testing.T) {
+	t.Parallel()
+	c := group(t, nil)
+	release := c.wire.hold(t)
+	first := c.storeAll(t.Context(), messages(few-1)...)
+	until(t, func() bool { return len(c.stored()) == few-1 })
+	second := c.storeAll(t.Context(), message(1000))
+	until(t, func() bool { return len(c.stored()) == few })
+	many := make([]webhook.Message, 100)
+	for i := range many {
+		many[i] = message(2000 + i)
+	}
+	third := c.storeAll(t.Context(), many...)
+	c.held(few + 100)
+	until(t, func() bool { return c.sum(batches) > 0 })
+	release()
+	allNil(t, first())
+	allNil(t, second())
+	allNil(t, third())
+}
+
 func TestThoseBehindCallersWhoLeaveGoOn(t *testing.T) {
 	t.Parallel()
 	c := group(t, nil)
