@@ -62,8 +62,11 @@ func run(ctx context.Context, k *process.Kit) error {
 	}
 	gateway, err := webhook.New(webhook.Options{
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
-		Publisher: webhook.Guarded(publisher, webhook.DefaultQueue, cfg.PublishBudget, watcher.Await), Overloaded: publisher.Overloaded,
-		Log: k.Log, Registerer: k.Registry,
+		Publisher: webhook.Guarded(publisher, webhook.Guard{
+			Await: watcher.Await, Up: k.Link.Up, Budget: cfg.PublishBudget, Queue: webhook.DefaultQueue,
+		}),
+		Overloaded: publisher.Overloaded,
+		Log:        k.Log, Registerer: k.Registry,
 		BodyLimit: int(cfg.BodyLimit), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,

@@ -8,21 +8,24 @@ import (
 	"time"
 )
 
-// Guarded is a publisher that trusts a confirmation only of a broker that was
-// looked at. await says why nothing may be stored now, or nil and the number of
-// the connection to the broker; it is asked before a message is stored and
-// after. Asking and storing take budget together, at the most. No more than queue
-// messages wait for the broker to be looked at before they are stored. A message
-// that is refused after it was stored may be there all the same.
-func Guarded(p Publisher, queue int, budget time.Duration, await func(context.Context) (connection uint64, err error)) Publisher {
-	return &guarded{Publisher: p, queue: int64(queue), budget: budget, await: await}
+// Guard says when a confirmation is trusted. Nothing in it is optional.
+type Guard struct {
+	// Await says why nothing may be stored now, or nil and the number of the
+	// connection to the broker. It is asked before a message is stored and after.
+	Await  func(context.Context) (connection uint64, err error)
+	Up     func() bool   // Whether the connection stands.
+	Budget time.Duration // For asking and storing together.
+	Queue  int           // Messages that may wait for the broker to be looked at, before they are stored.
 }
+
+// Guarded is a publisher that trusts a confirmation only of a broker that was
+// looked at. A message that is refused after it was stored may be there all the
+// same.
+func Guarded(p Publisher, g Guard) Publisher { return &guarded{Publisher: p, Guard: g} }
 
 type guarded struct {
 	Publisher
-	queue   int64
-	budget  time.Duration
-	await   func(context.Context) (uint64, error)
+	Guard
 	waiting atomic.Int64 // For a look, before they are stored.
 }
 
@@ -36,8 +39,8 @@ var over = func() context.Context {
 var errReplaced = errors.New("the broker was replaced more than once meanwhile")
 
 func (g *guarded) Store(ctx context.Context, m Message) error {
-	deadline := time.Now().Add(g.budget)
-	before, err := g.await(over)
+	deadline := time.Now().Add(g.Budget)
+	before, err := g.Await(over)
 	if err != nil { // It is worth a deadline only where there is something to wait for.
 		rest, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
@@ -50,17 +53,17 @@ func (g *guarded) Store(ctx context.Context, m Message) error {
 	if err := g.Publisher.Store(ctx, m); err != nil {
 		return err
 	}
-	after, err := g.await(over)
+	after, err := g.Await(over)
 	if err != nil {
 		rest, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
-		after, err = g.await(rest)
+		after, err = g.Await(rest)
 	}
 	if err == nil && after > before+1 {
 		err = errReplaced // Nobody has looked at the one in between.
 	}
 	if err != nil {
-		return fmt.Errorf("trust confirmation: %w: %w", ErrUnverified, err)
+		return fmt.Errorf("trust confirmation: %w", g.untrusted(err))
 	}
 	return nil
 }
@@ -68,12 +71,21 @@ func (g *guarded) Store(ctx context.Context, m Message) error {
 // wait waits for the broker to be looked at, unless too many do already.
 func (g *guarded) wait(ctx context.Context) (connection uint64, err error) {
 	defer g.waiting.Add(-1)
-	if g.waiting.Add(1) > g.queue {
+	if g.waiting.Add(1) > int64(g.Queue) {
 		return 0, ErrOverloaded
 	}
-	connection, err = g.await(ctx)
+	connection, err = g.Await(ctx)
 	if err != nil {
-		return connection, fmt.Errorf("%w: %w", ErrUnverified, err)
+		return connection, g.untrusted(err)
 	}
 	return connection, nil
+}
+
+// untrusted puts in front of why a broker is not trusted what that is: there is
+// none to look at, or one that was not looked at or is not good enough.
+func (g *guarded) untrusted(err error) error {
+	if !g.Up() {
+		return fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnverified, err)
 }
