@@ -98,7 +98,7 @@ func (r *Reader) facts(ctx context.Context, info *jetstream.StreamInfo, left tim
 		Discard: c.Discard, Retention: c.Retention, MaxAge: Span(c.MaxAge), PerSubject: c.MaxMsgsPerSubject,
 		Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: c.MaxBytes,
 	}
-	f.Servers = r.holders(ctx, nc, info.Cluster, left)
+	f.Servers = r.holders(ctx, nc, info, left)
 	f.Sync = weakest(f.Servers)
 	connected := nc.ConnectedServerName()
 	f.elsewhere = slices.ContainsFunc(f.Servers, func(s Server) bool { return s.Name != connected })
@@ -107,7 +107,12 @@ func (r *Reader) facts(ctx context.Context, info *jetstream.StreamInfo, left tim
 
 // holders are the servers that hold the stream, each as its own monitoring
 // address shows it, else as it was when it was last seen.
-func (r *Reader) holders(ctx context.Context, nc *nats.Conn, cluster *jetstream.ClusterInfo, left time.Duration) []Server {
+func (r *Reader) holders(ctx context.Context, nc *nats.Conn, info *jetstream.StreamInfo, left time.Duration) []Server {
+	cluster := info.Cluster
+	var led time.Duration
+	if cluster.LeaderSince != nil {
+		led = info.TimeStamp.Sub(*cluster.LeaderSince)
+	}
 	names := []string{cluster.Leader}
 	for _, peer := range cluster.Replicas {
 		names = append(names, peer.Name)
@@ -116,7 +121,7 @@ func (r *Reader) holders(ctx context.Context, nc *nats.Conn, cluster *jetstream.
 	all := []Server{r.remembered(cluster.Leader, problem)}
 	for _, peer := range cluster.Replicas {
 		s := r.remembered(peer.Name, problem)
-		s.Offline = away(peer)
+		s.Offline = away(peer, led)
 		all = append(all, s)
 	}
 	return all
@@ -128,8 +133,12 @@ const silence = 5 * time.Second
 
 // away reports whether a server confirms nothing now. One that crashed is called
 // offline by the broker only minutes later, and a gateway that starts meanwhile
-// must not be refused for its sake.
-func away(peer *jetstream.PeerInfo) bool { return peer.Offline || peer.Active > silence }
+// must not be refused for its sake. What a server that leads for so long has never
+// heard of shows no time at all: the one that led before it.
+func away(peer *jetstream.PeerInfo, led time.Duration) bool {
+	unheard := !peer.Current && peer.Active == 0 && led > silence
+	return peer.Offline || peer.Active > silence || unheard
+}
 
 func (r *Reader) remembered(name string, problem func(string) string) Server {
 	s, ok := r.known[name]

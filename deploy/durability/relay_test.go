@@ -16,7 +16,9 @@ type relay struct {
 	net.Listener
 	to     string
 	silent atomic.Bool
-	asked  chan struct{} // The stream was asked about while the relay was silent.
+	mute   atomic.Bool   // It keeps answers about the stream to itself.
+	down   atomic.Bool   // It takes no connections.
+	asked  chan struct{} // The stream was asked about while the relay was silent or mute.
 
 	mu   sync.Mutex
 	open []net.Conn
@@ -42,8 +44,11 @@ func (r *relay) accept() {
 			return
 		}
 		broker, err := net.Dial("tcp", r.to)
-		if err != nil {
+		if err != nil || r.down.Load() {
 			_ = client.Close() // As the broker's host would.
+			if err == nil {
+				_ = broker.Close()
+			}
 			continue
 		}
 		r.mu.Lock()
@@ -71,14 +76,14 @@ func (r *relay) pass(to io.WriteCloser, from io.ReadCloser, through func([]byte)
 }
 
 func (r *relay) listen(b []byte) []byte {
-	if r.silent.Load() && bytes.Contains(b, []byte("STREAM.INFO")) {
+	if bytes.Contains(b, []byte("STREAM.INFO")) && (r.silent.Load() || r.mute.Load()) {
 		r.asked <- struct{}{}
 	}
 	return b
 }
 
 func (r *relay) hush(b []byte) []byte {
-	if r.silent.Load() {
+	if r.silent.Load() || r.mute.Load() && bytes.Contains(b, []byte("stream_info_response")) {
 		return nil
 	}
 	return b

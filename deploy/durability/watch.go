@@ -67,13 +67,14 @@ type Watcher struct {
 	broken prometheus.Gauge
 	state  atomic.Pointer[state]
 
-	mu       sync.Mutex // Held for a whole look.
-	reader   *Reader
-	report   Report
-	verified bool      // The claim has held once.
-	vain     int       // Looks in a row at which nothing was seen.
-	hidden   time.Time // Since when the policy has been invisible at the start; zero for not.
-	said     string    // What was logged last.
+	mu         sync.Mutex // Held for a whole look.
+	reader     *Reader
+	report     Report
+	verified   bool // The claim has held once.
+	vain       int  // Looks in a row at which nothing was seen, on the connection of this number.
+	connection uint64
+	hidden     time.Time // Since when the policy has been invisible at the start; zero for not.
+	said       string    // What was logged last.
 }
 
 // Unfounded is a claim that the broker does not bear out.
@@ -178,11 +179,15 @@ func (w *Watcher) look(ctx context.Context) Report {
 	ctx, cancel := context.WithTimeout(ctx, w.o.Limit)
 	defer cancel()
 	connection := w.o.Link.Connections() // Before what is seen, which may already be newer.
+	if connection != w.connection {
+		w.connection, w.vain = connection, 0
+	}
 	facts, err := w.read(ctx)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		err = ctx.Err() // A new connection made it pointless, and who did not answer was not asked for long enough.
+	}
 	if err != nil {
-		if ctx.Err() == nil { // Else a new connection made it pointless.
-			w.vain++
-		}
+		w.vain++
 		w.settle(*w.state.Load()) // Whoever waits may see for himself that it is away.
 		w.report.Problem = err.Error()
 		if w.o.NC.IsConnected() && ctx.Err() == nil { // That it is away, the connection's own log says.

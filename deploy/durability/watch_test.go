@@ -406,6 +406,33 @@ func TestStreamThatDoesNotAnswerIsAskedAgainSoon(t *testing.T) {
 	until(t, "it opens", func() bool { return w.Open() == nil })
 }
 
+// However long the broker was away, what is asked on a new connection is asked in
+// a hurry.
+func TestFirstLookAfterAnOutageIsInAHurry(t *testing.T) {
+	t.Parallel()
+	b := broker(t, nil, always)
+	r := newRelay(t, b.Server.Addr().String())
+	nc, err := nats.Connect("nats://"+r.Addr().String(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	w := watchWith(t, durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
+	until(t, "it opens", func() bool { return w.Open() == nil })
+	r.down.Store(true)
+	r.cut()
+	until(t, "it is disconnected", func() bool { return !nc.IsConnected() })
+	for range 12 {
+		w.report(t)
+	}
+	r.mute.Store(true) // It greets, and answers no question.
+	r.down.Store(false)
+	r.question(t)
+	r.question(t)
+	r.mute.Store(false)
+	until(t, "it opens again", func() bool { return w.Open() == nil })
+}
+
 // A server that holds the stream and that we are not connected to can start again
 // with another policy, and no connection of ours breaks.
 func TestServerElsewhereThatComesBackWeakerIsNoticed(t *testing.T) {
