@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// How much waits for a reader of the log that does not read, in bytes, and for
-// how long anybody waits for that reader.
+// How much waits for a reader of the log that does not read, in bytes, and at the
+// end for how long anybody waits for one who reads nothing, and for one who reads
+// slowly.
 const (
-	outletRoom     = 4 << 20
-	outletPatience = 100 * time.Millisecond
+	outletRoom    = 4 << 20
+	outletSilence = 100 * time.Millisecond
+	outletEnd     = 3 * time.Second
 )
 
 // outlet writes the log in a goroutine of its own. A pipe that nobody reads, of a
@@ -20,8 +22,10 @@ const (
 // whoever logs: in the end every webhook, and the stop. What finds no room is
 // lost, and a line says how much once there is somebody to read it.
 type outlet struct {
-	to    io.Writer
-	stuck atomic.Bool // The last wait for a write was in vain.
+	to      io.Writer
+	silence time.Duration // How long the end waits for a write,
+	longest time.Duration // and for all of them.
+	writes  atomic.Uint64 // That have ended.
 
 	mu     sync.Mutex
 	queue  [][]byte
@@ -29,12 +33,11 @@ type outlet struct {
 	lost   int // Bytes that found no room since the last write.
 	ended  bool
 	more   *sync.Cond    // There is something to write, or the end.
-	idle   chan struct{} // Closed once everything is written that is in the queue now; nil if nobody waits.
 	closed chan struct{} // The goroutine has ended.
 }
 
 func newOutlet(to io.Writer) *outlet {
-	o := &outlet{to: to, closed: make(chan struct{})}
+	o := &outlet{to: to, silence: outletSilence, longest: outletEnd, closed: make(chan struct{})}
 	o.more = sync.NewCond(&o.mu)
 	go o.work()
 	return o
@@ -54,43 +57,29 @@ func (o *outlet) Write(lines []byte) (int, error) {
 	return len(lines), nil
 }
 
-// Sync waits until what was taken is written, but not for a reader who has not
-// read for a while.
-func (o *outlet) Sync() error {
-	if o.stuck.Load() {
-		return nil
-	}
-	o.mu.Lock()
-	if o.bytes == 0 {
-		o.mu.Unlock()
-		return nil
-	}
-	if o.idle == nil {
-		o.idle = make(chan struct{})
-	}
-	idle := o.idle
-	o.mu.Unlock()
-	timer := time.NewTimer(outletPatience)
-	defer timer.Stop()
-	select {
-	case <-idle:
-	case <-timer.C:
-		o.stuck.Store(true)
-	}
-	return nil
-}
+// Sync has nothing to do: what was taken is being written, and whoever logs does
+// not wait for that.
+func (o *outlet) Sync() error { return nil }
 
-// end writes what is left, if somebody reads it, and takes nothing more.
+// end takes nothing more and waits until everything is written, as long as
+// somebody reads.
 func (o *outlet) end() {
 	o.mu.Lock()
 	o.ended = true
 	o.more.Signal()
 	o.mu.Unlock()
-	timer := time.NewTimer(outletPatience)
-	defer timer.Stop()
-	select {
-	case <-o.closed:
-	case <-timer.C: // The goroutine ends with the process.
+	tick := time.NewTicker(o.silence)
+	defer tick.Stop()
+	latest := time.Now().Add(o.longest)
+	for before := o.writes.Load(); ; before = o.writes.Load() {
+		select {
+		case <-o.closed:
+			return
+		case now := <-tick.C: // After that the goroutine ends with the process.
+			if o.writes.Load() == before || now.After(latest) {
+				return
+			}
+		}
 	}
 }
 
@@ -105,33 +94,26 @@ func (o *outlet) work() {
 			_, _ = fmt.Fprintf(o.to, `{"level":"warn","time":%q,"msg":"log was not read, lines are lost","bytes":%d}`+"\n",
 				time.Now().Format(time.RFC3339Nano), lost)
 		}
-		_, _ = o.to.Write(lines) // There is nowhere else to say it.
-		o.stuck.Store(false)
-		o.written(len(lines))
+		if len(lines) > 0 {
+			_, _ = o.to.Write(lines) // There is nowhere else to say it.
+		}
+		o.writes.Add(1)
 	}
 }
 
-// next waits for something to write. It reports false at the end.
+// next waits for something to write, and gives its room back. It reports false
+// when everything is said.
 func (o *outlet) next() (lines []byte, lost int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.queue) == 0 && !o.ended {
 		o.more.Wait()
 	}
+	lost, o.lost = o.lost, 0
 	if len(o.queue) == 0 {
-		return nil, 0, false
+		return nil, lost, lost > 0
 	}
 	lines, o.queue = o.queue[0], o.queue[1:]
-	lost, o.lost = o.lost, 0
+	o.bytes -= len(lines)
 	return lines, lost, true
-}
-
-func (o *outlet) written(n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.bytes -= n
-	if o.bytes == 0 && o.idle != nil {
-		close(o.idle)
-		o.idle = nil
-	}
 }

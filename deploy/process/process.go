@@ -85,15 +85,15 @@ func Run(ctx context.Context, role string, args []string, env func(string) (stri
 		_, _ = io.WriteString(stdout, cfg.Redacted()) // Nobody reads it if it fails.
 		return ExitClean
 	}
-	return finish(log, stderr, serve(ctx, role, cfg, log, stopLimits, run))
+	return finish(log, flush, stderr, serve(ctx, role, cfg, log, stopLimits, run))
 }
 
 // finish turns the end of the work into an exit code.
-func finish(log *zap.Logger, stderr io.Writer, err error) int {
+func finish(log *zap.Logger, flush func(), stderr io.Writer, err error) int {
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):
-		_ = log.Sync() // The plain lines come after all others.
+		flush() // The plain lines come after all others.
 		return refuse(stderr, problems)
 	case err != nil:
 		log.Error("failed", zap.Error(err))
