@@ -18,6 +18,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
 )
 
 // replaying is what `replay` was told.
@@ -142,7 +143,7 @@ func (s *session) chosen(ctx context.Context, r replaying) ([]payment, []problem
 	skipped := []problem{}
 	var askable []payment
 	for _, p := range payments {
-		err := s.askable(ctx, p)
+		err := s.askable(ctx, p, deadletter.Letter{})
 		switch {
 		case errors.Is(err, errNobodyToAsk):
 			skipped = append(skipped, problem{s.name(p), err.Error()})

@@ -119,7 +119,7 @@ func (s *session) redrive(ctx context.Context, l deadletter.Letter) error {
 	if l.Kind == "" || l.Class == record.ClassSubscriber {
 		return errNobodyToAsk
 	}
-	if err := s.askable(ctx, p); err != nil {
+	if err := s.askable(ctx, p, l); err != nil {
 		return err
 	}
 	if err := s.audit(ctx, verbRedrive, l.Unit, l.ID, "ask the provider anew about the payment of a dead letter"); err != nil {
@@ -140,8 +140,8 @@ func (s *session) discard(ctx context.Context, l deadletter.Letter) error {
 
 // askable says why a look-up of a payment would be in vain, or nil. A payment
 // whose webhooks were believed has no look-up; asking would only make one more
-// dead letter.
-func (s *session) askable(ctx context.Context, p payment) error {
+// dead letter. A letter in hand counts for what it says, the zero Letter for none.
+func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Letter) error {
 	known, ok := providers.All.Get(p.unit.Provider)
 	if !ok || known.Ask == nil {
 		return errNobodyToAsk
@@ -160,26 +160,52 @@ func (s *session) askable(ctx context.Context, p payment) error {
 		}
 		return nil
 	}
-	return s.askedBefore(ctx, known, p)
+	return s.askedBefore(ctx, known, p, inHand)
 }
 
 // askedBefore is askable without an account's settings. Whether an account of
 // a provider whose webhooks may be believed has a look-up shows only in what
-// came of the payment so far; about one that left no trace nobody knows.
-func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment) error {
+// came of the payment so far, the latest first; about one that left no trace
+// nobody knows.
+func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Letter) error {
 	if known.Claim == nil {
 		return nil
 	}
+	var believed time.Time // The last that was; zero for never.
 	last, err := s.chains.Last(ctx, p.unit)
 	if err != nil || last.Observation.Confirmed {
 		return err
 	}
 	if last.Sequence > 0 {
-		return errNobodyToAsk
+		believed = last.Observation.AnsweredAt
+	} else {
+		event, err := s.lastEvent(ctx, p.unit)
+		if err != nil || event != nil && event.Confirmed {
+			return err
+		}
+		if event != nil {
+			believed = event.ObservedAt
+		}
 	}
-	event, err := s.lastEvent(ctx, p.unit)
-	if err != nil || event != nil && event.Confirmed {
+	letter, err := s.dead.Last(ctx, p.unit, stageLookup)
+	if err != nil {
 		return err
+	}
+	switch {
+	case askedSince(inHand, believed), askedSince(letter, believed):
+		return nil
+	case !believed.IsZero():
+		return errNobodyToAsk
 	}
 	return fmt.Errorf("%w: its account's look-up settings are not here, and nobody was asked before", errNobodyToAsk)
 }
+
+// askedSince reports whether a letter shows that a provider was asked, later
+// than some time. That attempts were spent does not show it: a worker that
+// cannot ask spends them too, and its letter is of our class.
+func askedSince(l deadletter.Letter, t time.Time) bool {
+	return l.Stage == stageLookup && l.Class != record.ClassOurs && l.LastAnswer != nobodyAsked && l.At.After(t)
+}
+
+// nobodyAsked is the last answer in letters of what was given up unasked.
+const nobodyAsked = "none"
