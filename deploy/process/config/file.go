@@ -78,10 +78,10 @@ type Gateway struct {
 	Listen         string        `yaml:"listen"`          // Public address. Default 127.0.0.1:8080.
 	Admin          string        `yaml:"admin"`           // Health and metrics. Default 127.0.0.1:9091.
 	TLS            TLS           `yaml:"tls"`             // Of the public address. Default: plain HTTP.
-	PublishBudget  time.Duration `yaml:"publish_budget"`  // How long a webhook may wait for durability; after it, 503. Default 800 ms: providers time out soon after a second.
+	PublishBudget  time.Duration `yaml:"publish_budget"`  // How long a webhook may wait for durability; after it, 503. Default 800 ms: providers time out soon after a second. At most 15 s together with read_timeout.
 	BodyLimit      Size          `yaml:"body_limit"`      // Largest webhook body. Default 256 KiB.
 	HeaderLimit    Size          `yaml:"header_limit"`    // Largest request line and headers. Default 16 KiB.
-	ReadTimeout    time.Duration `yaml:"read_timeout"`    // For one whole request. Default 5 s.
+	ReadTimeout    time.Duration `yaml:"read_timeout"`    // For one whole request. Default 5 s. At most 15 s together with publish_budget, or a stop would cut webhooks off.
 	WriteTimeout   time.Duration `yaml:"write_timeout"`   // For one response. Default 5 s.
 	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 60 s.
 	MaxConnections int           `yaml:"max_connections"` // Open at once, more wait. Default 0: as many as can be served, 262,144.
