@@ -23,7 +23,7 @@ type Options struct {
 	Window   time.Duration // In which they must begin and end.
 	First    time.Duration // The first pause; each failing probe doubles it.
 	Longest  time.Duration
-	Accounts int // That can be asked; where there are several, one that fails alone is not the provider.
+	Accounts int // That can be asked; each may probe once before a pause grows.
 }
 
 // Defaults are the options of production for a provider with that many accounts.
@@ -52,13 +52,18 @@ type Breaker struct {
 	// The accounts of the row or, during a pause, of the probes that failed
 	// since it ended, and when each of these may probe again.
 	failing map[string]time.Time
+
+	answered map[string]time.Time // When an account got an answer that no failure has followed.
 }
 
 // New returns the breaker of one provider.
 func New(js jetstream.JetStream, provider string, o Options, m *Metrics, log *zap.Logger, now func() time.Time) *Breaker {
 	m.paused.WithLabelValues(provider).Set(0)
 	m.pauses.WithLabelValues(provider)
-	return &Breaker{Options: o, js: js, provider: provider, metrics: m, log: log, now: now, failing: map[string]time.Time{}}
+	return &Breaker{
+		Options: o, js: js, provider: provider, metrics: m, log: log, now: now,
+		failing: map[string]time.Time{}, answered: map[string]time.Time{},
+	}
 }
 
 // Leave is permission for one look-up.
@@ -111,6 +116,7 @@ func (b *Breaker) Answered(ctx context.Context, l Leave) {
 		b.probing = false
 	}
 	b.row = 0
+	b.answered[l.account] = b.now()
 	clear(b.failing)
 	if resume {
 		b.pause = 0
@@ -130,9 +136,9 @@ func (b *Breaker) Answered(ctx context.Context, l Leave) {
 }
 
 // Failed takes note that the provider gave no answer, and pauses its consumers
-// when it has done so too often, or to probes. It takes more than one account
-// where there are several: each may have an address of its own, and the others
-// must not wait for one that is wrong. What fails alone is parked like any
+// when it has done so too often, or to probes. It does not while another
+// account is answered: each may have an address of its own, and the others must
+// not wait for one that is wrong. What such an account asks is parked like any
 // other failure.
 func (b *Breaker) Failed(ctx context.Context, l Leave) {
 	if b == nil {
@@ -157,6 +163,7 @@ func (b *Breaker) failed(l Leave) (until time.Time, pauses bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
+	delete(b.answered, l.account)
 	if b.pause > 0 {
 		pauses = l.probe && b.probedInVain(l, now) // Another began before the pause, and says nothing new.
 		return b.until, pauses
@@ -166,7 +173,7 @@ func (b *Breaker) failed(l Leave) (until time.Time, pauses bool) {
 		clear(b.failing)
 	}
 	b.failing[l.account] = now
-	if b.row++; b.row < b.Failures || !b.general() {
+	if b.row++; b.row < b.Failures || b.contradicted(now) {
 		return time.Time{}, false
 	}
 	b.begin(now, b.First)
@@ -174,27 +181,38 @@ func (b *Breaker) failed(l Leave) (until time.Time, pauses bool) {
 }
 
 // probedInVain reports whether a failing probe makes a longer pause; b.mu is
-// held. When one account has probed twice and no other has had anything to ask
-// meanwhile, the pause is over: its messages that bounce would fill the
-// consumers, and be in the way of what the others ask next.
+// held. If another account is answered, the pause is over: the messages of this
+// one that bounce would fill the consumers, and be in the way of what the others
+// ask next. An account's first failing probe leaves the next one to the others,
+// so that what they have to ask may end the pause.
 func (b *Breaker) probedInVain(l Leave, now time.Time) (longer bool) {
 	b.probing = false
 	_, again := b.failing[l.account]
 	b.failing[l.account] = now.Add(b.pause)
 	switch {
-	case b.general():
-		b.begin(now, min(2*b.pause, b.Longest))
-		return true
-	case again:
+	case b.contradicted(now):
 		b.row, b.pause = 0, 0
 		b.metrics.paused.WithLabelValues(b.provider).Set(0)
-		b.log.Warn("one account alone gets no answer, look-ups go on", zap.String("provider", b.provider), zap.String("account", l.account))
+		b.log.Warn("one account gets no answer and another does, look-ups go on", zap.String("provider", b.provider), zap.String("account", l.account))
+		return false
+	case !again && len(b.failing) < b.Accounts:
+		return false
+	}
+	b.begin(now, min(2*b.pause, b.Longest))
+	return true
+}
+
+// contradicted reports whether an account has been answered within the window
+// and has not failed since: then what fails is not the provider. One that has
+// nothing to ask tells nothing. b.mu is held.
+func (b *Breaker) contradicted(now time.Time) bool {
+	for _, at := range b.answered {
+		if now.Sub(at) <= b.Window {
+			return true
+		}
 	}
 	return false
 }
-
-// general reports whether what fails is more than one account's address.
-func (b *Breaker) general() bool { return b.Accounts <= 1 || len(b.failing) > 1 }
 
 // begin begins a pause; b.mu is held.
 func (b *Breaker) begin(now time.Time, pause time.Duration) {

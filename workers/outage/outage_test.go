@@ -186,16 +186,48 @@ func TestAnsweredProbeResumesTheConsumers(t *testing.T) {
 }
 
 // Each account has an address of its own, which may be wrong.
-func TestAccountThatFailsAlonePausesNobody(t *testing.T) {
+func TestAccountThatFailsWhileAnotherIsAnsweredPausesNobody(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, 2)
-	r.fail(10)
+	for range 5 {
+		r.Answered(r.ctx, r.enterFor("acme"))
+		r.fail(5)
+		r.at = r.at.Add(9 * time.Second)
+		r.fail(5)
+	}
 	if got := r.paused("sandbox"); got != 0 || r.gauge() != 0 {
 		t.Fatalf("one of two accounts pauses both for %v, and the metric says %v", got, r.gauge())
 	}
 	r.Failed(r.ctx, r.enterFor("acme"))
-	if got := r.paused("sandbox"); got != 10*time.Minute || r.gauge() != 1 {
+	if got := r.paused("sandbox"); got < 10*time.Minute || r.gauge() != 1 { // The broker's clock is behind ours.
 		t.Errorf("with the other account it is %v, and the metric says %v", got, r.gauge())
+	}
+}
+
+// An account that has nothing to ask does not tell whether the provider is there.
+func TestAccountThatFailsBesideAnIdleOnePauses(t *testing.T) {
+	t.Parallel()
+	r := setupFor(t, 2)
+	r.Answered(r.ctx, r.enterFor("acme"))
+	r.at = r.at.Add(11 * time.Second)
+	r.fail(3)
+	if got := r.paused("sandbox"); got != 10*time.Minute || r.gauge() != 1 {
+		t.Fatalf("it pauses for %v, and the metric says %v", got, r.gauge())
+	}
+	r.at = r.at.Add(11 * time.Minute)
+	r.Failed(r.ctx, r.enter())
+	r.Answered(r.ctx, r.enterFor("acme"))
+	if got := r.paused("sandbox"); got != 0 || r.gauge() != 0 {
+		t.Fatalf("after the other one's answer it pauses for %v, and the metric says %v", got, r.gauge())
+	}
+	for range 3 {
+		r.fail(10)
+		r.at = r.at.Add(9 * time.Second)
+		r.Answered(r.ctx, r.enterFor("acme"))
+	}
+	r.fail(10)
+	if r.held("default") || r.held("acme") {
+		t.Error("while the other one is answered it pauses again")
 	}
 }
 
@@ -239,11 +271,28 @@ func TestFailingProbeLetsTheOtherAccountProbe(t *testing.T) {
 	}
 }
 
-func TestAccountThatProbesAloneInVainEndsThePause(t *testing.T) {
+func TestAccountThatProbesAloneInVainIsPausedForLonger(t *testing.T) {
 	t.Parallel()
 	r := resumedOfTwo(t)
 	r.Failed(r.ctx, r.enter())
 	r.at = r.at.Add(10 * time.Minute)
+	at := r.at
+	r.Failed(r.ctx, r.enter())
+	if got := r.paused("sandbox") - time.Until(at).Round(time.Minute); got != 20*time.Minute || !r.held("acme") || r.gauge() != 1 {
+		t.Errorf("the pause is %v, and the metric says %v", got, r.gauge())
+	}
+}
+
+func TestProbeInVainEndsThePauseWhereAnotherAccountIsAnswered(t *testing.T) {
+	t.Parallel()
+	r := setupFor(t, 2)
+	late := r.enterFor("acme") // Began before the pause, which its answer alone does not end.
+	r.fail(3)
+	r.at = r.at.Add(11 * time.Minute)
+	r.Answered(r.ctx, late)
+	if r.gauge() != 1 {
+		t.Fatal("an answer from before ends the pause")
+	}
 	r.Failed(r.ctx, r.enter())
 	if r.held("default") || r.held("acme") || r.gauge() != 0 {
 		t.Errorf("it goes on, and the metric says %v", r.gauge())

@@ -360,6 +360,9 @@ func TestDeadEndpointOfOneAccountStopsOnlyIt(t *testing.T) {
 	})
 	w := r.gated(plenty)
 	for i := range 20 {
+		if i%10 == 0 { // So that twice as many fail in a row as would pause.
+			r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("before-%d", i))))
+		}
 		payment := fmt.Sprintf("acme-%d", i)
 		r.must(w.HandleNotification(r.ctx, r.told("acme", payment)))
 		place, err := r.lot.Look(r.ctx, "sandbox", "acme", payment)
