@@ -8,7 +8,7 @@ import (
 )
 
 // Summon parks p, which should be due now, in place of what is parked. That
-// one's budget and the notification that it stands for stay: an operator who
+// one's budget, its mark of a refusal and the notification that it stands for stay: an operator who
 // asks again must neither reset nor spend what the payment has left. What is to
 // follow an answer stays that, because it is made in any case, and the answer to
 // it may be stale as well: its series goes on.
@@ -23,6 +23,7 @@ func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
 			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
 		}
 		next.Attempts, next.NotFound, next.FirstFailure = now.Parked.Attempts, now.Parked.NotFound, now.Parked.FirstFailure
+		next.Refused = now.Parked.Refused
 		if next.Fields == nil {
 			next.Fields = now.Parked.Fields
 		}

@@ -61,6 +61,31 @@ func TestSummonedLookUpIsMadeAsWhatFollowsAnAnswer(t *testing.T) {
 	}
 }
 
+// Without the mark, one more refusal about this payment alone stops the account.
+func TestPaymentThatWasRefusedStaysMarked(t *testing.T) {
+	t.Parallel()
+	refused := func(p record.Parked) record.Parked { p.Refused = true; return p }
+	for name, c := range map[string]struct {
+		parked, next record.Parked
+		put          func(*rig, record.Parked) error
+	}{
+		"summoned": {refused(waiting("p", 5, 1)), waiting("p", 0, 0), func(r *rig, p record.Parked) error { return r.lot.Summon(r.ctx, p) }},
+		"again":    {refused(waiting("p", 7, 0)), waiting("p", 5, 1), func(r *rig, p record.Parked) error { return r.lot.Again(r.ctx, p) }},
+		"first":    {waiting("p", 5, 1), refused(waiting("p", 7, 0)), func(r *rig, p record.Parked) error { return r.lot.First(r.ctx, p) }},
+		"joined":   {waiting("p", 5, 1), refused(waiting("p", 7, 0)), func(r *rig, p record.Parked) error { return r.lot.Join(r.ctx, p) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			r.must(r.lot.First(r.ctx, c.parked))
+			r.must(c.put(r, c.next))
+			if p := r.look("p").Parked; !p.Refused {
+				t.Errorf("parked is %+v", p)
+			}
+		})
+	}
+}
+
 func TestHastenMovesOnlyTheDueTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

@@ -112,7 +112,7 @@ var ErrContended = errors.New("parking is contended")
 // First parks p only where nothing is parked. If something is, its due time
 // and attempts stay and only the notification that it stands for is raised: a
 // fresh notification must not reset a budget. What the sweep put off has none,
-// and nobody waited for it: p takes its place.
+// and nobody waited for it: p takes its place where it comes due sooner.
 func (l *Lot) First(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		if !now.keeps() {
@@ -122,7 +122,7 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 		if p.For <= kept.For {
 			return kept, false
 		}
-		if kept.Cause == order.CauseSweep && kept.FirstFailure == nil && kept.NotFound == 0 {
+		if kept.Cause == order.CauseSweep && kept.FirstFailure == nil && kept.NotFound == 0 && p.DueAt.Before(kept.DueAt) {
 			return p, true
 		}
 		return joined(kept, p), true
@@ -191,6 +191,7 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 			return next, true
 		}
 		next = raised(next, now.Parked)
+		next.Refused = next.Refused || now.Parked.Refused
 		if p.Cause == order.CauseNotification {
 			next.Cause = now.Parked.Cause // A recheck, say, is made whatever has been answered meanwhile.
 		}
@@ -230,6 +231,7 @@ func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 // its own: somebody waits for it now.
 func joined(kept, p record.Parked) record.Parked {
 	kept.Rechecks = 0
+	kept.Refused = kept.Refused || p.Refused
 	if kept.Cause == order.CauseSweep {
 		kept.Cause = order.CauseNotification
 	}

@@ -24,6 +24,18 @@ func TestFreshFailureDoesNotWaitForTheSweep(t *testing.T) {
 	r.holds("p", fresh)
 }
 
+// A policy may begin with hours, when the sweep's look-up is due in seconds.
+func TestFreshFailureLeavesTheSweepsLookUpWhereThatIsDueSooner(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.must(r.lot.First(r.ctx, swept(-9)))
+	fresh := waiting("p", 7, 0)
+	r.must(r.lot.First(r.ctx, fresh))
+	want := swept(-9)
+	want.Cause, want.For, want.Notification, want.NotifiedAt = order.CauseNotification, 7, fresh.Notification, fresh.NotifiedAt
+	r.holds("p", want)
+}
+
 func TestFreshFailureKeepsWhatTheSweepsLookUpHasSpent(t *testing.T) {
 	t.Parallel()
 	for name, spend := range map[string]func(*record.Parked){
