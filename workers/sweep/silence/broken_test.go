@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -136,23 +137,32 @@ func TestNotificationThatCannotBeJudgedIsNotPassed(t *testing.T) {
 }
 
 // TestNotificationsOfAStreamMadeAnewAreJudged has their numbers begin below what
-// the sweeper has seen of the stream that went.
+// the sweeper has seen of the stream that went, and outgrow that before it looks
+// again.
 func TestNotificationsOfAStreamMadeAnewAreJudged(t *testing.T) {
 	t.Parallel()
-	r := setup(t)
-	var floor uint64
-	for range 3 {
-		floor = r.notify("gone")
-	}
-	s := r.sweeper(r.JS)
-	_, err := s.Orphans(r.ctx, "sandbox", floor, time.Now().Add(time.Minute))
-	r.must(err)
-	r.Recreate(subject.Notifications)
-	r.Apply("sandbox")
-	sequence := r.notify("new")
-	judged, err := s.Orphans(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
-	r.must(err)
-	if judged != sequence || r.parked("new") == nil {
-		t.Errorf("judged up to %d of %d, parked %+v", judged, sequence, r.parked("new"))
+	for name, grown := range map[string]int{"with fewer": 0, "with more": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			var floor uint64
+			for range 3 {
+				floor = r.notify("gone")
+			}
+			s := r.sweeper(r.JS)
+			_, err := s.Orphans(r.ctx, "sandbox", floor, time.Now().Add(time.Minute))
+			r.must(err)
+			r.Recreate(subject.Notifications)
+			r.Apply("sandbox")
+			sequence := r.notify("new")
+			for i := range grown {
+				sequence = r.notify(fmt.Sprintf("later-%d", i))
+			}
+			judged, err := s.Orphans(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+			r.must(err)
+			if judged != sequence || r.parked("new") == nil {
+				t.Errorf("judged up to %d of %d, parked %+v", judged, sequence, r.parked("new"))
+			}
+		})
 	}
 }

@@ -24,8 +24,9 @@ const mostPassed = 10_000
 
 // judged is how far the notifications of a provider have been looked through.
 type judged struct {
-	above  uint64
-	passed []uint64 // Up to there, ascending: those that could not be judged yet.
+	created time.Time // Of NOTIFICATIONS, when it was read.
+	above   uint64
+	passed  []uint64 // Up to there, ascending: those that could not be judged yet.
 }
 
 // settled is the sequence up to which all are judged.
@@ -46,18 +47,18 @@ func (j judged) settled() uint64 {
 func (s *Sweeper) Orphans(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error) {
 	s.letters = letters{} // The first notification of a call is its oldest.
 	j := s.judged[provider]
-	if j.above > floor { // A broker that was killed may have forgotten acknowledgements.
-		info, err := s.notifications.Info(ctx)
-		if err != nil {
-			return min(floor, j.settled()), fmt.Errorf("read state of %s: %w", subject.Notifications, err)
-		}
-		if info.State.LastSeq >= j.above {
-			return min(floor, j.settled()), nil
-		}
-		j = judged{} // Recreated: its numbers began anew.
+	info, err := s.notifications.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read state of %s: %w", subject.Notifications, err)
+	}
+	switch {
+	case !info.Created.Equal(j.created), info.State.LastSeq < j.above:
+		j = judged{created: info.Created} // It gives its numbers out a second time, see known.
+	case j.above > floor: // A broker that was killed may have forgotten acknowledgements.
+		return min(floor, j.settled()), nil
 	}
 	var failed failures
-	err := s.again(ctx, &j, &failed)
+	err = s.again(ctx, &j, &failed)
 	if err == nil {
 		err = s.onward(ctx, provider, floor, before, &j, &failed)
 	}

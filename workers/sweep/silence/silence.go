@@ -204,10 +204,11 @@ func (s *Sweeper) tried(ctx context.Context, u subject.Unit, seen chain.Link, si
 }
 
 // waits reports whether a look-up of the payment is parked or due. In this
-// order, because that is how it moves: what fires in between is seen.
+// order, because that is how it moves: what fires in between is seen. One that
+// does not decode is no look-up: it asks nobody when it fires.
 func (s *Sweeper) waits(ctx context.Context, provider, account, payment string) (bool, error) {
 	place, err := s.Lot.Look(ctx, provider, account, payment)
-	if err != nil || place.Sequence > 0 {
+	if err != nil || place.Sequence > 0 && !place.Unreadable {
 		return true, err
 	}
 	due, err := walk.Last(ctx, s.retries, s.Tokens.Waiting(provider, account, payment).Due())

@@ -34,6 +34,19 @@ func TestParkedLookUpThatDoesNotDecodeStopsNoRound(t *testing.T) {
 	}
 }
 
+// Its next look-up may be the sweep's own.
+func TestParkedLookUpThatDoesNotDecodeIsNoWork(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.scribble("broken")
+	r.events("broken", true, order.Paid)
+	r.turn(30 * time.Hour)
+	r.must(r.sweeper(r.JS).Round(r.ctx))
+	if p := r.parked("broken"); p == nil || p.Cause != order.CauseSweep {
+		t.Errorf("parked is %+v", p)
+	}
+}
+
 // It may have stood for the notification, but nobody can tell.
 func TestOrphanBehindAParkedLookUpThatDoesNotDecodeComesDue(t *testing.T) {
 	t.Parallel()
