@@ -24,6 +24,9 @@ var (
 	ErrNotFound = errors.New("provider does not know the payment")
 	// ErrCredential means that the provider refused our credential.
 	ErrCredential = errors.New("provider refused the account's credential")
+	// ErrRevoked is ErrCredential where it is certain that the credential itself
+	// is refused, whichever payment it was used for.
+	ErrRevoked = fmt.Errorf("%w itself", ErrCredential)
 	// ErrThrottled means that the provider asks us to slow down.
 	ErrThrottled = errors.New("provider asks to slow down")
 	// ErrUnavailable means that the provider failed on its side.

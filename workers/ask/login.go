@@ -2,6 +2,8 @@ package ask
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -82,6 +84,9 @@ func (l *logins) logIn(ctx context.Context, p provider.Provider, a provider.Acco
 		return "", err
 	}
 	token, err := p.Login.Answer(r.Reply)
+	if errors.Is(err, provider.ErrCredential) {
+		return "", fmt.Errorf("%w: %w", provider.ErrRevoked, err) // No payment was named.
+	}
 	if err != nil {
 		return "", r.throttled(err)
 	}

@@ -171,6 +171,19 @@ func TestLoginFailuresKeepTheirCause(t *testing.T) {
 	}
 }
 
+// Who only refuses a look-up may mean the payment, who refuses a login does not.
+func TestRefusedLoginIsAboutEveryPayment(t *testing.T) {
+	t.Parallel()
+	locked, closed := &office{}, &office{desk: says(http.StatusUnauthorized, "{}")}
+	locked.revoked.Store(1000)
+	for o, want := range map[*office]bool{locked: false, closed: true} {
+		_, err := open(t, o, time.Now)(t.Context())
+		if !errors.Is(err, provider.ErrCredential) || errors.Is(err, provider.ErrRevoked) != want {
+			t.Errorf("error is %v, about every payment: want %v", err, want)
+		}
+	}
+}
+
 func TestThrottledLoginSaysHowLong(t *testing.T) {
 	t.Parallel()
 	o := &office{desk: func(w http.ResponseWriter, _ *http.Request) {

@@ -27,8 +27,8 @@ const (
 
 // faults are the error codes that have a class of their own. Each can come with any HTTP status.
 var faults = map[string]error{
-	"001001": provider.ErrCredential, // Seller token invalid or not found.
-	"003005": provider.ErrNotFound,   // Transaction invalid or nonexistent.
-	"003041": provider.ErrNotFound,   // Transaction token blank.
-	"003042": provider.ErrNotFound,   // Transaction not found.
+	"001001": provider.ErrRevoked,  // Seller token invalid or not found.
+	"003005": provider.ErrNotFound, // Transaction invalid or nonexistent.
+	"003041": provider.ErrNotFound, // Transaction token blank.
+	"003042": provider.ErrNotFound, // Transaction not found.
 }

@@ -1,11 +1,28 @@
 package yapay_test
 
 import (
+	"errors"
+	"net/http"
 	"testing"
 
+	"arauto/schemas/provider"
 	"arauto/schemas/provider/providertest"
 	"arauto/schemas/providers/yapay"
 )
+
+// Yapay's own code tells of the seller's token. A bare 401 may be an edge's.
+func TestOnlyTheSellerTokensCodeIsAboutEveryPayment(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]bool{
+		`{"message_response":{"message":"error"},"error_response":{"general_errors":[{"code":"001001"}]}}`: true,
+		`{}`: false,
+	} {
+		_, err := yapay.Provider.Answer(provider.Target{}, provider.Account{}, provider.Reply{Status: http.StatusUnauthorized, Body: []byte(body)})
+		if !errors.Is(err, provider.ErrCredential) || errors.Is(err, provider.ErrRevoked) != want {
+			t.Errorf("%s gives %v, about every payment: want %v", body, err, want)
+		}
+	}
+}
 
 func FuzzRead(f *testing.F) { providertest.FuzzRead(f, yapay.Provider, providertest.Dir("testdata")) }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/workers/circuit"
 	"arauto/workers/lookup/observe"
@@ -154,6 +156,24 @@ func TestCredentialThatIsRevokedAgainStopsTheAccountAgain(t *testing.T) {
 	after := r.parked("bad").Parked
 	if after.Waits != "credential" || after.Attempts != before.Attempts || after.FirstFailure == nil || !after.FirstFailure.Equal(*before.FirstFailure) || r.lookups("bad") != 2 {
 		t.Errorf("while the circuit is open parked was %+v and is %+v, after %d look-ups", before, after, r.lookups("bad"))
+	}
+}
+
+// A token endpoint that refuses, or the provider's word, is about every payment.
+func TestCredentialThatIsRefusedItselfStopsTheAccountWhicheverPaymentAsks(t *testing.T) {
+	t.Parallel()
+	r := proven(t)
+	r.fire("bad")
+	before := r.parked("bad").Parked
+	r.worker.Provider.Answer = func(provider.Target, provider.Account, provider.Reply) (order.Fact, error) {
+		return order.Fact{}, provider.ErrRevoked
+	}
+	r.fire("bad")
+	if c := r.circuit("default"); c.State != record.CircuitOpen {
+		t.Errorf("the circuit is %+v", c)
+	}
+	if p := r.parked("bad").Parked; !before.Refused || p.Waits != "credential" || p.Attempts != before.Attempts {
+		t.Errorf("parked was %+v and is %+v", before, p)
 	}
 }
 

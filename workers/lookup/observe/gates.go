@@ -108,7 +108,8 @@ func (w *Worker) asksNobody(t task) bool {
 // this payment alone, by a firewall, say, or because it is another store's:
 // that spends its budget and ends in a letter. To open the circuit for it would
 // stop the account again and again. Were the credential revoked a second time,
-// the first other payment that is refused opens it. What a gate cannot write
+// the first other payment that is refused opens it, or a refusal that is certain
+// to be about the credential itself. What a gate cannot write
 // down now corrects itself: a claim to probe ends, and the next refusal opens
 // the circuit. waiting is what was parked for the payment before it was asked
 // for.
@@ -138,7 +139,8 @@ func (w *Worker) conclude(ctx context.Context, t task, l leave, waiting park.Pla
 		err = w.Circuits.Unproven(ctx, l.pass)
 	case verdict.Credential:
 		w.Outage.Answered(ctx, l.outage)
-		if (t.refused || waiting.Parked.Refused) && w.Circuits.Proven(l.pass) {
+		alone := (t.refused || waiting.Parked.Refused) && !errors.Is(asked, provider.ErrRevoked)
+		if alone && w.Circuits.Proven(l.pass) {
 			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, asked)
 		}
 		held := &verdict.HeldError{Cause: verdict.Credential}
