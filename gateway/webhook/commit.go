@@ -165,7 +165,7 @@ func (p *JetStreamPublisher) enter(e *entry, now time.Time) error {
 		return ErrDisconnected
 	case p.held == 0:
 		p.pace.begin(now)
-	case p.held >= p.options.Queue, p.bytes+size > p.options.QueueBytes,
+	case p.held >= p.room(now), p.bytes+size > p.options.QueueBytes,
 		p.pace.wait(p.held, now) > tolerable(p.options.Budget, p.crowding.around()) && p.lags(now):
 		p.refusing.Store(now.Add(refusal).UnixNano())
 		return ErrOverloaded
@@ -186,6 +186,16 @@ const refusal = 5 * time.Millisecond
 func (p *JetStreamPublisher) Overloaded() bool {
 	until := p.refusing.Load()
 	return until != 0 && time.Now().UnixNano() < until
+}
+
+// room is how many messages may be held: half as many as else while nothing is
+// known of the pace of a broker that lags. All of them would be late where it can
+// do no more than half; p.mu is held.
+func (p *JetStreamPublisher) room(now time.Time) int {
+	if p.pace.rate == 0 && p.lags(now) {
+		return p.options.Queue / 2
+	}
+	return p.options.Queue
 }
 
 // lags reports whether the broker takes longer than it does when all is well. As

@@ -67,3 +67,24 @@ func TestBrokerThatLagsGetsLessWhereCallersWaitForTheProcessor(t *testing.T) {
 		t.Errorf("callers wait for 200 ms beside, and the answer is: %v", err)
 	}
 }
+
+func TestBrokerThatLagsGetsHalfUntilItsPaceIsKnown(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	p := &JetStreamPublisher{options: PublisherOptions{Budget: 800 * time.Millisecond, Queue: 100, QueueBytes: 100}}
+	p.patience = newPatience(func() {})
+	defer p.patience.timer.Stop()
+	for n := range 60 { // More than half: it does not lag yet.
+		if err := p.enter(&entry{}, began); err != nil {
+			t.Fatalf("after %d: %v", n, err)
+		}
+	}
+	later := began.Add(100 * time.Millisecond)
+	if err := p.enter(&entry{}, later); !errors.Is(err, ErrOverloaded) {
+		t.Errorf("it lags, and nobody knows its pace: %v", err)
+	}
+	p.pace = pace{since: began, rate: 10_000}
+	if err := p.enter(&entry{}, later); err != nil {
+		t.Errorf("its pace is known, and fast: %v", err)
+	}
+}
