@@ -11,7 +11,9 @@ import (
 
 // checkChain holds the observations to the rules of the chain: what they
 // cover only grows, a notification is never answered by an ask that began
-// before it was stored, and none is asked about again once it is answered.
+// before it was stored, and none is asked about again once it is answered. A
+// look-up that fired for one, stood for a later one too and failed, is repeated
+// under the name of the first: it is about what it newly covers.
 func (f *file) checkChain() []string {
 	var findings []string
 	covered := uint64(0)
@@ -23,7 +25,7 @@ func (f *file) checkChain() []string {
 			if o.Record.Confirmed && n.Sequence > covered && n.Sequence <= o.Record.Covers && n.At.After(o.Record.AskedAt) {
 				findings = append(findings, fmt.Sprintf("notification %d was stored after the ask of observation %d began, which claims to answer it", n.Sequence, o.Sequence))
 			}
-			if o.Record.Cause == order.CauseNotification && o.Record.Notification == n.Record.ID && n.Sequence <= covered {
+			if o.Record.Cause == order.CauseNotification && o.Record.Notification == n.Record.ID && n.Sequence <= covered && o.Record.Covers == covered {
 				findings = append(findings, fmt.Sprintf("notification %d was answered twice, again by observation %d", n.Sequence, o.Sequence))
 			}
 		}
