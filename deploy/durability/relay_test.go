@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // relay stands between a client and a broker. It can keep what the broker says
@@ -35,6 +37,18 @@ func newRelay(t *testing.T, to string) *relay {
 	r.busy.Go(r.accept)
 	t.Cleanup(func() { _ = ln.Close(); r.cut(); r.busy.Wait() })
 	return r
+}
+
+// connect returns a client of the broker behind the relay, which comes back at
+// once.
+func (r *relay) connect(t *testing.T) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("nats://"+r.Addr().String(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
 }
 
 func (r *relay) accept() {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -370,11 +369,7 @@ func TestReconnectEndsALookThatIsNeverAnswered(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	r := newRelay(t, b.Server.Addr().String())
-	nc, err := nats.Connect("nats://"+r.Addr().String(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc := r.connect(t)
 	w := watchWith(t, durability.Options{
 		NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Every: 20 * time.Millisecond, Limit: time.Hour,
 	})
@@ -393,11 +388,7 @@ func TestStreamThatDoesNotAnswerIsAskedAgainSoon(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	r := newRelay(t, b.Server.Addr().String())
-	nc, err := nats.Connect("nats://" + r.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc := r.connect(t)
 	r.silent.Store(true)
 	w := watchWith(t, durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
 	r.question(t)
@@ -412,11 +403,7 @@ func TestFirstLookAfterAnOutageIsInAHurry(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	r := newRelay(t, b.Server.Addr().String())
-	nc, err := nats.Connect("nats://"+r.Addr().String(), nats.MaxReconnects(-1), nats.ReconnectWait(time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc := r.connect(t)
 	w := watchWith(t, durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
 	until(t, "it opens", func() bool { return w.Open() == nil })
 	r.down.Store(true)

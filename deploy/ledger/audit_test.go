@@ -126,8 +126,9 @@ func TestEveryEndHasItsCategory(t *testing.T) {
 		streams *hand
 		want    []ledger.Category
 	}{
-		"transition":  {paid(), []ledger.Category{ledger.Event}},
-		"same answer": {paid().notified(2).observed(2, order.Paid, 2, 2), []ledger.Category{ledger.Event, ledger.Unchanged}},
+		"transition":                          {paid(), []ledger.Category{ledger.Event}},
+		"repeated under the first one's name": {paid().notified(2).observed(2, order.Paid, 1, 2), []ledger.Category{ledger.Event, ledger.Superseded}},
+		"same answer":                         {paid().notified(2).observed(2, order.Paid, 2, 2), []ledger.Category{ledger.Event, ledger.Unchanged}},
 		"stale answer": {
 			paid().notified(2).observed(2, order.Pending, 2, 2), []ledger.Category{ledger.Event, ledger.Late},
 		},

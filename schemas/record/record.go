@@ -57,6 +57,9 @@ func (p *Parked) StandFor(other Parked) {
 	p.Order, p.Fields = other.Order, other.Fields
 }
 
+// NobodyAsked is the last answer in the letter of what was given up unasked.
+const NobodyAsked = "none"
+
 // Class says whose fault a dead letter is.
 type Class string
 

@@ -100,7 +100,7 @@ func unreadable(raw *jetstream.RawStreamMsg, u subject.Unit) record.DeadLetter {
 	return record.DeadLetter{
 		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(parts[1]), Stage: parts[2],
 		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
-		Cause: "stored dead letter does not decode", LastAnswer: "none", Stream: subject.DeadLetters, Sequence: raw.Sequence,
+		Cause: "stored dead letter does not decode", LastAnswer: record.NobodyAsked, Stream: subject.DeadLetters, Sequence: raw.Sequence,
 		Next: "compare the versions of the workers and of this command", At: raw.Time,
 	}
 }

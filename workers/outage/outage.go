@@ -49,9 +49,7 @@ type Breaker struct {
 	until   time.Time // Of the last pause; look-ups may probe after it.
 	probing bool
 
-	// The accounts of the row or, during a pause, of the probes that failed
-	// since it ended, and when each of these may probe again.
-	failing map[string]time.Time
+	failing map[string]time.Time // The accounts whose probe has failed since the pause, and when each may probe again.
 
 	answered map[string]time.Time // When an account got an answer that no failure has followed.
 }
@@ -170,9 +168,7 @@ func (b *Breaker) failed(l Leave) (until time.Time, pauses bool) {
 	}
 	if b.row == 0 || now.Sub(b.began) > b.Window {
 		b.row, b.began = 0, now
-		clear(b.failing)
 	}
-	b.failing[l.account] = now
 	if b.row++; b.row < b.Failures || b.contradicted(now) {
 		return time.Time{}, false
 	}

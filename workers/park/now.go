@@ -8,10 +8,10 @@ import (
 )
 
 // Summon parks p, which should be due now, in place of what is parked. That
-// one's budget, its mark of a refusal and the notification that it stands for stay: an operator who
-// asks again must neither reset nor spend what the payment has left. What is to
-// follow an answer stays that, because it is made in any case, and the answer to
-// it may be stale as well: its series goes on.
+// one's budget, its mark of a refusal and the notification that it stands for
+// stay: an operator who asks again must neither reset nor spend what the payment
+// has left. What is to follow an answer stays that, because it is made in any
+// case, and the answer to it may be stale as well: its series goes on.
 func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
 		next := p

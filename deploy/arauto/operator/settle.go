@@ -204,8 +204,5 @@ func (s *session) askedBefore(ctx context.Context, known provider.Provider, p pa
 // than some time. That attempts were spent does not show it: a worker that
 // cannot ask spends them too, and its letter is of our class.
 func askedSince(l deadletter.Letter, t time.Time) bool {
-	return l.Stage == stageLookup && l.Class != record.ClassOurs && l.LastAnswer != nobodyAsked && l.At.After(t)
+	return l.Stage == stageLookup && l.Class != record.ClassOurs && l.LastAnswer != record.NobodyAsked && l.At.After(t)
 }
-
-// nobodyAsked is the last answer in letters of what was given up unasked.
-const nobodyAsked = "none"

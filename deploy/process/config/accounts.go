@@ -28,7 +28,8 @@ var (
 	policies = []string{"default", "yapay"}
 )
 
-// AccountNames lists the accounts of a provider, sorted, none for one that has none. It reads no secret.
+// AccountNames lists the accounts of a provider, sorted, none for one that has
+// none. It reads no secret.
 func (c *Config) AccountNames(of string) []string {
 	return slices.Sorted(maps.Keys(c.file.Providers[of].Accounts))
 }

@@ -19,7 +19,7 @@ import (
 func (w *Worker) believe(ctx context.Context, t task) (string, order.Observation, error) {
 	if w.Provider.Claim == nil {
 		err := w.deadLetter(ctx, t, record.DeadLetter{
-			Class: record.ClassOurs, Cause: provider.ErrNoLookUp.Error(), LastAnswer: nobodyAsked,
+			Class: record.ClassOurs, Cause: provider.ErrNoLookUp.Error(), LastAnswer: record.NobodyAsked,
 		})
 		return outcomeDead, order.Observation{}, err
 	}
@@ -73,7 +73,7 @@ func (w *Worker) claim(ctx context.Context, t task, s chain.Stored, last *chain.
 			return "", order.Observation{}, problem
 		}
 		return outcomeDead, order.Observation{}, w.putLetter(ctx, own, before.IDs, record.DeadLetter{
-			Class: record.ClassData, Cause: err.Error(), LastAnswer: nobodyAsked,
+			Class: record.ClassData, Cause: err.Error(), LastAnswer: record.NobodyAsked,
 		})
 	}
 	seen := own.observation(fact, n.ReceivedAt, n.ReceivedAt)

@@ -109,10 +109,9 @@ func (w *Worker) asksNobody(t task) bool {
 // that spends its budget and ends in a letter. To open the circuit for it would
 // stop the account again and again. Were the credential revoked a second time,
 // the first other payment that is refused opens it, or a refusal that is certain
-// to be about the credential itself. What a gate cannot write
-// down now corrects itself: a claim to probe ends, and the next refusal opens
-// the circuit. waiting is what was parked for the payment before it was asked
-// for.
+// to be about the credential itself. What a gate cannot write down now corrects
+// itself: a claim to probe ends, and the next refusal opens the circuit. waiting
+// is what was parked for the payment before it was asked for.
 func (w *Worker) conclude(ctx context.Context, t task, l leave, waiting park.Place, asked error) error {
 	if !l.given {
 		return asked

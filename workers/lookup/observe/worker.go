@@ -26,9 +26,6 @@ import (
 // Stage is this worker's name in dead letters.
 const Stage = "lookup"
 
-// nobodyAsked is the last answer in letters of what was given up unasked.
-const nobodyAsked = "none"
-
 // Options are what a worker of one provider needs.
 type Options struct {
 	Provider provider.Provider
@@ -106,7 +103,7 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		// All of an account are one unit, so its letters are not read: this one is
 		// about its own message, by which the broker knows it again.
 		err := w.putLetter(ctx, t, nil, record.DeadLetter{
-			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: nobodyAsked,
+			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: record.NobodyAsked,
 		})
 		return w.done(t, outcomeDead, order.Observation{}, began, err)
 	}
@@ -144,7 +141,7 @@ func (w *Worker) bury(ctx context.Context, stream, on string, sequence uint64) e
 	id := deadletter.ID(stream, sequence)
 	return w.Dead.Put(ctx, u, record.DeadLetter{
 		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
-		Cause: "stored message does not decode", LastAnswer: nobodyAsked, Stream: stream, Sequence: sequence,
+		Cause: "stored message does not decode", LastAnswer: record.NobodyAsked, Stream: stream, Sequence: sequence,
 		Next: "compare the versions of the gateway and of this worker", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
 }

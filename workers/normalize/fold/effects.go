@@ -82,7 +82,7 @@ func (w *Worker) bury(ctx context.Context, u subject.Unit, raw *jetstream.RawStr
 	return w.put(ctx, u, record.DeadLetter{
 		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassOurs, Stage: Stage,
 		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
-		Cause: "stored observation does not decode", LastAnswer: "none",
+		Cause: "stored observation does not decode", LastAnswer: record.NobodyAsked,
 		Stream: subject.Statuses, Sequence: raw.Sequence, Observation: raw.Sequence,
 		Next: "compare the versions of lookup and of this worker", At: w.Now().UTC(),
 	}, raw)

@@ -118,7 +118,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	err = w.Dead.Put(ctx, found.unit, record.DeadLetter{
 		ID: id, Class: record.ClassOurs, Stage: Stage,
 		Provider: found.unit.Provider, Account: found.account, Kind: found.kind, Payment: found.payment, Order: found.order,
-		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: "none",
+		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: record.NobodyAsked,
 		Stream: a.Stream, Sequence: a.Sequence, For: found.stands,
 		Next: "find out why the worker could not finish it, mend that, then redrive", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
