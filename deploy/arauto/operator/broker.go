@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,11 +13,15 @@ import (
 	"arauto/deploy/process/config"
 )
 
-// oldestBroker is the oldest nats-server that topology apply accepts.
-var oldestBroker = [3]int{2, 14, 7}
+// The oldest nats-server that topology apply accepts, by its line of releases.
+var (
+	oldestBroker    = [3]int{2, 14, 10}
+	oldestOfNewLine = [3]int{2, 15, 3}
+)
 
-// whyOldest is the reason: parked look-ups stand on message schedules.
-const whyOldest = "before it, message schedules may fire twice, too early or never after a restart of the broker, and every parked look-up is one"
+// whyOldest is the reason: 2.14.10 and 2.15.3 are the first that refuse reply
+// subjects of the JetStream API.
+const whyOldest = "before it, a user who may publish to a stream or take from a consumer can have the broker delete any stream, by a reply subject"
 
 // reach is how long the broker may take to answer the first time. A person
 // waits, so there is no endless trying as in the roles.
@@ -56,27 +61,26 @@ func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, erro
 	return conn, nil
 }
 
-// checkVersion refuses a broker that is too old to hold parked look-ups. In a
-// cluster it sees the server that it is connected to.
+// checkVersion refuses a broker whose users could delete streams that they have
+// no permission for. In a cluster it sees the server that it is connected to. A
+// candidate for a release is older than the release.
 func checkVersion(version string) error {
-	oldest := fmt.Sprintf("%d.%d.%d", oldestBroker[0], oldestBroker[1], oldestBroker[2])
 	numbers, err := numbersOf(version)
 	if err != nil {
 		return fmt.Errorf("read broker version %q: %w", version, err)
 	}
-	for i, want := range oldestBroker {
-		switch have := numbers[i]; {
-		case have > want:
-			return nil
-		case have < want:
-			return fmt.Errorf("nats-server %s is too old, run %s or newer: %s", version, oldest, whyOldest)
-		}
+	oldest := oldestBroker
+	if slices.Equal(numbers[:2], oldestOfNewLine[:2]) {
+		oldest = oldestOfNewLine
 	}
-	return nil
+	_, _, candidate := strings.Cut(version, "-")
+	if order := slices.Compare(numbers[:], oldest[:]); order > 0 || order == 0 && !candidate {
+		return nil
+	}
+	return fmt.Errorf("nats-server %s is too old, run %d.%d.%d or newer: %s", version, oldest[0], oldest[1], oldest[2], whyOldest)
 }
 
-// numbersOf reads 2.15.2 and also 2.15.2-RC.1, whose last part says nothing
-// about what it holds.
+// numbersOf reads the numbers of 2.15.3 and also those of 2.15.3-RC.1.
 func numbersOf(version string) ([3]int, error) {
 	release, _, _ := strings.Cut(version, "-")
 	parts := strings.Split(release, ".")

@@ -158,7 +158,7 @@ func TestApplyRefusesABrokerThatIsTooOldAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	path := configure(t, "nats://"+oldBroker(t))
 	code, _, problems := arauto(t, "topology", "apply", "--config", path)
-	if code != ExitFailed || !strings.Contains(problems, "nats-server 2.14.6 is too old, run 2.14.7 or newer: ") || !strings.Contains(problems, "schedules") {
+	if code != ExitFailed || !strings.Contains(problems, "nats-server 2.14.9 is too old, run 2.14.10 or newer: ") || !strings.Contains(problems, "reply subject") {
 		t.Errorf("code %d, problems %q", code, problems)
 	}
 }
@@ -179,7 +179,7 @@ func oldBroker(t *testing.T) string {
 			return
 		}
 		defer conn.Close() //nolint:errcheck // The test looks at the client.
-		_, _ = fmt.Fprint(conn, `INFO {"server_id":"OLD","version":"2.14.6","proto":1,"headers":true,"max_payload":1048576}`+"\r\n")
+		_, _ = fmt.Fprint(conn, `INFO {"server_id":"OLD","version":"2.14.9","proto":1,"headers":true,"max_payload":1048576}`+"\r\n")
 		lines := bufio.NewScanner(conn)
 		for lines.Scan() {
 			if lines.Text() == "PING" {
@@ -197,8 +197,9 @@ func oldBroker(t *testing.T) string {
 func TestVersionsAreComparedByNumber(t *testing.T) {
 	t.Parallel()
 	for version, accepted := range map[string]bool{
-		"2.14.7": true, "2.14.10": true, "2.15.2": true, "2.15.0-RC.1": true, "3.0.0": true,
-		"2.14.6": false, "2.9.25": false, "1.99.99": false, "": false, "2.15": false, "2.x.1": false,
+		"2.14.10": true, "2.14.11-RC.1": true, "2.15.3": true, "2.15.10": true, "2.16.0-RC.1": true, "2.16.0": true, "3.0.0": true,
+		"2.14.9": false, "2.14.10-RC.1": false, "2.15.0-RC.1": false, "2.15.0": false, "2.15.1": false, "2.15.2": false,
+		"2.15.3-RC.2": false, "2.9.25": false, "1.99.99": false, "": false, "2.15": false, "2.x.1": false,
 	} {
 		if err := checkVersion(version); (err == nil) != accepted {
 			t.Errorf("version %q: %v", version, err)
