@@ -186,7 +186,7 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 		"NATS_USER="+user, "NATS_PASSWORD="+user+"pw",
 		"SANDBOX_WEBHOOK=sandbox-local-token", "SANDBOX_TOKEN=sandbox-lookup-token",
 		"SANDBOX_URL=http://"+p.sim.Addr().String()+"/sandbox")
-	for _, u := range []string{"gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"} {
+	for _, u := range []string{"breakglass", "gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"} {
 		c.Env = append(c.Env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+u+"pw")
 	}
 	return c

@@ -89,7 +89,7 @@ func (b *broker) start() {
 		`listen: "0.0.0.0:4222"`: `listen: "` + b.address + `"`,
 		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + b.dir + `"`,
 		`store_dir: "/data"`:     `store_dir: "` + b.store() + `"`,
-		"users: [":               "users: [ {user: test, password: test}",
+		"users: [\n":             "users: [ {user: test, password: test}\n",
 	} {
 		if strings.Count(text, old) != 1 {
 			b.t.Fatalf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))

@@ -20,7 +20,10 @@ import (
 // natsConf is the configuration that production uses, from this package.
 var natsConf = filepath.Join("..", "nats.conf")
 
-// inspector is a user of the tests alone: it may see everything.
+// streamAccount is the account of nats.conf that has the streams.
+const streamAccount = "ARAUTO"
+
+// inspector is a user of the tests alone in that account: it may see everything.
 const inspector = "inspector"
 
 func passwordVariable(role string) string {
@@ -57,9 +60,9 @@ func startFile(t testing.TB, path string, change ...option) *broker {
 	}
 	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
 	options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
-	// The one account of the file, found by a user of it.
+	streams := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == streamAccount })
 	options.Users = append(options.Users, &server.User{
-		Username: inspector, Password: password(inspector), Account: options.Users[0].Account,
+		Username: inspector, Password: password(inspector), Account: options.Accounts[streams],
 	})
 	for _, c := range change {
 		c(options)

@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"arauto/deploy/arauto/operator"
+	"arauto/schemas/subject"
 )
 
 // operate runs the operator's commands as their user: every one that reads,
@@ -32,6 +35,31 @@ func (f *flow) operate(b *broker) {
 		args := append(strings.Fields(line), "--config", path)
 		if code := operator.Run(f.ctx, args, env, &out, &problems); code != operator.ExitDone {
 			f.t.Fatalf("arauto %s: code %d, output %q, problems %q", line, code, out.String(), problems.String())
+		}
+	}
+}
+
+// removeParked does what OPERATING.md says of the user breakglass: it removes one
+// parked look-up, and then those of one account.
+func (f *flow) removeParked(b *broker) {
+	f.t.Helper()
+	_, all := b.as(inspector)
+	var parked [3]uint64
+	for i, on := range []string{"lookup.parked.sandbox.acme.one", "lookup.parked.sandbox.acme.two", "lookup.parked.sandbox.other.one"} {
+		ack, err := all.Publish(f.ctx, on, nil)
+		f.must(err)
+		parked[i] = ack.Sequence
+	}
+	_, js := b.as("breakglass")
+	retries, err := js.Stream(f.ctx, subject.LookupRetries)
+	f.must(err)
+	f.must(retries.DeleteMsg(f.ctx, parked[0]))
+	f.must(retries.Purge(f.ctx, jetstream.WithPurgeSubject("lookup.parked.sandbox.acme.*")))
+	stored, err := all.Stream(f.ctx, subject.LookupRetries)
+	f.must(err)
+	for i, sequence := range parked {
+		if _, err := stored.GetMsg(f.ctx, sequence); (err == nil) != (i == 2) {
+			f.t.Errorf("after the removal, parked look-up %d is read with the error %v", i, err)
 		}
 	}
 }

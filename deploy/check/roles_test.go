@@ -26,6 +26,8 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			f.play()
 			f.sweep(b)
 			f.operate(b)
+			f.letServiceSubscribe(b)
+			f.removeParked(b)
 			for _, role := range roles {
 				p, s := b.used(role)
 				published[role], subscribed[role] = append(published[role], p...), append(subscribed[role], s...)

@@ -65,6 +65,7 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 	t.Parallel()
 	b := startFile(t, confWithDocumentedUsers(t))
 	for _, p := range []probe{
+		{biller, accountInfo, "it is imported for the server's sake"},
 		{biller, "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
 		{biller, "$JS.API.CONSUMER.CREATE.ORDERS." + biller, "it would begin anew"},
 		{biller, "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
@@ -94,16 +95,14 @@ func serve(t *testing.T, b *broker) {
 	}
 	f := &flow{t: t, ctx: ctx}
 	f.applyTopology(b)
-	_, topology := b.as("topology")
-	_, err := topology.CreateConsumer(ctx, subject.Orders, documentedConsumer(t))
-	must(err)
+	f.letServiceSubscribe(b)
 	watching, _ := b.as("viewer")
 	heard := f.subscribe(watching, "orders.>")
 
 	_, normalize := b.as("normalize")
 	const first, refusedOne = "orders.sandbox.default.p.o.pending", "orders.sandbox.default.p.o.paid"
 	const guard = "orders.sandbox.default.p.>"
-	_, err = normalize.Publish(ctx, first, nil, jetstream.WithExpectLastSequenceForSubject(0, guard))
+	_, err := normalize.Publish(ctx, first, nil, jetstream.WithExpectLastSequenceForSubject(0, guard))
 	must(err)
 	if _, err = normalize.Publish(ctx, refusedOne, nil, jetstream.WithExpectLastSequenceForSubject(0, guard)); err == nil {
 		t.Fatal("the guard let a second first event pass")
@@ -145,25 +144,41 @@ func audit(t *testing.T, b *broker) {
 	}
 }
 
-// confWithDocumentedUsers is nats.conf with the users of the documents among
-// its own, and with their passwords.
+// confWithDocumentedUsers is nats.conf with the users of the documents and their
+// passwords, each where its document says.
 func confWithDocumentedUsers(t *testing.T) string {
 	t.Helper()
-	const users = "users: [\n"
-	text := read(t, "deploy/nats.conf")
-	if !strings.Contains(text, users) {
-		t.Fatal("nats.conf has no list of users")
-	}
-	passwords := ""
+	text := ""
 	for _, user := range []string{biller, auditor} {
-		passwords += passwordVariable(user) + " = " + password(user) + "\n"
+		text += passwordVariable(user) + " = " + password(user) + "\n"
 	}
-	more := fenced(t, "README.md", "conf service") + fenced(t, "deploy/OPERATING.md", "conf auditor")
+	text += read(t, "deploy/nats.conf")
+	for list, more := range map[string]string{
+		"accounts {\n": fenced(t, "README.md", "conf service"),
+		"exports: [\n": fenced(t, "README.md", "conf exports"),
+		"users: [\n":   fenced(t, "deploy/OPERATING.md", "conf auditor"),
+	} {
+		if strings.Count(text, list) != 1 {
+			t.Fatalf("nats.conf has %q %d times, want it once", list, strings.Count(text, list))
+		}
+		text = strings.Replace(text, list, list+more, 1)
+	}
 	path := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(path, []byte(passwords+strings.Replace(text, users, users+more, 1)), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// letServiceSubscribe makes the documented consumer of ORDERS and looks at it, as
+// the user topology.
+func (f *flow) letServiceSubscribe(b *broker) {
+	f.t.Helper()
+	_, js := b.as("topology")
+	_, err := js.CreateConsumer(f.ctx, subject.Orders, documentedConsumer(f.t))
+	f.must(err)
+	_, err = js.Consumer(f.ctx, subject.Orders, biller)
+	f.must(err)
 }
 
 // documentedConsumer is the consumer that the README has a service make.

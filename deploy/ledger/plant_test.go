@@ -161,7 +161,7 @@ func (p *plant) brokerConfig() (string, error) {
 		`listen: "0.0.0.0:4222"`: `listen: "` + p.address + `"`,
 		`http: "127.0.0.1:8222"`: `http: "` + p.monitor + `", ports_file_dir: "` + p.dir + `"`,
 		`store_dir: "/data"`:     `store_dir: "` + p.store + `"`,
-		"users: [":               "users: [ {user: test, password: test}",
+		"users: [\n":             "users: [ {user: test, password: test}\n",
 	} {
 		if strings.Count(text, old) != 1 {
 			return "", fmt.Errorf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))
