@@ -141,41 +141,10 @@ func parsed(file string) (options *server.Options, err error) {
 
 func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 	t.Parallel()
-	ports := processtest.FreePorts(t, 3)
-	brokers := make([]*broker, len(ports))
-	for i, port := range ports {
-		options, err := server.ProcessConfigFile(filepath.Join("..", "nats-cluster.conf"))
-		if err != nil {
-			t.Fatalf("parse nats-cluster.conf: %v", err)
-		}
-		options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
-		options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
-		options.ServerName, options.Cluster.Host, options.Cluster.Port = "nats-"+strconv.Itoa(i+1), "127.0.0.1", port
-		options.Routes = nil
-		for _, other := range ports {
-			options.Routes = append(options.Routes, &url.URL{
-				Scheme: "nats", User: url.UserPassword("route", routePassword),
-				Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(other)),
-			})
-		}
-		brokers[i] = run(t, options)
-	}
+	brokers := startCluster(t, clusterConfWithDocumentedUsers(t))
+	settings := topology.Settings{Replicas: 3, Store: 8 << 30, Providers: []string{"sandbox"}}
+	js := brokers[0].apply(bounded(t), settings)
 	ctx := bounded(t)
-	_, js := brokers[0].as("topology")
-	settings := topology.Settings{Replicas: 3, Store: 8 << 30, Providers: providers.All.Names()}
-	for tick := time.NewTicker(50 * time.Millisecond); ; {
-		// Until the servers have found a leader, they refuse or say nothing.
-		err := applied(ctx, js, settings)
-		if err == nil {
-			tick.Stop()
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("apply topology to the cluster: %v", err)
-		}
-	}
 	drift, err := topology.Diff(ctx, js, settings)
 	if err != nil || len(drift) != 0 {
 		t.Errorf("after apply: drift %v, error %v", drift, err)
@@ -189,6 +158,53 @@ func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 	for _, one := range shrinks {
 		if one.Setting != topology.Replicas || one.Has != 3 || one.Gets != 1 || one.Enough != 3 {
 			t.Errorf("with one replica it shrinks %+v", one)
+		}
+	}
+	f := &flow{t: t, ctx: bounded(t)}
+	f.reachStreams(brokers)
+}
+
+// startCluster runs a configuration of a cluster on three servers.
+func startCluster(t *testing.T, path string) []*broker {
+	t.Helper()
+	ports := processtest.FreePorts(t, 3)
+	brokers := make([]*broker, len(ports))
+	for i, port := range ports {
+		options, err := server.ProcessConfigFile(path)
+		if err != nil {
+			t.Fatalf("parse %s: %v", path, err)
+		}
+		options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
+		options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
+		options.ServerName, options.Cluster.Host, options.Cluster.Port = "nats-"+strconv.Itoa(i+1), "127.0.0.1", port
+		options.Routes = nil
+		for _, other := range ports {
+			options.Routes = append(options.Routes, &url.URL{
+				Scheme: "nats", User: url.UserPassword("route", routePassword),
+				Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(other)),
+			})
+		}
+		brokers[i] = run(t, options)
+	}
+	return brokers
+}
+
+// apply applies a topology as its user. Until the servers have found a leader,
+// they refuse or say nothing.
+func (b *broker) apply(ctx context.Context, s topology.Settings) jetstream.JetStream {
+	b.t.Helper()
+	_, js := b.as("topology")
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := applied(ctx, js, s)
+		if err == nil {
+			return js
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			b.t.Fatalf("apply topology to the cluster: %v", err)
 		}
 	}
 }
