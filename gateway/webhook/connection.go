@@ -25,23 +25,29 @@ func (p *JetStreamPublisher) watch(changes chan nats.Status) {
 	p.giveUp()
 }
 
-// disconnected sorts what a broken connection leaves: what was not sent is
-// refused at once, what was may be stored.
+// disconnected sorts the entries that a broken connection leaves. An entry that
+// was not sent is refused at once. An entry that was sent may be stored, and is sent
+// again under its id. A batch whose confirmation is lost is doubted like a batch that
+// timed out: see expire.
 func (p *JetStreamPublisher) disconnected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.waiting {
 		p.settle(e, ErrDisconnected)
 	}
-	p.waiting, p.gathering, p.late = nil, false, nil
+	p.waiting, p.gathering = nil, false
 	p.worth.rests()
 	first := len(p.unsure) == 0
 	if b := p.batch; b != nil && p.land(b) {
+		p.doubt(b)
 		p.unsure = append(p.unsure, b.entries...)
 	}
 	for token, e := range p.alone {
 		delete(p.alone, token)
 		p.unsure = append(p.unsure, e)
+	}
+	for _, e := range p.unsure {
+		e.severed = e.doubted
 	}
 	if first && len(p.unsure) > 0 {
 		time.AfterFunc(p.options.ReconnectGrace, p.giveUp)

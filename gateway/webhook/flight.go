@@ -21,7 +21,8 @@ type entry struct {
 	settled bool       // It has its result.
 	token   uint64     // On its way alone under this token, 0 if it never was.
 	flights int        // How often it went alone.
-	doubted bool       // It was in a batch that the broker never answered.
+	doubted bool       // It was in a batch without a confirmation.
+	severed bool       // It was doubted when the connection broke, so that no confirmation of its batch can follow.
 	until   time.Time  // It is told by then at the latest.
 }
 
@@ -160,13 +161,20 @@ func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) [
 func (p *JetStreamPublisher) expire(b *batch) {
 	p.mu.Lock()
 	if p.batch == b {
-		p.late = b
-		for _, e := range b.entries {
-			e.doubted = true
-		}
+		p.doubt(b)
 	}
 	p.mu.Unlock()
 	p.refuse(b, ErrTimeout)
+}
+
+// doubt marks the messages of a batch without a confirmation: from here on only the
+// batch's own confirmation, or that of a message stored again, confirms them. A
+// duplicate does not. p.mu is held.
+func (p *JetStreamPublisher) doubt(b *batch) {
+	p.late = b
+	for _, e := range b.entries {
+		e.doubted = true
+	}
 }
 
 // land takes a batch off its way, and reports false where somebody else has;
@@ -207,6 +215,8 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 			p.repeatSoon(e)
 		case err != nil || !e.doubted || !known(m):
 			p.settle(e, err)
+		case e.severed:
+			p.settle(e, ErrDisconnected)
 		}
 	}
 	s := p.next(now)
