@@ -20,12 +20,12 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 	}
 	if t.superseded(last) {
 		switch {
-		case t.doubtful: // Parked, it would end as superseded. So the message comes back.
-			return "", cause
+		case t.doubtful: // It is parked as a look-up that is always made: see park.
 		case !t.overlapped(last) || w.asksNobody(t):
 			return outcomeSuperseded, nil
+		default:
+			t = t.onceMore()
 		}
-		t = t.onceMore()
 	}
 	t.refused = t.refused || errors.Is(cause, provider.ErrCredential)
 	now := w.Now()
@@ -69,7 +69,9 @@ func (t task) hastened() bool {
 
 // park stores a look-up that failed. A fresh one never replaces what waits
 // already, unless nobody was asked; one that fired takes its place, and is still
-// ahead of its retry if it was before.
+// ahead of its retry if it was before. A doubtful notification is parked as the last
+// recheck of a series, in place of what waits: as a notification it would end as
+// superseded by the answer that it is younger than.
 func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause verdict.Cause) error {
 	p := t.parked()
 	p.Waits, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
@@ -79,6 +81,9 @@ func (w *Worker) park(ctx context.Context, t task, d verdict.Decision, cause ver
 	}
 	p.NotFound = d.NotFound
 	switch {
+	case t.doubtful:
+		p.Cause, p.Rechecks = order.CauseRecheck, len(rechecks)
+		return w.Lot.Again(ctx, p)
 	case t.fired != nil:
 		counted := cause == verdict.NotFound && t.hastened() // From here on again.
 		p.Rechecks, p.Early = t.fired.Rechecks, d.Free && t.fired.Early && !counted

@@ -146,7 +146,7 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 		w.Log.Error("parked look-up does not decode, it is replaced",
 			zap.String("unit", t.unit.String()), zap.Uint64("sequence", waiting.Sequence))
 	}
-	if !w.adds(t, waiting) {
+	if !t.doubtful && !w.adds(t, waiting) {
 		return outcomeParked, order.Observation{}, w.join(ctx, t, waiting)
 	}
 	newest, err := w.notified(ctx, t, last, waiting)

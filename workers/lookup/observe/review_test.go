@@ -11,6 +11,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/verdict"
 )
 
 // A broker's clock that was set back makes an answer older than what it covers,
@@ -23,16 +24,44 @@ func TestNotificationYoungerThanTheAnswerThatCoversItIsAskedFor(t *testing.T) {
 	r.handle(first) // Its answer covers both.
 	second.stored = time.Now().Add(time.Minute)
 	r.fails(http.StatusBadGateway)
-	if err := r.worker.HandleNotification(r.ctx, second); err == nil {
-		t.Error("it is done although nobody answered")
+	r.handle(second)
+	place := r.parked("p")
+	if p := place.Parked; p.Cause != order.CauseRecheck || p.For != second.sequence || p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+		t.Fatalf("parked is %+v", p)
 	}
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("parked is %+v, which would end as superseded", place.Parked)
+	r.fire("p") // It fails again, and spends an attempt.
+	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Attempts != 1 {
+		t.Fatalf("parked again is %+v", p)
 	}
 	r.says("refunded", 10000, 10000)
-	r.handle(second)
-	if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.sequence || r.lookups("p") != 3 {
+	r.fire("p")
+	if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.sequence || r.lookups("p") != 4 {
 		t.Errorf("after %d look-ups the last observation covers %d as %s", r.lookups("p"), got.Covers(), got.Observation.Status)
+	}
+}
+
+// What is parked already for a notification that an answer covers ends without a
+// look-up, so it cannot stand for a notification that is to be asked for.
+func TestDoubtfulNotificationIsAskedForBesideAParkedOneThatIsCovered(t *testing.T) {
+	t.Parallel()
+	for _, waits := range []verdict.Cause{verdict.Transport, verdict.NotFound, verdict.OverBudget} {
+		t.Run(string(waits), func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			first, second := r.notify("p"), r.notify("p")
+			r.handle(first)
+			covered := parkedFor(order.CauseNotification, second.sequence)
+			covered.Waits = string(waits)
+			r.must(r.lot.First(r.ctx, covered))
+			second.stored = time.Now().Add(time.Minute)
+			r.fails(http.StatusBadGateway)
+			r.handle(second)
+			r.says("refunded", 10000, 10000)
+			r.fire("p")
+			if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.sequence {
+				t.Errorf("the last observation covers %d as %s", got.Covers(), got.Observation.Status)
+			}
+		})
 	}
 }
 
