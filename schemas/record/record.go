@@ -97,7 +97,7 @@ type DeadLetter struct {
 	State    State      `json:"state,omitempty"`
 	By       string     `json:"by,omitempty"`        // Who, as user@host.
 	MarkedAt *time.Time `json:"marked_at,omitempty"` // When.
-	Beyond   uint64     `json:"beyond,omitempty"`    // Highest observation that the payment's letters had reported before the marker.
+	Beyond   uint64     `json:"beyond,omitempty"`    // Highest observation that the payment's letters had reported before the marker, or before a letter that names none.
 }
 
 // State says what an operator made of a dead letter.

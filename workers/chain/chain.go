@@ -118,7 +118,7 @@ func (c *Chains) NextNotification(ctx context.Context, u subject.Unit, above uin
 			return Stored{}, false, fmt.Errorf("read notification above %d: %w", above, err)
 		}
 		s := Stored{Sequence: raw.Sequence}
-		if json.Unmarshal(raw.Data, &s.Notification) == nil {
+		if json.Unmarshal(raw.Data, &s.Notification) == nil && s.Notification.Provider == u.Provider && s.Notification.Account == u.Account {
 			return s, true, nil
 		}
 		above = raw.Sequence

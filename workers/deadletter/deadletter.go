@@ -46,33 +46,43 @@ const conflicts = 20
 // is the message that led to it, named as ID names originals: handled again, it
 // leads to no second letter for as long as the broker remembers its name.
 func (b *Box) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Letter) bool) error {
+	_, err := b.put(ctx, u, l, handled, reported)
+	return err
+}
+
+// put is Put, and reports whether this call has stored the letter. A letter that
+// names no observation keeps what the last one had reported.
+func (b *Box) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Letter) bool) (bool, error) {
 	filter := u.DeadLetter("*", l.Stage)
-	body, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("encode dead letter: %w", err)
-	}
 	for range conflicts {
 		last, err := b.last(ctx, filter)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if last.Sequence > 0 && reported(last) {
-			return nil
+			return false, nil
+		}
+		if l.Observation == 0 {
+			l.Beyond = last.Reported()
+		}
+		body, err := json.Marshal(l)
+		if err != nil {
+			return false, fmt.Errorf("encode dead letter: %w", err)
 		}
 		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
 		m.Data = body
-		_, err = b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(last.Sequence, filter))
+		ack, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(last.Sequence, filter))
 		if err == nil {
-			return nil
+			return !ack.Duplicate, nil
 		}
 		if !chain.Conflict(err) {
-			return fmt.Errorf("write dead letter: %w", err)
+			return false, fmt.Errorf("write dead letter: %w", err)
 		}
 		if err := chain.Settle(ctx, err); err != nil {
-			return fmt.Errorf("write dead letter: %w", err)
+			return false, fmt.Errorf("write dead letter: %w", err)
 		}
 	}
-	return errors.New("write dead letter: others keep writing about the same payment")
+	return false, errors.New("write dead letter: others keep writing about the same payment")
 }
 
 // last reads the newest letter that matches, the zero Letter when there is none.

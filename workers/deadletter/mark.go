@@ -87,14 +87,21 @@ func read(raw *jetstream.RawStreamMsg) (l Letter, err error) {
 	if l.Unit, err = unitOf(raw.Subject); err != nil {
 		return Letter{}, err
 	}
-	if json.Unmarshal(raw.Data, &l.DeadLetter) != nil {
+	if json.Unmarshal(raw.Data, &l.DeadLetter) != nil || !plain(l.ID) ||
+		raw.Subject != l.Unit.DeadLetter(string(l.Class), l.Stage) || l.Provider != l.Unit.Provider || l.Account != l.Unit.Account {
 		l.DeadLetter = unreadable(raw, l.Unit)
 	}
 	return l, nil
 }
 
-// unreadable stands for a stored letter that does not decode: it must be seen,
-// and keep nobody from the others.
+// plain reports whether an id is one that ID makes: what a person can type.
+func plain(id string) bool {
+	return id != "" && !strings.ContainsFunc(id, func(c rune) bool { return c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') })
+}
+
+// unreadable stands for a stored letter that does not decode, or that is not the
+// letter that its subject names: it must be seen and can be marked, and keeps
+// nobody from the others.
 func unreadable(raw *jetstream.RawStreamMsg, u subject.Unit) record.DeadLetter {
 	parts := strings.Split(raw.Subject, ".")
 	return record.DeadLetter{

@@ -126,7 +126,7 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstrea
 	if at.folded >= sequence {
 		// Folded before without an event, and delivered again because its
 		// acknowledgement was lost: do it once more, its effects may be missing.
-		at = position{event: at.event, last: at.last, written: at.written, folded: observed(at.last), standing: order.StandingOf(at.last)}
+		at = at.rewound()
 	}
 	for {
 		raw, err := w.next(ctx, u, at.folded, handled)
@@ -163,7 +163,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	var seen order.Observation
 	after, outcome := at.standing, outcomeUnreadable
 	err := json.Unmarshal(raw.Data, &seen)
-	if err == nil {
+	if err == nil && seen.Provider == u.Provider && seen.Account == u.Account {
 		after, outcome = at.standing.Fold(seen, raw.Time)
 	}
 	if at.assumed && outcome != order.Applied {
@@ -195,11 +195,18 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	return outcome, seen, nil
 }
 
-// announce writes the event of a transition, guarded by the payment's last
-// event.
+// announce writes the event of a transition, guarded by the last message of the
+// payment's log. An event that an unreadable message there has announced is not
+// written again.
 func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, seen order.Observation,
 	sequence uint64, after order.Standing, trace string) error {
 	event := order.Announce(at.last, seen, sequence, after)
+	event.Transition = max(event.Transition, at.number+1)
+	if at.announced[event.ID()] {
+		event.Transition = at.number
+		at.last, at.assumed = &event, false
+		return nil
+	}
 	body, err := json.Marshal(event)
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
@@ -228,6 +235,7 @@ func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, see
 		return errLost
 	}
 	at.event, at.last, at.assumed = ack.Sequence, &event, false
+	at.number, at.announced = event.Transition, nil
 	if seen.Cause == order.CauseSweep {
 		w.Metrics.repaired(u.Provider)
 	}

@@ -13,6 +13,8 @@ type Metrics struct {
 	outcomes *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	repairs  *prometheus.CounterVec
+
+	unreadable prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -32,7 +34,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Name: "arauto_sweep_repaired_total",
 		Help: "Transitions that only the sweeper's look-up has found: each is a webhook that somebody lost.",
 	}, []string{"provider"})
-	r.MustRegister(m.outcomes, m.seconds, m.repairs)
+	m.unreadable = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "arauto_unreadable_events_total",
+		Help: "Messages of ORDERS that do not decode and were given a dead letter, each counted once. Raise an alarm.",
+	})
+	r.MustRegister(m.outcomes, m.seconds, m.repairs, m.unreadable)
 	return m
 }
 

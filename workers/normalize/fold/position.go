@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -19,12 +20,24 @@ import (
 // position is how far a payment's log has been folded. It is a pure function
 // of the two streams as long as the last event is the same.
 type position struct {
-	event    uint64 // ORDERS sequence of the payment's last event, 0 for none.
-	last     *order.Event
-	written  time.Time // When that event was stored, by the broker's clock.
-	folded   uint64    // STATUSES sequence of the last folded observation.
+	event    uint64       // ORDERS sequence of the last message of the payment's log, 0 for none.
+	last     *order.Event // Its last readable event, nil for none.
+	written  time.Time    // When that event was stored, by the broker's clock.
+	folded   uint64       // STATUSES sequence of the last folded observation.
 	standing order.Standing
 	assumed  bool // That there is no event yet, which nobody has read: only a guarded write may follow from it.
+
+	// The highest number in the log, and the ids of the events that the unreadable
+	// messages behind the last readable event announce.
+	number    uint64
+	announced map[string]bool
+}
+
+// rewound is the position of the log itself, without what this worker folded
+// behind it.
+func (p position) rewound() position {
+	p.folded, p.standing = observed(p.last), order.StandingOf(p.last)
+	return p
 }
 
 // beginning is the position before a payment's first observation, if that is
@@ -35,28 +48,58 @@ func beginning(handled *jetstream.RawStreamMsg) (position, bool) {
 	return position{assumed: first}, first
 }
 
-// position is where folding goes on: behind the observation that the
-// payment's last event names, or further if this worker remembers that what
-// followed led to no event.
+// position is where folding goes on: behind the observation that the payment's
+// last readable event names, or further if this worker remembers that what
+// followed led to no event. Unreadable messages of the log get dead letters.
 func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error) {
-	raw, err := w.orders.GetLastMsgForSubject(ctx, u.Events())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		raw = &jetstream.RawStreamMsg{}
-	} else if err != nil {
-		return position{}, fmt.Errorf("read last event: %w", err)
+	log, err := chain.OrderLog(ctx, w.orders, u)
+	if err != nil {
+		return position{}, err
 	}
-	if known, ok := w.positions.Get(u.String()); ok && known.event == raw.Sequence {
-		known.written = raw.Time
+	if known, ok := w.positions.Get(u.String()); ok && known.event == log.Sequence {
+		known.written = log.Stored
 		return known, nil
 	}
-	if raw.Sequence == 0 {
-		return position{}, nil
+	for _, raw := range log.Unreadable {
+		fresh, err := w.Dead.Event(ctx, u, Stage, raw, log.Last, w.Now())
+		if err != nil {
+			return position{}, err
+		}
+		if fresh {
+			w.Metrics.unreadable.Inc()
+			w.Log.Error("stored event does not decode, the payment goes on from its last readable one",
+				zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
+		}
 	}
-	var last order.Event
-	if err := json.Unmarshal(raw.Data, &last); err != nil {
-		return position{}, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
+	at := position{event: log.Sequence, last: log.Last, written: log.Stored}
+	at.number, at.announced = numbers(log)
+	return at.rewound(), nil
+}
+
+// numbers reads the headers of the unreadable messages behind the last readable
+// event. Such a message may be an event of a newer version, which subscribers of
+// that version have read. So its number, if it is the next one, is not given out
+// again, and an observation that it announces is not announced again.
+func numbers(log chain.Log) (highest uint64, announced map[string]bool) {
+	if log.Last != nil {
+		highest = log.Last.Transition
 	}
-	return position{event: raw.Sequence, last: &last, written: raw.Time, folded: last.Observation, standing: order.StandingOf(&last)}, nil
+	for _, raw := range log.Unreadable {
+		if raw.Sequence < log.At {
+			continue
+		}
+		n, err := strconv.ParseUint(raw.Header.Get("ce-sequence"), 10, 32) // 32 bits: a stranger's number must not overflow the next one.
+		if err == nil && (n == highest+1 || highest == 0) {
+			highest = n
+		}
+		if id := raw.Header.Get("ce-id"); id != "" {
+			if announced == nil {
+				announced = map[string]bool{}
+			}
+			announced[id] = true
+		}
+	}
+	return highest, announced
 }
 
 func observed(e *order.Event) uint64 {

@@ -1,0 +1,258 @@
+package fold_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/schematest"
+	"arauto/schemas/subject"
+	"arauto/workers/chain"
+	"arauto/workers/deadletter"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/park"
+)
+
+// foreign are bodies that this version cannot go on from.
+var foreign = map[string]string{
+	"no JSON":             "\x00\xff{",
+	"nothing":             "",
+	"another document":    `{"hello":"world"}`,
+	"another form":        `{"provider":"sandbox","account":"default","kind":"payment","status":"paid","transition":"2","observation":1}`,
+	"an unknown status":   `{"provider":"sandbox","account":"default","kind":"payment","payment":"p","status":"half_paid","transition":2,"observation":1}`,
+	"another one's event": `{"provider":"picpay","account":"default","kind":"payment","payment":"p","status":"paid","transition":2,"observation":1}`,
+}
+
+// unreadableBench is a bench on whose ORDERS a test plants what does not decode.
+type unreadableBench struct {
+	bench
+	registry *prometheus.Registry
+	metrics  *fold.Metrics
+}
+
+func setupUnreadable(t *testing.T) unreadableBench {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	b := unreadableBench{setup(t), registry, fold.NewMetrics(registry)}
+	t.Cleanup(b.Stop) // Its own check at the end wants events only.
+	return b
+}
+
+// plant stores a message in the log of payment p and returns its sequence.
+func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) uint64 {
+	t.Helper()
+	m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Event("p", order.Paid), Data: []byte(body), Header: header}
+	ack, err := b.JS.PublishMsg(b.ctx, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
+// fold handles messages, each twice, with workers that remember nothing.
+func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
+	t.Helper()
+	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead, err := deadletter.Open(b.ctx, b.JS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		for range 2 {
+			w, err := fold.New(b.ctx, fold.Options{JS: b.JS, Tokens: b.tokens, Lot: lot, Dead: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Handle(b.ctx, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// readable is the payment's log without what does not decode.
+func (b unreadableBench) readable(t *testing.T) string {
+	t.Helper()
+	stream, err := b.JS.Stream(b.ctx, subject.Orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for next := uint64(1); ; {
+		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(b.tokens.Unit("sandbox", "default", "p").Events()))
+		if err != nil {
+			return strings.Join(all, ", ")
+		}
+		if e, err := chain.EventOf(raw); err == nil {
+			if err := schematest.Event(raw.Data); err != nil {
+				t.Error(err)
+			}
+			from := "nothing"
+			if e.From != nil {
+				from = string(*e.From)
+			}
+			all = append(all, fmt.Sprintf("%d %s>%s", e.Transition, from, e.Status))
+		}
+		next = raw.Sequence + 1
+	}
+}
+
+// reports wants one letter about each of some messages of ORDERS, and that many
+// counted.
+func (b unreadableBench) reports(t *testing.T, sequences ...uint64) {
+	t.Helper()
+	letters := b.letters(t, "p")
+	if len(letters) != len(sequences) {
+		t.Errorf("there are %d letters, want %d: %+v", len(letters), len(sequences), letters)
+		return
+	}
+	for i, l := range letters {
+		if l.ID != deadletter.ID(subject.Orders, sequences[i]) || l.Class != record.ClassOurs || l.Stream != subject.Orders {
+			t.Errorf("letter %d is %+v, want one about %d", i, l, sequences[i])
+		}
+	}
+	if got := counted(t, b.registry, "arauto_unreadable_events_total"); got != float64(len(sequences)) {
+		t.Errorf("%v are counted, want %d", got, len(sequences))
+	}
+}
+
+func encoded(t *testing.T, v any) []byte {
+	t.Helper()
+	body, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func counted(t *testing.T, g prometheus.Gatherer, name string) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Errorf("%s does not exist from the start", name)
+	return 0
+}
+
+func TestPaymentGoesOnFromItsLastReadableEvent(t *testing.T) {
+	t.Parallel()
+	for name, body := range foreign {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setupUnreadable(t)
+			b.reports(t)
+			first := b.plant(t, body, nil)
+			pending := b.observe(t, "p", "pending", 0)
+			b.fold(t, pending)
+			second, third := b.plant(t, body, nil), b.plant(t, body, nil)
+			unchanged, paid := b.observe(t, "p", "pending", 0), b.observe(t, "p", "paid", 0)
+			b.fold(t, unchanged, paid)
+			fourth := b.plant(t, body, nil)
+			b.fold(t, b.observe(t, "p", "refunded", 10000), pending, unchanged, paid)
+			if got, want := b.readable(t), "1 nothing>pending, 2 pending>paid, 3 paid>refunded"; got != want {
+				t.Errorf("the log is %s, want %s", got, want)
+			}
+			b.reports(t, first, second, third, fourth)
+			for i, l := range b.letters(t, "p") {
+				if known := i > 0; known != (l.Kind == order.Payment) {
+					t.Errorf("letter %d says kind %q", i, l.Kind)
+				}
+			}
+		})
+	}
+}
+
+// A gap in the numbers tells subscribers that there was an event which they may
+// not have understood; a number that is given out twice would tell them nothing.
+func TestNumberOfAnUnreadableEventIsNotGivenOutAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ number, want string }{
+		"the next one":      {"2", "1 nothing>pending, 3 pending>paid"},
+		"a stranger's":      {"99", "1 nothing>pending, 2 pending>paid"},
+		"the largest":       {"18446744073709551615", "1 nothing>pending, 2 pending>paid"},
+		"none":              {"two", "1 nothing>pending, 2 pending>paid"},
+		"one that was used": {"1", "1 nothing>pending, 2 pending>paid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setupUnreadable(t)
+			b.fold(t, b.observe(t, "p", "pending", 0))
+			sequence := b.plant(t, "{", nats.Header{"ce-sequence": {c.number}, "ce-id": {"another"}})
+			b.fold(t, b.observe(t, "p", "paid", 0))
+			if got := b.readable(t); got != c.want {
+				t.Errorf("the log is %s, want %s", got, c.want)
+			}
+			b.reports(t, sequence)
+		})
+	}
+}
+
+// A newer version has folded the observation before this one took over again.
+func TestTransitionThatAnUnreadableEventAnnouncedIsNotAnnouncedAgain(t *testing.T) {
+	t.Parallel()
+	b := setupUnreadable(t)
+	b.fold(t, b.observe(t, "p", "pending", 0))
+	paid := b.observe(t, "p", "paid", 0)
+	id := order.Event{Provider: "sandbox", Account: "default", Payment: "p", Observation: paid.Sequence}.ID()
+	sequence := b.plant(t, `{"version":2}`, nats.Header{"ce-sequence": {"2"}, "ce-id": {id}, jetstream.MsgIDHeader: {id}})
+	b.fold(t, paid)
+	b.fold(t, b.observe(t, "p", "paid", 0))
+	if got, want := b.readable(t), "1 nothing>pending"; got != want {
+		t.Errorf("the log is %s, want %s", got, want)
+	}
+	b.fold(t, b.observe(t, "p", "refunded", 10000), paid)
+	if got, want := b.readable(t), "1 nothing>pending, 3 paid>refunded"; got != want {
+		t.Errorf("the log is %s, want %s", got, want)
+	}
+	b.reports(t, sequence)
+}
+
+// Letters of one payment say up to where observations were reported.
+func TestLetterAboutAnEventKeepsWhatWasReportedBefore(t *testing.T) {
+	t.Parallel()
+	b := setupUnreadable(t)
+	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "expired", 0))
+	sequence := b.plant(t, "{", nil)
+	b.fold(t, b.observe(t, "p", "paid", 0))
+	letters := b.letters(t, "p")
+	if len(letters) != 2 || letters[0].Observation != 2 || letters[1].ID != deadletter.ID(subject.Orders, sequence) || letters[1].Reported() != 2 {
+		t.Errorf("letters are %+v", letters)
+	}
+	for _, l := range letters {
+		if err := schematest.DeadLetter(encoded(t, l)); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := b.readable(t); got != "1 nothing>paid" {
+		t.Errorf("the log is %s", got)
+	}
+}
+
+func TestObservationOfAnotherPaymentsProviderIsUnreadable(t *testing.T) {
+	t.Parallel()
+	b := setupUnreadable(t)
+	m := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Status(), Data: []byte("{}")})
+	b.fold(t, m, b.observe(t, "p", "paid", 0))
+	letters := b.letters(t, "p")
+	if len(letters) != 1 || letters[0].Cause != "stored observation does not decode" || b.readable(t) != "1 nothing>paid" {
+		t.Errorf("log %s, letters %+v", b.readable(t), letters)
+	}
+}
