@@ -84,7 +84,7 @@ func (f *flow) removeOld(js jetstream.JetStream, silent *silence.Sweeper) {
 		Now: later, Keep: time.Hour, Judge: silent.Orphans,
 	}
 	f.must(finished.Round(f.ctx))
-	f.must((&tidy.Orders{Stream: orders, Log: zap.NewNop(), Metrics: removed, Now: later, After: time.Hour}).Round(f.ctx))
+	f.must((&tidy.Orders{Stream: orders, Metrics: removed, Now: later, After: time.Hour, Unreadable: silent.Unreadable}).Round(f.ctx))
 }
 
 // heed gives a dead letter to what the broker says that it gave up.

@@ -84,7 +84,7 @@ func (b *Board) entries(ctx context.Context) ([]entry, error) {
 // starting, nor the account from being stopped.
 func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
 	e := entry{sequence: raw.Sequence}
-	if json.Unmarshal(raw.Data, &e.Circuit) != nil {
+	if json.Unmarshal(raw.Data, &e.Circuit) != nil || e.Provider != provider || e.Account != account {
 		e.Circuit = record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed, Cause: causeUnreadable}
 	}
 	return e

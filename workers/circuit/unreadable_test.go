@@ -8,10 +8,28 @@ import (
 )
 
 // scribble puts half a record in the place of the account's.
-func (r *rig) scribble() {
+func (r *rig) scribble() { r.write("{") }
+
+// write puts anything in the place of the account's record.
+func (r *rig) write(body string) {
 	r.t.Helper()
-	_, err := r.JS.Publish(r.ctx, subject.Circuit(bank, account), []byte("{"))
+	_, err := r.JS.Publish(r.ctx, subject.Circuit(bank, account), []byte(body))
 	r.must(err)
+}
+
+// A document that decodes and names no account, or another one, is no record.
+func TestRecordOfAnotherAccountIsUnreadable(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"{}", "null", `{"provider":"` + bank + `","account":"behind","state":"open"}`} {
+		r := setup(t)
+		r.write(body)
+		v, _ := r.view()
+		all, err := r.board.List(r.ctx)
+		r.must(err)
+		if len(all) != 1 || all[0].Account != account || all[0].Cause != "unreadable" || v.Look(bank, "behind", 0).Held {
+			t.Errorf("with %s the records are %+v", body, all)
+		}
+	}
 }
 
 // One record must not keep the workers of all providers from starting.

@@ -119,6 +119,9 @@ func changed(m *nats.Msg) (entry, error) {
 	if err := json.Unmarshal(m.Data, &e.Circuit); err != nil {
 		return entry{}, fmt.Errorf("decode circuit: %w", err)
 	}
+	if m.Subject != subject.CircuitChanged(e.Provider, e.Account) {
+		return entry{}, errors.New("decode circuit: it is another account's")
+	}
 	return e, nil
 }
 

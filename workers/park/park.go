@@ -41,7 +41,7 @@ type Place struct {
 	Sequence   uint64    // 0 when nothing is parked.
 	At         time.Time // When it was parked.
 	Parked     record.Parked
-	Unreadable bool // It does not decode: Parked says only whose it is and when it comes due.
+	Unreadable bool // It does not decode, or is another payment's: Parked says only whose place it is and when it comes due.
 }
 
 // keeps reports whether something is parked that must be kept. What does not
@@ -64,7 +64,8 @@ func (l *Lot) read(ctx context.Context, on string, whose record.Parked) (Place, 
 		return Place{}, fmt.Errorf("read parked look-up: %w", err)
 	}
 	place := Place{Sequence: raw.Sequence, At: raw.Time}
-	if json.Unmarshal(raw.Data, &place.Parked) != nil {
+	err = json.Unmarshal(raw.Data, &place.Parked)
+	if p := place.Parked; err != nil || p.Provider != whose.Provider || p.Account != whose.Account || p.Payment != whose.Payment {
 		if at, err := time.Parse(scheduled, raw.Header.Get(scheduleHeader)); err == nil {
 			whose.DueAt = at
 		}

@@ -13,11 +13,14 @@ import (
 )
 
 // scribble parks half a document.
-func (r *rig) scribble() {
+func (r *rig) scribble() { r.plant(`{"provider":"elsewhere","for":9`) }
+
+// plant parks anything.
+func (r *rig) plant(body string) {
 	r.t.Helper()
 	place := r.tokens.Waiting("sandbox", "default", "p")
 	m := nats.NewMsg(place.Parked())
-	m.Data = []byte(`{"provider":"elsewhere","for":9`)
+	m.Data = []byte(body)
 	m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05.678901234Z")
 	m.Header.Set("Nats-Schedule-Target", place.Due())
 	_, err := r.JS.PublishMsg(r.ctx, m)
@@ -35,6 +38,21 @@ func TestWhatDoesNotDecodeSaysWhenItComesDueAndWhoseItIs(t *testing.T) {
 	r.must(r.lot.Cancel(r.ctx, r.look("p")))
 	if got := r.look("p"); got.Sequence != 0 {
 		t.Errorf("it cannot be cancelled: %+v", got)
+	}
+}
+
+// What it names is where the next look-up would be parked.
+func TestDocumentOfAnotherPaymentIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"{}", "null", `{"provider":"sandbox","account":"default","payment":"q","for":9}`} {
+		r := setup(t)
+		r.plant(body)
+		if !r.look("p").Unreadable {
+			t.Errorf("%s is what is parked", body)
+		}
+		p := waiting("p", 7, 1)
+		r.must(r.lot.First(r.ctx, p))
+		r.holds("p", p)
 	}
 }
 

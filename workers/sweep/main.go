@@ -163,7 +163,7 @@ func (s *sweeper) tasks() []rounds.Task {
 		JS: s.js, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.removed,
 		Now: time.Now, Keep: s.cfg.KeepNotifications, Settle: settle, Judge: s.silent.Orphans,
 	}
-	long := &tidy.Orders{Stream: s.orders, Log: s.kit.Log, Metrics: s.removed, Now: time.Now, After: s.cfg.CompactAfter}
+	long := &tidy.Orders{Stream: s.orders, Metrics: s.removed, Now: time.Now, After: s.cfg.CompactAfter, Unreadable: s.silent.Unreadable}
 	return []rounds.Task{
 		{Name: "silent", Every: s.cfg.Every, Do: s.silent.Round},
 		{Name: "overdue", Every: min(s.cfg.Every, stuck), Do: s.watch.Round},

@@ -50,7 +50,11 @@ func setupUnreadable(t *testing.T) unreadableBench {
 // plant stores a message in the log of payment p and returns its sequence.
 func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) uint64 {
 	t.Helper()
-	m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Event("p", order.Paid), Data: []byte(body), Header: header}
+	status := order.Paid
+	if strings.Contains(body, "half_paid") {
+		status = "half_paid" // Its subject says so, too.
+	}
+	m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Event("p", status), Data: []byte(body), Header: header}
 	ack, err := b.JS.PublishMsg(b.ctx, m)
 	if err != nil {
 		t.Fatal(err)
@@ -243,6 +247,39 @@ func TestLetterAboutAnEventKeepsWhatWasReportedBefore(t *testing.T) {
 	}
 	if got := b.readable(t); got != "1 nothing>paid" {
 		t.Errorf("the log is %s", got)
+	}
+}
+
+// The broker knows a letter by its id for minutes, and a payment stands still for
+// months.
+func TestLetterAboutAnEventIsNotWrittenAgainLater(t *testing.T) {
+	t.Parallel()
+	b := setupUnreadable(t)
+	stream, err := b.JS.Stream(b.ctx, subject.DeadLetters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := stream.CachedInfo().Config
+	changed.Duplicates = 100 * time.Millisecond
+	if _, err := b.JS.UpdateStream(b.ctx, changed); err != nil {
+		t.Fatal(err)
+	}
+	b.fold(t, b.observe(t, "p", "paid", 0))
+	b.plant(t, "{", nil)
+	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "expired", 0)) // The letter about the observation is the last one.
+	probe := func() bool {
+		m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "other").DeadLetter("ours", "sweep"), Data: []byte("{")}
+		ack, err := b.JS.PublishMsg(b.ctx, m, jetstream.WithMsgID("probe"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ack.Duplicate
+	}
+	for probe(); probe(); { // Until the broker has forgotten it, and so the older letters.
+	}
+	b.fold(t, b.observe(t, "p", "paid", 0))
+	if letters := b.letters(t, "p"); len(letters) != 2 || counted(t, b.registry, "arauto_unreadable_events_total") != 1 {
+		t.Errorf("letters are %+v", letters)
 	}
 }
 

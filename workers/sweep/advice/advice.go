@@ -95,8 +95,7 @@ type original struct {
 func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	var a advisory
 	if err := json.Unmarshal(m.Data(), &a); err != nil || a.Stream == "" || a.Sequence == 0 {
-		w.Log.Error("advisory does not decode", zap.String("subject", m.Subject()))
-		return nil //nolint:nilerr // Delivered again it would read no better; the log has it.
+		return w.bury(ctx, m)
 	}
 	found, err := w.find(ctx, a)
 	if err != nil {
@@ -128,6 +127,32 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	w.Metrics.without.Inc()
 	w.Log.Error("given up without a dead letter, it has one now",
 		zap.String("stream", a.Stream), zap.Uint64("sequence", a.Sequence), zap.String("consumer", a.Consumer))
+	return nil
+}
+
+// bury stores a letter about an advisory that does not decode: a message may have
+// been given up, and nothing says which.
+func (w *Worker) bury(ctx context.Context, m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read message metadata: %w", err)
+	}
+	id := deadletter.ID(subject.Advisories, meta.Sequence.Stream)
+	u := subject.Unit{Provider: unknown, Account: unknown, Payment: unknown}
+	letters, err := w.Dead.Latest(ctx, u.DeadLetter("*", Stage))
+	if err != nil || slices.ContainsFunc(letters, func(l deadletter.Letter) bool { return l.ID == id }) {
+		return err
+	}
+	err = w.Dead.Put(ctx, u, record.DeadLetter{
+		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		Cause: "stored advisory does not decode", LastAnswer: record.NobodyAsked, Stream: subject.Advisories, Sequence: meta.Sequence.Stream,
+		Next: "compare the versions of the broker and of this worker; the broker's log says what it gave up, then discard", At: w.Now().UTC(),
+	}, id, deadletter.SameID(id))
+	if err != nil {
+		return err
+	}
+	w.Metrics.without.Inc()
+	w.Log.Error("advisory does not decode", zap.String("subject", m.Subject()), zap.Uint64("sequence", meta.Sequence.Stream))
 	return nil
 }
 
@@ -167,7 +192,7 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 		For      uint64     `json:"for"`
 	}
 	if err := json.Unmarshal(raw.Data, &body); err != nil || body.Provider == "" || body.Account == "" || body.Payment == "" {
-		return none, nil //nolint:nilerr // Its place is all that can be said of it, and the letter says that.
+		return named(none, raw.Subject), nil //nolint:nilerr // Its place is all that can be said of it, and the letter says that.
 	}
 	found := original{
 		unit: w.Tokens.Unit(body.Provider, body.Account, body.Payment), id: own,
@@ -177,6 +202,18 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 		found.stands = body.For
 	}
 	return found, nil
+}
+
+// named is o with the unit that a subject of ORDERS or STATUSES names. Another
+// worker may have given the message a letter under that unit.
+func named(o original, on string) original {
+	parts := strings.Split(on, ".")
+	if len(parts) < 4 || parts[0] != "orders" && parts[0] != "statuses" {
+		return o
+	}
+	o.unit = subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}
+	o.account, o.payment = o.unit.Account, o.unit.Payment
+	return o
 }
 
 // providerOf reads the provider off the name of a consumer of its own.

@@ -230,7 +230,12 @@ func TestDueLookUpIsKnownByTheNotificationThatItStandsFor(t *testing.T) {
 // handed is an advisory as a consumer hands it out.
 type handed struct {
 	jetstream.Msg
-	data []byte
+	data     []byte
+	sequence uint64
+}
+
+func (h handed) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: h.sequence}}, nil
 }
 
 // given makes one about any message.
@@ -260,12 +265,42 @@ func TestMessageThatIsGoneGetsALetterThatSaysSo(t *testing.T) {
 	}
 }
 
-func TestUnreadableAdvisoryDoesNotHoldUpTheOthers(t *testing.T) {
+func TestUnreadableAdvisoryGetsItsDeadLetterOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	for _, data := range []string{"", "{}", `{"stream":"X"}`, "[]"} {
-		if err := r.worker.Handle(r.ctx, handed{data: []byte(data)}); err != nil {
-			t.Errorf("%q: %v", data, err)
+	for i, data := range []string{"", "{}", `{"stream":"X"}`, "[]"} {
+		for range 2 {
+			if err := r.worker.Handle(r.ctx, handed{data: []byte(data), sequence: uint64(i + 1)}); err != nil {
+				t.Errorf("%q: %v", data, err)
+			}
+		}
+	}
+	r.must(r.worker.Handle(r.ctx, handed{sequence: 1}))
+	letters := r.letters("dead.ours.sweep.unknown.unknown.unknown")
+	if len(letters) != 4 || letters[3].ID != deadletter.ID(subject.Advisories, 4) || r.alarms() != 4 {
+		t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
+	}
+}
+
+// Normalize may have found it first.
+func TestUnreadableEventThatWasGivenUpHasOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	unit := r.tokens.Unit("sandbox", "default", "p")
+	for i, known := range []bool{true, false} {
+		ack, err := r.JS.Publish(r.ctx, unit.Event("o", order.Paid), []byte("{"))
+		r.must(err)
+		if known {
+			stream, err := r.JS.Stream(r.ctx, subject.Orders)
+			r.must(err)
+			raw, err := stream.GetMsg(r.ctx, ack.Sequence)
+			r.must(err)
+			_, err = r.dead.Event(r.ctx, unit, "normalize", raw, nil, time.Now())
+			r.must(err)
+		}
+		r.must(r.worker.Handle(r.ctx, given(subject.Orders, ack.Sequence)))
+		if letters := r.letters("dead.ours.*.sandbox.default.p"); len(letters) != i+1 || r.alarms() != float64(i) {
+			t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
 		}
 	}
 }

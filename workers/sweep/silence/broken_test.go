@@ -2,7 +2,6 @@ package silence_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
-	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
 
@@ -28,22 +26,14 @@ func (r *rig) plant(payment string) {
 	r.must(err)
 }
 
-// stands is the notification that the parked look-up of a payment stands for, 0
-// where none is parked or it does not decode.
+// stands is the notification that the look-up of a payment stands for, parked or
+// fired, 0 where there is none or it does not decode.
 func (r *rig) stands(payment string) uint64 {
 	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
-	r.must(err)
-	raw, err := stream.GetLastMsgForSubject(r.ctx, r.tokens.Waiting("sandbox", "default", payment).Parked())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0
+	if p := r.parked(payment); p != nil {
+		return p.For
 	}
-	r.must(err)
-	var p record.Parked
-	if json.Unmarshal(raw.Data, &p) != nil {
-		return 0
-	}
-	return p.For
+	return 0
 }
 
 func TestParkedLookUpThatDoesNotDecodeHoldsUpNobodyElse(t *testing.T) {

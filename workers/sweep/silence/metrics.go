@@ -3,7 +3,10 @@ package silence
 import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics counts what was made due.
-type Metrics struct{ due *prometheus.CounterVec }
+type Metrics struct {
+	due        *prometheus.CounterVec
+	unreadable prometheus.Counter
+}
 
 // NewMetrics registers the metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
@@ -11,7 +14,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Name: "arauto_sweep_made_due_total",
 		Help: "Payments made due for a look-up, by reason: silent for too long, or orphan, a notification that left no trace.",
 	}, []string{"provider", "reason"})}
-	r.MustRegister(m.due)
+	m.unreadable = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "arauto_unreadable_events_total",
+		Help: "Messages of ORDERS that do not decode and were given a dead letter, each counted once. Raise an alarm.",
+	})
+	r.MustRegister(m.due, m.unreadable)
 	return m
 }
 

@@ -13,6 +13,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/chain"
 	"arauto/workers/sweep/walk"
 )
 
@@ -135,7 +136,7 @@ func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStrea
 	if err == nil {
 		err = json.Unmarshal(raw.Data, &n)
 	}
-	if err != nil {
+	if err != nil || n.Provider != unit.Provider || n.Account != unit.Account || s.Tokens.Token(n.Payment) != unit.Payment {
 		return nil //nolint:nilerr // Lookup has put it away as one that does not decode.
 	}
 	traced, err := s.traced(ctx, unit, n, raw)
@@ -159,8 +160,8 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 		return true, err
 	}
 	if seen.Sequence == 0 {
-		event, err := walk.Last(ctx, s.orders, u.Events())
-		if err != nil || event != nil && event.Time.After(raw.Time) {
+		log, err := chain.OrderLog(ctx, s.orders, u)
+		if err != nil || log.Last != nil && log.Stored.After(raw.Time) {
 			return true, err
 		}
 	}

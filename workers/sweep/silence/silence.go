@@ -17,7 +17,6 @@ package silence
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -117,16 +116,18 @@ var never time.Time
 // has been silent for too long. It returns when that may next be so. The cheap
 // reasons not to come first.
 func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.Time, error) {
-	var e order.Event
-	unit, err := unitOf(raw.Subject)
-	if err == nil {
-		err = json.Unmarshal(raw.Data, &e)
-	}
-	if err != nil {
-		s.Log.Error("stored event does not decode", zap.Uint64("sequence", raw.Sequence))
-		return never, nil //nolint:nilerr // It must not keep the payments behind it from being looked at.
-	}
 	now := s.Now()
+	unit, err := unitOf(raw.Subject)
+	if err != nil {
+		return never, err
+	}
+	e, err := chain.EventOf(raw)
+	if err != nil {
+		if err := s.Unreadable(ctx, raw); err != nil {
+			return now, err
+		}
+		return never, nil // It must not keep the payments behind it from being looked at.
+	}
 	age := now.Sub(raw.Time)
 	every := Every(e.Status, age)
 	if e.Final || every == 0 || age >= s.Horizon {
@@ -145,16 +146,21 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.
 	})
 }
 
-// silent reports whether the event is its payment's last, nothing has been tried
-// for the payment during the pause before now, and nothing waits to be. If not,
-// next is when that may be so at the earliest: whatever is tried from now on
-// begins a new pause.
+// silent reports whether the event is its payment's last readable one, nothing has
+// been tried for the payment during the pause before now, and nothing waits to be.
+// If not, next is when that may be so at the earliest: whatever is tried from now
+// on begins a new pause.
 func (s *Sweeper) silent(ctx context.Context, u subject.Unit, e order.Event, event *jetstream.RawStreamMsg, now time.Time, pause time.Duration) (next time.Time, silent bool, err error) {
-	last, err := walk.Last(ctx, s.orders, u.Events())
-	if err != nil || last == nil || last.Sequence < event.Sequence {
+	log, err := chain.OrderLog(ctx, s.orders, u)
+	if err != nil || log.At < event.Sequence {
 		return now, false, err // Lower, or nothing: whoever answered has yet to catch up.
 	}
-	if last.Sequence > event.Sequence {
+	for _, raw := range log.Unreadable {
+		if err := s.bury(ctx, u, raw, log.Last); err != nil {
+			return now, false, err
+		}
+	}
+	if log.At > event.Sequence {
 		return never, false, nil
 	}
 	seen, err := s.Chains.Last(ctx, u)

@@ -2,27 +2,28 @@ package tidy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/workers/chain"
 	"arauto/workers/sweep/walk"
 )
 
 // Orders compacts the order log.
 type Orders struct {
 	Stream  jetstream.Stream
-	Log     *zap.Logger
 	Metrics *Metrics
 	Now     func() time.Time
 	After   time.Duration // How long a payment has been final before it is compacted.
+
+	// Unreadable makes sure that an event that does not decode has a dead letter.
+	Unreadable func(context.Context, *jetstream.RawStreamMsg) error
 
 	seen map[order.Status]uint64 // Up to where the events of a state have been.
 }
@@ -70,11 +71,10 @@ func finals() []order.Status {
 // last. A transition that comes between the reading and the removal is above,
 // and stays.
 func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error {
-	var e order.Event
 	parts := strings.Split(raw.Subject, ".")
-	if err := json.Unmarshal(raw.Data, &e); err != nil || len(parts) != 6 {
-		o.Log.Error("stored event does not decode", zap.Uint64("sequence", raw.Sequence))
-		return nil //nolint:nilerr // It stays as it is, and must not keep the others from being compacted.
+	e, err := chain.EventOf(raw)
+	if err != nil || len(parts) != 6 {
+		return o.Unreadable(ctx, raw) // It stays as it is, and must not keep the others from being compacted.
 	}
 	if !e.Final || e.Transition == 1 {
 		return nil
@@ -91,9 +91,27 @@ func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error
 	if err != nil || last == nil || last.Sequence != raw.Sequence {
 		return err
 	}
+	if err := o.report(ctx, events, last.Sequence); err != nil {
+		return err
+	}
 	if err := o.Stream.Purge(ctx, jetstream.WithPurgeSubject(events), jetstream.WithPurgeSequence(last.Sequence)); err != nil {
 		return fmt.Errorf("remove events below %d: %w", last.Sequence, err)
 	}
 	o.Metrics.compacted.WithLabelValues(e.Provider).Inc()
 	return nil
+}
+
+// report gives dead letters to the events below a sequence that do not decode,
+// before they are removed.
+func (o *Orders) report(ctx context.Context, events string, below uint64) error {
+	_, err := walk.Each(ctx, o.Stream, events, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		if raw.Sequence >= below {
+			return false, nil
+		}
+		if _, err := chain.EventOf(raw); err != nil {
+			return true, o.Unreadable(ctx, raw)
+		}
+		return true, nil
+	})
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type ledger struct {
 	ctx    context.Context
 	tokens subject.Tokens
 	orders jetstream.Stream
+
+	unreadable []uint64 // Sequences of the events that compacting has reported as unreadable.
 }
 
 func newLedger(t *testing.T) *ledger {
@@ -113,8 +116,12 @@ func (l *ledger) log(payment string) string {
 func (l *ledger) compact(ahead time.Duration) {
 	l.t.Helper()
 	task := &tidy.Orders{
-		Stream: l.orders, Log: zap.NewNop(), Metrics: tidy.NewMetrics(prometheus.NewRegistry()),
+		Stream: l.orders, Metrics: tidy.NewMetrics(prometheus.NewRegistry()),
 		Now: func() time.Time { return time.Now().Add(ahead) }, After: 180 * day,
+		Unreadable: func(_ context.Context, raw *jetstream.RawStreamMsg) error {
+			l.unreadable = append(l.unreadable, raw.Sequence)
+			return nil
+		},
 	}
 	ok(l.t, task.Round(l.ctx))
 }
@@ -206,4 +213,31 @@ func await(t *testing.T, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	<-timer.C
+}
+
+// What is removed with the early events must not leave silently, and what cannot
+// be read stops no round.
+func TestEventThatDoesNotDecodeIsReportedBeforeItIsCompacted(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	plant := func(payment string) uint64 {
+		ack, err := l.JS.Publish(l.ctx, l.unit(payment).Event(payment, order.Refunded), []byte("{"))
+		ok(l.t, err)
+		return ack.Sequence
+	}
+	l.observe(order.Payment, "between", order.Paid)
+	between := plant("between")
+	l.observe(order.Payment, "between", order.Refunded)
+	l.observe(order.Payment, "last", order.Paid, order.Refunded)
+	last := plant("last")
+	l.observe(order.Payment, "behind", order.Paid, order.Refunded)
+	l.compact(181 * day)
+	l.want("between", "[2 refunded]")
+	l.want("behind", "[2 refunded]")
+	if !slices.Contains(l.unreadable, between) || !slices.Contains(l.unreadable, last) || len(slices.Compact(slices.Sorted(slices.Values(l.unreadable)))) != 2 {
+		t.Errorf("%v are reported, want %d and %d", l.unreadable, between, last)
+	}
+	if first, err := l.orders.GetMsg(l.ctx, 1, jetstream.WithGetMsgSubject(l.unit("last").Events())); err != nil || first.Sequence >= last {
+		t.Errorf("the payment whose last event does not decode was compacted: %v", err)
+	}
 }
