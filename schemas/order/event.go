@@ -16,6 +16,9 @@ import (
 //go:embed event.v1.schema.json
 var EventSchema []byte
 
+// SchemaID is the $id of EventSchema, which each event names in ce-dataschema.
+const SchemaID = "urn:arauto:order-event:v1"
+
 // Event announces one transition of one payment. The numbers of a payment's
 // transitions are consecutive from 1, so whoever sees n+2 after n knows that
 // one is missing. Of a payment that has long been final sweep keeps the last
@@ -35,6 +38,7 @@ type Event struct {
 	ProviderStatus    string     `json:"provider_status"`
 	Reason            *string    `json:"reason"`
 	Amount            *Amount    `json:"amount"`
+	Correction        bool       `json:"correction,omitempty"` // It contradicts the event before it, which was final or said that more was refunded.
 	OccurredAt        *time.Time `json:"occurred_at"`
 	ObservedAt        time.Time  `json:"observed_at"`
 	Observation       uint64     `json:"observation"` // STATUSES sequence that it was folded from.
@@ -55,6 +59,8 @@ func Announce(previous *Event, o Observation, sequence uint64, after Standing) E
 		Confirmed:         o.Confirmed,
 		ProviderStatus:    o.ProviderStatus,
 		Reason:            optional(o.Reason),
+		Amount:            after.amount(),
+		Correction:        after.Corrected(),
 		OccurredAt:        o.OccurredAt,
 		ObservedAt:        o.AnsweredAt.UTC(),
 		Observation:       sequence,
@@ -70,24 +76,16 @@ func Announce(previous *Event, o Observation, sequence uint64, after Standing) E
 	if e.Order == "" {
 		e.Order = o.Payment
 	}
-	e.Amount = amountAfter(previous, o, after)
 	return e
 }
 
-// amountAfter keeps the refunded sum of the log even when this observation
-// carried a smaller one or none, so that the next fold starts where this
-// event ended.
-func amountAfter(previous *Event, o Observation, after Standing) *Amount {
-	amount := o.Amount
-	if amount == nil && previous != nil {
-		amount = previous.Amount
-	}
-	if amount == nil {
+// amount is the log's own, nil while none is known: the next fold starts where
+// the event ended, whatever smaller sum an observation carried.
+func (s Standing) amount() *Amount {
+	if s.currency == "" {
 		return nil
 	}
-	kept := *amount
-	kept.Refunded = after.Refunded
-	return &kept
+	return &Amount{Currency: s.currency, Value: s.value, Refunded: s.Refunded, Authorized: s.authorized}
 }
 
 func optional(s string) *string {
@@ -119,6 +117,7 @@ func (e Event) CloudEvent(subject string) map[string]string {
 		"ce-subject":         url.PathEscape(subject),
 		"ce-time":            e.ObservedAt.Format(time.RFC3339Nano),
 		"ce-datacontenttype": "application/json",
+		"ce-dataschema":      SchemaID,
 		"ce-sequence":        strconv.FormatUint(e.Transition, 10),
 	}
 }

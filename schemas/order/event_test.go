@@ -99,7 +99,7 @@ func TestTheSchemaRefusesWhatIsNoEvent(t *testing.T) {
 		"provider_status": {"", nil}, "observation": {0}, "notification": {""}, "reason": {1},
 		"amount":      {1, map[string]any{"currency": "BRL", "value": 1}, map[string]any{"currency": "brl", "value": 1, "refunded": 0}, map[string]any{"currency": "BRL", "value": -1, "refunded": 0}, map[string]any{"currency": "BRL", "value": 1.5, "refunded": 0}},
 		"observed_at": {nil, "yesterday", "2026-01-02", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05-03:00"}, "occurred_at": {"", "2026-01-02T03:04:05"},
-		"extra": {1},
+		"correction": {nil, 1},
 	} {
 		for _, value := range wrong {
 			doc := maps.Clone(good)
@@ -116,6 +116,7 @@ func TestTheSchemaAndTheStructHaveTheSameFields(t *testing.T) {
 	var schema struct {
 		Required   []string       `json:"required"`
 		Properties map[string]any `json:"properties"`
+		ID         string         `json:"$id"`
 		Defs       struct {
 			Status struct {
 				Enum []order.Status `json:"enum"`
@@ -125,11 +126,15 @@ func TestTheSchemaAndTheStructHaveTheSameFields(t *testing.T) {
 	if err := json.Unmarshal(order.EventSchema, &schema); err != nil {
 		t.Fatal(err)
 	}
+	if schema.ID != order.SchemaID {
+		t.Errorf("the schema calls itself %s", schema.ID)
+	}
 	_, doc := event(t)
 	fields := slices.Sorted(maps.Keys(doc))
 	if required := slices.Sorted(slices.Values(schema.Required)); !slices.Equal(required, fields) {
 		t.Errorf("required are %v, the struct has %v", required, fields)
 	}
+	fields = slices.Sorted(slices.Values(append(fields, "correction"))) // It is left out where it is false.
 	if declared := slices.Sorted(maps.Keys(schema.Properties)); !slices.Equal(declared, fields) {
 		t.Errorf("declared are %v, the struct has %v", declared, fields)
 	}
@@ -173,7 +178,8 @@ func TestCloudEventHeaders(t *testing.T) {
 	e, _ := event(t)
 	want := map[string]string{
 		"ce-specversion": "1.0", "ce-id": e.ID(), "ce-source": "/sandbox/default", "ce-type": "arauto.order.paid.v1",
-		"ce-subject": "caf%C3%A9%0A", "ce-time": "2026-01-02T03:04:05Z", "ce-datacontenttype": "application/json", "ce-sequence": "2",
+		"ce-subject": "caf%C3%A9%0A", "ce-time": "2026-01-02T03:04:05Z", "ce-datacontenttype": "application/json",
+		"ce-dataschema": "urn:arauto:order-event:v1", "ce-sequence": "2",
 	}
 	if got := e.CloudEvent("café\n"); !reflect.DeepEqual(got, want) {
 		t.Errorf("headers are %v", got)
@@ -182,10 +188,13 @@ func TestCloudEventHeaders(t *testing.T) {
 
 func TestAnEventWithoutAnAmountKeepsTheLast(t *testing.T) {
 	t.Parallel()
-	first := order.Announce(nil, sample(order.Payment, order.Paid, 0), 1, order.Standing{Kind: order.Payment, Status: order.Paid})
+	said := sample(order.Payment, order.Paid, 0)
+	paid, _ := order.Standing{}.Fold(said, start)
+	first := order.Announce(nil, said, 1, paid)
 	silent := sample(order.Payment, order.Settled, 0)
 	silent.Amount = nil
-	second := order.Announce(&first, silent, 2, order.Standing{Kind: order.Payment, Status: order.Settled})
+	settled, _ := order.StandingOf(&first).Fold(silent, start)
+	second := order.Announce(&first, silent, 2, settled)
 	if second.Amount == nil || *second.Amount != *first.Amount || second.Amount == first.Amount {
 		t.Errorf("the amount is %v", second.Amount)
 	}

@@ -2,15 +2,13 @@ package order
 
 import "time"
 
-// ReturnGap is how far apart, by the broker's timestamps, two agreeing
-// observations of a return edge must lie before it is believed.
-const ReturnGap = 500 * time.Millisecond
-
 // Outcome is what an observation meant for the payment's log.
 type Outcome string
 
-// The outcomes. Unconfirmed is the lone observation of a return edge: it
-// waits for a second one that agrees.
+// The outcomes. A contradiction is Unconfirmed while a run of agreeing answers
+// may still make it a transition; it is Late or Illegal while it may be a stale
+// answer, and Insisted once the provider has kept contradicting the log for
+// Spans.Correction: then a dead letter tells of it.
 const (
 	Applied     Outcome = "applied"
 	Unchanged   Outcome = "unchanged"
@@ -18,12 +16,37 @@ const (
 	Illegal     Outcome = "illegal"
 	UnknownWord Outcome = "unknown_word"
 	Unconfirmed Outcome = "unconfirmed"
+	Insisted    Outcome = "insisted"
 )
 
 // Outcomes lists every outcome, in the order of their declaration.
 func Outcomes() []Outcome {
-	return []Outcome{Applied, Unchanged, Late, Illegal, UnknownWord, Unconfirmed}
+	return []Outcome{Applied, Unchanged, Late, Illegal, UnknownWord, Unconfirmed, Insisted}
 }
+
+// Spans are how far apart the first and the last answer of a run must lie, by
+// the broker's timestamps.
+type Spans struct {
+	Return     time.Duration // Two answers make a return edge.
+	Correction time.Duration // Two answers make a correction; a contradiction that lasts so long is Insisted.
+	Refund     time.Duration // Three answers take a refund back.
+	Undecided  time.Duration // A contradiction that lasts so long without becoming a transition is Insisted.
+}
+
+// Standard are the spans of production. The first is longer than the lag of a
+// provider's read replica; the others are the rules of corrections.
+var Standard = Spans{Return: 500 * time.Millisecond, Correction: time.Minute, Refund: 15 * time.Minute, Undecided: 30 * time.Minute}
+
+// Turned returns s on a clock that runs scale times as fast, for tests. The span
+// of a return edge stays: it bounds a lag in real time.
+func (s Spans) Turned(scale int) Spans {
+	by := time.Duration(max(scale, 1))
+	return Spans{Return: s.Return, Correction: s.Correction / by, Refund: s.Refund / by, Undecided: s.Undecided / by}
+}
+
+// looks are when, after the first contradicting answer and in parts of
+// Spans.Correction, the provider is asked again: after 2 s, 15 s and 60 s.
+var looks = []int{30, 4, 1}
 
 // Standing is where a payment stands while its observations are folded. The
 // zero value is a payment of which nothing is known yet.
@@ -32,12 +55,39 @@ type Standing struct {
 	Status   Status // "" before the first event.
 	Refunded int64  // Minor units.
 
-	currency string // "" while no amount is known.
-	value    int64  // Minor units, before refunds.
+	currency   string // "" while no amount is known.
+	value      int64  // Minor units, before refunds: captured, or authorized while nothing was captured.
+	authorized int64  // Minor units, 0 while the provider has not named it.
+	captured   bool   // The log has said that money was captured, so value is fixed.
+	corrected  Status // What the last event corrected, "" where it was no correction.
 
-	back      Status // Return edge seen but not yet confirmed, "" for none.
-	backSum   int64
-	backSince time.Time
+	run   run
+	doubt doubt
+	told  bool // A contradiction was Insisted, and no answer has agreed since.
+}
+
+// doubt is a series of answers that contradict the log, with none between them
+// that agrees and no pause longer than Spans.Undecided. The zero doubt is none.
+type doubt struct{ since, last time.Time }
+
+// goesOn is d after one more contradiction. A broker's clock that was set back
+// begins the series anew.
+func (d doubt) goesOn(at time.Time, pause time.Duration) doubt {
+	if d.since.IsZero() || at.Before(d.since) || at.Sub(d.last) > pause {
+		d.since = at
+	}
+	d.last = at
+	return d
+}
+
+// run is a series of agreeing answers that contradict the log.
+type run struct {
+	status  Status
+	sum     int64
+	since   time.Time // Broker's timestamp of the first.
+	answers int
+	span    time.Duration // How long it must last.
+	needed  int           // How many answers it needs.
 }
 
 // StandingOf is the standing that a payment's last event leaves behind.
@@ -45,101 +95,198 @@ func StandingOf(e *Event) Standing {
 	if e == nil {
 		return Standing{}
 	}
-	s := Standing{Kind: e.Kind, Status: e.Status}
+	s := Standing{Kind: e.Kind, Status: e.Status, captured: captured(e.Status) || e.From != nil && captured(*e.From)}
 	if e.Amount != nil {
-		s.Refunded, s.currency, s.value = e.Amount.Refunded, e.Amount.Currency, e.Amount.Value
+		s.Refunded, s.currency, s.value, s.authorized = e.Amount.Refunded, e.Amount.Currency, e.Amount.Value, e.Amount.Authorized
+	}
+	if e.Correction && e.From != nil {
+		s.corrected = *e.From
 	}
 	return s
 }
 
-// Fold says what o means for a payment that stands at s, and where it stands
-// afterwards. Only Applied changes status or refunded sum. The timestamp is
-// the broker's for o. Fold is a pure function of the log, so every worker
-// that folds the same observations comes to the same events.
+// Corrected reports whether the last transition was a correction.
+func (s Standing) Corrected() bool { return s.corrected != "" }
+
+// Told reports whether the provider has insisted on a contradiction that no
+// later answer has taken back.
+func (s Standing) Told() bool { return s.told }
+
+// Doubted is when the provider began to contradict the log, zero when its last
+// answer agrees.
+func (s Standing) Doubted() time.Time { return s.doubt.since }
+
+// Fold is FoldWithin with the Standard spans.
 func (s Standing) Fold(o Observation, at time.Time) (Standing, Outcome) {
-	lone := s.forget()
+	return s.FoldWithin(Standard, o, at)
+}
+
+// FoldWithin says what o means for a payment that stands at s, and where it
+// stands afterwards. Only Applied changes status or refunded sum. The timestamp
+// is the broker's for o. It is a pure function of the log, so every worker that
+// folds the same observations comes to the same events.
+func (s Standing) FoldWithin(spans Spans, o Observation, at time.Time) (Standing, Outcome) {
+	lone := s
+	lone.run = run{}
 	if o.Status == "" {
 		return lone, UnknownWord
 	}
-	if !o.Kind.Knows(o.Status) || (s.Status != "" && o.Kind != s.Kind) || s.OtherMoney(o) {
-		return lone, Illegal
+	o, same := s.agree(o)
+	if !o.Kind.Knows(o.Status) || s.Status != "" && o.Kind != s.Kind || !same {
+		return lone.contradicted(spans, o, at, Illegal)
 	}
 	sum := s.sumAfter(o)
+	switch step, span, needed := s.step(spans, o.Status, sum); step {
+	case onward:
+		if s.Status == "" {
+			lone.Kind = o.Kind
+		}
+		return lone.moved(o, sum), Applied
+	case stays:
+		lone.doubt, lone.told = doubt{}, false
+		return lone, Unchanged
+	case goesBack, corrects:
+		if o.Confirmed {
+			return s.believe(spans, o, run{o.Status, sum, at, 1, span, needed}, step == corrects)
+		}
+		if step == goesBack { // A webhook that cannot be confirmed by asking may only have come late.
+			return lone, Late
+		}
+		return lone.contradicted(spans, o, at, Illegal)
+	case behind:
+		if !o.Confirmed {
+			return lone, Late
+		}
+		return lone.contradicted(spans, o, at, Late)
+	default:
+		return lone.contradicted(spans, o, at, Illegal)
+	}
+}
+
+// step is how an observation relates to where the payment stands.
+type step int
+
+const (
+	impossible step = iota
+	onward          // Over forward edges, or a larger refunded sum.
+	stays           // Nothing new.
+	goesBack        // Over a return edge.
+	corrects        // Over a correction.
+	behind          // A word that the payment has left behind.
+)
+
+// step also returns how long the run of agreeing answers must last and how many
+// it needs, where it needs one. The word of a status that moves on is newer than
+// ours even when it repeats a smaller sum; what was given back stays given back.
+func (s Standing) step(spans Spans, to Status, sum int64) (kind step, span time.Duration, needed int) {
+	less := sum < s.Refunded
 	switch {
 	case s.Status == "":
-		first := lone.moved(o, o.refunded())
-		first.Kind = o.Kind
-		return first, Applied
-	case o.Status == s.Status && sum > s.Refunded:
-		return lone.moved(o, sum), Applied
-	case o.Status == s.Status && sum == s.Refunded:
-		return lone, Unchanged
-	case o.Status == s.Status:
-		return lone, Late
-	case s.Kind.Reachable(s.Status, o.Status):
-		// The word moves on, so the sample is newer than ours even when it
-		// repeats a smaller sum; what was given back stays given back.
-		return lone.moved(o, max(sum, s.Refunded)), Applied
-	case s.Kind.Returns(s.Status, o.Status) && sum >= s.Refunded:
-		return s.foldReturn(o, sum, at)
-	case sum <= s.Refunded && (s.Kind.Reachable(o.Status, s.Status) || s.Kind.Returns(s.Status, o.Status)):
-		return lone, Late
-	default:
-		// An earlier word with a larger sum is one too: sums only grow, so that answer
-		// is no older than ours, and a refund must not pass in silence.
-		return lone, Illegal
+		return onward, 0, 0
+	case to == s.Status && sum == s.Refunded:
+		return stays, 0, 0
+	case s.corrected != "" && to == s.corrected && (to != s.Status || sum > s.Refunded):
+		// Back over a correction: the same run that led here.
+		if span, needed = spans.Correction, 2; givesBack(s.corrected, s.Status) || to == s.Status {
+			span, needed = spans.Refund, 3
+		}
+		return corrects, span, needed
+	case to == s.Status && !less, s.Kind.Reachable(s.Status, to):
+		return onward, 0, 0
+	case s.Kind.Returns(s.Status, to):
+		return goesBack, spans.Return, 2
+	case to == s.Status, s.Kind.Corrects(s.Status, to) && (s.Status != PartiallyRefunded || less):
+		if to == s.Status || less || givesBack(s.Status, to) {
+			return corrects, spans.Refund, 3
+		}
+		return corrects, spans.Correction, 2
+	case sum <= s.Refunded && s.Kind.Reachable(to, s.Status):
+		return behind, 0, 0
 	}
+	// An earlier word with a larger sum is impossible too: sums only grow, so that
+	// answer is no older than ours, and a refund must not pass in silence.
+	return impossible, 0, 0
 }
 
-// foldReturn believes a return edge once two agreeing observations in a row
-// lie far enough apart.
-func (s Standing) foldReturn(o Observation, sum int64, at time.Time) (Standing, Outcome) {
-	if s.back != o.Status || s.backSum != sum {
-		s.back, s.backSum, s.backSince = o.Status, sum, at
-		return s, Unconfirmed
-	}
-	if at.Sub(s.backSince) < ReturnGap {
-		return s, Unconfirmed
-	}
-	return s.moved(o, sum), Applied
+// givesBack reports whether from to to says that a refund was taken back.
+func givesBack(from, to Status) bool {
+	return from == Refunded && (to == Paid || to == PartiallyRefunded) || from == PartiallyRefunded && (to == Paid || to == Settled)
 }
 
-// sumAfter is the refunded sum that o reports. An answer without an amount
-// says nothing about refunds, so ours stands, unless its word says that the
-// whole was refunded.
-func (s Standing) sumAfter(o Observation) int64 {
-	switch {
-	case o.Amount != nil:
-		return o.Amount.Refunded
-	case o.Status == Refunded:
-		return max(s.Refunded, s.value)
+// believe goes on with a run of agreeing answers, and moves once it is long
+// enough. next is the run that o begins.
+func (s Standing) believe(spans Spans, o Observation, next run, correction bool) (Standing, Outcome) {
+	at := next.since
+	if s.run.status == next.status && s.run.sum == next.sum && s.run.answers > 0 && !at.Before(s.run.since) {
+		next.since, next.answers = s.run.since, s.run.answers+1
 	}
-	return s.Refunded
+	if next.answers >= next.needed && at.Sub(next.since) >= next.span {
+		from := s.Status
+		s = s.moved(o, next.sum)
+		if correction {
+			s.corrected = from
+		}
+		return s, Applied
+	}
+	s.run, s.doubt = next, s.doubt.goesOn(at, spans.Undecided)
+	if at.Sub(s.doubt.since) >= spans.Undecided {
+		s.told = true
+		return s, Insisted
+	}
+	return s, Unconfirmed
 }
 
-// OtherMoney reports whether o is about another sum than the payment's own:
-// the amount before refunds, or its currency, never changes. An answer without
-// an amount contradicts nothing. There is no such check of the account: no
-// provider's look-up answer names the merchant, and what a webhook says of it
-// is a hint.
-func (s Standing) OtherMoney(o Observation) bool {
-	return s.currency != "" && o.Amount != nil && (o.Amount.Currency != s.currency || o.Amount.Value != s.value)
+// contradicted is s after an answer that cannot be a transition. The provider
+// insists when it has contradicted the log for Spans.Correction, whatever its
+// words were. An answer that asking cannot confirm is not asked about again.
+func (s Standing) contradicted(spans Spans, o Observation, at time.Time, means Outcome) (Standing, Outcome) {
+	s.doubt = s.doubt.goesOn(at, spans.Undecided)
+	if o.Confirmed && at.Sub(s.doubt.since) < spans.Correction {
+		return s, means
+	}
+	s.told = true
+	return s, Insisted
 }
 
-// moved is where the payment stands after o was applied. An amount becomes
-// the payment's own only with an event, because the event is what the next
-// worker starts from.
+// Again says when the provider is to be asked again after an observation that
+// was folded at a broker's timestamp with an outcome: zero for never. The answer
+// to a run is due when the run is long enough, whatever was asked in between.
+func (s Standing) Again(spans Spans, outcome Outcome, at time.Time) time.Time {
+	switch outcome {
+	case Unconfirmed:
+		due := s.run.since.Add(s.run.span)
+		if s.run.answers == 1 && s.run.needed > 2 {
+			due = s.run.since.Add(spans.Correction)
+		}
+		if !due.After(at) {
+			due = at.Add(min(s.run.span, spans.Correction))
+		}
+		return due
+	case Late, Illegal:
+		for _, part := range looks {
+			if due := s.doubt.since.Add(spans.Correction / time.Duration(part)); due.After(at) {
+				return due
+			}
+		}
+	case Applied, Unchanged, UnknownWord, Insisted:
+	}
+	return time.Time{}
+}
+
+// moved is where the payment stands after o was applied with a refunded sum. An
+// amount becomes the payment's own only with an event, because the event is what
+// the next worker starts from.
 func (s Standing) moved(o Observation, sum int64) Standing {
-	s = s.forget()
-	s.Status, s.Refunded = o.Status, sum
+	s = Standing{
+		Kind: s.Kind, Status: o.Status, Refunded: sum,
+		currency: s.currency, value: s.value, authorized: s.authorized,
+		captured: s.captured || captured(o.Status),
+	}
 	if o.Amount != nil {
 		s.currency, s.value = o.Amount.Currency, o.Amount.Value
+		if o.Amount.Authorized != 0 {
+			s.authorized = o.Amount.Authorized
+		}
 	}
-	return s
-}
-
-// forget drops what is known of a return edge that was not confirmed.
-func (s Standing) forget() Standing {
-	s.back, s.backSum, s.backSince = "", 0, time.Time{}
 	return s
 }

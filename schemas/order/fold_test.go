@@ -20,12 +20,14 @@ func TestRefundedSumsOnlyGrow(t *testing.T) {
 	}{
 		"more of the same word":  {order.PartiallyRefunded, 501, order.Applied, 501},
 		"the same":               {order.PartiallyRefunded, 500, order.Unchanged, 500},
-		"less of the same word":  {order.PartiallyRefunded, 499, order.Late, 500},
+		"less of the same word":  {order.PartiallyRefunded, 499, order.Unconfirmed, 500},
 		"another word with less": {order.Disputed, 0, order.Applied, 500},
 		"another word with more": {order.Refunded, 10000, order.Applied, 10000},
 		"a late word with more":  {order.Paid, 600, order.Illegal, 500},
 		"a late word with ours":  {order.Paid, 500, order.Late, 500},
-		"a late word with less":  {order.Paid, 0, order.Late, 500},
+		"money as if never back": {order.Settled, 499, order.Unconfirmed, 500},
+		"its word with less":     {order.Paid, 0, order.Unconfirmed, 500},
+		"a late word with less":  {order.Authorized, 0, order.Late, 500},
 	} {
 		after, got := at.Fold(sample(order.Payment, c.status, c.sum), start)
 		if got != c.outcome || after.Refunded != c.after {
@@ -53,7 +55,7 @@ func TestALargerRefundedSumIsNeverSilent(t *testing.T) {
 					t.Errorf("%s at %s leaves %d refunded", word, state, after.Refunded)
 				}
 			case order.Illegal, order.Unconfirmed: // A letter, or a second look that is parked.
-			case order.Unchanged, order.Late, order.UnknownWord:
+			case order.Unchanged, order.Late, order.UnknownWord, order.Insisted:
 				t.Errorf("%s with more refunded at %s is %s", word, state, got)
 			}
 		}
@@ -108,8 +110,8 @@ func TestReturnEdgesNeedTwoAgreeingLooksFarEnoughApart(t *testing.T) {
 			}
 		}
 	}
-	if order.ReturnGap != gap {
-		t.Errorf("the gap is %s", order.ReturnGap)
+	if order.Standard.Return != gap {
+		t.Errorf("the gap is %s", order.Standard.Return)
 	}
 }
 
@@ -125,11 +127,15 @@ func drawLog(t *rapid.T) []entry {
 	at := start
 	log := make([]entry, rapid.IntRange(1, 40).Draw(t, "length"))
 	for i := range log {
-		o := sample(kind, rapid.SampledFrom(words).Draw(t, "word"), rapid.SampledFrom([]int64{0, 0, 0, 1, 2}).Draw(t, "sum"))
+		word := rapid.SampledFrom(words).Draw(t, "word")
+		if i > 0 && rapid.IntRange(0, 2).Draw(t, "other") > 0 {
+			word = log[i-1].o.Status // Runs of agreeing answers are what takes long to find.
+		}
+		o := sample(kind, word, rapid.SampledFrom([]int64{0, 0, 0, 1, 2}).Draw(t, "sum"))
 		if rapid.IntRange(0, 5).Draw(t, "silent") == 0 {
 			o.Amount = nil
 		}
-		at = at.Add(rapid.SampledFrom([]time.Duration{0, 200, 499, 500, 5000}).Draw(t, "gap") * time.Millisecond)
+		at = at.Add(rapid.SampledFrom([]time.Duration{0, 200, 499, 500, 5000, 30000, 60000, 450000, 900000}).Draw(t, "gap") * time.Millisecond)
 		log[i] = entry{o, at}
 	}
 	return log
@@ -160,19 +166,12 @@ func TestALogEndsInTheLastLegallyObservedState(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		log := drawLog(t)
-		cells := grid(t, log[0].o.Kind)
-		var state order.Status
-		var sum, value int64
+		l := history{cells: grid(t, log[0].o.Kind)}
 		want := 0
-		for i, e := range log {
-			if !moves(cells, state, sum, value, log[:i+1]) {
-				continue
+		for i := range log {
+			if l.moves(log[:i+1]) {
+				want++
 			}
-			state, sum = e.o.Status, max(sum, reported(e.o, sum, value))
-			if e.o.Amount != nil {
-				value = e.o.Amount.Value
-			}
-			want++
 		}
 		all := events(log, nil)
 		if len(all) != want {
@@ -182,37 +181,105 @@ func TestALogEndsInTheLastLegallyObservedState(t *testing.T) {
 			return
 		}
 		end := order.StandingOf(&all[want-1])
-		if end.Status != state || (all[want-1].Amount != nil && end.Refunded != sum) {
-			t.Fatalf("the log ends %s with %d, want %s with %d", end.Status, end.Refunded, state, sum)
+		if end.Status != l.state || (all[want-1].Amount != nil && end.Refunded != l.sum) || all[want-1].Correction != (l.corrected != "") {
+			t.Fatalf("the log ends %s with %d (correction %v), want %s with %d, corrected %q", end.Status, end.Refunded, all[want-1].Correction, l.state, l.sum, l.corrected)
 		}
 	})
 }
 
-// moves reports whether the last entry moves a payment that stands at state
-// with sum, given everything before it.
-func moves(cells map[order.Status]map[order.Status]order.Outcome, state order.Status, sum, value int64, log []entry) bool {
+// history is where a payment stands by the grids, with the observations that
+// came after its last event.
+type history struct {
+	cells      map[order.Status]map[order.Status]string
+	state      order.Status
+	sum, value int64
+	corrected  order.Status
+	since      int // Index of the first observation after the last event.
+}
+
+// moves applies the last entry if it moves the payment, given everything before.
+func (h *history) moves(log []entry) bool {
 	now := log[len(log)-1]
-	if now.o.Status == "" || state == "" {
-		return now.o.Status != ""
+	if now.o.Status == "" {
+		return false
 	}
-	given := reported(now.o, sum, value)
-	switch cells[state][now.o.Status] {
-	case order.Applied:
-		return true
-	case order.Unchanged:
-		return given > sum
-	case order.Unconfirmed:
-		for i := len(log) - 2; i >= 0 && given >= sum; i-- {
-			before := log[i]
-			if before.o.Status != now.o.Status || reported(before.o, sum, value) != given {
-				return false
-			}
-			if now.at.Sub(before.at) >= 500*time.Millisecond {
-				return true
-			}
+	given := reported(now.o, h.sum, h.value)
+	correction := false
+	if h.state != "" {
+		letter := h.cells[h.state][now.o.Status]
+		back := h.corrected == now.o.Status && (now.o.Status != h.state || given > h.sum)
+		if !back && (letter == "A" || letter == "U" && given > h.sum) {
+			given = max(given, h.sum)
+		} else if way, ok := h.way(letter, now.o.Status, given, back); !ok || !h.agreed(log, given, way) {
+			return false
+		} else {
+			correction = way.correction
 		}
+		given = h.kept(now.o.Status, given)
 	}
-	return false
+	h.corrected = ""
+	if correction {
+		h.corrected = h.state
+	}
+	h.state, h.sum, h.since = now.o.Status, given, len(log)
+	if now.o.Amount != nil {
+		h.value = now.o.Amount.Value
+	}
+	return true
+}
+
+// way is what a step that needs a run needs.
+type way struct {
+	span       time.Duration
+	answers    int
+	correction bool
+}
+
+func (h *history) way(letter string, to order.Status, given int64, back bool) (way, bool) {
+	from := h.state
+	if back {
+		from, to = h.corrected, h.state // The same run that led here.
+	}
+	long := way{15 * time.Minute, 3, true}
+	switch {
+	case back && from == to:
+		return long, true
+	case from == order.Refunded && (to == order.Paid || to == order.PartiallyRefunded):
+		return long, true
+	case from == order.PartiallyRefunded && (to == order.Paid || to == order.Settled):
+		return long, back || given < h.sum
+	case letter == "R" && !back:
+		return way{500 * time.Millisecond, 2, false}, true
+	case !back && h.kept(to, given) < h.sum && (letter == "C" || letter == "U"):
+		return long, true
+	case back, letter == "C":
+		return way{time.Minute, 2, true}, true
+	}
+	return way{}, false
+}
+
+// kept is a refunded sum under a new word that keeps what was given back.
+func (h *history) kept(word order.Status, sum int64) int64 {
+	if word != h.state && (h.cells[h.state][word] == "A" || word == order.Disputed || word == order.ChargedBack) {
+		return max(sum, h.sum)
+	}
+	return sum
+}
+
+// agreed reports whether the observations since the last event end in a run
+// that is long enough.
+func (h *history) agreed(log []entry, given int64, w way) bool {
+	now, answers := log[len(log)-1], 1
+	given = h.kept(now.o.Status, given)
+	first := now.at
+	for i := len(log) - 2; i >= h.since; i-- {
+		before := h.kept(log[i].o.Status, reported(log[i].o, h.sum, h.value))
+		if log[i].o.Status != now.o.Status || before != given {
+			break
+		}
+		first, answers = log[i].at, answers+1
+	}
+	return answers >= w.answers && now.at.Sub(first) >= w.span
 }
 
 func reported(o order.Observation, known, value int64) int64 {

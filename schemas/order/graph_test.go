@@ -11,7 +11,8 @@ import (
 )
 
 // grids say what each word means in each state, worked out by hand: Applied,
-// Unchanged, Late, Illegal, or a Return that a second look must confirm. Rows
+// Unchanged, Late, Illegal, a Return that a second look must confirm, or a Correction that needs a longer
+// run. Rows
 // are states; the columns are the same statuses in the same order.
 var grids = map[order.Kind]string{
 	order.Payment: `
@@ -22,23 +23,23 @@ var grids = map[order.Kind]string{
 		paid               L L L L U A A A A A I A I I
 		settled            L L L L L U A A A A I A I I
 		partially_refunded L L L L L L U A A A I A I I
-		refunded           L L L L L L L U L I I I I I
+		refunded           L L L L C L C U C C I I I I
 		disputed           L L L L R R R A U A I A I I
-		charged_back       L L L L R L L I L U I I I I
-		expired            L L L L I I I I I I U I I I
-		canceled           L L L L L L L I L I I U I I
-		refused            L L L I I I I I I I I I U I
-		failed             L L L L I I I I I I I I I U`,
+		charged_back       L L L L R R R C C U I I I I
+		expired            L L L C C C C C C C U I I I
+		canceled           L L L C C C C C C C I U I I
+		refused            L L L C C C C C C C I I U I
+		failed             L L L C C C C C C C I I I U`,
 	order.Payout: `
 		pending     U A A A A A A A A
 		processing  R U A A A A A A A
 		in_analysis L L U A A A A A A
 		authorized  L L L U A A A I A
 		paid        L L L L U I I I I
-		expired     L L L L I U I I I
-		canceled    L L L L I I U I I
-		refused     L L L I I I I U I
-		failed      L L L L I I I I U`,
+		expired     L L L C C U I I I
+		canceled    L L L C C I U I I
+		refused     L L L C C I I U I
+		failed      L L L C C I I I U`,
 	order.Authentication: `
 		pending           U A A
 		authenticated     L U I
@@ -54,7 +55,7 @@ var finals = map[order.Kind]string{
 
 // outcomes are the letters of the grids.
 var outcomes = map[string]order.Outcome{
-	"A": order.Applied, "U": order.Unchanged, "L": order.Late, "I": order.Illegal, "R": order.Unconfirmed,
+	"A": order.Applied, "U": order.Unchanged, "L": order.Late, "I": order.Illegal, "R": order.Unconfirmed, "C": order.Unconfirmed,
 }
 
 // failer is what tests and property tests have in common.
@@ -63,23 +64,23 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-// grid reads the expectations of one kind by state and word.
-func grid(t failer, kind order.Kind) map[order.Status]map[order.Status]order.Outcome {
+// grid reads the letters of one kind by state and word.
+func grid(t failer, kind order.Kind) map[order.Status]map[order.Status]string {
 	t.Helper()
 	rows := strings.Split(strings.TrimSpace(grids[kind]), "\n")
 	var names []order.Status
 	for _, row := range rows {
 		names = append(names, order.Status(strings.Fields(row)[0]))
 	}
-	cells := map[order.Status]map[order.Status]order.Outcome{}
+	cells := map[order.Status]map[order.Status]string{}
 	for i, row := range rows {
 		letters := strings.Fields(row)[1:]
 		if len(letters) != len(names) {
 			t.Fatalf("row %s has %d cells, want %d", names[i], len(letters), len(names))
 		}
-		cells[names[i]] = map[order.Status]order.Outcome{}
+		cells[names[i]] = map[order.Status]string{}
 		for j, letter := range letters {
-			cells[names[i]][names[j]] = outcomes[letter]
+			cells[names[i]][names[j]] = letter
 		}
 	}
 	return cells
@@ -88,7 +89,7 @@ func grid(t failer, kind order.Kind) map[order.Status]map[order.Status]order.Out
 func sample(kind order.Kind, status order.Status, refunded int64) order.Observation {
 	return order.Observation{
 		Provider: "sandbox", Account: "default", Kind: kind, Payment: "p", Order: "o",
-		Status: status, ProviderStatus: string(status), AnsweredAt: start,
+		Status: status, ProviderStatus: string(status), AnsweredAt: start, Confirmed: true,
 		Amount: &order.Amount{Currency: "BRL", Value: 10000, Refunded: refunded},
 	}
 }
@@ -103,7 +104,11 @@ func TestEveryWordInEveryStateMeansWhatIsDeclared(t *testing.T) {
 			t.Errorf("%s has the statuses %v, want %d", kind, kind.Statuses(), len(cells))
 		}
 		for state, row := range cells {
-			for word, want := range row {
+			for word, letter := range row {
+				want := outcomes[letter]
+				if got := kind.Corrects(state, word) && state != order.PartiallyRefunded; got != (letter == "C") {
+					t.Errorf("%s: %s to %s is a correction: %t", kind, state, word, got)
+				}
 				s := order.Standing{Kind: kind, Status: state, Refunded: 5}
 				after, got := s.Fold(sample(kind, word, 5), start)
 				if got != want {
@@ -137,7 +142,7 @@ func TestEveryProviderWordInEveryStateMeansWhatIsDeclared(t *testing.T) {
 				}
 				for state, row := range cells {
 					walked++
-					if _, got := (order.Standing{Kind: kind, Status: state}).Fold(o, start); got != row[status] {
+					if _, got := (order.Standing{Kind: kind, Status: state}).Fold(o, start); got != outcomes[row[status]] {
 						t.Errorf("%s at %s: %q is %s, want %s", p.Name, state, word, got, row[status])
 					}
 				}

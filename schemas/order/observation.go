@@ -6,8 +6,12 @@ import "time"
 // touch it.
 type Amount struct {
 	Currency string `json:"currency"` // ISO 4217, upper case.
-	Value    int64  `json:"value"`    // Minor units, before any refund.
+	Value    int64  `json:"value"`    // Minor units, before any refund: captured, or authorized while nothing was captured.
 	Refunded int64  `json:"refunded"` // Minor units given back so far.
+
+	// Authorized is in minor units, 0 where the provider does not tell it. Value is
+	// this sum until something was captured.
+	Authorized int64 `json:"authorized,omitempty"`
 }
 
 // Fact is what a provider says about a payment, in our words. Adapters make
@@ -63,6 +67,13 @@ type Observation struct {
 // refunded sum.
 func (o Observation) SameWord(p Observation) bool {
 	return o.Status == p.Status && o.ProviderStatus == p.ProviderStatus && o.refunded() == p.refunded()
+}
+
+// Void reports whether o says that the payment was refunded although nothing of
+// what was authorized had been captured.
+func (o Observation) Void() bool {
+	a := o.Amount
+	return o.Status == Refunded && a != nil && a.Refunded == 0 && a.Value > 0 && a.Value == a.Authorized
 }
 
 func (o Observation) refunded() int64 {

@@ -85,6 +85,11 @@ func (k Kind) Reachable(from, to Status) bool { return closure[k][from][to] }
 // provider's read replica may be stale.
 func (k Kind) Returns(from, to Status) bool { return slices.Contains(returns[k][from], to) }
 
+// Corrects reports whether from to to is a declared correction: it contradicts
+// what was published as final, so it needs a longer run of agreeing answers
+// than a return edge (see Spans), and its event says so.
+func (k Kind) Corrects(from, to Status) bool { return slices.Contains(corrections[k][from], to) }
+
 // forward holds the forward edges of each kind. A status without an entry of
 // its own is final.
 var forward = map[Kind]map[Status][]Status{
@@ -115,12 +120,40 @@ var returns = map[Kind]map[Status][]Status{
 	Payment: {
 		Disputed:    {Paid, Settled, PartiallyRefunded},
 		Processing:  {Pending},
-		ChargedBack: {Paid},
+		ChargedBack: {Paid, Settled, PartiallyRefunded},
 	},
 	Payout: {
 		Processing: {Pending},
 	},
 }
+
+// corrections holds the edges that contradict a final status: money that is in
+// although the payment was given up, and refunds and chargebacks that ended
+// otherwise. Of partially_refunded only an answer with a smaller refunded sum is
+// a correction. They do not count for reachability.
+var corrections = map[Kind]map[Status][]Status{
+	Payment: {
+		Canceled:          moneyIn,
+		Expired:           moneyIn,
+		Refused:           moneyIn,
+		Failed:            moneyIn,
+		Refunded:          {Disputed, ChargedBack, Paid, PartiallyRefunded},
+		ChargedBack:       {Disputed, Refunded},
+		PartiallyRefunded: {Paid, Settled},
+	},
+	Payout: {
+		Canceled: {Authorized, Paid},
+		Expired:  {Authorized, Paid},
+		Refused:  {Authorized, Paid},
+		Failed:   {Authorized, Paid},
+	},
+}
+
+// moneyIn are the statuses that say that the payer's money is or was there.
+var moneyIn = []Status{Authorized, Paid, Settled, PartiallyRefunded, Refunded, Disputed, ChargedBack}
+
+// captured reports whether s says that a sum was captured.
+func captured(s Status) bool { return s != Authorized && slices.Contains(moneyIn, s) }
 
 // closure is the transitive closure of forward, computed once.
 var closure = reach(forward)

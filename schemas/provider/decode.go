@@ -163,20 +163,38 @@ func AfterRefunds(status order.Status, value, refunded int64) order.Status {
 	}
 }
 
-// Reais is the amount of a payment with the given status, in centavos, nil
-// when the provider gives none, which is 0. A payment that is refunded
-// without an explicit sum was refunded whole. Sums that cannot be are
-// ErrUnreadable.
-func Reais(status order.Status, value, refunded int64) (*order.Amount, error) {
+// Sums are what an answer says of a payment's money, in centavos; 0 is what it
+// does not tell.
+type Sums struct {
+	Authorized int64
+	Captured   int64 // Before refunds.
+	Refunded   int64
+	Void       bool // It says in so many words that nothing was captured.
+}
+
+// Value is what was captured once something was, else what was authorized.
+func (s Sums) Value() int64 {
+	if s.Captured != 0 {
+		return s.Captured
+	}
+	return s.Authorized
+}
+
+// Reais is the amount of a payment with the given status, nil when the provider
+// gives none. A payment that is refunded without an explicit sum was refunded
+// whole, unless nothing was captured: see order.Observation.Void. Sums that
+// cannot be are ErrUnreadable.
+func Reais(status order.Status, s Sums) (*order.Amount, error) {
+	value, refunded := s.Value(), s.Refunded
 	switch {
-	case value < 0, refunded < 0:
+	case s.Authorized < 0, s.Captured < 0, refunded < 0:
 		return nil, fmt.Errorf("%w: an amount is negative", ErrUnreadable)
 	case value == 0 && refunded > 0:
 		return nil, fmt.Errorf("%w: it has a refund but no value", ErrUnreadable)
 	case value == 0:
 		return nil, nil
-	case status == order.Refunded && refunded == 0:
+	case status == order.Refunded && refunded == 0 && (!s.Void || s.Authorized == 0):
 		refunded = value
 	}
-	return &order.Amount{Currency: "BRL", Value: value, Refunded: refunded}, nil
+	return &order.Amount{Currency: "BRL", Value: value, Refunded: refunded, Authorized: s.Authorized}, nil
 }

@@ -92,14 +92,14 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if string(s.ReferenceID) != t.Payment {
 		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
 	}
-	value, refunded, err := s.sums()
+	sums, err := s.sums()
 	if err != nil {
 		return order.Fact{}, err
 	}
 	word, unknown := provider.Word(words, s.Status)
 	// A partial refund keeps the word, so only the sum tells.
-	word = provider.AfterRefunds(word, value, refunded)
-	amount, err := provider.Reais(word, value, refunded)
+	word = provider.AfterRefunds(word, sums.Value(), sums.Refunded)
+	amount, err := provider.Reais(word, sums)
 	if err != nil && unknown == nil { // Sums that make no sense must not hide a word that we lack.
 		return order.Fact{}, err
 	}
@@ -123,18 +123,21 @@ func unknownPayment(r provider.Reply) bool {
 		refusal.Message != "" && refusal.Message != noRoute
 }
 
-// sums reads the value before refunds and the refunded sum, in centavos, 0
-// where the answer has none. The value is what was authorized, else what was
-// paid.
-func (s status) sums() (value, refunded int64, err error) {
+// sums reads the summary. PicPay does not say whether paid is net of refunds. Where
+// more was refunded than paid it must be; else the payment's log decides, see
+// order.Standing. A paid of 0 is a statement, a missing one is none.
+func (s status) sums() (provider.Sums, error) {
 	cents := make([]int64, 3)
 	for i, sum := range []wire.Text{s.Summary.Authorized, s.Summary.Paid, s.Summary.Refunded} {
+		var err error
 		if cents[i], err = sum.Cents(); err != nil {
-			return 0, 0, fmt.Errorf("%w: summary: %w", provider.ErrUnreadable, err)
+			return provider.Sums{}, fmt.Errorf("%w: summary: %w", provider.ErrUnreadable, err)
 		}
 	}
-	if cents[0] == 0 {
-		return cents[1], cents[2], nil
+	sums := provider.Sums{Authorized: cents[0], Captured: cents[1], Refunded: cents[2]}
+	sums.Void = s.Summary.Paid != "" && sums.Captured == 0
+	if sums.Refunded > sums.Captured && (sums.Captured > 0 || sums.Authorized > 0) {
+		sums.Captured += sums.Refunded
 	}
-	return cents[0], cents[2], nil
+	return sums, nil
 }

@@ -81,12 +81,13 @@ func unknownCharge(r provider.Reply) bool {
 }
 
 // charge is the look-up's answer. Its field names differ from the webhook's.
-// Amounts are centavos; amount is what is left after refunds, so it is not
-// read.
+// Amounts are centavos; amount is what is left of the captured sum after refunds,
+// and before the capture the authorized sum.
 type charge struct {
 	MerchantChargeID string `json:"merchantChargeId"`
 	ID               string `json:"id"`
 	Status           string `json:"chargeStatus"`
+	Amount           *int64 `json:"amount"`
 	OriginalAmount   int64  `json:"originalAmount"`
 	RefundedAmount   int64  `json:"refundedAmount"`
 	Transactions     []struct {
@@ -103,8 +104,9 @@ func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
 		return order.Fact{}, fmt.Errorf("%w: it is about another charge", provider.ErrUnreadable)
 	}
 	word, unknown := provider.Word(charges, c.Status)
-	word = c.refine(word)
-	amount, err := provider.Reais(word, c.OriginalAmount, c.RefundedAmount)
+	sums := c.sums(word)
+	word = c.refine(word, sums)
+	amount, err := provider.Reais(word, sums)
 	if err != nil {
 		return order.Fact{}, err
 	}
@@ -117,7 +119,7 @@ func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
 // refine adds what the word alone does not tell. A pre-authorized charge is a
 // card hold only when a transaction says so, else a QR code that waits for its
 // payer. A charge may stay PAID while it is given back: then the sum tells.
-func (c charge) refine(word order.Status) order.Status {
+func (c charge) refine(word order.Status, sums provider.Sums) order.Status {
 	if c.Status == "PRE_AUTHORIZED" || c.Status == "PreAuthorized" {
 		for _, transaction := range c.Transactions {
 			if transaction.Status == "PRE_AUTHORIZED" {
@@ -125,7 +127,22 @@ func (c charge) refine(word order.Status) order.Status {
 			}
 		}
 	}
-	return provider.AfterRefunds(word, c.OriginalAmount, c.RefundedAmount)
+	return provider.AfterRefunds(word, sums.Value(), sums.Refunded)
+}
+
+// sums reads what was captured where the word says that money moved: it is
+// amount and refundedAmount together, and at most originalAmount.
+func (c charge) sums(word order.Status) provider.Sums {
+	sums := provider.Sums{Authorized: c.OriginalAmount, Refunded: c.RefundedAmount}
+	switch word {
+	case order.Paid, order.PartiallyRefunded, order.Refunded, order.ChargedBack:
+		if c.Amount != nil {
+			sums.Captured = min(*c.Amount+c.RefundedAmount, c.OriginalAmount)
+			sums.Void = sums.Captured == 0
+		}
+	default: // Nothing is captured yet, or nothing will be.
+	}
+	return sums
 }
 
 // answerChallenge reads a 3DS status. It names neither the authentication nor

@@ -57,8 +57,10 @@ type status struct {
 	Payment  string `json:"payment"`
 	Order    string `json:"order"`
 	Status   string `json:"status"`
-	Amount   int64  `json:"amount"`
+	Amount   int64  `json:"amount"` // Captured once something was, else authorized.
 	Refunded int64  `json:"refunded"`
+
+	Authorized int64 `json:"authorized"` // 0 where it is not told.
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
@@ -73,7 +75,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
 	}
 	word, unknown := provider.Word(words, s.Status)
-	amount, err := provider.Reais(word, s.Amount, s.Refunded)
+	amount, err := provider.Reais(word, provider.Sums{Authorized: s.Authorized, Captured: s.Amount, Refunded: s.Refunded})
 	if err != nil {
 		return order.Fact{}, err
 	}

@@ -112,15 +112,14 @@ func (t transaction) refunds() (back, error) {
 }
 
 // refine adds what the status id alone does not tell: an approved transaction
-// may have been refunded in part or whole, and a canceled one with a finished
-// refund was paid before.
+// may have been refunded in part or whole, and a canceled or refused one with a
+// finished refund was paid before.
 func (b back) refine(word order.Status, value int64) order.Status {
 	switch {
-	case !b.any:
+	case !b.any, word != order.Paid && word != order.Canceled && word != order.Refused:
 		return word
-	case word == order.Canceled, word == order.Paid && b.full:
+	case b.full:
 		return order.Refunded
-	default:
-		return provider.AfterRefunds(word, value, b.sum)
 	}
+	return provider.AfterRefunds(order.Paid, value, b.sum)
 }
