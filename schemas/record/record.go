@@ -43,12 +43,15 @@ type Parked struct {
 	Waits        string            `json:"waits"`                      // Why it waits, in a word.
 	Attempts     int               `json:"attempts"`                   // Failures that spent budget.
 	NotFound     int               `json:"not_found,omitempty"`        // Times that the provider did not know the payment.
-	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series.
+	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series, at most MaxRechecks.
 	Refused      bool              `json:"refused,omitempty"`          // The provider refused the account's credential when it was asked about this payment.
 	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
 	DueAt        time.Time         `json:"due_at"`
 	Early        bool              `json:"early,omitempty"` // It is due before its retry is; failing then spends no attempt.
 }
+
+// MaxRechecks is how many rechecks lookup makes of an answer that may be stale.
+const MaxRechecks = 2
 
 // StandFor makes p stand for the notification that other stands for, and for
 // what that says of the payment.
@@ -89,6 +92,7 @@ type DeadLetter struct {
 	For            uint64     `json:"for,omitempty"`             // Highest NOTIFICATIONS sequence that the look-up stood for, from lookup.
 	Observation    uint64     `json:"observation,omitempty"`     // STATUSES sequence, from normalize.
 	ProviderStatus string     `json:"provider_status,omitempty"` // The provider's own word.
+	Insists        *Insists   `json:"insists,omitempty"`         // What the provider insists on, from normalize.
 	Next           string     `json:"next"`                      // What to do about it.
 	At             time.Time  `json:"at"`
 
@@ -100,14 +104,26 @@ type DeadLetter struct {
 	Beyond   uint64     `json:"beyond,omitempty"`    // Highest observation that the payment's letters had reported before the marker, or before a letter that names none.
 }
 
-// State says what an operator made of a dead letter.
+// Insists is a contradiction that the provider keeps to: its word and sum, in
+// minor units, what was published, and when the provider began to contradict it.
+type Insists struct {
+	Status            order.Status `json:"status"`
+	Refunded          int64        `json:"refunded"`
+	Published         order.Status `json:"published"`
+	PublishedRefunded int64        `json:"published_refunded"`
+	Since             time.Time    `json:"since"`
+}
+
+// State says what was made of a dead letter.
 type State string
 
-// The states. A letter is open until somebody acts on it.
+// The states. A letter is open until an operator acts on it, or until a later
+// answer of the provider agrees with what was published.
 const (
 	Open      State = ""
-	Redriven  State = "redriven"  // The provider is asked anew.
-	Discarded State = "discarded" // Nobody will act on it.
+	Redriven  State = "redriven"  // The provider is asked again.
+	Discarded State = "discarded" // An operator has given it up.
+	Resolved  State = "resolved"  // The provider no longer insists on a contradiction.
 )
 
 // Reported is the highest observation that l stands for. A marker may concern

@@ -215,15 +215,37 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 // spends nothing of it.
 func (l *Lot) Follow(ctx context.Context, p record.Parked) error {
 	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
-		next := p
 		if !now.keeps() {
-			return next, true
+			return p, true
 		}
-		if now.Parked.For > p.For {
-			next.Attempts, next.FirstFailure = now.Parked.Attempts, now.Parked.FirstFailure
-			next.Early = now.Parked.Early || p.DueAt.Before(now.Parked.DueAt)
+		return followed(p, now.Parked), true
+	})
+}
+
+// followed is p in the place of what was parked, as Follow has it.
+func followed(p, old record.Parked) record.Parked {
+	if old.For > p.For {
+		p.Attempts, p.FirstFailure = old.Attempts, old.FirstFailure
+		p.Early = old.Early || p.DueAt.Before(old.DueAt)
+	}
+	return raised(p, old)
+}
+
+// Confirm parks p, a look-up that normalize wants because an answer contradicts
+// the order log. If what is parked asks the provider no later in any case, that
+// stays, because its answer leads here again. It is written again all the same:
+// lookup, which may be about to cancel what it read before it stored that answer,
+// then leaves it.
+func (l *Lot) Confirm(ctx context.Context, p record.Parked) error {
+	return l.swap(ctx, p, func(now Place) (record.Parked, bool) {
+		if !now.keeps() {
+			return p, true
 		}
-		return raised(next, now.Parked), true
+		asks := now.Parked.Cause != order.CauseNotification || now.Parked.For > p.For
+		if asks && !now.Parked.DueAt.After(p.DueAt) {
+			return raised(now.Parked, p), true
+		}
+		return followed(p, now.Parked), true
 	})
 }
 

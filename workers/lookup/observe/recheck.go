@@ -4,11 +4,12 @@ import (
 	"time"
 
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 )
 
 // rechecks are the waits between an answer that may be stale and the next
 // look: 2 s and 15 s after the first such answer.
-var rechecks = []time.Duration{2 * time.Second, 13 * time.Second}
+var rechecks = [record.MaxRechecks]time.Duration{2 * time.Second, 13 * time.Second}
 
 // recheck says whether an answer wants another look, because a provider's
 // read side may lag its own webhook: it is not final and says what was known

@@ -20,7 +20,7 @@ func TestOperatorsClockStopsNobody(t *testing.T) {
 		}
 	}
 	fold("refunded", 10000)
-	fold("charged_back", 0)
+	fold("bogus", 0)
 	dead, err := deadletter.Open(b.ctx, b.JS)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,10 @@ package fold
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -14,46 +17,120 @@ import (
 	"arauto/workers/deadletter"
 )
 
-// confirm parks the look-up that a lone observation of a return edge wants.
-// It is parked before the message is acknowledged, so it cannot be forgotten.
-// Where nobody can be asked, the provider's next webhook confirms or not. It
-// takes the place of a recheck that is parked, and begins that series anew.
-func (w *Worker) confirm(ctx context.Context, seen order.Observation, trace string) error {
-	if !seen.Confirmed {
+// askAgain parks the next look-up about an answer that contradicts the log, due
+// by the broker's clock. It is parked before the message is acknowledged, so it
+// cannot be forgotten.
+func (w *Worker) askAgain(ctx context.Context, seen order.Observation, due time.Time, outcome order.Outcome, trace string) error {
+	if !seen.Confirmed || due.IsZero() {
 		return nil
 	}
-	return w.Lot.Follow(ctx, record.Parked{
+	p := record.Parked{
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind,
 		Payment: seen.Payment, Order: seen.Order,
 		For: seen.Covers, Notification: seen.Notification, NotifiedAt: seen.NotifiedAt, Trace: trace,
-		Cause: order.CauseConfirmation, Waits: string(order.CauseConfirmation),
-		DueAt: w.Now().Add(order.ReturnGap).UTC(),
-	})
+		Cause: order.CauseConfirmation, Waits: string(order.CauseConfirmation), DueAt: due.UTC(),
+	}
+	if outcome != order.Unconfirmed { // The fold counts these looks, lookup adds none.
+		p.Cause, p.Waits, p.Rechecks = order.CauseRecheck, string(order.CauseRecheck), record.MaxRechecks
+	}
+	return w.Lot.Confirm(ctx, p)
 }
 
-// report stores a dead letter about an observation that the log cannot take.
-// Letters of one payment are written in order: the last one names its
-// observation, and what lies at or below it is reported already.
-func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen order.Observation, raw *jetstream.RawStreamMsg, outcome order.Outcome) error {
-	sequence := raw.Sequence
-	letter := record.DeadLetter{
-		ID: deadletter.ID(subject.Statuses, sequence), Class: record.ClassData, Stage: Stage,
-		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order,
-		LastAnswer: "answered", Stream: subject.Statuses, Sequence: sequence,
-		Observation: sequence, ProviderStatus: seen.ProviderStatus, At: w.Now().UTC(),
-	}
-	if outcome == order.UnknownWord {
+// report stores a dead letter about an observation that the log cannot take:
+// once per payment and word, until the letter is redriven or resolved. Letters
+// of one payment are written in order: the last one names its observation, and
+// what lies at or below it is reported already.
+func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen order.Observation, raw *jetstream.RawStreamMsg, after order.Standing) error {
+	letter := w.letter(seen, raw)
+	if seen.Status == "" {
 		letter.Class = record.ClassProvider
 		letter.Cause = fmt.Sprintf("unknown provider word %q", seen.ProviderStatus)
 		letter.Next = "add the word to the provider's vocabulary, then redrive"
-	} else if at.standing.OtherMoney(seen) {
-		letter.Cause = fmt.Sprintf("the answer (%s) is about another amount or currency than the payment's own", seen.ProviderStatus)
-		letter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
 	} else {
+		letter.Insists = &record.Insists{
+			Status: seen.Status, Published: at.standing.Status, PublishedRefunded: at.standing.Refunded, Since: after.Doubted().UTC(),
+		}
+		if seen.Amount != nil {
+			letter.Insists.Refunded = seen.Amount.Refunded
+		}
 		letter.Cause = fmt.Sprintf("provider word %q (%s, %s%s) cannot follow %s, %s%s",
 			seen.ProviderStatus, seen.Kind, seen.Status, refunds(seen.Amount), at.standing.Kind, at.standing.Status, refunds(&order.Amount{Refunded: at.standing.Refunded}))
 		letter.Next = "compare with the provider's panel; if the payment really moved, tell the merchant"
+		if at.standing.OtherMoney(seen) {
+			letter.Cause = fmt.Sprintf("the answer (%s) is about another amount or currency than the payment's own", seen.ProviderStatus)
+			letter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
+		}
 	}
+	letters, err := w.Dead.Latest(ctx, u.DeadLetter("*", Stage))
+	if err != nil {
+		return err
+	}
+	for _, l := range letters {
+		same := l.ProviderStatus == letter.ProviderStatus && (l.Insists == nil) == (letter.Insists == nil) && l.Class == letter.Class
+		if same && (l.State == record.Open || l.State == record.Discarded) {
+			return nil
+		}
+	}
+	return w.put(ctx, u, letter, raw)
+}
+
+// letter is what every letter about an observation says.
+func (w *Worker) letter(seen order.Observation, raw *jetstream.RawStreamMsg) record.DeadLetter {
+	return record.DeadLetter{
+		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassData, Stage: Stage,
+		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order,
+		LastAnswer: "answered", Stream: subject.Statuses, Sequence: raw.Sequence,
+		Observation: raw.Sequence, ProviderStatus: seen.ProviderStatus, At: w.Now().UTC(),
+	}
+}
+
+// resolve closes the payment's open letters about contradictions: the provider
+// agrees with the log again.
+func (w *Worker) resolve(ctx context.Context, u subject.Unit) error {
+	letters, err := w.Dead.Latest(ctx, u.DeadLetter("*", Stage))
+	if err != nil {
+		return err
+	}
+	for _, l := range letters {
+		if l.Insists == nil || l.State != record.Open {
+			continue
+		}
+		err := w.Dead.Mark(ctx, l, record.Resolved, Stage, w.Now())
+		if err != nil && !errors.Is(err, deadletter.ErrNotOpen) && !errors.Is(err, deadletter.ErrAgain) {
+			return err
+		}
+	}
+	return nil
+}
+
+// restless is the number of a payment's correction that opens a letter too.
+const restless = 3
+
+// countCorrections stores a dead letter about a correction that is about to be
+// announced when the payment has had so many that its events alone are not to be
+// relied on. Corrections whose events were compacted do not count.
+func (w *Worker) countCorrections(ctx context.Context, u subject.Unit, at *position, seen order.Observation, raw *jetstream.RawStreamMsg) error {
+	number := 1
+	for next := uint64(1); next <= at.event; {
+		event, err := w.orders.GetMsg(ctx, next, jetstream.WithGetMsgSubject(u.Events()))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("count corrections: %w", err)
+		}
+		var e order.Event
+		if json.Unmarshal(event.Data, &e) == nil && e.Correction {
+			number++
+		}
+		next = event.Sequence + 1
+	}
+	if number < restless {
+		return nil
+	}
+	letter := w.letter(seen, raw)
+	letter.Cause = fmt.Sprintf("correction %d of the payment: from %s to %s", number, at.standing.Status, seen.Status)
+	letter.Next = "the events say what the provider says now; ask the provider which of its words is true"
 	return w.put(ctx, u, letter, raw)
 }
 

@@ -43,10 +43,10 @@ func TestFirstObservationIsNotTheFirstEventWhenOlderOnesHaveExpired(t *testing.T
 	fold("pending", 0)
 	fold("paid", 0)
 	fold("pending", 0) // Late, although nothing else says so than the event.
-	// No word of a payment's: a letter, which names the standing that there is.
+	// No word of a payment's, and nobody to ask: a letter, which names the standing that there is.
 	body, err := json.Marshal(order.Observation{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "o-9", Order: "o-9",
-		Status: order.Authenticated, ProviderStatus: "authenticated", Confirmed: true, Cause: order.CauseNotification,
+		Status: order.Authenticated, ProviderStatus: "authenticated", Cause: order.CauseNotification,
 	})
 	if err != nil {
 		t.Fatal(err)

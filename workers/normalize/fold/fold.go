@@ -41,6 +41,7 @@ type Options struct {
 	Log     *zap.Logger
 	Metrics *Metrics
 	Now     func() time.Time
+	Spans   order.Spans // order.Standard by default; tests turn its clock.
 }
 
 // Worker folds observations. Its handler may run concurrently, in this and
@@ -55,6 +56,9 @@ type Worker struct {
 // New finds the streams and returns a worker.
 func New(ctx context.Context, o Options) (*Worker, error) {
 	w := &Worker{Options: o}
+	if w.Spans == (order.Spans{}) {
+		w.Spans = order.Standard
+	}
 	var err error
 	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
@@ -164,26 +168,36 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	after, outcome := at.standing, outcomeUnreadable
 	err := json.Unmarshal(raw.Data, &seen)
 	if err == nil && seen.Provider == u.Provider && seen.Account == u.Account {
-		after, outcome = at.standing.Fold(seen, raw.Time)
+		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
 	if at.assumed && outcome != order.Applied {
 		return "", seen, errLost // It may have an effect that no guard protects.
 	}
 	trace := raw.Header.Get("traceparent")
+	if agrees := outcome == order.Applied || outcome == order.Unchanged; agrees && at.standing.Told() {
+		if err := w.resolve(ctx, u); err != nil {
+			return "", seen, err
+		}
+	}
 	switch outcome {
 	case outcomeUnreadable:
 		err = w.bury(ctx, u, raw)
 	case order.Applied:
-		err = w.announce(ctx, u, at, seen, raw.Sequence, after, trace)
-	case order.Unconfirmed:
-		// Each observation's own message parks its confirmation. Folding an old
-		// one once more must not take the place of what is parked by now.
-		if raw.Sequence == handled {
-			err = w.confirm(ctx, seen, trace)
+		if after.Corrected() {
+			err = w.countCorrections(ctx, u, at, seen, raw)
 		}
-	case order.Illegal, order.UnknownWord:
-		err = w.report(ctx, u, at, seen, raw, outcome)
-	case order.Unchanged, order.Late:
+		if err == nil {
+			err = w.announce(ctx, u, at, seen, raw.Sequence, after, trace)
+		}
+	case order.Unconfirmed, order.Late, order.Illegal:
+		// Each observation's own message parks its next look-up. Folding an old one
+		// again must not take the place of what is parked by now.
+		if raw.Sequence == handled {
+			err = w.askAgain(ctx, seen, after.Again(w.Spans, outcome, raw.Time), outcome, trace)
+		}
+	case order.Insisted, order.UnknownWord:
+		err = w.report(ctx, u, at, seen, raw, after)
+	case order.Unchanged:
 		// The observation itself is the trace.
 	default:
 		err = fmt.Errorf("outcome %q has no effect declared", outcome)

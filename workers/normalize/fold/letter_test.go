@@ -1,14 +1,20 @@
 package fold_test
 
-import "testing"
+import (
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+)
 
 func TestLetterNamesTheRefundedSumsThatContradict(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.spans = order.Spans{Correction: 1, Refund: time.Hour, Undecided: time.Hour} // The second contradiction is insisted on.
 	w := b.worker(t, b.JS)
 	for _, m := range []*delivered{
 		b.observe(t, "o-1", "paid", 0), b.observe(t, "o-1", "partially_refunded", 500), b.observe(t, "o-1", "paid", 600),
-		b.observe(t, "o-1", "expired", 0),
+		b.observe(t, "o-1", "paid", 600), b.observe(t, "o-1", "expired", 0),
 	} {
 		if err := w.Handle(b.ctx, m); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_normalize_outcomes_total",
-			Help: "Observations by what they meant: applied, unchanged, late, illegal, unknown_word, unconfirmed, already_folded, gone or unreadable.",
+			Help: "Observations by what they meant: applied, unchanged, late, illegal, unknown_word, unconfirmed, insisted, already_folded, gone or unreadable.",
 		}, []string{"provider", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "arauto_webhook_to_event_seconds",

@@ -233,7 +233,7 @@ func TestTransitionThatAnUnreadableEventAnnouncedIsNotAnnouncedAgain(t *testing.
 func TestLetterAboutAnEventKeepsWhatWasReportedBefore(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
-	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "expired", 0))
+	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "bogus", 0))
 	sequence := b.plant(t, "{", nil)
 	b.fold(t, b.observe(t, "p", "paid", 0))
 	letters := b.letters(t, "p")

@@ -1,0 +1,217 @@
+package fold_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/normalize/fold"
+)
+
+// turned are the spans of production on a clock that runs 100 times as fast: the
+// broker's schedules are real, and a minute of them takes 600 ms.
+var turned = order.Standard.Turned(100)
+
+// provider answers one payment's look-ups, also those that normalize parks.
+type provider struct {
+	bench
+	t       *testing.T
+	worker  *fold.Worker
+	payment string
+	due     jetstream.Consumer
+}
+
+func newProvider(t *testing.T, payment string) *provider {
+	t.Helper()
+	b := setup(t)
+	b.spans = turned
+	due, err := b.JS.Consumer(b.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &provider{bench: b, t: t, worker: b.worker(t, b.JS), payment: payment, due: due}
+}
+
+// says has the provider answer once.
+func (p *provider) says(word string, refunded int64) {
+	p.t.Helper()
+	m := p.observe(p.t, p.payment, word, refunded)
+	for range 2 { // Redelivery changes nothing.
+		if err := p.worker.Handle(p.ctx, m); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// asked waits for the next parked look-up to come due and says why it was parked.
+func (p *provider) asked() record.Parked {
+	p.t.Helper()
+	fired, err := p.due.Next(jetstream.FetchMaxWait(30 * time.Second))
+	if err != nil {
+		p.t.Fatalf("no look-up came due: %v", err)
+	}
+	var parked record.Parked
+	if err := json.Unmarshal(fired.Data(), &parked); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := fired.DoubleAck(p.ctx); err != nil {
+		p.t.Fatal(err)
+	}
+	return parked
+}
+
+// idle reports what is parked although the provider agrees with the log.
+func (p *provider) idle() {
+	p.t.Helper()
+	stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if n := stream.CachedInfo().State.Msgs; n != 0 {
+		p.t.Errorf("%d look-ups are parked", n)
+	}
+}
+
+func TestPaymentThatIsPaidAfterItsCancellationHasItsEvent(t *testing.T) {
+	t.Parallel()
+	for _, final := range []string{"canceled", "expired", "refused", "failed"} {
+		t.Run(final, func(t *testing.T) {
+			t.Parallel()
+			p := newProvider(t, "o-1")
+			p.says(final, 0)
+			p.says("paid", 0)
+			if got := p.asked(); got.Cause != order.CauseConfirmation {
+				t.Errorf("the confirmation is %+v", got)
+			}
+			p.says("paid", 0)
+			log := p.log(t, "o-1")
+			if len(log) != 2 || log[1].Status != order.Paid || !log[1].Correction || log[0].Correction {
+				t.Fatalf("the log is %v", summary(log))
+			}
+			if letters := p.letters(t, "o-1"); len(letters) != 0 {
+				t.Errorf("letters are %+v", letters)
+			}
+			p.idle()
+		})
+	}
+}
+
+// A fresh answer between the first and the confirming one neither hastens nor
+// forgets that, and a parked look-up that asks sooner leads to it.
+func TestConfirmationKeepsItsTimeThroughFreshAnswers(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "o-1")
+	p.says("canceled", 0)
+	p.says("paid", 0)
+	parked := func() record.Parked {
+		t.Helper()
+		stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := stream.GetLastMsgForSubject(p.ctx, "lookup.parked.>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parked record.Parked
+		if err := json.Unmarshal(raw.Data, &parked); err != nil {
+			t.Fatal(err)
+		}
+		return parked
+	}
+	first := parked()
+	p.says("paid", 0)
+	if again := parked(); !again.DueAt.Equal(first.DueAt) || again.Cause != order.CauseConfirmation {
+		t.Errorf("after a fresh answer %+v is parked, want %s", again, first.DueAt)
+	}
+	p.asked()
+	p.says("paid", 0)
+	if log := p.log(t, "o-1"); len(log) != 2 {
+		t.Errorf("the log is %v", summary(log))
+	}
+}
+
+func TestContradictionThatTheProviderInsistsOnIsOneLetterUntilItAgrees(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "o-1")
+	insist := func(word string) {
+		t.Helper()
+		told := len(p.letters(t, "o-1"))
+		p.says(word, 0)
+		for looks := 0; len(p.letters(t, "o-1")) == told; looks++ { // Three, fewer where this machine is slow.
+			if got := p.asked(); looks == 3 || got.Cause != order.CauseRecheck || got.Rechecks != record.MaxRechecks {
+				t.Fatalf("look %d is %+v", looks+1, got)
+			}
+			p.says(word, 0)
+		}
+	}
+	states := func() (all []string) {
+		for _, l := range p.letters(t, "o-1") {
+			all = append(all, fmt.Sprintf("%s %s", l.ProviderStatus, l.State))
+		}
+		return all
+	}
+	p.says("paid", 0)
+	insist("expired")
+	p.says("expired", 0) // Nothing new.
+	letters := p.letters(t, "o-1")
+	if len(letters) != 1 || letters[0].Class != record.ClassData || letters[0].Insists == nil {
+		t.Fatalf("letters are %+v", letters)
+	}
+	if i := letters[0].Insists; i.Status != order.Expired || i.Published != order.Paid || i.Since.IsZero() {
+		t.Errorf("the provider insists on %+v", i)
+	}
+	p.says("paid", 0)
+	if got := states(); len(got) != 2 || got[1] != "expired resolved" {
+		t.Errorf("after the provider agreed the letters are %v", got)
+	}
+	insist("expired")
+	p.says("refunded", 10000) // What follows from what was published agrees too.
+	if got := states(); len(got) != 4 || got[2] != "expired " || got[3] != "expired resolved" {
+		t.Errorf("the second time the letters are %v", got)
+	}
+}
+
+func TestThirdCorrectionOpensALetterToo(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "o-1")
+	p.says("canceled", 0)
+	for number, word := range []string{"paid", "canceled", "paid"} {
+		if letters := p.letters(t, "o-1"); len(letters) != 0 {
+			t.Errorf("before correction %d the letters are %+v", number+1, letters)
+		}
+		p.says(word, 0)
+		p.asked()
+		p.says(word, 0)
+	}
+	log := p.log(t, "o-1")
+	if len(log) != 4 || !log[1].Correction || !log[2].Correction || !log[3].Correction {
+		t.Errorf("the log is %v", summary(log))
+	}
+	if letters := p.letters(t, "o-1"); len(letters) != 1 || letters[0].Class != record.ClassData || letters[0].Observation != log[3].Observation {
+		t.Errorf("letters are %+v", letters)
+	}
+}
+
+func TestRefundTakenBackNeedsThreeAnswers(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "o-1")
+	p.says("refunded", 10000)
+	p.says("paid", 0)
+	for range 2 {
+		p.asked()
+		if log := p.log(t, "o-1"); len(log) != 1 {
+			t.Fatalf("too soon the log is %v", summary(log))
+		}
+		p.says("paid", 0)
+	}
+	if log := p.log(t, "o-1"); len(log) != 2 || !log[1].Correction || log[1].Amount.Refunded != 0 {
+		t.Errorf("the log is %v", summary(log))
+	}
+}
