@@ -160,7 +160,7 @@ func TestReadmeHasEveryCodeOfTheGateway(t *testing.T) {
 // what its rows lead to is what may follow, and what they return to may return.
 func TestStatusTableIsTheGraph(t *testing.T) {
 	t.Parallel()
-	forward, returns := statusTable(t)
+	forward, returns, corrections := statusTable(t)
 	for _, kind := range order.Kinds() {
 		named := map[order.Status]bool{}
 		for from, tos := range forward[kind] {
@@ -182,6 +182,9 @@ func TestStatusTableIsTheGraph(t *testing.T) {
 				if got := slices.Contains(returns[kind][from], to); got != kind.Returns(from, to) {
 					t.Errorf("%s: in the table %s returns to %s: %v", kind, from, to, got)
 				}
+				if got := slices.Contains(corrections[kind][from], to); got != kind.Corrects(from, to) {
+					t.Errorf("%s: in the table %s is corrected to %s: %v", kind, from, to, got)
+				}
 			}
 		}
 	}
@@ -200,10 +203,10 @@ func (e edges) add(kind order.Kind, from order.Status, words string) {
 }
 
 // statusTable reads the README's table.
-func statusTable(t *testing.T) (forward, returns edges) {
+func statusTable(t *testing.T) (forward, returns, corrections edges) {
 	t.Helper()
-	forward, returns = edges{}, edges{}
-	rows := regexp.MustCompile("(?m)^\\| ([a-z, ]+) \\| `([a-z_]+)` \\|([a-z_` ]*)\\|([a-z_` ]*)\\|$").FindAllStringSubmatch(read(t, "README.md"), -1)
+	forward, returns, corrections = edges{}, edges{}, edges{}
+	rows := regexp.MustCompile("(?m)^\\| ([a-z, ]+) \\| `([a-z_]+)` \\|([a-z_` ]*)\\|([a-z_` ]*)\\|([a-z_` ]*)\\|$").FindAllStringSubmatch(read(t, "README.md"), -1)
 	if len(rows) < 10 {
 		t.Fatalf("only %d rows were found", len(rows))
 	}
@@ -211,9 +214,10 @@ func statusTable(t *testing.T) (forward, returns edges) {
 		for _, kind := range strings.Split(row[1], ", ") {
 			forward.add(order.Kind(kind), order.Status(row[2]), row[3])
 			returns.add(order.Kind(kind), order.Status(row[2]), row[4])
+			corrections.add(order.Kind(kind), order.Status(row[2]), row[5])
 		}
 	}
-	return forward, returns
+	return forward, returns, corrections
 }
 
 // follow collects what can be reached from a status.

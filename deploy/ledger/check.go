@@ -52,7 +52,7 @@ func (f *file) checkLog() []string {
 		switch {
 		case e.Observation != want.Observation:
 			return append(findings, fmt.Sprintf("event %d is folded from observation %d, the next transition is that of %d", f.Events[at].Sequence, e.Observation, want.Observation))
-		case e.Transition != want.Transition || e.Status != want.Status || e.Final != want.Final || refunded(e) != refunded(want) || word(e.From) != word(want.From):
+		case e.Transition != want.Transition || e.Status != want.Status || e.Final != want.Final || e.Correction != want.Correction || refunded(e) != refunded(want) || word(e.From) != word(want.From):
 			findings = append(findings, fmt.Sprintf("event %d is transition %d from %q to %s, want %d from %q to %s",
 				f.Events[at].Sequence, e.Transition, word(e.From), e.Status, want.Transition, word(want.From), want.Status))
 		case !legal(e):
@@ -70,7 +70,8 @@ func (f *file) checkLog() []string {
 // legal reports whether the declared graph has the event's edge. A larger
 // refunded sum keeps the word.
 func legal(e order.Event) bool {
-	return e.From == nil || *e.From == e.Status || e.Kind.Reachable(*e.From, e.Status) || e.Kind.Returns(*e.From, e.Status)
+	return e.From == nil || *e.From == e.Status || e.Kind.Reachable(*e.From, e.Status) || e.Kind.Returns(*e.From, e.Status) ||
+		e.Correction && e.Kind.Corrects(*e.From, e.Status)
 }
 
 // checkLetters wants a dead letter for every observation that the log could
@@ -79,10 +80,10 @@ func legal(e order.Event) bool {
 func (f *file) checkLetters() []string {
 	var findings []string
 	for i, o := range f.Observations {
-		if f.outcomes[i] != order.Illegal && f.outcomes[i] != order.UnknownWord {
+		if f.outcomes[i] != order.Insisted && f.outcomes[i] != order.UnknownWord {
 			continue
 		}
-		if _, ok := f.letterAbout(o.Sequence); !ok {
+		if _, ok := f.letterAbout(o); !ok {
 			findings = append(findings, fmt.Sprintf("observation %d is %s and has no dead letter", o.Sequence, f.outcomes[i]))
 		}
 	}

@@ -66,6 +66,7 @@ func TestProviderDownForThreeDays(t *testing.T) {
 			t.Errorf("event is %+v", r)
 		}
 	}
+	s.Spans = order.Standard.Turned(turned)
 	for _, f := range ledger.Audit(s, d.truths).Findings {
 		t.Errorf("%s: %s\n\t%s", f.Payment, f.Text, strings.Join(f.Timeline, "\n\t"))
 	}

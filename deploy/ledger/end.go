@@ -50,8 +50,8 @@ func (f *file) ends(n Stored[record.Notification]) []Row {
 	return ends
 }
 
-// meaning is the end of a notification that prompted an observation. The lone
-// observation of a return edge means what the next one makes of it.
+// meaning is the end of a notification that prompted an observation. One that
+// contradicts the log and is asked about again means what the next makes of it.
 func (f *file) meaning(i int, row func(Category, string) Row) []Row {
 	for ; i < len(f.outcomes); i++ {
 		switch f.outcomes[i] {
@@ -61,12 +61,12 @@ func (f *file) meaning(i int, row func(Category, string) Row) []Row {
 			return []Row{row(Unchanged, "")}
 		case order.Late:
 			return []Row{row(Late, "")}
-		case order.Illegal, order.UnknownWord:
-			if l, ok := f.letterAbout(f.Observations[i].Sequence); ok {
+		case order.Insisted, order.UnknownWord:
+			if l, ok := f.letterAbout(f.Observations[i]); ok {
 				return []Row{row(Dead, cause(l.Record))}
 			}
 			return nil
-		case order.Unconfirmed:
+		case order.Unconfirmed, order.Illegal:
 		}
 	}
 	if p, ok := f.waiting(0); ok {
@@ -107,10 +107,12 @@ func (f *file) letterFor(sequence uint64) (Stored[record.DeadLetter], bool) {
 	return Stored[record.DeadLetter]{}, false
 }
 
-// letterAbout finds the dead letter about an observation.
-func (f *file) letterAbout(observation uint64) (Stored[record.DeadLetter], bool) {
+// letterAbout finds the dead letter about an observation, or about an earlier one
+// with the same word.
+func (f *file) letterAbout(o Stored[order.Observation]) (Stored[record.DeadLetter], bool) {
 	for _, l := range f.Letters {
-		if d := l.Record; d.Stage == stageNormalize && d.Observation == observation && explained(d) {
+		d := l.Record
+		if d.Stage == stageNormalize && d.Observation <= o.Sequence && d.ProviderStatus == o.Record.ProviderStatus && explained(d) {
 			return l, true
 		}
 	}

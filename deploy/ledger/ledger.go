@@ -44,7 +44,8 @@ type Streams struct {
 	Parked        []Stored[record.Parked] // Schedules that have not fired.
 	Fired         []Stored[record.Parked] // Fired schedules that are still stored; they end nothing.
 	Letters       []Stored[record.DeadLetter]
-	Read          time.Time // When they were read.
+	Read          time.Time   // When they were read.
+	Spans         order.Spans // Of the workers that folded them; order.Standard by default.
 }
 
 // Payment names one payment of one account.
@@ -85,6 +86,9 @@ type Ledger struct {
 // pure function, so that the judge itself can be tested.
 func Audit(s Streams, truths map[Payment]Truth) Ledger {
 	var l Ledger
+	if s.Spans == (order.Spans{}) {
+		s.Spans = order.Standard
+	}
 	for _, f := range files(s, truths) {
 		f.fold()
 		findings := slices.Concat(f.judge(&l), f.checkChain(), f.checkLog(), f.checkLetters(), f.checkTruth(truths[f.payment], l.Rows))
@@ -114,7 +118,7 @@ func files(s Streams, truths map[Payment]Truth) []*file {
 	of := func(provider, account, id string) *file {
 		p := Payment{provider, account, id}
 		if byPayment[p] == nil {
-			byPayment[p] = &file{payment: p, Streams: Streams{Read: s.Read}}
+			byPayment[p] = &file{payment: p, Streams: Streams{Read: s.Read, Spans: s.Spans}}
 			all = append(all, byPayment[p])
 		}
 		return byPayment[p]
@@ -154,7 +158,7 @@ func (f *file) fold() {
 	var at order.Standing
 	for _, o := range f.Observations {
 		var outcome order.Outcome
-		at, outcome = at.Fold(o.Record, o.At)
+		at, outcome = at.FoldWithin(f.Spans, o.Record, o.At)
 		f.outcomes, f.standing = append(f.outcomes, outcome), append(f.standing, at)
 	}
 }

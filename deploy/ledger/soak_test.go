@@ -14,6 +14,7 @@ import (
 
 	"arauto/deploy/ledger"
 	"arauto/deploy/topology"
+	"arauto/schemas/order"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
@@ -153,6 +154,7 @@ func finish(t *testing.T, p *plant) {
 // closeBooks reports whether the streams balance with what the driver knows.
 func closeBooks(t *testing.T, s ledger.Streams, d *driver) bool {
 	t.Helper()
+	s.Spans = order.Standard.Turned(turned)
 	books := ledger.Audit(s, d.truths)
 	var table strings.Builder
 	if err := books.Print(&table); err != nil {

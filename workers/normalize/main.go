@@ -13,6 +13,7 @@ import (
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
 	"arauto/deploy/topology"
+	"arauto/schemas/order"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 	"arauto/workers/consume"
@@ -46,7 +47,10 @@ func run(ctx context.Context, k *process.Kit) error {
 	sizes := k.Config.Topology()
 	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
-	options := fold.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now}
+	options := fold.Options{
+		JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now,
+		Spans: order.Standard.Turned(cfg.TimeScale),
+	}
 	var worker *fold.Worker
 	var durable jetstream.Consumer
 	bind := func(ctx context.Context) (err error) {

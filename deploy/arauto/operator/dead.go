@@ -42,7 +42,7 @@ func (f *sieve) flags(c *cobra.Command) {
 
 func (f *sieve) check() error {
 	classes := []record.Class{record.ClassOurs, record.ClassProvider, record.ClassData, record.ClassSubscriber}
-	states := []string{stateOpen, string(record.Redriven), string(record.Discarded), stateAll}
+	states := []string{stateOpen, string(record.Redriven), string(record.Discarded), string(record.Resolved), stateAll}
 	switch {
 	case f.class != "" && !slices.Contains(classes, record.Class(f.class)):
 		return usageError{errors.New("--class is not one of ours, provider, data")}
@@ -152,7 +152,7 @@ func newDeadList(s *settings) *cobra.Command {
 		},
 	}
 	f.flags(c)
-	c.Flags().StringVar(&f.state, "state", stateOpen, "only in this `state`: open, redriven, discarded or all")
+	c.Flags().StringVar(&f.state, "state", stateOpen, "only in this `state`: open, redriven, discarded, resolved or all")
 	return c
 }
 

@@ -61,7 +61,7 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 			result.Problems = append(result.Problems, problem{s.name(p), err.Error()})
 		case outcome == order.Applied:
 			result.Transitions = append(result.Transitions, made)
-		case outcome == order.Illegal || outcome == order.UnknownWord:
+		case outcome == order.Insisted || outcome == order.Illegal || outcome == order.UnknownWord:
 			result.Problems = append(result.Problems, problem{s.name(p), fmt.Sprintf("would be a dead letter: %s (%s)", made.Status, outcome)})
 		}
 	}
@@ -93,15 +93,16 @@ func (s *session) foresee(ctx context.Context, client *ask.Client, cfg config.Lo
 	if err != nil {
 		return transition{}, "", err
 	}
-	seen := order.Observation{Kind: fact.Kind, Status: fact.Status, ProviderStatus: fact.ProviderStatus, Amount: fact.Amount}
+	seen := order.Observation{Kind: fact.Kind, Status: fact.Status, ProviderStatus: fact.ProviderStatus, Amount: fact.Amount, Confirmed: true}
 	if seen.Kind == "" {
 		seen.Kind = p.target.Kind
 	}
 	now := time.Now()
 	after, outcome := before.Fold(seen, now)
-	if outcome == order.Unconfirmed {
-		// The second look that a return edge wants would say the same.
-		after, outcome = after.Fold(seen, now.Add(order.ReturnGap))
+	for outcome == order.Unconfirmed {
+		// The next look that the fold wants would say the same.
+		now = after.Again(order.Standard, outcome, now)
+		after, outcome = after.Fold(seen, now)
 	}
 	made := transition{Payment: s.name(p), Order: s.shown(firstOf(fact.Order, p.target.Order, p.target.Payment)), From: string(before.Status), Status: string(after.Status)}
 	if outcome != order.Applied {

@@ -130,7 +130,8 @@ type Normalize struct {
 	Admin       string `yaml:"admin"`       // Default 127.0.0.1:9093.
 	Concurrency int    `yaml:"concurrency"` // Payments handled at once in this process. Default 16.
 
-	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+	HashKey   Secret `yaml:"-"` // For schemas/subject.Keyed.
+	TimeScale int    `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
 }
 
 // Sweep configures the role that finds what fell silent and removes what has

@@ -62,6 +62,7 @@ func (c *Config) resolveNormalize() (Normalize, Problems) {
 	n := c.file.Normalize
 	var problems Problems
 	n.HashKey, problems = c.resolveHashKey()
+	n.TimeScale = c.file.TimeScale
 	return n, problems
 }
 

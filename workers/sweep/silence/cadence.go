@@ -52,7 +52,39 @@ func Every(s order.Status, age time.Duration) time.Duration {
 	return 0
 }
 
+// looks are the ages at which a payment that ended without money is asked for
+// again: its webhook may be lost, and it is paid all the same.
+var looks = []time.Duration{hour, day, 7 * day}
+
+// lastLook is the age after which such a payment is not asked for again, also
+// where no sweep ran at its last look. STATUSES keeps observations for longer, so
+// it is known whether the payment was asked for.
+const lastLook = 14 * day
+
+// unpaid are the states in which a payment has ended without money.
+var unpaid = []order.Status{order.Canceled, order.Expired, order.Refused, order.Failed}
+
+// Look says for a payment that ended without money at which age its last look was
+// due, and when its next one is: 0 where there is none.
+func Look(age time.Duration) (last, next time.Duration) {
+	if age >= lastLook {
+		return 0, 0
+	}
+	for _, at := range looks {
+		if age < at {
+			return last, at
+		}
+		last = at
+	}
+	return last, 0
+}
+
 // pace is how often payments of a state are looked through. A fifth of the
 // shortest pause keeps every pause within a fifth of what it should be, and
 // spares the broker a walk over all paid payments each minute.
-func pace(s order.Status) time.Duration { return cadence[s][0].every / 5 }
+func pace(s order.Status) time.Duration {
+	if steps := cadence[s]; len(steps) > 0 {
+		return steps[0].every / 5
+	}
+	return looks[0] / 5
+}

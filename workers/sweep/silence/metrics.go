@@ -12,7 +12,7 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{due: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_sweep_made_due_total",
-		Help: "Payments made due for a look-up, by reason: silent for too long, or orphan, a notification that left no trace.",
+		Help: "Payments made due for a look-up, by reason: silent for too long, unpaid, ended without money and asked again, or orphan, a notification that left no trace.",
 	}, []string{"provider", "reason"})}
 	m.unreadable = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "arauto_unreadable_events_total",

@@ -1,13 +1,14 @@
 // Package silence finds payments of which nothing is heard although something
 // should be, and makes them due for a look-up: those that are not final and
-// have been silent too long, and notifications that left no trace.
+// have been silent too long, those that ended without money, at some ages, and
+// notifications that left no trace.
 //
 // It keeps no state that matters. Parking is create-only, so any number of
 // copies may look through the same payments, and die anywhere.
 //
 // What it reads, one message at a time and from the leaders: per state, the
 // events of ORDERS that led to it (by next-by-subject on
-// orders.*.*.*.*.<state>, so final payments cost nothing). Each is read once when
+// orders.*.*.*.*.<state>, so other final payments cost nothing). Each is read once when
 // it is new, and again only when its payment may have been silent for too long;
 // between the two it costs 16 bytes of memory. Then it costs the payment's last
 // event, and one that is not the last is forgotten, because it never will be
@@ -90,7 +91,7 @@ func (s *Sweeper) Round(ctx context.Context) error {
 		return err
 	}
 	var all []error
-	for _, status := range slices.Sorted(maps.Keys(cadence)) {
+	for _, status := range slices.Concat(slices.Sorted(maps.Keys(cadence)), unpaid) {
 		one := s.states[status]
 		if one == nil {
 			one = &state{}
@@ -129,6 +130,9 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.
 		return never, nil // It must not keep the payments behind it from being looked at.
 	}
 	age := now.Sub(raw.Time)
+	if slices.Contains(unpaid, e.Status) {
+		return s.judgeUnpaid(ctx, unit, e, raw, now)
+	}
 	every := Every(e.Status, age)
 	if e.Final || every == 0 || age >= s.Horizon {
 		return never, nil
@@ -140,10 +144,39 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.
 	if err != nil || !silent {
 		return next, err
 	}
-	return now, s.due(ctx, "silent", every/10, record.Parked{
+	return now, s.due(ctx, "silent", every/10, asking(e))
+}
+
+// judgeUnpaid makes a payment that ended without money due at the ages of looks,
+// unless it was asked for since.
+func (s *Sweeper) judgeUnpaid(ctx context.Context, u subject.Unit, e order.Event, raw *jetstream.RawStreamMsg, now time.Time) (time.Time, error) {
+	age := now.Sub(raw.Time)
+	last, next := Look(age)
+	then := never
+	if next > 0 {
+		then = raw.Time.Add(next)
+	}
+	if last == 0 || age >= s.Horizon {
+		return then, nil
+	}
+	moved, silent, err := s.silent(ctx, u, e, raw, now, age-last)
+	switch {
+	case err != nil:
+		return now, err
+	case silent:
+		return now, s.due(ctx, "unpaid", last/10, asking(e))
+	case moved == never:
+		return never, nil
+	}
+	return then, nil
+}
+
+// asking is the look-up of an event's payment.
+func asking(e order.Event) record.Parked {
+	return record.Parked{
 		Provider: e.Provider, Account: e.Account, Kind: e.Kind, Payment: e.Payment, Order: e.Order,
 		Cause: order.CauseSweep, Waits: string(order.CauseSweep),
-	})
+	}
 }
 
 // silent reports whether the event is its payment's last readable one, nothing has

@@ -35,6 +35,25 @@ func TestSilentPaymentComesDueOnceItsPauseIsOver(t *testing.T) {
 		{name: "paid for two days", status: order.Paid, after: 2 * day, want: true},
 		{name: "pending for the horizon", status: order.Pending, after: 400 * day},
 		{name: "final", status: order.Refunded, after: 30 * day},
+		{name: "canceled for less than an hour", status: order.Canceled, after: 59 * time.Minute},
+		{name: "canceled for an hour", status: order.Canceled, after: 2 * time.Hour, want: true},
+		{name: "refused for a day, looked at after an hour", status: order.Refused, after: 25 * time.Hour, want: true, prepare: func(r *rig) {
+			r.turn(2 * time.Hour)
+			r.observe("p", order.Refused, 0)
+		}},
+		{name: "expired for hours, looked at after an hour", status: order.Expired, after: 23 * time.Hour, prepare: func(r *rig) {
+			r.turn(2 * time.Hour)
+			r.observe("p", order.Expired, 0)
+		}},
+		{name: "failed for a week, looked at after a day", status: order.Failed, after: 8 * day, want: true, prepare: func(r *rig) {
+			r.turn(2 * day)
+			r.observe("p", order.Failed, 0)
+		}},
+		{name: "failed for a week, looked at then", status: order.Failed, after: 13 * day, prepare: func(r *rig) {
+			r.turn(7*day + time.Hour)
+			r.observe("p", order.Failed, 0)
+		}},
+		{name: "canceled for weeks", status: order.Canceled, after: 14 * day},
 		{name: "looked at just before", status: order.Pending, after: 10 * time.Minute, prepare: func(r *rig) {
 			r.turn(7 * time.Minute)
 			r.observe("p", order.Pending, 0)

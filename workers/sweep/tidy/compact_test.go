@@ -196,7 +196,7 @@ func TestNumberingGoesOnAfterCompaction(t *testing.T) {
 	l.compact(181 * day)
 	l.want("p", "[3 charged_back]")
 	l.observe(order.Payment, "p", order.Paid)
-	await(t, order.ReturnGap)
+	await(t, order.Standard.Return)
 	l.observe(order.Payment, "p", order.Paid)
 	l.want("p", "[3 charged_back 4 paid]")
 	l.compact(181 * day)
