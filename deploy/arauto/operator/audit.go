@@ -31,7 +31,7 @@ func (s *session) audit(ctx context.Context, verb string, unit subject.Unit, let
 		return fmt.Errorf("make audit id: %w", err)
 	}
 	body, err := json.Marshal(record.Audit{
-		ID: id.String(), Verb: verb, Who: s.who, Host: s.host, At: time.Now().UTC(),
+		ID: id.String(), Verb: verb, Who: s.who, Host: host(), At: time.Now().UTC(),
 		Provider: unit.Provider, Account: unit.Account, Payment: unit.Payment, Letter: letter, What: what,
 	})
 	if err != nil {

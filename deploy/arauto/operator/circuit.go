@@ -62,7 +62,7 @@ func newCircuitSet(s *settings, name, short, verb string,
 			if in.provider == "" || in.account == "" {
 				return usageError{errors.New("write both --provider and --account")}
 			}
-			return s.inSession(c, func(ctx context.Context, s *session) error {
+			return s.changing(c, func(ctx context.Context, s *session) error {
 				board, err := circuit.Open(ctx, s.js)
 				if err != nil {
 					return err

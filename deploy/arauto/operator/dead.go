@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/deadletter"
 )
 
@@ -21,6 +22,7 @@ import (
 type sieve struct {
 	scope
 	class, stage, state string
+	order               string
 	since               time.Duration
 	limit               int
 	ids                 []string
@@ -36,6 +38,7 @@ func (f *sieve) flags(c *cobra.Command) {
 	f.scope.flags(c)
 	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider or data")
 	c.Flags().StringVar(&f.stage, "stage", "", "only from this `stage`, such as lookup or normalize")
+	c.Flags().StringVar(&f.order, "order", "", "only of this `order`, payment or provider's reference")
 	c.Flags().DurationVar(&f.since, "since", 0, "only of the last `duration`, such as 24h")
 	c.Flags().IntVar(&f.limit, "limit", 0, "at most so many, the oldest first; 0 for all")
 }
@@ -58,7 +61,7 @@ func (f *sieve) check() error {
 
 // narrow reports whether anything was chosen at all.
 func (f *sieve) narrow() bool {
-	return len(f.ids) > 0 || f.scope != scope{} || f.class != "" || f.stage != "" || f.since > 0 || f.limit > 0
+	return len(f.ids) > 0 || f.scope != scope{} || f.class != "" || f.stage != "" || f.order != "" || f.since > 0 || f.limit > 0
 }
 
 // through reports whether a letter, in its latest state, is chosen. The
@@ -99,10 +102,14 @@ func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Letter, error
 	if err != nil {
 		return nil, err
 	}
+	of, err := s.ofOrder(ctx, f)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	chosen := []deadletter.Letter{}
 	for _, l := range latest {
-		if f.through(l, now) {
+		if f.through(l, now) && (f.order == "" || of[l.Unit]) {
 			chosen = append(chosen, l)
 		}
 	}
@@ -113,6 +120,19 @@ func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Letter, error
 		chosen = chosen[:f.limit]
 	}
 	return chosen, nil
+}
+
+// ofOrder are the units of the order that is chosen.
+func (s *session) ofOrder(ctx context.Context, f sieve) (map[subject.Unit]bool, error) {
+	of := map[subject.Unit]bool{}
+	if f.order == "" {
+		return of, nil
+	}
+	payments, err := s.find(ctx, f.order, f.scope)
+	for _, p := range payments {
+		of[p.unit] = true
+	}
+	return of, err
 }
 
 func newDead(s *settings) *cobra.Command {
@@ -196,8 +216,8 @@ func (s *session) printLetters(w io.Writer, letters []deadletter.Letter) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "ID\tAT\tSTATE\tCLASS\tSTAGE\tPAYMENT\tCAUSE") // Flush returns the error.
 	for _, l := range s.shownLetters(letters) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s/%s/%s\t%s\n", l.ID, l.At.Format(time.RFC3339),
-			cmp.Or(string(l.State), stateOpen), l.Class, l.Stage, l.Provider, l.Account, visible(l.Payment), visible(l.Cause))
+		_, _ = fmt.Fprint(t, l.ID+"\t"+row(l.At.Format(time.RFC3339), cmp.Or(string(l.State), stateOpen), string(l.Class), l.Stage,
+			l.Provider+"/"+l.Account+"/"+l.Payment, l.Cause)) // An id is plain, and not cut, because it is typed.
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)

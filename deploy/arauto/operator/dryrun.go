@@ -133,10 +133,9 @@ func (s *session) standing(ctx context.Context, p payment) (order.Standing, erro
 	at := order.StandingOf(last)
 	err = s.each(ctx, subject.Statuses, p.unit.Status(), from, func(raw *jetstream.RawStreamMsg) error {
 		var seen order.Observation
-		if err := json.Unmarshal(raw.Data, &seen); err != nil {
-			return fmt.Errorf("decode observation %d: %w", raw.Sequence, err)
+		if json.Unmarshal(raw.Data, &seen) == nil { // Else normalize skips it, too.
+			at, _ = at.Fold(seen, raw.Time)
 		}
-		at, _ = at.Fold(seen, raw.Time)
 		return nil
 	})
 	return at, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -15,6 +16,8 @@ import (
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/chain"
+	"arauto/workers/park"
 )
 
 // payment is one payment that a command is about.
@@ -24,10 +27,10 @@ type payment struct {
 }
 
 // errNothingKnown says that no stream knows an id.
-var errNothingKnown = errors.New("no payment is known by that order or payment")
+var errNothingKnown = errors.New("no payment is known by that order, payment or provider reference")
 
-// find returns the payments that go by id: as the payment's own or as that of
-// its order. They are sorted by subject.
+// find returns the payments that go by id: as the payment's own, as that of its
+// order, or as the provider's reference. They are sorted by subject.
 func (s *session) find(ctx context.Context, id string, in scope) ([]payment, error) {
 	found, err := s.findPayment(ctx, id, in)
 	if err != nil {
@@ -38,7 +41,20 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 		return nil, err
 	}
 	maps.Copy(more, found)
+	most := uint64(beside)
 	if len(more) == 0 {
+		most = instead
+	}
+	named, unread, err := s.findInside(ctx, id, in, most)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(more, named)
+	switch {
+	case len(more) > 0:
+	case unread:
+		return nil, fmt.Errorf("%w, in the newest %d messages of each stream", errNothingKnown, most)
+	default:
 		return nil, errNothingKnown
 	}
 	all := make([]payment, 0, len(more))
@@ -79,8 +95,8 @@ func (s *session) findPayment(ctx context.Context, id string, in scope) (map[sub
 	return found, nil
 }
 
-// findOrder finds the units of an order's payments, as far as they have
-// events: only those name the order in their subject.
+// findOrder finds the units of an order's payments, as far as they have events:
+// only those name the order in their subject. findInside finds the others.
 func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
 	subjects, err := s.subjects(ctx, subject.Orders, "orders."+in.tokens()+".*."+s.tokens.Token(id)+".*")
 	if err != nil {
@@ -93,17 +109,25 @@ func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subje
 		if _, known := found[unit]; known {
 			continue
 		}
-		raw, err := s.streams[subject.Orders].GetLastMsgForSubject(ctx, unit.Events())
+		last, err := s.lastEvent(ctx, unit)
 		if err != nil {
-			return nil, fmt.Errorf("read last event: %w", err)
+			return nil, err
 		}
-		var last order.Event
-		if err := json.Unmarshal(raw.Data, &last); err != nil {
-			return nil, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
+		found[unit] = idOf(unit.Payment)
+		if last != nil {
+			found[unit] = last.Payment
 		}
-		found[unit] = last.Payment
 	}
 	return found, nil
+}
+
+// idOf is the id that a subject token stands for, or the token where that is a
+// hash.
+func idOf(token string) string {
+	if id, err := url.PathUnescape(token); err == nil {
+		return id
+	}
+	return token
 }
 
 // subjects lists a stream's subjects that match.
@@ -130,17 +154,18 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 	}
 	if err == nil {
 		var n record.Notification
-		if err := json.Unmarshal(raw.Data, &n); err != nil {
-			return p, fmt.Errorf("decode notification %d: %w", raw.Sequence, err)
+		if json.Unmarshal(raw.Data, &n) == nil { // Else it says nothing; its timeline shows it.
+			p.fill(n.Kind, n.Order)
+			p.target.Fields = n.Fields
 		}
-		p.fill(n.Kind, n.Order)
-		p.target.Fields = n.Fields
 	}
-	place, err := s.lot.Look(ctx, unit.Provider, unit.Account, id)
-	if err != nil {
-		return p, err
+	for _, read := range []func(context.Context, string, string, string) (park.Place, error){s.lot.Look, s.lot.Due} {
+		place, err := read(ctx, unit.Provider, unit.Account, id)
+		if err != nil {
+			return p, err
+		}
+		p.fill(place.Parked.Kind, place.Parked.Order)
 	}
-	p.fill(place.Parked.Kind, place.Parked.Order)
 	if p.target.Kind != "" && p.target.Order != "" {
 		return p, nil
 	}
@@ -160,20 +185,10 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 	return p, err
 }
 
-// lastEvent reads a payment's last event, nil for none.
+// lastEvent reads a payment's last readable event, nil for none.
 func (s *session) lastEvent(ctx context.Context, unit subject.Unit) (*order.Event, error) {
-	raw, err := s.streams[subject.Orders].GetLastMsgForSubject(ctx, unit.Events())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read last event: %w", err)
-	}
-	var last order.Event
-	if err := json.Unmarshal(raw.Data, &last); err != nil {
-		return nil, fmt.Errorf("decode event %d: %w", raw.Sequence, err)
-	}
-	return &last, nil
+	log, err := chain.OrderLog(ctx, s.streams[subject.Orders], unit)
+	return log.Last, err
 }
 
 // fill takes what is not known yet.

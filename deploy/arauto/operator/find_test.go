@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -41,5 +42,88 @@ func TestPaymentIsFoundByItsLetterAlone(t *testing.T) {
 				t.Errorf("replay says %q", out)
 			}
 		})
+	}
+}
+
+// An order's number is in no subject before its first event, and a provider's
+// reference never is.
+func TestOrderIsFoundFromItsFirstWebhookOn(t *testing.T) {
+	t.Parallel()
+	for place, store := range map[string]func(r *rig){
+		"notified": func(r *rig) { r.notify("p-1") },
+		"parked": func(r *rig) {
+			r.must(r.lot.First(r.ctx, record.Parked{
+				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Order: "o-p-1", Cause: order.CauseNotification, Waits: "transport",
+				DueAt: time.Now().Add(time.Hour).UTC(),
+			}))
+		},
+		"due": func(r *rig) {
+			body, err := json.Marshal(record.Parked{Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Order: "o-p-1"})
+			r.must(err)
+			r.plant(r.tokens.Waiting("sandbox", "default", "p-1").Due(), string(body))
+		},
+		"observed": func(r *rig) { r.refer("p-1", "") },
+		"dead":     func(r *rig) { r.bury("lookup", "p-1", 7) },
+	} {
+		t.Run(place, func(t *testing.T) {
+			t.Parallel()
+			r := idle(t)
+			r.notify("p-2") // Another order's.
+			store(r)
+			for _, flags := range [][]string{nil, {"--provider", "sandbox"}, {"--account", "default"}} {
+				if out := r.run(ExitDone, append([]string{"order", "show", "o-p-1"}, flags...)...); !strings.Contains(out, "sandbox/default/p-1  ") || strings.Contains(out, "p-2") {
+					t.Errorf("order show %v says %q", flags, out)
+				}
+			}
+			r.run(ExitFailed, "order", "show", "o-p-1", "--provider", "picpay")
+			if out := r.run(ExitDone, "retry", "now", "o-p-1"); !strings.HasPrefix(out, "sandbox/default/p-1: ") {
+				t.Errorf("retry now says %q", out)
+			}
+			if out := r.run(ExitPartly, "replay", "--order", "o-p-1", "--wait", "1ms"); !strings.HasPrefix(out, "sandbox/default/p-1: ") {
+				t.Errorf("replay says %q", out)
+			}
+		})
+	}
+}
+
+// refer stores an answer that names a reference of the provider.
+func (r *rig) refer(payment, reference string) {
+	r.t.Helper()
+	body, err := json.Marshal(order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o-" + payment, ProviderReference: reference,
+		ProviderStatus: "no word of ours", Confirmed: true, Cause: order.CauseNotification,
+	})
+	r.must(err)
+	r.plant(r.unit(payment).Status(), string(body))
+}
+
+func TestPaymentIsFoundByTheProvidersReference(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.refer("p-1", "ref-1")
+	r.refer("p-2", "ref-2")
+	if out := r.run(ExitDone, "order", "show", "ref-1"); !strings.Contains(out, "sandbox/default/p-1  ") || strings.Contains(out, "p-2") {
+		t.Errorf("order show says %q", out)
+	}
+	r.bury("lookup", "p-1", 7)
+	r.bury("lookup", "p-2", 8)
+	if out := r.run(ExitDone, "dead", "redrive", "--order", "ref-1"); out != "NOTIFICATIONS-7 sandbox/default/p-1: redriven\n1 letters\n" {
+		t.Errorf("redrive says %q", out)
+	}
+}
+
+// Two payments of an order need not be equally far.
+func TestPaymentWithoutAnEventIsFoundBesideOneThatHasSome(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("p-1", "paid")
+	r.notify("p-1")
+	r.moved("p-1", order.Paid)
+	r.must(r.lot.First(r.ctx, record.Parked{
+		Provider: "sandbox", Account: "acme", Kind: order.Payment, Payment: "p-9", Order: "o-p-1", Cause: order.CauseNotification, Waits: "transport",
+		DueAt: time.Now().Add(time.Hour).UTC(),
+	}))
+	if out := r.run(ExitDone, "order", "show", "o-p-1"); !strings.Contains(out, "sandbox/default/p-1  event") || !strings.Contains(out, "sandbox/acme/p-9  ") {
+		t.Errorf("order show says:\n%s", out)
 	}
 }

@@ -4,7 +4,6 @@ package operator
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -51,7 +50,7 @@ func (e usageError) Unwrap() error { return e.err }
 func Run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	err := execute(ctx, args, env, stdout, stderr)
 	if err != nil && !errors.Is(err, errDrift) && !errors.Is(err, errPartly) {
-		_, _ = fmt.Fprintln(stderr, err) // There is nowhere else to say it.
+		_, _ = fmt.Fprintln(stderr, visibleLines(err.Error())) // There is nowhere else to say it.
 	}
 	var problems config.Problems
 	switch {
@@ -86,6 +85,7 @@ type settings struct {
 	env    func(string) (string, bool)
 	config string
 	output string
+	who    string // Who is at work, see identify.
 }
 
 func newRoot(s *settings) *cobra.Command {
@@ -110,7 +110,12 @@ func newRoot(s *settings) *cobra.Command {
 		path = given
 	}
 	root.PersistentFlags().StringVar(&s.config, "config", path, "configuration `file`; ARAUTO_CONFIG sets the default")
+	by, _ := s.env("ARAUTO_BY")
+	root.PersistentFlags().StringVar(&s.who, "by", by, "`name` of who is at work, for AUDIT; ARAUTO_BY sets the default, and without both it is\n"+
+		"the system's user. Only what changes something needs it")
 	root.PersistentFlags().StringVar(&s.output, "output", textOutput, "`format` of the result, text or json")
+	root.Version = describe().String()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newStatus(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newTopology(s), newVersion(s))
 	return root
@@ -121,16 +126,6 @@ func newRoot(s *settings) *cobra.Command {
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("%s takes no arguments, only flags", c.CommandPath())}
-	}
-	return nil
-}
-
-// writeJSON writes the result for a program.
-func writeJSON(w io.Writer, result any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(result); err != nil {
-		return fmt.Errorf("write result: %w", err)
 	}
 	return nil
 }

@@ -22,11 +22,11 @@ func newOrder(s *settings) *cobra.Command {
 	}
 	var in scope
 	show := &cobra.Command{
-		Use:   "show <order|payment>",
+		Use:   "show <order|payment|reference>",
 		Short: "Print its whole timeline in one list",
 		Long: "Print everything that is stored about an order's payments, or about one payment, in the order of time:\n" +
 			"notifications, look-ups, what is parked and until when, events and dead letters.\n" +
-			"An order is found by its events; before the first one, name the payment.",
+			"An order is found by its number from its first webhook on, and by the provider's reference.",
 		Args: exactlyOne("order or payment"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := in.check(); err != nil {
@@ -64,7 +64,7 @@ func (s *session) showOrder(ctx context.Context, w io.Writer, id string, in scop
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range line {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339Nano), visible(e.Payment), e.What, visible(e.text())) // Flush returns the error.
+		_, _ = fmt.Fprint(t, row(e.At.Format(time.RFC3339Nano), e.Payment, e.What, e.text())) // Flush returns the error.
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)
@@ -83,7 +83,7 @@ func newRetry(s *settings) *cobra.Command {
 	}
 	var in scope
 	now := &cobra.Command{
-		Use:   "now <order|payment>",
+		Use:   "now <order|payment|reference>",
 		Short: "Make what is parked come due now",
 		Long: "Make what is parked for an order's payments, or for one payment, come due now. Attempts and first failure\n" +
 			"stay, and if it fails again, this try is not counted.",
@@ -92,7 +92,7 @@ func newRetry(s *settings) *cobra.Command {
 			if err := in.check(); err != nil {
 				return err
 			}
-			return s.inSession(c, func(ctx context.Context, s *session) error { return s.retryNow(ctx, c.OutOrStdout(), args[0], in) })
+			return s.changing(c, func(ctx context.Context, s *session) error { return s.retryNow(ctx, c.OutOrStdout(), args[0], in) })
 		},
 	}
 	in.flags(now)

@@ -49,12 +49,12 @@ func newReplay(s *settings) *cobra.Command {
 			if r.dry {
 				return s.inSession(c, func(ctx context.Context, s *session) error { return s.dryRun(ctx, c.OutOrStdout(), r) }, config.RoleLookup)
 			}
-			return s.inSession(c, func(ctx context.Context, s *session) error { return s.replay(ctx, c.OutOrStdout(), r) })
+			return s.changing(c, func(ctx context.Context, s *session) error { return s.replay(ctx, c.OutOrStdout(), r) })
 		},
 	}
 	r.scope.flags(c)
 	rateFlag(c, &r.rate, "look-ups")
-	c.Flags().StringVar(&r.order, "order", "", "the payments of this `order`")
+	c.Flags().StringVar(&r.order, "order", "", "the payments of this `order`, or of this reference of the provider")
 	c.Flags().StringVar(&r.payment, "payment", "", "this `payment`")
 	c.Flags().StringVar(&r.class, "class", "", "the payments of open dead letters of this `class`")
 	c.Flags().DurationVar(&r.since, "since", 0, "payments notified or looked up in the last `duration`, such as 24h")
@@ -204,10 +204,11 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 		}
 		err = s.each(ctx, stream, filter, from, func(raw *jetstream.RawStreamMsg) error {
 			var named struct{ Provider, Account, Payment string } // What both documents have.
-			if err := json.Unmarshal(raw.Data, &named); err != nil {
-				return fmt.Errorf("decode %s %d: %w", stream, raw.Sequence, err)
+			err := json.Unmarshal(raw.Data, &named)
+			unit := s.tokens.Unit(named.Provider, named.Account, named.Payment)
+			if err == nil && strings.HasSuffix(raw.Subject, "."+unit.String()) { // Else a worker has given it a dead letter.
+				units[unit] = named.Payment
 			}
-			units[s.tokens.Unit(named.Provider, named.Account, named.Payment)] = named.Payment
 			return nil
 		})
 		if err != nil {

@@ -32,8 +32,6 @@ type session struct {
 	dead    *deadletter.Box
 	streams map[string]jetstream.Stream
 	ahead   time.Duration // Of this machine's clock, the broker's.
-	who     string
-	host    string
 }
 
 // inSession does something with the deployment of the configuration. roles
@@ -45,6 +43,37 @@ func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session
 		}
 		return do(ctx, open)
 	}, roles...)
+}
+
+// changing is inSession for a command that changes something, and so needs to
+// know who is at work.
+func (s *settings) changing(c *cobra.Command, do func(context.Context, *session) error) error {
+	if err := s.identify(); err != nil {
+		return err
+	}
+	return s.inSession(c, do)
+}
+
+// longestName bounds the name of who is at work, in bytes. A guess.
+const longestName = 100
+
+// identify finds out who is at work, where no flag says so: in an image without
+// users the system cannot tell.
+func (s *settings) identify() error {
+	if s.who == "" {
+		if system, err := user.Current(); err == nil {
+			s.who = system.Username
+		} else {
+			s.who, _ = s.env("USER")
+		}
+	}
+	switch {
+	case s.who == "":
+		return usageError{errors.New("the system does not say who is at work; write --by or set ARAUTO_BY")}
+	case visible(s.who) != s.who || len(s.who) > longestName:
+		return usageError{fmt.Errorf("--by is not a name of at most %d printable bytes", longestName)}
+	}
+	return nil
 }
 
 // connected is inSession without a stream: none of them need be there.
@@ -77,7 +106,7 @@ func (s *settings) connected(c *cobra.Command, do func(context.Context, *session
 // readable are the streams whose messages the operator reads by itself.
 var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
 
-// bind finds the streams and who is at work.
+// bind finds the streams.
 func (s *session) bind(ctx context.Context) error {
 	var err error
 	for _, name := range readable {
@@ -95,14 +124,6 @@ func (s *session) bind(ctx context.Context) error {
 	if s.dead, err = deadletter.Open(ctx, s.js); err != nil {
 		return err
 	}
-	who, err := user.Current()
-	if err != nil {
-		return fmt.Errorf("find out who is at work: %w", err)
-	}
-	if s.host, err = os.Hostname(); err != nil {
-		return fmt.Errorf("find out where this is: %w", err)
-	}
-	s.who = who.Username
 	return nil
 }
 
@@ -110,8 +131,17 @@ func (s *session) bind(ctx context.Context) error {
 // this machine's says would come due when the two agree.
 func (s *session) now() time.Time { return time.Now().Add(s.ahead) }
 
+// host is where this command runs.
+func host() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
+
 // by is who is at work, in a word.
-func (s *session) by() string { return s.who + "@" + s.host }
+func (s *session) by() string { return s.who + "@" + host() }
 
 // each calls visit for every message of a stream whose subject matches, from
 // a sequence on.

@@ -36,7 +36,7 @@ func newSettle(s *settings, name, steps string, state record.State, short, long 
 			if f.narrow() == all {
 				return usageError{fmt.Errorf("%s takes either ids and filters, or --all", c.CommandPath())}
 			}
-			return s.inSession(c, func(ctx context.Context, s *session) error {
+			return s.changing(c, func(ctx context.Context, s *session) error {
 				letters, err := s.sift(ctx, f)
 				if err != nil {
 					return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 // health is the whole deployment at a glance.
 type health struct {
+	Needs     []string         `json:"needs"` // What a person must see to, in sentences.
 	Streams   []streamHealth   `json:"streams"`
 	Consumers []consumerHealth `json:"consumers"`
 	Backlog   uint64           `json:"backlog"` // Messages that no worker has finished.
@@ -34,6 +36,7 @@ type streamHealth struct {
 	Messages uint64   `json:"messages"`
 	Bytes    uint64   `json:"bytes"`
 	Fill     *float64 `json:"fill_percent"` // null where the stream has no bound.
+	Fatal    bool     `json:"fatal"`        // When it is full it refuses messages, and work stops.
 	Missing  bool     `json:"missing"`      // It is declared, but not there; topology apply makes it.
 }
 
@@ -44,7 +47,8 @@ type consumerHealth struct {
 	AckPending int     `json:"ack_pending"`
 	Oldest     float64 `json:"oldest_age_seconds"` // 0 when nothing waits, and for advisories, whose stream the operator may not read.
 	Paused     bool    `json:"paused"`
-	Missing    bool    `json:"missing"` // It is declared, but not there; topology apply makes it.
+	Unworked   bool    `json:"unworked"` // No worker pulls from it, and one should.
+	Missing    bool    `json:"missing"`  // It is declared, but not there; topology apply makes it.
 }
 
 // parkedHealth tells of the waiting look-ups. The broker has no index by due
@@ -53,6 +57,8 @@ type parkedHealth struct {
 	Count   uint64     `json:"count"`
 	Sought  int        `json:"sought"` // How many next_due was sought among.
 	NextDue *time.Time `json:"next_due"`
+
+	Failed map[string]int `json:"failed"` // How many of those have failed before, by provider and what it failed with.
 }
 
 // seek bounds how many parked look-ups status reads: about a second's worth.
@@ -61,25 +67,32 @@ const seek = 5000
 func newStatus(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show streams, consumers, backlog, parked look-ups, open circuits and what a 200 survives",
-		Args:  noArguments,
+		Short: "Show what needs a person, streams, consumers, backlog, parked look-ups, open circuits and what a 200 survives",
+		Long: "Show what needs a person first: open dead letters by class, providers that fail, open circuits, consumers\n" +
+			"without a worker, what is missing or nearly full. Then streams, consumers, backlog, parked look-ups and what a\n" +
+			"200 survives. Exit code 0: nothing needs a person; 4: something does.",
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return s.connected(c, func(ctx context.Context, s *session) error {
 				h, err := s.health(ctx)
 				if err != nil {
 					return err
 				}
+				write := h.write
 				if s.output == jsonOutput {
-					return writeJSON(c.OutOrStdout(), h)
+					write = func(w io.Writer) error { return writeJSON(w, h) }
 				}
-				return h.write(c.OutOrStdout())
+				if err := write(c.OutOrStdout()); err != nil || len(h.Needs) == 0 {
+					return err
+				}
+				return errPartly
 			})
 		},
 	}
 }
 
 func (s *session) health(ctx context.Context) (health, error) {
-	h := health{Circuits: []record.Circuit{}}
+	var h health
 	h.Durability = durability.Look(ctx, durability.NewReader(s.js, s.config.NATS().Monitors), s.config.Durability())
 	sizes := s.config.Topology()
 	declared := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
@@ -106,15 +119,10 @@ func (s *session) health(ctx context.Context) (health, error) {
 	if h.Parked, err = s.parked(ctx, waiting); err != nil {
 		return h, err
 	}
-	circuits, err := s.circuits(ctx)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		err = nil // Said where the streams are listed.
+	if h.Circuits, err = s.openCircuits(ctx); err != nil {
+		return h, err
 	}
-	for _, c := range circuits {
-		if c.State != record.CircuitClosed {
-			h.Circuits = append(h.Circuits, c)
-		}
-	}
+	h.Needs, err = s.needs(ctx, h)
 	return h, err
 }
 
@@ -135,7 +143,9 @@ func (s *session) stream(ctx context.Context, name string) (streamHealth, error)
 }
 
 func streamOf(info *jetstream.StreamInfo) streamHealth {
-	one := streamHealth{Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes}
+	one := streamHealth{
+		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, Fatal: info.Config.Discard == jetstream.DiscardNew,
+	}
 	if info.Config.MaxBytes > 0 {
 		fill := float64(int(1000*float64(one.Bytes)/float64(info.Config.MaxBytes))) / 10
 		one.Fill = &fill
@@ -153,6 +163,9 @@ func (s *session) consumer(ctx context.Context, stream, name string) (consumerHe
 	}
 	info := durable.CachedInfo()
 	one := consumerHealth{Name: name, Stream: stream, Pending: info.NumPending, AckPending: info.NumAckPending, Paused: info.Paused}
+	if one.Unworked, err = s.unworked(ctx, durable); err != nil {
+		return one, err
+	}
 	if s.streams[stream] == nil || one.Pending+uint64(one.AckPending) == 0 {
 		return one, nil
 	}
@@ -174,7 +187,7 @@ func (s *session) consumer(ctx context.Context, stream, name string) (consumerHe
 // parked counts what the stream holds beside the fired look-ups that wait for
 // a worker.
 func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
-	var p parkedHealth
+	p := parkedHealth{Failed: map[string]int{}}
 	if s.streams[subject.LookupRetries] == nil {
 		return p, nil
 	}
@@ -186,6 +199,9 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 	err = s.each(ctx, subject.LookupRetries, "lookup.parked.>", 1, func(raw *jetstream.RawStreamMsg) error {
 		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
 			p.NextDue = &due
+		}
+		if why, ok := failed(raw); ok {
+			p.Failed[why]++
 		}
 		if p.Sought++; p.Sought == seek {
 			return errEnough
@@ -218,4 +234,19 @@ func (s *session) circuits(ctx context.Context) ([]record.Circuit, error) {
 		return nil, err
 	}
 	return board.List(ctx)
+}
+
+// openCircuits are those that are not closed.
+func (s *session) openCircuits(ctx context.Context) ([]record.Circuit, error) {
+	open := []record.Circuit{}
+	all, err := s.circuits(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = nil // Said where the streams are listed.
+	}
+	for _, c := range all {
+		if c.State != record.CircuitClosed {
+			open = append(open, c)
+		}
+	}
+	return open, err
 }

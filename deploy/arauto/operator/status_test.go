@@ -1,11 +1,14 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/topology"
 	"arauto/schemas/order"
@@ -25,7 +28,7 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 		}))
 	}
 	r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default")
-	out := r.run(ExitDone, "status", "--output", "json")
+	out := r.run(ExitPartly, "status", "--output", "json")
 	var h health
 	r.must(json.Unmarshal([]byte(out), &h))
 	if h.Backlog != 2 || h.Parked.Count != 2 || h.Parked.NextDue == nil || !h.Parked.NextDue.Equal(due) ||
@@ -33,7 +36,7 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 		t.Errorf("status is %+v, the next is due at %s", h, due)
 	}
 	golden(t, "status.json", out)
-	text := r.run(ExitDone, "status")
+	text := r.run(ExitPartly, "status")
 	for _, want := range []string{"NOTIFICATIONS", "lookup-due-sandbox", "backlog: 2 messages", "parked: 2 look-ups, next due ", "circuit sandbox/default: open",
 		"durability: process-kill. A 200 means that", "\nbroker: nats-server 2.", ", sync_interval unknown on test\n",
 		"\nNOTIFICATIONS: replicas 1, storage file, persist_mode default, discard new, max_age none (look-ups need 96h0m0s), 0 % of 322122540 bytes full\n",
@@ -57,7 +60,7 @@ func TestStatusTellsOfAClaimThatDoesNotHold(t *testing.T) {
 	for _, claimed := range []string{"node-loss", "power-loss,node-loss"} {
 		r := idle(t)
 		r.claim(claimed)
-		if text := r.run(ExitDone, "status"); !strings.Contains(text, "the gateway claims "+claimed+", so it answers with 503") || !strings.Contains(text, "weak: replicas is 1, so ") {
+		if text := r.run(ExitPartly, "status"); !strings.Contains(text, "the gateway claims "+claimed+", so it answers with 503") || !strings.Contains(text, "weak: replicas is 1, so ") {
 			t.Errorf("status says:\n%s", text)
 		}
 	}
@@ -68,7 +71,7 @@ func TestStatusTellsOfAClaimThatItCannotVerify(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	r.claim("power-loss")
-	text := r.run(ExitDone, "status")
+	text := r.run(ExitPartly, "status")
 	if !strings.Contains(text, "the gateway claims power-loss, which cannot be verified from here; ask /durability of the gateway\n") || strings.Contains(text, "503 or") {
 		t.Errorf("status says:\n%s", text)
 	}
@@ -79,7 +82,7 @@ func TestStatusSaysNothingOfABrokerThatItCannotSee(t *testing.T) {
 	r := idle(t)
 	r.claim("node-loss")
 	r.must(r.JS.DeleteStream(r.ctx, subject.Notifications))
-	text := r.run(ExitDone, "status")
+	text := r.run(ExitPartly, "status")
 	if !strings.Contains(text, "which cannot be verified from here; ask /durability") || !strings.Contains(text, "\ndurability: What a 200 means is not known") ||
 		!strings.Contains(text, "durability cannot be seen: ") || strings.Contains(text, "503 or") {
 		t.Errorf("status says:\n%s", text)
@@ -91,7 +94,7 @@ func TestStatusNamesAStreamThatIsMissing(t *testing.T) {
 	r := idle(t)
 	for _, d := range topology.Streams(topology.Settings{}) {
 		r.must(r.JS.DeleteStream(r.ctx, d.Name))
-		text := r.run(ExitDone, "status")
+		text := r.run(ExitPartly, "status")
 		found := false
 		for line := range strings.Lines(text) {
 			found = found || strings.HasPrefix(line, d.Name+" ") && strings.HasSuffix(line, " missing\n")
@@ -101,7 +104,7 @@ func TestStatusNamesAStreamThatIsMissing(t *testing.T) {
 		}
 	}
 	var h health
-	r.must(json.Unmarshal([]byte(r.run(ExitDone, "status", "--output", "json")), &h))
+	r.must(json.Unmarshal([]byte(r.run(ExitPartly, "status", "--output", "json")), &h))
 	for _, one := range h.Streams {
 		if !one.Missing {
 			t.Errorf("%s is not missing", one.Name)
@@ -116,9 +119,70 @@ func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	r.must(r.JS.DeleteConsumer(r.ctx, subject.Statuses, subject.NormalizeConsumer))
-	for line := range strings.Lines(r.run(ExitDone, "status")) {
+	for line := range strings.Lines(r.run(ExitPartly, "status")) {
 		if strings.HasPrefix(line, "normalize") && !strings.Contains(line, "missing") {
 			t.Errorf("status says %q", line)
 		}
 	}
+}
+
+// tend lets a worker that does nothing wait at every consumer.
+func (r *rig) tend() {
+	r.t.Helper()
+	for _, c := range topology.Consumers(topology.Settings{Providers: []string{"sandbox", "beeteller"}}) {
+		r.consume(c.Stream, c.Durable, func(context.Context, jetstream.Msg) error { return nil })
+	}
+}
+
+func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	said := func(want int) string { return r.run(want, "status") }
+	if text := said(ExitPartly); !strings.HasPrefix(text, "needs a person:\n") || !strings.Contains(text, "\n  no worker works on consumer normalize\n") ||
+		strings.Contains(text, "consumer lookup-picpay\n") { // It has no account.
+		t.Errorf("without workers it says:\n%s", text)
+	}
+	r.tend()
+	if text := said(ExitDone); !strings.HasPrefix(text, "nothing needs a person\n") {
+		t.Errorf("when all is well it says:\n%s", text)
+	}
+	for _, step := range []struct {
+		do   func()
+		says string
+	}{
+		{func() { r.bury("lookup", "p-1", 7) }, "1 open dead letters of class provider: arauto dead list --class provider"},
+		{func() { r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default") }, "circuit sandbox/default is open since "},
+		{func() {
+			r.must(r.lot.First(r.ctx, record.Parked{
+				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-2", Cause: order.CauseNotification, Waits: "unavailable",
+				Attempts: 2, DueAt: time.Now().Add(time.Hour).UTC(),
+			}))
+		}, "1 look-ups have failed and wait: sandbox: unavailable"},
+		{func() {
+			_, err := r.JS.PauseConsumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), time.Now().Add(time.Hour))
+			r.must(err)
+		}, "provider sandbox is paused: it answers no account"},
+		{func() { r.must(r.JS.DeleteConsumer(r.ctx, subject.Notifications, subject.LookupConsumer("picpay"))) }, "consumer lookup-picpay is missing: arauto topology apply"},
+		{func() { r.shrink(subject.Orders) }, "stream ORDERS is 90."},
+	} {
+		step.do()
+		text := said(ExitPartly)
+		needs, _, _ := strings.Cut(text, "\n\n")
+		if !strings.Contains(needs, "\n  "+step.says) {
+			t.Errorf("it lacks %q:\n%s", step.says, text)
+		}
+	}
+}
+
+// shrink fills a stream to more than nine tenths.
+func (r *rig) shrink(name string) {
+	r.t.Helper()
+	_, err := r.JS.Publish(r.ctx, r.unit("p").Event("o", order.Paid), make([]byte, 1000))
+	r.must(err)
+	stream, err := r.JS.Stream(r.ctx, name)
+	r.must(err)
+	changed := stream.CachedInfo().Config
+	changed.MaxBytes = int64(stream.CachedInfo().State.Bytes)*11/10 + 1
+	_, err = r.JS.UpdateStream(r.ctx, changed)
+	r.must(err)
 }

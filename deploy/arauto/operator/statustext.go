@@ -10,6 +10,9 @@ import (
 )
 
 func (h health) write(w io.Writer) error {
+	if err := writeNeeds(w, h.Needs); err != nil {
+		return err
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(format string, a ...any) { _, _ = fmt.Fprintf(t, format, a...) } // Flush returns the error.
 	line("STREAM\tMESSAGES\tBYTES\tFILL\n")
@@ -38,12 +41,29 @@ func (h health) write(w io.Writer) error {
 	}
 	line("\n")
 	for _, c := range h.Circuits {
-		line("circuit %s/%s: %s since %s (%s)\n", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause)
+		line("circuit %s/%s: %s since %s (%s)\n", cell(c.Provider), cell(c.Account), cell(string(c.State)), c.Since.Format(time.RFC3339), visible(c.Cause))
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return writeDurability(w, h.Durability)
+}
+
+// writeNeeds begins with what a person must see to.
+func writeNeeds(w io.Writer, needs []string) error {
+	lines := []string{"nothing needs a person"}
+	if len(needs) > 0 {
+		lines = []string{"needs a person:"}
+	}
+	for _, one := range needs {
+		lines = append(lines, "  "+one)
+	}
+	for _, line := range append(lines, "") {
+		if err := printLine(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeDurability stands outside the table, whose columns its sentences would
@@ -83,6 +103,8 @@ func (c consumerHealth) state() string {
 		return "missing"
 	case c.Paused:
 		return "paused"
+	case c.Unworked:
+		return "no worker"
 	}
 	return "runs"
 }

@@ -13,6 +13,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/chain"
 	"arauto/workers/deadletter"
 	"arauto/workers/park"
 )
@@ -51,6 +52,8 @@ type entry struct {
 	State          string     `json:"state,omitempty"`
 	By             string     `json:"by,omitempty"`
 	Next           string     `json:"next,omitempty"`
+	Unreadable     bool       `json:"unreadable,omitempty"` // It does not decode; subject and sequence are all that is known of it.
+	Subject        string     `json:"subject,omitempty"`    // Of an unreadable one.
 }
 
 // timeline reads everything about some payments, sorted by time.
@@ -74,53 +77,56 @@ func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, er
 	return line, nil
 }
 
-// decoded calls visit with every message of a subject.
-func decoded[T any](ctx context.Context, s *session, stream, on string, visit func(*jetstream.RawStreamMsg, T)) error {
-	return s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) error {
-		var value T
-		if err := json.Unmarshal(raw.Data, &value); err != nil {
-			return fmt.Errorf("decode %s %d: %w", stream, raw.Sequence, err)
+// stored lists every message of a subject, with what read makes of it. One that
+// does not decode is an entry, too.
+func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, error)) (all []entry, err error) {
+	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) error {
+		e, err := read(raw)
+		if err != nil {
+			e = entry{What: what, Unreadable: true, Subject: raw.Subject}
 		}
-		visit(raw, value)
-		return nil
-	})
-}
-
-func (s *session) notifications(ctx context.Context, p payment) (all []entry, err error) {
-	err = decoded(ctx, s, subject.Notifications, p.unit.Notification(), func(raw *jetstream.RawStreamMsg, n record.Notification) {
-		all = append(all, entry{
-			At: raw.Time.UTC(), What: whatNotification, Sequence: raw.Sequence, ID: n.ID, Order: s.shown(n.Order),
-		})
+		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
+		all = append(all, e)
+		return nil //nolint:nilerr // The entry says it.
 	})
 	return all, err
 }
 
-func (s *session) observations(ctx context.Context, p payment) (all []entry, err error) {
-	err = decoded(ctx, s, subject.Statuses, p.unit.Status(), func(raw *jetstream.RawStreamMsg, o order.Observation) {
+func (s *session) notifications(ctx context.Context, p payment) ([]entry, error) {
+	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, func(raw *jetstream.RawStreamMsg) (entry, error) {
+		var n record.Notification
+		err := json.Unmarshal(raw.Data, &n)
+		return entry{What: whatNotification, ID: n.ID, Order: s.shown(n.Order)}, err
+	})
+}
+
+func (s *session) observations(ctx context.Context, p payment) ([]entry, error) {
+	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, func(raw *jetstream.RawStreamMsg) (entry, error) {
+		var o order.Observation
+		err := json.Unmarshal(raw.Data, &o)
 		e := entry{
-			At: raw.Time.UTC(), What: whatLookUp, Sequence: raw.Sequence, Order: s.shown(o.Order), Cause: string(o.Cause),
+			What: whatLookUp, Order: s.shown(o.Order), Cause: string(o.Cause),
 			Status: string(o.Status), ProviderStatus: o.ProviderStatus, AskedAt: &o.AskedAt, AnsweredAt: &o.AnsweredAt,
 		}
 		if !o.Confirmed {
 			e.What, e.AskedAt, e.AnsweredAt = whatBelieved, nil, nil
 		}
-		all = append(all, e)
+		return e, err
 	})
-	return all, err
 }
 
-func (s *session) events(ctx context.Context, p payment) (all []entry, err error) {
-	err = decoded(ctx, s, subject.Orders, p.unit.Events(), func(raw *jetstream.RawStreamMsg, v order.Event) {
+func (s *session) events(ctx context.Context, p payment) ([]entry, error) {
+	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, func(raw *jetstream.RawStreamMsg) (entry, error) {
+		v, err := chain.EventOf(raw)
 		e := entry{
-			At: raw.Time.UTC(), What: whatEvent, Sequence: raw.Sequence, ID: v.ID(), Order: s.shown(v.Order),
+			What: whatEvent, ID: v.ID(), Order: s.shown(v.Order),
 			Status: string(v.Status), ProviderStatus: v.ProviderStatus, Transition: v.Transition,
 		}
 		if v.From != nil {
 			e.From = string(*v.From)
 		}
-		all = append(all, e)
+		return e, err
 	})
-	return all, err
 }
 
 // waiting reads what is parked, and what has fired and is not done.
@@ -139,7 +145,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 		}
 		all = append(all, entry{
 			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Waits: at.Parked.Waits,
-			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts,
+			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable,
 		})
 	}
 	return all, nil
@@ -166,6 +172,9 @@ func (s *session) shown(id string) string {
 
 // text is what a person reads behind time, payment and kind.
 func (e entry) text() string {
+	if e.Unreadable {
+		return strings.TrimSuffix(fmt.Sprintf("does not decode: sequence %d on %s", e.Sequence, e.Subject), " on ")
+	}
 	switch e.What {
 	case whatLookUp:
 		return fmt.Sprintf("%s (%s) because of %s, answered within %s", word(e.Status), e.ProviderStatus, e.Cause, e.AnsweredAt.Sub(*e.AskedAt))

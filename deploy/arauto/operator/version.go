@@ -6,9 +6,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version is what an image was built from. Its build has no checkout, so the
+// Dockerfile sets it with the linker's -X.
+var version string
+
 // build says what this binary was built from.
 type build struct {
-	Revision string `json:"revision"` // Commit, with +changes when the tree had some; "unknown" outside a checkout.
+	Revision string `json:"revision"` // Commit, with +changes when the tree had some; in an image what its build was given; else "unknown".
 	Time     string `json:"time,omitempty"`
 	Go       string `json:"go"`
 }
@@ -19,23 +23,36 @@ func newVersion(s *settings) *cobra.Command {
 		Short: "Print what this binary was built from",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			info, _ := debug.ReadBuildInfo() // nil when it is not there.
-			b := describe(info)
+			b := describe()
 			if s.output == jsonOutput {
 				return writeJSON(c.OutOrStdout(), b)
 			}
-			line := "arauto " + b.Revision
-			if b.Time != "" {
-				line += " of " + b.Time
-			}
-			return printLine(c.OutOrStdout(), line+", "+b.Go)
+			return printLine(c.OutOrStdout(), b.String())
 		},
 	}
 }
 
-// describe reads what the Go tool has written into a binary, nil for one
+// describe says what this binary was built from.
+func describe() build {
+	info, _ := debug.ReadBuildInfo() // nil when it is not there.
+	b := described(info)
+	if version != "" {
+		b.Revision, b.Time = version, ""
+	}
+	return b
+}
+
+func (b build) String() string {
+	line := "arauto " + b.Revision
+	if b.Time != "" {
+		line += " of " + b.Time
+	}
+	return line + ", " + b.Go
+}
+
+// described reads what the Go tool has written into a binary, nil for one
 // that it has not built.
-func describe(info *debug.BuildInfo) build {
+func described(info *debug.BuildInfo) build {
 	b := build{Revision: "unknown", Go: "unknown"}
 	if info == nil {
 		return b

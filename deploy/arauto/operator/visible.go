@@ -1,9 +1,13 @@
 package operator
 
 import (
+	"encoding/json"
+	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 )
 
 // visible shows what cannot be printed as an escape. Ids and words come from
@@ -19,4 +23,61 @@ func visible(text string) string {
 		b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
 	}
 	return b.String()
+}
+
+// widestCell is how many characters of an id from outside a table shows: an id
+// may have hundreds, and every row would be as wide. A guess.
+const widestCell = 64
+
+// cell is visible for a column that is not the last one: without two blanks in a
+// row, which would look like the next column, and cut where it is too wide.
+func cell(text string) string {
+	shown := []rune(strings.ReplaceAll(visible(text), "  ", ` \x20`))
+	if len(shown) > widestCell {
+		shown = append(shown[:widestCell-1], '…')
+	}
+	return string(shown)
+}
+
+// row is one row of a table of cells; the last one is not cut.
+func row(cells ...string) string {
+	for i, text := range cells {
+		cells[i] = cell(text)
+		if i == len(cells)-1 {
+			cells[i] = visible(text)
+		}
+	}
+	return strings.Join(cells, "\t") + "\n"
+}
+
+// visibleLines is visible for a text of several lines.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = visible(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// writeJSON writes the result for a program. A person may read it too, so what
+// cannot be printed is escaped in it, beyond what JSON itself asks for.
+func writeJSON(w io.Writer, result any) error {
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode result: %w", err)
+	}
+	var b strings.Builder
+	for _, r := range string(text) + "\n" {
+		if unicode.IsPrint(r) || r == '\n' {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
 }

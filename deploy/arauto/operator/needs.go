@@ -1,0 +1,155 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/topology"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+)
+
+const (
+	// nearlyFull is the fill, in percent, from which a stream that refuses
+	// messages when it is full needs a person. A guess.
+	nearlyFull = 80
+	// looks is how often a consumer without a waiting pull is looked at. A worker
+	// pulls anew every 500 ms (workers/consume), with a moment between two pulls.
+	looks, looksEvery = 5, 50 * time.Millisecond
+	// idleFor is how long a consumer with messages in work may show no activity: a
+	// worker that holds them acknowledges one or is given another.
+	idleFor = 3 * topology.AckWait
+)
+
+// needs lists what a person must see to, in sentences.
+func (s *session) needs(ctx context.Context, h health) ([]string, error) {
+	all := []string{}
+	letters, err := s.openLetters(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, class := range slices.Sorted(maps.Keys(letters)) {
+		all = append(all, fmt.Sprintf("%d open dead letters of class %s: arauto dead list --class %s", letters[class], class, class))
+	}
+	all = append(all, h.failing()...)
+	for _, c := range h.Circuits {
+		all = append(all, fmt.Sprintf("circuit %s/%s is %s since %s (%s)", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause))
+	}
+	for _, c := range h.Consumers {
+		switch {
+		case c.Missing:
+			all = append(all, "consumer "+c.Name+" is missing: arauto topology apply")
+		case c.Unworked:
+			all = append(all, "no worker works on consumer "+c.Name)
+		}
+	}
+	for _, one := range h.Streams {
+		switch {
+		case one.Missing:
+			all = append(all, "stream "+one.Name+" is missing: arauto topology apply")
+		case one.Fatal && one.Fill != nil && *one.Fill >= nearlyFull:
+			all = append(all, fmt.Sprintf("stream %s is %.1f %% full, and refuses messages when it is full", one.Name, *one.Fill))
+		}
+	}
+	if r := h.Durability; r.Facts != nil && !r.Unverified() && !r.Holds {
+		all = append(all, "the gateway claims "+r.Claimed.String()+", which does not hold")
+	}
+	return all, nil
+}
+
+// failing are the providers that do not answer: paused ones, and those whose
+// look-ups have failed and wait, by what they failed with.
+func (h health) failing() []string {
+	var all []string
+	for _, c := range h.Consumers {
+		if provider, ok := strings.CutPrefix(c.Name, "lookup-due-"); ok && c.Paused {
+			all = append(all, "provider "+provider+" is paused: it answers no account")
+		}
+	}
+	for _, why := range slices.Sorted(maps.Keys(h.Parked.Failed)) {
+		all = append(all, fmt.Sprintf("%d look-ups have failed and wait: %s", h.Parked.Failed[why], why))
+	}
+	return all
+}
+
+// openLetters counts the open dead letters by class.
+func (s *session) openLetters(ctx context.Context) (map[record.Class]int, error) {
+	dead, err := deadletter.Open(ctx, s.js)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil // Said where the streams are listed.
+	}
+	if err != nil {
+		return nil, err
+	}
+	letters, err := dead.Latest(ctx, "dead.>")
+	open := map[record.Class]int{}
+	for _, l := range letters {
+		if l.State == record.Open {
+			open[l.Class]++
+		}
+	}
+	return open, err
+}
+
+// failed is why a parked look-up is waiting, if that is a failure.
+func failed(raw *jetstream.RawStreamMsg) (why string, ok bool) {
+	var p record.Parked
+	if json.Unmarshal(raw.Data, &p) != nil || p.Attempts == 0 {
+		return "", false
+	}
+	return p.Provider + ": " + p.Waits, true
+}
+
+// unworked reports whether no worker pulls from a consumer. Consumers of
+// providers without an account matter only when something waits for them.
+func (s *session) unworked(ctx context.Context, durable jetstream.Consumer) (bool, error) {
+	for look := 0; ; look++ {
+		info, err := durable.Info(ctx)
+		if err != nil {
+			return false, fmt.Errorf("read consumer: %w", err)
+		}
+		if info.Paused || info.NumWaiting > 0 || info.NumAckPending > 0 && active(info) || !s.wanted(info) {
+			return false, nil
+		}
+		if look == looks {
+			return true, nil
+		}
+		select {
+		case <-time.After(looksEvery):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// active reports whether a consumer delivered or was acknowledged lately.
+func active(info *jetstream.ConsumerInfo) bool {
+	for _, last := range []*time.Time{info.Delivered.Last, info.AckFloor.Last} {
+		if last != nil && info.TimeStamp.Sub(*last) < idleFor {
+			return true
+		}
+	}
+	return false
+}
+
+// wanted reports whether a worker should be there for a consumer.
+func (s *session) wanted(info *jetstream.ConsumerInfo) bool {
+	if info.NumPending > 0 || info.NumAckPending > 0 {
+		return true
+	}
+	for _, prefix := range []string{"lookup-due-", "lookup-"} {
+		if provider, ok := strings.CutPrefix(info.Name, prefix); ok {
+			return len(s.config.AccountNames(provider)) > 0
+		}
+	}
+	return info.Name == subject.NormalizeConsumer || info.Name == subject.AdvisoriesConsumer
+}

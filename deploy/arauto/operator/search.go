@@ -1,0 +1,114 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"arauto/schemas/subject"
+)
+
+const (
+	// beside is how many of a stream's newest messages are read for an id that is
+	// known already: an order may have another payment without an event. Less than
+	// a second's worth, a guess.
+	beside = 5_000
+	// instead is how many are read for an id that no subject names: seconds' worth.
+	instead = 200_000
+	// readers is how many of them are read at a time.
+	readers = 16
+)
+
+// inside is what the documents of all streams call alike.
+type inside struct {
+	Provider  string `json:"provider"`
+	Account   string `json:"account"`
+	Payment   string `json:"payment"`
+	Order     string `json:"order"`
+	Reference string `json:"provider_reference"`
+}
+
+// findInside finds the units of what is stored and names an id as its order or its
+// provider's reference: what waits and what is dead, and the newest messages of
+// the other streams, at most so many of each. more reports whether there are more.
+func (s *session) findInside(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
+	found = map[subject.Unit]string{}
+	look := func(raw *jetstream.RawStreamMsg) {
+		var named inside
+		if json.Unmarshal(raw.Data, &named) != nil || named.Order != id && named.Reference != id || named.Payment == "" {
+			return
+		}
+		if in.provider != "" && in.provider != named.Provider || in.account != "" && in.account != named.Account {
+			return
+		}
+		on := "." + named.Provider + "." + named.Account + "."
+		if strings.Contains(raw.Subject, on) { // Else it is no document of ours.
+			found[s.tokens.Unit(named.Provider, named.Account, named.Payment)] = named.Payment
+		}
+	}
+	for _, place := range []struct{ stream, filter string }{
+		{subject.LookupRetries, "lookup.parked." + in.tokens() + ".*"},
+		{subject.LookupRetries, "lookup.due." + in.tokens() + ".*"},
+		{subject.DeadLetters, "dead.*.*." + in.tokens() + ".*"},
+	} {
+		left := most
+		err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) error {
+			if left == 0 {
+				more = true
+				return errEnough
+			}
+			left--
+			look(raw)
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			return nil, false, err
+		}
+	}
+	for _, stream := range []string{subject.Notifications, subject.Statuses, subject.Orders} {
+		rest, err := s.newest(ctx, stream, most, look)
+		if err != nil {
+			return nil, false, err
+		}
+		more = more || rest
+	}
+	return found, more, nil
+}
+
+// newest calls visit with the newest messages of a stream, one at a time and in no
+// order, and reports whether there are more.
+func (s *session) newest(ctx context.Context, stream string, most uint64, visit func(*jetstream.RawStreamMsg)) (more bool, err error) {
+	info, err := s.streams[stream].Info(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read state of %s: %w", stream, err)
+	}
+	first, last := max(info.State.FirstSeq, 1), info.State.LastSeq
+	if more = last >= first+most; more {
+		first = last - most + 1
+	}
+	var lock sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for sequence := first; sequence <= last && ctx.Err() == nil; sequence++ {
+		group.Go(func() error {
+			raw, err := s.streams[stream].GetMsg(ctx, sequence)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("read %s %d: %w", stream, sequence, err)
+			}
+			lock.Lock()
+			defer lock.Unlock()
+			visit(raw)
+			return nil
+		})
+	}
+	return more, group.Wait()
+}
