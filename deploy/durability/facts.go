@@ -1,7 +1,9 @@
 package durability
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +91,7 @@ func policies(servers []Server) string {
 // Server is one that holds the stream, as its monitoring address shows it.
 type Server struct {
 	id         string    // Another one each time that the server starts.
+	away       bool      // It was, since it was last seen.
 	Name       string    `json:"name"`
 	Version    string    `json:"version,omitempty"`
 	Offline    bool      `json:"offline"` // It confirms nothing now, so its policy does not count now.
@@ -98,6 +101,53 @@ type Server struct {
 	StoreLimit int64     `json:"store_max_bytes"` // 0 where it was not seen.
 	SeenAt     time.Time `json:"seen_at,omitzero"`
 	Problem    string    `json:"problem,omitempty"` // Why it was not seen this time; the rest is then from SeenAt.
+
+	Failed []Failure `json:"failed,omitempty"` // What it cannot write until it is restarted.
+}
+
+// Failure is a write error that a server of the broker keeps: nats-server 2.15.3
+// (server/stream.go, setWriteErrLocked) writes nothing more into a stream after one,
+// also when the disk has room again, until it is restarted.
+type Failure struct {
+	Name  string `json:"name"`  // Of the stream, of the stream and its consumer, or "" for the cluster's own log.
+	Error string `json:"error"` // In the server's words.
+}
+
+// failing are the holders that are there and have a write error, and how many of
+// them cannot write NOTIFICATIONS.
+func (f Facts) failing() (holders []Server, notifications int) {
+	for _, s := range f.Servers {
+		if s.Offline || len(s.Failed) == 0 {
+			continue
+		}
+		holders = append(holders, s)
+		if slices.ContainsFunc(s.Failed, func(e Failure) bool { return e.Name == "" || e.Name == subject.Notifications }) {
+			notifications++
+		}
+	}
+	return holders, notifications
+}
+
+// writeErrors is how many streams and consumers have one, on all holders.
+func (f Facts) writeErrors() int {
+	sum := 0
+	holders, _ := f.failing()
+	for _, s := range holders {
+		sum += len(s.Failed)
+	}
+	return sum
+}
+
+// Unwritable says why NOTIFICATIONS cannot be written, nil where it can: with replicas
+// a majority is enough.
+func (f Facts) Unwritable() error {
+	if _, n := f.failing(); n == 0 || 2*n < f.Replicas {
+		return nil
+	}
+	for _, w := range f.failureWeaknesses() {
+		return errors.New(w.String())
+	}
+	return nil
 }
 
 // weakest is the policy that a confirmation can be trusted with: lazy as soon

@@ -90,7 +90,28 @@ func weaknesses(f Facts) []Weakness {
 	all = append(all, syncWeakness(f)...)
 	add(f.Replicas < 3, Weakness{"replicas", fmt.Sprint(f.Replicas),
 		"the loss of one machine's disk loses notifications", "run three servers (nats-cluster.conf) and set topology.replicas: 3", NodeLoss})
-	return append(all, fillWeaknesses(f)...)
+	return append(append(all, fillWeaknesses(f)...), f.failureWeaknesses()...)
+}
+
+// failureWeaknesses are about write errors, one for each server. They are no loss:
+// what the broker cannot write it does not confirm.
+func (f Facts) failureWeaknesses() []Weakness {
+	var all []Weakness
+	servers, _ := f.failing()
+	for _, s := range servers {
+		var what []string
+		for _, e := range s.Failed {
+			name := e.Name
+			if name == "" {
+				name = "the cluster's log"
+			}
+			what = append(what, name+" ("+e.Error+")")
+		}
+		all = append(all, Weakness{"the store of " + s.Name, "in a write error: " + strings.Join(what, ", "),
+			"that server writes nothing there until it is restarted, and a webhook that needs it gets 503",
+			"free space on its disk, then restart that server", 0})
+	}
+	return all
 }
 
 // syncWeakness is about fsync. An asynchronous stream has none, whatever the

@@ -3,6 +3,7 @@ package durability
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // state is what the request path needs of the last look.
@@ -12,12 +13,14 @@ type state struct {
 	holds      bool
 	sync       Sync
 	replicated bool
+	failed     error         // Why NOTIFICATIONS cannot be written, as far as that was seen.
+	at         time.Time     // Of the look.
 	over       chan struct{} // Closed when there is a newer one.
 }
 
 // settle replaces the state; w.mu is held or nobody else knows w yet.
 func (w *Watcher) settle(s state) {
-	s.over = make(chan struct{})
+	s.over, s.at = make(chan struct{}), time.Now()
 	if before := w.state.Swap(&s); before != nil {
 		close(before.over)
 	}
@@ -76,6 +79,23 @@ var (
 
 // Ready is Open as a readiness check.
 func (w *Watcher) Ready(context.Context) error { return w.Open() }
+
+// Stored says why the broker writes no notification until it is restarted, as the
+// last look saw it, nil while it writes. It is a readiness check too.
+func (w *Watcher) Stored(context.Context) error { return w.state.Load().failed }
+
+// Unconfirmed is Stored for a caller whose notification was not confirmed in time: it
+// also has the broker looked at soon, where the last look was more than a second ago.
+func (w *Watcher) Unconfirmed() error {
+	s := w.state.Load()
+	if time.Since(s.at) > everyAmiss {
+		select {
+		case w.doubts <- struct{}{}:
+		default:
+		}
+	}
+	return s.failed
+}
 
 // SyncsEach reports whether the broker, as the last look saw it, syncs each
 // message to disk before it confirms it, and nothing but that: then an atomic

@@ -53,7 +53,7 @@ func (r *Reader) Read(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	return r.facts(ctx, info, monitorPatience), nil
+	return r.facts(ctx, info, look{left: monitorPatience, health: true}), nil
 }
 
 // ReadSoon is Read while webhooks wait for it. The stream has so much time to
@@ -68,7 +68,13 @@ func (r *Reader) ReadSoon(ctx context.Context, stream time.Duration) (Facts, err
 	if err != nil {
 		return Facts{}, err
 	}
-	return r.facts(ctx, info, stragglers), nil
+	return r.facts(ctx, info, look{left: stragglers}), nil
+}
+
+// look is what is read of the monitoring addresses.
+type look struct {
+	left   time.Duration // For the others once the connected server and all holders are known.
+	health bool          // Also whether a server has a write error.
 }
 
 // stragglers is the moment that the others have when enough is known.
@@ -89,16 +95,15 @@ func (r *Reader) stream(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return info, nil
 }
 
-// facts are what the stream says and what its servers show. When enough is known
-// the other servers have so much time left.
-func (r *Reader) facts(ctx context.Context, info *jetstream.StreamInfo, left time.Duration) Facts {
+// facts are what the stream says and what its servers show.
+func (r *Reader) facts(ctx context.Context, info *jetstream.StreamInfo, l look) Facts {
 	nc, c := r.js.Conn(), info.Config
 	f := Facts{
 		Version: nc.ConnectedServerVersion(), Replicas: c.Replicas, Storage: c.Storage, Persist: c.PersistMode,
 		Discard: c.Discard, Retention: c.Retention, MaxAge: Span(c.MaxAge), PerSubject: c.MaxMsgsPerSubject,
 		Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: c.MaxBytes,
 	}
-	f.Servers = r.holders(ctx, nc, info, left)
+	f.Servers = r.holders(ctx, nc, info, l)
 	f.Sync = weakest(f.Servers)
 	connected := nc.ConnectedServerName()
 	f.elsewhere = slices.ContainsFunc(f.Servers, func(s Server) bool { return s.Name != connected })
@@ -107,21 +112,22 @@ func (r *Reader) facts(ctx context.Context, info *jetstream.StreamInfo, left tim
 
 // holders are the servers that hold the stream, each as its own monitoring
 // address shows it, else as it was when it was last seen.
-func (r *Reader) holders(ctx context.Context, nc *nats.Conn, info *jetstream.StreamInfo, left time.Duration) []Server {
+func (r *Reader) holders(ctx context.Context, nc *nats.Conn, info *jetstream.StreamInfo, l look) []Server {
 	cluster := info.Cluster
 	var led time.Duration
 	if cluster.LeaderSince != nil {
 		led = info.TimeStamp.Sub(*cluster.LeaderSince)
 	}
-	names := []string{cluster.Leader}
+	names, gone := []string{cluster.Leader}, map[string]bool{}
 	for _, peer := range cluster.Replicas {
-		names = append(names, peer.Name)
+		names, gone[peer.Name] = append(names, peer.Name), away(peer, led)
 	}
-	problem := r.look(ctx, nc, names, left)
-	all := []Server{r.remembered(cluster.Leader, problem)}
-	for _, peer := range cluster.Replicas {
-		s := r.remembered(peer.Name, problem)
-		s.Offline = away(peer, led)
+	seen, problem := r.look(ctx, nc, names, l)
+	r.forget(ctx, nc.ConnectedServerName(), names, gone, seen, l)
+	all := make([]Server, 0, len(names))
+	for _, name := range names {
+		s := r.remembered(name, problem)
+		s.Offline = gone[name]
 		all = append(all, s)
 	}
 	return all
@@ -149,8 +155,11 @@ func (r *Reader) remembered(name string, problem func(string) string) Server {
 	return s
 }
 
-// varz is what we need of a server's /varz.
+// varz is what we need of a server's /varz, and of its /healthz.
 type varz struct {
+	failed  []Failure
+	checked bool // Its /healthz was read, so failed is all.
+
 	ID        string `json:"server_id"`
 	Name      string `json:"server_name"`
 	Version   string `json:"version"`
@@ -167,12 +176,12 @@ type varz struct {
 }
 
 // look asks every monitoring address at once and remembers what they say. It
-// returns what kept a server of a name from being seen, "" for nothing. Once the
-// connected server and the holders of the stream are known, the others have so
-// much time left.
-func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, left time.Duration) (problem func(name string) string) {
+// returns the addresses of the servers that were seen, by name, and what kept a
+// server of a name from being seen, "" for nothing.
+func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, l look) (seen map[string]string, problem func(name string) string) {
+	seen = map[string]string{}
 	if len(r.monitors) == 0 {
-		return func(string) string { return "nats.monitor_url is not set" }
+		return seen, func(string) string { return "nats.monitor_url is not set" }
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -189,11 +198,10 @@ func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, left
 	for i, url := range r.monitors {
 		problems[i] = fmt.Errorf("%s has not answered so far", url)
 		go func() {
-			v, err := r.ask(ctx, url)
+			v, err := r.ask(ctx, url, l.health)
 			answers <- answer{i, v, err}
 		}()
 	}
-	seen := map[string]bool{}
 	var enough <-chan time.Time
 	for range r.monitors {
 		select {
@@ -204,17 +212,27 @@ func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, left
 			case a.varz.Name == connected && a.varz.ID != id:
 				problems[a.from] = fmt.Errorf("%s shows another server of the name %s than the one that is connected", r.monitors[a.from], connected)
 			default:
-				seen[a.varz.Name] = true
-				r.known[a.varz.Name] = a.varz.server(time.Now().UTC())
+				seen[a.varz.Name] = r.monitors[a.from]
+				r.remember(a.varz)
 			}
 		case <-enough:
-			return r.unseen(seen, problems)
+			return seen, r.unseen(seen, problems)
 		}
-		if enough == nil && seen[connected] && r.knows(holders) {
-			enough = time.After(left)
+		if enough == nil && seen[connected] != "" && r.knows(holders) {
+			enough = time.After(l.left)
 		}
 	}
-	return r.unseen(seen, problems)
+	return seen, r.unseen(seen, problems)
+}
+
+// remember keeps what a server shows. A write error lasts as long as the process of
+// the server, so it stays where its health was not asked for or not told.
+func (r *Reader) remember(v varz) {
+	s := v.server(time.Now().UTC())
+	if before := r.known[s.Name]; !v.checked && before.id == s.id {
+		s.Failed = before.Failed
+	}
+	r.known[s.Name] = s
 }
 
 func (r *Reader) knows(names []string) bool {
@@ -222,9 +240,9 @@ func (r *Reader) knows(names []string) bool {
 }
 
 // unseen says what kept a server from being seen.
-func (r *Reader) unseen(seen map[string]bool, problems []error) func(name string) string {
+func (r *Reader) unseen(seen map[string]string, problems []error) func(name string) string {
 	return func(name string) string {
-		if seen[name] {
+		if seen[name] != "" {
 			return ""
 		}
 		if err := errors.Join(problems...); err != nil {
@@ -236,7 +254,7 @@ func (r *Reader) unseen(seen map[string]bool, problems []error) func(name string
 
 func (v varz) server(now time.Time) Server {
 	c := v.JetStream.Config
-	s := Server{id: v.ID, Name: v.Name, Version: v.Version, Sync: Lazily, Interval: Span(c.SyncInterval), StoreLimit: c.MaxStore, SeenAt: now}
+	s := Server{id: v.ID, Failed: v.failed, Name: v.Name, Version: v.Version, Sync: Lazily, Interval: Span(c.SyncInterval), StoreLimit: c.MaxStore, SeenAt: now}
 	if c.SyncAlways {
 		s.Sync = Always
 	}
@@ -246,27 +264,40 @@ func (v varz) server(now time.Time) Server {
 	return s
 }
 
-// ask reads one server's /varz. A server without JetStream, or whose
-// JetStream has not started yet, is an error: it shows no policy.
-func (r *Reader) ask(ctx context.Context, url string) (varz, error) {
+// ask reads one server's /varz, and where health is true its /healthz. A server
+// without JetStream, or whose JetStream has not started yet, is an error: it shows
+// no policy.
+func (r *Reader) ask(ctx context.Context, url string, health bool) (varz, error) {
 	var v varz
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/varz", http.NoBody)
+	status, err := r.get(ctx, url, "/varz", &v)
 	if err != nil {
-		return v, fmt.Errorf("ask monitoring address: %w", err)
+		return v, err
 	}
-	answer, err := r.client.Do(request)
-	if err != nil {
-		return v, fmt.Errorf("ask monitoring address: %w", err)
-	}
-	defer answer.Body.Close() //nolint:errcheck // It was only read.
-	if answer.StatusCode != http.StatusOK {
-		return v, fmt.Errorf("%s answers with status %d", url, answer.StatusCode)
-	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxVarz)).Decode(&v); err != nil {
-		return v, fmt.Errorf("%s does not answer like a monitoring address: %w", url, err)
+	if status != http.StatusOK {
+		return v, fmt.Errorf("%s answers with status %d", url, status)
 	}
 	if v.JetStream.Config == nil {
 		return v, fmt.Errorf("%s shows no jetstream", url)
 	}
+	if health {
+		v.failed, v.checked = r.failures(ctx, url)
+	}
 	return v, nil
+}
+
+// get reads a document of a monitoring address, whatever the status.
+func (r *Reader) get(ctx context.Context, url, path string, into any) (status int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+path, http.NoBody)
+	if err != nil {
+		return 0, fmt.Errorf("ask monitoring address: %w", err)
+	}
+	answer, err := r.client.Do(request)
+	if err != nil {
+		return 0, fmt.Errorf("ask monitoring address: %w", err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // It was only read.
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxVarz)).Decode(into); err != nil && answer.StatusCode == http.StatusOK {
+		return 0, fmt.Errorf("%s does not answer like a monitoring address: %w", url, err)
+	}
+	return answer.StatusCode, nil
 }

@@ -24,6 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	jetstreamtest.ServeFillable()
 	goleak.VerifyTestMain(m,
 		// Once in many runs an embedded cluster leaves a store of the server's own
 		// open after its shutdown, and with it the server's clock.

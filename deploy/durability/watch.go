@@ -65,6 +65,8 @@ func (c client) Connections() uint64 { return c.nc.Stats().Reconnects }
 type Watcher struct {
 	o      Options
 	broken prometheus.Gauge
+	failed prometheus.Gauge
+	doubts chan struct{} // A confirmation did not come in time.
 	state  atomic.Pointer[state]
 
 	mu         sync.Mutex // Held for a whole look.
@@ -118,9 +120,14 @@ func Watch(o Options) (*Watcher, error) {
 			Name: "arauto_durability_claim_broken",
 			Help: "1 while the broker is weaker than gateway.durability claims, which it was not before: webhooks get 503.",
 		}),
+		failed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "arauto_broker_write_errors",
+			Help: "Streams and consumers that a server of the broker cannot write until it is restarted, on all servers that hold NOTIFICATIONS.",
+		}),
+		doubts: make(chan struct{}, 1),
 	}
 	w.settle(state{sync: Unseen})
-	if err := o.Registerer.Register(w.broken); err != nil {
+	if err := errors.Join(o.Registerer.Register(w.broken), o.Registerer.Register(w.failed)); err != nil {
 		return nil, fmt.Errorf("register durability metrics: %w", err)
 	}
 	return w, nil
@@ -142,6 +149,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		timer := time.NewTimer(w.pause())
 		select {
 		case <-connected:
+		case <-w.doubts:
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
@@ -197,12 +205,13 @@ func (w *Watcher) look(ctx context.Context) Report {
 	}
 	w.vain = 0
 	w.report = reportOf(w.o.Claimed, facts)
-	w.settle(state{seen: true, connection: connection, holds: w.report.Holds, sync: facts.Sync, replicated: facts.Replicas > 1})
+	w.settle(state{seen: true, connection: connection, holds: w.report.Holds, sync: facts.Sync, replicated: facts.Replicas > 1, failed: facts.Unwritable()})
 	w.verified = w.verified || w.report.Holds
 	w.broken.Set(0)
 	if w.verified && !w.report.Holds {
 		w.broken.Set(1)
 	}
+	w.failed.Set(float64(facts.writeErrors()))
 	w.hide(facts)
 	w.tell()
 	return w.report
@@ -249,7 +258,7 @@ func (w *Watcher) pause() time.Duration {
 	if errors.Is(w.Open(), errUnverified) {
 		return everyShut
 	}
-	amiss := !w.report.Holds || w.report.Problem != "" || w.report.Facts == nil ||
+	amiss := !w.report.Holds || w.report.Problem != "" || w.report.Facts == nil || w.report.Facts.writeErrors() > 0 ||
 		w.o.Claimed != 0 && w.report.Facts.elsewhere // Whose restart no connection tells us of.
 	if !amiss && len(w.o.Monitors) > 0 {
 		for _, s := range w.report.Facts.Servers {
@@ -278,17 +287,22 @@ func (w *Watcher) tell() {
 		w.say("the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
 		return
 	}
+	if w.report.Facts.writeErrors() > 0 {
+		w.say("the broker cannot write until it is restarted", key, fields...)
+		return
+	}
 	w.say("durability", key, fields...)
 }
 
-// say logs unless it was said last: as an error while the claim is broken.
+// say logs unless it was said last: as an error while the claim is broken, or the
+// broker has a write error.
 func (w *Watcher) say(what, key string, fields ...zap.Field) {
 	if w.said == what+key {
 		return
 	}
 	w.said = what + key
 	switch {
-	case w.verified && !w.report.Holds:
+	case w.verified && !w.report.Holds, len(fields) > 0 && w.report.Facts.writeErrors() > 0:
 		w.o.Log.Error(what, fields...)
 	case len(fields) == 0:
 		w.o.Log.Warn(what, zap.String("error", key))

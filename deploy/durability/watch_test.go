@@ -83,14 +83,25 @@ func (w *watched) refusal(t *testing.T) string {
 
 func (w *watched) broken(t *testing.T) float64 {
 	t.Helper()
-	families, err := w.registry.Gather()
-	if err != nil || len(families) != 1 || families[0].GetName() != "arauto_durability_claim_broken" {
-		t.Fatalf("metrics are %v, %v", families, err)
-	}
+	return w.gauge(t, "arauto_durability_claim_broken")
+}
+
+func (w *watched) gauge(t *testing.T, name string) float64 {
+	t.Helper()
 	if problems, err := testutil.GatherAndLint(w.registry); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v, %v", problems, err)
 	}
-	return families[0].GetMetric()[0].GetGauge().GetValue()
+	families, err := w.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric is called %s", name)
+	return 0
 }
 
 // report asks as the admin listener does.

@@ -1,0 +1,107 @@
+package durability
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// writeError is how nats-server 2.15.3 (server/monitor.go, healthz) begins to tell of
+// an error of a store that lasts until a restart. What else makes a server unhealthy,
+// such as a replica that catches up, passes by itself.
+const writeError = "write error: "
+
+// failures reads a server's /healthz. It reports false where that cannot be read.
+func (r *Reader) failures(ctx context.Context, url string) ([]Failure, bool) {
+	var health struct {
+		Errors []struct {
+			Stream   string `json:"stream"`
+			Consumer string `json:"consumer"`
+			Error    string `json:"error"`
+		} `json:"errors"`
+	}
+	status, err := r.get(ctx, url, "/healthz?details=true", &health)
+	if err != nil || status != http.StatusOK && len(health.Errors) == 0 {
+		return nil, false
+	}
+	var all []Failure
+	for _, e := range health.Errors {
+		_, cause, ok := strings.Cut(e.Error, writeError)
+		if !ok {
+			continue
+		}
+		name := e.Stream
+		if e.Consumer != "" {
+			name += " > " + e.Consumer
+		}
+		all = append(all, Failure{Name: name, Error: cause})
+	}
+	return all, true
+}
+
+// forget drops what is remembered of a holder that was started again while its own
+// monitoring address is silent: its sync policy may be another one. The other
+// servers know its present id by their routes. A holder that was away, and of which
+// no server tells that it is the same as before, is forgotten too.
+func (r *Reader) forget(ctx context.Context, connected string, names []string, gone map[string]bool, seen map[string]string, l look) {
+	var silent []string
+	for _, name := range names {
+		s, known := r.known[name]
+		switch {
+		case !known || seen[name] != "" || name == connected: // The connection itself tells the id of its server.
+		case gone[name]:
+			s.away = true
+			r.known[name] = s
+		default:
+			silent = append(silent, name)
+		}
+	}
+	if len(silent) == 0 {
+		return
+	}
+	ids := r.routed(ctx, seen, l)
+	for _, name := range silent {
+		s := r.known[name]
+		told := ids[name]
+		another := slices.ContainsFunc(told, func(id string) bool { return id != s.id })
+		switch {
+		case another, len(told) == 0 && s.away:
+			delete(r.known, name)
+		case len(told) > 0:
+			s.away = false
+			r.known[name] = s
+		}
+	}
+}
+
+// routed are the ids of each server that those seen have a route to, by name. They
+// differ for a moment after a restart, until the old route is noticed to be dead.
+func (r *Reader) routed(ctx context.Context, seen map[string]string, l look) map[string][]string {
+	ctx, cancel := context.WithTimeout(ctx, l.left)
+	defer cancel()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	ids := map[string][]string{}
+	for _, url := range seen {
+		all.Go(func() {
+			var routez struct {
+				Routes []struct {
+					ID   string `json:"remote_id"`
+					Name string `json:"remote_name"`
+				} `json:"routes"`
+			}
+			if _, err := r.get(ctx, url, "/routez", &routez); err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, route := range routez.Routes {
+				ids[route.Name] = append(ids[route.Name], route.ID)
+			}
+		})
+	}
+	all.Wait()
+	return ids
+}
