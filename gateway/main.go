@@ -26,7 +26,16 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	process.Main(config.RoleGateway, run)
+	process.Main(config.RoleGateway, func(ctx context.Context, k *process.Kit) error {
+		cfg, err := k.Config.Gateway()
+		if err != nil {
+			return err
+		}
+		if os.Getenv("GOMEMLIMIT") == "" {
+			debug.SetMemoryLimit(int64(cfg.MemoryLimit))
+		}
+		return run(ctx, k)
+	})
 }
 
 // gcPercent keeps a gateway under full load below 100 MB.
@@ -67,7 +76,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		}),
 		Overloaded: publisher.Overloaded,
 		Log:        k.Log, Registerer: k.Registry,
-		BodyLimit: int(cfg.BodyLimit), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
+		BodyLimit: int(cfg.BodyLimit), BodyBudget: int(cfg.BodyBudget), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
 		StopTimeout: cfg.ReadTimeout + cfg.PublishBudget + lastAnswer,

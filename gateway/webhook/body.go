@@ -1,63 +1,149 @@
 package webhook
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
-	"os"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 )
 
-// usualBody is more than most webhooks have, and what fasthttp has read of one
-// before we are asked.
+// usualBody is more than most webhooks have, in bytes. A body has that many
+// whatever the budget says.
 const usualBody = 8 << 10
 
-// bodies are buffers for bodies that nobody reads any more. Adapters keep
-// nothing of what they read, which the conformance suite holds them to.
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// smallBody is the least room that a body gets, in bytes. It is enough for the
+// documented examples: PicPay's have about 100, those of Checkout 500.
+const smallBody = 1 << 10
 
-// release takes a body's buffer back. A large one is let go: it would be kept
-// for the sake of small ones.
-func release(body *bytes.Buffer) {
-	if body.Cap() <= 4*usualBody {
-		body.Reset()
-		bodies.Put(body)
-	}
+var (
+	errBodyTooLarge = errors.New("body is over the limit")
+	errOverBudget   = errors.New("bodies that are being read take all the memory that they may")
+)
+
+// budget bounds the bytes that all bodies take together while they are read,
+// beyond the first usualBody of each.
+type budget struct {
+	limit int64
+	used  atomic.Int64
 }
+
+func (b *budget) take(n int) bool {
+	if b.used.Add(int64(n)) > b.limit {
+		b.used.Add(int64(-n))
+		return false
+	}
+	return true
+}
+
+// body is the body of a request while it is read.
+type body struct {
+	stream io.Reader // The bytes behind the header, without a bound.
+	budget *budget
+	bytes  []byte
+	limit  int // Most bytes that it may have.
+	taken  int // Bytes of the budget.
+	line   []byte
+	spare  int // Bytes that chunk extensions and trailers may still have.
+}
+
+// bodies are released ones. Adapters keep nothing of what they read, which the
+// conformance suite holds them to.
+var bodies = sync.Pool{New: func() any { return new(body) }}
+
+// release gives back what the body took. A large buffer is let go: it would be
+// kept for the sake of small bodies.
+func (b *body) release() {
+	b.budget.used.Add(int64(-b.taken))
+	if cap(b.bytes) > usualBody {
+		b.bytes = nil
+	}
+	if cap(b.line) > smallBody {
+		b.line = nil
+	}
+	b.stream, b.budget, b.bytes, b.taken = nil, nil, b.bytes[:0], 0
+	bodies.Put(b)
+}
+
+// endless is a Content-Length, in bytes, behind which no request ends: bodies
+// have 8 MiB at the most, and a chunk of one byte takes six.
+const endless = 1 << 30
 
 // readBody reads the whole body, within the limit. It says accepted when that
 // went well; the body is then to be released. After any other code the
 // connection cannot be used again, because the rest of the body is still on
 // its way.
-func readBody(rc *fasthttp.RequestCtx, limit int) (*bytes.Buffer, code) {
-	declared := rc.Request.Header.ContentLength()
-	if declared > limit {
-		return nil, bodyTooLarge
+//
+// fasthttp's stream counts against the Content-Length in the header, which
+// headerReceived has hidden (streaming.go requestStream.Read, v1.51.0). Without
+// Transfer-Encoding it adds and skips nothing, so that chunks are ours to read.
+func (g *Gateway) readBody(rc *fasthttp.RequestCtx, f frame) (*body, code) {
+	b, _ := bodies.Get().(*body) // There is nothing else in it.
+	b.budget, b.limit, b.spare = &g.budget, g.options.BodyLimit, g.options.HeaderLimit
+	if !f.hasBody() {
+		return b, accepted
 	}
-	body, _ := bodies.Get().(*bytes.Buffer) // There is nothing else in it.
-	stream := rc.RequestBodyStream()
-	if stream == nil {
-		return body, accepted
+	b.stream = rc.RequestBodyStream()
+	var err error
+	if f.chunked {
+		rc.Request.Header.SetContentLength(endless)
+		var plain bool
+		if plain, err = b.readChunks(); err == nil && !plain {
+			abandon(rc)
+		}
+	} else {
+		rc.Request.Header.SetContentLength(f.length)
+		b.limit = f.length
+		err = b.read(f.length)
 	}
-	// Who only declares a large body gets no large buffer: it grows as it comes.
-	body.Grow(min(max(declared, 0), usualBody-bytes.MinRead) + bytes.MinRead)
-	_, err := body.ReadFrom(io.LimitReader(stream, int64(limit)+1))
-	switch {
-	case body.Len() > limit:
-		release(body)
-		return nil, bodyTooLarge
-	case err != nil:
-		release(body)
+	if err != nil {
+		b.release()
 		return nil, broken(err)
-	case declared >= 0 && body.Len() != declared: // fasthttp takes a connection that ends for the body's end.
-		release(body)
-		return nil, broken(io.ErrUnexpectedEOF)
 	}
-	return body, accepted
+	return b, accepted
+}
+
+// read appends exactly n bytes. Who only declares a large body gets no large
+// buffer: it grows as the body comes.
+func (b *body) read(n int) error {
+	if n > b.limit-len(b.bytes) {
+		return errBodyTooLarge
+	}
+	for n > 0 {
+		if len(b.bytes) == cap(b.bytes) && !b.grow() {
+			return errOverBudget
+		}
+		room := b.bytes[len(b.bytes):min(len(b.bytes)+n, cap(b.bytes))]
+		got, err := b.stream.Read(room)
+		b.bytes, n = b.bytes[:len(b.bytes)+got], n-got
+		switch {
+		case n == 0:
+		case err == io.EOF: // fasthttp takes a connection that ends for the body's end.
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		case got == 0:
+			return io.ErrNoProgress
+		}
+	}
+	return nil
+}
+
+// grow doubles the room, if the budget has it.
+func (b *body) grow() bool {
+	size := max(min(max(2*cap(b.bytes), usualBody), b.limit), smallBody)
+	if more := size - max(cap(b.bytes), usualBody); more > 0 {
+		if !b.budget.take(more) {
+			return false
+		}
+		b.taken += more
+	}
+	grown := make([]byte, len(b.bytes), size)
+	copy(grown, b.bytes)
+	b.bytes = grown
+	return true
 }
 
 // broken is the code for a request that could not be read to its end.
@@ -68,23 +154,14 @@ func broken(err error) code {
 		return headerTooLarge
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, fasthttp.ErrTimeout):
 		return tooSlow
-	case errors.As(err, new(fasthttp.ErrBrokenChunk)) && strings.HasSuffix(err.Error(), os.ErrDeadlineExceeded.Error()):
-		return tooSlow // fasthttp hides the cause of a broken chunk, but not its words.
+	case errors.Is(err, errBodyTooLarge):
+		return bodyTooLarge
+	case errors.Is(err, errLinesTooLong):
+		return headerTooLarge
+	case errors.Is(err, errOverBudget):
+		return unavailable
 	}
 	return malformed
-}
-
-// certain reports whether it is known where the request ends, and sees to it
-// that after one whose end is in doubt nothing on its connection is taken for
-// a request. That goes for every body in chunks: fasthttp skips a line feed
-// in a chunk's extension and forgets bytes of odd trailers, and it does not
-// show us the lines. Providers send a length.
-func certain(rc *fasthttp.RequestCtx) bool {
-	doubtful := string(rc.Request.Header.Protocol()) == unframed
-	if doubtful || rc.Request.Header.ContentLength() == -1 {
-		abandon(rc)
-	}
-	return !doubtful
 }
 
 // abandon gives up the rest of the request: the connection is closed after

@@ -18,6 +18,7 @@ func faulty() provider.Provider {
 	return provider.Provider{
 		Name:       "faulty",
 		Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: {}},
+		SignsBody:  true,
 		Verify: func(w provider.Webhook, secrets []string) error {
 			if string(w.Body) == "verify" {
 				return errors.New("verify broke")

@@ -6,58 +6,86 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// unframed stands for the protocol of a request whose end is in doubt.
-// fasthttp asks us about the header where we cannot answer yet, so we leave a
-// mark that no request can carry there: framed refuses it too.
-const unframed = "unframed"
-
-// judge marks a request whose header leaves room for two readings. Its body is
-// not waited for, because nobody knows how long it is.
-func judge(h *fasthttp.RequestHeader) {
-	certain, last := framed(h)
-	if last {
-		h.SetConnectionClose() // fasthttp knows the word in lower case and alone only.
-	}
-	if !certain {
-		h.SetContentLength(0)
-		h.Del(fasthttp.HeaderExpect)
-		h.SetProtocol(unframed)
-	}
+// frame is what the header says about where the request ends.
+type frame struct {
+	certain bool // Every reader of the request agrees on where it ends.
+	last    bool // The client wants the connection to be closed after it.
+	chunked bool // The body comes in chunks.
+	length  int  // Bytes of the body, 0 for chunks or no body.
+	expects bool // The client may wait for 100 Continue before it sends the body.
 }
 
-// framed reports whether every reader of the request agrees on where it ends, and
-// whether it is the last on its connection by the client's will.
-// fasthttp is generous: it takes the last of two lengths, any Transfer-Encoding
-// for chunked, folded lines and bare line feeds. A proxy before us may read
-// the same bytes otherwise, and what is a body to it would be a request to us.
-func framed(h *fasthttp.RequestHeader) (certain, last bool) {
+func (f frame) hasBody() bool { return f.chunked || f.length > 0 }
+
+// headerReceived is called by fasthttp between header and body. It hides the
+// body: fasthttp would read up to 8 KiB of it before the handler can say who is
+// calling (http.go readBodyWithStreaming, v1.51.0), and would send 100 Continue
+// to everybody. The handler finds the frame in the raw fields, which stay.
+func (g *Gateway) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	h.SetContentLength(0)
+	if len(h.Peek(fasthttp.HeaderExpect)) > 0 {
+		if g.invites(h) {
+			h.Set(fasthttp.HeaderExpect, "100-continue") // fasthttp knows it in lower case only.
+		} else {
+			h.Del(fasthttp.HeaderExpect)
+		}
+	}
+	return fasthttp.RequestConfig{}
+}
+
+// frameOf reads the raw header fields of a request. fasthttp is generous: it
+// takes the last of two lengths, any Transfer-Encoding for chunked, folded lines
+// and bare line feeds. A proxy before us may read the same bytes otherwise, and
+// what is a body to it would be a request to us.
+func frameOf(h *fasthttp.RequestHeader) (f frame) {
 	protocol := h.Protocol()
 	http11 := string(protocol) == "HTTP/1.1"
 	if !http11 && string(protocol) != "HTTP/1.0" || bytes.ContainsFunc(h.RequestURI(), blank) {
-		return false, false
+		return f
 	}
 	var lengths, codings, hosts int
 	for rest := h.RawHeaders(); len(rest) > 0 && string(rest) != "\r\n"; {
 		name, value, after, ok := nextField(rest)
 		if !ok {
-			return false, last
+			return f
 		}
 		rest = after
 		switch {
 		case is(name, fasthttp.HeaderContentLength):
 			lengths++
+			if f.length, ok = decimal(bytes.Trim(value, " \t")); !ok {
+				return f
+			}
 		case is(name, fasthttp.HeaderHost):
 			hosts++
 		case is(name, fasthttp.HeaderConnection):
-			last = last || lists(value, "close")
+			f.last = f.last || lists(value, "close")
+		case is(name, fasthttp.HeaderExpect):
+			f.expects = f.expects || http11 && is(bytes.Trim(value, " \t"), "100-continue")
 		case is(name, fasthttp.HeaderTransferEncoding):
 			codings++
+			f.chunked = true
 			if !http11 || !is(bytes.Trim(value, " \t"), "chunked") {
-				return false, last
+				return f
 			}
 		}
 	}
-	return lengths+codings <= 1 && (hosts == 1 || hosts == 0 && !http11), last
+	f.certain = lengths+codings <= 1 && (hosts == 1 || hosts == 0 && !http11)
+	return f
+}
+
+// decimal reads a length of at most 18 digits, which no int overflows.
+func decimal(digits []byte) (n int, ok bool) {
+	if len(digits) == 0 || len(digits) > 18 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, true
 }
 
 // lists reports whether one of the words of a field's value is want, in any case

@@ -78,45 +78,58 @@ func nature(cause any) string {
 	return fmt.Sprintf("panic of type %T", cause)
 }
 
-// receive checks the request in the order of the codes and has it stored.
+// receive checks the request in the order of the codes and has it stored. What
+// the header says is checked before the body is read.
 func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
-	if !certain(rc) {
+	h := &rc.Request.Header
+	f := frameOf(h)
+	if f.last {
+		rc.SetConnectionClose() // fasthttp knows the word in lower case and alone only.
+	}
+	if !f.certain {
+		abandon(rc)
 		return malformed
 	}
-	at, ok := parsePath(rc.Request.Header.RequestURI())
-	e, known := g.endpoints[at.provider]
-	if !ok || !known || e.Unsigned == "" && at.key != "" {
-		return g.unread(rc, notFound)
+	a, c := g.admit(h, f, d)
+	if c == accepted && f.expects && f.hasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
+		c = g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded)) // For that it got no 100 Continue.
 	}
-	d.endpoint, d.provider = e, e.Name
-	if !rc.IsPost() {
-		return g.unread(rc, methodNotAllowed)
-	}
-	body, c := readBody(rc, g.options.BodyLimit)
 	if c != accepted {
-		return g.unread(rc, c)
+		return g.refuse(rc, f, c)
 	}
-	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: body.Bytes()}
-	notice, c := g.read(e, at, w, d)
-	release(body)
+	notice, c := g.read(rc, f, a, d)
 	if c != accepted {
 		return c
 	}
-	return g.store(d, notice, w.Header)
+	return g.store(d, notice, headers{h})
 }
 
-// read finds out who is calling and about what.
-func (g *Gateway) read(e *endpoint, at target, w provider.Webhook, d *delivery) (provider.Notice, code) {
-	if c := g.authenticate(e, at, w, d); c != accepted {
+// read reads the body and finds out which payment the webhook is about. It does
+// not keep the body.
+func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *delivery) (provider.Notice, code) {
+	if !a.SignsBody {
+		trust(rc)
+	}
+	b, c := g.readBody(rc, f)
+	if c != accepted {
+		abandon(rc)
+		if c == unavailable {
+			d.failure = errOverBudget
+		}
 		return provider.Notice{}, c
 	}
-	if encoded(w.Header) {
-		return provider.Notice{}, encodedBody
+	defer b.release()
+	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: b.bytes}
+	if a.SignsBody {
+		if c := g.verify(a, w, d); c != accepted {
+			return provider.Notice{}, c
+		}
+		trust(rc)
 	}
-	if g.options.Overloaded() { // To read what will be refused would take time from what will not.
+	if g.options.Overloaded() { // To parse what will be refused would take time from what will not.
 		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded))
 	}
-	notice, err := e.Read(w)
+	notice, err := a.Read(w)
 	switch {
 	case errors.Is(err, provider.ErrInvalid):
 		return notice, invalid
@@ -127,41 +140,6 @@ func (g *Gateway) read(e *endpoint, at target, w provider.Webhook, d *delivery) 
 		return notice, invalid
 	}
 	return notice, accepted
-}
-
-// unread gives the code for a request whose body is not read to its end.
-func (g *Gateway) unread(rc *fasthttp.RequestCtx, c code) code {
-	if rc.Request.IsBodyStream() {
-		abandon(rc)
-	}
-	return c
-}
-
-// authenticate says who is calling. An unknown account, a wrong path key and
-// a missing credential are one and the same to the caller.
-func (g *Gateway) authenticate(e *endpoint, at target, w provider.Webhook, d *delivery) code {
-	credentials, known := e.accounts[at.account]
-	if !known {
-		return notPermitted
-	}
-	d.account = at.account
-	if e.Unsigned != "" {
-		if !provider.Match(at.key, credentials) {
-			return notPermitted
-		}
-		return accepted
-	}
-	switch err := e.Verify(w, credentials); {
-	case err == nil:
-		return accepted
-	case errors.Is(err, provider.ErrNoCredential):
-		return notPermitted
-	case errors.Is(err, provider.ErrBadCredential):
-		return wrongToken
-	default:
-		d.failure = fmt.Errorf("verify webhook: %w", err)
-		return unavailable
-	}
 }
 
 // usualNotification is more bytes than most notifications have as JSON.
@@ -220,7 +198,7 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 // connection has said. Metrics tell of both, and neither must be made worse by
 // writing each of its lines at once.
 func severity(c code, failure error) zapcore.Level {
-	if c == unavailable && !errors.Is(failure, ErrOverloaded) && !errors.Is(failure, ErrDisconnected) {
+	if c == unavailable && !errors.Is(failure, ErrOverloaded) && !errors.Is(failure, ErrDisconnected) && !errors.Is(failure, errOverBudget) {
 		return zapcore.ErrorLevel
 	}
 	return zapcore.InfoLevel

@@ -107,7 +107,7 @@ func TestClientThatNeverReadsIsCutOff(t *testing.T) {
 	g := start(t, func(o *webhook.Options) { o.WriteTimeout, o.MaxConnections = 200*time.Millisecond, 1 })
 	conn, _ := g.dial()
 	block := bytes.Repeat([]byte("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"), 1000)
-	var err error
+	_, err := fmt.Fprint(conn, request("first", "")) // Without it the connection would end with the first refusal.
 	for err == nil {
 		_, err = conn.Write(block)
 	}

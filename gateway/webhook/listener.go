@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // How long, and for how many bytes, we listen to a client that we have
@@ -17,6 +19,24 @@ import (
 const (
 	lingerTime  = time.Second
 	lingerBytes = 16 << 20
+)
+
+// mostLingering is how many refused clients we listen to at once, beside the
+// open connections. Each costs a goroutine and a buffer, 20 KiB together. The
+// next ones may see a reset instead of their answer.
+const mostLingering = 512
+
+// When all slots are taken and another client waits, a connection that has
+// waited for its own client for at least patientFor may be closed for it: an
+// idle one, or one whose first header or unauthenticated body is slow. A good
+// client sends a request at once, and a load balancer that has had no request
+// for so long has others. The one that has waited longest of sampleSize is taken,
+// so that the search costs microseconds however many are open. The next try is
+// after roomEvery.
+const (
+	patientFor = 500 * time.Millisecond
+	sampleSize = 256
+	roomEvery  = 10 * time.Millisecond
 )
 
 // acceptPause is how long accepting rests when the process is out of file
@@ -30,6 +50,8 @@ type listener struct {
 	secure    *tls.Config        // Nil for plain HTTP.
 	failed    func(*conn, error) // Told of each handshake that failed.
 	slots     chan struct{}      // One for each connection that may be open.
+	lingering chan struct{}      // One for each client that may be listened to after that.
+	evicted   func()             // Told of each connection that is closed to make room.
 	accepting chan struct{}      // Closed by the first Accept.
 	closed    chan struct{}
 	begin     sync.Once
@@ -45,21 +67,23 @@ func newListener(ln net.Listener, limit int) *listener {
 	return &listener{
 		Listener: ln, accepting: make(chan struct{}), closed: make(chan struct{}),
 		open: make(map[*conn]struct{}), slots: make(chan struct{}, limit),
+		lingering: make(chan struct{}, mostLingering), evicted: func() {},
 	}
 }
 
-// Accept waits for a free slot and the next connection.
+// Accept waits for the next connection and a slot for it.
 func (l *listener) Accept() (net.Conn, error) {
 	l.begin.Do(func() { close(l.accepting) })
-	if err := l.enter(); err != nil {
-		return nil, err
-	}
 	raw, err := l.next()
 	if err != nil {
-		l.leave()
+		return nil, err
+	}
+	if err := l.enter(); err != nil {
+		_ = raw.Close()
 		return nil, err
 	}
 	c := &conn{Conn: raw, raw: raw, listener: l}
+	c.wait(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[c] = struct{}{}
@@ -73,13 +97,45 @@ func (l *listener) Accept() (net.Conn, error) {
 	return s, nil
 }
 
-// enter waits for a slot.
+// enter waits for a slot, and makes room when there is none.
 func (l *listener) enter() error {
 	select {
 	case l.slots <- struct{}{}:
 		return nil
-	case <-l.closed:
-		return net.ErrClosed
+	default:
+	}
+	again := time.NewTicker(roomEvery)
+	defer again.Stop()
+	for {
+		l.makeRoom(time.Now())
+		select {
+		case l.slots <- struct{}{}:
+			return nil
+		case <-again.C:
+		case <-l.closed:
+			return net.ErrClosed
+		}
+	}
+}
+
+// makeRoom ends the wait of the connection that has waited longest for its
+// client. One whose next request begins at that moment is served: fasthttp then
+// sets another deadline.
+func (l *listener) makeRoom(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	longest, since, seen := (*conn)(nil), now.Add(-patientFor).UnixNano(), 0
+	for c := range l.open {
+		if at := c.waiting.Load(); at != 0 && at < since {
+			longest, since = c, at
+		}
+		if seen++; seen == sampleSize {
+			break
+		}
+	}
+	if longest != nil && longest.waiting.CompareAndSwap(since, 0) {
+		_ = longest.raw.SetReadDeadline(now)
+		l.evicted()
 	}
 }
 
@@ -115,7 +171,6 @@ func (l *listener) release(c *conn) {
 	l.mu.Lock()
 	delete(l.open, c)
 	l.mu.Unlock()
-	l.leave()
 	l.wait.Done()
 }
 
@@ -133,17 +188,66 @@ type conn struct {
 	net.Conn
 	raw      net.Conn // The socket, which is below TLS where there is TLS.
 	listener *listener
-	linger   atomic.Bool // Close waits until the client has had its answer.
+	linger   atomic.Bool  // Close waits until the client has had its answer.
+	trusted  atomic.Bool  // A webhook on it was authenticated.
+	waiting  atomic.Int64 // Since when, in Unix nanoseconds, it waits for its client; 0 while we are at work.
 	once     sync.Once
 }
 
-// Close closes the connection, after lingering when that is needed. Closing
-// twice is allowed.
+func (c *conn) wait(now time.Time) { c.waiting.Store(now.UnixNano()) }
+
+func (c *conn) trust() {
+	c.trusted.Store(true)
+	c.waiting.Store(0)
+}
+
+// client is the connection that fasthttp serves, nil if it is none of ours.
+func client(served net.Conn) *conn {
+	switch c := served.(type) {
+	case *conn:
+		return c
+	case *secured:
+		return c.conn
+	}
+	return nil
+}
+
+// trust says that the request's caller is authenticated.
+func trust(rc *fasthttp.RequestCtx) {
+	if c := client(rc.Conn()); c != nil {
+		c.trust()
+	}
+}
+
+// trusted reports whether the request's connection has carried an authenticated
+// webhook.
+func trusted(rc *fasthttp.RequestCtx) bool {
+	c := client(rc.Conn())
+	return c == nil || c.trusted.Load()
+}
+
+// stateChanged is called by fasthttp when a request begins and when its answer
+// is written.
+func stateChanged(served net.Conn, state fasthttp.ConnState) {
+	if c := client(served); c != nil && state == fasthttp.StateIdle {
+		c.wait(time.Now())
+	}
+}
+
+// Close closes the connection, after lingering when that is needed: without its
+// slot, which is for clients that are served. Closing twice is allowed.
 func (c *conn) Close() error {
 	var err error
 	c.once.Do(func() {
+		c.waiting.Store(0)
+		c.listener.leave()
 		if c.linger.Load() {
-			c.hear()
+			select {
+			case c.listener.lingering <- struct{}{}:
+				c.hear()
+				<-c.listener.lingering
+			default:
+			}
 		}
 		err = c.Conn.Close()
 		c.listener.release(c)

@@ -13,6 +13,7 @@ type metrics struct {
 	durable  *prometheus.HistogramVec
 	failures *prometheus.CounterVec
 	panics   prometheus.Counter
+	evicted  prometheus.Counter
 }
 
 // newMetrics registers the metrics, with every series present from the start:
@@ -36,8 +37,12 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 			Name: "arauto_webhook_panics_total",
 			Help: "Webhooks that made our code panic and were answered with 503.",
 		}),
+		evicted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "arauto_webhook_connections_evicted_total",
+			Help: "Connections that were closed because gateway.max_connections were open and another client waited.",
+		}),
 	}
-	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.panics} {
+	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.panics, m.evicted} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register gateway metrics: %w", err)
 		}

@@ -37,7 +37,7 @@ func TestClientThatStillSendsReadsItsAnswer(t *testing.T) {
 		code  int
 	}{
 		"by length":             {"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n" + length, body, 413100},
-		"in chunks":             {"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", chunked.Bytes(), 413100},
+		"in chunks":             {head("HTTP/1.1") + "Transfer-Encoding: chunked\r\n\r\n", chunked.Bytes(), 413100},
 		"to no path":            {"POST /v1/nobody/notifications HTTP/1.1\r\nHost: x\r\n" + length, body, 404100},
 		"in chunks to no path":  {"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", chunked.Bytes(), 404100},
 		"with the wrong method": {"PUT /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n" + length, body, 405100},
@@ -101,7 +101,7 @@ func TestHeaderFloodIsRefused(t *testing.T) {
 func TestMalformedRequestIsAnsweredInTheEnvelope(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	head := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n"
+	head := head("HTTP/1.1")
 	for _, request := range []string{
 		"nonsense\r\n\r\n", head + "Content-Length: -5\r\n\r\n", head + "Content-Length: five\r\n\r\nx",
 		head + "Content-Length: 99999999999999999999\r\n\r\n",
@@ -120,7 +120,7 @@ func TestBodyThatEndsTooEarlyIsMalformed(t *testing.T) {
 	for _, body := range []string{"Content-Length: 500\r\n\r\n{", "Content-Length: 50000\r\n\r\n{",
 		"Content-Length: 20000\r\n\r\n" + strings.Repeat(" ", 12000) + `{"payment":"p"}`, "Transfer-Encoding: chunked\r\n\r\n5\r\n{"} {
 		conn, r := g.dial()
-		fmt.Fprint(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\n"+body)
+		fmt.Fprint(conn, head("HTTP/1.1")+body)
 		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
@@ -137,9 +137,9 @@ func TestSlowClientIsCutOff(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.ReadTimeout = 50 * time.Millisecond })
 	for _, request := range []string{
-		"POST /v1/sand", "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
-		"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 9000),
-		"POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+		"POST /v1/sand", head("HTTP/1.1") + "Content-Length: 10\r\n\r\n{",
+		head("HTTP/1.1") + "Content-Length: 20000\r\n\r\n" + strings.Repeat("x", 9000),
+		head("HTTP/1.1") + "Transfer-Encoding: chunked\r\n\r\n5\r\n{",
 	} {
 		if got := g.raw(request).code(t); got != 408100 {
 			t.Errorf("%.80q: code %d", request, got)
@@ -247,38 +247,43 @@ func TestOddButValidRequestsAreServed(t *testing.T) {
 			t.Errorf("%.60q: code %d", request, got)
 		}
 	}
-	conn, r := g.dial()
-	fmt.Fprint(conn, request("p", "Expect: 100-continue\r\n"))
-	if answer, err := http.ReadResponse(r, nil); err != nil || answer.StatusCode != http.StatusContinue {
-		t.Fatalf("expecting 100 Continue: %v", err)
-	}
-	if got := next(t, r).code(t); got != 200 {
-		t.Errorf("after 100 Continue: code %d", got)
-	}
 }
 
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *webhook.Options) { o.MaxConnections = 2 })
+	p := newGate()
+	g := start(t, func(o *webhook.Options) { o.MaxConnections, o.Publisher = 1, p })
+	p.Publisher = publisher(t, g.broker.Connect(), 5*time.Second)
 	first, r1 := g.dial()
-	second, r2 := g.dial()
 	fmt.Fprint(first, request("p1", ""))
+	<-p.entered
+	second, r2 := g.dial()
 	fmt.Fprint(second, request("p2", ""))
-	next(t, r1)
-	next(t, r2)
-	third, r3 := g.dial()
-	fmt.Fprint(third, request("p3", ""))
-	if err := third.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+	// While the only slot is at work nobody else is served, however long it takes.
+	if err := second.SetReadDeadline(time.Now().Add(700 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r3.Peek(1); err == nil {
-		t.Error("a third connection is served")
+	if _, err := r2.Peek(1); err == nil || len(p.entered) > 0 {
+		t.Error("a second connection is served")
 	}
-	if err := third.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := second.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	_ = first.Close()
-	if got := next(t, r3).code(t); got != 200 {
+	close(p.open)
+	if got := next(t, r1).code(t); got != 200 {
+		t.Errorf("the first: code %d", got)
+	}
+	<-p.left
+	// The first does not hang up. Its connection waits, and so does the second client.
+	<-p.entered
+	<-p.left
+	if got := next(t, r2).code(t); got != 200 {
 		t.Errorf("after a place was free: code %d", got)
+	}
+	if _, err := r1.ReadByte(); err != io.EOF {
+		t.Errorf("the idle connection ends with %v, want EOF", err)
+	}
+	if got := g.gauge("arauto_webhook_connections_evicted_total"); got != 1 {
+		t.Errorf("%v evictions are counted, want 1", got)
 	}
 }

@@ -298,6 +298,9 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 				var content io.Reader = strings.NewReader(step.body)
 				if body == "chunks" {
 					content = chunks{strings.NewReader(step.body)}
+					if want == 413100 {
+						want = 401100 // How long it is would show only after that.
+					}
 				}
 				if got := g.do(step.method, step.path, step.headers, content).code(t); got != want {
 					t.Errorf("%s, step %d by %s: code %d, want %d", c.name, i, body, got, want)

@@ -13,6 +13,7 @@ import (
 // outlive it. A Gateway runs once.
 func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	l := newListener(ln, g.options.MaxConnections)
+	l.evicted = g.metrics.evicted.Inc
 	if g.certificate != nil {
 		l.secure, l.failed = g.certificate.config(), g.refuseHandshake
 		stop := g.certificate.watch(ctx)

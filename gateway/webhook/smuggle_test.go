@@ -6,6 +6,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"arauto/gateway/webhook"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
 )
 
 // head is the beginning of a request that is permitted, without its framing.
@@ -104,6 +108,23 @@ func doubtful() map[string]string {
 		"chunk longer than its size":      h + chunked + "\r\n12\r\n" + content + "\r\n0\r\n\r\n",
 		"chunk shorter than its size":     h + chunked + "\r\n14\r\n" + content + "\r\n0\r\n\r\n",
 		"chunk of which the end is short": h + chunked + "\r\n13\r\n" + content + "\n0\r\n\r\n",
+		"chunk size of no line":           h + chunked + "\r\n\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size behind a space":       h + chunked + "\r\n 13\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size of two words":         h + chunked + "\r\n13 0\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size with a plus":          h + chunked + "\r\n+13\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size with an underscore":   h + chunked + "\r\n1_3\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size of many zeros":        h + chunked + "\r\n0000000013\r\n" + content + "\r\n0\r\n\r\n",
+		"chunk size, then two returns":    h + chunked + "\r\n13\r\r\n" + content + "\r\n0\r\n\r\n",
+		"line feed in an extension":       h + chunked + "\r\n13;\n\r\n" + content + "\r\n0\r\n\r\n",
+		"line feed ends an extension":     h + chunked + "\r\n13;a=b\n" + content + "\r\n0\r\n\r\n",
+		"return in an extension":          h + chunked + "\r\n13;a\rb\r\n" + content + "\r\n0\r\n\r\n",
+		"zero byte in an extension":       h + chunked + "\r\n13;a\x00\r\n" + content + "\r\n0\r\n\r\n",
+		"last chunk, then line feed":      h + chunked + "\r\n" + pieces[:len(pieces)-4] + "\n\r\n",
+		"line feed ends the trailers":     h + chunked + "\r\n" + pieces[:len(pieces)-2] + "\n",
+		"line feed ends a trailer":        h + chunked + "\r\n" + pieces[:len(pieces)-2] + "X: y\n\r\n",
+		"trailer without a colon":         h + chunked + "\r\n" + pieces[:len(pieces)-2] + "0\r\nX: y\r\n\r\n",
+		"trailer, space before colon":     h + chunked + "\r\n" + pieces[:len(pieces)-2] + "X : y\r\n\r\n",
+		"folded trailer":                  h + chunked + "\r\n" + pieces[:len(pieces)-2] + "X: y\r\n z\r\n\r\n",
 	}
 }
 
@@ -142,26 +163,82 @@ func TestDoubtfulRequestIsRefusedBeforeItsBodyComes(t *testing.T) {
 	}
 }
 
-// TestNothingFollowsABodyInChunks holds for good ones too: their lines can be
-// read in more than one way, and fasthttp does not show them.
-func TestNothingFollowsABodyInChunks(t *testing.T) {
+// TestPlainChunksKeepTheirConnection holds them to one reading: what follows is
+// the next request.
+func TestPlainChunksKeepTheirConnection(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	chunked := head("HTTP/1.1") + "Transfer-Encoding: \tCHUNKED \r\n\r\n"
+	bodies := []string{
+		pieces, "1\r\n{\r\nA\r\n\"payment\":\r\n8\r\n\"first\"}\r\n0\r\n\r\n",
+		"4000\r\n" + content + strings.Repeat(" ", 0x4000-len(content)) + "\r\n0\r\n\r\n",
+	}
+	var text strings.Builder
+	for _, body := range bodies {
+		text.WriteString(chunked + body)
+	}
+	text.WriteString(request("last", "Connection: close\r\n"))
+	answers := g.dialogue(text.String())
+	if len(answers) != len(bodies)+1 {
+		t.Fatalf("%d answers: %+v", len(answers), answers)
+	}
+	for i, answer := range answers {
+		if got := answer.code(t); got != 200 || answer.last != (i == len(bodies)) {
+			t.Errorf("answer %d: code %d, last %t", i, got, answer.last)
+		}
+	}
+	if n := len(g.stored()); n != len(answers) {
+		t.Errorf("%d notifications are stored, want %d", n, len(answers))
+	}
+}
+
+// TestNothingFollowsOddChunks is about bodies that are allowed, but of which
+// readers skip a part in ways of their own.
+func TestNothingFollowsOddChunks(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	inner := request("smuggled", "Connection: close\r\n")
 	for i, body := range []string{
-		pieces, strings.ToUpper("13") + ";name=value\r\n" + content + "\r\n0\r\n\r\n",
-		"13;\n" + "\r\n" + content + "\r\n0\r\n\r\n",
-		"13\r\n" + content + "\r\n0\r\nX: y\r\n\r\n",
-		"13\r\n" + content + "\r\n0\r\n0\r\nX: y\r\n\r\n",
-		"0013\r\n" + content + "\r\n000\r\n\r\n",
+		"13;name=value\r\n" + content + "\r\n0\r\n\r\n",
+		"13 \t;name=\"a;b\"\r\n" + content + "\r\n0\r\n\r\n",
+		"13\r\n" + content + "\r\n0;last\r\n\r\n",
+		"13  \r\n" + content + "\r\n0\r\n\r\n",
+		"13\r\n" + content + "\r\n0\r\nX: y\r\nZ:\r\n\r\n",
+		"0013\r\n" + content + "\r\n0\r\n\r\n",
+		"13\r\n" + content + "\r\n000\r\n\r\n",
 	} {
-		answers := g.dialogue(head("HTTP/1.1") + "Transfer-Encoding: \tCHUNKED \r\n\r\n" + body + inner)
+		answers := g.dialogue(head("HTTP/1.1") + "Transfer-Encoding: chunked\r\n\r\n" + body + inner)
 		if len(answers) != 1 || answers[0].code(t) != 200 || !answers[0].last {
 			t.Errorf("%q: %+v", body, answers)
 		}
 		if n := len(g.stored()); n != i+1 {
 			t.Fatalf("%q: %d notifications are stored, want %d", body, n, i+1)
 		}
+	}
+}
+
+func TestCredentialInATrailerIsNone(t *testing.T) {
+	t.Parallel()
+	signing := signer()
+	set := provider.MustSet(append(append(provider.Set{}, providers.All...), signing)...)
+	g := start(t, func(o *webhook.Options) { o.Providers, o.Credentials = set, options(t, set).Credentials })
+	for _, c := range append(callers(t), caller{name: signing.Name, header: "x-signature", body: func(id string) string { return id }}) {
+		if c.header == "" {
+			continue
+		}
+		body := c.body("p")
+		credential := c.header + ": " + c.secret("default") + "\r\n"
+		for _, declared := range []string{"", "Trailer: " + c.header + "\r\n"} {
+			answers := g.dialogue(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\n%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n%s\r\n",
+				c.path("default", ""), declared, len(body), body, credential))
+			// A Trailer field that names Authorization is one that HTTP forbids.
+			if len(answers) != 1 || answers[0].code(t) != 401100 && (declared == "" || answers[0].code(t) != 400100) || !answers[0].last {
+				t.Errorf("%s: %+v", c.name, answers)
+			}
+		}
+	}
+	if n := len(g.stored()); n != 0 {
+		t.Errorf("%d notifications are stored", n)
 	}
 }
 

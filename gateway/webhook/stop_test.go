@@ -46,7 +46,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	g, p := gated(t, 10*time.Second)
 	conn, r := g.dial()
 	idle, ri := g.dial()
-	fmt.Fprint(idle, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	fmt.Fprint(idle, head("HTTP/1.1")+"Content-Length: 2\r\n\r\n{}")
 	next(t, ri)
 	fmt.Fprint(conn, request("last", ""))
 	<-p.entered

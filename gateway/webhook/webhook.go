@@ -40,14 +40,15 @@ type Options struct {
 	RetryAfter time.Duration // What a 503 asks for; 5 s by default.
 
 	BodyLimit      int // Bytes of one body; 256 KiB by default.
+	BodyBudget     int // Bytes of all bodies while they are read, beyond the first 8 KiB of each; 16 MiB by default.
 	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
-	MaxConnections int // Open at once, more wait to be accepted; MostConnections at the most, and by default.
+	MaxConnections int // Open at once, more wait to be served; 2,048 by default, MostConnections at the most.
 
 	TLS TLS // Plain HTTP by default.
 
 	ReadTimeout  time.Duration // For one whole request, and for a TLS handshake; 5 s by default.
 	WriteTimeout time.Duration // For one answer; 5 s by default.
-	IdleTimeout  time.Duration // Between two requests; 60 s by default.
+	IdleTimeout  time.Duration // Between two requests; DefaultIdleTimeout by default.
 	StopTimeout  time.Duration // For the requests in flight at the end; 10 s by default.
 }
 
@@ -55,11 +56,18 @@ type Options struct {
 // words of its own, and wait for each of them where it accepts.
 const MostConnections = fiber.DefaultConcurrency
 
+// DefaultIdleTimeout is above what load balancers keep an idle connection for
+// by default: Cloudflare 900 s, Google Cloud 600 s, Oracle Cloud 300 s, Azure
+// 240 s, nginx and AWS 60 s. If the gateway were first to close one, the load
+// balancer could be sending a request at that moment, and would answer 502.
+const DefaultIdleTimeout = 920 * time.Second
+
 // Gateway answers webhooks. Make one with New and let Run serve it.
 type Gateway struct {
 	options   Options
 	endpoints map[string]*endpoint
 	metrics   *metrics
+	budget    budget // Of the bodies that are being read.
 	app       *fiber.App
 
 	certificate *certificate // Nil for plain HTTP.
@@ -83,6 +91,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers))}
+	g.budget.limit = int64(o.BodyBudget)
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err
@@ -103,9 +112,8 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// newApp builds the Fiber application. Bodies are streamed, because fasthttp
-// would otherwise enforce the body limit before we could say 404 or 405, and
-// would forget the path of a chunked body that is too large.
+// newApp builds the Fiber application. Bodies are streamed, so that fasthttp
+// leaves them to readBody.
 //
 // Immutable stays off: it would copy what Fiber returns, and nothing is taken
 // from Fiber's context but what this package copies itself.
@@ -129,14 +137,8 @@ func (g *Gateway) newApp() *fiber.App {
 	s.ErrorHandler = g.refuseBroken
 	s.CloseOnShutdown = true
 	s.SecureErrorLogMessage = true // Parse errors would quote the headers.
-	s.HeaderReceived = func(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-		judge(h)
-		if h.ContentLength() > o.BodyLimit {
-			// Refused at once: fasthttp would wait for its first 8 KiB.
-			return fasthttp.RequestConfig{MaxRequestBodySize: 1}
-		}
-		return fasthttp.RequestConfig{}
-	}
+	s.HeaderReceived = g.headerReceived
+	s.ConnState = stateChanged
 	routed, known := s.Handler, app.Config().RequestMethods
 	s.Handler = func(rc *fasthttp.RequestCtx) {
 		// Fiber answers a method that it does not know with a plain 400; our
@@ -154,10 +156,11 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.RetryAfter, 5*time.Second)
 	orDefault(&o.BodyLimit, 256<<10)
 	orDefault(&o.HeaderLimit, 16<<10)
-	orDefault(&o.MaxConnections, MostConnections)
+	orDefault(&o.BodyBudget, 16<<20)
+	orDefault(&o.MaxConnections, 2048)
 	orDefault(&o.ReadTimeout, 5*time.Second)
 	orDefault(&o.WriteTimeout, 5*time.Second)
-	orDefault(&o.IdleTimeout, time.Minute)
+	orDefault(&o.IdleTimeout, DefaultIdleTimeout)
 	orDefault(&o.StopTimeout, 10*time.Second)
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -186,7 +189,7 @@ func (o Options) check() error {
 	if o.Tokens.Hash("") == (subject.Tokens{}).Hash("") {
 		problems = append(problems, errors.New("gateway needs the deployment's keyed tokens"))
 	}
-	if o.BodyLimit < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.RetryAfter < 0 ||
+	if o.BodyLimit < 0 || o.BodyBudget < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.RetryAfter < 0 ||
 		o.ReadTimeout < 0 || o.WriteTimeout < 0 || o.IdleTimeout < 0 || o.StopTimeout < 0 {
 		problems = append(problems, errors.New("limits and times of the gateway must not be negative"))
 	}

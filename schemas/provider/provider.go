@@ -33,6 +33,11 @@ type Provider struct {
 	// nobody gets in.
 	Verify func(w Webhook, secrets []string) error
 
+	// SignsBody says that Verify needs the body. Else it is called before the
+	// body is read, with a Webhook that has none: what a stranger sends is then
+	// not even read.
+	SignsBody bool
+
 	// Read says which payment the webhook is about. It keeps allow-listed
 	// fields only, copies what it keeps, and wraps ErrInvalid when the webhook
 	// is unusable.

@@ -66,6 +66,8 @@ func (p Provider) Check() error {
 		return fmt.Errorf("provider %s cannot read its webhooks", p.Name)
 	case (p.Verify == nil) == (p.Unsigned == ""):
 		return fmt.Errorf("provider %s needs either Verify or the reason for being unsigned", p.Name)
+	case p.SignsBody && p.Verify == nil:
+		return fmt.Errorf("provider %s signs bodies, but nothing verifies them", p.Name)
 	case (p.Ask == nil) != (p.Answer == nil):
 		return fmt.Errorf("provider %s needs Ask and Answer together", p.Name)
 	case p.Ask == nil && p.Claim == nil:

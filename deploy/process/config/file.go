@@ -83,8 +83,10 @@ type Gateway struct {
 	HeaderLimit    Size          `yaml:"header_limit"`    // Largest request line and headers. Default 16 KiB.
 	ReadTimeout    time.Duration `yaml:"read_timeout"`    // For one whole request. Default 5 s. At most 15 s together with publish_budget, or a stop would cut webhooks off.
 	WriteTimeout   time.Duration `yaml:"write_timeout"`   // For one response. Default 5 s.
-	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 60 s.
-	MaxConnections int           `yaml:"max_connections"` // Open at once, more wait. Default 0: as many as can be served, 262,144.
+	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 920 s, above that of any load balancer but Envoy.
+	MaxConnections int           `yaml:"max_connections"` // Open at once; for one more, one that waits for its client is closed. Default 2,048.
+	BodyBudget     Size          `yaml:"body_budget"`     // All bodies that are being read, beyond the first 8 KiB of each. Default 16 MiB.
+	MemoryLimit    Size          `yaml:"memory_limit"`    // Of the Go runtime, as GOMEMLIMIT, which comes first. Default 128 MiB.
 
 	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/durability; less is refused. Default "": nothing is claimed.
 
@@ -166,7 +168,8 @@ func defaults() file {
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9091",
 			PublishBudget: 800 * time.Millisecond,
 			BodyLimit:     256 * kib, HeaderLimit: 16 * kib,
-			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 60 * time.Second,
+			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 920 * time.Second,
+			MaxConnections: 2048, BodyBudget: 16 * mib, MemoryLimit: 128 * mib,
 		},
 		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 32, AskTimeout: 10 * time.Second, AnswerLimit: mib, Default: Budget{Rate: 200, Burst: 400, Concurrency: 32}},
 		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 16},

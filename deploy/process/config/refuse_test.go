@@ -23,7 +23,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_bugdet: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, durability)`,
+			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_budget, memory_limit, durability)`,
 		},
 		"claim that is none": {
 			text: head + "gateway:\n  durability: fsync\n",
@@ -183,7 +183,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		},
 		"more connections than can be served": {
 			text: head + "gateway: {max_connections: 262145}\n",
-			want: `FILE:2: gateway.max_connections: 262145 is out of range; write a value from 0 to 262144`,
+			want: `FILE:2: gateway.max_connections: 262145 is out of range; write a value from 1 to 262144`,
 		},
 		"replicas": {
 			text: head + "topology: {replicas: 2}\n",

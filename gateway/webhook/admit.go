@@ -1,0 +1,103 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/valyala/fasthttp"
+
+	"arauto/schemas/provider"
+)
+
+// admission is a request that its header gives no reason to refuse.
+type admission struct {
+	*endpoint
+	credentials []string // Of the account that it is for.
+}
+
+// admit checks what the header can say. That includes who is calling, unless
+// the provider signs the body.
+func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admission, code) {
+	at, ok := parsePath(h.RequestURI())
+	e, known := g.endpoints[at.provider]
+	if !ok || !known || e.Unsigned == "" && at.key != "" {
+		return admission{}, notFound
+	}
+	d.endpoint, d.provider = e, e.Name
+	switch {
+	case !h.IsPost():
+		return admission{}, methodNotAllowed
+	case f.length > g.options.BodyLimit:
+		return admission{}, bodyTooLarge
+	}
+	// An unknown account, a wrong path key and a missing credential are one and
+	// the same to the caller.
+	credentials, known := e.accounts[at.account]
+	if !known {
+		return admission{}, notPermitted
+	}
+	d.account = at.account
+	a, w := admission{e, credentials}, provider.Webhook{Header: headers{h}}
+	if e.Unsigned != "" && !provider.Match(at.key, credentials) {
+		return a, notPermitted
+	}
+	if e.Unsigned == "" && !e.SignsBody {
+		return a, g.verify(a, w, d)
+	}
+	if e.Unsigned != "" && encoded(w.Header) {
+		return a, encodedBody
+	}
+	return a, accepted
+}
+
+// verify says who is calling a provider that has webhook secrets, and whether
+// the body is one that we read.
+func (g *Gateway) verify(a admission, w provider.Webhook, d *delivery) code {
+	switch err := a.Verify(w, a.credentials); {
+	case err == nil && encoded(w.Header):
+		return encodedBody
+	case err == nil:
+		return accepted
+	case errors.Is(err, provider.ErrNoCredential):
+		return notPermitted
+	case errors.Is(err, provider.ErrBadCredential):
+		return wrongToken
+	default:
+		d.failure = fmt.Errorf("verify webhook: %w", err)
+		return unavailable
+	}
+}
+
+// invites reports whether a client that waits for 100 Continue shall send its
+// body. A panic happens again in the handler, which counts and answers it.
+func (g *Gateway) invites(h *fasthttp.RequestHeader) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	f := frameOf(h)
+	if !f.certain || !f.expects || !f.hasBody() {
+		return false
+	}
+	_, c := g.admit(h, f, g.begin())
+	return c == accepted && !g.options.Overloaded()
+}
+
+// refuse gives the code for a request whose header is enough to refuse it. A
+// connection that has never carried an authenticated webhook is closed, so that
+// strangers hold none. That of a load balancer, which they share with others,
+// stays open if so little is left of the request that it can be read.
+func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f frame, c code) code {
+	keep := trusted(rc) && !f.chunked && f.length <= usualBody && !f.expects
+	if keep && f.hasBody() {
+		b, read := g.readBody(rc, f)
+		if keep = read == accepted; keep {
+			b.release()
+		}
+	}
+	if !keep {
+		abandon(rc)
+	}
+	return c
+}
