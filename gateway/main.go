@@ -71,6 +71,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	}
 	gateway, err := webhook.New(webhook.Options{
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
+		Limits: limits(providers.All, cfg),
 		Publisher: webhook.Guarded(publisher, webhook.Guard{
 			Await: watcher.Await, Up: k.Link.Up, Budget: cfg.PublishBudget, Queue: webhook.DefaultQueue,
 		}),
@@ -117,6 +118,18 @@ func credentials(set provider.Set, cfg config.Gateway) map[string]map[string][]s
 			all[p.Name] = cfg.PathKeys(p.Name)
 		} else {
 			all[p.Name] = cfg.WebhookSecrets(p.Name)
+		}
+	}
+	return all
+}
+
+// limits are what this gateway takes of each account.
+func limits(set provider.Set, cfg config.Gateway) map[string]map[string]webhook.Limit {
+	all := make(map[string]map[string]webhook.Limit, len(set))
+	for _, name := range set.Names() {
+		all[name] = map[string]webhook.Limit{}
+		for account, l := range cfg.Limits(name) {
+			all[name][account] = webhook.Limit{Rate: l.Rate, Burst: l.Burst, Bytes: int(l.Bytes)}
 		}
 	}
 	return all

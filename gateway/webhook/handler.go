@@ -129,6 +129,9 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	if g.options.Overloaded() { // To parse what will be refused would take time from what will not.
 		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded))
 	}
+	if !a.limits[d.account].takes(d.started) {
+		return provider.Notice{}, g.limited(d)
+	}
 	notice, err := a.Read(w)
 	switch {
 	case errors.Is(err, provider.ErrInvalid):
@@ -160,6 +163,9 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 		Kind: n.Kind, Payment: n.Payment, Order: n.Order, ReceivedAt: d.started.UTC(),
 		Unknown: n.Unknown, Trace: traceparent(h), Headers: kept(h), Fields: n.Fields,
 	}.AppendTo(make([]byte, 0, usualNotification))
+	if !d.endpoint.limits[d.account].stores(d.started, len(body)) {
+		return g.limited(d)
+	}
 	err = g.options.Publisher.Store(context.Background(), Message{ID: d.id, Subject: unit.Notification(), Body: body})
 	switch {
 	case errors.Is(err, ErrTooLarge):
@@ -194,11 +200,12 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 }
 
 // severity is how loud the log line of a webhook is. Refusing what would wait
-// for too long is what we do on purpose, and that the broker is away its
+// for too long or is over an account's limit is what we do on purpose, and that the broker is away its
 // connection has said. Metrics tell of both, and neither must be made worse by
 // writing each of its lines at once.
 func severity(c code, failure error) zapcore.Level {
-	if c == unavailable && !errors.Is(failure, ErrOverloaded) && !errors.Is(failure, ErrDisconnected) && !errors.Is(failure, errOverBudget) {
+	onPurpose := errors.Is(failure, ErrOverloaded) || errors.Is(failure, ErrLimited) || errors.Is(failure, errOverBudget)
+	if c == unavailable && !onPurpose && !errors.Is(failure, ErrDisconnected) {
 		return zapcore.ErrorLevel
 	}
 	return zapcore.InfoLevel

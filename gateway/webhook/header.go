@@ -29,17 +29,21 @@ func (v headers) Values(name string) []string {
 	return values
 }
 
-// maxStoredHeader is how many bytes of a header are worth keeping; what is
-// longer says nothing that the adapters look at.
-const maxStoredHeader = 256
-
 // kept are the inbound headers that are stored with a notification. They tell
-// what the provider meant and hold neither secrets nor personal data.
+// what the provider meant. Their values pass the filter of an adapter's fields,
+// so that they hold no personal data; a media type loses its parameters, which
+// may be any text. Of several values the first that passes is stored.
 func kept(h provider.Header) map[string]string {
 	stored := map[string]string{}
 	for _, name := range []string{"event-type", "event_type", "content-type"} {
-		if value := strings.Join(h.Values(name), ", "); value != "" && len(value) <= maxStoredHeader {
-			stored[name] = value
+		for _, value := range h.Values(name) {
+			if name == "content-type" {
+				value, _, _ = strings.Cut(value, ";")
+			}
+			if code := provider.Code(strings.TrimSpace(value)); code != "" {
+				stored[name] = code
+				break
+			}
 		}
 	}
 	if len(stored) == 0 {

@@ -279,7 +279,7 @@ func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 		clients.Go(func() {
 			for i := range 25 {
 				c := list[(worker+i)%len(list)]
-				id := fmt.Sprintf("%s-%d-%d", strings.Repeat(string(rune('a'+worker)), 10+i), worker, i)
+				id := fmt.Sprintf("%s-%d-%d", strings.Repeat(string(rune('a'+worker)), 5+i), worker, i)
 				headers := with(c.headers(c.secret("default")), "event-type", id)
 				if got := g.post(c.path("default", c.secret("default")), headers, c.body(id)).code(t); got != http.StatusOK {
 					t.Errorf("%s: code %d", c.name, got)

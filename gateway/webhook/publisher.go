@@ -37,6 +37,8 @@ var (
 	// ErrOverloaded means that so much waits already that this message would
 	// not be confirmed in time.
 	ErrOverloaded = errors.New("too many notifications wait for the broker")
+	// ErrLimited means that the account sends more than its Limit.
+	ErrLimited = errors.New("account is over its limit")
 	// ErrFull means that the stream or the broker's store is full.
 	ErrFull = errors.New("stream is full")
 	// ErrMissing means that the stream does not exist, or that nobody leads it.
@@ -58,7 +60,7 @@ func class(err error) string {
 		err  error
 		name string
 	}{
-		{ErrTimeout, "timeout"}, {ErrDisconnected, "disconnected"}, {ErrOverloaded, "overloaded"},
+		{ErrTimeout, "timeout"}, {ErrDisconnected, "disconnected"}, {ErrOverloaded, "overloaded"}, {ErrLimited, "limited"},
 		{ErrFull, "full"}, {ErrMissing, "missing"}, {ErrUnverified, "unverified"},
 	} {
 		if errors.Is(err, known.err) {
@@ -69,7 +71,7 @@ func class(err error) string {
 }
 
 func classes() []string {
-	return []string{"timeout", "disconnected", "overloaded", "full", "missing", "unverified", "other"}
+	return []string{"timeout", "disconnected", "overloaded", "limited", "full", "missing", "unverified", "other"}
 }
 
 // The broker's error codes that have no name in the client.

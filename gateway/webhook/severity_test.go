@@ -18,6 +18,7 @@ func TestOnlyWhatIsNotSaidElsewhereIsLoud(t *testing.T) {
 		"accepted":     {accepted, nil, zapcore.InfoLevel},
 		"invalid":      {invalid, nil, zapcore.InfoLevel},
 		"overloaded":   {unavailable, fmt.Errorf("store: %w", ErrOverloaded), zapcore.InfoLevel},
+		"limited":      {unavailable, fmt.Errorf("store: %w", ErrLimited), zapcore.InfoLevel},
 		"disconnected": {unavailable, fmt.Errorf("store: %w", ErrDisconnected), zapcore.InfoLevel},
 		"full":         {unavailable, fmt.Errorf("store: %w", ErrFull), zapcore.ErrorLevel},
 		"timeout":      {unavailable, ErrTimeout, zapcore.ErrorLevel},

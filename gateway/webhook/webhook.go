@@ -30,6 +30,10 @@ type Options struct {
 	// account's credentials opens it, so that they can be rotated.
 	Credentials map[string]map[string][]string
 
+	// Limits are, by provider and account, what this gateway takes of it. An
+	// account that is not there has no limit.
+	Limits map[string]map[string]Limit
+
 	Tokens     subject.Tokens
 	Publisher  Publisher
 	Overloaded func() bool // Whether Publisher refuses at the moment; asked for each webhook. Never by default.
@@ -78,6 +82,7 @@ type Gateway struct {
 type endpoint struct {
 	provider.Provider
 	accounts map[string][]string
+	limits   map[string]*limiter // By account; nil for none.
 	accepted prometheus.Counter
 	durable  prometheus.Observer
 }
@@ -97,8 +102,12 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	for _, p := range o.Providers {
+		limits := make(map[string]*limiter, len(o.Limits[p.Name]))
+		for account, l := range o.Limits[p.Name] {
+			limits[account] = newLimiter(l)
+		}
 		g.endpoints[p.Name] = &endpoint{
-			Provider: p, accounts: o.Credentials[p.Name],
+			Provider: p, accounts: o.Credentials[p.Name], limits: limits,
 			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label()),
 			durable:  g.metrics.durable.WithLabelValues(p.Name),
 		}
@@ -195,6 +204,13 @@ func (o Options) check() error {
 	}
 	if o.MaxConnections > MostConnections {
 		problems = append(problems, fmt.Errorf("at most %d connections can be served", MostConnections))
+	}
+	for name, accounts := range o.Limits {
+		for account, l := range accounts {
+			if err := l.check(); err != nil {
+				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
+			}
+		}
 	}
 	for name, accounts := range o.Credentials {
 		p, ok := o.Providers.Get(name)

@@ -19,7 +19,7 @@ type Amount struct {
 type Fact struct {
 	Kind              Kind
 	Order             string     // The merchant's order, "" when the answer names none.
-	ProviderReference string     // The provider's own id beside the payment's, "" when none.
+	ProviderReference string     // The provider's own id beside the payment's, as provider.Code passes it, "" when none.
 	Status            Status     // Our word.
 	ProviderStatus    string     // The provider's word, as it stands.
 	Reason            string     // The provider's reason for a refusal, "" when none.

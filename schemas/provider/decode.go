@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -57,6 +58,25 @@ func CheckIDs(payment, order string) error {
 	}
 	if err := subject.CheckID(order); err != nil {
 		return fmt.Errorf("%w: order: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// CheckForm says why the named id has not the form that its provider documents: at
+// most longest bytes of ASCII letters, digits and the others. Only an adapter
+// whose provider's documents leave no doubt may ask it, because a refused
+// webhook is lost. An id that the merchant chooses freely has no form. Its
+// errors wrap ErrInvalid and do not show the id.
+func CheckForm(name, id string, longest int, others string) error {
+	if len(id) > longest {
+		return fmt.Errorf("%w: %s: id has more than %d bytes", ErrInvalid, name, longest)
+	}
+	for i := range len(id) {
+		c := id[i]
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (c < '0' || '9' < c) && strings.IndexByte(others, c) < 0 {
+			return fmt.Errorf("%w: %s: id is not of the provider's form", ErrInvalid, name)
+		}
 	}
 	return nil
 }

@@ -53,9 +53,10 @@ func (t Tokens) Hash(id string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:20])
 }
 
-// MaxID is how many bytes an id may have. An event holds two of them, JSON may
-// write one byte as six, and the broker takes messages up to 1 MB.
-const MaxID = 32 << 10
+// MaxID is how many bytes an id may have. The longest that a provider
+// documents has 36. Each id is stored in several documents and sent in a URL,
+// so that its size is what a forged webhook costs.
+const MaxID = 256
 
 // CheckID says why id cannot name a payment or an order, or nil. An id must
 // not be empty, not be a path step, not exceed MaxID, and be valid UTF-8;
@@ -100,14 +101,10 @@ func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
-// maxShown is how long an id may be, in bytes, to stand in a header as it is.
-// Escaping can triple it, and the broker refuses headers past 64 KiB.
-const maxShown = 1024
-
 // Shown returns what may stand for id in a header or a log line: the id
-// itself, or its token when it may be personal data or is very long.
+// itself, or its token when it may be personal data or is longer than MaxID.
 func (t Tokens) Shown(id string) string {
-	if Personal(id) || len(id) > maxShown {
+	if Personal(id) || len(id) > MaxID {
 		return t.Token(id)
 	}
 	return id

@@ -132,12 +132,12 @@ func TestKeyedRefusesAShortKey(t *testing.T) {
 
 func TestCheckIDRefusesOnlyWhatCannotBeAName(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"", ".", "..", "\xff"} {
+	for _, id := range []string{"", ".", "..", "\xff", strings.Repeat("x", 257), strings.Repeat("é", 129), strings.Repeat("x", 32<<10)} {
 		if subject.CheckID(id) == nil {
-			t.Errorf("%q is taken", id)
+			t.Errorf("%.20q is taken", id)
 		}
 	}
-	for _, id := range []string{"...", " ", "\n", "*", ">", "a.b", "é", strings.Repeat("x", 5000)} {
+	for _, id := range []string{"...", " ", "\n", "*", ">", "a.b", "é", strings.Repeat("x", 256), strings.Repeat("é", 128)} {
 		if err := subject.CheckID(id); err != nil {
 			t.Errorf("%.20q: %v", id, err)
 		}

@@ -47,6 +47,7 @@ func (k *checks) checkProviders() {
 		}
 		k.checkDelays(at+".delays", part.Delays)
 		k.checkBudget(at+".budget", part.Budget)
+		k.checkLimit(at+".limit", part.Limit)
 		for _, account := range slices.Sorted(maps.Keys(part.Accounts)) {
 			here := at + ".accounts." + account
 			if !accountName.MatchString(account) {
@@ -55,6 +56,7 @@ func (k *checks) checkProviders() {
 			}
 			k.checkAccount(p, here, part.Accounts[account])
 			k.checkBudget(here+".budget", part.Accounts[account].Budget)
+			k.checkLimit(here+".limit", part.Accounts[account].Limit)
 		}
 	}
 }

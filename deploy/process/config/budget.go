@@ -11,6 +11,36 @@ func (l Lookup) Budget(provider, account string) Budget {
 	return l.Default
 }
 
+// Limits returns what one gateway takes of the provider's accounts: what an
+// account's own section says, else its provider's, else gateway.limit.
+func (g Gateway) Limits(provider string) map[string]Limit { return g.limits[provider] }
+
+// over is l where it says something, and base elsewhere.
+func (l Limit) over(base Limit) Limit {
+	return Limit{Rate: cmp.Or(l.Rate, base.Rate), Burst: cmp.Or(l.Burst, base.Burst), Bytes: cmp.Or(l.Bytes, base.Bytes)}
+}
+
+// The bounds of limit.bytes: the largest notification must fit, and more than
+// the most is no limit.
+const (
+	leastLimitBytes = 64 * kib
+	mostLimitBytes  = 64 * gib
+)
+
+// checkLimit checks the parts of a limit that the file says. In a provider's or
+// an account's section 0 would not lift the limit, so it is refused there.
+func (k *checks) checkLimit(at string, l Limit) {
+	check := func(key string, zero bool, wrong string) {
+		_, said := k.config.lines[at+"."+key]
+		if lifts := zero && at == "gateway.limit"; said && !lifts {
+			k.wrong(at+"."+key, wrong)
+		}
+	}
+	check("rate", l.Rate == 0, between(l.Rate, 1, mostPerSecond))
+	check("burst", l.Burst == 0, between(l.Burst, 1, mostPerSecond))
+	check("bytes", l.Bytes == 0, between(l.Bytes, leastLimitBytes, mostLimitBytes))
+}
+
 // over is b where it says something, and base elsewhere.
 func (b budgetPart) over(base Budget) Budget {
 	return Budget{

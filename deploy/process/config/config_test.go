@@ -108,6 +108,10 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "budget of the provider", l.Budget("alpha", "default"), Budget{Rate: 20, Burst: 5, Concurrency: 2})
 	same(t, "budget of the account", l.Budget("alpha", "acme"), Budget{Rate: 7, Burst: 5, Concurrency: 3})
 	same(t, "budget of all others", l.Budget("bravo", "default"), Budget{Rate: 20, Burst: 400, Concurrency: 32})
+	same(t, "limits of the provider and of its account", g.Limits("alpha"), map[string]Limit{
+		"default": {Rate: 20, Burst: 200, Bytes: 32 * mib}, "acme": {Rate: 5, Burst: 200, Bytes: mib},
+	})
+	same(t, "limit of all others", g.Limits("bravo"), map[string]Limit{"default": {Rate: 50, Bytes: 32 * mib}})
 	same(t, "broker password", c.NATS().Password.Reveal(), "broker")
 	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)

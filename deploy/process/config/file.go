@@ -38,6 +38,7 @@ type providerPart struct {
 	Retry    string                 `yaml:"retry,omitempty"`
 	Delays   []time.Duration        `yaml:"delays,omitempty"`
 	Budget   budgetPart             `yaml:"budget,omitempty"`
+	Limit    Limit                  `yaml:"limit,omitempty"`
 	Accounts map[string]accountPart `yaml:"accounts,omitempty"`
 }
 
@@ -47,6 +48,7 @@ type accountPart struct {
 	PathKeys       []reference          `yaml:"path_keys,omitempty"`
 	Settings       map[string]reference `yaml:"settings,omitempty"`
 	Budget         budgetPart           `yaml:"budget,omitempty"`
+	Limit          Limit                `yaml:"limit,omitempty"`
 }
 
 // budgetPart changes parts of a Budget; 0 leaves one as it is.
@@ -88,11 +90,23 @@ type Gateway struct {
 	BodyBudget     Size          `yaml:"body_budget"`     // All bodies that are being read, beyond the first 8 KiB of each. Default 16 MiB.
 	MemoryLimit    Size          `yaml:"memory_limit"`    // Of the Go runtime, as GOMEMLIMIT, which comes first. Default 128 MiB.
 
+	Limit Limit `yaml:"limit"` // Of every account, unless its provider or itself has another. Default: none.
+
 	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/durability; less is refused. Default "": nothing is claimed.
 
 	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
 
 	webhookSecrets, pathKeys credentials
+	limits                   map[string]map[string]Limit // provider, account
+}
+
+// Limit is how much one gateway takes of one account; what is over it gets a
+// 503. A fleet of n takes n times as much. In a provider's or an account's
+// section 0 leaves a part as it is.
+type Limit struct {
+	Rate  int  `yaml:"rate"`  // Webhooks per second, each of which is at least one look-up. Default 0: any number.
+	Burst int  `yaml:"burst"` // Webhooks at once after a quiet time. Default 0: twice the rate.
+	Bytes Size `yaml:"bytes"` // Bytes stored per minute; a webhook has some 700, and 8 KiB at the most. Default 0: any number.
 }
 
 // TLS names the files of a certificate, both of them or neither. Gateway has

@@ -23,7 +23,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_bugdet: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_budget, memory_limit, durability)`,
+			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_budget, memory_limit, limit, durability)`,
 		},
 		"claim that is none": {
 			text: head + "gateway:\n  durability: fsync\n",
@@ -68,6 +68,22 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		"budget that limits nothing": {
 			text: head + "providers:\n  alpha:\n    accounts:\n      default: {webhook_secrets: ['${ONE}'], budget: {concurrency: 5000}}\n",
 			want: `FILE:5: providers.alpha.accounts.default.budget.concurrency: 5000 is out of range; write a value from 1 to 4096`,
+		},
+		"limit that no notification fits into": {
+			text: head + "gateway:\n  limit: {rate: 0, burst: 0, bytes: 1KiB}\n",
+			want: `FILE:3: gateway.limit.bytes: 1KiB is out of range; write a value from 64KiB to 64GiB`,
+		},
+		"limit below nothing": {
+			text: head + "gateway:\n  limit: {rate: -1}\n",
+			want: `FILE:3: gateway.limit.rate: -1 is out of range; write a value from 1 to 10000`,
+		},
+		"limit that does not lift another": {
+			text: head + "providers:\n  alpha:\n    limit: {burst: 0}\n",
+			want: `FILE:4: providers.alpha.limit.burst: 0 is out of range; write a value from 1 to 10000`,
+		},
+		"limit of an account that limits nothing": {
+			text: head + "providers:\n  alpha:\n    accounts:\n      default: {webhook_secrets: ['${ONE}'], limit: {rate: 20000}}\n",
+			want: `FILE:5: providers.alpha.accounts.default.limit.rate: 20000 is out of range; write a value from 1 to 10000`,
 		},
 		"list for a value": {
 			text: head + "gateway:\n  listen: [a]\n",

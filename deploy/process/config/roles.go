@@ -78,7 +78,7 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 	var problems Problems
 	g.HashKey, problems = c.resolveHashKey()
 	problems = append(problems, c.checkSight(g)...)
-	g.webhookSecrets, g.pathKeys = credentials{}, credentials{}
+	g.webhookSecrets, g.pathKeys, g.limits = credentials{}, credentials{}, map[string]map[string]Limit{}
 	tlsFiles, unusable := c.resolveTLS("gateway.tls", g.TLS)
 	g.TLS, problems = tlsFiles, append(problems, unusable...)
 	for _, a := range c.accounts() {
@@ -96,6 +96,10 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 			taken = map[string][]Secret{}
 			into[a.provider.Name] = taken
 		}
+		if g.limits[a.provider.Name] == nil {
+			g.limits[a.provider.Name] = map[string]Limit{}
+		}
+		g.limits[a.provider.Name][a.account] = a.part.Limit.over(c.file.Providers[a.provider.Name].Limit.over(g.Limit))
 		secrets, found := c.resolveList(list, form, taken)
 		taken[a.account] = secrets
 		problems = append(problems, found...)

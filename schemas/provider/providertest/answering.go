@@ -55,6 +55,7 @@ func (c *fixture) answering(t *testing.T) {
 	c.otherPayment(t, n)
 	c.unknownWord(t, n)
 	c.personalWord(t, n)
+	c.personalReference(t, n)
 }
 
 // statuses walks every HTTP status with good and bad bodies.
@@ -190,6 +191,24 @@ func (c *fixture) personalWord(t *testing.T, n provider.Notice) {
 		got, err := c.p.Answer(target(n), c.account(), provider.Reply{Status: http.StatusOK, Body: body})
 		if isUnknownWord(err) || err == nil && got.ProviderStatus == cpf || err != nil && strings.Contains(err.Error(), cpf) {
 			t.Errorf("a CPF for a status gives the word %q, %v", got.ProviderStatus, err)
+		}
+	}
+}
+
+// personalReference puts what is about a person, and what is no code, wherever
+// the answer has the provider's reference.
+func (c *fixture) personalReference(t *testing.T, n provider.Notice) {
+	t.Helper()
+	f, _ := c.fact()
+	if f.ProviderReference == "" {
+		return
+	}
+	for _, planted := range []string{"529.982.247-25", "ref-52998224725", "maria@example.com", "Maria Souza", strings.Repeat("x", 300)} {
+		for _, body := range replaced(t, c.text("answer.body"), f.ProviderReference, planted) {
+			got, err := c.p.Answer(target(n), c.account(), provider.Reply{Status: http.StatusOK, Body: body})
+			if got.ProviderReference == planted || err == nil && got.ProviderReference != "" && got.ProviderReference != f.ProviderReference {
+				t.Errorf("the reference %.40q is passed on as %.40q", planted, got.ProviderReference)
+			}
 		}
 	}
 }

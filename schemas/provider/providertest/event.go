@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"arauto/schemas/order"
+	"arauto/schemas/provider"
 	"arauto/schemas/schematest"
 )
 
@@ -27,6 +28,9 @@ func (c *fixture) firstEvent(t *testing.T) {
 // as it would be published.
 func announced(t *testing.T, name, payment string, f order.Fact) {
 	t.Helper()
+	if f.ProviderReference != provider.Code(f.ProviderReference) {
+		t.Errorf("the provider's reference %q did not pass provider.Code", f.ProviderReference)
+	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	o := order.Observation{
 		Provider: name, Account: "default", Kind: f.Kind, Payment: payment, Order: f.Order,

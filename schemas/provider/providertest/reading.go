@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"arauto/schemas/provider"
+	"arauto/schemas/subject"
 )
 
 // deep is how many levels the nested bodies have.
@@ -89,22 +90,24 @@ func (c *fixture) ids(t *testing.T, n provider.Notice) {
 	if !strings.Contains(body, encodeFor(body, id)) {
 		t.Fatalf("the body does not have the id %q; say which one it has in webhook.id", id)
 	}
-	for _, other := range []string{"", ".", ".."} {
+	for _, other := range []string{"", ".", "..", strings.Repeat("x", subject.MaxID+1), strings.Repeat("x", 32<<10)} {
 		if n, err := c.p.Read(c.with(c.replaceID(id, other))); !errors.Is(err, provider.ErrInvalid) {
-			t.Errorf("the id %q gives %+v, %v", other, n, err)
+			t.Errorf("the id %.40q gives %.60q, %v", other, n.Payment, err)
 		}
 	}
 	prefix := strings.TrimSuffix(n.Payment, id)
 	for _, other := range []string{
 		"...", "a.b", " a b ", "*", ">", "a.>", "a\nb", "\r\n", "a/b", "../../x", "a%2Fb", "?a=b&c=d#e", "{order}", "\x00",
-		"pedido n\u00ba 1 \u2014 caf\u00e9 \u65e5\u672c \U0001F600", strings.Repeat("x", 5000),
+		"pedido n\u00ba 1 \u2014 caf\u00e9 \u65e5\u672c \U0001F600", strings.Repeat("x", subject.MaxID-len(prefix)), strings.Repeat("x", 36), "A-0z",
 	} {
 		got, err := c.p.Read(c.with(c.replaceID(id, other)))
-		if err != nil || got.Payment != prefix+other {
+		if formed(other) && err != nil || err == nil && got.Payment != prefix+other || err != nil && !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("the id %.40q gives %.60q, %v", other, got.Payment, err)
 			continue
 		}
-		c.escapes(t, n, got, other)
+		odd := n
+		odd.Payment = prefix + other
+		c.escapes(t, n, odd, other)
 	}
 	if isForm(body) {
 		return
@@ -118,6 +121,12 @@ func (c *fixture) ids(t *testing.T, n provider.Notice) {
 			c.clean(t, "a wrong-typed id", err.Error())
 		}
 	}
+}
+
+// formed reports whether an id has the form of every provider that documents
+// one. Other ids may be refused, but must not be read as something else.
+func formed(id string) bool {
+	return len(id) <= 36 && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 // escapes proves that an id stays in its place in the question's URL.

@@ -104,7 +104,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, err
 	}
 	return order.Fact{
-		Kind: order.Payment, Order: t.Payment, ProviderReference: string(s.AuthorizationID),
+		Kind: order.Payment, Order: t.Payment, ProviderReference: provider.Code(string(s.AuthorizationID)),
 		Status: word, ProviderStatus: s.Status, Amount: amount,
 	}, unknown
 }

@@ -77,12 +77,29 @@ func typeOf(e envelope, h provider.Header) string {
 	return typePayment
 }
 
+// maxMerchantCharge is how many bytes a merchantChargeId may have. PicPay
+// documents 6 to 36 characters of ^[a-zA-Z0-9-]+$ where a charge is made and
+// where it is looked up (developers-business.picpay.com, checkout and pix,
+// docs/api/charge-pix and find-charge). It makes no charge with another id and
+// answers no question about one, so that no true webhook has one. The lower
+// bound protects nothing and is not held. A chargeId has no documented form.
+const maxMerchantCharge = 36
+
+// checkCharge says why a payment and its merchantChargeId, "" for none, cannot
+// be used.
+func checkCharge(payment, merchant string) error {
+	if err := provider.CheckIDs(payment, merchant); err != nil {
+		return err
+	}
+	return provider.CheckForm("merchantChargeId", merchant, maxMerchantCharge, "-")
+}
+
 func readCharge(e envelope) (provider.Notice, error) {
 	charge, err := e.Data.Fields.MerchantChargeID.Strict()
 	if err != nil {
 		return provider.Notice{}, fmt.Errorf("%w: merchantChargeId: %w", provider.ErrInvalid, err)
 	}
-	if err := provider.CheckIDs(charge, charge); err != nil {
+	if err := checkCharge(charge, charge); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
@@ -98,7 +115,10 @@ func readChallenge(e envelope) (provider.Notice, error) {
 	if err := errors.Join(problem, err); err != nil {
 		return provider.Notice{}, fmt.Errorf("%w: chargeId or merchantChargeId: %w", provider.ErrInvalid, err)
 	}
-	if err := provider.CheckIDs(charge, merchant); err != nil {
+	if err := provider.CheckIDs(charge, ""); err != nil {
+		return provider.Notice{}, err
+	}
+	if err := checkCharge(challengePrefix+charge, merchant); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{

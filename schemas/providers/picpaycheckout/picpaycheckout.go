@@ -111,7 +111,7 @@ func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
 		return order.Fact{}, err
 	}
 	return order.Fact{
-		Kind: order.Payment, Order: c.MerchantChargeID, ProviderReference: c.ID,
+		Kind: order.Payment, Order: c.MerchantChargeID, ProviderReference: provider.Code(c.ID),
 		Status: word, ProviderStatus: c.Status, Amount: amount,
 	}, unknown
 }
@@ -156,7 +156,7 @@ func answerChallenge(t provider.Target, r provider.Reply) (order.Fact, error) {
 	}
 	word, unknown := provider.Word(challenges, challenge.Status)
 	return order.Fact{
-		Kind: order.Authentication, Order: t.Order, ProviderReference: chargeID(t),
+		Kind: order.Authentication, Order: t.Order, ProviderReference: provider.Code(chargeID(t)),
 		Status: word, ProviderStatus: challenge.Status,
 	}, unknown
 }

@@ -42,3 +42,16 @@ func TestEveryRefundOfAChargeThatStaysPaidIsAnnounced(t *testing.T) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 }
+
+// The reference of an authentication is its chargeId, which comes from the
+// webhook and has no documented form.
+func TestPersonalChargeIDIsNoReference(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{"bac0ffd7-e4cb-48c7-9f3e-a05ff7eb40a1": "bac0ffd7-e4cb-48c7-9f3e-a05ff7eb40a1", "529.982.247-25": "", "maria@example.com": ""} {
+		f, err := picpaycheckout.Provider.Answer(provider.Target{Kind: order.Authentication, Payment: "3ds-" + id}, provider.Account{},
+			provider.Reply{Status: http.StatusOK, Body: []byte(`{"status":"AUTHENTICATED"}`)})
+		if err != nil || f.ProviderReference != want {
+			t.Errorf("chargeId %s gives the reference %q, %v", id, f.ProviderReference, err)
+		}
+	}
+}

@@ -32,6 +32,13 @@ var Provider = provider.Provider{
 	Answer: answer,
 }
 
+// maxToken is how many bytes a transaction's token may have. Yapay makes the
+// token. Its documents say at most 32 (docs/api-consultar-transacao.md of
+// YapayDocsIntermediador: "Texto / 32"), and every token that they or public
+// captures show is of letters and digits, not all of them hexadecimal. Twice
+// the size is taken, because the seller's token has grown since, from 15 to 20.
+const maxToken = 64
+
 // read keeps the transaction's token and the order number. The form has the
 // buyer's personal data and, in transaction[seller_token], the credential of
 // our own look-ups: neither is kept, and no credential is ever taken from it.
@@ -49,6 +56,9 @@ func read(w provider.Webhook) (provider.Notice, error) {
 		number = "" // It is a hint that the look-up does not need.
 	}
 	if err := provider.CheckIDs(payment, number); err != nil {
+		return provider.Notice{}, err
+	}
+	if err := provider.CheckForm("token_transaction", payment, maxToken, "-_"); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{Kind: order.Payment, Payment: payment, Order: number}, nil
@@ -102,7 +112,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, err
 	}
 	f := order.Fact{
-		Kind: order.Payment, Order: string(tx.OrderNumber), ProviderReference: string(tx.ID),
+		Kind: order.Payment, Order: string(tx.OrderNumber), ProviderReference: provider.Code(string(tx.ID)),
 		Status: word, ProviderStatus: string(tx.StatusID), Amount: amount,
 	}
 	if f.Order == "" {
