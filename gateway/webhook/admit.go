@@ -13,6 +13,7 @@ import (
 type admission struct {
 	*endpoint
 	credentials []string // Of the account that it is for.
+	matched     int      // Which of them the caller has.
 }
 
 // admit checks what the header can say. That includes who is calling, unless
@@ -37,14 +38,18 @@ func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admiss
 		return admission{}, notPermitted
 	}
 	d.account = at.account
-	a, w := admission{e, credentials}, provider.Webhook{Header: headers{h}}
-	if e.Unsigned != "" && !provider.Match(at.key, credentials) {
+	a, w := admission{endpoint: e, credentials: credentials}, provider.Webhook{Header: headers{h}}
+	if e.Unsigned == "" {
+		if e.SignsBody {
+			return a, accepted
+		}
+		c := g.verify(&a, w, d)
+		return a, c
+	}
+	if a.matched, ok = provider.Match(at.key, credentials); !ok {
 		return a, notPermitted
 	}
-	if e.Unsigned == "" && !e.SignsBody {
-		return a, g.verify(a, w, d)
-	}
-	if e.Unsigned != "" && encoded(w.Header) {
+	if encoded(w.Header) {
 		return a, encodedBody
 	}
 	return a, accepted
@@ -52,8 +57,10 @@ func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admiss
 
 // verify says who is calling a provider that has webhook secrets, and whether
 // the body is one that we read.
-func (g *Gateway) verify(a admission, w provider.Webhook, d *delivery) code {
-	switch err := a.Verify(w, a.credentials); {
+func (g *Gateway) verify(a *admission, w provider.Webhook, d *delivery) code {
+	which, err := a.Verify(w, a.credentials)
+	a.matched = which
+	switch {
 	case err == nil && encoded(w.Header):
 		return encodedBody
 	case err == nil:

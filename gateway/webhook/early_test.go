@@ -23,17 +23,17 @@ func signer() provider.Provider {
 		Name:       "signer",
 		Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: {}},
 		SignsBody:  true,
-		Verify: func(w provider.Webhook, secrets []string) error {
+		Verify: func(w provider.Webhook, secrets []string) (int, error) {
 			given := w.Header.Values("x-signature")
 			if len(given) == 0 {
-				return provider.ErrNoCredential
+				return 0, provider.ErrNoCredential
 			}
-			for _, secret := range secrets {
+			for which, secret := range secrets {
 				if given[0] == signature(secret, string(w.Body)) {
-					return nil
+					return which, nil
 				}
 			}
-			return provider.ErrBadCredential
+			return 0, provider.ErrBadCredential
 		},
 		Read: func(w provider.Webhook) (provider.Notice, error) {
 			id := strings.TrimSpace(string(w.Body))

@@ -19,9 +19,9 @@ func faulty() provider.Provider {
 		Name:       "faulty",
 		Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: {}},
 		SignsBody:  true,
-		Verify: func(w provider.Webhook, secrets []string) error {
+		Verify: func(w provider.Webhook, secrets []string) (int, error) {
 			if string(w.Body) == "verify" {
-				return errors.New("verify broke")
+				return 0, errors.New("verify broke")
 			}
 			return provider.Static("authorization", "")(w, secrets)
 		},
@@ -167,6 +167,7 @@ func TestUnsafeOptionsAreRefused(t *testing.T) {
 		"unknown provider":       func(o *webhook.Options) { o.Credentials["nobody"] = map[string][]string{"a": {"canary"}} },
 		"no credential":          func(o *webhook.Options) { o.Credentials["sandbox"]["default"] = nil },
 		"empty credential":       func(o *webhook.Options) { o.Credentials["sandbox"]["default"] = []string{"canary", ""} },
+		"third credential":       func(o *webhook.Options) { o.Credentials["sandbox"]["default"] = []string{"a", "b", "canary"} },
 		"bad account name":       func(o *webhook.Options) { o.Credentials["sandbox"]["a.b"] = []string{"canary"} },
 		"key that needs escapes": func(o *webhook.Options) { o.Credentials["yapay"]["default"] = []string{"canary/x"} },
 	} {

@@ -121,11 +121,12 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	defer b.release()
 	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: b.bytes}
 	if a.SignsBody {
-		if c := g.verify(a, w, d); c != accepted {
+		if c := g.verify(&a, w, d); c != accepted {
 			return provider.Notice{}, c
 		}
 		trust(rc)
 	}
+	a.endpoint.matched[d.account][a.matched].Inc()
 	if g.options.Overloaded() { // To parse what will be refused would take time from what will not.
 		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded))
 	}

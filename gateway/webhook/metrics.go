@@ -9,12 +9,17 @@ import (
 // metrics count what the gateway does. Every label value comes from a closed
 // list, so nobody outside can make new series.
 type metrics struct {
-	webhooks *prometheus.CounterVec
-	durable  *prometheus.HistogramVec
-	failures *prometheus.CounterVec
-	panics   prometheus.Counter
-	evicted  prometheus.Counter
+	webhooks    *prometheus.CounterVec
+	durable     *prometheus.HistogramVec
+	failures    *prometheus.CounterVec
+	credentials *prometheus.CounterVec
+	panics      prometheus.Counter
+	evicted     prometheus.Counter
 }
+
+// ordinals are the label values of arauto_webhook_credentials_total, in the
+// order of an account's credentials: the second one is there for a rotation.
+var ordinals = [...]string{"first", "second"}
 
 // newMetrics registers the metrics, with every series present from the start:
 // a rate over a counter that appears at its first failure misses that failure.
@@ -33,6 +38,10 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 			Name: "arauto_publish_failures_total",
 			Help: "Notifications that could not be stored and were answered with 503, by class.",
 		}, []string{"class"}),
+		credentials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_webhook_credentials_total",
+			Help: "Webhooks that authenticated, by provider, account and which of the account's credentials they came with (first, second).",
+		}, []string{"provider", "account", "credential"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "arauto_webhook_panics_total",
 			Help: "Webhooks that made our code panic and were answered with 503.",
@@ -42,7 +51,7 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 			Help: "Connections that were closed because gateway.max_connections were open and another client waited.",
 		}),
 	}
-	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.panics, m.evicted} {
+	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.credentials, m.panics, m.evicted} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register gateway metrics: %w", err)
 		}
@@ -60,4 +69,17 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 		m.failures.WithLabelValues(name)
 	}
 	return m, nil
+}
+
+// matched returns one counter for each credential that an account may have, for
+// each of a provider's accounts. The series exist from then on, also that of a
+// second credential which the account does not have yet.
+func (m *metrics) matched(provider string, accounts map[string][]string) map[string][]prometheus.Counter {
+	all := make(map[string][]prometheus.Counter, len(accounts))
+	for account := range accounts {
+		for _, ordinal := range ordinals {
+			all[account] = append(all[account], m.credentials.WithLabelValues(provider, account, ordinal))
+		}
+	}
+	return all
 }

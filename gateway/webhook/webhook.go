@@ -26,8 +26,8 @@ type Options struct {
 	Providers provider.Set
 
 	// Credentials are, by provider and account, the webhook secrets of a
-	// provider that signs and the path keys of one that does not. Any of an
-	// account's credentials opens it, so that they can be rotated.
+	// provider that signs and the path keys of one that does not. Either of an
+	// account's one or two credentials opens it, so that they can be rotated.
 	Credentials map[string]map[string][]string
 
 	// Limits are, by provider and account, what this gateway takes of it. An
@@ -82,7 +82,8 @@ type Gateway struct {
 type endpoint struct {
 	provider.Provider
 	accounts map[string][]string
-	limits   map[string]*limiter // By account; nil for none.
+	limits   map[string]*limiter             // By account; nil for none.
+	matched  map[string][]prometheus.Counter // By account, in the order of its credentials.
 	accepted prometheus.Counter
 	durable  prometheus.Observer
 }
@@ -108,6 +109,7 @@ func New(o Options) (*Gateway, error) {
 		}
 		g.endpoints[p.Name] = &endpoint{
 			Provider: p, accounts: o.Credentials[p.Name], limits: limits,
+			matched:  g.metrics.matched(p.Name, o.Credentials[p.Name]),
 			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label()),
 			durable:  g.metrics.durable.WithLabelValues(p.Name),
 		}
@@ -233,6 +235,9 @@ func checkAccount(p provider.Provider, account string, credentials []string) err
 	}
 	if len(credentials) == 0 {
 		return errors.New("it has no credential")
+	}
+	if len(credentials) > len(ordinals) {
+		return fmt.Errorf("it has more than %d credentials", len(ordinals))
 	}
 	for _, credential := range credentials {
 		if credential == "" {

@@ -27,11 +27,11 @@ type Provider struct {
 	// Verify is nil.
 	Unsigned string
 
-	// Verify says who is calling: nil when one of the secrets matches,
+	// Verify says who is calling: the index of the first secret that matches,
 	// ErrNoCredential when the webhook carries none, ErrBadCredential else. It
 	// compares in constant time and fails closed: without a non-empty secret
 	// nobody gets in.
-	Verify func(w Webhook, secrets []string) error
+	Verify func(w Webhook, secrets []string) (int, error)
 
 	// SignsBody says that Verify needs the body. Else it is called before the
 	// body is read, with a Webhook that has none: what a stranger sends is then

@@ -36,8 +36,29 @@ func TestStaticLetsInOnlyTheHolderOfASecret(t *testing.T) {
 		"an empty secret, nobody": {"", []string{""}, []string{""}, provider.ErrNoCredential},
 	} {
 		w := provider.Webhook{Header: provider.HeaderMap{"x-token": c.values}}
-		if err := provider.Static("x-token", c.scheme)(w, c.secrets); !errors.Is(err, c.want) {
+		if _, err := provider.Static("x-token", c.scheme)(w, c.secrets); !errors.Is(err, c.want) {
 			t.Errorf("%s gives %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+func TestMatchSaysWhichSecretItIs(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		given   string
+		secrets []string
+		which   int
+		ok      bool
+	}{
+		"the first":                  {"one", []string{"one", "two"}, 0, true},
+		"the second":                 {"two", []string{"one", "two"}, 1, true},
+		"the second after none":      {"two", []string{"", "two"}, 1, true},
+		"the first of two the same":  {"one", []string{"one", "one"}, 0, true},
+		"none of them":               {"three", []string{"one", "two"}, 0, false},
+		"an empty one beside itself": {"", []string{"one", ""}, 0, false},
+	} {
+		if which, ok := provider.Match(c.given, c.secrets); which != c.which || ok != c.ok {
+			t.Errorf("%s is number %d, %v; want %d, %v", name, which, ok, c.which, c.ok)
 		}
 	}
 }

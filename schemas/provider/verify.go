@@ -12,16 +12,20 @@ import (
 // header. The optional scheme ("Bearer") may precede it, in any letter case;
 // pass "" for none. A header that comes twice is a bad credential, because
 // two parties could disagree on which one counts.
-func Static(header, scheme string) func(Webhook, []string) error {
-	return func(w Webhook, secrets []string) error {
+func Static(header, scheme string) func(Webhook, []string) (int, error) {
+	return func(w Webhook, secrets []string) (int, error) {
 		values := w.Header.Values(header)
 		if len(values) == 0 || len(values) == 1 && strings.TrimSpace(values[0]) == "" {
-			return ErrNoCredential
+			return 0, ErrNoCredential
 		}
-		if len(values) > 1 || !Match(bare(values[0], scheme), secrets) {
-			return ErrBadCredential
+		if len(values) > 1 {
+			return 0, ErrBadCredential
 		}
-		return nil
+		which, ok := Match(bare(values[0], scheme), secrets)
+		if !ok {
+			return 0, ErrBadCredential
+		}
+		return which, nil
 	}
 }
 
@@ -32,21 +36,22 @@ func bare(value, scheme string) string {
 	return value
 }
 
-// Match reports whether given equals one of the secrets, in constant time:
-// every secret is compared, whichever matches, and their lengths do not show.
-// Empty secrets match nothing.
-func Match(given string, secrets []string) bool {
+// Match returns the index of the first secret that given equals, and whether
+// there is one. It takes constant time: every secret is compared, whichever
+// matches, and their lengths do not show. Empty secrets match nothing.
+func Match(given string, secrets []string) (which int, ok bool) {
 	got := digest(given)
 	found := 0
-	for _, secret := range secrets {
+	for i, secret := range secrets {
 		want := digest(secret)
 		same := subtle.ConstantTimeCompare(got[:], want[:])
 		if secret == "" {
 			same = 0
 		}
+		which = subtle.ConstantTimeSelect(same&^found, i, which)
 		found |= same
 	}
-	return found == 1
+	return which, found == 1
 }
 
 // digest has room for a usual secret, so that it need not be copied to the heap.

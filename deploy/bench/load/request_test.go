@@ -74,7 +74,7 @@ func TestEachRequestNamesItsOwnPayment(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := provider.Webhook{Header: values(sent.Header), Body: body}
-	if err := picpaycheckout.Provider.Verify(w, []string{credential}); err != nil {
+	if _, err := picpaycheckout.Provider.Verify(w, []string{credential}); err != nil {
 		t.Error(err)
 	}
 	notice, err := picpaycheckout.Provider.Read(w)

@@ -166,7 +166,7 @@ func TestAdaptersAcceptEveryWebhook(t *testing.T) {
 				if account != "default" {
 					secret = account + "-" + secret
 				}
-				if err := p.Verify(w, []string{secret}); err != nil {
+				if _, err := p.Verify(w, []string{secret}); err != nil {
 					t.Errorf("%s of %s: %v", p.Name, account, err)
 				}
 			} else if !strings.Contains(h.uri, "-local-key/") {

@@ -33,7 +33,7 @@ func credentials(t *testing.T, p provider.Provider, all []*fixture) {
 
 func (c *fixture) credential(t *testing.T, header, value, secret string) {
 	t.Helper()
-	check := func(what string, want error, secrets []string, values ...string) {
+	check := func(what string, want error, secrets []string, values ...string) int {
 		t.Helper()
 		w := c.webhook()
 		all := w.Header.(provider.HeaderMap)
@@ -44,18 +44,23 @@ func (c *fixture) credential(t *testing.T, header, value, secret string) {
 		if !c.p.SignsBody {
 			w.Body = nil // As the gateway calls it.
 		}
-		err := c.p.Verify(w, secrets)
+		which, err := c.p.Verify(w, secrets)
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %s gives %v, want %v", c.name, what, err, want)
 		}
 		if err != nil {
 			c.clean(t, "verify's error", err.Error())
 		}
+		return which
 	}
 	both := []string{secret, "the-next-secret"}
 	rotated := strings.Replace(value, secret, "the-next-secret", 1)
-	check("the first secret", nil, both, value)
-	check("the second secret", nil, both, rotated)
+	if which := check("the first secret", nil, both, value); which != 0 {
+		t.Errorf("%s: the first secret matches as number %d", c.name, which)
+	}
+	if which := check("the second secret", nil, both, rotated); which != 1 {
+		t.Errorf("%s: the second secret matches as number %d", c.name, which)
+	}
 	check("the second secret alone", provider.ErrBadCredential, both[1:], value)
 	check("a missing header", provider.ErrNoCredential, both)
 	check("an empty header", provider.ErrNoCredential, both, "")
@@ -65,7 +70,7 @@ func (c *fixture) credential(t *testing.T, header, value, secret string) {
 	check("an empty secret", provider.ErrBadCredential, []string{"", ""}, value)
 	check("a secret with something behind it", provider.ErrBadCredential, both, value+"0")
 	check("a secret that is cut", provider.ErrBadCredential, both, value[:len(value)-1])
-	if err := c.p.Verify(provider.Webhook{Header: provider.HeaderMap{header: {""}}}, []string{""}); err == nil {
+	if _, err := c.p.Verify(provider.Webhook{Header: provider.HeaderMap{header: {""}}}, []string{""}); err == nil {
 		t.Errorf("%s: an empty header passes with an empty secret", c.name)
 	}
 	start := strings.Index(value, secret)

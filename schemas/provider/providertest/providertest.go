@@ -92,7 +92,7 @@ func (c *fixture) outcome(t *testing.T) map[string]string {
 	t.Helper()
 	sections := map[string]string{}
 	if c.p.Verify != nil {
-		if err := c.p.Verify(c.webhook(), []string{"another-secret", c.text("webhook.secret")}); err != nil {
+		if _, err := c.p.Verify(c.webhook(), []string{"another-secret", c.text("webhook.secret")}); err != nil {
 			t.Errorf("verify: %v", err)
 		}
 	}

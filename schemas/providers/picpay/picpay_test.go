@@ -28,7 +28,7 @@ func TestReferenceIDWinsOverPaymentID(t *testing.T) {
 func TestTheTokenOfTheOtherDirectionIsNoCredential(t *testing.T) {
 	t.Parallel()
 	w := provider.Webhook{Header: provider.HeaderMap{"x-picpay-token": {"secret"}}}
-	if err := picpay.Provider.Verify(w, []string{"secret"}); !errors.Is(err, provider.ErrNoCredential) {
+	if _, err := picpay.Provider.Verify(w, []string{"secret"}); !errors.Is(err, provider.ErrNoCredential) {
 		t.Errorf("verify gives %v", err)
 	}
 }

@@ -1,0 +1,76 @@
+package webhook_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"arauto/schemas/providers"
+)
+
+// matched is what arauto_webhook_credentials_total says of every account, given
+// its first and second credential's count by "provider account".
+func (g *gateway) matched(want map[string][2]int) error {
+	var text strings.Builder
+	text.WriteString("# HELP arauto_webhook_credentials_total Webhooks that authenticated, by provider, account and which of the account's credentials they came with (first, second).\n" +
+		"# TYPE arauto_webhook_credentials_total counter\n")
+	for _, name := range providers.All.Names() {
+		for _, account := range []string{"default", "acme"} {
+			for i, ordinal := range []string{"first", "second"} {
+				fmt.Fprintf(&text, "arauto_webhook_credentials_total{account=%q,credential=%q,provider=%q} %d\n",
+					account, ordinal, name, want[name+" "+account][i])
+			}
+		}
+	}
+	return testutil.GatherAndCompare(g.registry, strings.NewReader(text.String()), "arauto_webhook_credentials_total")
+}
+
+// TestCounterSaysWhichCredentialIsStillUsed goes through a rotation: the
+// provider calls with the old credential, then with the new one, which is the
+// account's second.
+func TestCounterSaysWhichCredentialIsStillUsed(t *testing.T) {
+	t.Parallel()
+	g := start(t, nil)
+	want := map[string][2]int{}
+	if err := g.matched(want); err != nil {
+		t.Errorf("before the first webhook: %v", err)
+	}
+	for i, c := range callers(t) {
+		for j, account := range []string{"default", "acme"} {
+			old, next := 1+i, 2+j
+			for range old {
+				g.deliver(t, c, account, c.secret(account), http.StatusOK)
+			}
+			for range next {
+				g.deliver(t, c, account, c.second(account), http.StatusOK)
+			}
+			want[c.name+" "+account] = [2]int{old, next}
+		}
+	}
+	if err := g.matched(want); err != nil {
+		t.Error(err)
+	}
+	for _, c := range callers(t) { // Who is not let in counts as neither.
+		refusal := 400105
+		if c.header == "" {
+			refusal = 401100
+		}
+		g.deliver(t, c, "default", c.secret("acme"), refusal)
+		g.deliver(t, c, "default", "a-stranger", refusal)
+		g.deliver(t, c, "unknown", c.secret("default"), 401100)
+	}
+	if err := g.matched(want); err != nil {
+		t.Errorf("after refusals: %v", err)
+	}
+}
+
+// deliver posts one webhook about a payment and wants the code.
+func (g *gateway) deliver(t *testing.T, c caller, account, credential string, want int) {
+	t.Helper()
+	if got := g.post(c.path(account, credential), c.headers(credential), c.body("p")).code(t); got != want {
+		t.Errorf("%s of %s: code %d, want %d", account, c.name, got, want)
+	}
+}
