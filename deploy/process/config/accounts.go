@@ -14,7 +14,8 @@ import (
 	"arauto/schemas/provider"
 )
 
-// minKey is the shortest path key and hash key, in bytes: shorter ones can be
+// minKey is the shortest secret in bytes: production takes no shorter webhook
+// secret or path key, and subject.Keyed no shorter hash key. Shorter ones can be
 // guessed.
 const minKey = 16
 
@@ -129,6 +130,8 @@ func (c *Config) settingWrong(s provider.Setting, value string) string {
 		return "is not an absolute URL; write one that begins with https:// and a host"
 	case u.User != nil:
 		return "carries a user or password; write the URL without it"
+	case !c.Local() && strings.ContainsAny(value, "?#"):
+		return "carries a query or fragment; write the URL without ? and #"
 	case u.Scheme == "http" && !c.Local() && !loopback(u.Hostname()):
 		return "sends credentials in plain text; write https:// (plain http is for this machine or profile local)"
 	}

@@ -27,6 +27,7 @@ func (c *Config) check() Problems {
 	}
 	k.wrong("topology.store", between(f.Topology.Store, 64*mib, 1<<20*gib))
 	k.checkGateway(f.Gateway)
+	k.checkPlaintext(f.NATS, f.Gateway)
 	k.address("lookup.admin", f.Lookup.Admin)
 	k.wrong("lookup.concurrency", between(f.Lookup.Concurrency, 1, 4096))
 	k.wrong("lookup.ask_timeout", between(f.Lookup.AskTimeout, 10*time.Millisecond, 5*time.Minute))

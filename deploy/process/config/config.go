@@ -120,8 +120,8 @@ func (c *Config) needs(role string) Problems {
 	return problems
 }
 
-// Local reports whether the file is for one developer's machine: literal
-// secrets, short path keys and plain http are accepted there.
+// Local reports whether the file is for one developer's machine: literal and
+// weak secrets, plain http and plain nats are accepted there.
 func (c *Config) Local() bool { return c.file.Profile == profileLocal }
 
 // Admin returns the address of the role's admin listener, "" for a role
@@ -161,8 +161,8 @@ func (c *Config) NATS() NATS { return c.nats }
 // Topology sizes the streams.
 func (c *Config) Topology() Topology { return c.file.Topology }
 
-// HashKey resolves the key of schemas/subject.Keyed, at least 16 bytes. The
-// error is Problems.
+// HashKey resolves the key of schemas/subject.Keyed: at least 32 bytes, 16 with
+// profile local. The error is Problems.
 func (c *Config) HashKey() (Secret, error) {
 	key, problems := c.resolveHashKey()
 	return key, problems.orNil()

@@ -48,7 +48,7 @@ func claim(provider.Target) (order.Fact, error) { return order.Fact{}, nil }
 
 // environment is a set of variables; a test adds its own.
 func environment(more ...string) func(string) (string, bool) {
-	all := map[string]string{"HASH": "0123456789abcdef0123456789abcdef", "ONE": "secret-one", "TWO": "secret-two", "EMPTY": ""}
+	all := map[string]string{"HASH": "0123456789abcdef0123456789abcdef", "ONE": "secret-one-of-alpha", "TWO": "secret-two-of-alpha", "EMPTY": "", "SHORT": "fifteen-letters"}
 	for i := 0; i+1 < len(more); i += 2 {
 		all[more[i]] = more[i+1]
 	}
@@ -86,7 +86,7 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte("from-a-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Load(path, environment("BUDGET", "650ms", "NATS_PASSWORD", "broker", "THREE", "secret-three", "KEY", "a-path-key-of-enough-bytes"), known, RoleGateway, RoleLookup, RoleNormalize, RoleSweep)
+	c, err := Load(path, environment("BUDGET", "650ms", "NATS_PASSWORD", "broker", "THREE", "secret-three-of-alpha", "KEY", "a-path-key-of-enough-bytes"), known, RoleGateway, RoleLookup, RoleNormalize, RoleSweep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,13 +96,13 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "publish budget", g.PublishBudget, 650*time.Millisecond)
 	same(t, "body limit", g.BodyLimit, 64*kib)
 	same(t, "hash key", g.HashKey.Reveal(), "0123456789abcdef0123456789abcdef")
-	same(t, "webhook secrets", g.WebhookSecrets("alpha"), map[string][]string{"default": {"secret-one"}, "acme": {"secret-two", "secret-three"}})
+	same(t, "webhook secrets", g.WebhookSecrets("alpha"), map[string][]string{"default": {"secret-one-of-alpha"}, "acme": {"secret-two-of-alpha", "secret-three-of-alpha"}})
 	same(t, "path keys", g.PathKeys("bravo"), map[string][]string{"default": {"a-path-key-of-enough-bytes"}})
 	same(t, "no secrets of the unsigned", g.WebhookSecrets("bravo"), map[string][]string{})
 	same(t, "enabled providers", l.Providers, []string{"alpha"})
 	same(t, "accounts", l.Accounts("alpha"), map[string]provider.Account{
 		"default": {Name: "default", Settings: map[string]string{"base_url": "https://alpha.example/api", "token": "from-a-file", "mode": "fast"}},
-		"acme":    {Name: "acme", Settings: map[string]string{"base_url": "http://localhost:8090", "token": "secret-one", "mode": "slow"}},
+		"acme":    {Name: "acme", Settings: map[string]string{"base_url": "http://localhost:8090", "token": "secret-one-of-alpha", "mode": "slow"}},
 	})
 	same(t, "retry", l.Retry("alpha"), Retry{Policy: "yapay", Delays: []time.Duration{time.Second, time.Minute}})
 	same(t, "budget of the provider", l.Budget("alpha", "default"), Budget{Rate: 20, Burst: 5, Concurrency: 2})
@@ -167,7 +167,7 @@ providers:
 			asked := map[string]bool{}
 			_, err := Load(write(t, text), func(name string) (string, bool) {
 				asked[name] = true
-				return "https://a.example", true
+				return "https://an-account.example.com/v1/x", true
 			}, known, role)
 			if err != nil {
 				t.Error(err)
@@ -197,7 +197,7 @@ func TestEmptySecondSecretIsDropped(t *testing.T) {
 	for _, second := range []string{"${NEXT:-}", "${EMPTY:-}"} {
 		c := load(t, "hash_key: ${HASH}\nproviders: {alpha: {accounts: {default: {webhook_secrets: ['${ONE}', '"+second+"']}}}}\n")
 		g, err := c.Gateway()
-		if got := g.WebhookSecrets("alpha")["default"]; err != nil || !reflect.DeepEqual(got, []string{"secret-one"}) {
+		if got := g.WebhookSecrets("alpha")["default"]; err != nil || !reflect.DeepEqual(got, []string{"secret-one-of-alpha"}) {
 			t.Errorf("with %s the secrets are %v, %v", second, got, err)
 		}
 	}

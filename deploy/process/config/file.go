@@ -25,6 +25,7 @@ type file struct {
 // natsSection is NATS before its password is resolved.
 type natsSection struct {
 	URL             string    `yaml:"url"`
+	Plaintext       string    `yaml:"plaintext"` // Why a password may go to another host without TLS: private-network, or "" for that it may not.
 	MonitorURL      string    `yaml:"monitor_url"`
 	User            string    `yaml:"user"`
 	Password        reference `yaml:"password,omitempty"`
@@ -78,6 +79,7 @@ type Topology struct {
 // Gateway configures the role that takes webhooks in.
 type Gateway struct {
 	Listen         string        `yaml:"listen"`          // Public address. Default 127.0.0.1:8080.
+	Plaintext      string        `yaml:"plaintext"`       // Why Listen may serve other hosts without TLS: behind-tls-proxy, or "" for that it may not.
 	Admin          string        `yaml:"admin"`           // Health and metrics. Default 127.0.0.1:9091.
 	TLS            TLS           `yaml:"tls"`             // Of the public address. Default: plain HTTP.
 	PublishBudget  time.Duration `yaml:"publish_budget"`  // How long a webhook may wait for durability; after it, 503. Default 800 ms: providers time out soon after a second. At most 15 s together with read_timeout.

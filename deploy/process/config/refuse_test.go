@@ -23,7 +23,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_bugdet: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_budget, memory_limit, limit, durability)`,
+			want: `FILE:3: gateway: there is no key "publish_bugdet"; write publish_budget instead (known: listen, plaintext, admin, tls, publish_budget, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_budget, memory_limit, limit, durability)`,
 		},
 		"claim that is none": {
 			text: head + "gateway:\n  durability: fsync\n",
@@ -186,7 +186,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			want: `FILE:2: gateway.listen: "localhost" is not host:port; write one such as 127.0.0.1:8080, or :8080 for every interface`,
 		},
 		"admin on the public port": {
-			text: head + "gateway: {listen: ':80', admin: ':80'}\n",
+			text: head + "gateway: {listen: '127.0.0.1:80', admin: '127.0.0.1:80'}\n",
 			want: `FILE:2: gateway.admin: is the address of gateway.listen too; write another port`,
 		},
 		"budget longer than the answer may take": {
@@ -239,7 +239,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		},
 		"hash key short": {
 			text: "hash_key: ${ONE}\n", role: RoleNormalize,
-			want: `FILE:1: hash_key: has fewer than 16 bytes; use 32 random ones and never change them`,
+			want: `FILE:1: hash_key: has fewer than 32 bytes; use 32 random ones and never change them`,
 		},
 		"hash key empty": {
 			text: "hash_key: ${EMPTY}\n", role: RoleNormalize,
@@ -338,7 +338,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			want: `FILE:2: providers.bravo.accounts.default.webhook_secrets: bravo does not sign its webhooks; write path_keys instead`,
 		},
 		"path key short": {
-			text: head + "providers: {bravo: {accounts: {default: {path_keys: ['${ONE}']}}}}\n", role: RoleGateway,
+			text: head + "providers: {bravo: {accounts: {default: {path_keys: ['${SHORT}']}}}}\n", role: RoleGateway,
 			want: `FILE:2: providers.bravo.accounts.default.path_keys[0]: has fewer than 16 bytes; use 32 random ones`,
 		},
 		"path key with a slash": {

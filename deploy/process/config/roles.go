@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -52,8 +51,12 @@ func (c *Config) resolveHashKey() (Secret, Problems) {
 	if problem != nil {
 		return Secret{}, Problems{*problem}
 	}
-	if len(value) < minKey {
-		return Secret{}, Problems{c.refuse(r, "has fewer than 16 bytes; use 32 random ones and never change them")}
+	wrong := c.weak(value, minHashKey)
+	if len(value) < minKey && c.Local() {
+		wrong = "has fewer than 16 bytes; use 32 random ones"
+	}
+	if wrong != "" {
+		return Secret{}, Problems{c.refuse(r, wrong+" and never change them")}
 	}
 	return NewSecret(value), nil
 }
@@ -81,8 +84,9 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 	g.webhookSecrets, g.pathKeys, g.limits = credentials{}, credentials{}, map[string]map[string]Limit{}
 	tlsFiles, unusable := c.resolveTLS("gateway.tls", g.TLS)
 	g.TLS, problems = tlsFiles, append(problems, unusable...)
+	var taken []owned
 	for _, a := range c.accounts() {
-		into, key, list, form := g.webhookSecrets, "webhook_secrets", a.part.WebhookSecrets, secretForm
+		into, key, list, form := g.webhookSecrets, "webhook_secrets", a.part.WebhookSecrets, c.secretForm
 		if a.provider.Unsigned != "" {
 			into, key, list, form = g.pathKeys, "path_keys", a.part.PathKeys, c.pathKeyForm
 		}
@@ -91,18 +95,19 @@ func (c *Config) resolveGateway() (Gateway, Problems) {
 			k.refuse(a.at, "has no "+key+"; write "+key+`: ["${NAME}"]`)
 			problems = append(problems, k.problems...)
 		}
-		taken := into[a.provider.Name]
-		if taken == nil {
-			taken = map[string][]Secret{}
-			into[a.provider.Name] = taken
+		if into[a.provider.Name] == nil {
+			into[a.provider.Name] = map[string][]Secret{}
 		}
 		if g.limits[a.provider.Name] == nil {
 			g.limits[a.provider.Name] = map[string]Limit{}
 		}
 		g.limits[a.provider.Name][a.account] = a.part.Limit.over(c.file.Providers[a.provider.Name].Limit.over(g.Limit))
-		secrets, found := c.resolveList(list, form, taken)
-		taken[a.account] = secrets
+		secrets, found := c.resolveList(list, form, a.provider.Name, taken)
+		into[a.provider.Name][a.account] = secrets
 		problems = append(problems, found...)
+		for _, s := range secrets {
+			taken = append(taken, owned{a.provider.Name, a.account, s})
+		}
 	}
 	return g, problems
 }
@@ -120,10 +125,9 @@ func (c *Config) checkSight(g Gateway) Problems {
 
 // resolveList reads an account's one or two secrets. An empty second one that
 // the file allows to be empty is dropped: no rotation is under way. form says
-// what is wrong with a secret's form, "" for nothing. taken are
-// the secrets of the provider's other accounts, with which none may be shared,
-// or a webhook would belong to both.
-func (c *Config) resolveList(list []reference, form func(string) string, taken map[string][]Secret) ([]Secret, Problems) {
+// what is wrong with a secret's form, "" for nothing. taken are the secrets of
+// other accounts, with which none may be shared.
+func (c *Config) resolveList(list []reference, form func(string) string, provider string, taken []owned) ([]Secret, Problems) {
 	var secrets []Secret
 	var problems Problems
 	for i, r := range list {
@@ -131,7 +135,6 @@ func (c *Config) resolveList(list []reference, form func(string) string, taken m
 			continue // Reported by the decoder.
 		}
 		value, problem := c.resolve(r)
-		var wrong string
 		switch {
 		case problem != nil:
 			problems = append(problems, *problem)
@@ -139,13 +142,13 @@ func (c *Config) resolveList(list []reference, form func(string) string, taken m
 		case value == "" && i > 0:
 			continue
 		case value == "":
-			wrong = "is empty; only the second of two may be"
-		default:
-			wrong = cmp.Or(form(value), shared(value, taken))
-		}
-		if wrong != "" {
-			problems = append(problems, c.refuse(r, wrong))
+			problems = append(problems, c.refuse(r, "is empty; only the second of two may be"))
 			continue
+		}
+		for _, wrong := range []string{form(value), c.shared(value, provider, taken)} {
+			if wrong != "" {
+				problems = append(problems, c.refuse(r, wrong))
+			}
 		}
 		secrets = append(secrets, NewSecret(value))
 	}
@@ -154,31 +157,19 @@ func (c *Config) resolveList(list []reference, form func(string) string, taken m
 
 // secretForm says what is wrong with a webhook secret. A provider chooses what
 // it sends, but a scheme is no part of it.
-func secretForm(secret string) string {
+func (c *Config) secretForm(secret string) string {
 	if scheme, _, spaced := strings.Cut(secret, " "); spaced && strings.EqualFold(scheme, "Bearer") {
 		return "begins with Bearer, without which a header is compared; write only what follows it"
 	}
-	return ""
+	return c.weak(secret, minKey)
 }
 
 // pathKeyForm says what is wrong with a path key.
 func (c *Config) pathKeyForm(key string) string {
-	switch {
-	case !pathKey.MatchString(key):
+	if !pathKey.MatchString(key) {
 		return "cannot stand in a URL path as it is; use A-Z, a-z, 0-9, _, ~ and - only"
-	case len(key) < minKey && !c.Local():
-		return "has fewer than 16 bytes; use 32 random ones"
 	}
-	return ""
-}
-
-func shared(value string, taken map[string][]Secret) string {
-	for _, account := range slices.Sorted(maps.Keys(taken)) {
-		if slices.ContainsFunc(taken[account], func(s Secret) bool { return s.Reveal() == value }) {
-			return "is a secret of account " + account + " too; give each account its own"
-		}
-	}
-	return ""
+	return c.weak(key, minKey)
 }
 
 func (c *Config) resolveLookup() (Lookup, Problems) {

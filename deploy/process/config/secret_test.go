@@ -13,7 +13,7 @@ import (
 )
 
 // canary is a secret that must show up nowhere but where it is revealed.
-const canary = "canary-7f3a9b1c-canary"
+const canary = "canary-7f3a9b1c-d04e55-canary-82"
 
 // nested hides a Secret in an unexported field, where fmt calls no method.
 type nested struct{ inner Secret }
@@ -48,7 +48,7 @@ func TestSecretNeverPrintsItself(t *testing.T) {
 
 func TestRolesAndRedactedFileShowNoSecret(t *testing.T) {
 	t.Parallel()
-	env := environment("HASH", canary, "NATS_PASSWORD", canary, "ONE", canary, "KEY", canary, "TOKEN", canary)
+	env := environment("HASH", canary, "NATS_PASSWORD", canary, "ONE", canary, "KEY", "key-"+canary, "TOKEN", canary)
 	c, err := Load(write(t, `hash_key: ${HASH}
 nats: {user: me, password: "${NATS_PASSWORD}"}
 providers:

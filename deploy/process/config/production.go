@@ -1,0 +1,102 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// The words of nats.plaintext and gateway.plaintext. Each says why plain text is
+// safe there.
+const (
+	privateNetwork = "private-network"  // Only the broker and its own clients are on the network between them.
+	behindTLSProxy = "behind-tls-proxy" // A proxy on the same machine or network ends TLS for the gateway.
+)
+
+// What production asks of secrets beside minKey. 16 random hexadecimal digits
+// have fewer than five different ones less than once in a million times.
+const (
+	minHashKey  = 32 // Bytes of hash_key: it can never be changed, so it must last.
+	minDistinct = 5  // Different bytes of any secret.
+)
+
+// checkPlaintext refuses connections without TLS to other hosts, unless the file
+// says why they are safe. Profile local may have them.
+func (k *checks) checkPlaintext(n natsSection, g Gateway) {
+	k.oneWord("nats.plaintext", n.Plaintext, privateNetwork)
+	k.oneWord("gateway.plaintext", g.Plaintext, behindTLSProxy)
+	if k.config.Local() {
+		return
+	}
+	// With nats.ca_file the client insists on TLS, whatever the scheme: RootCAs in
+	// nats.go 1.55.
+	if n.User != "" && !n.Password.IsZero() && n.CAFile == "" && n.Plaintext == "" && sentInPlain(n.URL) {
+		k.refuse("nats.url", "sends nats.password to another host in plain text; write tls://, or nats.plaintext: "+privateNetwork+
+			" where only the broker and its clients are on that network")
+	}
+	host, _, err := net.SplitHostPort(g.Listen)
+	if err == nil && !loopback(host) && g.TLS == (TLS{}) && g.Plaintext == "" {
+		k.refuse("gateway.listen", "serves plain HTTP to other hosts; write gateway.tls, or gateway.plaintext: "+behindTLSProxy+
+			" where a proxy does TLS, or listen on 127.0.0.1")
+	}
+}
+
+func (k *checks) oneWord(path, given, word string) {
+	if given != "" && given != word {
+		k.refuse(path, k.quoted(path, given)+" is not known; write "+word+", or remove the key")
+	}
+}
+
+// sentInPlain reports whether one of the broker's URLs, with commas between
+// them, is another host that is reached without TLS.
+func sentInPlain(list string) bool {
+	for one := range strings.SplitSeq(list, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err == nil && (u.Scheme == "nats" || u.Scheme == "ws") && !loopback(u.Hostname()) {
+			return true
+		}
+	}
+	return false
+}
+
+// weak says why production does not take a secret of so many bytes at least,
+// "" when it does.
+func (c *Config) weak(secret string, shortest int) string {
+	if c.Local() {
+		return ""
+	}
+	different := map[byte]bool{}
+	for i := range len(secret) {
+		different[secret[i]] = true
+	}
+	switch {
+	case len(secret) < shortest:
+		return fmt.Sprintf("has fewer than %d bytes; use 32 random ones", shortest)
+	case len(different) < minDistinct:
+		return fmt.Sprintf("has fewer than %d different characters; use 32 random bytes", minDistinct)
+	}
+	return ""
+}
+
+// owned is a webhook secret or path key and the account that it belongs to.
+type owned struct {
+	provider, account string
+	secret            Secret
+}
+
+// shared refuses a secret that another account has too. Within one provider a
+// webhook would belong to both accounts. Production refuses it between two
+// providers as well: each of them could call in the other's name.
+func (c *Config) shared(value, provider string, taken []owned) string {
+	for _, o := range taken {
+		switch {
+		case o.secret.Reveal() != value:
+		case o.provider == provider:
+			return "is a secret of account " + o.account + " too; give each account its own"
+		case !c.Local():
+			return "is a secret of account " + o.account + " of " + o.provider + " too; give each account its own"
+		}
+	}
+	return ""
+}
