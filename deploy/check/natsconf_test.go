@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -67,15 +68,19 @@ func TestComposeStagesBatchesInMemory(t *testing.T) {
 	if len(mounts) != 1 {
 		t.Fatalf("compose.yaml mounts %v", mounts)
 	}
-	path, _, _ := strings.Cut(mounts[0], ":")
+	path, options, _ := strings.Cut(mounts[0], ":")
+	if !strings.HasSuffix(options, ",mode=0700,uid=65532,gid=65532") {
+		t.Errorf("the mount belongs to another user than the broker's: %s", options)
+	}
 	inside, ok := strings.CutPrefix(path, "/data/")
 	if !ok {
 		t.Fatalf("%s is not in the store", path)
 	}
 	store := t.TempDir()
 	stage := filepath.Join(store, filepath.FromSlash(inside))
-	if err := os.MkdirAll(stage, 0o700); err != nil {
-		t.Fatal(err)
+	makeFolders(t, store)
+	if found, err := os.Stat(stage); err != nil || !found.IsDir() {
+		t.Fatalf("the place of the mount is not there, so the engine would make it, for root: %v", err)
 	}
 	b := start(t, func(o *server.Options) { o.StoreDir = store })
 	_, js := b.as("topology")
@@ -92,6 +97,69 @@ func TestComposeStagesBatchesInMemory(t *testing.T) {
 		if staged, err := os.ReadDir(stage); err != nil || len(staged) != 1 {
 			t.Errorf("%v is staged, %v", staged, err)
 		}
+	}
+}
+
+// TestComposeBrokerIsHealthyBeforeAndAfterTheTopology runs the health check of
+// compose.yaml against a broker on a new volume, which topology waits for, then
+// with the stream of notifications, then where the broker could not recover it.
+func TestComposeBrokerIsHealthyBeforeAndAfterTheTopology(t *testing.T) {
+	t.Parallel()
+	store := t.TempDir()
+	makeFolders(t, store)
+	withStore := func(o *server.Options) { o.StoreDir, o.HTTPPort = store, server.RANDOM_PORT }
+	b := start(t, withStore)
+	if err := healthy(t, b, store); err != nil {
+		t.Errorf("on a new volume: %v", err)
+	}
+	_, js := b.as("topology")
+	if _, err := js.CreateStream(bounded(t), topology.Streams(topology.Settings{Replicas: 1, Store: 8 << 30})[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := healthy(t, b, store); err != nil {
+		t.Errorf("with its stream: %v", err)
+	}
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+	meta := filepath.Join(store, "jetstream", "ARAUTO", "streams", "NOTIFICATIONS", "meta.inf")
+	if err := os.WriteFile(meta, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := healthy(t, start(t, withStore), store); err == nil {
+		t.Error("the broker is healthy without its stream of notifications")
+	}
+}
+
+// healthy runs the health check of compose.yaml as its shell does.
+func healthy(t *testing.T, b *broker, store string) error {
+	t.Helper()
+	check := composeFile(t).Services["nats"].Healthcheck.Test
+	if len(check) != 2 || check[0] != "CMD-SHELL" {
+		t.Fatalf("the health check is %v", check)
+	}
+	bin := t.TempDir()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(bin, "wget")); err != nil {
+		t.Fatal(err)
+	}
+	script := strings.NewReplacer("/data", store, "127.0.0.1:8222", b.server.MonitorAddr().String()).Replace(check[1])
+	command := exec.CommandContext(t.Context(), "/bin/sh", "-c", script)
+	command.Env = []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")}
+	return command.Run()
+}
+
+// makeFolders runs the command of the service that prepares the volume, on a
+// folder of the test's own and for the user that runs the test.
+func makeFolders(t *testing.T, store string) {
+	t.Helper()
+	s := composeFile(t).Services["store"]
+	script := strings.NewReplacer("/data", store, composeFile(t).Services["nats"].User, strconv.Itoa(os.Getuid())+":"+strconv.Itoa(os.Getgid())).Replace(s.Command[0])
+	command := exec.CommandContext(t.Context(), s.Entrypoint[0], append(slices.Clone(s.Entrypoint[1:]), script)...)
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
 	}
 }
 

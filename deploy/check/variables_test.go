@@ -17,6 +17,7 @@ var (
 // uses are the files that read variables, and how a variable looks there.
 var uses = map[string]*regexp.Regexp{
 	"deploy/compose.yaml":        braced,
+	"deploy/Dockerfile":          braced,
 	"deploy/arauto.example.yaml": braced,
 	"deploy/nats.conf":           bare,
 	"deploy/nats-cluster.conf":   bare,
