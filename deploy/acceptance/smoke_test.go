@@ -139,7 +139,7 @@ func (p *plant) startBroker(address string) {
 		`listen: "0.0.0.0:4222"`: `listen: "` + address + `"`,
 		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + p.dir + `"`,
 		`store_dir: "/data"`:     `store_dir: "` + filepath.Join(p.dir, "store") + `"`,
-		"users: [":               "users: [ {user: test, password: test}",
+		"users: [\n":             "users: [ {user: test, password: test}\n",
 	} {
 		if strings.Count(text, old) != 1 {
 			p.t.Fatalf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))

@@ -124,8 +124,8 @@ func TestWhatIsAskedForAgainInVainIsReportedAgain(t *testing.T) {
 func TestDiscardedLetterIsNotReportedAgain(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
-	for range 2 {
-		r.bank.say("p-1", "no word of ours")
+	for _, word := range []string{"no word of ours", "nor is this"} {
+		r.bank.say("p-1", word)
 		before := r.count(subject.DeadLetters)
 		r.notify("p-1")
 		r.eventually("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
