@@ -133,7 +133,11 @@ func TestAdaptersReadRefunds(t *testing.T) {
 		who, path := target(p, order.Payment, fmt.Sprintf("payment-%d", i))
 		b.steer(path, fmt.Sprintf(`{"status":%q,"amount":10000,"refunded":%d}`, c.word, c.refunded))
 		fact, err := b.observe(p, who)
-		if err != nil || fact.Status != c.want || fact.Amount == nil || *fact.Amount != (order.Amount{Currency: "BRL", Value: 10000, Refunded: c.refunded}) {
+		want := order.Amount{Currency: "BRL", Value: 10000, Refunded: c.refunded}
+		if strings.HasPrefix(c.provider, "picpay") {
+			want.Authorized = 10000
+		}
+		if err != nil || fact.Status != c.want || fact.Amount == nil || *fact.Amount != want {
 			t.Errorf("%s %s with %d back: got %+v, %v, want %s", c.provider, c.word, c.refunded, fact, err, c.want)
 		}
 	}
