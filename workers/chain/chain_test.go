@@ -50,7 +50,7 @@ func (r *rig) notify(payment string) uint64 {
 	r.t.Helper()
 	u := unit
 	u.Payment = payment
-	ack, err := r.JS.Publish(r.ctx, u.Notification(), []byte(`{"id":"n","payment":"`+payment+`"}`))
+	ack, err := r.JS.Publish(r.ctx, u.Notification(), []byte(`{"id":"n","provider":"`+u.Provider+`","account":"`+u.Account+`","payment":"`+payment+`"}`))
 	r.must(err)
 	return ack.Sequence
 }
