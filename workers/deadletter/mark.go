@@ -181,6 +181,6 @@ func (b *Box) standing(ctx context.Context, filter string, read Letter) (record.
 	case found.Sequence != read.Sequence:
 		err = ErrAgain
 	}
-	found.Beyond = beyond
+	found.Beyond = max(beyond, read.Beyond)
 	return found.DeadLetter, guard, err
 }

@@ -84,9 +84,10 @@ func (w *Worker) letter(seen order.Observation, raw *jetstream.RawStreamMsg) rec
 	}
 }
 
-// resolve closes the payment's open letters about contradictions: the provider
-// agrees with the log again.
-func (w *Worker) resolve(ctx context.Context, u subject.Unit) error {
+// resolve closes the payment's open letters about contradictions: with an agreeing
+// observation the provider takes back what it said before. The mark covers
+// everything up to that observation, so that folding it again reports nothing.
+func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) error {
 	letters, err := w.Dead.Latest(ctx, u.DeadLetter("*", Stage))
 	if err != nil {
 		return err
@@ -95,6 +96,7 @@ func (w *Worker) resolve(ctx context.Context, u subject.Unit) error {
 		if l.Insists == nil || l.State != record.Open {
 			continue
 		}
+		l.Beyond = agreeing
 		err := w.Dead.Mark(ctx, l, record.Resolved, Stage, w.Now())
 		if err != nil && !errors.Is(err, deadletter.ErrNotOpen) && !errors.Is(err, deadletter.ErrAgain) {
 			return err

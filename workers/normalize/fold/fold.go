@@ -175,7 +175,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	}
 	trace := raw.Header.Get("traceparent")
 	if agrees := outcome == order.Applied || outcome == order.Unchanged; agrees && at.standing.Told() {
-		if err := w.resolve(ctx, u); err != nil {
+		if err := w.resolve(ctx, u, raw.Sequence); err != nil {
 			return "", seen, err
 		}
 	}

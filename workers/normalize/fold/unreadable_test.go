@@ -266,7 +266,7 @@ func TestLetterAboutAnEventIsNotWrittenAgainLater(t *testing.T) {
 	}
 	b.fold(t, b.observe(t, "p", "paid", 0))
 	b.plant(t, "{", nil)
-	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "expired", 0)) // The letter about the observation is the last one.
+	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "bogus", 0)) // The letter about the observation is the last one.
 	probe := func() bool {
 		m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "other").DeadLetter("ours", "sweep"), Data: []byte("{")}
 		ack, err := b.JS.PublishMsg(b.ctx, m, jetstream.WithMsgID("probe"))
