@@ -41,6 +41,9 @@ func TestEveryVariableIsInTheOneList(t *testing.T) {
 			t.Errorf("%s reads no variable; the pattern no longer fits", file)
 		}
 		for _, name := range found {
+			if file == "deploy/Dockerfile" && name == "VERSION" {
+				continue // An argument of one build, not of a deployment.
+			}
 			used[name] = true
 			if !slices.Contains(list, name) {
 				t.Errorf("%s reads %s, which .env.example does not list", file, name)
