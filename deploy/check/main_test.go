@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -38,7 +39,8 @@ func TestMain(m *testing.M) {
 // spider is wget --spider of the broker's image, for machines without it: the
 // exit code says whether the answer to a GET is 200.
 func spider(url string) int {
-	answer, err := http.Get(url)
+	client := http.Client{Timeout: 3 * time.Second} // As the health check has it.
+	answer, err := client.Get(url)
 	if err != nil {
 		return 4
 	}

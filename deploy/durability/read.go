@@ -267,7 +267,7 @@ func (v varz) server(now time.Time) Server {
 // ask reads one server's /varz, and where health is true its /healthz. A server
 // without JetStream, or whose JetStream has not started yet, is an error: it shows
 // no policy.
-func (r *Reader) ask(ctx context.Context, url string, health bool) (varz, error) {
+func (r *Reader) ask(ctx context.Context, url string, health bool) (varz, error) { //nolint:revive // The two answers are one reading.
 	var v varz
 	status, err := r.get(ctx, url, "/varz", &v)
 	if err != nil {

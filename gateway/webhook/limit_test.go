@@ -104,8 +104,8 @@ func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 		}
 		group.Wait()
 	}
-	real := callers(t)[0]
-	if got := g.post(real.path("acme", ""), real.headers(real.secret("acme")), real.body("p")).code(t); got != http.StatusOK {
+	honest := callers(t)[0]
+	if got := g.post(honest.path("acme", ""), honest.headers(honest.secret("acme")), honest.body("p")).code(t); got != http.StatusOK {
 		t.Errorf("another account's webhook gets code %d", got)
 	}
 	stream, err := broker.JS.Stream(jetstreamtest.Context(t), subject.Notifications)

@@ -89,6 +89,8 @@ type run struct {
 	answers int
 	span    time.Duration // How long it must last.
 	needed  int           // How many answers it needs.
+
+	correction bool // It leads over a correction.
 }
 
 // StandingOf is the standing that a payment's last event leaves behind.
@@ -148,7 +150,7 @@ func (s Standing) FoldWithin(spans Spans, o Observation, at time.Time) (Standing
 		return lone, Unchanged
 	case goesBack, corrects:
 		if o.Confirmed {
-			return s.believe(spans, o, run{o.Status, sum, at, 1, span, needed}, step == corrects)
+			return s.believe(spans, o, run{o.Status, sum, at, 1, span, needed, step == corrects})
 		}
 		if step == goesBack { // A webhook that cannot be confirmed by asking may only have come late.
 			return lone, Late
@@ -216,7 +218,7 @@ func givesBack(from, to Status) bool {
 
 // believe goes on with a run of agreeing answers, and moves once it is long
 // enough. next is the run that o begins.
-func (s Standing) believe(spans Spans, o Observation, next run, correction bool) (Standing, Outcome) {
+func (s Standing) believe(spans Spans, o Observation, next run) (Standing, Outcome) {
 	at := next.since
 	if s.run.status == next.status && s.run.sum == next.sum && s.run.answers > 0 && !at.Before(s.run.since) {
 		next.since, next.answers = s.run.since, s.run.answers+1
@@ -224,7 +226,7 @@ func (s Standing) believe(spans Spans, o Observation, next run, correction bool)
 	if next.answers >= next.needed && at.Sub(next.since) >= next.span {
 		from := s.Status
 		s = s.moved(o, next.sum)
-		if correction {
+		if next.correction {
 			s.corrected = from
 		}
 		return s, Applied

@@ -235,7 +235,7 @@ type way struct {
 	correction bool
 }
 
-func (h *history) way(letter string, to order.Status, given int64, back bool) (way, bool) {
+func (h *history) way(letter string, to order.Status, given int64, back bool) (way, bool) { //nolint:revive // The way back is a cell of the same grid.
 	from := h.state
 	if back {
 		from, to = h.corrected, h.state // The same run that led here.

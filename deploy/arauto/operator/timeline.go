@@ -87,7 +87,7 @@ func (s *session) stored(ctx context.Context, stream, on, what string, read func
 		}
 		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
 		all = append(all, e)
-		return nil //nolint:nilerr // The entry says it.
+		return nil // The entry says it.
 	})
 	return all, err
 }

@@ -34,9 +34,9 @@ func ServeFillable() {
 	}
 	if err := serveFillable(store, os.Stdin, os.Stdout); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, err) // Nothing is left to do if it fails.
-		os.Exit(1)
+		os.Exit(1) //nolint:revive // The test binary is the broker here, and must run no test.
 	}
-	os.Exit(0)
+	os.Exit(0) //nolint:revive // As above.
 }
 
 func serveFillable(store string, in io.Reader, out io.Writer) error {
@@ -136,7 +136,7 @@ func StartFillable(t testing.TB, providers ...string) *Fillable {
 // was full has room then.
 func (f *Fillable) Start() {
 	f.t.Helper()
-	cmd := exec.CommandContext(f.t.Context(), os.Args[0])
+	cmd := exec.CommandContext(f.t.Context(), os.Args[0]) //nolint:gosec // It is this test binary.
 	cmd.Env = append(os.Environ(), fillableStore+"="+f.store, fillablePorts+"="+f.ports)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
