@@ -34,7 +34,7 @@ func ServeFillable() {
 	}
 	if err := serveFillable(store, os.Stdin, os.Stdout); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, err) // Nothing is left to do if it fails.
-		os.Exit(1) //nolint:revive // The test binary is the broker here, and must run no test.
+		os.Exit(1)                          //nolint:revive // The test binary is the broker here, and must run no test.
 	}
 	os.Exit(0) //nolint:revive // As above.
 }
