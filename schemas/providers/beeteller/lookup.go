@@ -53,6 +53,9 @@ func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact
 	if err := provider.Missing(r); err != nil {
 		return order.Fact{}, err
 	}
+	if err := provider.Foreign(r, provider.IsObject(r)); err != nil {
+		return order.Fact{}, err
+	}
 	var body map[string]json.RawMessage
 	if err := provider.DecodeReply(r, &body); err != nil {
 		return order.Fact{}, err

@@ -62,6 +62,9 @@ func decode(r provider.Reply) (transaction, error) {
 			return transaction{}, fmt.Errorf("status %d: %w", r.Status, class)
 		}
 	}
+	if err := provider.Foreign(r, err == nil && body.faulty()); err != nil {
+		return transaction{}, err
+	}
 	if err := provider.StatusError(r.Status); err != nil {
 		return transaction{}, err
 	}
@@ -82,6 +85,9 @@ func (r reply) class() error {
 	}
 	return nil
 }
+
+// faulty reports whether the reply is an error in the form of Yapay's own.
+func (r reply) faulty() bool { return len(r.ErrorResponse.General)+len(r.ErrorResponse.Validation) > 0 }
 
 // back is what was given back and has arrived.
 type back struct {
