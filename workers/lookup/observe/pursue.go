@@ -160,6 +160,9 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 		return "", order.Observation{}, errRefused
 	}
 	l, err := w.admit(ctx, t)
+	if err == nil {
+		l, err = w.probe(ctx, t, l)
+	}
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
 		outcome, err := w.failed(ctx, t, held)
