@@ -13,11 +13,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_provider_paused",
-			Help: "1 while this process has paused the provider's look-ups, because it answers none of its accounts.",
+			Help: "1 while this process has paused its look-ups of the provider, because it gets no usable answer.",
 		}, []string{"provider"}),
 		pauses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_provider_pauses_total",
-			Help: "Times that this process has paused the provider's look-ups, again after a failing probe included.",
+			Help: "Times that this process has paused its look-ups of the provider, again after a failing probe included.",
 		}, []string{"provider"}),
 	}
 	r.MustRegister(m.paused, m.pauses)

@@ -53,7 +53,8 @@ type Breaker struct {
 	probes  int  // Begun since the last answer.
 	shared  bool // The consumers are paused by this process.
 
-	mark uint64 // STATUSES sequence of the provider's last answer to anybody, read when the row or the last pause began; 0 while it is not known.
+	mark   uint64 // STATUSES sequence of the provider's last answer to anybody when the row or the last pause began.
+	marked bool   // It has been read.
 
 	failing map[string]time.Time // The accounts whose probe has failed since the pause, and when each may probe again.
 
@@ -143,7 +144,7 @@ func (b *Breaker) Answered(ctx context.Context, l Leave) {
 	if l.probe {
 		b.probing = false
 	}
-	b.row, b.mark, b.probes = 0, 0, 0
+	b.row, b.marked, b.probes = 0, false, 0
 	b.answered[l.account] = b.now()
 	clear(b.failing)
 	if resume {
@@ -193,7 +194,7 @@ func (b *Breaker) failed(l Leave) (pause time.Duration, first bool) {
 		return 0, false
 	}
 	if b.row == 0 || now.Sub(b.began) > b.Window {
-		b.row, b.began, b.mark = 0, now, 0
+		b.row, b.began, b.marked = 0, now, false
 	}
 	if b.row++; b.row < b.Failures || b.contradicted(now) {
 		return 0, b.row == 1

@@ -28,8 +28,8 @@ func (b *Breaker) begun(ctx context.Context) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.row > 0 && b.mark == 0 {
-		b.mark = last
+	if b.row > 0 && !b.marked {
+		b.mark, b.marked = last, true
 	}
 }
 
@@ -39,8 +39,8 @@ func (b *Breaker) begun(ctx context.Context) {
 func (b *Breaker) share(ctx context.Context, pause time.Duration) {
 	last, err := b.last(ctx)
 	b.mu.Lock()
-	others := err == nil && b.mark > 0 && last > b.mark
-	b.mark, b.shared = last, !others
+	others := err == nil && b.marked && last > b.mark
+	b.mark, b.marked, b.shared = last, err == nil, !others
 	b.mu.Unlock()
 	if others {
 		b.log.Warn("provider answers others, they go on", zap.String("provider", b.provider))
@@ -61,7 +61,7 @@ func (b *Breaker) share(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// watch resumes the consumers, and not this worker, once somebody was answered
+// watch resumes the consumers, and not yet this worker, once somebody was answered
 // after an answer of that sequence. It ends with the pause.
 func (b *Breaker) watch(ctx context.Context, mark uint64, pause time.Duration) {
 	ctx, end := context.WithTimeout(ctx, pause)
@@ -90,13 +90,16 @@ func (b *Breaker) sharing(mark uint64) bool {
 	return b.shared && b.mark == mark
 }
 
-// unshare makes a pause this worker's own. It reports whether it was everybody's.
+// unshare makes a pause this worker's own, and lets it probe at once: the provider
+// may be back for it too. It reports whether the pause was everybody's.
 func (b *Breaker) unshare(mark uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	was := b.shared && b.mark == mark
-	b.shared = b.shared && !was
-	return was
+	if !b.shared || b.mark != mark {
+		return false
+	}
+	b.shared, b.until = false, b.now()
+	return true
 }
 
 // last reads the STATUSES sequence of the last answer that the provider gave to

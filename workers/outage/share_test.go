@@ -73,8 +73,12 @@ func TestPauseOfEverybodyEndsWhenSomebodyIsAnswered(t *testing.T) {
 	r.answered("picpay", true)
 	r.answered("sandbox", true)
 	r.resumed()
-	if !r.held("default") || r.Room(8) != 0 {
-		t.Error("the worker that gets no answer goes on too")
+	if got := r.Room(8); got != 1 || r.gauge() != 1 {
+		t.Errorf("the worker that gets no answer pulls %d messages, and the metric says %v", got, r.gauge())
+	}
+	r.Failed(r.ctx, r.enter())
+	if got := r.paused("sandbox"); got != 0 || !r.held("default") {
+		t.Errorf("when its probe fails the others pause for %v", got)
 	}
 }
 

@@ -3,7 +3,6 @@ package picpaycheckout
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -69,11 +68,10 @@ func refusedClient(r provider.Reply) bool {
 // lifetime reads expires_in, whichever way it is written. Nonsense is no reason to
 // refuse a token that is good.
 func lifetime(seconds string) time.Duration {
-	n, err := strconv.ParseFloat(seconds, 64)
-	if err != nil || math.IsNaN(n) || n <= 0 {
-		return documentedLifetime
+	if n, err := strconv.ParseFloat(seconds, 64); err == nil && n > 0 {
+		return time.Duration(min(n, longestLifetime.Seconds()) * float64(time.Second))
 	}
-	return time.Duration(min(n, longestLifetime.Seconds()) * float64(time.Second))
+	return documentedLifetime
 }
 
 // notVisible tells what a header cannot carry as part of a token.
