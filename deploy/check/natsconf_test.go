@@ -84,14 +84,14 @@ func TestComposeStagesBatchesInMemory(t *testing.T) {
 	}
 	b := start(t, func(o *server.Options) { o.StoreDir = store })
 	_, js := b.as("topology")
-	if err := applied(t.Context(), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
+	if _, err := topology.Apply(bounded(t), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
 		t.Fatal(err)
 	}
 	nc := b.connect("gateway")
 	for sequence := range 2 {
 		m := nats.NewMsg("notifications.sandbox.default.p")
 		m.Header = nats.Header{server.JSBatchId: {"b"}, server.JSBatchSeq: {strconv.Itoa(sequence + 1)}}
-		if _, err := nc.RequestMsg(m, 10*time.Second); err != nil {
+		if _, err := nc.RequestMsg(m, 2*time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		if staged, err := os.ReadDir(stage); err != nil || len(staged) != 1 {

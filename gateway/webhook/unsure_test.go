@@ -17,7 +17,7 @@ import (
 func TestUnknownOutcomeIsSentAgainAndStoredOnce(t *testing.T) {
 	t.Parallel()
 	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
-		c := group(func(o *webhook.PublisherOptions) { o.Budget = 2 * time.Second })
+		c := group(func(o *webhook.PublisherOptions) { o.Budget = 6 * time.Second })
 		all := messages(200)
 		release := c.wire.hold(t)
 		wait := c.storeAll(t.Context(), all...)

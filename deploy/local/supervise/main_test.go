@@ -141,7 +141,7 @@ func bounded(t *testing.T) context.Context {
 }
 
 // client keeps no connections, so that a refused one is seen.
-var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func get(ctx context.Context, t *testing.T, url string) (int, string) {
 	t.Helper()
