@@ -35,6 +35,7 @@ func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admiss
 	// the same to the caller.
 	credentials, known := e.accounts[at.account]
 	if !known {
+		d.refusal.Rule = ruleAccount
 		return admission{}, notPermitted
 	}
 	d.account = at.account
@@ -47,6 +48,7 @@ func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admiss
 		return a, c
 	}
 	if a.matched, ok = provider.Match(at.key, credentials); !ok {
+		d.refusal.Rule = rulePathKey
 		return a, notPermitted
 	}
 	if encoded(w.Header) {
@@ -66,8 +68,10 @@ func (g *Gateway) verify(a *admission, w provider.Webhook, d *delivery) code {
 	case err == nil:
 		return accepted
 	case errors.Is(err, provider.ErrNoCredential):
+		d.refusal = provider.RefusalOf(err)
 		return notPermitted
 	case errors.Is(err, provider.ErrBadCredential):
+		d.refusal = provider.RefusalOf(err)
 		return wrongToken
 	default:
 		d.failure = fmt.Errorf("verify webhook: %w", err)

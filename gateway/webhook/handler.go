@@ -15,7 +15,6 @@ import (
 
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
-	"arauto/schemas/subject"
 )
 
 // none stands in metrics and logs for a provider or an account that is not
@@ -32,6 +31,8 @@ type delivery struct {
 	id       string // Notification id, "" before there is one.
 	payment  string // Subject token: a hash when the id looks personal.
 	failure  error  // Why it ended in 503.
+	bytes    int    // Of the body: as many as were read, or were declared before that.
+	refusal  provider.Refusal
 }
 
 func (g *Gateway) begin() *delivery {
@@ -90,6 +91,7 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
 		abandon(rc)
 		return malformed
 	}
+	d.bytes = f.length
 	a, c := g.admit(h, f, d)
 	if c == accepted && f.expects && f.hasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
 		c = g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded)) // For that it got no 100 Continue.
@@ -119,6 +121,7 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 		return provider.Notice{}, c
 	}
 	defer b.release()
+	d.bytes = len(b.bytes)
 	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: b.bytes}
 	if a.SignsBody {
 		if c := g.verify(&a, w, d); c != accepted {
@@ -136,11 +139,14 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	notice, err := a.Read(w)
 	switch {
 	case errors.Is(err, provider.ErrInvalid):
+		d.refusal = provider.RefusalOf(err)
 		return notice, invalid
 	case err != nil:
 		d.failure = fmt.Errorf("read webhook: %w", err)
 		return notice, unavailable
-	case subject.CheckID(notice.Payment) != nil, notice.Order != "" && subject.CheckID(notice.Order) != nil:
+	}
+	if err := provider.CheckIDs(notice.Payment, notice.Order); err != nil {
+		d.refusal = provider.RefusalOf(err)
 		return notice, invalid
 	}
 	return notice, accepted
@@ -192,7 +198,11 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 		d.endpoint.accepted.Inc()
 		d.endpoint.durable.Observe(took.Seconds())
 	} else {
-		g.metrics.webhooks.WithLabelValues(d.provider, c.label()).Inc()
+		if c != unavailable {
+			d.rule(c)
+			g.refusals.note(rc, d, c)
+		}
+		g.metrics.webhooks.WithLabelValues(d.provider, c.label(), string(d.refusal.Rule)).Inc()
 	}
 	g.options.Log.Log(severity(c, d.failure), "webhook", zap.String("result", c.label()),
 		zap.String("provider", d.provider), zap.String("account", d.account),

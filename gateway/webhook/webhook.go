@@ -72,6 +72,7 @@ type Gateway struct {
 	endpoints map[string]*endpoint
 	metrics   *metrics
 	budget    budget // Of the bodies that are being read.
+	refusals  *refusals
 	app       *fiber.App
 
 	certificate *certificate // Nil for plain HTTP.
@@ -96,7 +97,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers))}
+	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers)), refusals: newRefusals(o.Log)}
 	g.budget.limit = int64(o.BodyBudget)
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
@@ -110,7 +111,7 @@ func New(o Options) (*Gateway, error) {
 		g.endpoints[p.Name] = &endpoint{
 			Provider: p, accounts: o.Credentials[p.Name], limits: limits,
 			matched:  g.metrics.matched(p.Name, o.Credentials[p.Name]),
-			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label()),
+			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
 			durable:  g.metrics.durable.WithLabelValues(p.Name),
 		}
 	}

@@ -49,15 +49,22 @@ func Missing(r Reply) error {
 
 // CheckIDs says why a webhook's ids cannot be used: the payment must be there,
 // the order may be "". Its errors wrap ErrInvalid.
-func CheckIDs(payment, order string) error {
+func CheckIDs(payment, order string) error { return CheckNamed("payment", payment, "order", order) }
+
+// CheckNamed is CheckIDs with the names of the fields that have the ids, as the
+// provider calls them.
+func CheckNamed(paymentField, payment, orderField, order string) error {
+	if payment == "" {
+		return &Refusal{Rule: RuleMissing, Field: paymentField, Err: fmt.Errorf("%w: %s: id is empty", ErrInvalid, paymentField)}
+	}
 	if err := subject.CheckID(payment); err != nil {
-		return fmt.Errorf("%w: payment: %w", ErrInvalid, err)
+		return &Refusal{Rule: RuleID, Field: paymentField, Err: fmt.Errorf("%w: %s: %w", ErrInvalid, paymentField, err)}
 	}
 	if order == "" {
 		return nil
 	}
 	if err := subject.CheckID(order); err != nil {
-		return fmt.Errorf("%w: order: %w", ErrInvalid, err)
+		return &Refusal{Rule: RuleID, Field: orderField, Err: fmt.Errorf("%w: %s: %w", ErrInvalid, orderField, err)}
 	}
 	return nil
 }
@@ -69,13 +76,13 @@ func CheckIDs(payment, order string) error {
 // errors wrap ErrInvalid and do not show the id.
 func CheckForm(name, id string, longest int, others string) error {
 	if len(id) > longest {
-		return fmt.Errorf("%w: %s: id has more than %d bytes", ErrInvalid, name, longest)
+		return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id has more than %d bytes", ErrInvalid, name, longest)}
 	}
 	for i := range len(id) {
 		c := id[i]
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
 		if !letter && (c < '0' || '9' < c) && strings.IndexByte(others, c) < 0 {
-			return fmt.Errorf("%w: %s: id is not of the provider's form", ErrInvalid, name)
+			return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id is not of the provider's form", ErrInvalid, name)}
 		}
 	}
 	return nil
@@ -86,10 +93,10 @@ func CheckForm(name, id string, longest int, others string) error {
 // can look at it; nobody is asked about it.
 func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	if len(word) > maxWord {
-		return Notice{}, fmt.Errorf("%w: its type is too long", ErrInvalid)
+		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is too long", ErrInvalid)}
 	}
 	if subject.Personal(word) {
-		return Notice{}, fmt.Errorf("%w: its type is personal data", ErrInvalid)
+		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is personal data", ErrInvalid)}
 	}
 	payment := "unknown"
 	for _, id := range ids {
@@ -98,7 +105,7 @@ func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 			break
 		}
 	}
-	if err := CheckIDs(payment, word); err != nil {
+	if err := CheckNamed("payment", payment, "type", word); err != nil {
 		return Notice{}, err
 	}
 	return Notice{Kind: kind, Payment: payment, Unknown: word}, nil

@@ -13,7 +13,8 @@ import (
 // pass "" for none. A header that comes twice is a bad credential, because
 // two parties could disagree on which one counts.
 func Static(header, scheme string) func(Webhook, []string) (int, error) {
-	return func(w Webhook, secrets []string) (int, error) {
+	return func(w Webhook, secrets []string) (_ int, err error) {
+		defer func() { err = named(header, err) }()
 		values := w.Header.Values(header)
 		if len(values) == 0 || len(values) == 1 && strings.TrimSpace(values[0]) == "" {
 			return 0, ErrNoCredential
@@ -27,6 +28,16 @@ func Static(header, scheme string) func(Webhook, []string) (int, error) {
 		}
 		return which, nil
 	}
+}
+
+// named adds the header that the credential stands in.
+func named(header string, err error) error {
+	if err == nil {
+		return nil
+	}
+	refusal := RefusalOf(err)
+	refusal.Field = header
+	return &refusal
 }
 
 func bare(value, scheme string) string {

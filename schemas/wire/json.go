@@ -93,13 +93,13 @@ func quiet(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("body is cut off")
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return errors.New("body has a key twice")
+		return twice(err)
 	case errors.As(err, &syntax) && strings.Contains(syntax.Err.Error(), "after top-level value"):
 		return errors.New("body has something behind its JSON object")
 	case errors.As(err, &syntax):
 		return errNotJSON
 	case errors.As(err, &wrong):
-		return fmt.Errorf("field %s has the wrong type", field(wrong.JSONPointer))
+		return &FieldError{Field: field(wrong.JSONPointer)}
 	}
 	return errors.New("body has a field that cannot be read")
 }

@@ -51,7 +51,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.DecodeWebhook(w, &n); err != nil {
 		return provider.Notice{}, err
 	}
-	if err := provider.CheckIDs(n.Order, n.Reference); err != nil {
+	if err := provider.CheckNamed("order", n.Order, "reference", n.Reference); err != nil {
 		return provider.Notice{}, err
 	}
 	fields := provider.Present(map[string]string{"reason": n.reason()})

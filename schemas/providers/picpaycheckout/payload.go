@@ -85,10 +85,10 @@ func typeOf(e envelope, h provider.Header) string {
 // bound protects nothing and is not held. A chargeId has no documented form.
 const maxMerchantCharge = 36
 
-// checkCharge says why a payment and its merchantChargeId, "" for none, cannot
-// be used.
-func checkCharge(payment, merchant string) error {
-	if err := provider.CheckIDs(payment, merchant); err != nil {
+// checkCharge says why a payment, whose id the named field has, and its
+// merchantChargeId, "" for none, cannot be used.
+func checkCharge(field, payment, merchant string) error {
+	if err := provider.CheckNamed(field, payment, "merchantChargeId", merchant); err != nil {
 		return err
 	}
 	return provider.CheckForm("merchantChargeId", merchant, maxMerchantCharge, "-")
@@ -97,9 +97,9 @@ func checkCharge(payment, merchant string) error {
 func readCharge(e envelope) (provider.Notice, error) {
 	charge, err := e.Data.Fields.MerchantChargeID.Strict()
 	if err != nil {
-		return provider.Notice{}, fmt.Errorf("%w: merchantChargeId: %w", provider.ErrInvalid, err)
+		return provider.Notice{}, wrongID("merchantChargeId", err)
 	}
-	if err := checkCharge(charge, charge); err != nil {
+	if err := checkCharge("merchantChargeId", charge, charge); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
@@ -113,12 +113,12 @@ func readChallenge(e envelope) (provider.Notice, error) {
 	charge, problem := d.ChargeID.Strict()
 	merchant, err := d.MerchantChargeID.Strict()
 	if err := errors.Join(problem, err); err != nil {
-		return provider.Notice{}, fmt.Errorf("%w: chargeId or merchantChargeId: %w", provider.ErrInvalid, err)
+		return provider.Notice{}, wrongID("chargeId or merchantChargeId", err)
 	}
-	if err := provider.CheckIDs(charge, ""); err != nil {
+	if err := provider.CheckNamed("chargeId", charge, "", ""); err != nil {
 		return provider.Notice{}, err
 	}
-	if err := checkCharge(challengePrefix+charge, merchant); err != nil {
+	if err := checkCharge("chargeId", challengePrefix+charge, merchant); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
@@ -135,4 +135,9 @@ func readChallenge(e envelope) (provider.Notice, error) {
 func readUnknown(e envelope, word string) (provider.Notice, error) {
 	d := e.Data.Fields
 	return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), string(e.ID))
+}
+
+// wrongID refuses an id that stands there as something else than an id.
+func wrongID(field string, err error) error {
+	return &provider.Refusal{Rule: provider.RuleType, Field: field, Err: fmt.Errorf("%w: %s: %w", provider.ErrInvalid, field, err)}
 }

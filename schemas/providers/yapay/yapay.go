@@ -55,7 +55,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err != nil {
 		number = "" // It is a hint that the look-up does not need.
 	}
-	if err := provider.CheckIDs(payment, number); err != nil {
+	if err := provider.CheckNamed("token_transaction", payment, "transaction[order_number]", number); err != nil {
 		return provider.Notice{}, err
 	}
 	if err := provider.CheckForm("token_transaction", payment, maxToken, "-_"); err != nil {
@@ -70,7 +70,7 @@ func first(form url.Values, keys ...string) (string, error) {
 	for _, key := range keys {
 		values := slices.Compact(form[key])
 		if len(values) > 1 {
-			return "", fmt.Errorf("%w: %s comes twice", provider.ErrInvalid, key)
+			return "", &provider.Refusal{Rule: provider.RuleKey, Field: key, Err: fmt.Errorf("%w: %s comes twice", provider.ErrInvalid, key)}
 		}
 		if len(values) == 1 && values[0] != "" {
 			return values[0], nil
