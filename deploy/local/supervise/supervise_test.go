@@ -25,7 +25,7 @@ func TestNotificationOfTheSeedsIsPrintedAsEvent(t *testing.T) {
 		t.Fatalf("status %d, want 200", status)
 	}
 	line := r.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
-	if !containsAll(line, []string{" picpay ", " default ", " 102030 ", " #1 ", " paid ", "R$ 100,00", " confirmed "}) {
+	if !containsAll(line, []string{" #1 ", " paid ", "R$ 100,00"}) {
 		t.Errorf("the line lacks something: %s", line)
 	}
 	if err := r.stop(); err != nil {
@@ -58,12 +58,12 @@ func TestDemoPlaysEventsOfSeveralProviders(t *testing.T) {
 	}
 	r := begin(ctx, t, func(o *Options) { o.DemoEvery = every })
 	for _, parts := range [][]string{
-		{" picpay ", " #4 ", "partially_refunded -> refunded", "refunded R$ 100,00"},
-		{" yapay ", "pending -> paid"},
-		{" beeteller ", "unconfirmed"},
-		{" picpay-checkout ", "pending -> authenticated"},
+		{"orders.picpay.", " #4 ", "partially_refunded -> refunded", "refunded R$ 100,00"},
+		{"orders.yapay.", "pending -> paid"},
+		{"orders.beeteller.", "unconfirmed"},
+		{"orders.picpay-checkout.", "pending -> authenticated"},
 	} {
-		r.out.line(ctx, t, append(parts, "orders.")...)
+		r.out.line(ctx, t, parts...)
 	}
 	if err := r.stop(); err != nil {
 		t.Errorf("stop: %v", err)
