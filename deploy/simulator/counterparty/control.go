@@ -16,6 +16,10 @@ import (
 // control answers the calls under /_sim/. Their errors are JSON objects with
 // one field, error.
 func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path []string) {
+	if len(path) == 0 || len(path) == 1 && path[0] == "" {
+		s.describe(w, r)
+		return
+	}
 	if len(path) < 2 {
 		problem(w, http.StatusNotFound, "unknown path")
 		return

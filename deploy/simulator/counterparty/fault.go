@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +25,27 @@ const (
 	faultStale   = "stale"   // Answer the state before the last change.
 )
 
+// kindOfFault is one kind as GET /_sim/ describes it.
+type kindOfFault struct {
+	Kind string `json:"kind"`
+	Does string `json:"does"`
+}
+
+// kindsOfFaults are all that there are.
+func kindsOfFaults() []kindOfFault {
+	return []kindOfFault{
+		{faultNone, "ends the fault that is in force"},
+		{fault500, "answers 500"},
+		{fault429, "answers 429 with Retry-After: retry_after, at least 1"},
+		{fault401, "answers 401, as for a refused credential"},
+		{fault404, "answers 404, as for an unknown payment"},
+		{faultSlow, "answers after retry_after seconds, 0.2 by default"},
+		{faultReset, "closes the connection with a TCP reset"},
+		{faultGarbage, "answers 200 with a page that is not JSON"},
+		{faultStale, "answers what was true before the last PUT"},
+	}
+}
+
 // slowness is how long a slow answer takes when the fault does not say.
 const slowness = 200 * time.Millisecond
 
@@ -40,9 +62,7 @@ type fault struct {
 
 // check says what is wrong with a fault from a control call.
 func (f fault) check() error {
-	switch f.Kind {
-	case faultNone, fault500, fault429, fault401, fault404, faultSlow, faultReset, faultGarbage, faultStale:
-	default:
+	if !slices.ContainsFunc(kindsOfFaults(), func(k kindOfFault) bool { return k.Kind == f.Kind }) {
 		return fmt.Errorf("unknown kind of fault %q", f.Kind)
 	}
 	switch {
