@@ -54,17 +54,18 @@ func CheckIDs(payment, order string) error { return CheckNamed("payment", paymen
 // CheckNamed is CheckIDs with the names of the fields that have the ids, as the
 // provider calls them.
 func CheckNamed(paymentField, payment, orderField, order string) error {
-	if payment == "" {
-		return &Refusal{Rule: RuleMissing, Field: paymentField, Err: fmt.Errorf("%w: %s: id is empty", ErrInvalid, paymentField)}
-	}
 	if err := subject.CheckID(payment); err != nil {
-		return &Refusal{Rule: RuleID, Field: paymentField, Err: fmt.Errorf("%w: %s: %w", ErrInvalid, paymentField, err)}
+		rule := RuleID
+		if payment == "" {
+			rule = RuleMissing
+		}
+		return &Refusal{Rule: rule, Field: paymentField, Err: fmt.Errorf("%w: payment: %w", ErrInvalid, err)}
 	}
 	if order == "" {
 		return nil
 	}
 	if err := subject.CheckID(order); err != nil {
-		return &Refusal{Rule: RuleID, Field: orderField, Err: fmt.Errorf("%w: %s: %w", ErrInvalid, orderField, err)}
+		return &Refusal{Rule: RuleID, Field: orderField, Err: fmt.Errorf("%w: order: %w", ErrInvalid, err)}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -71,9 +72,14 @@ func showTrouble(ctx context.Context, b *broker, s *screen, tokens subject.Token
 
 // show prints a line, if there is one and not too many are.
 func (t *trouble) show(lines *throttle, text string) {
-	if text == "" {
-		return
+	if text != "" {
+		t.showLater(lines, func() string { return text })
 	}
+}
+
+// showLater is show for a line that costs something to make. It is not made where too
+// many are shown.
+func (t *trouble) showLater(lines *throttle, text func() string) {
 	hidden, ok := lines.take()
 	if !ok {
 		return
@@ -81,28 +87,54 @@ func (t *trouble) show(lines *throttle, text string) {
 	if hidden > 0 {
 		t.screen.note("%d more such lines: bin/arauto status", hidden)
 	}
-	t.screen.note("%s", text)
+	if line := text(); line != "" {
+		t.screen.note("%s", line)
+	}
 }
 
-// parkedHeard shows a look-up that was parked because it failed. It reads what the
-// stream has, since a publish that the stream's guard refused was on the subject
-// too. What was parked before and fires meanwhile is not there any more.
+// parkedHeard shows a look-up that was parked because it failed.
 func (t *trouble) parkedHeard(lines *throttle, m *nats.Msg) {
+	text, err := t.parkedLine(m.Data)
+	if err != nil {
+		t.log.Info("parked look-up cannot be shown", zap.Error(err))
+	}
+	if text == "" {
+		return
+	}
+	t.showLater(lines, func() string {
+		text, err := t.parkedLine(t.storedFor(m))
+		if err != nil {
+			t.log.Info("parked look-up cannot be shown", zap.Error(err))
+		}
+		return text
+	})
+}
+
+// How often the stream is looked at for what was heard, and how long after the look
+// before. A message is stored a moment after it is heard.
+const (
+	storedLooks = 4
+	storedPause = 25 * time.Millisecond
+)
+
+// storedFor is what the stream has on the subject of a message that was heard. It is
+// another one where the stream's guard refused that, because the payment waited
+// already, and then says until when. Where there is none it is what was heard.
+func (t *trouble) storedFor(m *nats.Msg) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), askLimit)
 	defer cancel()
-	raw, err := t.parked.GetLastMsgForSubject(ctx, m.Subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, nats.ErrConnectionClosed) {
-		return
+	stored := m.Data
+	for range storedLooks {
+		if raw, err := t.parked.GetLastMsgForSubject(ctx, m.Subject); err == nil {
+			if stored = raw.Data; bytes.Equal(stored, m.Data) {
+				return stored
+			}
+		}
+		if !pause(ctx, storedPause) {
+			break
+		}
 	}
-	var text string
-	if err == nil {
-		text, err = t.parkedLine(raw.Data)
-	}
-	if err != nil {
-		t.log.Info("parked look-up cannot be shown", zap.Error(err)) // The next one can.
-		return
-	}
-	t.show(lines, text)
+	return stored
 }
 
 // parkedLine says why a parked look-up waits, "" where nothing has failed.
@@ -123,13 +155,16 @@ func (t *trouble) parkedLine(body []byte) (string, error) {
 	if p.Account != "default" {
 		after = " of " + plain(p.Account, longestAccount) + after
 	}
-	room := maxLine - len(clockFormat+"  "+before+after)
+	room := max(maxLine-len(clockFormat+"  "+before+after), shortestID)
 	return before + plain(t.tokens.Shown(p.Payment), room) + after, nil
 }
 
-// longestAccount is how much of an account's name is shown, in characters, so that
-// there is room for what is said of it. A guess: most names are shorter.
-const longestAccount = 16
+// How much of an account's name is shown at the most, and of a payment's id at the
+// least, in characters, so that there is room for what is said of them. Guesses.
+const (
+	longestAccount = 12
+	shortestID     = 8
+)
 
 // failing is what a provider does to a payment's look-up, "" where it was not asked:
 // an account over its budget is only slow, and a circuit that is open has a line of
