@@ -37,7 +37,7 @@ func TestEventIsOneAlignedLine(t *testing.T) {
 		"refunded": {
 			order.Event{Provider: "yapay", Account: "default", Transition: 3, Status: order.PartiallyRefunded, Confirmed: true, Amount: &order.Amount{Currency: "BRL", Value: 123456, Refunded: 5}},
 			"orders.yapay.default.p.o.partially_refunded",
-			"01:02:03.004  #3   partially_refunded               R$ 1.234,56  refunded R$ 0,05  orders.yapay.default.p.o.partially_refunded",
+			"01:02:03.004  #3   partially_refunded               R$ 1.234,56  refunded R$ 0,05  orders.yapay.default.p.o.partially_r…",
 		},
 		"longer than a terminal is wide": {
 			order.Event{Provider: "picpay", Account: "default", Transition: 4, From: &pending, Status: order.Paid, Confirmed: true, Correction: true},
