@@ -53,8 +53,8 @@ func follow(ctx context.Context, b *broker, stream string, log *zap.Logger, show
 }
 
 // eventLine is one order event as an aligned line: the number and kind of the
-// transition, the amount, what is unusual, and the subject, which names provider,
-// account, payment and order. It is cut at the end where it is too long. Ids that
+// transition, its sum, and the subject, which names provider, account, payment and
+// order. It is cut at the end where it is too long. Ids that
 // identify a person are hashed in the subject, and nothing that a terminal would
 // obey is left.
 func eventLine(on string, body []byte, now time.Time) (string, error) {
@@ -69,17 +69,27 @@ func eventLine(on string, body []byte, now time.Time) (string, error) {
 	if e.From != nil {
 		moved = string(*e.From) + " -> " + moved
 	}
-	line := fmt.Sprintf("%s  #%-3d %-30s %13s  ", now.Format(clockFormat), e.Transition, moved, money(e.Amount))
+	line := fmt.Sprintf("%s  #%-3d %-30s %13s  ", now.Format(clockFormat), e.Transition, moved, sum(e))
+	return plain(line+on, maxLine), nil
+}
+
+// sum is the event's sum, the refunded one where there is one, and before it what is
+// unusual about the event.
+func sum(e order.Event) string {
+	text := money(e.Amount)
+	switch {
+	case e.Amount == nil && !e.Confirmed:
+		text = "" // Nobody could tell it.
+	case e.Amount != nil && e.Amount.Refunded > 0:
+		text = "refunded " + money(&order.Amount{Currency: e.Amount.Currency, Value: e.Amount.Refunded})
+	}
 	if !e.Confirmed {
-		line += "unconfirmed  "
+		text = "unconfirmed " + text
 	}
 	if e.Correction {
-		line += "correction  "
+		text = "correction " + text
 	}
-	if e.Amount != nil && e.Amount.Refunded > 0 {
-		line += "refunded " + money(&order.Amount{Currency: e.Amount.Currency, Value: e.Amount.Refunded}) + "  "
-	}
-	return plain(line+on, maxLine), nil
+	return strings.TrimSpace(text)
 }
 
 // money writes an amount as Brazilians do: R$ 1.234,50. It is "-" for none.

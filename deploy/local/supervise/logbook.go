@@ -109,7 +109,11 @@ func digest(line []byte) string {
 		Level string `json:"level"`
 		Text  string `json:"msg"`
 		Error string `json:"error"`
-		Rule  string `json:"rule"` // What a refused webhook breaks.
+
+		// Of a refused webhook.
+		Provider string `json:"provider"`
+		Rule     string `json:"rule"`
+		Field    string `json:"field"`
 	}
 	if err := json.Unmarshal(line, &entry); err != nil || entry.Level == "" {
 		return string(line)
@@ -120,10 +124,12 @@ func digest(line []byte) string {
 	}
 	text := entry.Level + ": " + entry.Text
 	switch {
+	case entry.Rule != "" && entry.Field != "":
+		text += " (" + entry.Provider + ", rule " + entry.Rule + ", field " + entry.Field + ")"
+	case entry.Rule != "":
+		text += " (" + entry.Provider + ", rule " + entry.Rule + ")"
 	case entry.Error != "":
 		text += " (" + entry.Error + ")"
-	case entry.Rule != "":
-		text += " (" + entry.Rule + ")"
 	}
 	return text
 }

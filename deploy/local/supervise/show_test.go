@@ -32,17 +32,17 @@ func TestEventIsOneAlignedLine(t *testing.T) {
 		"unconfirmed without amount": {
 			order.Event{Provider: "beeteller", Account: "acme", Transition: 12, From: &pending, Status: order.Refused},
 			"orders.beeteller.acme.p.ref.refused",
-			"01:02:03.004  #12  pending -> refused                         -  unconfirmed  orders.beeteller.acme.p.ref.refused",
+			"01:02:03.004  #12  pending -> refused               unconfirmed  orders.beeteller.acme.p.ref.refused",
 		},
 		"refunded": {
 			order.Event{Provider: "yapay", Account: "default", Transition: 3, Status: order.PartiallyRefunded, Confirmed: true, Amount: &order.Amount{Currency: "BRL", Value: 123456, Refunded: 5}},
 			"orders.yapay.default.p.o.partially_refunded",
-			"01:02:03.004  #3   partially_refunded               R$ 1.234,56  refunded R$ 0,05  orders.yapay.default.p.o.partially_r…",
+			"01:02:03.004  #3   partially_refunded             refunded R$ 0,05  orders.yapay.default.p.o.partially_refunded",
 		},
 		"longer than a terminal is wide": {
 			order.Event{Provider: "picpay", Account: "default", Transition: 4, From: &pending, Status: order.Paid, Confirmed: true, Correction: true},
 			"orders.picpay.default." + strings.Repeat("p", 128) + "." + strings.Repeat("o", 128) + ".paid",
-			"01:02:03.004  #4   pending -> paid                            -  correction  orders.picpay.default." + strings.Repeat("p", 20) + "…",
+			"01:02:03.004  #4   pending -> paid                 correction -  orders.picpay.default." + strings.Repeat("p", 32) + "…",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,8 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := `{"level":"info","msg":"quiet"}` + "\n" +
-		`{"level":"warn","msg":"loud","error":"of course"}` + "\npanic: oh\n\n"
+		`{"level":"warn","msg":"loud","error":"of course"}` + "\npanic: oh\n\n" +
+		`{"level":"warn","msg":"webhook.refused","provider":"picpay","rule":"type","field":"referenceId","error":"of course"}` + "\n"
 	for _, b := range []byte(text) { // One byte at a time: lines must be put together.
 		if _, err := book.Write([]byte{b}); err != nil {
 			t.Fatal(err)
@@ -136,7 +137,8 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 		t.Errorf("error %v, file %q, want %q", err, file, text)
 	}
 	lines := strings.Split(strings.TrimSpace(shown.String()), "\n")
-	if len(lines) != 2 || !strings.HasSuffix(lines[0], "  lookup: warn: loud (of course)") || !strings.HasSuffix(lines[1], "  lookup: panic: oh") {
+	if len(lines) != 3 || !strings.HasSuffix(lines[0], "  lookup: warn: loud (of course)") || !strings.HasSuffix(lines[1], "  lookup: panic: oh") ||
+		!strings.HasSuffix(lines[2], "  lookup: warn: webhook.refused (picpay, rule type, field referenceId)") {
 		t.Errorf("shown %q", lines)
 	}
 	// Its role would end for an error.
