@@ -65,7 +65,7 @@ func (s *Simulator) description() description {
 			"status":   "in the provider's own word, a number for yapay; see providers, though any word is taken",
 			"amount":   "cents, 10000 at first",
 			"refunded": "cents, 0 at first",
-			"captured": "cents of the amount; all of it when nothing is said and the status says paid, 0 with refunded is a void",
+			"captured": "cents of the amount; all of it when nothing is said and the status says paid, 0 captured and refunded with the status refunded is a void",
 			"known_in": "seconds until look-ups know the payment, 0 for at once",
 			"notify":   "true sends the webhook, as the provider would",
 			"times":    "how many webhooks are sent, one after another",
