@@ -185,9 +185,23 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 
 // failed counts why a notification could not be stored.
 func (g *Gateway) failed(d *delivery, err error) code {
+	err = g.explain(err)
 	d.failure = err
 	g.metrics.failures.WithLabelValues(class(err)).Inc()
 	return unavailable
+}
+
+// explain puts a write error of the broker in front of what it leads to: a broker
+// with one confirms nothing, so webhooks time out, and then too many wait. To ask has
+// the broker looked at.
+func (g *Gateway) explain(err error) error {
+	if !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrStoreFailed) {
+		return err
+	}
+	if why := g.options.StoreFailure(); why != nil {
+		return fmt.Errorf("%w: %w: %w", ErrStoreFailed, why, err)
+	}
+	return err
 }
 
 // finish answers, counts and logs.

@@ -37,6 +37,12 @@ type Options struct {
 	Tokens     subject.Tokens
 	Publisher  Publisher
 	Overloaded func() bool // Whether Publisher refuses at the moment; asked for each webhook. Never by default.
+
+	// StoreFailure says why the broker writes nothing until it is restarted, nil while
+	// it writes. It is asked after a webhook that was not confirmed in time. Nil by
+	// default.
+	StoreFailure func() error
+
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
@@ -179,6 +185,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Overloaded == nil {
 		o.Overloaded = func() bool { return false }
+	}
+	if o.StoreFailure == nil {
+		o.StoreFailure = func() error { return nil }
 	}
 	return o
 }

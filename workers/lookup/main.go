@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/durability"
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
 	"arauto/deploy/topology"
@@ -78,6 +79,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err := await(ctx, js, k, names, bind); err != nil {
 		return err
 	}
+	store := durability.NewHealth(k.Config.NATS().Monitors)
 	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}}
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
@@ -92,11 +94,12 @@ func run(ctx context.Context, k *process.Kit) error {
 			actors = append(actors, process.Actor{Name: consumer.Consumer, Run: func(ctx context.Context) error {
 				return consume.Run(ctx, consume.Options{
 					Consumer: bound[consumer], Name: consumer.Consumer, Concurrency: cfg.Concurrency,
-					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts,
+					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
 				}, handle)
 			}})
 		}
 	}
+	k.Ready("store", store.Stored)
 	k.Ready("consumers", func(ctx context.Context) error {
 		for _, durable := range bound {
 			if _, err := durable.Info(ctx); err != nil {

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/workers/verdict"
 )
 
 // Metrics counts look-ups and what they came to.
@@ -41,6 +43,24 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	r.MustRegister(m.lookups, m.seconds, m.outcomes, m.races, m.lateness)
 	return m
 }
+
+// expect makes the numbers of a provider be there from the start: a rate over a
+// counter that appears with the first failure misses that failure.
+func (m *Metrics) expect(provider string) {
+	m.lookups.WithLabelValues(provider, resultAnswered)
+	for _, cause := range verdict.Causes() {
+		m.lookups.WithLabelValues(provider, string(cause))
+	}
+	for _, outcome := range []string{outcomeObserved, outcomeSuperseded, outcomeParked, outcomeDead, outcomeOvertaken} {
+		m.outcomes.WithLabelValues(provider, outcome)
+	}
+	m.races.WithLabelValues(provider)
+	m.seconds.WithLabelValues(provider)
+	m.lateness.WithLabelValues(provider)
+}
+
+// resultAnswered is the result of a question that got an answer. The others are causes.
+const resultAnswered = "answered"
 
 func (m *Metrics) asked(provider, result string, took time.Duration) {
 	m.lookups.WithLabelValues(provider, result).Inc()

@@ -231,7 +231,7 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	if errors.Is(err, provider.ErrNoLookUp) || ctx.Err() != nil {
 		return fact, err
 	}
-	result := "answered"
+	result := resultAnswered
 	if !answered(err) {
 		result = string(verdict.CauseOf(err))
 	}

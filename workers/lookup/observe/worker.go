@@ -51,7 +51,10 @@ type Worker struct {
 }
 
 // New returns a worker.
-func New(o Options) *Worker { return &Worker{Options: o} }
+func New(o Options) *Worker {
+	o.Metrics.expect(o.Provider.Name)
+	return &Worker{Options: o}
+}
 
 // task is one reason to look a payment up.
 type task struct {
