@@ -124,6 +124,11 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	d.bytes = len(b.bytes)
 	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: b.bytes}
 	if a.SignsBody {
+		// What is signed is what Read reads: a proxy may pack or unpack a body on
+		// its way, and the sender knows the unpacked one only.
+		if w.Body, c = g.unpack(b, a, d); c != accepted {
+			return provider.Notice{}, c
+		}
 		if c := g.verify(&a, w, d); c != accepted {
 			return provider.Notice{}, c
 		}
@@ -135,6 +140,11 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	}
 	if !a.limits[d.account].takes(d.started) {
 		return provider.Notice{}, g.limited(d)
+	}
+	if !a.SignsBody {
+		if w.Body, c = g.unpack(b, a, d); c != accepted {
+			return provider.Notice{}, c
+		}
 	}
 	notice, err := a.Read(w)
 	switch {
@@ -150,6 +160,21 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 		return notice, invalid
 	}
 	return notice, accepted
+}
+
+// unpack returns the body behind its coding.
+func (g *Gateway) unpack(b *body, a admission, d *delivery) ([]byte, code) {
+	if a.coding == plain {
+		return b.bytes, accepted
+	}
+	if err := b.unpack(g.options.BodyLimit); err != nil {
+		c := broken(err)
+		if c == unavailable {
+			d.failure = err
+		}
+		return nil, c
+	}
+	return b.bytes, accepted
 }
 
 // usualNotification is more bytes than most notifications have as JSON.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"arauto/schemas/order"
@@ -22,6 +23,20 @@ func DecodeWebhook(w Webhook, dst any) error {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
+}
+
+// DecodeForm reads a webhook's form, URL-encoded or multipart. Its errors wrap
+// ErrInvalid.
+func DecodeForm(w Webhook) (url.Values, error) {
+	kind := ""
+	for _, value := range w.Header.Values("content-type") {
+		kind = value
+	}
+	form, err := wire.FormOf(kind, w.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return form, nil
 }
 
 // DecodeReply reads the JSON object of a 200 into dst. Any other status gives
@@ -159,22 +174,39 @@ func Sayable(text string) bool {
 	return text != "" && len(text) <= maxWord && !subject.Personal(text)
 }
 
-// Word translates a provider's word with the vocabulary of one kind. A word
-// that is not in it is an UnknownWordError, which logs, letters and events
-// show; what is not Sayable is ErrUnreadable, and is not repeated.
-func Word(vocabulary map[string]order.Status, word string) (order.Status, error) {
-	status, ok := vocabulary[word]
+// Word translates a provider's word with the vocabulary of one kind, and returns
+// it as the vocabulary spells it: providers change the case of their words from
+// one version to the next. A word that is not in it in any case is an
+// UnknownWordError, which logs, letters and events show; what is not Sayable is
+// ErrUnreadable, and is not repeated.
+func Word(vocabulary map[string]order.Status, word string) (order.Status, string, error) {
+	known, ok := entry(vocabulary, word)
 	switch {
 	case ok:
-		return status, nil
+		return vocabulary[known], known, nil
 	case word == "":
-		return "", fmt.Errorf("%w: it has no status", ErrUnreadable)
+		return "", word, fmt.Errorf("%w: it has no status", ErrUnreadable)
 	case len(word) > maxWord:
-		return "", fmt.Errorf("%w: its status is too long to be a word", ErrUnreadable)
+		return "", word, fmt.Errorf("%w: its status is too long to be a word", ErrUnreadable)
 	case !Sayable(word):
-		return "", fmt.Errorf("%w: its status is personal data", ErrUnreadable)
+		return "", word, fmt.Errorf("%w: its status is personal data", ErrUnreadable)
 	}
-	return "", &UnknownWordError{Word: word}
+	return "", word, &UnknownWordError{Word: word}
+}
+
+// entry finds word in a vocabulary: as it stands, else in another case. Entries
+// that differ in nothing else mean the same, which Check holds; then the first
+// of them in byte order is returned.
+func entry(vocabulary map[string]order.Status, word string) (found string, ok bool) {
+	if _, ok := vocabulary[word]; ok {
+		return word, true
+	}
+	for known := range vocabulary {
+		if strings.EqualFold(known, word) && (!ok || known < found) {
+			found, ok = known, true
+		}
+	}
+	return found, ok
 }
 
 // AfterRefunds is what becomes of a paid or settled payment of value

@@ -1,9 +1,12 @@
 package ask_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -215,6 +218,41 @@ func TestImpossibleQuestionIsOurFault(t *testing.T) {
 		_, err := client(t, time.Second, time.Now).Ask(t.Context(), p, guardedAccount(""), target)
 		if err == nil || verdict.CauseOf(err) != verdict.Ours || strings.Contains(err.Error(), canary) {
 			t.Errorf("a bad %s gave %v", name, err)
+		}
+	}
+}
+
+// TestAnswersAreReadAsSent has the codings of a body: none, whatever its name, and
+// gzip, whose unpacked bytes count.
+func TestAnswersAreReadAsSent(t *testing.T) {
+	t.Parallel()
+	packed := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		if _, err := w.Write([]byte(text)); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct {
+		coding, body string
+		want         error
+	}{
+		"no coding, behind a byte order mark": {"", "\xef\xbb\xbf" + paid, nil},
+		"utf-8":                               {"utf-8", paid, nil},
+		"none":                                {"none", paid, nil},
+		"gzip":                                {"gzip", packed(paid), nil},
+		"a bomb":                              {"gzip", packed(paid + strings.Repeat(" ", 100*limit)), provider.ErrUnreadable},
+	} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			if c.coding != "" {
+				w.Header().Set("Content-Encoding", c.coding)
+			}
+			_, _ = io.WriteString(w, c.body) // A client that went away is part of the tests.
+		})
+		fact, err := look(t.Context(), t, client(t, time.Minute, time.Now), s.URL)
+		if !errors.Is(err, c.want) || (err == nil) != (fact.Status == order.Paid) {
+			t.Errorf("%s gives %+v, %v; want %v", name, fact, err, c.want)
 		}
 	}
 }
