@@ -37,6 +37,14 @@ func Causes() []Cause {
 // ErrTransport is wrapped by errors of a question that got no answer.
 var ErrTransport = errors.New("no answer from the provider")
 
+// What asking adds to provider.ErrRefused where the provider may refuse the URL of
+// the question, and so the payment's id. A 414 leaves no doubt. A 400 may also be
+// about what all questions of the account share, such as a wrong base URL.
+var (
+	ErrURL        = errors.New("provider may refuse the URL")
+	ErrURLTooLong = errors.New("provider refuses the URL: it is too long")
+)
+
 // HeldError says that a gate of ours holds the payment back, because of what
 // others learned or used up. That is no failure of the payment, so it never
 // spends budget.
@@ -79,6 +87,7 @@ type Failure struct {
 	RetryAfter time.Duration // What the provider asked for, 0 for nothing.
 	Held       time.Duration // What a gate of ours asks for, by a real clock, 0 for nothing.
 	At         time.Time
+	Final      bool // Asking again cannot help: the provider refuses to be asked about this payment.
 }
 
 // Budget is what a payment has spent so far.
@@ -112,6 +121,10 @@ type Decision struct {
 // add.
 func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
 	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure, NotFound: b.NotFound}
+	if f.Final {
+		d.Class = record.ClassData
+		return d
+	}
 	if f.Cause == NotFound {
 		return p.recheckUnknown(f, b, d)
 	}

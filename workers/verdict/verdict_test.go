@@ -268,3 +268,13 @@ func TestWaitingForACredentialDoesNotStartTheClock(t *testing.T) {
 		t.Errorf("the first failure that spends, after days of free ones at %v, gives %+v", at, d)
 	}
 }
+
+func TestFinalFailureIsGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, budget := range []verdict.Budget{{}, {Fired: true, Attempts: 2, FirstFailure: began}} {
+		d := verdict.Judge(verdict.Failure{Cause: verdict.Refused, At: began, Final: true}, budget, named(t, "default"), 0)
+		if d.Park || d.Class != record.ClassData || d.Attempts != budget.Attempts {
+			t.Errorf("after %+v: %+v", budget, d)
+		}
+	}
+}

@@ -29,7 +29,7 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 	}
 	t.refused = t.refused || errors.Is(cause, provider.ErrCredential)
 	now := w.Now()
-	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}
+	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now, Final: w.final(t, last, cause, now)}
 	var throttled *ask.ThrottledError
 	if errors.As(cause, &throttled) {
 		failure.RetryAfter = throttled.After

@@ -235,6 +235,9 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	if !answered(err) {
 		result = string(verdict.CauseOf(err))
 	}
+	if a := w.answers[t.account]; a != nil && (answered(err) || errors.Is(err, provider.ErrNotFound)) {
+		a.note(w.Now())
+	}
 	w.Metrics.asked(w.Provider.Name, result, w.Now().Sub(began))
 	return fact, err
 }

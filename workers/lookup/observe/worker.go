@@ -48,10 +48,17 @@ type Options struct {
 type Worker struct {
 	Options
 	refusal refusal
+	answers map[string]*answers // By account.
 }
 
 // New returns a worker.
-func New(o Options) *Worker { return &Worker{Options: o} }
+func New(o Options) *Worker {
+	w := &Worker{Options: o, answers: map[string]*answers{}}
+	for account := range o.Accounts {
+		w.answers[account] = &answers{}
+	}
+	return w
+}
 
 // task is one reason to look a payment up.
 type task struct {
