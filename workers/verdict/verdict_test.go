@@ -114,7 +114,7 @@ func played(p verdict.Policy, cause verdict.Cause, jitter float64) (offsets []ti
 var (
 	goldenTail    = []time.Duration{12 * time.Hour, 24 * time.Hour, 36 * time.Hour, 48 * time.Hour, 60 * time.Hour, 72 * time.Hour}
 	goldenDefault = append([]time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour}, goldenTail...)
-	goldenUnknown = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute}
+	goldenUnknown = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour}
 )
 
 func TestPoliciesEndAfterTheirLists(t *testing.T) {

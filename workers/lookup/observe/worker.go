@@ -56,6 +56,7 @@ func New(o Options) *Worker {
 	w := &Worker{Options: o, answers: map[string]*answers{}}
 	for account := range o.Accounts {
 		w.answers[account] = &answers{}
+		o.Metrics.expect(o.Provider.Name, account)
 	}
 	return w
 }
