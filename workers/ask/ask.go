@@ -94,7 +94,7 @@ func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Accoun
 	}
 	fact, err := p.Answer(t, a, reply.Reply)
 	if err != nil {
-		return fact, fmt.Errorf("read answer of %s: %w", p.Name, reply.throttled(err))
+		return fact, fmt.Errorf("read answer of %s: %w", p.Name, reply.refused(reply.throttled(err)))
 	}
 	return fact, nil
 }
@@ -110,6 +110,21 @@ type reply struct {
 func (r reply) throttled(err error) error {
 	if errors.Is(err, provider.ErrThrottled) {
 		return &ThrottledError{After: r.retryAfter, Err: err}
+	}
+	return err
+}
+
+// refused adds to an adapter's error about the reply that the URL may be what the
+// provider refuses. An adapter that reads anything else off a 400 says so by
+// another error.
+func (r reply) refused(err error) error {
+	switch {
+	case !errors.Is(err, provider.ErrRefused):
+		return err
+	case r.Status == http.StatusRequestURITooLong:
+		return fmt.Errorf("%w: %w", verdict.ErrURLTooLong, err)
+	case r.Status == http.StatusBadRequest:
+		return fmt.Errorf("%w: %w", verdict.ErrURL, err)
 	}
 	return err
 }

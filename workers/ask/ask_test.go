@@ -256,3 +256,27 @@ func TestAnswersAreReadAsSent(t *testing.T) {
 		}
 	}
 }
+
+func TestRefusedURLIsToldFromAnotherRefusal(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int][2]bool{400: {true, false}, 414: {false, true}, 422: {false, false}, 404: {false, false}} {
+		_, err := look(t.Context(), t, client(t, time.Minute, time.Now), serve(t, says(status, "<html>")).URL)
+		if got := [2]bool{errors.Is(err, verdict.ErrURL), errors.Is(err, verdict.ErrURLTooLong)}; got != want {
+			t.Errorf("status %d gave %v", status, err)
+		}
+		if refused := want != [2]bool{}; refused && verdict.CauseOf(err) != verdict.Refused {
+			t.Errorf("status %d has the cause %s", status, verdict.CauseOf(err))
+		}
+	}
+}
+
+// What the token endpoint refuses is no payment's URL.
+func TestRefusedLoginIsNoRefusedURL(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 414} {
+		_, err := open(t, &office{desk: says(status, "<html>")}, time.Now)(t.Context())
+		if err == nil || errors.Is(err, verdict.ErrURL) || errors.Is(err, verdict.ErrURLTooLong) {
+			t.Errorf("status %d at the token endpoint gave %v", status, err)
+		}
+	}
+}

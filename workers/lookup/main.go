@@ -29,6 +29,10 @@ import (
 // grace is how long look-ups in flight may finish after a stop.
 const grace = 12 * time.Second
 
+// fillEvery is how long a reading of what LOOKUP_RETRIES takes of the store is
+// good: at full speed a few megabytes are parked meanwhile.
+const fillEvery = 2 * time.Second
+
 func main() { process.Main(config.RoleLookup, run) }
 
 // run wires the role: one worker per provider, each with a consumer for fresh
@@ -65,6 +69,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		if err := open(ctx, js, &shared); err != nil {
 			return err
 		}
+		shared.Lot.Bound(topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}), fillEvery)
 		if err := gates.bind(ctx); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type Lot struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	tokens subject.Tokens
+	fill   *fill // nil for no bound.
 }
 
 // Open finds the stream.

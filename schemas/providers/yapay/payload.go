@@ -72,6 +72,9 @@ func decode(r provider.Reply) (transaction, error) {
 		if class := body.class(); class != nil {
 			return transaction{}, fmt.Errorf("status %d: %w", r.Status, class)
 		}
+		if r.Status == http.StatusBadRequest && body.faulty() {
+			return transaction{}, fmt.Errorf("status %d: %w: it names an error that we do not know", r.Status, provider.ErrUnreadable)
+		}
 	}
 	if err := provider.StatusError(r.Status); err != nil {
 		return transaction{}, err
@@ -93,6 +96,13 @@ func (r reply) class() error {
 		}
 	}
 	return nil
+}
+
+// faulty reports whether Yapay itself names an error. Which HTTP status it has is
+// mostly undocumented, so that a 400 of its own need not be about the question.
+func (r reply) faulty() bool {
+	problems := r.ErrorResponse.Fields
+	return len(problems.General)+len(problems.Validation) > 0
 }
 
 // back is what was given back and has arrived.

@@ -3,17 +3,23 @@ package observe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/ask"
+	"arauto/workers/budget"
+	"arauto/workers/chain"
+	"arauto/workers/park"
 	"arauto/workers/verdict"
 )
 
-// failed parks a task whose question got no answer, or gives it up.
-func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error) {
+// failed parks a task whose question got no answer, or gives it up. waiting is
+// what was parked for the payment before.
+func (w *Worker) failed(ctx context.Context, t task, waiting park.Place, cause error) (string, error) {
 	last, err := w.Chains.Last(ctx, t.unit)
 	if err != nil {
 		return "", err
@@ -29,7 +35,7 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 	}
 	t.refused = t.refused || errors.Is(cause, provider.ErrCredential)
 	now := w.Now()
-	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}
+	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now, Final: w.final(t, last, cause, now), Slowdown: w.slowdown(t.account)}
 	var throttled *ask.ThrottledError
 	if errors.As(cause, &throttled) {
 		failure.RetryAfter = throttled.After
@@ -44,7 +50,25 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 			Class: decision.Class, Cause: cause.Error(), Attempts: decision.Attempts, LastAnswer: string(failure.Cause),
 		})
 	}
+	if full := w.room(ctx, t, last, waiting, failure.Cause); full != nil {
+		return outcomeDead, w.giveUp(ctx, t, record.DeadLetter{
+			Class: verdict.ClassOf(failure.Cause), Cause: fmt.Sprintf("%v: %v", full, cause), Attempts: decision.Attempts,
+			LastAnswer: string(failure.Cause), Next: "see what fills " + subject.LookupRetries + ", then redrive: it asks the provider anew",
+		})
+	}
 	return outcomeParked, w.park(ctx, t, decision, failure.Cause)
+}
+
+// room is park.ErrFull when a look-up must be given up instead of being parked. Only
+// what makes the lot fuller is refused: a look-up that has fired is in it still, and
+// so is the one that a fresh notification joins. A payment that the provider does
+// not know is refused in any case, so that a lot full of these empties.
+func (w *Worker) room(ctx context.Context, t task, last chain.Link, waiting park.Place, cause verdict.Cause) error {
+	known := class(t, last, waiting) == budget.Known
+	if (known || cause != verdict.NotFound) && (t.fired != nil || waiting.Sequence > 0) {
+		return nil
+	}
+	return w.Lot.Room(ctx, known)
 }
 
 // budget is what the payment had spent before the look-up in hand.

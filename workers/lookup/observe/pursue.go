@@ -159,10 +159,10 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if w.refusal.recent(w.Now()) {
 		return "", order.Observation{}, errRefused
 	}
-	l, err := w.admit(ctx, t)
+	l, err := w.admit(ctx, t, class(t, last, waiting))
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
-		outcome, err := w.failed(ctx, t, held)
+		outcome, err := w.failed(ctx, t, waiting, held)
 		return outcome, order.Observation{}, err
 	}
 	if err != nil {
@@ -179,7 +179,7 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 		if ctx.Err() != nil {
 			return "", order.Observation{}, ctx.Err()
 		}
-		outcome, err := w.failed(ctx, t, err)
+		outcome, err := w.failed(ctx, t, waiting, err)
 		return outcome, order.Observation{}, err
 	}
 	seen := t.observation(fact, asked, w.Now())
@@ -234,6 +234,9 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	result := resultAnswered
 	if !answered(err) {
 		result = string(verdict.CauseOf(err))
+	}
+	if unknown := errors.Is(err, provider.ErrNotFound); unknown || answered(err) {
+		w.said(t.account, unknown)
 	}
 	w.Metrics.asked(w.Provider.Name, result, w.Now().Sub(began))
 	return fact, err

@@ -48,12 +48,18 @@ type Options struct {
 type Worker struct {
 	Options
 	refusal refusal
+	answers map[string]*answers // By account.
 }
 
 // New returns a worker.
 func New(o Options) *Worker {
 	o.Metrics.expect(o.Provider.Name)
-	return &Worker{Options: o}
+	w := &Worker{Options: o, answers: map[string]*answers{}}
+	for account := range o.Accounts {
+		w.answers[account] = &answers{}
+		o.Metrics.expectAccount(o.Provider.Name, account)
+	}
+	return w
 }
 
 // task is one reason to look a payment up.
