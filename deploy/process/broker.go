@@ -33,7 +33,7 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 		// A rotated password must not end the connection for good: by default
 		// the client gives up after two refusals.
 		nats.IgnoreAuthErrorAbort(),
-		nats.CustomReconnectDelay(reconnectDelay),
+		nats.CustomReconnectDelay(j.delay),
 		// No buffer: see Kit.NATS.
 		nats.ReconnectBufSize(-1),
 		// Two missed pings tell of a frozen or black-holed broker within about
@@ -66,6 +66,7 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}
+	j.of(conn)
 	return conn, nil
 }
 
@@ -78,6 +79,41 @@ func reconnectDelay(tries int) time.Duration {
 		return rand.N(10 * time.Millisecond)
 	}
 	return 50*time.Millisecond + rand.N(100*time.Millisecond)
+}
+
+// quickRefusals is how many refusals are followed by another try soon: a broker
+// that is being configured may refuse for a moment.
+const quickRefusals = 3
+
+// refusedDelay is the pause after so many refusals of this role's password in a
+// row. It costs the broker a connection and a line of its log each time, and only a
+// person can mend it, so it grows to between 5 and 7.5 s.
+func refusedDelay(refusals int) time.Duration {
+	if refusals <= quickRefusals {
+		return 100 * time.Millisecond << refusals
+	}
+	return 5*time.Second + rand.N(2500*time.Millisecond)
+}
+
+// delay is the pause before a try to reconnect. The client tells why the last try
+// failed only by its last error, and calls nobody about a refusal while it has never
+// been connected (nats.go v1.55.0, doReconnect).
+func (j *journal) delay(tries int) time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.conn == nil || !errors.Is(j.conn.LastError(), nats.ErrAuthorization) {
+		j.refusals = 0
+		return reconnectDelay(tries)
+	}
+	j.refusals++
+	return refusedDelay(j.refusals)
+}
+
+// of takes note of the connection that the journal is about.
+func (j *journal) of(c *nats.Conn) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.conn = c
 }
 
 // disconnect sends what is still buffered, acknowledgements above all, and
@@ -100,8 +136,10 @@ type journal struct {
 	log  *zap.Logger
 	link *Link
 
-	mu   sync.Mutex
-	last string
+	mu       sync.Mutex
+	last     string
+	conn     *nats.Conn
+	refusals int // Of the password, in a row.
 }
 
 // news reports whether err is not what was logged last.

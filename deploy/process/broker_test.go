@@ -98,7 +98,7 @@ func TestWrongBrokerPasswordIsTriedOnAndNeverShown(t *testing.T) {
 	r := start(t, written(t, "", "nats: {url: '"+s.ClientURL()+"', user: me, password: "+canary+"}\n"), func(*Kit) {})
 	until(t, "refusals", func() bool {
 		seen, err := s.Varz(nil)
-		return err == nil && seen.TotalConnections >= 5
+		return err == nil && seen.TotalConnections >= 3
 	})
 	if n := strings.Count(r.logs.String(), "Authorization"); n == 0 || n > 2 {
 		t.Errorf("the same refusal is logged %d times:\n%s", n, r.logs)
@@ -135,7 +135,7 @@ func TestPasswordThatChangesIsReportedOnceAndTriedOn(t *testing.T) {
 	restart("after")
 	until(t, "refusals", func() bool {
 		seen, err := s.Varz(nil)
-		return err == nil && seen.TotalConnections >= 6
+		return err == nil && seen.TotalConnections >= 3
 	})
 	if n := strings.Count(r.logs.String(), "uthorization"); n == 0 || n > 2 {
 		t.Errorf("the refusal is logged %d times:\n%s", n, r.logs)
@@ -203,4 +203,28 @@ func TestBrokerThatIsBackIsUsedSoon(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Each try costs the broker a connection and a line of its log.
+func TestRefusedPasswordIsTriedLessAndLessOften(t *testing.T) {
+	t.Parallel()
+	for refusals, least := range map[int]time.Duration{1: 0, 3: 0, 4: 5 * time.Second, 5: 5 * time.Second, 1000: 5 * time.Second} {
+		if d := refusedDelay(refusals); d < least || d <= 0 || d > 8*time.Second {
+			t.Errorf("refusal %d is followed by a try after %v", refusals, d)
+		}
+	}
+	s := broker(t, func(o *server.Options) { o.Username, o.Password = "me", "another" })
+	j := &journal{log: zap.NewNop(), link: newLink()}
+	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("me", "wrong"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(j.delay))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	j.of(c)
+	until(t, "the refusals are counted", func() bool {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return j.refusals >= 2
+	})
 }

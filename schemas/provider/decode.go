@@ -56,11 +56,26 @@ func DecodeReply(r Reply, dst any) error {
 // that document no better evidence ask it before they decode.
 func Missing(r Reply) error {
 	gone := r.Status == http.StatusNotFound || r.Status == http.StatusGone
-	if gone && wire.Object(r.Body, &struct{}{}) == nil {
+	if gone && IsObject(r) {
 		return fmt.Errorf("status %d: %w", r.Status, ErrNotFound)
 	}
 	return nil
 }
+
+// Foreign is ErrForeign for a 403 that does not carry the provider's own error
+// body, else nil: a firewall refuses a request for the id in it, and says nothing
+// of the credential. own reports whether the body is the provider's. Adapters ask
+// it before they decode.
+func Foreign(r Reply, own bool) error {
+	if r.Status != http.StatusForbidden || own {
+		return nil
+	}
+	return fmt.Errorf("status %d: %w", r.Status, ErrForeign)
+}
+
+// IsObject reports whether a reply is a JSON object. It is all that tells the own
+// error of a provider that documents none.
+func IsObject(r Reply) bool { return wire.Object(r.Body, &struct{}{}) == nil }
 
 // CheckIDs says why a webhook's ids cannot be used: the payment must be there,
 // the order may be "". Its errors wrap ErrInvalid.

@@ -33,6 +33,9 @@ var (
 	ErrUnavailable = errors.New("provider failed")
 	// ErrRefused means that the provider refuses the question as it stands.
 	ErrRefused = errors.New("provider refused the question")
+	// ErrForeign is ErrRefused where the words are not the provider's own: a
+	// firewall before it refuses the request.
+	ErrForeign = fmt.Errorf("%w in words that are not its own", ErrRefused)
 	// ErrUnreadable means that there is an answer which cannot be used: it does
 	// not parse, redirects, or is about another payment.
 	ErrUnreadable = errors.New("answer is unreadable")
@@ -48,7 +51,7 @@ func (e *UnknownWordError) Error() string { return fmt.Sprintf("unknown provider
 // of this package for everything else. It is never ErrNotFound: an edge says
 // 404 of every payment while the provider behind it is deployed, or where the
 // configured path is wrong. Adapters look first at what their provider says
-// otherwise; see Missing.
+// otherwise; see Missing and Foreign.
 func StatusError(status int) error {
 	class := ErrRefused
 	switch {

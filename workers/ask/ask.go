@@ -131,7 +131,8 @@ func (r reply) refused(err error) error {
 
 // putLoggedIn puts a question, with the account's bearer token where the
 // provider wants one. A token may end early, so one refused answer drops it
-// and asks once more with a new one.
+// and asks once more with a new one. A 403 may be about the payment alone, so it
+// drops no token: see logins.renew.
 func (c *Client) putLoggedIn(ctx context.Context, p provider.Provider, a provider.Account, q provider.Question) (reply, error) {
 	if p.Login == nil {
 		return c.put(ctx, q, "")
@@ -142,10 +143,18 @@ func (c *Client) putLoggedIn(ctx context.Context, p provider.Provider, a provide
 			return reply{}, fmt.Errorf("log in: %w", err)
 		}
 		r, err := c.put(ctx, q, token)
-		if err != nil || r.Status != http.StatusUnauthorized || !first {
+		switch {
+		case err != nil || !first:
 			return r, err
+		case r.Status == http.StatusUnauthorized:
+			c.logins.drop(p, a, token)
+		case r.Status == http.StatusForbidden:
+			if renewed, err := c.logins.renew(ctx, p, a, token, c.put); !renewed || err != nil {
+				return r, err
+			}
+		default:
+			return r, nil
 		}
-		c.logins.drop(p, a, token)
 	}
 }
 

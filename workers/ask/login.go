@@ -22,8 +22,9 @@ type logins struct {
 	now    func() time.Time
 	flight singleflight.Group
 
-	mu     sync.Mutex
-	tokens map[string]cachedToken
+	mu       sync.Mutex
+	tokens   map[string]cachedToken
+	renewals map[string]renewal
 }
 
 type cachedToken struct {
@@ -31,8 +32,20 @@ type cachedToken struct {
 	until time.Time
 }
 
+// renewal is the last log-in that a 403 led to.
+type renewal struct {
+	of      string // The token that was refused.
+	at      time.Time
+	pending bool
+}
+
+// renewEvery is how far apart the log-ins lie that 403s lead to. It bounds what a
+// payment costs that the provider refuses whatever the token: at most one of these
+// in a minute. It is a guess, well below the lifetime of a token.
+const renewEvery = time.Minute
+
 func newLogins(now func() time.Time) *logins {
-	return &logins{now: now, tokens: map[string]cachedToken{}}
+	return &logins{now: now, tokens: map[string]cachedToken{}, renewals: map[string]renewal{}}
 }
 
 func key(p provider.Provider, a provider.Account) string { return p.Name + "/" + a.Name }
@@ -41,15 +54,21 @@ func key(p provider.Provider, a provider.Account) string { return p.Name + "/" +
 // logging in with put.
 func (l *logins) token(ctx context.Context, p provider.Provider, a provider.Account,
 	put func(context.Context, provider.Question, string) (reply, error)) (string, error) {
+	return l.other(ctx, p, a, "", put)
+}
+
+// other is token, but never the token that was refused.
+func (l *logins) other(ctx context.Context, p provider.Provider, a provider.Account, refused string,
+	put func(context.Context, provider.Question, string) (reply, error)) (string, error) {
 	k := key(p, a)
-	if cached, ok := l.cached(k); ok {
+	if cached, ok := l.cached(k); ok && cached != refused {
 		return cached, nil
 	}
 	// Whoever comes first logs in for all; its cancellation must not fail the
 	// others, but its deadline is as good as theirs.
 	shared := context.WithoutCancel(ctx)
 	result := l.flight.DoChan(k, func() (any, error) {
-		if cached, ok := l.cached(k); ok {
+		if cached, ok := l.cached(k); ok && cached != refused {
 			return cached, nil
 		}
 		limited := shared
@@ -111,4 +130,43 @@ func (l *logins) drop(p provider.Provider, a provider.Account, refused string) {
 	if l.tokens[key(p, a)].value == refused {
 		delete(l.tokens, key(p, a))
 	}
+}
+
+// renew gets another token in place of one that a 403 refused. renewed is false
+// where the refusal counts as it stands: a token is replaced like this once, for
+// all who wait, and not again soon, because the payment alone may be refused. Until
+// there is another one the refused token stays, which is good then. An error is
+// that of the log-in.
+func (l *logins) renew(ctx context.Context, p provider.Provider, a provider.Account, refused string,
+	put func(context.Context, provider.Question, string) (reply, error)) (renewed bool, err error) {
+	k := key(p, a)
+	if !l.doubt(k, refused) {
+		return false, nil
+	}
+	_, err = l.other(ctx, p, a, refused, put)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.renewals[k]; r.of == refused {
+		r.pending = false
+		l.renewals[k] = r
+	}
+	if err != nil {
+		return false, fmt.Errorf("log in: %w", err)
+	}
+	return true, nil
+}
+
+// doubt reports whether a token that a 403 refused is to be replaced, or has been
+// already.
+func (l *logins) doubt(k, refused string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t, ok := l.tokens[k]; ok && t.value != refused {
+		return true
+	}
+	if r, ok := l.renewals[k]; ok && l.now().Sub(r.at) < renewEvery {
+		return r.pending && r.of == refused
+	}
+	l.renewals[k] = renewal{of: refused, at: l.now(), pending: true}
+	return true
 }

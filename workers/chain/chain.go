@@ -76,6 +76,14 @@ func (c *Chains) Last(ctx context.Context, u subject.Unit) (Link, error) {
 	return link, nil
 }
 
+// Answered reads the last observation of an account that the provider gave
+// itself, from the stream's leader. ok is false when there is none, or when
+// something else was written after it.
+func (c *Chains) Answered(ctx context.Context, provider, account string) (link Link, ok bool, err error) {
+	link, err = c.Last(ctx, subject.Unit{Provider: provider, Account: account, Payment: "*"})
+	return link, err == nil && link.Observation.Confirmed && link.Observation.Payment != "", err
+}
+
 // Newest is a unit's last notification. The zero Newest means that there is
 // none.
 type Newest struct {

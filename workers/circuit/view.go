@@ -186,6 +186,12 @@ type Pass struct {
 	basis entry // The record that it was decided on.
 }
 
+// Control reports whether p is a probe that should ask about a payment which
+// the provider has answered before: it knows that one, whatever the payment in
+// hand is. Every other probe asks about the payment in hand, because the control
+// payment may by now be one that the provider refuses alone.
+func (p Pass) Control() bool { return p.probe && p.basis.Probes%2 == 1 }
+
 // Look says whether the account may be asked as far as this worker knows.
 // jitter, from 0 to 1, spreads what waits, so that a mended credential does
 // not bring everything back at once.

@@ -64,10 +64,11 @@ const confirmation = 5 * time.Second
 // Options say how a consumer is worked on.
 type Options struct {
 	Consumer    jetstream.Consumer
-	Name        string        // For logs and metrics.
-	Concurrency int           // Handlers at a time, in this process.
-	AckWait     time.Duration // Of the consumer; a sign of life goes out every third of it.
-	Grace       time.Duration // How long handlers may finish after a stop.
+	Name        string             // For logs and metrics.
+	Concurrency int                // Handlers at a time, in this process.
+	AckWait     time.Duration      // Of the consumer; a sign of life goes out every third of it.
+	Grace       time.Duration      // How long handlers may finish after a stop.
+	Limit       func(want int) int // How many of want messages to pull now; nil: all. Below want it is asked again shortly.
 	Log         *zap.Logger
 	Metrics     *Metrics
 

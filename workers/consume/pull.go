@@ -26,12 +26,20 @@ func (w *worker) pull(ctx context.Context) error {
 		if room == 0 {
 			return nil
 		}
-		err := w.fetch(ctx, room)
+		limited := w.limit(room)
+		if limited == 0 {
+			pause(ctx, wait)
+			continue
+		}
+		err := w.fetch(ctx, limited)
 		switch {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // The pull was cut short by the stop, which is no failure.
 		case err == nil:
 			silent = false
+			if limited < room {
+				pause(ctx, wait)
+			}
 			continue
 		case w.hopeless(ctx, err):
 			return fmt.Errorf("pull from %s: %w", w.Name, err)
@@ -58,6 +66,18 @@ func (w *worker) takeRoom(ctx context.Context) (room int) {
 			return room
 		}
 	}
+}
+
+// limit gives back the room that is not to be used now, and returns the rest.
+func (w *worker) limit(room int) int {
+	if w.Limit == nil {
+		return room
+	}
+	limited := min(room, w.Limit(room))
+	for range room - limited {
+		<-w.room
+	}
+	return limited
 }
 
 // fetch dispatches what comes in one pull and returns the room that it does

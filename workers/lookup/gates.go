@@ -16,6 +16,7 @@ import (
 	"arauto/workers/circuit"
 	"arauto/workers/lookup/observe"
 	"arauto/workers/outage"
+	"arauto/workers/park"
 )
 
 // gates make the gates of every provider.
@@ -24,19 +25,20 @@ type gates struct {
 	kit      *process.Kit
 	cfg      config.Lookup
 	name     string // Of this worker.
+	clock    *park.Clock
 	opened   *circuit.Metrics
 	paused   *outage.Metrics
 	circuits *circuit.View // Set by bind.
 }
 
 // newGates makes everything that does not need the broker.
-func newGates(js jetstream.JetStream, k *process.Kit, cfg config.Lookup) (*gates, error) {
+func newGates(js jetstream.JetStream, k *process.Kit, cfg config.Lookup, clock *park.Clock) (*gates, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return nil, fmt.Errorf("name this worker: %w", err)
 	}
 	return &gates{
-		js: js, kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(),
+		js: js, kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(), clock: clock,
 		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
 	}, nil
 }
@@ -48,7 +50,9 @@ func (g *gates) bind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.circuits, err = circuit.NewView(ctx, board, circuit.Defaults(g.name, g.cfg.AskTimeout), g.opened, g.kit.Log)
+	options := circuit.Defaults(g.name, g.cfg.AskTimeout)
+	options.Now = g.clock.Now // When a probe is due concerns every worker.
+	g.circuits, err = circuit.NewView(ctx, board, options, g.opened, g.kit.Log)
 	return err
 }
 

@@ -53,19 +53,23 @@ func run(ctx context.Context, k *process.Kit) error {
 	}
 	names := durables(cfg.Providers)
 	k.Registry.MustRegister(process.NewConsumerCollector(js, names))
+	clock := park.NewClock(js, nil)
 	shared := observe.Options{
-		Tokens: tokens, Log: k.Log, Metrics: observe.NewMetrics(k.Registry), Now: time.Now, Jitter: rand.Float64,
+		Tokens: tokens, Log: k.Log, Metrics: observe.NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
 		Ask: ask.New(ask.Options{
 			Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
 		}),
 	}
 	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
-	gates, err := newGates(js, k, cfg)
+	gates, err := newGates(js, k, cfg, clock)
 	if err != nil {
 		return err
 	}
 	bound := map[process.ConsumerName]jetstream.Consumer{}
 	bind := func(ctx context.Context) error {
+		if err := clock.Set(ctx); err != nil {
+			return err
+		}
 		if err := open(ctx, js, &shared); err != nil {
 			return err
 		}
@@ -85,7 +89,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)
-	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}}
+	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}, {Name: "clock", Run: clock.Run}}
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
 		worker, err := newWorker(shared, gates, name, cfg)
@@ -100,6 +104,7 @@ func run(ctx context.Context, k *process.Kit) error {
 				return consume.Run(ctx, consume.Options{
 					Consumer: bound[consumer], Name: consumer.Consumer, Concurrency: cfg.Concurrency,
 					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+					Limit: worker.Outage.Room,
 				}, handle)
 			}})
 		}

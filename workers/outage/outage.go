@@ -1,6 +1,8 @@
-// Package outage pauses a provider's consumers, for every worker at once,
-// while its look-ups get no answer at all, and ends by itself: a pause is
-// short, and the first look-ups after it probe whether the provider is back.
+// Package outage stops the look-ups of a provider while they get no answer at
+// all, and ends by itself: a pause is short, and the first look-ups after it probe
+// whether the provider is back. The worker that gets no answer stops first. It
+// pauses the provider's consumers, for every worker at once, only while the broker
+// knows of nobody who is answered: else what is sick is this worker.
 package outage
 
 import (
@@ -48,6 +50,10 @@ type Breaker struct {
 	pause   time.Duration
 	until   time.Time // Of the last pause; look-ups may probe after it.
 	probing bool
+	probes  int  // Begun since the last answer.
+	shared  bool // The consumers are paused by this process.
+
+	mark uint64 // STATUSES sequence of the provider's last answer to anybody, read when the row or the last pause began; 0 while it is not known.
 
 	failing map[string]time.Time // The accounts whose probe has failed since the pause, and when each may probe again.
 
@@ -68,7 +74,30 @@ func New(js jetstream.JetStream, provider string, o Options, m *Metrics, log *za
 type Leave struct {
 	account string
 	probe   bool
+	control bool
 	asked   time.Time
+}
+
+// Control reports whether l is that of a probe which should ask about a payment
+// that the provider has answered before. Every other probe asks about the payment
+// in hand.
+func (l Leave) Control() bool { return l.control }
+
+// Room is how many of want messages may be pulled now. A worker that pauses takes
+// none from the others, and one that probes takes one.
+func (b *Breaker) Room(want int) int {
+	if b == nil {
+		return want
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.pause == 0:
+		return want
+	case b.probing || b.now().Before(b.until):
+		return 0
+	}
+	return min(want, 1)
 }
 
 // Enter gives leave to ask about a payment of the account. Without it the
@@ -89,7 +118,8 @@ func (b *Breaker) Enter(account string) (Leave, bool) {
 		return Leave{}, false
 	}
 	b.probing = true
-	return Leave{account: account, probe: true, asked: now}, true
+	b.probes++
+	return Leave{account: account, probe: true, control: b.probes%2 == 1, asked: now}, true
 }
 
 // Abandon gives a leave back that was not used to its end.
@@ -113,11 +143,11 @@ func (b *Breaker) Answered(ctx context.Context, l Leave) {
 	if l.probe {
 		b.probing = false
 	}
-	b.row = 0
+	b.row, b.mark, b.probes = 0, 0, 0
 	b.answered[l.account] = b.now()
 	clear(b.failing)
 	if resume {
-		b.pause = 0
+		b.pause, b.shared = 0, false
 	}
 	b.mu.Unlock()
 	if !resume {
@@ -125,55 +155,51 @@ func (b *Breaker) Answered(ctx context.Context, l Leave) {
 	}
 	b.metrics.paused.WithLabelValues(b.provider).Set(0)
 	b.log.Info("provider answers again", zap.String("provider", b.provider))
-	if err := b.each(func(stream, consumer string) error {
-		_, err := b.js.ResumeConsumer(ctx, stream, consumer)
-		return err
-	}); err != nil {
-		b.log.Warn("consumers not resumed, their pause ends by itself", zap.String("provider", b.provider), zap.Error(err))
-	}
+	b.resume(ctx)
 }
 
-// Failed takes note that the provider gave no answer, and pauses its consumers
-// when it has done so too often, or to probes. It does not while another
-// account is answered: each may have an address of its own, and the others must
-// not wait for one that is wrong. What such an account asks is parked like any
-// other failure.
+// Failed takes note that the provider gave no answer, or none of any use, and
+// pauses this worker when it has done so too often, or to probes; see share for
+// the others. It does not while another account is answered: each may have an
+// address of its own, and the others must not wait for one that is wrong. What such
+// an account asks is parked like any other failure.
 func (b *Breaker) Failed(ctx context.Context, l Leave) {
 	if b == nil {
 		return
 	}
-	until, pauses := b.failed(l)
-	if !pauses {
-		return
-	}
-	b.metrics.paused.WithLabelValues(b.provider).Set(1)
-	b.metrics.pauses.WithLabelValues(b.provider).Inc()
-	b.log.Warn("provider does not answer, its look-ups pause", zap.String("provider", b.provider), zap.Time("until", until))
-	if err := b.each(func(stream, consumer string) error {
-		_, err := b.js.PauseConsumer(ctx, stream, consumer, until)
-		return err
-	}); err != nil {
-		b.log.Warn("consumers not paused, this process alone waits", zap.String("provider", b.provider), zap.Error(err))
+	pause, first := b.failed(l)
+	switch {
+	case first:
+		b.begun(ctx)
+	case pause > 0:
+		b.metrics.paused.WithLabelValues(b.provider).Set(1)
+		b.metrics.pauses.WithLabelValues(b.provider).Inc()
+		b.log.Warn("provider does not answer, this worker's look-ups pause", zap.String("provider", b.provider), zap.Duration("for", pause))
+		b.share(ctx, pause)
 	}
 }
 
-func (b *Breaker) failed(l Leave) (until time.Time, pauses bool) {
+// failed counts a failure. It returns how long this worker pauses, if it does, and
+// whether the failure is the first of a row.
+func (b *Breaker) failed(l Leave) (pause time.Duration, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	delete(b.answered, l.account)
 	if b.pause > 0 {
-		pauses = l.probe && b.probedInVain(l, now) // Another began before the pause, and says nothing new.
-		return b.until, pauses
+		if l.probe && b.probedInVain(l, now) { // Another began before the pause, and says nothing new.
+			return b.pause, false
+		}
+		return 0, false
 	}
 	if b.row == 0 || now.Sub(b.began) > b.Window {
-		b.row, b.began = 0, now
+		b.row, b.began, b.mark = 0, now, 0
 	}
 	if b.row++; b.row < b.Failures || b.contradicted(now) {
-		return time.Time{}, false
+		return 0, b.row == 1
 	}
 	b.begin(now, b.First)
-	return b.until, true
+	return b.pause, false
 }
 
 // probedInVain reports whether a failing probe makes a longer pause; b.mu is
@@ -187,7 +213,7 @@ func (b *Breaker) probedInVain(l Leave, now time.Time) (longer bool) {
 	b.failing[l.account] = now.Add(b.pause)
 	switch {
 	case b.contradicted(now):
-		b.row, b.pause = 0, 0
+		b.row, b.pause, b.shared = 0, 0, false
 		b.metrics.paused.WithLabelValues(b.provider).Set(0)
 		b.log.Warn("one account gets no answer and another does, look-ups go on", zap.String("provider", b.provider), zap.String("account", l.account))
 		return false

@@ -71,7 +71,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		_, err := s.durable.Info(ctx)
 		return err
 	})
-	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.advisories}}
+	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.advisories}, {Name: "clock", Run: s.clock.Run}}
 	counts := rounds.NewMetrics(k.Registry)
 	for _, task := range s.tasks() {
 		actors = append(actors, process.Actor{Name: task.Name, Run: func(ctx context.Context) error {
@@ -101,6 +101,7 @@ type sweeper struct {
 	kit *process.Kit
 	cfg config.Sweep
 
+	clock   *park.Clock
 	silence silence.Options
 	overdue overdue.Options
 	advice  advice.Options
@@ -120,14 +121,15 @@ type sweeper struct {
 
 // newSweeper makes everything that does not need the broker.
 func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep) *sweeper {
+	clock := park.NewClock(js, nil)
 	return &sweeper{
-		js: js, kit: k, cfg: cfg,
+		js: js, kit: k, cfg: cfg, clock: clock,
 		silence: silence.Options{
 			JS: js, Tokens: tokens, Log: k.Log, Metrics: silence.NewMetrics(k.Registry, providers.All.Names()...),
-			Now: time.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
+			Now: clock.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
 		},
-		overdue: overdue.Options{JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: time.Now, After: stuck},
-		advice:  advice.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: time.Now},
+		overdue: overdue.Options{JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: clock.Now, After: stuck},
+		advice:  advice.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: clock.Now},
 		levels:  levels.Options{JS: js, Metrics: levels.NewMetrics(k.Registry)},
 		removed: tidy.NewMetrics(k.Registry, providers.All.Names()...), handled: consume.NewMetrics(k.Registry),
 		store: durability.NewHealth(k.Config.NATS().Monitors),
@@ -137,6 +139,9 @@ func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, c
 // bind finds the streams and the consumer. It may be called again after it
 // failed.
 func (s *sweeper) bind(ctx context.Context) (err error) {
+	if err = s.clock.Set(ctx); err != nil {
+		return err
+	}
 	if s.silence.Chains, err = chain.Open(ctx, s.js); err != nil {
 		return err
 	}
@@ -172,9 +177,9 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 func (s *sweeper) tasks() []rounds.Task {
 	finished := &tidy.Notifications{
 		JS: s.js, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.removed,
-		Now: time.Now, Keep: s.cfg.KeepNotifications, Settle: settle, Judge: s.silent.Orphans,
+		Now: s.clock.Now, Keep: s.cfg.KeepNotifications, Settle: settle, Judge: s.silent.Orphans,
 	}
-	long := &tidy.Orders{Stream: s.orders, Metrics: s.removed, Now: time.Now, After: s.cfg.CompactAfter, Unreadable: s.silent.Unreadable}
+	long := &tidy.Orders{Stream: s.orders, Metrics: s.removed, Now: s.clock.Now, After: s.cfg.CompactAfter, Unreadable: s.silent.Unreadable}
 	return []rounds.Task{
 		{Name: "silent", Every: s.cfg.Every, Do: s.explained(s.silent.Round)},
 		{Name: "overdue", Every: min(s.cfg.Every, stuck), Do: s.explained(s.watch.Round)},

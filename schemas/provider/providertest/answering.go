@@ -84,6 +84,9 @@ func (c *fixture) statuses(t *testing.T, n provider.Notice) {
 func (c *fixture) nobodyKnows(t *testing.T, status int, body string, err error) {
 	t.Helper()
 	foreign := !strings.HasPrefix(body, "{")
+	if foreign && status == http.StatusForbidden && !errors.Is(err, provider.ErrForeign) {
+		t.Errorf("status %d with %.40q gives %v, want ErrForeign: a firewall says nothing of the credential", status, body, err)
+	}
 	if foreign && errors.Is(err, provider.ErrNotFound) {
 		t.Errorf("status %d with %.40q means an unknown payment", status, body)
 	}

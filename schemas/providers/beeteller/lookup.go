@@ -54,6 +54,9 @@ func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact
 	if err := provider.Missing(r); err != nil {
 		return order.Fact{}, err
 	}
+	if err := provider.Foreign(r, provider.IsObject(r)); err != nil {
+		return order.Fact{}, err
+	}
 	var body map[string]jsontext.Value
 	if err := provider.DecodeReply(r, &body); err != nil {
 		return order.Fact{}, err

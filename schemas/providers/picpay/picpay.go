@@ -84,8 +84,12 @@ type summary struct {
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
-	if unknownPayment(r) {
+	own := ownError(r)
+	if r.Status == http.StatusNotFound && own {
 		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
+	}
+	if err := provider.Foreign(r, own); err != nil {
+		return order.Fact{}, err
 	}
 	var s status
 	if err := provider.DecodeReply(r, &s); err != nil {
@@ -115,14 +119,14 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 // that leads nowhere.
 const noRoute = "no Route matched with those values"
 
-// unknownPayment reports whether r is how PicPay says that it does not know a
-// reference. It documents no 404, only what its errors look like.
-func unknownPayment(r provider.Reply) bool {
+// ownError reports whether r has the body of PicPay's own errors. It documents
+// what they look like, and neither a 404 for a reference that it does not know nor
+// a 403.
+func ownError(r provider.Reply) bool {
 	var refusal struct {
 		Message wire.Loose `json:"message"`
 	}
-	return r.Status == http.StatusNotFound && wire.Object(r.Body, &refusal) == nil &&
-		refusal.Message != "" && refusal.Message != noRoute
+	return wire.Object(r.Body, &refusal) == nil && refusal.Message != "" && refusal.Message != noRoute
 }
 
 // sums reads the summary. PicPay does not say whether paid is net of refunds. Where

@@ -3,11 +3,14 @@ package picpaycheckout
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"arauto/schemas/provider"
+	"arauto/schemas/wire"
 )
 
 // PicPay documents that a token is valid for five minutes. A longer claim than
@@ -36,9 +39,12 @@ func askToken(a provider.Account) (provider.Question, error) {
 }
 
 func answerToken(r provider.Reply) (provider.Token, error) {
+	if refusedClient(r) {
+		return provider.Token{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrCredential)
+	}
 	var grant struct {
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"` // Seconds.
+		AccessToken string     `json:"access_token"`
+		ExpiresIn   wire.Loose `json:"expires_in"` // Seconds.
 	}
 	if err := provider.DecodeReply(r, &grant); err != nil {
 		return provider.Token{}, err
@@ -46,11 +52,28 @@ func answerToken(r provider.Reply) (provider.Token, error) {
 	if grant.AccessToken == "" || strings.ContainsFunc(grant.AccessToken, notVisible) {
 		return provider.Token{}, fmt.Errorf("%w: it has no usable token", provider.ErrUnreadable)
 	}
-	lifetime := documentedLifetime
-	if grant.ExpiresIn > 0 {
-		lifetime = time.Duration(min(grant.ExpiresIn, int64(longestLifetime/time.Second))) * time.Second
+	return provider.Token{Value: grant.AccessToken, Lifetime: lifetime(string(grant.ExpiresIn))}, nil
+}
+
+// refusedClient reports whether r is how a token endpoint refuses the client
+// itself. RFC 6749, section 5.2, has a 400 for that too; invalid_request and the
+// like are about the request.
+func refusedClient(r provider.Reply) bool {
+	var refusal struct {
+		Error wire.Loose `json:"error"`
 	}
-	return provider.Token{Value: grant.AccessToken, Lifetime: lifetime}, nil
+	return r.Status == http.StatusBadRequest && wire.Object(r.Body, &refusal) == nil &&
+		(refusal.Error == "invalid_client" || refusal.Error == "unauthorized_client")
+}
+
+// lifetime reads expires_in, whichever way it is written. Nonsense is no reason to
+// refuse a token that is good.
+func lifetime(seconds string) time.Duration {
+	n, err := strconv.ParseFloat(seconds, 64)
+	if err != nil || math.IsNaN(n) || n <= 0 {
+		return documentedLifetime
+	}
+	return time.Duration(min(n, longestLifetime.Seconds()) * float64(time.Second))
 }
 
 // notVisible tells what a header cannot carry as part of a token.

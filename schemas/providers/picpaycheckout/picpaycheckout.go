@@ -59,8 +59,13 @@ func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 func chargeID(t provider.Target) string { return strings.TrimPrefix(t.Payment, challengePrefix) }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
-	if unknownCharge(r) {
+	own := ownError(r)
+	if own && (r.Status == http.StatusBadRequest || r.Status == http.StatusNotFound) {
+		// It lists a 404 for unknown authentications and only a 400 for charges.
 		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
+	}
+	if err := provider.Foreign(r, own); err != nil {
+		return order.Fact{}, err
 	}
 	if t.Kind == order.Authentication {
 		return answerChallenge(t, r)
@@ -68,16 +73,12 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	return answerCharge(t, r)
 }
 
-// unknownCharge reports whether r is how Checkout says that it does not know
-// an id: it lists a 404 for authentications and only a 400 for charges, both
-// with this error body.
-func unknownCharge(r provider.Reply) bool {
+// ownError reports whether r has the body of Checkout's own errors.
+func ownError(r provider.Reply) bool {
 	var refusal struct {
 		Success *bool `json:"success"`
 	}
-	return (r.Status == http.StatusBadRequest || r.Status == http.StatusNotFound) &&
-		wire.Object(r.Body, &refusal) == nil &&
-		refusal.Success != nil && !*refusal.Success
+	return wire.Object(r.Body, &refusal) == nil && refusal.Success != nil && !*refusal.Success
 }
 
 // charge is the look-up's answer. Its field names differ from the webhook's.

@@ -1,6 +1,7 @@
 package picpaycheckout_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -52,6 +53,33 @@ func TestPersonalChargeIDIsNoReference(t *testing.T) {
 			provider.Reply{Status: http.StatusOK, Body: []byte(`{"status":"AUTHENTICATED"}`)})
 		if err != nil || f.ProviderReference != want {
 			t.Errorf("chargeId %s gives the reference %q, %v", id, f.ProviderReference, err)
+		}
+	}
+}
+
+func TestTokenIsGoodWhateverItSaysOfItsLifetime(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]time.Duration{
+		`"300"`: 5 * time.Minute, `300.0`: 5 * time.Minute, `3e2`: 5 * time.Minute, `null`: 5 * time.Minute, `-1`: 5 * time.Minute,
+		`"soon"`: 5 * time.Minute, `"NaN"`: 5 * time.Minute, `{}`: 5 * time.Minute, `true`: 5 * time.Minute, `0`: 5 * time.Minute,
+		`"60"`: time.Minute, `90.5`: 90*time.Second + 500*time.Millisecond, `1e300`: 24 * time.Hour, `"Inf"`: 24 * time.Hour,
+	} {
+		k, err := picpaycheckout.Provider.Login.Answer(provider.Reply{Status: http.StatusOK, Body: []byte(`{"access_token":"t","expires_in":` + said + `}`)})
+		if err != nil || k.Lifetime != want || k.Value != "t" {
+			t.Errorf("expires_in %s gives %+v, %v", said, k, err)
+		}
+	}
+}
+
+func TestTokenEndpointRefusesTheClientWith400Too(t *testing.T) {
+	t.Parallel()
+	for body, refused := range map[string]bool{
+		`{"error":"invalid_client"}`: true, `{"error":"unauthorized_client","error_description":"x"}`: true,
+		`{"error":"invalid_request"}`: false, `{"error":{}}`: false, `{}`: false, `<html>invalid_client`: false,
+	} {
+		_, err := picpaycheckout.Provider.Login.Answer(provider.Reply{Status: http.StatusBadRequest, Body: []byte(body)})
+		if errors.Is(err, provider.ErrCredential) != refused || errors.Is(err, provider.ErrRefused) == refused {
+			t.Errorf("400 %s gives %v", body, err)
 		}
 	}
 }

@@ -68,6 +68,9 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if err := provider.Missing(r); err != nil {
 		return order.Fact{}, err
 	}
+	if err := provider.Foreign(r, provider.IsObject(r)); err != nil {
+		return order.Fact{}, err
+	}
 	var s status
 	if err := provider.DecodeReply(r, &s); err != nil {
 		return order.Fact{}, err

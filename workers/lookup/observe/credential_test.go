@@ -75,7 +75,7 @@ func TestOnlyAnAnswerOfTheProviderItselfClosesACircuit(t *testing.T) {
 func (r *rig) refuses(bad string) {
 	r.script(func(payment string, _ int) (int, string) {
 		if payment == bad {
-			return http.StatusForbidden, ""
+			return http.StatusForbidden, `{"error":"no"}`
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
 	})

@@ -31,6 +31,7 @@ type leave struct {
 	pass   circuit.Pass
 	outage outage.Leave
 	budget *budget.Account
+	proven bool // The control payment was answered just before.
 }
 
 // end frees the place of a look-up that has ended, however it did.
@@ -104,8 +105,8 @@ func (w *Worker) asksNobody(t task) bool {
 
 // conclude tells the gates what came of a look-up, and returns the error by
 // which the payment is judged. A credential that is refused about a payment
-// once more, after an answer about another one has proved it, is refused about
-// this payment alone, by a firewall, say, or because it is another store's:
+// once more, after an answer about another one has proved it, or right behind such
+// an answer, is refused about this payment alone, by a firewall, say, or because it is another store's:
 // that spends its budget and ends in a letter. To open the circuit for it would
 // stop the account again and again. Were the credential revoked a second time,
 // the first other payment that is refused opens it, or a refusal that is certain
@@ -126,19 +127,24 @@ func (w *Worker) conclude(ctx context.Context, t task, l leave, waiting park.Pla
 		cause = verdict.CauseOf(asked)
 	}
 	switch cause {
-	case verdict.Transport, verdict.Unavailable:
+	case verdict.Transport, verdict.Unavailable, verdict.Unreadable:
+		// An answer that nobody can use is worth no more than none.
 		w.Outage.Failed(ctx, l.outage)
 		err = w.Circuits.Unproven(ctx, l.pass)
 	case verdict.Ours, verdict.OverBudget, verdict.Circuit:
 		w.Outage.Abandon(l.outage)
 		err = w.Circuits.Unproven(ctx, l.pass)
-	case verdict.Unreadable, verdict.Refused, verdict.Throttled:
+	case verdict.Refused, verdict.Throttled:
 		// Somebody is there, but an edge says such things whatever the credential.
-		w.Outage.Answered(ctx, l.outage)
+		if errors.Is(asked, provider.ErrForeign) {
+			w.Outage.Failed(ctx, l.outage) // The provider itself has not spoken.
+		} else {
+			w.Outage.Answered(ctx, l.outage)
+		}
 		err = w.Circuits.Unproven(ctx, l.pass)
 	case verdict.Credential:
 		w.Outage.Answered(ctx, l.outage)
-		alone := (t.refused || waiting.Parked.Refused) && !errors.Is(asked, provider.ErrRevoked)
+		alone := (t.refused || waiting.Parked.Refused || l.proven) && !errors.Is(asked, provider.ErrRevoked)
 		if alone && w.Circuits.Proven(l.pass) {
 			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, asked)
 		}

@@ -84,7 +84,7 @@ func (r *rig) run(w *observe.Worker) (stop func()) {
 		}
 		all.Go(func() {
 			if err := consume.Run(ctx, consume.Options{
-				Consumer: consumer, Name: c.name, Concurrency: 8, AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(),
+				Consumer: consumer, Name: c.name, Concurrency: 8, AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(), Limit: w.Outage.Room,
 			}, c.handle); err != nil {
 				r.t.Errorf("%s: %v", c.name, err)
 			}

@@ -159,7 +159,11 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if w.refusal.recent(w.Now()) {
 		return "", order.Observation{}, errRefused
 	}
-	l, err := w.admit(ctx, t, class(t, last, waiting))
+	urgency := class(t, last, waiting)
+	l, err := w.admit(ctx, t, urgency)
+	if err == nil {
+		l, err = w.probe(ctx, t, urgency, l)
+	}
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
 		outcome, err := w.failed(ctx, t, waiting, held)

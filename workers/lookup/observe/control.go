@@ -1,0 +1,58 @@
+package observe
+
+import (
+	"context"
+	"errors"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/workers/budget"
+	"arauto/workers/consume"
+	"arauto/workers/park"
+	"arauto/workers/verdict"
+)
+
+// probe lets a look-up that probes a circuit or a pause ask about the account's
+// control payment first: the last one that the provider answered. What it says of
+// a payment that somebody made up proves nothing. Once the control payment is
+// answered the gates are open, and the payment in hand is asked for like any
+// other. Else it is not asked for and spends nothing: a verdict.HeldError parks
+// it, and consume.ErrNotNow leaves it with the broker.
+func (w *Worker) probe(ctx context.Context, t task, c budget.Class, l leave) (leave, error) {
+	if !l.pass.Control() && !l.outage.Control() {
+		return l, nil
+	}
+	control, ok := w.control(ctx, t)
+	if !ok {
+		return l, nil
+	}
+	_, err := w.ask(ctx, control)
+	err = w.conclude(ctx, control, l, park.Place{}, err)
+	l.end()
+	var held *verdict.HeldError
+	switch {
+	case ctx.Err() != nil:
+		return leave{}, ctx.Err()
+	case errors.As(err, &held):
+		return leave{}, held // Without what it wraps: the payment in hand was not refused.
+	case !answered(err) && !errors.Is(err, provider.ErrNotFound):
+		return leave{}, consume.ErrNotNow
+	}
+	proven := l.pass.Control()
+	l, err = w.admit(ctx, t, c)
+	l.proven = proven
+	return l, err
+}
+
+// control is the look-up of an account's control payment. ok is false where there
+// is none beside the payment in hand, or where it cannot be read now.
+func (w *Worker) control(ctx context.Context, t task) (c task, ok bool) {
+	last, ok, err := w.Chains.Answered(ctx, t.unit.Provider, t.account)
+	seen := last.Observation
+	if err != nil || !ok || seen.Payment == t.target.Payment {
+		return task{}, false
+	}
+	c = task{unit: w.Tokens.Unit(t.unit.Provider, t.account, seen.Payment), account: t.account, cause: order.CauseRecheck}
+	c.target = provider.Target{Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order}
+	return c, true
+}

@@ -1,0 +1,131 @@
+package outage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+)
+
+// lookEvery is how often a worker that has paused the others asks the broker
+// whether somebody was answered: what was in flight when the pause began. It bounds
+// what one sick worker costs the others.
+const lookEvery = 500 * time.Millisecond
+
+// begun reads what the provider answered last when a row of failures begins.
+// Answers that are later than that are somebody else's.
+func (b *Breaker) begun(ctx context.Context) {
+	last, err := b.last(ctx)
+	if err != nil {
+		return // Then the pause itself finds it out.
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.row > 0 && b.mark == 0 {
+		b.mark = last
+	}
+}
+
+// share pauses the consumers for every worker, unless somebody was answered since
+// the failures or the last pause began. The end of the pause is counted from the
+// broker's time, because this worker's clock may be wrong.
+func (b *Breaker) share(ctx context.Context, pause time.Duration) {
+	last, err := b.last(ctx)
+	b.mu.Lock()
+	others := err == nil && b.mark > 0 && last > b.mark
+	b.mark, b.shared = last, !others
+	b.mu.Unlock()
+	if others {
+		b.log.Warn("provider answers others, they go on", zap.String("provider", b.provider))
+		return
+	}
+	if err := b.each(func(stream, consumer string) error {
+		c, err := b.js.Consumer(ctx, stream, consumer)
+		if err != nil {
+			return err
+		}
+		_, err = b.js.PauseConsumer(ctx, stream, consumer, c.CachedInfo().TimeStamp.Add(pause))
+		return err
+	}); err != nil {
+		b.log.Warn("consumers not paused, this process alone waits", zap.String("provider", b.provider), zap.Error(err))
+	}
+	if err == nil {
+		go b.watch(ctx, last, pause)
+	}
+}
+
+// watch resumes the consumers, and not this worker, once somebody was answered
+// after an answer of that sequence. It ends with the pause.
+func (b *Breaker) watch(ctx context.Context, mark uint64, pause time.Duration) {
+	ctx, end := context.WithTimeout(ctx, pause)
+	defer end()
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for b.sharing(mark) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if last, err := b.last(ctx); err != nil || last <= mark || !b.unshare(mark) {
+			continue
+		}
+		b.log.Warn("provider answers others, they go on", zap.String("provider", b.provider))
+		b.resume(ctx)
+	}
+}
+
+// sharing reports whether the pause that began at an answer of that sequence still
+// holds everybody.
+func (b *Breaker) sharing(mark uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.shared && b.mark == mark
+}
+
+// unshare makes a pause this worker's own. It reports whether it was everybody's.
+func (b *Breaker) unshare(mark uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.shared && b.mark == mark
+	b.shared = b.shared && !was
+	return was
+}
+
+// last reads the STATUSES sequence of the last answer that the provider gave to
+// anybody, 0 for none.
+func (b *Breaker) last(ctx context.Context) (uint64, error) {
+	stream, err := b.js.Stream(ctx, subject.Statuses)
+	if err != nil {
+		return 0, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
+	}
+	raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: "*", Payment: "*"}.Status())
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read last observation: %w", err)
+	}
+	var seen order.Observation
+	if json.Unmarshal(raw.Data, &seen) != nil || !seen.Confirmed {
+		return 0, nil // A webhook that is believed is no answer.
+	}
+	return raw.Sequence, nil
+}
+
+// resume ends the pause of both consumers.
+func (b *Breaker) resume(ctx context.Context) {
+	if err := b.each(func(stream, consumer string) error {
+		_, err := b.js.ResumeConsumer(ctx, stream, consumer)
+		return err
+	}); err != nil {
+		b.log.Warn("consumers not resumed, their pause ends by itself", zap.String("provider", b.provider), zap.Error(err))
+	}
+}
