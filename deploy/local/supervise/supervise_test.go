@@ -96,7 +96,7 @@ func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`arauto_webhooks_total{provider="picpay",result="accepted",role="gateway"} 1`,
+		`arauto_webhooks_total{provider="picpay",result="accepted",role="gateway",rule=""} 1`,
 		`arauto_simulator_lookups_total{provider="picpay",`,
 		`arauto_child_up{child="gateway",role="local"} 1`,
 		`arauto_child_restarts_total{child="lookup",role="local"} 0`,

@@ -3,7 +3,6 @@ package picpaycheckout
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -70,7 +69,7 @@ func refusedClient(r provider.Reply) bool {
 // refuse a token that is good.
 func lifetime(seconds string) time.Duration {
 	n, err := strconv.ParseFloat(seconds, 64)
-	if err != nil || math.IsNaN(n) || n <= 0 {
+	if err != nil || !(n > 0) {
 		return documentedLifetime
 	}
 	return time.Duration(min(n, longestLifetime.Seconds()) * float64(time.Second))
