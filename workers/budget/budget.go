@@ -34,8 +34,9 @@ const (
 // turn may use in advance, in seconds by class. Turns are given out exactly as
 // fast as tokens grow, and the broker fires them up to 300 ms late and in bunches;
 // without it, every second one would miss its token by a hair and wait again. A
-// higher class may use more: what it takes is missing to the lower ones.
-var patience = [classes]float64{Known: 0.9, Unasked: 0.6, Unknown: 0.3}
+// higher class may use more: what it takes is missing to the lower ones. The least
+// is above those 300 ms, or at a rate of a few a second a turn would be missed.
+var patience = [classes]float64{Known: 0.9, Unasked: 0.65, Unknown: 0.4}
 
 // A class of which nothing began for the time of so many turns may go before all
 // others, and use a whole second's rate in advance. share is a guess that leaves

@@ -120,7 +120,8 @@ func (w *Worker) final(t task, last chain.Link, cause error, now time.Time) bool
 		return true
 	}
 	answers := w.answers[t.account]
-	if !errors.Is(cause, verdict.ErrURL) || answers == nil || last.Observation.Confirmed {
+	known := last.Observation.Confirmed || t.cause == order.CauseSweep // Which asks for payments that have an event.
+	if !errors.Is(cause, verdict.ErrURL) || answers == nil || known {
 		return false
 	}
 	from := now.Add(-proof)
