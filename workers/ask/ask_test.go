@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -102,9 +104,18 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 		"no such port": "http://127.0.0.1:99999",
 		"no TLS":       strings.Replace(serve(t, says(http.StatusOK, paid)).URL, "http:", "https:", 1),
 	}
+	told := map[string]string{
+		"refused": "connection refused", "no such host": "host name not resolved", "no TLS": "TLS handshake failed",
+		"not trusted": "certificate not trusted",
+	}
 	for name, handle := range broken {
 		hosts[name] = serve(t, handle).URL
 	}
+	untrusted := httptest.NewUnstartedServer(says(http.StatusOK, paid))
+	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // It complains of the handshake.
+	untrusted.StartTLS()
+	t.Cleanup(untrusted.Close)
+	hosts["not trusted"] = untrusted.URL
 	for name, base := range hosts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -114,6 +125,9 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 			}
 			if strings.HasPrefix(name, "silence") != strings.Contains(fmt.Sprint(err), "timed out") {
 				t.Errorf("error %v names the wrong kind", err)
+			}
+			if !strings.HasSuffix(fmt.Sprint(err), told[name]) || ask.StatusOf(err) != 0 {
+				t.Errorf("error is %v, want %s", err, told[name])
 			}
 		})
 	}

@@ -115,7 +115,11 @@ func failed(raw *jetstream.RawStreamMsg) (why string, ok bool) {
 	if json.Unmarshal(raw.Data, &p) != nil || p.Attempts == 0 {
 		return "", false
 	}
-	return p.Provider + ": " + p.Waits, true
+	why = p.Provider + ": " + p.Waits
+	if n := len(p.FailedLookUps); n > 0 {
+		why += ", last " + p.FailedLookUps[n-1].Error
+	}
+	return why, true
 }
 
 // unworked reports whether no worker pulls from a consumer. Consumers of

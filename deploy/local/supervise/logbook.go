@@ -119,8 +119,8 @@ func digest(line []byte) string {
 		return string(line)
 	}
 	level, err := zapcore.ParseLevel(entry.Level)
-	if err == nil && level < zapcore.WarnLevel {
-		return ""
+	if err == nil && level < zapcore.WarnLevel || entry.Text == "lookup.failed" {
+		return "" // A failed look-up has a line of its own, from what is parked for it.
 	}
 	text := entry.Level + ": " + entry.Text
 	switch {

@@ -59,6 +59,7 @@ func (w *Worker) putLetter(ctx context.Context, t task, reported map[string]bool
 	}
 	l.Stage, l.Provider, l.Account = Stage, t.unit.Provider, t.account
 	l.Kind, l.Payment, l.Order = t.target.Kind, t.target.Payment, t.target.Order
+	l.FailedLookUps = t.failedLookUps()
 	if l.At = w.Now().UTC(); l.Next == "" {
 		l.Next = advice(l.Class)
 	}

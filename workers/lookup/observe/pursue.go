@@ -10,6 +10,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
+	"arauto/workers/ask"
 	"arauto/workers/chain"
 	"arauto/workers/consume"
 	"arauto/workers/park"
@@ -166,7 +167,7 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	}
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
-		outcome, err := w.failed(ctx, t, waiting, held)
+		outcome, err := w.failed(ctx, t, waiting, held, nil)
 		return outcome, order.Observation{}, err
 	}
 	if err != nil {
@@ -183,10 +184,11 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 		if ctx.Err() != nil {
 			return "", order.Observation{}, ctx.Err()
 		}
-		outcome, err := w.failed(ctx, t, waiting, err)
+		outcome, err := w.failed(ctx, t, waiting, err, &order.FailedLookUp{At: asked.UTC(), Error: err.Error(), HTTP: ask.StatusOf(err)})
 		return outcome, order.Observation{}, err
 	}
 	seen := t.observation(fact, asked, w.Now())
+	seen.FailedLookUps = order.JoinFailed(waiting.Parked.FailedLookUps, t.failedLookUps())
 	seen.Confirmed, seen.Covers = true, max(newest.Sequence, last.Covers(), t.stands)
 	return w.write(ctx, t, last, waiting, seen)
 }

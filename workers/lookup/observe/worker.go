@@ -75,9 +75,10 @@ type task struct {
 	stored       time.Time      // When the broker stored the notification; zero for a parked one.
 	stream       string         // Of the message in hand.
 	sequence     uint64
-	newest       bool // Nothing was waiting behind the notification when it was delivered.
-	doubtful     bool // An answer covers it, and is older than it.
-	refused      bool // See record.Parked.
+	newest       bool                 // Nothing was waiting behind the notification when it was delivered.
+	doubtful     bool                 // An answer covers it, and is older than it.
+	refused      bool                 // See record.Parked.
+	failures     []order.FailedLookUp // With the one in hand; nil before it has failed, see failedLookUps.
 	trace        string
 }
 
