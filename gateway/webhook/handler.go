@@ -125,12 +125,17 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: b.bytes}
 	if a.SignsBody {
 		// What is signed is what Read reads: a proxy may pack or unpack a body on
-		// its way, and the sender knows the unpacked one only.
-		if w.Body, c = g.unpack(b, a, d); c != accepted {
-			return provider.Notice{}, c
+		// its way, and the sender knows the unpacked one only. A body that cannot be
+		// unpacked is none, and who sends it is still asked for first.
+		var unpacked code
+		if w.Body, unpacked = g.unpack(b, a, d); unpacked != accepted && unpacked != invalid {
+			return provider.Notice{}, unpacked
 		}
 		if c := g.verify(&a, w, d); c != accepted {
 			return provider.Notice{}, c
+		}
+		if unpacked != accepted {
+			return provider.Notice{}, unpacked
 		}
 		trust(rc)
 	}
@@ -162,9 +167,9 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	return notice, accepted
 }
 
-// unpack returns the body behind its coding.
+// unpack returns the body behind its coding, where that is gzip.
 func (g *Gateway) unpack(b *body, a admission, d *delivery) ([]byte, code) {
-	if a.coding == plain {
+	if a.coding != packed {
 		return b.bytes, accepted
 	}
 	if err := b.unpack(g.options.BodyLimit); err != nil {

@@ -156,16 +156,20 @@ func TestSignatureCoversTheUnpackedBody(t *testing.T) {
 		o.BodyLimit = 1000
 	})
 	for about, tc := range map[string]struct {
-		signed, sent string
-		code         int
+		signed, sent, coding string
+		code                 int
 	}{
-		"the unpacked body is signed": {"p-1", zipped(t, "p-1"), 200},
-		"the packed one is":           {zipped(t, "p-1"), zipped(t, "p-1"), 400105},
-		"another one is":              {"p-1", zipped(t, "p-2"), 400105},
-		"a bomb":                      {"p-1", zipped(t, strings.Repeat("x", 100_000)), 413100},
-		"nothing of gzip":             {"p-1", "p-1", 400103},
+		"the unpacked body is signed": {"p-1", zipped(t, "p-1"), "gzip", 200},
+		"the packed one is":           {zipped(t, "p-1"), zipped(t, "p-1"), "gzip", 400105},
+		"another one is":              {"p-1", zipped(t, "p-2"), "gzip", 400105},
+		"a bomb":                      {"p-1", zipped(t, strings.Repeat("x", 100_000)), "gzip", 413100},
+		"nothing of gzip":             {"", "p-1", "gzip", 400103},
+		"nothing of gzip, of others":  {"p-1", "p-1", "gzip", 400105},
+		"another coding":              {"p-1", "p-1", "br", 415100},
+		"another coding, of others":   {"p-2", "p-1", "br", 400105},
+		"a coding that is none":       {"p-1", "p-1", "utf-8", 200},
 	} {
-		headers := map[string]string{"x-signature": signature(caller{name: "signer"}.secret("default"), tc.signed), "content-encoding": "gzip"}
+		headers := map[string]string{"x-signature": signature(caller{name: "signer"}.secret("default"), tc.signed), "content-encoding": tc.coding}
 		if got := g.post("/v1/signer/notifications", headers, tc.sent).code(t); got != tc.code {
 			t.Errorf("%s: code %d, want %d", about, got, tc.code)
 		}
