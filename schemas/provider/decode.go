@@ -62,12 +62,11 @@ func Missing(r Reply) error {
 	return nil
 }
 
-// Foreign is ErrForeign for a 403 that does not carry the provider's own error
-// body, else nil: a firewall refuses a request for the id in it, and says nothing
-// of the credential. own reports whether the body is the provider's. Adapters ask
-// it before they decode.
-func Foreign(r Reply, own bool) error {
-	if r.Status != http.StatusForbidden || own {
+// Foreign is ErrForeign for a 403 without the provider's own error body, else nil: a firewall refuses a request for the id in it, and says nothing
+// of the credential. Adapters ask it about a body that is not their provider's,
+// before they decode.
+func Foreign(r Reply) error {
+	if r.Status != http.StatusForbidden {
 		return nil
 	}
 	return fmt.Errorf("status %d: %w", r.Status, ErrForeign)

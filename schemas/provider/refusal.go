@@ -19,7 +19,7 @@ const (
 	RuleID                Rule = "id"                 // An id can be one: see CheckID of schemas/subject.
 	RuleForm              Rule = "form"               // An id has the form that its provider documents.
 	RuleWord              Rule = "word"               // A notification's type is a word, and not personal.
-	RuleCredentialMissing Rule = "credential_missing" // The webhook carries a credential.
+	RuleCredentialMissing Rule = "credential_missing" //nolint:gosec // A rule: the webhook carries a credential.
 	RuleCredential        Rule = "credential"         // Its credential is one of the account's.
 )
 

@@ -65,9 +65,9 @@ func FormOf(mediaType string, body []byte) (url.Values, error) {
 	for fields := 0; ; fields++ {
 		part, err := parts.NextPart()
 		switch {
-		case err == io.EOF && len(form) == 0:
+		case errors.Is(err, io.EOF) && len(form) == 0:
 			return nil, errEmptyForm
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return form, nil
 		case err != nil:
 			return nil, errCutForm

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -112,7 +113,7 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 		hosts[name] = serve(t, handle).URL
 	}
 	untrusted := httptest.NewUnstartedServer(says(http.StatusOK, paid))
-	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0) // It complains of the handshake.
+	untrusted.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // It complains of the handshake.
 	untrusted.StartTLS()
 	t.Cleanup(untrusted.Close)
 	hosts["not trusted"] = untrusted.URL

@@ -16,9 +16,12 @@ var ErrFull = errors.New("too much is parked already")
 // leave. What is kept for payments that the provider has known goes on a little
 // longer: there are only so many of these, and a stranger cannot make more.
 const (
-	mostPercent  = 80
-	knownPercent = 95
+	RoomForAll   Share = 80
+	RoomForKnown Share = 95 // Of a payment that the provider has known.
 )
+
+// Share is a percentage of the room for what is parked.
+type Share int64
 
 // fill is how many bytes are parked, read at most once per interval.
 type fill struct {
@@ -34,20 +37,15 @@ type fill struct {
 // takes of them is good. It must be called before the lot is used.
 func (l *Lot) Bound(room int64, every time.Duration) { l.fill = &fill{room: room, every: every} }
 
-// Room is ErrFull when a look-up should not be parked, because so much is. known
-// says that the provider has known its payment. The broker is asked now and then
-// only, so that callers may ask for each look-up; a reading that fails stands in
-// nobody's way.
-func (l *Lot) Room(ctx context.Context, known bool) error {
+// Room is ErrFull when a look-up should not be parked, because what is parked takes
+// more than a share of the room. The broker is asked now and then only, so that
+// callers may ask for each look-up; a reading that fails stands in nobody's way.
+func (l *Lot) Room(ctx context.Context, s Share) error {
 	f := l.fill
 	if f == nil || f.room <= 0 {
 		return nil
 	}
-	percent := int64(mostPercent)
-	if known {
-		percent = knownPercent
-	}
-	if most, bytes := f.room*percent/100, l.parkedBytes(ctx); bytes > uint64(most) { //nolint:gosec // room is positive.
+	if most, bytes := f.room*int64(s)/100, l.parkedBytes(ctx); bytes > uint64(most) {
 		return fmt.Errorf("%w: %d bytes of at most %d", ErrFull, bytes, most)
 	}
 	return nil

@@ -22,7 +22,7 @@ func (r *rig) parkedBytes() int64 {
 func TestFullLotKeepsRoomForKnownPayments(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if err := r.lot.Room(r.ctx, false); err != nil {
+	if err := r.lot.Room(r.ctx, park.RoomForAll); err != nil {
 		t.Fatalf("a lot without a bound: %v", err)
 	}
 	r.must(r.lot.First(r.ctx, waiting(strings.Repeat("p", 200), 1, 0)))
@@ -32,9 +32,9 @@ func TestFullLotKeepsRoomForKnownPayments(t *testing.T) {
 		stranger, favored bool  // Whether one more may be parked.
 	}{{50, true, true}, {79, true, true}, {82, false, true}, {94, false, true}, {97, false, false}, {150, false, false}} {
 		r.lot.Bound(parked*100/c.percent, 0)
-		for known, want := range map[bool]bool{false: c.stranger, true: c.favored} {
-			if err := r.lot.Room(r.ctx, known); (err == nil) != want || err != nil && !errors.Is(err, park.ErrFull) {
-				t.Errorf("at %d %%, known %v: %v", c.percent, known, err)
+		for share, want := range map[park.Share]bool{park.RoomForAll: c.stranger, park.RoomForKnown: c.favored} {
+			if err := r.lot.Room(r.ctx, share); (err == nil) != want || err != nil && !errors.Is(err, park.ErrFull) {
+				t.Errorf("at %d %% of the room, of which %d %% may be taken: %v", c.percent, share, err)
 			}
 		}
 	}
@@ -45,11 +45,11 @@ func TestFillOfTheLotIsNotReadForEachLookUp(t *testing.T) {
 	r := setup(t)
 	r.lot.Bound(1000, time.Hour)
 	for i := range 9 {
-		r.must(r.lot.Room(r.ctx, false))
+		r.must(r.lot.Room(r.ctx, park.RoomForAll))
 		r.must(r.lot.First(r.ctx, waiting(fmt.Sprintf("p-%d", i), 1, 0)))
 	}
 	r.lot.Bound(1000, time.Hour)
-	if err := r.lot.Room(r.ctx, false); !errors.Is(err, park.ErrFull) {
+	if err := r.lot.Room(r.ctx, park.RoomForAll); !errors.Is(err, park.ErrFull) {
 		t.Errorf("read anew, with %d bytes parked: %v", r.parkedBytes(), err)
 	}
 }

@@ -172,7 +172,11 @@ func newDeadList(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return s.printLetters(c.OutOrStdout(), letters, f.word == "")
+				var same map[string]int
+				if f.word == "" {
+					same = byWord(letters)
+				}
+				return s.printLetters(c.OutOrStdout(), letters, same)
 			})
 		},
 	}
@@ -221,9 +225,20 @@ func unknownWord(l record.DeadLetter) string {
 	return strings.Join([]string{l.Provider, l.Stage, string(l.State), l.ProviderStatus}, "\n")
 }
 
-// printLetters writes letters, as a table with one line for those about one
-// unknown word where they are grouped.
-func (s *session) printLetters(w io.Writer, letters []deadletter.Letter, grouped bool) error {
+// byWord counts the letters about each unknown word.
+func byWord(letters []deadletter.Letter) map[string]int {
+	same := map[string]int{}
+	for _, l := range letters {
+		if name := unknownWord(l.DeadLetter); name != "" {
+			same[name]++
+		}
+	}
+	return same
+}
+
+// printLetters writes letters. The table has one line for all that are about one of
+// the words in same, which it uses up.
+func (s *session) printLetters(w io.Writer, letters []deadletter.Letter, same map[string]int) error {
 	if s.output == jsonOutput {
 		return writeJSON(w, s.shownLetters(letters))
 	}
@@ -232,13 +247,7 @@ func (s *session) printLetters(w io.Writer, letters []deadletter.Letter, grouped
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "ID\tAT\tSTATE\tCLASS\tSTAGE\tPAYMENT\tCAUSE") // Flush returns the error.
-	shown, same := s.shownLetters(letters), map[string]int{}
-	for _, l := range shown {
-		if name := unknownWord(l); name != "" && grouped {
-			same[name]++
-		}
-	}
-	for _, l := range shown {
+	for _, l := range s.shownLetters(letters) {
 		name, cause := unknownWord(l), l.Cause
 		switch others := same[name] - 1; {
 		case others > 0:

@@ -144,7 +144,7 @@ func (s *settings) tryWebhook(c *cobra.Command, in scope, headers provider.Heade
 func readWebhook(stdin io.Reader, path string) ([]byte, error) {
 	from := stdin
 	if path != "-" {
-		file, err := os.Open(path) //nolint:gosec // Whoever runs the command names the file.
+		file, err := os.Open(path)
 		if err != nil {
 			return nil, fmt.Errorf("read webhook: %w", err)
 		}

@@ -52,7 +52,7 @@ func TestTryingAWebhookSaysWhatBecomesOfIt(t *testing.T) {
 			[]string{"kind payout", "payment p-1", "order o-1", "word PAID", "status paid", "then it is believed, with confirmed: false"},
 		},
 		"believed, with a word that nobody knows": {
-			`{"order": "p-1", "status": "PAYED"}`, "--provider beeteller", []string{"word PAYED", `becomes a dead letter: unknown provider word "PAYED"`},
+			`{"order": "p-1", "status": "SETTLING"}`, "--provider beeteller", []string{"word SETTLING", `becomes a dead letter: unknown provider word "SETTLING"`},
 		},
 		"unknown type": {
 			`{"order": "p-1", "type": "PIX"}`, "--provider beeteller", []string{"type PIX", "dead letter of class data"},

@@ -54,7 +54,7 @@ func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact
 	if err := provider.Missing(r); err != nil {
 		return order.Fact{}, err
 	}
-	if err := provider.Foreign(r, provider.IsObject(r)); err != nil {
+	if err := provider.Foreign(r); err != nil && !provider.IsObject(r) {
 		return order.Fact{}, err
 	}
 	var body map[string]jsontext.Value

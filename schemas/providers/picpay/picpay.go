@@ -88,7 +88,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if r.Status == http.StatusNotFound && own {
 		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
 	}
-	if err := provider.Foreign(r, own); err != nil {
+	if err := provider.Foreign(r); err != nil && !own {
 		return order.Fact{}, err
 	}
 	var s status

@@ -64,7 +64,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		// It lists a 404 for unknown authentications and only a 400 for charges.
 		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
 	}
-	if err := provider.Foreign(r, own); err != nil {
+	if err := provider.Foreign(r); err != nil && !own {
 		return order.Fact{}, err
 	}
 	if t.Kind == order.Authentication {

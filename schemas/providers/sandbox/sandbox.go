@@ -68,7 +68,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if err := provider.Missing(r); err != nil {
 		return order.Fact{}, err
 	}
-	if err := provider.Foreign(r, provider.IsObject(r)); err != nil {
+	if err := provider.Foreign(r); err != nil && !provider.IsObject(r) {
 		return order.Fact{}, err
 	}
 	var s status

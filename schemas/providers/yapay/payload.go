@@ -76,8 +76,8 @@ func decode(r provider.Reply) (transaction, error) {
 			return transaction{}, fmt.Errorf("status %d: %w: it names an error that we do not know", r.Status, provider.ErrUnreadable)
 		}
 	}
-	if err := provider.Foreign(r, err == nil && body.faulty()); err != nil {
-		return transaction{}, err
+	if foreign := provider.Foreign(r); foreign != nil && (err != nil || !body.faulty()) {
+		return transaction{}, foreign
 	}
 	if err := provider.StatusError(r.Status); err != nil {
 		return transaction{}, err

@@ -81,12 +81,8 @@ func (m *Metrics) expectAccount(provider, account string) {
 	}
 }
 
-// said counts an answer about a payment of the account.
-func (m *Metrics) said(provider, account string, unknown bool) {
-	payment := knownPayment
-	if unknown {
-		payment = unknownPayment
-	}
+// said counts an answer about a payment of the account, known or unknown.
+func (m *Metrics) said(provider, account, payment string) {
 	m.answers.WithLabelValues(provider, account, payment).Inc()
 }
 

@@ -104,11 +104,14 @@ func (t task) failedLookUps() []order.FailedLookUp {
 // so is the one that a fresh notification joins. A payment that the provider does
 // not know is refused in any case, so that a lot full of these empties.
 func (w *Worker) room(ctx context.Context, t task, last chain.Link, waiting park.Place, cause verdict.Cause) error {
-	known := class(t, last, waiting) == budget.Known
-	if (known || cause != verdict.NotFound) && (t.fired != nil || waiting.Sequence > 0) {
+	share := park.RoomForAll
+	if class(t, last, waiting) == budget.Known {
+		share = park.RoomForKnown
+	}
+	if (share == park.RoomForKnown || cause != verdict.NotFound) && (t.fired != nil || waiting.Sequence > 0) {
 		return nil
 	}
-	return w.Lot.Room(ctx, known)
+	return w.Lot.Room(ctx, share)
 }
 
 // budget is what the payment had spent before the look-up in hand.

@@ -241,8 +241,11 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	if !answered(err) {
 		result = string(verdict.CauseOf(err))
 	}
-	if unknown := errors.Is(err, provider.ErrNotFound); unknown || answered(err) {
-		w.said(t.account, unknown)
+	switch {
+	case answered(err):
+		w.said(t.account, knownPayment)
+	case errors.Is(err, provider.ErrNotFound):
+		w.said(t.account, unknownPayment)
 	}
 	w.Metrics.asked(w.Provider.Name, result, w.Now().Sub(began))
 	return fact, err

@@ -55,14 +55,14 @@ type answers struct {
 }
 
 // note counts an answer: a fact, or the provider's own word of an unknown payment.
-func (a *answers) note(unknown bool, now time.Time) {
+func (a *answers) note(payment string, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.last.IsZero() {
 		left := math.Exp2(-max(now.Sub(a.last), 0).Seconds() / halfLife.Seconds())
 		a.known, a.unknown = a.known*left, a.unknown*left
 	}
-	if a.last = now; unknown {
+	if a.last = now; payment == unknownPayment {
 		a.unknown++
 	} else {
 		a.known++
@@ -94,12 +94,12 @@ func slowdown(known, unknown float64) float64 {
 	return 1 + max(above, 0)/0.5*(slowest-1)
 }
 
-// said counts an answer about a payment of the account.
-func (w *Worker) said(account string, unknown bool) {
+// said counts an answer about a payment of the account, known or unknown.
+func (w *Worker) said(account, payment string) {
 	if a := w.answers[account]; a != nil {
-		a.note(unknown, w.Now())
+		a.note(payment, w.Now())
 	}
-	w.Metrics.said(w.Provider.Name, account, unknown)
+	w.Metrics.said(w.Provider.Name, account, payment)
 }
 
 // slowdown is that of an account, 1 for one that nobody asks for.
