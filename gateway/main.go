@@ -75,8 +75,8 @@ func run(ctx context.Context, k *process.Kit) error {
 		Publisher: webhook.Guarded(publisher, webhook.Guard{
 			Await: watcher.Await, Up: k.Link.Up, Budget: cfg.PublishBudget, Queue: webhook.DefaultQueue,
 		}),
-		Overloaded: publisher.Overloaded,
-		Log:        k.Log, Registerer: k.Registry,
+		Overloaded: publisher.Overloaded, StoreFailure: watcher.Unconfirmed,
+		Log: k.Log, Registerer: k.Registry,
 		BodyLimit: int(cfg.BodyLimit), BodyBudget: int(cfg.BodyBudget), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
@@ -91,6 +91,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	}
 	k.Handle("GET /durability", watcher)
 	k.Ready("durability", watcher.Ready)
+	k.Ready("store", watcher.Stored)
 	k.Ready("notifications", publisher.Ready)
 	return serve(ctx, k, gateway, listener, watcher)
 }

@@ -49,10 +49,13 @@ type started struct {
 func start(t *testing.T, nats, gateway string) *started {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "arauto.yaml")
+	if !strings.HasPrefix(gateway, "listen: ") {
+		gateway = "listen: '127.0.0.1:0', " + gateway
+	}
 	text := `profile: local
 hash_key: a key for tests only, 32 bytes..
 nats: {` + nats + `}
-gateway: {listen: '127.0.0.1:0', admin: '127.0.0.1:0', ` + gateway + `}
+gateway: {admin: '127.0.0.1:0', ` + gateway + `}
 providers: {sandbox: {accounts: {default: {webhook_secrets: [hook]}}}}
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

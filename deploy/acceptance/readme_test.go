@@ -66,7 +66,7 @@ func TestReadmeCommandsWorkAsTheyStand(t *testing.T) {
 			}
 		}
 	}
-	if ran < 11 {
+	if ran < 14 {
 		t.Errorf("only %d commands found, the README has more", ran)
 	}
 	s.awaitStatuses("picpay/default/102030", order.Paid)

@@ -204,7 +204,7 @@ func (p *plant) parkFar(count int) {
 // commit sends the last message of a batch and waits for the broker's word.
 func (p *plant) commit(m *nats.Msg) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
 	defer cancel()
 	answer, err := p.nc.RequestMsgWithContext(ctx, m)
 	p.must(err)

@@ -85,10 +85,11 @@ var bans = []ban{
 
 // pureImports is what schemas may import beside itself. Nothing here dials,
 // reads a file, a clock or randomness; net/http is for the names of statuses
-// and methods, which TestSchemasUseNamesOfHTTPOnly holds.
+// and methods, which TestSchemasUseNamesOfHTTPOnly holds, and mime for what
+// stands in memory already.
 var pureImports = []string{
 	"bytes", "crypto/hmac", "crypto/sha256", "crypto/subtle", "embed", "encoding/hex", "encoding/json", "errors",
-	"fmt", "io", "maps", "net/http", "net/url", "slices", "strconv", "strings", "time", "unicode/utf8",
+	"fmt", "io", "maps", "mime", "mime/multipart", "net/http", "net/url", "slices", "strconv", "strings", "time", "unicode/utf8",
 	"github.com/go-json-experiment/json", "github.com/go-json-experiment/json/jsontext",
 	"github.com/go-json-experiment/json/v1", "github.com/shopspring/decimal",
 }

@@ -2,6 +2,8 @@ package check_test
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -9,14 +11,20 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"arauto/deploy/topology/jetstreamtest"
 )
 
 // roles are the users of nats.conf. Each has a password variable of its own.
 var roles = []string{"breakglass", "gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"}
 
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "wget" {
+	jetstreamtest.ServeFillable()
+	switch filepath.Base(os.Args[0]) {
+	case "wget":
 		os.Exit(spider(os.Args[len(os.Args)-1]))
+	case "nc":
+		os.Exit(netcat(net.JoinHostPort(os.Args[1], os.Args[2])))
 	}
 	// The broker's configuration reads passwords from the environment, which
 	// parallel tests cannot change.
@@ -47,6 +55,23 @@ func spider(url string) int {
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		return 8
+	}
+	return 0
+}
+
+// netcat is nc of the broker's image, for machines without it: it sends what it reads,
+// and prints what comes back.
+func netcat(address string) int {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return 1
+	}
+	defer conn.Close()
+	if _, err := io.Copy(conn, os.Stdin); err != nil {
+		return 1
+	}
+	if _, err := io.Copy(os.Stdout, conn); err != nil {
+		return 1
 	}
 	return 0
 }

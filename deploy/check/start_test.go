@@ -28,6 +28,7 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	b := start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
 	bin, services := built(ctx, t), composeFile(t).Services
 	applyTopology(ctx, t, b, bin)
+	var shown strings.Builder
 	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
@@ -36,13 +37,19 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 				t.Errorf("a 200 of the deployment as written means: %s", said)
 			}
 		}
-		if metrics := p.get(ctx, "/metrics"); strings.Contains(metrics, "arauto_consumer_scrape_errors_total{") != (role != config.RoleGateway) {
+		metrics := p.get(ctx, "/metrics")
+		if role == config.RoleSweep {
+			metrics = p.levels(ctx)
+		}
+		shown.WriteString(metrics)
+		if strings.Contains(metrics, "arauto_consumer_scrape_errors_total{") != (role != config.RoleGateway) {
 			t.Errorf("%s has the metrics:\n%s", role, metrics)
 		} else if failed := scrapeError.FindString(metrics); failed != "" {
 			t.Errorf("%s may not read its consumers: %s", role, failed)
 		}
 		p.stop()
 	}
+	checkAlarms(t, shown.String())
 	for _, line := range b.trace.refusals() {
 		t.Errorf("the broker refused: %s", line)
 	}

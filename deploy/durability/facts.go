@@ -1,7 +1,6 @@
 package durability
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,10 +143,7 @@ func (f Facts) Unwritable() error {
 	if _, n := f.failing(); n == 0 || 2*n < f.Replicas {
 		return nil
 	}
-	for _, w := range f.failureWeaknesses() {
-		return errors.New(w.String())
-	}
-	return nil
+	return f.firstFailure()
 }
 
 // weakest is the policy that a confirmation can be trusted with: lazy as soon

@@ -34,11 +34,18 @@ func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 	if !publish(t, f) || w.Stored(t.Context()) != nil {
 		t.Fatal("nothing can be stored at first")
 	}
+	workers := func(more ...string) *durability.Health { return durability.NewHealth(append(more, f.Monitor)) }
+	if err := workers().Explain(context.DeadlineExceeded); workers().Stored(t.Context()) != nil || err != context.DeadlineExceeded { //nolint:errorlint // Nothing is added to it.
+		t.Errorf("at first workers say %v, %v", workers().Stored(t.Context()), err)
+	}
 	f.Fill()
 	if publish(t, f) {
 		t.Fatal("the disk is not full")
 	}
-	until(t, "a caller who was not confirmed has it looked at", func() bool { return w.Unconfirmed() != nil })
+	if err := w.Unconfirmed(); err != nil { // One such caller is enough, also right after a look.
+		t.Fatal(err)
+	}
+	until(t, "a caller who was not confirmed has it looked at", func() bool { return w.Stored(t.Context()) != nil })
 	f.Free()
 	if publish(t, f) {
 		t.Fatal("the broker has mended itself, so the watcher may stop to look for this")
@@ -48,6 +55,16 @@ func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 		if !strings.Contains(why, want) {
 			t.Errorf("it says %q, without %q", why, want)
 		}
+	}
+	for name, err := range map[string]error{
+		"the log of a worker": workers().Explain(context.DeadlineExceeded), "the readiness of a worker": workers().Stored(t.Context()),
+	} {
+		if err == nil || !strings.Contains(err.Error(), "is in a write error: NOTIFICATIONS (") || !strings.Contains(err.Error(), "free space on its disk, then restart that server") {
+			t.Errorf("%s says %v", name, err)
+		}
+	}
+	if err := workers("http://127.0.0.1:1", "http://127.0.0.1:1").Stored(t.Context()); err != nil {
+		t.Errorf("one server of three stops a worker: %v", err)
 	}
 	_, r := w.report(t)
 	if !r.Holds || len(r.Facts.Servers) != 1 || len(r.Facts.Servers[0].Failed) != 1 || r.Facts.Servers[0].Failed[0].Name != subject.Notifications {

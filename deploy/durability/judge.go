@@ -63,6 +63,9 @@ func (v Verdict) missing(claimed Claim) []Weakness {
 	return all
 }
 
+// remedyOfFailure is the way out of a write error.
+const remedyOfFailure = "free space on its disk, then restart that server"
+
 const (
 	applyTopology = "run arauto topology apply"
 	remakeStream  = "it cannot be changed: drain the stream, delete it, and run arauto topology apply"
@@ -108,8 +111,8 @@ func (f Facts) failureWeaknesses() []Weakness {
 			what = append(what, name+" ("+e.Error+")")
 		}
 		all = append(all, Weakness{"the store of " + s.Name, "in a write error: " + strings.Join(what, ", "),
-			"that server writes nothing there until it is restarted, and a webhook that needs it gets 503",
-			"free space on its disk, then restart that server", 0})
+			"that server writes nothing there until it is restarted, also when its disk has room again, and what needs it waits or gets 503",
+			remedyOfFailure, 0})
 	}
 	return all
 }
@@ -148,6 +151,16 @@ func serversThat(f Facts, sync Sync) string {
 	return strings.Join(all, ", ")
 }
 
+// Urgent are the facts that stop webhooks, or soon will, in sentences: write errors, and
+// stores that are nearly full.
+func (f Facts) Urgent() []string {
+	var all []string
+	for _, w := range append(f.failureWeaknesses(), storeWeaknesses(f)...) {
+		all = append(all, w.String())
+	}
+	return all
+}
+
 func fillWeaknesses(f Facts) []Weakness {
 	var all []Weakness
 	if percent := share(f.Bytes, f.MaxBytes); percent >= streamFull {
@@ -155,6 +168,11 @@ func fillWeaknesses(f Facts) []Weakness {
 			"webhooks will be answered with 503 when it is full",
 			"see with arauto status why notifications are not finished, or raise topology.store", 0})
 	}
+	return append(all, storeWeaknesses(f)...)
+}
+
+func storeWeaknesses(f Facts) []Weakness {
+	var all []Weakness
 	for _, s := range f.Servers {
 		if percent := share(s.StoreUsed, s.StoreLimit); percent >= storeFull {
 			all = append(all, Weakness{"store", fmt.Sprintf("%d %% of max_file_store on %s", percent, s.Name),

@@ -85,16 +85,23 @@ func (w *Watcher) Ready(context.Context) error { return w.Open() }
 func (w *Watcher) Stored(context.Context) error { return w.state.Load().failed }
 
 // Unconfirmed is Stored for a caller whose notification was not confirmed in time: it
-// also has the broker looked at soon, where the last look was more than a second ago.
+// also has the broker looked at, at once or a second after the last look.
 func (w *Watcher) Unconfirmed() error {
 	s := w.state.Load()
-	if time.Since(s.at) > everyAmiss {
-		select {
-		case w.doubts <- struct{}{}:
-		default:
-		}
+	if rest := everyAmiss - time.Since(s.at); rest <= 0 {
+		w.doubt()
+	} else if w.doubted.CompareAndSwap(false, true) {
+		time.AfterFunc(rest, func() { w.doubted.Store(false); w.doubt() })
 	}
 	return s.failed
+}
+
+// doubt has the broker looked at, unless that is about to be done.
+func (w *Watcher) doubt() {
+	select {
+	case w.doubts <- struct{}{}:
+	default:
+	}
 }
 
 // SyncsEach reports whether the broker, as the last look saw it, syncs each

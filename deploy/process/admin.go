@@ -101,8 +101,20 @@ type readiness struct {
 	Checks map[string]string `json:"checks"` // "ok", or what is wrong.
 }
 
+// readyz says whether the process can work, by all of its checks. With ?for=balancer it
+// says whether requests may be sent to it, which it answers with a 503 of its own while
+// it cannot work: by whether it runs and is not stopping, and by nothing else.
 func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
-	result := a.checks.run(r.Context())
+	var result readiness
+	switch r.URL.Query().Get("for") {
+	case "":
+		result = a.checks.run(r.Context())
+	case "balancer":
+		result = a.checks.process()
+	default:
+		http.Error(w, "for is balancer, or is not given", http.StatusBadRequest)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	if !result.Ready {
@@ -185,6 +197,13 @@ func (c *checks) run(ctx context.Context) readiness {
 		}
 	}
 	return result
+}
+
+// process is the process's own check alone.
+func (c *checks) process() readiness {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return readiness{Ready: c.begun && !c.stopping, Checks: map[string]string{"process": c.phase()}}
 }
 
 // phase is the process's own check; c.mu is held.

@@ -79,7 +79,14 @@ func TestReadinessFollowsTheRole(t *testing.T) {
 			t.Errorf("readyz answers %d %s, want %d %s", got, text, code, body)
 		}
 	}
+	forBalancer := func(code int, body string) {
+		t.Helper()
+		if got, text := get(t, r.url+"/readyz?for=balancer"); got != code || text != body+"\n" {
+			t.Errorf("readyz for a balancer answers %d %s, want %d %s", got, text, code, body)
+		}
+	}
 	expect(503, `{"ready":false,"checks":{"nats":"ok","process":"starting"}}`)
+	forBalancer(503, `{"ready":false,"checks":{"process":"starting"}}`)
 	r.kit.Ready("stream", func(context.Context) error {
 		select {
 		case err := <-broken:
@@ -90,8 +97,12 @@ func TestReadinessFollowsTheRole(t *testing.T) {
 	})
 	expect(200, `{"ready":true,"checks":{"nats":"ok","process":"ok","stream":"ok"}}`)
 	broken <- errors.New("it is full")
+	forBalancer(200, `{"ready":true,"checks":{"process":"ok"}}`) // And it asks nobody.
 	expect(503, `{"ready":false,"checks":{"nats":"ok","process":"ok","stream":"it is full"}}`)
 	expect(200, `{"ready":true,"checks":{"nats":"ok","process":"ok","stream":"ok"}}`)
+	if code, _ := get(t, r.url+"/readyz?for=balancers"); code != 400 {
+		t.Errorf("for something unknown readyz answers %d", code)
+	}
 	if code, text := get(t, r.url+"/healthz"); code != 200 || text != "Ok\n" {
 		t.Errorf("healthz answers %d %s", code, text)
 	}
@@ -124,6 +135,9 @@ func TestStoppingIsNotReadyAndAdminIsClosedLast(t *testing.T) {
 			code, text := get(t, "http://"+k.Admin()+"/readyz")
 			if code != 503 || !strings.Contains(text, `"process":"stopping"`) {
 				t.Errorf("while stopping readyz answers %d %s", code, text)
+			}
+			if code, _ := get(t, "http://"+k.Admin()+"/readyz?for=balancer"); code != 503 {
+				t.Errorf("while stopping readyz answers a balancer with %d", code)
 			}
 			return nil
 		})

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // patience bounds every wait. It is long, because the machine may be busy;
 // what is waited for ends the wait at once.
-const patience = 30 * time.Second
+const patience = 120 * time.Second
 
 // canary is a secret that must not show up anywhere.
 const canary = "canary-7f3a9b1c-canary"

@@ -119,6 +119,16 @@ func Streams(s Settings) []jetstream.StreamConfig {
 	return streams
 }
 
+// RetriesRoom is how many bytes of the store the bounded streams leave to
+// LOOKUP_RETRIES.
+func RetriesRoom(s Settings) int64 {
+	room := s.Store
+	for _, stream := range Streams(s) {
+		room -= max(stream.MaxBytes, 0)
+	}
+	return room
+}
+
 // Consumer is a durable consumer and the stream that it reads.
 type Consumer struct {
 	Stream string

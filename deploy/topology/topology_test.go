@@ -91,6 +91,9 @@ func TestBoundsLeaveAFifthOfTheStoreToSchedules(t *testing.T) {
 	if limit := settings.Store / 100 * 80; sum > limit {
 		t.Errorf("bounds add up to %d bytes, more than %d", sum, limit)
 	}
+	if room := topology.RetriesRoom(settings); room != settings.Store-sum {
+		t.Errorf("the room for schedules is %d bytes, want %d", room, settings.Store-sum)
+	}
 }
 
 func TestDecidingReadsCannotGoToAReplica(t *testing.T) {

@@ -14,6 +14,7 @@ type admission struct {
 	*endpoint
 	credentials []string // Of the account that it is for.
 	matched     int      // Which of them the caller has.
+	coding      coding   // Of the body; never foreign.
 }
 
 // admit checks what the header can say. That includes who is calling, unless
@@ -35,10 +36,12 @@ func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admiss
 	// the same to the caller.
 	credentials, known := e.accounts[at.account]
 	if !known {
+		d.refusal.Rule = ruleAccount
 		return admission{}, notPermitted
 	}
 	d.account = at.account
-	a, w := admission{endpoint: e, credentials: credentials}, provider.Webhook{Header: headers{h}}
+	w := provider.Webhook{Header: headers{h}}
+	a := admission{endpoint: e, credentials: credentials, coding: codingOf(w.Header)}
 	if e.Unsigned == "" {
 		if e.SignsBody {
 			return a, accepted
@@ -47,9 +50,10 @@ func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admiss
 		return a, c
 	}
 	if a.matched, ok = provider.Match(at.key, credentials); !ok {
+		d.refusal.Rule = rulePathKey
 		return a, notPermitted
 	}
-	if encoded(w.Header) {
+	if a.coding == foreign {
 		return a, encodedBody
 	}
 	return a, accepted
@@ -61,13 +65,15 @@ func (g *Gateway) verify(a *admission, w provider.Webhook, d *delivery) code {
 	which, err := a.Verify(w, a.credentials)
 	a.matched = which
 	switch {
-	case err == nil && encoded(w.Header):
+	case err == nil && a.coding == foreign:
 		return encodedBody
 	case err == nil:
 		return accepted
 	case errors.Is(err, provider.ErrNoCredential):
+		d.refusal = provider.RefusalOf(err)
 		return notPermitted
 	case errors.Is(err, provider.ErrBadCredential):
+		d.refusal = provider.RefusalOf(err)
 		return wrongToken
 	default:
 		d.failure = fmt.Errorf("verify webhook: %w", err)

@@ -160,6 +160,8 @@ func broken(err error) code {
 		return headerTooLarge
 	case errors.Is(err, errOverBudget):
 		return unavailable
+	case errors.Is(err, errPacked):
+		return invalid
 	}
 	return malformed
 }

@@ -10,8 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"arauto/schemas/subject"
 )
 
 // PublisherOptions say how notifications are stored. A zero limit or time
@@ -63,6 +61,7 @@ type JetStreamPublisher struct {
 	metrics *publisherMetrics
 
 	crowding crowding
+	fullness fullness
 	told     atomic.Uint64 // Callers that were woken.
 	refusing atomic.Int64  // Until when a message would hardly be let in, in nanoseconds since 1970; 0 if none was refused.
 
@@ -122,7 +121,9 @@ func NewPublisher(nc *nats.Conn, o PublisherOptions) (*JetStreamPublisher, error
 // Store publishes m, alone or with others, and waits for the stream's
 // confirmation, for the publisher's budget at most.
 func (p *JetStreamPublisher) Store(ctx context.Context, m Message) error {
-	if err := p.store(ctx, m); err != nil {
+	err := p.store(ctx, m)
+	p.fullness.note(err)
+	if err != nil {
 		return fmt.Errorf("store notification: %w", err)
 	}
 	return nil
@@ -276,18 +277,6 @@ func (p *JetStreamPublisher) send(s sending) {
 	for _, f := range s.alone {
 		p.sendAlone(f)
 	}
-}
-
-// Ready says why a notification could not be stored now, or nil: the broker
-// is connected and the stream exists.
-func (p *JetStreamPublisher) Ready(ctx context.Context) error {
-	if !p.nc.IsConnected() {
-		return ErrDisconnected
-	}
-	if _, err := p.js.Stream(ctx, subject.Notifications); err != nil {
-		return fmt.Errorf("read stream %s: %w", subject.Notifications, classify(err))
-	}
-	return nil
 }
 
 // backlog is how many notifications wait or are on their way.

@@ -75,7 +75,7 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 		"no credential":    {strings.Replace(h, "Authorization", "X-Other", 1), 401100},
 		"no path key":      {strings.Replace(h, "sandbox/", "yapay/default/wrong/", 1), 401100},
 		"bad credential":   {strings.Replace(h, "Authorization: ", "Authorization: x", 1), 400105},
-		"compressed":       {h + "Content-Encoding: gzip\r\n", 415100},
+		"compressed":       {h + "Content-Encoding: gzip, gzip\r\n", 415100},
 		"compressed yapay": {strings.Replace(h, "sandbox/", "yapay/default/"+caller{name: "yapay"}.secret("default")+"/", 1) + "Content-Encoding: br\r\n", 415100},
 		"in doubt":         {h + "Content-Length: 5\r\n", 400100},
 	} {

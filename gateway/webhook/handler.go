@@ -15,7 +15,6 @@ import (
 
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
-	"arauto/schemas/subject"
 )
 
 // none stands in metrics and logs for a provider or an account that is not
@@ -32,6 +31,8 @@ type delivery struct {
 	id       string // Notification id, "" before there is one.
 	payment  string // Subject token: a hash when the id looks personal.
 	failure  error  // Why it ended in 503.
+	bytes    int    // Of the body: as many as were read, or were declared before that.
+	refusal  provider.Refusal
 }
 
 func (g *Gateway) begin() *delivery {
@@ -90,6 +91,7 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
 		abandon(rc)
 		return malformed
 	}
+	d.bytes = f.length
 	a, c := g.admit(h, f, d)
 	if c == accepted && f.expects && f.hasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
 		c = g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded)) // For that it got no 100 Continue.
@@ -119,10 +121,21 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 		return provider.Notice{}, c
 	}
 	defer b.release()
+	d.bytes = len(b.bytes)
 	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: b.bytes}
 	if a.SignsBody {
+		// What is signed is what Read reads: a proxy may pack or unpack a body on
+		// its way, and the sender knows the unpacked one only. A body that cannot be
+		// unpacked is none, and who sends it is still asked for first.
+		var unpacked code
+		if w.Body, unpacked = g.unpack(b, a, d); unpacked != accepted && unpacked != invalid {
+			return provider.Notice{}, unpacked
+		}
 		if c := g.verify(&a, w, d); c != accepted {
 			return provider.Notice{}, c
+		}
+		if unpacked != accepted {
+			return provider.Notice{}, unpacked
 		}
 		trust(rc)
 	}
@@ -133,17 +146,40 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 	if !a.limits[d.account].takes(d.started) {
 		return provider.Notice{}, g.limited(d)
 	}
+	if !a.SignsBody {
+		if w.Body, c = g.unpack(b, a, d); c != accepted {
+			return provider.Notice{}, c
+		}
+	}
 	notice, err := a.Read(w)
 	switch {
 	case errors.Is(err, provider.ErrInvalid):
+		d.refusal = provider.RefusalOf(err)
 		return notice, invalid
 	case err != nil:
 		d.failure = fmt.Errorf("read webhook: %w", err)
 		return notice, unavailable
-	case subject.CheckID(notice.Payment) != nil, notice.Order != "" && subject.CheckID(notice.Order) != nil:
+	}
+	if err := provider.CheckIDs(notice.Payment, notice.Order); err != nil {
+		d.refusal = provider.RefusalOf(err)
 		return notice, invalid
 	}
 	return notice, accepted
+}
+
+// unpack returns the body behind its coding, where that is gzip.
+func (g *Gateway) unpack(b *body, a admission, d *delivery) ([]byte, code) {
+	if a.coding != packed {
+		return b.bytes, accepted
+	}
+	if err := b.unpack(g.options.BodyLimit); err != nil {
+		c := broken(err)
+		if c == unavailable {
+			d.failure = err
+		}
+		return nil, c
+	}
+	return b.bytes, accepted
 }
 
 // usualNotification is more bytes than most notifications have as JSON.
@@ -179,9 +215,23 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 
 // failed counts why a notification could not be stored.
 func (g *Gateway) failed(d *delivery, err error) code {
+	err = g.explain(err)
 	d.failure = err
 	g.metrics.failures.WithLabelValues(class(err)).Inc()
 	return unavailable
+}
+
+// explain puts a write error of the broker in front of what it leads to: a broker
+// with one confirms nothing, so webhooks time out, and then too many wait. To ask has
+// the broker looked at.
+func (g *Gateway) explain(err error) error {
+	if !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrOverloaded) && !errors.Is(err, ErrStoreFailed) {
+		return err
+	}
+	if why := g.options.StoreFailure(); why != nil {
+		return fmt.Errorf("%w: %w: %w", ErrStoreFailed, why, err)
+	}
+	return err
 }
 
 // finish answers, counts and logs.
@@ -192,7 +242,11 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 		d.endpoint.accepted.Inc()
 		d.endpoint.durable.Observe(took.Seconds())
 	} else {
-		g.metrics.webhooks.WithLabelValues(d.provider, c.label()).Inc()
+		if c != unavailable {
+			d.rule(c)
+			g.refusals.note(rc, d, c)
+		}
+		g.metrics.webhooks.WithLabelValues(d.provider, c.label(), string(d.refusal.Rule)).Inc()
 	}
 	g.options.Log.Log(severity(c, d.failure), "webhook", zap.String("result", c.label()),
 		zap.String("provider", d.provider), zap.String("account", d.account),

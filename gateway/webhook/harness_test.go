@@ -187,14 +187,14 @@ func read(t testing.TB, answer *http.Response) reply {
 	return reply{answer.StatusCode, answer.Header, string(text), answer.Close}
 }
 
-// dial opens a raw connection that gives up after ten seconds.
+// dial opens a raw connection that gives up after two minutes.
 func (g *gateway) dial() (net.Conn, *bufio.Reader) {
 	g.t.Helper()
 	c, err := net.Dial("tcp", g.addr)
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		g.t.Fatal(err)
 	}
 	g.t.Cleanup(func() { _ = c.Close() })

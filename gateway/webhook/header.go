@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -61,15 +62,38 @@ func traceparent(h provider.Header) string {
 	return trace.New()
 }
 
-// encoded reports whether the body is compressed or otherwise coded. We read
-// bodies as they stand: expanding one would defeat the size limit.
-func encoded(h provider.Header) bool {
+// coding is what has been done to a body on its way.
+type coding int
+
+const (
+	plain   coding = iota
+	packed         // With gzip, once.
+	foreign        // In a way that is not undone here.
+)
+
+// foreignCodings are the other content codings that are registered (IANA, HTTP
+// Content Coding Registry, read in 2026-11): of a body in one of them nothing can
+// be read.
+var foreignCodings = []string{"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "pack200-gzip", "x-compress", "zstd"}
+
+// codingOf reads Content-Encoding. Senders write there what belongs into
+// Content-Type or Content-Transfer-Encoding (utf-8, none, binary, 8bit): a word
+// that is no coding says nothing about the body.
+func codingOf(h provider.Header) coding {
+	found := plain
 	for _, value := range h.Values("content-encoding") {
-		for coding := range strings.SplitSeq(value, ",") {
-			if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
-				return true
+		for word := range strings.SplitSeq(value, ",") {
+			word = strings.ToLower(strings.TrimSpace(word))
+			switch {
+			case slices.Contains(foreignCodings, word):
+				return foreign
+			case word != "gzip" && word != "x-gzip":
+			case found == packed:
+				return foreign // Nobody packs twice but who wants to exhaust the reader.
+			default:
+				found = packed
 			}
 		}
 	}
-	return false
+	return found
 }

@@ -27,8 +27,8 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 	m := &metrics{
 		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_webhooks_total",
-			Help: "Webhooks answered, by provider (none: not one of ours) and result (accepted, or the error code).",
-		}, []string{"provider", "result"}),
+			Help: "Webhooks answered, by provider (none: not one of ours), result (accepted, or the error code) and, for a refused one, the rule that it breaks.",
+		}, []string{"provider", "result", "rule"}),
 		durable: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "arauto_webhook_durable_seconds",
 			Help:    "Time from a request's start until the broker confirmed that its notification is stored.",
@@ -57,9 +57,11 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 		}
 	}
 	for _, c := range codes() {
-		m.webhooks.WithLabelValues(none, c.label())
-		for _, name := range providers {
-			m.webhooks.WithLabelValues(name, c.label())
+		for _, rule := range c.rules() {
+			m.webhooks.WithLabelValues(none, c.label(), string(rule))
+			for _, name := range providers {
+				m.webhooks.WithLabelValues(name, c.label(), string(rule))
+			}
 		}
 	}
 	for _, name := range providers {

@@ -74,10 +74,10 @@ func (g *gateway) sandbox(payment string) int {
 	return g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t)
 }
 
-// until asks again and again for ten seconds.
+// until asks again and again for two minutes.
 func until(t testing.TB, reached func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -85,7 +85,7 @@ func until(t testing.TB, reached func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatal("not reached within ten seconds")
+			t.Fatal("not reached within two minutes")
 		}
 	}
 }

@@ -8,7 +8,8 @@ const defaultAccount = "default"
 // target is what a webhook's path names.
 type target struct{ provider, account, key string }
 
-// parsePath reads one of the three paths from the raw request target:
+// parsePath reads one of the three paths from the raw request target, with or
+// without one slash at its end, which the panels of some providers add:
 //
 //	/v1/{provider}/notifications
 //	/v1/{provider}/{account}/notifications
@@ -16,15 +17,15 @@ type target struct{ provider, account, key string }
 //
 // It normalises nothing. Two readers that normalise differently (a proxy and
 // we) would see two different paths, so an empty or escaped segment, a dot
-// segment, a trailing slash or one segment too many is no path of ours. The
-// query does not count.
+// segment, a second slash at the end or one segment too many is no path of ours.
+// The query does not count.
 func parsePath(raw []byte) (target, bool) {
 	path, _, _ := strings.Cut(originForm(string(raw)), "?")
 	inner, ok := strings.CutPrefix(path, "/v1/")
 	if !ok {
 		return target{}, false
 	}
-	if inner, ok = strings.CutSuffix(inner, "/notifications"); !ok {
+	if inner, ok = strings.CutSuffix(strings.TrimSuffix(inner, "/"), "/notifications"); !ok {
 		return target{}, false
 	}
 	name, account, named := strings.Cut(inner, "/")

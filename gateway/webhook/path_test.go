@@ -14,6 +14,9 @@ func TestPathNamesProviderAccountAndKey(t *testing.T) {
 		"/v1/picpay/acme/notifications":                  {"picpay", "acme", ""},
 		"/v1/yapay/acme/k-_.~1/notifications":            {"yapay", "acme", "k-_.~1"},
 		"/v1/picpay/notifications?a=b?c=/d":              {"picpay", "default", ""},
+		"/v1/picpay/notifications/":                      {"picpay", "default", ""},
+		"/v1/picpay/acme/notifications/?a=/":             {"picpay", "acme", ""},
+		"/v1/yapay/acme/key/notifications/":              {"yapay", "acme", "key"},
 		"/v1/notifications/notifications":                {"notifications", "default", ""},
 		"http://gateway.example:80/v1/p/notifications":   {"p", "default", ""},
 		"HTTPS://u@gateway.example/v1/p/a/notifications": {"p", "a", ""},
@@ -27,7 +30,7 @@ func TestPathNamesProviderAccountAndKey(t *testing.T) {
 func TestNothingElseIsAPath(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{
-		"", "*", "v1/p/notifications", "/v1/p/notifications/", "/v1/p/notifications#x", "/v1/p%2Fnotifications",
+		"", "*", "v1/p/notifications", "/v1/p/notifications//", "/v1/p//notifications/", "/v1/p/notifications/.", "/v1/p/notifications%2F", "/v1/p/notifications/#x", "/v1/p/notifications#x", "/v1/p%2Fnotifications",
 		"/v1/p/a%2fb/notifications", "/v1/p/a%00/notifications", "/v1/p/a\x00/notifications", "/v1/p/a b/notifications",
 		"/v1/p/ação/notifications", "/v1/p/a\\b/notifications", "/v1/p/a;/b/c/notifications", "http://x", "http://x?/v1/p/notifications",
 		"http:///v1/p/notifications/x", "//v1/p/notifications", "/v1/p/./notifications", "/v1/p/..//notifications",
@@ -58,7 +61,7 @@ func TestPathIsReadBackAsItWasWritten(t *testing.T) {
 
 func FuzzPath(f *testing.F) {
 	for _, seed := range []string{
-		"/v1/picpay/notifications", "/v1/yapay/acme/key/notifications?x", "http://h/v1/p/notifications", "/v1//x", "/v1/%2e/notifications", "*", "",
+		"/v1/picpay/notifications", "/v1/picpay/notifications/", "/v1/yapay/acme/key/notifications?x", "http://h/v1/p/notifications", "/v1//x", "/v1/%2e/notifications", "*", "",
 	} {
 		f.Add([]byte(seed))
 	}

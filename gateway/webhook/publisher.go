@@ -39,6 +39,9 @@ var (
 	ErrOverloaded = errors.New("too many notifications wait for the broker")
 	// ErrLimited means that the account sends more than its Limit.
 	ErrLimited = errors.New("account is over its limit")
+	// ErrStoreFailed means that the broker cannot write, because of an error of its
+	// disk. Nothing more is stored until the broker is restarted.
+	ErrStoreFailed = errors.New("broker cannot write")
 	// ErrFull means that the stream or the broker's store is full.
 	ErrFull = errors.New("stream is full")
 	// ErrMissing means that the stream does not exist, or that nobody leads it.
@@ -60,7 +63,7 @@ func class(err error) string {
 		err  error
 		name string
 	}{
-		{ErrTimeout, "timeout"}, {ErrDisconnected, "disconnected"}, {ErrOverloaded, "overloaded"}, {ErrLimited, "limited"},
+		{ErrStoreFailed, "store_failed"}, {ErrTimeout, "timeout"}, {ErrDisconnected, "disconnected"}, {ErrOverloaded, "overloaded"}, {ErrLimited, "limited"},
 		{ErrFull, "full"}, {ErrMissing, "missing"}, {ErrUnverified, "unverified"},
 	} {
 		if errors.Is(err, known.err) {
@@ -71,7 +74,7 @@ func class(err error) string {
 }
 
 func classes() []string {
-	return []string{"timeout", "disconnected", "overloaded", "limited", "full", "missing", "unverified", "other"}
+	return []string{"timeout", "disconnected", "overloaded", "limited", "full", "store_failed", "missing", "unverified", "other"}
 }
 
 // The broker's error codes that have no name in the client.
@@ -128,6 +131,7 @@ func sentinel(err error) error {
 		if strings.Contains(refused.Description, "maximum") {
 			return ErrFull
 		}
+		return ErrStoreFailed
 	}
 	return nil
 }

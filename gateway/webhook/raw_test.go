@@ -266,7 +266,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if _, err := r2.Peek(1); err == nil || len(p.entered) > 0 {
 		t.Error("a second connection is served")
 	}
-	if err := second.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := second.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	close(p.open)

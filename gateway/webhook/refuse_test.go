@@ -30,7 +30,7 @@ func TestUnknownPathIsNotFound(t *testing.T) {
 	c := callers(t)[0]
 	paths := []string{
 		"/", "/v1", "/v1/", "/v1/sandbox", "/v1/notifications", "/v1//notifications", "/v1/nobody/notifications",
-		"/v2/sandbox/notifications", "/v1/sandbox/notifications/", "//v1/sandbox/notifications", "/v1//sandbox/notifications",
+		"/v2/sandbox/notifications", "/v1/sandbox/notifications//", "/v1/sandbox//notifications/", "//v1/sandbox/notifications", "/v1//sandbox/notifications",
 		"/v1/sandbox//notifications", "/v1/%73andbox/notifications", "/v1/sandbox/%64efault/notifications",
 		"/v1/sandbox/./notifications", "/v1/sandbox/../notifications", "/v1/x/../sandbox/notifications",
 		"/v1/SANDBOX/notifications", "/V1/sandbox/notifications", "/v1/sandbox/Notifications",
@@ -119,18 +119,26 @@ func TestCredentialsAreChecked(t *testing.T) {
 	}
 }
 
-func TestDoubledCredentialIsRefused(t *testing.T) {
+func TestDoubledCredentialMustSayTheSame(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {
 		if c.header == "" {
 			continue
 		}
-		body := c.body("p")
-		r := g.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\n%s: %s\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s",
-			c.path("default", ""), c.header, c.secret("default"), c.header, c.second("default"), len(body), body))
-		if got := r.code(t); got != 400105 {
-			t.Errorf("%s: code %d", c.name, got)
+		body, first, second := c.body("p"), c.secret("default"), c.second("default")
+		for _, tc := range []struct {
+			one, two string
+			code     int
+		}{
+			{first, first, 200}, {second, second, 200}, {first, second, 400105}, {first, "", 400105}, {"", first, 400105},
+			{"wrong", "wrong", 400105}, {"", "", 401100},
+		} {
+			r := g.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\n%s: %s\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s",
+				c.path("default", ""), c.header, tc.one, c.header, tc.two, len(body), body))
+			if got := r.code(t); got != tc.code {
+				t.Errorf("%s, %q and %q: code %d, want %d", c.name, tc.one, tc.two, got, tc.code)
+			}
 		}
 	}
 }
@@ -160,12 +168,14 @@ func TestNotPermittedNeverSaysWhy(t *testing.T) {
 	}
 }
 
-func TestEncodedBodyIsRefused(t *testing.T) {
+func TestBodyMayHaveACodingThatIsNoneOrGzip(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {
 		for coding, want := range map[string]int{
-			"gzip": 415100, "identity, gzip": 415100, "br": 415100, "identity": 200, "Identity": 200, "": 200,
+			"identity": 200, "Identity": 200, "": 200, "utf-8": 200, "UTF-8": 200, "none": 200, "binary": 200, "8bit": 200, "7bit, utf8": 200, "*": 200,
+			"br": 415100, "deflate": 415100, "zstd": 415100, "Compress": 415100, "utf-8, br": 415100, "gzip, br": 415100, "gzip, gzip": 415100,
+			"gzip": 400103, // It is not what it says.
 		} {
 			secret := c.secret("default")
 			if got := g.post(c.path("default", secret), with(c.headers(secret), "content-encoding", coding), c.body("p")).code(t); got != want {
@@ -198,7 +208,7 @@ func TestUselessBodyIsInvalid(t *testing.T) {
 		bodies := []string{
 			"", " ", "null", "[]", `""`, "17", "true", "{", "}", "{}", c.body("p")[:len(c.body("p"))/2], c.body("p") + "{",
 			`{"payment":{},"referenceId":[],"order":{},"data":7}`, strings.Repeat("[", 100000), strings.Repeat(`{"a":`, 20000),
-			c.body(""), c.body("."), c.body(".."), c.body("\xff\xfe"), "\x00", "\xef\xbb\xbf" + c.body("p"),
+			c.body(""), c.body("."), c.body(".."), c.body("\xff\xfe"), "\x00", "\xef\xbb\xbf\xef\xbb\xbf" + c.body("p"), c.body("a\xe3b"),
 			strings.Replace(c.body("p"), "{", `{"payment":"q","referenceId":"q","order":"q","data":{"merchantChargeId":"q"},`, 1),
 		}
 		if c.form {
@@ -273,7 +283,7 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 	huge, small := strings.Repeat("x", 1001), "x"
 	for _, c := range callers(t) {
 		secret := c.secret("default")
-		coded := with(c.headers("wrong"), "content-encoding", "gzip")
+		coded := with(c.headers("wrong"), "content-encoding", "br")
 		steps := []struct {
 			method, path string
 			headers      map[string]string
@@ -285,7 +295,8 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 			{"POST", c.path("nobody", "wrong"), coded, huge, 413100},
 			{"POST", c.path("nobody", "wrong"), coded, small, 401100},
 			{"POST", c.path("default", "wrong"), coded, small, 400105},
-			{"POST", c.path("default", secret), with(c.headers(secret), "content-encoding", "gzip"), small, 415100},
+			{"POST", c.path("default", secret), with(c.headers(secret), "content-encoding", "br"), small, 415100},
+			{"POST", c.path("default", secret), with(c.headers(secret), "content-encoding", "gzip"), small, 400103},
 			{"POST", c.path("default", secret), c.headers(secret), small, 400103},
 			{"POST", c.path("default", secret), c.headers(secret), c.body("p"), 200},
 		}

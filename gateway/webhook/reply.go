@@ -98,7 +98,7 @@ func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
 	case methodNotAllowed:
 		rc.Response.Header.Set("Allow", "POST")
 	case encodedBody:
-		rc.Response.Header.Set("Accept-Encoding", "identity")
+		rc.Response.Header.Set("Accept-Encoding", "gzip, identity")
 	case unavailable:
 		seconds := int(math.Ceil(float64(g.options.RetryAfter) / float64(time.Second)))
 		rc.Response.Header.Set("Retry-After", strconv.Itoa(seconds))

@@ -24,7 +24,7 @@ const (
 )
 
 // dialogue sends everything in one write and reads answers until the end of
-// the connection, which must come within ten seconds and be clean.
+// the connection, which must come and be clean.
 func (g *gateway) dialogue(text string) []reply {
 	g.t.Helper()
 	conn, r := g.dial()

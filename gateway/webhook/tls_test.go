@@ -32,7 +32,7 @@ func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, webhook.TL
 	return g, files, pool
 }
 
-// greet makes a TLS connection that gives up after ten seconds.
+// greet makes a TLS connection that gives up after two minutes.
 func (g *gateway) greet(c *tls.Config) (*tls.Conn, error) {
 	g.t.Helper()
 	raw, _ := g.dial()

@@ -37,6 +37,12 @@ type Options struct {
 	Tokens     subject.Tokens
 	Publisher  Publisher
 	Overloaded func() bool // Whether Publisher refuses at the moment; asked for each webhook. Never by default.
+
+	// StoreFailure says why the broker writes nothing until it is restarted, nil while
+	// it writes. It is asked after a webhook that was not confirmed in time. Nil by
+	// default.
+	StoreFailure func() error
+
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
@@ -72,6 +78,7 @@ type Gateway struct {
 	endpoints map[string]*endpoint
 	metrics   *metrics
 	budget    budget // Of the bodies that are being read.
+	refusals  *refusals
 	app       *fiber.App
 
 	certificate *certificate // Nil for plain HTTP.
@@ -96,7 +103,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers))}
+	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers)), refusals: newRefusals(o.Log)}
 	g.budget.limit = int64(o.BodyBudget)
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
@@ -110,7 +117,7 @@ func New(o Options) (*Gateway, error) {
 		g.endpoints[p.Name] = &endpoint{
 			Provider: p, accounts: o.Credentials[p.Name], limits: limits,
 			matched:  g.metrics.matched(p.Name, o.Credentials[p.Name]),
-			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label()),
+			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
 			durable:  g.metrics.durable.WithLabelValues(p.Name),
 		}
 	}
@@ -178,6 +185,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Overloaded == nil {
 		o.Overloaded = func() bool { return false }
+	}
+	if o.StoreFailure == nil {
+		o.StoreFailure = func() error { return nil }
 	}
 	return o
 }

@@ -61,6 +61,8 @@ type Observation struct {
 	Covers            uint64     `json:"covers"`                 // Highest NOTIFICATIONS sequence of the payment that it answers.
 	Notification      string     `json:"notification,omitempty"` // Id of the notification that prompted it.
 	NotifiedAt        *time.Time `json:"notified_at,omitempty"`  // When that notification was received.
+
+	FailedLookUps []FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the answer before.
 }
 
 // SameWord reports whether o says the same as p: status, provider's word and

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"arauto/schemas/order"
@@ -22,6 +23,20 @@ func DecodeWebhook(w Webhook, dst any) error {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return nil
+}
+
+// DecodeForm reads a webhook's form, URL-encoded or multipart. Its errors wrap
+// ErrInvalid.
+func DecodeForm(w Webhook) (url.Values, error) {
+	kind := ""
+	for _, value := range w.Header.Values("content-type") {
+		kind = value
+	}
+	form, err := wire.FormOf(kind, w.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return form, nil
 }
 
 // DecodeReply reads the JSON object of a 200 into dst. Any other status gives
@@ -47,12 +62,11 @@ func Missing(r Reply) error {
 	return nil
 }
 
-// Foreign is ErrForeign for a 403 that does not carry the provider's own error
-// body, else nil: a firewall refuses a request for the id in it, and says nothing
-// of the credential. own reports whether the body is the provider's. Adapters ask
-// it before they decode.
-func Foreign(r Reply, own bool) error {
-	if r.Status != http.StatusForbidden || own {
+// Foreign is ErrForeign for a 403 without the provider's own error body, else nil: a firewall refuses a request for the id in it, and says nothing
+// of the credential. Adapters ask it about a body that is not their provider's,
+// before they decode.
+func Foreign(r Reply) error {
+	if r.Status != http.StatusForbidden {
 		return nil
 	}
 	return fmt.Errorf("status %d: %w", r.Status, ErrForeign)
@@ -64,15 +78,23 @@ func IsObject(r Reply) bool { return wire.Object(r.Body, &struct{}{}) == nil }
 
 // CheckIDs says why a webhook's ids cannot be used: the payment must be there,
 // the order may be "". Its errors wrap ErrInvalid.
-func CheckIDs(payment, order string) error {
+func CheckIDs(payment, order string) error { return CheckNamed("payment", payment, "order", order) }
+
+// CheckNamed is CheckIDs with the names of the fields that have the ids, as the
+// provider calls them.
+func CheckNamed(paymentField, payment, orderField, order string) error {
 	if err := subject.CheckID(payment); err != nil {
-		return fmt.Errorf("%w: payment: %w", ErrInvalid, err)
+		rule := RuleID
+		if payment == "" {
+			rule = RuleMissing
+		}
+		return &Refusal{Rule: rule, Field: paymentField, Err: fmt.Errorf("%w: payment: %w", ErrInvalid, err)}
 	}
 	if order == "" {
 		return nil
 	}
 	if err := subject.CheckID(order); err != nil {
-		return fmt.Errorf("%w: order: %w", ErrInvalid, err)
+		return &Refusal{Rule: RuleID, Field: orderField, Err: fmt.Errorf("%w: order: %w", ErrInvalid, err)}
 	}
 	return nil
 }
@@ -84,13 +106,13 @@ func CheckIDs(payment, order string) error {
 // errors wrap ErrInvalid and do not show the id.
 func CheckForm(name, id string, longest int, others string) error {
 	if len(id) > longest {
-		return fmt.Errorf("%w: %s: id has more than %d bytes", ErrInvalid, name, longest)
+		return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id has more than %d bytes", ErrInvalid, name, longest)}
 	}
 	for i := range len(id) {
 		c := id[i]
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
 		if !letter && (c < '0' || '9' < c) && strings.IndexByte(others, c) < 0 {
-			return fmt.Errorf("%w: %s: id is not of the provider's form", ErrInvalid, name)
+			return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id is not of the provider's form", ErrInvalid, name)}
 		}
 	}
 	return nil
@@ -101,10 +123,10 @@ func CheckForm(name, id string, longest int, others string) error {
 // can look at it; nobody is asked about it.
 func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	if len(word) > maxWord {
-		return Notice{}, fmt.Errorf("%w: its type is too long", ErrInvalid)
+		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is too long", ErrInvalid)}
 	}
 	if subject.Personal(word) {
-		return Notice{}, fmt.Errorf("%w: its type is personal data", ErrInvalid)
+		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is personal data", ErrInvalid)}
 	}
 	payment := "unknown"
 	for _, id := range ids {
@@ -113,7 +135,7 @@ func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 			break
 		}
 	}
-	if err := CheckIDs(payment, word); err != nil {
+	if err := CheckNamed("payment", payment, "type", word); err != nil {
 		return Notice{}, err
 	}
 	return Notice{Kind: kind, Payment: payment, Unknown: word}, nil
@@ -166,22 +188,39 @@ func Sayable(text string) bool {
 	return text != "" && len(text) <= maxWord && !subject.Personal(text)
 }
 
-// Word translates a provider's word with the vocabulary of one kind. A word
-// that is not in it is an UnknownWordError, which logs, letters and events
-// show; what is not Sayable is ErrUnreadable, and is not repeated.
-func Word(vocabulary map[string]order.Status, word string) (order.Status, error) {
-	status, ok := vocabulary[word]
+// Word translates a provider's word with the vocabulary of one kind, and returns
+// it as the vocabulary spells it: providers change the case of their words from
+// one version to the next. A word that is not in it in any case is an
+// UnknownWordError, which logs, letters and events show; what is not Sayable is
+// ErrUnreadable, and is not repeated.
+func Word(vocabulary map[string]order.Status, word string) (order.Status, string, error) {
+	known, ok := entry(vocabulary, word)
 	switch {
 	case ok:
-		return status, nil
+		return vocabulary[known], known, nil
 	case word == "":
-		return "", fmt.Errorf("%w: it has no status", ErrUnreadable)
+		return "", word, fmt.Errorf("%w: it has no status", ErrUnreadable)
 	case len(word) > maxWord:
-		return "", fmt.Errorf("%w: its status is too long to be a word", ErrUnreadable)
+		return "", word, fmt.Errorf("%w: its status is too long to be a word", ErrUnreadable)
 	case !Sayable(word):
-		return "", fmt.Errorf("%w: its status is personal data", ErrUnreadable)
+		return "", word, fmt.Errorf("%w: its status is personal data", ErrUnreadable)
 	}
-	return "", &UnknownWordError{Word: word}
+	return "", word, &UnknownWordError{Word: word}
+}
+
+// entry finds word in a vocabulary: as it stands, else in another case. Entries
+// that differ in nothing else mean the same, which Check holds; then the first
+// of them in byte order is returned.
+func entry(vocabulary map[string]order.Status, word string) (found string, ok bool) {
+	if _, ok := vocabulary[word]; ok {
+		return word, true
+	}
+	for known := range vocabulary {
+		if strings.EqualFold(known, word) && (!ok || known < found) {
+			found, ok = known, true
+		}
+	}
+	return found, ok
 }
 
 // AfterRefunds is what becomes of a paid or settled payment of value

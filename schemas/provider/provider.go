@@ -35,7 +35,8 @@ type Provider struct {
 
 	// SignsBody says that Verify needs the body. Else it is called before the
 	// body is read, with a Webhook that has none: what a stranger sends is then
-	// not even read.
+	// not even read. The body is the one that Read gets: what a sender, or a
+	// proxy on the way, packed with gzip is unpacked before it is verified.
 	SignsBody bool
 
 	// Read says which payment the webhook is about. It keeps allow-listed

@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,7 +31,13 @@ func TestStaticLetsInOnlyTheHolderOfASecret(t *testing.T) {
 		"no header":               {"", nil, both, provider.ErrNoCredential},
 		"an empty header":         {"", []string{""}, both, provider.ErrNoCredential},
 		"a blank header":          {"", []string{"  "}, both, provider.ErrNoCredential},
-		"two headers":             {"", []string{"one", "one"}, both, provider.ErrBadCredential},
+		"the same twice":          {"", []string{"one", "one"}, both, nil},
+		"the same in two forms":   {"Bearer", []string{"one", "Bearer one", "bearer one"}, both, nil},
+		"both secrets":            {"", []string{"one", "two"}, both, provider.ErrBadCredential},
+		"one and none":            {"", []string{"one", ""}, both, provider.ErrBadCredential},
+		"none and one":            {"", []string{"", "one"}, both, provider.ErrBadCredential},
+		"none twice":              {"", []string{"", " "}, both, provider.ErrNoCredential},
+		"a wrong one twice":       {"", []string{"x", "x"}, both, provider.ErrBadCredential},
 		"no secrets":              {"", []string{"one"}, nil, provider.ErrBadCredential},
 		"an empty secret":         {"", []string{"one"}, []string{""}, provider.ErrBadCredential},
 		"an empty secret, nobody": {"", []string{""}, []string{""}, provider.ErrNoCredential},
@@ -133,6 +140,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 		"no way to":       func(p *provider.Provider) { p.Claim = nil },
 		"no vocabulary":   func(p *provider.Provider) { p.Vocabulary = nil },
 		"unknown status":  func(p *provider.Provider) { p.Vocabulary[order.Payment]["OK"] = order.Authenticated },
+		"something else":  func(p *provider.Provider) { p.Vocabulary[order.Payment]["ok"] = order.Refused },
 		"reason for bein": func(p *provider.Provider) { p.Verify = provider.Static("a", "") },
 	} {
 		p := good()
@@ -168,16 +176,23 @@ func TestASetRefusesMistakes(t *testing.T) {
 
 func TestWordsThatAreNoneAreUnreadable(t *testing.T) {
 	t.Parallel()
-	words := map[string]order.Status{"OK": order.Paid}
-	if got, err := provider.Word(words, "OK"); got != order.Paid || err != nil {
-		t.Errorf("OK is %q, %v", got, err)
+	words := map[string]order.Status{"OK": order.Paid, "Rejected": order.Refused, "REJECTED": order.Refused, "pré": order.Pending}
+	for said, want := range map[string]string{
+		"OK": "OK", "ok": "OK", "Ok": "OK", "PRÉ": "pré", "Rejected": "Rejected", "REJECTED": "REJECTED", "rejected": "REJECTED",
+	} {
+		if got, known, err := provider.Word(words, said); got != words[want] || known != want || err != nil {
+			t.Errorf("%s is %q as %q, %v", said, got, known, err)
+		}
 	}
 	var unknown *provider.UnknownWordError
-	if _, err := provider.Word(words, "ok"); !errors.As(err, &unknown) || unknown.Word != "ok" || !strings.Contains(err.Error(), `"ok"`) {
-		t.Errorf("ok is %v", err)
+	for _, said := range []string{"OKAY", "ok ", "NOT_OK"} {
+		if got, known, err := provider.Word(words, said); got != "" || known != said || !errors.As(err, &unknown) || unknown.Word != said ||
+			!strings.Contains(err.Error(), strconv.Quote(said)) {
+			t.Errorf("%s is %q as %q, %v", said, got, known, err)
+		}
 	}
 	for _, word := range []string{"", strings.Repeat("x", 65), "529.982.247-25", "52998224725", "maria@example.com"} {
-		if _, err := provider.Word(words, word); !errors.Is(err, provider.ErrUnreadable) || word != "" && strings.Contains(err.Error(), word[:2]) {
+		if _, _, err := provider.Word(words, word); !errors.Is(err, provider.ErrUnreadable) || word != "" && strings.Contains(err.Error(), word[:2]) {
 			t.Errorf("%q is %v", word, err)
 		}
 	}

@@ -10,23 +10,37 @@ import (
 
 // Static returns a Verify for providers that send a shared secret in a
 // header. The optional scheme ("Bearer") may precede it, in any letter case;
-// pass "" for none. A header that comes twice is a bad credential, because
-// two parties could disagree on which one counts.
+// pass "" for none. A header that comes more than once must say the same each
+// time: of two credentials, two parties could disagree on which one counts.
 func Static(header, scheme string) func(Webhook, []string) (int, error) {
-	return func(w Webhook, secrets []string) (int, error) {
+	return func(w Webhook, secrets []string) (_ int, err error) {
+		defer func() { err = named(header, err) }()
 		values := w.Header.Values(header)
-		if len(values) == 0 || len(values) == 1 && strings.TrimSpace(values[0]) == "" {
+		if !slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) != "" }) {
 			return 0, ErrNoCredential
 		}
-		if len(values) > 1 {
-			return 0, ErrBadCredential
+		given := bare(values[0], scheme)
+		for _, other := range values[1:] {
+			if bare(other, scheme) != given {
+				return 0, ErrBadCredential
+			}
 		}
-		which, ok := Match(bare(values[0], scheme), secrets)
+		which, ok := Match(given, secrets)
 		if !ok {
 			return 0, ErrBadCredential
 		}
 		return which, nil
 	}
+}
+
+// named adds the header that the credential stands in.
+func named(header string, err error) error {
+	if err == nil {
+		return nil
+	}
+	refusal := RefusalOf(err)
+	refusal.Field = header
+	return &refusal
 }
 
 func bare(value, scheme string) string {
@@ -84,6 +98,11 @@ func (p Provider) Check() error {
 		for word, status := range words {
 			if !kind.Knows(status) {
 				return fmt.Errorf("provider %s: word %q of kind %s has the unknown status %q", p.Name, word, kind, status)
+			}
+			for other, meaning := range words {
+				if strings.EqualFold(word, other) && meaning != status {
+					return fmt.Errorf("provider %s: word %q of kind %s means something else as %q", p.Name, word, kind, other)
+				}
 			}
 		}
 	}

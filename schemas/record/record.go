@@ -48,6 +48,8 @@ type Parked struct {
 	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
 	DueAt        time.Time         `json:"due_at"`
 	Early        bool              `json:"early,omitempty"` // It is due before its retry is; failing then spends no attempt.
+
+	FailedLookUps []order.FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the last answer.
 }
 
 // MaxRechecks is how many rechecks lookup makes of an answer that may be stale.
@@ -95,6 +97,8 @@ type DeadLetter struct {
 	Insists        *Insists   `json:"insists,omitempty"`         // What the provider insists on, from normalize.
 	Next           string     `json:"next"`                      // What to do about it.
 	At             time.Time  `json:"at"`
+
+	FailedLookUps []order.FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the last answer, from lookup.
 
 	// What an operator made of it. The letter is then stored once more, as a
 	// marker, because the stream is written to and never changed.

@@ -1,7 +1,11 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -12,12 +16,13 @@ import (
 const MaxPairs = 10_000
 
 // Form reads an application/x-www-form-urlencoded body. Repeated keys keep
-// their order. Values that are not valid UTF-8 are read as ISO-8859-1, which
+// their order, and a byte order mark is not one. Values that are not valid UTF-8 are read as ISO-8859-1, which
 // old systems still send. Stray percent signs stay as they are, because
 // merchants' product texts contain them unescaped.
 func Form(body []byte) (url.Values, error) {
+	body = unmarked(body)
 	if strings.Count(string(body), "&") >= MaxPairs {
-		return nil, errors.New("form has too many fields")
+		return nil, errTooManyFields
 	}
 	form := url.Values{}
 	for pair := range strings.SplitSeq(string(body), "&") {
@@ -29,9 +34,55 @@ func Form(body []byte) (url.Values, error) {
 		form[key] = append(form[key], value)
 	}
 	if len(form) == 0 {
-		return nil, errors.New("form is empty")
+		return nil, errEmptyForm
 	}
 	return form, nil
+}
+
+var (
+	errTooManyFields = errors.New("form has too many fields")
+	errEmptyForm     = errors.New("form is empty")
+	errCutForm       = errors.New("form is cut off or malformed")
+)
+
+// FormOf is Form for a body of the given media type, which may also be
+// multipart/form-data. The body decides: without the boundary that its type names
+// it is read as any other form. Files are skipped, and a body without its last
+// boundary is refused, because what it would say there is unknown.
+func FormOf(mediaType string, body []byte) (url.Values, error) {
+	kind, parameters, err := mime.ParseMediaType(mediaType)
+	boundary := parameters["boundary"]
+	if err != nil || kind != "multipart/form-data" || boundary == "" || !bytes.Contains(body, []byte("--"+boundary)) {
+		return Form(body)
+	}
+	body = unmarked(body)
+	last := []byte("\n--" + boundary + "--") // Of a header that is cut off, Reader says no more than of the end.
+	if !bytes.Contains(body, last) && !bytes.HasPrefix(body, last[1:]) {
+		return nil, errCutForm
+	}
+	form := url.Values{}
+	parts := multipart.NewReader(bytes.NewReader(body), boundary)
+	for fields := 0; ; fields++ {
+		part, err := parts.NextPart()
+		switch {
+		case errors.Is(err, io.EOF) && len(form) == 0:
+			return nil, errEmptyForm
+		case errors.Is(err, io.EOF):
+			return form, nil
+		case err != nil:
+			return nil, errCutForm
+		case fields == MaxPairs:
+			return nil, errTooManyFields
+		}
+		value, err := io.ReadAll(part)
+		if err != nil {
+			return nil, errCutForm
+		}
+		if key := part.FormName(); key != "" && part.FileName() == "" {
+			key = readable(key)
+			form[key] = append(form[key], readable(string(value)))
+		}
+	}
 }
 
 func unescape(s string) string {
@@ -39,6 +90,11 @@ func unescape(s string) string {
 	if err != nil {
 		plain = lenient(s)
 	}
+	return readable(plain)
+}
+
+// readable is text as it stands where it is UTF-8, else read as ISO-8859-1.
+func readable(plain string) string {
 	if utf8.ValidString(plain) {
 		return plain
 	}

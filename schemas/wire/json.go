@@ -23,15 +23,16 @@ const MaxDepth = 32
 // Object decodes body into dst, a pointer to a struct. It refuses anything
 // but one JSON object: no null, no array, nothing behind it, no key twice (and
 // none of a struct's fields in two letter cases, since two readers could
-// disagree), no nesting past MaxDepth, no invalid UTF-8. Unknown keys are
-// accepted. A part must be a Part: one that is kept raw, for another decoder,
-// has had only its own keys compared, letter by letter.
+// disagree), no nesting past MaxDepth. Unknown keys are accepted, and so are a
+// byte order mark and bytes that are no UTF-8: senders leave the bytes of another
+// encoding in texts that nobody reads. In a text that is read they become
+// replacement characters; an ID refuses them. A part must be a Struct or a Part:
+// one that is kept raw, for another decoder, has had only its own keys compared,
+// letter by letter.
 func Object(body []byte, dst any) error {
-	if !utf8.Valid(body) {
-		return errors.New("body is not valid UTF-8")
-	}
+	body = unmarked(body)
 	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) == 0 || start[0] != '{' {
-		if jsontext.Value(body).IsValid() {
+		if jsontext.Value(body).IsValid(reading) {
 			return errors.New("body is not a JSON object")
 		}
 		return errNotJSON
@@ -44,6 +45,10 @@ func Object(body []byte, dst any) error {
 	}
 	return nil
 }
+
+// unmarked is body without the byte order mark that some libraries write at the
+// beginning of everything that is UTF-8.
+func unmarked(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }
 
 // tooDeep reports whether body nests past MaxDepth, as far as it is JSON. Most
 // bodies do not have so many brackets at all, which is quickly counted.
@@ -62,14 +67,59 @@ func tooDeep(body []byte) bool {
 	}
 }
 
+// Struct is an object inside a body, with null for one that is not there. An
+// empty array stands for an empty object: PHP writes one where an object has no
+// fields, because it has one type for both.
+type Struct[T any] struct{ Fields T }
+
+// UnmarshalJSONFrom reads the fields with the rules of the whole body.
+func (s *Struct[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	switch d.PeekKind() {
+	case '{':
+		return json.UnmarshalDecode(d, &s.Fields)
+	case 'n':
+		return d.SkipValue()
+	default:
+		raw, err := d.ReadValue()
+		if err == nil && !empty(raw) {
+			err = errNoObject
+		}
+		return err
+	}
+}
+
+var errNoObject = errors.New("field is not an object")
+
+// empty reports whether raw is PHP's spelling of an object without fields.
+func empty(raw []byte) bool {
+	return len(raw) > 1 && raw[0] == '[' && len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0
+}
+
+// Map reads an object that is kept raw within a body, whose keys are configured.
+// What Struct takes for an empty object is one.
+func Map(raw []byte) (fields map[string]jsontext.Value, err error) {
+	if empty(raw) {
+		return nil, nil
+	}
+	if err := json.Unmarshal(raw, &fields, reading); err != nil {
+		return nil, errNoObject
+	}
+	return fields, nil
+}
+
 // Part is an object inside a body. Whatever else stands in its place is no
 // error and leaves the fields empty: a body whose type nobody knows may have
 // anything there.
-type Part[T any] struct{ Fields T }
+type Part[T any] struct {
+	Fields  T
+	Present bool // Something stands there, and be it no object; null does not.
+}
 
 // UnmarshalJSONFrom reads the fields with the rules of the whole body.
 func (p *Part[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
-	if d.PeekKind() != '{' {
+	kind := d.PeekKind()
+	p.Present = kind != 'n'
+	if kind != '{' {
 		return d.SkipValue()
 	}
 	return json.UnmarshalDecode(d, &p.Fields)
@@ -93,13 +143,13 @@ func quiet(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("body is cut off")
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return errors.New("body has a key twice")
+		return twice(err)
 	case errors.As(err, &syntax) && strings.Contains(syntax.Err.Error(), "after top-level value"):
 		return errors.New("body has something behind its JSON object")
 	case errors.As(err, &syntax):
 		return errNotJSON
 	case errors.As(err, &wrong):
-		return fmt.Errorf("field %s has the wrong type", field(wrong.JSONPointer))
+		return &FieldError{Field: field(wrong.JSONPointer)}
 	}
 	return errors.New("body has a field that cannot be read")
 }
@@ -146,30 +196,53 @@ func (t Text) Cents() (int64, error) {
 	return Cents(string(t))
 }
 
-// ID is an id that must be a JSON string where its message is understood, and
-// may be anything where it is not.
-type ID struct {
-	text  Loose
-	wrong bool // Something else than a string stands there.
+// ID is an id: a JSON string, or a whole number, whose digits name the same thing.
+// null is "". It has no other spelling: 1e5 and 100000.0 may be what a sender made
+// of another text, and a text whose bytes are no UTF-8 could be anything.
+type ID string
+
+// UnmarshalJSON accepts a string, digits or null.
+func (id *ID) UnmarshalJSON(raw []byte) error {
+	switch kind := jsontext.Value(raw).Kind(); {
+	case kind == 'n':
+		*id = ""
+		return nil
+	case kind == '0' && len(bytes.Trim(raw, "0123456789")) == 0:
+		*id = ID(raw)
+		return nil
+	case kind != '"' || json.Unmarshal(raw, (*string)(id)) != nil: // Without leniency.
+		return errWrongID
+	}
+	return nil
+}
+
+var errWrongID = errors.New("id is neither text nor a whole number")
+
+// HintID is an ID where its message is understood, and may be anything where it is
+// not, or where nobody depends on it.
+type HintID struct {
+	id    ID
+	wrong bool
 }
 
 // UnmarshalJSON accepts any value.
-func (id *ID) UnmarshalJSON(raw []byte) error {
-	kind := jsontext.Value(raw).Kind()
-	id.wrong = kind != '"' && kind != 'n'
-	return id.text.UnmarshalJSON(raw)
-}
-
-// Strict is the id, "" for none, or an error where it is no string.
-func (id ID) Strict() (string, error) {
-	if id.wrong {
-		return "", errors.New("id has the wrong type")
+func (h *HintID) UnmarshalJSON(raw []byte) error {
+	if h.wrong = h.id.UnmarshalJSON(raw) != nil; h.wrong {
+		h.id = ""
 	}
-	return string(id.text), nil
+	return nil
 }
 
-// Loose is the id, also where it is a number, and "" for anything else.
-func (id ID) Loose() string { return string(id.text) }
+// Strict is the id, "" for none, or an error where something else stands there.
+func (h HintID) Strict() (string, error) {
+	if h.wrong {
+		return "", errWrongID
+	}
+	return string(h.id), nil
+}
+
+// Loose is the id, and "" for anything else.
+func (h HintID) Loose() string { return string(h.id) }
 
 // Loose is a JSON string or number taken as text, and "" for anything else.
 // It is for fields that only inform: whatever a provider puts there, the rest

@@ -32,6 +32,10 @@ func TestObjectReadsOneObject(t *testing.T) {
 		`{"hint":true,"name":"b"}`:                                 {Name: "b"},
 		`{"k":1,"K":2,"id":"x"}`:                                   {ID: "x"}, // Nobody reads them.
 		`{"i_d":"a","-id":"b","id":"x"}`:                           {ID: "x"},
+		"\xef\xbb\xbf" + ` {"name":"a"}`:                           {Name: "a"},
+		"{\"note\":\"Jo\xe3o\",\"id\":\"x\"}":                      {ID: "x"}, // Nobody reads it.
+		"{\"no\xe3\":1,\"id\":\"x\"}":                              {ID: "x"},
+		"{\"name\":\"Jo\xe3o\",\"id\":\"\xe3\"}":                   {Name: "Jo\ufffdo", ID: "\ufffd"},
 		nested(wire.MaxDepth):                                      {},
 		`{"a":[` + strings.Repeat("{},", 2*wire.MaxDepth) + `{}]}`: {},
 	} {
@@ -64,10 +68,15 @@ func TestObjectRefusesEverythingElse(t *testing.T) {
 		`{"a":[{"b":1,"b":2}]}`:                      "twice",
 		nested(wire.MaxDepth + 1):                    "nests",
 		`{"a":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`: "nests",
-		"{\"a\":\"\xff\"}":      "UTF-8",
-		`{"name":{"secret":1}}`: "field name has the wrong type",
-		`{"count":1.5}`:         "field count has the wrong type",
-		`{"id":{"secret":1}}`:   "wrong type",
+		"\xef\xbb\xbf":               "not JSON",
+		"\xef\xbb\xbf\xef\xbb\xbf{}": "not JSON",
+		"\xef\xbb\xbfnull":           "not a JSON object",
+		"{\"a\":\"\xff\",\"a\":1}":   "twice",
+		"{\"a\":\"\xff":              "cut off",
+		"{\xff:1}":                   "not JSON",
+		`{"name":{"secret":1}}`:      "field name has the wrong type",
+		`{"count":1.5}`:              "field count has the wrong type",
+		`{"id":{"secret":1}}`:        "wrong type",
 	} {
 		var got sample
 		err := wire.Object([]byte(body), &got)
@@ -151,19 +160,19 @@ func TestPartIsAnObjectOrNotThere(t *testing.T) {
 	t.Parallel()
 	type body struct {
 		Part wire.Part[struct {
-			A wire.ID `json:"a"`
+			A wire.HintID `json:"a"`
 		}] `json:"part"`
 		Next string `json:"next"`
 	}
 	for text, want := range map[string]string{`{"a":"b"}`: "b", `{"x":[{}],"A":"b"}`: "b", `{"a":"\u00e9"}`: "é", `{"a":1}`: "1", `{"a":{"a":"b"}}`: ""} {
 		var got body
-		if err := wire.Object([]byte(`{"part": `+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A.Loose() != want || got.Next != "n" {
+		if err := wire.Object([]byte(`{"part": `+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A.Loose() != want || got.Next != "n" || !got.Part.Present {
 			t.Errorf("%s reads as %+v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{`null`, `[]`, `[{"a":"b"}]`, `"a"`, `1`} {
 		var got body
-		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A.Loose() != "" || got.Next != "n" {
+		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), &got); err != nil || got.Part.Fields.A.Loose() != "" || got.Next != "n" || got.Part.Present == (text == "null") {
 			t.Errorf("%s reads as %+v, %v", text, got, err)
 		}
 	}
@@ -174,23 +183,89 @@ func TestPartIsAnObjectOrNotThere(t *testing.T) {
 	}
 }
 
-func TestIDIsStrictOrLoose(t *testing.T) {
+func TestStructIsAnObjectOrNotThere(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]struct {
-		loose string
-		wrong bool
-	}{
-		`{}`: {}, `{"id":null}`: {}, `{"id":""}`: {}, `{"id":"a"}`: {loose: "a"}, `{"id":"\u00e9"}`: {loose: "é"},
-		`{"id":1}`: {"1", true}, `{"id":true}`: {"", true}, `{"id":[]}`: {"", true}, `{"id":{"a":"b"}}`: {"", true},
+	type body struct {
+		Part wire.Struct[struct {
+			A wire.ID `json:"a"`
+		}] `json:"part"`
+		List []wire.Struct[struct {
+			A wire.ID `json:"a"`
+		}] `json:"list"`
+		Next string `json:"next"`
+	}
+	for text, want := range map[string]wire.ID{
+		`{"a":"b"}`: "b", `{"x":[{}],"A":"b"}`: "b", `{}`: "", `null`: "", `[]`: "", "[ \n]": "",
 	} {
-		var got struct {
-			ID wire.ID `json:"id"`
+		var got body
+		err := wire.Object([]byte(`{"part": `+text+`,"list":[`+text+`,{"a":"c"}],"next":"n"}`), &got)
+		if err != nil || got.Part.Fields.A != want || got.List[0].Fields.A != want || got.List[1].Fields.A != "c" || got.Next != "n" {
+			t.Errorf("%s reads as %+v, %v", text, got, err)
 		}
-		if err := wire.Object([]byte(text), &got); err != nil {
+	}
+	for text, want := range map[string]string{
+		`[{}]`: "field part has the wrong type", `[[]]`: "field part has the wrong type", `"a"`: "field part has the wrong type", `1`: "field part has the wrong type",
+		`false`: "field part has the wrong type", `{"a":{}}`: "field part.a has the wrong type", `{"a":1,"A":2}`: "twice", `[{"b":1,"b":2}]`: "twice", `[`: "not JSON",
+	} {
+		if err := wire.Object([]byte(`{"part":`+text+`,"next":"n"}`), new(body)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s gives %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestMapIsAnObject(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{`{}`: 0, `[]`: 0, ` {"a":1,"b":"\u00e9"}`: 2, "{\"a\":\"\xff\"}": 1, `null`: 0} {
+		if got, err := wire.Map([]byte(text)); err != nil || len(got) != want {
+			t.Errorf("%s reads as %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{``, `1`, `"a"`, `[1]`, `[[]]`, `{"a":1,"a":2}`, `{`} {
+		if got, err := wire.Map([]byte(text)); err == nil {
+			t.Errorf("%s reads as %v", text, got)
+		}
+	}
+}
+
+// ids are what may stand where an id does, and the id, "!" for none.
+var ids = map[string]string{
+	`null`: "", `""`: "", `"a"`: "a", `"\u00e9"`: "é", `"é"`: "é", `"1e5"`: "1e5",
+	`1`: "1", `0`: "0", `102030`: "102030", `12345678901234567890123`: "12345678901234567890123",
+	`1e5`: "!", `1E5`: "!", `1.0`: "!", `1.5`: "!", `-1`: "!", `-0`: "!",
+	`true`: "!", `[]`: "!", `{"a":"b"}`: "!", "\"\xe3\"": "!", `"\ud800"`: "!",
+}
+
+func TestIDIsTextOrDigits(t *testing.T) {
+	t.Parallel()
+	for text, want := range ids {
+		got := struct {
+			ID wire.ID `json:"id"`
+		}{"before"}
+		err := wire.Object([]byte(`{"id":`+text+`}`), &got)
+		if (err != nil) != (want == "!") || err == nil && string(got.ID) != want {
+			t.Errorf("%s is %q, %v", text, got.ID, err)
+		}
+		if err != nil && err.Error() != "field id has the wrong type" {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestHintIDIsAnIDWhereItIsAskedFor(t *testing.T) {
+	t.Parallel()
+	for text, want := range ids {
+		var got struct {
+			ID wire.HintID `json:"id"`
+		}
+		if err := wire.Object([]byte(`{"id":`+text+`}`), &got); err != nil {
 			t.Fatal(err)
 		}
+		loose := want
+		if want == "!" {
+			loose = ""
+		}
 		strict, err := got.ID.Strict()
-		if got.ID.Loose() != want.loose || (err != nil) != want.wrong || err == nil && strict != want.loose {
+		if got.ID.Loose() != loose || (err != nil) != (want == "!") || err == nil && strict != want {
 			t.Errorf("%s is %q or %q, %v", text, got.ID.Loose(), strict, err)
 		}
 	}

@@ -18,7 +18,7 @@ func acceptable(body []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	first, err := d.Token()
-	return err == nil && first == json.Delim('{') && objectIsFine(d, 1) && json.Valid(body) && bytes.Equal(bytes.ToValidUTF8(body, nil), body)
+	return err == nil && first == json.Delim('{') && objectIsFine(d, 1) && json.Valid(body)
 }
 
 func objectIsFine(d *json.Decoder, depth int) bool {

@@ -6,6 +6,7 @@ package ask
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -94,9 +96,30 @@ func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Accoun
 	}
 	fact, err := p.Answer(t, a, reply.Reply)
 	if err != nil {
-		return fact, fmt.Errorf("read answer of %s: %w", p.Name, reply.throttled(err))
+		return fact, fmt.Errorf("read answer of %s: %w", p.Name, &answerError{reply.Status, reply.refused(reply.throttled(err))})
 	}
 	return fact, nil
+}
+
+// answerError is an error about an answer. It knows the answer's HTTP status, which
+// its text has where the status is what is wrong.
+type answerError struct {
+	status int
+	err    error
+}
+
+func (e *answerError) Error() string { return e.err.Error() }
+
+func (e *answerError) Unwrap() error { return e.err }
+
+// StatusOf is the HTTP status of the answer that an error of Ask is about, 0 where
+// the payment's question got none.
+func StatusOf(err error) int {
+	var about *answerError
+	if errors.As(err, &about) {
+		return about.status
+	}
+	return 0
 }
 
 // reply is an answer with what the runtime reads off it by itself.
@@ -110,6 +133,21 @@ type reply struct {
 func (r reply) throttled(err error) error {
 	if errors.Is(err, provider.ErrThrottled) {
 		return &ThrottledError{After: r.retryAfter, Err: err}
+	}
+	return err
+}
+
+// refused adds to an adapter's error about the reply that the URL may be what the
+// provider refuses. An adapter that reads anything else off a 400 says so by
+// another error.
+func (r reply) refused(err error) error {
+	switch {
+	case !errors.Is(err, provider.ErrRefused):
+		return err
+	case r.Status == http.StatusRequestURITooLong:
+		return fmt.Errorf("%w: %w", verdict.ErrURLTooLong, err)
+	case r.Status == http.StatusBadRequest:
+		return fmt.Errorf("%w: %w", verdict.ErrURL, err)
 	}
 	return err
 }
@@ -199,24 +237,44 @@ func possible(r *http.Request) bool {
 // transportError keeps the kind of a failure and drops its text: net/http
 // quotes the whole URL.
 func transportError(err error) error {
-	var (
-		wrapped *url.Error
-		dns     *net.DNSError
-		op      *net.OpError
-		kind    = "connection failed"
-	)
+	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
+	return fmt.Errorf("%w: %s", verdict.ErrTransport, kindOf(err))
+}
+
+// kindOf says in words that have no address in them why a connection gave no
+// answer.
+func kindOf(err error) string {
+	var (
+		dns       *net.DNSError
+		op        *net.OpError
+		untrusted *tls.CertificateVerificationError
+		noTLS     tls.RecordHeaderError
+		alert     tls.AlertError
+	)
 	switch {
+	case errors.As(err, &dns) && !dns.IsTimeout:
+		return "host name not resolved"
 	case errors.Is(err, context.DeadlineExceeded) || isTimeout(err):
-		kind = "timed out"
-	case errors.As(err, &dns):
-		kind = "host name not resolved"
+		return "timed out"
+	case errors.As(err, &untrusted):
+		return "certificate not trusted"
+	case errors.As(err, &noTLS), errors.As(err, &alert), errors.Is(err, http.ErrSchemeMismatch):
+		return "TLS handshake failed"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "connection reset"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return "network unreachable"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed before the answer ended"
 	case errors.As(err, &op):
-		kind = op.Op + " failed"
+		return op.Op + " failed"
 	}
-	return fmt.Errorf("%w: %s", verdict.ErrTransport, kind)
+	return "connection failed"
 }
 
 func isTimeout(err error) bool {

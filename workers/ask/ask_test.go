@@ -1,15 +1,21 @@
 package ask_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -99,9 +105,18 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 		"no such port": "http://127.0.0.1:99999",
 		"no TLS":       strings.Replace(serve(t, says(http.StatusOK, paid)).URL, "http:", "https:", 1),
 	}
+	told := map[string]string{
+		"refused": "connection refused", "no such host": "host name not resolved", "no TLS": "TLS handshake failed",
+		"not trusted": "certificate not trusted",
+	}
 	for name, handle := range broken {
 		hosts[name] = serve(t, handle).URL
 	}
+	untrusted := httptest.NewUnstartedServer(says(http.StatusOK, paid))
+	untrusted.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // It complains of the handshake.
+	untrusted.StartTLS()
+	t.Cleanup(untrusted.Close)
+	hosts["not trusted"] = untrusted.URL
 	for name, base := range hosts {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -111,6 +126,9 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 			}
 			if strings.HasPrefix(name, "silence") != strings.Contains(fmt.Sprint(err), "timed out") {
 				t.Errorf("error %v names the wrong kind", err)
+			}
+			if !strings.HasSuffix(fmt.Sprint(err), told[name]) || ask.StatusOf(err) != 0 {
+				t.Errorf("error is %v, want %s", err, told[name])
 			}
 		})
 	}
@@ -215,6 +233,65 @@ func TestImpossibleQuestionIsOurFault(t *testing.T) {
 		_, err := client(t, time.Second, time.Now).Ask(t.Context(), p, guardedAccount(""), target)
 		if err == nil || verdict.CauseOf(err) != verdict.Ours || strings.Contains(err.Error(), canary) {
 			t.Errorf("a bad %s gave %v", name, err)
+		}
+	}
+}
+
+// TestAnswersAreReadAsSent has the codings of a body: none, whatever its name, and
+// gzip, whose unpacked bytes count.
+func TestAnswersAreReadAsSent(t *testing.T) {
+	t.Parallel()
+	packed := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		if _, err := w.Write([]byte(text)); err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct {
+		coding, body string
+		want         error
+	}{
+		"no coding, behind a byte order mark": {"", "\xef\xbb\xbf" + paid, nil},
+		"utf-8":                               {"utf-8", paid, nil},
+		"none":                                {"none", paid, nil},
+		"gzip":                                {"gzip", packed(paid), nil},
+		"a bomb":                              {"gzip", packed(paid + strings.Repeat(" ", 100*limit)), provider.ErrUnreadable},
+	} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			if c.coding != "" {
+				w.Header().Set("Content-Encoding", c.coding)
+			}
+			_, _ = io.WriteString(w, c.body) // A client that went away is part of the tests.
+		})
+		fact, err := look(t.Context(), t, client(t, time.Minute, time.Now), s.URL)
+		if !errors.Is(err, c.want) || (err == nil) != (fact.Status == order.Paid) {
+			t.Errorf("%s gives %+v, %v; want %v", name, fact, err, c.want)
+		}
+	}
+}
+
+func TestRefusedURLIsToldFromAnotherRefusal(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int][2]bool{400: {true, false}, 414: {false, true}, 422: {false, false}, 404: {false, false}} {
+		_, err := look(t.Context(), t, client(t, time.Minute, time.Now), serve(t, says(status, "<html>")).URL)
+		if got := [2]bool{errors.Is(err, verdict.ErrURL), errors.Is(err, verdict.ErrURLTooLong)}; got != want {
+			t.Errorf("status %d gave %v", status, err)
+		}
+		if refused := want != [2]bool{}; refused && verdict.CauseOf(err) != verdict.Refused {
+			t.Errorf("status %d has the cause %s", status, verdict.CauseOf(err))
+		}
+	}
+}
+
+// What the token endpoint refuses is no payment's URL.
+func TestRefusedLoginIsNoRefusedURL(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 414} {
+		_, err := open(t, &office{desk: says(status, "<html>")}, time.Now)(t.Context())
+		if err == nil || errors.Is(err, verdict.ErrURL) || errors.Is(err, verdict.ErrURLTooLong) {
+			t.Errorf("status %d at the token endpoint gave %v", status, err)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type visitor struct {
 	name   int
 	at     time.Time
 	waited bool
+	class  budget.Class
 }
 
 // day lets visitors come to an account until all have begun, each late for its
@@ -40,15 +41,19 @@ func day(c *clock, a *budget.Account, visitors []visitor, late func() time.Durat
 		if v.waited {
 			enter = a.Turn
 		}
-		wait, ok := enter()
+		wait, ok := enter(v.class)
 		if ok {
 			began[v.name] = c.at
 			a.Done()
 			continue
 		}
-		visitors = append(visitors, visitor{name: v.name, at: c.at.Add(wait + late()), waited: true})
+		visitors = append(visitors, visitor{name: v.name, at: c.at.Add(wait + late()), waited: true, class: v.class})
 	}
 	return began
+}
+
+func class() *rapid.Generator[budget.Class] {
+	return rapid.SampledFrom([]budget.Class{budget.Known, budget.Unasked, budget.Unknown})
 }
 
 // busiest says by how much look-ups began faster than the limit allows in any
@@ -81,7 +86,9 @@ func TestNoCrowdIsFasterThanTheBudget(t *testing.T) {
 		for i := range rapid.IntRange(1, 120).Draw(t, "visitors") {
 			at = at.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "gap")) * time.Millisecond)
 			// Some have a turn that another process gave them.
-			visitors = append(visitors, visitor{name: i, at: at, waited: rapid.IntRange(0, 3).Draw(t, "waited") == 0})
+			visitors = append(visitors, visitor{
+				name: i, at: at, waited: rapid.IntRange(0, 3).Draw(t, "waited") == 0, class: class().Draw(t, "class"),
+			})
 		}
 		count := len(visitors)
 		began := day(c, a, visitors, func() time.Duration {
@@ -104,18 +111,18 @@ func TestNobodyWaitsLongerThanThoseInFrontTake(t *testing.T) {
 		l := budget.Limit{
 			Rate: rapid.IntRange(2, 100).Draw(t, "rate"), Burst: rapid.IntRange(1, 40).Draw(t, "burst"), Concurrency: 1,
 		}
-		c := fresh()
+		c, same := fresh(), class().Draw(t, "class")
 		a := budget.New(l, c.now)
 		start, front := c.at, rapid.IntRange(0, 300).Draw(t, "front")
 		var visitors []visitor
 		for i := range front {
-			visitors = append(visitors, visitor{name: i, at: start})
+			visitors = append(visitors, visitor{name: i, at: start, class: same})
 		}
 		const honest = 1_000_000
-		visitors = append(visitors, visitor{name: honest, at: start})
+		visitors = append(visitors, visitor{name: honest, at: start, class: same})
 		for i := range 200 { // Ten times as fast as the budget.
 			gap := time.Duration(i) * time.Second / time.Duration(10*l.Rate)
-			visitors = append(visitors, visitor{name: front + i, at: start.Add(gap)})
+			visitors = append(visitors, visitor{name: front + i, at: start.Add(gap), class: same})
 		}
 		began := day(c, a, visitors, func() time.Duration {
 			return time.Duration(rapid.IntRange(0, 300).Draw(t, "late")) * time.Millisecond
@@ -132,20 +139,20 @@ func TestInFlightIsBoundedAndGivenBack(t *testing.T) {
 	c := fresh()
 	a := budget.New(budget.Limit{Rate: 100, Burst: 100, Concurrency: 2}, c.now)
 	for i := range 2 {
-		if _, ok := a.Fresh(); !ok {
+		if _, ok := a.Fresh(budget.Unasked); !ok {
 			t.Fatalf("look-up %d got no leave", i)
 		}
 	}
-	wait, ok := a.Fresh()
+	wait, ok := a.Fresh(budget.Unasked)
 	if ok || wait <= 0 {
 		t.Fatalf("a third one in flight: leave %v, wait %v", ok, wait)
 	}
 	c.at = c.at.Add(wait)
-	if _, ok := a.Turn(); ok {
+	if _, ok := a.Turn(budget.Unasked); ok {
 		t.Error("a turn goes beyond what may be in flight")
 	}
 	a.Done()
-	if _, ok := a.Turn(); !ok {
+	if _, ok := a.Turn(budget.Unasked); !ok {
 		t.Error("a free place is not given to one whose turn has come")
 	}
 }
@@ -154,14 +161,14 @@ func TestNobodyGoesPastTheLine(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	a := budget.New(budget.Limit{Rate: 10, Burst: 10, Concurrency: 1}, c.now)
-	a.Fresh()
-	wait, _ := a.Fresh() // There are tokens, but no place.
+	a.Fresh(budget.Unasked)
+	wait, _ := a.Fresh(budget.Unasked) // There are tokens, but no place.
 	a.Done()
-	if _, ok := a.Fresh(); ok {
+	if _, ok := a.Fresh(budget.Unasked); ok {
 		t.Error("whoever comes last goes first")
 	}
 	c.at = c.at.Add(wait)
-	if _, ok := a.Turn(); !ok {
+	if _, ok := a.Turn(budget.Unasked); !ok {
 		t.Error("the first in the line has no leave when its turn has come")
 	}
 }
@@ -174,7 +181,7 @@ func TestQuietTimeFillsTheBurstAndNoMore(t *testing.T) {
 		c.at = c.at.Add(quiet)
 		leaves := 0
 		for range 20 {
-			if _, ok := a.Fresh(); ok {
+			if _, ok := a.Fresh(budget.Unasked); ok {
 				leaves++
 			}
 		}
@@ -188,10 +195,10 @@ func TestClockThatIsSetBackStopsNobodyForGood(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	a := budget.New(budget.Limit{Rate: 10, Burst: 1, Concurrency: 1}, c.now)
-	a.Fresh()
+	a.Fresh(budget.Unasked)
 	a.Done()
 	c.at = c.at.Add(-time.Hour)
-	wait, ok := a.Turn()
+	wait, ok := a.Turn(budget.Unasked)
 	if ok {
 		a.Done()
 		return

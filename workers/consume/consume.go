@@ -71,6 +71,10 @@ type Options struct {
 	Limit       func(want int) int // How many of want messages to pull now; nil: all. Below want it is asked again shortly.
 	Log         *zap.Logger
 	Metrics     *Metrics
+
+	// Explain adds to what a message failed with, for the log, what is known of the
+	// broker. Nil for nothing.
+	Explain func(error) error
 }
 
 // Run works on the consumer until ctx ends, then stops pulling, hands back
@@ -80,6 +84,7 @@ type Options struct {
 func Run(ctx context.Context, o Options, handle Handler) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	o.Metrics.expect(o.Name)
 	w := newWorker(ctx, o, handle)
 	w.stop = stop
 	defer w.cancel()
@@ -136,7 +141,7 @@ func (w *worker) one(m jetstream.Msg) {
 	case err == nil:
 		w.settle(m)
 	case errors.As(err, &fatal):
-		w.Metrics.handled(w.Name, "fatal")
+		w.Metrics.handled(w.Name, resultFatal)
 		select {
 		case w.fatal <- fatal:
 		default:
@@ -144,16 +149,24 @@ func (w *worker) one(m jetstream.Msg) {
 		w.stop()
 		w.giveBack(m, comeBack(m))
 	case errors.Is(err, ErrNotNow):
-		w.Metrics.handled(w.Name, "not_now")
+		w.Metrics.handled(w.Name, resultNotNow)
 		w.giveBack(m, again)
 	case w.work.Err() != nil:
-		w.Metrics.handled(w.Name, "interrupted")
+		w.Metrics.handled(w.Name, resultInterrupted)
 		w.giveBack(m, 0)
 	default:
-		w.Metrics.handled(w.Name, "failed")
-		w.Log.Error("message not finished, it comes back", zap.String("consumer", w.Name), zap.Error(err))
+		w.Metrics.handled(w.Name, resultFailed)
+		w.Log.Error("message not finished, it comes back", zap.String("consumer", w.Name), zap.Error(w.explained(err)))
 		w.giveBack(m, comeBack(m))
 	}
+}
+
+// explained is an error with what is known of the broker.
+func (w *worker) explained(err error) error {
+	if w.Explain == nil {
+		return err
+	}
+	return w.Explain(err)
 }
 
 // safely turns a panic into an error: one poisonous message must not take the
@@ -174,11 +187,11 @@ func (w *worker) settle(m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.work), min(w.AckWait, confirmation))
 	defer cancel()
 	if err := m.DoubleAck(ctx); err != nil {
-		w.Metrics.handled(w.Name, "unacknowledged")
+		w.Metrics.handled(w.Name, resultUnacknowledged)
 		w.Log.Warn("acknowledgement not confirmed, the message comes back",
-			zap.String("consumer", w.Name), zap.Error(err))
+			zap.String("consumer", w.Name), zap.Error(w.explained(err)))
 	} else {
-		w.Metrics.handled(w.Name, "done")
+		w.Metrics.handled(w.Name, resultDone)
 	}
 	w.release(m)
 }

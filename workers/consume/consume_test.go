@@ -3,12 +3,16 @@ package consume_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"arauto/workers/consume"
 )
@@ -254,5 +258,23 @@ func TestMissingConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error { return nil })
 	if err := w.wait(); err == nil {
 		t.Error("Run returned nil though nobody stopped it")
+	}
+}
+
+// What is known of the broker stands in the log beside what failed.
+func TestFailureSaysWhatIsKnownOfTheBroker(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	core, logs := observer.New(zapcore.ErrorLevel)
+	o := r.options(1)
+	o.Log, o.Explain = zap.New(core), func(err error) error { return fmt.Errorf("%w (the broker cannot write)", err) }
+	failed := make(chan struct{}, 8)
+	w := r.start(o, func(context.Context, jetstream.Msg) error { failed <- struct{}{}; return errBroken })
+	r.publish("a")
+	receive(r, failed, 1)
+	w.end()
+	all := logs.FilterMessage("message not finished, it comes back").All()
+	if len(all) == 0 || all[0].ContextMap()["error"] != errBroken.Error()+" (the broker cannot write)" {
+		t.Errorf("it logs %v", all)
 	}
 }

@@ -15,6 +15,27 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
+// The results of a message.
+const (
+	resultDone           = "done"
+	resultFailed         = "failed"
+	resultInterrupted    = "interrupted"
+	resultNotNow         = "not_now"
+	resultUnacknowledged = "unacknowledged"
+	resultFatal          = "fatal"
+)
+
+// expect makes the numbers of a consumer be there from the start: a rate over a
+// counter that appears with the first failure misses that failure.
+func (m *Metrics) expect(consumer string) {
+	if m == nil {
+		return
+	}
+	for _, result := range []string{resultDone, resultFailed, resultInterrupted, resultNotNow, resultUnacknowledged, resultFatal} {
+		m.messages.WithLabelValues(consumer, result)
+	}
+}
+
 func (m *Metrics) handled(consumer, result string) {
 	if m != nil {
 		m.messages.WithLabelValues(consumer, result).Inc()

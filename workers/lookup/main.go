@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/durability"
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
 	"arauto/deploy/topology"
@@ -27,6 +28,10 @@ import (
 
 // grace is how long look-ups in flight may finish after a stop.
 const grace = 12 * time.Second
+
+// fillEvery is how long a reading of what LOOKUP_RETRIES takes of the store is
+// good: at full speed a few megabytes are parked meanwhile.
+const fillEvery = 2 * time.Second
 
 func main() { process.Main(config.RoleLookup, run) }
 
@@ -68,6 +73,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		if err := open(ctx, js, &shared); err != nil {
 			return err
 		}
+		shared.Lot.Bound(topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}), fillEvery)
 		if err := gates.bind(ctx); err != nil {
 			return err
 		}
@@ -82,6 +88,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err := await(ctx, js, k, names, bind); err != nil {
 		return err
 	}
+	store := durability.NewHealth(k.Config.NATS().Monitors)
 	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}, {Name: "clock", Run: clock.Run}}
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
@@ -96,11 +103,13 @@ func run(ctx context.Context, k *process.Kit) error {
 			actors = append(actors, process.Actor{Name: consumer.Consumer, Run: func(ctx context.Context) error {
 				return consume.Run(ctx, consume.Options{
 					Consumer: bound[consumer], Name: consumer.Consumer, Concurrency: cfg.Concurrency,
-					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Limit: worker.Outage.Room,
+					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+					Limit: worker.Outage.Room,
 				}, handle)
 			}})
 		}
 	}
+	k.Ready("store", store.Stored)
 	k.Ready("consumers", func(ctx context.Context) error {
 		for _, durable := range bound {
 			if _, err := durable.Info(ctx); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/durability"
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
 	"arauto/deploy/topology"
@@ -48,7 +49,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
 	options := fold.Options{
-		JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry), Now: time.Now,
+		JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
 		Spans: order.Standard.Turned(cfg.TimeScale),
 	}
 	var worker *fold.Worker
@@ -71,12 +72,14 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err := topology.Await(ctx, js, settings, k.Log, streams, []string{subject.NormalizeConsumer}, bind); err != nil {
 		return err
 	}
+	store := durability.NewHealth(k.Config.NATS().Monitors)
+	k.Ready("store", store.Stored)
 	k.Ready("consumer", func(ctx context.Context) error {
 		_, err := durable.Info(ctx)
 		return err
 	})
 	return consume.Run(ctx, consume.Options{
 		Consumer: durable, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
-		AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: consume.NewMetrics(k.Registry),
+		AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: consume.NewMetrics(k.Registry), Explain: store.Explain,
 	}, worker.Handle)
 }

@@ -117,7 +117,10 @@ func (b *Breaker) last(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("read last observation: %w", err)
 	}
 	var seen order.Observation
-	if json.Unmarshal(raw.Data, &seen) != nil || !seen.Confirmed {
+	if err := json.Unmarshal(raw.Data, &seen); err != nil {
+		return 0, fmt.Errorf("read last observation: %w", err)
+	}
+	if !seen.Confirmed {
 		return 0, nil // A webhook that is believed is no answer.
 	}
 	return raw.Sequence, nil

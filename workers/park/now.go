@@ -23,7 +23,7 @@ func (l *Lot) Summon(ctx context.Context, p record.Parked) error {
 			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
 		}
 		next.Attempts, next.NotFound, next.FirstFailure = now.Parked.Attempts, now.Parked.NotFound, now.Parked.FirstFailure
-		next.Refused = now.Parked.Refused
+		next.Refused, next.FailedLookUps = now.Parked.Refused, now.Parked.FailedLookUps
 		if next.Fields == nil {
 			next.Fields = now.Parked.Fields
 		}

@@ -24,6 +24,7 @@ type Lot struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	tokens subject.Tokens
+	fill   *fill // nil for no bound.
 }
 
 // Open finds the stream.
@@ -123,6 +124,8 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 		if p.For <= kept.For {
 			return kept, false
 		}
+		failed := order.JoinFailed(kept.FailedLookUps, p.FailedLookUps)
+		kept.FailedLookUps, p.FailedLookUps = failed, failed
 		if kept.Cause == order.CauseSweep && kept.FirstFailure == nil && kept.NotFound == 0 && p.DueAt.Before(kept.DueAt) {
 			return p, true
 		}
@@ -192,6 +195,7 @@ func (l *Lot) Again(ctx context.Context, p record.Parked) error {
 			return next, true
 		}
 		next = raised(next, now.Parked)
+		next.FailedLookUps = order.JoinFailed(now.Parked.FailedLookUps, next.FailedLookUps)
 		next.Refused = next.Refused || now.Parked.Refused
 		if p.Cause == order.CauseNotification {
 			next.Cause = now.Parked.Cause // A recheck, say, is made whatever has been answered meanwhile.
@@ -245,6 +249,7 @@ func (l *Lot) Confirm(ctx context.Context, p record.Parked) error {
 		if asks && !now.Parked.DueAt.After(p.DueAt) {
 			return raised(now.Parked, p), true
 		}
+		p.FailedLookUps = now.Parked.FailedLookUps // No answer has taken them over.
 		return followed(p, now.Parked), true
 	})
 }

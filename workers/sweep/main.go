@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/durability"
 	"arauto/deploy/process"
 	"arauto/deploy/process/config"
 	"arauto/deploy/topology"
@@ -21,6 +22,7 @@ import (
 	"arauto/workers/deadletter"
 	"arauto/workers/park"
 	"arauto/workers/sweep/advice"
+	"arauto/workers/sweep/levels"
 	"arauto/workers/sweep/overdue"
 	"arauto/workers/sweep/rounds"
 	"arauto/workers/sweep/silence"
@@ -64,6 +66,7 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err := await(ctx, js, k, s.bind); err != nil {
 		return err
 	}
+	k.Ready("store", s.store.Stored)
 	k.Ready("consumer", func(ctx context.Context) error {
 		_, err := s.durable.Info(ctx)
 		return err
@@ -102,13 +105,16 @@ type sweeper struct {
 	silence silence.Options
 	overdue overdue.Options
 	advice  advice.Options
+	levels  levels.Options
 	removed *tidy.Metrics
 	handled *consume.Metrics
+	store   *durability.Health
 
 	// Set by bind.
 	silent                *silence.Sweeper
 	watch                 *overdue.Watch
 	adviser               *advice.Worker
+	gauge                 *levels.Gauge
 	notifications, orders jetstream.Stream
 	durable               jetstream.Consumer
 }
@@ -119,12 +125,14 @@ func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, c
 	return &sweeper{
 		js: js, kit: k, cfg: cfg, clock: clock,
 		silence: silence.Options{
-			JS: js, Tokens: tokens, Log: k.Log, Metrics: silence.NewMetrics(k.Registry),
+			JS: js, Tokens: tokens, Log: k.Log, Metrics: silence.NewMetrics(k.Registry, providers.All.Names()...),
 			Now: clock.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
 		},
 		overdue: overdue.Options{JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: clock.Now, After: stuck},
 		advice:  advice.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: clock.Now},
-		removed: tidy.NewMetrics(k.Registry), handled: consume.NewMetrics(k.Registry),
+		levels:  levels.Options{JS: js, Metrics: levels.NewMetrics(k.Registry)},
+		removed: tidy.NewMetrics(k.Registry, providers.All.Names()...), handled: consume.NewMetrics(k.Registry),
+		store: durability.NewHealth(k.Config.NATS().Monitors),
 	}
 }
 
@@ -149,7 +157,10 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 	if s.watch, err = overdue.New(ctx, s.overdue); err != nil {
 		return err
 	}
-	s.advice.Dead = s.silence.Dead
+	s.advice.Dead, s.levels.Dead = s.silence.Dead, s.silence.Dead
+	if s.gauge, err = levels.New(ctx, s.levels); err != nil {
+		return err
+	}
 	s.adviser = advice.New(s.advice)
 	for name, stream := range map[string]*jetstream.Stream{subject.Notifications: &s.notifications, subject.Orders: &s.orders} {
 		if *stream, err = s.js.Stream(ctx, name); err != nil {
@@ -170,17 +181,23 @@ func (s *sweeper) tasks() []rounds.Task {
 	}
 	long := &tidy.Orders{Stream: s.orders, Metrics: s.removed, Now: s.clock.Now, After: s.cfg.CompactAfter, Unreadable: s.silent.Unreadable}
 	return []rounds.Task{
-		{Name: "silent", Every: s.cfg.Every, Do: s.silent.Round},
-		{Name: "overdue", Every: min(s.cfg.Every, stuck), Do: s.watch.Round},
-		{Name: "notifications", Every: s.cfg.Every, Do: finished.Round},
-		{Name: "orders", Every: compactEvery, Do: long.Round},
+		{Name: "silent", Every: s.cfg.Every, Do: s.explained(s.silent.Round)},
+		{Name: "overdue", Every: min(s.cfg.Every, stuck), Do: s.explained(s.watch.Round)},
+		{Name: "notifications", Every: s.cfg.Every, Do: s.explained(finished.Round)},
+		{Name: "levels", Every: s.cfg.Every, Do: s.explained(s.gauge.Round)},
+		{Name: "orders", Every: compactEvery, Do: s.explained(long.Round)},
 	}
+}
+
+// explained is a round whose error says what is known of the broker.
+func (s *sweeper) explained(round func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 }
 
 // advisories works on what the broker gave up.
 func (s *sweeper) advisories(ctx context.Context) error {
 	return consume.Run(ctx, consume.Options{
 		Consumer: s.durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
-		AckWait: topology.AckWait, Grace: grace, Log: s.kit.Log, Metrics: s.handled,
+		AckWait: topology.AckWait, Grace: grace, Log: s.kit.Log, Metrics: s.handled, Explain: s.store.Explain,
 	}, s.adviser.Handle)
 }

@@ -30,6 +30,13 @@ func (p Policy) Turned(scale int) Policy {
 // Whatever turns a duration of a look-up into a due time goes through here.
 func (p Policy) Wait(d time.Duration) time.Duration { return d / time.Duration(max(p.scale, 1)) }
 
+// WaitUnknown is the real time until the next look for a payment that the provider
+// has called unknown so many times, at least once, when such payments of its
+// account wait slowdown times as long; below 1 that is once.
+func (p Policy) WaitUnknown(times int, slowdown float64) time.Duration {
+	return p.Wait(time.Duration(float64(p.NotFound[times-1]) * max(slowdown, 1)))
+}
+
 const (
 	hour = time.Hour
 	// longestRetryAfter bounds what a provider may make us wait.
@@ -46,11 +53,18 @@ var tail = []time.Duration{12 * hour, 24 * hour, 36 * hour, 48 * hour, 60 * hour
 // head catches the short outages, for which 12 hours would be absurd.
 var head = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, hour}
 
+// unknown are the waits for a payment that the provider does not know. It is
+// asked for 5 s, 30 s, 2 min, 10 min, 1 h and 6 h after the first look: what
+// a provider answers is told to lag its own webhooks by minutes.
+var unknown = []time.Duration{
+	5 * time.Second, 25 * time.Second, 90 * time.Second, 8 * time.Minute, 50 * time.Minute, 5 * hour,
+}
+
 // Named returns the policy of that name: "default" has the fast head and the
 // long tail, with jitter; "yapay" is the tail alone, exact.
 func Named(name string) (Policy, error) {
 	p := Policy{
-		NotFound:  []time.Duration{5 * time.Second, 25 * time.Second, 90 * time.Second},
+		NotFound:  slices.Clone(unknown),
 		throttled: 30 * time.Second, credential: time.Minute,
 	}
 	switch name {

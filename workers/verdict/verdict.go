@@ -37,6 +37,14 @@ func Causes() []Cause {
 // ErrTransport is wrapped by errors of a question that got no answer.
 var ErrTransport = errors.New("no answer from the provider")
 
+// What asking adds to provider.ErrRefused where the provider may refuse the URL of
+// the question, and so the payment's id. A 414 leaves no doubt. A 400 may also be
+// about what all questions of the account share, such as a wrong base URL.
+var (
+	ErrURL        = errors.New("provider may refuse the URL")
+	ErrURLTooLong = errors.New("provider refuses the URL: it is too long")
+)
+
 // HeldError says that a gate of ours holds the payment back, because of what
 // others learned or used up. That is no failure of the payment, so it never
 // spends budget.
@@ -79,6 +87,8 @@ type Failure struct {
 	RetryAfter time.Duration // What the provider asked for, 0 for nothing.
 	Held       time.Duration // What a gate of ours asks for, by a real clock, 0 for nothing.
 	At         time.Time
+	Slowdown   float64 // How many times as long a payment that the provider does not know waits; at least 1, 0 is 1.
+	Final      bool    // Asking again cannot help: the provider refuses to be asked about this payment.
 }
 
 // Budget is what a payment has spent so far.
@@ -112,6 +122,10 @@ type Decision struct {
 // add.
 func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
 	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure, NotFound: b.NotFound}
+	if f.Final {
+		d.Class = record.ClassData
+		return d
+	}
 	if f.Cause == NotFound {
 		return p.recheckUnknown(f, b, d)
 	}
@@ -126,7 +140,7 @@ func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
 		d.Attempts++
 	}
 	if d.Attempts >= len(p.Offsets) {
-		d.Class = class(f.Cause)
+		d.Class = ClassOf(f.Cause)
 		return d
 	}
 	offset := p.Offsets[d.Attempts]
@@ -144,23 +158,23 @@ func Judge(f Failure, b Budget, p Policy, jitter float64) Decision {
 const minGap = 5 * time.Second
 
 // recheckUnknown decides about a payment that the provider does not know. Its
-// webhook may run ahead of its read side, so it is asked for again shortly;
-// those looks have a count of their own and spend nothing else. One whose wait
-// was cut short, because somebody wished so, is not counted.
+// webhook may run ahead of its read side, so it is asked for again, first
+// shortly; those looks have a count of their own and spend nothing else. One
+// whose wait was cut short, because somebody wished so, is not counted.
 func (p Policy) recheckUnknown(f Failure, b Budget, d Decision) Decision {
 	if !b.Hastened {
 		d.NotFound++
 	}
 	if d.NotFound > len(p.NotFound) {
-		d.Class = class(f.Cause)
+		d.Class = ClassOf(f.Cause)
 		return d
 	}
-	d.Park, d.Free, d.Due = true, true, f.At.Add(p.Wait(p.NotFound[d.NotFound-1]))
+	d.Park, d.Free, d.Due = true, true, f.At.Add(p.WaitUnknown(d.NotFound, f.Slowdown))
 	return d
 }
 
-// class says whose fault it is when the budget of a cause is spent.
-func class(c Cause) record.Class {
+// ClassOf says whose fault it is when the budget of a cause is spent.
+func ClassOf(c Cause) record.Class {
 	switch c {
 	case Ours, OverBudget, Circuit:
 		return record.ClassOurs

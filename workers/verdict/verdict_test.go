@@ -114,7 +114,7 @@ func played(p verdict.Policy, cause verdict.Cause, jitter float64) (offsets []ti
 var (
 	goldenTail    = []time.Duration{12 * time.Hour, 24 * time.Hour, 36 * time.Hour, 48 * time.Hour, 60 * time.Hour, 72 * time.Hour}
 	goldenDefault = append([]time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour}, goldenTail...)
-	goldenUnknown = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute}
+	goldenUnknown = []time.Duration{5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour}
 )
 
 func TestPoliciesEndAfterTheirLists(t *testing.T) {
@@ -266,5 +266,15 @@ func TestWaitingForACredentialDoesNotStartTheClock(t *testing.T) {
 	d := verdict.Judge(verdict.Failure{Cause: verdict.Unavailable, At: at}, budget, p, 0)
 	if !d.Park || !d.FirstFailure.Equal(at) || !d.Due.After(at) {
 		t.Errorf("the first failure that spends, after days of free ones at %v, gives %+v", at, d)
+	}
+}
+
+func TestFinalFailureIsGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, budget := range []verdict.Budget{{}, {Fired: true, Attempts: 2, FirstFailure: began}} {
+		d := verdict.Judge(verdict.Failure{Cause: verdict.Refused, At: began, Final: true}, budget, named(t, "default"), 0)
+		if d.Park || d.Class != record.ClassData || d.Attempts != budget.Attempts {
+			t.Errorf("after %+v: %+v", budget, d)
+		}
 	}
 }

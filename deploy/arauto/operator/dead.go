@@ -22,7 +22,7 @@ import (
 type sieve struct {
 	scope
 	class, stage, state string
-	order               string
+	order, word         string
 	since               time.Duration
 	limit               int
 	ids                 []string
@@ -39,6 +39,7 @@ func (f *sieve) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider or data")
 	c.Flags().StringVar(&f.stage, "stage", "", "only from this `stage`, such as lookup or normalize")
 	c.Flags().StringVar(&f.order, "order", "", "only of this `order`, payment or provider's reference")
+	c.Flags().StringVar(&f.word, "word", "", "only about this `word` of the provider's")
 	c.Flags().DurationVar(&f.since, "since", 0, "only of the last `duration`, such as 24h")
 	c.Flags().IntVar(&f.limit, "limit", 0, "at most so many, the oldest first; 0 for all")
 }
@@ -61,13 +62,16 @@ func (f *sieve) check() error {
 
 // narrow reports whether anything was chosen at all.
 func (f *sieve) narrow() bool {
-	return len(f.ids) > 0 || f.scope != scope{} || f.class != "" || f.stage != "" || f.order != "" || f.since > 0 || f.limit > 0
+	return len(f.ids) > 0 || f.scope != scope{} || f.class != "" || f.stage != "" || f.order != "" || f.word != "" || f.since > 0 || f.limit > 0
 }
 
 // through reports whether a letter, in its latest state, is chosen. The
 // letter's own time counts, not that of its marker.
 func (f *sieve) through(l deadletter.Letter, now time.Time) bool {
 	if f.class != "" && string(l.Class) != f.class {
+		return false
+	}
+	if f.word != "" && l.ProviderStatus != f.word {
 		return false
 	}
 	if f.since > 0 && now.Sub(l.At) > f.since {
@@ -157,6 +161,7 @@ func newDeadList(s *settings) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the open ones unless told otherwise",
+		Long:  "List dead letters. Those about one unknown word of a provider are one line, which shows the first; --word lists each.",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -167,7 +172,11 @@ func newDeadList(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return s.printLetters(c.OutOrStdout(), letters)
+				var same map[string]int
+				if f.word == "" {
+					same = byWord(letters)
+				}
+				return s.printLetters(c.OutOrStdout(), letters, same)
 			})
 		},
 	}
@@ -206,7 +215,30 @@ func (s *session) shownLetters(letters []deadletter.Letter) []record.DeadLetter 
 	return all
 }
 
-func (s *session) printLetters(w io.Writer, letters []deadletter.Letter) error {
+// unknownWord names what a letter about an unknown word of a provider has in common
+// with those of other payments: one new word is one thing to do, however many
+// payments it was said of. It is "" for other letters.
+func unknownWord(l record.DeadLetter) string {
+	if l.Class != record.ClassProvider || l.ProviderStatus == "" || l.Insists != nil {
+		return ""
+	}
+	return strings.Join([]string{l.Provider, l.Stage, string(l.State), l.ProviderStatus}, "\n")
+}
+
+// byWord counts the letters about each unknown word.
+func byWord(letters []deadletter.Letter) map[string]int {
+	same := map[string]int{}
+	for _, l := range letters {
+		if name := unknownWord(l.DeadLetter); name != "" {
+			same[name]++
+		}
+	}
+	return same
+}
+
+// printLetters writes letters. The table has one line for all that are about one of
+// the words in same, which it uses up.
+func (s *session) printLetters(w io.Writer, letters []deadletter.Letter, same map[string]int) error {
 	if s.output == jsonOutput {
 		return writeJSON(w, s.shownLetters(letters))
 	}
@@ -216,8 +248,16 @@ func (s *session) printLetters(w io.Writer, letters []deadletter.Letter) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "ID\tAT\tSTATE\tCLASS\tSTAGE\tPAYMENT\tCAUSE") // Flush returns the error.
 	for _, l := range s.shownLetters(letters) {
+		name, cause := unknownWord(l), l.Cause
+		switch others := same[name] - 1; {
+		case others > 0:
+			cause = fmt.Sprintf("%s (and %d more)", cause, others)
+			same[name] = -1
+		case same[name] < 0:
+			continue // The first one's line counts it.
+		}
 		_, _ = fmt.Fprint(t, l.ID+"\t"+row(l.At.Format(time.RFC3339), cmp.Or(string(l.State), stateOpen), string(l.Class), l.Stage,
-			l.Provider+"/"+l.Account+"/"+l.Payment, l.Cause)) // An id is plain, and not cut, because it is typed.
+			l.Provider+"/"+l.Account+"/"+l.Payment, cause)) // An id is plain, and not cut, because it is typed.
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)

@@ -147,8 +147,8 @@ func TestDiscardedLetterIsNotReportedAgain(t *testing.T) {
 func TestFiltersChooseLetters(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
-	for _, payment := range []string{"a", "b", "c"} {
-		r.bank.say(payment, "no word of ours")
+	for payment, word := range map[string]string{"a": "no word of ours", "b": "no word of ours", "c": "other"} {
+		r.bank.say(payment, word)
 		before := r.count(subject.DeadLetters)
 		r.notify(payment)
 		r.eventually("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
@@ -156,11 +156,20 @@ func TestFiltersChooseLetters(t *testing.T) {
 	for args, want := range map[string]int{
 		"": 3, "--limit 2": 2, "--class provider": 3, "--class data": 0, "--stage normalize": 3, "--stage lookup": 0,
 		"--provider sandbox --account default": 3, "--provider picpay": 0, "--account acme": 0, "--since 1h": 3, "--since 1ns": 0,
-		"--state all": 3, "--state discarded": 0,
+		"--state all": 3, "--state discarded": 0, "--word bogus": 0, "--word other": 1,
 	} {
 		if got := r.list(strings.Fields(args)...); len(got) != want {
 			t.Errorf("with %q: %v, want %d", args, got, want)
 		}
+	}
+	table := r.run(ExitDone, "dead", "list")
+	for text, want := range map[string]int{"\n": 3, `unknown provider word "no word of ours" (and 1 more)`: 1, `unknown provider word "other"` + "\n": 1} {
+		if strings.Count(table, text) != want {
+			t.Errorf("letters about one word are not one line:\n%s", table)
+		}
+	}
+	if out := r.run(ExitDone, "dead", "list", "--word", "no word of ours"); strings.Count(out, "\n") != 3 || strings.Contains(out, "more") {
+		t.Errorf("each letter about one word:\n%s", out)
 	}
 	if out := r.run(ExitDone, "dead", "discard", "--limit", "2"); !strings.HasSuffix(out, "2 letters\n") || len(r.list()) != 1 {
 		t.Errorf("after discarding two, %v are open; output:\n%s", r.list(), out)

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -125,5 +126,41 @@ func TestPaymentWithoutAnEventIsFoundBesideOneThatHasSome(t *testing.T) {
 	}))
 	if out := r.run(ExitDone, "order", "show", "o-p-1"); !strings.Contains(out, "sandbox/default/p-1  event") || !strings.Contains(out, "sandbox/acme/p-9  ") {
 		t.Errorf("order show says:\n%s", out)
+	}
+}
+
+// TestOrderShowListsEveryFailedLookUp reads the timeline of a payment while it
+// waits, and again when the provider has answered.
+func TestOrderShowListsEveryFailedLookUp(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.notify("p-1") // The bank knows no word for it, and answers 500.
+	r.eventually("it has failed twice and is parked", func() bool {
+		place, err := r.lot.Look(r.ctx, "sandbox", "default", "p-1")
+		r.must(err)
+		return place.Parked.Attempts == 1
+	})
+	failed := func() (all []string) {
+		for line := range strings.Lines(r.run(ExitDone, "order", "show", "o-p-1")) {
+			if strings.Contains(line, "  failed  ") {
+				all = append(all, line)
+			}
+		}
+		return all
+	}
+	waiting := failed()
+	for i, line := range waiting {
+		if !strings.Contains(line, "unavailable: read answer of sandbox: status 500") || !strings.Contains(line, fmt.Sprintf("attempt %d, asked again at 20", i)) {
+			t.Errorf("number %d is %s", i, line)
+		}
+	}
+	if needs := r.run(ExitPartly, "status"); !strings.Contains(needs, "1 look-ups have failed and wait: sandbox: unavailable, last read answer of sandbox: status 500") {
+		t.Errorf("status says:\n%s", needs)
+	}
+	r.bank.say("p-1", "paid")
+	r.run(ExitDone, "retry", "now", "o-p-1")
+	r.moved("p-1", order.Paid)
+	if got := failed(); len(got) != 2 || len(waiting) != 2 || got[0] != waiting[0] || got[1] != waiting[1] {
+		t.Errorf("while it waits:\n%s\nafter it is paid:\n%s", waiting, got)
 	}
 }

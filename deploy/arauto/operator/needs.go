@@ -32,7 +32,7 @@ const (
 
 // needs lists what a person must see to, in sentences.
 func (s *session) needs(ctx context.Context, h health) ([]string, error) {
-	all := []string{}
+	all := h.broken()
 	letters, err := s.openLetters(ctx)
 	if err != nil {
 		return nil, err
@@ -64,6 +64,15 @@ func (s *session) needs(ctx context.Context, h health) ([]string, error) {
 		all = append(all, "the gateway claims "+r.Claimed.String()+", which does not hold")
 	}
 	return all, nil
+}
+
+// broken is what the broker cannot do, as its monitoring addresses tell.
+func (h health) broken() []string {
+	all := []string{}
+	if h.Durability.Facts != nil {
+		all = append(all, h.Durability.Facts.Urgent()...)
+	}
+	return all
 }
 
 // failing are the providers that do not answer: paused ones, and those whose
@@ -106,7 +115,11 @@ func failed(raw *jetstream.RawStreamMsg) (why string, ok bool) {
 	if json.Unmarshal(raw.Data, &p) != nil || p.Attempts == 0 {
 		return "", false
 	}
-	return p.Provider + ": " + p.Waits, true
+	why = p.Provider + ": " + p.Waits
+	if n := len(p.FailedLookUps); n > 0 {
+		why += ", last " + p.FailedLookUps[n-1].Error
+	}
+	return why, true
 }
 
 // unworked reports whether no worker pulls from a consumer. Consumers of

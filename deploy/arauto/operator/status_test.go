@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/durability"
 	"arauto/deploy/topology"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -170,6 +171,30 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 		needs, _, _ := strings.Cut(text, "\n\n")
 		if !strings.Contains(needs, "\n  "+step.says) {
 			t.Errorf("it lacks %q:\n%s", step.says, text)
+		}
+	}
+}
+
+// A broker that cannot write needs a person first, whatever else does.
+func TestStatusBeginsWithABrokerThatCannotWrite(t *testing.T) {
+	t.Parallel()
+	h := health{Durability: durability.Report{Facts: &durability.Facts{Replicas: 1, Servers: []durability.Server{
+		{Name: "nats-1", Failed: []durability.Failure{{Name: subject.Notifications, Error: "no space left on device"}}},
+		{Name: "nats-2", StoreUsed: 95, StoreLimit: 100},
+	}}}}
+	r := idle(t)
+	needs, err := (&session{js: r.JS}).needs(r.ctx, h)
+	r.must(err)
+	said := strings.Join(needs, "\n")
+	if !strings.HasPrefix(said, "the store of nats-1") {
+		t.Errorf("it begins with something else:\n%s", said)
+	}
+	for _, want := range []string{
+		"the store of nats-1 is in a write error: NOTIFICATIONS (no space left on device), so that server writes nothing there until it is restarted, also when its disk has room again",
+		"; free space on its disk, then restart that server\n", "store is 95 % of max_file_store on nats-2, so webhooks will be answered with 503",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it lacks %q:\n%s", want, said)
 		}
 	}
 }

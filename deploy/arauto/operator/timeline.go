@@ -22,6 +22,7 @@ import (
 const (
 	whatNotification = "notification"
 	whatLookUp       = "look-up"  // The provider was asked and answered.
+	whatFailed       = "failed"   // The provider was asked, and its answer was none that helps.
 	whatBelieved     = "believed" // A webhook's own word, where nobody can be asked.
 	whatParked       = "parked"
 	whatDue          = "due" // It has fired and no worker has finished it.
@@ -52,8 +53,9 @@ type entry struct {
 	State          string     `json:"state,omitempty"`
 	By             string     `json:"by,omitempty"`
 	Next           string     `json:"next,omitempty"`
-	Unreadable     bool       `json:"unreadable,omitempty"` // It does not decode; subject and sequence are all that is known of it.
-	Subject        string     `json:"subject,omitempty"`    // Of an unreadable one.
+	HTTP           int        `json:"http_status,omitempty"` // Of a failed look-up, 0 without an answer.
+	Unreadable     bool       `json:"unreadable,omitempty"`  // It does not decode; subject and sequence are all that is known of it.
+	Subject        string     `json:"subject,omitempty"`     // Of an unreadable one.
 }
 
 // timeline reads everything about some payments, sorted by time.
@@ -73,35 +75,66 @@ func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, er
 			line = append(line, entries...)
 		}
 	}
+	line = onceFailed(line)
 	slices.SortStableFunc(line, func(a, b entry) int { return a.At.Compare(b.At) })
 	return line, nil
 }
 
-// stored lists every message of a subject, with what read makes of it. One that
-// does not decode is an entry, too.
-func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, error)) (all []entry, err error) {
+// onceFailed drops the failed look-ups that are in the list already: they travel
+// with what is parked and stay in what ended them.
+func onceFailed(line []entry) []entry {
+	type look struct {
+		payment string
+		at      time.Time
+	}
+	seen := map[look]bool{}
+	return slices.DeleteFunc(line, func(e entry) bool {
+		l := look{e.Payment, e.At}
+		if e.What != whatFailed {
+			return false
+		}
+		again := seen[l]
+		seen[l] = true
+		return again
+	})
+}
+
+// failedLookUps lists the failed look-ups that a document brings along.
+func failedLookUps(list []order.FailedLookUp) []entry {
+	var all []entry
+	for _, f := range list {
+		all = append(all, entry{
+			At: f.At, What: whatFailed, Class: f.Class, Cause: f.Error, HTTP: f.HTTP, Attempts: f.Attempt, DueAt: f.Next,
+		})
+	}
+	return all
+}
+
+// stored lists every message of a subject, with what read makes of it and with the
+// look-ups that failed before it. One that does not decode is an entry, too.
+func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
 	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) error {
-		e, err := read(raw)
+		e, before, err := read(raw)
 		if err != nil {
-			e = entry{What: what, Unreadable: true, Subject: raw.Subject}
+			e, before = entry{What: what, Unreadable: true, Subject: raw.Subject}, nil
 		}
 		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
-		all = append(all, e)
+		all = append(append(all, before...), e)
 		return nil // The entry says it.
 	})
 	return all, err
 }
 
 func (s *session) notifications(ctx context.Context, p payment) ([]entry, error) {
-	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, func(raw *jetstream.RawStreamMsg) (entry, error) {
+	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
 		var n record.Notification
 		err := json.Unmarshal(raw.Data, &n)
-		return entry{What: whatNotification, ID: n.ID, Order: s.shown(n.Order)}, err
+		return entry{What: whatNotification, ID: n.ID, Order: s.shown(n.Order)}, nil, err
 	})
 }
 
 func (s *session) observations(ctx context.Context, p payment) ([]entry, error) {
-	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, func(raw *jetstream.RawStreamMsg) (entry, error) {
+	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
 		var o order.Observation
 		err := json.Unmarshal(raw.Data, &o)
 		e := entry{
@@ -111,12 +144,12 @@ func (s *session) observations(ctx context.Context, p payment) ([]entry, error) 
 		if !o.Confirmed {
 			e.What, e.AskedAt, e.AnsweredAt = whatBelieved, nil, nil
 		}
-		return e, err
+		return e, failedLookUps(o.FailedLookUps), err
 	})
 }
 
 func (s *session) events(ctx context.Context, p payment) ([]entry, error) {
-	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, func(raw *jetstream.RawStreamMsg) (entry, error) {
+	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
 		v, err := chain.EventOf(raw)
 		e := entry{
 			What: whatEvent, ID: v.ID(), Order: s.shown(v.Order),
@@ -125,7 +158,7 @@ func (s *session) events(ctx context.Context, p payment) ([]entry, error) {
 		if v.From != nil {
 			e.From = string(*v.From)
 		}
-		return e, err
+		return e, nil, err
 	})
 }
 
@@ -143,6 +176,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 		if at.Sequence == 0 {
 			continue
 		}
+		all = append(all, failedLookUps(at.Parked.FailedLookUps)...)
 		all = append(all, entry{
 			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Waits: at.Parked.Waits,
 			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable,
@@ -153,6 +187,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 
 func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
 	err = s.dead.Each(ctx, p.unit.DeadLetter("*", "*"), 1, func(l deadletter.Letter) error {
+		all = append(all, failedLookUps(l.FailedLookUps)...)
 		all = append(all, entry{
 			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,
 			Cause: l.Cause, Attempts: l.Attempts, ProviderStatus: l.ProviderStatus, State: string(l.State), By: l.By, Next: l.Next,
@@ -178,6 +213,12 @@ func (e entry) text() string {
 	switch e.What {
 	case whatLookUp:
 		return fmt.Sprintf("%s (%s) because of %s, answered within %s", word(e.Status), e.ProviderStatus, e.Cause, e.AnsweredAt.Sub(*e.AskedAt))
+	case whatFailed:
+		text := fmt.Sprintf("%s: %s, attempt %d", e.Class, e.Cause, e.Attempts)
+		if e.DueAt == nil {
+			return text + ", given up"
+		}
+		return text + ", asked again at " + e.DueAt.Format(time.RFC3339Nano)
 	case whatBelieved:
 		return fmt.Sprintf("%s (%s), nobody can be asked", word(e.Status), e.ProviderStatus)
 	case whatEvent:

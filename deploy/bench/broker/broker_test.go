@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestBatchesAreStagedWhereTheyAreSaid(t *testing.T) {
 	t.Parallel()
 	o := Options{Dir: t.TempDir(), Stage: t.TempDir(), Sync: SyncAlways}
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer stop()
 	urls, ended := make(chan string, 1), make(chan error, 1)
 	go func() {

@@ -20,22 +20,16 @@ import (
 type logbook struct {
 	role   string
 	screen *screen
-	now    func() time.Time
 
-	mu     sync.Mutex
-	file   *os.File
-	rest   []byte    // The beginning of a line that has not ended yet.
-	window time.Time // When the present second of shown lines began.
-	shown  int       // Lines shown in it.
-	hidden int       // Lines not shown since the last one that was.
+	mu   sync.Mutex
+	file *os.File
+	rest []byte // The beginning of a line that has not ended yet.
+	throttle
 }
 
 // rotateAt is the size in bytes from which a log file is put aside, once, at
 // the next start.
 const rotateAt = 32 << 20
-
-// shownPerSecond bounds what one part may put on the screen.
-const shownPerSecond = 5
 
 // maxRest bounds the beginning of a line that never ends, in bytes.
 const maxRest = 64 << 10
@@ -52,7 +46,7 @@ func openLogbook(dir, role string, s *screen) (*logbook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	return &logbook{role: role, screen: s, file: file, now: time.Now}, nil
+	return &logbook{role: role, screen: s, file: file, throttle: throttle{now: time.Now}}, nil
 }
 
 // Write takes any part of the output, and shows it even where the file cannot
@@ -96,19 +90,13 @@ func (b *logbook) show(line []byte) {
 	if text == "" {
 		return
 	}
-	now := b.now()
-	if now.Sub(b.window) >= time.Second {
-		b.window, b.shown = now, 0
-	}
-	if b.shown >= shownPerSecond {
-		b.hidden++
+	hidden, ok := b.take()
+	if !ok {
 		return
 	}
-	if b.hidden > 0 {
-		b.screen.note("%s: %d more lines are in %s", b.role, b.hidden, b.file.Name())
-		b.hidden = 0
+	if hidden > 0 {
+		b.screen.note("%s: %d more lines are in %s", b.role, hidden, shorter(b.file.Name()))
 	}
-	b.shown++
 	b.screen.note("%s: %s", b.role, text)
 }
 
@@ -121,16 +109,26 @@ func digest(line []byte) string {
 		Level string `json:"level"`
 		Text  string `json:"msg"`
 		Error string `json:"error"`
+
+		// Of a refused webhook.
+		Provider string `json:"provider"`
+		Rule     string `json:"rule"`
+		Field    string `json:"field"`
 	}
 	if err := json.Unmarshal(line, &entry); err != nil || entry.Level == "" {
 		return string(line)
 	}
 	level, err := zapcore.ParseLevel(entry.Level)
-	if err == nil && level < zapcore.WarnLevel {
-		return ""
+	if err == nil && level < zapcore.WarnLevel || entry.Text == "lookup.failed" {
+		return "" // A failed look-up has a line of its own, from what is parked for it.
 	}
 	text := entry.Level + ": " + entry.Text
-	if entry.Error != "" {
+	switch {
+	case entry.Rule != "" && entry.Field != "":
+		text += " (" + entry.Provider + ", rule " + entry.Rule + ", field " + entry.Field + ")"
+	case entry.Rule != "":
+		text += " (" + entry.Provider + ", rule " + entry.Rule + ")"
+	case entry.Error != "":
 		text += " (" + entry.Error + ")"
 	}
 	return text

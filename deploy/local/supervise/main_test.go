@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 var anyAddresses = Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"}
 
 // patience bounds each wait of a test. The machine may be busy.
-const patience = 60 * time.Second
+const patience = 180 * time.Second
 
 // output is a terminal that tests can wait on.
 type output struct {
@@ -141,7 +141,7 @@ func bounded(t *testing.T) context.Context {
 }
 
 // client keeps no connections, so that a refused one is seen.
-var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func get(ctx context.Context, t *testing.T, url string) (int, string) {
 	t.Helper()

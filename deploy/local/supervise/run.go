@@ -176,7 +176,7 @@ func (s *supervisor) banner() {
 	if s.plays() {
 		demo = fmt.Sprintf("Demo traffic: one payment step every %v; DEMO=off for none.", s.DemoEvery)
 	}
-	lines = append(lines, "", "  "+demo+" Every order event is one line:", "")
+	lines = append(lines, "", "  "+demo+" Order events and what goes wrong are one line each:", "")
 	s.screen.print(strings.Join(lines, "\n"))
 }
 

@@ -27,17 +27,22 @@ func TestEventIsOneAlignedLine(t *testing.T) {
 		"first": {
 			order.Event{Provider: "picpay", Account: "default", Transition: 1, Status: order.Paid, Confirmed: true, Amount: &order.Amount{Currency: "BRL", Value: 10000}},
 			"orders.picpay.default.102030.102030.paid",
-			"01:02:03.004  picpay          default  102030               #1   paid                                  R$ 100,00  confirmed    orders.picpay.default.102030.102030.paid",
+			"01:02:03.004  #1   paid                               R$ 100,00  orders.picpay.default.102030.102030.paid",
 		},
 		"unconfirmed without amount": {
 			order.Event{Provider: "beeteller", Account: "acme", Transition: 12, From: &pending, Status: order.Refused},
 			"orders.beeteller.acme.p.ref.refused",
-			"01:02:03.004  beeteller       acme     ref                  #12  pending -> refused                            -  unconfirmed  orders.beeteller.acme.p.ref.refused",
+			"01:02:03.004  #12  pending -> refused               unconfirmed  orders.beeteller.acme.p.ref.refused",
 		},
 		"refunded": {
 			order.Event{Provider: "yapay", Account: "default", Transition: 3, Status: order.PartiallyRefunded, Confirmed: true, Amount: &order.Amount{Currency: "BRL", Value: 123456, Refunded: 5}},
 			"orders.yapay.default.p.o.partially_refunded",
-			"01:02:03.004  yapay           default  o                    #3   partially_refunded                  R$ 1.234,56  confirmed    orders.yapay.default.p.o.partially_refunded  refunded R$ 0,05",
+			"01:02:03.004  #3   partially_refunded             refunded R$ 0,05  orders.yapay.default.p.o.partially_refunded",
+		},
+		"longer than a terminal is wide": {
+			order.Event{Provider: "picpay", Account: "default", Transition: 4, From: &pending, Status: order.Paid, Confirmed: true, Correction: true},
+			"orders.picpay.default." + strings.Repeat("p", 128) + "." + strings.Repeat("o", 128) + ".paid",
+			"01:02:03.004  #4   pending -> paid                 correction -  orders.picpay.default." + strings.Repeat("p", 32) + "…",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +52,7 @@ func TestEventIsOneAlignedLine(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := eventLine(c.on, body, at)
-			if err != nil || got != c.want {
+			if err != nil || got != c.want || len([]rune(got)) > 120 {
 				t.Errorf("error %v, line\n%q, want\n%q", err, got, c.want)
 			}
 		})
@@ -117,7 +122,8 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := `{"level":"info","msg":"quiet"}` + "\n" +
-		`{"level":"warn","msg":"loud","error":"of course"}` + "\npanic: oh\n\n"
+		`{"level":"warn","msg":"loud","error":"of course"}` + "\npanic: oh\n\n" +
+		`{"level":"warn","msg":"webhook.refused","provider":"picpay","rule":"type","field":"referenceId","error":"of course"}` + "\n"
 	for _, b := range []byte(text) { // One byte at a time: lines must be put together.
 		if _, err := book.Write([]byte{b}); err != nil {
 			t.Fatal(err)
@@ -131,7 +137,8 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 		t.Errorf("error %v, file %q, want %q", err, file, text)
 	}
 	lines := strings.Split(strings.TrimSpace(shown.String()), "\n")
-	if len(lines) != 2 || !strings.HasSuffix(lines[0], "  lookup: warn: loud (of course)") || !strings.HasSuffix(lines[1], "  lookup: panic: oh") {
+	if len(lines) != 3 || !strings.HasSuffix(lines[0], "  lookup: warn: loud (of course)") || !strings.HasSuffix(lines[1], "  lookup: panic: oh") ||
+		!strings.HasSuffix(lines[2], "  lookup: warn: webhook.refused (picpay, rule type, field referenceId)") {
 		t.Errorf("shown %q", lines)
 	}
 	// Its role would end for an error.

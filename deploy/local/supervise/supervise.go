@@ -20,6 +20,7 @@ import (
 	"arauto/deploy/process/config"
 	"arauto/deploy/topology"
 	"arauto/schemas/providers"
+	"arauto/schemas/subject"
 )
 
 // Run starts everything, keeps it running until ctx ends, and stops it in the
@@ -53,6 +54,7 @@ type supervisor struct {
 	sockets  map[string][]*socket // Of each role, the one that serves readiness and metrics last.
 	children []*child             // In the order in which they are started.
 	admin    *admin
+	tokens   subject.Tokens // How ids that identify a person are shown.
 
 	cleanups []func() error // Run in reverse.
 	failed   chan error     // Whatever cannot go on says so here.
@@ -98,6 +100,10 @@ func (s *supervisor) start(ctx context.Context) error {
 	}
 	hide, err := showEvents(ctx, s.broker, s.screen, s.Log)
 	if err != nil {
+		return err
+	}
+	s.onStop(hide)
+	if hide, err = showTrouble(ctx, s.broker, s.screen, s.tokens, s.Log); err != nil {
 		return err
 	}
 	s.onStop(hide)
@@ -203,6 +209,13 @@ func (s *supervisor) configure(ctx context.Context) error {
 	cfg, err := config.Load(s.configFile(), s.lookupEnv, providers.All, Gateway, Lookup, Normalize, Sweep)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
+	}
+	key, err := cfg.HashKey()
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if s.tokens, err = subject.Keyed(key.Reveal()); err != nil {
+		return fmt.Errorf("read hash_key: %w", err)
 	}
 	drift, err := topology.Apply(ctx, s.broker.js, topology.Settings{
 		Replicas: cfg.Topology().Replicas, Store: int64(cfg.Topology().Store), Providers: providers.All.Names(),

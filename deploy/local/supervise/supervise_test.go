@@ -25,7 +25,7 @@ func TestNotificationOfTheSeedsIsPrintedAsEvent(t *testing.T) {
 		t.Fatalf("status %d, want 200", status)
 	}
 	line := r.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
-	if !containsAll(line, []string{" picpay ", " default ", " 102030 ", " #1 ", " paid ", "R$ 100,00", " confirmed "}) {
+	if !containsAll(line, []string{" #1 ", " paid ", "R$ 100,00"}) {
 		t.Errorf("the line lacks something: %s", line)
 	}
 	if err := r.stop(); err != nil {
@@ -58,12 +58,12 @@ func TestDemoPlaysEventsOfSeveralProviders(t *testing.T) {
 	}
 	r := begin(ctx, t, func(o *Options) { o.DemoEvery = every })
 	for _, parts := range [][]string{
-		{" picpay ", " #4 ", "partially_refunded -> refunded", "refunded R$ 100,00"},
-		{" yapay ", "pending -> paid"},
-		{" beeteller ", "unconfirmed"},
-		{" picpay-checkout ", "pending -> authenticated"},
+		{"orders.picpay.", " #4 ", "partially_refunded -> refunded", "refunded R$ 100,00"},
+		{"orders.yapay.", "pending -> paid"},
+		{"orders.beeteller.", "unconfirmed"},
+		{"orders.picpay-checkout.", "pending -> authenticated"},
 	} {
-		r.out.line(ctx, t, append(parts, "orders.")...)
+		r.out.line(ctx, t, parts...)
 	}
 	if err := r.stop(); err != nil {
 		t.Errorf("stop: %v", err)
@@ -96,7 +96,7 @@ func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`arauto_webhooks_total{provider="picpay",result="accepted",role="gateway"} 1`,
+		`arauto_webhooks_total{provider="picpay",result="accepted",role="gateway",rule=""} 1`,
 		`arauto_simulator_lookups_total{provider="picpay",`,
 		`arauto_child_up{child="gateway",role="local"} 1`,
 		`arauto_child_restarts_total{child="lookup",role="local"} 0`,
@@ -138,9 +138,9 @@ func TestKilledChildrenAreStartedAgain(t *testing.T) {
 	}
 	// The gateway's socket never closes, so this waits for the new process
 	// instead of being refused.
-	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
-		t.Errorf("status %d, want 200 from the gateway that was started again", status)
-	}
+	eventually(ctx, t, "200 from the gateway that was started again", func() bool {
+		return notify(ctx, t, r.Gateway) == http.StatusOK // 503 while a busy broker is slow.
+	})
 	for _, role := range Roles() {
 		eventually(ctx, t, role+" is ready again, as another process", func() bool {
 			now := roles(ctx, r.Admin)[role]

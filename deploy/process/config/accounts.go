@@ -156,3 +156,30 @@ func (all credentials) of(provider string) map[string][]string {
 	}
 	return revealed
 }
+
+// PlainSettings are an account's settings for people: the configured values or the
+// defaults. A stand-in takes the place of every secret that is configured, and of a
+// required value that is not. No secret is read. configured says whether the file
+// has the account.
+func (c *Config) PlainSettings(of, account, standIn string) (settings map[string]string, configured bool) {
+	p, _ := c.providers.Get(of)
+	part, configured := c.file.Providers[of].Accounts[account]
+	settings = make(map[string]string, len(p.Settings))
+	for _, s := range p.Settings {
+		r := part.Settings[s.Name]
+		value := s.Default
+		switch {
+		case s.Secret && !r.IsZero():
+			value = standIn
+		case !r.IsZero():
+			if plain, problem := c.resolve(r); problem == nil && plain != "" {
+				value = plain
+			}
+		}
+		if value == "" && s.Required {
+			value = standIn
+		}
+		settings[s.Name] = value
+	}
+	return settings, configured
+}

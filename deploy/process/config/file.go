@@ -90,7 +90,7 @@ type Gateway struct {
 	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 920 s, above that of any load balancer but Envoy.
 	MaxConnections int           `yaml:"max_connections"` // Open at once; for one more, one that waits for its client is closed. Default 2,048.
 	BodyBudget     Size          `yaml:"body_budget"`     // All bodies that are being read, beyond the first 8 KiB of each. Default 16 MiB.
-	MemoryLimit    Size          `yaml:"memory_limit"`    // Of the Go runtime, as GOMEMLIMIT, which comes first. Default 128 MiB.
+	MemoryLimit    Size          `yaml:"memory_limit"`    // Of the Go runtime, as GOMEMLIMIT, which comes first. Default 192 MiB.
 
 	Limit Limit `yaml:"limit"` // Of every account, unless its provider or itself has another. Default: none.
 
@@ -185,7 +185,7 @@ func defaults() file {
 			PublishBudget: 800 * time.Millisecond,
 			BodyLimit:     256 * kib, HeaderLimit: 16 * kib,
 			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 920 * time.Second,
-			MaxConnections: 2048, BodyBudget: 16 * mib, MemoryLimit: 128 * mib,
+			MaxConnections: 2048, BodyBudget: 16 * mib, MemoryLimit: 192 * mib,
 		},
 		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 32, AskTimeout: 10 * time.Second, AnswerLimit: mib, Default: Budget{Rate: 200, Burst: 400, Concurrency: 32}},
 		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 16},

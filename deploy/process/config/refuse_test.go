@@ -200,7 +200,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		"more connections than can be served": {
 			text: head + "gateway: {max_connections: 262145}\n",
 			want: `FILE:2: gateway.max_connections: 262145 is out of range; write a value from 1 to 262144
-FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gateway.body_budget; write 10526760KiB or more`,
+FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gateway.body_budget; write 18391110KiB or more`,
 		},
 		"replicas": {
 			text: head + "topology: {replicas: 2}\n",

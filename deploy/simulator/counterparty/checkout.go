@@ -83,7 +83,8 @@ func checkoutAnswer(k key, p payment) any {
 	if k.Unit == authentications {
 		return checkout3DS{HasChallenged: p.Status != "CREATED", Status: p.Status}
 	}
-	left := max(0, p.Amount-p.Refunded)
+	// The amount of a charge is what is left of the captured sum.
+	left := max(0, p.captured(true)-p.Refunded)
 	return checkoutCharge{
 		MerchantChargeID: k.ID,
 		ID:               uuidOf(p.Reference),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -16,6 +17,10 @@ import (
 // control answers the calls under /_sim/. Their errors are JSON objects with
 // one field, error.
 func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path []string) {
+	if len(path) == 0 || len(path) == 1 && path[0] == "" {
+		s.describe(w, r)
+		return
+	}
 	if len(path) < 2 {
 		problem(w, http.StatusNotFound, "unknown path")
 		return
@@ -86,13 +91,22 @@ func (s *Simulator) controlUnit(w http.ResponseWriter, r *http.Request, k key) {
 	}
 }
 
+// mostTimes bounds how often one change sends its webhook.
+const mostTimes = 100
+
 // change is the body of a PUT. What it does not have keeps its value.
 type change struct {
 	Order    *string         `json:"order"`
 	Status   json.RawMessage `json:"status"`
 	Amount   *int64          `json:"amount"`
 	Refunded *int64          `json:"refunded"`
-	Notify   bool            `json:"notify"`
+	Captured *int64          `json:"captured"`
+	KnownIn  float64         `json:"known_in"` // Seconds until look-ups know it, 0 for at once.
+
+	Notify  bool    `json:"notify"`
+	Times   int     `json:"times"`   // How many webhooks say so; 0 is one.
+	After   float64 `json:"after"`   // Seconds until they are sent; the call does not wait for that.
+	Earlier bool    `json:"earlier"` // They say what was true before this change.
 }
 
 func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key) {
@@ -107,7 +121,11 @@ func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key) {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	p, err := s.ledger.put(k, func(now *payment) payment { return c.apply(k, now, word, d.opening[k.Unit], s) })
+	var before *payment
+	p, err := s.ledger.put(k, func(now *payment) payment {
+		before = now
+		return c.apply(k, now, word, d.opening[k.Unit], s)
+	})
 	if err != nil {
 		problem(w, http.StatusServiceUnavailable, err.Error())
 		return
@@ -116,13 +134,28 @@ func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key) {
 		reply(w, http.StatusOK, stateOf(p))
 		return
 	}
-	s.tell(w, k, p)
+	said := p
+	if c.Earlier && before != nil {
+		said = *before
+	}
+	if c.After > 0 {
+		s.tellLater(k, said, c)
+		reply(w, http.StatusOK, stateOf(p))
+		return
+	}
+	s.tell(w, k, p, said, c.Times)
 }
 
 // tell sends the webhook and answers what became of it. A provider takes
 // nothing but 200 for received.
-func (s *Simulator) tell(w http.ResponseWriter, k key, p payment) {
-	status, err := s.notify(k, p)
+func (s *Simulator) tell(w http.ResponseWriter, k key, p, said payment, times int) {
+	status, err := s.notify(k, said)
+	for range times - 1 {
+		if err != nil {
+			break
+		}
+		status, err = s.notify(k, said)
+	}
 	state := stateOf(p)
 	state.Notified = status
 	if err != nil {
@@ -135,8 +168,18 @@ func (s *Simulator) tell(w http.ResponseWriter, k key, p payment) {
 
 // check says what is wrong with a change, or else its status, "" for none.
 func (c change) check(d dialect) (string, error) {
-	if c.Amount != nil && *c.Amount < 0 || c.Refunded != nil && *c.Refunded < 0 {
-		return "", errors.New("amounts are cents and not negative")
+	for _, cents := range []*int64{c.Amount, c.Refunded, c.Captured} {
+		if cents != nil && *cents < 0 {
+			return "", errors.New("amounts are cents and not negative")
+		}
+	}
+	switch {
+	case !(c.KnownIn >= 0 && c.KnownIn <= longest), !(c.After >= 0 && c.After <= longest):
+		return "", fmt.Errorf("known_in or after is not between 0 and %d seconds", longest)
+	case c.Times < 0 || c.Times > mostTimes:
+		return "", fmt.Errorf("times is not between 0 and %d", mostTimes)
+	case !c.Notify && (c.Times > 0 || c.After > 0 || c.Earlier):
+		return "", errors.New("times, after and earlier are about a webhook, which needs notify")
 	}
 	if c.Status == nil || string(c.Status) == "null" {
 		return "", nil
@@ -164,6 +207,12 @@ func (c change) apply(k key, now *payment, word, opening string, s *Simulator) p
 	if c.Refunded != nil {
 		p.Refunded = *c.Refunded
 	}
+	if c.Captured != nil {
+		p.Captured = c.Captured
+	}
+	if c.KnownIn > 0 {
+		p.Known = at.Add(time.Duration(c.KnownIn * float64(time.Second)))
+	}
 	return p
 }
 
@@ -173,12 +222,13 @@ type state struct {
 	Status   string `json:"status"`
 	Amount   int64  `json:"amount"`
 	Refunded int64  `json:"refunded"`
+	Captured *int64 `json:"captured,omitempty"`
 	Notified int    `json:"notified,omitempty"` // The gateway's HTTP status, when it was told and answered.
 	Error    string `json:"error,omitempty"`    // Why telling it failed.
 }
 
 func stateOf(p payment) state {
-	return state{Order: p.Order, Status: p.Status, Amount: p.Amount, Refunded: p.Refunded}
+	return state{Order: p.Order, Status: p.Status, Amount: p.Amount, Refunded: p.Refunded, Captured: p.Captured}
 }
 
 // allow answers 405 and reports false when the method is not the one wanted.

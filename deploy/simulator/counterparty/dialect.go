@@ -31,10 +31,24 @@ type payment struct {
 	Status    string    `json:"status"`
 	Amount    int64     `json:"amount"`
 	Refunded  int64     `json:"refunded"`
-	Reference string    `json:"reference"` // The provider's own id beside the payment's.
+	Captured  *int64    `json:"captured,omitempty"` // Of Amount; nil is all of it, once the word says that money was taken.
+	Known     time.Time `json:"known,omitzero"`     // From when on look-ups know the payment.
+	Reference string    `json:"reference"`          // The provider's own id beside the payment's.
 	Created   time.Time `json:"created"`
 	Changed   time.Time `json:"changed"`
 	Since     time.Time `json:"since"` // When the status became what it is.
+}
+
+// captured is the part of the amount that was captured, given whether the word
+// says that money was taken.
+func (p payment) captured(taken bool) int64 {
+	switch {
+	case p.Captured != nil:
+		return *p.Captured
+	case taken:
+		return p.Amount
+	}
+	return 0
 }
 
 // question is one look-up, before it is answered.

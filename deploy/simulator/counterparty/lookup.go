@@ -44,7 +44,7 @@ func (s *Simulator) provide(w http.ResponseWriter, r *http.Request, path []strin
 // force wants it, and says in a word what became of it.
 func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, provider string, q question) string {
 	d, k := s.dialects[provider], key{provider, q.account, q.unit, q.id}
-	f := s.faults.take(provider, q.account)
+	f := s.faults.take(provider, q.account, q.id)
 	switch f.Kind {
 	case fault500, fault401, fault404, fault429:
 		status, _ := strconv.Atoi(f.Kind)
@@ -53,12 +53,14 @@ func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, provider stri
 		}
 		reply(w, status, d.refusal(status))
 		return "fault_" + f.Kind
+	case fault403:
+		page(w, http.StatusForbidden, "Request blocked.")
+		return "fault_403"
 	case faultReset:
 		reset(w)
 		return "fault_reset"
 	case faultGarbage:
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write([]byte("<html><body>We will be back soon.</body></html>\n"))
+		page(w, http.StatusOK, "We will be back soon.")
 		return "fault_garbage"
 	case faultSlow:
 		if !s.pause(r, f.wait()) {
@@ -70,12 +72,20 @@ func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, provider stri
 	if ok && f.Kind == faultStale {
 		p, ok = e.stale()
 	}
-	if !ok {
+	if !ok || s.now().Before(p.Known) {
 		reply(w, d.missing(q.unit), d.refusal(d.missing(q.unit)))
 		return "not_found"
 	}
 	reply(w, http.StatusOK, d.answer(k, p))
 	return "answered"
+}
+
+// page answers as something before the provider does that knows nothing of its
+// API.
+func page(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte("<html><body>" + text + "</body></html>\n")) // The caller has gone if it fails.
 }
 
 // tally counts how often each payment was asked for, by provider, account and

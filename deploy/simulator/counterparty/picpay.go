@@ -54,10 +54,7 @@ type picpaySummary struct {
 }
 
 func picpayAnswer(k key, p payment) any {
-	var paid int64
-	if slices.Contains(picpayPaid, p.Status) {
-		paid = p.Amount
-	}
+	paid := p.captured(slices.Contains(picpayPaid, p.Status))
 	return picpayStatus{
 		AuthorizationID: picpayAuthorization(p),
 		ReferenceID:     k.ID,

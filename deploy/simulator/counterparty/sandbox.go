@@ -30,13 +30,18 @@ func sandboxQuestion(r *http.Request, path []string, _ time.Time) (question, boo
 }
 
 func sandboxAnswer(k key, p payment) any {
-	return struct {
-		Payment  string `json:"payment"`
-		Order    string `json:"order"`
-		Status   string `json:"status"`
-		Amount   int64  `json:"amount"` // Cents.
-		Refunded int64  `json:"refunded"`
-	}{k.ID, p.Order, p.Status, p.Amount, p.Refunded}
+	a := struct {
+		Payment    string `json:"payment"`
+		Order      string `json:"order"`
+		Status     string `json:"status"`
+		Amount     int64  `json:"amount"` // Cents.
+		Refunded   int64  `json:"refunded"`
+		Authorized int64  `json:"authorized,omitempty"`
+	}{Payment: k.ID, Order: p.Order, Status: p.Status, Amount: p.Amount, Refunded: p.Refunded}
+	if p.Captured != nil {
+		a.Amount, a.Authorized = *p.Captured, p.Amount
+	}
+	return a
 }
 
 // plainRefusal is the error body of the providers whose documentation shows

@@ -50,6 +50,20 @@ func (s *Simulator) notify(k key, p payment) (int, error) {
 	return status, err
 }
 
+// tellLater sends the webhooks of a change when their time has come, without
+// anybody who waits for them. Those that are not sent when the simulator stops
+// never are.
+func (s *Simulator) tellLater(k key, p payment, c change) {
+	time.AfterFunc(time.Duration(c.After*float64(time.Second)), func() {
+		for range max(1, c.Times) {
+			if s.stopped.Err() != nil {
+				return
+			}
+			_, _ = s.notify(k, p) // It counts and logs what becomes of it.
+		}
+	})
+}
+
 func (s *Simulator) send(k key, p payment) (int, error) {
 	ctx, cancel := context.WithTimeout(s.stopped, patience)
 	defer cancel()

@@ -148,10 +148,11 @@ func (b *Broker) Recreate(name string) {
 	}
 }
 
-// Context is a context that ends with the test, or after a minute.
+// Context is a context that ends with the test, or after three minutes: a
+// busy machine needs long, and a test that hangs still says where.
 func Context(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

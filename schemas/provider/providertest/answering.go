@@ -34,10 +34,12 @@ func (c *fixture) answering(t *testing.T) {
 		}
 		return
 	}
+	c.wordsInAnyCase(t, n, f)
 	if !c.has("answer.status") {
 		c.unknownClaim(t, n)
 		return
 	}
+	c.numericAnswers(t, n, f)
 	bad := c.malformed(c.text("answer.body"))
 	if c.newAnswer {
 		maps.Copy(bad, hopeless())
@@ -141,11 +143,14 @@ func (c *fixture) answersAgain(t *testing.T, n provider.Notice, want order.Fact)
 	if f, err := c.p.Answer(target(n), c.account(), r); err != nil || !reflect.DeepEqual(f, want) {
 		t.Errorf("an additional field in the answer gives %+v, %v", f, err)
 	}
-	oneReading(t, c.text("answer.body"), want, func(body string) (order.Fact, error) {
+	read := func(body string) (order.Fact, error) {
 		r := c.reply()
 		r.Body = []byte(body)
 		return c.p.Answer(target(n), c.account(), r)
-	})
+	}
+	asSent(t, c.text("answer.body"), want, read)
+	emptied(t, c.text("answer.body"), read)
+	oneReading(t, c.text("answer.body"), want, read)
 }
 
 // otherPayment asks about another payment than the one that answers, where

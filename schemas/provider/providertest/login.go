@@ -52,9 +52,11 @@ func login(t *testing.T, p provider.Provider, all []*fixture) {
 			continue
 		}
 		good := c.loginReply()
-		oneReading(t, string(good.Body), token, func(body string) (provider.Token, error) {
+		read := func(body string) (provider.Token, error) {
 			return p.Login.Answer(provider.Reply{Status: good.Status, Body: []byte(body)})
-		})
+		}
+		asSent(t, string(good.Body), token, read)
+		oneReading(t, string(good.Body), token, read)
 		asked++
 		c.badTokens(t)
 	}

@@ -6,6 +6,8 @@
 package beeteller
 
 import (
+	"strings"
+
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/wire"
@@ -29,39 +31,40 @@ var Provider = provider.Provider{
 
 // notification is the webhook of a Reverse Pix. It has no amount and no date.
 type notification struct {
-	Order           string     `json:"order"` // Beeteller's own id: our payment.
+	Order           wire.ID    `json:"order"` // Beeteller's own id: our payment.
 	Status          string     `json:"status"`
-	Reference       string     `json:"reference"` // The merchant's: our order.
+	Reference       wire.ID    `json:"reference"` // The merchant's: our order.
 	RejectionReason wire.Loose `json:"rejection_reason"`
 	Error           wire.Loose `json:"error"` // What the documents' table calls the same.
 }
 
 func read(w provider.Webhook) (provider.Notice, error) {
 	var head struct {
-		Type  string     `json:"type"`
-		Order wire.Loose `json:"order"`
+		Type  string      `json:"type"`
+		Order wire.HintID `json:"order"`
 	}
 	if err := provider.DecodeWebhook(w, &head); err != nil {
 		return provider.Notice{}, err
 	}
-	if head.Type != "" && head.Type != reversePix {
-		return provider.Unknown(order.Payout, head.Type, string(head.Order))
+	if head.Type != "" && !strings.EqualFold(head.Type, reversePix) {
+		return provider.Unknown(order.Payout, head.Type, head.Order.Loose())
 	}
 	var n notification
 	if err := provider.DecodeWebhook(w, &n); err != nil {
 		return provider.Notice{}, err
 	}
-	if err := provider.CheckIDs(n.Order, n.Reference); err != nil {
+	payment, number := string(n.Order), string(n.Reference)
+	if err := provider.CheckNamed("order", payment, "reference", number); err != nil {
 		return provider.Notice{}, err
 	}
 	fields := provider.Present(map[string]string{"reason": n.reason()})
 	if provider.Sayable(n.Status) {
 		fields["status"] = n.Status // Also one that nobody knows: it must be named.
 	}
-	if n.Reference != "" {
-		fields["reference"] = n.Reference // An id, and so the merchant's free choice.
+	if number != "" {
+		fields["reference"] = number // An id, and so the merchant's free choice.
 	}
-	return provider.Notice{Kind: order.Payout, Payment: n.Order, Order: n.Reference, Fields: fields}, nil
+	return provider.Notice{Kind: order.Payout, Payment: payment, Order: number, Fields: fields}, nil
 }
 
 func (n notification) reason() string {
@@ -77,9 +80,9 @@ func claim(t provider.Target) (order.Fact, error) {
 }
 
 func fact(status, reference, reason string) (order.Fact, error) {
-	word, err := provider.Word(words, status)
+	word, said, err := provider.Word(words, status)
 	return order.Fact{
 		Kind: order.Payout, Order: reference,
-		Status: word, ProviderStatus: status, Reason: provider.Code(reason),
+		Status: word, ProviderStatus: said, Reason: provider.Code(reason),
 	}, err
 }

@@ -1,11 +1,12 @@
 package beeteller
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -53,16 +54,20 @@ func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact
 	if err := provider.Missing(r); err != nil {
 		return order.Fact{}, err
 	}
-	if err := provider.Foreign(r, provider.IsObject(r)); err != nil {
+	if err := provider.Foreign(r); err != nil && !provider.IsObject(r) {
 		return order.Fact{}, err
 	}
-	var body map[string]json.RawMessage
+	var body map[string]jsontext.Value
 	if err := provider.DecodeReply(r, &body); err != nil {
 		return order.Fact{}, err
 	}
 	texts := map[string]string{}
 	for _, name := range []string{"order_field", "status_field", "reference_field", "reason_field"} {
-		text, err := at(body, a.Settings[name])
+		read := asText
+		if name == "order_field" || name == "reference_field" {
+			read = asID
+		}
+		text, err := at(body, a.Settings[name], read)
 		if err != nil {
 			return order.Fact{}, fmt.Errorf("%w: %s: %w", provider.ErrUnreadable, name, err)
 		}
@@ -77,21 +82,31 @@ func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact
 	return fact(texts["status_field"], texts["reference_field"], texts["reason_field"])
 }
 
-// at returns the text or number at a dotted path, "" when nothing is there.
-func at(body map[string]json.RawMessage, path string) (string, error) {
+func asText(raw []byte) (string, error) {
+	var text wire.Text
+	err := text.UnmarshalJSON(raw)
+	return string(text), err
+}
+
+func asID(raw []byte) (string, error) {
+	var id wire.ID
+	err := id.UnmarshalJSON(raw)
+	return string(id), err
+}
+
+// at reads what is at a dotted path; it is "" when nothing is there.
+func at(body map[string]jsontext.Value, path string, read func([]byte) (string, error)) (string, error) {
 	first, rest, deeper := strings.Cut(path, ".")
 	raw, ok := body[first]
 	if !ok {
 		return "", nil
 	}
 	if !deeper {
-		var text wire.Text
-		err := text.UnmarshalJSON(raw)
-		return string(text), err
+		return read(raw)
 	}
-	var next map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &next); err != nil {
+	next, err := wire.Map(raw)
+	if err != nil {
 		return "", fmt.Errorf("%s is not an object", first)
 	}
-	return at(next, rest)
+	return at(next, rest, read)
 }

@@ -37,9 +37,9 @@ var Provider = provider.Provider{
 // shape of VTEX instead, undocumented, with paymentId and a status from
 // another word set; that status is not read.
 type callback struct {
-	ReferenceID     string     `json:"referenceId"`
-	PaymentID       string     `json:"paymentId"`
-	AuthorizationID wire.Loose `json:"authorizationId"` // Missing until the payment is authorized.
+	ReferenceID     wire.ID     `json:"referenceId"`
+	PaymentID       wire.ID     `json:"paymentId"`
+	AuthorizationID wire.HintID `json:"authorizationId"` // Missing until the payment is authorized.
 }
 
 func read(w provider.Webhook) (provider.Notice, error) {
@@ -47,16 +47,16 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.DecodeWebhook(w, &c); err != nil {
 		return provider.Notice{}, err
 	}
-	payment := c.ReferenceID
+	payment := string(c.ReferenceID)
 	if payment == "" {
-		payment = c.PaymentID
+		payment = string(c.PaymentID)
 	}
-	if err := provider.CheckIDs(payment, payment); err != nil {
+	if err := provider.CheckNamed("referenceId", payment, "referenceId", payment); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
 		Kind: order.Payment, Payment: payment, Order: payment,
-		Fields: provider.Present(map[string]string{"authorizationId": string(c.AuthorizationID)}),
+		Fields: provider.Present(map[string]string{"authorizationId": c.AuthorizationID.Loose()}),
 	}, nil
 }
 
@@ -71,14 +71,16 @@ func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 // status is the look-up's answer. The summary is in decimal reais; answers of
 // the legacy API have none.
 type status struct {
-	ReferenceID     wire.Text  `json:"referenceId"`
-	AuthorizationID wire.Loose `json:"authorizationId"`
-	Status          string     `json:"status"`
-	Summary         struct {
-		Authorized wire.Text `json:"authorized"`
-		Paid       wire.Text `json:"paid"`
-		Refunded   wire.Text `json:"refunded"`
-	} `json:"summary"`
+	ReferenceID     wire.ID              `json:"referenceId"`
+	AuthorizationID wire.HintID          `json:"authorizationId"`
+	Status          string               `json:"status"`
+	Summary         wire.Struct[summary] `json:"summary"`
+}
+
+type summary struct {
+	Authorized wire.Text `json:"authorized"`
+	Paid       wire.Text `json:"paid"`
+	Refunded   wire.Text `json:"refunded"`
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
@@ -86,7 +88,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if r.Status == http.StatusNotFound && own {
 		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
 	}
-	if err := provider.Foreign(r, own); err != nil {
+	if err := provider.Foreign(r); err != nil && !own {
 		return order.Fact{}, err
 	}
 	var s status
@@ -96,11 +98,11 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if string(s.ReferenceID) != t.Payment {
 		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
 	}
-	sums, err := s.sums()
+	sums, err := s.Summary.Fields.sums()
 	if err != nil {
 		return order.Fact{}, err
 	}
-	word, unknown := provider.Word(words, s.Status)
+	word, said, unknown := provider.Word(words, s.Status)
 	// A partial refund keeps the word, so only the sum tells.
 	word = provider.AfterRefunds(word, sums.Value(), sums.Refunded)
 	amount, err := provider.Reais(word, sums)
@@ -108,8 +110,8 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, err
 	}
 	return order.Fact{
-		Kind: order.Payment, Order: t.Payment, ProviderReference: provider.Code(string(s.AuthorizationID)),
-		Status: word, ProviderStatus: s.Status, Amount: amount,
+		Kind: order.Payment, Order: t.Payment, ProviderReference: provider.Code(s.AuthorizationID.Loose()),
+		Status: word, ProviderStatus: said, Amount: amount,
 	}, unknown
 }
 
@@ -130,16 +132,16 @@ func ownError(r provider.Reply) bool {
 // sums reads the summary. PicPay does not say whether paid is net of refunds. Where
 // more was refunded than paid it must be; else the payment's log decides, see
 // order.Standing. A paid of 0 is a statement, a missing one is none.
-func (s status) sums() (provider.Sums, error) {
+func (s summary) sums() (provider.Sums, error) {
 	cents := make([]int64, 3)
-	for i, sum := range []wire.Text{s.Summary.Authorized, s.Summary.Paid, s.Summary.Refunded} {
+	for i, sum := range []wire.Text{s.Authorized, s.Paid, s.Refunded} {
 		var err error
 		if cents[i], err = sum.Cents(); err != nil {
 			return provider.Sums{}, fmt.Errorf("%w: summary: %w", provider.ErrUnreadable, err)
 		}
 	}
 	sums := provider.Sums{Authorized: cents[0], Captured: cents[1], Refunded: cents[2]}
-	sums.Void = s.Summary.Paid != "" && sums.Captured == 0
+	sums.Void = s.Paid != "" && sums.Captured == 0
 	if sums.Refunded > sums.Captured && (sums.Captured > 0 || sums.Authorized > 0) {
 		sums.Captured += sums.Refunded
 	}

@@ -24,22 +24,24 @@ var messages = map[string]string{
 
 // envelope is what every notification has around its data. eventDate may be
 // missing or without a zone, and id does not tell events apart: the documented
-// payment and 3DS samples share one.
+// payment and 3DS samples share one. Some senders leave the envelope away: what
+// stands at the top is read where there is no data.
 type envelope struct {
 	Type      string          `json:"type"`
-	ID        wire.Loose      `json:"id"`
+	ID        wire.HintID     `json:"id"`
 	EventDate wire.Loose      `json:"eventDate"`
 	Data      wire.Part[data] `json:"data"`
+	Bare      data            `json:",embed"`
 }
 
 // data is what any type has that we read: a charge its id of the merchant, a
 // challenge one more of its own.
 type data struct {
-	MerchantChargeID wire.ID    `json:"merchantChargeId"`
-	ChargeID         wire.ID    `json:"chargeId"`
-	Status           wire.Loose `json:"status"`
-	PARes            wire.Loose `json:"paresStatus"`
-	ECI              wire.Loose `json:"eciRaw"`
+	MerchantChargeID wire.HintID `json:"merchantChargeId"`
+	ChargeID         wire.HintID `json:"chargeId"`
+	Status           wire.Loose  `json:"status"`
+	PARes            wire.Loose  `json:"paresStatus"`
+	ECI              wire.Loose  `json:"eciRaw"`
 }
 
 func read(w provider.Webhook) (provider.Notice, error) {
@@ -47,13 +49,17 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.DecodeWebhook(w, &e); err != nil {
 		return provider.Notice{}, err
 	}
-	switch word := typeOf(e, w.Header); word {
-	case typePayment:
-		return readCharge(e)
-	case typeChallenge:
-		return readChallenge(e)
+	d := e.Data.Fields
+	if !e.Data.Present {
+		d = e.Bare
+	}
+	switch word := typeOf(e, w.Header); {
+	case strings.EqualFold(word, typePayment):
+		return readCharge(e, d)
+	case strings.EqualFold(word, typeChallenge):
+		return readChallenge(e, d)
 	default:
-		return readUnknown(e, word)
+		return readUnknown(e, d, word)
 	}
 }
 
@@ -66,8 +72,10 @@ func typeOf(e envelope, h provider.Header) string {
 	}
 	for _, name := range []string{"event-type", "event_type"} {
 		for _, value := range h.Values(name) {
-			if word, ok := messages[strings.TrimSpace(value)]; ok {
-				return word
+			for message, word := range messages {
+				if strings.EqualFold(message, strings.TrimSpace(value)) {
+					return word
+				}
 			}
 			if value != "" {
 				return value
@@ -85,40 +93,39 @@ func typeOf(e envelope, h provider.Header) string {
 // bound protects nothing and is not held. A chargeId has no documented form.
 const maxMerchantCharge = 36
 
-// checkCharge says why a payment and its merchantChargeId, "" for none, cannot
-// be used.
-func checkCharge(payment, merchant string) error {
-	if err := provider.CheckIDs(payment, merchant); err != nil {
+// checkCharge says why a payment, whose id the named field has, and its
+// merchantChargeId, "" for none, cannot be used.
+func checkCharge(field, payment, merchant string) error {
+	if err := provider.CheckNamed(field, payment, "merchantChargeId", merchant); err != nil {
 		return err
 	}
 	return provider.CheckForm("merchantChargeId", merchant, maxMerchantCharge, "-")
 }
 
-func readCharge(e envelope) (provider.Notice, error) {
-	charge, err := e.Data.Fields.MerchantChargeID.Strict()
+func readCharge(e envelope, d data) (provider.Notice, error) {
+	charge, err := d.MerchantChargeID.Strict()
 	if err != nil {
-		return provider.Notice{}, fmt.Errorf("%w: merchantChargeId: %w", provider.ErrInvalid, err)
+		return provider.Notice{}, wrongID("merchantChargeId", err)
 	}
-	if err := checkCharge(charge, charge); err != nil {
+	if err := checkCharge("merchantChargeId", charge, charge); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
 		Kind: order.Payment, Payment: charge, Order: charge,
-		Fields: provider.Present(map[string]string{"status": string(e.Data.Fields.Status), "eventDate": string(e.EventDate)}),
+		Fields: provider.Present(map[string]string{"status": string(d.Status), "eventDate": string(e.EventDate)}),
 	}, nil
 }
 
-func readChallenge(e envelope) (provider.Notice, error) {
-	d := e.Data.Fields
+func readChallenge(e envelope, d data) (provider.Notice, error) {
 	charge, problem := d.ChargeID.Strict()
 	merchant, err := d.MerchantChargeID.Strict()
 	if err := errors.Join(problem, err); err != nil {
-		return provider.Notice{}, fmt.Errorf("%w: chargeId or merchantChargeId: %w", provider.ErrInvalid, err)
+		return provider.Notice{}, wrongID("chargeId or merchantChargeId", err)
 	}
-	if err := provider.CheckIDs(charge, ""); err != nil {
+	if err := provider.CheckNamed("chargeId", charge, "", ""); err != nil {
 		return provider.Notice{}, err
 	}
-	if err := checkCharge(challengePrefix+charge, merchant); err != nil {
+	if err := checkCharge("chargeId", challengePrefix+charge, merchant); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{
@@ -132,7 +139,11 @@ func readChallenge(e envelope) (provider.Notice, error) {
 
 // readUnknown takes whatever id is there. The data of a type that we do not
 // know may have any shape.
-func readUnknown(e envelope, word string) (provider.Notice, error) {
-	d := e.Data.Fields
-	return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), string(e.ID))
+func readUnknown(e envelope, d data, word string) (provider.Notice, error) {
+	return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), e.ID.Loose())
+}
+
+// wrongID refuses an id that stands there as something else than an id.
+func wrongID(field string, err error) error {
+	return &provider.Refusal{Rule: provider.RuleType, Field: field, Err: fmt.Errorf("%w: %s: %w", provider.ErrInvalid, field, err)}
 }

@@ -64,7 +64,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		// It lists a 404 for unknown authentications and only a 400 for charges.
 		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
 	}
-	if err := provider.Foreign(r, own); err != nil {
+	if err := provider.Foreign(r); err != nil && !own {
 		return order.Fact{}, err
 	}
 	if t.Kind == order.Authentication {
@@ -85,15 +85,17 @@ func ownError(r provider.Reply) bool {
 // Amounts are centavos; amount is what is left of the captured sum after refunds,
 // and before the capture the authorized sum.
 type charge struct {
-	MerchantChargeID string `json:"merchantChargeId"`
-	ID               string `json:"id"`
-	Status           string `json:"chargeStatus"`
-	Amount           *int64 `json:"amount"`
-	OriginalAmount   int64  `json:"originalAmount"`
-	RefundedAmount   int64  `json:"refundedAmount"`
-	Transactions     []struct {
-		Status string `json:"transactionStatus"`
-	} `json:"transactions"`
+	MerchantChargeID wire.ID                    `json:"merchantChargeId"`
+	ID               wire.HintID                `json:"id"`
+	Status           string                     `json:"chargeStatus"`
+	Amount           *int64                     `json:"amount"`
+	OriginalAmount   int64                      `json:"originalAmount"`
+	RefundedAmount   int64                      `json:"refundedAmount"`
+	Transactions     []wire.Struct[transaction] `json:"transactions"`
+}
+
+type transaction struct {
+	Status string `json:"transactionStatus"`
 }
 
 func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
@@ -101,29 +103,29 @@ func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
 	if err := provider.DecodeReply(r, &c); err != nil {
 		return order.Fact{}, err
 	}
-	if c.MerchantChargeID != t.Payment {
+	if string(c.MerchantChargeID) != t.Payment {
 		return order.Fact{}, fmt.Errorf("%w: it is about another charge", provider.ErrUnreadable)
 	}
-	word, unknown := provider.Word(charges, c.Status)
+	word, said, unknown := provider.Word(charges, c.Status)
 	sums := c.sums(word)
-	word = c.refine(word, sums)
+	word = c.refine(word, said, sums)
 	amount, err := provider.Reais(word, sums)
 	if err != nil {
 		return order.Fact{}, err
 	}
 	return order.Fact{
-		Kind: order.Payment, Order: c.MerchantChargeID, ProviderReference: provider.Code(c.ID),
-		Status: word, ProviderStatus: c.Status, Amount: amount,
+		Kind: order.Payment, Order: t.Payment, ProviderReference: provider.Code(c.ID.Loose()),
+		Status: word, ProviderStatus: said, Amount: amount,
 	}, unknown
 }
 
 // refine adds what the word alone does not tell. A pre-authorized charge is a
 // card hold only when a transaction says so, else a QR code that waits for its
 // payer. A charge may stay PAID while it is given back: then the sum tells.
-func (c charge) refine(word order.Status, sums provider.Sums) order.Status {
-	if c.Status == "PRE_AUTHORIZED" || c.Status == "PreAuthorized" {
-		for _, transaction := range c.Transactions {
-			if transaction.Status == "PRE_AUTHORIZED" {
+func (c charge) refine(word order.Status, said string, sums provider.Sums) order.Status {
+	if said == "PRE_AUTHORIZED" || said == "PreAuthorized" {
+		for _, t := range c.Transactions {
+			if strings.EqualFold(t.Fields.Status, "PRE_AUTHORIZED") {
 				return order.Authorized
 			}
 		}
@@ -155,9 +157,9 @@ func answerChallenge(t provider.Target, r provider.Reply) (order.Fact, error) {
 	if err := provider.DecodeReply(r, &challenge); err != nil {
 		return order.Fact{}, err
 	}
-	word, unknown := provider.Word(challenges, challenge.Status)
+	word, said, unknown := provider.Word(challenges, challenge.Status)
 	return order.Fact{
 		Kind: order.Authentication, Order: t.Order, ProviderReference: provider.Code(chargeID(t)),
-		Status: word, ProviderStatus: challenge.Status,
+		Status: word, ProviderStatus: said,
 	}, unknown
 }

@@ -11,6 +11,7 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
+	"arauto/schemas/wire"
 )
 
 // Provider is the sandbox.
@@ -29,8 +30,8 @@ var Provider = provider.Provider{
 
 // notification is the webhook: a hint, so it has no status.
 type notification struct {
-	Payment string `json:"payment"`
-	Order   string `json:"order"`
+	Payment wire.ID `json:"payment"`
+	Order   wire.ID `json:"order"`
 }
 
 func read(w provider.Webhook) (provider.Notice, error) {
@@ -38,10 +39,10 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.DecodeWebhook(w, &n); err != nil {
 		return provider.Notice{}, err
 	}
-	if err := provider.CheckIDs(n.Payment, n.Order); err != nil {
+	if err := provider.CheckIDs(string(n.Payment), string(n.Order)); err != nil {
 		return provider.Notice{}, err
 	}
-	return provider.Notice{Kind: order.Payment, Payment: n.Payment, Order: n.Order}, nil
+	return provider.Notice{Kind: order.Payment, Payment: string(n.Payment), Order: string(n.Order)}, nil
 }
 
 func ask(t provider.Target, a provider.Account) (provider.Question, error) {
@@ -54,11 +55,11 @@ func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 
 // status is the look-up's answer; amounts are cents.
 type status struct {
-	Payment  string `json:"payment"`
-	Order    string `json:"order"`
-	Status   string `json:"status"`
-	Amount   int64  `json:"amount"` // Captured once something was, else authorized.
-	Refunded int64  `json:"refunded"`
+	Payment  wire.ID `json:"payment"`
+	Order    wire.ID `json:"order"`
+	Status   string  `json:"status"`
+	Amount   int64   `json:"amount"` // Captured once something was, else authorized.
+	Refunded int64   `json:"refunded"`
 
 	Authorized int64 `json:"authorized"` // 0 where it is not told.
 }
@@ -67,22 +68,22 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if err := provider.Missing(r); err != nil {
 		return order.Fact{}, err
 	}
-	if err := provider.Foreign(r, provider.IsObject(r)); err != nil {
+	if err := provider.Foreign(r); err != nil && !provider.IsObject(r) {
 		return order.Fact{}, err
 	}
 	var s status
 	if err := provider.DecodeReply(r, &s); err != nil {
 		return order.Fact{}, err
 	}
-	if s.Payment != t.Payment {
+	if string(s.Payment) != t.Payment {
 		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
 	}
-	word, unknown := provider.Word(words, s.Status)
+	word, said, unknown := provider.Word(words, s.Status)
 	amount, err := provider.Reais(word, provider.Sums{Authorized: s.Authorized, Captured: s.Amount, Refunded: s.Refunded})
 	if err != nil {
 		return order.Fact{}, err
 	}
 	return order.Fact{
-		Kind: order.Payment, Order: s.Order, Status: word, ProviderStatus: s.Status, Amount: amount,
+		Kind: order.Payment, Order: string(s.Order), Status: word, ProviderStatus: said, Amount: amount,
 	}, unknown
 }

@@ -3,6 +3,7 @@ package yapay
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -15,16 +16,22 @@ const maxRefunds = 1 << 53
 // reply is every answer of API v3: a success with data, or an error with
 // codes.
 type reply struct {
-	MessageResponse struct {
-		Message string `json:"message"`
-	} `json:"message_response"`
-	ErrorResponse struct {
-		General    []fault `json:"general_errors"`
-		Validation []fault `json:"validation_errors"`
-	} `json:"error_response"`
-	DataResponse struct {
-		Transaction transaction `json:"transaction"`
-	} `json:"data_response"`
+	MessageResponse wire.Struct[message]  `json:"message_response"`
+	ErrorResponse   wire.Struct[problems] `json:"error_response"`
+	DataResponse    wire.Struct[response] `json:"data_response"`
+}
+
+type message struct {
+	Message string `json:"message"`
+}
+
+type problems struct {
+	General    []wire.Struct[fault] `json:"general_errors"`
+	Validation []wire.Struct[fault] `json:"validation_errors"`
+}
+
+type response struct {
+	Transaction wire.Struct[transaction] `json:"transaction"`
 }
 
 // fault is one error. Its message is not read: it may quote what we sent.
@@ -36,19 +43,23 @@ type fault struct {
 // prices in decimal reais. price_payment has the instalments' interest, so it
 // is not the order's amount.
 type transaction struct {
-	Token       string    `json:"token_transaction"`
-	ID          wire.Text `json:"transaction_id"`
-	OrderNumber wire.Text `json:"order_number"`
-	StatusID    wire.Text `json:"status_id"`
-	Payment     struct {
-		PriceOriginal wire.Text  `json:"price_original"`
-		DateApproval  wire.Loose `json:"date_approval"` // Unix seconds, or one of the form's formats.
-	} `json:"payment"`
-	Refunds []struct {
-		Value    wire.Text `json:"value"`
-		StatusID wire.Text `json:"status_id"`
-		KindID   wire.Text `json:"refund_kind_id"`
-	} `json:"refunds"`
+	Token       wire.ID               `json:"token_transaction"`
+	ID          wire.HintID           `json:"transaction_id"`
+	OrderNumber wire.ID               `json:"order_number"`
+	StatusID    wire.Text             `json:"status_id"`
+	Payment     wire.Struct[payment]  `json:"payment"`
+	Refunds     []wire.Struct[refund] `json:"refunds"`
+}
+
+type payment struct {
+	PriceOriginal wire.Text  `json:"price_original"`
+	DateApproval  wire.Loose `json:"date_approval"` // Unix seconds, or one of the form's formats.
+}
+
+type refund struct {
+	Value    wire.Text `json:"value"`
+	StatusID wire.Text `json:"status_id"`
+	KindID   wire.Text `json:"refund_kind_id"`
 }
 
 // decode looks at the error codes first, because Yapay's HTTP statuses for
@@ -56,14 +67,17 @@ type transaction struct {
 func decode(r provider.Reply) (transaction, error) {
 	var body reply
 	err := provider.DecodeReply(provider.Reply{Status: http.StatusOK, Body: r.Body}, &body)
-	success := body.MessageResponse.Message == "success"
+	success := strings.EqualFold(body.MessageResponse.Fields.Message, "success")
 	if err == nil && !success {
 		if class := body.class(); class != nil {
 			return transaction{}, fmt.Errorf("status %d: %w", r.Status, class)
 		}
+		if r.Status == http.StatusBadRequest && body.faulty() {
+			return transaction{}, fmt.Errorf("status %d: %w: it names an error that we do not know", r.Status, provider.ErrUnreadable)
+		}
 	}
-	if err := provider.Foreign(r, err == nil && body.faulty()); err != nil {
-		return transaction{}, err
+	if foreign := provider.Foreign(r); foreign != nil && (err != nil || !body.faulty()) {
+		return transaction{}, foreign
 	}
 	if err := provider.StatusError(r.Status); err != nil {
 		return transaction{}, err
@@ -71,14 +85,15 @@ func decode(r provider.Reply) (transaction, error) {
 	if err == nil && !success {
 		err = fmt.Errorf("%w: it does not say success", provider.ErrUnreadable)
 	}
-	return body.DataResponse.Transaction, err
+	return body.DataResponse.Fields.Transaction.Fields, err
 }
 
 // class is what the first known error code means, nil when there is none.
 func (r reply) class() error {
-	for _, list := range [][]fault{r.ErrorResponse.General, r.ErrorResponse.Validation} {
+	problems := r.ErrorResponse.Fields
+	for _, list := range [][]wire.Struct[fault]{problems.General, problems.Validation} {
 		for _, f := range list {
-			if class, ok := faults[string(f.Code)]; ok {
+			if class, ok := faults[string(f.Fields.Code)]; ok {
 				return class
 			}
 		}
@@ -86,8 +101,12 @@ func (r reply) class() error {
 	return nil
 }
 
-// faulty reports whether the reply is an error in the form of Yapay's own.
-func (r reply) faulty() bool { return len(r.ErrorResponse.General)+len(r.ErrorResponse.Validation) > 0 }
+// faulty reports whether Yapay itself names an error. Which HTTP status it has is
+// mostly undocumented, so that a 400 of its own need not be about the question.
+func (r reply) faulty() bool {
+	problems := r.ErrorResponse.Fields
+	return len(problems.General)+len(problems.Validation) > 0
+}
 
 // back is what was given back and has arrived.
 type back struct {
@@ -100,7 +119,8 @@ type back struct {
 // transaction as it was until the money is recovered.
 func (t transaction) refunds() (back, error) {
 	var b back
-	for _, refund := range t.Refunds {
+	for _, entry := range t.Refunds {
+		refund := entry.Fields
 		if refund.StatusID != refundFinished {
 			continue
 		}

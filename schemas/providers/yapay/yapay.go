@@ -43,9 +43,9 @@ const maxToken = 64
 // buyer's personal data and, in transaction[seller_token], the credential of
 // our own look-ups: neither is kept, and no credential is ever taken from it.
 func read(w provider.Webhook) (provider.Notice, error) {
-	form, err := wire.Form(w.Body)
+	form, err := provider.DecodeForm(w)
 	if err != nil {
-		return provider.Notice{}, fmt.Errorf("%w: %w", provider.ErrInvalid, err)
+		return provider.Notice{}, err
 	}
 	payment, err := first(form, "token_transaction", "transaction[transaction_token]", "transaction[token_transaction]")
 	if err != nil {
@@ -55,7 +55,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err != nil {
 		number = "" // It is a hint that the look-up does not need.
 	}
-	if err := provider.CheckIDs(payment, number); err != nil {
+	if err := provider.CheckNamed("token_transaction", payment, "transaction[order_number]", number); err != nil {
 		return provider.Notice{}, err
 	}
 	if err := provider.CheckForm("token_transaction", payment, maxToken, "-_"); err != nil {
@@ -70,7 +70,7 @@ func first(form url.Values, keys ...string) (string, error) {
 	for _, key := range keys {
 		values := slices.Compact(form[key])
 		if len(values) > 1 {
-			return "", fmt.Errorf("%w: %s comes twice", provider.ErrInvalid, key)
+			return "", &provider.Refusal{Rule: provider.RuleKey, Field: key, Err: fmt.Errorf("%w: %s comes twice", provider.ErrInvalid, key)}
 		}
 		if len(values) == 1 && values[0] != "" {
 			return values[0], nil
@@ -94,10 +94,10 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if err != nil {
 		return order.Fact{}, err
 	}
-	if tx.Token != "" && tx.Token != t.Payment {
+	if tx.Token != "" && string(tx.Token) != t.Payment {
 		return order.Fact{}, fmt.Errorf("%w: it is about another transaction", provider.ErrUnreadable)
 	}
-	value, err := tx.Payment.PriceOriginal.Cents()
+	value, err := tx.Payment.Fields.PriceOriginal.Cents()
 	if err != nil {
 		return order.Fact{}, fmt.Errorf("%w: price_original: %w", provider.ErrUnreadable, err)
 	}
@@ -105,21 +105,21 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if err != nil {
 		return order.Fact{}, err
 	}
-	word, unknown := provider.Word(words, string(tx.StatusID))
+	word, said, unknown := provider.Word(words, string(tx.StatusID))
 	word = back.refine(word, value)
 	amount, err := provider.Reais(word, provider.Sums{Captured: value, Refunded: back.sum})
 	if err != nil {
 		return order.Fact{}, err
 	}
 	f := order.Fact{
-		Kind: order.Payment, Order: string(tx.OrderNumber), ProviderReference: provider.Code(string(tx.ID)),
-		Status: word, ProviderStatus: string(tx.StatusID), Amount: amount,
+		Kind: order.Payment, Order: string(tx.OrderNumber), ProviderReference: provider.Code(tx.ID.Loose()),
+		Status: word, ProviderStatus: said, Amount: amount,
 	}
 	if f.Order == "" {
 		// The form's number is anybody's claim, so it does not stand in.
 		f.Order = t.Payment
 	}
-	if approved, err := wire.Time(string(tx.Payment.DateApproval)); err == nil && word == order.Paid {
+	if approved, err := wire.Time(string(tx.Payment.Fields.DateApproval)); err == nil && word == order.Paid {
 		f.OccurredAt = &approved
 	}
 	return f, unknown

@@ -6,6 +6,7 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
+	"arauto/workers/budget"
 	"arauto/workers/consume"
 	"arauto/workers/park"
 	"arauto/workers/verdict"
@@ -17,7 +18,7 @@ import (
 // answered the gates are open, and the payment in hand is asked for like any
 // other. Else it is not asked for and spends nothing: a verdict.HeldError parks
 // it, and consume.ErrNotNow leaves it with the broker.
-func (w *Worker) probe(ctx context.Context, t task, l leave) (leave, error) {
+func (w *Worker) probe(ctx context.Context, t task, c budget.Class, l leave) (leave, error) {
 	if !l.pass.Control() && !l.outage.Control() {
 		return l, nil
 	}
@@ -38,7 +39,7 @@ func (w *Worker) probe(ctx context.Context, t task, l leave) (leave, error) {
 		return leave{}, consume.ErrNotNow
 	}
 	proven := l.pass.Control()
-	l, err = w.admit(ctx, t)
+	l, err = w.admit(ctx, t, c)
 	l.proven = proven
 	return l, err
 }

@@ -44,7 +44,7 @@ func (l leave) end() {
 // admit asks every gate. A verdict.HeldError parks the payment, and
 // consume.ErrNotNow leaves the message with the broker. The cheapest gate
 // comes first, and the claim to probe last, because it is written down.
-func (w *Worker) admit(ctx context.Context, t task) (leave, error) {
+func (w *Worker) admit(ctx context.Context, t task, c budget.Class) (leave, error) {
 	if w.asksNobody(t) {
 		return leave{}, nil
 	}
@@ -61,7 +61,7 @@ func (w *Worker) admit(ctx context.Context, t task) (leave, error) {
 		if t.fired != nil && t.fired.Waits == string(verdict.OverBudget) {
 			enter = b.Turn
 		}
-		wait, ok := enter()
+		wait, ok := enter(c)
 		if !ok {
 			w.Outage.Abandon(l.outage)
 			return leave{}, &verdict.HeldError{Cause: verdict.OverBudget, Wait: wait}
@@ -181,7 +181,7 @@ func (w *Worker) join(ctx context.Context, t task, waiting park.Place) error {
 	if p.Waits != string(verdict.NotFound) {
 		return w.Lot.Held(ctx, p)
 	}
-	soon := waiting.At.Add(w.Policy.Wait(w.Policy.NotFound[0]))
+	soon := waiting.At.Add(w.Policy.WaitUnknown(1, w.slowdown(t.account)))
 	if now := w.Now(); soon.Before(now) {
 		soon = now
 	}

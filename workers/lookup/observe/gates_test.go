@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -216,55 +215,6 @@ func (r *rig) must(err error) {
 	r.t.Helper()
 	if err != nil {
 		r.t.Fatal(err)
-	}
-}
-
-func TestFloodNeverExceedsTheBudgetAndTheRealOneIsServed(t *testing.T) {
-	t.Parallel()
-	r := setup(t)
-	limit := budget.Limit{Rate: 20, Burst: 10, Concurrency: 4}
-	var mu sync.Mutex
-	var times []time.Time
-	r.script(func(payment string, _ int) (int, string) {
-		mu.Lock()
-		times = append(times, time.Now())
-		mu.Unlock()
-		if strings.HasPrefix(payment, "forged") {
-			return http.StatusNotFound, "{}"
-		}
-		return http.StatusOK, state(payment, "refunded", 10000, 10000)
-	})
-	const forged = 80
-	for i := range forged {
-		r.told("default", fmt.Sprintf("forged-%d", i))
-	}
-	r.told("default", "real")
-	r.told("acme", "other")
-	began := time.Now()
-	r.run(r.gated(limit))
-	seen := func(account, payment string) func() bool {
-		return func() bool { return r.count(subject.Statuses, "statuses.sandbox."+account+"."+payment) == 1 }
-	}
-	r.until("is the payment with an account of its own confirmed", seen("acme", "other"))
-	r.until("is the real one confirmed", seen("default", "real"))
-	// The work of this machine on as many parked look-ups is in it too.
-	if took, most := time.Since(began), forged*time.Second/time.Duration(limit.Rate)+3*time.Second; took > most {
-		t.Errorf("behind %d forged ones at %d a second it took %v, more than %v", forged, limit.Rate, took, most)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	slices.SortFunc(times, time.Time.Compare)
-	for i := range times {
-		for j := i; j < len(times); j++ {
-			// A look-up reaches the provider some time after it had leave.
-			span := times[j].Sub(times[i]) + 200*time.Millisecond
-			if most := limit.Burst + int(float64(limit.Rate)*(span.Seconds()+1)) + limit.Concurrency + 1; j-i+1 > most {
-				t.Fatalf("%d look-ups within %v, more than %d", j-i+1, span, most)
-			}
-		}
-	}
-	if letters := r.letters(); len(letters) != 0 {
-		t.Errorf("dead letters: %+v", letters)
 	}
 }
 

@@ -170,7 +170,7 @@ func TestFiredLookUpStandsForEveryNotificationStoredBeforeItAsks(t *testing.T) {
 			r.fails(http.StatusNotFound)
 			r.handle(r.notify("p"))
 			place := r.parked("p")
-			place.Parked.NotFound = 3 // The last that it is asked for.
+			place.Parked.NotFound = len(r.worker.Policy.NotFound) // The last that it is asked for.
 			second := r.notify("p")
 			r.handle(second)
 			r.must(r.lot.Cancel(r.ctx, r.parked("p"))) // By the firing of the first.

@@ -92,7 +92,7 @@ func TestLetterOfAnUnknownTypeHidesNoLookUpThatIsGivenUp(t *testing.T) {
 	r.handle(asked)
 	unknown := r.store(record.Notification{Payment: "p", Kind: order.Payment, Unknown: "NEW_THING"})
 	r.handle(unknown)
-	for range 3 {
+	for range r.worker.Policy.NotFound {
 		r.fire("p")
 	}
 	want := []string{fmt.Sprintf("NOTIFICATIONS-%d", unknown.sequence), fmt.Sprintf("NOTIFICATIONS-%d", asked.sequence)}
@@ -116,7 +116,7 @@ func TestLookUpThatIsMadeAnewIsReportedAnew(t *testing.T) {
 			r.fails(http.StatusNotFound)
 			m := r.notify("p")
 			r.handle(m)
-			for range 3 {
+			for range r.worker.Policy.NotFound {
 				r.fire("p")
 			}
 			first := fmt.Sprintf("NOTIFICATIONS-%d", m.sequence)
@@ -126,7 +126,7 @@ func TestLookUpThatIsMadeAnewIsReportedAnew(t *testing.T) {
 			}); err != nil {
 				t.Fatal(err)
 			}
-			for range 4 {
+			for range len(r.worker.Policy.NotFound) + 1 {
 				r.fire("p")
 			}
 			letters := r.letters()
@@ -280,7 +280,7 @@ func TestUnknownPaymentThatIsToldOfAgainIsAskedForSoon(t *testing.T) {
 	if got := r.parked("p").Parked; got.NotFound != 1 || got.Early {
 		t.Errorf("parked is %+v", got)
 	}
-	for range 3 {
+	for range r.worker.Policy.NotFound {
 		r.fire("p")
 	}
 	if got := r.ids(); len(got) != 1 || got[0] != fmt.Sprintf("NOTIFICATIONS-%d", fresh.sequence) {
@@ -295,7 +295,7 @@ func TestUnknownPaymentInAFullLineIsGivenUp(t *testing.T) {
 	r := setup(t)
 	r.fails(http.StatusNotFound)
 	m := r.notify("p")
-	for n := 1; n <= 3; n++ {
+	for n := 1; n <= len(r.worker.Policy.NotFound); n++ {
 		r.due(park.Place{Sequence: uint64(n), Parked: record.Parked{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", For: m.sequence,
 			Cause: order.CauseNotification, Waits: "budget", NotFound: n - 1, Early: true, DueAt: time.Now(),

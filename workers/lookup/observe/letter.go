@@ -59,7 +59,10 @@ func (w *Worker) putLetter(ctx context.Context, t task, reported map[string]bool
 	}
 	l.Stage, l.Provider, l.Account = Stage, t.unit.Provider, t.account
 	l.Kind, l.Payment, l.Order = t.target.Kind, t.target.Payment, t.target.Order
-	l.Next, l.At = advice(l.Class), w.Now().UTC()
+	l.FailedLookUps = t.failedLookUps()
+	if l.At = w.Now().UTC(); l.Next == "" {
+		l.Next = advice(l.Class)
+	}
 	return w.Dead.Put(ctx, t.unit, l, deadletter.ID(t.stream, t.sequence), deadletter.SameID(l.ID))
 }
 

@@ -4,12 +4,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/workers/verdict"
 )
 
 // Metrics counts look-ups and what they came to.
 type Metrics struct {
 	lookups  *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	answers  *prometheus.CounterVec
 	outcomes *prometheus.CounterVec
 	races    *prometheus.CounterVec
 	lateness *prometheus.HistogramVec
@@ -26,6 +29,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "arauto_lookup_seconds", Help: "How long providers took to answer.", Buckets: buckets,
 		}, []string{"provider"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_lookup_answers_total",
+			Help: "Answers of providers, by whether they know the payment: known or unknown.",
+		}, []string{"provider", "account", "payment"}),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_lookup_outcomes_total",
 			Help: "Notifications and due look-ups by what they came to: observed, superseded, parked, dead_letter or overtaken.",
@@ -38,8 +45,45 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "arauto_lookup_due_lateness_seconds", Help: "How long after it was due a parked look-up began.", Buckets: buckets,
 		}, []string{"provider"}),
 	}
-	r.MustRegister(m.lookups, m.seconds, m.outcomes, m.races, m.lateness)
+	r.MustRegister(m.lookups, m.seconds, m.answers, m.outcomes, m.races, m.lateness)
 	return m
+}
+
+// expect makes the numbers of a provider be there from the start: a rate over a
+// counter that appears with the first failure misses that failure.
+func (m *Metrics) expect(provider string) {
+	m.lookups.WithLabelValues(provider, resultAnswered)
+	for _, cause := range verdict.Causes() {
+		m.lookups.WithLabelValues(provider, string(cause))
+	}
+	for _, outcome := range []string{outcomeObserved, outcomeSuperseded, outcomeParked, outcomeDead, outcomeOvertaken} {
+		m.outcomes.WithLabelValues(provider, outcome)
+	}
+	m.races.WithLabelValues(provider)
+	m.seconds.WithLabelValues(provider)
+	m.lateness.WithLabelValues(provider)
+}
+
+// resultAnswered is the result of a question that got an answer. The others are causes.
+const resultAnswered = "answered"
+
+// What the label payment of an answer says.
+const (
+	knownPayment   = "known"
+	unknownPayment = "unknown"
+)
+
+// expectAccount makes the numbers of an account be there from the start, so that
+// an alarm sees the first unknown payment.
+func (m *Metrics) expectAccount(provider, account string) {
+	for _, payment := range []string{knownPayment, unknownPayment} {
+		m.answers.WithLabelValues(provider, account, payment)
+	}
+}
+
+// said counts an answer about a payment of the account, known or unknown.
+func (m *Metrics) said(provider, account, payment string) {
+	m.answers.WithLabelValues(provider, account, payment).Inc()
 }
 
 func (m *Metrics) asked(provider, result string, took time.Duration) {

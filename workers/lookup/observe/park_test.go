@@ -7,6 +7,7 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 )
 
 func TestFreshFailureParksAtTheFirstOffset(t *testing.T) {
@@ -148,7 +149,7 @@ func TestThrottlingAndCredentialsSpendNothing(t *testing.T) {
 	}
 }
 
-func TestUnknownPaymentIsRecheckedShortlyThenData(t *testing.T) {
+func TestUnknownPaymentIsAskedForAgainThenData(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -158,7 +159,7 @@ func TestUnknownPaymentIsRecheckedShortlyThenData(t *testing.T) {
 		r.fire("p")
 	}
 	letters := r.letters()
-	if rounds != 3 || len(letters) != 1 || letters[0].Class != record.ClassData {
+	if rounds != len(r.worker.Policy.NotFound) || len(letters) != 1 || letters[0].Class != record.ClassData {
 		t.Errorf("after %d rechecks the dead letters are %+v", rounds, letters)
 	}
 }
@@ -180,4 +181,12 @@ func TestFailedRecheckStaysARecheckAndAlwaysAsks(t *testing.T) {
 	if r.lookups("p") != before+1 || r.last("p").Observation.Status != order.Refunded {
 		t.Errorf("the recheck asked %d times and the chain ends in %s", r.lookups("p")-before, r.last("p").Observation.Status)
 	}
+}
+
+// bytes is what LOOKUP_RETRIES takes of the store.
+func (r *rig) bytes() int64 {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	return int64(stream.CachedInfo().State.Bytes) //nolint:gosec // A test's stream is small.
 }

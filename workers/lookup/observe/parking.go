@@ -3,17 +3,26 @@ package observe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
+
+	"go.uber.org/zap"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/ask"
+	"arauto/workers/budget"
+	"arauto/workers/chain"
+	"arauto/workers/park"
 	"arauto/workers/verdict"
 )
 
-// failed parks a task whose question got no answer, or gives it up.
-func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error) {
+// failed parks a task whose question got no answer, or gives it up. waiting is
+// what was parked for the payment before, asked the look-up that failed, nil where a
+// gate of ours kept it from being made.
+func (w *Worker) failed(ctx context.Context, t task, waiting park.Place, cause error, asked *order.FailedLookUp) (string, error) {
 	last, err := w.Chains.Last(ctx, t.unit)
 	if err != nil {
 		return "", err
@@ -29,7 +38,7 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 	}
 	t.refused = t.refused || errors.Is(cause, provider.ErrCredential)
 	now := w.Now()
-	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now}
+	failure := verdict.Failure{Cause: verdict.CauseOf(cause), At: now, Final: w.final(t, last, cause, now), Slowdown: w.slowdown(t.account)}
 	var throttled *ask.ThrottledError
 	if errors.As(cause, &throttled) {
 		failure.RetryAfter = throttled.After
@@ -39,12 +48,70 @@ func (w *Worker) failed(ctx context.Context, t task, cause error) (string, error
 		failure.Held = held.Wait
 	}
 	decision := verdict.Judge(failure, t.budget(), w.Policy, w.Jitter())
+	var full error
+	if decision.Park {
+		full = w.room(ctx, t, last, waiting, failure.Cause)
+	}
+	t = w.noteFailed(t, asked, failure.Cause, decision, full)
 	if !decision.Park {
 		return outcomeDead, w.giveUp(ctx, t, record.DeadLetter{
 			Class: decision.Class, Cause: cause.Error(), Attempts: decision.Attempts, LastAnswer: string(failure.Cause),
 		})
 	}
+	if full != nil {
+		return outcomeDead, w.giveUp(ctx, t, record.DeadLetter{
+			Class: verdict.ClassOf(failure.Cause), Cause: fmt.Sprintf("%v: %v", full, cause), Attempts: decision.Attempts,
+			LastAnswer: string(failure.Cause), Next: "see what fills " + subject.LookupRetries + ", then redrive: it asks the provider anew",
+		})
+	}
 	return outcomeParked, w.park(ctx, t, decision, failure.Cause)
+}
+
+// noteFailed logs a look-up that was made and failed, once, and adds it to those
+// that travel with the payment. It returns t as it is where none was made.
+func (w *Worker) noteFailed(t task, asked *order.FailedLookUp, class verdict.Cause, d verdict.Decision, full error) task {
+	if asked == nil {
+		return t
+	}
+	made := *asked
+	made.Class, made.Attempt = string(class), d.Attempts
+	decision := outcomeDead
+	fields := []zap.Field{
+		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
+		zap.String("class", made.Class), zap.String("error", made.Error), zap.Int("http_status", made.HTTP),
+		zap.Int("attempt", made.Attempt), zap.Int("failed_before", len(t.failedLookUps())),
+	}
+	if d.Park && full == nil {
+		next := d.Due.UTC()
+		made.Next, decision = &next, outcomeParked
+		fields = append(fields, zap.Time("next_at", next))
+	}
+	w.Log.Warn("lookup.failed", append(fields, zap.String("decision", decision), zap.String("traceparent", t.trace))...)
+	t.failures = order.JoinFailed(t.failedLookUps(), []order.FailedLookUp{made})
+	return t
+}
+
+// failedLookUps are those of the payment since its last answer.
+func (t task) failedLookUps() []order.FailedLookUp {
+	if t.failures == nil && t.fired != nil {
+		return t.fired.FailedLookUps
+	}
+	return t.failures
+}
+
+// room is park.ErrFull when a look-up must be given up instead of being parked. Only
+// what makes the lot fuller is refused: a look-up that has fired is in it still, and
+// so is the one that a fresh notification joins. A payment that the provider does
+// not know is refused in any case, so that a lot full of these empties.
+func (w *Worker) room(ctx context.Context, t task, last chain.Link, waiting park.Place, cause verdict.Cause) error {
+	share := park.RoomForAll
+	if class(t, last, waiting) == budget.Known {
+		share = park.RoomForKnown
+	}
+	if (share == park.RoomForKnown || cause != verdict.NotFound) && (t.fired != nil || waiting.Sequence > 0) {
+		return nil
+	}
+	return w.Lot.Room(ctx, share)
 }
 
 // budget is what the payment had spent before the look-up in hand.
@@ -100,7 +167,7 @@ func (t task) parked() record.Parked {
 		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
 		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
 		For: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
-		Refused: t.refused,
+		Refused: t.refused, FailedLookUps: t.failedLookUps(),
 	}
 }
 
@@ -108,6 +175,7 @@ func (t task) parked() record.Parked {
 func (t task) again(seen order.Observation, delay time.Duration, number int) record.Parked {
 	p := t.parked()
 	p.Cause, p.Waits, p.Refused = order.CauseRecheck, string(order.CauseRecheck), false
+	p.FailedLookUps = nil // They are in the answer.
 	p.For, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
 	return p
 }

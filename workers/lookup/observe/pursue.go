@@ -10,6 +10,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
+	"arauto/workers/ask"
 	"arauto/workers/chain"
 	"arauto/workers/consume"
 	"arauto/workers/park"
@@ -159,13 +160,14 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	if w.refusal.recent(w.Now()) {
 		return "", order.Observation{}, errRefused
 	}
-	l, err := w.admit(ctx, t)
+	urgency := class(t, last, waiting)
+	l, err := w.admit(ctx, t, urgency)
 	if err == nil {
-		l, err = w.probe(ctx, t, l)
+		l, err = w.probe(ctx, t, urgency, l)
 	}
 	var held *verdict.HeldError
 	if errors.As(err, &held) {
-		outcome, err := w.failed(ctx, t, held)
+		outcome, err := w.failed(ctx, t, waiting, held, nil)
 		return outcome, order.Observation{}, err
 	}
 	if err != nil {
@@ -182,10 +184,11 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 		if ctx.Err() != nil {
 			return "", order.Observation{}, ctx.Err()
 		}
-		outcome, err := w.failed(ctx, t, err)
+		outcome, err := w.failed(ctx, t, waiting, err, &order.FailedLookUp{At: asked.UTC(), Error: err.Error(), HTTP: ask.StatusOf(err)})
 		return outcome, order.Observation{}, err
 	}
 	seen := t.observation(fact, asked, w.Now())
+	seen.FailedLookUps = order.JoinFailed(waiting.Parked.FailedLookUps, t.failedLookUps())
 	seen.Confirmed, seen.Covers = true, max(newest.Sequence, last.Covers(), t.stands)
 	return w.write(ctx, t, last, waiting, seen)
 }
@@ -234,9 +237,15 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	if errors.Is(err, provider.ErrNoLookUp) || ctx.Err() != nil {
 		return fact, err
 	}
-	result := "answered"
+	result := resultAnswered
 	if !answered(err) {
 		result = string(verdict.CauseOf(err))
+	}
+	switch {
+	case answered(err):
+		w.said(t.account, knownPayment)
+	case errors.Is(err, provider.ErrNotFound):
+		w.said(t.account, unknownPayment)
 	}
 	w.Metrics.asked(w.Provider.Name, result, w.Now().Sub(began))
 	return fact, err

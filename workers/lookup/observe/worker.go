@@ -48,10 +48,19 @@ type Options struct {
 type Worker struct {
 	Options
 	refusal refusal
+	answers map[string]*answers // By account.
 }
 
 // New returns a worker.
-func New(o Options) *Worker { return &Worker{Options: o} }
+func New(o Options) *Worker {
+	o.Metrics.expect(o.Provider.Name)
+	w := &Worker{Options: o, answers: map[string]*answers{}}
+	for account := range o.Accounts {
+		w.answers[account] = &answers{}
+		o.Metrics.expectAccount(o.Provider.Name, account)
+	}
+	return w
+}
 
 // task is one reason to look a payment up.
 type task struct {
@@ -66,9 +75,10 @@ type task struct {
 	stored       time.Time      // When the broker stored the notification; zero for a parked one.
 	stream       string         // Of the message in hand.
 	sequence     uint64
-	newest       bool // Nothing was waiting behind the notification when it was delivered.
-	doubtful     bool // An answer covers it, and is older than it.
-	refused      bool // See record.Parked.
+	newest       bool                 // Nothing was waiting behind the notification when it was delivered.
+	doubtful     bool                 // An answer covers it, and is older than it.
+	refused      bool                 // See record.Parked.
+	failures     []order.FailedLookUp // With the one in hand; nil before it has failed, see failedLookUps.
 	trace        string
 }
 

@@ -220,6 +220,8 @@ func TestEachOutcomeHasItsEffect(t *testing.T) {
 		{"paid", 0, 5, 1},                  // unconfirmed: refunded is final
 		{"charged_back", 0, 5, 1},          // unconfirmed
 		{"refunded", 10000, 5, 1},          // unchanged
+		{"other", 0, 5, 2},                 // another unknown word
+		{"bogus", 0, 5, 2},                 // each has its letter, also when they take turns
 	} {
 		m := b.observe(t, "o-1", step.word, step.refunded)
 		for range 2 { // Redelivery changes nothing.

@@ -17,8 +17,9 @@ type Metrics struct {
 	unreadable prometheus.Counter
 }
 
-// NewMetrics registers the metrics.
-func NewMetrics(r prometheus.Registerer) *Metrics {
+// NewMetrics registers the metrics. Those of the providers are there from the start: a
+// rate over a counter that appears with the first failure misses that failure.
+func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	m := &Metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_normalize_outcomes_total",
@@ -39,6 +40,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		Help: "Messages of ORDERS that do not decode and were given a dead letter, each counted once. Raise an alarm.",
 	})
 	r.MustRegister(m.outcomes, m.seconds, m.repairs, m.unreadable)
+	for _, provider := range providers {
+		for _, o := range append(order.Outcomes(), outcomeFolded, outcomeGone, outcomeUnreadable) {
+			m.outcomes.WithLabelValues(provider, string(o))
+		}
+		m.seconds.WithLabelValues(provider)
+		m.repairs.WithLabelValues(provider)
+	}
 	return m
 }
 

@@ -25,6 +25,12 @@ type Metrics struct {
 	seconds *prometheus.GaugeVec
 }
 
+// The results of a round.
+const (
+	done   = "done"
+	failed = "failed"
+)
+
 // NewMetrics registers the metrics.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
@@ -45,15 +51,18 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 // It returns nil: no failure of a round ends it, because the others of the
 // process are of use meanwhile.
 func Run(ctx context.Context, t Task, log *zap.Logger, m *Metrics) error {
+	for _, result := range []string{done, failed} { // There from the start, so that a rate sees the first failure.
+		m.rounds.WithLabelValues(t.Name, result)
+	}
 	for {
 		began := time.Now()
 		err := safely(ctx, t)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // A round that was stopped has not failed.
 		}
-		result := "done"
+		result := done
 		if err != nil {
-			result = "failed"
+			result = failed
 			log.Error("round failed, it is made again", zap.String("task", t.Name), zap.Error(err))
 		}
 		m.rounds.WithLabelValues(t.Name, result).Inc()

@@ -44,7 +44,7 @@ func (c counted) GetLastMsgForSubject(ctx context.Context, on string) (*jetstrea
 
 // states is how many reads a round costs in which nothing is due and nothing
 // new: one for each state that is asked for.
-const states = 8
+const states = 12
 
 func TestOnlyWhatMayBeDueAndWhatIsNewIsRead(t *testing.T) {
 	t.Parallel()

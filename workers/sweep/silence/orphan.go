@@ -144,7 +144,7 @@ func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStrea
 		return err
 	}
 	s.Log.Warn("notification left no trace", zap.Uint64("sequence", raw.Sequence), zap.String("notification", n.ID))
-	return s.due(ctx, "orphan", spreadOrphans, record.Parked{
+	return s.due(ctx, reasonOrphan, spreadOrphans, record.Parked{
 		Provider: n.Provider, Account: n.Account, Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields,
 		For: raw.Sequence, Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace,
 		Cause: order.CauseNotification, Waits: string(order.CauseSweep),

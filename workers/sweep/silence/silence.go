@@ -144,7 +144,7 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.
 	if err != nil || !silent {
 		return next, err
 	}
-	return now, s.due(ctx, "silent", every/10, asking(e))
+	return now, s.due(ctx, reasonSilent, every/10, asking(e))
 }
 
 // judgeUnpaid makes a payment that ended without money due at the ages of looks,
@@ -164,7 +164,7 @@ func (s *Sweeper) judgeUnpaid(ctx context.Context, u subject.Unit, e order.Event
 	case err != nil:
 		return now, err
 	case silent:
-		return now, s.due(ctx, "unpaid", last/10, asking(e))
+		return now, s.due(ctx, reasonUnpaid, last/10, asking(e))
 	case moved == never:
 		return never, nil
 	}

@@ -9,8 +9,9 @@ type Metrics struct {
 	filled    prometheus.Gauge
 }
 
-// NewMetrics registers the metrics.
-func NewMetrics(r prometheus.Registerer) *Metrics {
+// NewMetrics registers the metrics. The counters of the providers are there from the
+// start.
+func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	m := &Metrics{
 		purged: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_sweep_purged_below_sequence",
@@ -26,5 +27,8 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	r.MustRegister(m.purged, m.compacted, m.filled)
+	for _, provider := range providers {
+		m.compacted.WithLabelValues(provider)
+	}
 	return m
 }

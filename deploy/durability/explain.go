@@ -1,0 +1,88 @@
+package durability
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// healthLife is how long an answer about the broker's health serves the next callers:
+// a worker whose messages all fail must not ask for each of them.
+const healthLife = 5 * time.Second
+
+// Health tells a process that stores elsewhere than on NOTIFICATIONS whether the broker
+// cannot write until it is restarted. It asks when it is asked, and may be asked
+// concurrently.
+type Health struct {
+	monitors []string
+	reader   *Reader
+
+	mu    sync.Mutex // Held while asking, which monitorPatience bounds.
+	at    time.Time
+	facts Facts
+}
+
+// NewHealth returns a Health that reads from the monitoring addresses of all servers.
+// Without any it knows of no error.
+func NewHealth(monitors []string) *Health {
+	return &Health{monitors: monitors, reader: NewReader(nil, monitors)}
+}
+
+// Stored says why the broker writes nothing until it is restarted, nil while it writes
+// or that cannot be seen. Of several servers half must have an error. It is a readiness
+// check.
+func (h *Health) Stored(ctx context.Context) error {
+	f := h.look(ctx)
+	if servers, _ := f.failing(); 2*len(servers) < max(len(h.monitors), 1) {
+		return nil
+	}
+	return f.firstFailure()
+}
+
+// Explain adds to an error what Stored would say: a write that was not confirmed for
+// that reason does not say it.
+func (h *Health) Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), monitorPatience) // The caller's may have ended.
+	defer cancel()
+	if why := h.look(ctx).firstFailure(); why != nil {
+		return fmt.Errorf("%w (%w)", err, why)
+	}
+	return err
+}
+
+// look asks all servers at once, unless that was done just now.
+func (h *Health) look(ctx context.Context) Facts {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.at.IsZero() && time.Since(h.at) < healthLife {
+		return h.facts
+	}
+	servers := make([]Server, len(h.monitors))
+	var all sync.WaitGroup
+	for i, monitor := range h.monitors {
+		all.Go(func() {
+			servers[i].Name = monitor
+			if u, err := url.Parse(monitor); err == nil {
+				servers[i].Name = u.Host
+			}
+			servers[i].Failed, _ = h.reader.failures(ctx, monitor) // One that cannot be read has told of nothing.
+		})
+	}
+	all.Wait()
+	h.facts, h.at = Facts{Servers: servers}, time.Now()
+	return h.facts
+}
+
+// firstFailure is the first write error, with the way out.
+func (f Facts) firstFailure() error {
+	for _, w := range f.failureWeaknesses() {
+		return errors.New(w.String())
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/deploy/topology/jetstreamtest"
+	"arauto/schemas/providers"
+)
+
+func TestMain(m *testing.M) {
+	jetstreamtest.ServeFillable()
+	os.Exit(m.Run())
+}
+
+// free is an address that nothing listens on.
+func free(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// post sends one webhook and returns the status and Retry-After of the answer.
+func post(t *testing.T, address string) (status int, later string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/v1/sandbox/notifications", strings.NewReader(`{"payment":"p"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "hook")
+	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, ""
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode, answer.Header.Get("Retry-After")
+}
+
+// A broker whose disk was full stores nothing until it is restarted, also when there
+// is room again. The gateway says so, and goes on to answer.
+func TestDiskThatWasFullIsToldUntilTheBrokerIsRestarted(t *testing.T) {
+	t.Parallel()
+	f := jetstreamtest.StartFillable(t, providers.All.Names()...)
+	address := free(t)
+	s := start(t, "url: '"+f.URL+"', monitor_url: '"+f.Monitor+"'", "listen: '"+address+"', publish_budget: 100ms, durability: power-loss")
+	accepted := func() bool { status, _ := post(t, address); return status == http.StatusOK }
+	until(t, "a webhook is stored", accepted)
+	tells := func(when string) {
+		t.Helper()
+		until(t, when+": webhooks get our 503, counted as store_failed", func() bool {
+			before := s.value(t, failed)
+			status, later := post(t, address)
+			return status == http.StatusServiceUnavailable && later == "5" && s.value(t, failed) != before
+		})
+		until(t, when+": readyz says so", func() bool {
+			code, text := s.get(t, "/readyz")
+			return code == http.StatusServiceUnavailable && strings.Contains(text, "the store of test is in a write error: NOTIFICATIONS (") &&
+				strings.Contains(text, "free space on its disk, then restart that server")
+		})
+		if code, text := s.get(t, "/readyz?for=balancer"); code != http.StatusOK {
+			t.Errorf("%s: readyz answers a balancer %d %s", when, code, text)
+		}
+	}
+	f.Fill()
+	tells("while the disk is full")
+	f.Free()
+	tells("when there is room again")
+	f.Kill()
+	f.Start()
+	until(t, "a webhook is stored again", accepted)
+	until(t, "it is ready", func() bool { code, _ := s.get(t, "/readyz"); return code == http.StatusOK })
+	for _, want := range []string{"the broker cannot write until it is restarted", "broker cannot write: the store of test is in a write error"} {
+		if !strings.Contains(s.out.String(), want) {
+			t.Errorf("the log lacks %q", want)
+		}
+	}
+}
+
+const failed = `arauto_publish_failures_total{class="store_failed"}`
+
+// value is the value of one series as the process shows it, "" without it.
+func (s *started) value(t *testing.T, series string) string {
+	t.Helper()
+	_, text := s.get(t, "/metrics")
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			return value
+		}
+	}
+	return ""
+}

@@ -1,0 +1,85 @@
+package webhook
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"sync"
+)
+
+var errPacked = errors.New("body is not what gzip makes")
+
+// window is what unpacking takes beside its result, in bytes: the 32 KiB that
+// deflate may refer back to, and its tables (compress/flate inflate.go,
+// decompressor, Go 1.26).
+const window = 44 << 10
+
+// unpacker reads one gzip member from memory, and nothing behind it.
+type unpacker struct {
+	gzip.Reader
+	packed bytes.Reader
+}
+
+// unpackers are released ones.
+var unpackers = sync.Pool{New: func() any { return new(unpacker) }}
+
+func (u *unpacker) release() {
+	u.packed.Reset(nil) // The reader keeps its source.
+	unpackers.Put(u)
+}
+
+// unpack replaces a body by what gzip packed into it, at most limit bytes. Packed
+// bytes, unpacked ones and window count against the budget as long as they are
+// held, so that a small body which becomes a large one takes no more than a large
+// one does.
+func (b *body) unpack(limit int) error {
+	before := b.taken
+	held := before + window + min(cap(b.bytes), usualBody)
+	if !b.budget.take(held - before) {
+		return errOverBudget
+	}
+	b.taken = held
+	u, _ := unpackers.Get().(*unpacker) // There is nothing else in it.
+	defer u.release()
+	u.packed.Reset(b.bytes)
+	if u.Reset(&u.packed) != nil {
+		return errPacked
+	}
+	u.Multistream(false) // Each of many empty ones would cost as much as a full one.
+	b.bytes, b.limit = nil, limit
+	if err := b.readAll(u); err != nil {
+		return err
+	}
+	if u.packed.Len() > 0 {
+		return errPacked
+	}
+	b.budget.used.Add(int64(-held))
+	b.taken -= held
+	return nil
+}
+
+// readAll appends everything that comes from a body that is being unpacked.
+func (b *body) readAll(from io.Reader) error {
+	for {
+		if len(b.bytes) == cap(b.bytes) && len(b.bytes) < b.limit && !b.grow() {
+			return errOverBudget
+		}
+		room := b.bytes[len(b.bytes):min(cap(b.bytes), b.limit)]
+		var over [1]byte
+		if len(room) == 0 {
+			room = over[:]
+		}
+		n, err := from.Read(room)
+		switch {
+		case n > 0 && len(b.bytes) == b.limit:
+			return errBodyTooLarge
+		case err == io.EOF:
+			b.bytes = b.bytes[:len(b.bytes)+n]
+			return nil
+		case err != nil:
+			return errPacked
+		}
+		b.bytes = b.bytes[:len(b.bytes)+n]
+	}
+}

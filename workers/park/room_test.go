@@ -1,0 +1,55 @@
+package park_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/subject"
+	"arauto/workers/park"
+)
+
+// parkedBytes is what the stream takes of the store.
+func (r *rig) parkedBytes() int64 {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	return int64(stream.CachedInfo().State.Bytes) //nolint:gosec // A test's stream is small.
+}
+
+func TestFullLotKeepsRoomForKnownPayments(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	if err := r.lot.Room(r.ctx, park.RoomForAll); err != nil {
+		t.Fatalf("a lot without a bound: %v", err)
+	}
+	r.must(r.lot.First(r.ctx, waiting(strings.Repeat("p", 200), 1, 0)))
+	parked := r.parkedBytes()
+	for _, c := range []struct {
+		percent           int64 // Of the room, what is parked takes.
+		stranger, favored bool  // Whether one more may be parked.
+	}{{50, true, true}, {79, true, true}, {82, false, true}, {94, false, true}, {97, false, false}, {150, false, false}} {
+		r.lot.Bound(parked*100/c.percent, 0)
+		for share, want := range map[park.Share]bool{park.RoomForAll: c.stranger, park.RoomForKnown: c.favored} {
+			if err := r.lot.Room(r.ctx, share); (err == nil) != want || err != nil && !errors.Is(err, park.ErrFull) {
+				t.Errorf("at %d %% of the room, of which %d %% may be taken: %v", c.percent, share, err)
+			}
+		}
+	}
+}
+
+func TestFillOfTheLotIsNotReadForEachLookUp(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.lot.Bound(1000, time.Hour)
+	for i := range 9 {
+		r.must(r.lot.Room(r.ctx, park.RoomForAll))
+		r.must(r.lot.First(r.ctx, waiting(fmt.Sprintf("p-%d", i), 1, 0)))
+	}
+	r.lot.Bound(1000, time.Hour)
+	if err := r.lot.Room(r.ctx, park.RoomForAll); !errors.Is(err, park.ErrFull) {
+		t.Errorf("read anew, with %d bytes parked: %v", r.parkedBytes(), err)
+	}
+}

@@ -1,0 +1,182 @@
+// Package levels measures what rises before something stops: how full each stream is,
+// how many look-ups are parked, and how many dead letters are open.
+package levels
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/deadletter"
+	"arauto/workers/sweep/walk"
+	"arauto/workers/verdict"
+)
+
+// bounded are the streams that have a size and that the sweeper may read.
+var bounded = []string{subject.Notifications, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories}
+
+// most bounds how many parked look-ups a round reads: about a second's worth.
+const most = 5000
+
+// other is the cause of a parked look-up that does not say one of ours.
+const other = "other"
+
+// classes are those of dead letters.
+var classes = []record.Class{record.ClassOurs, record.ClassProvider, record.ClassData, record.ClassSubscriber}
+
+// causes are what a parked look-up can wait for.
+func causes() []string {
+	all := []string{string(order.CauseRecheck), string(order.CauseConfirmation), string(order.CauseSweep), string(order.CauseOperator), other}
+	for _, c := range verdict.Causes() {
+		all = append(all, string(c))
+	}
+	return all
+}
+
+// Metrics are the levels. Each copy of the sweeper has them, so take the maximum.
+type Metrics struct {
+	fill   *prometheus.GaugeVec
+	parked *prometheus.GaugeVec
+	open   *prometheus.GaugeVec
+}
+
+// NewMetrics registers the metrics. They have no value before the first round.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		fill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "arauto_stream_fill_ratio",
+			Help: "How full a stream is, from 0 to 1. At 1 it takes nothing more, but for ADVISORIES, which drops its oldest.",
+		}, []string{"stream"}),
+		parked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "arauto_parked_lookups",
+			Help: "Look-ups that are parked, by what they wait for, among the 5000 that were parked first.",
+		}, []string{"cause"}),
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "arauto_open_dead_letters",
+			Help: "Dead letters that nobody has acted on, by class.",
+		}, []string{"class"}),
+	}
+	r.MustRegister(m.fill, m.parked, m.open)
+	return m
+}
+
+// Options are what a Gauge needs.
+type Options struct {
+	JS      jetstream.JetStream
+	Dead    *deadletter.Box
+	Metrics *Metrics
+}
+
+// Gauge measures. Its round must not run concurrently with itself.
+type Gauge struct {
+	Options
+	streams map[string]jetstream.Stream
+	letters map[letter]standing // The open ones.
+	read    uint64              // Up to where DEAD_LETTERS was read.
+}
+
+type letter struct {
+	unit      subject.Unit
+	stage, id string
+}
+
+type standing struct {
+	class    record.Class
+	sequence uint64
+}
+
+// New finds the streams and returns a Gauge.
+func New(ctx context.Context, o Options) (*Gauge, error) {
+	g := &Gauge{Options: o, streams: map[string]jetstream.Stream{}, letters: map[letter]standing{}}
+	for _, name := range append([]string{subject.LookupRetries}, bounded...) {
+		stream, err := o.JS.Stream(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("open stream %s: %w", name, err)
+		}
+		g.streams[name] = stream
+	}
+	return g, nil
+}
+
+// Round measures once. Where it fails, the levels that it did not get to stay as they
+// were.
+func (g *Gauge) Round(ctx context.Context) error {
+	return errors.Join(g.fill(ctx), g.park(ctx), g.open(ctx))
+}
+
+// fill reads how full the streams are.
+func (g *Gauge) fill(ctx context.Context) error {
+	for _, name := range bounded {
+		info, err := g.streams[name].Info(ctx)
+		if err != nil {
+			return fmt.Errorf("read state of %s: %w", name, err)
+		}
+		g.Metrics.fill.WithLabelValues(name).Set(float64(info.State.Bytes) / float64(max(info.Config.MaxBytes, 1)))
+	}
+	return nil
+}
+
+// park counts what is parked. One that fires meanwhile may be missed.
+func (g *Gauge) park(ctx context.Context) error {
+	known, counts, read := causes(), map[string]int{}, 0
+	_, err := walk.Each(ctx, g.streams[subject.LookupRetries], "lookup.parked.>", 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		var p record.Parked
+		if json.Unmarshal(raw.Data, &p) != nil || !slices.Contains(known, p.Waits) {
+			p.Waits = other
+		}
+		counts[p.Waits]++
+		read++
+		return read < most, nil
+	})
+	if err != nil {
+		return fmt.Errorf("count parked look-ups: %w", err)
+	}
+	for _, cause := range known {
+		g.Metrics.parked.WithLabelValues(cause).Set(float64(counts[cause]))
+	}
+	return nil
+}
+
+// open reads the letters and markers that are new, and forgets the letters that have
+// expired.
+func (g *Gauge) open(ctx context.Context) error {
+	info, err := g.streams[subject.DeadLetters].Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
+	}
+	if info.State.LastSeq < g.read { // Recreated: its numbers began anew.
+		g.read, g.letters = 0, map[letter]standing{}
+	}
+	err = g.Dead.Each(ctx, "dead.>", g.read+1, func(l deadletter.Letter) error {
+		g.read = l.Sequence
+		id := letter{l.Unit, l.Stage, l.ID}
+		delete(g.letters, id)
+		if l.State == record.Open {
+			g.letters[id] = standing{l.Class, l.Sequence}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("count open dead letters: %w", err)
+	}
+	counts := map[record.Class]int{}
+	for id, at := range g.letters {
+		if at.sequence < info.State.FirstSeq {
+			delete(g.letters, id)
+			continue
+		}
+		counts[at.class]++
+	}
+	for _, class := range classes {
+		g.Metrics.open.WithLabelValues(string(class)).Set(float64(counts[class]))
+	}
+	return nil
+}
