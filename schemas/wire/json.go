@@ -173,8 +173,8 @@ type Text string
 func (t *Text) UnmarshalJSON(raw []byte) error {
 	switch jsontext.Value(raw).Kind() {
 	case '"':
-		if len(raw) > 1 && !bytes.ContainsRune(raw, '\\') && utf8.Valid(raw) {
-			*t = Text(raw[1 : len(raw)-1]) // Nothing in it has to be decoded.
+		if verbatim(raw) {
+			*t = Text(raw[1 : len(raw)-1])
 			return nil
 		}
 		return json.Unmarshal(raw, (*string)(t), reading)
@@ -186,6 +186,11 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 		return nil
 	}
 	return errors.New("field is neither text nor a number")
+}
+
+// verbatim reports whether nothing in a JSON string has to be decoded.
+func verbatim(raw []byte) bool {
+	return len(raw) > 1 && !bytes.ContainsRune(raw, '\\') && utf8.Valid(raw)
 }
 
 // Cents reads the text as a decimal amount of reais. No text is 0.
@@ -209,6 +214,9 @@ func (id *ID) UnmarshalJSON(raw []byte) error {
 		return nil
 	case kind == '0' && len(bytes.Trim(raw, "0123456789")) == 0:
 		*id = ID(raw)
+		return nil
+	case kind == '"' && verbatim(raw):
+		*id = ID(raw[1 : len(raw)-1])
 		return nil
 	case kind != '"' || json.Unmarshal(raw, (*string)(id)) != nil: // Without leniency.
 		return errWrongID
