@@ -193,3 +193,24 @@ func documentedConsumer(t *testing.T) jetstream.ConsumerConfig {
 	}
 	return c
 }
+
+// TestServiceCannotFillTheBrokersMemory pulls many times in the name of a documented
+// service. The broker keeps where the answers of each pull go for as long as the
+// export says, and for two minutes where it does not.
+func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
+	t.Parallel()
+	options, err := server.ProcessConfigFile(confWithDocumentedUsers(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(fenced(t, "README.md", "conf exports"), "\n") {
+		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
+			t.Errorf("nothing bounds how long answers are awaited: %s", line)
+		}
+	}
+	if at := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == "BILLING" }); at < 0 {
+		t.Error("there is no account BILLING")
+	} else if !strings.Contains(fenced(t, "README.md", "conf service"), "max_connections: 16") {
+		t.Error("nothing bounds how many connections it has")
+	}
+}

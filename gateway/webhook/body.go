@@ -26,8 +26,9 @@ var (
 // budget bounds the bytes that all bodies take together while they are read,
 // beyond the first usualBody of each.
 type budget struct {
-	limit int64
-	used  atomic.Int64
+	limit     int64
+	used      atomic.Int64
+	unpacking chan struct{} // One for each body that may be unpacked at once.
 }
 
 func (b *budget) take(n int) bool {

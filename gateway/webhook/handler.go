@@ -113,6 +113,7 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 		trust(rc)
 	}
 	b, c := g.readBody(rc, f)
+	work(rc)
 	if c != accepted {
 		abandon(rc)
 		if c == unavailable {

@@ -23,6 +23,9 @@ func (l Limit) check() error {
 	if l.Rate < 0 || l.Burst < 0 || l.Bytes < 0 || l.Bytes > 0 && l.Bytes < MinLimitBytes {
 		return fmt.Errorf("limit of %d webhooks per second, %d at once and %d bytes cannot be held", l.Rate, l.Burst, l.Bytes)
 	}
+	if l.Burst > 0 && l.Rate == 0 {
+		return fmt.Errorf("limit of %d webhooks at once has no rate, so it limits nothing", l.Burst)
+	}
 	return nil
 }
 

@@ -28,7 +28,7 @@ const mostLingering = 512
 
 // When all slots are taken and another client waits, a connection that has
 // waited for its own client for at least patientFor may be closed for it: an
-// idle one, or one whose first header or unauthenticated body is slow. A good
+// idle one, or one whose first header or whose body is slow. A good
 // client sends a request at once, and a load balancer that has had no request
 // for so long has others. The one that has waited longest of sampleSize is taken,
 // so that the search costs microseconds however many are open. The next try is
@@ -196,11 +196,6 @@ type conn struct {
 
 func (c *conn) wait(now time.Time) { c.waiting.Store(now.UnixNano()) }
 
-func (c *conn) trust() {
-	c.trusted.Store(true)
-	c.waiting.Store(0)
-}
-
 // client is the connection that fasthttp serves, nil if it is none of ours.
 func client(served net.Conn) *conn {
 	switch c := served.(type) {
@@ -212,10 +207,19 @@ func client(served net.Conn) *conn {
 	return nil
 }
 
-// trust says that the request's caller is authenticated.
+// trust says that the request's caller is authenticated. Until the body has come the
+// connection waits for its client all the same: with one account's path key many
+// slow bodies would take every slot.
 func trust(rc *fasthttp.RequestCtx) {
 	if c := client(rc.Conn()); c != nil {
-		c.trust()
+		c.trusted.Store(true)
+	}
+}
+
+// work says that the request has come and is being worked on.
+func work(rc *fasthttp.RequestCtx) {
+	if c := client(rc.Conn()); c != nil {
+		c.waiting.Store(0)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
@@ -211,4 +212,40 @@ func FuzzPacked(f *testing.F) {
 			t.Errorf("%d bytes that are no webhook are accepted", len(text))
 		}
 	})
+}
+
+// TestSmallPackedBodyIsReadWhateverTheBudgetSays has one account take the whole
+// budget with large bodies that do not come to their end.
+func TestSmallPackedBodyIsReadWhateverTheBudgetSays(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.BodyBudget, o.ReadTimeout = 100<<10, time.Minute })
+	c := caller{name: "sandbox", header: "authorization"}
+	large := strings.Repeat(" ", 90<<10)
+	conn, _ := g.dial()
+	fmt.Fprintf(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(large)+1, large)
+	until(t, func() bool { // Its bytes have come when the next large body finds no room.
+		return g.post(c.path("default", ""), c.headers(c.secret("default")), `{"payment":"p"}`+large).code(t) == 503100
+	})
+	got := g.post(c.path("default", ""), with(c.headers(c.secret("default")), "content-encoding", "gzip"), zipped(t, `{"payment":"p"}`)).code(t)
+	if got != 200 {
+		t.Errorf("code %d", got)
+	}
+}
+
+// TestSlowBodiesOfOneAccountTakeNoSlotFromAnother has callers who know an account's
+// path key begin bodies on every connection that may be open.
+func TestSlowBodiesOfOneAccountTakeNoSlotFromAnother(t *testing.T) {
+	t.Parallel()
+	const slots = 4
+	g := start(t, func(o *webhook.Options) { o.MaxConnections, o.ReadTimeout = slots, 2*time.Minute })
+	for range slots {
+		conn, _ := g.dial()
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nbegun", "/v1/yapay/default/default-yapay-secret-one/notifications")
+	}
+	if got := g.raw(request("p", "")).code(t); got != 200 {
+		t.Errorf("code %d", got)
+	}
+	if got := g.gauge("arauto_webhook_connections_evicted_total"); got != 1 {
+		t.Errorf("%v connections were closed to make room, want 1", got)
+	}
 }

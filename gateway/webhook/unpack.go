@@ -10,10 +10,13 @@ import (
 
 var errPacked = errors.New("body is not what gzip makes")
 
-// window is what unpacking takes beside its result, in bytes: the 32 KiB that
-// deflate may refer back to, and its tables (compress/flate inflate.go,
-// decompressor, Go 1.26).
-const window = 44 << 10
+// mostUnpacking is how many bodies are unpacked at once. Unpacking works from
+// memory and takes no longer than the processor needs, so the next one waits for
+// its turn. Beside the result it takes about 44 KiB: the 32 KiB that deflate may
+// refer back to, and its tables (compress/flate inflate.go, decompressor, Go 1.26).
+// Together that is below a MiB, which no budget needs to count: a small packed body
+// is read whatever the budget says, as a small plain one is.
+const mostUnpacking = 16
 
 // unpacker reads one gzip member from memory, and nothing behind it.
 type unpacker struct {
@@ -30,16 +33,13 @@ func (u *unpacker) release() {
 }
 
 // unpack replaces a body by what gzip packed into it, at most limit bytes. Packed
-// bytes, unpacked ones and window count against the budget as long as they are
-// held, so that a small body which becomes a large one takes no more than a large
-// one does.
+// bytes and unpacked ones, beyond the first usualBody of each, count against the
+// budget as long as they are held, so that a small body which becomes a large one
+// takes no more than a large one does.
 func (b *body) unpack(limit int) error {
-	before := b.taken
-	held := before + window + min(cap(b.bytes), usualBody)
-	if !b.budget.take(held - before) {
-		return errOverBudget
-	}
-	b.taken = held
+	b.budget.unpacking <- struct{}{}
+	defer func() { <-b.budget.unpacking }()
+	packed := b.taken
 	u, _ := unpackers.Get().(*unpacker) // There is nothing else in it.
 	defer u.release()
 	u.packed.Reset(b.bytes)
@@ -54,8 +54,8 @@ func (b *body) unpack(limit int) error {
 	if u.packed.Len() > 0 {
 		return errPacked
 	}
-	b.budget.used.Add(int64(-held))
-	b.taken -= held
+	b.budget.used.Add(int64(-packed))
+	b.taken -= packed
 	return nil
 }
 

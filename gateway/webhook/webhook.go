@@ -104,7 +104,7 @@ func New(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers)), refusals: newRefusals(o.Log)}
-	g.budget.limit = int64(o.BodyBudget)
+	g.budget.limit, g.budget.unpacking = int64(o.BodyBudget), make(chan struct{}, mostUnpacking)
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err

@@ -30,7 +30,8 @@ func Form(body []byte) (url.Values, error) {
 			continue
 		}
 		key, value, _ := strings.Cut(pair, "=")
-		key, value = unescape(key), unescape(value)
+		// As strings of their own: an id that is kept must not keep the whole body.
+		key, value = strings.Clone(unescape(key)), strings.Clone(unescape(value))
 		form[key] = append(form[key], value)
 	}
 	if len(form) == 0 {

@@ -52,16 +52,34 @@ func (b *Box) Each(ctx context.Context, filter string, from uint64, visit func(L
 	}
 }
 
+// Newest is the sequence above which there are about as many messages as most, 0
+// where there are no more.
+func (b *Box) Newest(ctx context.Context, most uint64) (above uint64, err error) {
+	info, err := b.stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
+	}
+	if info.State.Msgs <= most {
+		return 0, nil
+	}
+	return info.State.LastSeq - most, nil
+}
+
 // Latest reads the letters that match, each as it stands now: the last of those
 // with the same unit, stage and id, in the place of the first.
 func (b *Box) Latest(ctx context.Context, filter string) ([]Letter, error) {
+	return b.LatestAbove(ctx, filter, 0)
+}
+
+// LatestAbove is Latest of what is stored above a sequence.
+func (b *Box) LatestAbove(ctx context.Context, filter string, above uint64) ([]Letter, error) {
 	type name struct {
 		unit      subject.Unit
 		stage, id string
 	}
 	places := map[name]int{}
 	var letters []Letter
-	err := b.Each(ctx, filter, 1, func(l Letter) error {
+	err := b.Each(ctx, filter, above+1, func(l Letter) error {
 		name := name{l.Unit, l.Stage, l.ID}
 		if place, again := places[name]; again {
 			letters[place] = l

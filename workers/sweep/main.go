@@ -130,7 +130,10 @@ func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, c
 		},
 		overdue: overdue.Options{JS: js, Log: k.Log, Metrics: overdue.NewMetrics(k.Registry), Now: clock.Now, After: stuck},
 		advice:  advice.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advice.NewMetrics(k.Registry), Now: clock.Now},
-		levels:  levels.Options{JS: js, Metrics: levels.NewMetrics(k.Registry)},
+		levels: levels.Options{
+			JS: js, Metrics: levels.NewMetrics(k.Registry),
+			Room: topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}),
+		},
 		removed: tidy.NewMetrics(k.Registry, providers.All.Names()...), handled: consume.NewMetrics(k.Registry),
 		store: durability.NewHealth(k.Config.NATS().Monitors),
 	}

@@ -22,6 +22,9 @@ const (
 	// nearlyFull is the fill, in percent, from which a stream that refuses
 	// messages when it is full needs a person. A guess.
 	nearlyFull = 80
+	// parkedFull is that of LOOKUP_RETRIES: from 80 percent on look-ups are given up
+	// instead of being parked. A guess.
+	parkedFull = 60
 	// looks is how often a consumer without a waiting pull is looked at. A worker
 	// pulls anew every 500 ms (workers/consume), with a moment between two pulls.
 	looks, looksEvery = 5, 50 * time.Millisecond
@@ -33,12 +36,12 @@ const (
 // needs lists what a person must see to, in sentences.
 func (s *session) needs(ctx context.Context, h health) ([]string, error) {
 	all := h.broken()
-	letters, err := s.openLetters(ctx)
+	letters, least, err := s.openLetters(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, class := range slices.Sorted(maps.Keys(letters)) {
-		all = append(all, fmt.Sprintf("%d open dead letters of class %s: arauto dead list --class %s", letters[class], class, class))
+		all = append(all, fmt.Sprintf("%s%d open dead letters of class %s: arauto dead list --class %s", least, letters[class], class, class))
 	}
 	all = append(all, h.failing()...)
 	for _, c := range h.Circuits {
@@ -58,6 +61,8 @@ func (s *session) needs(ctx context.Context, h health) ([]string, error) {
 			all = append(all, "stream "+one.Name+" is missing: arauto topology apply")
 		case one.Fatal && one.Fill != nil && *one.Fill >= nearlyFull:
 			all = append(all, fmt.Sprintf("stream %s is %.1f %% full, and refuses messages when it is full", one.Name, *one.Fill))
+		case one.Name == subject.LookupRetries && one.Fill != nil && *one.Fill >= parkedFull:
+			all = append(all, fmt.Sprintf("stream %s is %.1f %% full: from 80 %% on look-ups that fail become dead letters at once", one.Name, *one.Fill))
 		}
 	}
 	if r := h.Durability; r.Facts != nil && !r.Unverified() && !r.Holds {
@@ -90,23 +95,35 @@ func (h health) failing() []string {
 	return all
 }
 
-// openLetters counts the open dead letters by class.
-func (s *session) openLetters(ctx context.Context) (map[record.Class]int, error) {
+// newestLetters is how many messages of DEAD_LETTERS are read at most: about a
+// second's worth, however many there are.
+const newestLetters = 5000
+
+// openLetters counts the open dead letters by class. least is "at least " where there
+// are more messages than are read.
+func (s *session) openLetters(ctx context.Context) (open map[record.Class]int, least string, err error) {
 	dead, err := deadletter.Open(ctx, s.js)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, nil // Said where the streams are listed.
+		return nil, "", nil // Said where the streams are listed.
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	letters, err := dead.Latest(ctx, "dead.>")
-	open := map[record.Class]int{}
+	above, err := dead.Newest(ctx, newestLetters)
+	if err != nil {
+		return nil, "", err
+	}
+	if above > 0 {
+		least = "at least "
+	}
+	letters, err := dead.LatestAbove(ctx, "dead.>", above)
+	open = map[record.Class]int{}
 	for _, l := range letters {
 		if l.State == record.Open {
 			open[l.Class]++
 		}
 	}
-	return open, err
+	return open, least, err
 }
 
 // failed is why a parked look-up is waiting, if that is a failure.

@@ -102,6 +102,9 @@ func (s *session) health(ctx context.Context) (health, error) {
 		if err != nil {
 			return h, err
 		}
+		if room := topology.RetriesRoom(declared); d.Name == subject.LookupRetries && !one.Missing && room > 0 {
+			one.Fill = filled(one.Bytes, room) // It has no bound of its own.
+		}
 		h.Streams = append(h.Streams, one)
 	}
 	for _, d := range topology.Consumers(declared) {
@@ -147,10 +150,15 @@ func streamOf(info *jetstream.StreamInfo) streamHealth {
 		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, Fatal: info.Config.Discard == jetstream.DiscardNew,
 	}
 	if info.Config.MaxBytes > 0 {
-		fill := float64(int(1000*float64(one.Bytes)/float64(info.Config.MaxBytes))) / 10
-		one.Fill = &fill
+		one.Fill = filled(one.Bytes, info.Config.MaxBytes)
 	}
 	return one
+}
+
+// filled is how much of so many bytes is taken, in percent with one decimal.
+func filled(bytes uint64, of int64) *float64 {
+	fill := float64(int(1000*float64(bytes)/float64(of))) / 10
+	return &fill
 }
 
 func (s *session) consumer(ctx context.Context, stream, name string) (consumerHealth, error) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -48,7 +49,8 @@ func (k *checks) checkProviders() {
 		}
 		k.checkDelays(at+".delays", part.Delays)
 		k.checkBudget(at+".budget", part.Budget)
-		k.checkLimit(at+".limit", part.Limit)
+		rate := k.config.file.Gateway.Limit.Rate
+		k.checkLimit(at+".limit", part.Limit, rate)
 		for _, account := range slices.Sorted(maps.Keys(part.Accounts)) {
 			here := at + ".accounts." + account
 			if !accountName.MatchString(account) {
@@ -57,7 +59,7 @@ func (k *checks) checkProviders() {
 			}
 			k.checkAccount(p, here, part.Accounts[account])
 			k.checkBudget(here+".budget", part.Accounts[account].Budget)
-			k.checkLimit(here+".limit", part.Accounts[account].Limit)
+			k.checkLimit(here+".limit", part.Accounts[account].Limit, cmp.Or(part.Limit.Rate, rate))
 		}
 	}
 }

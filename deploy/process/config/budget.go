@@ -28,8 +28,9 @@ const (
 )
 
 // checkLimit checks the parts of a limit that the file says. In a provider's or
-// an account's section 0 would not lift the limit, so it is refused there.
-func (k *checks) checkLimit(at string, l Limit) {
+// an account's section 0 would not lift the limit, so it is refused there. rate is
+// the one that holds where the section says none.
+func (k *checks) checkLimit(at string, l Limit, rate int) {
 	check := func(key string, zero bool, wrong string) {
 		_, said := k.config.lines[at+"."+key]
 		if lifts := zero && at == "gateway.limit"; said && !lifts {
@@ -39,6 +40,9 @@ func (k *checks) checkLimit(at string, l Limit) {
 	check("rate", l.Rate == 0, between(l.Rate, 1, mostPerSecond))
 	check("burst", l.Burst == 0, between(l.Burst, 1, mostPerSecond))
 	check("bytes", l.Bytes == 0, between(l.Bytes, leastLimitBytes, mostLimitBytes))
+	if l.Burst > 0 && cmp.Or(l.Rate, rate) == 0 {
+		k.refuse(at+".burst", "limits nothing without a rate; write rate beside it, in webhooks per second")
+	}
 }
 
 // over is b where it says something, and base elsewhere.

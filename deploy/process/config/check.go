@@ -175,7 +175,7 @@ func (k *checks) checkGateway(g Gateway) {
 	if least := leastMemory(g); g.MemoryLimit < least {
 		k.refuse("gateway.memory_limit", "is too little for gateway.max_connections and gateway.body_budget; write "+least.String()+" or more")
 	}
-	k.checkLimit("gateway.limit", g.Limit)
+	k.checkLimit("gateway.limit", g.Limit, 0)
 	if both := g.ReadTimeout + g.PublishBudget; both > longestWebhook {
 		k.refuse("gateway.read_timeout", "and gateway.publish_budget are "+both.String()+
 			" together, so a stop would cut webhooks off; write less, "+longestWebhook.String()+" at the most for both")

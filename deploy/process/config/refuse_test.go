@@ -73,6 +73,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "gateway:\n  limit: {rate: 0, burst: 0, bytes: 1KiB}\n",
 			want: `FILE:3: gateway.limit.bytes: 1KiB is out of range; write a value from 64KiB to 64GiB`,
 		},
+		"limit without a rate": {
+			text: head + "gateway:\n  limit: {burst: 5}\n",
+			want: `FILE:3: gateway.limit.burst: limits nothing without a rate; write rate beside it, in webhooks per second`,
+		},
 		"limit below nothing": {
 			text: head + "gateway:\n  limit: {rate: -1}\n",
 			want: `FILE:3: gateway.limit.rate: -1 is out of range; write a value from 1 to 10000`,

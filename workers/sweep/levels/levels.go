@@ -53,7 +53,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		fill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_stream_fill_ratio",
-			Help: "How full a stream is, from 0 to 1. At 1 it takes nothing more, but for ADVISORIES, which drops its oldest.",
+			Help: "How full a stream is, from 0 to 1. At 1 it takes nothing more, but for ADVISORIES, which drops its oldest; look-ups are given up from 0.8 of LOOKUP_RETRIES on.",
 		}, []string{"stream"}),
 		parked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_parked_lookups",
@@ -73,6 +73,7 @@ type Options struct {
 	JS      jetstream.JetStream
 	Dead    *deadletter.Box
 	Metrics *Metrics
+	Room    int64 // How many bytes LOOKUP_RETRIES may take, which has no bound of its own; 0 where that is not known.
 }
 
 // Gauge measures. Its round must not run concurrently with itself.
@@ -121,6 +122,14 @@ func (g *Gauge) fill(ctx context.Context) error {
 		}
 		g.Metrics.fill.WithLabelValues(name).Set(float64(info.State.Bytes) / float64(max(info.Config.MaxBytes, 1)))
 	}
+	if g.Room <= 0 {
+		return nil
+	}
+	info, err := g.streams[subject.LookupRetries].Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
+	}
+	g.Metrics.fill.WithLabelValues(subject.LookupRetries).Set(float64(info.State.Bytes) / float64(g.Room))
 	return nil
 }
 

@@ -34,8 +34,9 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	must(err)
 	dead, err := deadletter.Open(ctx, b.JS)
 	must(err)
+	const room = 1 << 20
 	registry := prometheus.NewRegistry()
-	gauge, err := levels.New(ctx, levels.Options{JS: b.JS, Dead: dead, Metrics: levels.NewMetrics(registry)})
+	gauge, err := levels.New(ctx, levels.Options{JS: b.JS, Dead: dead, Metrics: levels.NewMetrics(registry), Room: room})
 	must(err)
 	measured := func(when string, want map[string]float64) {
 		t.Helper()
@@ -48,7 +49,7 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	}
 	measured("at first", map[string]float64{
 		"arauto_stream_fill_ratio ORDERS": 0, "arauto_stream_fill_ratio NOTIFICATIONS": 0, "arauto_stream_fill_ratio STATUSES": 0,
-		"arauto_stream_fill_ratio DEAD_LETTERS": 0, "arauto_open_dead_letters ours": 0, "arauto_open_dead_letters data": 0,
+		"arauto_stream_fill_ratio DEAD_LETTERS": 0, "arauto_stream_fill_ratio LOOKUP_RETRIES": 0, "arauto_open_dead_letters ours": 0, "arauto_open_dead_letters data": 0,
 		"arauto_parked_lookups transport": 0, "arauto_parked_lookups credential": 0, "arauto_parked_lookups other": 0,
 	})
 	for payment, waits := range map[string]string{"p-1": "transport", "p-2": "transport", "p-3": "strange"} {
@@ -66,6 +67,11 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 			Cause: "c", LastAnswer: record.NobodyAsked, Stream: subject.Notifications, Sequence: sequence, At: time.Now().UTC(),
 		}, id, deadletter.SameID(id)))
 	}
+	retries, err := b.JS.Stream(ctx, subject.LookupRetries)
+	must(err)
+	measured("with parked look-ups", map[string]float64{
+		"arauto_stream_fill_ratio LOOKUP_RETRIES": float64(retries.CachedInfo().State.Bytes) / room,
+	})
 	put("p-1", record.ClassData, 1)
 	put("p-2", record.ClassData, 2)
 	put("p-3", record.ClassOurs, 3)
