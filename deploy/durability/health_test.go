@@ -39,7 +39,12 @@ func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 		t.Errorf("at first workers say %v, %v", workers().Stored(t.Context()), err)
 	}
 	f.Fill()
-	if publish(t, f) {
+	if _, r := w.report(t); !r.Holds {
+		t.Fatalf("before anything is written the report is %+v", r)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // It is never confirmed.
+	defer cancel()
+	if _, err := f.JS.Publish(short, "notifications.sandbox.default.p", []byte("{}")); err == nil {
 		t.Fatal("the disk is not full")
 	}
 	if err := w.Unconfirmed(); err != nil { // One such caller is enough, also right after a look.

@@ -54,6 +54,10 @@ func TestCorrectionsNeedTheirRun(t *testing.T) {
 		"onward after a correction": {order.Standing{Status: order.Canceled}, []answer{
 			{0, order.Paid, 0, order.Unconfirmed}, {minute, order.Paid, 0, order.Applied}, {0, order.Refunded, 100, order.Applied},
 		}},
+		"a correction that begins while another contradiction goes on": {order.Standing{Status: order.Expired}, []answer{
+			{0, order.Pending, 0, order.Late}, {minute, order.Pending, 0, order.Insisted}, {15 * minute, order.Pending, 0, order.Insisted},
+			{15 * minute, order.Paid, 0, order.Unconfirmed}, {minute, order.Paid, 0, order.Applied},
+		}},
 		"a broker's clock that was set back begins the run anew": {order.Standing{Status: order.Canceled}, []answer{
 			{0, order.Paid, 0, order.Unconfirmed}, {-time.Hour, order.Paid, 0, order.Unconfirmed}, {minute, order.Paid, 0, order.Applied},
 		}},
@@ -198,5 +202,26 @@ func TestStaleAnswersAreAskedAgainAfterTwoFifteenAndSixtySeconds(t *testing.T) {
 	// A day later the same answer begins a series, and is told of as before.
 	if _, got := s.Fold(sample(order.Payment, order.Pending, 0), at.Add(24*time.Hour)); got != order.Late {
 		t.Errorf("a day later it is %s", got)
+	}
+}
+
+// TestLogThatEverSaidPaidKeepsIt has a payment corrected to before it was paid. The
+// event of the correction does not say so, and the next worker is told.
+func TestLogThatEverSaidPaidKeepsIt(t *testing.T) {
+	t.Parallel()
+	paid := order.Paid
+	canceled := order.Canceled
+	for name, c := range map[string]struct {
+		event order.Event
+		want  bool
+	}{
+		"paid":                       {order.Event{Kind: order.Payment, Status: order.Paid}, true},
+		"canceled after it was paid": {order.Event{Kind: order.Payment, Status: order.Canceled, From: &paid}, true},
+		"corrected to authorized":    {order.Event{Kind: order.Payment, Status: order.Authorized, From: &canceled, Correction: true}, false},
+	} {
+		s := order.StandingOf(&c.event)
+		if s.EverPaid() != c.want || !s.Paid().EverPaid() {
+			t.Errorf("%s: %t, told %t", name, s.EverPaid(), s.Paid().EverPaid())
+		}
 	}
 }

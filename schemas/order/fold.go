@@ -63,6 +63,7 @@ type Standing struct {
 	corrected  Status // What the last event corrected, "" where it was no correction.
 
 	run   run
+	runs  doubt // Of answers that began or went on with a run.
 	doubt doubt
 	told  bool // A contradiction was Insisted, and no answer has agreed since.
 }
@@ -108,6 +109,16 @@ func StandingOf(e *Event) Standing {
 	return s
 }
 
+// EverPaid reports whether the log, as far as it was read, has said that money was
+// captured.
+func (s Standing) EverPaid() bool { return s.captured }
+
+// Paid is s for a log that has said so in an event before the last one.
+func (s Standing) Paid() Standing {
+	s.captured = true
+	return s
+}
+
 // Corrected reports whether the last transition was a correction.
 func (s Standing) Corrected() bool { return s.corrected != "" }
 
@@ -146,7 +157,7 @@ func (s Standing) FoldWithin(spans Spans, o Observation, at time.Time) (Standing
 		}
 		return lone.moved(o, sum), Applied
 	case stays:
-		lone.doubt, lone.told = doubt{}, false
+		lone.runs, lone.doubt, lone.told = doubt{}, doubt{}, false
 		return lone, Unchanged
 	case goesBack, corrects:
 		if o.Confirmed {
@@ -231,8 +242,10 @@ func (s Standing) believe(spans Spans, o Observation, next run) (Standing, Outco
 		}
 		return s, Applied
 	}
-	s.run, s.doubt = next, s.doubt.goesOn(at, spans.Undecided)
-	if at.Sub(s.doubt.since) >= spans.Undecided {
+	// Contradictions that began before the first run do not count: a correction has
+	// its whole time whatever the provider said before.
+	s.run, s.runs, s.doubt = next, s.runs.goesOn(at, spans.Undecided), s.doubt.goesOn(at, spans.Undecided)
+	if at.Sub(s.runs.since) >= spans.Undecided {
 		s.told = true
 		return s, Insisted
 	}

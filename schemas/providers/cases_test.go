@@ -71,6 +71,8 @@ func TestStoriesOfAnswers(t *testing.T) {
 		}, []string{"refunded 10000/10000 applied", "refunded 10000/10000 unconfirmed", "charged_back 10000/10000 applied"}},
 		"A21: refused by a whole refund": {"yapay", []string{yapaySays(`"status_id":6`), yapaySays(`"status_id":89,"refunds":[{"value":142.0,"status_id":157,"refund_kind_id":53}]`)},
 			[]string{"paid 0/14200 applied", "refunded 14200/14200 applied"}},
+		"canceled, with a finished refund of nothing": {"yapay", []string{yapaySays(`"status_id":7,"refunds":[{"value":"0.00","status_id":157,"refund_kind_id":52}]`)},
+			[]string{"canceled 0/14200 applied"}},
 		"a refund that is not finished": {"yapay", []string{yapaySays(`"status_id":6`), yapaySays(`"status_id":6,"refunds":[{"value":142.0,"status_id":158,"refund_kind_id":53}]`)},
 			[]string{"paid 0/14200 applied", "paid 0/14200 unchanged"}},
 	} {

@@ -44,6 +44,10 @@ type renewal struct {
 // in a minute. It is a guess, well below the lifetime of a token.
 const renewEvery = time.Minute
 
+// renewAgain is when a log-in that failed may be tried again. A guess: soon enough
+// for a blip of the token endpoint.
+const renewAgain = 5 * time.Second
+
 func newLogins(now func() time.Time) *logins {
 	return &logins{now: now, tokens: map[string]cachedToken{}, renewals: map[string]renewal{}}
 }
@@ -148,6 +152,9 @@ func (l *logins) renew(ctx context.Context, p provider.Provider, a provider.Acco
 	defer l.mu.Unlock()
 	if r := l.renewals[k]; r.of == refused {
 		r.pending = false
+		if err != nil { // The token endpoint may be back soon.
+			r.at = l.now().Add(renewAgain - renewEvery)
+		}
 		l.renewals[k] = r
 	}
 	if err != nil {

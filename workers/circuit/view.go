@@ -186,6 +186,9 @@ type Pass struct {
 	basis entry // The record that it was decided on.
 }
 
+// Probe reports whether p was given to find out whether the circuit may close.
+func (p Pass) Probe() bool { return p.probe }
+
 // Control reports whether p is a probe that should ask about a payment which
 // the provider has answered before: it knows that one, whatever the payment in
 // hand is. Every other probe asks about the payment in hand, because the control

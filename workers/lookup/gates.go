@@ -65,22 +65,24 @@ func (g *gates) of(p provider.Provider) observe.Gates {
 		budgets[account] = budget.New(budget.Limit{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency}, time.Now)
 		g.opened.Expect(name, account)
 	}
+	names := asked(p, accounts)
+	options := outage.Defaults(len(names))
+	options.Asked = names
 	return observe.Gates{
 		Circuits: g.circuits, Budgets: budgets,
-		Outage: outage.New(g.js, name, outage.Defaults(asked(p, accounts)), g.paused, g.kit.Log, time.Now),
+		Outage: outage.New(g.js, name, options, g.paused, g.kit.Log, time.Now),
 	}
 }
 
-// asked counts the accounts that have a look-up.
-func asked(p provider.Provider, accounts map[string]provider.Account) int {
-	n := 0
-	for _, account := range accounts {
+// asked lists the accounts that have a look-up.
+func asked(p provider.Provider, accounts map[string]provider.Account) (names []string) {
+	for name, account := range accounts {
 		if p.Ask == nil {
 			continue
 		}
 		if _, err := p.Ask(provider.Target{}, account); !errors.Is(err, provider.ErrNoLookUp) {
-			n++
+			names = append(names, name)
 		}
 	}
-	return n
+	return names
 }

@@ -50,12 +50,15 @@ func run(ctx context.Context, k *process.Kit) error {
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
 	options := fold.Options{
 		JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
-		Spans: order.Standard.Turned(cfg.TimeScale),
+		Spans: order.Standard.Turned(cfg.TimeScale), Clock: park.NewClock(js, nil),
 	}
 	var worker *fold.Worker
 	var durable jetstream.Consumer
 	bind := func(ctx context.Context) (err error) {
 		if options.Lot, err = park.Open(ctx, js, tokens); err != nil {
+			return err
+		}
+		if err = options.Clock.Set(ctx); err != nil {
 			return err
 		}
 		if options.Dead, err = deadletter.Open(ctx, js); err != nil {
@@ -78,8 +81,12 @@ func run(ctx context.Context, k *process.Kit) error {
 		_, err := durable.Info(ctx)
 		return err
 	})
-	return consume.Run(ctx, consume.Options{
-		Consumer: durable, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
-		AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: consume.NewMetrics(k.Registry), Explain: store.Explain,
-	}, worker.Handle)
+	counts := consume.NewMetrics(k.Registry)
+	return process.Together(ctx, process.Actor{Name: "clock", Run: options.Clock.Run},
+		process.Actor{Name: subject.NormalizeConsumer, Run: func(ctx context.Context) error {
+			return consume.Run(ctx, consume.Options{
+				Consumer: durable, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
+				AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+			}, worker.Handle)
+		}})
 }

@@ -26,6 +26,10 @@ type Options struct {
 	First    time.Duration // The first pause; each failing probe doubles it.
 	Longest  time.Duration
 	Accounts int // That can be asked; each may probe once before a pause grows.
+
+	// Asked are the names of these accounts, all of the provider's for none: webhooks
+	// that are believed are no answers.
+	Asked []string
 }
 
 // Defaults are the options of production for a provider with that many accounts.
@@ -56,6 +60,8 @@ type Breaker struct {
 	mark   uint64 // STATUSES sequence of the provider's last answer to anybody when the row or the last pause began.
 	marked bool   // It has been read.
 
+	asked map[string]bool // The payments whose failures are in the row.
+
 	failing map[string]time.Time // The accounts whose probe has failed since the pause, and when each may probe again.
 
 	answered map[string]time.Time // When an account got an answer that no failure has followed.
@@ -67,16 +73,23 @@ func New(js jetstream.JetStream, provider string, o Options, m *Metrics, log *za
 	m.pauses.WithLabelValues(provider)
 	return &Breaker{
 		Options: o, js: js, provider: provider, metrics: m, log: log, now: now,
-		failing: map[string]time.Time{}, answered: map[string]time.Time{},
+		asked: map[string]bool{}, failing: map[string]time.Time{}, answered: map[string]time.Time{},
 	}
 }
 
 // Leave is permission for one look-up.
 type Leave struct {
 	account string
+	payment string // "" where that is not known.
 	probe   bool
 	control bool
 	asked   time.Time
+}
+
+// About is l for a look-up of a payment.
+func (l Leave) About(payment string) Leave {
+	l.payment = payment
+	return l
 }
 
 // Control reports whether l is that of a probe which should ask about a payment
@@ -186,8 +199,8 @@ func (b *Breaker) failed(l Leave) (pause time.Duration, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	delete(b.answered, l.account)
 	if b.pause > 0 {
+		delete(b.answered, l.account)
 		if l.probe && b.probedInVain(l, now) { // Another began before the pause, and says nothing new.
 			return b.pause, false
 		}
@@ -195,7 +208,15 @@ func (b *Breaker) failed(l Leave) (pause time.Duration, first bool) {
 	}
 	if b.row == 0 || now.Sub(b.began) > b.Window {
 		b.row, b.began, b.marked = 0, now, false
+		clear(b.asked)
 	}
+	if about := l.account + "/" + l.payment; l.payment != "" {
+		if b.asked[about] {
+			return 0, false // One payment that is answered badly again and again says nothing of the provider.
+		}
+		b.asked[about] = true
+	}
+	delete(b.answered, l.account)
 	if b.row++; b.row < b.Failures || b.contradicted(now) {
 		return 0, b.row == 1
 	}

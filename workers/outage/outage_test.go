@@ -316,3 +316,20 @@ func TestBrokerThatCannotPauseLeavesThisWorkerWaiting(t *testing.T) {
 		t.Error("without the broker's help it goes on asking")
 	}
 }
+
+func TestOnePaymentThatFailsAgainAndAgainPausesNobody(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for range 10 {
+		r.Failed(r.ctx, r.enter().About("p-1"))
+	}
+	if r.held("default") {
+		t.Error("one payment paused the provider")
+	}
+	for _, payment := range []string{"p-2", "p-3"} {
+		r.Failed(r.ctx, r.enter().About(payment))
+	}
+	if !r.held("default") {
+		t.Error("three payments did not")
+	}
+}

@@ -109,21 +109,32 @@ func (b *Breaker) last(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
 	}
-	raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: "*", Payment: "*"}.Status())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+	latest := uint64(0)
+	for _, account := range b.accounts() {
+		raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: account, Payment: "*"}.Status())
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read last observation: %w", err)
+		}
+		var seen order.Observation
+		if err := json.Unmarshal(raw.Data, &seen); err != nil {
+			return 0, fmt.Errorf("read last observation: %w", err)
+		}
+		if seen.Confirmed { // A webhook that is believed is no answer.
+			latest = max(latest, raw.Sequence)
+		}
 	}
-	if err != nil {
-		return 0, fmt.Errorf("read last observation: %w", err)
+	return latest, nil
+}
+
+// accounts are those whose answers count, as tokens of subjects.
+func (b *Breaker) accounts() []string {
+	if len(b.Asked) == 0 {
+		return []string{"*"}
 	}
-	var seen order.Observation
-	if err := json.Unmarshal(raw.Data, &seen); err != nil {
-		return 0, fmt.Errorf("read last observation: %w", err)
-	}
-	if !seen.Confirmed {
-		return 0, nil // A webhook that is believed is no answer.
-	}
-	return raw.Sequence, nil
+	return b.Asked
 }
 
 // resume ends the pause of both consumers.

@@ -146,6 +146,8 @@ func (b back) refine(word order.Status, value int64) order.Status {
 		return word
 	case b.full:
 		return order.Refunded
+	case b.sum == 0: // It tells of no money that was given back, and so of none that came.
+		return word
 	}
 	return provider.AfterRefunds(order.Paid, value, b.sum)
 }

@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"time"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -55,4 +56,29 @@ func (w *Worker) control(ctx context.Context, t task) (c task, ok bool) {
 	c = task{unit: w.Tokens.Unit(t.unit.Provider, t.account, seen.Payment), account: t.account, cause: order.CauseRecheck}
 	c.target = provider.Target{Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order}
 	return c, true
+}
+
+// checking is how long a payment waits whose refusal came while it is being found out
+// whether the account is refused. A look-up takes less, mostly.
+const checking = time.Second
+
+// answersOthers finds out about a credential that was refused for a payment: good is
+// true if the account's control payment is answered with it now, so that whoever
+// invents payments does not stop the account. One look-up at a time does so for an
+// account; busy is true for the others.
+func (w *Worker) answersOthers(ctx context.Context, t task) (good, busy bool) {
+	check := w.checks[t.account]
+	if check == nil {
+		return false, false
+	}
+	if !check.TryLock() {
+		return false, true
+	}
+	defer check.Unlock()
+	control, ok := w.control(ctx, t)
+	if !ok {
+		return false, false
+	}
+	_, err := w.ask(ctx, control)
+	return answered(err), false
 }

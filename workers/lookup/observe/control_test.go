@@ -77,7 +77,7 @@ func TestProbeOfACircuitAsksForAPaymentThatWasAnswered(t *testing.T) {
 		return http.StatusForbidden, `{"error":"not yours"}`
 	})
 	r.handle(r.notify("forged"))
-	if c := r.circuit("default"); c.State != record.CircuitClosed || r.lookups("known") != 2 {
+	if c := r.circuit("default"); c.State != record.CircuitClosed || r.lookups("known") != 3 {
 		t.Errorf("after %d look-ups of the known payment the circuit is %+v", r.lookups("known"), c)
 	}
 	if p := r.parked("forged").Parked; r.lookups("forged") != 1 || p.Waits != "refused" || p.FirstFailure == nil {
@@ -92,7 +92,7 @@ func TestPaymentInHandSpendsNothingWhileTheControlPaymentIsRefused(t *testing.T)
 	t.Parallel()
 	r, turn := opened(t)
 	r.handle(r.notify("second"))
-	if p := r.parked("second").Parked; r.lookups("second") != 0 || r.lookups("known") != 2 || p.Waits != "credential" || p.Refused || p.FirstFailure != nil {
+	if p := r.parked("second").Parked; r.lookups("second") != 0 || r.lookups("known") != 3 || p.Waits != "credential" || p.Refused || p.FirstFailure != nil {
 		t.Errorf("after %d look-ups it is parked as %+v", r.lookups("second"), p)
 	}
 	// The control payment may by now be refused alone, so the next probe is its own.
@@ -104,7 +104,7 @@ func TestPaymentInHandSpendsNothingWhileTheControlPaymentIsRefused(t *testing.T)
 	})
 	turn(time.Minute)
 	r.handle(r.notify("third"))
-	if c := r.circuit("default"); c.State != record.CircuitClosed || r.lookups("third") != 1 || r.lookups("known") != 2 {
+	if c := r.circuit("default"); c.State != record.CircuitClosed || r.lookups("third") != 1 || r.lookups("known") != 3 {
 		t.Errorf("after %d look-ups the circuit is %+v", r.lookups("third"), c)
 	}
 }
@@ -218,5 +218,30 @@ func TestWorkerWithoutEgressDoesNotStopTheHealthyOne(t *testing.T) {
 	r.until("is every other payment answered", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*")+failed() >= all })
 	if got := failed(); got > 5+8 { // Those that made it pause, and what was in flight.
 		t.Errorf("%d payments were asked for in vain", got)
+	}
+}
+
+// TestForgedPaymentThatTheProviderItselfRefusesStopsNobody has a provider say 403 in
+// its own words about payments that are not the account's.
+func TestForgedPaymentThatTheProviderItselfRefusesStopsNobody(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.patient()
+	r.says("refunded", 10000, 10000)
+	r.handle(r.notify("known"))
+	for i := range 3 {
+		forged, actual := fmt.Sprintf("forged-%d", i), fmt.Sprintf("actual-%d", i)
+		r.refuses(forged)
+		r.handle(r.notify(forged))
+		if p := r.parked(forged).Parked; p.Waits != "refused" || p.FirstFailure == nil {
+			t.Errorf("%s is parked as %+v", forged, p)
+		}
+		r.handle(r.notify(actual))
+		if r.lookups(actual) != 1 {
+			t.Errorf("%s was asked for %d times", actual, r.lookups(actual))
+		}
+	}
+	if c := r.circuit("default"); c.State == record.CircuitOpen {
+		t.Errorf("the circuit is %+v", c)
 	}
 }

@@ -56,6 +56,7 @@ func (w *Worker) admit(ctx context.Context, t task, c budget.Class) (leave, erro
 	if l.outage, ok = w.Outage.Enter(t.account); !ok {
 		return leave{}, consume.ErrNotNow
 	}
+	l.outage = l.outage.About(t.unit.Payment)
 	if b := w.Budgets[t.account]; b != nil {
 		enter := b.Fresh
 		if t.fired != nil && t.fired.Waits == string(verdict.OverBudget) {
@@ -147,6 +148,14 @@ func (w *Worker) conclude(ctx context.Context, t task, l leave, waiting park.Pla
 		alone := (t.refused || waiting.Parked.Refused || l.proven) && !errors.Is(asked, provider.ErrRevoked)
 		if alone && w.Circuits.Proven(l.pass) {
 			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, asked)
+		}
+		if !errors.Is(asked, provider.ErrRevoked) && !l.pass.Probe() {
+			switch good, busy := w.answersOthers(ctx, t); {
+			case busy: // Whoever finds out opens the circuit, or does not.
+				return fmt.Errorf("%w: %w", &verdict.HeldError{Cause: verdict.Credential, Wait: checking}, asked)
+			case good:
+				return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, asked)
+			}
 		}
 		held := &verdict.HeldError{Cause: verdict.Credential}
 		held.Wait, err = w.Circuits.Refused(ctx, w.Provider.Name, t.account, l.pass, w.Jitter())

@@ -31,6 +31,9 @@ func (w *Worker) failed(ctx context.Context, t task, waiting park.Place, cause e
 		switch {
 		case t.doubtful: // It is parked as a look-up that is always made: see park.
 		case !t.overlapped(last) || w.asksNobody(t):
+			if asked != nil {
+				w.logFailed(t, *asked, verdict.CauseOf(cause), zap.String("decision", outcomeSuperseded))
+			}
 			return outcomeSuperseded, nil
 		default:
 			t = t.onceMore()
@@ -75,20 +78,24 @@ func (w *Worker) noteFailed(t task, asked *order.FailedLookUp, class verdict.Cau
 	}
 	made := *asked
 	made.Class, made.Attempt = string(class), d.Attempts
-	decision := outcomeDead
-	fields := []zap.Field{
-		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
-		zap.String("class", made.Class), zap.String("error", made.Error), zap.Int("http_status", made.HTTP),
-		zap.Int("attempt", made.Attempt), zap.Int("failed_before", len(t.failedLookUps())),
-	}
 	if d.Park && full == nil {
 		next := d.Due.UTC()
-		made.Next, decision = &next, outcomeParked
-		fields = append(fields, zap.Time("next_at", next))
+		made.Next = &next
+		w.logFailed(t, made, class, zap.String("decision", outcomeParked), zap.Time("next_at", next))
+	} else {
+		w.logFailed(t, made, class, zap.String("decision", outcomeDead))
 	}
-	w.Log.Warn("lookup.failed", append(fields, zap.String("decision", decision), zap.String("traceparent", t.trace))...)
 	t.failures = order.JoinFailed(t.failedLookUps(), []order.FailedLookUp{made})
 	return t
+}
+
+// logFailed writes the one warning about a look-up that was made and failed.
+func (w *Worker) logFailed(t task, made order.FailedLookUp, class verdict.Cause, more ...zap.Field) {
+	w.Log.Warn("lookup.failed", append([]zap.Field{
+		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
+		zap.String("class", string(class)), zap.String("error", made.Error), zap.Int("http_status", made.HTTP),
+		zap.Int("attempt", made.Attempt), zap.Int("failed_before", len(t.failedLookUps())), zap.String("traceparent", t.trace),
+	}, more...)...)
 }
 
 // failedLookUps are those of the payment since its last answer.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,15 +49,16 @@ type Options struct {
 type Worker struct {
 	Options
 	refusal refusal
-	answers map[string]*answers // By account.
+	answers map[string]*answers    // By account.
+	checks  map[string]*sync.Mutex // By account: held while a refused credential is checked.
 }
 
 // New returns a worker.
 func New(o Options) *Worker {
 	o.Metrics.expect(o.Provider.Name)
-	w := &Worker{Options: o, answers: map[string]*answers{}}
+	w := &Worker{Options: o, answers: map[string]*answers{}, checks: map[string]*sync.Mutex{}}
 	for account := range o.Accounts {
-		w.answers[account] = &answers{}
+		w.answers[account], w.checks[account] = &answers{}, &sync.Mutex{}
 		o.Metrics.expectAccount(o.Provider.Name, account)
 	}
 	return w

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
@@ -213,5 +214,105 @@ func TestRefundTakenBackNeedsThreeAnswers(t *testing.T) {
 	}
 	if log := p.log(t, "o-1"); len(log) != 2 || !log[1].Correction || log[1].Amount.Refunded != 0 {
 		t.Errorf("the log is %v", summary(log))
+	}
+}
+
+// open lists the payment's letters that are open in the end, by id.
+func (p *provider) open() map[string]record.DeadLetter {
+	p.t.Helper()
+	open := map[string]record.DeadLetter{}
+	for _, l := range p.letters(p.t, p.payment) {
+		if delete(open, l.ID); l.State == record.Open {
+			open[l.ID] = l
+		}
+	}
+	return open
+}
+
+// insists has the provider keep to a word until it has a letter.
+func (p *provider) insists(word string, refunded int64) {
+	p.t.Helper()
+	before := len(p.letters(p.t, p.payment))
+	for len(p.letters(p.t, p.payment)) == before {
+		p.says(word, refunded)
+		if len(p.letters(p.t, p.payment)) == before {
+			p.asked()
+		}
+	}
+}
+
+// TestOldAgreementThatIsFoldedAgainClosesNoNewerLetter has a worker that remembers
+// nothing fold the payment's observations from its last event on.
+func TestOldAgreementThatIsFoldedAgainClosesNoNewerLetter(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "o-1")
+	p.says("paid", 0)
+	p.insists("expired", 0)
+	p.says("paid", 0)
+	if open := p.open(); len(open) != 0 {
+		t.Fatalf("after the provider has agreed these are open: %+v", open)
+	}
+	p.insists("expired", 0)
+	if open := p.open(); len(open) != 1 {
+		t.Fatalf("these are open: %+v", open)
+	}
+	stream, err := p.JS.Stream(p.ctx, subject.Statuses)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := stream.GetLastMsgForSubject(p.ctx, p.tokens.Unit("sandbox", "default", "o-1").Status())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.bench.worker(t, p.JS).Handle(p.ctx, &delivered{RawStreamMsg: last}); err != nil {
+		t.Fatal(err)
+	}
+	if open := p.open(); len(open) != 1 {
+		t.Errorf("after folding again these are open: %+v", open)
+	}
+}
+
+func TestLargerContradictionWithTheSameWordHasItsOwnLetter(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "o-1")
+	p.says("paid", 0)
+	p.says("refunded", 10000)
+	p.insists("in_analysis", 100)
+	p.insists("in_analysis", 200)
+	if letters := p.letters(t, "o-1"); len(letters) != 2 || letters[1].Insists.Refunded != 200 {
+		t.Errorf("letters are %+v", letters)
+	}
+}
+
+// TestColdWorkerKnowsThatAPaymentWasEverPaid has a payment corrected from canceled to
+// authorized, and then voided: the money had come, so that is a refund.
+func TestColdWorkerKnowsThatAPaymentWasEverPaid(t *testing.T) {
+	t.Parallel()
+	p := newProvider(t, "o-1")
+	p.says("paid", 0)
+	p.says("canceled", 0)
+	p.says("authorized", 0)
+	p.asked()
+	p.says("authorized", 0)
+	before := p.log(t, "o-1")
+	if last := before[len(before)-1]; last.Status != order.Authorized || !last.Correction {
+		t.Fatalf("the log is %v", summary(before))
+	}
+	p.worker = p.bench.worker(t, p.JS)
+	void, err := json.Marshal(order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "o-1", Order: "o-1",
+		Status: order.Refunded, ProviderStatus: "refunded", Confirmed: true, Cause: order.CauseNotification,
+		Amount: &order.Amount{Currency: "BRL", Value: 10000, Authorized: 10000}, AnsweredAt: time.Now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := p.deliver(t, &nats.Msg{Subject: p.tokens.Unit("sandbox", "default", "o-1").Status(), Data: void})
+	if err := p.worker.Handle(p.ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	after := p.log(t, "o-1")
+	if last := after[len(after)-1]; len(after) != len(before)+1 || last.Status != order.Refunded {
+		t.Errorf("the log is %v", summary(after))
 	}
 }

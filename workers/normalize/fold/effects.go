@@ -17,12 +17,17 @@ import (
 	"arauto/workers/deadletter"
 )
 
-// askAgain parks the next look-up about an answer that contradicts the log, due
-// by the broker's clock. It is parked before the message is acknowledged, so it
+// askAgain parks the next look-up about an answer that contradicts the log and was
+// stored at a time, due by the broker's clock. It is parked before the message is acknowledged, so it
 // cannot be forgotten.
-func (w *Worker) askAgain(ctx context.Context, seen order.Observation, due time.Time, outcome order.Outcome, trace string) error {
+func (w *Worker) askAgain(ctx context.Context, seen order.Observation, at, due time.Time, outcome order.Outcome, trace string) error {
 	if !seen.Confirmed || due.IsZero() {
 		return nil
+	}
+	// The leaders of two streams may have different clocks. Where that of the schedules
+	// is ahead, a due time that has passed for it would fire at once, again and again.
+	if now := w.Clock.Now(); !due.After(now) {
+		due = now.Add(due.Sub(at))
 	}
 	p := record.Parked{
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind,
@@ -37,7 +42,7 @@ func (w *Worker) askAgain(ctx context.Context, seen order.Observation, due time.
 }
 
 // report stores a dead letter about an observation that the log cannot take:
-// once per payment and word, until the letter is redriven or resolved. Letters
+// once per payment, word and sum, until the letter is redriven or resolved. Letters
 // of one payment are written in order: the last one names its observation, and
 // what lies at or below it is reported already.
 func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen order.Observation, raw *jetstream.RawStreamMsg, after order.Standing) error {
@@ -66,12 +71,23 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 		return err
 	}
 	for _, l := range letters {
-		same := l.ProviderStatus == letter.ProviderStatus && (l.Insists == nil) == (letter.Insists == nil) && l.Class == letter.Class
+		same := l.ProviderStatus == letter.ProviderStatus && l.Class == letter.Class && contradiction(l.Insists) == contradiction(letter.Insists)
 		if same && (l.State == record.Open || l.State == record.Discarded) {
 			return nil
 		}
 	}
 	return w.put(ctx, u, letter, raw)
+}
+
+// contradiction is what a provider insists on and against what, whenever it began;
+// the zero value where it is no contradiction.
+func contradiction(i *record.Insists) record.Insists {
+	if i == nil {
+		return record.Insists{}
+	}
+	what := *i
+	what.Since = time.Time{}
+	return what
 }
 
 // letter is what every letter about an observation says.
@@ -93,8 +109,8 @@ func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) e
 		return err
 	}
 	for _, l := range letters {
-		if l.Insists == nil || l.State != record.Open {
-			continue
+		if l.Insists == nil || l.State != record.Open || l.Observation > agreeing {
+			continue // A later contradiction's letter stays open when an older answer is folded again.
 		}
 		l.Beyond = agreeing
 		err := w.Dead.Mark(ctx, l, record.Resolved, Stage, w.Now())

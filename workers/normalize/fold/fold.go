@@ -42,6 +42,7 @@ type Options struct {
 	Metrics *Metrics
 	Now     func() time.Time
 	Spans   order.Spans // order.Standard by default; tests turn its clock.
+	Clock   *park.Clock // The broker's time, this machine's by default.
 }
 
 // Worker folds observations. Its handler may run concurrently, in this and
@@ -58,6 +59,9 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	w := &Worker{Options: o}
 	if w.Spans == (order.Spans{}) {
 		w.Spans = order.Standard
+	}
+	if w.Clock == nil {
+		w.Clock = park.NewClock(o.JS, nil)
 	}
 	var err error
 	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
@@ -193,7 +197,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		// Each observation's own message parks its next look-up. Folding an old one
 		// again must not take the place of what is parked by now.
 		if raw.Sequence == handled {
-			err = w.askAgain(ctx, seen, after.Again(w.Spans, outcome, raw.Time), outcome, trace)
+			err = w.askAgain(ctx, seen, raw.Time, after.Again(w.Spans, outcome, raw.Time), outcome, trace)
 		}
 	case order.Insisted, order.UnknownWord:
 		err = w.report(ctx, u, at, seen, raw, after)

@@ -36,7 +36,11 @@ type position struct {
 // rewound is the position of the log itself, without what this worker folded
 // behind it.
 func (p position) rewound() position {
+	paid := p.standing.EverPaid()
 	p.folded, p.standing = observed(p.last), order.StandingOf(p.last)
+	if paid {
+		p.standing = p.standing.Paid()
+	}
 	return p
 }
 
@@ -73,7 +77,39 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 	}
 	at := position{event: log.Sequence, last: log.Last, written: log.Stored}
 	at.number, at.announced = numbers(log)
-	return at.rewound(), nil
+	at = at.rewound()
+	if log.Last != nil && log.Last.Correction && !at.standing.EverPaid() {
+		// A correction leads back to before the payment was paid, and its event alone does
+		// not say that it ever was.
+		paid, err := w.everPaid(ctx, u, log.Sequence)
+		if err != nil {
+			return position{}, err
+		}
+		if paid {
+			at.standing = at.standing.Paid()
+		}
+	}
+	return at, nil
+}
+
+// everPaid reports whether an event of the payment, up to a sequence, says that money
+// was captured.
+func (w *Worker) everPaid(ctx context.Context, u subject.Unit, upTo uint64) (bool, error) {
+	for next := uint64(1); next <= upTo; {
+		raw, err := w.orders.GetMsg(ctx, next, jetstream.WithGetMsgSubject(u.Events()))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("read events of %s: %w", u, err)
+		}
+		var e order.Event
+		if json.Unmarshal(raw.Data, &e) == nil && order.StandingOf(&e).EverPaid() {
+			return true, nil
+		}
+		next = raw.Sequence + 1
+	}
+	return false, nil
 }
 
 // numbers reads the headers of the unreadable messages behind the last readable
