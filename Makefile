@@ -63,8 +63,8 @@ powercut: ## take the power from the broker's disk for FOR (needs root on Linux,
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -tags powercut -count 1 -timeout 0 -v -run '^TestEvery200OutlivesAPowerCut$$' ./deploy/ledger
 
 # FLAGS changes what is measured, see bin/bench -help: FLAGS='-only memory -for 5m'.
-bench: build ## measure, and write the README's figures; ALL=1 measures more
-	bin/bench -readme README.md $(if $(ALL),-all) $(FLAGS)
+bench: build ## measure, and write deploy/FIGURES.md; ALL=1 measures more
+	bin/bench -write deploy/FIGURES.md $(if $(ALL),-all) $(FLAGS)
 ifdef ALL
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./deploy/...
 endif

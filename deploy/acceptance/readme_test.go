@@ -14,12 +14,14 @@ import (
 
 const root = "../../"
 
-// documents returns what people read: the README, and what it links to for
-// those who run a deployment.
+// documents returns what people read: the README, and what it links to.
 func documents(t *testing.T) string {
 	t.Helper()
 	all := ""
-	for _, name := range []string{"README.md", "deploy/OPERATING.md"} {
+	for _, name := range []string{
+		"README.md", "deploy/SEEDS.md", "deploy/SUBSCRIBING.md", "deploy/CONFIGURING.md", "deploy/OPERATING.md", "deploy/GUARANTEES.md",
+		"deploy/FIGURES.md", "schemas/providers/README.md",
+	} {
 		text, err := os.ReadFile(root + name)
 		if err != nil {
 			t.Fatal(err)

@@ -1,5 +1,5 @@
 // Command bench measures the hot path and the pipeline against honest
-// rivals, prints one table for each, and can write them into the README. It
+// rivals, prints one table for each, and can write them into deploy/FIGURES.md. It
 // starts the real binaries and itself, under subcommands, as processes of
 // their own.
 package main

@@ -36,21 +36,21 @@ var wrong = regexp.MustCompile(`void.* × ([1-4]\d\d|connect|write|read|answer|s
 func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	readme := filepath.Join(dir, "README.md")
-	if err := os.WriteFile(readme, []byte("above\n"+figures.Opening+"\n"+figures.Closing+"\nbelow\n"), 0o600); err != nil {
+	document := filepath.Join(dir, "README.md")
+	if err := os.WriteFile(document, []byte("above\n"+figures.Opening+"\n"+figures.Closing+"\nbelow\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bench"), "-all", "-rounds", "1", "-for", "200ms", "-warm", "20ms",
 		"-connections", "4", "-crowd", "16", "-rates", "50", "-steps", "0", "-workers", "1", "-settle", "1ms",
-		"-dir", filepath.Join(dir, "stores"), "-elsewhere", filepath.Join(dir, "elsewhere"), "-stage", filepath.Join(dir, "memory"), "-readme", readme)
+		"-dir", filepath.Join(dir, "stores"), "-elsewhere", filepath.Join(dir, "elsewhere"), "-stage", filepath.Join(dir, "memory"), "-write", document)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("%v\n%s%s", err, out.String(), said.String())
 	}
-	data, err := os.ReadFile(readme)
+	data, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}

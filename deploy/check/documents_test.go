@@ -15,7 +15,10 @@ import (
 )
 
 // documents are what people read, from the root.
-var documents = []string{"README.md", "deploy/OPERATING.md"}
+var documents = []string{
+	"README.md", "deploy/SEEDS.md", "deploy/SUBSCRIBING.md", "deploy/CONFIGURING.md", "deploy/OPERATING.md", "deploy/GUARANTEES.md",
+	"deploy/FIGURES.md", "schemas/providers/README.md",
+}
 
 // fence finds the fenced blocks of a document: what the fence says, and the
 // lines in it.
@@ -115,6 +118,16 @@ func sourceFiles(t *testing.T) []string {
 	return all
 }
 
+// longestReadme is a page, in words.
+const longestReadme = 1200
+
+func TestReadmeIsOnePage(t *testing.T) {
+	t.Parallel()
+	if n := len(strings.Fields(read(t, "README.md"))); n > longestReadme {
+		t.Errorf("it has %d words, want at most %d; another document may have room", n, longestReadme)
+	}
+}
+
 func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	t.Parallel()
 	link := regexp.MustCompile(`\]\(([^)]+)\)`)
@@ -142,21 +155,21 @@ func TestDocumentsLinkToWhatIsThere(t *testing.T) {
 	}
 }
 
-func TestReadmeHasEveryCodeOfTheGateway(t *testing.T) {
+func TestEveryCodeOfTheGatewayIsDocumented(t *testing.T) {
 	t.Parallel()
-	readme := read(t, "README.md")
+	document := read(t, "deploy/CONFIGURING.md")
 	codes := regexp.MustCompile(`= (\d{6})\n`).FindAllStringSubmatch(read(t, "gateway/webhook/reply.go"), -1)
 	if len(codes) < 11 {
 		t.Fatalf("only %d codes were found", len(codes))
 	}
 	for _, m := range codes {
-		if !strings.Contains(readme, m[1]) {
-			t.Errorf("the README says nothing of the code %s", m[1])
+		if !strings.Contains(document, m[1]) {
+			t.Errorf("CONFIGURING.md says nothing of the code %s", m[1])
 		}
 	}
 }
 
-// TestStatusTableIsTheGraph holds the README's table of statuses to the code:
+// TestStatusTableIsTheGraph holds the table of statuses to the code:
 // what its rows lead to is what may follow, and what they return to may return.
 func TestStatusTableIsTheGraph(t *testing.T) {
 	t.Parallel()
@@ -202,11 +215,11 @@ func (e edges) add(kind order.Kind, from order.Status, words string) {
 	}
 }
 
-// statusTable reads the README's table.
+// statusTable reads the table of SUBSCRIBING.md.
 func statusTable(t *testing.T) (forward, returns, corrections edges) {
 	t.Helper()
 	forward, returns, corrections = edges{}, edges{}, edges{}
-	rows := regexp.MustCompile("(?m)^\\| ([a-z, ]+) \\| `([a-z_]+)` \\|([a-z_` ]*)\\|([a-z_` ]*)\\|([a-z_` ]*)\\|$").FindAllStringSubmatch(read(t, "README.md"), -1)
+	rows := regexp.MustCompile("(?m)^\\| ([a-z, ]+) \\| `([a-z_]+)` \\|([a-z_` ]*)\\|([a-z_` ]*)\\|([a-z_` ]*)\\|$").FindAllStringSubmatch(read(t, "deploy/SUBSCRIBING.md"), -1)
 	if len(rows) < 10 {
 		t.Fatalf("only %d rows were found", len(rows))
 	}

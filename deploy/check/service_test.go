@@ -154,8 +154,8 @@ func confWithDocumentedUsers(t *testing.T) string {
 	}
 	text += read(t, "deploy/nats.conf")
 	for list, more := range map[string]string{
-		"accounts {\n": fenced(t, "README.md", "conf service"),
-		"exports: [\n": fenced(t, "README.md", "conf exports"),
+		"accounts {\n": fenced(t, "deploy/SUBSCRIBING.md", "conf service"),
+		"exports: [\n": fenced(t, "deploy/SUBSCRIBING.md", "conf exports"),
 		"users: [\n":   fenced(t, "deploy/OPERATING.md", "conf auditor"),
 	} {
 		if strings.Count(text, list) != 1 {
@@ -185,7 +185,7 @@ func (f *flow) letServiceSubscribe(b *broker) {
 func documentedConsumer(t *testing.T) jetstream.ConsumerConfig {
 	t.Helper()
 	var c jetstream.ConsumerConfig
-	if err := json.Unmarshal([]byte(fenced(t, "README.md", "json consumer")), &c); err != nil {
+	if err := json.Unmarshal([]byte(fenced(t, "deploy/SUBSCRIBING.md", "json consumer")), &c); err != nil {
 		t.Fatalf("read the README's consumer: %v", err)
 	}
 	if c.Durable != biller || c.AckPolicy != jetstream.AckExplicitPolicy || c.AckWait < time.Second {
@@ -203,14 +203,14 @@ func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range strings.Split(fenced(t, "README.md", "conf exports"), "\n") {
+	for _, line := range strings.Split(fenced(t, "deploy/SUBSCRIBING.md", "conf exports"), "\n") {
 		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
 			t.Errorf("nothing bounds how long answers are awaited: %s", line)
 		}
 	}
 	if at := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == "BILLING" }); at < 0 {
 		t.Error("there is no account BILLING")
-	} else if !strings.Contains(fenced(t, "README.md", "conf service"), "max_connections: 16") {
+	} else if !strings.Contains(fenced(t, "deploy/SUBSCRIBING.md", "conf service"), "max_connections: 16") {
 		t.Error("nothing bounds how many connections it has")
 	}
 }

@@ -1,5 +1,5 @@
 // Package figures turns what was measured into tables, and writes them into
-// the README's own part for them.
+// the document's own part for them.
 package figures
 
 import (

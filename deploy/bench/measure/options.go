@@ -55,7 +55,7 @@ type Options struct {
 	Steps       int           // and at most so many higher ones after the last.
 	Workers     []int         // Of each worker role in pipeline.
 	Settle      time.Duration // How long the gateway may take until it has no goroutine left of a load.
-	Readme      string        // "" writes nowhere.
+	Document    string        // "" writes nowhere.
 	Dir         string        // Where the stores lie.
 	Stage       string        // Where brokers stage batches; "" for in their stores.
 	Elsewhere   string        // Where those of elsewhere lie; without it there is no such part.
@@ -102,7 +102,7 @@ func ParseOptions(args []string, out io.Writer) (Options, error) {
 		return nil
 	})
 	flags.BoolFunc("all", "all parts", func(string) error { o.Parts = Parts(); return nil })
-	flags.StringVar(&o.Readme, "readme", "", "`file` whose figures are written; none if empty")
+	flags.StringVar(&o.Document, "write", "", "`file` whose figures are written; none if empty")
 	flags.StringVar(&o.Dir, "dir", ".local", "`folder` for the stores; its disk is measured")
 	flags.StringVar(&o.Stage, "stage", figures.Memory(), "`folder` in memory where brokers stage batches; in their stores if empty")
 	flags.StringVar(&o.Elsewhere, "elsewhere", "", "`folder` on another disk, for the part elsewhere: core once more there")

@@ -25,7 +25,7 @@ type bench struct {
 const syncTry = 500 * time.Millisecond
 
 // Run measures the parts one after the other, writes their tables to out, and
-// into the README if there is to be one. What it is doing goes to progress.
+// into a document if there is to be one. What it is doing goes to progress.
 func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 	started, err := fleet.Open(ctx, fleet.Options{Dir: o.Dir, Memory: o.Stage, Bin: o.Bin, Self: o.Self})
 	if err != nil {
@@ -53,10 +53,10 @@ func Run(ctx context.Context, o Options, out, progress io.Writer) (err error) {
 		parts = append(parts, figures.Part{Name: name, Text: text})
 	}
 	b.say("done")
-	if o.Readme == "" {
+	if o.Document == "" {
 		return nil
 	}
-	return figures.Write(o.Readme, parts, order())
+	return figures.Write(o.Document, parts, order())
 }
 
 // part measures one part and returns its text.

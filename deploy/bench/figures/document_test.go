@@ -92,10 +92,10 @@ func TestWriterFailsWithoutItsMarkers(t *testing.T) {
 	}
 }
 
-// TestReadmeHasTheMarkers holds the real file, where the figures go.
-func TestReadmeHasTheMarkers(t *testing.T) {
+// TestDocumentHasTheMarkers holds the real file, where the figures go.
+func TestDocumentHasTheMarkers(t *testing.T) {
 	t.Parallel()
-	if err := figures.Write(file(t, read(t, "../../../README.md")), nil, order); err != nil {
+	if err := figures.Write(file(t, read(t, "../../FIGURES.md")), nil, order); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// The markers between which the README's figures stand. What is outside of
+// The markers between which a document's figures stand. What is outside of
 // them is written by hand.
 const (
 	Opening = "<!-- figures: written by make bench -->"
