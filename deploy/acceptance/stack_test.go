@@ -29,6 +29,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	jetstreamtest.ServeFillable()
 	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/lookup", "arauto/workers/normalize", "arauto/workers/sweep",
 		"arauto/deploy/simulator", "arauto/deploy/arauto", processtest.NATSServer))
 }
@@ -45,6 +46,7 @@ type stack struct {
 
 	mu     sync.Mutex
 	events map[string][]order.Event // By account and payment.
+	came   map[string]time.Time     // When the first of them came.
 	grown  chan struct{}            // Closed and replaced whenever an event came.
 }
 
@@ -67,7 +69,7 @@ func startWith(t testing.TB, change func(*supervise.Options)) *stack {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	s := &stack{
 		t: t, ctx: ctx, dir: t.TempDir(), http: &http.Client{Timeout: 30 * time.Second},
-		events: map[string][]order.Event{}, grown: make(chan struct{}),
+		events: map[string][]order.Event{}, came: map[string]time.Time{}, grown: make(chan struct{}),
 	}
 	listening, ready, done := make(chan supervise.Addresses, 1), make(chan struct{}), make(chan error, 1)
 	options := supervise.Options{
@@ -152,7 +154,9 @@ func (s *stack) follow() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		key := e.Provider + "/" + e.Account + "/" + e.Payment
-		s.events[key] = append(s.events[key], e)
+		if s.events[key] = append(s.events[key], e); len(s.events[key]) == 1 {
+			s.came[key] = time.Now()
+		}
 		close(s.grown)
 		s.grown = make(chan struct{})
 	})
@@ -252,11 +256,17 @@ func (s *stack) notify(payment string) {
 // set changes a payment at the simulated provider.
 func (s *stack) set(provider, payment string, state map[string]any) {
 	s.t.Helper()
+	s.setOf(provider, "default", payment, state)
+}
+
+// setOf is set for an account other than the default one.
+func (s *stack) setOf(provider, account, payment string, state map[string]any) {
+	s.t.Helper()
 	body, err := json.Marshal(state)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	target := "http://" + s.at.Simulator + "/_sim/" + provider + "/default/payments/" + url.PathEscape(payment)
+	target := "http://" + s.at.Simulator + "/_sim/" + provider + "/" + account + "/payments/" + url.PathEscape(payment)
 	if status, answer := s.call(http.MethodPut, target, "application/json", nil, string(body)); status != http.StatusOK {
 		s.t.Fatalf("PUT %s gave %d %s", target, status, answer)
 	}

@@ -43,7 +43,7 @@ func stranger(address string, block []byte) (net.Conn, error) {
 
 // crowd is how many strangers fit into the files that this process, and the
 // gateway, may have open.
-func crowd(t *testing.T) int {
+func crowd(t testing.TB) int {
 	t.Helper()
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -31,6 +31,10 @@ const (
 	// idleFor is how long a consumer with messages in work may show no activity: a
 	// worker that holds them acknowledges one or is given another.
 	idleFor = 3 * topology.AckWait
+	// flood is how many parked look-ups of one account whose payments the provider
+	// does not know need a person. A guess: a provider's read side that lags behind
+	// its webhooks leaves fewer.
+	flood = 100
 )
 
 // needs lists what a person must see to, in sentences.
@@ -81,7 +85,8 @@ func (h health) broken() []string {
 }
 
 // failing are the providers that do not answer: paused ones, and those whose
-// look-ups have failed and wait, by what they failed with.
+// look-ups have failed and wait, by what they failed with. Then the accounts with
+// many payments that their provider does not know.
 func (h health) failing() []string {
 	var all []string
 	for _, c := range h.Consumers {
@@ -91,6 +96,12 @@ func (h health) failing() []string {
 	}
 	for _, why := range slices.Sorted(maps.Keys(h.Parked.Failed)) {
 		all = append(all, fmt.Sprintf("%d look-ups have failed and wait: %s", h.Parked.Failed[why], why))
+	}
+	for _, account := range slices.Sorted(maps.Keys(h.Parked.Unknown)) {
+		if n := h.Parked.Unknown[account]; n >= flood {
+			all = append(all, fmt.Sprintf("%d look-ups of %s wait because the provider does not know their payments: "+
+				"somebody invents them, or they are another store's; see Floods in OPERATING.md", n, account))
+		}
 	}
 	return all
 }
@@ -126,17 +137,24 @@ func (s *session) openLetters(ctx context.Context) (open map[record.Class]int, l
 	return open, least, err
 }
 
-// failed is why a parked look-up is waiting, if that is a failure.
-func failed(raw *jetstream.RawStreamMsg) (why string, ok bool) {
-	var p record.Parked
-	if json.Unmarshal(raw.Data, &p) != nil || p.Attempts == 0 {
-		return "", false
+// count adds a parked look-up to those that have failed, or whose payment the
+// provider did not know.
+func (p *parkedHealth) count(raw *jetstream.RawStreamMsg) {
+	var one record.Parked
+	if json.Unmarshal(raw.Data, &one) != nil {
+		return
 	}
-	why = p.Provider + ": " + p.Waits
-	if n := len(p.FailedLookUps); n > 0 {
-		why += ", last " + p.FailedLookUps[n-1].Error
+	if one.NotFound > 0 {
+		p.Unknown[one.Provider+"/"+one.Account]++
 	}
-	return why, true
+	if one.Attempts == 0 {
+		return
+	}
+	why := one.Provider + ": " + one.Waits
+	if n := len(one.FailedLookUps); n > 0 {
+		why += ", last " + one.FailedLookUps[n-1].Error
+	}
+	p.Failed[why]++
 }
 
 // unworked reports whether no worker pulls from a consumer. Consumers of

@@ -58,7 +58,8 @@ type parkedHealth struct {
 	Sought  int        `json:"sought"` // How many next_due was sought among.
 	NextDue *time.Time `json:"next_due"`
 
-	Failed map[string]int `json:"failed"` // How many of those have failed before, by provider and what it failed with.
+	Failed  map[string]int `json:"failed"`  // How many of those have failed before, by provider and what it failed with.
+	Unknown map[string]int `json:"unknown"` // How many of those are of payments that the provider does not know, by provider/account.
 }
 
 // seek bounds how many parked look-ups status reads: about a second's worth.
@@ -68,8 +69,8 @@ func newStatus(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show what needs a person, streams, consumers, backlog, parked look-ups, open circuits and what a 200 survives",
-		Long: "Show what needs a person first: open dead letters by class, providers that fail, open circuits, consumers\n" +
-			"without a worker, what is missing or nearly full. Then streams, consumers, backlog, parked look-ups and what a\n" +
+		Long: "Show what needs a person first: open dead letters by class, providers that fail, floods of payments that\n" +
+			"they do not know, open circuits, consumers without a worker, what is missing or nearly full. Then streams, consumers, backlog, parked look-ups and what a\n" +
 			"200 survives. Exit code 0: nothing needs a person; 4: something does.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -195,7 +196,7 @@ func (s *session) consumer(ctx context.Context, stream, name string) (consumerHe
 // parked counts what the stream holds beside the fired look-ups that wait for
 // a worker.
 func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
-	p := parkedHealth{Failed: map[string]int{}}
+	p := parkedHealth{Failed: map[string]int{}, Unknown: map[string]int{}}
 	if s.streams[subject.LookupRetries] == nil {
 		return p, nil
 	}
@@ -208,9 +209,7 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
 			p.NextDue = &due
 		}
-		if why, ok := failed(raw); ok {
-			p.Failed[why]++
-		}
+		p.count(raw)
 		if p.Sought++; p.Sought == seek {
 			return errEnough
 		}

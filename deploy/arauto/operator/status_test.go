@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -159,6 +160,14 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 				Attempts: 2, DueAt: time.Now().Add(time.Hour).UTC(),
 			}))
 		}, "1 look-ups have failed and wait: sandbox: unavailable"},
+		{func() {
+			for i := range flood {
+				r.must(r.lot.First(r.ctx, record.Parked{
+					Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: fmt.Sprintf("f-%d", i), Cause: order.CauseNotification,
+					Waits: "not_found", NotFound: 1, DueAt: time.Now().Add(time.Hour).UTC(),
+				}))
+			}
+		}, "100 look-ups of sandbox/default wait because the provider does not know their payments: "},
 		{func() {
 			_, err := r.JS.PauseConsumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), time.Now().Add(time.Hour))
 			r.must(err)
