@@ -105,6 +105,7 @@ func accountsOf(t *testing.T, path string) map[string]account {
 				for _, one := range as[[]any](t, value) {
 					a.user(t, as[map[string]any](t, one))
 				}
+			case "limits": // They carry nothing anywhere.
 			default:
 				t.Errorf("account %s has %q, which this test does not know", name, key)
 			}
