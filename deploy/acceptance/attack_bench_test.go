@@ -74,7 +74,7 @@ func BenchmarkRealWebhooksUnderAttack(b *testing.B) {
 func underAttack(b *testing.B, s *stack, attack func(*stack) string) {
 	b.Helper()
 	stop := s.trickle("quiet")
-	time.Sleep(quietPhase)
+	s.rest(quietPhase)
 	quiet := stop()
 	s.settle(quiet)
 	stop = s.trickle("attacked")
@@ -82,7 +82,7 @@ func underAttack(b *testing.B, s *stack, attack func(*stack) string) {
 	did := attack(s)
 	took := time.Since(began)
 	meanwhile := s.says()
-	time.Sleep(attackedLeast - time.Since(began))
+	s.rest(attackedLeast - time.Since(began))
 	attacked := stop()
 	ended := time.Now()
 	s.settle(attacked)
@@ -138,7 +138,7 @@ func (s *stack) sendLargest() string {
 		for status, n := range s.flood(burst, func() *http.Request { return s.webhook("picpay", "default", randomID(largestID)) }) {
 			all[status] += n
 		}
-		time.Sleep(burstPause)
+		s.rest(burstPause)
 	}
 	return fmt.Sprintf("%d bursts of %d ids of %d bytes, answers %v", bursts, burst, largestID, all)
 }

@@ -52,18 +52,18 @@ func underFullDisk(b *testing.B) {
 	s := startOn(b, f)
 	measure := func(name string, length time.Duration) *phase {
 		stop := s.trickle(name)
-		time.Sleep(length)
+		s.rest(length)
 		return stop()
 	}
 	quiet := measure("quiet", quietPhase)
 	s.settle(quiet)
 	stop := s.trickle("full")
 	f.Fill()
-	time.Sleep(fullFor)
+	s.rest(fullFor)
 	during := s.says()
 	f.Free()
 	freed := time.Now()
-	time.Sleep(restartedIn)
+	s.rest(restartedIn)
 	freely := s.says()
 	f.Kill()
 	f.Start()
@@ -117,7 +117,7 @@ func startOn(b *testing.B, f *jetstreamtest.Fillable) *stack {
 	} {
 		s.role(role, args...)
 	}
-	for ready := 0; ready != http.StatusOK; time.Sleep(20 * time.Millisecond) {
+	for ready := 0; ready != http.StatusOK; s.rest(20 * time.Millisecond) {
 		if ready, _ = s.call(http.MethodGet, "http://"+s.at.Admin+"/readyz", "", nil, ""); s.ctx.Err() != nil {
 			b.Fatal("the gateway does not become ready")
 		}

@@ -90,7 +90,7 @@ func (s *stack) deliver(client *http.Client, p *phase, i int) {
 		if status == http.StatusOK && err == nil {
 			return
 		}
-		time.Sleep(repeatAfter)
+		s.rest(repeatAfter)
 	}
 }
 
@@ -169,4 +169,14 @@ func report(b *testing.B, quiet, attacked *phase) {
 	}
 	b.Logf("%d real webhooks quiet, refused %v; %d %s, refused %v; load of the machine %s",
 		len(quiet.okay), quiet.refused, len(attacked.okay), attacked.name, attacked.refused, load)
+}
+
+// rest lets so much time pass, or less where the stack ends.
+func (s *stack) rest(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
 }

@@ -75,11 +75,28 @@ func (a *Account) Fresh(c Class) (wait time.Duration, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.count()
-	if a.flying < a.limit.Concurrency && a.tokens >= 1 && !a.line(c).After(now) {
+	if a.free(c, now) {
 		a.begin(c, now)
 		return 0, true
 	}
 	return a.queue(c, now), false
+}
+
+// Queue gives a turn to a look-up that has not waited and could not begin now.
+// crowded is false, and nothing is taken, where it could.
+func (a *Account) Queue(c Class) (wait time.Duration, crowded bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.count()
+	if a.free(c, now) {
+		return 0, false
+	}
+	return a.queue(c, now), true
+}
+
+// free reports whether a look-up that has not waited may begin; a.mu is held.
+func (a *Account) free(c Class, now time.Time) bool {
+	return a.flying < a.limit.Concurrency && a.tokens >= 1 && !a.line(c).After(now)
 }
 
 // Turn is Fresh for a look-up whose turn has come.

@@ -135,3 +135,22 @@ func TestFreshLookUpPassesLowerLinesOnly(t *testing.T) {
 		t.Errorf("an unknown payment waits %v, leave %v", wait, ok)
 	}
 }
+
+func TestQueueTakesNothingWhereALookUpCouldBegin(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	a := budget.New(budget.Limit{Rate: 10, Burst: 1, Concurrency: 2}, func() time.Time { return now })
+	for range 3 {
+		if wait, crowded := a.Queue(budget.Unasked); crowded || wait != 0 {
+			t.Fatalf("a full budget gives the wait %v, %t", wait, crowded)
+		}
+	}
+	if _, ok := a.Fresh(budget.Unasked); !ok {
+		t.Fatal("its token is gone")
+	}
+	first, _ := a.Queue(budget.Unasked)
+	second, crowded := a.Queue(budget.Unasked)
+	if !crowded || first <= 0 || second <= first {
+		t.Errorf("turns after %v and %v, %t", first, second, crowded)
+	}
+}

@@ -133,6 +133,18 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 	})
 }
 
+// Alone parks p, a fresh look-up that a gate of ours kept from being made, where
+// nothing is parked for its payment. It reads nothing: the broker refuses it where
+// something is, and parked is false then.
+func (l *Lot) Alone(ctx context.Context, p record.Parked) (parked bool, err error) {
+	p.Early = true // As in Held.
+	err = l.write(ctx, p, 0)
+	if chain.Conflict(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // Held parks p, a fresh look-up that a gate of ours kept from being made. If
 // something is parked already that does not stand for p's notification, it
 // comes due at the earlier of the two times, because that notification was not

@@ -53,3 +53,19 @@ func TestFillOfTheLotIsNotReadForEachLookUp(t *testing.T) {
 		t.Errorf("read anew, with %d bytes parked: %v", r.parkedBytes(), err)
 	}
 }
+
+func TestAloneParksOnlyWhereNothingIs(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first, second := waiting("p-1", 1, 0), waiting("p-1", 2, 0)
+	if parked, err := r.lot.Alone(r.ctx, first); err != nil || !parked {
+		t.Fatalf("where nothing is: %t, %v", parked, err)
+	}
+	if parked, err := r.lot.Alone(r.ctx, second); err != nil || parked {
+		t.Errorf("where something is: %t, %v", parked, err)
+	}
+	place, err := r.lot.Look(r.ctx, first.Provider, first.Account, "p-1")
+	if err != nil || place.Parked.For != 1 || !place.Parked.Early {
+		t.Errorf("parked is %+v, %v", place.Parked, err)
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"arauto/schemas/provider"
 	"arauto/workers/budget"
+	"arauto/workers/chain"
 	"arauto/workers/circuit"
 	"arauto/workers/consume"
 	"arauto/workers/outage"
@@ -80,6 +81,34 @@ func (w *Worker) admit(ctx context.Context, t task, c budget.Class) (leave, erro
 	}
 	l.pass = pass
 	return l, nil
+}
+
+// queue parks a fresh notification whose account is asked as fast as it may be,
+// before anything else is read about it, and reports whether it did. In a flood of
+// invented payments each costs two round trips to the broker so, and not six: they
+// stand in the same line as the notifications of every other account. What is parked
+// for the payment already, or a lot that is full, is a matter for the whole way.
+func (w *Worker) queue(ctx context.Context, t task, last chain.Link) (bool, error) {
+	b := w.Budgets[t.account]
+	if b == nil || t.fired != nil || t.doubtful || w.asksNobody(t) || w.Circuits.Look(w.Provider.Name, t.account, w.Jitter()).Held {
+		return false, nil
+	}
+	c := class(t, last, park.Place{})
+	share := park.RoomForAll
+	if c == budget.Known {
+		share = park.RoomForKnown
+	}
+	if errors.Is(w.Lot.Room(ctx, share), park.ErrFull) {
+		return false, nil
+	}
+	wait, crowded := b.Queue(c)
+	if !crowded {
+		return false, nil
+	}
+	d := verdict.Judge(verdict.Failure{Cause: verdict.OverBudget, Held: wait, At: w.Now()}, t.budget(), w.Policy, w.Jitter())
+	p := t.parked()
+	p.Waits, p.DueAt = string(verdict.OverBudget), d.Due.UTC()
+	return w.Lot.Alone(ctx, p)
 }
 
 func heldBy(p circuit.Pass) error {
