@@ -104,5 +104,8 @@ func (s *stack) awaitLetter() record.DeadLetter {
 // startTurned is start on a clock that runs so many times as fast.
 func startTurned(t testing.TB, scale string) *stack {
 	t.Helper()
-	return startWith(t, func(o *supervise.Options) { o.Env = append(os.Environ(), "TIME_SCALE="+scale) })
+	return startWith(t, func(o *supervise.Options) { o.Env = turnedBy(scale) })
 }
+
+// turnedBy is the environment of processes whose clock runs so many times as fast.
+func turnedBy(scale string) []string { return append(os.Environ(), "TIME_SCALE="+scale) }
