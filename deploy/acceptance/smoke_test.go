@@ -92,7 +92,7 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 
 func build(t *testing.T) *plant {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	p := &plant{t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*exec.Cmd{}}
 	t.Cleanup(func() {
 		for name := range p.running {

@@ -66,7 +66,7 @@ func startRoles(t testing.TB, roles []string) *stack {
 // startWith is start with options changed.
 func startWith(t testing.TB, change func(*supervise.Options)) *stack {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	s := &stack{
 		t: t, ctx: ctx, dir: t.TempDir(), http: &http.Client{Timeout: 30 * time.Second},
 		events: map[string][]order.Event{}, came: map[string]time.Time{}, grown: make(chan struct{}),
@@ -177,7 +177,7 @@ func (s *stack) log(key string) []order.Event {
 // there when the time is over.
 func (s *stack) await(what string, enough func() bool) {
 	s.t.Helper()
-	timeout := time.NewTimer(90 * time.Second)
+	timeout := time.NewTimer(3 * time.Minute)
 	defer timeout.Stop()
 	for {
 		s.mu.Lock()
