@@ -27,7 +27,7 @@ type outage struct {
 // becomes the right event.
 func TestProviderDownForThreeDays(t *testing.T) {
 	t.Parallel()
-	p := build(t, 3*time.Minute)
+	p := build(t, 8*time.Minute)
 	d, faults := newDriver(p), &trouble{p: p}
 	outages := []outage{
 		{ledger.Payment{Provider: "yapay", Account: "default", ID: "down-yapay"}, "6", "yapay"},
