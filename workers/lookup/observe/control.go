@@ -80,5 +80,5 @@ func (w *Worker) answersOthers(ctx context.Context, t task) (good, busy bool) {
 		return false, false
 	}
 	_, err := w.ask(ctx, control)
-	return answered(err), false
+	return answered(err) || errors.Is(err, provider.ErrNotFound), false
 }
