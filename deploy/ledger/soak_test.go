@@ -25,7 +25,7 @@ const (
 	drivers = 32
 	// patience is how long the backlog of a round may take to drain. The
 	// messages of a killed worker wait for the acknowledgement wait.
-	patience = 90 * time.Second
+	patience = 3 * time.Minute
 )
 
 // TestEveryAcceptedNotificationEndsAsExactlyOneThing is the promise of the
