@@ -89,7 +89,17 @@ func (r *rig) gauge() float64 {
 // pause; both must agree.
 func (r *rig) paused(provider string) time.Duration {
 	r.t.Helper()
-	var left [2]time.Duration
+	left := r.left(provider)
+	if gap := left[0] - left[1]; gap.Abs() > 30*time.Second {
+		r.t.Fatalf("consumers of %s pause for %v and %v", provider, left[0], left[1])
+	}
+	return left[0].Round(time.Minute)
+}
+
+// left is how long each consumer of a provider still pauses. They are paused and
+// resumed one after the other.
+func (r *rig) left(provider string) (left [2]time.Duration) {
+	r.t.Helper()
 	for i, c := range []struct{ stream, consumer string }{
 		{subject.Notifications, subject.LookupConsumer(provider)},
 		{subject.LookupRetries, subject.LookupDueConsumer(provider)},
@@ -100,10 +110,7 @@ func (r *rig) paused(provider string) time.Duration {
 		}
 		left[i] = consumer.CachedInfo().PauseRemaining
 	}
-	if gap := left[0] - left[1]; gap.Abs() > 30*time.Second {
-		r.t.Fatalf("consumers of %s pause for %v and %v", provider, left[0], left[1])
-	}
-	return left[0].Round(time.Minute)
+	return left
 }
 
 func TestProviderThatNeverAnswersIsPausedForEveryWorker(t *testing.T) {

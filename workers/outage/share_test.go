@@ -24,7 +24,7 @@ func (r *rig) answered(provider string, confirmed bool) {
 // resumed waits until the consumers of the provider are not paused.
 func (r *rig) resumed() {
 	r.t.Helper()
-	for r.paused("sandbox") != 0 {
+	for r.left("sandbox") != [2]time.Duration{} {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-r.ctx.Done():

@@ -19,7 +19,7 @@ type Clock struct {
 	now func() time.Time // Of this machine.
 
 	mu     sync.Mutex
-	here   time.Time // When broker was read, with a monotonic reading.
+	here   time.Time // Just before broker was read, with a monotonic reading.
 	broker time.Time
 }
 
@@ -43,15 +43,18 @@ func (c *Clock) Now() time.Time {
 	return c.broker.Add(now.Sub(c.here))
 }
 
-// Set reads the broker's time.
+// Set reads the broker's time. The clock is ahead of it by as long as the question
+// took to get there, and never behind: a message that a worker has read is not
+// younger than what the worker does next.
 func (c *Clock) Set(ctx context.Context) error {
+	before := c.now()
 	stream, err := c.js.Stream(ctx, subject.LookupRetries)
 	if err != nil {
 		return fmt.Errorf("read the broker's time: %w", err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.here, c.broker = c.now(), stream.CachedInfo().TimeStamp
+	c.here, c.broker = before, stream.CachedInfo().TimeStamp
 	return nil
 }
 

@@ -31,3 +31,16 @@ func TestClockTellsTheBrokersTime(t *testing.T) {
 		}
 	}
 }
+
+// A worker must not seem to ask before a message that it has read was stored.
+func TestClockIsNeverBehindTheBroker(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	c := park.NewClock(r.JS, nil)
+	for range 50 {
+		r.must(c.Set(r.ctx))
+		if now := time.Now(); c.Now().Before(now) { // The broker is on this machine.
+			t.Fatalf("it is %v behind", now.Sub(c.Now()))
+		}
+	}
+}
