@@ -255,10 +255,9 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 		zap.Duration("duration", took), zap.Error(d.failure))
 }
 
-// severity is how loud the log line of a webhook is. Refusing what would wait
-// for too long or is over an account's limit is what we do on purpose, and that the broker is away its
-// connection has said. Metrics tell of both, and neither must be made worse by
-// writing each of its lines at once.
+// severity is the level of a webhook's log line. Load shedding and an account's
+// limit are intended, and a disconnected broker is logged by its connection: these
+// three are counted by metrics, and their lines must not each be flushed at once.
 func severity(c code, failure error) zapcore.Level {
 	onPurpose := errors.Is(failure, ErrOverloaded) || errors.Is(failure, ErrLimited) || errors.Is(failure, errOverBudget)
 	if c == unavailable && !onPurpose && !errors.Is(failure, ErrDisconnected) {

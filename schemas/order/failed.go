@@ -1,6 +1,9 @@
 package order
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // FailedLookUp is one look-up that was made and failed. The list of them travels
 // with what is parked, into the observation that ends the failures or into the
@@ -40,7 +43,7 @@ func JoinFailed(a, b []FailedLookUp) []FailedLookUp {
 	}
 	for i := range all {
 		if len(all[i].Error) > maxError {
-			all[i].Error = all[i].Error[:maxError]
+			all[i].Error = strings.ToValidUTF8(all[i].Error[:maxError], "")
 		}
 	}
 	if len(all) > maxFailed {

@@ -62,9 +62,9 @@ func Missing(r Reply) error {
 	return nil
 }
 
-// Foreign is ErrForeign for a 403 without the provider's own error body, else nil: a firewall refuses a request for the id in it, and says nothing
-// of the credential. Adapters ask it about a body that is not their provider's,
-// before they decode.
+// Foreign is ErrForeign for a 403, else nil. An adapter asks it about a body that is
+// not its provider's own error, before it decodes: a firewall refuses a request for
+// the id in it, and says nothing of the credential.
 func Foreign(r Reply) error {
 	if r.Status != http.StatusForbidden {
 		return nil

@@ -16,8 +16,8 @@ import (
 const MaxPairs = 10_000
 
 // Form reads an application/x-www-form-urlencoded body. Repeated keys keep
-// their order, and a byte order mark is not one. Values that are not valid UTF-8 are read as ISO-8859-1, which
-// old systems still send. Stray percent signs stay as they are, because
+// their order, and a byte order mark is skipped. Values that are not valid UTF-8
+// are read as ISO-8859-1, which old systems still send. Stray percent signs stay as they are, because
 // merchants' product texts contain them unescaped.
 func Form(body []byte) (url.Values, error) {
 	body = unmarked(body)

@@ -65,12 +65,9 @@ func (g *gates) of(p provider.Provider) observe.Gates {
 		budgets[account] = budget.New(budget.Limit{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency}, time.Now)
 		g.opened.Expect(name, account)
 	}
-	names := asked(p, accounts)
-	options := outage.Defaults(len(names))
-	options.Asked = names
 	return observe.Gates{
 		Circuits: g.circuits, Budgets: budgets,
-		Outage: outage.New(g.js, name, options, g.paused, g.kit.Log, time.Now),
+		Outage: outage.New(g.js, name, outage.Defaults(asked(p, accounts)), g.paused, g.kit.Log, time.Now),
 	}
 }
 

@@ -25,15 +25,11 @@ type Options struct {
 	Window   time.Duration // In which they must begin and end.
 	First    time.Duration // The first pause; each failing probe doubles it.
 	Longest  time.Duration
-	Accounts int // That can be asked; each may probe once before a pause grows.
-
-	// Asked are the names of these accounts, all of the provider's for none: webhooks
-	// that are believed are no answers.
-	Asked []string
+	Accounts []string // Those that have a look-up. Each may probe once before a pause grows.
 }
 
-// Defaults are the options of production for a provider with that many accounts.
-func Defaults(accounts int) Options {
+// Defaults are the options of production for a provider with those accounts.
+func Defaults(accounts []string) Options {
 	return Options{Failures: 20, Window: 30 * time.Second, First: 2 * time.Second, Longest: time.Minute, Accounts: accounts}
 }
 
@@ -60,7 +56,7 @@ type Breaker struct {
 	mark   uint64 // STATUSES sequence of the provider's last answer to anybody when the row or the last pause began.
 	marked bool   // It has been read.
 
-	asked map[string]bool // The payments whose failures are in the row.
+	counted map[string]bool // The payments whose failures are in the row.
 
 	failing map[string]time.Time // The accounts whose probe has failed since the pause, and when each may probe again.
 
@@ -73,7 +69,7 @@ func New(js jetstream.JetStream, provider string, o Options, m *Metrics, log *za
 	m.pauses.WithLabelValues(provider)
 	return &Breaker{
 		Options: o, js: js, provider: provider, metrics: m, log: log, now: now,
-		asked: map[string]bool{}, failing: map[string]time.Time{}, answered: map[string]time.Time{},
+		counted: map[string]bool{}, failing: map[string]time.Time{}, answered: map[string]time.Time{},
 	}
 }
 
@@ -208,13 +204,13 @@ func (b *Breaker) failed(l Leave) (pause time.Duration, first bool) {
 	}
 	if b.row == 0 || now.Sub(b.began) > b.Window {
 		b.row, b.began, b.marked = 0, now, false
-		clear(b.asked)
+		clear(b.counted)
 	}
 	if about := l.account + "/" + l.payment; l.payment != "" {
-		if b.asked[about] {
+		if b.counted[about] {
 			return 0, false // One payment that is answered badly again and again says nothing of the provider.
 		}
-		b.asked[about] = true
+		b.counted[about] = true
 	}
 	delete(b.answered, l.account)
 	if b.row++; b.row < b.Failures || b.contradicted(now) {
@@ -239,7 +235,7 @@ func (b *Breaker) probedInVain(l Leave, now time.Time) (longer bool) {
 		b.metrics.paused.WithLabelValues(b.provider).Set(0)
 		b.log.Warn("one account gets no answer and another does, look-ups go on", zap.String("provider", b.provider), zap.String("account", l.account))
 		return false
-	case !again && len(b.failing) < b.Accounts:
+	case !again && len(b.failing) < len(b.Accounts):
 		return false
 	}
 	b.begin(now, min(2*b.pause, b.Longest))

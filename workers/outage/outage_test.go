@@ -28,10 +28,10 @@ type rig struct {
 	registry *prometheus.Registry
 }
 
-func setup(t *testing.T) *rig { t.Helper(); return setupFor(t, 1) }
+func setup(t *testing.T) *rig { t.Helper(); return setupFor(t, "default") }
 
-// setupFor is setup for a provider with that many accounts.
-func setupFor(t *testing.T, accounts int) *rig {
+// setupFor is setup for a provider with these accounts.
+func setupFor(t *testing.T, accounts ...string) *rig {
 	t.Helper()
 	r := &rig{
 		Broker: jetstreamtest.Start(t, "sandbox", "picpay"), t: t, ctx: jetstreamtest.Context(t),
@@ -193,7 +193,7 @@ func TestAnsweredProbeResumesTheConsumers(t *testing.T) {
 // Each account has an address of its own, which may be wrong.
 func TestAccountThatFailsWhileAnotherIsAnsweredPausesNobody(t *testing.T) {
 	t.Parallel()
-	r := setupFor(t, 2)
+	r := setupFor(t, "default", "acme")
 	for range 5 {
 		r.Answered(r.ctx, r.enterFor("acme"))
 		r.fail(5)
@@ -212,7 +212,7 @@ func TestAccountThatFailsWhileAnotherIsAnsweredPausesNobody(t *testing.T) {
 // An account that has nothing to ask does not tell whether the provider is there.
 func TestAccountThatFailsBesideAnIdleOnePauses(t *testing.T) {
 	t.Parallel()
-	r := setupFor(t, 2)
+	r := setupFor(t, "default", "acme")
 	r.Answered(r.ctx, r.enterFor("acme"))
 	r.at = r.at.Add(11 * time.Second)
 	r.fail(3)
@@ -239,7 +239,7 @@ func TestAccountThatFailsBesideAnIdleOnePauses(t *testing.T) {
 // resumedOfTwo is a provider of two accounts whose pause has just ended.
 func resumedOfTwo(t *testing.T) *rig {
 	t.Helper()
-	r := setupFor(t, 2)
+	r := setupFor(t, "default", "acme")
 	r.fail(2)
 	r.Failed(r.ctx, r.enterFor("acme"))
 	r.at = r.at.Add(11 * time.Minute)
@@ -283,7 +283,7 @@ func TestAccountThatProbesAloneInVainIsPausedForLonger(t *testing.T) {
 
 func TestProbeInVainEndsThePauseWhereAnotherAccountIsAnswered(t *testing.T) {
 	t.Parallel()
-	r := setupFor(t, 2)
+	r := setupFor(t, "default", "acme")
 	late := r.enterFor("acme") // Began before the pause, which its answer alone does not end.
 	r.fail(3)
 	r.at = r.at.Add(11 * time.Minute)

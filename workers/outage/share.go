@@ -110,7 +110,7 @@ func (b *Breaker) last(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
 	}
 	latest := uint64(0)
-	for _, account := range b.accounts() {
+	for _, account := range b.Accounts {
 		raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: account, Payment: "*"}.Status())
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
@@ -127,14 +127,6 @@ func (b *Breaker) last(ctx context.Context) (uint64, error) {
 		}
 	}
 	return latest, nil
-}
-
-// accounts are those whose answers count, as tokens of subjects.
-func (b *Breaker) accounts() []string {
-	if len(b.Asked) == 0 {
-		return []string{"*"}
-	}
-	return b.Asked
 }
 
 // resume ends the pause of both consumers.

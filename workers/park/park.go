@@ -134,8 +134,8 @@ func (l *Lot) First(ctx context.Context, p record.Parked) error {
 }
 
 // Alone parks p, a fresh look-up that a gate of ours kept from being made, where
-// nothing is parked for its payment. It reads nothing: the broker refuses it where
-// something is, and parked is false then.
+// nothing was parked for its payment when the caller looked. The broker refuses it
+// where something is by now, and parked is false then.
 func (l *Lot) Alone(ctx context.Context, p record.Parked) (parked bool, err error) {
 	p.Early = true // As in Held.
 	err = l.write(ctx, p, 0)

@@ -76,20 +76,29 @@ func (s *settings) identify() error {
 	return nil
 }
 
-// connected is inSession without a stream: none of them need be there.
-func (s *settings) connected(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
-	ctx := c.Context()
+// load reads the configuration, and the hashed form of ids from it.
+func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error) {
 	cfg, err := config.Load(s.config, s.env, providers.All, roles...)
 	if err != nil {
-		return err
+		return nil, subject.Tokens{}, err
 	}
 	key, err := cfg.HashKey()
 	if err != nil {
-		return err
+		return nil, subject.Tokens{}, err
 	}
 	tokens, err := subject.Keyed(key.Reveal())
 	if err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
+		return nil, subject.Tokens{}, fmt.Errorf("read hash_key: %w", err)
+	}
+	return cfg, tokens, nil
+}
+
+// connected is inSession without a stream: none of them need be there.
+func (s *settings) connected(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
+	ctx := c.Context()
+	cfg, tokens, err := s.load(roles...)
+	if err != nil {
+		return err
 	}
 	conn, err := connect(ctx, cfg.NATS(), operatorInbox)
 	if err != nil {

@@ -109,17 +109,9 @@ func headersOf(lines []string) (provider.HeaderMap, error) {
 }
 
 func (s *settings) tryWebhook(c *cobra.Command, in scope, headers provider.HeaderMap, path string) error {
-	cfg, err := config.Load(s.config, s.env, providers.All)
+	cfg, tokens, err := s.load()
 	if err != nil {
 		return err
-	}
-	key, err := cfg.HashKey()
-	if err != nil {
-		return err
-	}
-	tokens, err := subject.Keyed(key.Reveal())
-	if err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
 	}
 	body, err := readWebhook(c.InOrStdin(), path)
 	if err != nil {

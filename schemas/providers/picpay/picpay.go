@@ -51,7 +51,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if payment == "" {
 		payment = string(c.PaymentID)
 	}
-	if err := provider.CheckNamed("referenceId", payment, "referenceId", payment); err != nil {
+	if err := provider.CheckNamed("referenceId", payment, "", ""); err != nil {
 		return provider.Notice{}, err
 	}
 	return provider.Notice{

@@ -224,3 +224,28 @@ arauto_lookup_answers_total{account="default",payment="unknown",provider="sandbo
 	r.handle(r.notify("p")) // That is no answer about a payment.
 	check(1, 2)
 }
+
+// What stands in the line already takes no further turn in it, or one payment's
+// repeated webhooks would push every later payment away.
+func TestRepeatedWebhookTakesNoFurtherTurn(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.flooded()
+	limit := budget.Limit{Rate: 1, Burst: 1, Concurrency: 4}
+	w := r.gated(limit)
+	turned(w)
+	w.Budgets["default"] = budget.New(limit, func() time.Time { return w.Now() })
+	r.must(w.HandleNotification(r.ctx, r.notify("first")))
+	var repeated *delivered
+	for range 40 {
+		repeated = r.notify("repeated")
+		r.must(w.HandleNotification(r.ctx, repeated))
+	}
+	r.must(w.HandleNotification(r.ctx, r.notify("later")))
+	if wait := r.place("later").DueAt.Sub(w.Now()); wait > 10*time.Second {
+		t.Errorf("the payment behind waits for %v", wait)
+	}
+	if p := r.place("repeated"); p.For != repeated.sequence {
+		t.Errorf("parked is %+v, the last webhook is %d", p, repeated.sequence)
+	}
+}

@@ -83,25 +83,24 @@ func (w *Worker) admit(ctx context.Context, t task, c budget.Class) (leave, erro
 	return l, nil
 }
 
-// queue parks a fresh notification whose account is asked as fast as it may be,
-// before anything else is read about it, and reports whether it did. In a flood of
-// invented payments each costs two round trips to the broker so, and not six: they
-// stand in the same line as the notifications of every other account. What is parked
-// for the payment already, or a lot that is full, is a matter for the whole way.
-func (w *Worker) queue(ctx context.Context, t task, last chain.Link) (bool, error) {
+// queue parks a fresh notification for which nothing is parked yet and whose account
+// is asked as fast as it may be, and reports whether it did. In a flood of invented
+// payments each costs three round trips to the broker so, and not six, and the
+// notifications of the provider's other accounts wait behind them. Where it cannot,
+// admit decides.
+func (w *Worker) queue(ctx context.Context, t task, last chain.Link, waiting park.Place) (bool, error) {
 	b := w.Budgets[t.account]
-	if b == nil || t.fired != nil || t.doubtful || w.asksNobody(t) || w.Circuits.Look(w.Provider.Name, t.account, w.Jitter()).Held {
+	if b == nil || t.fired != nil || t.doubtful || waiting.Sequence > 0 || w.asksNobody(t) ||
+		w.Circuits.Look(w.Provider.Name, t.account, w.Jitter()).Held {
 		return false, nil
 	}
-	c := class(t, last, park.Place{})
-	share := park.RoomForAll
-	if c == budget.Known {
-		share = park.RoomForKnown
-	}
-	if errors.Is(w.Lot.Room(ctx, share), park.ErrFull) {
+	switch err := w.room(ctx, t, last, waiting, verdict.OverBudget); {
+	case errors.Is(err, park.ErrFull):
 		return false, nil
+	case err != nil:
+		return false, err
 	}
-	wait, crowded := b.Queue(c)
+	wait, crowded := b.Queue(class(t, last, waiting))
 	if !crowded {
 		return false, nil
 	}
@@ -136,8 +135,8 @@ func (w *Worker) asksNobody(t task) bool {
 // conclude tells the gates what came of a look-up, and returns the error by
 // which the payment is judged. A credential that is refused about a payment
 // once more, after an answer about another one has proved it, or right behind such
-// an answer, is refused about this payment alone, by a firewall, say, or because it is another store's:
-// that spends its budget and ends in a letter. To open the circuit for it would
+// an answer, is refused about this payment alone, for example because it is another
+// store's: that spends its budget and ends in a letter. To open the circuit for it would
 // stop the account again and again. Were the credential revoked a second time,
 // the first other payment that is refused opens it, or a refusal that is certain
 // to be about the credential itself. What a gate cannot write down now corrects

@@ -46,7 +46,7 @@ func (r *rig) gated(l budget.Limit) *observe.Worker {
 		r.t.Fatal(err)
 	}
 	o.Outage = outage.New(r.JS, "sandbox",
-		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second, Accounts: 2},
+		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second, Accounts: []string{"default", "acme"}},
 		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)
 	o.Jitter = rand.Float64
 	o.Budgets, o.Accounts = map[string]*budget.Account{}, map[string]provider.Account{}

@@ -137,9 +137,6 @@ func fatalIfRecreated(err error) error {
 // once asks and writes the answer behind last. chain.ErrLostRace means that
 // it must be judged anew.
 func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, order.Observation, error) {
-	if queued, err := w.queue(ctx, t, last); queued || err != nil {
-		return outcomeParked, order.Observation{}, err
-	}
 	// In this order: whatever waiting stands for is then among the newest, so
 	// that an answer which cancels it also covers it.
 	waiting, err := w.Lot.Look(ctx, t.unit.Provider, t.account, t.target.Payment)
@@ -152,6 +149,9 @@ func (w *Worker) once(ctx context.Context, t task, last chain.Link) (string, ord
 	}
 	if !t.doubtful && !w.adds(t, waiting) {
 		return outcomeParked, order.Observation{}, w.join(ctx, t, waiting)
+	}
+	if queued, err := w.queue(ctx, t, last, waiting); queued || err != nil {
+		return outcomeParked, order.Observation{}, err
 	}
 	newest, err := w.notified(ctx, t, last, waiting)
 	if err != nil {

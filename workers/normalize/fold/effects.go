@@ -2,7 +2,6 @@ package fold
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,8 +17,8 @@ import (
 )
 
 // askAgain parks the next look-up about an answer that contradicts the log and was
-// stored at a time, due by the broker's clock. It is parked before the message is acknowledged, so it
-// cannot be forgotten.
+// stored at a time, due by the broker's clock. It is parked before the message is
+// acknowledged, so it cannot be forgotten.
 func (w *Worker) askAgain(ctx context.Context, seen order.Observation, at, due time.Time, outcome order.Outcome, trace string) error {
 	if !seen.Confirmed || due.IsZero() {
 		return nil
@@ -129,19 +128,13 @@ const restless = 3
 // relied on. Corrections whose events were compacted do not count.
 func (w *Worker) countCorrections(ctx context.Context, u subject.Unit, at *position, seen order.Observation, raw *jetstream.RawStreamMsg) error {
 	number := 1
-	for next := uint64(1); next <= at.event; {
-		event, err := w.orders.GetMsg(ctx, next, jetstream.WithGetMsgSubject(u.Events()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("count corrections: %w", err)
-		}
-		var e order.Event
-		if json.Unmarshal(event.Data, &e) == nil && e.Correction {
+	err := w.events(ctx, u, at.event, func(e order.Event) {
+		if e.Correction {
 			number++
 		}
-		next = event.Sequence + 1
+	})
+	if err != nil {
+		return fmt.Errorf("count corrections: %w", err)
 	}
 	if number < restless {
 		return nil

@@ -94,22 +94,28 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 
 // everPaid reports whether an event of the payment, up to a sequence, says that money
 // was captured.
-func (w *Worker) everPaid(ctx context.Context, u subject.Unit, upTo uint64) (bool, error) {
+func (w *Worker) everPaid(ctx context.Context, u subject.Unit, upTo uint64) (paid bool, err error) {
+	err = w.events(ctx, u, upTo, func(e order.Event) { paid = paid || order.StandingOf(&e).EverPaid() })
+	return paid, err
+}
+
+// events reads the payment's events that decode, up to a sequence.
+func (w *Worker) events(ctx context.Context, u subject.Unit, upTo uint64, visit func(order.Event)) error {
 	for next := uint64(1); next <= upTo; {
 		raw, err := w.orders.GetMsg(ctx, next, jetstream.WithGetMsgSubject(u.Events()))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return false, nil
+			return nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("read events of %s: %w", u, err)
+			return fmt.Errorf("read events of %s: %w", u, err)
 		}
 		var e order.Event
-		if json.Unmarshal(raw.Data, &e) == nil && order.StandingOf(&e).EverPaid() {
-			return true, nil
+		if json.Unmarshal(raw.Data, &e) == nil {
+			visit(e)
 		}
 		next = raw.Sequence + 1
 	}
-	return false, nil
+	return nil
 }
 
 // numbers reads the headers of the unreadable messages behind the last readable
