@@ -39,3 +39,6 @@ func (g *Gateway) Started() *Gateway {
 
 // Crowding is how long callers were seen to wait for the processor, twice.
 func (p *JetStreamPublisher) Crowding() time.Duration { return p.crowding.around() }
+
+// BodyBytes is how much of the budget of bodies is taken, in bytes.
+func (g *Gateway) BodyBytes() int64 { return g.budget.used.Load() }
