@@ -4,7 +4,7 @@ GO ?= go
 
 # Every binary, by the folder of its main package. bin/ gets them under the
 # last part of that path.
-MAINS = ./gateway ./workers/lookup ./workers/normalize ./workers/sweep ./deploy/simulator ./deploy/local ./deploy/arauto ./deploy/bench
+MAINS = ./gateway ./workers/cmd/lookup ./workers/cmd/normalize ./workers/cmd/sweep ./deploy/tools/simulator ./deploy/tools/local ./workers/cmd/arauto ./deploy/tools/bench
 
 # Pinned, and built from source through the module proxy: a newer linter must
 # not turn a green build red overnight.
@@ -57,10 +57,10 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 	done
 
 soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
-	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/ledger
+	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/tests/reconcile
 
 powercut: ## take the power from the broker's disk for FOR (needs root on Linux, and ext4 on a loop device)
-	FOR=$(FOR) SEED=$(SEED) $(GO) test -tags powercut -count 1 -timeout 0 -v -run '^TestEvery200OutlivesAPowerCut$$' ./deploy/ledger
+	FOR=$(FOR) SEED=$(SEED) $(GO) test -tags powercut -count 1 -timeout 0 -v -run '^TestEvery200OutlivesAPowerCut$$' ./deploy/tests/reconcile
 
 # FLAGS changes what is measured, see bin/bench -help: FLAGS='-only memory -for 5m'.
 bench: build ## measure, and write deploy/FIGURES.md; ALL=1 measures more

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/providers"
 )
 
@@ -51,7 +51,7 @@ func TestDiskThatWasFullIsToldUntilTheBrokerIsRestarted(t *testing.T) {
 	t.Parallel()
 	f := jetstreamtest.StartFillable(t, providers.All.Names()...)
 	address := free(t)
-	s := start(t, "url: '"+f.URL+"', monitor_url: '"+f.Monitor+"'", "listen: '"+address+"', publish_budget: 100ms, durability: power-loss")
+	s := start(t, "url: '"+f.URL+"', monitor_url: '"+f.Monitor+"'", "listen: '"+address+"', publish_timeout: 100ms, durability: power-loss")
 	accepted := func() bool { status, _ := post(t, address); return status == http.StatusOK }
 	until(t, "a webhook is stored", accepted)
 	tells := func(when string) {

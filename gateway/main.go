@@ -11,9 +11,9 @@ import (
 	"runtime/debug"
 	"time"
 
-	"arauto/deploy/durability"
-	"arauto/deploy/process"
-	"arauto/deploy/process/config"
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/process"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -64,7 +64,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	publisher, err := webhook.NewPublisher(k.NATS, webhook.PublisherOptions{
-		Budget: cfg.PublishBudget, Group: watcher.SyncsEach, Up: k.Link.Up, Registerer: k.Registry,
+		Timeout: cfg.PublishTimeout, Group: watcher.SyncsEach, Up: k.Link.Up, Registerer: k.Registry,
 	})
 	if err != nil {
 		return err
@@ -72,15 +72,15 @@ func run(ctx context.Context, k *process.Kit) error {
 	gateway, err := webhook.New(webhook.Options{
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
 		Limits: limits(providers.All, cfg),
-		Publisher: webhook.Guarded(publisher, webhook.Guard{
-			Await: watcher.Await, Up: k.Link.Up, Budget: cfg.PublishBudget, Queue: webhook.DefaultQueue,
+		Publisher: webhook.RequireDurability(publisher, webhook.DurabilityGate{
+			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, Queue: webhook.DefaultQueue,
 		}),
 		Overloaded: publisher.Overloaded, StoreFailure: watcher.Unconfirmed,
 		Log: k.Log, Registerer: k.Registry,
-		BodyLimit: int(cfg.BodyLimit), BodyBudget: int(cfg.BodyBudget), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
+		BodyLimit: int(cfg.BodyLimit), BodyMemory: int(cfg.BodyMemory), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
-		StopTimeout: cfg.ReadTimeout + cfg.PublishBudget + lastAnswer,
+		StopTimeout: cfg.ReadTimeout + cfg.PublishTimeout + lastAnswer,
 	})
 	if err != nil {
 		return fmt.Errorf("make gateway: %w", err)

@@ -15,9 +15,9 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"arauto/deploy/process"
-	"arauto/deploy/process/config"
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/providers"
 )
 
@@ -156,7 +156,7 @@ func TestClaimThatHoldsIsServedAndLogged(t *testing.T) {
 	if code, text := s.get(t, "/durability"); code != http.StatusOK || !strings.Contains(text, `"claim": "power-loss"`) || !strings.Contains(text, `"holds": true`) {
 		t.Errorf("/durability answers %d %s", code, text)
 	}
-	if _, text := s.get(t, "/metrics"); !strings.Contains(text, "arauto_durability_claim_broken 0") {
+	if _, text := s.get(t, "/metrics"); !strings.Contains(text, "arauto_durability_requirement_unmet 0") {
 		t.Error("the alarm is missing")
 	}
 	if !strings.Contains(s.out.String(), `"msg":"durability"`) {

@@ -20,9 +20,9 @@ var errNoBatches = errors.New("the broker does not know atomic batches")
 // stream; a sequence follows.
 var stored = []byte(`{"stream":"` + subject.Notifications + `","seq":`)
 
-// known reports whether a confirmation says that the message had been there
+// isDuplicate reports whether a confirmation says that the message had been there
 // before; otherwise it does not speak of it.
-func known(m *nats.Msg) bool { return bytes.Contains(m.Data, []byte(`"duplicate"`)) }
+func isDuplicate(m *nats.Msg) bool { return bytes.Contains(m.Data, []byte(`"duplicate"`)) }
 
 // readAck reads a confirmation: of a single message where batch is 0, else of
 // a batch of so many.

@@ -9,39 +9,39 @@ import (
 	"arauto/schemas/provider"
 )
 
-// admission is a request that its header gives no reason to refuse.
-type admission struct {
-	*endpoint
-	credentials []string // Of the account that it is for.
-	matched     int      // Which of them the caller has.
-	coding      coding   // Of the body; never foreign.
+// authentication is a request that its header gives no reason to refuse.
+type authentication struct {
+	*account
+	credentials []string        // Of the account that it is for.
+	matched     int             // Which of them the caller has.
+	coding      contentEncoding // Of the body; never foreign.
 }
 
-// admit checks what the header can say. That includes who is calling, unless
+// authenticate checks what the header can say. That includes who is calling, unless
 // the provider signs the body.
-func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admission, code) {
+func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f frame, d *delivery) (authentication, code) {
 	at, ok := parsePath(h.RequestURI())
 	e, known := g.endpoints[at.provider]
 	if !ok || !known || e.Unsigned == "" && at.key != "" {
-		return admission{}, notFound
+		return authentication{}, notFound
 	}
 	d.endpoint, d.provider = e, e.Name
 	switch {
 	case !h.IsPost():
-		return admission{}, methodNotAllowed
+		return authentication{}, methodNotAllowed
 	case f.length > g.options.BodyLimit:
-		return admission{}, bodyTooLarge
+		return authentication{}, bodyTooLarge
 	}
 	// An unknown account, a wrong path key and a missing credential are one and
 	// the same to the caller.
 	credentials, known := e.accounts[at.account]
 	if !known {
 		d.refusal.Rule = ruleAccount
-		return admission{}, notPermitted
+		return authentication{}, notPermitted
 	}
 	d.account = at.account
 	w := provider.Webhook{Header: headers{h}}
-	a := admission{endpoint: e, credentials: credentials, coding: codingOf(w.Header)}
+	a := authentication{account: e, credentials: credentials, coding: contentEncodingOf(w.Header)}
 	if e.Unsigned == "" {
 		if e.SignsBody {
 			return a, accepted
@@ -61,7 +61,7 @@ func (g *Gateway) admit(h *fasthttp.RequestHeader, f frame, d *delivery) (admiss
 
 // verify says who is calling a provider that has webhook secrets, and whether
 // the body is one that we read.
-func (g *Gateway) verify(a *admission, w provider.Webhook, d *delivery) code {
+func (g *Gateway) verify(a *authentication, w provider.Webhook, d *delivery) code {
 	which, err := a.Verify(w, a.credentials)
 	a.matched = which
 	switch {
@@ -81,9 +81,9 @@ func (g *Gateway) verify(a *admission, w provider.Webhook, d *delivery) code {
 	}
 }
 
-// invites reports whether a client that waits for 100 Continue shall send its
+// expectsContinue reports whether a client that waits for 100 Continue shall send its
 // body. A panic happens again in the handler, which counts and answers it.
-func (g *Gateway) invites(h *fasthttp.RequestHeader) (ok bool) {
+func (g *Gateway) expectsContinue(h *fasthttp.RequestHeader) (ok bool) {
 	defer func() {
 		if recover() != nil {
 			ok = false
@@ -93,7 +93,7 @@ func (g *Gateway) invites(h *fasthttp.RequestHeader) (ok bool) {
 	if !f.certain || !f.expects || !f.hasBody() {
 		return false
 	}
-	_, c := g.admit(h, f, g.begin())
+	_, c := g.authenticate(h, f, g.begin())
 	return c == accepted && !g.options.Overloaded()
 }
 
@@ -110,7 +110,7 @@ func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f frame, c code) code {
 		}
 	}
 	if !keep {
-		abandon(rc)
+		closeLingering(rc)
 	}
 	return c
 }

@@ -23,15 +23,15 @@ var (
 	errOverBudget   = errors.New("bodies that are being read take all the memory that they may")
 )
 
-// budget bounds the bytes that all bodies take together while they are read,
+// bodyBudget bounds the bytes that all bodies take together while they are read,
 // beyond the first usualBody of each.
-type budget struct {
+type bodyBudget struct {
 	limit     int64
 	used      atomic.Int64
 	unpacking chan struct{} // One for each body that may be unpacked at once.
 }
 
-func (b *budget) take(n int) bool {
+func (b *bodyBudget) take(n int) bool {
 	if b.used.Add(int64(n)) > b.limit {
 		b.used.Add(int64(-n))
 		return false
@@ -42,7 +42,7 @@ func (b *budget) take(n int) bool {
 // body is the body of a request while it is read.
 type body struct {
 	stream io.Reader // The bytes behind the header, without a bound.
-	budget *budget
+	budget *bodyBudget
 	bytes  []byte
 	limit  int // Most bytes that it may have.
 	taken  int // Bytes of the budget.
@@ -92,7 +92,7 @@ func (g *Gateway) readBody(rc *fasthttp.RequestCtx, f frame) (*body, code) {
 		rc.Request.Header.SetContentLength(endless)
 		var plain bool
 		if plain, err = b.readChunks(); err == nil && !plain {
-			abandon(rc)
+			closeLingering(rc)
 		}
 	} else {
 		rc.Request.Header.SetContentLength(f.length)
@@ -167,9 +167,9 @@ func broken(err error) code {
 	return malformed
 }
 
-// abandon gives up the rest of the request: the connection is closed after
+// closeLingering gives up the rest of the request: the connection is closed after
 // the answer, but not before the client had a chance to read it.
-func abandon(rc *fasthttp.RequestCtx) {
+func closeLingering(rc *fasthttp.RequestCtx) {
 	rc.SetConnectionClose()
 	if c, ok := rc.Conn().(interface{ lingerAtClose() }); ok {
 		c.lingerAtClose()

@@ -15,14 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/subject"
 )
 
 // committer is a publisher behind a wire, and what it is told.
 type committer struct {
-	*webhook.JetStreamPublisher
+	*webhook.Committer
 	t        *testing.T
 	broker   *jetstreamtest.Broker
 	wire     *wire
@@ -45,11 +45,11 @@ func groupOn(t *testing.T, broker *jetstreamtest.Broker, change func(*webhook.Pu
 		t.Fatal(err)
 	}
 	t.Cleanup(c.nc.Close)
-	o := webhook.PublisherOptions{Budget: 20 * time.Second, Group: always, Registerer: c.registry}
+	o := webhook.PublisherOptions{Timeout: 20 * time.Second, Group: always, Registerer: c.registry}
 	if change != nil {
 		change(&o)
 	}
-	if c.JetStreamPublisher, err = webhook.NewPublisher(c.nc, o); err != nil {
+	if c.Committer, err = webhook.NewPublisher(c.nc, o); err != nil {
 		t.Fatal(err)
 	}
 	c.Together(few)
@@ -157,7 +157,7 @@ func value(m *dto.Metric) float64 {
 
 const (
 	batches  = "arauto_publish_batch_messages"
-	together = "arauto_publish_together_messages"
+	together = "arauto_publish_batch_threshold_messages"
 	backlog  = "arauto_publish_backlog_messages"
 	apart    = "arauto_publish_batch_fallbacks_total"
 )

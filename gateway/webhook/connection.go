@@ -7,7 +7,7 @@ import (
 )
 
 // watch follows the connection until it is closed for good.
-func (p *JetStreamPublisher) watch(changes chan nats.Status) {
+func (p *Committer) watch(changes chan nats.Status) {
 	defer p.nc.RemoveStatusListener(changes)
 	for !p.nc.IsClosed() {
 		switch <-changes {
@@ -22,24 +22,24 @@ func (p *JetStreamPublisher) watch(changes chan nats.Status) {
 	p.closed = true
 	p.mu.Unlock()
 	p.disconnected()
-	p.giveUp()
+	p.failAll()
 }
 
 // disconnected sorts the entries that a broken connection leaves. An entry that
 // was not sent is refused at once. An entry that was sent may be stored, and is sent
 // again under its id. A batch whose confirmation is lost is doubted like a batch that
 // timed out: see expire.
-func (p *JetStreamPublisher) disconnected() {
+func (p *Committer) disconnected() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.waiting {
-		p.settle(e, ErrDisconnected)
+		p.complete(e, ErrDisconnected)
 	}
 	p.waiting, p.gathering = nil, false
 	p.worth.rests()
 	first := len(p.unsure) == 0
-	if b := p.batch; b != nil && p.land(b) {
-		p.doubt(b)
+	if b := p.batch; b != nil && p.finishBatch(b) {
+		p.markInDoubt(b)
 		p.unsure = append(p.unsure, b.entries...)
 	}
 	for token, e := range p.alone {
@@ -50,25 +50,25 @@ func (p *JetStreamPublisher) disconnected() {
 		e.severed = e.doubted
 	}
 	if first && len(p.unsure) > 0 {
-		time.AfterFunc(p.options.ReconnectGrace, p.giveUp)
+		time.AfterFunc(p.options.ReconnectGrace, p.failAll)
 	}
 }
 
-// giveUp refuses what still waits for the connection to come back.
-func (p *JetStreamPublisher) giveUp() {
+// failAll refuses what still waits for the connection to come back.
+func (p *Committer) failAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.unsure {
-		p.settle(e, ErrDisconnected)
+		p.complete(e, ErrDisconnected)
 	}
 	p.unsure = nil
 }
 
 // resend sends again what was on its way when the connection broke, under the
 // same ids: the stream stores each once.
-func (p *JetStreamPublisher) resend() {
+func (p *Committer) resend() {
 	p.mu.Lock()
-	list := p.again(p.unsure, false, nil)
+	list := p.retrySingly(p.unsure, false, nil)
 	p.unsure = nil
 	p.mu.Unlock()
 	p.send(sending{alone: list})

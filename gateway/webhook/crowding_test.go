@@ -16,7 +16,7 @@ func TestWaitForTheProcessorIsTakenOffWhatIsTolerable(t *testing.T) {
 		150 * time.Millisecond: 250 * time.Millisecond,
 		time.Minute:            200 * time.Millisecond,
 	} {
-		if got := tolerable(budget, around); got != want {
+		if got := queueTime(budget, around); got != want {
 			t.Errorf("with %v around it %v is tolerable, want %v", around, got, want)
 		}
 	}
@@ -26,19 +26,19 @@ func TestCrowdingRisesAtOnceAndSinksSlowly(t *testing.T) {
 	t.Parallel()
 	span := rapid.Int64Range(0, int64(time.Minute))
 	rapid.Check(t, func(t *rapid.T) {
-		var c crowding
+		var c schedLatency
 		for range 10 {
 			from, seen := time.Duration(span.Draw(t, "before")), time.Duration(span.Draw(t, "wait"))
 			c.wait.Store(int64(from))
-			c.saw(seen)
-			if got := c.around() / 2; got < seen || got < from*3/4 || got > max(seen, from) {
+			c.observe(seen)
+			if got := c.roundTrip() / 2; got < seen || got < from*3/4 || got > max(seen, from) {
 				t.Fatalf("%v after %v makes %v", seen, from, got)
 			}
 		}
 		for range 300 {
-			c.saw(0)
+			c.observe(0)
 		}
-		if got := c.around(); got > time.Microsecond {
+		if got := c.roundTrip(); got > time.Microsecond {
 			t.Errorf("it is still %v after many who did not wait", got)
 		}
 	})
@@ -48,17 +48,17 @@ func TestBrokerThatLagsGetsLessWhereCallersWaitForTheProcessor(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	enter := func(around time.Duration) error {
-		p := &JetStreamPublisher{options: PublisherOptions{Budget: 800 * time.Millisecond, Queue: 100, QueueBytes: 100}}
-		p.patience = newPatience(func() {})
+		p := &Committer{options: PublisherOptions{Timeout: 800 * time.Millisecond, Queue: 100, QueueBytes: 100}}
+		p.patience = newDeadlineQueue(func() {})
 		defer p.patience.timer.Stop()
 		for range 3 {
-			if err := p.enter(&entry{}, began); err != nil {
+			if err := p.enqueue(&entry{}, began); err != nil {
 				t.Fatal(err)
 			}
 		}
-		p.pace = pace{since: began, rate: 10} // The next would wait for 300 ms.
-		p.crowding.saw(around / 2)
-		return p.enter(&entry{}, began.Add(100*time.Millisecond))
+		p.pace = ackRate{since: began, rate: 10} // The next would wait for 300 ms.
+		p.crowding.observe(around / 2)
+		return p.enqueue(&entry{}, began.Add(100*time.Millisecond))
 	}
 	if err := enter(0); err != nil {
 		t.Errorf("nobody waits for the processor, and yet: %v", err)
@@ -71,20 +71,20 @@ func TestBrokerThatLagsGetsLessWhereCallersWaitForTheProcessor(t *testing.T) {
 func TestBrokerThatLagsGetsHalfUntilItsPaceIsKnown(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	p := &JetStreamPublisher{options: PublisherOptions{Budget: 800 * time.Millisecond, Queue: 100, QueueBytes: 100}}
-	p.patience = newPatience(func() {})
+	p := &Committer{options: PublisherOptions{Timeout: 800 * time.Millisecond, Queue: 100, QueueBytes: 100}}
+	p.patience = newDeadlineQueue(func() {})
 	defer p.patience.timer.Stop()
 	for n := range 60 { // More than half: it does not lag yet.
-		if err := p.enter(&entry{}, began); err != nil {
+		if err := p.enqueue(&entry{}, began); err != nil {
 			t.Fatalf("after %d: %v", n, err)
 		}
 	}
 	later := began.Add(100 * time.Millisecond)
-	if err := p.enter(&entry{}, later); !errors.Is(err, ErrOverloaded) {
+	if err := p.enqueue(&entry{}, later); !errors.Is(err, ErrOverloaded) {
 		t.Errorf("it lags, and nobody knows its pace: %v", err)
 	}
-	p.pace = pace{since: began, rate: 10_000}
-	if err := p.enter(&entry{}, later); err != nil {
+	p.pace = ackRate{since: began, rate: 10_000}
+	if err := p.enqueue(&entry{}, later); err != nil {
 		t.Errorf("its pace is known, and fast: %v", err)
 	}
 }

@@ -42,7 +42,7 @@ func signer() provider.Provider {
 			}
 			return provider.Notice{Kind: order.Payment, Payment: id}, nil
 		},
-		Claim: func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
+		Payload: func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
 	}
 }
 
@@ -184,7 +184,7 @@ func TestBodiesOfStrangersHaveABudget(t *testing.T) {
 	set := provider.MustSet(append(append(provider.Set{}, providers.All...), signer())...)
 	g := start(t, func(o *webhook.Options) {
 		o.Providers, o.Credentials = set, options(t, set).Credentials
-		o.BodyBudget, o.ReadTimeout = 100<<10, time.Minute
+		o.BodyMemory, o.ReadTimeout = 100<<10, time.Minute
 	})
 	large := strings.Repeat("x", 60<<10)
 	begun := fmt.Sprintf("POST /v1/signer/notifications HTTP/1.1\r\nHost: x\r\nX-Signature: x\r\nContent-Length: %d\r\n\r\n%s", len(large)+1, large)

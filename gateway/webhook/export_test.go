@@ -7,14 +7,14 @@ import (
 
 // Together sets from how many concurrent notifications on they travel together,
 // whatever the broker shows.
-func (p *JetStreamPublisher) Together(n int) {
+func (p *Committer) Together(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.worth.pinned = n
 }
 
 // Learned reports whether a batch has told the publisher what it costs.
-func (p *JetStreamPublisher) Learned() bool {
+func (p *Committer) Learned() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.worth.fixed.count > 0
@@ -22,10 +22,10 @@ func (p *JetStreamPublisher) Learned() bool {
 
 // Paced makes the publisher believe that the broker has confirmed so many
 // messages a second of late.
-func (p *JetStreamPublisher) Paced(rate float64) {
+func (p *Committer) Paced(rate float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pace = pace{since: time.Now(), rate: rate}
+	p.pace = ackRate{since: time.Now(), rate: rate}
 }
 
 // ServeConn serves one connection without a listener, for fuzzing.
@@ -38,7 +38,7 @@ func (g *Gateway) Started() *Gateway {
 }
 
 // Crowding is how long callers were seen to wait for the processor, twice.
-func (p *JetStreamPublisher) Crowding() time.Duration { return p.crowding.around() }
+func (p *Committer) Crowding() time.Duration { return p.crowding.roundTrip() }
 
 // BodyBytes is how much of the budget of bodies is taken, in bytes.
 func (g *Gateway) BodyBytes() int64 { return g.budget.used.Load() }

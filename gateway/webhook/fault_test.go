@@ -40,7 +40,7 @@ func faulty() provider.Provider {
 			}
 			return provider.Notice{Kind: order.Payment, Payment: string(w.Body)}, nil
 		},
-		Claim: func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
+		Payload: func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
 	}
 }
 

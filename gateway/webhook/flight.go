@@ -26,8 +26,8 @@ type entry struct {
 	until   time.Time  // It is told by then at the latest.
 }
 
-// flight is one sending of an entry that goes alone.
-type flight struct {
+// single is one sending of an entry that goes alone.
+type single struct {
 	*entry
 	number int
 }
@@ -48,8 +48,8 @@ const (
 	batchCommit   = "Nats-Batch-Commit"
 )
 
-// ungroupedFor is how long no batch is tried after the broker took none.
-const ungroupedFor = time.Minute
+// batchesOffFor is how long no batch is tried after the broker took none.
+const batchesOffFor = time.Minute
 
 // wire is the message as the broker gets it. It has no header that is not
 // needed: the broker searches all of them several times for each message, and
@@ -60,13 +60,13 @@ func (m Message) wire() *nats.Msg {
 }
 
 // reply is the subject of a confirmation.
-func (p *JetStreamPublisher) reply(token uint64) string {
+func (p *Committer) reply(token uint64) string {
 	return p.inbox + strconv.FormatUint(token, 36)
 }
 
-// sendAlone publishes one message that is on the list of those alone. Where that
+// sendSingle publishes one message that is on the list of those alone. Where that
 // fails it ends, unless it has been sent again meanwhile.
-func (p *JetStreamPublisher) sendAlone(f flight) {
+func (p *Committer) sendSingle(f single) {
 	m := f.message.wire()
 	m.Header[jetstream.ExpectedStreamHeader] = []string{subject.Notifications}
 	m.Reply = p.reply(f.token)
@@ -77,15 +77,15 @@ func (p *JetStreamPublisher) sendAlone(f flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, flying := p.alone[f.token]; flying && f.flights == f.number {
-		p.leave(f.token)
-		p.settle(f.entry, classify(err))
+		p.remove(f.token)
+		p.complete(f.entry, classify(err))
 	}
 }
 
 // sendBatch publishes a batch. Only its last message asks for a confirmation:
 // of the whole. A batch without its last message is none, so an error on the
 // way means that nothing of it is stored.
-func (p *JetStreamPublisher) sendBatch(b *batch) {
+func (p *Committer) sendBatch(b *batch) {
 	// The client has copied a message when it returns, so one does for all.
 	id, sequence := []string{""}, []string{""}
 	m := nats.Msg{Header: nats.Header{
@@ -113,9 +113,9 @@ func (p *JetStreamPublisher) sendBatch(b *batch) {
 // refuse ends a batch of which nothing is stored. What is wrong with one of
 // its messages must not harm the others, so they go on one by one, unless
 // none of them could.
-func (p *JetStreamPublisher) refuse(b *batch, err error) {
+func (p *Committer) refuse(b *batch, err error) {
 	p.mu.Lock()
-	if !p.land(b) {
+	if !p.finishBatch(b) {
 		p.mu.Unlock()
 		return
 	}
@@ -123,30 +123,30 @@ func (p *JetStreamPublisher) refuse(b *batch, err error) {
 	err = classify(err)
 	var refused *jetstream.APIError
 	if errors.As(err, &refused) && refused.ErrorCode == batchDisabled || errors.Is(err, errNoBatches) {
-		p.ungrouped = now.Add(ungroupedFor)
+		p.ungrouped = now.Add(batchesOffFor)
 	}
 	hopeless := errors.Is(err, ErrDisconnected) || errors.Is(err, ErrMissing)
 	if !hopeless {
 		p.worth.refusedBatch(len(b.entries), now.Sub(b.sent), now)
 	}
-	again := p.again(b.entries, hopeless, err)
+	again := p.retrySingly(b.entries, hopeless, err)
 	p.mu.Unlock()
-	p.metrics.fellApart(len(again))
+	p.metrics.countRefusedBatch(len(again))
 	p.send(sending{alone: again})
 	p.pump()
 }
 
-// again settles entries with err where there is no hope, else makes them fly
+// retrySingly settles entries with err where there is no hope, else makes them fly
 // alone; p.mu is held. The caller sends those that it returns.
-func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) []flight {
+func (p *Committer) retrySingly(entries []*entry, hopeless bool, err error) []single {
 	now := time.Now()
-	var list []flight
+	var list []single
 	for _, e := range entries {
 		switch {
 		case hopeless:
-			p.settle(e, err)
+			p.complete(e, err)
 		case !e.settled:
-			list = append(list, p.fly(e, now))
+			list = append(list, p.startSingle(e, now))
 		}
 	}
 	return list
@@ -158,28 +158,28 @@ func (p *JetStreamPublisher) again(entries []*entry, hopeless bool, err error) [
 // nothing of a batch whose sync failed, and yet knows its messages, which a
 // power cut would take. Only the batch's own confirmation counts, should it come
 // after all.
-func (p *JetStreamPublisher) expire(b *batch) {
+func (p *Committer) expire(b *batch) {
 	p.mu.Lock()
 	if p.batch == b {
-		p.doubt(b)
+		p.markInDoubt(b)
 	}
 	p.mu.Unlock()
 	p.refuse(b, ErrTimeout)
 }
 
-// doubt marks the messages of a batch without a confirmation: from here on only the
+// markInDoubt marks the messages of a batch without a confirmation: from here on only the
 // batch's own confirmation, or that of a message stored again, confirms them. A
 // duplicate does not. p.mu is held.
-func (p *JetStreamPublisher) doubt(b *batch) {
+func (p *Committer) markInDoubt(b *batch) {
 	p.late = b
 	for _, e := range b.entries {
 		e.doubted = true
 	}
 }
 
-// land takes a batch off its way, and reports false where somebody else has;
+// finishBatch takes a batch off its way, and reports false where somebody else has;
 // p.mu is held.
-func (p *JetStreamPublisher) land(b *batch) bool {
+func (p *Committer) finishBatch(b *batch) bool {
 	if p.batch != b {
 		return false
 	}
@@ -189,7 +189,7 @@ func (p *JetStreamPublisher) land(b *batch) bool {
 }
 
 // confirmed takes the broker's answer to a message or a batch.
-func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
+func (p *Committer) confirmed(m *nats.Msg) {
 	token, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, p.inbox), 36, 64)
 	if err != nil {
 		return // Not ours: nothing that we sent has it.
@@ -208,15 +208,15 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 	}
 	if e, flying := p.alone[token]; flying {
 		delete(p.alone, token)
-		p.pace.saw(1, now)
+		p.pace.add(1, now)
 		p.worth.confirmed(len(p.alone), now)
 		switch err := readAck(m, 0); {
-		case errors.Is(err, errInProcess):
-			p.repeatSoon(e)
-		case err != nil || !e.doubted || !known(m):
-			p.settle(e, err)
+		case errors.Is(err, errStillStoring):
+			p.retransmitSoon(e)
+		case err != nil || !e.doubted || !isDuplicate(m):
+			p.complete(e, err)
 		case e.severed:
-			p.settle(e, ErrDisconnected)
+			p.complete(e, ErrDisconnected)
 		}
 	}
 	s := p.next(now)
@@ -225,28 +225,28 @@ func (p *JetStreamPublisher) confirmed(m *nats.Msg) {
 }
 
 // confirmedBatch settles a batch and puts off the next one a little.
-func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
+func (p *Committer) confirmedBatch(b *batch, m *nats.Msg) {
 	if err := readAck(m, len(b.entries)); err != nil {
 		p.refuse(b, err)
 		return
 	}
 	p.mu.Lock()
-	if !p.land(b) {
+	if !p.finishBatch(b) {
 		p.mu.Unlock()
 		return
 	}
 	now := time.Now()
-	p.pace.saw(len(b.entries), now)
+	p.pace.add(len(b.entries), now)
 	p.around = p.held
 	if b.first {
 		p.worth.confirmedBatch(len(b.entries), now.Sub(b.sent), now)
 	}
 	if len(p.waiting) < crowd {
-		p.gather(len(b.entries), now.Sub(b.sent))
+		p.linger(len(b.entries), now.Sub(b.sent))
 	}
 	var told []*entry // Outside of the lock: to tell them all takes longer than others should wait for it.
 	for _, e := range b.entries {
-		if p.closes(e) {
+		if p.completesBatch(e) {
 			told = append(told, e)
 		}
 	}
@@ -254,33 +254,33 @@ func (p *JetStreamPublisher) confirmedBatch(b *batch, m *nats.Msg) {
 	p.mu.Unlock()
 	p.send(s) // First, so that the broker has something to do while callers are told.
 	for _, e := range told {
-		p.tell(e, nil)
+		p.notify(e, nil)
 	}
 }
 
 // resolve takes the answer that came late for a batch whose entries are on
 // their way alone by now. A refused one has stored nothing, so what is known of
 // its messages was stored before, and confirmed; p.mu is held.
-func (p *JetStreamPublisher) resolve(b *batch, refused error) {
+func (p *Committer) resolve(b *batch, refused error) {
 	for _, e := range b.entries {
 		e.doubted = false
 		if refused == nil {
-			p.settle(e, nil)
-			p.leave(e.token)
+			p.complete(e, nil)
+			p.remove(e.token)
 		}
 	}
 }
 
-// gather puts the next batch off until so many have come as were on their way
+// linger puts the next batch off until so many have come as were on their way
 // or waiting, or until its time is over; p.mu is held. It counts from the
 // confirmation, so a request that comes later never waits for company.
-func (p *JetStreamPublisher) gather(answered int, took time.Duration) {
+func (p *Committer) linger(answered int, took time.Duration) {
 	p.target = min(len(p.waiting)+answered, maxBatch)
 	if p.target <= len(p.waiting) || p.target < fromFewest {
 		return
 	}
 	p.gathering = true
-	time.AfterFunc(gatherFor(took), func() {
+	time.AfterFunc(lingerFor(took), func() {
 		p.mu.Lock()
 		p.gathering = false
 		p.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 )
 
 func TestConfirmationsAreReadStrictly(t *testing.T) {
@@ -27,7 +27,7 @@ func TestConfirmationsAreReadStrictly(t *testing.T) {
 		"another stream":          {data: `{"stream":"IMPOSTOR","seq":7}`, want: ErrMissing},
 		"no sequence":             {data: `{"stream":"NOTIFICATIONS"}`, want: ErrMissing},
 		"full":                    {data: `{"error":{"code":400,"err_code":10077,"description":"maximum bytes exceeded"}}`, want: ErrFull},
-		"in process":              {data: `{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`, want: errInProcess},
+		"in process":              {data: `{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`, want: errStillStoring},
 		"full of batches":         {data: `{"error":{"code":429,"err_code":10210,"description":"too many inflight"}}`, batch: 3, want: errAny},
 		"staged, but no more":     {want: errAny},
 		"not JSON":                {data: `+OK`, want: errAny},
@@ -49,7 +49,7 @@ var errAny = errors.New("any")
 func TestLateAnswerOfABatchSettlesOrClearsItsMessages(t *testing.T) {
 	t.Parallel()
 	e := &entry{result: make(chan error, 1), token: 7, doubted: true}
-	p := &JetStreamPublisher{alone: map[uint64]*entry{7: e}, held: 1}
+	p := &Committer{alone: map[uint64]*entry{7: e}, held: 1}
 	late := &batch{entries: []*entry{e}}
 	p.resolve(late, errAny)
 	if e.doubted || e.settled || len(p.alone) != 1 {
@@ -66,15 +66,15 @@ func TestLateAnswerOfABatchSettlesOrClearsItsMessages(t *testing.T) {
 func TestMessageInProcessIsSentAgain(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t)
-	p, err := NewPublisher(broker.Connect(), PublisherOptions{Budget: 20 * time.Second})
+	p, err := NewPublisher(broker.Connect(), PublisherOptions{Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	e := &entry{result: make(chan error, 1), message: message0}
-	e.until = time.Now().Add(p.options.Budget)
+	e.until = time.Now().Add(p.options.Timeout)
 	p.mu.Lock()
 	p.held = 1
-	first := p.fly(e, time.Now()).token
+	first := p.startSingle(e, time.Now()).token
 	p.mu.Unlock()
 	answer := []byte(`{"error":{"code":409,"err_code":10158,"description":"duplicate message id is in process"}}`)
 	p.confirmed(&nats.Msg{Subject: p.reply(first), Data: answer})
@@ -96,11 +96,11 @@ func TestFailedFlightEndsOnlyItself(t *testing.T) {
 	p.mu.Lock()
 	p.alone[7], p.held = e, 1
 	p.mu.Unlock()
-	p.sendAlone(flight{e, 1})
+	p.sendSingle(single{e, 1})
 	if len(e.result) != 0 {
 		t.Fatalf("it ends with %v", <-e.result)
 	}
-	p.sendAlone(flight{e, 2})
+	p.sendSingle(single{e, 2})
 	if err := <-e.result; !errors.Is(err, ErrDisconnected) {
 		t.Errorf("it ends with %v", err)
 	}

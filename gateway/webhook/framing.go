@@ -24,7 +24,7 @@ func (f frame) hasBody() bool { return f.chunked || f.length > 0 }
 func (g *Gateway) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	h.SetContentLength(0)
 	if len(h.Peek(fasthttp.HeaderExpect)) > 0 {
-		if g.invites(h) {
+		if g.expectsContinue(h) {
 			h.Set(fasthttp.HeaderExpect, "100-continue") // fasthttp knows it in lower case only.
 		} else {
 			h.Del(fasthttp.HeaderExpect)

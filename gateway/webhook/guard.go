@@ -8,24 +8,26 @@ import (
 	"time"
 )
 
-// Guard says when a confirmation is trusted. Nothing in it is optional.
-type Guard struct {
+// DurabilityGate says when a confirmation is trusted. Nothing in it is optional.
+type DurabilityGate struct {
 	// Await says why nothing may be stored now, or nil and the number of the
 	// connection to the broker. It is asked before a message is stored and after.
-	Await  func(context.Context) (connection uint64, err error)
-	Up     func() bool   // Whether the connection stands.
-	Budget time.Duration // For asking and storing together.
-	Queue  int           // Messages that may wait for the broker to be looked at, before they are stored.
+	Await   func(context.Context) (connection uint64, err error)
+	Up      func() bool   // Whether the connection stands.
+	Timeout time.Duration // For asking and storing together.
+	Queue   int           // Messages that may wait for the broker to be looked at, before they are stored.
 }
 
-// Guarded is a publisher that trusts a confirmation only of a broker that was
+// RequireDurability is a publisher that trusts a confirmation only of a broker that was
 // looked at. A message that is refused after it was stored may be there all the
 // same.
-func Guarded(p Publisher, g Guard) Publisher { return &guarded{Publisher: p, Guard: g} }
+func RequireDurability(p Publisher, g DurabilityGate) Publisher {
+	return &durableStore{Publisher: p, DurabilityGate: g}
+}
 
-type guarded struct {
+type durableStore struct {
 	Publisher
-	Guard
+	DurabilityGate
 	waiting atomic.Int64 // For a look, before they are stored.
 }
 
@@ -38,8 +40,8 @@ var over = func() context.Context {
 
 var errReplaced = errors.New("the broker was replaced more than once meanwhile")
 
-func (g *guarded) Store(ctx context.Context, m Message) error {
-	deadline := time.Now().Add(g.Budget)
+func (g *durableStore) Store(ctx context.Context, m Message) error {
+	deadline := time.Now().Add(g.Timeout)
 	before, err := g.Await(over)
 	if err != nil { // It is worth a deadline only where there is something to wait for.
 		rest, cancel := context.WithDeadline(ctx, deadline)
@@ -69,7 +71,7 @@ func (g *guarded) Store(ctx context.Context, m Message) error {
 }
 
 // wait waits for the broker to be looked at, unless too many do already.
-func (g *guarded) wait(ctx context.Context) (connection uint64, err error) {
+func (g *durableStore) wait(ctx context.Context) (connection uint64, err error) {
 	defer g.waiting.Add(-1)
 	if g.waiting.Add(1) > int64(g.Queue) {
 		return 0, ErrOverloaded
@@ -83,7 +85,7 @@ func (g *guarded) wait(ctx context.Context) (connection uint64, err error) {
 
 // untrusted puts in front of why a broker is not trusted what that is: there is
 // none to look at, or one that was not looked at or is not good enough.
-func (g *guarded) untrusted(err error) error {
+func (g *durableStore) untrusted(err error) error {
 	if !g.Up() {
 		return fmt.Errorf("%w: %w", ErrDisconnected, err)
 	}

@@ -22,8 +22,8 @@ func (c *counted) Store(ctx context.Context, _ webhook.Message) error {
 	return c.err
 }
 
-func guard(queue int, budget time.Duration, await func(context.Context) (uint64, error)) webhook.Guard {
-	return webhook.Guard{Await: await, Up: func() bool { return true }, Budget: budget, Queue: queue}
+func guard(queue int, budget time.Duration, await func(context.Context) (uint64, error)) webhook.DurabilityGate {
+	return webhook.DurabilityGate{Await: await, Up: func() bool { return true }, Timeout: budget, Queue: queue}
 }
 
 func TestBrokerThatIsAwayIsNotCalledUntrusted(t *testing.T) {
@@ -31,7 +31,7 @@ func TestBrokerThatIsAwayIsNotCalledUntrusted(t *testing.T) {
 	g := guard(1, time.Second, func(context.Context) (uint64, error) { return 0, errors.New("nobody has looked") })
 	for up, want := range map[bool]error{true: webhook.ErrUnverified, false: webhook.ErrDisconnected} {
 		g.Up = func() bool { return up }
-		err := webhook.Guarded(&counted{}, g).Store(t.Context(), webhook.Message{})
+		err := webhook.RequireDurability(&counted{}, g).Store(t.Context(), webhook.Message{})
 		if errors.Is(err, webhook.ErrUnverified) != up || !errors.Is(err, want) {
 			t.Errorf("up is %t, and the error %v", up, err)
 		}
@@ -62,7 +62,7 @@ func TestConfirmationCountsOnlyFromABrokerThatWasLookedAt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, answers := &counted{err: c.store}, []answer{c.before, c.after}
-			guarded := webhook.Guarded(p, guard(1, time.Second, func(ctx context.Context) (uint64, error) {
+			guarded := webhook.RequireDurability(p, guard(1, time.Second, func(ctx context.Context) (uint64, error) {
 				next := answers[0]
 				if next.err == nil || ctx.Err() == nil { // A refusal is asked about again, with time to wait.
 					answers = answers[1:]
@@ -87,7 +87,7 @@ func TestLookingAndStoringHaveOneBudgetTogether(t *testing.T) {
 	const budget = time.Minute
 	var until []time.Time
 	p := &counted{}
-	guarded := webhook.Guarded(p, guard(1, budget, func(ctx context.Context) (uint64, error) {
+	guarded := webhook.RequireDurability(p, guard(1, budget, func(ctx context.Context) (uint64, error) {
 		if ctx.Err() != nil {
 			return 0, errors.New("nobody has looked yet")
 		}
@@ -109,7 +109,7 @@ func TestNoMoreThanTheQueueWaitForALook(t *testing.T) {
 	const queue = 10
 	p, waits, look := &counted{}, make(chan struct{}, queue), make(chan struct{})
 	weak := errors.New("weak")
-	guarded := webhook.Guarded(p, guard(queue, time.Minute, func(ctx context.Context) (uint64, error) {
+	guarded := webhook.RequireDurability(p, guard(queue, time.Minute, func(ctx context.Context) (uint64, error) {
 		if ctx.Err() == nil {
 			waits <- struct{}{}
 			<-look

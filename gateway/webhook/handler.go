@@ -25,7 +25,7 @@ const none = "none"
 // delivery is one webhook on its way through, as the log shows it.
 type delivery struct {
 	started  time.Time
-	endpoint *endpoint // Nil for none of ours.
+	endpoint *account // Nil for none of ours.
 	provider string
 	account  string
 	id       string // Notification id, "" before there is one.
@@ -50,7 +50,7 @@ func (g *Gateway) serve(rc *fasthttp.RequestCtx) {
 // refuseBroken answers a request whose header could not be read, or whose
 // body ended too early. It is fasthttp's error handler.
 func (g *Gateway) refuseBroken(rc *fasthttp.RequestCtx, err error) {
-	abandon(rc)
+	closeLingering(rc)
 	g.finish(rc, g.begin(), broken(err))
 }
 
@@ -59,20 +59,20 @@ func (g *Gateway) refuseBroken(rc *fasthttp.RequestCtx, err error) {
 func (g *Gateway) receiveSafely(rc *fasthttp.RequestCtx, d *delivery) (c code) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			abandon(rc)
+			closeLingering(rc)
 			d.failure = errors.New("webhook panicked")
 			g.metrics.panics.Inc()
 			g.options.Log.Error("webhook panicked", zap.String("provider", d.provider),
-				zap.String("cause", nature(cause)), zap.ByteString("stack", debug.Stack()))
+				zap.String("cause", panicKind(cause)), zap.ByteString("stack", debug.Stack()))
 			c = unavailable
 		}
 	}()
 	return g.receive(rc, d)
 }
 
-// nature describes a panic without repeating what somebody put into it, which
+// panicKind describes a panic without repeating what somebody put into it, which
 // may be a part of the body. The runtime's own errors hold no such thing.
-func nature(cause any) string {
+func panicKind(cause any) string {
 	if err, ok := cause.(runtime.Error); ok {
 		return err.Error()
 	}
@@ -88,11 +88,11 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
 		rc.SetConnectionClose() // fasthttp knows the word in lower case and alone only.
 	}
 	if !f.certain {
-		abandon(rc)
+		closeLingering(rc)
 		return malformed
 	}
 	d.bytes = f.length
-	a, c := g.admit(h, f, d)
+	a, c := g.authenticate(h, f, d)
 	if c == accepted && f.expects && f.hasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
 		c = g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded)) // For that it got no 100 Continue.
 	}
@@ -108,14 +108,14 @@ func (g *Gateway) receive(rc *fasthttp.RequestCtx, d *delivery) code {
 
 // read reads the body and finds out which payment the webhook is about. It does
 // not keep the body.
-func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *delivery) (provider.Notice, code) {
+func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a authentication, d *delivery) (provider.Notice, code) {
 	if !a.SignsBody {
 		trust(rc)
 	}
 	b, c := g.readBody(rc, f)
 	work(rc)
 	if c != accepted {
-		abandon(rc)
+		closeLingering(rc)
 		if c == unavailable {
 			d.failure = errOverBudget
 		}
@@ -140,7 +140,7 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 		}
 		trust(rc)
 	}
-	a.endpoint.matched[d.account][a.matched].Inc()
+	a.account.matched[d.account][a.matched].Inc()
 	if g.options.Overloaded() { // To parse what will be refused would take time from what will not.
 		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", ErrOverloaded))
 	}
@@ -169,7 +169,7 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f frame, a admission, d *deliver
 }
 
 // unpack returns the body behind its coding, where that is gzip.
-func (g *Gateway) unpack(b *body, a admission, d *delivery) ([]byte, code) {
+func (g *Gateway) unpack(b *body, a authentication, d *delivery) ([]byte, code) {
 	if a.coding != packed {
 		return b.bytes, accepted
 	}

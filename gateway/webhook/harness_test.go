@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -97,9 +97,9 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 	return o
 }
 
-func publisher(t testing.TB, nc *nats.Conn, budget time.Duration) *webhook.JetStreamPublisher {
+func publisher(t testing.TB, nc *nats.Conn, budget time.Duration) *webhook.Committer {
 	t.Helper()
-	p, err := webhook.NewPublisher(nc, webhook.PublisherOptions{Budget: budget, Group: always})
+	p, err := webhook.NewPublisher(nc, webhook.PublisherOptions{Timeout: budget, Group: always})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"arauto/deploy/process/trace"
+	"arauto/deploy/runtime/trace"
 	"arauto/schemas/provider"
 )
 
@@ -62,30 +62,30 @@ func traceparent(h provider.Header) string {
 	return trace.New()
 }
 
-// coding is what has been done to a body on its way.
-type coding int
+// contentEncoding is what has been done to a body on its way.
+type contentEncoding int
 
 const (
-	plain   coding = iota
-	packed         // With gzip, once.
-	foreign        // In a way that is not undone here.
+	plain   contentEncoding = iota
+	packed                  // With gzip, once.
+	foreign                 // In a way that is not undone here.
 )
 
-// foreignCodings are the other content codings that are registered (IANA, HTTP
+// unsupportedEncodings are the other content codings that are registered (IANA, HTTP
 // Content Coding Registry, read in 2026-11): of a body in one of them nothing can
 // be read.
-var foreignCodings = []string{"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "pack200-gzip", "x-compress", "zstd"}
+var unsupportedEncodings = []string{"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "pack200-gzip", "x-compress", "zstd"}
 
-// codingOf reads Content-Encoding. Senders write there what belongs into
+// contentEncodingOf reads Content-Encoding. Senders write there what belongs into
 // Content-Type or Content-Transfer-Encoding (utf-8, none, binary, 8bit): a word
 // that is no coding says nothing about the body.
-func codingOf(h provider.Header) coding {
+func contentEncodingOf(h provider.Header) contentEncoding {
 	found := plain
 	for _, value := range h.Values("content-encoding") {
 		for word := range strings.SplitSeq(value, ",") {
 			word = strings.ToLower(strings.TrimSpace(word))
 			switch {
-			case slices.Contains(foreignCodings, word):
+			case slices.Contains(unsupportedEncodings, word):
 				return foreign
 			case word != "gzip" && word != "x-gzip":
 			case found == packed:

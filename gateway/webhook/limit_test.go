@@ -12,8 +12,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"arauto/deploy/topology"
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"

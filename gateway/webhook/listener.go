@@ -248,7 +248,7 @@ func (c *conn) Close() error {
 		if c.linger.Load() {
 			select {
 			case c.listener.lingering <- struct{}{}:
-				c.hear()
+				c.lingeringClose()
 				<-c.listener.lingering
 			default:
 			}
@@ -269,10 +269,10 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// hear ends our side, so that the client sees the end of the answer, and
+// lingeringClose ends our side, so that the client sees the end of the answer, and
 // throws away what it is still sending until it ends its own. Under TLS there
 // are two sides to end; what comes in is thrown away undeciphered.
-func (c *conn) hear() {
+func (c *conn) lingeringClose() {
 	if secured, ok := c.Conn.(*tls.Conn); ok {
 		_ = secured.CloseWrite() // Fails after a failed handshake, where there is nothing to end.
 	}

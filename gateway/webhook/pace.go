@@ -27,18 +27,18 @@ const (
 	gatherShare = 3
 )
 
-// gatherFor is how long the next batch is put off after one that took so long.
-func gatherFor(took time.Duration) time.Duration {
+// lingerFor is how long the next batch is put off after one that took so long.
+func lingerFor(took time.Duration) time.Duration {
 	return min(max(took/gatherShare, minGather), maxGather)
 }
 
-// paceWindow is how long confirmations are counted before they make a rate. It
+// rateWindow is how long confirmations are counted before they make a rate. It
 // is longer than the hiccups of a disk, which must not look like the speed of
 // all that is to come.
-const paceWindow = 250 * time.Millisecond
+const rateWindow = 250 * time.Millisecond
 
-// pace is how fast the broker confirms while it has something to do.
-type pace struct {
+// ackRate is how fast the broker confirms while it has something to do.
+type ackRate struct {
 	since     time.Time // When this window began.
 	confirmed int       // In this window.
 	rate      float64   // Messages a second in the last whole window, 0 for unknown.
@@ -46,22 +46,22 @@ type pace struct {
 }
 
 // begin starts anew after a time in which there was nothing to confirm.
-func (p *pace) begin(now time.Time) { *p = pace{since: now} }
+func (p *ackRate) begin(now time.Time) { *p = ackRate{since: now} }
 
-// saw takes note that so many messages were confirmed.
-func (p *pace) saw(messages int, now time.Time) {
+// add takes note that so many messages were confirmed.
+func (p *ackRate) add(messages int, now time.Time) {
 	p.confirmed += messages
-	if took := now.Sub(p.since); took >= paceWindow {
-		*p = pace{since: now, rate: float64(p.confirmed) / took.Seconds(), before: p.rate}
+	if took := now.Sub(p.since); took >= rateWindow {
+		*p = ackRate{since: now, rate: float64(p.confirmed) / took.Seconds(), before: p.rate}
 	}
 }
 
 // wait is about how long a message waits that finds so many before it. One slow
 // window is a stall that is over, two are the broker's pace. A window that has
 // gone on for too long counts as it is: the broker has stalled now.
-func (p *pace) wait(before int, now time.Time) time.Duration {
+func (p *ackRate) wait(before int, now time.Time) time.Duration {
 	rate := max(p.rate, p.before)
-	if took := now.Sub(p.since); took > 2*paceWindow || rate == 0 && took > paceWindow {
+	if took := now.Sub(p.since); took > 2*rateWindow || rate == 0 && took > rateWindow {
 		rate = float64(p.confirmed+1) / took.Seconds()
 	}
 	if rate == 0 {

@@ -12,9 +12,9 @@ func at(d time.Duration) time.Time { return time.Unix(1000, 0).Add(d) }
 
 func TestPacePromisesEverythingUntilItKnows(t *testing.T) {
 	t.Parallel()
-	var p pace
+	var p ackRate
 	p.begin(at(0))
-	p.saw(1, at(70*time.Millisecond)) // A first message that met a slow disk.
+	p.add(1, at(70*time.Millisecond)) // A first message that met a slow disk.
 	if got := p.wait(4000, at(80*time.Millisecond)); got != 0 {
 		t.Errorf("after one slow message the wait is %v", got)
 	}
@@ -22,10 +22,10 @@ func TestPacePromisesEverythingUntilItKnows(t *testing.T) {
 
 func TestPaceIsWhatAWholeWindowShowed(t *testing.T) {
 	t.Parallel()
-	var p pace
+	var p ackRate
 	p.begin(at(0))
 	for ms := range 300 {
-		p.saw(10, at(time.Duration(ms)*time.Millisecond))
+		p.add(10, at(time.Duration(ms)*time.Millisecond))
 	}
 	if got := p.wait(1000, at(300*time.Millisecond)); got < 90*time.Millisecond || got > 110*time.Millisecond {
 		t.Errorf("behind 1,000 messages at 10,000 a second the wait is %v", got)
@@ -46,14 +46,14 @@ func TestPaceIsWhatAWholeWindowShowed(t *testing.T) {
 
 func TestOneStallIsNotThePaceAndTwoAre(t *testing.T) {
 	t.Parallel()
-	var p pace
+	var p ackRate
 	p.begin(at(0))
-	p.saw(2500, at(250*time.Millisecond))
-	p.saw(100, at(700*time.Millisecond)) // The disk had stalled.
+	p.add(2500, at(250*time.Millisecond))
+	p.add(100, at(700*time.Millisecond)) // The disk had stalled.
 	if got := p.wait(500, at(700*time.Millisecond)); got > 60*time.Millisecond {
 		t.Errorf("after one slow window the wait behind 500 is %v", got)
 	}
-	p.saw(100, at(1150*time.Millisecond))
+	p.add(100, at(1150*time.Millisecond))
 	if got := p.wait(500, at(1150*time.Millisecond)); got < time.Second {
 		t.Errorf("after two it is %v, at 222 messages a second", got)
 	}
@@ -62,12 +62,12 @@ func TestOneStallIsNotThePaceAndTwoAre(t *testing.T) {
 func TestWaitGrowsWithWhatIsBefore(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var p pace
+		var p ackRate
 		now := time.Duration(0)
 		p.begin(at(0))
 		for range rapid.IntRange(0, 50).Draw(t, "confirmations") {
 			now += time.Duration(rapid.IntRange(0, int(time.Second)).Draw(t, "later"))
-			p.saw(rapid.IntRange(1, 1000).Draw(t, "messages"), at(now))
+			p.add(rapid.IntRange(1, 1000).Draw(t, "messages"), at(now))
 		}
 		few := rapid.IntRange(0, 5000).Draw(t, "few")
 		many := few + rapid.IntRange(0, 5000).Draw(t, "more")
@@ -81,7 +81,7 @@ func TestGatheringIsShort(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		took := time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "took"))
-		if got := gatherFor(took); got < minGather || got > maxGather {
+		if got := lingerFor(took); got < minGather || got > maxGather {
 			t.Errorf("after a batch that took %v the next is put off for %v", took, got)
 		}
 	})

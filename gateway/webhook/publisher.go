@@ -53,9 +53,9 @@ var (
 	ErrTooLarge = errors.New("message is too large for the broker")
 )
 
-// errInProcess means that the stream has the message and has not finished with
+// errStillStoring means that the stream has the message and has not finished with
 // it. It is asked again, so it is nobody's result.
-var errInProcess = errors.New("the message is in process")
+var errStillStoring = errors.New("the message is in process")
 
 // class is the label of a failed store.
 func class(err error) string {
@@ -126,7 +126,7 @@ func sentinel(err error) error {
 	case streamMismatch:
 		return ErrMissing
 	case duplicateInProcess:
-		return errInProcess
+		return errStillStoring
 	case storeFailed:
 		if strings.Contains(refused.Description, "maximum") {
 			return ErrFull

@@ -33,7 +33,7 @@ func newPublisherMetrics(registerer prometheus.Registerer, backlog, together fun
 		Name: "arauto_publish_backlog_messages",
 		Help: "Notifications that wait for the broker or for its confirmation.",
 	}, backlog), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "arauto_publish_together_messages",
+		Name: "arauto_publish_batch_threshold_messages",
 		Help: "From how many concurrent notifications on one atomic batch takes less time, as far as this broker has shown. Nothing is grouped where the broker syncs lazily.",
 	}, together)} {
 		if err := registerer.Register(collector); err != nil {
@@ -45,4 +45,4 @@ func newPublisherMetrics(registerer prometheus.Registerer, backlog, together fun
 
 func (m *publisherMetrics) sent(messages int) { m.batches.Observe(float64(messages)) }
 
-func (m *publisherMetrics) fellApart(messages int) { m.apart.Add(float64(messages)) }
+func (m *publisherMetrics) countRefusedBatch(messages int) { m.apart.Add(float64(messages)) }

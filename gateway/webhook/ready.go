@@ -22,12 +22,12 @@ const (
 	fullFor = time.Minute
 )
 
-// fullness knows when the broker last refused a notification for want of room. It is
+// streamFull knows when the broker last refused a notification for want of room. It is
 // zero when one was stored since.
-type fullness struct{ since atomic.Int64 } // Nanoseconds since 1970.
+type streamFull struct{ since atomic.Int64 } // Nanoseconds since 1970.
 
 // note takes the result of a store.
-func (f *fullness) note(err error) {
+func (f *streamFull) note(err error) {
 	switch {
 	case errors.Is(err, ErrFull):
 		f.since.Store(time.Now().UnixNano())
@@ -37,14 +37,14 @@ func (f *fullness) note(err error) {
 }
 
 // recent reports whether the last notification was refused for want of room, lately.
-func (f *fullness) recent() bool {
+func (f *streamFull) recent() bool {
 	since := f.since.Load()
 	return since != 0 && time.Since(time.Unix(0, since)) < fullFor
 }
 
 // Ready says why a notification could not be stored now, or nil: the broker is
 // connected, the stream exists, and there is room.
-func (p *JetStreamPublisher) Ready(ctx context.Context) error {
+func (p *Committer) Ready(ctx context.Context) error {
 	if !p.nc.IsConnected() {
 		return ErrDisconnected
 	}
@@ -52,7 +52,7 @@ func (p *JetStreamPublisher) Ready(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read stream %s: %w", subject.Notifications, classify(err))
 	}
-	if err := crammed(stream.CachedInfo()); err != nil {
+	if err := checkFull(stream.CachedInfo()); err != nil {
 		return err
 	}
 	if p.fullness.recent() {
@@ -61,8 +61,8 @@ func (p *JetStreamPublisher) Ready(ctx context.Context) error {
 	return nil
 }
 
-// crammed says that a stream has no room, nil while it has.
-func crammed(info *jetstream.StreamInfo) error {
+// checkFull says that a stream has no room, nil while it has.
+func checkFull(info *jetstream.StreamInfo) error {
 	most := info.Config.MaxBytes
 	if most <= 0 || info.State.Bytes+leastRoom <= uint64(most) {
 		return nil

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
 

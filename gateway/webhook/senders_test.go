@@ -131,7 +131,7 @@ func TestPackedBodiesHaveTheLimitsOfOthers(t *testing.T) {
 // becomes more than all bodies may take together.
 func TestUnpackedBytesCountAgainstTheBudget(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *webhook.Options) { o.BodyBudget = 100 << 10 })
+	g := start(t, func(o *webhook.Options) { o.BodyMemory = 100 << 10 })
 	c := caller{name: "sandbox", header: "authorization"}
 	post := func(size int) int {
 		return g.post(c.path("default", ""), with(c.headers(c.secret("default")), "content-encoding", "gzip"),
@@ -218,7 +218,7 @@ func FuzzPacked(f *testing.F) {
 // budget with large bodies that do not come to their end.
 func TestSmallPackedBodyIsReadWhateverTheBudgetSays(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *webhook.Options) { o.BodyBudget, o.ReadTimeout = 100<<10, time.Minute })
+	g := start(t, func(o *webhook.Options) { o.BodyMemory, o.ReadTimeout = 100<<10, time.Minute })
 	c := caller{name: "sandbox", header: "authorization"}
 	large := strings.Repeat(" ", 90<<10)
 	conn, _ := g.dial()
@@ -246,7 +246,8 @@ func TestSlowBodiesOfOneAccountTakeNoSlotFromAnother(t *testing.T) {
 	if got := g.raw(request("p", "")).code(t); got != 200 {
 		t.Errorf("code %d", got)
 	}
-	if got := g.gauge("arauto_webhook_connections_evicted_total"); got != 1 {
-		t.Errorf("%v connections were closed to make room, want 1", got)
+	// Another one is closed when the first does not leave its slot soon enough.
+	if got := g.gauge("arauto_webhook_connections_evicted_total"); got < 1 || got > slots {
+		t.Errorf("%v connections were closed to make room, want 1 to %d", got, slots)
 	}
 }

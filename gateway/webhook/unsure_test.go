@@ -17,7 +17,7 @@ import (
 func TestUnknownOutcomeIsSentAgainAndStoredOnce(t *testing.T) {
 	t.Parallel()
 	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
-		c := group(func(o *webhook.PublisherOptions) { o.Budget = 6 * time.Second })
+		c := group(func(o *webhook.PublisherOptions) { o.Timeout = 6 * time.Second })
 		all := messages(200)
 		release := c.wire.hold(t)
 		wait := c.storeAll(t.Context(), all...)
@@ -36,7 +36,7 @@ func TestUnknownOutcomeIsSentAgainAndStoredOnce(t *testing.T) {
 func TestBatchThatIsNeverAnsweredIsNotConfirmedAsKnown(t *testing.T) {
 	t.Parallel()
 	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
-		c := group(func(o *webhook.PublisherOptions) { o.Budget = 2 * time.Second })
+		c := group(func(o *webhook.PublisherOptions) { o.Timeout = 2 * time.Second })
 		c.wire.lose.Store(1)
 		all := messages(200)
 		doubted := 0
@@ -59,7 +59,7 @@ func TestBatchThatIsNeverAnsweredIsNotConfirmedAsKnown(t *testing.T) {
 // Nobody answers for what a broker had before it gave up the lead of the stream.
 func TestLoneMessageThatIsNotAnsweredIsSentAgainAndStoredOnce(t *testing.T) {
 	t.Parallel()
-	c := group(t, func(o *webhook.PublisherOptions) { o.Budget, o.Group = 2*time.Second, nil })
+	c := group(t, func(o *webhook.PublisherOptions) { o.Timeout, o.Group = 2*time.Second, nil })
 	c.wire.loseLone.Store(3)
 	all := messages(5)
 	allNil(t, c.storeAll(t.Context(), all...)())
@@ -73,7 +73,7 @@ func TestLoneMessageThatIsNotAnsweredIsSentAgainAndStoredOnce(t *testing.T) {
 // lock held, for each connection that it tries.
 func TestBrokerThatIsSilentHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	var up atomic.Bool // As deploy/process keeps it.
+	var up atomic.Bool // As deploy/runtime/process keeps it.
 	up.Store(true)
 	c := group(t, func(o *webhook.PublisherOptions) { o.Up = up.Load })
 	c.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { up.Store(false) })
@@ -217,7 +217,7 @@ func TestCallersWhoLeaveFreeTheirPlace(t *testing.T) {
 func TestWhateverHappensAConfirmedMessageIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
-		c := group(func(o *webhook.PublisherOptions) { o.Budget = 4 * time.Second })
+		c := group(func(o *webhook.PublisherOptions) { o.Timeout = 4 * time.Second })
 		trouble, calm := context.WithCancel(t.Context())
 		defer calm()
 		var mu sync.Mutex
@@ -281,7 +281,7 @@ func TestWhateverHappensAConfirmedMessageIsStoredOnce(t *testing.T) {
 func TestNobodyWaitsForLongerThanTheBudget(t *testing.T) {
 	t.Parallel()
 	atEach(t, func(t *testing.T, group func(func(*webhook.PublisherOptions)) *committer) {
-		c := group(func(o *webhook.PublisherOptions) { o.Budget = 200 * time.Millisecond })
+		c := group(func(o *webhook.PublisherOptions) { o.Timeout = 200 * time.Millisecond })
 		release := c.wire.hold(t)
 		began := time.Now()
 		for i, err := range c.storeAll(context.Background(), messages(100)...)() {

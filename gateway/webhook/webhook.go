@@ -50,7 +50,7 @@ type Options struct {
 	RetryAfter time.Duration // What a 503 asks for; 5 s by default.
 
 	BodyLimit      int // Bytes of one body; 256 KiB by default.
-	BodyBudget     int // Bytes of all bodies while they are read, beyond the first 8 KiB of each; 16 MiB by default.
+	BodyMemory     int // Bytes of all bodies while they are read, beyond the first 8 KiB of each; 16 MiB by default.
 	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
 	MaxConnections int // Open at once, more wait to be served; 2,048 by default, MostConnections at the most.
 
@@ -75,18 +75,18 @@ const DefaultIdleTimeout = 920 * time.Second
 // Gateway answers webhooks. Make one with New and let Run serve it.
 type Gateway struct {
 	options   Options
-	endpoints map[string]*endpoint
+	endpoints map[string]*account
 	metrics   *metrics
-	budget    budget // Of the bodies that are being read.
+	budget    bodyBudget // Of the bodies that are being read.
 	refusals  *refusals
 	app       *fiber.App
 
 	certificate *certificate // Nil for plain HTTP.
 }
 
-// endpoint is one provider with its accounts' credentials, and what counts its
+// account is one provider with its accounts' credentials, and what counts its
 // accepted webhooks.
-type endpoint struct {
+type account struct {
 	provider.Provider
 	accounts map[string][]string
 	limits   map[string]*limiter             // By account; nil for none.
@@ -103,8 +103,8 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers)), refusals: newRefusals(o.Log)}
-	g.budget.limit, g.budget.unpacking = int64(o.BodyBudget), make(chan struct{}, mostUnpacking)
+	g := &Gateway{options: o, endpoints: make(map[string]*account, len(o.Providers)), refusals: newRefusals(o.Log)}
+	g.budget.limit, g.budget.unpacking = int64(o.BodyMemory), make(chan struct{}, mostUnpacking)
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func New(o Options) (*Gateway, error) {
 		for account, l := range o.Limits[p.Name] {
 			limits[account] = newLimiter(l)
 		}
-		g.endpoints[p.Name] = &endpoint{
+		g.endpoints[p.Name] = &account{
 			Provider: p, accounts: o.Credentials[p.Name], limits: limits,
 			matched:  g.metrics.matched(p.Name, o.Credentials[p.Name]),
 			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
@@ -174,7 +174,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.RetryAfter, 5*time.Second)
 	orDefault(&o.BodyLimit, 256<<10)
 	orDefault(&o.HeaderLimit, 16<<10)
-	orDefault(&o.BodyBudget, 16<<20)
+	orDefault(&o.BodyMemory, 16<<20)
 	orDefault(&o.MaxConnections, 2048)
 	orDefault(&o.ReadTimeout, 5*time.Second)
 	orDefault(&o.WriteTimeout, 5*time.Second)
@@ -210,7 +210,7 @@ func (o Options) check() error {
 	if o.Tokens.Hash("") == (subject.Tokens{}).Hash("") {
 		problems = append(problems, errors.New("gateway needs the deployment's keyed tokens"))
 	}
-	if o.BodyLimit < 0 || o.BodyBudget < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.RetryAfter < 0 ||
+	if o.BodyLimit < 0 || o.BodyMemory < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.RetryAfter < 0 ||
 		o.ReadTimeout < 0 || o.WriteTimeout < 0 || o.IdleTimeout < 0 || o.StopTimeout < 0 {
 		problems = append(problems, errors.New("limits and times of the gateway must not be negative"))
 	}

@@ -37,20 +37,20 @@ const (
 	triedFor     = 50 * time.Millisecond
 )
 
-// worth learns from the broker from how many concurrent notifications on they
+// batchThreshold learns from the broker from how many concurrent notifications on they
 // should travel together. That depends on what it takes to sync one message
 // and on where a batch is staged, and the two together differ by a factor of
 // ten between one broker and the next.
 //
 // Both are medians of the latest few, so that a hiccup of the disk does not
 // decide. The zero value knows nothing.
-type worth struct {
+type batchThreshold struct {
 	single latest // Seconds for a message published alone while others were on their way, each over a window.
 	fixed  latest // Seconds that a batch took beyond what its messages did.
 	from   int    // What follows from the two, 0 for unknown.
 
-	batches trial
-	singles trial
+	batches probe
+	singles probe
 	pause   time.Duration
 	pinned  int // What tests want instead of what is learned, 0 for nothing.
 
@@ -60,20 +60,20 @@ type worth struct {
 	count int
 }
 
-// trial is when one of the two ways last told something, and how much of it is
+// probe is when one of the two ways last told something, and how much of it is
 // still to be tried.
-type trial struct {
+type probe struct {
 	told time.Time
 	left int
 }
 
-// worthWindow is how long the broker works on messages published alone until
+// sampleWindow is how long the broker works on messages published alone until
 // that makes one value. It confirms several in one packet, so the time between
 // two confirmations says nothing.
-const worthWindow = 10 * time.Millisecond
+const sampleWindow = 10 * time.Millisecond
 
-// usual is how many concurrent notifications are worth a batch.
-func (w *worth) usual() int {
+// learned is how many concurrent notifications are worth a batch.
+func (w *batchThreshold) learned() int {
 	switch {
 	case w.pinned > 0:
 		return w.pinned
@@ -83,9 +83,9 @@ func (w *worth) usual() int {
 	return w.from
 }
 
-// enough is how many make a batch now: fewer or more than usual while one of
+// size is how many make a batch now: fewer or more than usual while one of
 // the two ways is tried.
-func (w *worth) enough(now time.Time) int {
+func (w *batchThreshold) size(now time.Time) int {
 	if w.pinned > 0 {
 		return w.pinned
 	}
@@ -99,14 +99,14 @@ func (w *worth) enough(now time.Time) int {
 	case w.batches.left > 0:
 		return fromFewest
 	case w.singles.left > 0:
-		return max(w.usual(), w.bearable()+1)
+		return max(w.learned(), w.bounded()+1)
 	}
-	return w.usual()
+	return w.learned()
 }
 
-// bearable is how many concurrent messages may be published alone only to see
+// bounded is how many concurrent messages may be published alone only to see
 // how long that takes. What a cold start showed does not bound it.
-func (w *worth) bearable() int {
+func (w *batchThreshold) bounded() int {
 	if single, _ := w.single.median(); w.single.count >= len(w.single.values) {
 		return int(min(aloneTried, triedFor.Seconds()/single))
 	}
@@ -114,12 +114,12 @@ func (w *worth) bearable() int {
 }
 
 // tryOther begins to try the way that has told nothing for too long.
-func (w *worth) tryOther(now time.Time) {
+func (w *batchThreshold) tryOther(now time.Time) {
 	switch {
 	case w.single.count > 0 && now.Sub(w.batches.told) >= w.pause:
-		w.batches = trial{now, batchesTried}
+		w.batches = probe{now, batchesTried}
 	case now.Sub(w.singles.told) >= w.pause:
-		w.singles = trial{now, windowsTried}
+		w.singles = probe{now, windowsTried}
 	default:
 		return
 	}
@@ -127,16 +127,16 @@ func (w *worth) tryOther(now time.Time) {
 }
 
 // begins takes note that messages go out alone while nothing is on its way.
-func (w *worth) begins(now time.Time) { w.since, w.first = now, true }
+func (w *batchThreshold) begins(now time.Time) { w.since, w.first = now, true }
 
 // rests takes note that the broker no longer works on messages published
 // alone, or not on them alone.
-func (w *worth) rests() { w.since = time.Time{} }
+func (w *batchThreshold) rests() { w.since = time.Time{} }
 
 // confirmed takes note of a message that was confirmed on its own and leaves
 // so many others like it on their way. A lone one tells nothing: most of its
 // time is the way there and back.
-func (w *worth) confirmed(left int, now time.Time) {
+func (w *batchThreshold) confirmed(left int, now time.Time) {
 	if w.since.IsZero() {
 		return
 	}
@@ -147,16 +147,16 @@ func (w *worth) confirmed(left int, now time.Time) {
 	if left == 0 {
 		w.rests()
 	}
-	if w.spent >= worthWindow {
+	if w.spent >= sampleWindow {
 		w.single.add(w.spent.Seconds() / float64(w.count))
 		w.spent, w.count = 0, 0
-		w.singles = trial{now, max(w.singles.left-1, 0)}
+		w.singles = probe{now, max(w.singles.left-1, 0)}
 		w.weigh()
 	}
 }
 
 // sends takes note of a batch that goes out.
-func (w *worth) sends() {
+func (w *batchThreshold) sends() {
 	w.rests()
 	w.batches.left = max(w.batches.left-1, 0)
 }
@@ -164,7 +164,7 @@ func (w *worth) sends() {
 // confirmedBatch takes note of how long a batch of so many took for which the
 // broker was free. A large one tells nothing: its fixed cost is lost in the
 // rest.
-func (w *worth) confirmedBatch(messages int, took time.Duration, now time.Time) {
+func (w *batchThreshold) confirmedBatch(messages int, took time.Duration, now time.Time) {
 	if single, known := w.single.median(); known && messages <= fromMost {
 		w.batches.told = now
 		w.fixed.add(took.Seconds() - float64(messages)*marginal*single)
@@ -174,7 +174,7 @@ func (w *worth) confirmedBatch(messages int, took time.Duration, now time.Time) 
 
 // refusedBatch takes note of a batch that cost so much time for nothing: its
 // messages go one by one after all.
-func (w *worth) refusedBatch(messages int, took time.Duration, now time.Time) {
+func (w *batchThreshold) refusedBatch(messages int, took time.Duration, now time.Time) {
 	if single, known := w.single.median(); known {
 		w.batches.told = now
 		w.fixed.add(took.Seconds() + float64(messages)*single)
@@ -184,7 +184,7 @@ func (w *worth) refusedBatch(messages int, took time.Duration, now time.Time) {
 
 // weigh finds from how many messages on the fixed cost of a batch is less than
 // what they save.
-func (w *worth) weigh() {
+func (w *batchThreshold) weigh() {
 	single, known := w.single.median()
 	fixed, shown := w.fixed.median()
 	if known && shown && single > 0 {

@@ -17,9 +17,9 @@ type disk struct {
 
 // work has a broker work for so long and returns when that was over, and how
 // much time was spent on batches and on messages alone.
-func (d disk) work(w *worth, from, span time.Duration) (now, together, alone time.Duration) {
+func (d disk) work(w *batchThreshold, from, span time.Duration) (now, together, alone time.Duration) {
 	for now = from; now < from+span; {
-		if d.callers >= w.enough(at(now)) {
+		if d.callers >= w.size(at(now)) {
 			w.sends()
 			took := d.fixed + time.Duration(d.callers)*d.each
 			now += took
@@ -79,7 +79,7 @@ func TestWorthFindsWhatTakesLessTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var w worth
+			var w batchThreshold
 			now, _, _ := c.disk.work(&w, time.Second, time.Second)
 			_, together, alone := c.disk.work(&w, now, 20*time.Second)
 			right, wrong := alone, together
@@ -98,7 +98,7 @@ func TestWorthFindsWhatTakesLessTime(t *testing.T) {
 func TestWorthFollowsABrokerThatChanges(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var w worth
+		var w batchThreshold
 		now := time.Second
 		for range rapid.IntRange(1, 4).Draw(t, "changes") {
 			before := disk{
@@ -117,7 +117,7 @@ func TestWorthFollowsABrokerThatChanges(t *testing.T) {
 		now, _, _ = after.work(&w, now, 20*time.Second)
 		_, together, alone := after.work(&w, now, 5*time.Second)
 		if batch && together < 10*alone || !batch && alone < 10*together {
-			t.Errorf("%v together and %v alone; from %d", together, alone, w.usual())
+			t.Errorf("%v together and %v alone; from %d", together, alone, w.learned())
 		}
 	})
 }
@@ -127,7 +127,7 @@ func TestWorthFollowsABrokerThatChanges(t *testing.T) {
 func TestWhatIsEnoughStaysWithinItsBounds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var w worth
+		var w batchThreshold
 		now := time.Duration(0)
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
 			now += time.Duration(rapid.Int64Range(0, int64(10*time.Second)).Draw(t, "later"))
@@ -146,7 +146,7 @@ func TestWhatIsEnoughStaysWithinItsBounds(t *testing.T) {
 				w.confirmedBatch(rapid.IntRange(1, 1000).Draw(t, "messages"),
 					time.Duration(rapid.Int64Range(0, int64(time.Minute)).Draw(t, "took")), at(now))
 			}
-			if got := w.enough(at(now)); got < fromFewest || got > fromMost {
+			if got := w.size(at(now)); got < fromFewest || got > fromMost {
 				t.Fatalf("%d are enough", got)
 			}
 		}
@@ -155,17 +155,17 @@ func TestWhatIsEnoughStaysWithinItsBounds(t *testing.T) {
 
 func TestAHiccupDoesNotDecide(t *testing.T) {
 	t.Parallel()
-	var w worth
+	var w batchThreshold
 	now, _, _ := inMemory.among(8).work(&w, time.Second, 5*time.Second)
-	usual := w.usual()
+	usual := w.learned()
 	for range 2 {
 		w.confirmedBatch(8, time.Second, at(now))
 	}
-	if got := w.usual(); got != usual {
+	if got := w.learned(); got != usual {
 		t.Errorf("two slow batches moved it from %d to %d", usual, got)
 	}
 	w.confirmedBatch(8, time.Second, at(now))
-	if got := w.usual(); got != fromMost {
+	if got := w.learned(); got != fromMost {
 		t.Errorf("a disk that has become slow is not noticed: from %d to %d", usual, got)
 	}
 }
@@ -174,10 +174,10 @@ func TestAHiccupDoesNotDecide(t *testing.T) {
 // is sent once more.
 func TestABrokerThatTakesNoBatchesGetsFew(t *testing.T) {
 	t.Parallel()
-	var w worth
+	var w batchThreshold
 	refused, alone := 0, 0
 	for now := time.Second; now < 60*time.Second; {
-		if 8 >= w.enough(at(now)) {
+		if 8 >= w.size(at(now)) {
 			w.sends()
 			now += 300 * time.Microsecond
 			w.refusedBatch(8, 300*time.Microsecond, at(now))
@@ -199,7 +199,7 @@ func TestABrokerThatTakesNoBatchesGetsFew(t *testing.T) {
 // TestLoneMessagesTellNothing: their time is mostly the way.
 func TestLoneMessagesTellNothing(t *testing.T) {
 	t.Parallel()
-	var w worth
+	var w batchThreshold
 	for i := range 1000 {
 		now := time.Duration(i) * 10 * time.Millisecond
 		w.begins(at(now))
@@ -225,9 +225,9 @@ func TestWhoTravelsRightAfterABatch(t *testing.T) {
 		{12, 8, 6, true},
 		{0, 8, 6, false},
 	} {
-		p := &JetStreamPublisher{around: c.around}
-		p.worth = worth{from: c.from, pause: time.Hour, batches: trial{told: at(0)}, singles: trial{told: at(0)}}
-		if got := p.group(c.waiting, at(time.Second)); got != c.together {
+		p := &Committer{around: c.around}
+		p.worth = batchThreshold{from: c.from, pause: time.Hour, batches: probe{told: at(0)}, singles: probe{told: at(0)}}
+		if got := p.batches(c.waiting, at(time.Second)); got != c.together {
 			t.Errorf("%+v: together is %v", c, got)
 		}
 	}
@@ -241,7 +241,7 @@ func TestARefusedBatchIsRemembered(t *testing.T) {
 		if problem != nil {
 			t.Fatal(problem)
 		}
-		p := &JetStreamPublisher{metrics: metrics, batch: &batch{entries: []*entry{{settled: true}}, expiry: time.AfterFunc(time.Hour, func() {})}}
+		p := &Committer{metrics: metrics, batch: &batch{entries: []*entry{{settled: true}}, expiry: time.AfterFunc(time.Hour, func() {})}}
 		p.worth.single.add(0.001)
 		p.refuse(p.batch, err)
 		if got := p.worth.fixed.count; got != remembered {

@@ -37,10 +37,10 @@ type Spans struct {
 // provider's read replica; the others are the rules of corrections.
 var Standard = Spans{Return: 500 * time.Millisecond, Correction: time.Minute, Refund: 15 * time.Minute, Undecided: 30 * time.Minute}
 
-// Turned returns s on a clock that runs scale times as fast, for tests. The span
+// Scaled returns s on a clock that runs scale times as fast, for tests. The span
 // of a return edge stays, because it bounds a lag in real time, and Undecided is
 // at least 5 s, because look-ups take as long as ever.
-func (s Spans) Turned(scale int) Spans {
+func (s Spans) Scaled(scale int) Spans {
 	by := time.Duration(max(scale, 1))
 	return Spans{Return: s.Return, Correction: s.Correction / by, Refund: s.Refund / by, Undecided: max(s.Undecided/by, 5*time.Second)}
 }

@@ -61,9 +61,14 @@ type Provider struct {
 	// fact. It never returns a fact about another payment.
 	Answer func(t Target, a Account, r Reply) (order.Fact, error)
 
-	// Claim takes the stored notification's fields as the fact, for accounts
+	// RetryOffsets, when there are any, make a retry policy that is called like the
+	// provider: the attempts after a failed look-up, exact, counted from the first
+	// failure, ascending.
+	RetryOffsets []time.Duration
+
+	// Payload takes the stored notification's fields as the fact, for accounts
 	// that have no look-up. Its errors are those of Answer.
-	Claim func(t Target) (order.Fact, error)
+	Payload func(t Target) (order.Fact, error)
 }
 
 // Webhook is one inbound request, as far as adapters may see it. Nothing in

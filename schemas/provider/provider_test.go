@@ -121,7 +121,7 @@ func good() provider.Provider {
 		Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: {"OK": order.Paid}},
 		Unsigned:   "because",
 		Read:       func(provider.Webhook) (provider.Notice, error) { return provider.Notice{}, nil },
-		Claim:      func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
+		Payload:    func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
 	}
 }
 
@@ -137,7 +137,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 		"Ask and Answer": func(p *provider.Provider) {
 			p.Ask = func(provider.Target, provider.Account) (provider.Question, error) { return provider.Question{}, nil }
 		},
-		"no way to":       func(p *provider.Provider) { p.Claim = nil },
+		"no way to":       func(p *provider.Provider) { p.Payload = nil },
 		"no vocabulary":   func(p *provider.Provider) { p.Vocabulary = nil },
 		"unknown status":  func(p *provider.Provider) { p.Vocabulary[order.Payment]["OK"] = order.Authenticated },
 		"something else":  func(p *provider.Provider) { p.Vocabulary[order.Payment]["ok"] = order.Refused },

@@ -89,7 +89,7 @@ func (p Provider) Check() error {
 		return fmt.Errorf("provider %s signs bodies, but nothing verifies them", p.Name)
 	case (p.Ask == nil) != (p.Answer == nil):
 		return fmt.Errorf("provider %s needs Ask and Answer together", p.Name)
-	case p.Ask == nil && p.Claim == nil:
+	case p.Ask == nil && p.Payload == nil:
 		return fmt.Errorf("provider %s has no way to a fact", p.Name)
 	case len(p.Vocabulary) == 0:
 		return fmt.Errorf("provider %s has no vocabulary", p.Name)

@@ -26,28 +26,28 @@ type Notification struct {
 	Fields     map[string]string `json:"fields,omitempty"`       // Allow-listed by the adapter.
 }
 
-// Parked is a look-up that waits, as stored on LOOKUP_RETRIES. There is at
+// ScheduledLookUp is a look-up that waits, as stored on LOOKUP_RETRIES. There is at
 // most one per payment.
-type Parked struct {
+type ScheduledLookUp struct {
 	Provider     string            `json:"provider"`
 	Account      string            `json:"account"`
 	Kind         order.Kind        `json:"kind"`
 	Payment      string            `json:"payment"`
 	Order        string            `json:"order,omitempty"`
 	Fields       map[string]string `json:"fields,omitempty"`
-	For          uint64            `json:"for"`                        // Highest NOTIFICATIONS sequence that it stands for, 0 for none.
+	Covers       uint64            `json:"covers"`                     // Highest NOTIFICATIONS sequence that it stands for, 0 for none.
 	Notification string            `json:"notification,omitempty"`     // Id of that notification.
 	NotifiedAt   *time.Time        `json:"notified_at,omitempty"`      // When it was received.
 	Trace        string            `json:"traceparent,omitempty"`      // Its trace context.
 	Cause        order.Cause       `json:"cause"`                      // Why it will ask.
-	Waits        string            `json:"waits"`                      // Why it waits, in a word.
+	Reason       string            `json:"reason"`                     // Why it waits, in a word.
 	Attempts     int               `json:"attempts"`                   // Failures that spent budget.
 	NotFound     int               `json:"not_found,omitempty"`        // Times that the provider did not know the payment.
 	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series, at most MaxRechecks.
 	Refused      bool              `json:"refused,omitempty"`          // The provider refused the account's credential when it was asked about this payment.
 	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
 	DueAt        time.Time         `json:"due_at"`
-	Early        bool              `json:"early,omitempty"` // It is due before its retry is; failing then spends no attempt.
+	Expedited    bool              `json:"expedited,omitempty"` // It is due before its retry is; failing then spends no attempt.
 
 	FailedLookUps []order.FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the last answer.
 }
@@ -55,15 +55,15 @@ type Parked struct {
 // MaxRechecks is how many rechecks lookup makes of an answer that may be stale.
 const MaxRechecks = 2
 
-// StandFor makes p stand for the notification that other stands for, and for
+// Cover makes p stand for the notification that other stands for, and for
 // what that says of the payment.
-func (p *Parked) StandFor(other Parked) {
-	p.For, p.Notification, p.NotifiedAt, p.Trace = other.For, other.Notification, other.NotifiedAt, other.Trace
+func (p *ScheduledLookUp) Cover(other ScheduledLookUp) {
+	p.Covers, p.Notification, p.NotifiedAt, p.Trace = other.Covers, other.Notification, other.NotifiedAt, other.Trace
 	p.Order, p.Fields = other.Order, other.Fields
 }
 
-// NobodyAsked is the last answer in the letter of what was given up unasked.
-const NobodyAsked = "none"
+// NoAnswer is the last answer in the letter of what was given up unasked.
+const NoAnswer = "none"
 
 // Class says whose fault a dead letter is.
 type Class string
@@ -91,7 +91,7 @@ type DeadLetter struct {
 	LastAnswer     string     `json:"last_answer"` // Class of the provider's last answer, "none" without one.
 	Stream         string     `json:"stream"`      // Where the original is.
 	Sequence       uint64     `json:"sequence"`
-	For            uint64     `json:"for,omitempty"`             // Highest NOTIFICATIONS sequence that the look-up stood for, from lookup.
+	Covers         uint64     `json:"covers,omitempty"`          // Highest NOTIFICATIONS sequence that the look-up stood for, from lookup.
 	Observation    uint64     `json:"observation,omitempty"`     // STATUSES sequence, from normalize.
 	ProviderStatus string     `json:"provider_status,omitempty"` // The provider's own word.
 	Insists        *Insists   `json:"insists,omitempty"`         // What the provider insists on, from normalize.
@@ -102,10 +102,10 @@ type DeadLetter struct {
 
 	// What an operator made of it. The letter is then stored once more, as a
 	// marker, because the stream is written to and never changed.
-	State    State      `json:"state,omitempty"`
-	By       string     `json:"by,omitempty"`        // Who, as user@host.
-	MarkedAt *time.Time `json:"marked_at,omitempty"` // When.
-	Beyond   uint64     `json:"beyond,omitempty"`    // Highest observation that the payment's letters had reported before the marker, or before a letter that names none.
+	State        State      `json:"state,omitempty"`
+	By           string     `json:"by,omitempty"`             // Who, as user@host.
+	MarkedAt     *time.Time `json:"marked_at,omitempty"`      // When.
+	ReportedUpTo uint64     `json:"reported_up_to,omitempty"` // Highest observation that the payment's letters had reported before the marker, or before a letter that names none.
 }
 
 // Insists is a contradiction that the provider keeps to: its word and sum, in
@@ -133,7 +133,7 @@ const (
 // Reported is the highest observation that l stands for. A marker may concern
 // an older letter than the payment's last one; what had been reported by then
 // must not be reported again.
-func (l DeadLetter) Reported() uint64 { return max(l.Observation, l.Beyond) }
+func (l DeadLetter) Reported() uint64 { return max(l.Observation, l.ReportedUpTo) }
 
 // DeadLetterSchema is the JSON Schema (draft 2020-12) of a dead letter. It is
 // a published contract: a change of meaning is a new version in a new file.

@@ -2,7 +2,7 @@ package subject
 
 import "arauto/schemas/order"
 
-// The streams. What each is for stands in deploy/topology.
+// The streams. What each is for stands in deploy/runtime/topology.
 const (
 	Notifications = "NOTIFICATIONS"
 	LookupRetries = "LOOKUP_RETRIES"

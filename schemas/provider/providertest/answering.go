@@ -243,7 +243,7 @@ func (c *fixture) unknownClaim(t *testing.T, n provider.Notice) {
 		tg := target(n)
 		tg.Fields = maps.Clone(n.Fields)
 		tg.Fields[name] = "NEVER_HEARD"
-		got, err := c.p.Claim(tg)
+		got, err := c.p.Payload(tg)
 		var unknown *provider.UnknownWordError
 		if !errors.As(err, &unknown) {
 			t.Fatalf("an unknown word in a claim gives %+v, %v", got, err)

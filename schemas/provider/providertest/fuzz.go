@@ -33,8 +33,8 @@ func FuzzRead(f *testing.F, p provider.Provider, fixtures fs.FS) {
 			t.Errorf("payment %q or order %q cannot be used", n.Payment, n.Order)
 		case p.Vocabulary[n.Kind] == nil:
 			t.Errorf("kind %q is not in the vocabulary", n.Kind)
-		case n.Unknown == "" && p.Claim != nil:
-			fact, err := p.Claim(target(n))
+		case n.Unknown == "" && p.Payload != nil:
+			fact, err := p.Payload(target(n))
 			if sound(t, fact, err) {
 				announced(t, p.Name, n.Payment, fact)
 			}

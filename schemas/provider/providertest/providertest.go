@@ -182,8 +182,8 @@ func (c *fixture) fact() (order.Fact, error) {
 	}
 	_, err = c.question(n)
 	switch {
-	case errors.Is(err, provider.ErrNoLookUp) && c.p.Claim != nil:
-		return c.p.Claim(target(n))
+	case errors.Is(err, provider.ErrNoLookUp) && c.p.Payload != nil:
+		return c.p.Payload(target(n))
 	case err != nil:
 		return order.Fact{}, err
 	case !c.has("answer.status"):

@@ -199,7 +199,7 @@ func (c *fixture) wordsInAnyCase(t *testing.T, n provider.Notice, want order.Fac
 				to := target(n)
 				to.Fields = maps.Clone(n.Fields)
 				to.Fields[name] = said
-				got, err := c.p.Claim(to)
+				got, err := c.p.Payload(to)
 				check(said, got, err)
 			}
 		}

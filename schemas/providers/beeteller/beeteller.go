@@ -26,7 +26,7 @@ var Provider = provider.Provider{
 	Settings:   settings,
 	Ask:        ask,
 	Answer:     answer,
-	Claim:      claim,
+	Payload:    claim,
 }
 
 // notification is the webhook of a Reverse Pix. It has no amount and no date.

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -30,6 +31,9 @@ var Provider = provider.Provider{
 	},
 	Ask:    ask,
 	Answer: answer,
+	// How Yapay repeats its own notifications ("a cada 12 horas durante 3 dias",
+	// notification page of YapayDocsIntermediador).
+	RetryOffsets: []time.Duration{12 * time.Hour, 24 * time.Hour, 36 * time.Hour, 48 * time.Hour, 60 * time.Hour, 72 * time.Hour},
 }
 
 // maxToken is how many bytes a transaction's token may have. Yapay makes the

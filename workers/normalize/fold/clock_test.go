@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"arauto/schemas/record"
-	"arauto/workers/deadletter"
+	"arauto/workers/internal/deadletter"
 )
 
 // TestOperatorsClockStopsNobody marks a letter from a machine whose clock is
@@ -25,8 +25,8 @@ func TestOperatorsClockStopsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var open deadletter.Letter
-	if err := dead.Each(b.ctx, "dead.>", 1, func(l deadletter.Letter) error { open = l; return nil }); err != nil {
+	var open deadletter.Entry
+	if err := dead.Each(b.ctx, "dead.>", 1, func(l deadletter.Entry) error { open = l; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := dead.Mark(b.ctx, open, record.Discarded, "ana@desk", time.Now().Add(-time.Hour)); err != nil {

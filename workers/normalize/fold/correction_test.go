@@ -17,7 +17,7 @@ import (
 
 // turned are the spans of production on a clock that runs 100 times as fast: the
 // broker's schedules are real, and a minute of them takes 600 ms.
-var turned = order.Standard.Turned(100)
+var turned = order.Standard.Scaled(100)
 
 // provider answers one payment's look-ups, also those that normalize parks.
 type provider struct {
@@ -51,13 +51,13 @@ func (p *provider) says(word string, refunded int64) {
 }
 
 // asked waits for the next parked look-up to come due and says why it was parked.
-func (p *provider) asked() record.Parked {
+func (p *provider) asked() record.ScheduledLookUp {
 	p.t.Helper()
 	fired, err := p.due.Next(jetstream.FetchMaxWait(30 * time.Second))
 	if err != nil {
 		p.t.Fatalf("no look-up came due: %v", err)
 	}
-	var parked record.Parked
+	var parked record.ScheduledLookUp
 	if err := json.Unmarshal(fired.Data(), &parked); err != nil {
 		p.t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestConfirmationKeepsItsTimeThroughFreshAnswers(t *testing.T) {
 	p := newProvider(t, "o-1")
 	p.says("canceled", 0)
 	p.says("paid", 0)
-	parked := func() record.Parked {
+	parked := func() record.ScheduledLookUp {
 		t.Helper()
 		stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
 		if err != nil {
@@ -120,7 +120,7 @@ func TestConfirmationKeepsItsTimeThroughFreshAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var parked record.Parked
+		var parked record.ScheduledLookUp
 		if err := json.Unmarshal(raw.Data, &parked); err != nil {
 			t.Fatal(err)
 		}

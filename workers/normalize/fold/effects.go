@@ -12,14 +12,14 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/chain"
-	"arauto/workers/deadletter"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
 )
 
-// askAgain parks the next look-up about an answer that contradicts the log and was
+// scheduleRecheck parks the next look-up about an answer that contradicts the log and was
 // stored at a time, due by the broker's clock. It is parked before the message is
 // acknowledged, so it cannot be forgotten.
-func (w *Worker) askAgain(ctx context.Context, seen order.Observation, at, due time.Time, outcome order.Outcome, trace string) error {
+func (w *Worker) scheduleRecheck(ctx context.Context, seen order.Observation, at, due time.Time, outcome order.Outcome, trace string) error {
 	if !seen.Confirmed || due.IsZero() {
 		return nil
 	}
@@ -28,16 +28,16 @@ func (w *Worker) askAgain(ctx context.Context, seen order.Observation, at, due t
 	if now := w.Clock.Now(); !due.After(now) {
 		due = now.Add(due.Sub(at))
 	}
-	p := record.Parked{
+	p := record.ScheduledLookUp{
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind,
 		Payment: seen.Payment, Order: seen.Order,
-		For: seen.Covers, Notification: seen.Notification, NotifiedAt: seen.NotifiedAt, Trace: trace,
-		Cause: order.CauseConfirmation, Waits: string(order.CauseConfirmation), DueAt: due.UTC(),
+		Covers: seen.Covers, Notification: seen.Notification, NotifiedAt: seen.NotifiedAt, Trace: trace,
+		Cause: order.CauseConfirmation, Reason: string(order.CauseConfirmation), DueAt: due.UTC(),
 	}
 	if outcome != order.Unconfirmed { // The fold counts these looks, lookup adds none.
-		p.Cause, p.Waits, p.Rechecks = order.CauseRecheck, string(order.CauseRecheck), record.MaxRechecks
+		p.Cause, p.Reason, p.Rechecks = order.CauseRecheck, string(order.CauseRecheck), record.MaxRechecks
 	}
-	return w.Lot.Confirm(ctx, p)
+	return w.Retries.ScheduleConfirmation(ctx, p)
 }
 
 // report stores a dead letter about an observation that the log cannot take:
@@ -45,7 +45,7 @@ func (w *Worker) askAgain(ctx context.Context, seen order.Observation, at, due t
 // of one payment are written in order: the last one names its observation, and
 // what lies at or below it is reported already.
 func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen order.Observation, raw *jetstream.RawStreamMsg, after order.Standing) error {
-	letter := w.letter(seen, raw)
+	letter := w.newDeadLetter(seen, raw)
 	if seen.Status == "" {
 		letter.Class = record.ClassProvider
 		letter.Cause = fmt.Sprintf("unknown provider word %q", seen.ProviderStatus)
@@ -65,7 +65,7 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 			letter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
 		}
 	}
-	letters, err := w.Dead.Latest(ctx, u.DeadLetter("*", Stage))
+	letters, err := w.DeadLetters.Latest(ctx, u.DeadLetter("*", Stage))
 	if err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func contradiction(i *record.Insists) record.Insists {
 	return what
 }
 
-// letter is what every letter about an observation says.
-func (w *Worker) letter(seen order.Observation, raw *jetstream.RawStreamMsg) record.DeadLetter {
+// newDeadLetter is what every letter about an observation says.
+func (w *Worker) newDeadLetter(seen order.Observation, raw *jetstream.RawStreamMsg) record.DeadLetter {
 	return record.DeadLetter{
 		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassData, Stage: Stage,
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order,
@@ -103,7 +103,7 @@ func (w *Worker) letter(seen order.Observation, raw *jetstream.RawStreamMsg) rec
 // observation the provider takes back what it said before. The mark covers
 // everything up to that observation, so that folding it again reports nothing.
 func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) error {
-	letters, err := w.Dead.Latest(ctx, u.DeadLetter("*", Stage))
+	letters, err := w.DeadLetters.Latest(ctx, u.DeadLetter("*", Stage))
 	if err != nil {
 		return err
 	}
@@ -111,17 +111,17 @@ func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) e
 		if l.Insists == nil || l.State != record.Open || l.Observation > agreeing {
 			continue // A later contradiction's letter stays open when an older answer is folded again.
 		}
-		l.Beyond = agreeing
-		err := w.Dead.Mark(ctx, l, record.Resolved, Stage, w.Now())
-		if err != nil && !errors.Is(err, deadletter.ErrNotOpen) && !errors.Is(err, deadletter.ErrAgain) {
+		l.ReportedUpTo = agreeing
+		err := w.DeadLetters.Mark(ctx, l, record.Resolved, Stage, w.Now())
+		if err != nil && !errors.Is(err, deadletter.ErrNotOpen) && !errors.Is(err, deadletter.ErrFailedAgain) {
 			return err
 		}
 	}
 	return nil
 }
 
-// restless is the number of a payment's correction that opens a letter too.
-const restless = 3
+// maxCorrections is the number of a payment's correction that opens a letter too.
+const maxCorrections = 3
 
 // countCorrections stores a dead letter about a correction that is about to be
 // announced when the payment has had so many that its events alone are not to be
@@ -136,10 +136,10 @@ func (w *Worker) countCorrections(ctx context.Context, u subject.Unit, at *posit
 	if err != nil {
 		return fmt.Errorf("count corrections: %w", err)
 	}
-	if number < restless {
+	if number < maxCorrections {
 		return nil
 	}
-	letter := w.letter(seen, raw)
+	letter := w.newDeadLetter(seen, raw)
 	letter.Cause = fmt.Sprintf("correction %d of the payment: from %s to %s", number, at.standing.Status, seen.Status)
 	letter.Next = "the events say what the provider says now; ask the provider which of its words is true"
 	return w.put(ctx, u, letter, raw)
@@ -158,19 +158,19 @@ func refunds(a *order.Amount) string {
 // that is older than the observation, by the broker's clock, cannot be about it:
 // a letter too many does no harm.
 func (w *Worker) put(ctx context.Context, u subject.Unit, letter record.DeadLetter, raw *jetstream.RawStreamMsg) error {
-	return w.Dead.Put(ctx, u, letter, letter.ID, func(last deadletter.Letter) bool {
-		return last.Reported() >= raw.Sequence && !chain.Younger(raw.Time, last.StoredAt)
+	return w.DeadLetters.Put(ctx, u, letter, letter.ID, func(last deadletter.Entry) bool {
+		return last.Reported() >= raw.Sequence && !observations.StoredAfter(raw.Time, last.StoredAt)
 	})
 }
 
-// bury stores a dead letter about a stored observation that does not decode,
+// deadLetterUnreadable stores a dead letter about a stored observation that does not decode,
 // so that it cannot hold up the payment's later ones.
-func (w *Worker) bury(ctx context.Context, u subject.Unit, raw *jetstream.RawStreamMsg) error {
+func (w *Worker) deadLetterUnreadable(ctx context.Context, u subject.Unit, raw *jetstream.RawStreamMsg) error {
 	w.Log.Error("stored observation does not decode", zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
 	return w.put(ctx, u, record.DeadLetter{
 		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassOurs, Stage: Stage,
 		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
-		Cause: "stored observation does not decode", LastAnswer: record.NobodyAsked,
+		Cause: "stored observation does not decode", LastAnswer: record.NoAnswer,
 		Stream: subject.Statuses, Sequence: raw.Sequence, Observation: raw.Sequence,
 		Next: "compare the versions of lookup and of this worker", At: w.Now().UTC(),
 	}, raw)

@@ -20,9 +20,9 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
-	"arauto/workers/chain"
-	"arauto/workers/deadletter"
-	"arauto/workers/park"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/retry"
 )
 
 // Stage is this worker's name in dead letters.
@@ -34,15 +34,15 @@ const remembered = 65536
 
 // Options are what a worker needs.
 type Options struct {
-	JS      jetstream.JetStream
-	Tokens  subject.Tokens
-	Lot     *park.Lot
-	Dead    *deadletter.Box
-	Log     *zap.Logger
-	Metrics *Metrics
-	Now     func() time.Time
-	Spans   order.Spans // order.Standard by default; tests turn its clock.
-	Clock   *park.Clock // The broker's time, this machine's by default.
+	JS          jetstream.JetStream
+	Tokens      subject.Tokens
+	Retries     *retry.Store
+	DeadLetters *deadletter.Store
+	Log         *zap.Logger
+	Metrics     *Metrics
+	Now         func() time.Time
+	Spans       order.Spans  // order.Standard by default; tests turn its clock.
+	Clock       *retry.Clock // The broker's time, this machine's by default.
 }
 
 // Worker folds observations. Its handler may run concurrently, in this and
@@ -61,7 +61,7 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 		w.Spans = order.Standard
 	}
 	if w.Clock == nil {
-		w.Clock = park.NewClock(o.JS, nil)
+		w.Clock = retry.NewClock(o.JS, nil)
 	}
 	var err error
 	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
@@ -76,12 +76,12 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	return w, nil
 }
 
-// errLost means that another worker wrote the payment's next event first.
-var errLost = errors.New("somebody else folded the payment meanwhile")
+// errConflict means that another worker wrote the payment's next event first.
+var errConflict = errors.New("somebody else folded the payment meanwhile")
 
-// races bounds how often one message folds anew; each lost race means that
+// maxConflicts bounds how often one message folds anew; each lost race means that
 // another worker wrote an event of the payment.
-const races = 20
+const maxConflicts = 20
 
 // Handle handles one message of STATUSES.
 func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
@@ -97,14 +97,14 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	sequence := meta.Sequence.Stream
 	handled := &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: sequence, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}
 	at, known := beginning(handled)
-	for range races {
+	for range maxConflicts {
 		if !known {
 			if at, err = w.position(ctx, unit); err != nil {
 				return fmt.Errorf("fold %s: %w", unit, err)
 			}
 		}
 		outcome, seen, err := w.foldUpTo(ctx, unit, handled, at)
-		if errors.Is(err, errLost) {
+		if errors.Is(err, errConflict) {
 			w.positions.Remove(unit.String())
 			known = false
 			continue
@@ -121,7 +121,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 			zap.String("traceparent", m.Headers().Get("traceparent")))
 		return nil
 	}
-	return fmt.Errorf("fold %s: %w", unit, errLost)
+	return fmt.Errorf("fold %s: %w", unit, errConflict)
 }
 
 // foldUpTo folds the unit's observations from where it stands up to and
@@ -175,7 +175,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
 	if at.assumed && outcome != order.Applied {
-		return "", seen, errLost // It may have an effect that no guard protects.
+		return "", seen, errConflict // It may have an effect that no guard protects.
 	}
 	trace := raw.Header.Get("traceparent")
 	if agrees := outcome == order.Applied || outcome == order.Unchanged; agrees && at.standing.Told() {
@@ -185,19 +185,19 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	}
 	switch outcome {
 	case outcomeUnreadable:
-		err = w.bury(ctx, u, raw)
+		err = w.deadLetterUnreadable(ctx, u, raw)
 	case order.Applied:
 		if after.Corrected() {
 			err = w.countCorrections(ctx, u, at, seen, raw)
 		}
 		if err == nil {
-			err = w.announce(ctx, u, at, seen, raw.Sequence, after, trace)
+			err = w.publish(ctx, u, at, seen, raw.Sequence, after, trace)
 		}
 	case order.Unconfirmed, order.Late, order.Illegal:
 		// Each observation's own message parks its next look-up. Folding an old one
 		// again must not take the place of what is parked by now.
 		if raw.Sequence == handled {
-			err = w.askAgain(ctx, seen, raw.Time, after.Again(w.Spans, outcome, raw.Time), outcome, trace)
+			err = w.scheduleRecheck(ctx, seen, raw.Time, after.Again(w.Spans, outcome, raw.Time), outcome, trace)
 		}
 	case order.Insisted, order.UnknownWord:
 		err = w.report(ctx, u, at, seen, raw, after)
@@ -213,10 +213,10 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	return outcome, seen, nil
 }
 
-// announce writes the event of a transition, guarded by the last message of the
+// publish writes the event of a transition, guarded by the last message of the
 // payment's log. An event that an unreadable message there has announced is not
 // written again.
-func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, seen order.Observation,
+func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen order.Observation,
 	sequence uint64, after order.Standing, trace string) error {
 	event := order.Announce(at.last, seen, sequence, after)
 	event.Transition = max(event.Transition, at.number+1)
@@ -239,18 +239,18 @@ func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, see
 	}
 	ack, err := w.JS.PublishMsg(ctx, m,
 		jetstream.WithMsgID(event.ID()), jetstream.WithExpectLastSequenceForSubject(at.event, u.Events()))
-	if chain.Conflict(err) {
-		if err := chain.Settle(ctx, err); err != nil {
+	if observations.IsConflict(err) {
+		if err := observations.WaitAfterConflict(ctx, err); err != nil {
 			return fmt.Errorf("write event: %w", err)
 		}
-		return errLost
+		return errConflict
 	}
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	if ack.Duplicate {
 		// An earlier try of ours whose confirmation was lost; read what is there.
-		return errLost
+		return errConflict
 	}
 	at.event, at.last, at.assumed = ack.Sequence, &event, false
 	at.number, at.announced = event.Transition, nil
@@ -258,7 +258,7 @@ func (w *Worker) announce(ctx context.Context, u subject.Unit, at *position, see
 		w.Metrics.repaired(u.Provider)
 	}
 	if seen.NotifiedAt != nil {
-		w.Metrics.announced(u.Provider, w.Now().Sub(*seen.NotifiedAt))
+		w.Metrics.countEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
 	return nil
 }

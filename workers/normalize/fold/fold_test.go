@@ -18,14 +18,14 @@ import (
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/consume"
-	"arauto/workers/deadletter"
+	"arauto/workers/internal/consume"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 	"arauto/workers/normalize/fold"
-	"arauto/workers/park"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,7 +50,7 @@ func setup(t testing.TB) bench {
 // worker makes a worker of its own connection state that writes through js.
 func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 	t.Helper()
-	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 		t.Fatal(err)
 	}
 	w, err := fold.New(b.ctx, fold.Options{
-		JS: js, Tokens: b.tokens, Lot: lot, Dead: dead, Log: zap.NewNop(),
+		JS: js, Tokens: b.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: b.spans,
 	})
 	if err != nil {
@@ -266,7 +266,7 @@ func TestReturnEdgeWaitsForASecondLookAndParksIt(t *testing.T) {
 	if err != nil {
 		t.Fatalf("no confirming look-up came due: %v", err)
 	}
-	var p record.Parked
+	var p record.ScheduledLookUp
 	if err := json.Unmarshal(fired.Data(), &p); err != nil {
 		t.Fatal(err)
 	}
@@ -392,11 +392,11 @@ func TestOldReturnObservationFoldedAgainParksNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
-	place, err := lot.Look(b.ctx, "sandbox", "default", "o-6")
+	place, err := lot.Read(b.ctx, "sandbox", "default", "o-6")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +407,7 @@ func TestOldReturnObservationFoldedAgainParksNothing(t *testing.T) {
 	if err := b.worker(t, b.JS).Handle(b.ctx, last); err != nil { // A cold worker folds all of it.
 		t.Fatal(err)
 	}
-	if place, err = lot.Look(b.ctx, "sandbox", "default", "o-6"); err != nil || place.Sequence != 0 {
+	if place, err = lot.Read(b.ctx, "sandbox", "default", "o-6"); err != nil || place.Sequence != 0 {
 		t.Errorf("folding the past again parked %+v (%v)", place.Parked, err)
 	}
 }

@@ -54,7 +54,7 @@ func (m *Metrics) outcome(provider string, o order.Outcome) {
 	m.outcomes.WithLabelValues(provider, string(o)).Inc()
 }
 
-func (m *Metrics) announced(provider string, took time.Duration) {
+func (m *Metrics) countEvent(provider string, took time.Duration) {
 	m.seconds.WithLabelValues(provider).Observe(took.Seconds())
 }
 

@@ -13,8 +13,8 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
-	"arauto/workers/chain"
-	"arauto/workers/consume"
+	"arauto/workers/internal/consume"
+	"arauto/workers/internal/observations"
 )
 
 // position is how far a payment's log has been folded. It is a pure function
@@ -56,7 +56,7 @@ func beginning(handled *jetstream.RawStreamMsg) (position, bool) {
 // last readable event names, or further if this worker remembers that what
 // followed led to no event. Unreadable messages of the log get dead letters.
 func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error) {
-	log, err := chain.OrderLog(ctx, w.orders, u)
+	log, err := observations.OrderLog(ctx, w.orders, u)
 	if err != nil {
 		return position{}, err
 	}
@@ -65,7 +65,7 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 		return known, nil
 	}
 	for _, raw := range log.Unreadable {
-		fresh, err := w.Dead.Event(ctx, u, Stage, raw, log.Last, w.Now())
+		fresh, err := w.DeadLetters.Event(ctx, u, Stage, raw, log.Last, w.Now())
 		if err != nil {
 			return position{}, err
 		}
@@ -122,7 +122,7 @@ func (w *Worker) events(ctx context.Context, u subject.Unit, upTo uint64, visit 
 // event. Such a message may be an event of a newer version, which subscribers of
 // that version have read. So its number, if it is the next one, is not given out
 // again, and an observation that it announces is not announced again.
-func numbers(log chain.Log) (highest uint64, announced map[string]bool) {
+func numbers(log observations.Log) (highest uint64, announced map[string]bool) {
 	if log.Last != nil {
 		highest = log.Last.Transition
 	}
@@ -156,19 +156,19 @@ func observed(e *order.Event) uint64 {
 // and skipping would lose transitions in silence. The second is only looked at
 // where the broker's clock speaks for it, which may have been set back.
 func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, at position, stored time.Time) error {
-	if chain.Younger(stored, at.written) {
+	if observations.StoredAfter(stored, at.written) {
 		same, err := w.same(ctx, u, at.last)
 		if err != nil || same {
 			return err
 		}
-		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
+		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, observations.ErrRecreated)}
 	}
 	info, err := w.statuses.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.Statuses, err)
 	}
 	if at.last.Observation > info.State.LastSeq {
-		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, chain.ErrRecreated)}
+		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, observations.ErrRecreated)}
 	}
 	return nil
 }

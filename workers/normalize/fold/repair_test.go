@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/schemas/order"
-	"arauto/workers/deadletter"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 	"arauto/workers/normalize/fold"
-	"arauto/workers/park"
 )
 
 // TestTransitionThatOnlyTheSweeperFoundIsCounted holds the count of webhooks
@@ -21,7 +21,7 @@ import (
 func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
 	}
 	registry := prometheus.NewRegistry()
 	w, err := fold.New(b.ctx, fold.Options{
-		JS: b.JS, Tokens: b.tokens, Lot: lot, Dead: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
+		JS: b.JS, Tokens: b.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

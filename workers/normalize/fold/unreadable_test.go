@@ -16,10 +16,10 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/schematest"
 	"arauto/schemas/subject"
-	"arauto/workers/chain"
-	"arauto/workers/deadletter"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/retry"
 	"arauto/workers/normalize/fold"
-	"arauto/workers/park"
 )
 
 // foreign are bodies that this version cannot go on from.
@@ -65,7 +65,7 @@ func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) ui
 // fold handles messages, each twice, with workers that remember nothing.
 func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
 	t.Helper()
-	lot, err := park.Open(b.ctx, b.JS, b.tokens)
+	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
 	}
 	for _, m := range messages {
 		for range 2 {
-			w, err := fold.New(b.ctx, fold.Options{JS: b.JS, Tokens: b.tokens, Lot: lot, Dead: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
+			w, err := fold.New(b.ctx, fold.Options{JS: b.JS, Tokens: b.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func (b unreadableBench) readable(t *testing.T) string {
 		if err != nil {
 			return strings.Join(all, ", ")
 		}
-		if e, err := chain.EventOf(raw); err == nil {
+		if e, err := observations.EventOf(raw); err == nil {
 			if err := schematest.Event(raw.Data); err != nil {
 				t.Error(err)
 			}

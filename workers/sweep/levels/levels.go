@@ -15,9 +15,8 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/deadletter"
-	"arauto/workers/sweep/walk"
-	"arauto/workers/verdict"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/stream"
 )
 
 // bounded are the streams that have a size and that the sweeper may read.
@@ -35,7 +34,7 @@ var classes = []record.Class{record.ClassOurs, record.ClassProvider, record.Clas
 // causes are what a parked look-up can wait for.
 func causes() []string {
 	all := []string{string(order.CauseRecheck), string(order.CauseConfirmation), string(order.CauseSweep), string(order.CauseOperator), other}
-	for _, c := range verdict.Causes() {
+	for _, c := range record.Failures() {
 		all = append(all, string(c))
 	}
 	return all
@@ -56,7 +55,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "How full a stream is, from 0 to 1. At 1 it takes nothing more, but for ADVISORIES, which drops its oldest; look-ups are given up from 0.8 of LOOKUP_RETRIES on.",
 		}, []string{"stream"}),
 		parked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "arauto_parked_lookups",
+			Name: "arauto_scheduled_lookups",
 			Help: "Look-ups that are parked, by what they wait for, among the 5000 that were parked first.",
 		}, []string{"cause"}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -70,10 +69,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 
 // Options are what a Gauge needs.
 type Options struct {
-	JS      jetstream.JetStream
-	Dead    *deadletter.Box
-	Metrics *Metrics
-	Room    int64 // How many bytes LOOKUP_RETRIES may take, which has no bound of its own; 0 where that is not known.
+	JS          jetstream.JetStream
+	DeadLetters *deadletter.Store
+	Metrics     *Metrics
+	Room        int64 // How many bytes LOOKUP_RETRIES may take, which has no bound of its own; 0 where that is not known.
 }
 
 // Gauge measures. Its round must not run concurrently with itself.
@@ -136,12 +135,12 @@ func (g *Gauge) fill(ctx context.Context) error {
 // park counts what is parked. One that fires meanwhile may be missed.
 func (g *Gauge) park(ctx context.Context) error {
 	known, counts, read := causes(), map[string]int{}, 0
-	_, err := walk.Each(ctx, g.streams[subject.LookupRetries], "lookup.parked.>", 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		var p record.Parked
-		if json.Unmarshal(raw.Data, &p) != nil || !slices.Contains(known, p.Waits) {
-			p.Waits = other
+	_, err := stream.Each(ctx, g.streams[subject.LookupRetries], "lookup.parked.>", 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		var p record.ScheduledLookUp
+		if json.Unmarshal(raw.Data, &p) != nil || !slices.Contains(known, p.Reason) {
+			p.Reason = other
 		}
-		counts[p.Waits]++
+		counts[p.Reason]++
 		read++
 		return read < most, nil
 	})
@@ -164,7 +163,7 @@ func (g *Gauge) open(ctx context.Context) error {
 	if info.State.LastSeq < g.read { // Recreated: its numbers began anew.
 		g.read, g.letters = 0, map[letter]standing{}
 	}
-	err = g.Dead.Each(ctx, "dead.>", g.read+1, func(l deadletter.Letter) error {
+	err = g.DeadLetters.Each(ctx, "dead.>", g.read+1, func(l deadletter.Entry) error {
 		g.read = l.Sequence
 		id := letter{l.Unit, l.Stage, l.ID}
 		delete(g.letters, id)

@@ -7,12 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"arauto/deploy/topology/jetstreamtest"
+	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/deadletter"
-	"arauto/workers/park"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 	"arauto/workers/sweep/levels"
 )
 
@@ -30,13 +30,13 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	}
 	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
 	must(err)
-	lot, err := park.Open(ctx, b.JS, tokens)
+	lot, err := retry.Open(ctx, b.JS, tokens)
 	must(err)
 	dead, err := deadletter.Open(ctx, b.JS)
 	must(err)
 	const room = 1 << 20
 	registry := prometheus.NewRegistry()
-	gauge, err := levels.New(ctx, levels.Options{JS: b.JS, Dead: dead, Metrics: levels.NewMetrics(registry), Room: room})
+	gauge, err := levels.New(ctx, levels.Options{JS: b.JS, DeadLetters: dead, Metrics: levels.NewMetrics(registry), Room: room})
 	must(err)
 	measured := func(when string, want map[string]float64) {
 		t.Helper()
@@ -50,11 +50,11 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	measured("at first", map[string]float64{
 		"arauto_stream_fill_ratio ORDERS": 0, "arauto_stream_fill_ratio NOTIFICATIONS": 0, "arauto_stream_fill_ratio STATUSES": 0,
 		"arauto_stream_fill_ratio DEAD_LETTERS": 0, "arauto_stream_fill_ratio LOOKUP_RETRIES": 0, "arauto_open_dead_letters ours": 0, "arauto_open_dead_letters data": 0,
-		"arauto_parked_lookups transport": 0, "arauto_parked_lookups credential": 0, "arauto_parked_lookups other": 0,
+		"arauto_scheduled_lookups transport": 0, "arauto_scheduled_lookups credential": 0, "arauto_scheduled_lookups other": 0,
 	})
 	for payment, waits := range map[string]string{"p-1": "transport", "p-2": "transport", "p-3": "strange"} {
-		must(lot.First(ctx, record.Parked{
-			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Waits: waits,
+		must(lot.Schedule(ctx, record.ScheduledLookUp{
+			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Reason: waits,
 			DueAt: time.Now().Add(time.Hour).UTC(),
 		}))
 	}
@@ -64,7 +64,7 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 		id := deadletter.ID(subject.Notifications, sequence)
 		must(dead.Put(ctx, u, record.DeadLetter{
 			ID: id, Class: class, Stage: "lookup", Provider: u.Provider, Account: u.Account, Payment: payment,
-			Cause: "c", LastAnswer: record.NobodyAsked, Stream: subject.Notifications, Sequence: sequence, At: time.Now().UTC(),
+			Cause: "c", LastAnswer: record.NoAnswer, Stream: subject.Notifications, Sequence: sequence, At: time.Now().UTC(),
 		}, id, deadletter.SameID(id)))
 	}
 	retries, err := b.JS.Stream(ctx, subject.LookupRetries)
@@ -77,7 +77,7 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	put("p-3", record.ClassOurs, 3)
 	measured("with work", map[string]float64{
 		"arauto_open_dead_letters data": 2, "arauto_open_dead_letters ours": 1, "arauto_open_dead_letters provider": 0,
-		"arauto_parked_lookups transport": 2, "arauto_parked_lookups other": 1, "arauto_parked_lookups credential": 0,
+		"arauto_scheduled_lookups transport": 2, "arauto_scheduled_lookups other": 1, "arauto_scheduled_lookups credential": 0,
 	})
 	letters, err := dead.Latest(ctx, "dead.data.>")
 	must(err)

@@ -1,0 +1,237 @@
+// Package config reads the one strict YAML file that configures every role.
+//
+// Whatever is wrong is reported at once, each problem with its file, line and
+// what to write instead, because an operator should need one round and not
+// five. Every scalar may be ${NAME} or ${NAME:-default}; a secret must be
+// ${NAME} or {file: path}. A role needs, and reads, only its own secrets, so
+// the gateway runs without look-up tokens and lookup without webhook secrets.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"go.yaml.in/yaml/v3"
+
+	"arauto/deploy/runtime/durability"
+	"arauto/schemas/provider"
+)
+
+// The roles that have a section of their own. Load takes them by name.
+const (
+	RoleGateway   = "gateway"
+	RoleLookup    = "lookup"
+	RoleNormalize = "normalize"
+	RoleSweep     = "sweep"
+)
+
+// maxFile bounds what is read of a configuration or secret file, in bytes, so
+// that a wrong path such as a device cannot eat the memory.
+const maxFile = 1 << 20
+
+// Config is a configuration file that has been read and found usable. It
+// holds references to account secrets, not the secrets: the role methods
+// resolve those that their role needs.
+type Config struct {
+	name      string
+	file      file
+	lines     map[string]int
+	origins   map[string]string
+	env       func(string) (string, bool)
+	providers provider.Set
+	nats      NATS
+}
+
+// Load reads and checks the file at path. env is os.LookupEnv or a stand-in;
+// providers is the closed list that accounts are checked against. The secrets
+// of the given roles are resolved too, so that their problems are reported
+// together with those of the file; a name that is not one of the Role
+// constants needs no secret but that of the broker. The error is Problems.
+func Load(path string, env func(string) (string, bool), providers provider.Set, roles ...string) (*Config, error) {
+	data, err := readBounded(path)
+	if err != nil {
+		return nil, Problems{{File: path, Text: "cannot read the configuration: " + reason(err) + "; name an existing file with --config"}}
+	}
+	return parse(path, data, env, providers, roles...)
+}
+
+// parse is Load for a file that has been read.
+func parse(name string, data []byte, env func(string) (string, bool), providers provider.Set, roles ...string) (*Config, error) {
+	root, problem := document(name, data)
+	if problem != nil {
+		return nil, Problems{*problem}
+	}
+	d := &decoder{name: name, env: env, lines: map[string]int{"": 1}, origins: map[string]string{}}
+	c := &Config{name: name, file: defaults(), env: env, providers: providers, lines: d.lines, origins: d.origins}
+	if root != nil {
+		d.decode(&c.file, root)
+	}
+	all := d.problems
+	all = append(all, c.check()...)
+	var found Problems
+	c.nats, found = c.resolveNATS()
+	all = append(all, found...)
+	for _, role := range roles {
+		all = append(all, c.needs(role)...)
+	}
+	if len(all) > 0 {
+		return nil, all.sorted()
+	}
+	return c, nil
+}
+
+// document parses data as at most one YAML document, nil when it is empty.
+func document(name string, data []byte) (*yaml.Node, *Problem) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var root yaml.Node
+	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		p := syntaxProblem(name, data, err)
+		return nil, &p
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); err == nil {
+		return nil, &Problem{File: name, Line: max(second.Line, 1), Text: "a second document begins; write everything in one document, without ---"}
+	} else if !errors.Is(err, io.EOF) {
+		p := syntaxProblem(name, data, err)
+		return nil, &p
+	}
+	return root.Content[0], nil
+}
+
+// needs resolves what a role needs and returns the problems.
+func (c *Config) needs(role string) Problems {
+	var problems Problems
+	switch role {
+	case RoleGateway:
+		_, problems = c.resolveGateway()
+	case RoleLookup:
+		_, problems = c.resolveLookup()
+	case RoleNormalize:
+		_, problems = c.resolveNormalize()
+	case RoleSweep:
+		_, problems = c.resolveSweep()
+	}
+	return problems
+}
+
+// Local reports whether the file is for one developer's machine: literal and
+// weak secrets, plain http and plain nats are accepted there.
+func (c *Config) Local() bool { return c.file.Profile == profileLocal }
+
+// Admin returns the address of the role's admin listener, "" for a role
+// without a section.
+func (c *Config) Admin(role string) string {
+	switch role {
+	case RoleGateway:
+		return c.file.Gateway.Admin
+	case RoleLookup:
+		return c.file.Lookup.Admin
+	case RoleNormalize:
+		return c.file.Normalize.Admin
+	case RoleSweep:
+		return c.file.Sweep.Admin
+	}
+	return ""
+}
+
+// Durability is what the gateway's 200 is claimed to survive.
+func (c *Config) Durability() durability.Claim {
+	claimed, _ := durability.Parse(c.file.Gateway.Durability) // A loaded file has been checked.
+	return claimed
+}
+
+// Refuse is a problem at a key that only showed once the process ran, such as
+// gateway.durability; text says what is wrong and what to write instead. A
+// role that returns it ends with the exit code of a refused configuration.
+func (c *Config) Refuse(key, text string) error {
+	k := &checks{config: c}
+	k.refuse(key, text)
+	return k.problems
+}
+
+// NATS says how to reach the broker.
+func (c *Config) NATS() NATS { return c.nats }
+
+// Topology sizes the streams.
+func (c *Config) Topology() Topology { return c.file.Topology }
+
+// HashKey resolves the key of schemas/subject.Keyed: at least 32 bytes, 16 with
+// profile local. The error is Problems.
+func (c *Config) HashKey() (Secret, error) {
+	key, problems := c.resolveHashKey()
+	return key, problems.orNil()
+}
+
+// Gateway resolves the webhook secrets and path keys, and nothing else. The
+// error is Problems.
+func (c *Config) Gateway() (Gateway, error) {
+	g, problems := c.resolveGateway()
+	return g, problems.orNil()
+}
+
+// Lookup resolves the look-up settings of the accounts that it serves, and
+// nothing else. The error is Problems.
+func (c *Config) Lookup() (Lookup, error) {
+	l, problems := c.resolveLookup()
+	return l, problems.orNil()
+}
+
+// Normalize resolves no secret of any account. The error is Problems.
+func (c *Config) Normalize() (Normalize, error) {
+	n, problems := c.resolveNormalize()
+	return n, problems.orNil()
+}
+
+// Sweep resolves no secret of any account. The error is Problems.
+func (c *Config) Sweep() (Sweep, error) {
+	s, problems := c.resolveSweep()
+	return s, problems.orNil()
+}
+
+// Redacted is the effective configuration as YAML: defaults applied, every
+// secret as ***, account settings from the environment by variable name.
+func (c *Config) Redacted() string {
+	out, err := yaml.Marshal(c.file)
+	if err != nil { // Only a type that YAML cannot hold could cause it, and file has none.
+		return "unprintable: " + err.Error()
+	}
+	return string(out)
+}
+
+// beside resolves a path of the file against the file's own folder, so that
+// the meaning does not depend on where a process was started.
+func (c *Config) beside(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.name), path)
+}
+
+// readBounded reads a regular-sized file.
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // Nothing was written.
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("it is larger than %s", Size(maxFile))
+	}
+	return data, err
+}
+
+// reason is err without the path, which the problem names already.
+func reason(err error) string {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err.Error()
+	}
+	return err.Error()
+}

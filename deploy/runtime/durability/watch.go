@@ -1,0 +1,314 @@
+package durability
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// How often a watcher looks: by default when all is well, while something is
+// amiss, and while nothing may be stored before it has looked.
+const (
+	everyDefault = 30 * time.Second
+	everyAmiss   = time.Second
+	everyShut    = 100 * time.Millisecond
+)
+
+// lookLimit bounds one look. While webhooks wait for it, the stream has hasty to
+// answer at first, and twice as long with each look that was in vain.
+const (
+	lookLimit = 2 * time.Second
+	hasty     = 250 * time.Millisecond
+)
+
+// sightPatience is how long a broker that can be reached may hide its sync
+// policy at the start before a claim about it is refused.
+const sightPatience = 5 * time.Second
+
+// Options is what a Watcher needs; the times have defaults.
+type Options struct {
+	NC         *nats.Conn
+	Link       Link     // Of NC; by default what NC itself says, which may take seconds while it dials.
+	Monitors   []string // Monitoring addresses, such as http://nats-1:8222.
+	Claimed    Claim    // 0 claims nothing: the watcher then only reports.
+	Log        *zap.Logger
+	Registerer prometheus.Registerer
+	Every      time.Duration // Between two looks while all is well; 30 s by default.
+	Limit      time.Duration // For one look; 2 s by default.
+	Patience   time.Duration // For a reachable broker's monitoring addresses at the start; 5 s by default.
+}
+
+// Link says how a connection to the broker stands. It is asked twice for each
+// message, so it must not wait.
+type Link interface {
+	Up() bool            // It stands.
+	Connections() uint64 // A number that grows by one with each new connection.
+}
+
+// client is what the client itself says.
+type client struct{ nc *nats.Conn }
+
+func (c client) Up() bool            { return c.nc.IsConnected() }
+func (c client) Connections() uint64 { return c.nc.Stats().Reconnects }
+
+// Watcher looks at the broker at the start, after each reconnect and now and
+// then, and says whether what the configuration claims holds.
+type Watcher struct {
+	o      Options
+	broken prometheus.Gauge
+	failed prometheus.Gauge
+	doubts chan struct{} // A confirmation did not come in time.
+	state  atomic.Pointer[state]
+
+	doubted atomic.Bool // One comes a second after the last look.
+
+	mu         sync.Mutex // Held for a whole look.
+	reader     *Reader
+	report     Report
+	verified   bool // The claim has held once.
+	vain       int  // Looks in a row at which nothing was seen, on the connection of this number.
+	connection uint64
+	hidden     time.Time // Since when the policy has been invisible at the start; zero for not.
+	said       string    // What was logged last.
+}
+
+// Unfounded is a claim that the broker does not bear out.
+type Unfounded struct {
+	Claimed Claim
+	Verdict Verdict
+}
+
+// Error says what the broker has, and what to change there or to claim
+// instead.
+func (e *Unfounded) Error() string {
+	var why []string
+	for _, w := range e.Verdict.missing(e.Claimed) {
+		why = append(why, w.String())
+	}
+	return fmt.Sprintf("claims %s, but what can be seen is %s: %s; or claim no more than what is there",
+		e.Claimed, e.Verdict.Claim, strings.Join(why, "; and "))
+}
+
+// Watch returns a watcher, which knows nothing before Run.
+func Watch(o Options) (*Watcher, error) {
+	if o.Every == 0 {
+		o.Every = everyDefault
+	}
+	if o.Patience == 0 {
+		o.Patience = sightPatience
+	}
+	if o.Limit == 0 {
+		o.Limit = lookLimit
+	}
+	if o.Link == nil {
+		o.Link = client{o.NC}
+	}
+	js, err := jetstream.New(o.NC)
+	if err != nil {
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	w := &Watcher{
+		o: o, reader: NewReader(js, o.Monitors), report: unseen(o.Claimed),
+		broken: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "arauto_durability_requirement_unmet",
+			Help: "1 while the broker is weaker than gateway.durability claims, which it was not before: webhooks get 503.",
+		}),
+		failed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "arauto_broker_write_errors",
+			Help: "Streams and consumers that a server of the broker cannot write until it is restarted, on all servers that hold NOTIFICATIONS.",
+		}),
+		doubts: make(chan struct{}, 1),
+	}
+	w.settle(state{sync: Unseen})
+	if err := errors.Join(o.Registerer.Register(w.broken), o.Registerer.Register(w.failed)); err != nil {
+		return nil, fmt.Errorf("register durability metrics: %w", err)
+	}
+	return w, nil
+}
+
+// Run looks until ctx ends, and returns nil then. It returns an *Unfounded
+// when the first sight of the broker shows less than is claimed; a broker that
+// cannot be reached is waited for.
+func (w *Watcher) Run(ctx context.Context) error {
+	connected := w.o.NC.StatusChanged(nats.CONNECTED)
+	defer w.o.NC.RemoveStatusListener(connected)
+	for {
+		for again := true; again; {
+			again = w.lookUntil(ctx, connected)
+		}
+		if err := w.unfounded(); err != nil {
+			return err
+		}
+		timer := time.NewTimer(w.pause())
+		select {
+		case <-connected:
+		case <-w.doubts:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		timer.Stop()
+	}
+}
+
+// lookUntil looks, and reports true when a new connection made that pointless: the
+// client lets a question wait that the one before was asked.
+func (w *Watcher) lookUntil(ctx context.Context, connected <-chan nats.Status) (again bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.look(ctx)
+	}()
+	select {
+	case <-done:
+		return false
+	case <-connected:
+		cancel()
+		<-done
+		return true
+	}
+}
+
+// look sees and judges once. When the broker cannot be seen, everything stays
+// as it was.
+func (w *Watcher) look(ctx context.Context) Report {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, w.o.Limit)
+	defer cancel()
+	connection := w.o.Link.Connections() // Before what is seen, which may already be newer.
+	if connection != w.connection {
+		w.connection, w.vain = connection, 0
+	}
+	facts, err := w.read(ctx)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		err = ctx.Err() // A new connection made it pointless, and who did not answer was not asked for long enough.
+	}
+	if err != nil {
+		w.vain++
+		w.settle(*w.state.Load()) // Whoever waits may see for himself that it is away.
+		w.report.Problem = err.Error()
+		if w.o.NC.IsConnected() && ctx.Err() == nil { // That it is away, the connection's own log says.
+			w.say("durability cannot be seen", err.Error())
+		}
+		return w.report
+	}
+	w.vain = 0
+	w.report = reportOf(w.o.Claimed, facts)
+	w.settle(state{seen: true, connection: connection, holds: w.report.Holds, sync: facts.Sync, replicated: facts.Replicas > 1, failed: facts.Unwritable()})
+	w.verified = w.verified || w.report.Holds
+	w.broken.Set(0)
+	if w.verified && !w.report.Holds {
+		w.broken.Set(1)
+	}
+	w.failed.Set(float64(facts.writeErrors()))
+	w.hide(facts)
+	w.tell()
+	return w.report
+}
+
+// read reads soon where webhooks wait for it.
+func (w *Watcher) read(ctx context.Context) (Facts, error) {
+	if errors.Is(w.Open(), errUnverified) {
+		return w.reader.ReadSoon(ctx, min(hasty<<min(w.vain, 10), w.o.Limit))
+	}
+	return w.reader.Read(ctx)
+}
+
+// hide notes since when a claim fails for want of sight alone.
+func (w *Watcher) hide(f Facts) {
+	sighted := w.report.Claim
+	if f.Sync == Unseen && len(w.o.Monitors) > 0 {
+		sighted |= PowerLoss
+	}
+	switch {
+	case w.report.Holds || !sighted.Covers(w.o.Claimed):
+		w.hidden = time.Time{}
+	case w.hidden.IsZero():
+		w.hidden = time.Now()
+	}
+}
+
+// unfounded is why the process must not go on: its first sight of the broker
+// showed less than is claimed.
+func (w *Watcher) unfounded() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	hidden := !w.hidden.IsZero() && time.Since(w.hidden) < w.o.Patience
+	if w.report.Facts == nil || w.report.Holds || w.verified || hidden {
+		return nil
+	}
+	return &Unfounded{Claimed: w.o.Claimed, Verdict: w.report.Verdict}
+}
+
+// pause is how long to wait for the next look.
+func (w *Watcher) pause() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if errors.Is(w.Open(), errUnverified) {
+		return everyShut
+	}
+	amiss := !w.report.Holds || w.report.Problem != "" || w.report.Facts == nil || w.report.Facts.writeErrors() > 0 ||
+		w.o.Claimed != 0 && w.report.Facts.elsewhere // Whose restart no connection tells us of.
+	if !amiss && len(w.o.Monitors) > 0 {
+		for _, s := range w.report.Facts.Servers {
+			amiss = amiss || s.Problem != "" && !s.Offline
+		}
+	}
+	if amiss {
+		return min(everyAmiss, w.o.Every)
+	}
+	return w.o.Every
+}
+
+// tell logs the report when it says something new. The fill level is not new.
+func (w *Watcher) tell() {
+	weak := make([]string, 0, len(w.report.Weak))
+	key := fmt.Sprint(w.report.Claim, w.report.Holds)
+	for _, one := range w.report.Weak {
+		weak = append(weak, one.String())
+		key += one.Setting
+	}
+	fields := []zap.Field{
+		zap.Stringer("claim", w.report.Claim), zap.Stringer("claimed", w.o.Claimed),
+		zap.String("meaning", w.report.Sentence), zap.Strings("facts", w.report.Facts.Lines()), zap.Strings("weak", weak),
+	}
+	if w.verified && !w.report.Holds {
+		w.say("the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
+		return
+	}
+	if w.report.Facts.writeErrors() > 0 {
+		w.say("the broker cannot write until it is restarted", key, fields...)
+		return
+	}
+	w.say("durability", key, fields...)
+}
+
+// say logs unless it was said last: as an error while the claim is broken, or the
+// broker has a write error.
+func (w *Watcher) say(what, key string, fields ...zap.Field) {
+	if w.said == what+key {
+		return
+	}
+	w.said = what + key
+	switch {
+	case w.verified && !w.report.Holds, len(fields) > 0 && w.report.Facts.writeErrors() > 0:
+		w.o.Log.Error(what, fields...)
+	case len(fields) == 0:
+		w.o.Log.Warn(what, zap.String("error", key))
+	default:
+		w.o.Log.Info(what, fields...)
+	}
+}

@@ -1,0 +1,106 @@
+package topology_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/topology"
+	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/schemas/subject"
+)
+
+var settings = topology.Settings{Replicas: 1, Store: jetstreamtest.Store, Providers: []string{"picpay", "yapay"}}
+
+func TestApplyTwiceFindsNothingLeftToDo(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.StartEmpty(t)
+	ctx := jetstreamtest.Context(t)
+	first, err := topology.Apply(ctx, b.JS, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := len(topology.Streams(settings)) + len(topology.Consumers(settings)); len(first) != want {
+		t.Errorf("first apply reports %d missing objects, want %d: %v", len(first), want, first)
+	}
+	second, err := topology.Apply(ctx, b.JS, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(second) != 0 {
+		t.Errorf("second apply still finds drift: %v", second)
+	}
+}
+
+func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.Start(t, settings.Providers...)
+	ctx := jetstreamtest.Context(t)
+	changed := topology.Streams(settings)[0]
+	changed.Discard = jetstream.DiscardOld
+	changed.MaxBytes = 4096
+	if _, err := b.JS.UpdateStream(ctx, changed); err != nil {
+		t.Fatal(err)
+	}
+	consumer := topology.Consumers(settings)[0]
+	consumer.MaxAckPending = 1
+	if _, err := b.JS.UpdateConsumer(ctx, consumer.Stream, consumer.ConsumerConfig); err != nil {
+		t.Fatal(err)
+	}
+	drift, err := topology.Diff(ctx, b.JS, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, d := range drift {
+		lines = append(lines, d.String())
+	}
+	got := strings.Join(lines, "\n")
+	want := strings.Join([]string{
+		"stream NOTIFICATIONS: discard is old, declared new",
+		"stream NOTIFICATIONS: max_bytes is 4096, declared 322122540",
+		"consumer lookup-picpay of NOTIFICATIONS: max_ack_pending is 1, declared 2048",
+	}, "\n")
+	if got != want {
+		t.Errorf("drift:\n%s\nwant:\n%s", got, want)
+	}
+	if _, err := topology.Apply(ctx, b.JS, settings); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := topology.Diff(ctx, b.JS, settings); err != nil || len(left) != 0 {
+		t.Errorf("after apply: drift %v, error %v", left, err)
+	}
+}
+
+func TestBoundsLeaveAFifthOfTheStoreToSchedules(t *testing.T) {
+	t.Parallel()
+	var sum int64
+	for _, s := range topology.Streams(settings) {
+		if s.Name == subject.LookupRetries {
+			if s.MaxBytes != -1 || !s.AllowMsgSchedules || s.Retention != jetstream.WorkQueuePolicy {
+				t.Errorf("LOOKUP_RETRIES is %+v", s)
+			}
+			continue
+		}
+		if s.MaxBytes <= 0 {
+			t.Errorf("%s has no bound", s.Name)
+		}
+		sum += s.MaxBytes
+	}
+	if limit := settings.Store / 100 * 80; sum > limit {
+		t.Errorf("bounds add up to %d bytes, more than %d", sum, limit)
+	}
+	if room := topology.RetriesRoom(settings); room != settings.Store-sum {
+		t.Errorf("the room for schedules is %d bytes, want %d", room, settings.Store-sum)
+	}
+}
+
+func TestDecidingReadsCannotGoToAReplica(t *testing.T) {
+	t.Parallel()
+	for _, s := range topology.Streams(settings) {
+		if s.AllowDirect {
+			t.Errorf("%s allows direct get, which any replica may answer", s.Name)
+		}
+	}
+}

@@ -1,0 +1,305 @@
+package acceptance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/process/processtest"
+)
+
+// smokeConfig is a configuration as production writes it: broker users,
+// secrets from the environment, one file for every role.
+const smokeConfig = `profile: production
+hash_key: ${ARAUTO_HASH_KEY}
+nats: {url: "${NATS_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
+gateway: {admin: "127.0.0.1:0"}
+lookup: {admin: "127.0.0.1:0", providers: [sandbox]}
+normalize: {admin: "127.0.0.1:0"}
+sweep: {admin: "127.0.0.1:0"}
+providers:
+  sandbox:
+    delays: [200ms, 1s, 2s, 4s, 8s, 16s, 32s]
+    accounts:
+      default:
+        webhook_secrets: ["${SANDBOX_WEBHOOK}"]
+        settings: {base_url: "${SANDBOX_URL}", token: "${SANDBOX_TOKEN}"}
+`
+
+// plant is a deployment of separate processes: nats-server under
+// deploy/nats.conf with its users, and the roles.
+type plant struct {
+	t       *testing.T
+	ctx     context.Context
+	dir     string
+	broker  string // host:port
+	gateway *net.TCPListener
+	sim     *net.TCPListener
+	running map[string]*exec.Cmd
+}
+
+// TestSeparateProcessesSurviveTheirDeaths runs the real binaries against a
+// real nats-server process, kills the broker and a worker with SIGKILL, and
+// wants every accepted notification to end in its event.
+func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
+	t.Parallel()
+	p := build(t)
+	p.startBroker("127.0.0.1:-1")
+	if out, err := p.command("topology", "arauto", "topology", "apply", "--config", p.config()).CombinedOutput(); err != nil {
+		t.Fatalf("apply topology: %v\n%s", err, out)
+	}
+	p.start("simulator", p.sim, "-gateway", "http://"+p.gateway.Addr().String())
+	p.start("gateway", p.gateway, "-config", p.config())
+	p.start("lookup", nil, "-config", p.config())
+	p.start("normalize", nil, "-config", p.config())
+	p.start("sweep", nil, "-config", p.config())
+
+	accepted := 0
+	for i := range 60 {
+		switch i {
+		case 20:
+			p.kill("nats-server")
+			p.startBroker(p.broker)
+		case 40:
+			p.kill("lookup")
+			p.start("lookup", nil, "-config", p.config())
+		}
+		p.deliver(fmt.Sprintf("s-%d", i))
+		accepted++
+	}
+	if got := p.events(accepted); got != accepted {
+		t.Errorf("%d notifications led to %d events", accepted, got)
+	}
+	for _, role := range []string{"gateway", "lookup", "normalize", "sweep"} {
+		if err := p.stop(role); err != nil {
+			t.Errorf("%s did not stop cleanly: %v", role, err)
+		}
+	}
+}
+
+func build(t *testing.T) *plant {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	p := &plant{t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*exec.Cmd{}}
+	t.Cleanup(func() {
+		for name := range p.running {
+			p.kill(name)
+		}
+		cancel()
+		if t.Failed() {
+			p.showLogs()
+		}
+	})
+	p.gateway, p.sim = p.socket(), p.socket()
+	if err := os.WriteFile(p.config(), []byte(smokeConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
+
+func (p *plant) socket() *net.TCPListener {
+	p.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = l.Close() }) // Only ever handed on.
+	tcp, ok := l.(*net.TCPListener)
+	if !ok {
+		p.t.Fatalf("listener is a %T", l)
+	}
+	return tcp
+}
+
+// startBroker runs nats-server with deploy/nats.conf, on an address and a
+// store of the test's own and with one more user that may read everything.
+func (p *plant) startBroker(address string) {
+	p.t.Helper()
+	shipped, err := os.ReadFile(root + "deploy/nats.conf")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	text := string(shipped)
+	for old, changed := range map[string]string{
+		`listen: "0.0.0.0:4222"`: `listen: "` + address + `"`,
+		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + p.dir + `"`,
+		`store_dir: "/data"`:     `store_dir: "` + filepath.Join(p.dir, "store") + `"`,
+		"users: [\n":             "users: [ {user: test, password: test}\n",
+	} {
+		if strings.Count(text, old) != 1 {
+			p.t.Fatalf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))
+		}
+		text = strings.Replace(text, old, changed, 1)
+	}
+	conf := filepath.Join(p.dir, "nats.conf")
+	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	p.start("nats-server", nil, "-c", conf)
+	p.broker = p.brokerAddress()
+}
+
+// brokerAddress waits for the file in which nats-server says where it listens.
+func (p *plant) brokerAddress() string {
+	p.t.Helper()
+	var address string
+	p.poll("nats-server to listen", func() (ok bool) {
+		address, _, ok = processtest.Listening(p.dir, p.running["nats-server"].Process.Pid)
+		return ok
+	})
+	return address
+}
+
+func (p *plant) poll(what string, done func() bool) {
+	p.t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-p.ctx.Done():
+			p.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// command prepares a binary with the environment of a broker user.
+func (p *plant) command(user, name string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(p.ctx, filepath.Join(bin, name), args...)
+	c.Env = append(os.Environ(),
+		"ARAUTO_HASH_KEY=a-key-for-this-test-only-32-bytes", "NATS_URL=nats://"+p.broker,
+		"NATS_USER="+user, "NATS_PASSWORD="+user+"pw",
+		"SANDBOX_WEBHOOK=sandbox-local-token", "SANDBOX_TOKEN=sandbox-lookup-token",
+		"SANDBOX_URL=http://"+p.sim.Addr().String()+"/sandbox")
+	for _, u := range []string{"breakglass", "gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"} {
+		c.Env = append(c.Env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+u+"pw")
+	}
+	return c
+}
+
+// start runs a binary in the background, handing it a socket to listen on if
+// there is one.
+func (p *plant) start(name string, socket *net.TCPListener, args ...string) {
+	p.t.Helper()
+	c := p.command(name, name, args...)
+	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer log.Close() //nolint:errcheck // The child has its own descriptor.
+	c.Stdout, c.Stderr = log, log
+	if socket != nil {
+		file, err := socket.File()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		defer file.Close() //nolint:errcheck // The child has its own descriptor.
+		c.ExtraFiles = []*os.File{file}
+		c.Env = append(c.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+name)
+	}
+	if err := c.Start(); err != nil {
+		p.t.Fatalf("start %s: %v", name, err)
+	}
+	p.running[name] = c
+}
+
+// kill ends a process with SIGKILL and waits until it is gone.
+func (p *plant) kill(name string) {
+	c := p.running[name]
+	delete(p.running, name)
+	if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Errorf("kill %s: %v", name, err)
+	}
+	_ = c.Wait() // It says that it was killed.
+}
+
+// stop ends a process as an orchestrator does and returns how it ended.
+func (p *plant) stop(name string) error {
+	c := p.running[name]
+	delete(p.running, name)
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+// deliver sets a payment at the provider and sends its webhook until the
+// gateway answers 200, as a provider repeats what was not.
+func (p *plant) deliver(payment string) {
+	p.t.Helper()
+	p.poll("the simulator to take "+payment, func() bool {
+		return p.request(http.MethodPut, "http://"+p.sim.Addr().String()+"/_sim/sandbox/default/payments/"+payment, `{"status":"paid"}`)
+	})
+	p.poll("the gateway to accept "+payment, func() bool {
+		return p.request(http.MethodPost, "http://"+p.gateway.Addr().String()+"/v1/sandbox/notifications", fmt.Sprintf(`{"payment":%q}`, payment))
+	})
+}
+
+func (p *plant) request(method, target, body string) bool {
+	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "sandbox-local-token")
+	request.Close = true
+	response, err := (&http.Client{}).Do(request) // The request closes its connection, so nothing is left open.
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close() //nolint:errcheck // Only read from.
+	_, err = io.Copy(io.Discard, response.Body)
+	return err == nil && response.StatusCode == http.StatusOK
+}
+
+// events waits until ORDERS holds at least want events, and says how many.
+func (p *plant) events(want int) int {
+	p.t.Helper()
+	nc, err := nats.Connect("nats://"+p.broker, nats.UserInfo("test", "test"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	got := 0
+	p.poll(fmt.Sprintf("%d events", want), func() bool {
+		stream, err := js.Stream(p.ctx, "ORDERS")
+		if err != nil {
+			return false
+		}
+		got = int(stream.CachedInfo().State.Msgs) //nolint:gosec // A test's events are few.
+		return got >= want
+	})
+	return got
+}
+
+func (p *plant) showLogs() {
+	logs, err := filepath.Glob(filepath.Join(p.dir, "*.log"))
+	if err != nil {
+		p.t.Log(err)
+	}
+	for _, name := range logs {
+		if data, err := os.ReadFile(name); err == nil {
+			p.t.Logf("%s ends with:\n%s", filepath.Base(name), data[max(0, len(data)-2000):])
+		}
+	}
+}

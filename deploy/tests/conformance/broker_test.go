@@ -1,0 +1,194 @@
+package conformance_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// natsConf is the configuration that production uses, from this package.
+var natsConf = filepath.Join("..", "..", "nats.conf")
+
+// streamAccount is the account of nats.conf that has the streams.
+const streamAccount = "ARAUTO"
+
+// inspector is a user of the tests alone in that account: it may see everything.
+const inspector = "inspector"
+
+func passwordVariable(role string) string {
+	return "NATS_" + strings.ToUpper(role) + "_PASSWORD"
+}
+
+// password has the form that .env.example advises.
+func password(role string) string { return "p5e17" + role }
+
+// broker is a NATS server that runs deploy/nats.conf itself; only its
+// addresses and its folder differ from production.
+type broker struct {
+	t      testing.TB
+	server *server.Server
+	trace  *trace
+}
+
+// option changes the parsed configuration before the server starts.
+type option func(*server.Options)
+
+// start runs the configuration file. Nothing of it is written here, so what
+// the tests find is what an operator gets.
+func start(t testing.TB, change ...option) *broker {
+	t.Helper()
+	return startFile(t, natsConf, change...)
+}
+
+// startFile is start with another file.
+func startFile(t testing.TB, path string, change ...option) *broker {
+	t.Helper()
+	options, err := server.ProcessConfigFile(path)
+	if err != nil {
+		t.Fatalf("parse %s: %v", path, err)
+	}
+	options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
+	options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
+	streams := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == streamAccount })
+	options.Users = append(options.Users, &server.User{
+		Username: inspector, Password: password(inspector), Account: options.Accounts[streams],
+	})
+	for _, c := range change {
+		c(options)
+	}
+	return run(t, options)
+}
+
+func run(t testing.TB, options *server.Options) *broker {
+	t.Helper()
+	s, err := server.NewServer(options)
+	if err != nil {
+		t.Fatalf("make server: %v", err)
+	}
+	b := &broker{t: t, server: s, trace: &trace{}}
+	s.SetLoggerV2(b.trace, false, true, false)
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("server is not ready after 10 s")
+	}
+	return b
+}
+
+// as connects as a role does, with its own inbox prefix. A refusal by the
+// broker fails the test.
+func (b *broker) as(role string) (*nats.Conn, jetstream.JetStream) {
+	b.t.Helper()
+	nc := b.connect(role, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		b.t.Errorf("%s: %v", role, err)
+	}))
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Fatalf("open jetstream: %v", err)
+	}
+	return nc, js
+}
+
+func (b *broker) connect(role string, more ...nats.Option) *nats.Conn {
+	b.t.Helper()
+	options := append([]nats.Option{
+		nats.Name(role), nats.UserInfo(role, password(role)), nats.CustomInboxPrefix("_INBOX_" + role),
+		nats.ReconnectBufSize(-1), nats.MaxReconnects(-1),
+	}, more...)
+	nc, err := nats.Connect(b.server.ClientURL(), options...)
+	if err != nil {
+		b.t.Fatalf("connect as %s: %v", role, err)
+	}
+	b.t.Cleanup(nc.Close)
+	return nc
+}
+
+// used returns the subjects that a role has published to and subscribed to,
+// as the broker saw them, on open connections and on closed ones.
+func (b *broker) used(role string) (published, subscribed []string) {
+	b.t.Helper()
+	connections, err := b.server.Connz(&server.ConnzOptions{Username: true, State: server.ConnAll})
+	if err != nil {
+		b.t.Fatalf("list connections: %v", err)
+	}
+	for _, c := range connections.Conns {
+		if c.AuthorizedUser == role {
+			published = append(published, b.trace.of(c.Cid, "PUB")...)
+			subscribed = append(subscribed, b.trace.of(c.Cid, "SUB")...)
+		}
+	}
+	return published, subscribed
+}
+
+// trace is the broker's log of the protocol. It keeps who named which subject.
+type trace struct {
+	mu       sync.Mutex
+	subjects map[string][]string // By "<connection> <verb>".
+	refused  []string
+}
+
+var operation = regexp.MustCompile(`cid:(\d+).* <<- \[H?(PUB|SUB) (\S+)`)
+
+// Tracef takes one line of the protocol.
+func (l *trace) Tracef(format string, v ...any) {
+	found := operation.FindStringSubmatch(fmt.Sprintf(format, v...))
+	if found == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subjects == nil {
+		l.subjects = map[string][]string{}
+	}
+	key := found[1] + " " + found[2]
+	l.subjects[key] = append(l.subjects[key], strings.TrimSuffix(found[3], "]"))
+}
+
+// Errorf takes what the broker reports, refusals among it.
+func (l *trace) Errorf(format string, v ...any) {
+	if line := fmt.Sprintf(format, v...); strings.Contains(line, "Violation") {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refused = append(l.refused, line)
+	}
+}
+
+func (l *trace) refusals() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.refused)
+}
+
+// Noticef, Warnf, Fatalf and Debugf complete server.Logger; what they would
+// say shows in the tests' own results.
+func (*trace) Noticef(string, ...any) {}
+func (*trace) Warnf(string, ...any)   {}
+func (*trace) Fatalf(string, ...any)  {}
+func (*trace) Debugf(string, ...any)  {}
+
+func (l *trace) of(connection uint64, verb string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.subjects[strconv.FormatUint(connection, 10)+" "+verb]
+}
+
+func bounded(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}

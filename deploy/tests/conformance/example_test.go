@@ -1,0 +1,171 @@
+package conformance_test
+
+import (
+	"errors"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"arauto/deploy/runtime/config"
+	"arauto/schemas/providers"
+)
+
+var example = filepath.Join("..", "..", "arauto.example.yaml")
+
+// sections are the roles that the configuration knows. The service of the
+// topology has none: it needs the broker only.
+var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep}
+
+// environment is a set of variables that keeps who asked for which.
+type environment struct {
+	values map[string]string
+	asked  map[string]bool
+}
+
+func (e environment) get(name string) (string, bool) {
+	e.asked[name] = true
+	value, ok := e.values[name]
+	return value, ok
+}
+
+func environmentOf(values map[string]string) environment {
+	return environment{values: values, asked: map[string]bool{}}
+}
+
+// filled is a value for every variable of .env.example, each of its own.
+func filled(t *testing.T) map[string]string {
+	t.Helper()
+	values := map[string]string{}
+	for _, name := range names(documented, read(t, "deploy/.env.example")) {
+		values[name] = "value-of-the-example-" + strings.ToLower(name)
+	}
+	values["SANDBOX_BASE_URL"] = "https://sandbox.example.com"
+	values["NATS_URL"] = "nats://nats-1:4222,nats://nats-2:4222"
+	values["NATS_PLAINTEXT"], values["GATEWAY_PLAINTEXT"] = "private-network", "behind-tls-proxy"
+	values["NATS_MONITOR_URL"] = "http://nats-1:8222,http://nats-2:8222"
+	values["GATEWAY_LISTEN"], values["ADMIN_LISTEN"] = "0.0.0.0:8080", "0.0.0.0:9090"
+	return values
+}
+
+// interpolate replaces a service's ${NAME...} as compose does.
+func interpolate(values map[string]string, given map[string]string) map[string]string {
+	reference := regexp.MustCompile(`\$\{([A-Z_]+)(:[-?][^}]*)?\}`)
+	all := maps.Clone(given)
+	for name, value := range all {
+		all[name] = reference.ReplaceAllStringFunc(value, func(found string) string {
+			return values[reference.FindStringSubmatch(found)[1]]
+		})
+	}
+	return all
+}
+
+func TestExampleLoadsForEveryRoleInTheEnvironmentOfItsService(t *testing.T) {
+	t.Parallel()
+	services := composeFile(t).Services
+	for _, role := range append(slices.Clone(sections), "topology") {
+		env := environmentOf(interpolate(filled(t), services[role].Environment))
+		if _, err := config.Load(example, env.get, providers.All, role); err != nil {
+			t.Errorf("%s does not start with what compose.yaml gives it:\n%v", role, err)
+		}
+		for name := range services[role].Environment {
+			if !env.asked[name] && name != "ARAUTO_CONFIG" {
+				t.Errorf("%s is given %s, which it does not read", role, name)
+			}
+		}
+	}
+}
+
+// optional are variables that may be missing, because the example has a
+// default for them. Those that end in _NEXT are too.
+var optional = []string{"ADMIN_LISTEN", "GATEWAY_LISTEN", "GATEWAY_PLAINTEXT", "NATS_MONITOR_URL", "NATS_PLAINTEXT", "NATS_URL"}
+
+func isOptional(name string) bool {
+	return slices.Contains(optional, name) || strings.HasSuffix(name, "_NEXT")
+}
+
+// excuses are the optional variables that say why plain text is safe, with what
+// is refused without them.
+var excuses = map[string]string{"NATS_PLAINTEXT": "nats.url: sends nats.password", "GATEWAY_PLAINTEXT": "gateway.listen: serves plain HTTP"}
+
+func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
+	t.Parallel()
+	all := names(braced, stripped(read(t, "deploy/arauto.example.yaml")))
+	_, err := config.Load(example, environmentOf(nil).get, providers.All, sections...)
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("without any variable: %v", err)
+	}
+	for _, name := range all {
+		if named := strings.Contains(err.Error(), "variable "+name+" "); named == isOptional(name) {
+			t.Errorf("%s is missing; the problems name it: %v", name, named)
+		}
+	}
+	for _, missing := range all {
+		values := filled(t)
+		delete(values, missing)
+		_, err := config.Load(example, environmentOf(values).get, providers.All, sections...)
+		if refusal := excuses[missing]; refusal != "" {
+			if err == nil || !strings.Contains(err.Error(), refusal) {
+				t.Errorf("without %s: %v", missing, err)
+			}
+		} else if isOptional(missing) {
+			if err != nil {
+				t.Errorf("without the optional %s: %v", missing, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), "variable "+missing+" is not set") {
+			t.Errorf("without %s: %v", missing, err)
+		}
+	}
+}
+
+func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(example, environmentOf(filled(t)).get, providers.All, sections...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := c.Gateway()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookup, err := c.Lookup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range providers.All {
+		webhooks := gateway.WebhookSecrets(p.Name)
+		if p.Unsigned != "" {
+			webhooks = gateway.PathKeys(p.Name)
+		}
+		if got := slices.Sorted(maps.Keys(webhooks)); !slices.Equal(got, []string{"acme", "default"}) {
+			t.Errorf("%s takes webhooks in for the accounts %v", p.Name, got)
+		}
+		if got := slices.Sorted(maps.Keys(lookup.Accounts(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
+			t.Errorf("%s can be asked for the accounts %v", p.Name, got)
+		}
+	}
+}
+
+func TestExampleSizesTheStreamsToTheBrokersStore(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(example, environmentOf(filled(t)).get, providers.All)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options, err := server.ProcessConfigFile(natsConf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := int64(c.Topology().Store); got != options.JetStreamMaxStore {
+		t.Errorf("topology.store is %d bytes, max_file_store of nats.conf %d", got, options.JetStreamMaxStore)
+	}
+	gateway, err := c.Gateway()
+	if err == nil && int64(options.MaxPayload) < 2*int64(gateway.BodyLimit) {
+		t.Errorf("max_payload is %d bytes, too near to the gateway's body_limit of %d", options.MaxPayload, gateway.BodyLimit)
+	}
+}

@@ -1,0 +1,221 @@
+package conformance_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"arauto/deploy/runtime/config"
+	"arauto/schemas/providers"
+)
+
+// TestWorkersOutliveABrokerThatGoesAwayWhileTheyStart lets the broker go away
+// at each question that a role asks after it has seen that everything is there,
+// once per process. None may end: it waits, says so, and is ready in the end.
+func TestWorkersOutliveABrokerThatGoesAwayWhileTheyStart(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	bin, services, b := built(ctx, t), composeFile(t).Services, start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
+	applyTopology(ctx, t, b, bin)
+	begin := func(role string, cut int) (*launched, *door) {
+		d := newDoor(t, b.server.Addr().String(), cut)
+		c := command(ctx, t, b, bin, role, services[role])
+		for i, variable := range c.Env {
+			if strings.HasPrefix(variable, "NATS_URL=") {
+				c.Env[i] = "NATS_URL=nats://" + d.listener.Addr().String()
+			}
+		}
+		return launch(t, c), d
+	}
+	var all []*launched
+	var when []string
+	for role, consumers := range map[string]int{config.RoleLookup: 2 * len(providers.All), config.RoleNormalize: 1, config.RoleSweep: 1} {
+		whole, open := begin(role, 0)
+		whole.awaitReady(ctx)
+		asked := open.subjects()
+		whole.stop()
+		first := repeated(asked)
+		last := boundAt(asked, first, consumers)
+		if first < 0 || last <= first {
+			t.Fatalf("%s binds to nothing after it has waited: %v", role, asked)
+		}
+		for question := first; question < last; question++ {
+			p, _ := begin(role, question+1)
+			all, when = append(all, p), append(when, fmt.Sprintf("%s, broker gone at question %d, %s", role, question-first, asked[question]))
+		}
+	}
+	for i, p := range all {
+		p.outlives(ctx, when[i])
+	}
+}
+
+// repeated is the index of the first question that is asked a second time: a
+// role has then seen that everything is there, and binds to it.
+func repeated(asked []string) int {
+	for i, subject := range asked {
+		if slices.Contains(asked[:i], subject) {
+			return i
+		}
+	}
+	return -1
+}
+
+// boundAt is the index behind the last question of a role that begins to bind
+// at first: the one about the last of its consumers. What comes then is asked
+// by tasks that have begun to work.
+func boundAt(asked []string, first, consumers int) int {
+	for i := max(first, 0); i < len(asked); i++ {
+		if strings.Contains(asked[i], ".CONSUMER.INFO.") {
+			consumers--
+		}
+		if consumers == 0 {
+			return i + 1
+		}
+	}
+	return -1
+}
+
+// outlives waits until a process is ready, although it had to wait for the
+// broker, and then ends it.
+func (p *launched) outlives(ctx context.Context, when string) {
+	p.t.Helper()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for !strings.HasPrefix(p.get(ctx, "/readyz"), "200 ") {
+		select {
+		case <-ticker.C:
+		case logged := <-p.rest:
+			p.t.Errorf("%s: it ended by itself:\n%s", when, logged)
+			_ = p.cmd.Wait() // It has said why.
+			return
+		case <-ctx.Done():
+			p.t.Fatalf("%s: it does not become ready", when)
+		}
+	}
+	_ = p.cmd.Process.Kill() // There are many, and how one stops is tested elsewhere.
+	logged := <-p.rest
+	_ = p.cmd.Wait() // It says that it was killed.
+	if n := bytes.Count(logged, []byte("waiting for the broker")); n != 1 {
+		p.t.Errorf("%s: it said %d times that it waits:\n%s", when, n, logged)
+	}
+}
+
+// away is how long a broker is gone.
+const away = 300 * time.Millisecond
+
+// door is a TCP proxy to the broker. Once, it goes away with the question to
+// JetStream of the given number unanswered, and comes back a little later.
+type door struct {
+	listener net.Listener
+	broker   string
+	cut      int // Counted from 1, 0 for never.
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	asked  []string
+	closed time.Time
+}
+
+// newDoor listens until the test ends.
+func newDoor(t *testing.T, broker string, cut int) *door {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{listener: listener, broker: broker, cut: cut}
+	d.running.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			d.running.Go(func() { d.pass(client) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		d.running.Wait()
+	})
+	return d
+}
+
+func (d *door) subjects() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.asked)
+}
+
+// pass carries one connection.
+func (d *door) pass(client net.Conn) {
+	defer client.Close()
+	d.mu.Lock()
+	gone := time.Since(d.closed) < away
+	d.mu.Unlock()
+	if gone {
+		return
+	}
+	broker, err := net.Dial("tcp", d.broker)
+	if err != nil {
+		return
+	}
+	defer broker.Close()
+	var back sync.WaitGroup
+	back.Go(func() {
+		_, _ = io.Copy(client, broker) // It ends with the connection.
+		_ = client.Close()
+	})
+	d.carry(bufio.NewReader(client), broker)
+	_ = broker.Close()
+	back.Wait()
+}
+
+// carry copies what a client says until it stops or the door closes.
+func (d *door) carry(client *bufio.Reader, broker io.Writer) {
+	for {
+		line, err := client.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		words := strings.Fields(string(line))
+		if len(words) > 2 && (words[0] == "PUB" || words[0] == "HPUB") {
+			size, err := strconv.Atoi(words[len(words)-1])
+			if err != nil || !d.open(words[1]) {
+				return
+			}
+			body := make([]byte, size+len("\r\n"))
+			if _, err := io.ReadFull(client, body); err != nil {
+				return
+			}
+			line = append(line, body...)
+		}
+		if _, err := broker.Write(line); err != nil {
+			return
+		}
+	}
+}
+
+// open takes note of a question and reports whether it may pass.
+func (d *door) open(subject string) bool {
+	if !strings.HasPrefix(subject, "$JS.API.") {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asked = append(d.asked, subject); len(d.asked) != d.cut {
+		return true
+	}
+	d.closed = time.Now()
+	return false
+}

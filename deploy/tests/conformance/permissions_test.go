@@ -1,0 +1,213 @@
+package conformance_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+)
+
+// probe is something that a user must not be able to do.
+type probe struct{ role, subject, because string }
+
+// publishing lists what must not be published, API requests included.
+var publishing = []probe{
+	{"gateway", "$JS.API.STREAM.MSG.GET.ORDERS", "it faces the internet and needs no event"},
+	{"gateway", "$JS.API.STREAM.MSG.GET.NOTIFICATIONS", "it cannot read back what it stored"},
+	{"gateway", "$JS.API.DIRECT.GET.NOTIFICATIONS", "it cannot read back what it stored"},
+	{"gateway", "$JS.API.CONSUMER.CREATE.NOTIFICATIONS", "a consumer of its own would be a way to read"},
+	{"gateway", "$JS.API.CONSUMER.MSG.NEXT.NOTIFICATIONS.lookup-sandbox", "taking messages would lose them"},
+	{"gateway", "circuits.sandbox.default", "it asks no provider"},
+	{"gateway", "$JS.API.STREAM.PURGE.NOTIFICATIONS", "what was answered with 200 must stay"},
+	{"gateway", "$JS.API.STREAM.DELETE.NOTIFICATIONS", "what was answered with 200 must stay"},
+	{"gateway", "orders.sandbox.default.p.o.paid", "nothing from outside becomes an event by itself"},
+	{"gateway", "statuses.sandbox.default.p", "the body is a hint, the look-up is the fact"},
+	{"gateway", "lookup.parked.sandbox.default.h", "one header there can empty the stream"},
+	{"gateway", "dead.data.gateway.sandbox.default.p", "it answers with an error instead"},
+	{"gateway", "notifications.sandbox.default", "a subject has exactly its four tokens"},
+	{"gateway", "notifications.sandbox.default.p.more", "a subject has exactly its four tokens"},
+	{"gateway", accountInfo, "it is imported for the server's sake"},
+
+	{"lookup", "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
+	{"lookup", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
+	{"lookup", "dead.data.normalize.sandbox.default.p", "it guards which observations are reported"},
+	{"lookup", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
+	{"lookup", "$JS.API.STREAM.MSG.GET.ORDERS", "it needs no event"},
+	{"lookup", "$JS.API.STREAM.MSG.DELETE.NOTIFICATIONS", "it acknowledges, it does not remove"},
+	{"lookup", "$JS.API.STREAM.MSG.DELETE.STATUSES", "observations are facts"},
+	{"lookup", "$JS.API.STREAM.PURGE.LOOKUP_RETRIES", "it cancels one look-up at a time"},
+	{"lookup", "$JS.API.CONSUMER.CREATE.NOTIFICATIONS.rogue", "consumers are declared in the topology"},
+	{"lookup", "$JS.API.CONSUMER.DELETE.NOTIFICATIONS.lookup-sandbox", "consumers are declared in the topology"},
+	{"lookup", "$JS.API.CONSUMER.PAUSE.STATUSES.normalize", "it pauses its own consumers only"},
+	{"lookup", "$JS.API.STREAM.MSG.DELETE.CIRCUITS", "a circuit is closed by a record, not by forgetting it"},
+	{"lookup", "circuits-changed.sandbox.default", "only the broker says that a circuit has changed"},
+	{"lookup", "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
+	{"lookup", "$JS.ACK.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
+	{"lookup", "$JS.ACK._.hash.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
+	{"lookup", "_INBOX_gateway.forged", "a forged confirmation would be a 200 without durability"},
+
+	{"normalize", "statuses.sandbox.default.p", "it does not make facts, it judges them"},
+	{"normalize", "circuits.sandbox.default", "it asks no provider"},
+	{"normalize", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
+	{"normalize", "dead.provider.lookup.sandbox.default.p", "that stage is not its own"},
+	{"normalize", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
+	{"normalize", "$JS.API.STREAM.MSG.GET.NOTIFICATIONS", "it works on observations"},
+	{"normalize", "$JS.API.STREAM.MSG.DELETE.ORDERS", "the order log is the state"},
+	{"normalize", "$JS.API.STREAM.MSG.DELETE.LOOKUP_RETRIES", "it parks, lookup cancels"},
+	{"normalize", "$JS.API.STREAM.UPDATE.ORDERS", "streams are declared in the topology"},
+	{"normalize", "$JS.API.CONSUMER.MSG.NEXT.NOTIFICATIONS.lookup-sandbox", "those are for lookup"},
+	{"normalize", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.1.1.1.1.0", "an acknowledgement there would lose a webhook"},
+
+	{"sweep", "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
+	{"sweep", "statuses.sandbox.default.p", "it does not ask, it lets others ask"},
+	{"sweep", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
+	{"sweep", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
+	{"sweep", "dead.ours.lookup.sandbox.default.p", "that stage is not its own"},
+	{"sweep", "$JS.API.STREAM.PURGE.STATUSES", "observations are facts"},
+	{"sweep", "$JS.API.STREAM.PURGE.LOOKUP_RETRIES", "it parks, it cancels nothing"},
+	{"sweep", "$JS.API.STREAM.PURGE.DEAD_LETTERS", "dead letters are for operators"},
+	{"sweep", "$JS.API.STREAM.MSG.DELETE.ORDERS", "what it removes, it removes by payment"},
+	{"sweep", "$JS.API.CONSUMER.MSG.NEXT.NOTIFICATIONS.lookup-sandbox", "those are for lookup"},
+	{"sweep", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.1.1.1.1.0", "an acknowledgement there would lose a webhook"},
+	{"sweep", "$JS.ACK._.hash.NOTIFICATIONS.lookup-sandbox.1.1.1.1.0", "an acknowledgement there would lose a webhook"},
+	{"sweep", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.A.B", "only the broker says what it gave up"},
+
+	{"topology", "$JS.API.STREAM.DELETE.ORDERS", "applying a topology never takes data away"},
+	{"topology", "$JS.API.STREAM.PURGE.ORDERS", "applying a topology never takes data away"},
+	{"topology", "$JS.API.STREAM.DELETE.AUDIT", "applying a topology never takes data away"},
+	{"topology", "$JS.API.STREAM.PURGE.AUDIT", "applying a topology never takes data away"},
+	{"topology", "$JS.API.STREAM.MSG.DELETE.AUDIT", "applying a topology never takes data away"},
+	{"topology", "$JS.API.STREAM.CREATE.COPY", "it makes the declared streams"},
+	{"topology", "$JS.API.CONSUMER.CREATE.AUDIT.reader", "what reads AUDIT is not declared"},
+	{"topology", "$JS.API.CONSUMER.CREATE.AUDIT.reader.audit.redrive", "what reads AUDIT is not declared"},
+	{"topology", "$JS.API.CONSUMER.CREATE.AUDIT", "what reads AUDIT is not declared"},
+	{"topology", "$JS.API.CONSUMER.DURABLE.CREATE.AUDIT.reader", "what reads AUDIT is not declared"},
+	{"topology", "$JS.API.CONSUMER.CREATE.DEAD_LETTERS.reader", "no consumer of DEAD_LETTERS is declared"},
+	{"topology", "$JS.API.CONSUMER.CREATE.CIRCUITS.reader", "no consumer of CIRCUITS is declared"},
+	{"topology", "$JS.API.CONSUMER.CREATE.STATUSES.reader.statuses.>", "normalize has the only one that is declared"},
+	{"topology", "$JS.API.CONSUMER.CREATE.NOTIFICATIONS.reader", "a declared one has one provider"},
+	{"topology", "$JS.API.CONSUMER.DELETE.STATUSES.normalize", "a consumer made anew starts from the beginning"},
+	{"topology", "$JS.API.STREAM.MSG.GET.ORDERS", "it needs no message"},
+	{"topology", "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "it needs no message"},
+	{"topology", "orders.sandbox.default.p.o.paid", "it is no part of the flow"},
+	{"topology", "notifications.sandbox.default.p", "it is no part of the flow"},
+
+	{"operator", "orders.sandbox.default.p.o.paid", "nobody makes an event by hand"},
+	{"operator", "statuses.sandbox.default.p", "nobody makes a fact by hand"},
+	{"operator", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
+	{"operator", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
+	{"operator", "$JS.API.STREAM.MSG.GET.AUDIT", "it writes its own trail and need not read it"},
+	{"operator", "$JS.API.STREAM.MSG.DELETE.AUDIT", "its own trail stays"},
+	{"operator", "$JS.API.STREAM.PURGE.AUDIT", "its own trail stays"},
+	{"operator", "$JS.API.STREAM.PURGE.DEAD_LETTERS", "a dead letter is marked, not removed"},
+	{"operator", "$JS.API.STREAM.MSG.DELETE.DEAD_LETTERS", "a dead letter is marked, not removed"},
+	{"operator", "$JS.API.STREAM.UPDATE.AUDIT", "streams are declared in the topology"},
+	{"operator", "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
+	{"operator", "$JS.ACK.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
+
+	{"breakglass", "$JS.API.STREAM.DELETE.LOOKUP_RETRIES", "it removes what is parked, not where"},
+	{"breakglass", "$JS.API.STREAM.UPDATE.LOOKUP_RETRIES", "it removes what is parked, not where"},
+	{"breakglass", "$JS.API.STREAM.MSG.GET.LOOKUP_RETRIES", "the operator may read that"},
+	{"breakglass", "$JS.API.STREAM.PURGE.NOTIFICATIONS", "what was answered with 200 must stay"},
+	{"breakglass", "$JS.API.STREAM.MSG.DELETE.NOTIFICATIONS", "what was answered with 200 must stay"},
+	{"breakglass", "$JS.API.STREAM.PURGE.AUDIT", "the trail stays"},
+	{"breakglass", "$JS.API.CONSUMER.PAUSE.LOOKUP_RETRIES.lookup-due-sandbox", "it removes what is parked and does nothing else"},
+	{"breakglass", "lookup.parked.sandbox.default.h", "it parks nothing"},
+
+	{"viewer", "orders.sandbox.default.p.o.paid", "it listens"},
+	{"viewer", "notifications.sandbox.default.p", "it listens"},
+	{"viewer", "$JS.API.STREAM.MSG.GET.ORDERS", "it listens"},
+	{"viewer", "$JS.API.STREAM.INFO.ORDERS", "it listens"},
+	{"viewer", "anything", "it listens"},
+}
+
+// subscribing lists what must not be listened to. Every published message
+// passes by a core subscription, whatever stream takes it.
+var subscribing = []probe{
+	{"gateway", ">", "it may hear its own inbox only"},
+	{"gateway", "orders.>", "it faces the internet and needs no event"},
+	{"gateway", "notifications.>", "it cannot read what other gateways stored"},
+	{"gateway", "_INBOX_lookup.>", "answers to lookup are not its own"},
+	{"gateway", "_INBOX.>", "nobody uses the shared prefix"},
+	{"lookup", "orders.>", "it needs no event"},
+	{"lookup", "notifications.>", "it takes them from its consumer, each once"},
+	{"lookup", "_INBOX_normalize.>", "answers to normalize are not its own"},
+	{"normalize", "notifications.>", "it works on observations"},
+	{"normalize", "statuses.>", "it takes them from its consumer, each once"},
+	{"normalize", "_INBOX_lookup.>", "answers to lookup are not its own"},
+	{"sweep", "notifications.>", "it reads them from the stream, one at a time"},
+	{"sweep", "orders.>", "it reads them from the stream, one at a time"},
+	{"sweep", "_INBOX_lookup.>", "answers to lookup are not its own"},
+	{"topology", "orders.>", "it needs no message"},
+	{"topology", "$JS.EVENT.ADVISORY.>", "it needs no message"},
+	{"operator", "notifications.>", "it reads what is stored"},
+	{"operator", "_INBOX_lookup.>", "answers to lookup are not its own"},
+	{"breakglass", "lookup.>", "it removes what is parked, unseen"},
+	{"viewer", ">", "it sees events only"},
+	{"viewer", "notifications.>", "it sees events only"},
+	{"viewer", "statuses.>", "it sees events only"},
+	{"viewer", "dead.>", "dead letters may say more than events do"},
+	{"viewer", "_INBOX_lookup.>", "answers to lookup are not its own"},
+}
+
+func TestUsersCannotPublishWhatIsNotTheirs(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	for _, p := range publishing {
+		nc := b.connect(p.role, silent)
+		if err := nc.Publish(p.subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, nc, p)
+	}
+}
+
+func TestUsersCannotListenToWhatIsNotTheirs(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	for _, p := range subscribing {
+		nc := b.connect(p.role, silent)
+		if _, err := nc.SubscribeSync(p.subject); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, nc, p)
+	}
+}
+
+// silent keeps the expected refusals off the terminal.
+var silent = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+
+// refused waits for the broker's word on what was sent before. The answer to
+// the flush comes after it.
+func refused(t *testing.T, nc *nats.Conn, p probe) {
+	t.Helper()
+	if err := nc.FlushWithContext(bounded(t)); err != nil {
+		t.Fatalf("flush: %v", err)
+	}
+	if err := nc.LastError(); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Errorf("%s may use %s (last error %v), although %s", p.role, p.subject, err, p.because)
+	}
+	nc.Close()
+}
+
+func TestNobodyConnectsWithoutTheirPassword(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	for _, tc := range []struct {
+		name string
+		user nats.Option
+	}{
+		{"nobody", nats.Name("anonymous")},
+		{"an unknown user", nats.UserInfo("admin", password("admin"))},
+		{"an empty password", nats.UserInfo("gateway", "")},
+		{"the password of another user", nats.UserInfo("gateway", password("lookup"))},
+	} {
+		nc, err := nats.Connect(b.server.ClientURL(), tc.user)
+		if err == nil {
+			nc.Close()
+		}
+		if !errors.Is(err, nats.ErrAuthorization) {
+			t.Errorf("%s: got %v, want an authorization violation", tc.name, err)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package conformance_test
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/subject"
+)
+
+// commanding are replies that would be requests to the broker, if it took its own
+// answers for such. The ones of an acknowledgement, of the first message of a batch
+// and of a pull that finds nothing are empty, and an empty request deletes.
+var commanding = []string{
+	"$JS.API.STREAM.DELETE.ORDERS", "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.PURGE.ORDERS", "$JS.API.STREAM.PURGE.AUDIT",
+	"$JS.API.CONSUMER.DELETE.ORDERS." + biller, "$JS.API.CONSUMER.DELETE.STATUSES.normalize",
+}
+
+// storing are replies on which every stream stores, and one of each inbox.
+var storing = []string{
+	"notifications.forged.default.p", "statuses.forged.default.p", "orders.forged.default.p.o.paid",
+	"lookup.parked.forged.default.h", "lookup.due.forged.default.h", "dead.data.lookup.forged.default.p",
+	"circuits.forged.default", "circuits-changed.forged.default", "audit.forged",
+	"_INBOX_gateway.forged", "_INBOX_lookup.forged", "_INBOX_normalize.forged", "_INBOX_sweep.forged",
+	"_INBOX_operator.forged", "_INBOX_topology.forged", "_INBOX_" + biller + ".forged",
+}
+
+// TestRepliesCommandNothing has every user publish to all that it may publish to,
+// and name a request to the broker as reply.
+func TestRepliesCommandNothing(t *testing.T) {
+	t.Parallel()
+	path := confWithDocumentedUsers(t)
+	b := startFile(t, path)
+	stored := plant(t, b)
+	for user, granted := range publishable(t, path) {
+		attack(t, b, user, granted, commanding)
+	}
+	_, js := b.as(inspector)
+	for _, s := range topology.Streams(topology.Settings{Replicas: 1, Store: 1 << 30, Providers: []string{"sandbox"}}) {
+		stream, err := js.Stream(t.Context(), s.Name)
+		if err != nil {
+			t.Errorf("what became of %s: %v", s.Name, err)
+			continue
+		}
+		if kept, ok := stored[s.Name]; ok {
+			if _, err := stream.GetMsg(t.Context(), kept); err != nil {
+				t.Errorf("what became of the message of %s: %v", s.Name, err)
+			}
+		}
+	}
+	for stream, consumer := range map[string]string{subject.Orders: biller, subject.Statuses: subject.NormalizeConsumer} {
+		if _, err := js.Consumer(t.Context(), stream, consumer); err != nil {
+			t.Errorf("what became of the consumer of %s: %v", stream, err)
+		}
+	}
+}
+
+// TestRepliesStayInTheirAccount has the users behind the boundary name every
+// stream's subject and every inbox as reply. A worker is the control: within the
+// account of the streams the broker delivers such answers, as nats.conf says.
+func TestRepliesStayInTheirAccount(t *testing.T) {
+	t.Parallel()
+	path := confWithDocumentedUsers(t)
+	granted := publishable(t, path)
+	for _, tc := range []struct {
+		user string
+		want []string
+	}{
+		{"gateway", []string{"notifications.forged.default.p"}}, // To which it may publish anyway.
+		{biller, nil},
+		{"lookup", storing},
+	} {
+		t.Run(tc.user, func(t *testing.T) {
+			t.Parallel()
+			b := startFile(t, path)
+			plant(t, b)
+			nc, _ := b.as(inspector)
+			heard := listen(t, nc, ">")
+			others := map[string]func() []string{}
+			for _, user := range []string{"gateway", biller, "viewer"} {
+				if user == tc.user {
+					continue
+				}
+				on := "_INBOX_" + user + ".>"
+				if user == "viewer" {
+					on = "orders.>"
+				}
+				other, _ := b.as(user)
+				others[user] = listen(t, other, on)
+			}
+			attack(t, b, tc.user, granted[tc.user], storing)
+			same(t, "in the account of the streams", heard(), tc.want)
+			for user, heard := range others {
+				if got := heard(); len(got) > 0 && !(user == "viewer" && slices.Contains(tc.want, got[0])) {
+					t.Errorf("%s has heard %v", user, got)
+				}
+			}
+		})
+	}
+}
+
+// plant makes the streams with a message in each of those that must keep it, and
+// the consumer of the documents. It returns the sequences of the messages.
+func plant(t *testing.T, b *broker) map[string]uint64 {
+	t.Helper()
+	f := &flow{t: t, ctx: bounded(t)}
+	f.applyTopology(b)
+	f.letServiceSubscribe(b)
+	_, js := b.as(inspector)
+	stored := map[string]uint64{}
+	for stream, on := range map[string]string{
+		subject.Orders: "orders.sandbox.default.p.o.paid", subject.Audit: "audit.redrive",
+		subject.Statuses: "statuses.sandbox.default.p", subject.Notifications: "notifications.sandbox.default.p",
+		subject.DeadLetters: "dead.data.lookup.sandbox.default.p", subject.Circuits: "circuits.sandbox.default",
+	} {
+		ack, err := js.Publish(f.ctx, on, nil)
+		f.must(err)
+		stored[stream] = ack.Sequence
+	}
+	return stored
+}
+
+// publishable is what each user of a configuration may publish to.
+func publishable(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	options, err := server.ProcessConfigFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]string{}
+	for _, u := range options.Users {
+		if len(u.Permissions.Publish.Allow) > 0 {
+			all[u.Username] = u.Permissions.Publish.Allow
+		}
+	}
+	return all
+}
+
+// attack publishes to all that a user may publish to, with each of the replies, in
+// each form that the broker answers. It returns when the answers are out.
+func attack(t *testing.T, b *broker, user string, granted, replies []string) {
+	t.Helper()
+	nc := b.connect(user, silent)
+	batch := 0
+	for _, pattern := range granted {
+		on := literal(pattern)
+		for _, reply := range replies {
+			forms := []*nats.Msg{{Subject: on, Reply: reply, Data: []byte(harmless(on))}}
+			if !strings.HasPrefix(on, "$JS.") {
+				batch++
+				first := nats.Header{server.JSBatchId: {user + strconv.Itoa(batch)}, server.JSBatchSeq: {"1"}}
+				commit := maps.Clone(first)
+				commit[server.JSBatchSeq], commit[server.JSBatchCommit] = []string{"2"}, []string{"1"}
+				forms = append(forms, &nats.Msg{Subject: on, Reply: reply, Header: first}, &nats.Msg{Subject: on, Reply: reply, Header: commit},
+					&nats.Msg{Subject: on, Header: nats.Header{server.MsgTraceDest: {reply}}})
+			}
+			for _, m := range forms {
+				if err := nc.PublishMsg(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	// A stream, and a consumer, answers in the order in which it was asked.
+	for _, pattern := range granted {
+		on := literal(pattern)
+		if strings.HasPrefix(on, "$JS.ACK.") { // Only the first acknowledgement of a message is answered.
+			continue
+		}
+		_, err := nc.RequestMsgWithContext(bounded(t), &nats.Msg{Subject: on, Data: []byte(harmless(on))})
+		if err != nil {
+			t.Fatalf("%s asks on %s: %v", user, on, err)
+		}
+	}
+}
+
+// literal is a subject that a permission covers, of a consumer that is there.
+func literal(pattern string) string {
+	consumers := map[string]string{
+		"NOTIFICATIONS": subject.LookupConsumer("sandbox"), "LOOKUP_RETRIES": subject.LookupDueConsumer("sandbox"), "ORDERS": biller,
+	}
+	tokens := strings.Split(pattern, ".")
+	for i, token := range tokens {
+		stream := ""
+		if i > 0 {
+			stream = tokens[i-1]
+		}
+		switch {
+		case token == ">" && strings.HasPrefix(pattern, "$JS.ACK."):
+			tokens[i] = "1.1.1.1.0" // Deliveries, both sequences, time and pending.
+		case (token == "*" || token == ">") && consumers[stream] != "":
+			tokens[i] = consumers[stream]
+		case token == "*" || token == ">":
+			tokens[i] = "x"
+		}
+	}
+	return strings.Join(tokens, ".")
+}
+
+// harmless is a body with which a request that a user may make changes nothing.
+func harmless(on string) string {
+	switch {
+	case strings.Contains(on, ".STREAM.PURGE."):
+		return `{"filter":"no.such.subject"}`
+	case strings.Contains(on, ".MSG.DELETE."):
+		return `{"seq":1000000}`
+	case strings.Contains(on, ".MSG.NEXT."):
+		return `{"batch":1,"no_wait":true}`
+	}
+	return ""
+}
+
+// listen returns what gives the forged subjects that were heard so far.
+func listen(t *testing.T, nc *nats.Conn, on string) func() []string {
+	t.Helper()
+	f := &flow{t: t, ctx: bounded(t)}
+	s := f.subscribe(nc, on)
+	return func() []string {
+		t.Helper()
+		f.must(nc.FlushWithContext(f.ctx))
+		count, _, err := s.Pending()
+		f.must(err)
+		seen := map[string]bool{}
+		for range count {
+			m, err := s.NextMsgWithContext(f.ctx)
+			f.must(err)
+			if slices.Contains(storing, m.Subject) {
+				seen[m.Subject] = true
+			}
+		}
+		return slices.Collect(maps.Keys(seen))
+	}
+}

@@ -1,0 +1,216 @@
+package conformance_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/subject"
+)
+
+// The users that the documents show, for whoever has such a service or person.
+const (
+	biller  = "billing"
+	auditor = "auditor"
+)
+
+// TestDocumentedUsersNeedExactlyTheirPermissions does with the users and the
+// consumer of the documents what is said of them there, beside the users of
+// nats.conf. It is TestRealRolesNeedExactlyTheirPermissions for them.
+func TestDocumentedUsersNeedExactlyTheirPermissions(t *testing.T) {
+	t.Parallel()
+	path := confWithDocumentedUsers(t)
+	published, subscribed := map[string][]string{}, map[string][]string{}
+	for _, v2 := range []bool{false, true} { // In turn: what both used is added up.
+		b := startFile(t, path, func(o *server.Options) {
+			o.FeatureFlags = map[string]bool{server.FeatureFlagJsAckFormatV2: v2}
+		})
+		serve(t, b)
+		audit(t, b)
+		for _, user := range []string{biller, auditor} {
+			p, s := b.used(user)
+			published[user], subscribed[user] = append(published[user], p...), append(subscribed[user], s...)
+		}
+	}
+	options, err := server.ProcessConfigFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range options.Users {
+		if u.Username != biller && u.Username != auditor {
+			continue
+		}
+		unused(t, u.Username, u.Permissions.Publish.Allow, published[u.Username])
+		unused(t, u.Username, u.Permissions.Subscribe.Allow, subscribed[u.Username])
+	}
+}
+
+func unused(t *testing.T, user string, granted, used []string) {
+	t.Helper()
+	for _, pattern := range granted {
+		if !slices.ContainsFunc(used, func(s string) bool { return covers(pattern, s) }) {
+			t.Errorf("the documents let %s use %s, which it does not need", user, pattern)
+		}
+	}
+}
+
+func TestDocumentedUsersCannotDoMore(t *testing.T) {
+	t.Parallel()
+	b := startFile(t, confWithDocumentedUsers(t))
+	for _, p := range []probe{
+		{biller, accountInfo, "it is imported for the server's sake"},
+		{biller, "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
+		{biller, "$JS.API.CONSUMER.CREATE.ORDERS." + biller, "it would begin anew"},
+		{biller, "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
+		{biller, "$JS.API.STREAM.PURGE.ORDERS", "the order log is the state"},
+		{auditor, "audit.redrive", "the trail is the operator's"},
+		{auditor, "$JS.API.STREAM.PURGE.AUDIT", "the trail stays"},
+		{auditor, "$JS.API.STREAM.MSG.GET.ORDERS", "it needs no event"},
+	} {
+		nc := b.connect(p.role, silent)
+		if err := nc.Publish(p.subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		refused(t, nc, p)
+	}
+}
+
+// serve reads events as the README tells a service to. An event that the guard
+// of ORDERS refused must not be among them, although it was published.
+func serve(t *testing.T, b *broker) {
+	t.Helper()
+	ctx := bounded(t)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := &flow{t: t, ctx: ctx}
+	f.applyTopology(b)
+	f.letServiceSubscribe(b)
+	watching, _ := b.as("viewer")
+	heard := f.subscribe(watching, "orders.>")
+
+	_, normalize := b.as("normalize")
+	const first, refusedOne = "orders.sandbox.default.p.o.pending", "orders.sandbox.default.p.o.paid"
+	const guard = "orders.sandbox.default.p.>"
+	_, err := normalize.Publish(ctx, first, nil, jetstream.WithExpectLastSequenceForSubject(0, guard))
+	must(err)
+	if _, err = normalize.Publish(ctx, refusedOne, nil, jetstream.WithExpectLastSequenceForSubject(0, guard)); err == nil {
+		t.Fatal("the guard let a second first event pass")
+	}
+
+	_, js := b.as(biller)
+	consumer, err := js.Consumer(ctx, subject.Orders, biller)
+	must(err)
+	m, err := consumer.Next(jetstream.FetchContext(ctx))
+	must(err)
+	must(m.DoubleAck(ctx))
+	info, err := consumer.Info(ctx)
+	must(err)
+	if m.Subject() != first || info.NumPending != 0 {
+		t.Errorf("the service got %s, and %d more wait, want %s alone", m.Subject(), info.NumPending, first)
+	}
+	for _, want := range []string{first, refusedOne} {
+		if m, err := heard.NextMsgWithContext(ctx); err != nil || m.Subject != want {
+			t.Errorf("who only listens heard %v, %v, want %s: the documents warn of it", m, err, want)
+		}
+	}
+}
+
+// audit reads what an operator did.
+func audit(t *testing.T, b *broker) {
+	t.Helper()
+	ctx := bounded(t)
+	_, operator := b.as("operator")
+	if _, err := operator.Publish(ctx, "audit.redrive", []byte("who")); err != nil {
+		t.Fatal(err)
+	}
+	_, js := b.as(auditor)
+	trail, err := js.Stream(ctx, subject.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := trail.GetMsg(ctx, 1, jetstream.WithGetMsgSubject("audit.>")); err != nil || string(m.Data) != "who" {
+		t.Errorf("the auditor reads %v, %v", m, err)
+	}
+}
+
+// confWithDocumentedUsers is nats.conf with the users of the documents and their
+// passwords, each where its document says.
+func confWithDocumentedUsers(t *testing.T) string {
+	t.Helper()
+	text := ""
+	for _, user := range []string{biller, auditor} {
+		text += passwordVariable(user) + " = " + password(user) + "\n"
+	}
+	text += read(t, "deploy/nats.conf")
+	for list, more := range map[string]string{
+		"accounts {\n": fenced(t, "deploy/SUBSCRIBING.md", "conf service"),
+		"exports: [\n": fenced(t, "deploy/SUBSCRIBING.md", "conf exports"),
+		"users: [\n":   fenced(t, "deploy/OPERATING.md", "conf auditor"),
+	} {
+		if strings.Count(text, list) != 1 {
+			t.Fatalf("nats.conf has %q %d times, want it once", list, strings.Count(text, list))
+		}
+		text = strings.Replace(text, list, list+more, 1)
+	}
+	path := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// letServiceSubscribe makes the documented consumer of ORDERS and looks at it, as
+// the user topology.
+func (f *flow) letServiceSubscribe(b *broker) {
+	f.t.Helper()
+	_, js := b.as("topology")
+	_, err := js.CreateConsumer(f.ctx, subject.Orders, documentedConsumer(f.t))
+	f.must(err)
+	_, err = js.Consumer(f.ctx, subject.Orders, biller)
+	f.must(err)
+}
+
+// documentedConsumer is the consumer that the README has a service make.
+func documentedConsumer(t *testing.T) jetstream.ConsumerConfig {
+	t.Helper()
+	var c jetstream.ConsumerConfig
+	if err := json.Unmarshal([]byte(fenced(t, "deploy/SUBSCRIBING.md", "json consumer")), &c); err != nil {
+		t.Fatalf("read the README's consumer: %v", err)
+	}
+	if c.Durable != biller || c.AckPolicy != jetstream.AckExplicitPolicy || c.AckWait < time.Second {
+		t.Errorf("the README's consumer is %+v", c)
+	}
+	return c
+}
+
+// TestServiceCannotFillTheBrokersMemory pulls many times in the name of a documented
+// service. The broker keeps where the answers of each pull go for as long as the
+// export says, and for two minutes where it does not.
+func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
+	t.Parallel()
+	options, err := server.ProcessConfigFile(confWithDocumentedUsers(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(fenced(t, "deploy/SUBSCRIBING.md", "conf exports"), "\n") {
+		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
+			t.Errorf("nothing bounds how long answers are awaited: %s", line)
+		}
+	}
+	if at := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == "BILLING" }); at < 0 {
+		t.Error("there is no account BILLING")
+	} else if !strings.Contains(fenced(t, "deploy/SUBSCRIBING.md", "conf service"), "max_connections: 16") {
+		t.Error("nothing bounds how many connections it has")
+	}
+}

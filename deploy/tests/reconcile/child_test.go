@@ -1,0 +1,224 @@
+package reconcile_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"arauto/deploy/runtime/process"
+	"arauto/schemas/subject"
+)
+
+// child keeps one process of the plant running, as every deployment does: it
+// is started again when it ends by itself. Who makes trouble kills it.
+type child struct {
+	name string
+	stop chan struct{} // Closed by whoever kills it.
+	gone chan struct{} // Closed when it runs no more and will not.
+
+	mu  sync.Mutex
+	cmd *exec.Cmd
+}
+
+func (c *child) pid() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cmd.Process.Pid
+}
+
+// start runs a process in the background, and again whenever it ends, until it
+// is killed. A failure to start is an error of the test, so that those who make
+// trouble can call it too.
+func (p *plant) start(name string) {
+	c := &child{name: name, stop: make(chan struct{}), gone: make(chan struct{})}
+	if err := p.launch(c); err != nil {
+		p.t.Errorf("start %s: %v", name, err)
+		return
+	}
+	p.mu.Lock()
+	p.running[name] = c
+	p.mu.Unlock()
+	go p.keep(c)
+}
+
+// again is the pause before a process that ended by itself is started again.
+const again = 100 * time.Millisecond
+
+// keep waits for the ends of a process.
+func (p *plant) keep(c *child) {
+	defer close(c.gone)
+	for {
+		err := c.cmd.Wait() // Only this function replaces it.
+		select {
+		case <-c.stop:
+			return
+		case <-p.ctx.Done():
+			return
+		default:
+		}
+		p.mu.Lock()
+		p.ended[c.name]++
+		p.mu.Unlock()
+		switch code := c.cmd.ProcessState.ExitCode(); {
+		case code == process.ExitRefused && c.name != broker:
+			p.t.Errorf("%s refuses its configuration:\n%s", c.name, p.tail(c.name))
+			return
+		default:
+			p.t.Errorf("%s ended by itself (%v):\n%s", c.name, err, p.tail(c.name))
+		}
+		select {
+		case <-time.After(again):
+		case <-c.stop:
+			return
+		}
+		if err := p.launch(c); err != nil {
+			p.t.Errorf("start %s again: %v", c.name, err)
+			return
+		}
+	}
+}
+
+// launch starts a child's process, with the socket that it listens on if it
+// has one, unless the child has been killed.
+func (p *plant) launch(c *child) error {
+	cmd, err := p.prepared(c.name)
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(p.log(c.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() //nolint:errcheck // The child has its own descriptor.
+	cmd.Stdout, cmd.Stderr = log, log
+	if socket := p.sockets[c.name]; socket != nil {
+		file, err := socket.File()
+		if err != nil {
+			return err
+		}
+		defer file.Close() //nolint:errcheck // The child has its own descriptor.
+		cmd.ExtraFiles = []*os.File{file}
+		cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+c.name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	c.cmd = cmd
+	return nil
+}
+
+// prepared is the command line of a process.
+func (p *plant) prepared(name string) (*exec.Cmd, error) {
+	switch name {
+	case broker:
+		conf, err := p.brokerConfig()
+		return p.command(name, "-c", conf), err
+	case "simulator":
+		return p.command(name, "-gateway", "http://"+p.gateway.Addr().String()), nil
+	}
+	return p.command(name, "-config", p.config()), nil
+}
+
+// kill ends a process with SIGKILL for good and waits until it is gone.
+func (p *plant) kill(name string) {
+	p.mu.Lock()
+	c := p.running[name]
+	delete(p.running, name)
+	p.mu.Unlock()
+	if c == nil {
+		return
+	}
+	close(c.stop)
+	for killed := false; !killed; {
+		c.mu.Lock()
+		_ = c.cmd.Process.Kill() // It may have ended.
+		c.mu.Unlock()
+		select {
+		case <-c.gone:
+			killed = true
+		case <-time.After(again): // It was being started again.
+		}
+	}
+}
+
+// loseStage removes what the broker has staged of batches of notifications, as
+// when that lay in memory, and reports whether there was any. The broker must
+// not run.
+func (p *plant) loseStage() bool {
+	stage := filepath.Join(p.store, server.JetStreamStoreDir, "ARAUTO", "streams", subject.Notifications, "batches")
+	staged, err := os.ReadDir(stage)
+	if os.IsNotExist(err) {
+		return false // No batch has been sent since the broker was started.
+	}
+	if err := errors.Join(err, os.RemoveAll(stage)); err != nil {
+		p.t.Errorf("lose the stage: %v", err)
+	}
+	return len(staged) > 0
+}
+
+// none is what endings says where all is well.
+const none = "     0  ended by itself\n"
+
+// endings says which processes ended by themselves, and how often.
+func (p *plant) endings() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var lines []string
+	for name, n := range p.ended {
+		lines = append(lines, fmt.Sprintf("%6d  ended by itself: %s\n", n, name))
+	}
+	if len(lines) == 0 {
+		return none
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}
+
+// swept counts what sweep found to do, by its own log. A notification without
+// a trace should not happen; sweep may think so of one that is being finished
+// just then, and asks for it once more.
+func (p *plant) swept() string {
+	data, err := os.ReadFile(p.log("sweep"))
+	if err != nil {
+		return err.Error()
+	}
+	var lines strings.Builder
+	for what, line := range map[string]string{
+		"without a trace": `"msg":"notification left no trace"`, "silent payments": `"reason":"silent"`, "overdue schedules": `"msg":"parked look-up was overdue, parked anew"`,
+	} {
+		fmt.Fprintf(&lines, "%6d  found by sweep: %s\n", strings.Count(string(data), line), what)
+	}
+	return lines.String()
+}
+
+func (p *plant) log(name string) string { return filepath.Join(p.dir, name+".log") }
+
+// tail is the end of what a process has logged.
+func (p *plant) tail(name string) string {
+	data, err := os.ReadFile(p.log(name))
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-2000):])
+}
+
+func (p *plant) showLogs() {
+	logs, err := filepath.Glob(filepath.Join(p.dir, "*.log"))
+	if err != nil {
+		p.t.Log(err)
+	}
+	for _, log := range logs {
+		name := strings.TrimSuffix(filepath.Base(log), ".log")
+		p.t.Logf("%s.log ends with:\n%s", name, p.tail(name))
+	}
+}

@@ -1,0 +1,172 @@
+package supervise
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+func troubled(t *testing.T) *trouble {
+	t.Helper()
+	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &trouble{tokens: tokens}
+}
+
+func TestFailedLookUpIsOneShortLine(t *testing.T) {
+	t.Parallel()
+	tr, due := troubled(t), time.Now().Add(time.Minute)
+	at := due.Local().Format("15:04:05")
+	for name, c := range map[string]struct {
+		parked record.ScheduledLookUp
+		want   string
+	}{
+		"unknown payment": {
+			record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "4711", Reason: "not_found", DueAt: due},
+			"picpay does not know payment 4711; asked again at " + at,
+		},
+		"other account": {
+			record.ScheduledLookUp{Provider: "yapay", Account: "acme", Payment: "a", Reason: "unavailable", DueAt: due},
+			"yapay fails when asked about payment a of acme; asked again at " + at,
+		},
+		"another day": {
+			record.ScheduledLookUp{Provider: "yapay", Account: "default", Payment: "a", Reason: "transport", DueAt: due.Add(72 * time.Hour)},
+			"yapay gives no answer about payment a; asked again at " + due.Add(72*time.Hour).Local().Format("Jan 2 15:04"),
+		},
+		"recheck": {record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "a", Reason: "recheck", DueAt: due}, ""},
+		"slow":    {record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "a", Reason: "rate_limit", DueAt: due}, ""},
+	} {
+		body, err := json.Marshal(c.parked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := tr.parkedLine(body); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, c.want)
+		}
+	}
+	for _, cause := range record.Failures() {
+		body, err := json.Marshal(record.ScheduledLookUp{
+			Provider: "picpay-checkout", Account: strings.Repeat("a", 32), Payment: strings.Repeat("p", 256), Reason: string(cause), DueAt: due,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := cause == record.RateLimited || cause == record.Stopped
+		got, err := tr.parkedLine(body)
+		if line := len([]rune(clockFormat + "  " + got)); err != nil || (got == "") != held || line > 120 {
+			t.Errorf("%s: %q has %d columns, %v", cause, got, line, err)
+		}
+	}
+	body, err := json.Marshal(record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "buyer@example.com", Reason: "not_found", DueAt: due})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tr.parkedLine(body); err != nil || strings.Contains(got, "buyer") || !strings.Contains(got, "payment ~") {
+		t.Errorf("a personal id is shown: %q, %v", got, err)
+	}
+}
+
+func TestCircuitsLettersAndPausesAreLines(t *testing.T) {
+	t.Parallel()
+	tr := troubled(t)
+	circuit := func(c record.Circuit) string {
+		c.Provider, c.Account = "picpay", "acme"
+		body, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := circuitLine(body)
+		if err != nil {
+			t.Error(err)
+		}
+		return line
+	}
+	for _, c := range []struct{ got, want string }{
+		{circuit(record.Circuit{State: record.CircuitOpen, Cause: "credential"}), "circuit of picpay/acme is open (credential): the account's look-ups wait"},
+		{circuit(record.Circuit{State: record.CircuitOpen, Cause: "credential", Probes: 1}), ""},
+		{circuit(record.Circuit{State: record.CircuitHalfOpen}), ""},
+		{circuit(record.Circuit{State: record.CircuitClosed, Cause: "answered"}), "circuit of picpay/acme is closed again (answered)"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+	for body, want := range map[string]string{
+		`{"consumer":"lookup-due-picpay","paused":false}`: "picpay is asked again: its look-ups are not paused any more",
+		`{"consumer":"lookup-picpay","paused":true}`:      "",
+	} {
+		if got, err := pauseLine([]byte(body)); err != nil || got != want {
+			t.Errorf("%s gives %q, %v, want %q", body, got, err, want)
+		}
+	}
+	if got, err := tr.letterLine([]byte(`{"id":"NOTIFICATIONS-1","state":"resolved"}`)); err != nil || got != "dead letter NOTIFICATIONS-1 is resolved" {
+		t.Errorf("a resolved letter is %q, %v", got, err)
+	}
+}
+
+// TestScreenSaysWhatGoesWrong turns the clock, so that what nobody knows is given up
+// in a moment.
+func TestScreenSaysWhatGoesWrong(t *testing.T) {
+	t.Parallel()
+	ctx := bounded(t)
+	r := begin(ctx, t, func(o *Options) { o.Env = append(os.Environ(), "TIME_SCALE=20000") })
+	d := newDemo("http://"+r.Simulator, 0, time.Now(), zap.NewNop())
+	call := func(method, url, header, value, body string) {
+		t.Helper()
+		q, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set(header, value)
+		answer, err := client.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s: status %d, %v", method, url, answer.StatusCode, err)
+		}
+	}
+	call(http.MethodPost, "http://"+r.Gateway+"/v1/sandbox/notifications", "authorization", "sandbox-local-token", `{"payment": "nobody-knows", "order": "o"}`)
+	r.out.line(ctx, t, "sandbox does not know payment nobody-knows; asked again at ")
+	r.out.line(ctx, t, "dead letter ", " (data): sandbox/default payment nobody-knows: ")
+	call(http.MethodPut, "http://"+r.Simulator+"/_sim/sandbox/fault", "x", "y", `{"kind": "401", "account": "acme"}`)
+	if err := d.put(ctx, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1", step{Status: "paid", Notify: true}); err != nil {
+		t.Fatal(err)
+	}
+	r.out.line(ctx, t, "circuit of sandbox/acme is open (credential)")
+	conn, err := nats.Connect("nats://" + r.NATS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.PauseConsumer(ctx, subject.LookupRetries, subject.LookupDueConsumer("yapay"), time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	r.out.line(ctx, t, "yapay answers no account: its look-ups are paused until ")
+	if _, err := js.ResumeConsumer(ctx, subject.LookupRetries, subject.LookupDueConsumer("yapay")); err != nil {
+		t.Fatal(err)
+	}
+	r.out.line(ctx, t, "yapay is asked again")
+	text, _ := r.out.read()
+	for line := range strings.Lines(text) {
+		if columns := len([]rune(strings.TrimSuffix(line, "\n"))); columns > 120 && !strings.HasPrefix(line, "  ") {
+			t.Errorf("a line has %d columns: %s", columns, line)
+		}
+	}
+}

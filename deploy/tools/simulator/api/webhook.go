@@ -1,0 +1,143 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// patience is how long a webhook may take.
+const patience = 5 * time.Second
+
+// newClient sends webhooks. It follows no redirect: a provider takes
+// anything but 200 for a failure.
+func newClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}
+}
+
+// notify tells the gateway of a payment as its provider would. It returns the
+// gateway's HTTP status, 0 without one, and an error for everything but 200.
+// It does not end when the caller of the control call goes away, because a
+// provider would not notice that either.
+func (s *Simulator) notify(k key, p payment) (int, error) {
+	if s.gateway == "" {
+		return 0, errors.New("send webhook: no gateway URL is configured")
+	}
+	status, err := s.send(k, p)
+	code := "error"
+	if status != 0 {
+		code = strconv.Itoa(status)
+	}
+	s.metrics.webhooks.WithLabelValues(k.Provider, code).Inc()
+	s.log.Debug("webhook sent", zap.String("provider", k.Provider), zap.String("account", k.Account), zap.String("code", code))
+	return status, err
+}
+
+// tellLater sends the webhooks of a change when their time has come, without
+// anybody who waits for them. Those that are not sent when the simulator stops
+// never are.
+func (s *Simulator) tellLater(k key, p payment, c change) {
+	time.AfterFunc(time.Duration(c.After*float64(time.Second)), func() {
+		for range max(1, c.Times) {
+			if s.stopped.Err() != nil {
+				return
+			}
+			_, _ = s.notify(k, p) // It counts and logs what becomes of it.
+		}
+	})
+}
+
+func (s *Simulator) send(k key, p payment) (int, error) {
+	ctx, cancel := context.WithTimeout(s.stopped, patience)
+	defer cancel()
+	base, err := url.Parse(s.gateway)
+	if err != nil {
+		return 0, errors.New("send webhook: gateway URL is unusable")
+	}
+	r, err := s.dialects[k.Provider].webhook(base, k, p, s.now())
+	if err != nil {
+		return 0, fmt.Errorf("build webhook: %w", err)
+	}
+	resp, err := s.client.Do(r.WithContext(ctx))
+	if err != nil {
+		return 0, fmt.Errorf("send webhook: %w", withoutURL(err))
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxBody)) // Only the status counts; reading keeps the connection usable.
+	if resp.StatusCode != http.StatusOK {
+		return resp.StatusCode, fmt.Errorf("send webhook: gateway answered %d", resp.StatusCode)
+	}
+	return resp.StatusCode, nil
+}
+
+// withoutURL drops the URL that the client puts into its errors: it may hold
+// a path key.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// signed is where the gateway takes the webhooks of providers that carry a
+// credential; only accounts other than the default are named.
+func signed(base *url.URL, k key) string {
+	path := []string{"v1", k.Provider}
+	if k.Account != accounts[0] {
+		path = append(path, k.Account)
+	}
+	return base.JoinPath(append(path, "notifications")...).String()
+}
+
+// unsigned is where it takes those of providers that carry none: the path
+// holds the account's key.
+func unsigned(base *url.URL, k key) string {
+	return base.JoinPath("v1", k.Provider, k.Account, secretOf(k.Account, k.Provider+"-local-key"), "notifications").String()
+}
+
+// postJSON is a webhook with a JSON body.
+func postJSON(to string, body any) (*http.Request, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, to, bytes.NewReader(text))
+	if err != nil {
+		return nil, errors.New("address is unusable")
+	}
+	r.Header.Set("Content-Type", "application/json")
+	return r, nil
+}
+
+// referenceOf is a made-up id that the provider itself gives a payment: 32
+// hexadecimal digits, always the same ones for the same payment.
+func referenceOf(k key) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{k.Provider, k.Account, string(k.Unit), k.ID}, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// uuidOf writes a reference as a UUID; the examples' references already are.
+func uuidOf(reference string) string {
+	if len(reference) != 32 {
+		return reference
+	}
+	return reference[:8] + "-" + reference[8:12] + "-4" + reference[13:16] + "-a" + reference[17:20] + "-" + reference[20:]
+}

@@ -1,0 +1,10 @@
+// Command lookup is the worker role of package lookup as a process.
+package main
+
+import (
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/process"
+	"arauto/workers/lookup"
+)
+
+func main() { process.Main(config.RoleLookup, lookup.Run) }

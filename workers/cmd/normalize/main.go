@@ -1,0 +1,10 @@
+// Command normalize is the worker role of package normalize as a process.
+package main
+
+import (
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/process"
+	"arauto/workers/normalize"
+)
+
+func main() { process.Main(config.RoleNormalize, normalize.Run) }

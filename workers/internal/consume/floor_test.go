@@ -1,0 +1,44 @@
+package consume_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/workers/internal/consume"
+)
+
+func TestFloorIsBelowTheFirstThatIsNotAcknowledged(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	r.publish(many(3, "a")...)
+	batch, err := r.consumer.Fetch(3, jetstream.FetchMaxWait(10*time.Second))
+	r.must(err)
+	var all []jetstream.Msg
+	for m := range batch.Messages() {
+		all = append(all, m)
+	}
+	floor := func(want uint64) {
+		t.Helper()
+		got, err := consume.AckFloor(r.ctx, r.JS, "WORK", "worker")
+		r.must(err)
+		if got != want {
+			t.Errorf("the floor is %d, want %d", got, want)
+		}
+	}
+	floor(0)
+	r.must(all[1].DoubleAck(r.ctx))
+	floor(0)
+	r.must(all[0].DoubleAck(r.ctx))
+	floor(2)
+}
+
+func TestFloorOfAConsumerThatIsNotThereIsAnError(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	if _, err := consume.AckFloor(r.ctx, r.JS, "WORK", "nobody"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,156 @@
+package ratelimit_test
+
+import (
+	"testing"
+	"time"
+
+	"arauto/workers/internal/ratelimit"
+)
+
+// flood is a crowd of each class that comes to an account at once, the lowest
+// class first, and whom the broker fires 100 ms late.
+func flood(crowd int, l ratelimit.Limit) (began map[ratelimit.Class][]time.Time) {
+	c := fresh()
+	a := ratelimit.New(l, c.now)
+	var visitors []visitor
+	for class := ratelimit.Unknown; class >= ratelimit.Known; class-- {
+		for i := range crowd {
+			visitors = append(visitors, visitor{name: int(class)*crowd + i, at: c.at, class: class})
+		}
+	}
+	began = map[ratelimit.Class][]time.Time{}
+	for name, at := range day(c, a, visitors, func() time.Duration { return 100 * time.Millisecond }) {
+		class := ratelimit.Class(name / crowd)
+		began[class] = append(began[class], at)
+	}
+	return began
+}
+
+// before counts the times before one of them.
+func before(times []time.Time, at time.Time) (n int) {
+	for _, t := range times {
+		if t.Before(at) {
+			n++
+		}
+	}
+	return n
+}
+
+func last(times []time.Time) (at time.Time) {
+	for _, t := range times {
+		if t.After(at) {
+			at = t
+		}
+	}
+	return at
+}
+
+// Lower classes have the burst, because they came first, and then a tenth of the
+// turns each.
+func TestHigherClassesOfACrowdGoFirst(t *testing.T) {
+	t.Parallel()
+	const crowd = 100
+	for _, l := range []ratelimit.Limit{{Rate: 20, Burst: 10, Concurrency: 4}, {Rate: 5, Burst: 1, Concurrency: 1}} {
+		began := flood(crowd, l)
+		debt := l.Rate // What lower ones may have used in advance.
+		for _, c := range []struct{ higher, lower ratelimit.Class }{
+			{ratelimit.Known, ratelimit.Unasked}, {ratelimit.Known, ratelimit.Unknown}, {ratelimit.Unasked, ratelimit.Unknown},
+		} {
+			most := l.Burst + debt/2 + 2*crowd/10 + 1
+			if got := before(began[c.lower], last(began[c.higher])); got > most {
+				t.Errorf("%+v: %d of class %d began before the last of class %d, want at most %d", l, got, c.lower, c.higher, most)
+			}
+		}
+	}
+}
+
+// An unending crowd of higher classes leaves a tenth to the lowest.
+func TestLowestClassIsNotHeldUpForEver(t *testing.T) {
+	t.Parallel()
+	c := fresh()
+	l := ratelimit.Limit{Rate: 20, Burst: 10, Concurrency: 4}
+	a := ratelimit.New(l, c.now)
+	begins, turns := 0, 0
+	for i := range 60 * l.Rate { // A minute of turns, each class one per turn.
+		c.at = c.at.Add(time.Second / time.Duration(l.Rate))
+		for class := ratelimit.Known; class <= ratelimit.Unknown; class++ {
+			if _, ok := a.AllowQueued(class); ok {
+				a.Release()
+				if class == ratelimit.Unknown && i > 10*l.Rate { // The burst is used up.
+					begins++
+				}
+			}
+		}
+		turns = i - 10*l.Rate
+	}
+	if share := float64(begins) / float64(turns); share < 0.05 || share > 0.15 {
+		t.Errorf("the lowest class has %.2f of the turns, want about a tenth", share)
+	}
+}
+
+func TestPlacesAreKeptForHigherClassesWhileMoreWait(t *testing.T) {
+	t.Parallel()
+	for concurrency, want := range map[int][3]int{1: {1, 1, 1}, 7: {7, 7, 7}, 8: {8, 7, 6}, 32: {32, 28, 24}} {
+		for class, kept := range want {
+			for crowded, places := range map[bool]int{true: kept, false: concurrency} {
+				c := fresh()
+				a := ratelimit.New(ratelimit.Limit{Rate: 1000, Burst: 1, Concurrency: concurrency}, c.now)
+				a.Allow(ratelimit.Class(class))
+				a.Release()
+				for range 100 { // A line of a tenth of a second.
+					a.Allow(ratelimit.Class(class))
+				}
+				if !crowded {
+					c.at = c.at.Add(time.Second)
+				}
+				a.AllowQueued(ratelimit.Class(class)) // It is owed one in any case.
+				got := 1
+				for range 50 {
+					if _, ok := a.AllowQueued(ratelimit.Class(class)); !ok {
+						break
+					}
+					got++
+				}
+				if got != places {
+					t.Errorf("of %d places class %d has %d, want %d, crowded: %v", concurrency, class, got, places, crowded)
+				}
+			}
+		}
+	}
+}
+
+// Whoever comes goes past the lines of lower classes, and not past its own.
+func TestFreshLookUpPassesLowerLinesOnly(t *testing.T) {
+	t.Parallel()
+	c := fresh()
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 4}, c.now)
+	a.Allow(ratelimit.Unknown)
+	for range 20 {
+		a.Allow(ratelimit.Unasked)
+	}
+	if wait, ok := a.Allow(ratelimit.Known); ok || wait > 100*time.Millisecond {
+		t.Errorf("a known payment waits %v, leave %v", wait, ok)
+	}
+	if wait, ok := a.Allow(ratelimit.Unknown); ok || wait < 2*time.Second {
+		t.Errorf("an unknown payment waits %v, leave %v", wait, ok)
+	}
+}
+
+func TestQueueTakesNothingWhereALookUpCouldBegin(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 2}, func() time.Time { return now })
+	for range 3 {
+		if wait, crowded := a.Queue(ratelimit.Unasked); crowded || wait != 0 {
+			t.Fatalf("a full budget gives the wait %v, %t", wait, crowded)
+		}
+	}
+	if _, ok := a.Allow(ratelimit.Unasked); !ok {
+		t.Fatal("its token is gone")
+	}
+	first, _ := a.Queue(ratelimit.Unasked)
+	second, crowded := a.Queue(ratelimit.Unasked)
+	if !crowded || first <= 0 || second <= first {
+		t.Errorf("turns after %v and %v, %t", first, second, crowded)
+	}
+}

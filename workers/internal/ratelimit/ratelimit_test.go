@@ -1,0 +1,209 @@
+package ratelimit_test
+
+import (
+	"cmp"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"arauto/workers/internal/ratelimit"
+)
+
+// clock is turned by the test.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func fresh() *clock { return &clock{at: time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC)} }
+
+// visitor is a look-up that comes, and comes back when its turn is there.
+type visitor struct {
+	name   int
+	at     time.Time
+	waited bool
+	class  ratelimit.Class
+}
+
+// day lets visitors come to an account until all have begun, each late for its
+// turn by as much as late says, and returns when each began.
+func day(c *clock, a *ratelimit.Limiter, visitors []visitor, late func() time.Duration) map[int]time.Time {
+	began := map[int]time.Time{}
+	for len(visitors) > 0 {
+		slices.SortStableFunc(visitors, func(x, y visitor) int { return x.at.Compare(y.at) })
+		v := visitors[0]
+		visitors = visitors[1:]
+		if v.at.After(c.at) {
+			c.at = v.at
+		}
+		enter := a.Allow
+		if v.waited {
+			enter = a.AllowQueued
+		}
+		wait, ok := enter(v.class)
+		if ok {
+			began[v.name] = c.at
+			a.Release()
+			continue
+		}
+		visitors = append(visitors, visitor{name: v.name, at: c.at.Add(wait + late()), waited: true, class: v.class})
+	}
+	return began
+}
+
+func class() *rapid.Generator[ratelimit.Class] {
+	return rapid.SampledFrom([]ratelimit.Class{ratelimit.Known, ratelimit.Unasked, ratelimit.Unknown})
+}
+
+// busiest says by how much look-ups began faster than the limit allows in any
+// stretch of time, 0 for never.
+func busiest(began map[int]time.Time, l ratelimit.Limit) (over int) {
+	times := make([]time.Time, 0, len(began))
+	for _, at := range began {
+		times = append(times, at)
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	for i := range times {
+		for j := i; j < len(times); j++ {
+			allowed := float64(l.Burst) + float64(l.Rate)*(times[j].Sub(times[i]).Seconds()+1)
+			over = max(over, j-i+1-int(allowed+1e-6))
+		}
+	}
+	return over
+}
+
+func TestNoCrowdIsFasterThanTheBudget(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		l := ratelimit.Limit{
+			Rate: rapid.IntRange(1, 50).Draw(t, "rate"), Burst: rapid.IntRange(1, 40).Draw(t, "burst"), Concurrency: 1,
+		}
+		c := fresh()
+		a := ratelimit.New(l, c.now)
+		var visitors []visitor
+		at := c.at
+		for i := range rapid.IntRange(1, 120).Draw(t, "visitors") {
+			at = at.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "gap")) * time.Millisecond)
+			// Some have a turn that another process gave them.
+			visitors = append(visitors, visitor{
+				name: i, at: at, waited: rapid.IntRange(0, 3).Draw(t, "waited") == 0, class: class().Draw(t, "class"),
+			})
+		}
+		count := len(visitors)
+		began := day(c, a, visitors, func() time.Duration {
+			return time.Duration(rapid.IntRange(0, 2000).Draw(t, "late")) * time.Millisecond
+		})
+		if len(began) != count {
+			t.Fatalf("%d of %d began", len(began), count)
+		}
+		if over := busiest(began, l); over > 0 {
+			t.Fatalf("%d more began than %+v allows", over, l)
+		}
+	})
+}
+
+// With N in front, the last one waits N/Rate and the broker's lateness, even
+// though forged ones keep coming behind it.
+func TestNobodyWaitsLongerThanThoseInFrontTake(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		l := ratelimit.Limit{
+			Rate: rapid.IntRange(2, 100).Draw(t, "rate"), Burst: rapid.IntRange(1, 40).Draw(t, "burst"), Concurrency: 1,
+		}
+		c, same := fresh(), class().Draw(t, "class")
+		a := ratelimit.New(l, c.now)
+		start, front := c.at, rapid.IntRange(0, 300).Draw(t, "front")
+		var visitors []visitor
+		for i := range front {
+			visitors = append(visitors, visitor{name: i, at: start, class: same})
+		}
+		const honest = 1_000_000
+		visitors = append(visitors, visitor{name: honest, at: start, class: same})
+		for i := range 200 { // Ten times as fast as the budget.
+			gap := time.Duration(i) * time.Second / time.Duration(10*l.Rate)
+			visitors = append(visitors, visitor{name: front + i, at: start.Add(gap), class: same})
+		}
+		began := day(c, a, visitors, func() time.Duration {
+			return time.Duration(rapid.IntRange(0, 300).Draw(t, "late")) * time.Millisecond
+		})
+		most := time.Duration(front+1)*time.Second/time.Duration(l.Rate) + 300*time.Millisecond
+		if waited := began[honest].Sub(start); waited > most {
+			t.Fatalf("with %d in front at %d a second it waited %v, more than %v", front, l.Rate, waited, most)
+		}
+	})
+}
+
+func TestInFlightIsBoundedAndGivenBack(t *testing.T) {
+	t.Parallel()
+	c := fresh()
+	a := ratelimit.New(ratelimit.Limit{Rate: 100, Burst: 100, Concurrency: 2}, c.now)
+	for i := range 2 {
+		if _, ok := a.Allow(ratelimit.Unasked); !ok {
+			t.Fatalf("look-up %d got no leave", i)
+		}
+	}
+	wait, ok := a.Allow(ratelimit.Unasked)
+	if ok || wait <= 0 {
+		t.Fatalf("a third one in flight: leave %v, wait %v", ok, wait)
+	}
+	c.at = c.at.Add(wait)
+	if _, ok := a.AllowQueued(ratelimit.Unasked); ok {
+		t.Error("a turn goes beyond what may be in flight")
+	}
+	a.Release()
+	if _, ok := a.AllowQueued(ratelimit.Unasked); !ok {
+		t.Error("a free place is not given to one whose turn has come")
+	}
+}
+
+func TestNobodyGoesPastTheLine(t *testing.T) {
+	t.Parallel()
+	c := fresh()
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 10, Concurrency: 1}, c.now)
+	a.Allow(ratelimit.Unasked)
+	wait, _ := a.Allow(ratelimit.Unasked) // There are tokens, but no place.
+	a.Release()
+	if _, ok := a.Allow(ratelimit.Unasked); ok {
+		t.Error("whoever comes last goes first")
+	}
+	c.at = c.at.Add(wait)
+	if _, ok := a.AllowQueued(ratelimit.Unasked); !ok {
+		t.Error("the first in the line has no leave when its turn has come")
+	}
+}
+
+func TestQuietTimeFillsTheBurstAndNoMore(t *testing.T) {
+	t.Parallel()
+	c := fresh()
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 5, Concurrency: 100}, c.now)
+	for _, quiet := range []time.Duration{0, time.Hour} {
+		c.at = c.at.Add(quiet)
+		leaves := 0
+		for range 20 {
+			if _, ok := a.Allow(ratelimit.Unasked); ok {
+				leaves++
+			}
+		}
+		if leaves != 5 {
+			t.Errorf("after %v %d began at once, want the burst of 5", cmp.Or(quiet, time.Nanosecond), leaves)
+		}
+	}
+}
+
+func TestClockThatIsSetBackStopsNobodyForGood(t *testing.T) {
+	t.Parallel()
+	c := fresh()
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 1}, c.now)
+	a.Allow(ratelimit.Unasked)
+	a.Release()
+	c.at = c.at.Add(-time.Hour)
+	wait, ok := a.AllowQueued(ratelimit.Unasked)
+	if ok {
+		a.Release()
+		return
+	}
+	if wait > time.Second {
+		t.Errorf("an hour back makes a wait of %v", wait)
+	}
+}

@@ -1,0 +1,136 @@
+package retry_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a broker and a lot on it.
+type rig struct {
+	*jetstreamtest.Broker
+	t      *testing.T
+	ctx    context.Context
+	tokens subject.Tokens
+	lot    *retry.Store
+	due    jetstream.Consumer
+}
+
+func setup(t *testing.T) *rig {
+	t.Helper()
+	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	r.lot = r.open(r.JS)
+	r.due, err = r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	r.must(err)
+	return r
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) open(js jetstream.JetStream) *retry.Store {
+	r.t.Helper()
+	lot, err := retry.Open(r.ctx, js, r.tokens)
+	r.must(err)
+	return lot
+}
+
+// rival is a JetStream on which somebody else is always faster: before each
+// write, as often as there are moves, it lets the other one move.
+type rival struct {
+	jetstream.JetStream
+	mu    sync.Mutex
+	moves []func()
+}
+
+// PublishMsg lets the other one move first.
+func (r *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	r.mu.Lock()
+	var move func()
+	if len(r.moves) > 0 {
+		move, r.moves = r.moves[0], r.moves[1:]
+	}
+	r.mu.Unlock()
+	if move != nil {
+		move()
+	}
+	return r.JetStream.PublishMsg(ctx, m, opts...)
+}
+
+// overtaken is a lot whose every write is preceded by the moves, one each.
+func (r *rig) overtaken(moves ...func()) *retry.Store {
+	return r.open(&rival{JetStream: r.JS, moves: moves})
+}
+
+// far is a due time that no test lives to see.
+func far(hours int) time.Time {
+	return time.Date(2099, 1, 2, 3, 4, 5, 678901234, time.UTC).Add(time.Duration(hours) * time.Hour)
+}
+
+// waiting is a look-up that waits with every field set.
+func waiting(payment string, stands uint64, attempts int) record.ScheduledLookUp {
+	notified := time.Date(2026, 11, 22, 1, 2, int(stands), 0, time.UTC)
+	failed := time.Date(2026, 11, 22, 2, 0, 0, 5, time.UTC)
+	return record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o-" + payment,
+		Fields: map[string]string{"k": "v"}, Covers: stands, Notification: "n" + string(rune('0'+stands%10)), NotifiedAt: &notified,
+		Cause: order.CauseNotification, Reason: "unavailable", Attempts: attempts, FirstFailure: &failed, DueAt: far(attempts),
+	}
+}
+
+func (r *rig) look(payment string) retry.Entry {
+	r.t.Helper()
+	place, err := r.lot.Read(r.ctx, "sandbox", "default", payment)
+	r.must(err)
+	return place
+}
+
+// next waits for one look-up that has come due.
+func (r *rig) next() jetstream.Msg {
+	r.t.Helper()
+	m, err := r.due.Next(jetstream.FetchMaxWait(30 * time.Second))
+	if err != nil {
+		r.t.Fatalf("nothing fires: %v", err)
+	}
+	r.must(m.DoubleAck(r.ctx))
+	return m
+}
+
+// stored is how many messages the stream holds.
+func (r *rig) stored() uint64 {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	return stream.CachedInfo().State.Msgs
+}
+
+// raw reads the schedule as the broker holds it.
+func (r *rig) raw(payment string) *jetstream.RawStreamMsg {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	m, err := stream.GetLastMsgForSubject(r.ctx, r.tokens.Waiting("sandbox", "default", payment).Parked())
+	r.must(err)
+	return m
+}

@@ -1,0 +1,285 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/workers/internal/retry"
+)
+
+func (r *rig) holds(payment string, want record.ScheduledLookUp) {
+	r.t.Helper()
+	if got := r.look(payment).Parked; !reflect.DeepEqual(got, want) {
+		r.t.Errorf("parked is\n%+v, want\n%+v", got, want)
+	}
+	if n := r.stored(); n != 1 {
+		r.t.Errorf("%d messages are stored, want one schedule", n)
+	}
+}
+
+func TestNothingIsParkedAtFirst(t *testing.T) {
+	t.Parallel()
+	if place := setup(t).look("p"); !reflect.DeepEqual(place, retry.Entry{}) {
+		t.Errorf("an empty place is %+v", place)
+	}
+}
+
+func TestParkedLookUpComesBackWhole(t *testing.T) {
+	t.Parallel()
+	for name, put := range verbs {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			p := waiting("p", 5, 2)
+			p.Rechecks = 1
+			r.must(put(r.lot, r, p))
+			r.holds("p", p)
+		})
+	}
+}
+
+// verbs are the ways to park that keep what they are given.
+var verbs = map[string]func(*retry.Store, *rig, record.ScheduledLookUp) error{
+	"first":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Schedule(r.ctx, p) },
+	"again":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Reschedule(r.ctx, p) },
+	"follow": func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.ScheduleRecheck(r.ctx, p) },
+}
+
+func TestSubjectsNeverShowAnID(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for _, id := range []string{"plain-id", "ana@example.com", "529.982.247-25", "a.b *>"} {
+		r.must(r.lot.Schedule(r.ctx, waiting(id, 1, 0)))
+		m := r.raw(id)
+		want := "lookup.parked.sandbox.default." + r.tokens.Hash(id)
+		if m.Subject != want || m.Header.Get("Nats-Schedule-Target") != strings.Replace(want, "parked", "due", 1) {
+			t.Errorf("%q is parked on %s for %s", id, m.Subject, m.Header.Get("Nats-Schedule-Target"))
+		}
+		for name, values := range m.Header {
+			if strings.Contains(strings.Join(values, " "), id) {
+				t.Errorf("header %s shows the id: %v", name, values)
+			}
+		}
+	}
+	if n := r.stored(); n != 4 {
+		t.Errorf("%d places for 4 payments", n)
+	}
+}
+
+func TestPlacesOfAccountsAreApart(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	one, two := waiting("p", 1, 0), waiting("p", 2, 0)
+	two.Account = "acme"
+	r.must(r.lot.Schedule(r.ctx, one))
+	r.must(r.lot.Schedule(r.ctx, two))
+	if got := r.look("p").Parked; !reflect.DeepEqual(got, one) {
+		t.Errorf("account default has %+v", got)
+	}
+}
+
+func TestFreshFailureOnlyRaisesWhatIsParked(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	old := waiting("p", 5, 3)
+	r.must(r.lot.Schedule(r.ctx, old))
+	fresh := waiting("p", 7, 0)
+	fresh.Reason, fresh.Cause, fresh.DueAt = "transport", order.CauseNotification, far(-100)
+	r.must(r.lot.Schedule(r.ctx, fresh))
+	want := old
+	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
+	r.holds("p", want)
+	if got := r.raw("p").Header.Get("Nats-Schedule"); got != "@at 2099-01-02T06:04:05.678901234Z" {
+		t.Errorf("the schedule became %q", got)
+	}
+}
+
+func TestFreshFailureOfAnEarlierNotificationChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 3)))
+	before := r.look("p")
+	for _, stands := range []uint64{0, 4, 5} {
+		r.must(r.lot.Schedule(r.ctx, waiting("p", stands, 0)))
+	}
+	if after := r.look("p"); !reflect.DeepEqual(after, before) {
+		t.Errorf("parked was %+v and is %+v", before, after)
+	}
+}
+
+func TestFiredFailureReplacesWhatWasParkedSince(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	fresh := waiting("p", 7, 0)
+	r.must(r.lot.Schedule(r.ctx, fresh))
+	fired := waiting("p", 5, 2)
+	r.must(r.lot.Reschedule(r.ctx, fired))
+	want := fired
+	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
+	r.holds("p", want)
+}
+
+// What an answer meanwhile made parked must not wait for hours because an older
+// recheck failed.
+func TestFailedRecheckDoesNotPutOffWhatFollowsAnAnswer(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []order.Cause{order.CauseRecheck, order.CauseConfirmation} {
+		r := setup(t)
+		follows := waiting("p", 7, 0)
+		follows.Cause, follows.Reason, follows.Rechecks, follows.FirstFailure, follows.DueAt = cause, string(cause), 1, nil, far(-1)
+		r.must(r.lot.ScheduleRecheck(r.ctx, follows))
+		failed := waiting("p", 5, 2)
+		failed.Cause, failed.Rechecks = order.CauseRecheck, 2
+		r.must(r.lot.Reschedule(r.ctx, failed))
+		want := failed
+		want.Covers, want.Notification, want.NotifiedAt = 7, follows.Notification, follows.NotifiedAt
+		want.Cause, want.Reason, want.Rechecks, want.DueAt, want.Expedited = cause, string(cause), 1, follows.DueAt, true
+		r.holds("p", want)
+	}
+}
+
+func TestFiredFailureNeverGivesBudgetBack(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.must(r.lot.Reschedule(r.ctx, waiting("p", 5, 4)))
+	stale := waiting("p", 5, 1) // The same firing delivered again, much later.
+	failed := far(-1)
+	stale.FirstFailure = &failed
+	r.must(r.lot.Reschedule(r.ctx, stale))
+	r.holds("p", waiting("p", 5, 4))
+}
+
+func TestWhatFollowsAnAnswerReplacesWhatItSettled(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 3)))
+	recheck := waiting("p", 6, 0)
+	recheck.Cause, recheck.Reason, recheck.Rechecks, recheck.FirstFailure = order.CauseRecheck, "recheck", 1, nil
+	r.must(r.lot.ScheduleRecheck(r.ctx, recheck))
+	r.holds("p", recheck)
+}
+
+func TestWhatFollowsAnAnswerKeepsABudgetThatItDidNotSettle(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	old := waiting("p", 9, 3)
+	r.must(r.lot.Schedule(r.ctx, old))
+	recheck := waiting("p", 6, 0)
+	recheck.Cause, recheck.Reason, recheck.FirstFailure, recheck.DueAt = order.CauseRecheck, "recheck", nil, far(-1)
+	r.must(r.lot.ScheduleRecheck(r.ctx, recheck))
+	want := recheck
+	want.Covers, want.Notification, want.NotifiedAt = 9, old.Notification, old.NotifiedAt
+	want.Attempts, want.FirstFailure, want.Expedited = 3, old.FirstFailure, true
+	r.holds("p", want)
+}
+
+func TestLostRacesAreJudgedAnew(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		put  func(*retry.Store, *rig, record.ScheduledLookUp) error
+		want func(mine, theirs record.ScheduledLookUp) record.ScheduledLookUp
+	}{
+		"first": {verbs["first"], func(_, theirs record.ScheduledLookUp) record.ScheduledLookUp { return theirs }},
+		"again": {verbs["again"], func(mine, theirs record.ScheduledLookUp) record.ScheduledLookUp {
+			mine.Covers, mine.Notification, mine.NotifiedAt = theirs.Covers, theirs.Notification, theirs.NotifiedAt
+			return mine
+		}},
+		"follow": {verbs["follow"], func(mine, theirs record.ScheduledLookUp) record.ScheduledLookUp {
+			mine.Covers, mine.Notification, mine.NotifiedAt = theirs.Covers, theirs.Notification, theirs.NotifiedAt
+			mine.Attempts, mine.FirstFailure = theirs.Attempts, theirs.FirstFailure
+			return mine // Due later than theirs, so not early.
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			mine, theirs := waiting("p", 7, 2), waiting("p", 8, 1)
+			lot := r.overtaken(
+				func() { r.must(r.lot.Schedule(r.ctx, waiting("p", 6, 1))) },
+				func() { r.must(r.lot.Schedule(r.ctx, theirs)) },
+			)
+			r.must(c.put(lot, r, mine))
+			r.holds("p", c.want(mine, theirs))
+		})
+	}
+}
+
+func TestLostRaceAgainstAFiringParksAnew(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 3)))
+	lot := r.overtaken(func() { r.must(r.lot.Cancel(r.ctx, r.look("p"))) }) // Firing removes it just so.
+	fresh := waiting("p", 7, 0)
+	r.must(lot.Schedule(r.ctx, fresh))
+	r.holds("p", fresh)
+}
+
+func TestEndlessRacesAreReported(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var moves []func()
+	for i := range 30 {
+		moves = append(moves, func() { r.must(r.lot.Schedule(r.ctx, waiting("p", uint64(i+1), 0))) })
+	}
+	if err := r.overtaken(moves...).Reschedule(r.ctx, waiting("p", 1, 1)); !errors.Is(err, retry.ErrConflict) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestFiftyAtOnceParkOnceForTheHighest(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if err := r.lot.Schedule(r.ctx, waiting("p", uint64(i+1), 0)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := r.look("p").Parked.Covers; got != 50 {
+		t.Errorf("it stands for %d, want 50", got)
+	}
+	if n := r.stored(); n != 1 {
+		t.Errorf("%d messages are stored, want one schedule", n)
+	}
+}
+
+func TestCancelRemovesOnlyWhatWasRead(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.must(r.lot.Cancel(r.ctx, retry.Entry{}))
+	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 0)))
+	place := r.look("p")
+	r.must(r.lot.Reschedule(r.ctx, waiting("p", 5, 1)))
+	r.must(r.lot.Cancel(r.ctx, place)) // It was replaced.
+	r.holds("p", waiting("p", 5, 1))
+	place = r.look("p")
+	for range 2 { // The second time it is gone.
+		r.must(r.lot.Cancel(r.ctx, place))
+		if left := r.look("p"); left.Sequence != 0 {
+			t.Errorf("after a cancel %+v is parked", left)
+		}
+	}
+}
+
+func TestCancelTellsWhenTheBrokerDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 0)))
+	place := r.look("p")
+	r.Stop()
+	ctx, cancel := context.WithTimeout(r.ctx, time.Second)
+	defer cancel()
+	if err := r.lot.Cancel(ctx, place); err == nil {
+		t.Error("a cancel without a broker is said to have worked")
+	}
+}

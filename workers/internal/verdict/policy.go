@@ -1,0 +1,41 @@
+package verdict
+
+import (
+	"time"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+)
+
+const (
+	// longestRetryAfter bounds a provider's Retry-After. A guess: within it an
+	// outage of an hour is respected, and a mistaken date of next year is not.
+	longestRetryAfter = time.Hour
+	// spread is the random share that is added to a wait after 429, at the most: a
+	// provider that throttles thousands of look-ups names the same moment to all.
+	spread = 0.1
+)
+
+// free returns the real time to wait after a failure that spends no attempt, and
+// false for a failure that spends one. The wait of our own rate limiter or circuit
+// breaker is real time already.
+func free(p provider.RetryPolicy, f Failure, jitter float64) (time.Duration, bool) {
+	switch f.Kind {
+	case record.Throttled:
+		wait := p.Throttled
+		if f.RetryAfter > 0 {
+			wait = min(f.RetryAfter, longestRetryAfter)
+		}
+		return p.Wait(wait + time.Duration(jitter*spread*float64(wait))), true
+	case record.Credential, record.Stopped:
+		if f.Held > 0 {
+			return f.Held, true
+		}
+		return p.Wait(p.Credential), true
+	case record.RateLimited:
+		return f.Held, true
+	case record.Transport, record.Unavailable, record.Unreadable, record.Refused, record.NotFound, record.Ours:
+		return 0, false
+	}
+	return 0, false
+}

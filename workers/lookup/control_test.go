@@ -1,0 +1,247 @@
+package lookup_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/consume"
+	"arauto/workers/lookup"
+)
+
+// page is what a firewall says.
+const page = "<html><h1>403 Forbidden</h1></html>"
+
+// A forged webhook may name an id that a firewall refuses.
+func TestPaymentThatAFirewallRefusesStopsNobody(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.patient()
+	r.script(func(payment string, _ int) (int, string) {
+		if payment == "forged" {
+			return http.StatusForbidden, page
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	r.handle(r.notify("forged"))
+	if c := r.circuit("default"); c.State != record.CircuitClosed {
+		t.Errorf("the circuit is %+v", c)
+	}
+	for i := range 10 {
+		payment := fmt.Sprintf("real-%d", i)
+		r.handle(r.notify(payment))
+		if got := r.last(payment).Observation.Status; got != "refunded" {
+			t.Errorf("a real payment is %q", got)
+		}
+	}
+	for i := range len(offsets) {
+		if p := r.parked("forged").Parked; p.Reason != "refused" || p.Attempts != i || p.Refused {
+			t.Fatalf("refusal %d parks %+v", i+1, p)
+		}
+		r.fire("forged")
+	}
+	if letters := r.letters(); len(letters) != 1 || letters[0].LastAnswer != "refused" || letters[0].Class != record.ClassProvider {
+		t.Errorf("letters are %+v", letters)
+	}
+}
+
+// opened is a rig whose account has a payment that was answered, and then an open
+// circuit whose probe is due.
+func opened(t *testing.T) (r *rig, turn func(time.Duration)) {
+	t.Helper()
+	r = setup(t)
+	turn = r.patient()
+	r.says("refunded", 10000, 10000)
+	r.handle(r.notify("known"))
+	r.script(func(string, int) (int, string) { return http.StatusUnauthorized, "" })
+	r.handle(r.notify("first"))
+	if c := r.circuit("default"); c.State != record.CircuitOpen {
+		t.Fatalf("a refused credential leaves the circuit %+v", c)
+	}
+	turn(time.Minute)
+	return r, turn
+}
+
+func TestProbeOfACircuitAsksForAPaymentThatWasAnswered(t *testing.T) {
+	t.Parallel()
+	r, _ := opened(t)
+	r.script(func(payment string, _ int) (int, string) {
+		if payment == "known" {
+			return http.StatusOK, state(payment, "refunded", 10000, 10000)
+		}
+		return http.StatusForbidden, `{"error":"not yours"}`
+	})
+	r.handle(r.notify("forged"))
+	if c := r.circuit("default"); c.State != record.CircuitClosed || r.lookups("known") != 3 {
+		t.Errorf("after %d look-ups of the known payment the circuit is %+v", r.lookups("known"), c)
+	}
+	if p := r.parked("forged").Parked; r.lookups("forged") != 1 || p.Reason != "refused" || p.FirstFailure == nil {
+		t.Errorf("after %d look-ups the forged payment is parked as %+v", r.lookups("forged"), p)
+	}
+	if got := len(r.observations("known")); got != 1 {
+		t.Errorf("the control payment has %d observations", got)
+	}
+}
+
+func TestPaymentInHandSpendsNothingWhileTheControlPaymentIsRefused(t *testing.T) {
+	t.Parallel()
+	r, turn := opened(t)
+	r.handle(r.notify("second"))
+	if p := r.parked("second").Parked; r.lookups("second") != 0 || r.lookups("known") != 3 || p.Reason != "credential" || p.Refused || p.FirstFailure != nil {
+		t.Errorf("after %d look-ups it is parked as %+v", r.lookups("second"), p)
+	}
+	// The control payment may by now be refused alone, so the next probe is its own.
+	r.script(func(payment string, _ int) (int, string) {
+		if payment == "known" {
+			return http.StatusForbidden, `{"error":"not yours"}`
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	turn(time.Minute)
+	r.handle(r.notify("third"))
+	if c := r.circuit("default"); c.State != record.CircuitClosed || r.lookups("third") != 1 || r.lookups("known") != 3 {
+		t.Errorf("after %d look-ups the circuit is %+v", r.lookups("third"), c)
+	}
+}
+
+func TestControlPaymentThatGetsNoAnswerLeavesTheMessageWithTheBroker(t *testing.T) {
+	t.Parallel()
+	r, _ := opened(t)
+	r.fails(http.StatusBadGateway)
+	m := r.notify("second")
+	if err := r.worker.HandleNotification(r.ctx, m); !errors.Is(err, consume.ErrRetryLater) || r.lookups("second") != 0 {
+		t.Errorf("after %d look-ups: %v", r.lookups("second"), err)
+	}
+	if c := r.circuit("default"); c.State != record.CircuitOpen {
+		t.Errorf("the circuit is %+v", c)
+	}
+}
+
+// A page of a proxy that stands in for the provider says as much as nothing.
+func TestUselessAnswersPauseLikeNone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		pauses bool
+	}{
+		"a page":                     {http.StatusOK, true},
+		"a firewall's page":          {http.StatusForbidden, true},
+		"a redirect":                 {http.StatusFound, true},
+		"a question that is refused": {http.StatusUnprocessableEntity, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			w := r.gated(plenty)
+			r.script(func(string, int) (int, string) { return c.status, page })
+			for i := range 5 {
+				r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
+			}
+			err := w.HandleNotification(r.ctx, r.told("default", "late"))
+			if errors.Is(err, consume.ErrRetryLater) != c.pauses || (r.lookups("late") == 0) != c.pauses {
+				t.Errorf("after five it is asked %d times more: %v", r.lookups("late"), err)
+			}
+		})
+	}
+}
+
+// A pause that forged webhooks led to ends with its first probe.
+func TestProbeOfAPauseAsksForAPaymentThatWasAnswered(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.script(func(payment string, _ int) (int, string) {
+		if strings.HasPrefix(payment, "forged") {
+			return http.StatusOK, page
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	w := r.gated(plenty)
+	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
+	for i := range 5 {
+		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
+	}
+	m := r.told("default", "forged-probe")
+	r.until("does a probe ask", func() bool { return !errors.Is(w.HandleNotification(r.ctx, m), consume.ErrRetryLater) })
+	r.must(w.HandleNotification(r.ctx, r.told("default", "real")))
+	if r.lookups("known") != 2 || r.lookups("real") != 1 {
+		t.Errorf("%d look-ups of the known payment, %d of the real one", r.lookups("known"), r.lookups("real"))
+	}
+}
+
+// One of two workers has no way to the provider. The other one is answered as
+// often as there are payments, although a pause would outlive this test.
+func TestWorkerWithoutEgressDoesNotStopTheHealthyOne(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	paused := make(chan struct{})
+	r.script(func(payment string, _ int) (int, string) {
+		select {
+		case <-paused:
+		case <-r.ctx.Done():
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	const all = 200
+	for i := range all {
+		r.told("default", fmt.Sprintf("p-%d", i))
+	}
+	healthy, sick := r.gated(plenty), r.gated(plenty)
+	for _, w := range []*lookup.Worker{healthy, sick} {
+		w.Outage.First, w.Outage.Longest = 10*time.Minute, 10*time.Minute
+	}
+	for name, a := range sick.Accounts {
+		a.Settings = map[string]string{"base_url": "http://127.0.0.1:1", "token": "t"}
+		sick.Accounts[name] = a
+	}
+	r.run(healthy)
+	r.until("is the healthy one at work", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.asked) > 0
+	})
+	r.run(sick)
+	r.until("does the sick one pause", func() bool { return sick.Outage.Room(1) == 0 })
+	close(paused)
+	failed := func() (n int) {
+		for _, p := range read[record.ScheduledLookUp](r, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
+			if p.Reason == "transport" {
+				n++
+			}
+		}
+		return n
+	}
+	r.until("is every other payment answered", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*")+failed() >= all })
+	if got := failed(); got > 5+8 { // Those that made it pause, and what was in flight.
+		t.Errorf("%d payments were asked for in vain", got)
+	}
+}
+
+// TestForgedPaymentThatTheProviderItselfRefusesStopsNobody has a provider say 403 in
+// its own words about payments that are not the account's.
+func TestForgedPaymentThatTheProviderItselfRefusesStopsNobody(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.patient()
+	r.says("refunded", 10000, 10000)
+	r.handle(r.notify("known"))
+	for i := range 3 {
+		forged, actual := fmt.Sprintf("forged-%d", i), fmt.Sprintf("actual-%d", i)
+		r.refuses(forged)
+		r.handle(r.notify(forged))
+		if p := r.parked(forged).Parked; p.Reason != "refused" || p.FirstFailure == nil {
+			t.Errorf("%s is parked as %+v", forged, p)
+		}
+		r.handle(r.notify(actual))
+		if r.lookups(actual) != 1 {
+			t.Errorf("%s was asked for %d times", actual, r.lookups(actual))
+		}
+	}
+	if c := r.circuit("default"); c.State == record.CircuitOpen {
+		t.Errorf("the circuit is %+v", c)
+	}
+}

@@ -1,0 +1,251 @@
+package lookup_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/ratelimit"
+	"arauto/workers/lookup"
+)
+
+// turned gives a worker a clock that only the test turns. It is ahead, so that the
+// broker fires nothing by itself.
+func turned(w *lookup.Worker) (turn func(to time.Time)) {
+	now := time.Now().Add(24 * time.Hour).UTC()
+	w.Now = func() time.Time { return now }
+	return func(to time.Time) { now = to }
+}
+
+// place is what is parked for a payment of the account default.
+func (r *rig) place(payment string) record.ScheduledLookUp {
+	r.t.Helper()
+	place := r.parked(payment)
+	if place.Sequence == 0 {
+		r.t.Fatalf("nothing is parked for %s", payment)
+	}
+	return place.Parked
+}
+
+// fireBy is fire for another worker than the rig's.
+func (r *rig) fireBy(w *lookup.Worker, payment string) {
+	r.t.Helper()
+	place := r.parked(payment)
+	r.must(r.lot.Cancel(r.ctx, place))
+	body, err := json.Marshal(place.Parked)
+	r.must(err)
+	r.must(w.HandleDue(r.ctx, &delivered{data: body, sequence: place.Sequence}))
+}
+
+// flooded answers forged payments as unknown and all others with a fact, and
+// keeps the order in which they were asked for.
+func (r *rig) flooded() (asked func() []string) {
+	var mu sync.Mutex
+	var all []string
+	r.script(func(payment string, _ int) (int, string) {
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, payment)
+		if strings.HasPrefix(payment, "forged") {
+			return http.StatusNotFound, "{}"
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
+func TestFloodYieldsToRealPayments(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	asked := r.flooded()
+	const forged = 150
+	limit := ratelimit.Limit{Rate: 10, Burst: 20, Concurrency: 4}
+	step := time.Second / time.Duration(limit.Rate)
+	w := r.gated(limit)
+	turn := turned(w)
+	w.Rates["default"] = ratelimit.New(limit, func() time.Time { return w.Now() })
+	began := w.Now()
+	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
+	for i := range forged {
+		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
+	}
+	if got := len(asked()); got != limit.Burst {
+		t.Fatalf("%d look-ups at once, want the burst of %d", got, limit.Burst)
+	}
+	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
+	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
+	first, known := r.place("first"), r.place("known")
+	if wait := known.DueAt.Sub(began); known.Reason != "rate_limit" || wait > step {
+		t.Errorf("a known payment waits %v for %q behind %d forged ones", wait, known.Reason, forged)
+	}
+	if wait, most := first.DueAt.Sub(began), time.Duration(forged)*step; wait > most {
+		t.Errorf("a first webhook waits %v behind %d forged ones, more than %v", wait, forged, most)
+	}
+	turn(known.DueAt)
+	r.fireBy(w, "known")
+	if got := asked(); len(got) != limit.Burst+1 || got[limit.Burst] != "known" {
+		t.Errorf("after the burst %v were asked for", got[limit.Burst:])
+	}
+	turn(began.Add(6 * time.Second)) // The unknown ones of the burst are due, while the others still stand in the line.
+	r.fireBy(w, "forged-0")
+	if p := r.place("forged-0"); p.Reason != "rate_limit" || p.NotFound != 1 || !p.DueAt.After(first.DueAt) {
+		t.Errorf("an unknown payment waits as %+v, a first webhook until %v", p, first.DueAt)
+	}
+	turn(first.DueAt)
+	r.fireBy(w, "first")
+	if got := asked(); got[len(got)-1] != "first" {
+		t.Errorf("when its turn had come the first webhook was not asked for: %v", got[limit.Burst:])
+	}
+}
+
+// However busy the machine, nobody is asked for twice before the real ones.
+func TestFloodIsAskedForOnceAndTheRealOnesAreServed(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	asked := r.flooded()
+	w := r.gated(ratelimit.Limit{Rate: 200, Burst: 10, Concurrency: 4})
+	w.Policy.NotFound = []time.Duration{time.Hour}
+	const forged = 60
+	for i := range forged {
+		r.told("default", fmt.Sprintf("forged-%d", i))
+	}
+	r.told("default", "real")
+	r.told("acme", "other")
+	r.run(w)
+	r.until("are all asked for", func() bool { return len(asked()) >= forged+2 })
+	r.until("are the real ones confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*") == 2 })
+	got := asked()
+	slices.Sort(got)
+	if once := slices.Compact(slices.Clone(got)); len(got) != forged+2 || len(once) != len(got) {
+		t.Errorf("%d look-ups of %d payments, want one of each of %d", len(got), len(once), forged+2)
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Errorf("dead letters: %+v", letters)
+	}
+}
+
+// Also while its account is flooded.
+func TestPaymentThatBecomesKnownIsFoundWithinTheHour(t *testing.T) {
+	t.Parallel()
+	for _, flood := range []int{0, 60} {
+		t.Run(fmt.Sprint(flood), func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			turn := turned(r.worker)
+			began := r.worker.Now()
+			r.script(func(payment string, _ int) (int, string) {
+				if payment != "p" || r.worker.Now().Sub(began) < 4*time.Minute {
+					return http.StatusNotFound, `{"error":"no"}`
+				}
+				return http.StatusOK, state(payment, "paid", 10000, 0)
+			})
+			for i := range flood {
+				r.handle(r.notify(fmt.Sprintf("forged-%d", i)))
+			}
+			r.handle(r.notify("p"))
+			for len(r.observations("p")) == 0 && len(r.letters()) == 0 {
+				turn(r.place("p").DueAt)
+				r.fire("p")
+			}
+			if took := r.worker.Now().Sub(began); took > time.Hour || len(r.letters()) != 0 {
+				t.Errorf("after %v and %d look-ups, letters are %+v", took, r.lookups("p"), r.letters())
+			}
+		})
+	}
+}
+
+func TestRechecksOfAFloodedAccountSlowDown(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.flooded()
+	turned(r.worker)
+	wait := func(payment string) time.Duration {
+		r.handle(r.notify(payment))
+		return r.place(payment).DueAt.Sub(r.worker.Now())
+	}
+	if got := wait("forged-0"); got != 5*time.Second {
+		t.Errorf("the first unknown payment waits %v", got)
+	}
+	for i := range 55 {
+		r.handle(r.notify(fmt.Sprintf("forged-%d", i+1)))
+	}
+	if got := wait("forged-56"); got != 20*time.Second {
+		t.Errorf("an unknown payment of a flood waits %v", got)
+	}
+	for i := range 60 {
+		r.handle(r.notify(fmt.Sprintf("real-%d", i)))
+	}
+	if got := wait("forged-57"); got != 5*time.Second {
+		t.Errorf("an unknown payment among real ones waits %v", got)
+	}
+}
+
+func TestAnswersAreCountedByAccountFromTheStart(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.flooded()
+	registry := prometheus.NewRegistry()
+	o := r.worker.Options
+	o.Metrics = lookup.NewMetrics(registry)
+	r.worker = lookup.New(o)
+	text := func(known, unknown int) string {
+		return fmt.Sprintf(`# HELP arauto_lookup_answers_total Answers of providers, by whether they know the payment: known or unknown.
+# TYPE arauto_lookup_answers_total counter
+arauto_lookup_answers_total{account="default",payment="known",provider="sandbox"} %d
+arauto_lookup_answers_total{account="default",payment="unknown",provider="sandbox"} %d
+`, known, unknown)
+	}
+	check := func(known, unknown int) {
+		t.Helper()
+		if err := testutil.GatherAndCompare(registry, strings.NewReader(text(known, unknown)), "arauto_lookup_answers_total"); err != nil {
+			t.Error(err)
+		}
+	}
+	check(0, 0)
+	r.handle(r.notify("real"))
+	r.handle(r.notify("forged-1"))
+	r.handle(r.notify("forged-2"))
+	check(1, 2)
+	r.fails(http.StatusBadGateway)
+	r.handle(r.notify("p")) // That is no answer about a payment.
+	check(1, 2)
+}
+
+// What stands in the line already takes no further turn in it, or one payment's
+// repeated webhooks would push every later payment away.
+func TestRepeatedWebhookTakesNoFurtherTurn(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.flooded()
+	limit := ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4}
+	w := r.gated(limit)
+	turned(w)
+	w.Rates["default"] = ratelimit.New(limit, func() time.Time { return w.Now() })
+	r.must(w.HandleNotification(r.ctx, r.notify("first")))
+	var repeated *delivered
+	for range 40 {
+		repeated = r.notify("repeated")
+		r.must(w.HandleNotification(r.ctx, repeated))
+	}
+	r.must(w.HandleNotification(r.ctx, r.notify("later")))
+	if wait := r.place("later").DueAt.Sub(w.Now()); wait > 10*time.Second {
+		t.Errorf("the payment behind waits for %v", wait)
+	}
+	if p := r.place("repeated"); p.Covers != repeated.sequence {
+		t.Errorf("parked is %+v, the last webhook is %d", p, repeated.sequence)
+	}
+}

@@ -1,0 +1,105 @@
+package lookup_test
+
+import (
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+)
+
+// hold makes STATUSES take so many messages and no more, -1 for any number.
+func (r *rig) hold(messages int64) {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
+	r.must(err)
+	config := stream.CachedInfo().Config
+	config.MaxMsgs = messages
+	_, err = r.JS.UpdateStream(r.ctx, config)
+	r.must(err)
+}
+
+// refused delivers a notification whose result cannot be stored.
+func (r *rig) refused(m *delivered) {
+	r.t.Helper()
+	if err := r.worker.HandleNotification(r.ctx, m); err == nil {
+		r.t.Fatal("an answer that was not stored is called handled")
+	}
+}
+
+// The provider must not be asked twice a second for answers that go nowhere.
+func TestProviderIsLeftAloneWhileAnswersAreRefused(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	now := time.Now()
+	r.worker.Now = func() time.Time { return now }
+	r.handle(r.notify("before"))
+	r.hold(1)
+	first, second := r.notify("p"), r.notify("q")
+	for range 3 {
+		r.refused(first)
+	}
+	r.refused(second)
+	if p, q := r.lookups("p"), r.lookups("q"); p != 1 || q != 0 {
+		t.Errorf("asked %d times for the one and %d times for the other", p, q)
+	}
+	now = now.Add(time.Minute)
+	r.refused(first)
+	r.hold(-1)
+	now = now.Add(time.Minute)
+	r.handle(first)
+	r.handle(second)
+	if p, q := r.lookups("p"), r.lookups("q"); p != 3 || q != 1 || r.last("p").Covers() != first.sequence || r.last("q").Covers() != second.sequence {
+		t.Errorf("asked %d and %d times, the last answers are %+v and %+v", p, q, r.last("p"), r.last("q"))
+	}
+}
+
+// Somebody else's answer is a reason to judge anew, none to wait.
+func TestLostRaceIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.script(func(payment string, times int) (int, string) {
+		if times == 1 {
+			_, err := r.chains.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), order.Observation{}, "")
+			r.must(err)
+		}
+		return 200, state(payment, "paid", 10000, 0)
+	})
+	r.handle(r.notify("p"))
+	r.handle(r.notify("q"))
+	if p, q := r.lookups("p"), r.lookups("q"); p != 2 || q != 2 {
+		t.Errorf("asked %d and %d times", p, q)
+	}
+}
+
+// The message comes back and asks again; a recheck beside it would do so too.
+func TestRecheckOfARefusedAnswerIsTakenBack(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.says("pending", 10000, 0)
+	r.handle(r.notify("before"))
+	r.hold(1)
+	m := r.notify("p")
+	r.refused(m)
+	if place := r.parked("p"); place.Sequence != 0 {
+		t.Errorf("parked is %+v", place.Parked)
+	}
+}
+
+// What was parked for a later notification while the answer was on its way
+// stays, whatever its place was.
+func TestRecheckThatCameToStandForMoreIsNotTakenBack(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.says("pending", 10000, 0)
+	r.handle(r.notify("before"))
+	r.hold(1)
+	r.script(func(payment string, _ int) (int, string) {
+		r.must(r.lot.Schedule(r.ctx, parkedFor(order.CauseNotification, 99)))
+		return 200, state(payment, "pending", 10000, 0)
+	})
+	r.refused(r.notify("p"))
+	if p := r.parked("p").Parked; p.Covers != 99 {
+		t.Errorf("parked is %+v", p)
+	}
+}

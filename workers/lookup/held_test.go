@@ -1,0 +1,229 @@
+package lookup_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/ratelimit"
+	"arauto/workers/internal/retry"
+	"arauto/workers/lookup"
+)
+
+// farRetry parks a retry of the payment that has spent two attempts and comes
+// due in about 12 hours. Its policy's next offset is two hours from firstly.
+func (r *rig) farRetry(payment string, stands uint64) record.ScheduledLookUp {
+	r.t.Helper()
+	first := time.Now().Add(-time.Hour).UTC()
+	p := record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Covers: stands,
+		Cause: order.CauseNotification, Reason: "unavailable", Attempts: 2, FirstFailure: &first, DueAt: time.Now().Add(12 * time.Hour).UTC(),
+	}
+	r.must(r.lot.Reschedule(r.ctx, p))
+	return p
+}
+
+func TestNotificationDuringAnOpenCircuitIsAskedForSoonAlthoughARetryIsFar(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int // Of the look-up after the circuit has closed.
+		done   func(r *rig, retry record.ScheduledLookUp) bool
+	}{
+		"answered": {http.StatusOK, func(r *rig, _ record.ScheduledLookUp) bool {
+			return r.count(subject.Statuses, "statuses.sandbox.default.p") == 1
+		}},
+		"failed, which spends nothing": {http.StatusInternalServerError, func(r *rig, retry record.ScheduledLookUp) bool {
+			p := r.parked("p").Parked
+			return p.Reason == "unavailable" && p.Attempts == 2 && !p.Expedited && p.DueAt.Equal(retry.FirstFailure.Add(offsets[2]))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			var mended atomic.Bool
+			r.script(func(payment string, _ int) (int, string) {
+				switch {
+				case !mended.Load():
+					return http.StatusUnauthorized, ""
+				case payment == "p":
+					return c.status, state(payment, "refunded", 10000, 10000)
+				}
+				return http.StatusOK, state(payment, "refunded", 10000, 10000)
+			})
+			w := r.gated(plenty)
+			r.must(w.HandleNotification(r.ctx, r.told("default", "probe"))) // It opens the circuit.
+			retry := r.farRetry("p", r.told("default", "p").sequence)
+			fresh := r.told("default", "p")
+			r.must(w.HandleNotification(r.ctx, fresh))
+			p := r.parked("p").Parked
+			if wait := time.Until(p.DueAt); wait > time.Minute || p.Covers != fresh.sequence || p.Attempts != 2 || !p.FirstFailure.Equal(*retry.FirstFailure) {
+				t.Fatalf("in %v comes due %+v", wait, p)
+			}
+			if r.lookups("p") != 0 {
+				t.Fatal("it was asked for while the circuit was open")
+			}
+			mended.Store(true)
+			r.run(w)
+			r.until("is it asked for", func() bool { return c.done(r, retry) })
+		})
+	}
+}
+
+// Over budget, the notification has a turn, and keeps it whatever was parked.
+func TestNotificationOverBudgetHasItsTurnAlthoughARetryIsFar(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	w := r.gated(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
+	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
+	r.farRetry("p", r.told("default", "p").sequence)
+	fresh := r.told("default", "p")
+	r.must(w.HandleNotification(r.ctx, fresh))
+	p := r.parked("p").Parked
+	if wait := time.Until(p.DueAt); wait > 5*time.Second || p.Reason != "rate_limit" || p.Covers != fresh.sequence || p.Attempts != 2 || !p.Expedited {
+		t.Errorf("in %v comes due %+v", wait, p)
+	}
+}
+
+// What waits for its turn, or was called unknown, stands for a fresh
+// notification too. It fires, fails and parks far away between the read and the
+// write of that: the notification still comes due when it was to.
+func TestNotificationThatJoinsWhatHasFiredMeanwhileIsNotPutOff(t *testing.T) {
+	t.Parallel()
+	for _, waits := range []string{"rate_limit", "not_found"} {
+		t.Run(waits, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			old := r.told("default", "p")
+			soon := time.Now().Add(20 * time.Second).UTC()
+			r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: old.sequence,
+				Cause: order.CauseNotification, Reason: waits, Attempts: 1, DueAt: soon,
+			}))
+			fresh := r.told("default", "p")
+			w := r.overtaken(func() { r.farRetry("p", old.sequence) })
+			r.must(w.HandleNotification(r.ctx, fresh))
+			if p := r.parked("p").Parked; p.DueAt.After(soon) || p.Covers != fresh.sequence || p.Attempts != 2 || !p.Expedited {
+				t.Errorf("parked is %+v", p)
+			}
+			if got := r.lookups("p"); got != 0 {
+				t.Errorf("%d look-ups", got)
+			}
+		})
+	}
+}
+
+// A look-up that came due early, and that a gate or the provider itself puts
+// off without spending anything, is still ahead of its retry afterwards.
+func TestEarlyLookUpStaysEarlyThroughFreeWaits(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	p := r.farRetry("p", r.notify("p").sequence)
+	p.DueAt, p.Expedited = time.Now().UTC(), true
+	r.must(r.lot.Reschedule(r.ctx, p))
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusUnauthorized, http.StatusNotFound} {
+		r.fails(status)
+		r.fire("p")
+		if got := r.parked("p").Parked; !got.Expedited || got.Attempts != 2 {
+			t.Fatalf("after a %d parked is %+v", status, got)
+		}
+	}
+	r.fails(http.StatusBadGateway)
+	r.fire("p")
+	if got := r.parked("p").Parked; got.Expedited || got.Attempts != 2 {
+		t.Errorf("after a failure parked is %+v", got)
+	}
+	r.fire("p")
+	if letters := r.letters(); len(letters) != 1 || letters[0].Attempts != 3 {
+		t.Errorf("the retry itself left %+v", letters)
+	}
+}
+
+// The broker removes what took the place of a schedule that was being fired.
+// The look-up that fired still ends what was parked there.
+func TestFiredLookUpStandsForEveryNotificationStoredBeforeItAsks(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		check  func(r *rig, second uint64) bool
+	}{
+		"parked": {http.StatusBadGateway, func(r *rig, second uint64) bool { return r.parked("p").Parked.Covers == second }},
+		"given up": {http.StatusNotFound, func(r *rig, second uint64) bool {
+			// Only what was tried is given up; the second begins anew.
+			letters, rest := r.letters(), r.parked("p").Parked
+			return len(letters) == 1 && letters[0].Sequence < second && letters[0].Covers == letters[0].Sequence &&
+				letters[0].Stream == subject.Notifications && rest.Covers == second && rest.Attempts == 0 && rest.NotFound == 0
+		}},
+		"answered": {http.StatusOK, func(r *rig, second uint64) bool { return r.last("p").Covers() == second }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			r.fails(http.StatusNotFound)
+			r.handle(r.notify("p"))
+			place := r.parked("p")
+			place.Parked.NotFound = len(r.worker.Policy.NotFound) // The last that it is asked for.
+			second := r.notify("p")
+			r.handle(second)
+			r.must(r.lot.Cancel(r.ctx, r.parked("p"))) // By the firing of the first.
+			r.script(func(payment string, _ int) (int, string) { return c.status, state(payment, "refunded", 10000, 10000) })
+			r.due(place)
+			if !c.check(r, second.sequence) {
+				t.Errorf("notification %d: parked is %+v, letters are %+v, the chain ends in %+v", second.sequence, r.parked("p").Parked, r.letters(), r.last("p"))
+			}
+		})
+	}
+}
+
+// What waits has finished its notification, which may then be purged. An answer
+// that somebody else's look-up got, and that cancels it, covers it.
+func TestAnswerCoversWhatItCancelsAlthoughThatIsPurged(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusBadGateway)
+	m := r.notify("p")
+	r.handle(m)
+	waiting := r.parked("p").Parked
+	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
+	r.must(err)
+	r.must(stream.Purge(r.ctx))
+	r.says("refunded", 10000, 10000)
+	asked := waiting
+	asked.Covers, asked.Notification, asked.Cause = 0, "", order.CauseSweep
+	r.due(retry.Entry{Sequence: 1, Parked: asked})
+	if got := r.last("p").Covers(); got != m.sequence || r.parked("p").Sequence != 0 {
+		t.Errorf("the answer covers %d, want %d; parked is %+v", got, m.sequence, r.parked("p"))
+	}
+}
+
+// rival is a JetStream on which somebody else parks just before us, once.
+type rival struct {
+	jetstream.JetStream
+	move func()
+}
+
+func (v *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if move := v.move; move != nil && strings.HasPrefix(m.Subject, "lookup.parked.") {
+		v.move = nil
+		move()
+	}
+	return v.JetStream.PublishMsg(ctx, m, opts...)
+}
+
+// overtaken is a worker whose first parking is preceded by a move.
+func (r *rig) overtaken(move func()) *lookup.Worker {
+	r.t.Helper()
+	o := r.worker.Options
+	var err error
+	o.Retries, err = retry.Open(r.ctx, &rival{JetStream: r.JS, move: move}, r.tokens)
+	r.must(err)
+	return lookup.New(o)
+}

@@ -1,0 +1,343 @@
+package lookup_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/consume"
+	"arauto/workers/internal/outage"
+	"arauto/workers/internal/ratelimit"
+	"arauto/workers/lookup"
+)
+
+// gated makes another worker of the rig, as one process has it: with its own
+// view of the circuits, its own budgets, and two accounts.
+func (r *rig) gated(l ratelimit.Limit) *lookup.Worker {
+	r.t.Helper()
+	o := r.worker.Options
+	board, err := circuit.Open(r.ctx, r.JS)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.Circuits, err = circuit.NewCache(r.ctx, board, circuit.Options{
+		First: 300 * time.Millisecond, Longest: 3 * time.Second, Expiry: 20 * time.Second, Spread: 3 * time.Second,
+		Name: "worker", Now: time.Now,
+	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	o.Outage = outage.New(r.JS, "sandbox",
+		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second, Accounts: []string{"default", "acme"}},
+		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)
+	o.Jitter = rand.Float64
+	o.Rates, o.Accounts = map[string]*ratelimit.Limiter{}, map[string]provider.Account{}
+	for _, name := range []string{"default", "acme"} {
+		o.Accounts[name] = provider.Account{Name: name, Settings: r.worker.Accounts["default"].Settings}
+		o.Rates[name] = ratelimit.New(l, time.Now)
+	}
+	return lookup.New(o)
+}
+
+// plenty is a budget that is in nobody's way: handlers are what bounds it.
+var plenty = ratelimit.Limit{Rate: 1000, Burst: 1000, Concurrency: 16}
+
+// run lets a worker do its work, as its process does, until stop or the test's
+// end.
+func (r *rig) run(w *lookup.Worker) (stop func()) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.ctx)
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := w.Circuits.Run(ctx); err != nil {
+			r.t.Errorf("circuits: %v", err)
+		}
+	})
+	for _, c := range []struct {
+		stream, name string
+		handle       consume.Handler
+	}{
+		{subject.Notifications, subject.LookupConsumer("sandbox"), w.HandleNotification},
+		{subject.LookupRetries, subject.LookupDueConsumer("sandbox"), w.HandleDue},
+	} {
+		consumer, err := r.JS.Consumer(r.ctx, c.stream, c.name)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		all.Go(func() {
+			if err := consume.Run(ctx, consume.Options{
+				Consumer: consumer, Name: c.name, Concurrency: 8, AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(), Limit: w.Outage.Room,
+			}, c.handle); err != nil {
+				r.t.Errorf("%s: %v", c.name, err)
+			}
+		})
+	}
+	stop = sync.OnceFunc(func() { cancel(); all.Wait() })
+	r.t.Cleanup(stop)
+	return stop
+}
+
+// told stores a notification of one of the accounts.
+func (r *rig) told(account, payment string) *delivered {
+	r.t.Helper()
+	n := record.Notification{
+		ID: account + payment, Provider: "sandbox", Account: account, Kind: order.Payment, Payment: payment, ReceivedAt: time.Now().UTC(),
+	}
+	m := &delivered{subject: r.tokens.Unit(n.Provider, account, payment).Notification()}
+	var err error
+	if m.data, err = json.Marshal(n); err != nil {
+		r.t.Fatal(err)
+	}
+	ack, err := r.JS.Publish(r.ctx, m.subject, m.data)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	m.sequence = ack.Sequence
+	return m
+}
+
+// count is how many subjects of a stream have messages.
+func (r *rig) count(name, filter string) int {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, name)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	info, err := stream.Info(r.ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(info.State.Subjects)
+}
+
+func (r *rig) until(what string, done func() bool) {
+	r.t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-r.ctx.Done():
+			r.t.Fatalf("never %s", what)
+		}
+	}
+}
+
+func TestRefusedCredentialStopsOneAccountAndHealsByItself(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	const each, times = 100, 5 // Payments of each account, and how often each is notified: 1,000 in all.
+	var refusing atomic.Bool
+	var refused, asked atomic.Int32
+	refusing.Store(true)
+	r.script(func(payment string, _ int) (int, string) {
+		if !strings.HasPrefix(payment, "acme") {
+			return http.StatusOK, state(payment, "refunded", 10000, 10000)
+		}
+		asked.Add(1)
+		if refusing.Load() {
+			refused.Add(1)
+			return http.StatusUnauthorized, ""
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	for i := range each * times {
+		r.told("default", fmt.Sprintf("default-%d", i%each))
+		r.told("acme", fmt.Sprintf("acme-%d", i%each))
+	}
+	r.run(r.gated(plenty))
+	r.run(r.gated(plenty))
+	r.until("is the good account done", func() bool { return r.count(subject.Statuses, "statuses.sandbox.default.*") == each })
+	r.until("does every payment of the bad one wait", func() bool {
+		return r.count(subject.LookupRetries, "lookup.*.sandbox.acme.*") >= each
+	})
+	for _, p := range read[record.ScheduledLookUp](r, subject.LookupRetries, "lookup.parked.sandbox.acme.*") {
+		if p.Attempts != 0 || p.FirstFailure != nil || p.Reason != "credential" {
+			t.Fatalf("a refused credential parked %+v", p)
+		}
+	}
+	// What both workers had in flight, and probes after 300 ms, 600 ms and so on up to every 3 s.
+	if got := refused.Load(); got > 2*8+15 {
+		t.Errorf("%d look-ups with a refused credential", got)
+	}
+	before := refused.Load()
+	refusing.Store(false)
+	r.until("are all confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.acme.*") == each })
+	if got := asked.Load() - before; got > each+20 {
+		t.Errorf("%d look-ups for %d payments after the credential was mended", got, each)
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Errorf("%d dead letters, the first %+v", len(letters), letters[0])
+	}
+}
+
+func TestOpenCircuitOutlivesTheWorkerAndAsksNobody(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusForbidden)
+	first := r.gated(plenty)
+	first.Circuits.First = time.Minute // No probe is due while this test runs.
+	r.must(first.HandleNotification(r.ctx, r.told("acme", "p-1")))
+	second := r.gated(plenty)
+	m := r.told("acme", "p-2")
+	r.must(second.HandleNotification(r.ctx, m))
+	place, err := r.lot.Read(r.ctx, "sandbox", "acme", "p-2")
+	r.must(err)
+	if p := place.Parked; r.lookups("p-2") != 0 || p.Reason != "credential" || p.Covers != m.sequence || p.Attempts != 0 || p.FirstFailure != nil {
+		t.Errorf("after %d look-ups parked is %+v", r.lookups("p-2"), p)
+	}
+	r.says("refunded", 10000, 10000)
+	r.must(second.HandleNotification(r.ctx, r.told("default", "p-3")))
+	if r.lookups("p-3") != 1 {
+		t.Error("another account waits too")
+	}
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func TestOverBudgetParksSpendsNothingAndKeepsTheTurn(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	w := r.gated(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
+	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
+	r.must(w.HandleNotification(r.ctx, r.told("default", "p")))
+	before := r.parked("p").Parked
+	if before.Reason != "rate_limit" || before.Attempts != 0 || before.FirstFailure != nil || r.lookups("p") != 0 {
+		t.Fatalf("parked is %+v", before)
+	}
+	again := r.told("default", "p")
+	r.must(w.HandleNotification(r.ctx, again))
+	after := r.parked("p").Parked
+	if after.Covers != again.sequence || !after.DueAt.Equal(before.DueAt) {
+		t.Errorf("a second notification moved the turn: %+v became %+v", before, after)
+	}
+}
+
+func TestUnknownPaymentIsNotAskedForAtOnceAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusNotFound)
+	r.handle(r.notify("p"))
+	before := r.parked("p").Parked
+	var last *delivered
+	for range 20 {
+		last = r.notify("p")
+		r.handle(last)
+	}
+	after := r.parked("p").Parked
+	if got := r.lookups("p"); got != 1 {
+		t.Errorf("%d look-ups, want 1", got)
+	}
+	if after.Covers != last.sequence || !after.DueAt.Equal(before.DueAt) || after.Attempts != before.Attempts {
+		t.Errorf("parked was %+v and is %+v", before, after)
+	}
+	r.says("refunded", 10000, 10000)
+	r.fire("p")
+	if got := r.last("p").Covers(); got != last.sequence {
+		t.Errorf("the answer covers %d, want %d", got, last.sequence)
+	}
+}
+
+func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var down atomic.Bool
+	var failed atomic.Int32
+	down.Store(true)
+	r.script(func(payment string, _ int) (int, string) {
+		if down.Load() {
+			failed.Add(1)
+			return http.StatusServiceUnavailable, ""
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	const all = 200
+	for i := range all {
+		r.told([]string{"default", "acme"}[i%2], fmt.Sprintf("p-%d", i))
+	}
+	r.run(r.gated(plenty))
+	r.until("did a probe fail", func() bool { return failed.Load() >= 8+2 })
+	down.Store(false)
+	parked := int(failed.Load()) // Each of these waits for its policy, a minute.
+	r.until("are the others confirmed", func() bool {
+		return r.count(subject.Statuses, "statuses.sandbox.*.*") >= all-parked-8
+	})
+	if got := failed.Load(); got > 30 {
+		t.Errorf("%d look-ups during the outage", got)
+	}
+	for _, p := range read[record.ScheduledLookUp](r, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
+		if p.Reason == "rate_limit" {
+			continue // More came at once than may be in flight.
+		}
+		if p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+			t.Errorf("the pause changed what is parked: %+v", p)
+		}
+	}
+}
+
+// An account's own base_url may be wrong.
+func TestDeadEndpointOfOneAccountStopsOnlyIt(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.script(func(payment string, _ int) (int, string) {
+		if strings.HasPrefix(payment, "acme") {
+			return http.StatusNotFound, "<html>"
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	w := r.gated(plenty)
+	for i := range 20 {
+		if i%10 == 0 { // So that twice as many fail in a row as would pause.
+			r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("before-%d", i))))
+		}
+		payment := fmt.Sprintf("acme-%d", i)
+		r.must(w.HandleNotification(r.ctx, r.told("acme", payment)))
+		place, err := r.lot.Read(r.ctx, "sandbox", "acme", payment)
+		r.must(err)
+		if p := place.Parked; p.Reason != "unavailable" || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+			t.Fatalf("after %d failures parked is %+v", i+1, p)
+		}
+	}
+	r.must(w.HandleNotification(r.ctx, r.told("default", "p")))
+	if r.lookups("p") != 1 {
+		t.Error("the other account waits too")
+	}
+}
+
+func TestMessageDuringAPauseIsNotBegun(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusBadGateway)
+	w := r.gated(plenty)
+	for i := range 4 {
+		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
+	}
+	r.must(w.HandleNotification(r.ctx, r.told("acme", "p-4")))
+	err := w.HandleNotification(r.ctx, r.told("default", "late"))
+	if !errors.Is(err, consume.ErrRetryLater) || r.lookups("late") != 0 || r.parked("late").Sequence != 0 {
+		t.Errorf("during the pause: error %v, %d look-ups, parked %+v", err, r.lookups("late"), r.parked("late"))
+	}
+}

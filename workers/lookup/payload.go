@@ -1,0 +1,99 @@
+package lookup
+
+import (
+	"context"
+	"sync"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
+)
+
+// trustPayload takes the word of an authenticated webhook where nobody can be
+// asked. Each notification is an observation of its own, and the payment's
+// earlier ones are written first, in order, so that no fact is superseded
+// unread.
+func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observation, error) {
+	if w.Provider.Payload == nil {
+		err := w.deadLetter(ctx, t, record.DeadLetter{
+			Class: record.ClassOurs, Cause: provider.ErrNoLookUp.Error(), LastAnswer: record.NoAnswer,
+		})
+		return outcomeDead, order.Observation{}, err
+	}
+	last, err := w.Observations.Last(ctx, t.unit)
+	if err != nil {
+		return "", order.Observation{}, err
+	}
+	if t.superseded(last) {
+		doubtful, err := w.contradicted(ctx, t, last)
+		if err != nil {
+			return "", order.Observation{}, err
+		}
+		if !doubtful {
+			return w.supersede(ctx, t, last)
+		}
+	}
+	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, Stage) })
+	for above := last.Covers(); ; {
+		stored, ok, err := w.Observations.NextNotification(ctx, t.unit, above)
+		if err != nil {
+			return "", order.Observation{}, err
+		}
+		if !ok || stored.Sequence > t.stands {
+			// Purged between delivery and now; its own fact is in hand.
+			stored = observations.Stored{Sequence: t.stands, Notification: t.asNotification()}
+		}
+		above = stored.Sequence
+		outcome, seen, err := w.readPayload(ctx, t, stored, &last, reported)
+		if err != nil || stored.Sequence == t.stands {
+			return outcome, seen, err
+		}
+	}
+}
+
+// readPayload writes one notification's claim behind last and moves last on. A
+// notification of an unknown type makes no claim; its own message reports it.
+func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored, last *observations.Entry,
+	reported func() (deadletter.Reports, error)) (string, order.Observation, error) {
+	n := s.Notification
+	if n.Unknown != "" {
+		return outcomeDead, order.Observation{}, nil
+	}
+	own := t
+	own.target = provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
+	own.trace, own.notification, own.notifiedAt, own.stands = n.Trace, n.ID, &n.ReceivedAt, s.Sequence
+	own.stream, own.sequence = subject.Notifications, s.Sequence
+	fact, err := w.Provider.Payload(own.target)
+	if !answered(err) {
+		before, problem := reported()
+		if problem != nil {
+			return "", order.Observation{}, problem
+		}
+		return outcomeDead, order.Observation{}, w.putLetter(ctx, own, before.IDs, record.DeadLetter{
+			Class: record.ClassData, Cause: err.Error(), LastAnswer: record.NoAnswer,
+		})
+	}
+	seen := own.observation(fact, n.ReceivedAt, n.ReceivedAt)
+	seen.Covers = max(s.Sequence, last.Covers())
+	sequence, err := w.Observations.Append(ctx, t.unit, *last, seen, own.trace)
+	if err != nil {
+		return "", seen, err
+	}
+	*last = observations.Entry{Sequence: sequence, Observation: seen}
+	return outcomeObserved, seen, nil
+}
+
+// asNotification is the stored notification of a task, as far as claims need it.
+func (t task) asNotification() record.Notification {
+	n := record.Notification{
+		ID: t.notification, Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
+		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields, Trace: t.trace,
+	}
+	if t.notifiedAt != nil {
+		n.ReceivedAt = *t.notifiedAt
+	}
+	return n
+}

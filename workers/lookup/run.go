@@ -1,0 +1,184 @@
+// Package lookup asks providers what the payments are that their webhooks
+// speak of, and writes the answers to STATUSES. Start more of it to look up
+// more at a time.
+package lookup
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/consume"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/providerhttp"
+	"arauto/workers/internal/retry"
+)
+
+// grace is how long look-ups in flight may finish after a stop.
+const grace = 12 * time.Second
+
+// fillEvery is how long a reading of what LOOKUP_RETRIES takes of the store is
+// good: at full speed a few megabytes are parked meanwhile.
+const fillEvery = 2 * time.Second
+
+// Run wires the role: one worker per provider, each with a consumer for fresh
+// notifications and one for due look-ups, so that fresh traffic never waits
+// behind retries.
+func Run(ctx context.Context, k *process.Kit) error {
+	cfg, err := k.Config.Lookup()
+	if err != nil {
+		return err
+	}
+	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
+	if err != nil {
+		return fmt.Errorf("read hash_key: %w", err)
+	}
+	js, err := jetstream.New(k.NATS)
+	if err != nil {
+		return fmt.Errorf("open jetstream: %w", err)
+	}
+	names := durables(cfg.Providers)
+	k.Registry.MustRegister(process.NewConsumerCollector(js, names))
+	clock := retry.NewClock(js, nil)
+	shared := Options{
+		Tokens: tokens, Log: k.Log, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
+		Ask: providerhttp.New(providerhttp.Options{
+			Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
+		}),
+	}
+	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
+	gates, err := newLimits(js, k, cfg, clock)
+	if err != nil {
+		return err
+	}
+	bound := map[process.ConsumerName]jetstream.Consumer{}
+	bind := func(ctx context.Context) error {
+		if err := clock.Set(ctx); err != nil {
+			return err
+		}
+		if err := open(ctx, js, &shared); err != nil {
+			return err
+		}
+		shared.Retries.SetLimit(topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}), fillEvery)
+		if err := gates.bind(ctx); err != nil {
+			return err
+		}
+		for _, name := range names {
+			var err error
+			if bound[name], err = js.Consumer(ctx, name.Stream, name.Consumer); err != nil {
+				return fmt.Errorf("bind consumer %s: %w", name.Consumer, err)
+			}
+		}
+		return nil
+	}
+	if err := await(ctx, js, k, names, bind); err != nil {
+		return err
+	}
+	store := durability.NewHealth(k.Config.NATS().Monitors)
+	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}, {Name: "clock", Run: clock.Run}}
+	counts := consume.NewMetrics(k.Registry)
+	for _, name := range cfg.Providers {
+		worker, err := newWorker(shared, gates, name, cfg)
+		if err != nil {
+			return err
+		}
+		for durable, handle := range map[process.ConsumerName]consume.Handler{
+			{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}:    worker.HandleNotification,
+			{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)}: worker.HandleDue,
+		} {
+			actors = append(actors, process.Actor{Name: durable.Consumer, Run: func(ctx context.Context) error {
+				return consume.Run(ctx, consume.Options{
+					Consumer: bound[durable], Name: durable.Consumer, Concurrency: cfg.Concurrency,
+					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+					Limit: worker.Outage.Room,
+				}, handle)
+			}})
+		}
+	}
+	k.Ready("store", store.Stored)
+	k.Ready("consumers", func(ctx context.Context) error {
+		for _, durable := range bound {
+			if _, err := durable.Info(ctx); err != nil {
+				return fmt.Errorf("read consumer: %w", err)
+			}
+		}
+		return nil
+	})
+	return process.Together(ctx, actors...)
+}
+
+// await waits for everything that the workers read and write, and binds to it.
+func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, names []process.ConsumerName, bind func(context.Context) error) error {
+	consumers := make([]string, len(names))
+	for i, n := range names {
+		consumers[i] = n.Consumer
+	}
+	sizes := k.Config.Topology()
+	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
+	return topology.Await(ctx, js, settings, k.Log, streams, consumers, bind)
+}
+
+// durables lists the consumers of the given providers.
+func durables(names []string) []process.ConsumerName {
+	var all []process.ConsumerName
+	for _, name := range names {
+		all = append(all,
+			process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)},
+			process.ConsumerName{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)})
+	}
+	return all
+}
+
+// open finds the streams that every worker shares.
+func open(ctx context.Context, js jetstream.JetStream, o *Options) (err error) {
+	if o.Observations, err = observations.Open(ctx, js); err != nil {
+		return err
+	}
+	if o.Retries, err = retry.Open(ctx, js, o.Tokens); err != nil {
+		return err
+	}
+	o.DeadLetters, err = deadletter.Open(ctx, js)
+	return err
+}
+
+// newWorker makes the worker of one provider from what all of them share.
+func newWorker(o Options, g *limits, name string, cfg config.Lookup) (*Worker, error) {
+	p, ok := providers.All.Get(name)
+	if !ok {
+		return nil, fmt.Errorf("no provider is called %s", name)
+	}
+	policy, err := policyOf(cfg.Retry(name))
+	if err != nil {
+		return nil, err
+	}
+	o.Limits = g.of(p)
+	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy.Scaled(cfg.TimeScale)
+	return New(o), nil
+}
+
+// policyOf is the configured retry policy. The default serves Yapay too: its
+// 12 hours are how it delivers, and would be an absurd wait for a look-up that
+// met a short outage.
+func policyOf(r config.Retry) (provider.RetryPolicy, error) {
+	name := r.Policy
+	if name == "" {
+		name = provider.DefaultRetryPolicy
+	}
+	policy, err := providers.All.RetryPolicy(name)
+	if err != nil || len(r.Delays) == 0 {
+		return policy, err
+	}
+	return policy.WithOffsets(r.Delays)
+}

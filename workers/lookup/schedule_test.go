@@ -1,0 +1,192 @@
+package lookup_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+func TestFreshFailureParksAtTheFirstOffset(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusInternalServerError)
+	m := r.notify("p")
+	r.handle(m)
+	p := r.parked("p").Parked
+	if p.Covers != m.sequence || p.Attempts != 0 || p.Cause != order.CauseNotification || p.Reason != "unavailable" {
+		t.Errorf("parked is %+v", p)
+	}
+	if got := p.DueAt.Sub(*p.FirstFailure); got != offsets[0] {
+		t.Errorf("due %v after the first failure, want %v", got, offsets[0])
+	}
+}
+
+func TestSecondFreshFailureOnlyRaisesWhatItStandsFor(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusInternalServerError)
+	r.handle(r.notify("p"))
+	r.fire("p") // One attempt is spent.
+	before := r.parked("p").Parked
+	later := r.notify("p")
+	r.handle(later)
+	after := r.parked("p").Parked
+	if after.Covers != later.sequence || after.Attempts != 1 || !after.DueAt.Equal(before.DueAt) || !after.FirstFailure.Equal(*before.FirstFailure) {
+		t.Errorf("parked was %+v and is %+v", before, after)
+	}
+}
+
+func TestSpentBudgetEndsInOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusBadGateway)
+	m := r.notify("p")
+	r.handle(m)
+	for i := range offsets {
+		p := r.parked("p").Parked
+		if got := p.DueAt.Sub(*p.FirstFailure); got != offsets[i] || p.Attempts != i {
+			t.Errorf("attempt %d is due %v after the first failure with %d spent", i, got, p.Attempts)
+		}
+		r.fire("p")
+	}
+	if place := r.parked("p"); place.Sequence != 0 {
+		t.Errorf("after the last attempt %+v is still parked", place.Parked)
+	}
+	letters := r.letters()
+	if len(letters) != 1 {
+		t.Fatalf("%d dead letters, want 1", len(letters))
+	}
+	l := letters[0]
+	if l.Class != record.ClassProvider || l.Attempts != len(offsets) || l.LastAnswer != "unavailable" || l.Sequence != m.sequence {
+		t.Errorf("dead letter is %+v", l)
+	}
+}
+
+func TestAnswerCancelsWhatWasParked(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusInternalServerError)
+	r.handle(r.notify("p"))
+	r.says("refunded", 10000, 10000)
+	r.handle(r.notify("p"))
+	if place := r.parked("p"); place.Sequence != 0 {
+		t.Errorf("after an answer %+v is still parked", place.Parked)
+	}
+}
+
+func TestAnswerLeavesAloneWhatWasParkedSince(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusInternalServerError)
+	r.handle(r.notify("p"))
+	replaced := r.parked("p").Parked
+	r.script(func(payment string, _ int) (int, string) {
+		// While we ask, the parked look-up fires, fails, and parks anew.
+		replaced.Attempts, replaced.DueAt = 1, time.Now().Add(time.Hour)
+		if err := r.lot.Reschedule(r.ctx, replaced); err != nil {
+			t.Errorf("park: %v", err)
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	r.handle(r.notify("p"))
+	if got := r.parked("p").Parked.Attempts; got != 1 {
+		t.Errorf("what was parked during the ask is gone: %d attempts", got)
+	}
+}
+
+func TestFiredLookUpThatIsCoveredAsksNobody(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusInternalServerError)
+	r.handle(r.notify("p"))
+	place := r.parked("p")
+	r.says("paid", 10000, 0)
+	r.handle(r.notify("p"))
+	before := r.lookups("p")
+	r.due(place)
+	if got := r.lookups("p"); got != before {
+		t.Errorf("a covered look-up asked %d times", got-before)
+	}
+}
+
+func TestFreshFailureThatIsCoveredMeanwhileParksNothing(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	var first *delivered
+	r.script(func(payment string, times int) (int, string) {
+		if times == 1 {
+			r.handle(first) // Somebody else gets the answer.
+			return http.StatusInternalServerError, ""
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+	first = r.notify("p")
+	r.handle(first)
+	if place := r.parked("p"); place.Sequence != 0 {
+		t.Errorf("a covered failure parked %+v", place.Parked)
+	}
+}
+
+func TestThrottlingAndCredentialsSpendNothing(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusUnauthorized, http.StatusForbidden} {
+		r.fails(status)
+		r.handle(r.notify("p"))
+		for range len(offsets) + 2 {
+			r.fire("p")
+		}
+		if got := r.parked("p").Parked.Attempts; got != 0 {
+			t.Errorf("status %d spent %d attempts", status, got)
+		}
+	}
+	if letters := r.letters(); len(letters) != 0 {
+		t.Errorf("dead letters: %+v", letters)
+	}
+}
+
+func TestUnknownPaymentIsAskedForAgainThenData(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusNotFound)
+	r.handle(r.notify("p"))
+	rounds := 0
+	for ; r.parked("p").Sequence != 0 && rounds < 10; rounds++ {
+		r.fire("p")
+	}
+	letters := r.letters()
+	if rounds != len(r.worker.Policy.NotFound) || len(letters) != 1 || letters[0].Class != record.ClassData {
+		t.Errorf("after %d rechecks the dead letters are %+v", rounds, letters)
+	}
+}
+
+func TestFailedRecheckStaysARecheckAndAlwaysAsks(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.handle(r.notify("p"))
+	r.handle(r.notify("p"))
+	r.fails(http.StatusInternalServerError)
+	r.fire("p")
+	p := r.parked("p").Parked
+	if p.Cause != order.CauseRecheck || p.Rechecks != 1 || p.Reason != "unavailable" {
+		t.Fatalf("parked is %+v", p)
+	}
+	before := r.lookups("p")
+	r.says("refunded", 10000, 10000)
+	r.fire("p")
+	if r.lookups("p") != before+1 || r.last("p").Observation.Status != order.Refunded {
+		t.Errorf("the recheck asked %d times and the chain ends in %s", r.lookups("p")-before, r.last("p").Observation.Status)
+	}
+}
+
+// bytes is what LOOKUP_RETRIES takes of the store.
+func (r *rig) bytes() int64 {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	return int64(stream.CachedInfo().State.Bytes) //nolint:gosec // A test's stream is small.
+}

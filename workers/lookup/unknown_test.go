@@ -1,0 +1,75 @@
+package lookup_test
+
+import (
+	"net/http"
+	"testing"
+
+	"arauto/schemas/record"
+)
+
+// refusesURL makes the provider answer status for payments called bad, and a fact
+// for all others.
+func (r *rig) refusesURL(status int) {
+	r.script(func(payment string, _ int) (int, string) {
+		if payment == "bad" {
+			return status, `{"error":"no"}`
+		}
+		return http.StatusOK, state(payment, "refunded", 10000, 10000)
+	})
+}
+
+// givenUp fails unless the one letter is about the notification, and nothing waits.
+func (r *rig) givenUp(m *delivered) {
+	r.t.Helper()
+	letters := r.letters()
+	if len(letters) != 1 || letters[0].Sequence != m.sequence || letters[0].Class != record.ClassData || r.parked("bad").Sequence != 0 {
+		r.t.Errorf("parked is %+v, letters are %+v", r.parked("bad").Parked, letters)
+	}
+}
+
+func TestURLThatIsTooLongIsGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.refusesURL(http.StatusRequestURITooLong)
+	m := r.notify("bad")
+	r.handle(m)
+	r.givenUp(m)
+}
+
+func TestURLThatIsRefusedWhileOthersAreAnsweredIsGivenUpAtOnce(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.refusesURL(http.StatusBadRequest)
+	r.handle(r.notify("good"))
+	m := r.notify("bad")
+	r.handle(m)
+	r.givenUp(m)
+}
+
+// The base URL may be wrong, and is mended by somebody.
+func TestURLThatIsRefusedForAllWaitsForTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.refusesURL(http.StatusBadRequest)
+	m := r.notify("bad")
+	r.handle(m)
+	r.fire("bad")
+	if p := r.parked("bad").Parked; p.Reason != "refused" || p.Attempts != 1 || len(r.letters()) != 0 {
+		t.Errorf("parked is %+v, letters are %+v", p, r.letters())
+	}
+	r.handle(r.notify("good"))
+	r.fire("bad")
+	r.givenUp(m)
+}
+
+func TestPaymentThatWasAnsweredIsNotGivenUpForARefusedURL(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.says("paid", 10000, 0)
+	r.handle(r.notify("bad"))
+	r.refusesURL(http.StatusBadRequest)
+	r.handle(r.notify("bad"))
+	if p := r.parked("bad").Parked; p.Reason != "refused" || len(r.letters()) != 0 {
+		t.Errorf("parked is %+v, letters are %+v", p, r.letters())
+	}
+}

@@ -1,0 +1,89 @@
+// Package normalize folds the observations on STATUSES into the order log and
+// so publishes one event per real transition. Start more of it to fold more
+// payments at a time.
+package normalize
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/order"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/consume"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
+	"arauto/workers/normalize/fold"
+)
+
+// grace is how long folds in work may finish after a stop.
+const grace = 5 * time.Second
+
+// Run wires the role: one consumer, one worker.
+func Run(ctx context.Context, k *process.Kit) error {
+	cfg, err := k.Config.Normalize()
+	if err != nil {
+		return err
+	}
+	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
+	if err != nil {
+		return fmt.Errorf("read hash_key: %w", err)
+	}
+	js, err := jetstream.New(k.NATS)
+	if err != nil {
+		return fmt.Errorf("open jetstream: %w", err)
+	}
+	k.Registry.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
+		{Stream: subject.Statuses, Consumer: subject.NormalizeConsumer},
+	}))
+	sizes := k.Config.Topology()
+	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
+	options := fold.Options{
+		JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
+		Spans: order.Standard.Scaled(cfg.TimeScale), Clock: retry.NewClock(js, nil),
+	}
+	var worker *fold.Worker
+	var durable jetstream.Consumer
+	bind := func(ctx context.Context) (err error) {
+		if options.Retries, err = retry.Open(ctx, js, tokens); err != nil {
+			return err
+		}
+		if err = options.Clock.Set(ctx); err != nil {
+			return err
+		}
+		if options.DeadLetters, err = deadletter.Open(ctx, js); err != nil {
+			return err
+		}
+		if worker, err = fold.New(ctx, options); err != nil {
+			return err
+		}
+		if durable, err = js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
+			return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
+		}
+		return nil
+	}
+	if err := topology.Await(ctx, js, settings, k.Log, streams, []string{subject.NormalizeConsumer}, bind); err != nil {
+		return err
+	}
+	store := durability.NewHealth(k.Config.NATS().Monitors)
+	k.Ready("store", store.Stored)
+	k.Ready("consumer", func(ctx context.Context) error {
+		_, err := durable.Info(ctx)
+		return err
+	})
+	counts := consume.NewMetrics(k.Registry)
+	return process.Together(ctx, process.Actor{Name: "clock", Run: options.Clock.Run},
+		process.Actor{Name: subject.NormalizeConsumer, Run: func(ctx context.Context) error {
+			return consume.Run(ctx, consume.Options{
+				Consumer: durable, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
+				AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+			}, worker.Handle)
+		}})
+}

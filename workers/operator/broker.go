@@ -1,0 +1,99 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/runtime/config"
+)
+
+// The oldest nats-server that topology apply accepts, by its line of releases.
+var (
+	oldestBroker    = [3]int{2, 14, 10}
+	oldestOfNewLine = [3]int{2, 15, 3}
+)
+
+// whyOldest is the reason: 2.14.10 and 2.15.3 are the first that refuse reply
+// subjects of the JetStream API.
+const whyOldest = "before it, a user who may publish to a stream or take from a consumer can have the broker delete any stream, by a reply subject"
+
+// reach is how long the broker may take to answer the first time. A person
+// waits, so there is no endless trying as in the roles.
+const reach = 5 * time.Second
+
+// The inboxes of this command's two users at the broker; neither may subscribe
+// to anything else.
+const (
+	topologyInbox = "_INBOX_topology"
+	operatorInbox = "_INBOX_operator"
+)
+
+// connect opens a connection for one command, whose answers arrive on inbox.
+func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, error) {
+	timeout := reach
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	options := []nats.Option{
+		nats.Name("arauto-operator"),
+		nats.Timeout(timeout),
+		nats.CustomInboxPrefix(inbox),
+	}
+	if n.User != "" {
+		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
+	}
+	if n.CredentialsFile != "" {
+		options = append(options, nats.UserCredentials(n.CredentialsFile))
+	}
+	if n.CAFile != "" {
+		options = append(options, nats.RootCAs(n.CAFile))
+	}
+	conn, err := nats.Connect(n.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to broker: %w", err)
+	}
+	return conn, nil
+}
+
+// checkVersion refuses a broker whose users could delete streams that they have
+// no permission for. In a cluster it sees the server that it is connected to. A
+// candidate for a release is older than the release.
+func checkVersion(version string) error {
+	numbers, err := numbersOf(version)
+	if err != nil {
+		return fmt.Errorf("read broker version %q: %w", version, err)
+	}
+	oldest := oldestBroker
+	if slices.Equal(numbers[:2], oldestOfNewLine[:2]) {
+		oldest = oldestOfNewLine
+	}
+	_, _, candidate := strings.Cut(version, "-")
+	if order := slices.Compare(numbers[:], oldest[:]); order > 0 || order == 0 && !candidate {
+		return nil
+	}
+	return fmt.Errorf("nats-server %s is too old, run %d.%d.%d or newer: %s", version, oldest[0], oldest[1], oldest[2], whyOldest)
+}
+
+// numbersOf reads the numbers of 2.15.3 and also those of 2.15.3-RC.1.
+func numbersOf(version string) ([3]int, error) {
+	release, _, _ := strings.Cut(version, "-")
+	parts := strings.Split(release, ".")
+	var numbers [3]int
+	if len(parts) != len(numbers) {
+		return numbers, fmt.Errorf("it has %d parts instead of %d", len(parts), len(numbers))
+	}
+	for i, part := range parts {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return numbers, fmt.Errorf("part %d is not a number", i+1)
+		}
+		numbers[i] = n
+	}
+	return numbers, nil
+}

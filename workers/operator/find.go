@@ -1,0 +1,207 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/retry"
+)
+
+// payment is one payment that a command is about.
+type payment struct {
+	unit   subject.Unit
+	target provider.Target
+}
+
+// errNothingKnown says that no stream knows an id.
+var errNothingKnown = errors.New("no payment is known by that order, payment or provider reference")
+
+// find returns the payments that go by id: as the payment's own, as that of its
+// order, or as the provider's reference. They are sorted by subject.
+func (s *session) find(ctx context.Context, id string, in scope) ([]payment, error) {
+	found, err := s.findPayment(ctx, id, in)
+	if err != nil {
+		return nil, err
+	}
+	more, err := s.findOrder(ctx, id, in)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(more, found)
+	most := uint64(beside)
+	if len(more) == 0 {
+		most = instead
+	}
+	named, unread, err := s.findInside(ctx, id, in, most)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(more, named)
+	switch {
+	case len(more) > 0:
+	case unread:
+		return nil, fmt.Errorf("%w, in the newest %d messages of each stream", errNothingKnown, most)
+	default:
+		return nil, errNothingKnown
+	}
+	all := make([]payment, 0, len(more))
+	for _, unit := range slices.SortedFunc(maps.Keys(more), func(a, b subject.Unit) int { return strings.Compare(a.String(), b.String()) }) {
+		p, err := s.describe(ctx, unit, more[unit])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// findPayment finds the units of a payment, with its id.
+func (s *session) findPayment(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
+	token, hash := s.tokens.Token(id), s.tokens.Hash(id)
+	found := map[subject.Unit]string{}
+	for _, place := range []struct {
+		stream, before, after string
+	}{
+		{subject.Notifications, "notifications.", "." + token},
+		{subject.Statuses, "statuses.", "." + token},
+		{subject.Orders, "orders.", "." + token + ".>"},
+		{subject.LookupRetries, "lookup.parked.", "." + hash},
+		{subject.LookupRetries, "lookup.due.", "." + hash},
+		{subject.DeadLetters, "dead.*.*.", "." + token},
+	} {
+		subjects, err := s.subjects(ctx, place.stream, place.before+in.tokens()+place.after)
+		if err != nil {
+			return nil, err
+		}
+		at := strings.Count(place.before, ".")
+		for _, on := range subjects {
+			parts := strings.Split(on, ".")
+			found[subject.Unit{Provider: parts[at], Account: parts[at+1], Payment: token}] = id
+		}
+	}
+	return found, nil
+}
+
+// findOrder finds the units of an order's payments, as far as they have events:
+// only those name the order in their subject. findInside finds the others.
+func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
+	subjects, err := s.subjects(ctx, subject.Orders, "orders."+in.tokens()+".*."+s.tokens.Token(id)+".*")
+	if err != nil {
+		return nil, err
+	}
+	found := map[subject.Unit]string{}
+	for _, on := range subjects {
+		parts := strings.Split(on, ".")
+		unit := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}
+		if _, known := found[unit]; known {
+			continue
+		}
+		last, err := s.lastEvent(ctx, unit)
+		if err != nil {
+			return nil, err
+		}
+		found[unit] = idOf(unit.Payment)
+		if last != nil {
+			found[unit] = last.Payment
+		}
+	}
+	return found, nil
+}
+
+// idOf is the id that a subject token stands for, or the token where that is a
+// hash.
+func idOf(token string) string {
+	if id, err := url.PathUnescape(token); err == nil {
+		return id
+	}
+	return token
+}
+
+// subjects lists a stream's subjects that match.
+func (s *session) subjects(ctx context.Context, stream, filter string) ([]string, error) {
+	info, err := s.streams[stream].Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, fmt.Errorf("list subjects of %s: %w", stream, err)
+	}
+	return slices.Sorted(maps.Keys(info.State.Subjects)), nil
+}
+
+// describe reads what a question about a payment needs to know of it, from
+// the newest of what is stored.
+func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (payment, error) {
+	p := payment{unit: unit, target: provider.Target{Payment: id}}
+	last, err := s.chains.Last(ctx, unit)
+	if err != nil {
+		return p, err
+	}
+	p.target.Kind, p.target.Order = last.Observation.Kind, last.Observation.Order
+	raw, err := s.streams[subject.Notifications].GetLastMsgForSubject(ctx, unit.Notification())
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return p, fmt.Errorf("read last notification: %w", err)
+	}
+	if err == nil {
+		var n record.Notification
+		if json.Unmarshal(raw.Data, &n) == nil { // Else it says nothing; its timeline shows it.
+			p.fill(n.Kind, n.Order)
+			p.target.Fields = n.Fields
+		}
+	}
+	for _, read := range []func(context.Context, string, string, string) (retry.Entry, error){s.lot.Read, s.lot.ReadDue} {
+		place, err := read(ctx, unit.Provider, unit.Account, id)
+		if err != nil {
+			return p, err
+		}
+		p.fill(place.Parked.Kind, place.Parked.Order)
+	}
+	if p.target.Kind != "" && p.target.Order != "" {
+		return p, nil
+	}
+	// What was given up before anybody answered has left nothing but its letter,
+	// and any letter outlives the observation that it is about.
+	for _, stage := range []string{stageLookup, stageNormalize, stageSweep} {
+		letter, err := s.dead.Last(ctx, unit, stage)
+		if err != nil {
+			return p, err
+		}
+		p.fill(letter.Kind, letter.Order)
+	}
+	event, err := s.lastEvent(ctx, unit)
+	if err == nil && event != nil {
+		p.fill(event.Kind, event.Order)
+	}
+	return p, err
+}
+
+// lastEvent reads a payment's last readable event, nil for none.
+func (s *session) lastEvent(ctx context.Context, unit subject.Unit) (*order.Event, error) {
+	log, err := observations.OrderLog(ctx, s.streams[subject.Orders], unit)
+	return log.Last, err
+}
+
+// fill takes what is not known yet.
+func (p *payment) fill(kind order.Kind, of string) {
+	if p.target.Kind == "" {
+		p.target.Kind = kind
+	}
+	if p.target.Order == "" {
+		p.target.Order = of
+	}
+}
+
+// name is the payment for people, without personal data.
+func (s *session) name(p payment) string {
+	return p.unit.Provider + "/" + p.unit.Account + "/" + s.tokens.Shown(p.target.Payment)
+}

@@ -1,0 +1,131 @@
+// Package operator is the operator's command line. It reads the same
+// configuration as the roles but needs none of their accounts' secrets.
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"arauto/deploy/runtime/config"
+)
+
+// The exit codes of the command.
+const (
+	ExitDone    = 0 // It did what was asked; diff found no difference.
+	ExitFailed  = 1 // It could not.
+	ExitRefused = 2 // The command line or the configuration is wrong.
+	ExitDrift   = 3 // diff found a difference.
+	ExitPartly  = 4 // It did what it could; the output says what is left.
+)
+
+// defaultConfig is the configuration that the local supervisor writes.
+const defaultConfig = ".local/arauto.yaml"
+
+// The output formats. JSON is for programs and is stable.
+const (
+	textOutput = "text"
+	jsonOutput = "json"
+)
+
+// errDrift is how diff says that it found something. It has been printed.
+var errDrift = errors.New("the broker differs from the declared topology")
+
+// errPartly is how a command says that something is left, which it has printed.
+var errPartly = errors.New("not everything could be done")
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+
+func (e usageError) Unwrap() error { return e.err }
+
+// Run runs one command and returns its exit code. Results go to stdout,
+// problems to stderr.
+func Run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
+	err := execute(ctx, args, env, stdout, stderr)
+	if err != nil && !errors.Is(err, errDrift) && !errors.Is(err, errPartly) {
+		_, _ = fmt.Fprintln(stderr, visibleLines(err.Error())) // There is nowhere else to say it.
+	}
+	var problems config.Problems
+	switch {
+	case err == nil:
+		return ExitDone
+	case errors.Is(err, errDrift):
+		return ExitDrift
+	case errors.Is(err, errPartly):
+		return ExitPartly
+	case errors.As(err, &problems), errors.As(err, new(usageError)):
+		return ExitRefused
+	}
+	return ExitFailed
+}
+
+// execute builds the command, runs it and classifies cobra's own errors.
+func execute(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) error {
+	s := &settings{env: env}
+	root := newRoot(s)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command") { // Cobra has no type for it.
+		return usageError{err}
+	}
+	return err
+}
+
+// settings are the flags that every command has.
+type settings struct {
+	env    func(string) (string, bool)
+	config string
+	output string
+	who    string // Who is at work, see identify.
+}
+
+func newRoot(s *settings) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "arauto",
+		Short: "Operate Arauto",
+		Long: "Operate Arauto: see how it is, follow one payment, act on dead letters, ask a provider again,\n" +
+			"and apply the declared streams and consumers to a broker.\n\n" +
+			"Without flags it works beside `make run`. Whatever changes something leaves an entry on AUDIT first, but for\n" +
+			"topology apply.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if s.output != textOutput && s.output != jsonOutput {
+				return usageError{fmt.Errorf("--output %q is not a format; write %s or %s", s.output, textOutput, jsonOutput)}
+			}
+			return nil
+		},
+	}
+	path := defaultConfig
+	if given, ok := s.env("ARAUTO_CONFIG"); ok && given != "" {
+		path = given
+	}
+	root.PersistentFlags().StringVar(&s.config, "config", path, "configuration `file`; ARAUTO_CONFIG sets the default")
+	by, _ := s.env("ARAUTO_BY")
+	root.PersistentFlags().StringVar(&s.who, "by", by, "`name` of who is at work, for AUDIT; ARAUTO_BY sets the default, and without both it is\n"+
+		"the system's user. Only what changes something needs it")
+	root.PersistentFlags().StringVar(&s.output, "output", textOutput, "`format` of the result, text or json")
+	root.Version = describe().String()
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(newStatus(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newWebhook(s), newTopology(s), newVersion(s))
+	return root
+}
+
+// noArguments refuses arguments without repeating them: one may be a secret
+// that was pasted here.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s takes no arguments, only flags", c.CommandPath())}
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+package operator
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"arauto/deploy/runtime/topology"
+	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// configure writes a configuration for the broker at url. The password in it
+// must reach no output.
+func configure(t *testing.T, url string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "arauto.yaml")
+	text := fmt.Sprintf("nats:\n  url: %s\n  user: topology\n  password: ${CANARY}\ntopology:\n  store: 1GiB\n", url)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const canary = "canary-4711"
+
+// arauto runs the command as main does.
+func arauto(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	env := func(name string) (string, bool) {
+		value, ok := map[string]string{"CANARY": canary}[name]
+		return value, ok
+	}
+	var out, problems bytes.Buffer
+	code = Run(jetstreamtest.Context(t), args, env, &out, &problems)
+	if strings.Contains(out.String()+problems.String(), canary) {
+		t.Errorf("the password is in the output of %q", args)
+	}
+	return code, out.String(), problems.String()
+}
+
+func TestApplyMakesEverythingAndThenFindsNothingToDo(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.StartEmpty(t)
+	path := configure(t, b.URL)
+	code, out, problems := arauto(t, "topology", "apply", "--config", path)
+	if code != ExitDone || !strings.Contains(out, "mended: stream ORDERS is missing\n") {
+		t.Fatalf("code %d, output %q, problems %q", code, out, problems)
+	}
+	settings := topology.Settings{Replicas: 1, Store: 1 << 30, Providers: providers.All.Names()}
+	if drift, err := topology.Diff(jetstreamtest.Context(t), b.JS, settings); err != nil || len(drift) != 0 {
+		t.Errorf("after apply: drift %v, error %v", drift, err)
+	}
+	code, out, problems = arauto(t, "topology", "apply", "--config", path)
+	if code != ExitDone || !strings.HasPrefix(out, "nothing to do") {
+		t.Errorf("second time: code %d, output %q, problems %q", code, out, problems)
+	}
+	if code, out, problems = arauto(t, "topology", "diff", "--config", path); code != ExitDone || out != "no difference\n" {
+		t.Errorf("diff: code %d, output %q, problems %q", code, out, problems)
+	}
+}
+
+func TestDiffPrintsEachFieldThatDiffersAndExitsWith3(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.Start(t, providers.All.Names()...)
+	path := configure(t, b.URL)
+	ctx := jetstreamtest.Context(t)
+	stream, err := b.JS.Stream(ctx, subject.DeadLetters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := stream.CachedInfo().Config
+	changed.MaxAge *= 2
+	if _, err := b.JS.UpdateStream(ctx, changed); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.JS.DeleteConsumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
+		t.Fatal(err)
+	}
+
+	code, out, problems := arauto(t, "topology", "diff", "--config", path)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != ExitDrift || problems != "" || len(lines) != 2 ||
+		!strings.HasPrefix(lines[0], "stream DEAD_LETTERS: max_age is ") || lines[1] != "consumer normalize of STATUSES is missing" {
+		t.Errorf("code %d, problems %q, output:\n%s", code, problems, out)
+	}
+
+	code, out, _ = arauto(t, "topology", "diff", "--config", path, "--output", "json")
+	var list []difference
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("output is not JSON: %v\n%s", err, out)
+	}
+	if code != ExitDrift || len(list) != 2 || list[0].Field != "max_age" || list[0].Have == list[0].Want ||
+		list[1] != (difference{Object: "consumer normalize of STATUSES"}) {
+		t.Errorf("code %d, differences %+v", code, list)
+	}
+
+	if code, _, problems = arauto(t, "topology", "apply", "--config", path); code != ExitDone {
+		t.Fatalf("apply: code %d, problems %q", code, problems)
+	}
+	if code, out, _ = arauto(t, "topology", "diff", "--config", path, "--output", "json"); code != ExitDone || strings.TrimSpace(out) != "[]" {
+		t.Errorf("after apply: code %d, output %q", code, out)
+	}
+}
+
+func TestWrongCommandLinesAndConfigurationsExitWith2(t *testing.T) {
+	t.Parallel()
+	broken := filepath.Join(t.TempDir(), "broken.yaml")
+	if err := os.WriteFile(broken, []byte("nats:\n  ulr: nats://127.0.0.1:4222\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ args, says string }{
+		{"frobnicate", "unknown command"},
+		{"topology", "apply or diff"},
+		{"topology frobnicate", "takes no arguments"},
+		{"topology diff --frobnicate", "unknown flag"},
+		{"topology diff secret-pasted-here", "takes no arguments"},
+		{"version --output xml", "write text or json"},
+		{"topology diff --config " + broken, broken + ":2: "},
+		{"topology apply --config " + broken + ".not", "cannot read the configuration"},
+	} {
+		code, out, problems := arauto(t, strings.Fields(c.args)...)
+		if code != ExitRefused || out != "" || !strings.Contains(problems, c.says) || strings.Contains(problems, "secret-pasted") {
+			t.Errorf("%s: code %d, output %q, problems %q", c.args, code, out, problems)
+		}
+	}
+}
+
+func TestBrokerThatIsAwayIsAFailure(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	code, _, problems := arauto(t, "topology", "diff", "--config", configure(t, "nats://"+listener.Addr().String()))
+	if code != ExitFailed || !strings.HasPrefix(problems, "connect to broker: ") {
+		t.Errorf("code %d, problems %q", code, problems)
+	}
+}
+
+func TestApplyRefusesABrokerThatIsTooOldAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	path := configure(t, "nats://"+oldBroker(t))
+	code, _, problems := arauto(t, "topology", "apply", "--config", path)
+	if code != ExitFailed || !strings.Contains(problems, "nats-server 2.14.9 is too old, run 2.14.10 or newer: ") || !strings.Contains(problems, "reply subject") {
+		t.Errorf("code %d, problems %q", code, problems)
+	}
+}
+
+// oldBroker says hello as an old server would. No old server can be embedded
+// beside the present one, and a client needs no more than this to connect.
+func oldBroker(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close() //nolint:errcheck // The test looks at the client.
+		_, _ = fmt.Fprint(conn, `INFO {"server_id":"OLD","version":"2.14.9","proto":1,"headers":true,"max_payload":1048576}`+"\r\n")
+		lines := bufio.NewScanner(conn)
+		for lines.Scan() {
+			if lines.Text() == "PING" {
+				_, _ = fmt.Fprint(conn, "PONG\r\n")
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close() // It may have accepted already.
+		<-done
+	})
+	return listener.Addr().String()
+}
+
+func TestVersionsAreComparedByNumber(t *testing.T) {
+	t.Parallel()
+	for version, accepted := range map[string]bool{
+		"2.14.10": true, "2.14.11-RC.1": true, "2.15.3": true, "2.15.10": true, "2.16.0-RC.1": true, "2.16.0": true, "3.0.0": true,
+		"2.14.9": false, "2.14.10-RC.1": false, "2.15.0-RC.1": false, "2.15.0": false, "2.15.1": false, "2.15.2": false,
+		"2.15.3-RC.2": false, "2.9.25": false, "1.99.99": false, "": false, "2.15": false, "2.x.1": false,
+	} {
+		if err := checkVersion(version); (err == nil) != accepted {
+			t.Errorf("version %q: %v", version, err)
+		}
+	}
+}
+
+func TestVersionNamesTheCommitAndWhetherItWasChanged(t *testing.T) {
+	t.Parallel()
+	info := &debug.BuildInfo{GoVersion: "go1.26.0", Settings: []debug.BuildSetting{
+		{Key: "vcs.revision", Value: "4d3dbe8"}, {Key: "vcs.time", Value: "2026-11-22T00:00:00Z"}, {Key: "vcs.modified", Value: "true"},
+	}}
+	if got, want := described(info), (build{"4d3dbe8+changes", "2026-11-22T00:00:00Z", "go1.26.0"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := described(nil), (build{Revision: "unknown", Go: "unknown"}); got != want {
+		t.Errorf("without build information: %+v, want %+v", got, want)
+	}
+	if code, out, _ := arauto(t, "version"); code != ExitDone || !strings.HasPrefix(out, "arauto ") {
+		t.Errorf("code %d, output %q", code, out)
+	}
+}
+
+func TestCommandEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.Start(t)
+	ctx, cancel := context.WithCancel(jetstreamtest.Context(t))
+	cancel()
+	env := func(name string) (string, bool) { return canary, name == "CANARY" }
+	var out, problems bytes.Buffer
+	if code := Run(ctx, []string{"topology", "diff", "--config", configure(t, b.URL)}, env, &out, &problems); code != ExitFailed {
+		t.Errorf("code %d, output %q, problems %q", code, out.String(), problems.String())
+	}
+}

@@ -1,0 +1,224 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"arauto/deploy/runtime/config"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/retry"
+)
+
+// session is one command at work on one deployment.
+type session struct {
+	*settings
+	command *cobra.Command
+	config  *config.Config
+	js      jetstream.JetStream
+	tokens  subject.Tokens
+	chains  *observations.Store
+	lot     *retry.Store
+	dead    *deadletter.Store
+	streams map[string]jetstream.Stream
+	ahead   time.Duration // Of this machine's clock, the broker's.
+}
+
+// inSession does something with the deployment of the configuration. roles
+// are those whose secrets the command needs too.
+func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
+	return s.connected(c, func(ctx context.Context, open *session) error {
+		if err := open.bind(ctx); err != nil {
+			return err
+		}
+		return do(ctx, open)
+	}, roles...)
+}
+
+// changing is inSession for a command that changes something, and so needs to
+// know who is at work.
+func (s *settings) changing(c *cobra.Command, do func(context.Context, *session) error) error {
+	if err := s.identify(); err != nil {
+		return err
+	}
+	return s.inSession(c, do)
+}
+
+// longestName bounds the name of who is at work, in bytes. A guess.
+const longestName = 100
+
+// identify finds out who is at work, where no flag says so: in an image without
+// users the system cannot tell.
+func (s *settings) identify() error {
+	if s.who == "" {
+		if system, err := user.Current(); err == nil {
+			s.who = system.Username
+		} else {
+			s.who, _ = s.env("USER")
+		}
+	}
+	switch {
+	case s.who == "":
+		return usageError{errors.New("the system does not say who is at work; write --by or set ARAUTO_BY")}
+	case visible(s.who) != s.who || len(s.who) > longestName:
+		return usageError{fmt.Errorf("--by is not a name of at most %d printable bytes", longestName)}
+	}
+	return nil
+}
+
+// load reads the configuration, and the hashed form of ids from it.
+func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error) {
+	cfg, err := config.Load(s.config, s.env, providers.All, roles...)
+	if err != nil {
+		return nil, subject.Tokens{}, err
+	}
+	key, err := cfg.HashKey()
+	if err != nil {
+		return nil, subject.Tokens{}, err
+	}
+	tokens, err := subject.Keyed(key.Reveal())
+	if err != nil {
+		return nil, subject.Tokens{}, fmt.Errorf("read hash_key: %w", err)
+	}
+	return cfg, tokens, nil
+}
+
+// connected is inSession without a stream: none of them need be there.
+func (s *settings) connected(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
+	ctx := c.Context()
+	cfg, tokens, err := s.load(roles...)
+	if err != nil {
+		return err
+	}
+	conn, err := connect(ctx, cfg.NATS(), operatorInbox)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("open jetstream: %w", err)
+	}
+	return do(ctx, &session{settings: s, command: c, config: cfg, js: js, tokens: tokens, streams: map[string]jetstream.Stream{}})
+}
+
+// readable are the streams whose messages the operator reads by itself.
+var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
+
+// bind finds the streams.
+func (s *session) bind(ctx context.Context) error {
+	var err error
+	for _, name := range readable {
+		if s.streams[name], err = s.js.Stream(ctx, name); err != nil {
+			return fmt.Errorf("open stream %s: %w", name, err)
+		}
+	}
+	s.ahead = time.Until(s.streams[subject.DeadLetters].CachedInfo().TimeStamp)
+	if s.chains, err = observations.Open(ctx, s.js); err != nil {
+		return err
+	}
+	if s.lot, err = retry.Open(ctx, s.js, s.tokens); err != nil {
+		return err
+	}
+	if s.dead, err = deadletter.Open(ctx, s.js); err != nil {
+		return err
+	}
+	return nil
+}
+
+// now is the time by the broker's clock, to within its answer's way here. What
+// this machine's says would come due when the two agree.
+func (s *session) now() time.Time { return time.Now().Add(s.ahead) }
+
+// host is where this command runs.
+func host() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
+
+// by is who is at work, in a word.
+func (s *session) by() string { return s.who + "@" + host() }
+
+// each calls visit for every message of a stream whose subject matches, from
+// a sequence on.
+func (s *session) each(ctx context.Context, stream, filter string, from uint64, visit func(*jetstream.RawStreamMsg) error) error {
+	for next := max(from, 1); ; {
+		raw, err := s.streams[stream].GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read %s above %d: %w", stream, next-1, err)
+		}
+		if err := visit(raw); err != nil {
+			return err
+		}
+		next = raw.Sequence + 1
+	}
+}
+
+// since finds the sequence of a stream's first message that matches and is
+// not older than at. Timestamps ascend with sequences, so it halves.
+func (s *session) since(ctx context.Context, stream, filter string, at time.Time) (uint64, error) {
+	info, err := s.streams[stream].Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read state of %s: %w", stream, err)
+	}
+	low, high := max(info.State.FirstSeq, 1), info.State.LastSeq+1
+	for low < high {
+		middle := low + (high-low)/2
+		raw, err := s.streams[stream].GetMsg(ctx, middle, jetstream.WithGetMsgSubject(filter))
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			high = middle
+		case err != nil:
+			return 0, fmt.Errorf("read %s above %d: %w", stream, middle, err)
+		case raw.Time.Before(at):
+			low = raw.Sequence + 1
+		default:
+			high = middle
+		}
+	}
+	return low, nil
+}
+
+// scope narrows a command to a provider and an account, "" for all.
+type scope struct{ provider, account string }
+
+func (p *scope) flags(c *cobra.Command) {
+	c.Flags().StringVar(&p.provider, "provider", "", "only this `provider`")
+	c.Flags().StringVar(&p.account, "account", "", "only this `account`")
+}
+
+func (p *scope) check() error {
+	if _, ok := providers.All.Get(p.provider); p.provider != "" && !ok {
+		return usageError{fmt.Errorf("--provider is not one of %s", strings.Join(providers.All.Names(), ", "))}
+	}
+	if strings.ContainsAny(p.account, ".*> \t\r\n") {
+		return usageError{errors.New("--account is not an account name")}
+	}
+	return nil
+}
+
+// tokens are the two subject tokens of the scope.
+func (p *scope) tokens() string { return anyOr(p.provider) + "." + anyOr(p.account) }
+
+func anyOr(token string) string {
+	if token == "" {
+		return "*"
+	}
+	return token
+}

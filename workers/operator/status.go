@@ -1,0 +1,259 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/providers"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/circuit"
+)
+
+// health is the whole deployment at a glance.
+type health struct {
+	Needs     []string         `json:"needs"` // What a person must see to, in sentences.
+	Streams   []streamHealth   `json:"streams"`
+	Consumers []consumerHealth `json:"consumers"`
+	Backlog   uint64           `json:"backlog"` // Messages that no worker has finished.
+	Parked    parkedHealth     `json:"parked"`
+	Circuits  []record.Circuit `json:"open_circuits"`
+
+	Durability durability.Report `json:"durability"` // What a 200 of the gateway means here.
+}
+
+type streamHealth struct {
+	Name     string   `json:"name"`
+	Messages uint64   `json:"messages"`
+	Bytes    uint64   `json:"bytes"`
+	Fill     *float64 `json:"fill_percent"` // null where the stream has no bound.
+	Fatal    bool     `json:"fatal"`        // When it is full it refuses messages, and work stops.
+	Missing  bool     `json:"missing"`      // It is declared, but not there; topology apply makes it.
+}
+
+type consumerHealth struct {
+	Name       string  `json:"name"`
+	Stream     string  `json:"stream"`
+	Pending    uint64  `json:"pending"`
+	AckPending int     `json:"ack_pending"`
+	Oldest     float64 `json:"oldest_age_seconds"` // 0 when nothing waits, and for advisories, whose stream the operator may not read.
+	Paused     bool    `json:"paused"`
+	Unworked   bool    `json:"unworked"` // No worker pulls from it, and one should.
+	Missing    bool    `json:"missing"`  // It is declared, but not there; topology apply makes it.
+}
+
+// parkedHealth tells of the waiting look-ups. The broker has no index by due
+// time, so the next one is sought among those that were parked first.
+type parkedHealth struct {
+	Count   uint64     `json:"count"`
+	Sought  int        `json:"sought"` // How many next_due was sought among.
+	NextDue *time.Time `json:"next_due"`
+
+	Failed  map[string]int `json:"failed"`  // How many of those have failed before, by provider and what it failed with.
+	Unknown map[string]int `json:"unknown"` // How many of those are of payments that the provider does not know, by provider/account.
+}
+
+// seek bounds how many parked look-ups status reads: about a second's worth.
+const seek = 5000
+
+func newStatus(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show what needs a person, streams, consumers, backlog, parked look-ups, open circuits and what a 200 survives",
+		Long: "Show what needs a person first: open dead letters by class, providers that fail, floods of payments that\n" +
+			"they do not know, open circuits, consumers without a worker, what is missing or nearly full. Then streams, consumers, backlog, parked look-ups and what a\n" +
+			"200 survives. Exit code 0: nothing needs a person; 4: something does.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return s.connected(c, func(ctx context.Context, s *session) error {
+				h, err := s.health(ctx)
+				if err != nil {
+					return err
+				}
+				write := h.write
+				if s.output == jsonOutput {
+					write = func(w io.Writer) error { return writeJSON(w, h) }
+				}
+				if err := write(c.OutOrStdout()); err != nil || len(h.Needs) == 0 {
+					return err
+				}
+				return errPartly
+			})
+		},
+	}
+}
+
+func (s *session) health(ctx context.Context) (health, error) {
+	var h health
+	h.Durability = durability.Look(ctx, durability.NewReader(s.js, s.config.NATS().Monitors), s.config.Durability())
+	sizes := s.config.Topology()
+	declared := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	var waiting uint64
+	for _, d := range topology.Streams(declared) {
+		one, err := s.stream(ctx, d.Name)
+		if err != nil {
+			return h, err
+		}
+		if room := topology.RetriesRoom(declared); d.Name == subject.LookupRetries && !one.Missing && room > 0 {
+			one.Fill = filled(one.Bytes, room) // It has no bound of its own.
+		}
+		h.Streams = append(h.Streams, one)
+	}
+	for _, d := range topology.Consumers(declared) {
+		one, err := s.consumer(ctx, d.Stream, d.Durable)
+		if err != nil {
+			return h, err
+		}
+		h.Consumers = append(h.Consumers, one)
+		h.Backlog += one.Pending + uint64(one.AckPending)
+		if d.Stream == subject.LookupRetries {
+			waiting += one.Pending + uint64(one.AckPending)
+		}
+	}
+	var err error
+	if h.Parked, err = s.parked(ctx, waiting); err != nil {
+		return h, err
+	}
+	if h.Circuits, err = s.openCircuits(ctx); err != nil {
+		return h, err
+	}
+	h.Needs, err = s.needs(ctx, h)
+	return h, err
+}
+
+// stream reads a stream's state and keeps it open for those who read its
+// messages.
+func (s *session) stream(ctx context.Context, name string) (streamHealth, error) {
+	stream, err := s.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return streamHealth{Name: name, Missing: true}, nil
+	}
+	if err != nil {
+		return streamHealth{}, fmt.Errorf("read stream %s: %w", name, err)
+	}
+	if slices.Contains(readable, name) {
+		s.streams[name] = stream
+	}
+	return streamOf(stream.CachedInfo()), nil
+}
+
+func streamOf(info *jetstream.StreamInfo) streamHealth {
+	one := streamHealth{
+		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, Fatal: info.Config.Discard == jetstream.DiscardNew,
+	}
+	if info.Config.MaxBytes > 0 {
+		one.Fill = filled(one.Bytes, info.Config.MaxBytes)
+	}
+	return one
+}
+
+// filled is how much of so many bytes is taken, in percent with one decimal.
+func filled(bytes uint64, of int64) *float64 {
+	fill := float64(int(1000*float64(bytes)/float64(of))) / 10
+	return &fill
+}
+
+func (s *session) consumer(ctx context.Context, stream, name string) (consumerHealth, error) {
+	durable, err := s.js.Consumer(ctx, stream, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return consumerHealth{Name: name, Stream: stream, Missing: true}, nil
+	}
+	if err != nil {
+		return consumerHealth{}, fmt.Errorf("read consumer %s: %w", name, err)
+	}
+	info := durable.CachedInfo()
+	one := consumerHealth{Name: name, Stream: stream, Pending: info.NumPending, AckPending: info.NumAckPending, Paused: info.Paused}
+	if one.Unworked, err = s.unworked(ctx, durable); err != nil {
+		return one, err
+	}
+	if s.streams[stream] == nil || one.Pending+uint64(one.AckPending) == 0 {
+		return one, nil
+	}
+	filter := info.Config.FilterSubject
+	if filter == "" {
+		filter = ">"
+	}
+	raw, err := s.streams[stream].GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return one, nil
+	}
+	if err != nil {
+		return one, fmt.Errorf("read oldest message of %s: %w", name, err)
+	}
+	one.Oldest = time.Since(raw.Time).Round(time.Millisecond).Seconds()
+	return one, nil
+}
+
+// parked counts what the stream holds beside the fired look-ups that wait for
+// a worker.
+func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
+	p := parkedHealth{Failed: map[string]int{}, Unknown: map[string]int{}}
+	if s.streams[subject.LookupRetries] == nil {
+		return p, nil
+	}
+	info, err := s.streams[subject.LookupRetries].Info(ctx)
+	if err != nil {
+		return p, fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
+	}
+	p.Count = info.State.Msgs - min(fired, info.State.Msgs)
+	err = s.each(ctx, subject.LookupRetries, "lookup.parked.>", 1, func(raw *jetstream.RawStreamMsg) error {
+		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
+			p.NextDue = &due
+		}
+		p.count(raw)
+		if p.Sought++; p.Sought == seek {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return p, err
+}
+
+var errEnough = errors.New("enough was read")
+
+// scheduled reads when the broker will fire a parked look-up.
+func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
+	const prefix = "@at "
+	at := raw.Header.Get("Nats-Schedule")
+	if len(at) < len(prefix) {
+		return time.Time{}, false
+	}
+	due, err := time.Parse(time.RFC3339Nano, at[len(prefix):])
+	return due, err == nil
+}
+
+// circuits lists the records of every account that was ever stopped.
+func (s *session) circuits(ctx context.Context) ([]record.Circuit, error) {
+	board, err := circuit.Open(ctx, s.js)
+	if err != nil {
+		return nil, err
+	}
+	return board.List(ctx)
+}
+
+// openCircuits are those that are not closed.
+func (s *session) openCircuits(ctx context.Context) ([]record.Circuit, error) {
+	open := []record.Circuit{}
+	all, err := s.circuits(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		err = nil // Said where the streams are listed.
+	}
+	for _, c := range all {
+		if c.State != record.CircuitClosed {
+			open = append(open, c)
+		}
+	}
+	return open, err
+}

@@ -1,0 +1,244 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/retry"
+)
+
+// The kinds of entries of a timeline.
+const (
+	whatNotification = "notification"
+	whatLookUp       = "look-up"  // The provider was asked and answered.
+	whatFailed       = "failed"   // The provider was asked, and its answer was none that helps.
+	whatBelieved     = "believed" // A webhook's own word, where nobody can be asked.
+	whatParked       = "parked"
+	whatDue          = "due" // It has fired and no worker has finished it.
+	whatEvent        = "event"
+	whatDeadLetter   = "dead letter"
+)
+
+// entry is one line of a timeline.
+type entry struct {
+	At             time.Time  `json:"at"` // The broker's timestamp.
+	Payment        string     `json:"payment"`
+	What           string     `json:"what"`
+	Sequence       uint64     `json:"sequence"` // In its stream.
+	ID             string     `json:"id,omitempty"`
+	Order          string     `json:"order,omitempty"`
+	Cause          string     `json:"cause,omitempty"`
+	Waits          string     `json:"waits,omitempty"`
+	From           string     `json:"from,omitempty"`
+	Status         string     `json:"status,omitempty"`
+	ProviderStatus string     `json:"provider_status,omitempty"`
+	Transition     uint64     `json:"transition,omitempty"`
+	AskedAt        *time.Time `json:"asked_at,omitempty"`
+	AnsweredAt     *time.Time `json:"answered_at,omitempty"`
+	DueAt          *time.Time `json:"due_at,omitempty"`
+	Attempts       int        `json:"attempts,omitempty"`
+	Class          string     `json:"class,omitempty"`
+	Stage          string     `json:"stage,omitempty"`
+	State          string     `json:"state,omitempty"`
+	By             string     `json:"by,omitempty"`
+	Next           string     `json:"next,omitempty"`
+	HTTP           int        `json:"http_status,omitempty"` // Of a failed look-up, 0 without an answer.
+	Unreadable     bool       `json:"unreadable,omitempty"`  // It does not decode; subject and sequence are all that is known of it.
+	Subject        string     `json:"subject,omitempty"`     // Of an unreadable one.
+}
+
+// timeline reads everything about some payments, sorted by time.
+func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, error) {
+	var line []entry
+	for _, p := range payments {
+		for _, read := range []func(context.Context, payment) ([]entry, error){
+			s.notifications, s.observations, s.events, s.waiting, s.letters,
+		} {
+			entries, err := read(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			for i := range entries {
+				entries[i].Payment = s.name(p)
+			}
+			line = append(line, entries...)
+		}
+	}
+	line = onceFailed(line)
+	slices.SortStableFunc(line, func(a, b entry) int { return a.At.Compare(b.At) })
+	return line, nil
+}
+
+// onceFailed drops the failed look-ups that are in the list already: they travel
+// with what is parked and stay in what ended them.
+func onceFailed(line []entry) []entry {
+	type look struct {
+		payment string
+		at      time.Time
+	}
+	seen := map[look]bool{}
+	return slices.DeleteFunc(line, func(e entry) bool {
+		l := look{e.Payment, e.At}
+		if e.What != whatFailed {
+			return false
+		}
+		again := seen[l]
+		seen[l] = true
+		return again
+	})
+}
+
+// failedLookUps lists the failed look-ups that a document brings along.
+func failedLookUps(list []order.FailedLookUp) []entry {
+	var all []entry
+	for _, f := range list {
+		all = append(all, entry{
+			At: f.At, What: whatFailed, Class: f.Class, Cause: f.Error, HTTP: f.HTTP, Attempts: f.Attempt, DueAt: f.Next,
+		})
+	}
+	return all
+}
+
+// stored lists every message of a subject, with what read makes of it and with the
+// look-ups that failed before it. One that does not decode is an entry, too.
+func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
+	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) error {
+		e, before, err := read(raw)
+		if err != nil {
+			e, before = entry{What: what, Unreadable: true, Subject: raw.Subject}, nil
+		}
+		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
+		all = append(append(all, before...), e)
+		return nil // The entry says it.
+	})
+	return all, err
+}
+
+func (s *session) notifications(ctx context.Context, p payment) ([]entry, error) {
+	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
+		var n record.Notification
+		err := json.Unmarshal(raw.Data, &n)
+		return entry{What: whatNotification, ID: n.ID, Order: s.shown(n.Order)}, nil, err
+	})
+}
+
+func (s *session) observations(ctx context.Context, p payment) ([]entry, error) {
+	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
+		var o order.Observation
+		err := json.Unmarshal(raw.Data, &o)
+		e := entry{
+			What: whatLookUp, Order: s.shown(o.Order), Cause: string(o.Cause),
+			Status: string(o.Status), ProviderStatus: o.ProviderStatus, AskedAt: &o.AskedAt, AnsweredAt: &o.AnsweredAt,
+		}
+		if !o.Confirmed {
+			e.What, e.AskedAt, e.AnsweredAt = whatBelieved, nil, nil
+		}
+		return e, failedLookUps(o.FailedLookUps), err
+	})
+}
+
+func (s *session) events(ctx context.Context, p payment) ([]entry, error) {
+	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
+		v, err := observations.EventOf(raw)
+		e := entry{
+			What: whatEvent, ID: v.ID(), Order: s.shown(v.Order),
+			Status: string(v.Status), ProviderStatus: v.ProviderStatus, Transition: v.Transition,
+		}
+		if v.From != nil {
+			e.From = string(*v.From)
+		}
+		return e, nil, err
+	})
+}
+
+// waiting reads what is parked, and what has fired and is not done.
+func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
+	var all []entry
+	for _, place := range []struct {
+		what string
+		read func(context.Context, string, string, string) (retry.Entry, error)
+	}{{whatParked, s.lot.Read}, {whatDue, s.lot.ReadDue}} {
+		at, err := place.read(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
+		if err != nil {
+			return nil, err
+		}
+		if at.Sequence == 0 {
+			continue
+		}
+		all = append(all, failedLookUps(at.Parked.FailedLookUps)...)
+		all = append(all, entry{
+			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Waits: at.Parked.Reason,
+			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable,
+		})
+	}
+	return all, nil
+}
+
+func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
+	err = s.dead.Each(ctx, p.unit.DeadLetter("*", "*"), 1, func(l deadletter.Entry) error {
+		all = append(all, failedLookUps(l.FailedLookUps)...)
+		all = append(all, entry{
+			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,
+			Cause: l.Cause, Attempts: l.Attempts, ProviderStatus: l.ProviderStatus, State: string(l.State), By: l.By, Next: l.Next,
+		})
+		return nil
+	})
+	return all, err
+}
+
+// shown is an id for people, "" for none.
+func (s *session) shown(id string) string {
+	if id == "" {
+		return ""
+	}
+	return s.tokens.Shown(id)
+}
+
+// text is what a person reads behind time, payment and kind.
+func (e entry) text() string {
+	if e.Unreadable {
+		return strings.TrimSuffix(fmt.Sprintf("does not decode: sequence %d on %s", e.Sequence, e.Subject), " on ")
+	}
+	switch e.What {
+	case whatLookUp:
+		return fmt.Sprintf("%s (%s) because of %s, answered within %s", word(e.Status), e.ProviderStatus, e.Cause, e.AnsweredAt.Sub(*e.AskedAt))
+	case whatFailed:
+		text := fmt.Sprintf("%s: %s, attempt %d", e.Class, e.Cause, e.Attempts)
+		if e.DueAt == nil {
+			return text + ", given up"
+		}
+		return text + ", asked again at " + e.DueAt.Format(time.RFC3339Nano)
+	case whatBelieved:
+		return fmt.Sprintf("%s (%s), nobody can be asked", word(e.Status), e.ProviderStatus)
+	case whatEvent:
+		return fmt.Sprintf("%s -> %s, transition %d of order %s", word(e.From), e.Status, e.Transition, e.Order)
+	case whatParked, whatDue:
+		return fmt.Sprintf("until %s because of %s, %d attempts, then asks because of %s",
+			e.DueAt.Format(time.RFC3339Nano), e.Waits, e.Attempts, e.Cause)
+	case whatDeadLetter:
+		parts := []string{e.ID, e.Class, e.Stage, e.Cause, "next: " + e.Next}
+		if e.State != "" {
+			parts = append(parts[:3], e.State+" by "+e.By)
+		}
+		return strings.Join(parts, "; ")
+	}
+	return e.ID
+}
+
+func word(status string) string {
+	if status == "" {
+		return "?"
+	}
+	return status
+}

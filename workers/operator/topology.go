@@ -1,0 +1,177 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/providers"
+)
+
+func newTopology(s *settings) *cobra.Command {
+	group := &cobra.Command{
+		Use:   "topology",
+		Short: "The broker's streams and durable consumers",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usageError{fmt.Errorf("%s needs a command: apply or diff", c.CommandPath())}
+		},
+	}
+	group.AddCommand(newApply(s), &cobra.Command{
+		Use:   "diff",
+		Short: "Print every field in which the broker differs",
+		Long:  "Print every field in which the broker differs from what is declared. Changes nothing. Exit code 0: it does not differ; 3: it does.",
+		Args:  noArguments,
+		RunE:  func(c *cobra.Command, _ []string) error { return s.diff(c.Context(), c.OutOrStdout()) },
+	})
+	return group
+}
+
+func newApply(s *settings) *cobra.Command {
+	var shrink bool
+	c := &cobra.Command{
+		Use:   "apply",
+		Short: "Create what is missing and change what differs",
+		Long: "Create what is missing and change what differs, and print it. Applying twice changes nothing. No stream or\n" +
+			"consumer is deleted. A file that gives a stream less room than it fills, or fewer replicas than it has, is\n" +
+			"refused and nothing is changed, unless --shrink takes the loss: the broker then removes the oldest messages\n" +
+			"of AUDIT and ADVISORIES, and any other stream refuses new ones until it has room.\n" +
+			"It leaves no entry on AUDIT: its user at the broker may write no message, and at first there is no stream.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return s.atBroker(c.Context(), func(js jetstream.JetStream, declared topology.Settings, cfg *config.Config) error {
+				if err := checkVersion(js.Conn().ConnectedServerVersion()); err != nil {
+					return err
+				}
+				if !shrink {
+					if err := refuseShrinking(c.Context(), js, declared, cfg); err != nil {
+						return err
+					}
+				}
+				return s.apply(c.Context(), c.OutOrStdout(), js, declared)
+			})
+		},
+	}
+	c.Flags().BoolVar(&shrink, "shrink", false, "also give a stream less room than it fills, or fewer replicas than it has")
+	return c
+}
+
+// refuseShrinking refuses a configuration that takes room or replicas away.
+func refuseShrinking(ctx context.Context, js jetstream.JetStream, declared topology.Settings, cfg *config.Config) error {
+	shrinks, err := topology.Shrinks(ctx, js, declared)
+	if err != nil {
+		return fmt.Errorf("compare topology: %w", err)
+	}
+	enough := map[topology.Setting]int64{}
+	for _, one := range shrinks {
+		enough[one.Setting] = max(enough[one.Setting], one.Enough)
+	}
+	var all []error
+	for _, one := range shrinks {
+		all = append(all, cfg.Refuse("topology."+string(one.Setting), shrinking(one, enough[one.Setting])))
+	}
+	return errors.Join(all...)
+}
+
+// shrinking says what a setting would take from a stream, and what to write
+// instead, which is enough for every stream.
+func shrinking(one topology.Shrinking, enough int64) string {
+	text := fmt.Sprintf("leaves stream %s %d replicas, but it has %d", one.Stream, one.Gets, one.Has)
+	write := fmt.Sprint(enough)
+	if one.Setting == topology.Store {
+		text = fmt.Sprintf("leaves stream %s %s, but it fills %s", one.Stream, config.Size(one.Gets), config.Size(one.Has))
+		write = storeAbove(enough).String() + " or more"
+	}
+	return text + ", so " + one.Loss + "; write " + write + ", or take the loss with --shrink"
+}
+
+// storeAbove is a size that people write, and not less than so many bytes.
+func storeAbove(bytes int64) config.Size {
+	const mib = 1 << 20
+	return config.Size((bytes + mib - 1) / mib * mib)
+}
+
+func (s *settings) apply(ctx context.Context, w io.Writer, js jetstream.JetStream, declared topology.Settings) error {
+	mended, err := topology.Apply(ctx, js, declared)
+	if err != nil {
+		return fmt.Errorf("apply topology: %w", err)
+	}
+	return s.print(w, mended, "mended: ", "nothing to do: the broker has the declared topology")
+}
+
+func (s *settings) diff(ctx context.Context, w io.Writer) error {
+	return s.atBroker(ctx, func(js jetstream.JetStream, declared topology.Settings, _ *config.Config) error {
+		drift, err := topology.Diff(ctx, js, declared)
+		if err != nil {
+			return fmt.Errorf("compare topology: %w", err)
+		}
+		if err := s.print(w, drift, "", "no difference"); err != nil || len(drift) == 0 {
+			return err
+		}
+		return errDrift
+	})
+}
+
+// atBroker does something with the broker of the configuration.
+func (s *settings) atBroker(ctx context.Context, do func(jetstream.JetStream, topology.Settings, *config.Config) error) error {
+	cfg, err := config.Load(s.config, s.env, providers.All)
+	if err != nil {
+		return err
+	}
+	conn, err := connect(ctx, cfg.NATS(), topologyInbox)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("open jetstream: %w", err)
+	}
+	sizes := cfg.Topology()
+	return do(js, topology.Settings{
+		Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names(),
+	}, cfg)
+}
+
+// difference is one topology.Drift as JSON. Without a field, the whole object
+// is missing.
+type difference struct {
+	Object string `json:"object"`
+	Field  string `json:"field,omitempty"`
+	Have   string `json:"have,omitempty"`
+	Want   string `json:"want,omitempty"`
+}
+
+// print writes one line per difference, or the word for none; as JSON a list,
+// empty for none.
+func (s *settings) print(w io.Writer, drift []topology.Drift, prefix, none string) error {
+	if s.output == jsonOutput {
+		list := make([]difference, 0, len(drift))
+		for _, d := range drift {
+			list = append(list, difference(d))
+		}
+		return writeJSON(w, list)
+	}
+	if len(drift) == 0 {
+		return printLine(w, none)
+	}
+	for _, d := range drift {
+		if err := printLine(w, prefix+d.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printLine(w io.Writer, line string) error {
+	if _, err := fmt.Fprintln(w, visible(line)); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,353 @@
+package advisories_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/sweep/advisories"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type rig struct {
+	*jetstreamtest.Broker
+	t       *testing.T
+	ctx     context.Context
+	tokens  subject.Tokens
+	dead    *deadletter.Store
+	metrics *prometheus.Registry
+	worker  *advisories.Worker
+}
+
+func setup(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), metrics: prometheus.NewRegistry()}
+	var err error
+	r.tokens, err = subject.Keyed("a key for tests, 32 bytes long...")
+	r.must(err)
+	r.dead, err = deadletter.Open(r.ctx, r.JS)
+	r.must(err)
+	r.worker = r.make(r.JS, advisories.NewMetrics(r.metrics))
+	return r
+}
+
+func (r *rig) make(js jetstream.JetStream, m *advisories.Metrics) *advisories.Worker {
+	r.t.Helper()
+	dead, err := deadletter.Open(r.ctx, js)
+	r.must(err)
+	return advisories.New(advisories.Options{
+		JS: js, Tokens: r.tokens, DeadLetters: dead, Log: zap.NewNop(), Metrics: m, Now: time.Now,
+	})
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// notify stores a notification.
+func (r *rig) notify(payment string) uint64 {
+	r.t.Helper()
+	body, err := json.Marshal(record.Notification{
+		ID: "n", Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o", ReceivedAt: time.Now(),
+	})
+	r.must(err)
+	ack, err := r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", payment).Notification(), body)
+	r.must(err)
+	return ack.Sequence
+}
+
+// next is the next message of a durable consumer.
+func (r *rig) next(stream, name string) jetstream.Msg {
+	r.t.Helper()
+	consumer, err := r.JS.Consumer(r.ctx, stream, name)
+	r.must(err)
+	m, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
+	r.must(err)
+	return m
+}
+
+// advisory is the next of the broker's own.
+func (r *rig) advisory() jetstream.Msg {
+	r.t.Helper()
+	return r.next(subject.Advisories, subject.AdvisoriesConsumer)
+}
+
+// letters lists the dead letters on a subject.
+func (r *rig) letters(on string) []record.DeadLetter {
+	r.t.Helper()
+	stream, err := r.JS.Stream(r.ctx, subject.DeadLetters)
+	r.must(err)
+	var all []record.DeadLetter
+	for above := uint64(1); ; {
+		raw, err := stream.GetMsg(r.ctx, above, jetstream.WithGetMsgSubject(on))
+		if err != nil {
+			return all
+		}
+		var l record.DeadLetter
+		r.must(json.Unmarshal(raw.Data, &l))
+		all, above = append(all, l), raw.Sequence+1
+	}
+}
+
+func (r *rig) alarms() float64 {
+	r.t.Helper()
+	families, err := r.metrics.Gather()
+	r.must(err)
+	for _, f := range families {
+		if f.GetName() == "arauto_advisories_without_dead_letter_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	r.t.Fatal("there is no such metric")
+	return 0
+}
+
+func TestTerminatedNotificationGetsItsDeadLetterOnce(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.notify("other")
+	sequence := r.notify("p")
+	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).DoubleAck(r.ctx))
+	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).TermWithReason("a test"))
+	m := r.advisory()
+	for range 3 { // Redelivered, it finds its letter.
+		r.must(r.worker.Handle(r.ctx, m))
+	}
+	letters := r.letters("dead.ours.sweep.sandbox.default.p")
+	if len(letters) != 1 {
+		t.Fatalf("letters %+v", letters)
+	}
+	l := letters[0]
+	if l.ID != deadletter.ID(subject.Notifications, sequence) || l.Stream != subject.Notifications || l.Sequence != sequence ||
+		l.Payment != "p" || l.Order != "o" || l.Class != record.ClassOurs || l.Next == "" {
+		t.Errorf("letter %+v", l)
+	}
+	if n := r.alarms(); n != 1 {
+		t.Errorf("%v alarms, want 1", n)
+	}
+}
+
+func TestMessageDeliveredTooOftenGetsItsDeadLetter(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	consumer, err := r.JS.CreateOrUpdateConsumer(r.ctx, subject.Statuses, jetstream.ConsumerConfig{
+		Durable: "impatient", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 1, AckWait: 50 * time.Millisecond,
+	})
+	r.must(err)
+	unit := r.tokens.Unit("sandbox", "default", "p")
+	body, err := json.Marshal(order.Observation{Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Order: "o"})
+	r.must(err)
+	_, err = r.JS.Publish(r.ctx, unit.Status(), body)
+	r.must(err)
+	_, err = consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
+	r.must(err)
+	_, _ = consumer.Next(jetstream.FetchMaxWait(200 * time.Millisecond)) // Makes the broker look at it again.
+	r.must(r.worker.Handle(r.ctx, r.advisory()))
+	letters := r.letters("dead.ours.sweep.sandbox.default.p")
+	if len(letters) != 1 || letters[0].ID != deadletter.ID(subject.Statuses, 1) || letters[0].Attempts != 1 {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
+func TestMessageWithADeadLetterIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.notify("p")
+	unit := r.tokens.Unit("sandbox", "default", "p")
+	r.put(unit, deadletter.ID(subject.Notifications, sequence), sequence)
+	r.put(unit, deadletter.ID(subject.Notifications, sequence+7), sequence+7) // Not the last one, either.
+	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).Term())
+	r.must(r.worker.Handle(r.ctx, r.advisory()))
+	if letters := r.letters("dead.*.sweep.>"); len(letters) != 0 || r.alarms() != 0 {
+		t.Errorf("letters %+v, alarms %v", letters, r.alarms())
+	}
+}
+
+// put stores a letter as lookup does.
+func (r *rig) put(u subject.Unit, id string, sequence uint64) {
+	r.t.Helper()
+	r.must(r.dead.Put(r.ctx, u, record.DeadLetter{
+		ID: id, Class: record.ClassData, Stage: "lookup", Provider: u.Provider, Account: u.Account, Kind: order.Payment,
+		Payment: u.Payment, Cause: "c", LastAnswer: "none", Stream: subject.Notifications, Sequence: sequence, Covers: sequence, Next: "n", At: time.Now().UTC(),
+	}, id, deadletter.SameID(id)))
+}
+
+// due stores a look-up on the subject of due ones, as the broker does.
+func (r *rig) due(payment string, stands uint64) uint64 {
+	r.t.Helper()
+	body, err := json.Marshal(record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Covers: stands, Cause: order.CauseNotification,
+	})
+	r.must(err)
+	ack, err := r.JS.Publish(r.ctx, r.tokens.Waiting("sandbox", "default", payment).Due(), body)
+	r.must(err)
+	return ack.Sequence
+}
+
+func TestDueLookUpIsKnownByTheNotificationThatItStandsFor(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.due("p", 41)
+	r.put(r.tokens.Unit("sandbox", "default", "p"), deadletter.ID(subject.Notifications, 41), 41)
+	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, sequence)))
+	if n := r.alarms(); n != 0 {
+		t.Errorf("%v alarms for a look-up whose notification has its letter", n)
+	}
+	// One that was to do better has none, when its letter was redriven.
+	letter := deadletter.Entry{Unit: r.tokens.Unit("sandbox", "default", "p"), Sequence: 1}
+	letter.ID, letter.Stage = deadletter.ID(subject.Notifications, 41), "lookup"
+	r.must(r.dead.Mark(r.ctx, letter, record.Redriven, "ana@desk", time.Now()))
+	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, sequence)))
+	if letters := r.letters("dead.ours.sweep.sandbox.default.p"); len(letters) != 1 || letters[0].Sequence != sequence {
+		t.Errorf("letters %+v", letters)
+	}
+	other := r.due("q", 42)
+	r.put(r.tokens.Unit("sandbox", "default", "q"), deadletter.ID(subject.Notifications, 40), 40) // About an earlier one.
+	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, other)))
+	if letters := r.letters("dead.ours.sweep.sandbox.default.q"); len(letters) != 1 || letters[0].Sequence != other {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
+// handed is an advisory as a consumer hands it out.
+type handed struct {
+	jetstream.Msg
+	data     []byte
+	sequence uint64
+}
+
+func (h handed) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: h.sequence}}, nil
+}
+
+// given makes one about any message.
+func given(stream string, sequence uint64) handed {
+	data, err := json.Marshal(map[string]any{"stream": stream, "consumer": "lookup-due-sandbox", "stream_seq": sequence, "deliveries": 3})
+	if err != nil {
+		panic(err)
+	}
+	return handed{data: data}
+}
+
+func (handed) Subject() string {
+	return "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.LOOKUP_RETRIES.lookup-due-sandbox"
+}
+func (h handed) Data() []byte { return h.data }
+
+func TestMessageThatIsGoneGetsALetterThatSaysSo(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for _, m := range []handed{given(subject.LookupRetries, 99), given("NO_STREAM_OF_OURS", 5)} {
+		r.must(r.worker.Handle(r.ctx, m))
+		r.must(r.worker.Handle(r.ctx, m))
+	}
+	letters := r.letters("dead.ours.sweep.sandbox.unknown.unknown")
+	if len(letters) != 2 || letters[0].ID != "LOOKUP_RETRIES-99" || letters[1].ID != "NO_STREAM_OF_OURS-5" {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
+func TestUnreadableAdvisoryGetsItsDeadLetterOnce(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for i, data := range []string{"", "{}", `{"stream":"X"}`, "[]"} {
+		for range 2 {
+			if err := r.worker.Handle(r.ctx, handed{data: []byte(data), sequence: uint64(i + 1)}); err != nil {
+				t.Errorf("%q: %v", data, err)
+			}
+		}
+	}
+	r.must(r.worker.Handle(r.ctx, handed{sequence: 1}))
+	letters := r.letters("dead.ours.sweep.unknown.unknown.unknown")
+	if len(letters) != 4 || letters[3].ID != deadletter.ID(subject.Advisories, 4) || r.alarms() != 4 {
+		t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
+	}
+}
+
+// Normalize may have found it first.
+func TestUnreadableEventThatWasGivenUpHasOneDeadLetter(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	unit := r.tokens.Unit("sandbox", "default", "p")
+	for i, known := range []bool{true, false} {
+		ack, err := r.JS.Publish(r.ctx, unit.Event("o", order.Paid), []byte("{"))
+		r.must(err)
+		if known {
+			stream, err := r.JS.Stream(r.ctx, subject.Orders)
+			r.must(err)
+			raw, err := stream.GetMsg(r.ctx, ack.Sequence)
+			r.must(err)
+			_, err = r.dead.Event(r.ctx, unit, "normalize", raw, nil, time.Now())
+			r.must(err)
+		}
+		r.must(r.worker.Handle(r.ctx, given(subject.Orders, ack.Sequence)))
+		if letters := r.letters("dead.ours.*.sandbox.default.p"); len(letters) != i+1 || r.alarms() != float64(i) {
+			t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
+		}
+	}
+}
+
+// dying is a JetStream that crashes behind each write.
+type dying struct{ jetstream.JetStream }
+
+var errCrash = errors.New("crashed")
+
+func (d dying) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if _, err := d.JetStream.PublishMsg(ctx, m, o...); err != nil {
+		return nil, err
+	}
+	return nil, errCrash
+}
+
+func TestCrashBehindTheWriteLeavesOneLetter(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	m := given(subject.Notifications, r.notify("p"))
+	crashing := r.make(dying{r.JS}, advisories.NewMetrics(prometheus.NewRegistry()))
+	if err := crashing.Handle(r.ctx, m); !errors.Is(err, errCrash) {
+		t.Fatalf("the crash came out as %v", err)
+	}
+	r.must(r.worker.Handle(r.ctx, m))
+	if letters := r.letters("dead.>"); len(letters) != 1 {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
+// TestDueLookUpThatIsOnlyGoneIsNoAlarm has the broker say what it says of an
+// acknowledged look-up after it was killed: its removal was kept, and the
+// acknowledgement forgotten.
+func TestDueLookUpThatIsOnlyGoneIsNoAlarm(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.due("p", 7)
+	r.next(subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
+	r.must(err)
+	r.must(stream.DeleteMsg(r.ctx, sequence))
+	m := r.advisory()
+	if !strings.Contains(string(m.Data()), "Unacknowledged message was deleted") {
+		t.Errorf("the advisory says %s", m.Data())
+	}
+	r.must(r.worker.Handle(r.ctx, m))
+	if letters := r.letters("dead.>"); len(letters) != 0 || r.alarms() != 0 {
+		t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
+	}
+}

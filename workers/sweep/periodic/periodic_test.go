@@ -1,0 +1,56 @@
+package periodic_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"arauto/workers/sweep/periodic"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestFailedAndPanickingRoundsAreMadeAgainUntilTheStop(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	registry := prometheus.NewRegistry()
+	made := 0
+	err := periodic.Run(ctx, periodic.Task{Name: "task", Every: time.Millisecond, Do: func(context.Context) error {
+		made++
+		switch made {
+		case 1:
+			return errors.New("broken")
+		case 2:
+			panic("poison")
+		case 4:
+			stop()
+		}
+		return nil
+	}}, zap.NewNop(), periodic.NewMetrics(registry))
+	if err != nil || made != 4 {
+		t.Fatalf("%d rounds, error %v", made, err)
+	}
+	results := map[string]float64{}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "result" {
+					results[l.GetValue()] = m.GetCounter().GetValue()
+				}
+			}
+		}
+	}
+	if results["failed"] != 2 || results["done"] != 1 { // The one that was stopped is neither.
+		t.Errorf("results %v", results)
+	}
+}

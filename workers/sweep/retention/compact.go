@@ -1,0 +1,117 @@
+package retention
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/stream"
+)
+
+// Orders compacts the order log.
+type Orders struct {
+	Stream  jetstream.Stream
+	Metrics *Metrics
+	Now     func() time.Time
+	After   time.Duration // How long a payment has been final before it is compacted.
+
+	// Unreadable makes sure that an event that does not decode has a dead letter.
+	Unreadable func(context.Context, *jetstream.RawStreamMsg) error
+
+	seen map[order.Status]uint64 // Up to where the events of a state have been.
+}
+
+// Round compacts every payment that became final long enough ago. The last
+// event stays: it is the payment's state, holds the number of its transitions
+// and is the guard of the next one. An event is looked at once by each copy.
+func (o *Orders) Round(ctx context.Context) error {
+	if o.seen == nil {
+		o.seen = map[order.Status]uint64{}
+	}
+	old := o.Now().Add(-o.After)
+	var all []error
+	for _, status := range finals() {
+		above, err := stream.Each(ctx, o.Stream, "orders.*.*.*.*."+string(status), o.seen[status], func(raw *jetstream.RawStreamMsg) (bool, error) {
+			if !raw.Time.Before(old) {
+				return false, nil
+			}
+			return true, o.compact(ctx, raw)
+		})
+		o.seen[status] = above
+		if err != nil {
+			all = append(all, fmt.Errorf("compact payments that are %s: %w", status, err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// finals lists every state that is final for some kind.
+func finals() []order.Status {
+	var all []order.Status
+	have := map[order.Status]bool{}
+	for _, kind := range order.Kinds() {
+		for _, s := range kind.Statuses() {
+			if kind.Final(s) && !have[s] {
+				have[s] = true
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// compact removes what lies below the event if it is final and the payment's
+// last. A transition that comes between the reading and the removal is above,
+// and stays.
+func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error {
+	parts := strings.Split(raw.Subject, ".")
+	e, err := observations.EventOf(raw)
+	if err != nil || len(parts) != 6 {
+		return o.Unreadable(ctx, raw) // It stays as it is, and must not keep the others from being compacted.
+	}
+	if !e.Final || e.Transition == 1 {
+		return nil
+	}
+	events := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}.Events()
+	first, err := o.Stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events))
+	if err != nil {
+		return fmt.Errorf("read first event: %w", err)
+	}
+	if first.Sequence == raw.Sequence {
+		return nil // It is compacted, as most are when a copy starts.
+	}
+	last, err := stream.Last(ctx, o.Stream, events)
+	if err != nil || last == nil || last.Sequence != raw.Sequence {
+		return err
+	}
+	if err := o.report(ctx, events, last.Sequence); err != nil {
+		return err
+	}
+	if err := o.Stream.Purge(ctx, jetstream.WithPurgeSubject(events), jetstream.WithPurgeSequence(last.Sequence)); err != nil {
+		return fmt.Errorf("remove events below %d: %w", last.Sequence, err)
+	}
+	o.Metrics.compacted.WithLabelValues(e.Provider).Inc()
+	return nil
+}
+
+// report gives dead letters to the events below a sequence that do not decode,
+// before they are removed.
+func (o *Orders) report(ctx context.Context, events string, below uint64) error {
+	_, err := stream.Each(ctx, o.Stream, events, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		if raw.Sequence >= below {
+			return false, nil
+		}
+		if _, err := observations.EventOf(raw); err != nil {
+			return true, o.Unreadable(ctx, raw)
+		}
+		return true, nil
+	})
+	return err
+}

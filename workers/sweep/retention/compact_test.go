@@ -1,0 +1,243 @@
+package retention_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/sweep/retention"
+)
+
+const day = 24 * time.Hour
+
+// ledger is a broker with a real normalize worker, so that what is compacted
+// is what it writes, and what is left must be enough for it to go on.
+type ledger struct {
+	*jetstreamtest.Broker
+	t      *testing.T
+	ctx    context.Context
+	tokens subject.Tokens
+	orders jetstream.Stream
+
+	unreadable []uint64 // Sequences of the events that compacting has reported as unreadable.
+}
+
+func newLedger(t *testing.T) *ledger {
+	t.Helper()
+	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
+	ok(t, err)
+	l := &ledger{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	// The broker's own check at the end wants every log from 1 on; a compacted
+	// one begins later, and these tests look at the numbers themselves.
+	t.Cleanup(l.Stop)
+	l.orders, err = l.JS.Stream(l.ctx, subject.Orders)
+	ok(t, err)
+	return l
+}
+
+// observe folds observations of a payment with a worker that remembers
+// nothing.
+func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Status) {
+	l.t.Helper()
+	lot, err := retry.Open(l.ctx, l.JS, l.tokens)
+	ok(l.t, err)
+	dead, err := deadletter.Open(l.ctx, l.JS)
+	ok(l.t, err)
+	w, err := fold.New(l.ctx, fold.Options{
+		JS: l.JS, Tokens: l.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(),
+		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	})
+	ok(l.t, err)
+	for _, s := range statuses {
+		body, err := json.Marshal(order.Observation{
+			Provider: "sandbox", Account: "default", Kind: kind, Payment: payment, Order: payment,
+			Status: s, ProviderStatus: string(s), Confirmed: true, Cause: order.CauseNotification,
+			AskedAt: time.Now(), AnsweredAt: time.Now(),
+		})
+		ok(l.t, err)
+		m := &delivered{subject: l.unit(payment).Status(), data: body, at: time.Now()}
+		ack, err := l.JS.Publish(l.ctx, m.subject, body)
+		ok(l.t, err)
+		m.sequence = ack.Sequence
+		ok(l.t, w.Handle(l.ctx, m))
+	}
+}
+
+func (l *ledger) unit(payment string) subject.Unit {
+	return l.tokens.Unit("sandbox", "default", payment)
+}
+
+// delivered is a message of STATUSES as a consumer hands it out.
+type delivered struct {
+	jetstream.Msg
+	subject  string
+	data     []byte
+	sequence uint64
+	at       time.Time
+}
+
+func (d *delivered) Subject() string      { return d.subject }
+func (d *delivered) Data() []byte         { return d.data }
+func (d *delivered) Headers() nats.Header { return nats.Header{} }
+func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.at}, nil
+}
+
+// log lists a payment's events as "number status".
+func (l *ledger) log(payment string) string {
+	l.t.Helper()
+	var all []string
+	for next := uint64(1); ; {
+		raw, err := l.orders.GetMsg(l.ctx, next, jetstream.WithGetMsgSubject(l.unit(payment).Events()))
+		if err != nil {
+			return fmt.Sprint(all)
+		}
+		var e order.Event
+		ok(l.t, json.Unmarshal(raw.Data, &e))
+		all, next = append(all, fmt.Sprintf("%d %s", e.Transition, e.Status)), raw.Sequence+1
+	}
+}
+
+// compact makes a round of a new copy whose clock is ahead.
+func (l *ledger) compact(ahead time.Duration) {
+	l.t.Helper()
+	task := &retention.Orders{
+		Stream: l.orders, Metrics: retention.NewMetrics(prometheus.NewRegistry()),
+		Now: func() time.Time { return time.Now().Add(ahead) }, After: 180 * day,
+		Unreadable: func(_ context.Context, raw *jetstream.RawStreamMsg) error {
+			l.unreadable = append(l.unreadable, raw.Sequence)
+			return nil
+		},
+	}
+	ok(l.t, task.Round(l.ctx))
+}
+
+func (l *ledger) want(payment, log string) {
+	l.t.Helper()
+	if got := l.log(payment); got != log {
+		l.t.Errorf("%s has the events %s, want %s", payment, got, log)
+	}
+}
+
+func TestLongFinalPaymentsKeepTheirLastEventOnly(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "refunded", order.Pending, order.Paid, order.Refunded)
+	l.observe(order.Payment, "open", order.Pending, order.Paid)
+	l.observe(order.Payout, "payout", order.Pending, order.Paid)
+	l.observe(order.Payment, "single", order.Expired)
+	l.compact(179 * day)
+	l.want("refunded", "[1 pending 2 paid 3 refunded]")
+	for range 2 { // A second copy finds nothing left to do.
+		l.compact(181 * day)
+		l.want("refunded", "[3 refunded]")
+		l.want("open", "[1 pending 2 paid]")
+		l.want("payout", "[2 paid]")
+		l.want("single", "[1 expired]")
+	}
+}
+
+// counted is a stream that counts the messages that are asked for.
+type counted struct {
+	jetstream.Stream
+	reads int
+}
+
+func (c *counted) GetMsg(ctx context.Context, sequence uint64, o ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	c.reads++
+	return c.Stream.GetMsg(ctx, sequence, o...)
+}
+
+func (c *counted) GetLastMsgForSubject(ctx context.Context, on string) (*jetstream.RawStreamMsg, error) {
+	c.reads++
+	return c.Stream.GetLastMsgForSubject(ctx, on)
+}
+
+func TestWhatIsCompactedCostsTwoReadsAfterAStart(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.compact(181 * day)
+	stream := &counted{Stream: l.orders}
+	l.orders = stream
+	l.compact(181 * day)
+	empty := stream.reads
+	const payments = 5
+	for i := range payments {
+		l.observe(order.Payment, fmt.Sprintf("p-%d", i), order.Paid, order.Refunded)
+	}
+	l.compact(181 * day)
+	stream.reads = 0
+	l.compact(181 * day)
+	if stream.reads > empty+2*payments {
+		t.Errorf("%d reads for %d payments, and %d for none", stream.reads, payments, empty)
+	}
+}
+
+// TestNumberingGoesOnAfterCompaction uses the one way out of a final state:
+// the confirmed return of a chargeback.
+func TestNumberingGoesOnAfterCompaction(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "p", order.Pending, order.Paid, order.ChargedBack)
+	l.compact(181 * day)
+	l.want("p", "[3 charged_back]")
+	l.observe(order.Payment, "p", order.Paid)
+	await(t, order.Standard.Return)
+	l.observe(order.Payment, "p", order.Paid)
+	l.want("p", "[3 charged_back 4 paid]")
+	l.compact(181 * day)
+	l.want("p", "[3 charged_back 4 paid]")
+	l.observe(order.Payment, "p", order.Refunded)
+	l.want("p", "[3 charged_back 4 paid 5 refunded]")
+	l.compact(181 * day)
+	l.want("p", "[5 refunded]")
+}
+
+// await lets a span of the broker's time pass, which nothing can turn.
+func await(t *testing.T, d time.Duration) {
+	t.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	<-timer.C
+}
+
+// What is removed with the early events must not leave silently, and what cannot
+// be read stops no round.
+func TestEventThatDoesNotDecodeIsReportedBeforeItIsCompacted(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	plant := func(payment string) uint64 {
+		ack, err := l.JS.Publish(l.ctx, l.unit(payment).Event(payment, order.Refunded), []byte("{"))
+		ok(l.t, err)
+		return ack.Sequence
+	}
+	l.observe(order.Payment, "between", order.Paid)
+	between := plant("between")
+	l.observe(order.Payment, "between", order.Refunded)
+	l.observe(order.Payment, "last", order.Paid, order.Refunded)
+	last := plant("last")
+	l.observe(order.Payment, "behind", order.Paid, order.Refunded)
+	l.compact(181 * day)
+	l.want("between", "[2 refunded]")
+	l.want("behind", "[2 refunded]")
+	if !slices.Contains(l.unreadable, between) || !slices.Contains(l.unreadable, last) || len(slices.Compact(slices.Sorted(slices.Values(l.unreadable)))) != 2 {
+		t.Errorf("%v are reported, want %d and %d", l.unreadable, between, last)
+	}
+	if first, err := l.orders.GetMsg(l.ctx, 1, jetstream.WithGetMsgSubject(l.unit("last").Events())); err != nil || first.Sequence >= last {
+		t.Errorf("the payment whose last event does not decode was compacted: %v", err)
+	}
+}

@@ -1,0 +1,168 @@
+package stale_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/lookup"
+)
+
+func TestNotificationWithoutATraceComesDue(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		trace func(r *rig, sequence uint64)
+		want  bool
+	}{
+		{name: "no trace", trace: func(*rig, uint64) {}, want: true},
+		{name: "an answer", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence) }},
+		{name: "an answer to an earlier one", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence-1) }, want: true},
+		{name: "an event whose observation is gone", trace: func(r *rig, _ uint64) { r.events("p", true, order.Paid) }},
+		{name: "a dead letter", trace: func(r *rig, _ uint64) { r.letter("p", lookup.Stage, record.Open) }},
+		{name: "one of a look-up that stood for it too", trace: func(r *rig, sequence uint64) {
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7, Covers: sequence + 1})
+		}},
+		{name: "one of a look-up for an earlier one", trace: func(r *rig, sequence uint64) {
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7, Covers: sequence - 1})
+		}, want: true},
+		{name: "one of a later webhook that nobody was asked about", trace: func(r *rig, sequence uint64) {
+			r.put("p", record.DeadLetter{ID: "NOTIFICATIONS-9", Stage: lookup.Stage, Stream: subject.Notifications, Sequence: sequence + 8})
+		}, want: true},
+		{name: "its own, and a later one of another", trace: func(r *rig, sequence uint64) {
+			r.letter("p", lookup.Stage, record.Open)
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7})
+		}},
+		{name: "a discarded one", trace: func(r *rig, _ uint64) { r.letter("p", lookup.Stage, record.Discarded) }},
+		{name: "a redriven one, and nothing that came of it", trace: func(r *rig, _ uint64) { r.letter("p", lookup.Stage, record.Redriven) }, want: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			sequence := r.notify("p")
+			tc.trace(r, sequence)
+			judged, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+			r.must(err)
+			if judged != sequence {
+				t.Errorf("judged up to %d, want %d", judged, sequence)
+			}
+			p := r.parked("p")
+			if (p != nil) != tc.want {
+				t.Fatalf("parked %+v, want one: %v", p, tc.want)
+			}
+			if p != nil && (p.Covers != sequence || p.Notification != "n-p" || p.Cause != order.CauseNotification || p.Fields["kept"] != "field" || p.Trace != "00-trace") {
+				t.Errorf("parked %+v", p)
+			}
+		})
+	}
+}
+
+func TestParkedNotificationIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	sequence := r.notify("p")
+	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
+		Covers: sequence, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
+	}))
+	_, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("p"); p.Attempts != 3 {
+		t.Errorf("the parked look-up became %+v", p)
+	}
+}
+
+func TestOnlySettledNotificationsAreJudged(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first := r.notify("old")
+	between := time.Now()
+	second := r.notify("young")
+	s := r.sweeper(r.JS)
+	judged, err := s.Unprocessed(r.ctx, "sandbox", second, between)
+	r.must(err)
+	if judged != first || r.parked("old") == nil || r.parked("young") != nil {
+		t.Errorf("judged up to %d, want %d", judged, first)
+	}
+	judged, err = s.Unprocessed(r.ctx, "sandbox", first, time.Now().Add(time.Hour))
+	r.must(err)
+	if judged != first || r.parked("young") != nil {
+		t.Errorf("judged up to %d, above the floor %d", judged, first)
+	}
+	judged, err = s.Unprocessed(r.ctx, "sandbox", second, time.Now().Add(time.Hour))
+	r.must(err)
+	if judged != second || r.parked("young") == nil {
+		t.Errorf("judged up to %d, want %d", judged, second)
+	}
+}
+
+// Between its firing and its end a look-up has no trace but the notification,
+// if what was parked for that took its place too late.
+func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	before, sequence, behind := r.notify("other"), r.notify("p"), r.notify("q")
+	p := record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
+		Covers: sequence, Cause: order.CauseNotification, DueAt: time.Now().Add(time.Second),
+	}
+	r.must(r.lot.Schedule(r.ctx, p))
+	s := r.sweeper(r.JS)
+	judge := func(want uint64) {
+		t.Helper()
+		judged, err := s.Unprocessed(r.ctx, "sandbox", behind, time.Now().Add(time.Minute))
+		r.must(err)
+		if judged != want {
+			t.Errorf("judged up to %d, want %d", judged, want)
+		}
+	}
+	judge(before) // It is about to fire.
+	if r.parked("q") == nil {
+		t.Error("nothing behind it is judged")
+	}
+	due, err := r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	r.must(err)
+	m, err := due.Next(jetstream.FetchMaxWait(30 * time.Second))
+	r.must(err)
+	judge(before) // It has fired and is being handled.
+	p.DueAt = time.Now().Add(time.Hour)
+	r.must(r.lot.Reschedule(r.ctx, p))
+	r.must(m.DoubleAck(r.ctx))
+	judge(behind)
+}
+
+// What is parked for an earlier notification is no trace of a later one, nor is
+// a dead letter about the earlier one.
+func TestWhatStandsForAnEarlierNotificationIsNoTrace(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	first, second := r.notify("p"), r.notify("p")
+	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
+		Covers: first, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
+	}))
+	_, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", second, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("p"); p.Covers != second || p.Attempts != 3 {
+		t.Errorf("parked is %+v, want one for %d with its budget", p, second)
+	}
+
+	third := r.notify("q")
+	body, err := json.Marshal(record.DeadLetter{
+		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: lookup.Stage, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "q",
+		Cause: "unknown", LastAnswer: "not_found", Stream: subject.Notifications, Sequence: third - 1, Next: "redrive", At: time.Now().UTC(),
+	})
+	r.must(err)
+	_, err = r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", "q").DeadLetter(string(record.ClassData), lookup.Stage), body)
+	r.must(err)
+	_, err = r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", third, time.Now().Add(time.Minute))
+	r.must(err)
+	if p := r.parked("q"); p == nil || p.Covers != third {
+		t.Errorf("parked is %+v, want one for %d", p, third)
+	}
+}

@@ -1,0 +1,193 @@
+// Package workertest runs the real workers inside a test, on a broker that the
+// test has started: with shorter waits, with a clock of the test's, or with a
+// consumer of the test's. Suites outside workers/ use it, because what the workers
+// share is internal to them.
+package workertest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/consume"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/outage"
+	"arauto/workers/internal/providerhttp"
+	"arauto/workers/internal/retry"
+	"arauto/workers/lookup"
+	"arauto/workers/normalize/fold"
+	"arauto/workers/sweep/advisories"
+	"arauto/workers/sweep/stale"
+)
+
+// Bench is a connection to a broker with the declared streams, as the user of one
+// role. All of its methods end the test when they fail.
+type Bench struct {
+	T      testing.TB
+	Ctx    context.Context // Ends the test's requests.
+	JS     jetstream.JetStream
+	Tokens subject.Tokens
+}
+
+func (b Bench) must(err error) {
+	b.T.Helper()
+	if err != nil {
+		b.T.Fatal(err)
+	}
+}
+
+func (b Bench) retries() *retry.Store {
+	b.T.Helper()
+	s, err := retry.Open(b.Ctx, b.JS, b.Tokens)
+	b.must(err)
+	return s
+}
+
+func (b Bench) deadLetters() *deadletter.Store {
+	b.T.Helper()
+	s, err := deadletter.Open(b.Ctx, b.JS)
+	b.must(err)
+	return s
+}
+
+func (b Bench) observations() *observations.Store {
+	b.T.Helper()
+	s, err := observations.Open(b.Ctx, b.JS)
+	b.must(err)
+	return s
+}
+
+// Lookup returns the sandbox's look-up worker for one account. With offsets its
+// retry policy has those, else it is the default. Without gates it looks up as fast
+// as it can.
+func (b Bench) Lookup(account provider.Account, gates lookup.Limits, offsets ...time.Duration) *lookup.Worker {
+	b.T.Helper()
+	policy, err := providers.All.RetryPolicy(provider.DefaultRetryPolicy)
+	b.must(err)
+	if len(offsets) > 0 {
+		policy, err = policy.WithOffsets(offsets)
+		b.must(err)
+	}
+	sandbox, ok := providers.All.Get("sandbox")
+	if !ok {
+		b.T.Fatal("there is no provider sandbox")
+	}
+	client := providerhttp.New(providerhttp.Options{Timeout: 10 * time.Second, AnswerLimit: 1 << 20, Connections: 64, Now: time.Now})
+	b.T.Cleanup(client.Close)
+	return lookup.New(lookup.Options{
+		Provider: sandbox, Accounts: map[string]provider.Account{account.Name: account},
+		Policy: policy, Tokens: b.Tokens, Ask: client, Observations: b.observations(), Retries: b.retries(), DeadLetters: b.deadLetters(),
+		Log: zap.NewNop(), Metrics: lookup.NewMetrics(prometheus.NewRegistry()),
+		Now: time.Now, Jitter: func() float64 { return 0 }, Limits: gates,
+	})
+}
+
+// Gates returns circuit breakers that open at the first failure, for as long as wait.
+// They work until the test ends.
+func (b Bench) Gates(wait time.Duration) lookup.Limits {
+	b.T.Helper()
+	store, err := circuit.Open(b.Ctx, b.JS)
+	b.must(err)
+	view, err := circuit.NewCache(b.Ctx, store, circuit.Options{
+		First: wait, Longest: wait, Expiry: 10 * time.Second, Spread: wait, Name: "test", Now: time.Now,
+	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
+	b.must(err)
+	b.run("circuits", view.Run)
+	return lookup.Limits{Circuits: view, Outage: outage.New(b.JS, "sandbox",
+		outage.Options{Failures: 1, Window: time.Minute, First: wait, Longest: wait},
+		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)}
+}
+
+// Fold returns a worker that folds observations, with a memory of its own.
+func (b Bench) Fold() *fold.Worker {
+	b.T.Helper()
+	w, err := fold.New(b.Ctx, fold.Options{
+		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(),
+		Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	})
+	b.must(err)
+	return w
+}
+
+// Stale returns a sweeper of stale payments whose clock is now. It asks about
+// payments for as long as horizon.
+func (b Bench) Stale(now func() time.Time, horizon time.Duration) *stale.Sweeper {
+	b.T.Helper()
+	s, err := stale.New(b.Ctx, stale.Options{
+		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), Observations: b.observations(), DeadLetters: b.deadLetters(), Log: zap.NewNop(),
+		Metrics: stale.NewMetrics(prometheus.NewRegistry()), Now: now, Jitter: func() float64 { return 0 }, Horizon: horizon,
+	})
+	b.must(err)
+	return s
+}
+
+// Advisories returns a worker on the broker's advisories about messages that it gave
+// up.
+func (b Bench) Advisories() *advisories.Worker {
+	b.T.Helper()
+	return advisories.New(advisories.Options{
+		JS: b.JS, Tokens: b.Tokens, DeadLetters: b.deadLetters(), Log: zap.NewNop(),
+		Metrics: advisories.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	})
+}
+
+// Consume lets handle work on a durable consumer, with as many messages at once as
+// concurrency, until the test ends.
+func (b Bench) Consume(stream, durable string, concurrency int, handle consume.Handler) {
+	b.T.Helper()
+	c, err := b.JS.Consumer(b.Ctx, stream, durable)
+	b.must(err)
+	b.run(durable, func(ctx context.Context) error {
+		return consume.Run(ctx, consume.Options{
+			Consumer: c, Name: durable, Concurrency: concurrency, AckWait: topology.AckWait,
+			Grace: 5 * time.Second, Log: zap.NewNop(), Metrics: consume.NewMetrics(prometheus.NewRegistry()),
+		}, handle)
+	})
+}
+
+// run runs an actor until the test ends.
+func (b Bench) run(name string, actor func(context.Context) error) {
+	ctx, stop := context.WithCancel(b.Ctx)
+	done := make(chan error, 1)
+	go func() { done <- actor(ctx) }()
+	b.T.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			b.T.Errorf("%s: %v", name, err)
+		}
+	})
+}
+
+// AckFloor returns the last sequence up to which a durable consumer's messages are
+// all acknowledged.
+func (b Bench) AckFloor(stream, durable string) uint64 {
+	b.T.Helper()
+	floor, err := consume.AckFloor(b.Ctx, b.JS, stream, durable)
+	b.must(err)
+	return floor
+}
+
+// Schedule stores the first scheduled retry of a payment.
+func (b Bench) Schedule(p record.ScheduledLookUp) {
+	b.T.Helper()
+	b.must(b.retries().Schedule(b.Ctx, p))
+}
+
+// DeadLetter stores a dead letter about a message of NOTIFICATIONS.
+func (b Bench) DeadLetter(sequence uint64, l record.DeadLetter) {
+	b.T.Helper()
+	l.ID = deadletter.ID(subject.Notifications, sequence)
+	l.Stream, l.Sequence = subject.Notifications, sequence
+	b.must(b.deadLetters().Put(b.Ctx, b.Tokens.Unit(l.Provider, l.Account, l.Payment), l, l.ID, deadletter.SameID(l.ID)))
+}
