@@ -273,8 +273,13 @@ func TestFailureSaysWhatIsKnownOfTheBroker(t *testing.T) {
 	r.publish("a")
 	receive(r, failed, 1)
 	w.end()
-	all := logs.FilterMessage("message not finished, it comes back").All()
-	if len(all) == 0 || all[0].ContextMap()["error"] != errBroken.Error()+" (the broker cannot write)" {
-		t.Errorf("it logs %v", all)
+	all := logs.FilterMessage("message.requeued").All()
+	if len(all) == 0 {
+		t.Fatal("a failure is not logged")
+	}
+	line := all[0].ContextMap()
+	if line["error"] != errBroken.Error()+" (the broker cannot write)" || line["consumer"] != "worker" ||
+		line["sequence"] != uint64(1) || line["redeliver_in"] != 500*time.Millisecond {
+		t.Errorf("the line has %v", line)
 	}
 }
