@@ -112,7 +112,7 @@ type worker struct {
 	capacity chan struct{}      // One token per held message.
 
 	mu     sync.Mutex
-	behind map[string][]jetstream.Msg // Messages behind the one that is handled, by subject.
+	behind map[string][]jetstream.Msg // Messages queued behind the handled one, by subject.
 	held   map[jetstream.Msg]struct{} // Delivered and not yet acked or returned.
 	busy   sync.WaitGroup
 }
