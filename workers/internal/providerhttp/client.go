@@ -159,7 +159,7 @@ func (c *Client) sendAuthenticated(ctx context.Context, p provider.Provider, a p
 		return c.send(ctx, q, "")
 	}
 	for first := true; ; first = false {
-		token, err := c.logins.token(ctx, p, a, c.send)
+		token, err := c.logins.token(ctx, p, a, "", c.send)
 		if err != nil {
 			return reply{}, fmt.Errorf("log in: %w", err)
 		}

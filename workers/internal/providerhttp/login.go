@@ -55,14 +55,9 @@ func newLogins(now func() time.Time) *logins {
 // key names an account in the caches.
 func key(p provider.Provider, a provider.Account) string { return p.Name + "/" + a.Name }
 
-// token returns a valid token from the cache, or logs in with send.
-func (l *logins) token(ctx context.Context, p provider.Provider, a provider.Account,
-	send func(context.Context, provider.Question, string) (reply, error)) (string, error) {
-	return l.tokenExcept(ctx, p, a, "", send)
-}
-
-// tokenExcept is token, but never returns the refused one.
-func (l *logins) tokenExcept(ctx context.Context, p provider.Provider, a provider.Account, refused string,
+// token returns a valid token from the cache, or logs in with send. It never returns
+// the refused one, "" for none.
+func (l *logins) token(ctx context.Context, p provider.Provider, a provider.Account, refused string,
 	send func(context.Context, provider.Question, string) (reply, error)) (string, error) {
 	k := key(p, a)
 	if cached, ok := l.cached(k); ok && cached != refused {
@@ -146,7 +141,7 @@ func (l *logins) renew(ctx context.Context, p provider.Provider, a provider.Acco
 	if !l.mayRenew(k, refused) {
 		return false, nil
 	}
-	_, err = l.tokenExcept(ctx, p, a, refused, send)
+	_, err = l.token(ctx, p, a, refused, send)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.renewals[k]; r.of == refused {
