@@ -193,15 +193,6 @@ func (l *Store) ExtendCoverage(ctx context.Context, p record.ScheduledLookUp) er
 	})
 }
 
-// expedited returns p, due at other's time and marked as expedited where that is
-// earlier.
-func expedited(p, other record.ScheduledLookUp) record.ScheduledLookUp {
-	if other.DueAt.Before(p.DueAt) {
-		p.DueAt, p.Reason, p.Expedited = other.DueAt, other.Reason, true
-	}
-	return p
-}
-
 // Reschedule stores p, a look-up that was due and failed, merged with what was
 // scheduled since. Attempts and covered sequence take the maximum; the earlier due
 // time wins if the other one is a recheck, a confirmation or expedited.
@@ -242,19 +233,10 @@ func (l *Store) ScheduleRecheck(ctx context.Context, p record.ScheduledLookUp) e
 	})
 }
 
-// mergeRecheck returns p with what ScheduleRecheck keeps of old.
-func mergeRecheck(p, old record.ScheduledLookUp) record.ScheduledLookUp {
-	if old.Covers > p.Covers {
-		p.Attempts, p.FirstFailure = old.Attempts, old.FirstFailure
-		p.Expedited = old.Expedited || p.DueAt.Before(old.DueAt)
-	}
-	return mergeCoveredNotification(p, old)
-}
-
 // ScheduleConfirmation stores p, a look-up that normalize wants because an answer
-// contradicts the order log. A scheduled look-up that asks the provider in any
-// case, and no later, stays. It is written again under a new sequence, so that a
-// Cancel of lookup's that read the old one does not remove it.
+// contradicts the order log. A scheduled look-up that asks the provider in any case,
+// and no later, stays. It is written again, so that lookup cannot cancel it by a
+// sequence that it read before.
 func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
@@ -267,31 +249,6 @@ func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLook
 		p.FailedLookUps = now.Parked.FailedLookUps // No observation has recorded them yet.
 		return mergeRecheck(p, now.Parked), true
 	})
-}
-
-// mergeCoverage returns kept, which now covers p's notification too, with a recheck
-// series of its own. A sweep's look-up becomes that of the notification, because an
-// answer to it is urgent.
-func mergeCoverage(kept, p record.ScheduledLookUp) record.ScheduledLookUp {
-	kept.Rechecks = 0
-	kept.Refused = kept.Refused || p.Refused
-	if kept.Cause == order.CauseSweep {
-		kept.Cause = order.CauseNotification
-	}
-	return mergeCoveredNotification(kept, p)
-}
-
-// followsAnswer reports whether a look-up is a recheck or a confirmation.
-func followsAnswer(p record.ScheduledLookUp) bool {
-	return p.Cause == order.CauseRecheck || p.Cause == order.CauseConfirmation
-}
-
-// mergeCoveredNotification returns p, covering the later one of both notifications.
-func mergeCoveredNotification(p, old record.ScheduledLookUp) record.ScheduledLookUp {
-	if old.Covers > p.Covers {
-		p.Cover(old)
-	}
-	return p
 }
 
 // compareAndSwap reads what is scheduled, lets next decide, and writes with the
