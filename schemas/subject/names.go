@@ -1,6 +1,10 @@
 package subject
 
-import "arauto/schemas/order"
+import (
+	"strings"
+
+	"arauto/schemas/order"
+)
 
 // The streams. What each is for stands in deploy/runtime/topology.
 const (
@@ -64,6 +68,53 @@ func (w Waiting) Parked() string {
 // Due is the subject on which the broker stores the look-up once it is due.
 func (w Waiting) Due() string { return "lookup.due." + w.Provider + "." + w.Account + "." + w.Hash }
 
+// Any matches every token in a filter.
+const Any = "*"
+
+// Filters of whole families of subjects.
+const (
+	AllNotifications = "notifications.>"
+	AllStatuses      = "statuses.>"
+	AllEvents        = "orders.>"
+	AllScheduled     = "lookup.parked.>"
+	AllDue           = "lookup.due.>"
+	AllDeadLetters   = "dead.>"
+	AllCircuits      = "circuits.>"
+	AllAudit         = "audit.>"
+	// AllCircuitChanges is where the broker repeats what is stored on AllCircuits.
+	AllCircuitChanges = "circuits-changed.>"
+)
+
+// Filter makes the unit of a filter: every payment of a provider and an account,
+// "" for any provider or account.
+func Filter(provider, account string) Unit {
+	return Unit{Provider: orAny(provider), Account: orAny(account), Payment: Any}
+}
+
+// FilterWaiting is Filter for scheduled and due look-ups.
+func FilterWaiting(provider, account string) Waiting {
+	return Waiting{Provider: orAny(provider), Account: orAny(account), Hash: Any}
+}
+
+func orAny(token string) string {
+	if token == "" {
+		return Any
+	}
+	return token
+}
+
+// NotificationsOf is the filter of a provider's notifications.
+func NotificationsOf(provider string) string { return "notifications." + provider + ".>" }
+
+// DueOf is the filter of a provider's due look-ups.
+func DueOf(provider string) string { return "lookup.due." + provider + ".>" }
+
+// EventsOf is the filter of every event that moved a payment to status.
+func EventsOf(status order.Status) string { return Filter("", "").Event(Any, status) }
+
+// AuditEntry is where an operator's action of that verb is recorded.
+func AuditEntry(verb string) string { return "audit." + verb }
+
 // Circuit is where the record of an account's circuit is kept.
 func Circuit(provider, account string) string { return "circuits." + provider + "." + account }
 
@@ -79,6 +130,17 @@ func LookupConsumer(provider string) string { return "lookup-" + provider }
 
 // LookupDueConsumer is the durable consumer of a provider's due look-ups.
 func LookupDueConsumer(provider string) string { return "lookup-due-" + provider }
+
+// ParseLookupConsumer reads the provider off the name of a consumer that
+// LookupConsumer or LookupDueConsumer names. ok is false for any other name.
+func ParseLookupConsumer(name string) (provider string, ok bool) {
+	for _, prefix := range []string{LookupDueConsumer(""), LookupConsumer("")} {
+		if provider, ok = strings.CutPrefix(name, prefix); ok {
+			return provider, provider != ""
+		}
+	}
+	return "", false
+}
 
 // NormalizeConsumer is the durable consumer of every observation.
 const NormalizeConsumer = "normalize"

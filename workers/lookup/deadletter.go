@@ -24,7 +24,7 @@ func (t task) original() (stream string, sequence uint64) {
 // it asked, see standingFor, was not tried like that: it gets a look-up of its
 // own, unless it has been given up before.
 func (w *Worker) deadLetterAndCancel(ctx context.Context, t task, l record.DeadLetter) error {
-	reported, err := w.DeadLetters.Reported(ctx, t.unit, Stage)
+	reported, err := w.DeadLetters.Reported(ctx, t.unit, record.StageLookup)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (w *Worker) deadLetterAndCancel(ctx context.Context, t task, l record.DeadL
 // deadLetter stores that a task was given up, unless that is reported already.
 // Of the letter, what is said of the task itself is filled in.
 func (w *Worker) deadLetter(ctx context.Context, t task, l record.DeadLetter) error {
-	reported, err := w.DeadLetters.Reported(ctx, t.unit, Stage)
+	reported, err := w.DeadLetters.Reported(ctx, t.unit, record.StageLookup)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (w *Worker) putLetter(ctx context.Context, t task, reported map[string]bool
 	if reported[l.ID] {
 		return nil
 	}
-	l.Stage, l.Provider, l.Account = Stage, t.unit.Provider, t.account
+	l.Stage, l.Provider, l.Account = record.StageLookup, t.unit.Provider, t.account
 	l.Kind, l.Payment, l.Order = t.target.Kind, t.target.Payment, t.target.Order
 	l.FailedLookUps = t.failedLookUps()
 	if l.At = w.Now().UTC(); l.Next == "" {

@@ -37,7 +37,7 @@ func (s *session) audit(ctx context.Context, verb string, unit subject.Unit, let
 	if err != nil {
 		return fmt.Errorf("encode audit entry: %w", err)
 	}
-	if _, err := s.js.Publish(ctx, "audit."+verb, body, jetstream.WithMsgID(id.String())); err != nil {
+	if _, err := s.js.Publish(ctx, subject.AuditEntry(verb), body, jetstream.WithMsgID(id.String())); err != nil {
 		return fmt.Errorf("write audit entry: %w", err)
 	}
 	return nil

@@ -15,13 +15,6 @@ import (
 	"arauto/workers/internal/observations"
 )
 
-// The stages that write dead letters.
-const (
-	stageLookup    = "lookup"    // A look-up was given up.
-	stageNormalize = "normalize" // An answer cannot become an event.
-	stageSweep     = "sweep"     // The broker gave a message up.
-)
-
 // awaitEvery is how often open look-ups are checked.
 const awaitEvery = 100 * time.Millisecond
 
@@ -111,11 +104,11 @@ func (s *session) before(ctx context.Context, p payment) (asked, error) {
 	if err != nil {
 		return a, err
 	}
-	lookup, err := s.dead.Last(ctx, p.unit, stageLookup)
+	lookup, err := s.dead.Last(ctx, p.unit, record.StageLookup)
 	if err != nil {
 		return a, err
 	}
-	normalize, err := s.dead.Last(ctx, p.unit, stageNormalize)
+	normalize, err := s.dead.Last(ctx, p.unit, record.StageNormalize)
 	a.observation, a.lookup, a.normalize = last.Sequence, lookup.Sequence, normalize.Sequence
 	return a, err
 }
@@ -215,7 +208,7 @@ func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done b
 		if done, err = s.quiet(ctx, a.payment, last.Sequence); err != nil || !done {
 			return false, "", err
 		}
-		letter, err := s.dead.Last(ctx, a.unit, stageNormalize)
+		letter, err := s.dead.Last(ctx, a.unit, record.StageNormalize)
 		if err == nil && letter.Sequence > a.normalize && letter.State == record.Open {
 			trouble = "answered, there is a dead letter: " + letter.Cause
 		}
@@ -224,7 +217,7 @@ func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done b
 	if place.Sequence > 0 && !onItsWay(place.Parked) {
 		return false, fmt.Sprintf("failed (%s), parked until %s", place.Parked.Reason, place.Parked.DueAt.Format(time.RFC3339)), nil
 	}
-	letter, err := s.dead.Last(ctx, a.unit, stageLookup)
+	letter, err := s.dead.Last(ctx, a.unit, record.StageLookup)
 	if err == nil && letter.Sequence > a.lookup {
 		trouble = "failed, there is a dead letter"
 	}

@@ -102,7 +102,7 @@ func (f *sieve) missing(chosen []deadletter.Entry) (ids []string) {
 // sift reads the chosen letters, each in its latest state, the oldest first.
 // It reads every class: one that has failed again may have another by now.
 func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Entry, error) {
-	latest, err := s.dead.Latest(ctx, "dead.*."+anyOr(f.stage)+"."+f.tokens()+".*")
+	latest, err := s.dead.Latest(ctx, subject.Filter(f.provider, f.account).DeadLetter(subject.Any, cmp.Or(f.stage, subject.Any)))
 	if err != nil {
 		return nil, err
 	}

@@ -70,26 +70,30 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 
 // findPayment finds the units of a payment, with its id.
 func (s *session) findPayment(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
-	token, hash := s.tokens.Token(id), s.tokens.Hash(id)
+	unit, waiting := subject.Filter(in.provider, in.account), subject.FilterWaiting(in.provider, in.account)
+	unit.Payment, waiting.Hash = s.tokens.Token(id), s.tokens.Hash(id)
 	found := map[subject.Unit]string{}
-	for _, place := range []struct {
-		stream, before, after string
-	}{
-		{subject.Notifications, "notifications.", "." + token},
-		{subject.Statuses, "statuses.", "." + token},
-		{subject.Orders, "orders.", "." + token + ".>"},
-		{subject.LookupRetries, "lookup.parked.", "." + hash},
-		{subject.LookupRetries, "lookup.due.", "." + hash},
-		{subject.DeadLetters, "dead.*.*.", "." + token},
+	for _, place := range []struct{ stream, filter string }{
+		{subject.Notifications, unit.Notification()},
+		{subject.Statuses, unit.Status()},
+		{subject.Orders, unit.Events()},
+		{subject.LookupRetries, waiting.Parked()},
+		{subject.LookupRetries, waiting.Due()},
+		{subject.DeadLetters, unit.DeadLetter(subject.Any, subject.Any)},
 	} {
-		subjects, err := s.subjects(ctx, place.stream, place.before+in.tokens()+place.after)
+		subjects, err := s.subjects(ctx, place.stream, place.filter)
 		if err != nil {
 			return nil, err
 		}
-		at := strings.Count(place.before, ".")
 		for _, on := range subjects {
-			parts := strings.Split(on, ".")
-			found[subject.Unit{Provider: parts[at], Account: parts[at+1], Payment: token}] = id
+			of, err := subject.ParseUnit(on)
+			if waits, waitErr := subject.ParseWaiting(on); waitErr == nil {
+				of, err = subject.Unit{Provider: waits.Provider, Account: waits.Account, Payment: unit.Payment}, nil
+			}
+			if err != nil {
+				return nil, fmt.Errorf("find payment: %w", err)
+			}
+			found[of] = id
 		}
 	}
 	return found, nil
@@ -98,14 +102,16 @@ func (s *session) findPayment(ctx context.Context, id string, in scope) (map[sub
 // findOrder finds the units of an order's payments, as far as they have events:
 // only those name the order in their subject. findInside finds the others.
 func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
-	subjects, err := s.subjects(ctx, subject.Orders, "orders."+in.tokens()+".*."+s.tokens.Token(id)+".*")
+	subjects, err := s.subjects(ctx, subject.Orders, subject.Filter(in.provider, in.account).Event(s.tokens.Token(id), subject.Any))
 	if err != nil {
 		return nil, err
 	}
 	found := map[subject.Unit]string{}
 	for _, on := range subjects {
-		parts := strings.Split(on, ".")
-		unit := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}
+		unit, err := subject.ParseUnit(on)
+		if err != nil {
+			return nil, fmt.Errorf("find order: %w", err)
+		}
 		if _, known := found[unit]; known {
 			continue
 		}
@@ -171,7 +177,7 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 	}
 	// What was given up before anybody answered has left nothing but its letter,
 	// and any letter outlives the observation that it is about.
-	for _, stage := range []string{stageLookup, stageNormalize, stageSweep} {
+	for _, stage := range []string{record.StageLookup, record.StageNormalize, record.StageSweep} {
 		letter, err := s.dead.Last(ctx, unit, stage)
 		if err != nil {
 			return p, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -90,7 +89,7 @@ func (h health) broken() []string {
 func (h health) failing() []string {
 	var all []string
 	for _, c := range h.Consumers {
-		if provider, ok := strings.CutPrefix(c.Name, "lookup-due-"); ok && c.Paused {
+		if provider, ok := subject.ParseLookupConsumer(c.Name); ok && c.Paused && c.Name == subject.LookupDueConsumer(provider) {
 			all = append(all, "provider "+provider+" is paused: it answers no account")
 		}
 	}
@@ -127,7 +126,7 @@ func (s *session) openLetters(ctx context.Context) (open map[record.Class]int, l
 	if above > 0 {
 		least = "at least "
 	}
-	letters, err := dead.LatestAbove(ctx, "dead.>", above)
+	letters, err := dead.LatestAbove(ctx, subject.AllDeadLetters, above)
 	open = map[record.Class]int{}
 	for _, l := range letters {
 		if l.State == record.Open {
@@ -194,10 +193,8 @@ func (s *session) wanted(info *jetstream.ConsumerInfo) bool {
 	if info.NumPending > 0 || info.NumAckPending > 0 {
 		return true
 	}
-	for _, prefix := range []string{"lookup-due-", "lookup-"} {
-		if provider, ok := strings.CutPrefix(info.Name, prefix); ok {
-			return len(s.config.AccountNames(provider)) > 0
-		}
+	if provider, ok := subject.ParseLookupConsumer(info.Name); ok {
+		return len(s.config.AccountNames(provider)) > 0
 	}
 	return info.Name == subject.NormalizeConsumer || info.Name == subject.AdvisoriesConsumer
 }

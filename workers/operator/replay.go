@@ -195,8 +195,8 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 	units := map[subject.Unit]string{}
 	at := s.now().Add(-r.since)
 	for stream, filter := range map[string]string{
-		subject.Notifications: "notifications." + r.tokens() + ".*",
-		subject.Statuses:      "statuses." + r.tokens() + ".*",
+		subject.Notifications: subject.Filter(r.provider, r.account).Notification(),
+		subject.Statuses:      subject.Filter(r.provider, r.account).Status(),
 	} {
 		from, err := s.since(ctx, stream, filter, at)
 		if err != nil {

@@ -53,9 +53,9 @@ func (s *session) findInside(ctx context.Context, id string, in scope, most uint
 		}
 	}
 	for _, place := range []struct{ stream, filter string }{
-		{subject.LookupRetries, "lookup.parked." + in.tokens() + ".*"},
-		{subject.LookupRetries, "lookup.due." + in.tokens() + ".*"},
-		{subject.DeadLetters, "dead.*.*." + in.tokens() + ".*"},
+		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Parked()},
+		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Due()},
+		{subject.DeadLetters, subject.Filter(in.provider, in.account).DeadLetter(subject.Any, subject.Any)},
 	} {
 		left := most
 		err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) error {

@@ -212,13 +212,3 @@ func (p *scope) check() error {
 	}
 	return nil
 }
-
-// tokens are the two subject tokens of the scope.
-func (p *scope) tokens() string { return anyOr(p.provider) + "." + anyOr(p.account) }
-
-func anyOr(token string) string {
-	if token == "" {
-		return "*"
-	}
-	return token
-}

@@ -187,7 +187,7 @@ func (s *session) askedBefore(ctx context.Context, known provider.Provider, p pa
 			believed = event.ObservedAt
 		}
 	}
-	letter, err := s.dead.Last(ctx, p.unit, stageLookup)
+	letter, err := s.dead.Last(ctx, p.unit, record.StageLookup)
 	if err != nil {
 		return err
 	}
@@ -204,5 +204,5 @@ func (s *session) askedBefore(ctx context.Context, known provider.Provider, p pa
 // than some time. That attempts were spent does not show it: a worker that
 // cannot ask spends them too, and its letter is of our class.
 func askedSince(l deadletter.Entry, t time.Time) bool {
-	return l.Stage == stageLookup && l.Class != record.ClassOurs && l.LastAnswer != record.NoAnswer && l.At.After(t)
+	return l.Stage == record.StageLookup && l.Class != record.ClassOurs && l.LastAnswer != record.NoAnswer && l.At.After(t)
 }

@@ -205,7 +205,7 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 		return p, fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
 	p.Count = info.State.Msgs - min(fired, info.State.Msgs)
-	err = s.each(ctx, subject.LookupRetries, "lookup.parked.>", 1, func(raw *jetstream.RawStreamMsg) error {
+	err = s.each(ctx, subject.LookupRetries, subject.AllScheduled, 1, func(raw *jetstream.RawStreamMsg) error {
 		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
 			p.NextDue = &due
 		}

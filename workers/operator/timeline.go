@@ -39,7 +39,7 @@ type entry struct {
 	ID             string     `json:"id,omitempty"`
 	Order          string     `json:"order,omitempty"`
 	Cause          string     `json:"cause,omitempty"`
-	Waits          string     `json:"waits,omitempty"`
+	Reason         string     `json:"reason,omitempty"`
 	From           string     `json:"from,omitempty"`
 	Status         string     `json:"status,omitempty"`
 	ProviderStatus string     `json:"provider_status,omitempty"`
@@ -178,7 +178,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 		}
 		all = append(all, failedLookUps(at.Parked.FailedLookUps)...)
 		all = append(all, entry{
-			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Waits: at.Parked.Reason,
+			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Reason: at.Parked.Reason,
 			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable,
 		})
 	}
@@ -186,7 +186,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 }
 
 func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
-	err = s.dead.Each(ctx, p.unit.DeadLetter("*", "*"), 1, func(l deadletter.Entry) error {
+	err = s.dead.Each(ctx, p.unit.DeadLetter(subject.Any, subject.Any), 1, func(l deadletter.Entry) error {
 		all = append(all, failedLookUps(l.FailedLookUps)...)
 		all = append(all, entry{
 			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,
@@ -225,7 +225,7 @@ func (e entry) text() string {
 		return fmt.Sprintf("%s -> %s, transition %d of order %s", word(e.From), e.Status, e.Transition, e.Order)
 	case whatParked, whatDue:
 		return fmt.Sprintf("until %s because of %s, %d attempts, then asks because of %s",
-			e.DueAt.Format(time.RFC3339Nano), e.Waits, e.Attempts, e.Cause)
+			e.DueAt.Format(time.RFC3339Nano), e.Reason, e.Attempts, e.Cause)
 	case whatDeadLetter:
 		parts := []string{e.ID, e.Class, e.Stage, e.Cause, "next: " + e.Next}
 		if e.State != "" {

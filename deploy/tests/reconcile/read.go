@@ -34,7 +34,7 @@ func Read(ctx context.Context, js jetstream.JetStream) (Streams, error) {
 	if s.Parked, err = ReadParked(ctx, js); err != nil {
 		return s, err
 	}
-	s.Fired, err = readWaiting(ctx, js, "lookup.due.>")
+	s.Fired, err = readWaiting(ctx, js, subject.AllDue)
 	s.Read = time.Now()
 	return s, err
 }
@@ -81,7 +81,7 @@ func readAll[T any](ctx context.Context, js jetstream.JetStream, name string) ([
 
 // ReadParked takes the schedules out that have not fired.
 func ReadParked(ctx context.Context, js jetstream.JetStream) ([]Stored[record.ScheduledLookUp], error) {
-	return readWaiting(ctx, js, "lookup.parked.>")
+	return readWaiting(ctx, js, subject.AllScheduled)
 }
 
 // readWaiting reads one kind of subject of LOOKUP_RETRIES, message by message:

@@ -69,7 +69,7 @@ const refreshEvery = 2 * time.Second
 // Run keeps the view up to date until ctx ends.
 func (v *Cache) Run(ctx context.Context) error {
 	changes := make(chan *nats.Msg, 256)
-	heard, err := v.board.js.Conn().ChanSubscribe(subject.CircuitChanged("*", "*"), changes)
+	heard, err := v.board.js.Conn().ChanSubscribe(subject.CircuitChanged(subject.Any, subject.Any), changes)
 	if err != nil {
 		return fmt.Errorf("listen to circuits: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -67,15 +66,18 @@ func (b *Store) List(ctx context.Context) ([]record.Circuit, error) {
 func (b *Store) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
 	for next := uint64(1); ; {
-		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.Circuit("*", "*")))
+		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.Circuit(subject.Any, subject.Any)))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return all, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read circuit above %d: %w", next, err)
 		}
-		on := strings.Split(raw.Subject, ".") // circuits.<provider>.<account>
-		all, next = append(all, decoded(raw, on[1], on[2])), raw.Sequence+1
+		provider, account, err := subject.ParseCircuit(raw.Subject)
+		if err != nil {
+			return nil, fmt.Errorf("read circuit %d: %w", raw.Sequence, err)
+		}
+		all, next = append(all, decoded(raw, provider, account)), raw.Sequence+1
 	}
 }
 

@@ -53,7 +53,7 @@ func (b *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, ha
 // put is Put, and reports whether this call has stored the letter. A letter that
 // names no observation keeps what the last one had reported.
 func (b *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (bool, error) {
-	filter := u.DeadLetter("*", l.Stage)
+	filter := u.DeadLetter(subject.Any, l.Stage)
 	for range conflicts {
 		last, err := b.last(ctx, filter)
 		if err != nil {
@@ -113,7 +113,7 @@ type Reports struct {
 // Reported reads the letters of a unit and stage.
 func (b *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
-	letters, err := b.Latest(ctx, u.DeadLetter("*", stage))
+	letters, err := b.Latest(ctx, u.DeadLetter(subject.Any, stage))
 	for _, l := range letters {
 		r.IDs[l.ID], r.For = SameID(l.ID)(l), max(r.For, l.Covers)
 	}

@@ -102,12 +102,14 @@ func (l Entry) CoversNotification(notification uint64) bool {
 
 func read(raw *jetstream.RawStreamMsg) (l Entry, err error) {
 	l.Sequence, l.StoredAt = raw.Sequence, raw.Time
-	if l.Unit, err = unitOf(raw.Subject); err != nil {
-		return Entry{}, err
+	on, err := subject.ParseDeadLetter(raw.Subject)
+	if err != nil {
+		return Entry{}, fmt.Errorf("read dead letter %d: %w", raw.Sequence, err)
 	}
+	l.Unit = on.Unit
 	if json.Unmarshal(raw.Data, &l.DeadLetter) != nil || !plain(l.ID) ||
 		raw.Subject != l.Unit.DeadLetter(string(l.Class), l.Stage) || l.Provider != l.Unit.Provider || l.Account != l.Unit.Account {
-		l.DeadLetter = unreadable(raw, l.Unit)
+		l.DeadLetter = unreadable(raw, on)
 	}
 	return l, nil
 }
@@ -120,28 +122,18 @@ func plain(id string) bool {
 // unreadable stands for a stored letter that does not decode, or that is not the
 // letter that its subject names: it must be seen and can be marked, and keeps
 // nobody from the others.
-func unreadable(raw *jetstream.RawStreamMsg, u subject.Unit) record.DeadLetter {
-	parts := strings.Split(raw.Subject, ".")
+func unreadable(raw *jetstream.RawStreamMsg, on subject.DeadLetter) record.DeadLetter {
 	return record.DeadLetter{
-		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(parts[1]), Stage: parts[2],
-		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(on.Class), Stage: on.Stage,
+		Provider: on.Unit.Provider, Account: on.Unit.Account, Payment: on.Unit.Payment,
 		Cause: "stored dead letter does not decode", LastAnswer: record.NoAnswer, Stream: subject.DeadLetters, Sequence: raw.Sequence,
 		Next: "compare the versions of the workers and of this command", At: raw.Time,
 	}
 }
 
-// unitOf reads the unit off a subject of DEAD_LETTERS.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) != 6 {
-		return subject.Unit{}, fmt.Errorf("subject %q is not dead.<class>.<stage>.<provider>.<account>.<payment>", on)
-	}
-	return subject.Unit{Provider: parts[3], Account: parts[4], Payment: parts[5]}, nil
-}
-
 // Last returns a unit's last letter of a stage, the zero Letter for none.
 func (b *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, error) {
-	return b.last(ctx, u.DeadLetter("*", stage))
+	return b.last(ctx, u.DeadLetter(subject.Any, stage))
 }
 
 // Mark stores what an operator made of an open letter, as the unit's new last
@@ -149,7 +141,7 @@ func (b *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, 
 // reported before it, so that no observation is reported twice. ErrNotOpen
 // means that somebody was faster, ErrAgain that l is no longer what is open.
 func (b *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
-	filter := l.Unit.DeadLetter("*", l.Stage)
+	filter := l.Unit.DeadLetter(subject.Any, l.Stage)
 	for range conflicts {
 		marker, guard, err := b.standing(ctx, filter, l)
 		if err != nil {

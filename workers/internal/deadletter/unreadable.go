@@ -18,7 +18,7 @@ import (
 // this call has stored the letter.
 func (b *Store) Event(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg, last *order.Event, at time.Time) (fresh bool, err error) {
 	id := ID(subject.Orders, raw.Sequence)
-	letters, err := b.Latest(ctx, u.DeadLetter("*", "*"))
+	letters, err := b.Latest(ctx, u.DeadLetter(subject.Any, subject.Any))
 	if err != nil || slices.ContainsFunc(letters, func(l Entry) bool { return l.ID == id }) {
 		return false, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,7 +19,8 @@ func EventOf(raw *jetstream.RawStreamMsg) (order.Event, error) {
 	if err != nil {
 		return order.Event{}, err
 	}
-	if !strings.HasPrefix(raw.Subject, "orders."+e.Provider+"."+e.Account+".") || !strings.HasSuffix(raw.Subject, "."+string(e.Status)) {
+	on, err := subject.ParseEvent(raw.Subject)
+	if err != nil || on.Unit.Provider != e.Provider || on.Unit.Account != e.Account || on.Status != e.Status {
 		return order.Event{}, errors.New("decode event: its subject is another event's")
 	}
 	return e, nil

@@ -80,7 +80,7 @@ func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
 // itself, from the stream's leader. ok is false when there is none, or when
 // something else was written after it.
 func (c *Store) Answered(ctx context.Context, provider, account string) (link Entry, ok bool, err error) {
-	link, err = c.Last(ctx, subject.Unit{Provider: provider, Account: account, Payment: "*"})
+	link, err = c.Last(ctx, subject.Unit{Provider: provider, Account: account, Payment: subject.Any})
 	return link, err == nil && link.Observation.Confirmed && link.Observation.Payment != "", err
 }
 

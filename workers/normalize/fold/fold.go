@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -24,9 +23,6 @@ import (
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
 )
-
-// Stage is this worker's name in dead letters.
-const Stage = "normalize"
 
 // remembered is how many payments' positions a worker keeps in memory. It
 // only saves reading again what led to no event.
@@ -90,7 +86,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 		return fmt.Errorf("read message metadata: %w", err)
 	}
 	began := w.Now()
-	unit, err := unitOf(m.Subject())
+	unit, err := subject.ParseStatus(m.Subject())
 	if err != nil {
 		return err
 	}
@@ -261,13 +257,4 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 		w.Metrics.countEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
 	return nil
-}
-
-// unitOf reads the unit off a subject of STATUSES.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) != 4 {
-		return subject.Unit{}, fmt.Errorf("subject %q is not statuses.<provider>.<account>.<payment>", on)
-	}
-	return subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}, nil
 }

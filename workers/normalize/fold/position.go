@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/observations"
@@ -65,7 +66,7 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 		return known, nil
 	}
 	for _, raw := range log.Unreadable {
-		fresh, err := w.DeadLetters.Event(ctx, u, Stage, raw, log.Last, w.Now())
+		fresh, err := w.DeadLetters.Event(ctx, u, record.StageNormalize, raw, log.Last, w.Now())
 		if err != nil {
 			return position{}, err
 		}

@@ -22,9 +22,6 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// Stage is this worker's name in dead letters.
-const Stage = "sweep"
-
 // unknown stands for what an advisory about a vanished message does not say.
 const unknown = "unknown"
 
@@ -115,7 +112,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	}
 	id := found.id
 	err = w.DeadLetters.Put(ctx, found.unit, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: Stage,
+		ID: id, Class: record.ClassOurs, Stage: record.StageSweep,
 		Provider: found.unit.Provider, Account: found.account, Kind: found.kind, Payment: found.payment, Order: found.order,
 		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: record.NoAnswer,
 		Stream: a.Stream, Sequence: a.Sequence, Covers: found.stands,
@@ -139,12 +136,12 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	}
 	id := deadletter.ID(subject.Advisories, meta.Sequence.Stream)
 	u := subject.Unit{Provider: unknown, Account: unknown, Payment: unknown}
-	letters, err := w.DeadLetters.Latest(ctx, u.DeadLetter("*", Stage))
+	letters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageSweep))
 	if err != nil || slices.ContainsFunc(letters, func(l deadletter.Entry) bool { return l.ID == id }) {
 		return err
 	}
 	err = w.DeadLetters.Put(ctx, u, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		ID: id, Class: record.ClassOurs, Stage: record.StageSweep, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
 		Cause: "stored advisory does not decode", LastAnswer: record.NoAnswer, Stream: subject.Advisories, Sequence: meta.Sequence.Stream,
 		Next: "compare the versions of the broker and of this worker; the broker's log says what it gave up, then discard", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
@@ -207,21 +204,24 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 // named is o with the unit that a subject of ORDERS or STATUSES names. Another
 // worker may have given the message a letter under that unit.
 func named(o original, on string) original {
-	parts := strings.Split(on, ".")
-	if len(parts) < 4 || parts[0] != "orders" && parts[0] != "statuses" {
+	unit, err := subject.ParseStatus(on)
+	if err != nil {
+		var event subject.Event
+		event, err = subject.ParseEvent(on)
+		unit = event.Unit
+	}
+	if err != nil {
 		return o
 	}
-	o.unit = subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}
+	o.unit = unit
 	o.account, o.payment = o.unit.Account, o.unit.Payment
 	return o
 }
 
 // providerOf reads the provider off the name of a consumer of its own.
 func providerOf(consumer string) string {
-	for _, prefix := range []string{"lookup-due-", "lookup-"} {
-		if name, ok := strings.CutPrefix(consumer, prefix); ok && name != "" {
-			return name
-		}
+	if provider, ok := subject.ParseLookupConsumer(consumer); ok {
+		return provider
 	}
 	return unknown
 }
@@ -230,7 +230,7 @@ func providerOf(consumer string) string {
 // redriven stands for a notification no more: the message in hand may be the
 // look-up that was to do better.
 func (w *Worker) hasDeadLetter(ctx context.Context, o original) (bool, error) {
-	letters, err := w.DeadLetters.Latest(ctx, o.unit.DeadLetter("*", "*"))
+	letters, err := w.DeadLetters.Latest(ctx, o.unit.DeadLetter(subject.Any, subject.Any))
 	return slices.ContainsFunc(letters, func(l deadletter.Entry) bool {
 		return l.ID == o.id || o.stands > 0 && l.CoversNotification(o.stands)
 	}), err

@@ -135,7 +135,7 @@ func (g *Gauge) fill(ctx context.Context) error {
 // park counts what is parked. One that fires meanwhile may be missed.
 func (g *Gauge) park(ctx context.Context) error {
 	known, counts, read := causes(), map[string]int{}, 0
-	_, err := stream.Each(ctx, g.streams[subject.LookupRetries], "lookup.parked.>", 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	_, err := stream.Each(ctx, g.streams[subject.LookupRetries], subject.AllScheduled, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		var p record.ScheduledLookUp
 		if json.Unmarshal(raw.Data, &p) != nil || !slices.Contains(known, p.Reason) {
 			p.Reason = other
@@ -163,7 +163,7 @@ func (g *Gauge) open(ctx context.Context) error {
 	if info.State.LastSeq < g.read { // Recreated: its numbers began anew.
 		g.read, g.letters = 0, map[letter]standing{}
 	}
-	err = g.DeadLetters.Each(ctx, "dead.>", g.read+1, func(l deadletter.Entry) error {
+	err = g.DeadLetters.Each(ctx, subject.AllDeadLetters, g.read+1, func(l deadletter.Entry) error {
 		g.read = l.Sequence
 		id := letter{l.Unit, l.Stage, l.ID}
 		delete(g.letters, id)

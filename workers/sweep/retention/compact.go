@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,7 +37,7 @@ func (o *Orders) Round(ctx context.Context) error {
 	old := o.Now().Add(-o.After)
 	var all []error
 	for _, status := range finals() {
-		above, err := stream.Each(ctx, o.Stream, "orders.*.*.*.*."+string(status), o.seen[status], func(raw *jetstream.RawStreamMsg) (bool, error) {
+		above, err := stream.Each(ctx, o.Stream, subject.EventsOf(status), o.seen[status], func(raw *jetstream.RawStreamMsg) (bool, error) {
 			if !raw.Time.Before(old) {
 				return false, nil
 			}
@@ -71,15 +70,18 @@ func finals() []order.Status {
 // last. A transition that comes between the reading and the removal is above,
 // and stays.
 func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error {
-	parts := strings.Split(raw.Subject, ".")
 	e, err := observations.EventOf(raw)
-	if err != nil || len(parts) != 6 {
+	if err != nil {
 		return o.Unreadable(ctx, raw) // It stays as it is, and must not keep the others from being compacted.
 	}
 	if !e.Final || e.Transition == 1 {
 		return nil
 	}
-	events := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}.Events()
+	on, err := subject.ParseEvent(raw.Subject)
+	if err != nil {
+		return err
+	}
+	events := on.Unit.Events()
 	first, err := o.Stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events))
 	if err != nil {
 		return fmt.Errorf("read first event: %w", err)

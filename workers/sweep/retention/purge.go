@@ -74,7 +74,7 @@ func (n *Notifications) purge(ctx context.Context, provider string, settled, old
 
 // remove removes a provider's notifications up to a sequence that are old.
 func (n *Notifications) remove(ctx context.Context, provider string, upTo uint64, old time.Time) error {
-	filter := "notifications." + provider + ".>"
+	filter := subject.NotificationsOf(provider)
 	below, err := stream.Since(ctx, n.Stream, filter, old, upTo+1)
 	if err != nil || below <= 1 {
 		return err

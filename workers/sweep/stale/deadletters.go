@@ -68,7 +68,7 @@ func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage stri
 		if err != nil {
 			return false, fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 		}
-		s.letters.from, err = stream.Since(ctx, s.dead, "dead.>", raw.Time.Add(-skew), info.State.LastSeq+1)
+		s.letters.from, err = stream.Since(ctx, s.dead, subject.AllDeadLetters, raw.Time.Add(-skew), info.State.LastSeq+1)
 		if err != nil {
 			return false, fmt.Errorf("find first dead letter: %w", err)
 		}
@@ -79,7 +79,7 @@ func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage stri
 		known = &reported{next: s.letters.from, open: map[string]uint64{}}
 		s.letters.of[place{u, stage}] = known
 	}
-	err := s.DeadLetters.Each(ctx, u.DeadLetter("*", stage), known.next, func(l deadletter.Entry) error {
+	err := s.DeadLetters.Each(ctx, u.DeadLetter(subject.Any, stage), known.next, func(l deadletter.Entry) error {
 		known.note(l)
 		return nil
 	})

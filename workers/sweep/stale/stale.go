@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -118,7 +117,7 @@ var never time.Time
 // reasons not to come first.
 func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.Time, error) {
 	now := s.Now()
-	unit, err := unitOf(raw.Subject)
+	unit, err := subject.ParseUnit(raw.Subject)
 	if err != nil {
 		return never, err
 	}
@@ -230,7 +229,7 @@ func (s *Sweeper) tried(ctx context.Context, u subject.Unit, seen observations.E
 	if seen.Sequence > 0 && seen.Observation.AnsweredAt.After(since) {
 		return seen.Observation.AnsweredAt, nil
 	}
-	for _, stage := range []string{"lookup", "sweep"} {
+	for _, stage := range []string{record.StageLookup, record.StageSweep} {
 		letter, err := s.DeadLetters.Last(ctx, u, stage)
 		if err != nil {
 			return time.Time{}, err
@@ -275,14 +274,4 @@ func (s *Sweeper) enqueue(ctx context.Context, reason string, within time.Durati
 		zap.String("provider", p.Provider), zap.String("account", p.Account),
 		zap.String("payment", s.Tokens.Token(p.Payment)), zap.String("reason", reason), zap.Time("due_at", p.DueAt))
 	return nil
-}
-
-// unitOf reads the unit off a subject that begins
-// <word>.<provider>.<account>.<payment>.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) < 4 {
-		return subject.Unit{}, fmt.Errorf("subject %q names no payment", on)
-	}
-	return subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}, nil
 }

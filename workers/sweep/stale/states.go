@@ -48,7 +48,7 @@ func (s *Sweeper) lookThrough(ctx context.Context, status order.Status, one *sta
 	if err := s.revisit(ctx, one, &failed); err != nil {
 		return err
 	}
-	_, err := stream.Each(ctx, s.orders, "orders.*.*.*.*."+string(status), one.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	_, err := stream.Each(ctx, s.orders, subject.EventsOf(status), one.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		next, err := s.judge(ctx, raw)
 		failed.note(raw.Sequence, err)
 		one.above = raw.Sequence

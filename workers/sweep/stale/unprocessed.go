@@ -93,7 +93,7 @@ func (s *Sweeper) again(ctx context.Context, j *judged, failed *failures) error 
 // onward judges what was not looked at before.
 func (s *Sweeper) onward(ctx context.Context, provider string, floor uint64, before time.Time, j *judged, failed *failures) error {
 	all := true
-	above, err := stream.Each(ctx, s.notifications, "notifications."+provider+".>", j.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	above, err := stream.Each(ctx, s.notifications, subject.NotificationsOf(provider), j.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if raw.Sequence > floor {
 			return false, nil
 		}
@@ -132,7 +132,7 @@ var errUnsettled = errors.New("a look-up of the payment is on its way")
 // the look-up that was lost did, so an answer given meanwhile supersedes it.
 func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStreamMsg) error {
 	var n record.Notification
-	unit, err := unitOf(raw.Subject)
+	unit, err := subject.ParseUnit(raw.Subject)
 	if err == nil {
 		err = json.Unmarshal(raw.Data, &n)
 	}
@@ -165,7 +165,7 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 			return true, err
 		}
 	}
-	for _, stage := range []string{"lookup", "sweep"} {
+	for _, stage := range []string{record.StageLookup, record.StageSweep} {
 		given, err := s.isDeadLettered(ctx, u, stage, raw)
 		if err != nil || given {
 			return true, err

@@ -22,9 +22,6 @@ import (
 	"arauto/workers/sweep/duequeue"
 )
 
-// parked is every schedule of the stream.
-const parked = "lookup.parked.>"
-
 // Metrics tell of schedules that did not fire.
 type Metrics struct {
 	oldest      prometheus.Gauge
@@ -90,7 +87,7 @@ func (w *Republisher) Round(ctx context.Context) error {
 	if info.State.LastSeq < w.read || reconnects != w.reconnects {
 		w.read, w.due, w.reconnects = 0, duequeue.Queue{}, reconnects
 	}
-	w.read, err = stream.Each(ctx, w.stream, parked, w.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	w.read, err = stream.Each(ctx, w.stream, subject.AllScheduled, w.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		w.note(raw)
 		return true, nil
 	})

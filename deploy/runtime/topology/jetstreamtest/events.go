@@ -44,7 +44,7 @@ func (b *Broker) checkEvents() {
 	}
 	last := map[string]uint64{}
 	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject("orders.>"))
+		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.AllEvents))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return
 		}

@@ -39,7 +39,7 @@ func (b *Broker) checkLetters() {
 		return
 	}
 	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject("dead.>"))
+		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.AllDeadLetters))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return
 		}
