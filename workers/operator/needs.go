@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/topology"
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
@@ -170,9 +171,7 @@ func (s *session) unworked(ctx context.Context, durable jetstream.Consumer) (boo
 		if look == looks {
 			return true, nil
 		}
-		select {
-		case <-time.After(looksEvery):
-		case <-ctx.Done():
+		if !wait.For(ctx, looksEvery) {
 			return false, ctx.Err()
 		}
 	}

@@ -67,7 +67,7 @@ func (s *session) findInside(ctx context.Context, id string, in scope, most uint
 			look(raw)
 			return nil
 		})
-		if err != nil && !errors.Is(err, errEnough) {
+		if err != nil {
 			return nil, false, err
 		}
 	}

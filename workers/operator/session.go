@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
@@ -152,47 +153,29 @@ func host() string {
 // by is who is at work, in a word.
 func (s *session) by() string { return s.who + "@" + host() }
 
-// each calls visit for every message of a stream whose subject matches, from
-// a sequence on.
-func (s *session) each(ctx context.Context, stream, filter string, from uint64, visit func(*jetstream.RawStreamMsg) error) error {
-	for next := max(from, 1); ; {
-		raw, err := s.streams[stream].GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read %s above %d: %w", stream, next-1, err)
-		}
-		if err := visit(raw); err != nil {
-			return err
-		}
-		next = raw.Sequence + 1
+// each calls visit for every message of a stream on filter, from a sequence on.
+// errEnough of visit ends it without an error.
+func (s *session) each(ctx context.Context, name, filter string, from uint64, visit func(*jetstream.RawStreamMsg) error) error {
+	_, err := stream.Each(ctx, s.streams[name], filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		return true, visit(raw)
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return fmt.Errorf("read %s: %w", name, err)
 	}
+	return nil
 }
 
-// since finds the sequence of a stream's first message that matches and is
-// not older than at. Timestamps ascend with sequences, so it halves.
-func (s *session) since(ctx context.Context, stream, filter string, at time.Time) (uint64, error) {
-	info, err := s.streams[stream].Info(ctx)
+// errEnough ends each.
+var errEnough = errors.New("enough was read")
+
+// since is the sequence of a stream's first message on filter that was stored at or
+// after a time.
+func (s *session) since(ctx context.Context, name, filter string, at time.Time) (uint64, error) {
+	info, err := s.streams[name].Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read state of %s: %w", stream, err)
+		return 0, fmt.Errorf("read state of %s: %w", name, err)
 	}
-	low, high := max(info.State.FirstSeq, 1), info.State.LastSeq+1
-	for low < high {
-		middle := low + (high-low)/2
-		raw, err := s.streams[stream].GetMsg(ctx, middle, jetstream.WithGetMsgSubject(filter))
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			high = middle
-		case err != nil:
-			return 0, fmt.Errorf("read %s above %d: %w", stream, middle, err)
-		case raw.Time.Before(at):
-			low = raw.Sequence + 1
-		default:
-			high = middle
-		}
-	}
-	return low, nil
+	return stream.Since(ctx, s.streams[name], filter, at, info.State.LastSeq+1)
 }
 
 // scope narrows a command to a provider and an account, "" for all.

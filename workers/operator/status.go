@@ -215,13 +215,8 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 		}
 		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
 	return p, err
 }
-
-var errEnough = errors.New("enough was read")
 
 // scheduled reads when the broker will fire a parked look-up.
 func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {

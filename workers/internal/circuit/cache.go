@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -245,7 +246,7 @@ func (v *Cache) AcquireProbe(ctx context.Context, p Permit, jitter float64) (Per
 	until := v.Now().Add(v.Expiry).UTC()
 	c.State, c.NextProbe, c.Probes, c.By = record.CircuitHalfOpen, &until, c.Probes+1, v.Name
 	e, err := v.board.write(ctx, c, p.basis.sequence)
-	if errors.Is(err, errConflict) {
+	if stream.IsConflict(err) {
 		return Permit{Held: true, Cause: c.Cause, Wait: v.First + spread(v.Spread, jitter)}, v.reread(ctx, c.Provider, c.Account)
 	}
 	if err != nil {

@@ -8,15 +8,14 @@ package circuit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // The causes of records.
@@ -65,20 +64,15 @@ func (b *Store) List(ctx context.Context) ([]record.Circuit, error) {
 
 func (b *Store) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
-	for next := uint64(1); ; {
-		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.Circuit(subject.Any, subject.Any)))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read circuit above %d: %w", next, err)
-		}
+	_, err := stream.Each(ctx, b.stream, subject.Circuit(subject.Any, subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		provider, account, err := subject.ParseCircuit(raw.Subject)
-		if err != nil {
-			return nil, fmt.Errorf("read circuit %d: %w", raw.Sequence, err)
-		}
-		all, next = append(all, decoded(raw, provider, account)), raw.Sequence+1
+		all = append(all, decoded(raw, provider, account))
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read circuits: %w", err)
 	}
+	return all, nil
 }
 
 // decoded is an account's record. One that does not decode says nothing, as if
@@ -94,29 +88,24 @@ func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
 
 // read reads one account's record from the stream's leader.
 func (b *Store) read(ctx context.Context, provider, account string) (entry, error) {
-	raw, err := b.stream.GetLastMsgForSubject(ctx, subject.Circuit(provider, account))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return entry{Circuit: record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed}}, nil
-	}
+	raw, err := stream.Last(ctx, b.stream, subject.Circuit(provider, account))
 	if err != nil {
 		return entry{}, fmt.Errorf("read circuit: %w", err)
+	}
+	if raw == nil {
+		return entry{Circuit: record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed}}, nil
 	}
 	return decoded(raw, provider, account), nil
 }
 
-// errConflict means that somebody else changed the circuit meanwhile.
-var errConflict = errors.New("somebody else changed the circuit meanwhile")
-
-// write stores c in place of the record with that sequence.
+// write stores c in place of the record with that sequence. stream.IsConflict
+// knows the error that means that the record is another one by now.
 func (b *Store) write(ctx context.Context, c record.Circuit, guard uint64) (entry, error) {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return entry{}, fmt.Errorf("encode circuit: %w", err)
 	}
 	ack, err := b.js.Publish(ctx, subject.Circuit(c.Provider, c.Account), body, jetstream.WithExpectLastSequencePerSubject(guard))
-	if observations.IsConflict(err) {
-		return entry{}, errConflict
-	}
 	if err != nil {
 		return entry{}, fmt.Errorf("write circuit: %w", err)
 	}
@@ -139,19 +128,13 @@ func (b *Store) CloseBy(ctx context.Context, provider, account, by string, at ti
 	})
 }
 
-// conflicts bounds how often a decree is written anew because a worker came
-// between.
-const conflicts = 20
-
 func (b *Store) writeByOperator(ctx context.Context, c record.Circuit) error {
-	for range conflicts {
+	return stream.RetryConflicts(ctx, func() error {
 		now, err := b.read(ctx, c.Provider, c.Account)
 		if err != nil {
 			return err
 		}
-		if _, err := b.write(ctx, c, now.sequence); !errors.Is(err, errConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("set circuit: %w", errConflict)
+		_, err = b.write(ctx, c, now.sequence)
+		return err
+	})
 }

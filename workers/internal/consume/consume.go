@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"arauto/workers/internal/panics"
 )
 
 // Handler works on one message. nil means that its result is durable and the
@@ -171,14 +173,14 @@ func (w *worker) explained(err error) error {
 
 // recovered turns a panic into an error: one poisonous message must not take the
 // others down with it.
-func (w *worker) recovered(m jetstream.Msg) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.Log.Error("handler panicked", zap.String("consumer", w.Name), zap.Stack("stack"))
-			err = fmt.Errorf("handle message: panic: %v", r)
-		}
-	}()
-	return w.handle(w.work, m)
+func (w *worker) recovered(m jetstream.Msg) error {
+	err := panics.Try(func() error { return w.handle(w.work, m) })
+	var p *panics.Error
+	if errors.As(err, &p) {
+		w.Log.Error("handler panicked", zap.String("consumer", w.Name), zap.String("stack", p.Stack))
+		return fmt.Errorf("handle message: %w", err)
+	}
+	return err
 }
 
 // ack acknowledges m and waits for the broker's word. Without it the

@@ -9,11 +9,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/wait"
 )
 
-// wait is how long one pull waits for messages. It also bounds how long an
+// fetchWait is how long one pull waits for messages. It also bounds how long an
 // idle worker takes to stop, and a lost pull to be made anew.
-const wait = 500 * time.Millisecond
+const fetchWait = 500 * time.Millisecond
 
 // pull dispatches messages until ctx ends. It never asks for more than there
 // is room to hold: what waited in the client's own buffer would get no sign of
@@ -28,7 +30,7 @@ func (w *worker) pull(ctx context.Context) error {
 		}
 		limited := w.limit(room)
 		if limited == 0 {
-			pause(ctx, wait)
+			wait.For(ctx, fetchWait)
 			continue
 		}
 		err := w.fetch(ctx, limited)
@@ -38,7 +40,7 @@ func (w *worker) pull(ctx context.Context) error {
 		case err == nil:
 			silent = false
 			if limited < room {
-				pause(ctx, wait)
+				wait.For(ctx, fetchWait)
 			}
 			continue
 		case w.unrecoverable(ctx, err):
@@ -47,7 +49,7 @@ func (w *worker) pull(ctx context.Context) error {
 			w.Log.Warn("consumer does not answer", zap.String("consumer", w.Name), zap.Error(err))
 			silent = true
 		}
-		pause(ctx, wait)
+		wait.For(ctx, fetchWait)
 	}
 }
 
@@ -88,7 +90,7 @@ func (w *worker) fetch(ctx context.Context, room int) error {
 			<-w.room
 		}
 	}()
-	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(wait))
+	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return err
 	}
@@ -117,15 +119,6 @@ func (w *worker) unrecoverable(ctx context.Context, err error) bool {
 		}
 	}
 	return false
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // dispatch puts m behind the message of the same subject that is in work, or

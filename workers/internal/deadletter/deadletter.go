@@ -5,16 +5,15 @@ package deadletter
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // Store is the stream of dead letters. It is safe for concurrent use.
@@ -37,9 +36,6 @@ func ID(stream string, sequence uint64) string {
 	return stream + "-" + strconv.FormatUint(sequence, 10)
 }
 
-// conflicts bounds how often a lost race is run again.
-const conflicts = 20
-
 // Put stores the letter about a unit unless it is stored already. Letters of
 // one unit and stage are guarded by the last of them, whatever its class:
 // reported says whether that last one already stands for this letter. handled
@@ -52,47 +48,43 @@ func (b *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, ha
 
 // put is Put, and reports whether this call has stored the letter. A letter that
 // names no observation keeps what the last one had reported.
-func (b *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (bool, error) {
+func (b *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (fresh bool, err error) {
 	filter := u.DeadLetter(subject.Any, l.Stage)
-	for range conflicts {
+	err = stream.RetryConflicts(ctx, func() error {
 		last, err := b.last(ctx, filter)
-		if err != nil {
-			return false, err
-		}
-		if last.Sequence > 0 && reported(last) {
-			return false, nil
+		if err != nil || last.Sequence > 0 && reported(last) {
+			return err
 		}
 		if l.Observation == 0 {
 			l.ReportedUpTo = last.Reported()
 		}
-		body, err := json.Marshal(l)
-		if err != nil {
-			return false, fmt.Errorf("encode dead letter: %w", err)
-		}
-		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
-		m.Data = body
-		ack, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(last.Sequence, filter))
-		if err == nil {
-			return !ack.Duplicate, nil
-		}
-		if !observations.IsConflict(err) {
-			return false, fmt.Errorf("write dead letter: %w", err)
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return false, fmt.Errorf("write dead letter: %w", err)
-		}
+		ack, err := b.append(ctx, u, l, filter, last.Sequence, jetstream.WithMsgID(handled))
+		fresh = err == nil && !ack.Duplicate
+		return err
+	})
+	return fresh, err
+}
+
+// append stores a letter if the last message on filter is still the expected one.
+func (b *Store) append(ctx context.Context, u subject.Unit, l record.DeadLetter, filter string, expected uint64, more ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	body, err := json.Marshal(l)
+	if err != nil {
+		return nil, fmt.Errorf("encode dead letter: %w", err)
 	}
-	return false, errors.New("write dead letter: others keep writing about the same payment")
+	m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
+	m.Data = body
+	ack, err := b.js.PublishMsg(ctx, m, append(more, jetstream.WithExpectLastSequenceForSubject(expected, filter))...)
+	if err != nil {
+		return nil, fmt.Errorf("write dead letter: %w", err)
+	}
+	return ack, nil
 }
 
 // last reads the newest letter that matches, the zero Letter when there is none.
 func (b *Store) last(ctx context.Context, filter string) (Entry, error) {
-	raw, err := b.stream.GetLastMsgForSubject(ctx, filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read last dead letter: %w", err)
+	raw, err := stream.Last(ctx, b.stream, filter)
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
 	return read(raw)
 }

@@ -8,12 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // Entry is a stored dead letter.
@@ -33,23 +32,14 @@ var ErrFailedAgain = errors.New("it has failed again meanwhile")
 // Each calls visit for every stored letter and marker whose subject matches,
 // from a sequence on, in the order of the stream.
 func (b *Store) Each(ctx context.Context, filter string, from uint64, visit func(Entry) error) error {
-	for next := max(from, 1); ; {
-		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read dead letter above %d: %w", next-1, err)
-		}
+	_, err := stream.Each(ctx, b.stream, filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		l, err := read(raw)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if err := visit(l); err != nil {
-			return err
-		}
-		next = raw.Sequence + 1
-	}
+		return true, visit(l)
+	})
+	return err
 }
 
 // Newest is the sequence above which there are about as many messages as most, 0
@@ -142,31 +132,16 @@ func (b *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, 
 // means that somebody was faster, ErrAgain that l is no longer what is open.
 func (b *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
 	filter := l.Unit.DeadLetter(subject.Any, l.Stage)
-	for range conflicts {
+	return stream.RetryConflicts(ctx, func() error {
 		marker, guard, err := b.standing(ctx, filter, l)
 		if err != nil {
 			return err
 		}
 		moment := at.UTC()
 		marker.State, marker.By, marker.MarkedAt = state, by, &moment
-		body, err := json.Marshal(marker)
-		if err != nil {
-			return fmt.Errorf("encode dead letter: %w", err)
-		}
-		m := nats.NewMsg(l.Unit.DeadLetter(string(marker.Class), marker.Stage))
-		m.Data = body
-		_, err = b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequenceForSubject(guard, filter))
-		if err == nil {
-			return nil
-		}
-		if !observations.IsConflict(err) {
-			return fmt.Errorf("mark dead letter: %w", err)
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("mark dead letter: %w", err)
-		}
-	}
-	return errors.New("mark dead letter: others keep writing about the same payment")
+		_, err = b.append(ctx, l.Unit, marker, filter, guard)
+		return err
+	})
 }
 
 // standing finds an open letter, as it was read, among those that match, and

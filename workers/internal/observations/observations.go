@@ -13,13 +13,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
-
-// ErrConflict means that somebody else observed the payment meanwhile.
-var ErrConflict = errors.New("somebody else observed the payment meanwhile")
 
 // ErrRecreated means that a stream's numbers began anew, so that sequences
 // stored elsewhere no longer mean what they meant. Going on would skip
@@ -62,12 +60,9 @@ func (l Entry) Covers() uint64 { return l.Observation.Covers }
 // not decode covers nothing and says nothing, but guards the next one, so that it
 // cannot hold up the payment; normalize writes a dead letter about it.
 func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
-	raw, err := c.statuses.GetLastMsgForSubject(ctx, u.Status())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read last observation: %w", err)
+	raw, err := stream.Last(ctx, c.statuses, u.Status())
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
 	link := Entry{Sequence: raw.Sequence, Stored: raw.Time}
 	if json.Unmarshal(raw.Data, &link.Observation) != nil {
@@ -93,12 +88,9 @@ type Notification struct {
 
 // LastNotification reads the unit's last notification from the stream's leader.
 func (c *Store) LastNotification(ctx context.Context, u subject.Unit) (Notification, error) {
-	raw, err := c.notifications.GetLastMsgForSubject(ctx, u.Notification())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Notification{}, nil
-	}
-	if err != nil {
-		return Notification{}, fmt.Errorf("read last notification: %w", err)
+	raw, err := stream.Last(ctx, c.notifications, u.Notification())
+	if err != nil || raw == nil {
+		return Notification{}, err
 	}
 	var n struct {
 		Unknown string `json:"unknown_type"`
@@ -117,20 +109,15 @@ type Stored struct {
 // the stream's leader. One that does not decode is passed over: its own message
 // gets a dead letter. ok is false when there is none.
 func (c *Store) NextNotification(ctx context.Context, u subject.Unit, above uint64) (s Stored, ok bool, err error) {
-	for {
-		raw, err := c.notifications.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(u.Notification()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return Stored{}, false, nil
-		}
-		if err != nil {
-			return Stored{}, false, fmt.Errorf("read notification above %d: %w", above, err)
-		}
-		s := Stored{Sequence: raw.Sequence}
-		if json.Unmarshal(raw.Data, &s.Notification) == nil && s.Notification.Provider == u.Provider && s.Notification.Account == u.Account {
-			return s, true, nil
-		}
-		above = raw.Sequence
+	_, err = stream.Each(ctx, c.notifications, u.Notification(), above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		s = Stored{Sequence: raw.Sequence}
+		ok = json.Unmarshal(raw.Data, &s.Notification) == nil && s.Notification.Provider == u.Provider && s.Notification.Account == u.Account
+		return !ok, nil
+	})
+	if err != nil || !ok {
+		return Stored{}, false, err
 	}
+	return s, true, nil
 }
 
 // skew is how far apart the broker's own timestamps may lie: streams can have
@@ -156,7 +143,7 @@ func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 }
 
 // Append writes an observation behind the given link and returns its
-// sequence. ErrLostRace means that the link is no longer the last.
+// sequence. stream.ErrConflict means that the link is no longer the last.
 func (c *Store) Append(ctx context.Context, u subject.Unit, behind Entry, o order.Observation, trace string) (uint64, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
@@ -168,43 +155,14 @@ func (c *Store) Append(ctx context.Context, u subject.Unit, behind Entry, o orde
 		m.Header.Set("traceparent", trace)
 	}
 	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(behind.Sequence))
-	if IsConflict(err) {
-		if err := WaitAfterConflict(ctx, err); err != nil {
+	if stream.IsConflict(err) {
+		if err := stream.WaitAfterConflict(ctx, err); err != nil {
 			return 0, fmt.Errorf("write observation: %w", err)
 		}
-		return 0, ErrConflict
+		return 0, stream.ErrConflict
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write observation: %w", err)
 	}
 	return ack.Sequence, nil
-}
-
-// IsConflict reports whether a guard refused a write. A replicated stream says
-// so with another code while a write is in flight.
-func IsConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
-}
-
-// conflictDelay is how long a replicated stream gets to finish a write in flight.
-const conflictDelay = 10 * time.Millisecond
-
-// WaitAfterConflict waits a moment when a guard refused a write only because another one
-// is still in flight (10164): reading again at once would show the old state.
-// It returns the context's error if that ends first.
-func WaitAfterConflict(ctx context.Context, refusal error) error {
-	var api *jetstream.APIError
-	if !errors.As(refusal, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
-		return nil
-	}
-	timer := time.NewTimer(conflictDelay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

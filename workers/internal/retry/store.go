@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // Store is where look-ups are parked. It is safe for concurrent use.
@@ -57,12 +57,9 @@ func (l *Store) Read(ctx context.Context, provider, account, payment string) (En
 
 // read reads the last look-up on a subject, which is that of whose payment.
 func (l *Store) read(ctx context.Context, on string, whose record.ScheduledLookUp) (Entry, error) {
-	raw, err := l.stream.GetLastMsgForSubject(ctx, on)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read parked look-up: %w", err)
+	raw, err := stream.Last(ctx, l.stream, on)
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
 	place := Entry{Sequence: raw.Sequence, At: raw.Time}
 	err = json.Unmarshal(raw.Data, &place.Parked)
@@ -104,13 +101,6 @@ func (l *Store) gone(ctx context.Context, place Entry) bool {
 	return errors.Is(err, jetstream.ErrMsgNotFound)
 }
 
-// conflicts bounds how often a lost race is run again before the caller is
-// told; each loss means that somebody else parked, so this is generous.
-const conflicts = 20
-
-// ErrConflict means that others kept parking for the same payment.
-var ErrConflict = errors.New("parking is contended")
-
 // Schedule parks p only where nothing is parked. If something is, its due time
 // and attempts stay and only the notification that it stands for is raised: a
 // fresh notification must not reset a budget. What the sweep put off has none,
@@ -139,7 +129,7 @@ func (l *Store) Schedule(ctx context.Context, p record.ScheduledLookUp) error {
 func (l *Store) ScheduleIfNone(ctx context.Context, p record.ScheduledLookUp) (parked bool, err error) {
 	p.Expedited = true // As in Held.
 	err = l.write(ctx, p, 0)
-	if observations.IsConflict(err) {
+	if stream.IsConflict(err) {
 		return false, nil
 	}
 	return err == nil, err
@@ -295,7 +285,7 @@ func mergeCounts(p, old record.ScheduledLookUp) record.ScheduledLookUp {
 // compareAndSwap reads the place, lets next decide, and writes under the guard of what
 // was read, until nobody came between.
 func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(Entry) (record.ScheduledLookUp, bool)) error {
-	for range conflicts {
+	return stream.RetryConflicts(ctx, func() error {
 		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
 		if err != nil {
 			return err
@@ -304,15 +294,8 @@ func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, ne
 		if !write {
 			return nil
 		}
-		err = l.write(ctx, parked, now.Sequence)
-		if !observations.IsConflict(err) {
-			return err
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("park look-up: %w", err)
-		}
-	}
-	return fmt.Errorf("park look-up: %w", ErrConflict)
+		return l.write(ctx, parked, now.Sequence)
+	})
 }
 
 // write publishes the schedule. The client's own option truncates to whole

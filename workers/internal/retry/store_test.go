@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/workers/internal/retry"
@@ -228,7 +229,7 @@ func TestEndlessRacesAreReported(t *testing.T) {
 	for i := range 30 {
 		moves = append(moves, func() { r.must(r.lot.Schedule(r.ctx, waiting("p", uint64(i+1), 0))) })
 	}
-	if err := r.overtaken(moves...).Reschedule(r.ctx, waiting("p", 1, 1)); !errors.Is(err, retry.ErrConflict) {
+	if err := r.overtaken(moves...).Reschedule(r.ctx, waiting("p", 1, 1)); !errors.Is(err, stream.ErrContended) {
 		t.Errorf("error is %v", err)
 	}
 }

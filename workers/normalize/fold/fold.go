@@ -17,10 +17,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
-	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
 )
 
@@ -72,13 +72,6 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	return w, nil
 }
 
-// errConflict means that another worker wrote the payment's next event first.
-var errConflict = errors.New("somebody else folded the payment meanwhile")
-
-// maxConflicts bounds how often one message folds anew; each lost race means that
-// another worker wrote an event of the payment.
-const maxConflicts = 20
-
 // Handle handles one message of STATUSES.
 func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	meta, err := m.Metadata()
@@ -93,31 +86,32 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	sequence := meta.Sequence.Stream
 	handled := &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: sequence, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}
 	at, known := beginning(handled)
-	for range maxConflicts {
+	var outcome order.Outcome
+	var seen order.Observation
+	err = stream.RetryConflicts(ctx, func() (err error) {
 		if !known {
 			if at, err = w.position(ctx, unit); err != nil {
-				return fmt.Errorf("fold %s: %w", unit, err)
+				return err
 			}
 		}
-		outcome, seen, err := w.foldUpTo(ctx, unit, handled, at)
-		if errors.Is(err, errConflict) {
+		outcome, seen, err = w.foldUpTo(ctx, unit, handled, at)
+		if stream.IsConflict(err) {
 			w.positions.Remove(unit.String())
 			known = false
-			continue
 		}
-		if err != nil {
-			return fmt.Errorf("fold %s: %w", unit, err)
-		}
-		w.Metrics.outcome(unit.Provider, outcome)
-		w.Log.Info("normalize",
-			zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
-			zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
-			zap.String("decision", string(outcome)), zap.String("status", string(seen.Status)),
-			zap.String("provider_status", seen.ProviderStatus), zap.Duration("took", w.Now().Sub(began)),
-			zap.String("traceparent", m.Headers().Get("traceparent")))
-		return nil
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("fold %s: %w", unit, err)
 	}
-	return fmt.Errorf("fold %s: %w", unit, errConflict)
+	w.Metrics.outcome(unit.Provider, outcome)
+	w.Log.Info("normalize",
+		zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
+		zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
+		zap.String("decision", string(outcome)), zap.String("status", string(seen.Status)),
+		zap.String("provider_status", seen.ProviderStatus), zap.Duration("took", w.Now().Sub(began)),
+		zap.String("traceparent", m.Headers().Get("traceparent")))
+	return nil
 }
 
 // foldUpTo folds the unit's observations from where it stands up to and
@@ -171,7 +165,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
 	if at.assumed && outcome != order.Applied {
-		return "", seen, errConflict // It may have an effect that no guard protects.
+		return "", seen, stream.ErrConflict // It may have an effect that no guard protects.
 	}
 	trace := raw.Header.Get("traceparent")
 	if agrees := outcome == order.Applied || outcome == order.Unchanged; agrees && at.standing.Told() {
@@ -235,18 +229,12 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	}
 	ack, err := w.JS.PublishMsg(ctx, m,
 		jetstream.WithMsgID(event.ID()), jetstream.WithExpectLastSequenceForSubject(at.event, u.Events()))
-	if observations.IsConflict(err) {
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("write event: %w", err)
-		}
-		return errConflict
-	}
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	if ack.Duplicate {
 		// An earlier try of ours whose confirmation was lost; read what is there.
-		return errConflict
+		return stream.ErrConflict
 	}
 	at.event, at.last, at.assumed = ack.Sequence, &event, false
 	at.number, at.announced = event.Transition, nil

@@ -5,11 +5,13 @@ package periodic
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/wait"
+	"arauto/workers/internal/panics"
 )
 
 // Task is one thing to do over and over.
@@ -56,7 +58,7 @@ func Run(ctx context.Context, t Task, log *zap.Logger, m *Metrics) error {
 	}
 	for {
 		began := time.Now()
-		err := safely(ctx, t)
+		err := panics.Try(func() error { return t.Do(ctx) })
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // A round that was stopped has not failed.
 		}
@@ -67,31 +69,8 @@ func Run(ctx context.Context, t Task, log *zap.Logger, m *Metrics) error {
 		}
 		m.rounds.WithLabelValues(t.Name, result).Inc()
 		m.seconds.WithLabelValues(t.Name).Set(time.Since(began).Seconds())
-		if !pause(ctx, t.Every) {
+		if !wait.For(ctx, t.Every) {
 			return nil
 		}
-	}
-}
-
-// safely turns a panic into an error: one poisonous message must not stop the
-// other tasks.
-func safely(ctx context.Context, t Task) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("make round of %s: panic: %v", t.Name, r)
-		}
-	}()
-	return t.Do(ctx)
-}
-
-// pause reports whether ctx is still alive after d.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -8,10 +8,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
-	"arauto/workers/internal/stream"
 )
 
 // Orders compacts the order log.
@@ -82,11 +82,11 @@ func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error
 		return err
 	}
 	events := on.Unit.Events()
-	first, err := o.Stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events))
+	first, err := stream.Next(ctx, o.Stream, events, 0)
 	if err != nil {
-		return fmt.Errorf("read first event: %w", err)
+		return err
 	}
-	if first.Sequence == raw.Sequence {
+	if first == nil || first.Sequence == raw.Sequence {
 		return nil // It is compacted, as most are when a copy starts.
 	}
 	last, err := stream.Last(ctx, o.Stream, events)

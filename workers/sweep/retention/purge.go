@@ -12,9 +12,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
-	"arauto/workers/internal/stream"
 )
 
 // fullShare is how full NOTIFICATIONS is when finished notifications go at once.
@@ -79,15 +79,9 @@ func (n *Notifications) remove(ctx context.Context, provider string, upTo uint64
 	if err != nil || below <= 1 {
 		return err
 	}
-	first, err := n.Stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(filter))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read first notification: %w", err)
-	}
-	if first.Sequence >= below {
-		return nil
+	first, err := stream.Next(ctx, n.Stream, filter, 0)
+	if err != nil || first == nil || first.Sequence >= below {
+		return err
 	}
 	if err := n.Stream.Purge(ctx, jetstream.WithPurgeSubject(filter), jetstream.WithPurgeSequence(below)); err != nil {
 		return fmt.Errorf("purge below %d: %w", below, err)

@@ -27,6 +27,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/trace"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -35,7 +36,6 @@ import (
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
-	"arauto/workers/internal/stream"
 )
 
 // Options are what a sweeper needs.

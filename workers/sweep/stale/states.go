@@ -8,9 +8,9 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/stream"
 	"arauto/workers/sweep/duequeue"
 )
 

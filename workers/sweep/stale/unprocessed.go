@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
-	"arauto/workers/internal/stream"
 )
 
 // spreadUnprocessed is over how long orphans come due.

@@ -16,9 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
-	"arauto/workers/internal/stream"
 	"arauto/workers/sweep/duequeue"
 )
 
@@ -164,7 +163,7 @@ func (w *Republisher) republish(ctx context.Context, sequence uint64) (bool, err
 		}
 	}
 	_, err = w.JS.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(sequence))
-	if observations.IsConflict(err) {
+	if stream.IsConflict(err) {
 		return false, nil
 	}
 	if err != nil {
