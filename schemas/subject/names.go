@@ -6,7 +6,7 @@ import (
 	"arauto/schemas/order"
 )
 
-// The streams. What each is for stands in deploy/runtime/topology.
+// The streams, which deploy/runtime/topology declares.
 const (
 	Notifications = "NOTIFICATIONS"
 	LookupRetries = "LOOKUP_RETRIES"
@@ -35,8 +35,8 @@ func (u Unit) Notification() string { return "notifications." + u.String() }
 // Status is where the unit's observations are stored.
 func (u Unit) Status() string { return "statuses." + u.String() }
 
-// Events covers every order event of the unit. It is the guard's filter, and
-// every writer must use it letter by letter.
+// Events is the filter of the unit's order events. Compare-and-append uses it, so every
+// writer must use exactly this one.
 func (u Unit) Events() string { return "orders." + u.String() + ".>" }
 
 // Event is where the event that moves the unit to status is published; order
@@ -50,17 +50,16 @@ func (u Unit) DeadLetter(class, stage string) string {
 	return "dead." + class + "." + stage + "." + u.String()
 }
 
-// Waiting names a unit's place in LOOKUP_RETRIES. The payment is always a
-// hash there, because the broker keeps schedule subjects in plain text on
-// disk.
+// Waiting is a unit on LOOKUP_RETRIES. The payment is always a hash there, because
+// the broker keeps schedule subjects in plain text on disk.
 type Waiting struct{ Provider, Account, Hash string }
 
-// Waiting makes the waiting place of a payment whose id comes from outside.
+// Waiting makes the Waiting of a payment whose id comes from outside.
 func (t Tokens) Waiting(provider, account, payment string) Waiting {
 	return Waiting{Provider: provider, Account: account, Hash: t.Hash(payment)}
 }
 
-// Parked is the subject that holds the unit's one schedule.
+// Parked is the subject of the unit's one message schedule.
 func (w Waiting) Parked() string {
 	return "lookup.parked." + w.Provider + "." + w.Account + "." + w.Hash
 }
@@ -118,9 +117,8 @@ func AuditEntry(verb string) string { return "audit." + verb }
 // Circuit is where the record of an account's circuit is kept.
 func Circuit(provider, account string) string { return "circuits." + provider + "." + account }
 
-// CircuitChanged is where the broker repeats a record of an account's circuit
-// once it is stored; "*" stands for any provider or account. What is heard on
-// Circuit itself may still be refused.
+// CircuitChanged is where the broker repeats a record of an account's circuit after
+// it is stored. A message on Circuit itself may still be refused.
 func CircuitChanged(provider, account string) string {
 	return "circuits-changed." + provider + "." + account
 }

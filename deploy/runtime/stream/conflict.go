@@ -34,10 +34,9 @@ func IsConflict(err error) bool {
 // another writer has progressed; a guess.
 const maxConflicts = 20
 
-// RetryConflicts calls attempt, which reads, decides and appends, again after each
-// conflict. Any other result of attempt ends it. After 20 conflicts in a row it
-// returns ErrContended, which is no conflict, so that a call within another one
-// does not multiply the attempts.
+// RetryConflicts calls attempt, which reads, decides and appends, until it returns no
+// conflict. After 20 conflicts it returns ErrContended, which is not a conflict, so that
+// nested calls do not multiply the attempts.
 func RetryConflicts(ctx context.Context, attempt func() error) error {
 	for range maxConflicts {
 		err := attempt()

@@ -12,10 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Each calls visit for every stored message on filter above a sequence, until
-// visit wants no more. It returns the sequence up to which all messages were
-// visited, where the next call goes on. The message on which visit stops or fails
-// is not among them.
+// Each calls visit for every stored message on filter above a sequence, until visit
+// returns false or an error. It returns the last sequence for which visit returned true,
+// where the next call goes on.
 func Each(ctx context.Context, s jetstream.Stream, filter string, above uint64,
 	visit func(*jetstream.RawStreamMsg) (more bool, err error)) (uint64, error) {
 	for {

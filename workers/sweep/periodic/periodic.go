@@ -1,6 +1,5 @@
-// Package periodic repeats the sweeper's tasks. A round that fails is told of
-// and made again: everything that a round does is idempotent, so a broken one
-// needs no clean-up, and a second copy of the sweeper only finds the work done.
+// Package periodic runs the tasks of sweep in rounds. Each round is idempotent, so
+// a failed round is repeated without a clean-up, and several copies of the role may run.
 package periodic
 
 import (
@@ -14,14 +13,14 @@ import (
 	"arauto/workers/internal/panics"
 )
 
-// Task is one thing to do over and over.
+// Task is one periodic task.
 type Task struct {
-	Name  string        // A metric label and a word in logs.
-	Every time.Duration // From the end of one round to the beginning of the next.
+	Name  string        // A metric label, and a field of log lines.
+	Every time.Duration // From the end of a round to the beginning of the next.
 	Do    func(ctx context.Context) error
 }
 
-// Metrics tell how rounds went.
+// Metrics count and time rounds.
 type Metrics struct {
 	rounds  *prometheus.CounterVec
 	seconds *prometheus.GaugeVec
@@ -49,11 +48,11 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Run makes a round at once and then one after every pause, until ctx ends.
-// It returns nil: no failure of a round ends it, because the others of the
-// process are of use meanwhile.
+// Run runs a round at once, and the next one Every after each, until ctx ends. It
+// returns nil: a failed round is logged and counted, and must not end the other tasks of
+// the process.
 func Run(ctx context.Context, t Task, log *zap.Logger, m *Metrics) error {
-	for _, result := range []string{done, failed} { // There from the start, so that a rate sees the first failure.
+	for _, result := range []string{done, failed} { // Present from the start, so that rate() sees the first failure.
 		m.rounds.WithLabelValues(t.Name, result)
 	}
 	for {
@@ -65,7 +64,7 @@ func Run(ctx context.Context, t Task, log *zap.Logger, m *Metrics) error {
 		result := done
 		if err != nil {
 			result = failed
-			log.Error("round failed, it is made again", zap.String("task", t.Name), zap.Error(err))
+			log.Error("round.failed", zap.String("task", t.Name), zap.Error(err))
 		}
 		m.rounds.WithLabelValues(t.Name, result).Inc()
 		m.seconds.WithLabelValues(t.Name).Set(time.Since(began).Seconds())
