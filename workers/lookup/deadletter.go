@@ -23,7 +23,7 @@ func (t task) original() (stream string, sequence uint64) {
 // when it was made, see covering, get a scheduled look-up of their own, unless a dead
 // letter covers them.
 func (w *Worker) deadLetterCovered(ctx context.Context, t task, l record.DeadLetter) error {
-	reported, err := w.DeadLetters.Reported(ctx, t.unit, Stage)
+	reported, err := w.DeadLetters.Reported(ctx, t.unit, record.StageLookup)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (w *Worker) deadLetterCovered(ctx context.Context, t task, l record.DeadLet
 // deadLetter dead-letters a task, unless that was done already. It fills in what the
 // dead letter says of the task.
 func (w *Worker) deadLetter(ctx context.Context, t task, l record.DeadLetter) error {
-	reported, err := w.DeadLetters.Reported(ctx, t.unit, Stage)
+	reported, err := w.DeadLetters.Reported(ctx, t.unit, record.StageLookup)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (w *Worker) putDeadLetter(ctx context.Context, t task, reported map[string]
 	if reported[l.ID] {
 		return nil
 	}
-	l.Stage, l.Provider, l.Account = Stage, t.unit.Provider, t.account
+	l.Stage, l.Provider, l.Account = record.StageLookup, t.unit.Provider, t.account
 	l.Kind, l.Payment, l.Order = t.target.Kind, t.target.Payment, t.target.Order
 	l.FailedLookUps = t.failedLookUps()
 	if l.At = w.Now().UTC(); l.Next == "" {

@@ -35,7 +35,7 @@ func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observ
 			return w.supersede(ctx, t, last)
 		}
 	}
-	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, Stage) })
+	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, record.StageLookup) })
 	for above := last.Covers(); ; {
 		stored, ok, err := w.Observations.NextNotification(ctx, t.unit, above)
 		if err != nil {

@@ -7,11 +7,13 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/panics"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/retry"
 	"arauto/workers/internal/verdict"
@@ -57,7 +59,7 @@ func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation,
 			return outcomeRedundant, last.Observation, nil
 		}
 		outcome, seen, err := w.lookUpOnce(ctx, t, last)
-		if !errors.Is(err, observations.ErrConflict) {
+		if !errors.Is(err, stream.ErrConflict) {
 			return outcome, seen, err
 		}
 		w.Metrics.countConflict(w.Provider.Name)
@@ -259,13 +261,16 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 // recovered sends the look-up and turns an adapter's panic into an error, which spends
 // an attempt; a redelivery would look up again and again.
 func (w *Worker) recovered(ctx context.Context, a provider.Account, t provider.Target) (fact order.Fact, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.Log.Error("adapter.panicked", zap.String("provider", w.Provider.Name), zap.Stack("stack"))
-			err = errors.New("adapter panicked")
-		}
-	}()
-	return w.Ask.Ask(ctx, w.Provider, a, t)
+	err = panics.Try(func() (err error) {
+		fact, err = w.Ask.Ask(ctx, w.Provider, a, t)
+		return err
+	})
+	var p *panics.Error
+	if errors.As(err, &p) {
+		w.Log.Error("adapter.panicked", zap.String("provider", w.Provider.Name), zap.String("stack", p.Stack))
+		err = errors.New("adapter panicked") // Without the value, which may hold a credential.
+	}
+	return fact, err
 }
 
 // tooLong refuses an answer whose texts, with the known ids, may not fit into a message

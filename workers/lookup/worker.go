@@ -24,9 +24,6 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// Stage is this worker's name in dead letters.
-const Stage = "lookup"
-
 // Options are what a worker of one provider works with.
 type Options struct {
 	Provider     provider.Provider
@@ -153,7 +150,7 @@ func (w *Worker) deadLetterUnreadable(ctx context.Context, stream, on string, se
 	u := subject.Unit{Provider: w.Provider.Name, Account: "unreadable", Payment: "unreadable"}
 	id := deadletter.ID(stream, sequence)
 	return w.DeadLetters.Put(ctx, u, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		ID: id, Class: record.ClassOurs, Stage: record.StageLookup, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
 		Cause: "stored message does not decode", LastAnswer: record.NoAnswer, Stream: stream, Sequence: sequence,
 		Next: "compare the versions of the gateway and of this worker", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))

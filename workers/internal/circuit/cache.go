@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -70,7 +71,7 @@ const refreshEvery = 2 * time.Second
 // Run keeps the cache up to date until ctx ends. It fails only if it cannot subscribe.
 func (v *Cache) Run(ctx context.Context) error {
 	changes := make(chan *nats.Msg, 256)
-	subscription, err := v.store.js.Conn().ChanSubscribe(subject.CircuitChanged("*", "*"), changes)
+	subscription, err := v.store.js.Conn().ChanSubscribe(subject.CircuitChanged(subject.Any, subject.Any), changes)
 	if err != nil {
 		return fmt.Errorf("listen to circuits: %w", err)
 	}
@@ -248,7 +249,7 @@ func (v *Cache) AcquireProbe(ctx context.Context, p Permit, jitter float64) (Per
 	until := v.Now().Add(v.Expiry).UTC()
 	c.State, c.NextProbe, c.Probes, c.By = record.CircuitHalfOpen, &until, c.Probes+1, v.Name
 	e, err := v.store.write(ctx, c, p.decidedBy.sequence)
-	if errors.Is(err, errConflict) {
+	if stream.IsConflict(err) {
 		return Permit{Denied: true, Cause: c.Cause, Wait: v.First + jittered(v.Spread, jitter)}, v.readAgain(ctx, c.Provider, c.Account)
 	}
 	if err != nil {

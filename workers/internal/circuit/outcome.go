@@ -2,9 +2,9 @@ package circuit
 
 import (
 	"context"
-	"errors"
 	"time"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 )
 
@@ -32,7 +32,7 @@ func (v *Cache) Refused(ctx context.Context, provider, account string, p Permit,
 	probe := now.Add(wait)
 	c.NextProbe = &probe
 	e, err := v.store.write(ctx, c, p.decidedBy.sequence)
-	if errors.Is(err, errConflict) {
+	if stream.IsConflict(err) {
 		return wait + jittered(v.Spread, jitter), v.readAgain(ctx, provider, account)
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func (v *Cache) Unproven(ctx context.Context, p Permit) error {
 // began: an operator's word wins.
 func (v *Cache) finishProbe(ctx context.Context, c record.Circuit, p Permit) error {
 	e, err := v.store.write(ctx, c, p.decidedBy.sequence)
-	if errors.Is(err, errConflict) {
+	if stream.IsConflict(err) {
 		return v.readAgain(ctx, c.Provider, c.Account)
 	}
 	if err != nil {

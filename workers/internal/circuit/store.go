@@ -8,16 +8,14 @@ package circuit
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // The causes of a record.
@@ -67,17 +65,15 @@ func (b *Store) List(ctx context.Context) ([]record.Circuit, error) {
 // entries reads every account's record, in the order of the stream.
 func (b *Store) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
-	for next := uint64(1); ; {
-		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.Circuit("*", "*")))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read circuit above %d: %w", next, err)
-		}
-		on := strings.Split(raw.Subject, ".") // circuits.<provider>.<account>
-		all, next = append(all, decoded(raw, on[1], on[2])), raw.Sequence+1
+	_, err := stream.Each(ctx, b.stream, subject.Circuit(subject.Any, subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		provider, account, err := subject.ParseCircuit(raw.Subject)
+		all = append(all, decoded(raw, provider, account))
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read circuits: %w", err)
 	}
+	return all, nil
 }
 
 // decoded returns an account's record. An unreadable one counts as closed, and the next
@@ -93,30 +89,24 @@ func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
 
 // read returns one account's record from the stream's leader.
 func (b *Store) read(ctx context.Context, provider, account string) (entry, error) {
-	raw, err := b.stream.GetLastMsgForSubject(ctx, subject.Circuit(provider, account))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return entry{Circuit: record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed}}, nil
-	}
+	raw, err := stream.Last(ctx, b.stream, subject.Circuit(provider, account))
 	if err != nil {
 		return entry{}, fmt.Errorf("read circuit: %w", err)
+	}
+	if raw == nil {
+		return entry{Circuit: record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed}}, nil
 	}
 	return decoded(raw, provider, account), nil
 }
 
-// errConflict means that another worker or an operator changed the record since it was
-// read.
-var errConflict = errors.New("the circuit was changed since it was read")
-
-// write stores c behind the record with the expected sequence, or returns errConflict.
+// write stores c behind the record with the expected sequence. stream.IsConflict
+// recognizes the error if the record was changed since it was read.
 func (b *Store) write(ctx context.Context, c record.Circuit, expected uint64) (entry, error) {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return entry{}, fmt.Errorf("encode circuit: %w", err)
 	}
 	ack, err := b.js.Publish(ctx, subject.Circuit(c.Provider, c.Account), body, jetstream.WithExpectLastSequencePerSubject(expected))
-	if observations.IsConflict(err) {
-		return entry{}, errConflict
-	}
 	if err != nil {
 		return entry{}, fmt.Errorf("write circuit: %w", err)
 	}
@@ -140,21 +130,15 @@ func (b *Store) CloseBy(ctx context.Context, provider, account, by string, at ti
 	})
 }
 
-// conflicts bounds how often an operator's record is tried again after a conflict with
-// a worker. A guess: each conflict means that a probe began or ended.
-const conflicts = 20
-
 // writeByOperator stores c behind whatever the account's record is now: an operator's
 // word wins.
 func (b *Store) writeByOperator(ctx context.Context, c record.Circuit) error {
-	for range conflicts {
+	return stream.RetryConflicts(ctx, func() error {
 		now, err := b.read(ctx, c.Provider, c.Account)
 		if err != nil {
 			return err
 		}
-		if _, err := b.write(ctx, c, now.sequence); !errors.Is(err, errConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("set circuit: %w", errConflict)
+		_, err = b.write(ctx, c, now.sequence)
+		return err
+	})
 }

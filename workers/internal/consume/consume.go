@@ -12,6 +12,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"arauto/workers/internal/panics"
 )
 
 // Handler handles one message. Nil means that the result is durable: the message is
@@ -178,14 +180,14 @@ func (w *worker) explained(err error) error {
 
 // recovered calls the handler and turns a panic into an error, so that one message
 // cannot end the process.
-func (w *worker) recovered(m jetstream.Msg) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.Log.Error("handler.panicked", zap.String("consumer", w.Name), zap.Stack("stack"))
-			err = fmt.Errorf("handle message: panic: %v", r)
-		}
-	}()
-	return w.handle(w.work, m)
+func (w *worker) recovered(m jetstream.Msg) error {
+	err := panics.Try(func() error { return w.handle(w.work, m) })
+	var p *panics.Error
+	if errors.As(err, &p) {
+		w.Log.Error("handler.panicked", zap.String("consumer", w.Name), zap.String("stack", p.Stack))
+		return fmt.Errorf("handle message: %w", err)
+	}
+	return err
 }
 
 // ack acks m and waits until the broker has confirmed it. Without that the message is

@@ -9,12 +9,14 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/wait"
 )
 
-// pullWait is how long one pull waits for messages, and the pause before another. It
+// fetchWait is how long one pull waits for messages, and the pause before another. It
 // also bounds how long an idle worker takes to stop. A guess: two requests a second
 // cost the broker nothing.
-const pullWait = 500 * time.Millisecond
+const fetchWait = 500 * time.Millisecond
 
 // pull dispatches messages until ctx ends. It asks for no more messages than it has
 // capacity for: those in the client's buffer get no heartbeats, and would be
@@ -29,7 +31,7 @@ func (w *worker) pull(ctx context.Context) error {
 		}
 		limited := w.limit(room)
 		if limited == 0 {
-			pause(ctx, pullWait)
+			wait.For(ctx, fetchWait)
 			continue
 		}
 		err := w.fetch(ctx, limited)
@@ -39,7 +41,7 @@ func (w *worker) pull(ctx context.Context) error {
 		case err == nil:
 			unanswered = false
 			if limited < room {
-				pause(ctx, pullWait)
+				wait.For(ctx, fetchWait)
 			}
 			continue
 		case w.unrecoverable(ctx, err):
@@ -48,7 +50,7 @@ func (w *worker) pull(ctx context.Context) error {
 			w.Log.Warn("pull.failed", zap.String("consumer", w.Name), zap.Error(err))
 			unanswered = true
 		}
-		pause(ctx, pullWait)
+		wait.For(ctx, fetchWait)
 	}
 }
 
@@ -90,7 +92,7 @@ func (w *worker) fetch(ctx context.Context, room int) error {
 			<-w.capacity
 		}
 	}()
-	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(pullWait))
+	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return err
 	}
@@ -119,16 +121,6 @@ func (w *worker) unrecoverable(ctx context.Context, err error) bool {
 		}
 	}
 	return false
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // dispatch queues m behind the message of the same subject that is being handled, or

@@ -6,16 +6,15 @@ package deadletter
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // Store holds the dead letters on DEAD_LETTERS. It is safe for concurrent use.
@@ -38,10 +37,6 @@ func ID(stream string, sequence uint64) string {
 	return stream + "-" + strconv.FormatUint(sequence, 10)
 }
 
-// conflicts bounds how often a refused compare-and-append is tried again. A guess: each
-// refusal means that another writer succeeded.
-const conflicts = 20
-
 // Put stores a unit's dead letter, as a compare-and-append on its unit and stage,
 // whatever the class. It stores nothing if reported says so of the last one. handled,
 // the message that led to l, is the message id: within the duplicate window, handling
@@ -53,47 +48,43 @@ func (b *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, ha
 
 // put is Put and returns whether this call stored the dead letter. A dead letter
 // without an observation keeps the last one's ReportedUpTo.
-func (b *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (bool, error) {
-	filter := u.DeadLetter("*", l.Stage)
-	for range conflicts {
+func (b *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (stored bool, err error) {
+	filter := u.DeadLetter(subject.Any, l.Stage)
+	err = stream.RetryConflicts(ctx, func() error {
 		last, err := b.last(ctx, filter)
-		if err != nil {
-			return false, err
-		}
-		if last.Sequence > 0 && reported(last) {
-			return false, nil
+		if err != nil || last.Sequence > 0 && reported(last) {
+			return err
 		}
 		if l.Observation == 0 {
 			l.ReportedUpTo = last.Reported()
 		}
-		body, err := json.Marshal(l)
-		if err != nil {
-			return false, fmt.Errorf("encode dead letter: %w", err)
-		}
-		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
-		m.Data = body
-		ack, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(last.Sequence, filter))
-		if err == nil {
-			return !ack.Duplicate, nil
-		}
-		if !observations.IsConflict(err) {
-			return false, fmt.Errorf("write dead letter: %w", err)
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return false, fmt.Errorf("write dead letter: %w", err)
-		}
+		ack, err := b.append(ctx, u, l, filter, last.Sequence, jetstream.WithMsgID(handled))
+		stored = err == nil && !ack.Duplicate
+		return err
+	})
+	return stored, err
+}
+
+// append stores a letter if the last message on filter is still the expected one.
+func (b *Store) append(ctx context.Context, u subject.Unit, l record.DeadLetter, filter string, expected uint64, more ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	body, err := json.Marshal(l)
+	if err != nil {
+		return nil, fmt.Errorf("encode dead letter: %w", err)
 	}
-	return false, errors.New("write dead letter: others keep writing about the same payment")
+	m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
+	m.Data = body
+	ack, err := b.js.PublishMsg(ctx, m, append(more, jetstream.WithExpectLastSequenceForSubject(expected, filter))...)
+	if err != nil {
+		return nil, fmt.Errorf("write dead letter: %w", err)
+	}
+	return ack, nil
 }
 
 // last returns the newest dead letter on a filter, or the zero Entry.
 func (b *Store) last(ctx context.Context, filter string) (Entry, error) {
-	raw, err := b.stream.GetLastMsgForSubject(ctx, filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read last dead letter: %w", err)
+	raw, err := stream.Last(ctx, b.stream, filter)
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
 	return read(raw)
 }
@@ -114,7 +105,7 @@ type Reports struct {
 // Reported reads the unit's dead letters of a stage.
 func (b *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
-	letters, err := b.Latest(ctx, u.DeadLetter("*", stage))
+	letters, err := b.Latest(ctx, u.DeadLetter(subject.Any, stage))
 	for _, l := range letters {
 		r.IDs[l.ID], r.Covers = SameID(l.ID)(l), max(r.Covers, l.Covers)
 	}

@@ -8,12 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // Entry is a stored dead letter.
@@ -33,23 +32,14 @@ var ErrFailedAgain = errors.New("it has failed again meanwhile")
 // Each calls visit for every dead letter and mark on a filter, in the order of the
 // stream, starting at a sequence.
 func (b *Store) Each(ctx context.Context, filter string, from uint64, visit func(Entry) error) error {
-	for next := max(from, 1); ; {
-		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read dead letter above %d: %w", next-1, err)
-		}
+	_, err := stream.Each(ctx, b.stream, filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		l, err := read(raw)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if err := visit(l); err != nil {
-			return err
-		}
-		next = raw.Sequence + 1
-	}
+		return true, visit(l)
+	})
+	return err
 }
 
 // Newest returns a sequence above which there are about most messages, 0 if there are
@@ -102,12 +92,14 @@ func (l Entry) CoversNotification(notification uint64) bool {
 
 func read(raw *jetstream.RawStreamMsg) (l Entry, err error) {
 	l.Sequence, l.StoredAt = raw.Sequence, raw.Time
-	if l.Unit, err = unitOf(raw.Subject); err != nil {
-		return Entry{}, err
+	on, err := subject.ParseDeadLetter(raw.Subject)
+	if err != nil {
+		return Entry{}, fmt.Errorf("read dead letter %d: %w", raw.Sequence, err)
 	}
+	l.Unit = on.Unit
 	if json.Unmarshal(raw.Data, &l.DeadLetter) != nil || !plain(l.ID) ||
 		raw.Subject != l.Unit.DeadLetter(string(l.Class), l.Stage) || l.Provider != l.Unit.Provider || l.Account != l.Unit.Account {
-		l.DeadLetter = unreadable(raw, l.Unit)
+		l.DeadLetter = unreadable(raw, on)
 	}
 	return l, nil
 }
@@ -121,28 +113,18 @@ func plain(id string) bool {
 // unreadable returns a dead letter in place of a stored document that does not decode,
 // or whose subject names another dead letter. It can be listed and marked, and does not
 // hide the others.
-func unreadable(raw *jetstream.RawStreamMsg, u subject.Unit) record.DeadLetter {
-	parts := strings.Split(raw.Subject, ".")
+func unreadable(raw *jetstream.RawStreamMsg, on subject.DeadLetter) record.DeadLetter {
 	return record.DeadLetter{
-		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(parts[1]), Stage: parts[2],
-		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(on.Class), Stage: on.Stage,
+		Provider: on.Unit.Provider, Account: on.Unit.Account, Payment: on.Unit.Payment,
 		Cause: "stored dead letter does not decode", LastAnswer: record.NoAnswer, Stream: subject.DeadLetters, Sequence: raw.Sequence,
 		Next: "compare the versions of the workers and of this command", At: raw.Time,
 	}
 }
 
-// unitOf parses the unit off a subject of DEAD_LETTERS.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) != 6 {
-		return subject.Unit{}, fmt.Errorf("subject %q is not dead.<class>.<stage>.<provider>.<account>.<payment>", on)
-	}
-	return subject.Unit{Provider: parts[3], Account: parts[4], Payment: parts[5]}, nil
-}
-
 // Last returns a unit's last dead letter of a stage, or the zero Entry.
 func (b *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, error) {
-	return b.last(ctx, u.DeadLetter("*", stage))
+	return b.last(ctx, u.DeadLetter(subject.Any, stage))
 }
 
 // Mark stores an operator's decision about an open dead letter as the unit's last
@@ -150,32 +132,17 @@ func (b *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, 
 // reported twice. It returns ErrNotOpen if l was marked, and ErrFailedAgain if it was
 // stored again, since l was read.
 func (b *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
-	filter := l.Unit.DeadLetter("*", l.Stage)
-	for range conflicts {
+	filter := l.Unit.DeadLetter(subject.Any, l.Stage)
+	return stream.RetryConflicts(ctx, func() error {
 		marker, guard, err := b.standing(ctx, filter, l)
 		if err != nil {
 			return err
 		}
 		moment := at.UTC()
 		marker.State, marker.By, marker.MarkedAt = state, by, &moment
-		body, err := json.Marshal(marker)
-		if err != nil {
-			return fmt.Errorf("encode dead letter: %w", err)
-		}
-		m := nats.NewMsg(l.Unit.DeadLetter(string(marker.Class), marker.Stage))
-		m.Data = body
-		_, err = b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequenceForSubject(guard, filter))
-		if err == nil {
-			return nil
-		}
-		if !observations.IsConflict(err) {
-			return fmt.Errorf("mark dead letter: %w", err)
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("mark dead letter: %w", err)
-		}
-	}
-	return errors.New("mark dead letter: others keep writing about the same payment")
+		_, err = b.append(ctx, l.Unit, marker, filter, guard)
+		return err
+	})
 }
 
 // standing returns the dead letter as it is now, with ReportedUpTo filled in, and the

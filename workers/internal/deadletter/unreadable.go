@@ -17,7 +17,7 @@ import (
 // none. stored reports whether this call stored it.
 func (b *Store) Event(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg, last *order.Event, at time.Time) (stored bool, err error) {
 	id := ID(subject.Orders, raw.Sequence)
-	entries, err := b.Latest(ctx, u.DeadLetter("*", "*"))
+	entries, err := b.Latest(ctx, u.DeadLetter(subject.Any, subject.Any))
 	if err != nil || slices.ContainsFunc(entries, func(l Entry) bool { return l.ID == id }) {
 		return false, err
 	}

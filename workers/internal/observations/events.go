@@ -3,12 +3,11 @@ package observations
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 )
@@ -20,7 +19,8 @@ func EventOf(raw *jetstream.RawStreamMsg) (order.Event, error) {
 	if err != nil {
 		return order.Event{}, err
 	}
-	if !strings.HasPrefix(raw.Subject, "orders."+e.Provider+"."+e.Account+".") || !strings.HasSuffix(raw.Subject, "."+string(e.Status)) {
+	on, err := subject.ParseEvent(raw.Subject)
+	if err != nil || on.Unit.Provider != e.Provider || on.Unit.Account != e.Account || on.Status != e.Status {
 		return order.Event{}, errors.New("decode event: the subject belongs to another event")
 	}
 	return e, nil
@@ -38,28 +38,23 @@ type Log struct {
 // OrderLog reads the end of a unit's order log from the leader of ORDERS. It reads the
 // earlier messages only if the last one is unreadable.
 func OrderLog(ctx context.Context, orders jetstream.Stream, u subject.Unit) (Log, error) {
-	raw, err := orders.GetLastMsgForSubject(ctx, u.Events())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Log{}, nil
-	}
-	if err != nil {
-		return Log{}, fmt.Errorf("read last event: %w", err)
+	raw, err := stream.Last(ctx, orders, u.Events())
+	if err != nil || raw == nil {
+		return Log{}, err
 	}
 	var log Log
 	if log.add(raw); log.Last != nil {
 		return log, nil
 	}
 	log = Log{}
-	for {
-		raw, err := orders.GetMsg(ctx, log.Sequence+1, jetstream.WithGetMsgSubject(u.Events()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return log, nil
-		}
-		if err != nil {
-			return Log{}, fmt.Errorf("read event above %d: %w", log.Sequence, err)
-		}
+	_, err = stream.Each(ctx, orders, u.Events(), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		log.add(raw)
+		return true, nil
+	})
+	if err != nil {
+		return Log{}, err
 	}
+	return log, nil
 }
 
 // add moves the end of the log to a message.

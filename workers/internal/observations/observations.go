@@ -13,13 +13,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
-
-// ErrConflict means that another worker appended an observation of the payment first.
-var ErrConflict = errors.New("another worker observed the payment first")
 
 // ErrRecreated means that a stream was recreated, so that sequences stored elsewhere
 // name other messages. Going on would skip notifications silently.
@@ -62,12 +60,9 @@ func (l Entry) Covers() uint64 { return l.Observation.Covers }
 // covers nothing, but the next one expects its sequence, so that it does not block the
 // payment; normalize stores its dead letter.
 func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
-	raw, err := c.statuses.GetLastMsgForSubject(ctx, u.Status())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read last observation: %w", err)
+	raw, err := stream.Last(ctx, c.statuses, u.Status())
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
 	last := Entry{Sequence: raw.Sequence, Stored: raw.Time}
 	if json.Unmarshal(raw.Data, &last.Observation) != nil {
@@ -79,7 +74,7 @@ func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
 // Answered returns the account's last observation from the stream's leader. ok is false
 // if there is none, or if it is not an answer of the provider.
 func (c *Store) Answered(ctx context.Context, provider, account string) (last Entry, ok bool, err error) {
-	last, err = c.Last(ctx, subject.Unit{Provider: provider, Account: account, Payment: "*"})
+	last, err = c.Last(ctx, subject.Unit{Provider: provider, Account: account, Payment: subject.Any})
 	return last, err == nil && last.Observation.Confirmed && last.Observation.Payment != "", err
 }
 
@@ -92,12 +87,9 @@ type Notification struct {
 
 // LastNotification returns the unit's last notification from the stream's leader.
 func (c *Store) LastNotification(ctx context.Context, u subject.Unit) (Notification, error) {
-	raw, err := c.notifications.GetLastMsgForSubject(ctx, u.Notification())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Notification{}, nil
-	}
-	if err != nil {
-		return Notification{}, fmt.Errorf("read last notification: %w", err)
+	raw, err := stream.Last(ctx, c.notifications, u.Notification())
+	if err != nil || raw == nil {
+		return Notification{}, err
 	}
 	var n struct {
 		Unknown string `json:"unknown_type"`
@@ -116,20 +108,15 @@ type Stored struct {
 // stream's leader. It skips an unreadable notification, whose own message gets a dead
 // letter. ok is false if there is none.
 func (c *Store) NextNotification(ctx context.Context, u subject.Unit, above uint64) (s Stored, ok bool, err error) {
-	for {
-		raw, err := c.notifications.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(u.Notification()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return Stored{}, false, nil
-		}
-		if err != nil {
-			return Stored{}, false, fmt.Errorf("read notification above %d: %w", above, err)
-		}
-		s := Stored{Sequence: raw.Sequence}
-		if json.Unmarshal(raw.Data, &s.Notification) == nil && s.Notification.Provider == u.Provider && s.Notification.Account == u.Account {
-			return s, true, nil
-		}
-		above = raw.Sequence
+	_, err = stream.Each(ctx, c.notifications, u.Notification(), above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		s = Stored{Sequence: raw.Sequence}
+		ok = json.Unmarshal(raw.Data, &s.Notification) == nil && s.Notification.Provider == u.Provider && s.Notification.Account == u.Account
+		return !ok, nil
+	})
+	if err != nil || !ok {
+		return Stored{}, false, err
 	}
+	return s, true, nil
 }
 
 // skew is how far the broker's timestamps of two streams may differ: their leaders can
@@ -155,7 +142,7 @@ func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 }
 
 // Append writes an observation behind the last one and returns its sequence.
-// ErrConflict means that last is no longer the last one.
+// stream.ErrConflict means that last is no longer the last one.
 func (c *Store) Append(ctx context.Context, u subject.Unit, last Entry, o order.Observation, trace string) (uint64, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
@@ -167,45 +154,14 @@ func (c *Store) Append(ctx context.Context, u subject.Unit, last Entry, o order.
 		m.Header.Set("traceparent", trace)
 	}
 	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last.Sequence))
-	if IsConflict(err) {
-		if err := WaitAfterConflict(ctx, err); err != nil {
+	if stream.IsConflict(err) {
+		if err := stream.WaitAfterConflict(ctx, err); err != nil {
 			return 0, fmt.Errorf("write observation: %w", err)
 		}
-		return 0, ErrConflict
+		return 0, stream.ErrConflict
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write observation: %w", err)
 	}
 	return ack.Sequence, nil
-}
-
-// IsConflict reports whether a compare-and-append was refused. A stream uses another
-// code while a write on the subject is in flight (nats-server 2.15.3,
-// server/jetstream_batching.go, 10164).
-func IsConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
-}
-
-// conflictDelay is how long a write in flight may take before the stream is read again.
-// A guess: a replicated write takes a few milliseconds.
-const conflictDelay = 10 * time.Millisecond
-
-// WaitAfterConflict waits if a compare-and-append was refused only because another
-// write is in flight (10164): a read would still return the state before it. It returns
-// the context's error if that ends first.
-func WaitAfterConflict(ctx context.Context, refusal error) error {
-	var api *jetstream.APIError
-	if !errors.As(refusal, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
-		return nil
-	}
-	timer := time.NewTimer(conflictDelay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -103,7 +103,7 @@ func TestAppendBehindStaleEntryIsAConflict(t *testing.T) {
 	first := r.append(observations.Entry{}, seen(order.Pending, 1))
 	second := r.append(first, seen(order.Paid, 2))
 	for name, stale := range map[string]observations.Entry{"none": {}, "earlier": first, "later": {Sequence: second.Sequence + 1}} {
-		if _, err := r.store.Append(r.ctx, unit, stale, seen(order.Refunded, 3), ""); !errors.Is(err, observations.ErrConflict) {
+		if _, err := r.store.Append(r.ctx, unit, stale, seen(order.Refunded, 3), ""); !errors.Is(err, stream.ErrConflict) {
 			t.Errorf("behind %s observation: %v", name, err)
 		}
 	}
@@ -128,7 +128,7 @@ func TestOneOfConcurrentAppendsWins(t *testing.T) {
 			switch {
 			case err == nil:
 				won = append(won, sequence)
-			case errors.Is(err, observations.ErrConflict):
+			case errors.Is(err, stream.ErrConflict):
 				lost++
 			default:
 				t.Error(err)
@@ -279,37 +279,8 @@ func TestMissingBrokerIsNoConflict(t *testing.T) {
 	for name, err := range map[string]error{
 		"last": lastErr, "notified": notifiedErr, "next": nextErr, "append": appendErr, "check": r.store.CheckCovers(ctx, 9),
 	} {
-		if err == nil || errors.Is(err, observations.ErrConflict) || errors.Is(err, observations.ErrRecreated) {
+		if err == nil || errors.Is(err, stream.ErrConflict) || errors.Is(err, observations.ErrRecreated) {
 			t.Errorf("%s without a broker gave %v", name, err)
 		}
-	}
-}
-
-func TestConflictKnowsBothCodes(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[jetstream.ErrorCode]bool{10071: true, 10164: true, 10057: false, 0: false} {
-		if got := observations.IsConflict(errors.Join(&jetstream.APIError{ErrorCode: code})); got != want {
-			t.Errorf("code %d is a conflict: %v", code, got)
-		}
-	}
-	if observations.IsConflict(nil) || observations.IsConflict(errors.New("other")) {
-		t.Error("something else is a conflict")
-	}
-}
-
-func TestOnlyWriteInFlightIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	ended, end := context.WithCancel(context.Background())
-	end()
-	stale := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}
-	flying := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}
-	if err := observations.WaitAfterConflict(ended, stale); err != nil {
-		t.Errorf("a stale expected sequence waited: %v", err)
-	}
-	if err := observations.WaitAfterConflict(ended, flying); !errors.Is(err, context.Canceled) {
-		t.Errorf("a write in flight was not waited for: %v", err)
-	}
-	if err := observations.WaitAfterConflict(context.Background(), flying); err != nil {
-		t.Errorf("waiting failed: %v", err)
 	}
 }

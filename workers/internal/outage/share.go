@@ -111,7 +111,7 @@ func (b *Breaker) readLastAnswer(ctx context.Context) (uint64, error) {
 	}
 	latest := uint64(0)
 	for _, account := range b.Accounts {
-		raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: account, Payment: "*"}.Status())
+		raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: account, Payment: subject.Any}.Status())
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}

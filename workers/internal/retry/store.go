@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // Store holds the scheduled look-ups. It is safe for concurrent use. Each of its
@@ -62,12 +62,9 @@ func (l *Store) Read(ctx context.Context, provider, account, payment string) (En
 // read returns the last look-up on a subject. It is unreadable unless it names the
 // payment of whose.
 func (l *Store) read(ctx context.Context, on string, whose record.ScheduledLookUp) (Entry, error) {
-	raw, err := l.stream.GetLastMsgForSubject(ctx, on)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read parked look-up: %w", err)
+	raw, err := stream.Last(ctx, l.stream, on)
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
 	entry := Entry{Sequence: raw.Sequence, At: raw.Time}
 	err = json.Unmarshal(raw.Data, &entry.Parked)
@@ -110,14 +107,6 @@ func (l *Store) gone(ctx context.Context, entry Entry) bool {
 	return errors.Is(err, jetstream.ErrMsgNotFound)
 }
 
-// conflicts bounds how often a refused compare-and-append is tried again. A guess:
-// each refusal means that another worker succeeded.
-const conflicts = 20
-
-// ErrConflict means that other workers kept scheduling look-ups of the same
-// payment.
-var ErrConflict = errors.New("other workers kept scheduling look-ups of the payment")
-
 // Schedule stores p, a fresh look-up that failed. If one is scheduled already, it
 // keeps its due time and attempts, and covers p's notification too. A sweep's
 // look-up that has not failed is replaced where p is due sooner.
@@ -145,7 +134,7 @@ func (l *Store) Schedule(ctx context.Context, p record.ScheduledLookUp) error {
 func (l *Store) ScheduleIfNone(ctx context.Context, p record.ScheduledLookUp) (parked bool, err error) {
 	p.Expedited = true // See ScheduleUnasked.
 	err = l.write(ctx, p, 0)
-	if observations.IsConflict(err) {
+	if stream.IsConflict(err) {
 		return false, nil
 	}
 	return err == nil, err
@@ -254,7 +243,7 @@ func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLook
 // compareAndSwap reads what is scheduled, lets next decide, and writes with the
 // sequence that was read as the expected one. On a conflict it starts again.
 func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(Entry) (record.ScheduledLookUp, bool)) error {
-	for range conflicts {
+	return stream.RetryConflicts(ctx, func() error {
 		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
 		if err != nil {
 			return err
@@ -263,15 +252,8 @@ func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, ne
 		if !write {
 			return nil
 		}
-		err = l.write(ctx, parked, now.Sequence)
-		if !observations.IsConflict(err) {
-			return err
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("park look-up: %w", err)
-		}
-	}
-	return fmt.Errorf("park look-up: %w", ErrConflict)
+		return l.write(ctx, parked, now.Sequence)
+	})
 }
 
 // write publishes a schedule. It sets the header itself, because

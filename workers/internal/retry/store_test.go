@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/workers/internal/retry"
@@ -228,7 +229,7 @@ func TestEndlessConflictsAreAnError(t *testing.T) {
 	for i := range 30 {
 		moves = append(moves, func() { r.must(r.store.Schedule(r.ctx, scheduled("p", uint64(i+1), 0))) })
 	}
-	if err := r.overtaken(moves...).Reschedule(r.ctx, scheduled("p", 1, 1)); !errors.Is(err, retry.ErrConflict) {
+	if err := r.overtaken(moves...).Reschedule(r.ctx, scheduled("p", 1, 1)); !errors.Is(err, stream.ErrContended) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -65,7 +65,7 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 			deadLetter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
 		}
 	}
-	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter("*", Stage))
+	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageNormalize))
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func contradiction(i *record.Insists) record.Insists {
 // newDeadLetter returns the fields that every dead letter about an observation has.
 func (w *Worker) newDeadLetter(seen order.Observation, raw *jetstream.RawStreamMsg) record.DeadLetter {
 	return record.DeadLetter{
-		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassData, Stage: Stage,
+		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassData, Stage: record.StageNormalize,
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order,
 		LastAnswer: "answered", Stream: subject.Statuses, Sequence: raw.Sequence,
 		Observation: raw.Sequence, ProviderStatus: seen.ProviderStatus, At: w.Now().UTC(),
@@ -103,7 +103,7 @@ func (w *Worker) newDeadLetter(seen order.Observation, raw *jetstream.RawStreamM
 // observation agrees with the log again. The marks cover every observation up to that
 // one, so that folding them again reports nothing.
 func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) error {
-	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter("*", Stage))
+	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageNormalize))
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) e
 			continue // An older answer that is folded again closes no dead letter of a later contradiction.
 		}
 		l.ReportedUpTo = agreeing
-		err := w.DeadLetters.Mark(ctx, l, record.Resolved, Stage, w.Now())
+		err := w.DeadLetters.Mark(ctx, l, record.Resolved, record.StageNormalize, w.Now())
 		if err != nil && !errors.Is(err, deadletter.ErrNotOpen) && !errors.Is(err, deadletter.ErrFailedAgain) {
 			return err
 		}
@@ -168,7 +168,7 @@ func (w *Worker) put(ctx context.Context, u subject.Unit, deadLetter record.Dead
 func (w *Worker) deadLetterUnreadable(ctx context.Context, u subject.Unit, raw *jetstream.RawStreamMsg) error {
 	w.Log.Error("observation.decode_failed", zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
 	return w.put(ctx, u, record.DeadLetter{
-		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassOurs, Stage: Stage,
+		ID: deadletter.ID(subject.Statuses, raw.Sequence), Class: record.ClassOurs, Stage: record.StageNormalize,
 		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
 		Cause: "stored observation does not decode", LastAnswer: record.NoAnswer,
 		Stream: subject.Statuses, Sequence: raw.Sequence, Observation: raw.Sequence,

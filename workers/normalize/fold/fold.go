@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -17,15 +16,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
-	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
 )
-
-// Stage is this worker's name in dead letters.
-const Stage = "normalize"
 
 // maxPositions is how many payments' positions a worker keeps in memory. A guess: it
 // only saves reading observations again that led to no event.
@@ -75,13 +71,6 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	return w, nil
 }
 
-// errConflict means that another worker published the payment's next event first.
-var errConflict = errors.New("another worker folded the payment first")
-
-// maxConflicts bounds how often one message is folded again after a conflict. A guess:
-// each conflict means that another worker published an event of the payment.
-const maxConflicts = 20
-
 // Handle folds a payment's observations up to one message of STATUSES. It is a
 // consume.Handler.
 func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
@@ -90,38 +79,39 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 		return fmt.Errorf("read message metadata: %w", err)
 	}
 	began := w.Now()
-	unit, err := unitOf(m.Subject())
+	unit, err := subject.ParseStatus(m.Subject())
 	if err != nil {
 		return err
 	}
 	sequence := meta.Sequence.Stream
 	handled := &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: sequence, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}
 	at, known := firstPosition(handled)
-	for range maxConflicts {
+	var outcome order.Outcome
+	var seen order.Observation
+	err = stream.RetryConflicts(ctx, func() (err error) {
 		if !known {
 			if at, err = w.position(ctx, unit); err != nil {
-				return fmt.Errorf("fold %s: %w", unit, err)
+				return err
 			}
 		}
-		outcome, seen, err := w.foldUpTo(ctx, unit, handled, at)
-		if errors.Is(err, errConflict) {
+		outcome, seen, err = w.foldUpTo(ctx, unit, handled, at)
+		if stream.IsConflict(err) {
 			w.positions.Remove(unit.String())
 			known = false
-			continue
 		}
-		if err != nil {
-			return fmt.Errorf("fold %s: %w", unit, err)
-		}
-		w.Metrics.outcome(unit.Provider, outcome)
-		w.Log.Info("observation.folded",
-			zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
-			zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
-			zap.String("decision", string(outcome)), zap.String("status", string(seen.Status)),
-			zap.String("provider_status", seen.ProviderStatus), zap.Duration("took", w.Now().Sub(began)),
-			zap.String("traceparent", m.Headers().Get("traceparent")))
-		return nil
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("fold %s: %w", unit, err)
 	}
-	return fmt.Errorf("fold %s: %w", unit, errConflict)
+	w.Metrics.outcome(unit.Provider, outcome)
+	w.Log.Info("observation.folded",
+		zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
+		zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
+		zap.String("decision", string(outcome)), zap.String("status", string(seen.Status)),
+		zap.String("provider_status", seen.ProviderStatus), zap.Duration("took", w.Now().Sub(began)),
+		zap.String("traceparent", m.Headers().Get("traceparent")))
+	return nil
 }
 
 // foldUpTo folds the unit's observations from a position up to and including the
@@ -173,7 +163,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
 	if at.assumedEmpty && outcome != order.Applied {
-		return "", seen, errConflict // Its effects are no compare-and-append behind the last event.
+		return "", seen, stream.ErrConflict // Its effects are no compare-and-append behind the last event.
 	}
 	trace := raw.Header.Get("traceparent")
 	if agrees := outcome == order.Applied || outcome == order.Unchanged; agrees && at.standing.Told() {
@@ -237,18 +227,12 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	}
 	ack, err := w.JS.PublishMsg(ctx, m,
 		jetstream.WithMsgID(event.ID()), jetstream.WithExpectLastSequenceForSubject(at.event, u.Events()))
-	if observations.IsConflict(err) {
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("write event: %w", err)
-		}
-		return errConflict
-	}
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	if ack.Duplicate {
 		// An earlier publish of this event whose ack was lost: read what is stored.
-		return errConflict
+		return stream.ErrConflict
 	}
 	at.event, at.last, at.assumedEmpty = ack.Sequence, &event, false
 	at.number, at.announced = event.Transition, nil
@@ -259,13 +243,4 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 		w.Metrics.countEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
 	return nil
-}
-
-// unitOf parses the unit off a subject of STATUSES.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) != 4 {
-		return subject.Unit{}, fmt.Errorf("subject %q is not statuses.<provider>.<account>.<payment>", on)
-	}
-	return subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}, nil
 }

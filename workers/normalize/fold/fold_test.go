@@ -166,7 +166,7 @@ func (b bench) deadLetters(t testing.TB, payment string) []record.DeadLetter {
 		t.Fatal(err)
 	}
 	var all []record.DeadLetter
-	filter := b.tokens.Unit("sandbox", "default", payment).DeadLetter("*", fold.Stage)
+	filter := b.tokens.Unit("sandbox", "default", payment).DeadLetter("*", record.StageNormalize)
 	for next := uint64(1); ; {
 		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -342,7 +342,7 @@ func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := record.DeadLetter{
-		ID: deadletter.ID(subject.Statuses, 99), Class: record.ClassData, Stage: fold.Stage, Provider: "sandbox", Account: "default",
+		ID: deadletter.ID(subject.Statuses, 99), Class: record.ClassData, Stage: record.StageNormalize, Provider: "sandbox", Account: "default",
 		Kind: order.Payment, Payment: "o-7", Cause: "illegal", LastAnswer: "answered", Stream: subject.Statuses, Sequence: 99,
 		Observation: 99, Next: "look", At: time.Now().UTC(),
 	}

@@ -11,7 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/observations"
@@ -65,7 +67,7 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 		return known, nil
 	}
 	for _, raw := range log.Unreadable {
-		fresh, err := w.DeadLetters.Event(ctx, u, Stage, raw, log.Last, w.Now())
+		fresh, err := w.DeadLetters.Event(ctx, u, record.StageNormalize, raw, log.Last, w.Now())
 		if err != nil {
 			return position{}, err
 		}
@@ -101,21 +103,14 @@ func (w *Worker) everPaid(ctx context.Context, u subject.Unit, upTo uint64) (pai
 
 // events calls visit for the payment's readable events, up to a sequence.
 func (w *Worker) events(ctx context.Context, u subject.Unit, upTo uint64, visit func(order.Event)) error {
-	for next := uint64(1); next <= upTo; {
-		raw, err := w.orders.GetMsg(ctx, next, jetstream.WithGetMsgSubject(u.Events()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read events of %s: %w", u, err)
-		}
+	_, err := stream.Each(ctx, w.orders, u.Events(), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		var e order.Event
-		if json.Unmarshal(raw.Data, &e) == nil {
+		if raw.Sequence <= upTo && json.Unmarshal(raw.Data, &e) == nil {
 			visit(e)
 		}
-		next = raw.Sequence + 1
-	}
-	return nil
+		return raw.Sequence < upTo, nil
+	})
+	return err
 }
 
 // numbers reads the headers of the unreadable messages behind the last readable event.
