@@ -44,29 +44,29 @@ func newLimits(js jetstream.JetStream, k *process.Kit, cfg config.Lookup, clock 
 
 // bind reads the circuit breakers' records, so that a worker which starts while one is
 // open makes no look-ups.
-func (g *limitsBuilder) bind(ctx context.Context) error {
-	store, err := circuit.Open(ctx, g.js)
+func (b *limitsBuilder) bind(ctx context.Context) error {
+	store, err := circuit.Open(ctx, b.js)
 	if err != nil {
 		return err
 	}
-	options := circuit.Defaults(g.name, g.cfg.AskTimeout)
-	options.Now = g.clock.Now // Every worker must agree on when a probe is due.
-	g.circuits, err = circuit.NewCache(ctx, store, options, g.opened, g.kit.Log)
+	options := circuit.Defaults(b.name, b.cfg.AskTimeout)
+	options.Now = b.clock.Now // Every worker must agree on when a probe is due.
+	b.circuits, err = circuit.NewCache(ctx, store, options, b.opened, b.kit.Log)
 	return err
 }
 
 // forProvider returns the limits of one provider.
-func (g *limitsBuilder) forProvider(p provider.Provider) Limits {
-	name, accounts := p.Name, g.cfg.Accounts(p.Name)
+func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
+	name, accounts := p.Name, b.cfg.Accounts(p.Name)
 	rates := map[string]*ratelimit.Limiter{}
 	for account := range accounts {
-		limit := g.cfg.RateLimit(name, account)
+		limit := b.cfg.RateLimit(name, account)
 		rates[account] = ratelimit.New(ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency}, time.Now)
-		g.opened.Expect(name, account)
+		b.opened.Expect(name, account)
 	}
 	return Limits{
-		Circuits: g.circuits, Rates: rates,
-		Outage: outage.New(g.js, name, outage.Defaults(withLookUp(p, accounts)), g.paused, g.kit.Log, time.Now),
+		Circuits: b.circuits, Rates: rates,
+		Outage: outage.New(b.js, name, outage.Defaults(withLookUp(p, accounts)), b.paused, b.kit.Log, time.Now),
 	}
 }
 

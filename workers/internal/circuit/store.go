@@ -50,8 +50,8 @@ type entry struct {
 
 // List returns every record from the stream's leader, closed ones included, the latest
 // change last. An account without one has never been stopped.
-func (b *Store) List(ctx context.Context) ([]record.Circuit, error) {
-	entries, err := b.entries(ctx)
+func (s *Store) List(ctx context.Context) ([]record.Circuit, error) {
+	entries, err := s.entries(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +63,9 @@ func (b *Store) List(ctx context.Context) ([]record.Circuit, error) {
 }
 
 // entries reads every account's record, in the order of the stream.
-func (b *Store) entries(ctx context.Context) ([]entry, error) {
+func (s *Store) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
-	_, err := stream.Each(ctx, b.stream, subject.Circuit(subject.Any, subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	_, err := stream.Each(ctx, s.stream, subject.Circuit(subject.Any, subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		provider, account, err := subject.ParseCircuit(raw.Subject)
 		all = append(all, decoded(raw, provider, account))
 		return true, err
@@ -88,8 +88,8 @@ func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
 }
 
 // read returns one account's record from the stream's leader.
-func (b *Store) read(ctx context.Context, provider, account string) (entry, error) {
-	raw, err := stream.Last(ctx, b.stream, subject.Circuit(provider, account))
+func (s *Store) read(ctx context.Context, provider, account string) (entry, error) {
+	raw, err := stream.Last(ctx, s.stream, subject.Circuit(provider, account))
 	if err != nil {
 		return entry{}, fmt.Errorf("read circuit: %w", err)
 	}
@@ -101,12 +101,12 @@ func (b *Store) read(ctx context.Context, provider, account string) (entry, erro
 
 // write stores c behind the record with the expected sequence. stream.IsConflict
 // recognizes the error if the record was changed since it was read.
-func (b *Store) write(ctx context.Context, c record.Circuit, expected uint64) (entry, error) {
+func (s *Store) write(ctx context.Context, c record.Circuit, expected uint64) (entry, error) {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return entry{}, fmt.Errorf("encode circuit: %w", err)
 	}
-	ack, err := b.js.Publish(ctx, subject.Circuit(c.Provider, c.Account), body, jetstream.WithExpectLastSequencePerSubject(expected))
+	ack, err := s.js.Publish(ctx, subject.Circuit(c.Provider, c.Account), body, jetstream.WithExpectLastSequencePerSubject(expected))
 	if err != nil {
 		return entry{}, fmt.Errorf("write circuit: %w", err)
 	}
@@ -115,8 +115,8 @@ func (b *Store) write(ctx context.Context, c record.Circuit, expected uint64) (e
 
 // OpenBy stops an account's look-ups until CloseBy; there are no probes. by names the
 // operator. An open circuit may be opened again.
-func (b *Store) OpenBy(ctx context.Context, provider, account, by string, at time.Time) error {
-	return b.writeByOperator(ctx, record.Circuit{
+func (s *Store) OpenBy(ctx context.Context, provider, account, by string, at time.Time) error {
+	return s.writeByOperator(ctx, record.Circuit{
 		Provider: provider, Account: account, State: record.CircuitOpen, Since: at.UTC(), Cause: causeOperator, By: by,
 	})
 }
@@ -124,21 +124,21 @@ func (b *Store) OpenBy(ctx context.Context, provider, account, by string, at tim
 // CloseBy lets an account's look-ups run again, whatever stopped them. Scheduled
 // look-ups become due by themselves. by names the operator. A closed circuit may be
 // closed again.
-func (b *Store) CloseBy(ctx context.Context, provider, account, by string, at time.Time) error {
-	return b.writeByOperator(ctx, record.Circuit{
+func (s *Store) CloseBy(ctx context.Context, provider, account, by string, at time.Time) error {
+	return s.writeByOperator(ctx, record.Circuit{
 		Provider: provider, Account: account, State: record.CircuitClosed, Since: at.UTC(), Cause: causeOperator, By: by,
 	})
 }
 
 // writeByOperator stores c behind whatever the account's record is now: an operator's
 // word wins.
-func (b *Store) writeByOperator(ctx context.Context, c record.Circuit) error {
+func (s *Store) writeByOperator(ctx context.Context, c record.Circuit) error {
 	return stream.RetryConflicts(ctx, func() error {
-		now, err := b.read(ctx, c.Provider, c.Account)
+		now, err := s.read(ctx, c.Provider, c.Account)
 		if err != nil {
 			return err
 		}
-		_, err = b.write(ctx, c, now.sequence)
+		_, err = s.write(ctx, c, now.sequence)
 		return err
 	})
 }

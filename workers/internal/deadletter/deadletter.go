@@ -41,39 +41,39 @@ func ID(stream string, sequence uint64) string {
 // whatever the class. It stores nothing if reported says so of the last one. handled,
 // the message that led to l, is the message id: within the duplicate window, handling
 // that message again stores nothing.
-func (b *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) error {
-	_, err := b.put(ctx, u, l, handled, reported)
+func (s *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) error {
+	_, err := s.put(ctx, u, l, handled, reported)
 	return err
 }
 
 // put is Put and returns whether this call stored the dead letter. A dead letter
 // without an observation keeps the last one's ReportedUpTo.
-func (b *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (stored bool, err error) {
+func (s *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (stored bool, err error) {
 	filter := u.DeadLetter(subject.Any, l.Stage)
 	err = stream.RetryConflicts(ctx, func() error {
-		last, err := b.last(ctx, filter)
+		last, err := s.last(ctx, filter)
 		if err != nil || last.Sequence > 0 && reported(last) {
 			return err
 		}
 		if l.Observation == 0 {
 			l.ReportedUpTo = last.Reported()
 		}
-		ack, err := b.append(ctx, u, l, filter, last.Sequence, jetstream.WithMsgID(handled))
+		ack, err := s.append(ctx, u, l, filter, last.Sequence, jetstream.WithMsgID(handled))
 		stored = err == nil && !ack.Duplicate
 		return err
 	})
 	return stored, err
 }
 
-// append stores a letter if the last message on filter is still the expected one.
-func (b *Store) append(ctx context.Context, u subject.Unit, l record.DeadLetter, filter string, expected uint64, more ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+// append stores a dead letter if the last message on filter has the expected sequence.
+func (s *Store) append(ctx context.Context, u subject.Unit, l record.DeadLetter, filter string, expected uint64, more ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	body, err := json.Marshal(l)
 	if err != nil {
 		return nil, fmt.Errorf("encode dead letter: %w", err)
 	}
 	m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
 	m.Data = body
-	ack, err := b.js.PublishMsg(ctx, m, append(more, jetstream.WithExpectLastSequenceForSubject(expected, filter))...)
+	ack, err := s.js.PublishMsg(ctx, m, append(more, jetstream.WithExpectLastSequenceForSubject(expected, filter))...)
 	if err != nil {
 		return nil, fmt.Errorf("write dead letter: %w", err)
 	}
@@ -81,8 +81,8 @@ func (b *Store) append(ctx context.Context, u subject.Unit, l record.DeadLetter,
 }
 
 // last returns the newest dead letter on a filter, or the zero Entry.
-func (b *Store) last(ctx context.Context, filter string) (Entry, error) {
-	raw, err := stream.Last(ctx, b.stream, filter)
+func (s *Store) last(ctx context.Context, filter string) (Entry, error) {
+	raw, err := stream.Last(ctx, s.stream, filter)
 	if err != nil || raw == nil {
 		return Entry{}, err
 	}
@@ -103,9 +103,9 @@ type Reports struct {
 }
 
 // Reported reads the unit's dead letters of a stage.
-func (b *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
+func (s *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
-	letters, err := b.Latest(ctx, u.DeadLetter(subject.Any, stage))
+	letters, err := s.Latest(ctx, u.DeadLetter(subject.Any, stage))
 	for _, l := range letters {
 		r.IDs[l.ID], r.Covers = SameID(l.ID)(l), max(r.Covers, l.Covers)
 	}

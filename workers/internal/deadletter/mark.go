@@ -31,8 +31,8 @@ var ErrFailedAgain = errors.New("it has failed again meanwhile")
 
 // Each calls visit for every dead letter and mark on a filter, in the order of the
 // stream, starting at a sequence.
-func (b *Store) Each(ctx context.Context, filter string, from uint64, visit func(Entry) error) error {
-	_, err := stream.Each(ctx, b.stream, filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
+func (s *Store) Each(ctx context.Context, filter string, from uint64, visit func(Entry) error) error {
+	_, err := stream.Each(ctx, s.stream, filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		l, err := read(raw)
 		if err != nil {
 			return false, err
@@ -44,8 +44,8 @@ func (b *Store) Each(ctx context.Context, filter string, from uint64, visit func
 
 // Newest returns a sequence above which there are about most messages, 0 if there are
 // no more than that.
-func (b *Store) Newest(ctx context.Context, most uint64) (above uint64, err error) {
-	info, err := b.stream.Info(ctx)
+func (s *Store) Newest(ctx context.Context, most uint64) (above uint64, err error) {
+	info, err := s.stream.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 	}
@@ -57,19 +57,19 @@ func (b *Store) Newest(ctx context.Context, most uint64) (above uint64, err erro
 
 // Latest returns the dead letters on a filter, each in its latest state, in the order
 // in which they were first stored.
-func (b *Store) Latest(ctx context.Context, filter string) ([]Entry, error) {
-	return b.LatestAbove(ctx, filter, 0)
+func (s *Store) Latest(ctx context.Context, filter string) ([]Entry, error) {
+	return s.LatestAbove(ctx, filter, 0)
 }
 
 // LatestAbove is Latest for what is stored above a sequence.
-func (b *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([]Entry, error) {
+func (s *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([]Entry, error) {
 	type name struct {
 		unit      subject.Unit
 		stage, id string
 	}
 	indexes := map[name]int{}
 	var entries []Entry
-	err := b.Each(ctx, filter, above+1, func(l Entry) error {
+	err := s.Each(ctx, filter, above+1, func(l Entry) error {
 		name := name{l.Unit, l.Stage, l.ID}
 		if index, again := indexes[name]; again {
 			entries[index] = l
@@ -123,38 +123,38 @@ func unreadable(raw *jetstream.RawStreamMsg, on subject.DeadLetter) record.DeadL
 }
 
 // Last returns a unit's last dead letter of a stage, or the zero Entry.
-func (b *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, error) {
-	return b.last(ctx, u.DeadLetter(subject.Any, stage))
+func (s *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, error) {
+	return s.last(ctx, u.DeadLetter(subject.Any, stage))
 }
 
 // Mark stores an operator's decision about an open dead letter as the unit's last
 // record of its stage. The mark keeps the highest reported observation, so that none is
 // reported twice. It returns ErrNotOpen if l was marked, and ErrFailedAgain if it was
 // stored again, since l was read.
-func (b *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
+func (s *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
 	filter := l.Unit.DeadLetter(subject.Any, l.Stage)
 	return stream.RetryConflicts(ctx, func() error {
-		marker, guard, err := b.standing(ctx, filter, l)
+		marker, expected, err := s.current(ctx, filter, l)
 		if err != nil {
 			return err
 		}
 		moment := at.UTC()
 		marker.State, marker.By, marker.MarkedAt = state, by, &moment
-		_, err = b.append(ctx, l.Unit, marker, filter, guard)
+		_, err = s.append(ctx, l.Unit, marker, filter, expected)
 		return err
 	})
 }
 
-// standing returns the dead letter as it is now, with ReportedUpTo filled in, and the
+// current returns the dead letter as it is now, with ReportedUpTo filled in, and the
 // sequence that the next record on the filter must expect.
-func (b *Store) standing(ctx context.Context, filter string, read Entry) (record.DeadLetter, uint64, error) {
+func (s *Store) current(ctx context.Context, filter string, read Entry) (record.DeadLetter, uint64, error) {
 	var (
-		found  Entry
-		guard  uint64
-		beyond uint64
+		found    Entry
+		expected uint64
+		reportedUpTo   uint64
 	)
-	err := b.Each(ctx, filter, 1, func(l Entry) error {
-		guard, beyond = l.Sequence, max(beyond, l.Reported())
+	err := s.Each(ctx, filter, 1, func(l Entry) error {
+		expected, reportedUpTo = l.Sequence, max(reportedUpTo, l.Reported())
 		if l.ID == read.ID {
 			found = l
 		}
@@ -167,6 +167,6 @@ func (b *Store) standing(ctx context.Context, filter string, read Entry) (record
 	case found.Sequence != read.Sequence:
 		err = ErrFailedAgain
 	}
-	found.ReportedUpTo = max(beyond, read.ReportedUpTo)
-	return found.DeadLetter, guard, err
+	found.ReportedUpTo = max(reportedUpTo, read.ReportedUpTo)
+	return found.DeadLetter, expected, err
 }

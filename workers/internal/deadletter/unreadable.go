@@ -15,9 +15,9 @@ import (
 // Event stores a stage's dead letter about a message of ORDERS that does not decode,
 // unless any stage has stored one. last is the payment's last readable event, nil for
 // none. stored reports whether this call stored it.
-func (b *Store) Event(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg, last *order.Event, at time.Time) (stored bool, err error) {
+func (s *Store) Event(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg, last *order.Event, at time.Time) (stored bool, err error) {
 	id := ID(subject.Orders, raw.Sequence)
-	entries, err := b.Latest(ctx, u.DeadLetter(subject.Any, subject.Any))
+	entries, err := s.Latest(ctx, u.DeadLetter(subject.Any, subject.Any))
 	if err != nil || slices.ContainsFunc(entries, func(l Entry) bool { return l.ID == id }) {
 		return false, err
 	}
@@ -30,5 +30,5 @@ func (b *Store) Event(ctx context.Context, u subject.Unit, stage string, raw *je
 	if last != nil {
 		l.Kind, l.Payment, l.Order = last.Kind, last.Payment, last.Order
 	}
-	return b.put(ctx, u, l, id, func(l Entry) bool { return l.ID == id })
+	return s.put(ctx, u, l, id, func(l Entry) bool { return l.ID == id })
 }

@@ -81,16 +81,16 @@ type Permit struct {
 	acquiredAt time.Time // When it was acquired.
 }
 
-// About returns l for a look-up of that payment.
-func (l Permit) About(payment string) Permit {
-	l.payment = payment
-	return l
+// About returns p for a look-up of that payment.
+func (p Permit) About(payment string) Permit {
+	p.payment = payment
+	return p
 }
 
 // Control reports whether the look-up is a probe that should ask about a payment that
 // the provider has answered before. Every second probe does not, because the provider
 // may by now give no answer about that very payment.
-func (l Permit) Control() bool { return l.control }
+func (p Permit) Control() bool { return p.control }
 
 // Room returns how many of want messages to pull: none during a pause, and after it one
 // at a time, the probe's.

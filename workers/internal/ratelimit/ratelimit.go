@@ -66,101 +66,101 @@ func New(l Limit, now func() time.Time) *Limiter {
 
 // Allow reports whether a look-up that has not been queued may begin. With ok, Release
 // must follow; else it is queued and may call AllowQueued after wait.
-func (a *Limiter) Allow(c Class) (wait time.Duration, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.refill()
-	if a.mayBegin(c, now) {
-		a.begin(c, now)
+func (l *Limiter) Allow(c Class) (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.refill()
+	if l.mayBegin(c, now) {
+		l.begin(c, now)
 		return 0, true
 	}
-	return a.enqueue(c, now), false
+	return l.enqueue(c, now), false
 }
 
 // Queue queues a look-up that cannot begin now, to call AllowQueued after wait. If it
 // could begin, queued is false and nothing changes.
-func (a *Limiter) Queue(c Class) (wait time.Duration, queued bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.refill()
-	if a.mayBegin(c, now) {
+func (l *Limiter) Queue(c Class) (wait time.Duration, queued bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.refill()
+	if l.mayBegin(c, now) {
 		return 0, false
 	}
-	return a.enqueue(c, now), true
+	return l.enqueue(c, now), true
 }
 
-// mayBegin reports whether a look-up that has not been queued may begin. a.mu is held.
-func (a *Limiter) mayBegin(c Class, now time.Time) bool {
-	return a.inFlight < a.limit.Concurrency && a.tokens >= 1 && !a.queueEnd(c).After(now)
+// mayBegin reports whether a look-up that has not been queued may begin. l.mu is held.
+func (l *Limiter) mayBegin(c Class, now time.Time) bool {
+	return l.inFlight < l.limit.Concurrency && l.tokens >= 1 && !l.queueEnd(c).After(now)
 }
 
 // AllowQueued is Allow for a look-up that has already waited. It may borrow tokens of
 // the coming second.
-func (a *Limiter) AllowQueued(c Class) (wait time.Duration, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.refill()
-	limit, borrowed := a.concurrencyOf(c, now), borrow[c]
-	if now.Sub(a.began[c]) >= starved*a.interval() {
-		limit, borrowed = a.limit.Concurrency, starvedBorrow
+func (l *Limiter) AllowQueued(c Class) (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.refill()
+	limit, borrowed := l.concurrencyOf(c, now), borrow[c]
+	if now.Sub(l.began[c]) >= starved*l.interval() {
+		limit, borrowed = l.limit.Concurrency, starvedBorrow
 	}
-	if a.inFlight < limit && a.tokens >= 1-borrowed*float64(a.limit.Rate) {
-		a.begin(c, now)
+	if l.inFlight < limit && l.tokens >= 1-borrowed*float64(l.limit.Rate) {
+		l.begin(c, now)
 		return 0, true
 	}
-	return a.enqueue(c, now), false
+	return l.enqueue(c, now), false
 }
 
 // Release ends a look-up that was allowed.
-func (a *Limiter) Release() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.inFlight--
+func (l *Limiter) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight--
 }
 
 // begin takes a token for a look-up.
-func (a *Limiter) begin(c Class, now time.Time) {
-	a.tokens--
-	a.inFlight++
-	a.began[c] = now
+func (l *Limiter) begin(c Class, now time.Time) {
+	l.tokens--
+	l.inFlight++
+	l.began[c] = now
 }
 
 // concurrencyOf is how many look-ups may be in flight for another of a class to begin.
 // While more of the class are queued, an eighth of the concurrency, rounded down, stays
 // free for each higher class.
-func (a *Limiter) concurrencyOf(c Class, now time.Time) int {
-	if !a.ends[c].After(now) {
-		return a.limit.Concurrency
+func (l *Limiter) concurrencyOf(c Class, now time.Time) int {
+	if !l.ends[c].After(now) {
+		return l.limit.Concurrency
 	}
-	return a.limit.Concurrency - int(c)*(a.limit.Concurrency/8)
+	return l.limit.Concurrency - int(c)*(l.limit.Concurrency/8)
 }
 
 // interval is the time between two queued look-ups.
-func (a *Limiter) interval() time.Duration { return time.Second / time.Duration(a.limit.Rate) }
+func (l *Limiter) interval() time.Duration { return time.Second / time.Duration(l.limit.Rate) }
 
 // queueEnd is the end of the longest queue among a class's own and those of higher
 // classes.
-func (a *Limiter) queueEnd(c Class) time.Time {
-	return slices.MaxFunc(a.ends[:c+1], time.Time.Compare)
+func (l *Limiter) queueEnd(c Class) time.Time {
+	return slices.MaxFunc(l.ends[:c+1], time.Time.Compare)
 }
 
 // refill adds the tokens since the last call and returns the time. A clock that was set
 // back adds none.
-func (a *Limiter) refill() time.Time {
-	now := a.now()
-	if grown := now.Sub(a.refilled).Seconds() * float64(a.limit.Rate); grown > 0 {
-		a.tokens = math.Min(a.tokens+grown, float64(a.limit.Burst))
-		a.refilled = now
+func (l *Limiter) refill() time.Time {
+	now := l.now()
+	if grown := now.Sub(l.refilled).Seconds() * float64(l.limit.Rate); grown > 0 {
+		l.tokens = math.Min(l.tokens+grown, float64(l.limit.Burst))
+		l.refilled = now
 	}
 	return now
 }
 
 // enqueue gives out the time at the end of a class's queue.
-func (a *Limiter) enqueue(c Class, now time.Time) time.Duration {
-	at := now.Add(a.interval())
-	if end := a.queueEnd(c); end.After(at) {
+func (l *Limiter) enqueue(c Class, now time.Time) time.Duration {
+	at := now.Add(l.interval())
+	if end := l.queueEnd(c); end.After(at) {
 		at = end
 	}
-	a.ends[c] = at.Add(a.interval())
+	l.ends[c] = at.Add(l.interval())
 	return at.Sub(now)
 }

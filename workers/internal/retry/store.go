@@ -94,7 +94,7 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("cancel parked look-up %d: %w", entry.Sequence, err)
+		return fmt.Errorf("cancel scheduled look-up %d: %w", entry.Sequence, err)
 	}
 	return nil
 }
@@ -263,7 +263,7 @@ func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, ne
 func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) error {
 	body, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("encode parked look-up: %w", err)
+		return fmt.Errorf("encode scheduled look-up: %w", err)
 	}
 	subjects := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
 	m := nats.NewMsg(subjects.Parked())
@@ -271,7 +271,7 @@ func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected ui
 	m.Header.Set(scheduleHeader, p.DueAt.UTC().Format(atFormat))
 	m.Header.Set("Nats-Schedule-Target", subjects.Due())
 	if _, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expected)); err != nil {
-		return fmt.Errorf("park look-up: %w", err)
+		return fmt.Errorf("schedule look-up: %w", err)
 	}
 	return nil
 }
