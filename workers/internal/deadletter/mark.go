@@ -149,9 +149,9 @@ func (s *Store) Mark(ctx context.Context, l Entry, state record.State, by string
 // sequence that the next record on the filter must expect.
 func (s *Store) current(ctx context.Context, filter string, read Entry) (record.DeadLetter, uint64, error) {
 	var (
-		found    Entry
-		expected uint64
-		reportedUpTo   uint64
+		found        Entry
+		expected     uint64
+		reportedUpTo uint64
 	)
 	err := s.Each(ctx, filter, 1, func(l Entry) error {
 		expected, reportedUpTo = l.Sequence, max(reportedUpTo, l.Reported())
