@@ -76,6 +76,13 @@ const (
 	ClassSubscriber Class = "subscriber" // An internal subscriber refused an event.
 )
 
+// The stages that write dead letters: the workers, by the names of their roles.
+const (
+	StageLookup    = "lookup"
+	StageNormalize = "normalize"
+	StageSweep     = "sweep"
+)
+
 // DeadLetter is what could not be finished, as stored on DEAD_LETTERS.
 type DeadLetter struct {
 	ID             string     `json:"id"` // Original stream and sequence.

@@ -1,8 +1,12 @@
 package subject
 
-import "arauto/schemas/order"
+import (
+	"strings"
 
-// The streams. What each is for stands in deploy/runtime/topology.
+	"arauto/schemas/order"
+)
+
+// The streams, which deploy/runtime/topology declares.
 const (
 	Notifications = "NOTIFICATIONS"
 	LookupRetries = "LOOKUP_RETRIES"
@@ -31,8 +35,8 @@ func (u Unit) Notification() string { return "notifications." + u.String() }
 // Status is where the unit's observations are stored.
 func (u Unit) Status() string { return "statuses." + u.String() }
 
-// Events covers every order event of the unit. It is the guard's filter, and
-// every writer must use it letter by letter.
+// Events is the filter of the unit's order events. Compare-and-append uses it, so every
+// writer must use exactly this one.
 func (u Unit) Events() string { return "orders." + u.String() + ".>" }
 
 // Event is where the event that moves the unit to status is published; order
@@ -46,17 +50,16 @@ func (u Unit) DeadLetter(class, stage string) string {
 	return "dead." + class + "." + stage + "." + u.String()
 }
 
-// Waiting names a unit's place in LOOKUP_RETRIES. The payment is always a
-// hash there, because the broker keeps schedule subjects in plain text on
-// disk.
+// Waiting is a unit on LOOKUP_RETRIES. The payment is always a hash there, because
+// the broker keeps schedule subjects in plain text on disk.
 type Waiting struct{ Provider, Account, Hash string }
 
-// Waiting makes the waiting place of a payment whose id comes from outside.
+// Waiting makes the Waiting of a payment whose id comes from outside.
 func (t Tokens) Waiting(provider, account, payment string) Waiting {
 	return Waiting{Provider: provider, Account: account, Hash: t.Hash(payment)}
 }
 
-// Parked is the subject that holds the unit's one schedule.
+// Parked is the subject of the unit's one message schedule.
 func (w Waiting) Parked() string {
 	return "lookup.parked." + w.Provider + "." + w.Account + "." + w.Hash
 }
@@ -64,12 +67,58 @@ func (w Waiting) Parked() string {
 // Due is the subject on which the broker stores the look-up once it is due.
 func (w Waiting) Due() string { return "lookup.due." + w.Provider + "." + w.Account + "." + w.Hash }
 
+// Any matches every token in a filter.
+const Any = "*"
+
+// Filters of whole families of subjects.
+const (
+	AllNotifications = "notifications.>"
+	AllStatuses      = "statuses.>"
+	AllEvents        = "orders.>"
+	AllScheduled     = "lookup.parked.>"
+	AllDue           = "lookup.due.>"
+	AllDeadLetters   = "dead.>"
+	AllCircuits      = "circuits.>"
+	AllAudit         = "audit.>"
+	// AllCircuitChanges is where the broker repeats what is stored on AllCircuits.
+	AllCircuitChanges = "circuits-changed.>"
+)
+
+// Filter makes the unit of a filter: every payment of a provider and an account,
+// "" for any provider or account.
+func Filter(provider, account string) Unit {
+	return Unit{Provider: orAny(provider), Account: orAny(account), Payment: Any}
+}
+
+// FilterWaiting is Filter for scheduled and due look-ups.
+func FilterWaiting(provider, account string) Waiting {
+	return Waiting{Provider: orAny(provider), Account: orAny(account), Hash: Any}
+}
+
+func orAny(token string) string {
+	if token == "" {
+		return Any
+	}
+	return token
+}
+
+// NotificationsOf is the filter of a provider's notifications.
+func NotificationsOf(provider string) string { return "notifications." + provider + ".>" }
+
+// DueOf is the filter of a provider's due look-ups.
+func DueOf(provider string) string { return "lookup.due." + provider + ".>" }
+
+// EventsOf is the filter of every event that moved a payment to status.
+func EventsOf(status order.Status) string { return Filter("", "").Event(Any, status) }
+
+// AuditEntry is where an operator's action of that verb is recorded.
+func AuditEntry(verb string) string { return "audit." + verb }
+
 // Circuit is where the record of an account's circuit is kept.
 func Circuit(provider, account string) string { return "circuits." + provider + "." + account }
 
-// CircuitChanged is where the broker repeats a record of an account's circuit
-// once it is stored; "*" stands for any provider or account. What is heard on
-// Circuit itself may still be refused.
+// CircuitChanged is where the broker repeats a record of an account's circuit after
+// it is stored. A message on Circuit itself may still be refused.
 func CircuitChanged(provider, account string) string {
 	return "circuits-changed." + provider + "." + account
 }
@@ -79,6 +128,17 @@ func LookupConsumer(provider string) string { return "lookup-" + provider }
 
 // LookupDueConsumer is the durable consumer of a provider's due look-ups.
 func LookupDueConsumer(provider string) string { return "lookup-due-" + provider }
+
+// ParseLookupConsumer reads the provider off the name of a consumer that
+// LookupConsumer or LookupDueConsumer names. ok is false for any other name.
+func ParseLookupConsumer(name string) (provider string, ok bool) {
+	for _, prefix := range []string{LookupDueConsumer(""), LookupConsumer("")} {
+		if provider, ok = strings.CutPrefix(name, prefix); ok {
+			return provider, provider != ""
+		}
+	}
+	return "", false
+}
 
 // NormalizeConsumer is the durable consumer of every observation.
 const NormalizeConsumer = "normalize"

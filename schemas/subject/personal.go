@@ -114,7 +114,7 @@ func punctuation(c byte) bool { return c == '.' || c == '-' || c == '/' || c == 
 const longest = "00.000.000/0000-00"
 
 // strip removes the punctuation of a written CPF or CNPJ. It gives up, with
-// nothing, on anything else, so that a long text is looked at only once.
+// nothing, on anything else, so that a long text is read only once.
 func strip(id string, into *[len(longest)]byte) []byte {
 	if len(id) > len(into) {
 		return nil
@@ -137,7 +137,7 @@ func strip(id string, into *[len(longest)]byte) []byte {
 }
 
 // uniform reports whether a number is one digit again and again, which passes
-// the check and is nobody's.
+// the check but is never issued.
 func uniform(s []byte) bool { return bytes.Count(s, s[:1]) == len(s) }
 
 func validCPF(s []byte) bool {

@@ -1,6 +1,5 @@
-// Package subject builds the names under which everything travels: stream,
-// consumer and subject names, and the subject tokens that stand for ids from
-// outside. It is pure.
+// Package subject names the streams, consumers and subjects, parses subjects, and makes
+// subject tokens of ids from outside. It is pure.
 package subject
 
 import (
@@ -25,7 +24,7 @@ const minKey = 16
 type Tokens struct{ key []byte }
 
 // Keyed returns the Tokens of a deployment. It refuses a key shorter than 16
-// bytes, which somebody could guess.
+// bytes, which could be guessed.
 func Keyed(key string) (Tokens, error) {
 	if len(key) < minKey {
 		return Tokens{}, errors.New("the key for hashed ids has fewer than 16 bytes; use 32 random ones and never change them")
@@ -33,7 +32,7 @@ func Keyed(key string) (Tokens, error) {
 	return Tokens{key: []byte(key)}, nil
 }
 
-// Token returns the one subject token that stands for id: the id itself with
+// Token returns the subject token of id: the id itself with
 // every byte outside [A-Za-z0-9_-] percent-encoded, or "~" and a keyed hash
 // when the id looks like personal data or would be longer than MaxToken.
 func (t Tokens) Token(id string) string {
@@ -101,7 +100,7 @@ func plain(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
-// Shown returns what may stand for id in a header or a log line: the id
+// Shown returns id as it may appear in a header or a log line: the id
 // itself, or its token when it may be personal data or is longer than MaxID.
 func (t Tokens) Shown(id string) string {
 	if Personal(id) || len(id) > MaxID {

@@ -16,85 +16,83 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// errRefused sends a message back unasked.
-var errRefused = errors.New("the provider is not asked: its last answer could not be stored")
+// errStoreFailed causes a redelivery without a look-up.
+var errStoreFailed = errors.New("no look-up is made: the last answer could not be stored")
 
-// pause is how long a worker asks nobody after an answer was refused. A full
-// stream is mended by people, and the answers of that time go nowhere.
-const pause = 30 * time.Second
+// storePause is how long a worker makes no look-ups after STATUSES refused an answer. A
+// guess: only an operator frees a full stream, and answers are lost until then.
+const storePause = 30 * time.Second
 
-// refusal remembers that the stream refused an answer. The zero refusal means
-// that it did not.
-type refusal struct{ until atomic.Int64 } // Nanoseconds since 1970.
+// storeFailure remembers that STATUSES refused an answer. The zero value means that it
+// did not.
+type storeFailure struct{ until atomic.Int64 } // Nanoseconds since 1970.
 
-// recent reports whether an answer was refused a short while ago.
-func (r *refusal) recent(now time.Time) bool { return now.UnixNano() < r.until.Load() }
+// recent reports whether an answer was refused less than storePause ago.
+func (r *storeFailure) recent(now time.Time) bool { return now.UnixNano() < r.until.Load() }
 
-// by takes note of an error from storing an answer, and reports whether it says
-// that the answer is not stored and nobody else's is in its place. Without the
-// stream's word it may be.
-func (r *refusal) by(err error, now time.Time) bool {
+// note remembers an error from appending an answer, and reports whether the stream
+// refused it. Without the stream's response, the answer may be stored.
+func (r *storeFailure) note(err error, now time.Time) bool {
 	var refused *jetstream.APIError
 	if !errors.As(err, &refused) {
-		return false // A lost race, say, see chain.ErrLostRace.
+		return false // For example observations.ErrConflict.
 	}
-	r.until.Store(now.Add(pause).UnixNano())
+	r.until.Store(now.Add(storePause).UnixNano())
 	return true
 }
 
-// answered reports whether asking gave a fact. A fact with an unknown word is
-// one: the word is kept, and normalize puts it where a person sees it.
+// answered reports whether a look-up gave a fact. One with an unknown word is a fact:
+// the word is kept, and normalize stores its dead letter.
 func answered(err error) bool {
 	var unknown *provider.UnknownWordError
 	return err == nil || errors.As(err, &unknown)
 }
 
-// write stores an answer. What must follow it is parked first, so that a
-// crash in between forgets nothing; what was waiting for it goes last.
-func (w *Worker) write(ctx context.Context, t task, last observations.Entry, waiting retry.Entry, seen order.Observation) (string, order.Observation, error) {
+// write appends an answer. The recheck that follows it is scheduled first, so that a
+// crash in between loses nothing; what was scheduled before is cancelled last.
+func (w *Worker) write(ctx context.Context, t task, last observations.Entry, scheduled retry.Entry, seen order.Observation) (string, order.Observation, error) {
 	delay, number, follows := recheck(t, last.Observation, seen)
-	again := t.again(seen, w.Policy.Wait(delay), number)
+	next := t.recheckOf(seen, w.Policy.Wait(delay), number)
 	if follows {
-		if err := w.Retries.ScheduleRecheck(ctx, again); err != nil {
+		if err := w.Retries.ScheduleRecheck(ctx, next); err != nil {
 			return "", seen, err
 		}
 	}
 	if _, err := w.Observations.Append(ctx, t.unit, last, seen, t.trace); err != nil {
-		if w.refusal.by(err, w.Now()) && follows {
-			w.cancelRecheck(ctx, again)
+		if w.storeFailure.note(err, w.Now()) && follows {
+			w.cancelRecheck(ctx, next)
 		}
 		return "", seen, err
 	}
-	if !follows && !stillWanted(waiting, last.Observation, seen) {
-		// What fires nevertheless is superseded, so this need not be retried.
-		if err := w.Retries.Cancel(ctx, waiting); err != nil {
-			w.Log.Warn("parked look-up not cancelled, it will find itself superseded")
+	if !follows && !stillNeeded(scheduled, last.Observation, seen) {
+		// If it is delivered nevertheless, it is superseded, so this is not retried.
+		if err := w.Retries.Cancel(ctx, scheduled); err != nil {
+			w.Log.Warn("retry.cancel_failed", zap.Error(err))
 		}
 	}
 	return outcomeObserved, seen, nil
 }
 
-// cancelRecheck removes the recheck of an answer that was refused: the message in
-// hand comes back and asks again, and each turn would leave one more that does.
-// One that came to stand for a later notification is no longer only that.
+// cancelRecheck cancels the recheck of an answer that was refused: the message is
+// redelivered and looked up again, and each time would add one more recheck. A recheck
+// that covers a later notification by now is kept.
 func (w *Worker) cancelRecheck(ctx context.Context, recheck record.ScheduledLookUp) {
-	place, err := w.Retries.Read(ctx, recheck.Provider, recheck.Account, recheck.Payment)
-	if p := place.Parked; err == nil && p.Cause == recheck.Cause && p.Covers == recheck.Covers && p.DueAt.Equal(recheck.DueAt) {
-		err = w.Retries.Cancel(ctx, place)
+	entry, err := w.Retries.Read(ctx, recheck.Provider, recheck.Account, recheck.Payment)
+	if p := entry.Parked; err == nil && p.Cause == recheck.Cause && p.Covers == recheck.Covers && p.DueAt.Equal(recheck.DueAt) {
+		err = w.Retries.Cancel(ctx, entry)
 	}
 	if err != nil {
-		w.Log.Warn("recheck of an answer that was not stored not taken back, it asks once more", zap.Error(err))
+		w.Log.Warn("retry.cancel_failed", zap.Error(err))
 	}
 }
 
-// stillWanted reports whether a waiting recheck is still worth its look-up:
-// the answer in hand says nothing new, and the provider's read side may still
-// lag the notification that the recheck is for.
-func stillWanted(waiting retry.Entry, before, seen order.Observation) bool {
-	return waiting.Parked.Cause == order.CauseRecheck && seen.SameWord(before) && !seen.Kind.Final(seen.Status)
+// stillNeeded reports whether a scheduled recheck is still needed: the answer says
+// nothing new, and the provider's read side may still lag the recheck's notification.
+func stillNeeded(scheduled retry.Entry, before, seen order.Observation) bool {
+	return scheduled.Parked.Cause == order.CauseRecheck && seen.SameWord(before) && !seen.Kind.Final(seen.Status)
 }
 
-// observation is what an answer says, as it will be stored.
+// observation returns an answer as it will be stored.
 func (t task) observation(fact order.Fact, asked, answered time.Time) order.Observation {
 	o := order.Observation{
 		Provider: t.unit.Provider, Account: t.account, Kind: fact.Kind,

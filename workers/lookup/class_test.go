@@ -18,10 +18,10 @@ func TestClassOfALookUp(t *testing.T) {
 		return task{cause: cause, fired: &record.ScheduledLookUp{NotFound: unknown}}
 	}
 	for name, c := range map[string]struct {
-		task    task
-		last    observations.Entry
-		waiting retry.Entry
-		want    ratelimit.Class
+		task   task
+		last   observations.Entry
+		before retry.Entry
+		want   ratelimit.Class
 	}{
 		"a first webhook":              {task{cause: order.CauseNotification}, observations.Entry{}, retry.Entry{}, ratelimit.Unasked},
 		"its retry":                    {fired(order.CauseNotification, 0), observations.Entry{}, retry.Entry{}, ratelimit.Unasked},
@@ -30,7 +30,7 @@ func TestClassOfALookUp(t *testing.T) {
 		"a believed webhook":           {task{cause: order.CauseNotification}, answered(order.Observation{Status: order.Paid, ProviderStatus: "PAID"}), retry.Entry{}, ratelimit.Unasked},
 		"what does not decode":         {task{cause: order.CauseNotification}, answered(order.Observation{}), retry.Entry{}, ratelimit.Unasked},
 		"an unknown payment":           {fired(order.CauseNotification, 1), observations.Entry{}, retry.Entry{}, ratelimit.Unknown},
-		"one that is told of again":    {task{cause: order.CauseNotification}, observations.Entry{}, retry.Entry{Parked: record.ScheduledLookUp{NotFound: 2}}, ratelimit.Unknown},
+		"one with another webhook":     {task{cause: order.CauseNotification}, observations.Entry{}, retry.Entry{Parked: record.ScheduledLookUp{NotFound: 2}}, ratelimit.Unknown},
 		"one that was known before":    {fired(order.CauseNotification, 1), fact, retry.Entry{}, ratelimit.Known},
 		"a recheck":                    {fired(order.CauseRecheck, 0), observations.Entry{}, retry.Entry{}, ratelimit.Known},
 		"a confirmation":               {fired(order.CauseConfirmation, 0), observations.Entry{}, retry.Entry{}, ratelimit.Known},
@@ -38,7 +38,7 @@ func TestClassOfALookUp(t *testing.T) {
 		"an operator's":                {fired(order.CauseOperator, 0), observations.Entry{}, retry.Entry{}, ratelimit.Known},
 		"an operator's of a forged id": {fired(order.CauseOperator, 1), observations.Entry{}, retry.Entry{}, ratelimit.Unknown},
 	} {
-		if got := class(c.task, c.last, c.waiting); got != c.want {
+		if got := classOf(c.task, c.last, c.before); got != c.want {
 			t.Errorf("%s has class %d, want %d", name, got, c.want)
 		}
 	}

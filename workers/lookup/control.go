@@ -13,40 +13,38 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// probe lets a look-up that probes a circuit or a pause ask about the account's
-// control payment first: the last one that the provider answered. What it says of
-// a payment that somebody made up proves nothing. Once the control payment is
-// answered the gates are open, and the payment in hand is asked for like any
-// other. Else it is not asked for and spends nothing: a verdict.HeldError parks
-// it, and consume.ErrNotNow leaves it with the broker.
-func (w *Worker) probe(ctx context.Context, t task, c ratelimit.Class, l permit) (permit, error) {
-	if !l.pass.Control() && !l.outage.Control() {
-		return l, nil
+// probe makes a probe's look-up about the account's control payment, the last payment
+// that the provider answered: one that an attacker invented proves nothing. If that is
+// answered, the task's payment is looked up like any other. Else the task spends
+// nothing: it is deferred, or redelivered by consume.ErrRetryLater.
+func (w *Worker) probe(ctx context.Context, t task, c ratelimit.Class, p permit) (permit, error) {
+	if !p.circuit.Control() && !p.outage.Control() {
+		return p, nil
 	}
 	control, ok := w.control(ctx, t)
 	if !ok {
-		return l, nil
+		return p, nil
 	}
 	_, err := w.ask(ctx, control)
-	err = w.release(ctx, control, l, retry.Entry{}, err)
-	l.release()
-	var held *verdict.HeldError
+	err = w.reportResult(ctx, control, p, retry.Entry{}, err)
+	p.release()
+	var deferred *verdict.DeferredError
 	switch {
 	case ctx.Err() != nil:
 		return permit{}, ctx.Err()
-	case errors.As(err, &held):
-		return permit{}, held // Without what it wraps: the payment in hand was not refused.
+	case errors.As(err, &deferred):
+		return permit{}, deferred // Without what it wraps: the task's payment was not refused.
 	case !answered(err) && !errors.Is(err, provider.ErrNotFound):
 		return permit{}, consume.ErrRetryLater
 	}
-	proven := l.pass.Control()
-	l, err = w.acquire(ctx, t, c)
-	l.proven = proven
-	return l, err
+	proven := p.circuit.Control()
+	p, err = w.acquire(ctx, t, c)
+	p.proven = proven
+	return p, err
 }
 
-// control is the look-up of an account's control payment. ok is false where there
-// is none beside the payment in hand, or where it cannot be read now.
+// control is the look-up of an account's control payment. ok is false if there is none
+// besides the task's payment, or if it cannot be read.
 func (w *Worker) control(ctx context.Context, t task) (c task, ok bool) {
 	last, ok, err := w.Observations.Answered(ctx, t.unit.Provider, t.account)
 	seen := last.Observation
@@ -58,15 +56,15 @@ func (w *Worker) control(ctx context.Context, t task) (c task, ok bool) {
 	return c, true
 }
 
-// checkEvery is how long a payment waits whose refusal came while it is being found out
-// whether the account is refused. A look-up takes less, mostly.
-const checkEvery = time.Second
+// checkDelay is how long a payment with a refused credential is deferred while another
+// look-up checks the account's credential. A guess: longer than most look-ups take.
+const checkDelay = time.Second
 
-// answersOthers finds out about a credential that was refused for a payment: good is
-// true if the account's control payment is answered with it now, so that whoever
-// invents payments does not stop the account. One look-up at a time does so for an
-// account; busy is true for the others.
-func (w *Worker) answersOthers(ctx context.Context, t task) (good, busy bool) {
+// credentialValid checks a credential that was refused in a look-up of one payment:
+// valid is true if the control payment is answered with it now, so that invented
+// payments do not stop the account. busy is true while another look-up of the account
+// checks it.
+func (w *Worker) credentialValid(ctx context.Context, t task) (valid, busy bool) {
 	check := w.checks[t.account]
 	if check == nil {
 		return false, false

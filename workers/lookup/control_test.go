@@ -14,11 +14,11 @@ import (
 	"arauto/workers/lookup"
 )
 
-// page is what a firewall says.
+// page is a firewall's answer.
 const page = "<html><h1>403 Forbidden</h1></html>"
 
 // A forged webhook may name an id that a firewall refuses.
-func TestPaymentThatAFirewallRefusesStopsNobody(t *testing.T) {
+func TestFirewallsRefusalOfOnePaymentStopsNoOther(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.patient()
@@ -45,13 +45,13 @@ func TestPaymentThatAFirewallRefusesStopsNobody(t *testing.T) {
 		}
 		r.fire("forged")
 	}
-	if letters := r.letters(); len(letters) != 1 || letters[0].LastAnswer != "refused" || letters[0].Class != record.ClassProvider {
-		t.Errorf("letters are %+v", letters)
+	if deadLetters := r.deadLetters(); len(deadLetters) != 1 || deadLetters[0].LastAnswer != "refused" || deadLetters[0].Class != record.ClassProvider {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-// opened is a rig whose account has a payment that was answered, and then an open
-// circuit whose probe is due.
+// opened is a rig whose account has an answered payment, and then an open circuit whose
+// probe is due.
 func opened(t *testing.T) (r *rig, turn func(time.Duration)) {
 	t.Helper()
 	r = setup(t)
@@ -67,7 +67,7 @@ func opened(t *testing.T) (r *rig, turn func(time.Duration)) {
 	return r, turn
 }
 
-func TestProbeOfACircuitAsksForAPaymentThatWasAnswered(t *testing.T) {
+func TestCircuitProbeUsesTheControlPayment(t *testing.T) {
 	t.Parallel()
 	r, _ := opened(t)
 	r.script(func(payment string, _ int) (int, string) {
@@ -88,14 +88,14 @@ func TestProbeOfACircuitAsksForAPaymentThatWasAnswered(t *testing.T) {
 	}
 }
 
-func TestPaymentInHandSpendsNothingWhileTheControlPaymentIsRefused(t *testing.T) {
+func TestTaskSpendsNothingWhileTheControlPaymentIsRefused(t *testing.T) {
 	t.Parallel()
 	r, turn := opened(t)
 	r.handle(r.notify("second"))
 	if p := r.parked("second").Parked; r.lookups("second") != 0 || r.lookups("known") != 3 || p.Reason != "credential" || p.Refused || p.FirstFailure != nil {
 		t.Errorf("after %d look-ups it is parked as %+v", r.lookups("second"), p)
 	}
-	// The control payment may by now be refused alone, so the next probe is its own.
+	// The control payment may be refused alone by now, so the next probe is about the task's.
 	r.script(func(payment string, _ int) (int, string) {
 		if payment == "known" {
 			return http.StatusForbidden, `{"error":"not yours"}`
@@ -109,7 +109,7 @@ func TestPaymentInHandSpendsNothingWhileTheControlPaymentIsRefused(t *testing.T)
 	}
 }
 
-func TestControlPaymentThatGetsNoAnswerLeavesTheMessageWithTheBroker(t *testing.T) {
+func TestMessageIsRedeliveredIfTheControlPaymentGetsNoAnswer(t *testing.T) {
 	t.Parallel()
 	r, _ := opened(t)
 	r.fails(http.StatusBadGateway)
@@ -122,8 +122,8 @@ func TestControlPaymentThatGetsNoAnswerLeavesTheMessageWithTheBroker(t *testing.
 	}
 }
 
-// A page of a proxy that stands in for the provider says as much as nothing.
-func TestUselessAnswersPauseLikeNone(t *testing.T) {
+// The page of a proxy in front of the provider counts like no answer.
+func TestUnusableAnswersStartAPause(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status int
@@ -137,7 +137,7 @@ func TestUselessAnswersPauseLikeNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			w := r.gated(plenty)
+			w := r.limited(plenty)
 			r.script(func(string, int) (int, string) { return c.status, page })
 			for i := range 5 {
 				r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
@@ -150,8 +150,8 @@ func TestUselessAnswersPauseLikeNone(t *testing.T) {
 	}
 }
 
-// A pause that forged webhooks led to ends with its first probe.
-func TestProbeOfAPauseAsksForAPaymentThatWasAnswered(t *testing.T) {
+// A pause caused by forged webhooks ends with its first probe.
+func TestOutageProbeUsesTheControlPayment(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.script(func(payment string, _ int) (int, string) {
@@ -160,7 +160,7 @@ func TestProbeOfAPauseAsksForAPaymentThatWasAnswered(t *testing.T) {
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
 	})
-	w := r.gated(plenty)
+	w := r.limited(plenty)
 	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
 	for i := range 5 {
 		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
@@ -173,9 +173,9 @@ func TestProbeOfAPauseAsksForAPaymentThatWasAnswered(t *testing.T) {
 	}
 }
 
-// One of two workers has no way to the provider. The other one is answered as
-// often as there are payments, although a pause would outlive this test.
-func TestWorkerWithoutEgressDoesNotStopTheHealthyOne(t *testing.T) {
+// One of two workers cannot reach the provider. The other one is answered for every
+// payment, although a pause would outlast this test.
+func TestWorkerWithoutEgressPausesOnlyItself(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	paused := make(chan struct{})
@@ -190,7 +190,7 @@ func TestWorkerWithoutEgressDoesNotStopTheHealthyOne(t *testing.T) {
 	for i := range all {
 		r.told("default", fmt.Sprintf("p-%d", i))
 	}
-	healthy, sick := r.gated(plenty), r.gated(plenty)
+	healthy, sick := r.limited(plenty), r.limited(plenty)
 	for _, w := range []*lookup.Worker{healthy, sick} {
 		w.Outage.First, w.Outage.Longest = 10*time.Minute, 10*time.Minute
 	}
@@ -216,14 +216,13 @@ func TestWorkerWithoutEgressDoesNotStopTheHealthyOne(t *testing.T) {
 		return n
 	}
 	r.until("is every other payment answered", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*")+failed() >= all })
-	if got := failed(); got > 5+8 { // Those that made it pause, and what was in flight.
-		t.Errorf("%d payments were asked for in vain", got)
+	if got := failed(); got > 5+8 { // The failures that start a pause, and the look-ups in flight.
+		t.Errorf("%d look-ups failed", got)
 	}
 }
 
-// TestForgedPaymentThatTheProviderItselfRefusesStopsNobody has a provider say 403 in
-// its own words about payments that are not the account's.
-func TestForgedPaymentThatTheProviderItselfRefusesStopsNobody(t *testing.T) {
+// The provider answers 403 in its own words about payments that are not the account's.
+func TestForgedPaymentRefusedByTheProviderStopsNoOther(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.patient()

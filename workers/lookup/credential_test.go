@@ -13,12 +13,12 @@ import (
 	"arauto/workers/lookup"
 )
 
-// circuit reads the record of an account's circuit.
+// circuit reads the record of an account's circuit breaker.
 func (r *rig) circuit(account string) record.Circuit {
 	r.t.Helper()
-	board, err := circuit.Open(r.ctx, r.JS)
+	store, err := circuit.Open(r.ctx, r.JS)
 	r.must(err)
-	all, err := board.List(r.ctx)
+	all, err := store.List(r.ctx)
 	r.must(err)
 	for _, c := range all {
 		if c.Account == account {
@@ -28,13 +28,13 @@ func (r *rig) circuit(account string) record.Circuit {
 	return record.Circuit{State: record.CircuitClosed}
 }
 
-// probeDue waits until the account's open circuit lets somebody probe.
+// probeDue waits until a probe of the account's open circuit is due.
 func (r *rig) probeDue(w *lookup.Worker, account string) {
 	r.t.Helper()
-	r.until("is a probe due", func() bool { return !w.Circuits.Acquire("sandbox", account, 0).Held })
+	r.until("is a probe due", func() bool { return !w.Circuits.Acquire("sandbox", account, 0).Denied })
 }
 
-func TestOnlyAnAnswerOfTheProviderItselfClosesACircuit(t *testing.T) {
+func TestOnlyAProvidersAnswerClosesTheCircuit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status int
@@ -54,7 +54,7 @@ func TestOnlyAnAnswerOfTheProviderItselfClosesACircuit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			w := r.gated(plenty)
+			w := r.limited(plenty)
 			r.fails(http.StatusUnauthorized)
 			r.must(w.HandleNotification(r.ctx, r.told("acme", "first")))
 			r.probeDue(w, "acme")
@@ -64,14 +64,14 @@ func TestOnlyAnAnswerOfTheProviderItselfClosesACircuit(t *testing.T) {
 				t.Errorf("after %d look-ups the circuit is %+v, want it %s", r.lookups("probe"), got, c.want)
 			}
 			if c.want == record.CircuitOpen {
-				r.probeDue(w, "acme") // The claim was handed back.
+				r.probeDue(w, "acme") // The probe's record was replaced.
 			}
 		})
 	}
 }
 
-// refuses makes the provider refuse the credential for one payment, and answer
-// about the others.
+// refuses makes the provider refuse the credential for one payment, and answer for the
+// others.
 func (r *rig) refuses(bad string) {
 	r.script(func(payment string, _ int) (int, string) {
 		if payment == bad {
@@ -81,19 +81,19 @@ func (r *rig) refuses(bad string) {
 	})
 }
 
-// patient makes r's worker one whose circuits open for minutes of a clock that
-// the test turns, so that nothing parked comes due by itself.
+// patient gives r's worker circuits that open for minutes of a clock that the test sets,
+// so that no scheduled look-up becomes due by itself.
 func (r *rig) patient() (turn func(time.Duration)) {
 	r.t.Helper()
-	r.worker = r.gated(plenty)
+	r.worker = r.limited(plenty)
 	var ahead atomic.Int64
 	r.worker.Circuits.First, r.worker.Circuits.Longest = time.Minute, time.Minute
 	r.worker.Circuits.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	return func(d time.Duration) { ahead.Add(int64(d)) }
 }
 
-// proven is a rig in which one payment was refused, and another one has proved
-// the credential since.
+// proven is a rig in which the credential was refused for one payment, and then proved
+// by another.
 func proven(t *testing.T) *rig {
 	t.Helper()
 	r := setup(t)
@@ -111,16 +111,16 @@ func proven(t *testing.T) *rig {
 	return r
 }
 
-// A provider may refuse one payment alone, because of its id, or because it is
-// another store's.
-func TestPaymentThatAloneIsRefusedEndsInALetterAndStopsNobody(t *testing.T) {
+// A provider may refuse one payment alone, because of its id, or because it belongs to
+// another store.
+func TestPaymentRefusedAloneIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := proven(t)
 	closed := r.circuit("default")
-	m := r.notify("bad") // Told of again, it is asked for at once.
+	m := r.notify("bad") // Another webhook leads to a look-up at once.
 	r.handle(m)
 	if p := r.parked("bad").Parked; p.Covers != m.sequence || !p.Refused {
-		t.Errorf("told of again it is parked as %+v", p)
+		t.Errorf("after another webhook the scheduled look-up is %+v", p)
 	}
 	for i := range len(offsets) {
 		r.fire("bad")
@@ -130,16 +130,16 @@ func TestPaymentThatAloneIsRefusedEndsInALetterAndStopsNobody(t *testing.T) {
 		}
 	}
 	r.fire("bad")
-	letters := r.letters()
-	if len(letters) != 1 || letters[0].Class != record.ClassProvider || letters[0].Sequence != m.sequence || letters[0].LastAnswer != "refused" {
-		t.Errorf("letters are %+v", letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Class != record.ClassProvider || deadLetters[0].Sequence != m.sequence || deadLetters[0].LastAnswer != "refused" {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 	if c := r.circuit("default"); !c.Since.Equal(closed.Since) || c.State != record.CircuitClosed {
 		t.Errorf("the circuit was closed at %v, and is %+v", closed.Since, c)
 	}
 }
 
-func TestCredentialThatIsRevokedAgainStopsTheAccountAgain(t *testing.T) {
+func TestCredentialRevokedAgainOpensTheCircuit(t *testing.T) {
 	t.Parallel()
 	r := proven(t)
 	r.fire("bad")
@@ -159,8 +159,8 @@ func TestCredentialThatIsRevokedAgainStopsTheAccountAgain(t *testing.T) {
 	}
 }
 
-// A token endpoint that refuses, or the provider's word, is about every payment.
-func TestCredentialThatIsRefusedItselfStopsTheAccountWhicheverPaymentAsks(t *testing.T) {
+// A token endpoint's refusal, or a revoked credential, is about every payment.
+func TestRevokedCredentialOpensTheCircuitForAnyPayment(t *testing.T) {
 	t.Parallel()
 	r := proven(t)
 	r.fire("bad")
@@ -177,8 +177,9 @@ func TestCredentialThatIsRefusedItselfStopsTheAccountWhicheverPaymentAsks(t *tes
 	}
 }
 
-// Who only waited for others has not been refused yet, and speaks for all.
-func TestRefusalOfAPaymentThatWasHeldStopsTheAccount(t *testing.T) {
+// A payment that was only deferred has not been refused itself yet, so its refusal is
+// about every payment.
+func TestRefusalOfADeferredPaymentOpensTheCircuit(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	turn := r.patient()

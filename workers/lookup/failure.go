@@ -19,24 +19,24 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// failed parks a task whose question got no answer, or gives it up. waiting is
-// what was parked for the payment before, asked the look-up that failed, nil where a
-// gate of ours kept it from being made.
-func (w *Worker) failed(ctx context.Context, t task, waiting retry.Entry, cause error, asked *order.FailedLookUp) (string, error) {
+// failed schedules a task whose look-up got no fact, or dead-letters it. before is what
+// was scheduled for the payment. request is the failed request to the provider, nil if
+// a limit kept it from being sent.
+func (w *Worker) failed(ctx context.Context, t task, before retry.Entry, cause error, request *order.FailedLookUp) (string, error) {
 	last, err := w.Observations.Last(ctx, t.unit)
 	if err != nil {
 		return "", err
 	}
 	if t.superseded(last) {
 		switch {
-		case t.doubtful: // It is parked as a look-up that is always made: see park.
-		case !t.overlapped(last) || w.asksNobody(t):
-			if asked != nil {
-				w.logFailed(t, *asked, verdict.FailureOf(cause), zap.String("decision", outcomeSuperseded))
+		case t.coverOlder: // It is scheduled as a recheck, which is made in any case: see reschedule.
+		case !t.mayHaveLostSuccessor(last) || w.makesNoRequest(t):
+			if request != nil {
+				w.logFailed(t, *request, verdict.FailureOf(cause), zap.String("decision", outcomeSuperseded))
 			}
 			return outcomeSuperseded, nil
 		default:
-			t = t.withoutCoverage()
+			t = t.asLastRecheck()
 		}
 	}
 	t.refused = t.refused || errors.Is(cause, provider.ErrCredential)
@@ -46,50 +46,50 @@ func (w *Worker) failed(ctx context.Context, t task, waiting retry.Entry, cause 
 	if errors.As(cause, &throttled) {
 		failure.RetryAfter = throttled.After
 	}
-	var held *verdict.HeldError
-	if errors.As(cause, &held) {
-		failure.Held = held.Wait
+	var deferred *verdict.DeferredError
+	if errors.As(cause, &deferred) {
+		failure.Deferred = deferred.Wait
 	}
-	decision := verdict.Judge(failure, t.budget(), w.Policy, w.Jitter())
+	decision := verdict.Judge(failure, t.attempts(), w.Policy, w.Jitter())
 	var full error
 	if decision.Retry {
-		full = w.room(ctx, t, last, waiting, failure.Kind)
+		full = w.checkLimit(ctx, t, last, before, failure.Kind)
 	}
-	t = w.noteFailed(t, asked, failure.Kind, decision, full)
+	t = w.noteFailed(t, request, failure.Kind, decision, full)
 	if !decision.Retry {
-		return outcomeDead, w.deadLetterAndCancel(ctx, t, record.DeadLetter{
+		return outcomeDead, w.deadLetterCovered(ctx, t, record.DeadLetter{
 			Class: decision.Class, Cause: cause.Error(), Attempts: decision.Attempts, LastAnswer: string(failure.Kind),
 		})
 	}
 	if full != nil {
-		return outcomeDead, w.deadLetterAndCancel(ctx, t, record.DeadLetter{
+		return outcomeDead, w.deadLetterCovered(ctx, t, record.DeadLetter{
 			Class: verdict.ClassOf(failure.Kind), Cause: fmt.Sprintf("%v: %v", full, cause), Attempts: decision.Attempts,
-			LastAnswer: string(failure.Kind), Next: "see what fills " + subject.LookupRetries + ", then redrive: it asks the provider anew",
+			LastAnswer: string(failure.Kind), Next: "see what fills " + subject.LookupRetries + ", then redrive: it looks the payment up again",
 		})
 	}
-	return outcomeParked, w.reschedule(ctx, t, decision, failure.Kind)
+	return outcomeScheduled, w.reschedule(ctx, t, decision, failure.Kind)
 }
 
-// noteFailed logs a look-up that was made and failed, once, and adds it to those
-// that travel with the payment. It returns t as it is where none was made.
-func (w *Worker) noteFailed(t task, asked *order.FailedLookUp, class record.Failure, d verdict.Decision, full error) task {
-	if asked == nil {
+// noteFailed logs a failed request once and returns t with it. Without a request it
+// returns t as it is.
+func (w *Worker) noteFailed(t task, request *order.FailedLookUp, class record.Failure, d verdict.Decision, full error) task {
+	if request == nil {
 		return t
 	}
-	made := *asked
-	made.Class, made.Attempt = string(class), d.Attempts
+	noted := *request
+	noted.Class, noted.Attempt = string(class), d.Attempts
 	if d.Retry && full == nil {
 		next := d.Due.UTC()
-		made.Next = &next
-		w.logFailed(t, made, class, zap.String("decision", outcomeParked), zap.Time("next_at", next))
+		noted.Next = &next
+		w.logFailed(t, noted, class, zap.String("decision", outcomeScheduled), zap.Time("next_at", next))
 	} else {
-		w.logFailed(t, made, class, zap.String("decision", outcomeDead))
+		w.logFailed(t, noted, class, zap.String("decision", outcomeDead))
 	}
-	t.failures = order.JoinFailed(t.failedLookUps(), []order.FailedLookUp{made})
+	t.failures = order.JoinFailed(t.failedLookUps(), []order.FailedLookUp{noted})
 	return t
 }
 
-// logFailed writes the one warning about a look-up that was made and failed.
+// logFailed writes the one warning about a failed look-up.
 func (w *Worker) logFailed(t task, made order.FailedLookUp, class record.Failure, more ...zap.Field) {
 	w.Log.Warn("lookup.failed", append([]zap.Field{
 		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
@@ -98,7 +98,7 @@ func (w *Worker) logFailed(t task, made order.FailedLookUp, class record.Failure
 	}, more...)...)
 }
 
-// failedLookUps are those of the payment since its last answer.
+// failedLookUps are the payment's failed look-ups since its last answer.
 func (t task) failedLookUps() []order.FailedLookUp {
 	if t.failures == nil && t.fired != nil {
 		return t.fired.FailedLookUps
@@ -106,23 +106,22 @@ func (t task) failedLookUps() []order.FailedLookUp {
 	return t.failures
 }
 
-// room is park.ErrFull when a look-up must be given up instead of being parked. Only
-// what makes the lot fuller is refused: a look-up that has fired is in it still, and
-// so is the one that a fresh notification joins. A payment that the provider does
-// not know is refused in any case, so that a lot full of these empties.
-func (w *Worker) room(ctx context.Context, t task, last observations.Entry, waiting retry.Entry, cause record.Failure) error {
-	share := retry.RoomForAll
-	if class(t, last, waiting) == ratelimit.Known {
-		share = retry.RoomForKnown
+// checkLimit returns retry.ErrFull if a look-up must be dead-lettered instead of
+// scheduled. A look-up that takes no further bytes is refused only if the provider does
+// not know the payment: so a store that is full of invented payments empties.
+func (w *Worker) checkLimit(ctx context.Context, t task, last observations.Entry, before retry.Entry, cause record.Failure) error {
+	share := retry.LimitForAll
+	if classOf(t, last, before) == ratelimit.Known {
+		share = retry.LimitForKnown
 	}
-	if (share == retry.RoomForKnown || cause != record.NotFound) && (t.fired != nil || waiting.Sequence > 0) {
+	if (share == retry.LimitForKnown || cause != record.NotFound) && (t.fired != nil || before.Sequence > 0) {
 		return nil
 	}
 	return w.Retries.CheckLimit(ctx, share)
 }
 
-// budget is what the payment had spent before the look-up in hand.
-func (t task) budget() verdict.Attempts {
+// attempts is what the payment had spent before this look-up.
+func (t task) attempts() verdict.Attempts {
 	if t.fired == nil {
 		return verdict.Attempts{}
 	}
@@ -133,21 +132,19 @@ func (t task) budget() verdict.Attempts {
 	return b
 }
 
-// expedited reports whether a look-up for a payment that was unknown to the
-// provider came before its time, because a webhook told of it again or an
-// operator wished so. What a gate held back is not meant.
+// expedited reports whether a look-up of a payment unknown to the provider was brought
+// forward by another webhook or an operator. A look-up that a limit deferred was not.
 func (t task) expedited() bool {
 	return t.fired.Expedited && t.fired.NotFound > 0 &&
 		(t.fired.Reason == string(record.NotFound) || t.fired.Reason == string(order.CauseOperator))
 }
 
-// reschedule stores a look-up that failed. A fresh one never replaces what waits
-// already, unless nobody was asked; one that fired takes its place, and is still
-// ahead of its retry if it was before. A doubtful notification is parked as the last
-// recheck of a series, in place of what waits: as a notification it would end as
-// superseded by the answer that it is younger than.
+// reschedule schedules a failed look-up. A fresh look-up keeps the due time of what is
+// scheduled, unless it was not made at all; a due one replaces it. A notification
+// covered by an older answer becomes the last recheck of a series: as a notification it
+// would end as superseded.
 func (w *Worker) reschedule(ctx context.Context, t task, d verdict.Decision, cause record.Failure) error {
-	p := t.parked()
+	p := t.scheduled()
 	p.Reason, p.Attempts, p.DueAt = string(cause), d.Attempts, d.Due.UTC()
 	if !d.FirstFailure.IsZero() {
 		first := d.FirstFailure.UTC()
@@ -155,11 +152,11 @@ func (w *Worker) reschedule(ctx context.Context, t task, d verdict.Decision, cau
 	}
 	p.NotFound = d.NotFound
 	switch {
-	case t.doubtful:
+	case t.coverOlder:
 		p.Cause, p.Rechecks = order.CauseRecheck, len(rechecks)
 		return w.Retries.Reschedule(ctx, p)
 	case t.fired != nil:
-		counted := cause == record.NotFound && t.expedited() // From here on again.
+		counted := cause == record.NotFound && t.expedited() // From now on look-ups count again.
 		p.Rechecks, p.Expedited = t.fired.Rechecks, d.Free && t.fired.Expedited && !counted
 		return w.Retries.Reschedule(ctx, p)
 	case cause == record.Credential, cause == record.RateLimited, cause == record.Stopped:
@@ -168,21 +165,21 @@ func (w *Worker) reschedule(ctx context.Context, t task, d verdict.Decision, cau
 	return w.Retries.Schedule(ctx, p)
 }
 
-// parked is the task as it waits.
-func (t task) parked() record.ScheduledLookUp {
+// scheduled returns the task as a look-up to schedule.
+func (t task) scheduled() record.ScheduledLookUp {
 	return record.ScheduledLookUp{
 		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
 		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
-		Covers: t.stands, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
+		Covers: t.covers, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
 		Refused: t.refused, FailedLookUps: t.failedLookUps(),
 	}
 }
 
-// again is the recheck that follows an answer.
-func (t task) again(seen order.Observation, delay time.Duration, number int) record.ScheduledLookUp {
-	p := t.parked()
+// recheckOf returns the recheck that follows an answer.
+func (t task) recheckOf(seen order.Observation, delay time.Duration, number int) record.ScheduledLookUp {
+	p := t.scheduled()
 	p.Cause, p.Reason, p.Refused = order.CauseRecheck, string(order.CauseRecheck), false
-	p.FailedLookUps = nil // They are in the answer.
+	p.FailedLookUps = nil // The observation has them.
 	p.Covers, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
 	return p
 }

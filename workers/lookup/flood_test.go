@@ -19,36 +19,36 @@ import (
 	"arauto/workers/lookup"
 )
 
-// turned gives a worker a clock that only the test turns. It is ahead, so that the
-// broker fires nothing by itself.
+// turned gives a worker a clock that only the test sets. It is ahead, so that the broker
+// delivers nothing by itself.
 func turned(w *lookup.Worker) (turn func(to time.Time)) {
 	now := time.Now().Add(24 * time.Hour).UTC()
 	w.Now = func() time.Time { return now }
 	return func(to time.Time) { now = to }
 }
 
-// place is what is parked for a payment of the account default.
-func (r *rig) place(payment string) record.ScheduledLookUp {
+// entry is the scheduled look-up of a payment of the account default.
+func (r *rig) entry(payment string) record.ScheduledLookUp {
 	r.t.Helper()
-	place := r.parked(payment)
-	if place.Sequence == 0 {
+	entry := r.parked(payment)
+	if entry.Sequence == 0 {
 		r.t.Fatalf("nothing is parked for %s", payment)
 	}
-	return place.Parked
+	return entry.Parked
 }
 
 // fireBy is fire for another worker than the rig's.
 func (r *rig) fireBy(w *lookup.Worker, payment string) {
 	r.t.Helper()
-	place := r.parked(payment)
-	r.must(r.lot.Cancel(r.ctx, place))
-	body, err := json.Marshal(place.Parked)
+	entry := r.parked(payment)
+	r.must(r.retries.Cancel(r.ctx, entry))
+	body, err := json.Marshal(entry.Parked)
 	r.must(err)
-	r.must(w.HandleDue(r.ctx, &delivered{data: body, sequence: place.Sequence}))
+	r.must(w.HandleDue(r.ctx, &delivered{data: body, sequence: entry.Sequence}))
 }
 
-// flooded answers forged payments as unknown and all others with a fact, and
-// keeps the order in which they were asked for.
+// flooded answers forged payments as unknown and all others with a fact, and records
+// the order of the look-ups.
 func (r *rig) flooded() (asked func() []string) {
 	var mu sync.Mutex
 	var all []string
@@ -68,14 +68,14 @@ func (r *rig) flooded() (asked func() []string) {
 	}
 }
 
-func TestFloodYieldsToRealPayments(t *testing.T) {
+func TestRealPaymentsGoBeforeAFlood(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	asked := r.flooded()
 	const forged = 150
 	limit := ratelimit.Limit{Rate: 10, Burst: 20, Concurrency: 4}
 	step := time.Second / time.Duration(limit.Rate)
-	w := r.gated(limit)
+	w := r.limited(limit)
 	turn := turned(w)
 	w.Rates["default"] = ratelimit.New(limit, func() time.Time { return w.Now() })
 	began := w.Now()
@@ -88,7 +88,7 @@ func TestFloodYieldsToRealPayments(t *testing.T) {
 	}
 	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
 	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
-	first, known := r.place("first"), r.place("known")
+	first, known := r.entry("first"), r.entry("known")
 	if wait := known.DueAt.Sub(began); known.Reason != "rate_limit" || wait > step {
 		t.Errorf("a known payment waits %v for %q behind %d forged ones", wait, known.Reason, forged)
 	}
@@ -100,9 +100,9 @@ func TestFloodYieldsToRealPayments(t *testing.T) {
 	if got := asked(); len(got) != limit.Burst+1 || got[limit.Burst] != "known" {
 		t.Errorf("after the burst %v were asked for", got[limit.Burst:])
 	}
-	turn(began.Add(6 * time.Second)) // The unknown ones of the burst are due, while the others still stand in the line.
+	turn(began.Add(6 * time.Second)) // The unknown ones of the burst are due, while the others are still queued.
 	r.fireBy(w, "forged-0")
-	if p := r.place("forged-0"); p.Reason != "rate_limit" || p.NotFound != 1 || !p.DueAt.After(first.DueAt) {
+	if p := r.entry("forged-0"); p.Reason != "rate_limit" || p.NotFound != 1 || !p.DueAt.After(first.DueAt) {
 		t.Errorf("an unknown payment waits as %+v, a first webhook until %v", p, first.DueAt)
 	}
 	turn(first.DueAt)
@@ -112,12 +112,12 @@ func TestFloodYieldsToRealPayments(t *testing.T) {
 	}
 }
 
-// However busy the machine, nobody is asked for twice before the real ones.
-func TestFloodIsAskedForOnceAndTheRealOnesAreServed(t *testing.T) {
+// However busy the machine, no forged payment has two look-ups before the real ones.
+func TestFloodIsLookedUpOnceBeforeRealPayments(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	asked := r.flooded()
-	w := r.gated(ratelimit.Limit{Rate: 200, Burst: 10, Concurrency: 4})
+	w := r.limited(ratelimit.Limit{Rate: 200, Burst: 10, Concurrency: 4})
 	w.Policy.NotFound = []time.Duration{time.Hour}
 	const forged = 60
 	for i := range forged {
@@ -133,13 +133,13 @@ func TestFloodIsAskedForOnceAndTheRealOnesAreServed(t *testing.T) {
 	if once := slices.Compact(slices.Clone(got)); len(got) != forged+2 || len(once) != len(got) {
 		t.Errorf("%d look-ups of %d payments, want one of each of %d", len(got), len(once), forged+2)
 	}
-	if letters := r.letters(); len(letters) != 0 {
-		t.Errorf("dead letters: %+v", letters)
+	if deadLetters := r.deadLetters(); len(deadLetters) != 0 {
+		t.Errorf("dead letters: %+v", deadLetters)
 	}
 }
 
 // Also while its account is flooded.
-func TestPaymentThatBecomesKnownIsFoundWithinTheHour(t *testing.T) {
+func TestUnknownPaymentIsFoundWithinTheHour(t *testing.T) {
 	t.Parallel()
 	for _, flood := range []int{0, 60} {
 		t.Run(fmt.Sprint(flood), func(t *testing.T) {
@@ -157,12 +157,12 @@ func TestPaymentThatBecomesKnownIsFoundWithinTheHour(t *testing.T) {
 				r.handle(r.notify(fmt.Sprintf("forged-%d", i)))
 			}
 			r.handle(r.notify("p"))
-			for len(r.observations("p")) == 0 && len(r.letters()) == 0 {
-				turn(r.place("p").DueAt)
+			for len(r.observations("p")) == 0 && len(r.deadLetters()) == 0 {
+				turn(r.entry("p").DueAt)
 				r.fire("p")
 			}
-			if took := r.worker.Now().Sub(began); took > time.Hour || len(r.letters()) != 0 {
-				t.Errorf("after %v and %d look-ups, letters are %+v", took, r.lookups("p"), r.letters())
+			if took := r.worker.Now().Sub(began); took > time.Hour || len(r.deadLetters()) != 0 {
+				t.Errorf("after %v and %d look-ups, dead letters are %+v", took, r.lookups("p"), r.deadLetters())
 			}
 		})
 	}
@@ -175,7 +175,7 @@ func TestRechecksOfAFloodedAccountSlowDown(t *testing.T) {
 	turned(r.worker)
 	wait := func(payment string) time.Duration {
 		r.handle(r.notify(payment))
-		return r.place(payment).DueAt.Sub(r.worker.Now())
+		return r.entry(payment).DueAt.Sub(r.worker.Now())
 	}
 	if got := wait("forged-0"); got != 5*time.Second {
 		t.Errorf("the first unknown payment waits %v", got)
@@ -221,18 +221,18 @@ arauto_lookup_answers_total{account="default",payment="unknown",provider="sandbo
 	r.handle(r.notify("forged-2"))
 	check(1, 2)
 	r.fails(http.StatusBadGateway)
-	r.handle(r.notify("p")) // That is no answer about a payment.
+	r.handle(r.notify("p")) // It is not an answer about a payment.
 	check(1, 2)
 }
 
-// What stands in the line already takes no further turn in it, or one payment's
-// repeated webhooks would push every later payment away.
-func TestRepeatedWebhookTakesNoFurtherTurn(t *testing.T) {
+// A queued payment is not queued again, or its repeated webhooks would delay every later
+// payment.
+func TestRepeatedWebhookIsQueuedOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.flooded()
 	limit := ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4}
-	w := r.gated(limit)
+	w := r.limited(limit)
 	turned(w)
 	w.Rates["default"] = ratelimit.New(limit, func() time.Time { return w.Now() })
 	r.must(w.HandleNotification(r.ctx, r.notify("first")))
@@ -242,10 +242,10 @@ func TestRepeatedWebhookTakesNoFurtherTurn(t *testing.T) {
 		r.must(w.HandleNotification(r.ctx, repeated))
 	}
 	r.must(w.HandleNotification(r.ctx, r.notify("later")))
-	if wait := r.place("later").DueAt.Sub(w.Now()); wait > 10*time.Second {
+	if wait := r.entry("later").DueAt.Sub(w.Now()); wait > 10*time.Second {
 		t.Errorf("the payment behind waits for %v", wait)
 	}
-	if p := r.place("repeated"); p.Covers != repeated.sequence {
+	if p := r.entry("repeated"); p.Covers != repeated.sequence {
 		t.Errorf("parked is %+v, the last webhook is %d", p, repeated.sequence)
 	}
 }

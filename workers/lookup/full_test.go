@@ -8,7 +8,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-// hold makes STATUSES take so many messages and no more, -1 for any number.
+// hold makes STATUSES take at most so many messages, -1 for any number.
 func (r *rig) hold(messages int64) {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
@@ -27,8 +27,8 @@ func (r *rig) refused(m *delivered) {
 	}
 }
 
-// The provider must not be asked twice a second for answers that go nowhere.
-func TestProviderIsLeftAloneWhileAnswersAreRefused(t *testing.T) {
+// The provider must not be asked twice a second for answers that cannot be stored.
+func TestNoLookUpsWhileAnswersAreRefused(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	now := time.Now()
@@ -54,13 +54,13 @@ func TestProviderIsLeftAloneWhileAnswersAreRefused(t *testing.T) {
 	}
 }
 
-// Somebody else's answer is a reason to judge anew, none to wait.
-func TestLostRaceIsNoRefusal(t *testing.T) {
+// After a conflict the task is decided again, without a wait.
+func TestConflictIsNoStoreFailure(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 {
-			_, err := r.chains.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), order.Observation{}, "")
+			_, err := r.statuses.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), order.Observation{}, "")
 			r.must(err)
 		}
 		return 200, state(payment, "paid", 10000, 0)
@@ -72,8 +72,8 @@ func TestLostRaceIsNoRefusal(t *testing.T) {
 	}
 }
 
-// The message comes back and asks again; a recheck beside it would do so too.
-func TestRecheckOfARefusedAnswerIsTakenBack(t *testing.T) {
+// The redelivered message is looked up again; a recheck would do so too.
+func TestRecheckOfARefusedAnswerIsCancelled(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.says("pending", 10000, 0)
@@ -81,21 +81,21 @@ func TestRecheckOfARefusedAnswerIsTakenBack(t *testing.T) {
 	r.hold(1)
 	m := r.notify("p")
 	r.refused(m)
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("parked is %+v", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("parked is %+v", entry.Parked)
 	}
 }
 
-// What was parked for a later notification while the answer was on its way
-// stays, whatever its place was.
-func TestRecheckThatCameToStandForMoreIsNotTakenBack(t *testing.T) {
+// A look-up that was scheduled for a later notification while the answer was on its way
+// is kept.
+func TestRecheckWithLaterCoverageIsNotCancelled(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.says("pending", 10000, 0)
 	r.handle(r.notify("before"))
 	r.hold(1)
 	r.script(func(payment string, _ int) (int, string) {
-		r.must(r.lot.Schedule(r.ctx, parkedFor(order.CauseNotification, 99)))
+		r.must(r.retries.Schedule(r.ctx, scheduledFor(order.CauseNotification, 99)))
 		return 200, state(payment, "pending", 10000, 0)
 	})
 	r.refused(r.notify("p"))

@@ -17,10 +17,10 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// ids are those of the payment's letters, in order.
+// ids are the ids of the payment's dead letters, in order.
 func (r *rig) ids() (all []string) {
 	r.t.Helper()
-	for _, l := range r.letters() {
+	for _, l := range r.deadLetters() {
 		if l.Payment == "p" {
 			all = append(all, l.ID)
 		}
@@ -28,8 +28,7 @@ func (r *rig) ids() (all []string) {
 	return all
 }
 
-// forget waits until the broker has forgotten the message ids of DEAD_LETTERS, as
-// it does after minutes.
+// forget waits until the duplicate window of DEAD_LETTERS is over.
 func (r *rig) forget() {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.DeadLetters)
@@ -37,7 +36,7 @@ func (r *rig) forget() {
 		r.t.Fatal(err)
 	}
 	config := stream.CachedInfo().Config
-	config.Duplicates = 100 * time.Millisecond // The least that there is.
+	config.Duplicates = 100 * time.Millisecond // The shortest window.
 	if _, err := r.JS.UpdateStream(r.ctx, config); err != nil {
 		r.t.Fatal(err)
 	}
@@ -49,7 +48,7 @@ func (r *rig) forget() {
 		r.t.Fatal(err)
 	}
 	on := r.tokens.Unit("beeteller", "default", "other").DeadLetter("data", "test")
-	for stored := 0; stored < 2; { // What it takes a second time came after all the others.
+	for stored := 0; stored < 2; { // A message that is stored a second time was stored after all the others.
 		ack, err := r.JS.Publish(r.ctx, on, body, jetstream.WithMsgID("probe"))
 		if err != nil {
 			r.t.Fatal(err)
@@ -60,7 +59,7 @@ func (r *rig) forget() {
 	}
 }
 
-// mark stores what an operator makes of the letter with an id.
+// mark stores an operator's decision about the dead letter with an id.
 func (r *rig) mark(id string, state record.State) {
 	r.t.Helper()
 	dead, err := deadletter.Open(r.ctx, r.JS)
@@ -82,9 +81,9 @@ func (r *rig) mark(id string, state record.State) {
 	}
 }
 
-// A webhook of an unknown type is about the same payment and has a dead letter
-// of its own, which says nothing of the look-up that is parked.
-func TestLetterOfAnUnknownTypeHidesNoLookUpThatIsGivenUp(t *testing.T) {
+// A webhook of an unknown type has a dead letter of its own, which says nothing of the
+// payment's scheduled look-up.
+func TestDeadLetterOfUnknownTypeHidesNoOther(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -96,18 +95,18 @@ func TestLetterOfAnUnknownTypeHidesNoLookUpThatIsGivenUp(t *testing.T) {
 		r.fire("p")
 	}
 	want := []string{fmt.Sprintf("NOTIFICATIONS-%d", unknown.sequence), fmt.Sprintf("NOTIFICATIONS-%d", asked.sequence)}
-	letters := r.letters()
+	deadLetters := r.deadLetters()
 	if got := r.ids(); !slices.Equal(got, want) {
-		t.Fatalf("letters are %v, want %v", got, want)
+		t.Fatalf("dead letters are %v, want %v", got, want)
 	}
-	if letters[0].Covers != 0 || letters[1].Covers != asked.sequence || letters[1].LastAnswer != "not_found" {
-		t.Errorf("letters are %+v", letters)
+	if deadLetters[0].Covers != 0 || deadLetters[1].Covers != asked.sequence || deadLetters[1].LastAnswer != "not_found" {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-// A recheck or an operator's look-up is about itself: the letter of the
-// notification that it also stands for was written and settled long ago.
-func TestLookUpThatIsMadeAnewIsReportedAnew(t *testing.T) {
+// A recheck's or an operator's dead letter is about itself: the one of the notification
+// that it covers was stored and marked before.
+func TestLaterLookUpHasItsOwnDeadLetter(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []order.Cause{order.CauseOperator, order.CauseSweep, order.CauseRecheck} {
 		t.Run(string(cause), func(t *testing.T) {
@@ -121,7 +120,7 @@ func TestLookUpThatIsMadeAnewIsReportedAnew(t *testing.T) {
 			}
 			first := fmt.Sprintf("NOTIFICATIONS-%d", m.sequence)
 			r.mark(first, record.Discarded)
-			if err := r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+			if err := r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Cause: cause, Reason: "test", DueAt: time.Now().Add(time.Hour),
 			}); err != nil {
 				t.Fatal(err)
@@ -129,48 +128,48 @@ func TestLookUpThatIsMadeAnewIsReportedAnew(t *testing.T) {
 			for range len(r.worker.Policy.NotFound) + 1 {
 				r.fire("p")
 			}
-			letters := r.letters()
-			if len(letters) != 3 || letters[2].ID == first || letters[2].Stream != "LOOKUP_RETRIES" || letters[2].Covers != m.sequence {
-				t.Errorf("letters are %+v", letters)
+			deadLetters := r.deadLetters()
+			if len(deadLetters) != 3 || deadLetters[2].ID == first || deadLetters[2].Stream != "LOOKUP_RETRIES" || deadLetters[2].Covers != m.sequence {
+				t.Errorf("dead letters are %+v", deadLetters)
 			}
 		})
 	}
 }
 
-// Claims are written in order by whichever message is handled, and each that
-// cannot be read is reported once, however often it is passed.
-func TestEveryUnreadableClaimIsReportedOnce(t *testing.T) {
+// Payloads are stored in order by any handled message, and each unreadable one has one
+// dead letter, however often it is read.
+func TestUnreadablePayloadIsDeadLetteredOnce(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
-	claim := func(fields map[string]string) *delivered {
+	payload := func(fields map[string]string) *delivered {
 		return r.store(record.Notification{Payment: "p", Order: "ref", Kind: order.Payout, Fields: fields})
 	}
 	var want []string
 	for range 4 {
-		m := claim(nil)
+		m := payload(nil)
 		want = append(want, fmt.Sprintf("NOTIFICATIONS-%d", m.sequence))
 		r.handle(m)
 		r.handle(m)
 	}
 	if got := r.ids(); !slices.Equal(got, want) {
-		t.Errorf("letters are %v, want %v", got, want)
+		t.Errorf("dead letters are %v, want %v", got, want)
 	}
-	late, later := claim(nil), claim(nil)
-	paid := claim(map[string]string{"status": "PAID"})
+	late, later := payload(nil), payload(nil)
+	paid := payload(map[string]string{"status": "PAID"})
 	r.forget()
 	for _, m := range []*delivered{paid, late, later} {
 		r.handle(m)
 	}
 	want = append(want, fmt.Sprintf("NOTIFICATIONS-%d", late.sequence), fmt.Sprintf("NOTIFICATIONS-%d", later.sequence))
 	if got := r.ids(); !slices.Equal(got, want) {
-		t.Errorf("letters are %v, want %v", got, want)
+		t.Errorf("dead letters are %v, want %v", got, want)
 	}
 	if seen := r.observations("p"); len(seen) != 1 || seen[0].Status != order.Paid {
 		t.Errorf("observations are %+v", seen)
 	}
 }
 
-func TestDiscardedClaimIsNotReportedAgain(t *testing.T) {
+func TestDiscardedPayloadIsNotDeadLetteredAgain(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
 	for i := range 3 {
@@ -181,7 +180,7 @@ func TestDiscardedClaimIsNotReportedAgain(t *testing.T) {
 		}
 	}
 	open := map[string]bool{}
-	for _, l := range r.letters() {
+	for _, l := range r.deadLetters() {
 		open[l.ID] = l.State == record.Open
 	}
 	if open["NOTIFICATIONS-1"] || len(open) != 3 {
@@ -189,9 +188,9 @@ func TestDiscardedClaimIsNotReportedAgain(t *testing.T) {
 	}
 }
 
-// What an answer led to may have been purged with a schedule that the broker
-// was firing at that moment: the look-up that fired asks once more.
-func TestLookUpThatFiredWhileItsAnswerWasWrittenAsksOnceMore(t *testing.T) {
+// An answer's recheck may have been purged with a schedule that the broker was
+// delivering: the delivered look-up is made again.
+func TestLookUpDueDuringItsAnswerIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	m := r.notify("p")
@@ -200,16 +199,16 @@ func TestLookUpThatFiredWhileItsAnswerWasWrittenAsksOnceMore(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.sequence,
 		Cause: order.CauseNotification, Reason: "transport", Attempts: 1, DueAt: time.Now().Add(-time.Minute),
 	}
-	place := r.parked("p")
-	place.Sequence, place.Parked = place.Sequence+100, fired
+	entry := r.parked("p")
+	entry.Sequence, entry.Parked = entry.Sequence+100, fired
 	r.says("refunded", 10000, 10000)
-	own := place
+	own := entry
 	own.Parked.Notification = r.last("p").Observation.Notification
 	r.due(own)
 	if got := r.lookups("p"); got != 1 {
 		t.Errorf("one whose own answer it is asked again: %d look-ups", got)
 	}
-	r.due(place)
+	r.due(entry)
 	if got := r.lookups("p"); got != 2 {
 		t.Errorf("%d look-ups, want 2", got)
 	}
@@ -219,8 +218,8 @@ func TestLookUpThatFiredWhileItsAnswerWasWrittenAsksOnceMore(t *testing.T) {
 	}
 }
 
-// The same where the question fails, and the answer was written while it was put.
-func TestLookUpThatFailedWhileAnotherAnswerWasWrittenAsksOnceMore(t *testing.T) {
+// The same if the look-up fails, and the answer was stored while it was made.
+func TestLookUpThatFailsDuringAnotherAnswerIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	m := r.notify("p")
@@ -232,17 +231,17 @@ func TestLookUpThatFailedWhileAnotherAnswerWasWrittenAsksOnceMore(t *testing.T) 
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Notification: "another",
 			Status: order.Paid, ProviderStatus: "paid", Confirmed: true, Covers: m.sequence,
 		}
-		if _, err := r.chains.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), o, ""); err != nil {
+		if _, err := r.statuses.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), o, ""); err != nil {
 			t.Errorf("append: %v", err)
 		}
 		return http.StatusBadGateway, ""
 	})
-	place := r.parked("p")
-	place.Sequence, place.Parked = 100, record.ScheduledLookUp{
+	entry := r.parked("p")
+	entry.Sequence, entry.Parked = 100, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.sequence, Notification: "own",
 		Cause: order.CauseNotification, Reason: "transport", Attempts: 1, DueAt: time.Now().Add(-time.Minute),
 	}
-	r.due(place)
+	r.due(entry)
 	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Attempts != 0 {
 		t.Fatalf("parked is %+v", p)
 	}
@@ -252,10 +251,9 @@ func TestLookUpThatFailedWhileAnotherAnswerWasWrittenAsksOnceMore(t *testing.T) 
 	}
 }
 
-// A payment that is unknown by now may be known when it is told of again: it is
-// asked for soon, not at once, and the long waits of the first notification are
-// not those of the second.
-func TestUnknownPaymentThatIsToldOfAgainIsAskedForSoon(t *testing.T) {
+// An unknown payment may be known when another webhook arrives: it is looked up soon,
+// not at once, and without the long waits of the first notification.
+func TestSecondWebhookExpeditesAnUnknownPayment(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -276,7 +274,7 @@ func TestUnknownPaymentThatIsToldOfAgainIsAskedForSoon(t *testing.T) {
 	if wait := after.DueAt.Sub(before.At); wait > 6*time.Second || wait < 4*time.Second || after.Covers != fresh.sequence || !after.Expedited || after.NotFound != 1 {
 		t.Errorf("%v after the last look %+v is due", wait, after)
 	}
-	r.fire("p") // It came early, and is not counted.
+	r.fire("p") // It was expedited, and is not counted.
 	if got := r.parked("p").Parked; got.NotFound != 1 || got.Expedited {
 		t.Errorf("parked is %+v", got)
 	}
@@ -284,13 +282,13 @@ func TestUnknownPaymentThatIsToldOfAgainIsAskedForSoon(t *testing.T) {
 		r.fire("p")
 	}
 	if got := r.ids(); len(got) != 1 || got[0] != fmt.Sprintf("NOTIFICATIONS-%d", fresh.sequence) {
-		t.Errorf("letters are %v", got)
+		t.Errorf("dead letters are %v", got)
 	}
 }
 
-// What comes early for another reason than that somebody wished so is counted,
-// or a payment that keeps meeting a full line would be asked for for ever.
-func TestUnknownPaymentInAFullLineIsGivenUp(t *testing.T) {
+// A look-up that a limit deferred is counted, or a payment that is rate-limited again and
+// again would be looked up without end.
+func TestRateLimitedUnknownPaymentIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -308,12 +306,12 @@ func TestUnknownPaymentInAFullLineIsGivenUp(t *testing.T) {
 	last.Reason = "rate_limit"
 	r.due(retry.Entry{Sequence: 9, Parked: last})
 	if got := r.ids(); len(got) != 1 {
-		t.Errorf("letters are %v", got)
+		t.Errorf("dead letters are %v", got)
 	}
 }
 
-// Where the webhook is believed there is nobody to ask once more.
-func TestBelievedLookUpThatFiredLateIsSuperseded(t *testing.T) {
+// A trusted payload needs no further look-up.
+func TestTrustedPayloadDueLateIsSuperseded(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
 	m := r.store(record.Notification{Payment: "p", Order: "ref", Kind: order.Payout, Fields: map[string]string{"status": "PAID"}})
@@ -322,13 +320,13 @@ func TestBelievedLookUpThatFiredLateIsSuperseded(t *testing.T) {
 		Provider: "beeteller", Account: "default", Kind: order.Payout, Payment: "p", Covers: m.sequence,
 		Cause: order.CauseNotification, Reason: "ours", DueAt: time.Now().Add(-time.Hour),
 	}})
-	if place := r.parked("p"); place.Sequence != 0 || len(r.letters()) != 0 || len(r.observations("p")) != 1 {
-		t.Errorf("parked is %+v, letters are %+v", place.Parked, r.letters())
+	if entry := r.parked("p"); entry.Sequence != 0 || len(r.deadLetters()) != 0 || len(r.observations("p")) != 1 {
+		t.Errorf("parked is %+v, dead letters are %+v", entry.Parked, r.deadLetters())
 	}
 }
 
-// The extra look has spent nothing and begins no series of its own.
-func TestAskingOnceMoreGivesUpNothingThatIsAnswered(t *testing.T) {
+// The extra look-up has spent nothing and begins no recheck series.
+func TestExtraLookUpDeadLettersNothingAnswered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	m := r.notify("p")
@@ -340,18 +338,18 @@ func TestAskingOnceMoreGivesUpNothingThatIsAnswered(t *testing.T) {
 	}}
 	r.fails(http.StatusServiceUnavailable)
 	r.due(fired)
-	if got := r.parked("p").Parked; got.Attempts != 0 || got.Cause != order.CauseRecheck || len(r.letters()) != 0 {
-		t.Errorf("parked is %+v, letters are %+v", got, r.letters())
+	if got := r.parked("p").Parked; got.Attempts != 0 || got.Cause != order.CauseRecheck || len(r.deadLetters()) != 0 {
+		t.Errorf("parked is %+v, dead letters are %+v", got, r.deadLetters())
 	}
 	r.says("paid", 10000, 0)
 	r.fire("p")
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("a series of rechecks began: %+v", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("a series of rechecks began: %+v", entry.Parked)
 	}
 }
 
-// An operator who asks again spends nothing of what the payment has left.
-func TestOperatorsLookForAnUnknownPaymentIsNotCounted(t *testing.T) {
+// An operator's look-up spends no attempt.
+func TestOperatorsLookUpOfUnknownPaymentIsNotCounted(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -360,11 +358,11 @@ func TestOperatorsLookForAnUnknownPaymentIsNotCounted(t *testing.T) {
 	r.fire("p")
 	summoned := r.parked("p").Parked
 	summoned.Cause, summoned.Reason, summoned.DueAt = order.CauseOperator, string(order.CauseOperator), time.Now().Add(time.Hour)
-	if err := r.lot.Enqueue(r.ctx, summoned); err != nil {
+	if err := r.retries.Enqueue(r.ctx, summoned); err != nil {
 		t.Fatal(err)
 	}
 	r.fire("p")
-	if got := r.parked("p").Parked; got.NotFound != 3 || got.Expedited || len(r.letters()) != 0 {
-		t.Errorf("parked is %+v, letters are %+v", got, r.letters())
+	if got := r.parked("p").Parked; got.NotFound != 3 || got.Expedited || len(r.deadLetters()) != 0 {
+		t.Errorf("parked is %+v, dead letters are %+v", got, r.deadLetters())
 	}
 }

@@ -18,110 +18,110 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// Limits are what may keep a look-up from being made now. The zero Gates let
-// everything pass.
+// Limits are what may keep a look-up from being made now. The zero Limits allow every
+// look-up.
 type Limits struct {
-	Circuits *circuit.Cache                // One per account: its credential is refused.
-	Outage   *outage.Breaker               // The provider does not answer anybody.
-	Rates    map[string]*ratelimit.Limiter // By account: it is asked as fast as it may be.
+	Circuits *circuit.Cache                // Circuit breakers by account: its credential is refused.
+	Outage   *outage.Breaker               // Circuit breaker of the provider: it gives no usable answers.
+	Rates    map[string]*ratelimit.Limiter // Rate limits by account.
 }
 
-// permit is permission for one look-up, to be told what came of it. The zero
-// leave is that of a payment about which nobody is asked.
+// permit allows one look-up; reportResult must follow. The zero permit is that of a
+// task for which no provider is asked.
 type permit struct {
-	given  bool
-	pass   circuit.Permit
-	outage outage.Permit
-	budget *ratelimit.Limiter
-	proven bool // The control payment was answered just before.
+	given   bool               // False in the zero permit.
+	circuit circuit.Permit     // Of the account's circuit breaker.
+	outage  outage.Permit      // Of the provider's circuit breaker.
+	rate    *ratelimit.Limiter // Where it has a place; nil without a rate limit.
+	proven  bool               // The control payment was answered just before.
 }
 
-// release frees the place of a look-up that has ended, however it did.
-func (l permit) release() {
-	if l.budget != nil {
-		l.budget.Release()
+// release ends a look-up's place in the rate limit, however the look-up ended.
+func (p permit) release() {
+	if p.rate != nil {
+		p.rate.Release()
 	}
 }
 
-// acquire asks every gate. A verdict.HeldError parks the payment, and
-// consume.ErrNotNow leaves the message with the broker. The cheapest gate
-// comes first, and the claim to probe last, because it is written down.
+// acquire asks every limit. With a verdict.DeferredError the task is scheduled, with
+// consume.ErrRetryLater the message is redelivered. The cheapest limit comes first; the
+// probe's record comes last, because it is written to the broker.
 func (w *Worker) acquire(ctx context.Context, t task, c ratelimit.Class) (permit, error) {
-	if w.asksNobody(t) {
+	if w.makesNoRequest(t) {
 		return permit{}, nil
 	}
-	l := permit{given: true, pass: w.Circuits.Acquire(w.Provider.Name, t.account, w.Jitter())}
-	if l.pass.Held {
-		return permit{}, heldBy(l.pass)
+	p := permit{given: true, circuit: w.Circuits.Acquire(w.Provider.Name, t.account, w.Jitter())}
+	if p.circuit.Denied {
+		return permit{}, deniedBy(p.circuit)
 	}
 	var ok bool
-	if l.outage, ok = w.Outage.Acquire(t.account); !ok {
+	if p.outage, ok = w.Outage.Acquire(t.account); !ok {
 		return permit{}, consume.ErrRetryLater
 	}
-	l.outage = l.outage.About(t.unit.Payment)
+	p.outage = p.outage.About(t.unit.Payment)
 	if b := w.Rates[t.account]; b != nil {
-		enter := b.Allow
+		allow := b.Allow
 		if t.fired != nil && t.fired.Reason == string(record.RateLimited) {
-			enter = b.AllowQueued
+			allow = b.AllowQueued
 		}
-		wait, ok := enter(c)
+		wait, ok := allow(c)
 		if !ok {
-			w.Outage.Release(l.outage)
-			return permit{}, &verdict.HeldError{Kind: record.RateLimited, Wait: wait}
+			w.Outage.Release(p.outage)
+			return permit{}, &verdict.DeferredError{Kind: record.RateLimited, Wait: wait}
 		}
-		l.budget = b
+		p.rate = b
 	}
-	pass, err := w.Circuits.AcquireProbe(ctx, l.pass, w.Jitter())
-	if err == nil && pass.Held {
-		err = heldBy(pass)
+	circuitPermit, err := w.Circuits.AcquireProbe(ctx, p.circuit, w.Jitter())
+	if err == nil && circuitPermit.Denied {
+		err = deniedBy(circuitPermit)
 	}
 	if err != nil {
-		w.Outage.Release(l.outage)
-		l.release()
+		w.Outage.Release(p.outage)
+		p.release()
 		return permit{}, err
 	}
-	l.pass = pass
-	return l, nil
+	p.circuit = circuitPermit
+	return p, nil
 }
 
-// queue parks a fresh notification for which nothing is parked yet and whose account
-// is asked as fast as it may be, and reports whether it did. In a flood of invented
-// payments each costs three round trips to the broker so, and not six, and the
-// notifications of the provider's other accounts wait behind them. Where it cannot,
-// admit decides.
-func (w *Worker) queue(ctx context.Context, t task, last observations.Entry, waiting retry.Entry) (bool, error) {
+// deferRateLimited schedules a fresh notification if nothing is scheduled for its
+// payment and the account's rate limit is reached, and reports whether it did. In a
+// flood of invented payments this costs three round trips to the broker per webhook
+// instead of six. acquire decides about every other task.
+func (w *Worker) deferRateLimited(ctx context.Context, t task, last observations.Entry, scheduled retry.Entry) (bool, error) {
 	b := w.Rates[t.account]
-	if b == nil || t.fired != nil || t.doubtful || waiting.Sequence > 0 || w.asksNobody(t) ||
-		w.Circuits.Acquire(w.Provider.Name, t.account, w.Jitter()).Held {
+	if b == nil || t.fired != nil || t.coverOlder || scheduled.Sequence > 0 || w.makesNoRequest(t) ||
+		w.Circuits.Acquire(w.Provider.Name, t.account, w.Jitter()).Denied {
 		return false, nil
 	}
-	switch err := w.room(ctx, t, last, waiting, record.RateLimited); {
+	switch err := w.checkLimit(ctx, t, last, scheduled, record.RateLimited); {
 	case errors.Is(err, retry.ErrFull):
 		return false, nil
 	case err != nil:
 		return false, err
 	}
-	wait, crowded := b.Queue(class(t, last, waiting))
-	if !crowded {
+	wait, queued := b.Queue(classOf(t, last, scheduled))
+	if !queued {
 		return false, nil
 	}
-	d := verdict.Judge(verdict.Failure{Kind: record.RateLimited, Held: wait, At: w.Now()}, t.budget(), w.Policy, w.Jitter())
-	p := t.parked()
+	d := verdict.Judge(verdict.Failure{Kind: record.RateLimited, Deferred: wait, At: w.Now()}, t.attempts(), w.Policy, w.Jitter())
+	p := t.scheduled()
 	p.Reason, p.DueAt = string(record.RateLimited), d.Due.UTC()
 	return w.Retries.ScheduleIfNone(ctx, p)
 }
 
-func heldBy(p circuit.Permit) error {
+// deniedBy is the error for a look-up that a circuit breaker denied.
+func deniedBy(p circuit.Permit) error {
 	cause := record.Stopped
 	if p.Cause == string(record.Credential) {
 		cause = record.Credential
 	}
-	return &verdict.HeldError{Kind: cause, Wait: p.Wait}
+	return &verdict.DeferredError{Kind: cause, Wait: p.Wait}
 }
 
-// asksNobody reports whether the webhook is believed, or the account unknown:
-// then there is nobody to spare.
-func (w *Worker) asksNobody(t task) bool {
+// makesNoRequest reports whether a task needs no request to the provider, because the
+// payload is trusted or the account is unknown. Then no limit applies.
+func (w *Worker) makesNoRequest(t task) bool {
 	account, ok := w.Accounts[t.account]
 	if w.Provider.Ask == nil || !ok {
 		return true
@@ -133,93 +133,91 @@ func (w *Worker) asksNobody(t task) bool {
 	return errors.Is(err, provider.ErrNoLookUp)
 }
 
-// release tells the gates what came of a look-up, and returns the error by
-// which the payment is judged. A credential that is refused about a payment
-// once more, after an answer about another one has proved it, or right behind such
-// an answer, is refused about this payment alone, for example because it is another
-// store's: that spends its budget and ends in a letter. To open the circuit for it would
-// stop the account again and again. Were the credential revoked a second time,
-// the first other payment that is refused opens it, or a refusal that is certain
-// to be about the credential itself. What a gate cannot write down now corrects
-// itself: a claim to probe ends, and the next refusal opens the circuit. waiting
-// is what was parked for the payment before it was asked for.
-func (w *Worker) release(ctx context.Context, t task, l permit, waiting retry.Entry, asked error) error {
-	if !l.given {
-		return asked
+// reportResult tells the limits what a look-up came to, and returns the error by which
+// the task is decided. before is what was scheduled for the payment.
+//   - A credential may be refused for one payment only, for example another store's. It is,
+//     if the payment was refused before or right after the control payment was answered.
+//     That spends an attempt; to open the circuit breaker would stop the account over and over.
+//   - A revoked credential opens it at the next refusal of another payment, or at once if
+//     the refusal is certain to be about the credential.
+//   - A record that cannot be written corrects itself: a probe's record expires, and the
+//     next refusal opens the circuit breaker.
+func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retry.Entry, result error) error {
+	if !p.given {
+		return result
 	}
 	if ctx.Err() != nil {
-		w.Outage.Release(l.outage)
-		return asked
+		w.Outage.Release(p.outage)
+		return result
 	}
 	var err error
 	cause := record.Failure("")
-	if !answered(asked) {
-		cause = verdict.FailureOf(asked)
+	if !answered(result) {
+		cause = verdict.FailureOf(result)
 	}
 	switch cause {
 	case record.Transport, record.Unavailable, record.Unreadable:
-		// An answer that nobody can use is worth no more than none.
-		w.Outage.Failed(ctx, l.outage)
-		err = w.Circuits.Unproven(ctx, l.pass)
+		// An unusable answer counts like none.
+		w.Outage.Failed(ctx, p.outage)
+		err = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Ours, record.RateLimited, record.Stopped:
-		w.Outage.Release(l.outage)
-		err = w.Circuits.Unproven(ctx, l.pass)
+		w.Outage.Release(p.outage)
+		err = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Refused, record.Throttled:
-		// Somebody is there, but an edge says such things whatever the credential.
-		if errors.Is(asked, provider.ErrForeign) {
-			w.Outage.Failed(ctx, l.outage) // The provider itself has not spoken.
+		// A proxy or firewall answers so, whatever the credential.
+		if errors.Is(result, provider.ErrForeign) {
+			w.Outage.Failed(ctx, p.outage) // The answer is not the provider's own.
 		} else {
-			w.Outage.Answered(ctx, l.outage)
+			w.Outage.Answered(ctx, p.outage)
 		}
-		err = w.Circuits.Unproven(ctx, l.pass)
+		err = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Credential:
-		w.Outage.Answered(ctx, l.outage)
-		alone := (t.refused || waiting.Parked.Refused || l.proven) && !errors.Is(asked, provider.ErrRevoked)
-		if alone && w.Circuits.Proven(l.pass) {
-			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, asked)
+		w.Outage.Answered(ctx, p.outage)
+		alone := (t.refused || before.Parked.Refused || p.proven) && !errors.Is(result, provider.ErrRevoked)
+		if alone && w.Circuits.Proven(p.circuit) {
+			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result)
 		}
-		if !errors.Is(asked, provider.ErrRevoked) && !l.pass.Probe() {
-			switch good, busy := w.answersOthers(ctx, t); {
-			case busy: // Whoever finds out opens the circuit, or does not.
-				return fmt.Errorf("%w: %w", &verdict.HeldError{Kind: record.Credential, Wait: checkEvery}, asked)
-			case good:
-				return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, asked)
+		if !errors.Is(result, provider.ErrRevoked) && !p.circuit.Probe() {
+			switch valid, busy := w.credentialValid(ctx, t); {
+			case busy: // The look-up that checks it opens the circuit breaker, or does not.
+				return fmt.Errorf("%w: %w", &verdict.DeferredError{Kind: record.Credential, Wait: checkDelay}, result)
+			case valid:
+				return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result)
 			}
 		}
-		held := &verdict.HeldError{Kind: record.Credential}
-		held.Wait, err = w.Circuits.Refused(ctx, w.Provider.Name, t.account, l.pass, w.Jitter())
-		asked = fmt.Errorf("%w: %w", held, asked)
+		deferred := &verdict.DeferredError{Kind: record.Credential}
+		deferred.Wait, err = w.Circuits.Refused(ctx, w.Provider.Name, t.account, p.circuit, w.Jitter())
+		result = fmt.Errorf("%w: %w", deferred, result)
 	case "", record.NotFound:
-		w.Outage.Answered(ctx, l.outage)
-		err = w.Circuits.Answered(ctx, l.pass)
+		w.Outage.Answered(ctx, p.outage)
+		err = w.Circuits.Answered(ctx, p.circuit)
 	}
 	if err != nil {
-		w.Log.Warn("circuit not written", zap.String("provider", w.Provider.Name), zap.String("account", t.account), zap.Error(err))
+		w.Log.Warn("circuit.write_failed", zap.String("provider", w.Provider.Name), zap.String("account", t.account), zap.Error(err))
 	}
-	return asked
+	return result
 }
 
-// addsCoverage reports whether a fresh notification is reason to ask now. It is not
-// when the provider has just called the payment unknown, or when the payment
-// stands in the line already: then what is parked stands for it too.
-func (w *Worker) addsCoverage(t task, waiting retry.Entry) bool {
-	if t.fired != nil || waiting.Sequence == 0 || !waiting.Parked.DueAt.After(w.Now()) {
+// shouldAskNow reports whether to look up now for a fresh notification. Not if the
+// provider has just called the payment unknown, or the payment is queued for the rate
+// limit: then the scheduled look-up is to cover the notification too.
+func (w *Worker) shouldAskNow(t task, scheduled retry.Entry) bool {
+	if t.fired != nil || scheduled.Sequence == 0 || !scheduled.Parked.DueAt.After(w.Now()) {
 		return true
 	}
-	return waiting.Parked.Reason != string(record.NotFound) && waiting.Parked.Reason != string(record.RateLimited)
+	return scheduled.Parked.Reason != string(record.NotFound) && scheduled.Parked.Reason != string(record.RateLimited)
 }
 
-// extendCoverage lets what is parked stand for a fresh notification too. If that has
-// fired and failed meanwhile, the notification still comes due when it was to.
-// A payment that is unknown to the provider is asked for again as soon as it
-// would have been after the first time: it may be known by now.
-func (w *Worker) extendCoverage(ctx context.Context, t task, waiting retry.Entry) error {
-	p := waiting.Parked
-	p.Cover(t.parked())
+// extendCoverage makes the scheduled look-up cover a fresh notification too. A payment
+// that is unknown to the provider is looked up as soon as after the first time, because
+// the provider may know it by now.
+func (w *Worker) extendCoverage(ctx context.Context, t task, scheduled retry.Entry) error {
+	p := scheduled.Parked
+	p.Cover(t.scheduled())
 	if p.Reason != string(record.NotFound) {
 		return w.Retries.ScheduleUnasked(ctx, p)
 	}
-	soon := waiting.At.Add(w.Policy.WaitNotFound(1, w.slowdown(t.account)))
+	soon := scheduled.At.Add(w.Policy.WaitNotFound(1, w.slowdown(t.account)))
 	if now := w.Now(); soon.Before(now) {
 		soon = now
 	}

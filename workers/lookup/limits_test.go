@@ -29,16 +29,16 @@ import (
 	"arauto/workers/lookup"
 )
 
-// gated makes another worker of the rig, as one process has it: with its own
-// view of the circuits, its own budgets, and two accounts.
-func (r *rig) gated(l ratelimit.Limit) *lookup.Worker {
+// limited returns another worker of the rig, as another process has it: with its own cache
+// of circuits, its own rate limits, and two accounts.
+func (r *rig) limited(l ratelimit.Limit) *lookup.Worker {
 	r.t.Helper()
 	o := r.worker.Options
-	board, err := circuit.Open(r.ctx, r.JS)
+	store, err := circuit.Open(r.ctx, r.JS)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	o.Circuits, err = circuit.NewCache(r.ctx, board, circuit.Options{
+	o.Circuits, err = circuit.NewCache(r.ctx, store, circuit.Options{
 		First: 300 * time.Millisecond, Longest: 3 * time.Second, Expiry: 20 * time.Second, Spread: 3 * time.Second,
 		Name: "worker", Now: time.Now,
 	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
@@ -57,11 +57,10 @@ func (r *rig) gated(l ratelimit.Limit) *lookup.Worker {
 	return lookup.New(o)
 }
 
-// plenty is a budget that is in nobody's way: handlers are what bounds it.
+// plenty is a rate limit above what the handlers can reach.
 var plenty = ratelimit.Limit{Rate: 1000, Burst: 1000, Concurrency: 16}
 
-// run lets a worker do its work, as its process does, until stop or the test's
-// end.
+// run runs a worker's consumers, as its process does, until stop or the end of the test.
 func (r *rig) run(w *lookup.Worker) (stop func()) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.ctx)
@@ -95,7 +94,7 @@ func (r *rig) run(w *lookup.Worker) (stop func()) {
 	return stop
 }
 
-// told stores a notification of one of the accounts.
+// told stores a notification of an account.
 func (r *rig) told(account, payment string) *delivered {
 	r.t.Helper()
 	n := record.Notification{
@@ -141,7 +140,7 @@ func (r *rig) until(what string, done func() bool) {
 	}
 }
 
-func TestRefusedCredentialStopsOneAccountAndHealsByItself(t *testing.T) {
+func TestRefusedCredentialOpensOneAccountUntilMended(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	const each, times = 100, 5 // Payments of each account, and how often each is notified: 1,000 in all.
@@ -163,8 +162,8 @@ func TestRefusedCredentialStopsOneAccountAndHealsByItself(t *testing.T) {
 		r.told("default", fmt.Sprintf("default-%d", i%each))
 		r.told("acme", fmt.Sprintf("acme-%d", i%each))
 	}
-	r.run(r.gated(plenty))
-	r.run(r.gated(plenty))
+	r.run(r.limited(plenty))
+	r.run(r.limited(plenty))
 	r.until("is the good account done", func() bool { return r.count(subject.Statuses, "statuses.sandbox.default.*") == each })
 	r.until("does every payment of the bad one wait", func() bool {
 		return r.count(subject.LookupRetries, "lookup.*.sandbox.acme.*") >= each
@@ -174,7 +173,7 @@ func TestRefusedCredentialStopsOneAccountAndHealsByItself(t *testing.T) {
 			t.Fatalf("a refused credential parked %+v", p)
 		}
 	}
-	// What both workers had in flight, and probes after 300 ms, 600 ms and so on up to every 3 s.
+	// The look-ups of both workers in flight, and probes after 300 ms, 600 ms and so on up to every 3 s.
 	if got := refused.Load(); got > 2*8+15 {
 		t.Errorf("%d look-ups with a refused credential", got)
 	}
@@ -184,24 +183,24 @@ func TestRefusedCredentialStopsOneAccountAndHealsByItself(t *testing.T) {
 	if got := asked.Load() - before; got > each+20 {
 		t.Errorf("%d look-ups for %d payments after the credential was mended", got, each)
 	}
-	if letters := r.letters(); len(letters) != 0 {
-		t.Errorf("%d dead letters, the first %+v", len(letters), letters[0])
+	if deadLetters := r.deadLetters(); len(deadLetters) != 0 {
+		t.Errorf("%d dead letters, the first %+v", len(deadLetters), deadLetters[0])
 	}
 }
 
-func TestOpenCircuitOutlivesTheWorkerAndAsksNobody(t *testing.T) {
+func TestOpenCircuitOutlivesTheWorker(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusForbidden)
-	first := r.gated(plenty)
-	first.Circuits.First = time.Minute // No probe is due while this test runs.
+	first := r.limited(plenty)
+	first.Circuits.First = time.Minute // No probe is due before the end of the test.
 	r.must(first.HandleNotification(r.ctx, r.told("acme", "p-1")))
-	second := r.gated(plenty)
+	second := r.limited(plenty)
 	m := r.told("acme", "p-2")
 	r.must(second.HandleNotification(r.ctx, m))
-	place, err := r.lot.Read(r.ctx, "sandbox", "acme", "p-2")
+	entry, err := r.retries.Read(r.ctx, "sandbox", "acme", "p-2")
 	r.must(err)
-	if p := place.Parked; r.lookups("p-2") != 0 || p.Reason != "credential" || p.Covers != m.sequence || p.Attempts != 0 || p.FirstFailure != nil {
+	if p := entry.Parked; r.lookups("p-2") != 0 || p.Reason != "credential" || p.Covers != m.sequence || p.Attempts != 0 || p.FirstFailure != nil {
 		t.Errorf("after %d look-ups parked is %+v", r.lookups("p-2"), p)
 	}
 	r.says("refunded", 10000, 10000)
@@ -218,10 +217,10 @@ func (r *rig) must(err error) {
 	}
 }
 
-func TestOverBudgetParksSpendsNothingAndKeepsTheTurn(t *testing.T) {
+func TestRateLimitedLookUpSpendsNothingAndKeepsItsTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	w := r.gated(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
+	w := r.limited(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
 	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
 	r.must(w.HandleNotification(r.ctx, r.told("default", "p")))
 	before := r.parked("p").Parked
@@ -236,7 +235,7 @@ func TestOverBudgetParksSpendsNothingAndKeepsTheTurn(t *testing.T) {
 	}
 }
 
-func TestUnknownPaymentIsNotAskedForAtOnceAgain(t *testing.T) {
+func TestUnknownPaymentIsNotLookedUpAgainAtOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -261,7 +260,7 @@ func TestUnknownPaymentIsNotAskedForAtOnceAgain(t *testing.T) {
 	}
 }
 
-func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
+func TestOutageLeavesNotificationsInTheStream(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	var down atomic.Bool
@@ -278,10 +277,10 @@ func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
 	for i := range all {
 		r.told([]string{"default", "acme"}[i%2], fmt.Sprintf("p-%d", i))
 	}
-	r.run(r.gated(plenty))
+	r.run(r.limited(plenty))
 	r.until("did a probe fail", func() bool { return failed.Load() >= 8+2 })
 	down.Store(false)
-	parked := int(failed.Load()) // Each of these waits for its policy, a minute.
+	parked := int(failed.Load()) // Each of these waits for the policy's offset of a minute.
 	r.until("are the others confirmed", func() bool {
 		return r.count(subject.Statuses, "statuses.sandbox.*.*") >= all-parked-8
 	})
@@ -290,7 +289,7 @@ func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
 	}
 	for _, p := range read[record.ScheduledLookUp](r, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
 		if p.Reason == "rate_limit" {
-			continue // More came at once than may be in flight.
+			continue // There were more at once than may be in flight.
 		}
 		if p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
 			t.Errorf("the pause changed what is parked: %+v", p)
@@ -298,8 +297,8 @@ func TestOutageLeavesNotificationsWithTheBroker(t *testing.T) {
 	}
 }
 
-// An account's own base_url may be wrong.
-func TestDeadEndpointOfOneAccountStopsOnlyIt(t *testing.T) {
+// One account's base_url may be wrong.
+func TestUnreachableAccountStopsNoOther(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.script(func(payment string, _ int) (int, string) {
@@ -308,16 +307,16 @@ func TestDeadEndpointOfOneAccountStopsOnlyIt(t *testing.T) {
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
 	})
-	w := r.gated(plenty)
+	w := r.limited(plenty)
 	for i := range 20 {
 		if i%10 == 0 { // So that twice as many fail in a row as would pause.
 			r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("before-%d", i))))
 		}
 		payment := fmt.Sprintf("acme-%d", i)
 		r.must(w.HandleNotification(r.ctx, r.told("acme", payment)))
-		place, err := r.lot.Read(r.ctx, "sandbox", "acme", payment)
+		entry, err := r.retries.Read(r.ctx, "sandbox", "acme", payment)
 		r.must(err)
-		if p := place.Parked; p.Reason != "unavailable" || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+		if p := entry.Parked; p.Reason != "unavailable" || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
 			t.Fatalf("after %d failures parked is %+v", i+1, p)
 		}
 	}
@@ -327,11 +326,11 @@ func TestDeadEndpointOfOneAccountStopsOnlyIt(t *testing.T) {
 	}
 }
 
-func TestMessageDuringAPauseIsNotBegun(t *testing.T) {
+func TestMessageDuringAPauseIsNotHandled(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
-	w := r.gated(plenty)
+	w := r.limited(plenty)
 	for i := range 4 {
 		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
 	}

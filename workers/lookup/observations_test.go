@@ -19,7 +19,7 @@ import (
 	"arauto/workers/internal/consume"
 )
 
-func TestAnswerBecomesTheFactAndNamesTheOrder(t *testing.T) {
+func TestAnswerBecomesTheObservation(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	m := r.store(record.Notification{
@@ -36,7 +36,7 @@ func TestAnswerBecomesTheFactAndNamesTheOrder(t *testing.T) {
 	}
 }
 
-// A provider that fails at first must not cost the event its trace.
+// A failed first look-up must not lose the trace.
 func TestTraceOutlivesARetry(t *testing.T) {
 	t.Parallel()
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -57,9 +57,9 @@ func TestTraceOutlivesARetry(t *testing.T) {
 	}
 }
 
-// What is parked stands for a later notification with that one's trace, also
-// where nobody is asked for it.
-func TestWhoJoinsBringsTheTrace(t *testing.T) {
+// A scheduled look-up that covers a later notification has that one's trace, even
+// without another look-up.
+func TestLaterNotificationBringsItsTrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -70,11 +70,11 @@ func TestWhoJoinsBringsTheTrace(t *testing.T) {
 	}
 }
 
-func TestCoveredNotificationIsSupersededWithoutAsking(t *testing.T) {
+func TestCoveredNotificationIsSuperseded(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second, third := r.notify("p"), r.notify("p"), r.notify("p")
-	r.handle(second) // Its ask begins after all three were stored.
+	r.handle(second) // Its look-up begins after all three were stored.
 	r.handle(first)
 	r.handle(third)
 	r.handle(second)
@@ -86,7 +86,7 @@ func TestCoveredNotificationIsSupersededWithoutAsking(t *testing.T) {
 	}
 }
 
-func TestNotificationStoredDuringAnAskIsAskedForAgain(t *testing.T) {
+func TestNotificationStoredDuringALookUpIsLookedUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	var during *delivered
@@ -108,12 +108,12 @@ func TestNotificationStoredDuringAnAskIsAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestLostRaceThatCoversUsEndsTheLookUp(t *testing.T) {
+func TestConflictWithACoveringAnswerEndsTheTask(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	var first *delivered
 	r.script(func(payment string, times int) (int, string) {
-		if times == 1 { // Somebody else asks and answers while we wait.
+		if times == 1 { // Another worker stores an answer during this look-up.
 			r.handle(first)
 			return http.StatusOK, state(payment, "authorized", 10000, 0)
 		}
@@ -130,17 +130,17 @@ func TestLostRaceThatCoversUsEndsTheLookUp(t *testing.T) {
 	}
 }
 
-func TestLostRaceThatDoesNotCoverUsAsksAgain(t *testing.T) {
+func TestConflictWithAnOlderAnswerLooksUpAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	unit := r.tokens.Unit("sandbox", "default", "p")
 	r.script(func(payment string, times int) (int, string) {
-		if times == 1 { // Somebody observes for an older notification.
+		if times == 1 { // Another worker stores an answer for an older notification.
 			o := order.Observation{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment,
 				Status: order.Authorized, ProviderStatus: "authorized", Confirmed: true,
 			}
-			if _, err := r.chains.Append(r.ctx, unit, r.last(payment), o, ""); err != nil {
+			if _, err := r.statuses.Append(r.ctx, unit, r.last(payment), o, ""); err != nil {
 				t.Errorf("append: %v", err)
 			}
 		}
@@ -154,7 +154,7 @@ func TestLostRaceThatDoesNotCoverUsAsksAgain(t *testing.T) {
 	}
 }
 
-func TestUnknownWordIsObservedAndNamed(t *testing.T) {
+func TestUnknownWordIsStored(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.says("teleported", 10000, 0)
@@ -163,29 +163,29 @@ func TestUnknownWordIsObservedAndNamed(t *testing.T) {
 	if len(seen) != 1 || seen[0].Status != "" || seen[0].ProviderStatus != "teleported" {
 		t.Errorf("chain is %+v", seen)
 	}
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("an unknown word parked %+v", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("an unknown word parked %+v", entry.Parked)
 	}
 }
 
-func TestUnknownNotificationTypeIsADeadLetterOnce(t *testing.T) {
+func TestUnknownTypeIsDeadLetteredOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	m := r.store(record.Notification{Payment: "p", Kind: order.Payment, Unknown: "BOLETO"})
 	r.handle(m)
 	r.handle(m)
-	letters := r.letters()
-	if len(letters) != 1 || letters[0].Class != record.ClassData || letters[0].Sequence != m.sequence {
-		t.Errorf("dead letters are %+v", letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Class != record.ClassData || deadLetters[0].Sequence != m.sequence {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 	if got := r.lookups("p"); got != 0 {
 		t.Errorf("%d look-ups, want none", got)
 	}
 }
 
-// All that an account gets of unknown types is one unit. What its messages cost
-// must not grow with the letters that are there.
-func TestUnknownNotificationTypeCostsTheSameHoweverManyThereAre(t *testing.T) {
+// All notifications of unknown types of an account are one unit. Their cost must not
+// grow with the stored dead letters.
+func TestUnknownTypesCostTheSame(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	read := make(chan *nats.Msg, 100)
@@ -208,8 +208,8 @@ func TestUnknownNotificationTypeCostsTheSameHoweverManyThereAre(t *testing.T) {
 		t.Errorf("the first took %d reads of dead letters, the seventh %d", first, last)
 	}
 	r.must(tap.Unsubscribe())
-	if letters := r.letters(); len(letters) != 7 {
-		t.Errorf("%d dead letters, want 7", len(letters))
+	if deadLetters := r.deadLetters(); len(deadLetters) != 7 {
+		t.Errorf("%d dead letters, want 7", len(deadLetters))
 	}
 }
 
@@ -247,8 +247,8 @@ func TestBurstOfAHundredCausesAFewLookUps(t *testing.T) {
 	}
 }
 
-// TestBurstDuringTheFirstLookUpCausesOneMore delivers each notification at once,
-// before the next is stored, as happens while a worker is not busy otherwise.
+// Each notification is delivered before the next is stored, as happens while a worker
+// is idle otherwise.
 func TestBurstDuringTheFirstLookUpCausesOneMore(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -273,9 +273,9 @@ func TestBurstDuringTheFirstLookUpCausesOneMore(t *testing.T) {
 	}
 }
 
-// TestAnswerCoversWhatItCancels hands out an earlier notification again, behind
-// which nothing waits any more, when a later one has failed and is parked.
-func TestAnswerCoversWhatItCancels(t *testing.T) {
+// An earlier notification is redelivered, with none pending behind it, when a later one
+// has failed and is scheduled.
+func TestAnswerCoversTheCancelledLookUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second := r.notify("p"), r.notify("p")
@@ -308,7 +308,7 @@ func TestRecreatedNotificationsStopTheWorker(t *testing.T) {
 	}
 }
 
-func TestShutdownDuringAnAskSpendsNothing(t *testing.T) {
+func TestShutdownDuringALookUpSpendsNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	ctx, stop := context.WithCancel(r.ctx)
@@ -319,7 +319,7 @@ func TestShutdownDuringAnAskSpendsNothing(t *testing.T) {
 	if err := r.worker.HandleNotification(ctx, r.notify("p")); err == nil {
 		t.Error("an interrupted look-up says that it is done")
 	}
-	if place := r.parked("p"); place.Sequence != 0 || len(r.observations("p")) != 0 || len(r.letters()) != 0 {
+	if entry := r.parked("p"); entry.Sequence != 0 || len(r.observations("p")) != 0 || len(r.deadLetters()) != 0 {
 		t.Error("an interrupted look-up left something behind")
 	}
 }
@@ -328,8 +328,8 @@ func TestRepeatedAnswerIsRecheckedTwice(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.handle(r.notify("p"))
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Fatalf("a new word wants no recheck, but %+v is parked", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Fatalf("a new word wants no recheck, but %+v is parked", entry.Parked)
 	}
 	r.handle(r.notify("p"))
 	var waits []time.Duration
@@ -355,20 +355,20 @@ func TestFinalAnswerIsNotRechecked(t *testing.T) {
 	r.says("refunded", 10000, 10000)
 	r.handle(r.notify("p"))
 	r.handle(r.notify("p"))
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("a final answer parked %+v", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("a final answer parked %+v", entry.Parked)
 	}
 }
 
 func TestWebhooksWithoutALookUpAreObservedInOrder(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
-	claim := func(status string) *delivered {
+	payload := func(status string) *delivered {
 		return r.store(record.Notification{
 			Payment: "p", Order: "ref", Kind: order.Payout, Trace: "00-" + status, Fields: map[string]string{"status": status, "reference": "ref"},
 		})
 	}
-	first, second := claim("PROCESSING"), claim("PAID")
+	first, second := payload("PROCESSING"), payload("PAID")
 	r.handle(second)
 	r.handle(first)
 	seen := r.observations("p")

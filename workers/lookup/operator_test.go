@@ -9,15 +9,14 @@ import (
 	"arauto/schemas/record"
 )
 
-// TestLookUpMadeDueEarlySpendsNoAttempt: an operator who tries during an
-// outage must not use up what the payment has left.
-func TestLookUpMadeDueEarlySpendsNoAttempt(t *testing.T) {
+// An operator who tries during an outage must not use up the payment's attempts.
+func TestExpeditedLookUpSpendsNoAttempt(t *testing.T) {
 	t.Parallel()
 	for _, early := range []bool{true, false} {
 		r := setup(t)
 		r.fails(http.StatusInternalServerError)
 		first := time.Now().UTC().Truncate(time.Millisecond)
-		if err := r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+		if err := r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Cause: order.CauseOperator, Reason: "operator",
 			FirstFailure: &first, DueAt: time.Now().Add(time.Hour).UTC(), Expedited: early,
 		}); err != nil {
@@ -34,14 +33,13 @@ func TestLookUpMadeDueEarlySpendsNoAttempt(t *testing.T) {
 	}
 }
 
-// TestOperatorsLookUpThatStandsForANotificationDoesNotYieldBeforeItIsCovered:
-// it took the place of that notification's parked look-up.
-func TestOperatorsLookUpThatStandsForANotificationDoesNotYieldBeforeItIsCovered(t *testing.T) {
+// The operator's look-up has replaced the notification's scheduled one.
+func TestOperatorsLookUpAnswersTheNotificationItCovers(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.script(func(payment string, times int) (int, string) {
-		if times == 1 { // While the operator's question is on its way, another one is answered that began before the notification.
-			if _, err := r.chains.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), order.Observation{
+		if times == 1 { // Another look-up, which began before the notification, is answered first.
+			if _, err := r.statuses.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), order.Observation{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Status: order.Pending, ProviderStatus: "pending", Confirmed: true,
 			}, ""); err != nil {
 				t.Error(err)
@@ -49,7 +47,7 @@ func TestOperatorsLookUpThatStandsForANotificationDoesNotYieldBeforeItIsCovered(
 		}
 		return http.StatusOK, `{"payment":"p","order":"o","status":"paid","amount":1000,"refunded":0}`
 	})
-	if err := r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	if err := r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 7, Cause: order.CauseOperator, Reason: "operator",
 		DueAt: time.Now().Add(time.Hour).UTC(),
 	}); err != nil {

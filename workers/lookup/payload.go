@@ -12,10 +12,9 @@ import (
 	"arauto/workers/internal/observations"
 )
 
-// trustPayload takes the word of an authenticated webhook where nobody can be
-// asked. Each notification is an observation of its own, and the payment's
-// earlier ones are written first, in order, so that no fact is superseded
-// unread.
+// trustPayload stores what an authenticated webhook's payload says, for a provider
+// without a look-up. Each notification is an observation; the payment's earlier ones
+// are stored first, in order, so that none is superseded unread.
 func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observation, error) {
 	if w.Provider.Payload == nil {
 		err := w.deadLetter(ctx, t, record.DeadLetter{
@@ -28,34 +27,34 @@ func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observ
 		return "", order.Observation{}, err
 	}
 	if t.superseded(last) {
-		doubtful, err := w.contradicted(ctx, t, last)
+		older, err := w.coveredByOlder(ctx, t, last)
 		if err != nil {
 			return "", order.Observation{}, err
 		}
-		if !doubtful {
+		if !older {
 			return w.supersede(ctx, t, last)
 		}
 	}
-	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, Stage) })
+	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, record.StageLookup) })
 	for above := last.Covers(); ; {
 		stored, ok, err := w.Observations.NextNotification(ctx, t.unit, above)
 		if err != nil {
 			return "", order.Observation{}, err
 		}
-		if !ok || stored.Sequence > t.stands {
-			// Purged between delivery and now; its own fact is in hand.
-			stored = observations.Stored{Sequence: t.stands, Notification: t.asNotification()}
+		if !ok || stored.Sequence > t.covers {
+			// It was purged since it was delivered; the task has its contents.
+			stored = observations.Stored{Sequence: t.covers, Notification: t.asNotification()}
 		}
 		above = stored.Sequence
 		outcome, seen, err := w.readPayload(ctx, t, stored, &last, reported)
-		if err != nil || stored.Sequence == t.stands {
+		if err != nil || stored.Sequence == t.covers {
 			return outcome, seen, err
 		}
 	}
 }
 
-// readPayload writes one notification's claim behind last and moves last on. A
-// notification of an unknown type makes no claim; its own message reports it.
+// readPayload appends one notification's payload behind last and moves last to it. It
+// skips a notification of an unknown type, whose own message stores its dead letter.
 func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored, last *observations.Entry,
 	reported func() (deadletter.Reports, error)) (string, order.Observation, error) {
 	n := s.Notification
@@ -64,7 +63,7 @@ func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored,
 	}
 	own := t
 	own.target = provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
-	own.trace, own.notification, own.notifiedAt, own.stands = n.Trace, n.ID, &n.ReceivedAt, s.Sequence
+	own.trace, own.notification, own.notifiedAt, own.covers = n.Trace, n.ID, &n.ReceivedAt, s.Sequence
 	own.stream, own.sequence = subject.Notifications, s.Sequence
 	fact, err := w.Provider.Payload(own.target)
 	if !answered(err) {
@@ -72,7 +71,7 @@ func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored,
 		if problem != nil {
 			return "", order.Observation{}, problem
 		}
-		return outcomeDead, order.Observation{}, w.putLetter(ctx, own, before.IDs, record.DeadLetter{
+		return outcomeDead, order.Observation{}, w.putDeadLetter(ctx, own, before.IDs, record.DeadLetter{
 			Class: record.ClassData, Cause: err.Error(), LastAnswer: record.NoAnswer,
 		})
 	}
@@ -86,7 +85,7 @@ func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored,
 	return outcomeObserved, seen, nil
 }
 
-// asNotification is the stored notification of a task, as far as claims need it.
+// asNotification returns the task's notification, as far as payloads need it.
 func (t task) asNotification() record.Notification {
 	n := record.Notification{
 		ID: t.notification, Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,

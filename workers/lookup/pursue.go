@@ -7,57 +7,59 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/panics"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/retry"
 	"arauto/workers/internal/verdict"
 )
 
-// What a handled message came to.
+// The outcomes of a handled message.
 const (
 	outcomeObserved   = "observed"
 	outcomeSuperseded = "superseded"
-	outcomeParked     = "parked"
+	outcomeScheduled  = "scheduled"
 	outcomeDead       = "dead_letter"
-	outcomeOvertaken  = "overtaken" // A sweep or an operator's look-up that somebody else made needless.
+	outcomeRedundant  = "redundant" // A sweep's or an operator's look-up that another look-up made redundant.
 )
 
-// maxConflicts bounds how often one message asks anew because the guard refused its
-// answer. Each refusal means that another look-up of the payment succeeded.
+// maxConflicts bounds how often one message is looked up again after a conflict. A
+// guess: each conflict means that another look-up of the payment succeeded.
 const maxConflicts = 5
 
-// errConflict sends a message back after too many lost races.
-var errConflict = errors.New("others keep observing the payment")
+// errConflict causes a redelivery after too many conflicts.
+var errConflict = errors.New("other workers keep observing the payment")
 
-// pursue asks about a task's payment until its answer is written, somebody
-// else's answer covers it, or it is parked or given up.
-func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation, error) {
+// lookUp looks up a task's payment until an answer is written, an answer of another
+// look-up covers the task, or the task is scheduled or dead-lettered.
+func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation, error) {
 	for race := range maxConflicts {
 		last, err := w.Observations.Last(ctx, t.unit)
 		if err != nil {
 			return "", order.Observation{}, err
 		}
 		if t.superseded(last) {
-			t.doubtful, err = w.contradicted(ctx, t, last)
+			t.coverOlder, err = w.coveredByOlder(ctx, t, last)
 			switch {
 			case err != nil:
 				return "", order.Observation{}, err
-			case t.doubtful: // It is asked for.
-			case t.overlapped(last) && !w.asksNobody(t):
-				t = t.withoutCoverage()
+			case t.coverOlder: // It is looked up.
+			case t.mayHaveLostSuccessor(last) && !w.makesNoRequest(t):
+				t = t.asLastRecheck()
 			default:
 				return w.supersede(ctx, t, last)
 			}
 		}
 		if race > 0 && t.redundant(last) {
-			return outcomeOvertaken, last.Observation, nil
+			return outcomeRedundant, last.Observation, nil
 		}
-		outcome, seen, err := w.attempt(ctx, t, last)
-		if !errors.Is(err, observations.ErrConflict) {
+		outcome, seen, err := w.lookUpOnce(ctx, t, last)
+		if !errors.Is(err, stream.ErrConflict) {
 			return outcome, seen, err
 		}
 		w.Metrics.countConflict(w.Provider.Name)
@@ -65,23 +67,25 @@ func (w *Worker) pursue(ctx context.Context, t task) (string, order.Observation,
 	return "", order.Observation{}, errConflict
 }
 
-// overlapped reports whether a look-up that has fired came due while the answer
-// that covers it was being written. What that answer led to, a recheck or a
-// confirmation, or what an operator summoned, may have taken the place of a
-// schedule that the broker was firing already. It then purges the subject,
-// whatever is on it by now (seen with nats-server 2.15: with 30,000 due at once,
-// 676 of 952 that were replaced meanwhile were gone). The one that fired comes in
-// any case, so it asks once more.
-func (t task) overlapped(last observations.Entry) bool {
+// mayHaveLostSuccessor reports whether an answer that covers a due look-up was stored
+// after its due time. Then the look-up is made again, because the recheck of that
+// answer may be lost:
+//  1. The answer's recheck replaces the due schedule on the payment's subject.
+//  2. The broker stores the due look-up and purges that subject, the recheck included
+//     (nats-server 2.15.3, server/stream.go, processJetStreamMsgWithRollup;
+//     measured with 30,000 due at once: 676 of 952 replaced ones were lost).
+//
+// This may go once the broker purges only the schedule that it has fired.
+func (t task) mayHaveLostSuccessor(last observations.Entry) bool {
 	if t.fired == nil || last.Observation.Notification == t.notification {
-		return false // It is its own answer, say: its acknowledgement was lost.
+		return false // For example its own answer: the ack was lost.
 	}
 	return last.Stored.After(t.fired.DueAt)
 }
 
-// withoutCoverage is the last recheck of a series, which has spent nothing: what t had
-// spent was for what is answered.
-func (t task) withoutCoverage() task {
+// asLastRecheck returns the task as the last recheck of a series. It has spent nothing,
+// because what t had spent was for a notification that is answered.
+func (t task) asLastRecheck() task {
 	fired := *t.fired
 	fired.Attempts, fired.NotFound, fired.FirstFailure = 0, 0, nil
 	fired.Cause, fired.Rechecks = order.CauseRecheck, len(rechecks)
@@ -89,15 +93,15 @@ func (t task) withoutCoverage() task {
 	return t
 }
 
-// redundant reports whether the answer that beat a sweep's or an operator's
-// look-up does for it. Where it took the place of a parked look-up it stands
-// for that one's notification too, and must not end before that is covered.
+// redundant reports whether another look-up's answer suffices for a sweep's or an
+// operator's. If that replaced a scheduled look-up it covers a notification too, which
+// must be answered first.
 func (t task) redundant(last observations.Entry) bool {
-	return (t.cause == order.CauseSweep || t.cause == order.CauseOperator) && t.stands <= last.Covers()
+	return (t.cause == order.CauseSweep || t.cause == order.CauseOperator) && t.covers <= last.Covers()
 }
 
-// supersede lets go of a notification that an answer covers, unless the
-// numbers it is judged by began anew.
+// supersede ends a task whose notification is covered, unless NOTIFICATIONS was
+// recreated.
 func (w *Worker) supersede(ctx context.Context, t task, last observations.Entry) (string, order.Observation, error) {
 	newest, err := w.Observations.LastNotification(ctx, t.unit)
 	if err != nil {
@@ -111,22 +115,23 @@ func (w *Worker) supersede(ctx context.Context, t task, last observations.Entry)
 	return outcomeSuperseded, order.Observation{}, nil
 }
 
-// contradicted reports whether the answer that covers a notification is older
-// than that, by the broker's clock. A clock that was set back does that, and a
-// stream whose numbers began anew. To ask is right for both, and stops nobody,
-// unless the stream has not even come as far as the answer says.
-func (w *Worker) contradicted(ctx context.Context, t task, last observations.Entry) (bool, error) {
+// coveredByOlder reports whether the answer that covers a notification is older than
+// it, by the broker's clock: the clock was set back, or the stream recreated. Then a
+// look-up is right in both cases. It is fatal if NOTIFICATIONS has not reached what the
+// answer covers.
+func (w *Worker) coveredByOlder(ctx context.Context, t task, last observations.Entry) (bool, error) {
 	if !observations.StoredAfter(t.stored, last.Stored) {
 		return false, nil
 	}
 	if err := w.Observations.CheckCovers(ctx, last.Covers()); err != nil {
 		return false, fatalIfRecreated(err)
 	}
-	w.Log.Warn("notification is younger than the answer that covers it, it is asked for: has the broker's clock been set back?",
-		zap.String("unit", t.unit.String()), zap.Uint64("sequence", t.stands), zap.Uint64("covers", last.Covers()))
+	w.Log.Warn("coverage.contradicted",
+		zap.String("unit", t.unit.String()), zap.Uint64("sequence", t.covers), zap.Uint64("covers", last.Covers()))
 	return true, nil
 }
 
+// fatalIfRecreated stops the worker if a stream was recreated.
 func fatalIfRecreated(err error) error {
 	if errors.Is(err, observations.ErrRecreated) {
 		return &consume.Fatal{Err: err}
@@ -134,52 +139,52 @@ func fatalIfRecreated(err error) error {
 	return err
 }
 
-// attempt asks and writes the answer behind last. chain.ErrLostRace means that
-// it must be judged anew.
-func (w *Worker) attempt(ctx context.Context, t task, last observations.Entry) (string, order.Observation, error) {
-	// In this order: whatever waiting stands for is then among the newest, so
-	// that an answer which cancels it also covers it.
-	waiting, err := w.Retries.Read(ctx, t.unit.Provider, t.account, t.target.Payment)
+// lookUpOnce makes one look-up and appends the answer behind last. With
+// observations.ErrConflict, the task must be decided again.
+func (w *Worker) lookUpOnce(ctx context.Context, t task, last observations.Entry) (string, order.Observation, error) {
+	// First the scheduled look-up, then the newest notification: so an answer that
+	// cancels the former covers what that was to cover.
+	scheduled, err := w.Retries.Read(ctx, t.unit.Provider, t.account, t.target.Payment)
 	if err != nil {
 		return "", order.Observation{}, err
 	}
-	if waiting.Unreadable {
-		w.Log.Error("parked look-up does not decode, it is replaced",
-			zap.String("unit", t.unit.String()), zap.Uint64("sequence", waiting.Sequence))
+	if scheduled.Unreadable {
+		w.Log.Error("retry.decode_failed",
+			zap.String("unit", t.unit.String()), zap.Uint64("sequence", scheduled.Sequence))
 	}
-	if !t.doubtful && !w.addsCoverage(t, waiting) {
-		return outcomeParked, order.Observation{}, w.extendCoverage(ctx, t, waiting)
+	if !t.coverOlder && !w.shouldAskNow(t, scheduled) {
+		return outcomeScheduled, order.Observation{}, w.extendCoverage(ctx, t, scheduled)
 	}
-	if queued, err := w.queue(ctx, t, last, waiting); queued || err != nil {
-		return outcomeParked, order.Observation{}, err
+	if queued, err := w.deferRateLimited(ctx, t, last, scheduled); queued || err != nil {
+		return outcomeScheduled, order.Observation{}, err
 	}
-	newest, err := w.notified(ctx, t, last, waiting)
+	newest, err := w.newestCovered(ctx, t, last, scheduled)
 	if err != nil {
 		return "", order.Observation{}, err
 	}
-	if newest.Asks {
+	if newest.NeedsLookUp {
 		t = t.covering(newest.Sequence, last)
 	}
-	if w.refusal.recent(w.Now()) {
-		return "", order.Observation{}, errRefused
+	if w.storeFailure.recent(w.Now()) {
+		return "", order.Observation{}, errStoreFailed
 	}
-	urgency := class(t, last, waiting)
-	l, err := w.acquire(ctx, t, urgency)
+	class := classOf(t, last, scheduled)
+	p, err := w.acquire(ctx, t, class)
 	if err == nil {
-		l, err = w.probe(ctx, t, urgency, l)
+		p, err = w.probe(ctx, t, class, p)
 	}
-	var held *verdict.HeldError
-	if errors.As(err, &held) {
-		outcome, err := w.failed(ctx, t, waiting, held, nil)
+	var deferred *verdict.DeferredError
+	if errors.As(err, &deferred) {
+		outcome, err := w.failed(ctx, t, scheduled, deferred, nil)
 		return outcome, order.Observation{}, err
 	}
 	if err != nil {
 		return "", order.Observation{}, err
 	}
-	defer l.release()
-	asked := w.Now()
+	defer p.release()
+	askedAt := w.Now()
 	fact, err := w.ask(ctx, t)
-	err = w.release(ctx, t, l, waiting, err)
+	err = w.reportResult(ctx, t, p, scheduled, err)
 	if errors.Is(err, provider.ErrNoLookUp) && t.cause == order.CauseNotification {
 		return w.trustPayload(ctx, t)
 	}
@@ -187,41 +192,40 @@ func (w *Worker) attempt(ctx context.Context, t task, last observations.Entry) (
 		if ctx.Err() != nil {
 			return "", order.Observation{}, ctx.Err()
 		}
-		outcome, err := w.failed(ctx, t, waiting, err, &order.FailedLookUp{At: asked.UTC(), Error: err.Error(), HTTP: providerhttp.StatusOf(err)})
+		outcome, err := w.failed(ctx, t, scheduled, err, &order.FailedLookUp{At: askedAt.UTC(), Error: err.Error(), HTTP: providerhttp.StatusOf(err)})
 		return outcome, order.Observation{}, err
 	}
-	seen := t.observation(fact, asked, w.Now())
-	seen.FailedLookUps = order.JoinFailed(waiting.Parked.FailedLookUps, t.failedLookUps())
-	seen.Confirmed, seen.Covers = true, max(newest.Sequence, last.Covers(), t.stands)
-	return w.write(ctx, t, last, waiting, seen)
+	seen := t.observation(fact, askedAt, w.Now())
+	seen.FailedLookUps = order.JoinFailed(scheduled.Parked.FailedLookUps, t.failedLookUps())
+	seen.Confirmed, seen.Covers = true, max(newest.Sequence, last.Covers(), t.covers)
+	return w.write(ctx, t, last, scheduled, seen)
 }
 
-// notified is the newest notification that an answer to a question put now
-// covers. To name a lower one is safe and costs a look-up, so for the first
-// notification of a payment, behind which nothing waits, nobody is asked. The
-// second of a burst asks, and covers the rest.
-func (w *Worker) notified(ctx context.Context, t task, last observations.Entry, waiting retry.Entry) (observations.Notification, error) {
-	if t.newest && last.Sequence == 0 && waiting.Sequence == 0 {
-		return observations.Notification{Sequence: t.stands, Asks: true}, nil
+// newestCovered is the newest notification that an answer from now on covers. A lower
+// one is safe and costs a look-up. So for a payment's first notification, behind which
+// none is pending, the broker is not asked.
+func (w *Worker) newestCovered(ctx context.Context, t task, last observations.Entry, scheduled retry.Entry) (observations.Notification, error) {
+	if t.noPending && last.Sequence == 0 && scheduled.Sequence == 0 {
+		return observations.Notification{Sequence: t.covers, NeedsLookUp: true}, nil
 	}
 	newest, err := w.Observations.LastNotification(ctx, t.unit)
-	if err == nil && newest.Sequence < waiting.Parked.Covers { // What is finished by waiting may have been purged.
-		newest = observations.Notification{Sequence: waiting.Parked.Covers, Asks: true}
+	if err == nil && newest.Sequence < scheduled.Parked.Covers { // That notification may have been purged.
+		newest = observations.Notification{Sequence: scheduled.Parked.Covers, NeedsLookUp: true}
 	}
 	return newest, err
 }
 
-// covering lets a look-up that has fired stand for every notification that
-// was stored before it asks: what was parked for a later one may be gone, see
-// overlapped. The ledger test lost notifications so.
+// covering returns a scheduled look-up that covers every notification stored before it
+// is made: what was scheduled for a later one may be lost, see mayHaveLostSuccessor.
+// The reconcile test found such losses.
 func (t task) covering(newest uint64, last observations.Entry) task {
-	if t.fired != nil && newest > max(t.stands, last.Covers()) {
-		t.stands = newest
+	if t.fired != nil && newest > max(t.covers, last.Covers()) {
+		t.covers = newest
 	}
 	return t
 }
 
-// ask puts the question and counts it.
+// ask sends the look-up and counts its result.
 func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	if w.Provider.Ask == nil {
 		return order.Fact{}, provider.ErrNoLookUp
@@ -254,20 +258,23 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	return fact, err
 }
 
-// recovered asks, and turns an adapter's panic into an error of ours: it spends
-// the payment's budget, instead of asking the provider at every redelivery.
+// recovered sends the look-up and turns an adapter's panic into an error, which spends
+// an attempt; a redelivery would look up again and again.
 func (w *Worker) recovered(ctx context.Context, a provider.Account, t provider.Target) (fact order.Fact, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.Log.Error("adapter panicked", zap.String("provider", w.Provider.Name), zap.Stack("stack"))
-			err = errors.New("adapter panicked")
-		}
-	}()
-	return w.Ask.Ask(ctx, w.Provider, a, t)
+	err = panics.Try(func() (err error) {
+		fact, err = w.Ask.Ask(ctx, w.Provider, a, t)
+		return err
+	})
+	var p *panics.Error
+	if errors.As(err, &p) {
+		w.Log.Error("adapter.panicked", zap.String("provider", w.Provider.Name), zap.String("stack", p.Stack))
+		err = errors.New("adapter panicked") // Without the value, which may hold a credential.
+	}
+	return fact, err
 }
 
-// tooLong refuses an answer whose texts would not fit into a message of the
-// broker's together with the ids that are known.
+// tooLong refuses an answer whose texts, with the known ids, may not fit into a message
+// of the broker.
 func tooLong(f order.Fact) error {
 	for _, text := range []string{f.Order, f.ProviderReference, f.ProviderStatus, f.Reason} {
 		if len(text) > subject.MaxID {

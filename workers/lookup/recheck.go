@@ -7,17 +7,17 @@ import (
 	"arauto/schemas/record"
 )
 
-// rechecks are the waits between an answer that may be stale and the next
-// look: 2 s and 15 s after the first such answer.
+// rechecks are the waits between an answer that may be stale and the next look-up: 2 s
+// and 15 s after the first such answer. Guesses about how far a provider's read side
+// lags.
 var rechecks = [record.MaxRechecks]time.Duration{2 * time.Second, 13 * time.Second}
 
-// recheck says whether an answer wants another look, because a provider's
-// read side may lag its own webhook: it is not final and says what was known
-// already, is pending, or is behind what was known. It returns the wait and
-// the number of that recheck in its series. Rechecks go on with their series
-// and never start a new one. A confirmation begins one, because it took the
-// place of the recheck of the answer that it is to confirm. Sweeps and operators
-// have none, unless a notification that nobody has answered waits for them.
+// recheck returns the wait and the number of the recheck that an answer needs, because
+// a provider's read side may lag its own webhook: the answer is not final, and says
+// nothing new, is pending, or is behind an earlier one.
+//   - A recheck continues its series.
+//   - A confirmation begins one, because it replaced the recheck of the answer it confirms.
+//   - Look-ups of sweep and operators have none, unless they cover an unanswered notification.
 func recheck(t task, before, seen order.Observation) (wait time.Duration, number int, ok bool) {
 	made := 0
 	switch t.cause {
@@ -25,7 +25,7 @@ func recheck(t task, before, seen order.Observation) (wait time.Duration, number
 	case order.CauseRecheck:
 		made = t.fired.Rechecks
 	case order.CauseSweep, order.CauseOperator:
-		if t.stands <= before.Covers {
+		if t.covers <= before.Covers {
 			return 0, 0, false
 		}
 	}
@@ -38,7 +38,7 @@ func recheck(t task, before, seen order.Observation) (wait time.Duration, number
 	return 0, 0, false
 }
 
-// behind reports whether the payment seems to have been further already.
+// behind reports whether an answer is behind an earlier one, by status or refunded sum.
 func behind(before, seen order.Observation) bool {
 	if before.Status == "" {
 		return false

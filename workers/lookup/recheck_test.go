@@ -9,18 +9,18 @@ import (
 	"arauto/schemas/record"
 )
 
-// parkedFor is a look-up of p's that is parked for some hours.
-func parkedFor(cause order.Cause, stands uint64) record.ScheduledLookUp {
+// scheduledFor is a look-up of p that is due in some hours.
+func scheduledFor(cause order.Cause, stands uint64) record.ScheduledLookUp {
 	return record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: stands,
 		Cause: cause, Reason: string(cause), DueAt: time.Now().Add(3 * time.Hour).UTC(),
 	}
 }
 
-func TestWebhookThatFailsBesideTheSweepsLookUpIsRetriedAtTheFirstOffset(t *testing.T) {
+func TestFailedWebhookReplacesALaterSweep(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.lot.Schedule(r.ctx, parkedFor(order.CauseSweep, 0)))
+	r.must(r.retries.Schedule(r.ctx, scheduledFor(order.CauseSweep, 0)))
 	r.fails(http.StatusServiceUnavailable)
 	m := r.notify("p")
 	r.handle(m)
@@ -30,9 +30,9 @@ func TestWebhookThatFailsBesideTheSweepsLookUpIsRetriedAtTheFirstOffset(t *testi
 	}
 }
 
-// Sweep and operator ask where a webhook failed to, and the provider's read
-// side may lag that webhook all the same.
-func TestStaleAnswerIsRecheckedWhoeverAskedForTheNotification(t *testing.T) {
+// A sweep's or an operator's look-up may cover a webhook, and the provider's read side
+// may lag that webhook.
+func TestStaleAnswerIsRecheckedWhateverTheCause(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []order.Cause{order.CauseSweep, order.CauseOperator} {
 		t.Run(string(cause), func(t *testing.T) {
@@ -40,33 +40,33 @@ func TestStaleAnswerIsRecheckedWhoeverAskedForTheNotification(t *testing.T) {
 			r := setup(t)
 			r.handle(r.notify("p"))
 			later := r.notify("p")
-			r.must(r.lot.Schedule(r.ctx, parkedFor(cause, later.sequence)))
+			r.must(r.retries.Schedule(r.ctx, scheduledFor(cause, later.sequence)))
 			r.fire("p")
 			if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Rechecks != 1 {
 				t.Errorf("parked is %+v", p)
 			}
-			r.must(r.lot.Cancel(r.ctx, r.parked("p")))
-			r.must(r.lot.Schedule(r.ctx, parkedFor(cause, later.sequence))) // Nothing is unanswered now.
+			r.must(r.retries.Cancel(r.ctx, r.parked("p")))
+			r.must(r.retries.Schedule(r.ctx, scheduledFor(cause, later.sequence))) // It covers no unanswered notification now.
 			r.fire("p")
-			if place := r.parked("p"); place.Sequence != 0 {
-				t.Errorf("an answer that no webhook waits for led to %+v", place.Parked)
+			if entry := r.parked("p"); entry.Sequence != 0 {
+				t.Errorf("an answer that no webhook waits for led to %+v", entry.Parked)
 			}
 		})
 	}
 }
 
-// It has taken the place of the recheck that the same lagging answer led to.
+// The confirmation has replaced the recheck of the same stale answer.
 func TestConfirmationThatMayBeStaleIsRechecked(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.says("disputed", 10000, 0)
 	r.handle(r.notify("p"))
-	r.says("paid", 10000, 0) // The read side lags.
+	r.says("paid", 10000, 0) // A stale answer.
 	r.handle(r.notify("p"))
 	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck {
 		t.Fatalf("parked is %+v", p)
 	}
-	r.must(r.lot.ScheduleRecheck(r.ctx, parkedFor(order.CauseConfirmation, r.last("p").Covers()))) // As normalize does.
+	r.must(r.retries.ScheduleRecheck(r.ctx, scheduledFor(order.CauseConfirmation, r.last("p").Covers()))) // As normalize does.
 	r.fire("p")
 	for number := 1; number <= 2; number++ {
 		if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Rechecks != number {
@@ -74,7 +74,7 @@ func TestConfirmationThatMayBeStaleIsRechecked(t *testing.T) {
 		}
 		r.fire("p")
 	}
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("after the series %+v is parked", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("after the series %+v is parked", entry.Parked)
 	}
 }

@@ -35,15 +35,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a broker, a provider that a test scripts, and a worker between them.
+// rig is a broker, a provider that the test scripts, and a worker.
 type rig struct {
 	*jetstreamtest.Broker
-	t      *testing.T
-	ctx    context.Context
-	tokens subject.Tokens
-	worker *lookup.Worker
-	chains *observations.Store
-	lot    *retry.Store
+	t        *testing.T
+	ctx      context.Context
+	tokens   subject.Tokens
+	worker   *lookup.Worker
+	statuses *observations.Store
+	retries  *retry.Store
 
 	mu     sync.Mutex
 	asked  map[string]int
@@ -73,10 +73,10 @@ func setupFor(t *testing.T, name string) *rig {
 	if !ok {
 		t.Fatalf("no provider %s", name)
 	}
-	if r.chains, err = observations.Open(r.ctx, r.JS); err != nil {
+	if r.statuses, err = observations.Open(r.ctx, r.JS); err != nil {
 		t.Fatal(err)
 	}
-	if r.lot, err = retry.Open(r.ctx, r.JS, tokens); err != nil {
+	if r.retries, err = retry.Open(r.ctx, r.JS, tokens); err != nil {
 		t.Fatal(err)
 	}
 	dead, err := deadletter.Open(r.ctx, r.JS)
@@ -98,7 +98,7 @@ func setupFor(t *testing.T, name string) *rig {
 		Accounts: map[string]provider.Account{"default": {
 			Name: "default", Settings: map[string]string{"base_url": server.URL, "token": "t"},
 		}},
-		Policy: policy, Tokens: tokens, Ask: client, Observations: r.chains, Retries: r.lot, DeadLetters: dead,
+		Policy: policy, Tokens: tokens, Ask: client, Observations: r.statuses, Retries: r.retries, DeadLetters: dead,
 		Log: zap.NewNop(), Metrics: lookup.NewMetrics(prometheus.NewRegistry()),
 		Now: time.Now, Jitter: func() float64 { return 0 },
 	})
@@ -150,15 +150,15 @@ func (r *rig) lookups(payment string) int {
 	return r.asked[payment]
 }
 
-// delivered is a stored message as a consumer hands it out, so that a test
-// can choose when, how often and in which order it is handled.
+// delivered is a stored message as a consumer delivers it, so that a test can choose
+// when, how often and in which order it is handled.
 type delivered struct {
 	jetstream.Msg
 	subject  string
 	data     []byte
 	sequence uint64
 	stored   time.Time
-	behind   uint64 // Messages that wait behind it.
+	behind   uint64 // Messages pending behind it.
 }
 
 func (d *delivered) Subject() string      { return d.subject }
@@ -193,7 +193,7 @@ func (r *rig) store(n record.Notification) *delivered {
 	return m
 }
 
-// handle delivers a notification when everything is stored that is by now.
+// handle delivers a notification behind which every later stored one is pending.
 func (r *rig) handle(m *delivered) {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
@@ -206,62 +206,62 @@ func (r *rig) handle(m *delivered) {
 	}
 }
 
-// fire handles what is parked for a payment as if it had come due.
+// fire handles a payment's scheduled look-up as if it were due.
 func (r *rig) fire(payment string) record.ScheduledLookUp {
 	r.t.Helper()
-	place := r.parked(payment)
-	if place.Sequence == 0 {
-		r.t.Fatal("nothing is parked")
+	entry := r.parked(payment)
+	if entry.Sequence == 0 {
+		r.t.Fatal("no look-up is scheduled")
 	}
-	if err := r.lot.Cancel(r.ctx, place); err != nil { // Firing removes the schedule.
+	if err := r.retries.Cancel(r.ctx, entry); err != nil { // The delivery purges the schedule.
 		r.t.Fatal(err)
 	}
-	r.due(place)
-	return place.Parked
+	r.due(entry)
+	return entry.Parked
 }
 
-// due handles a look-up that has fired.
-func (r *rig) due(place retry.Entry) {
+// due handles a due look-up.
+func (r *rig) due(entry retry.Entry) {
 	r.t.Helper()
-	body, err := json.Marshal(place.Parked)
+	body, err := json.Marshal(entry.Parked)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.worker.HandleDue(r.ctx, &delivered{data: body, sequence: place.Sequence}); err != nil {
+	if err := r.worker.HandleDue(r.ctx, &delivered{data: body, sequence: entry.Sequence}); err != nil {
 		r.t.Fatalf("handle due look-up: %v", err)
 	}
 }
 
 func (r *rig) parked(payment string) retry.Entry {
 	r.t.Helper()
-	place, err := r.lot.Read(r.ctx, r.worker.Provider.Name, "default", payment)
+	entry, err := r.retries.Read(r.ctx, r.worker.Provider.Name, "default", payment)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return place
+	return entry
 }
 
 func (r *rig) last(payment string) observations.Entry {
 	r.t.Helper()
-	link, err := r.chains.Last(r.ctx, r.tokens.Unit(r.worker.Provider.Name, "default", payment))
+	last, err := r.statuses.Last(r.ctx, r.tokens.Unit(r.worker.Provider.Name, "default", payment))
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return link
+	return last
 }
 
-// observations reads the payment's chain.
+// observations reads the payment's observations.
 func (r *rig) observations(payment string) []order.Observation {
 	r.t.Helper()
 	return read[order.Observation](r, subject.Statuses, r.tokens.Unit(r.worker.Provider.Name, "default", payment).Status())
 }
 
-func (r *rig) letters() []record.DeadLetter {
+func (r *rig) deadLetters() []record.DeadLetter {
 	r.t.Helper()
 	return read[record.DeadLetter](r, subject.DeadLetters, "dead.>")
 }
 
-// traces are those of the payment's observations.
+// traces are the traces of the payment's observations.
 func (r *rig) traces(payment string) []string {
 	r.t.Helper()
 	var all []string

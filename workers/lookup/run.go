@@ -1,6 +1,3 @@
-// Package lookup asks providers what the payments are that their webhooks
-// speak of, and writes the answers to STATUSES. Start more of it to look up
-// more at a time.
 package lookup
 
 import (
@@ -25,16 +22,17 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// grace is how long look-ups in flight may finish after a stop.
+// grace is how long look-ups in flight may finish after a stop. It is longer than the
+// default ask_timeout of 10 s.
 const grace = 12 * time.Second
 
-// fillEvery is how long a reading of what LOOKUP_RETRIES takes of the store is
-// good: at full speed a few megabytes are parked meanwhile.
-const fillEvery = 2 * time.Second
+// usageInterval is how often the bytes of LOOKUP_RETRIES are read. A guess: at full
+// speed a few megabytes are scheduled within it.
+const usageInterval = 2 * time.Second
 
-// Run wires the role: one worker per provider, each with a consumer for fresh
-// notifications and one for due look-ups, so that fresh traffic never waits
-// behind retries.
+// Run runs the role until ctx ends: for each provider a worker with one consumer for
+// fresh notifications and one for due look-ups, so that fresh ones do not wait behind
+// retries.
 func Run(ctx context.Context, k *process.Kit) error {
 	cfg, err := k.Config.Lookup()
 	if err != nil {
@@ -58,7 +56,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		}),
 	}
 	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
-	gates, err := newLimits(js, k, cfg, clock)
+	limits, err := newLimits(js, k, cfg, clock)
 	if err != nil {
 		return err
 	}
@@ -70,8 +68,8 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err := open(ctx, js, &shared); err != nil {
 			return err
 		}
-		shared.Retries.SetLimit(topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}), fillEvery)
-		if err := gates.bind(ctx); err != nil {
+		shared.Retries.SetLimit(topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}), usageInterval)
+		if err := limits.bind(ctx); err != nil {
 			return err
 		}
 		for _, name := range names {
@@ -86,10 +84,10 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)
-	actors := []process.Actor{{Name: "circuits", Run: gates.circuits.Run}, {Name: "clock", Run: clock.Run}}
+	actors := []process.Actor{{Name: "circuits", Run: limits.circuits.Run}, {Name: "clock", Run: clock.Run}}
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
-		worker, err := newWorker(shared, gates, name, cfg)
+		worker, err := newWorker(shared, limits, name, cfg)
 		if err != nil {
 			return err
 		}
@@ -118,7 +116,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	return process.Together(ctx, actors...)
 }
 
-// await waits for everything that the workers read and write, and binds to it.
+// await waits for the streams and consumers that the workers need, and binds to them.
 func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, names []process.ConsumerName, bind func(context.Context) error) error {
 	consumers := make([]string, len(names))
 	for i, n := range names {
@@ -141,7 +139,7 @@ func durables(names []string) []process.ConsumerName {
 	return all
 }
 
-// open finds the streams that every worker shares.
+// open opens the stores that every worker shares.
 func open(ctx context.Context, js jetstream.JetStream, o *Options) (err error) {
 	if o.Observations, err = observations.Open(ctx, js); err != nil {
 		return err
@@ -153,8 +151,8 @@ func open(ctx context.Context, js jetstream.JetStream, o *Options) (err error) {
 	return err
 }
 
-// newWorker makes the worker of one provider from what all of them share.
-func newWorker(o Options, g *limits, name string, cfg config.Lookup) (*Worker, error) {
+// newWorker returns the worker of one provider.
+func newWorker(o Options, g *limitsBuilder, name string, cfg config.Lookup) (*Worker, error) {
 	p, ok := providers.All.Get(name)
 	if !ok {
 		return nil, fmt.Errorf("no provider is called %s", name)
@@ -163,14 +161,14 @@ func newWorker(o Options, g *limits, name string, cfg config.Lookup) (*Worker, e
 	if err != nil {
 		return nil, err
 	}
-	o.Limits = g.of(p)
+	o.Limits = g.forProvider(p)
 	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy.Scaled(cfg.TimeScale)
 	return New(o), nil
 }
 
-// policyOf is the configured retry policy. The default serves Yapay too: its
-// 12 hours are how it delivers, and would be an absurd wait for a look-up that
-// met a short outage.
+// policyOf returns the configured retry policy. The default is Yapay's too: its offsets
+// of 12 hours are how Yapay delivers webhooks, and too long for a look-up during a
+// short outage.
 func policyOf(r config.Retry) (provider.RetryPolicy, error) {
 	name := r.Policy
 	if name == "" {

@@ -10,7 +10,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-func TestFreshFailureParksAtTheFirstOffset(t *testing.T) {
+func TestFreshFailureIsScheduledAtTheFirstOffset(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusInternalServerError)
@@ -25,7 +25,7 @@ func TestFreshFailureParksAtTheFirstOffset(t *testing.T) {
 	}
 }
 
-func TestSecondFreshFailureOnlyRaisesWhatItStandsFor(t *testing.T) {
+func TestSecondFreshFailureOnlyExtendsCoverage(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusInternalServerError)
@@ -40,7 +40,7 @@ func TestSecondFreshFailureOnlyRaisesWhatItStandsFor(t *testing.T) {
 	}
 }
 
-func TestSpentBudgetEndsInOneDeadLetter(t *testing.T) {
+func TestSpentAttemptsEndInOneDeadLetter(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
@@ -53,41 +53,41 @@ func TestSpentBudgetEndsInOneDeadLetter(t *testing.T) {
 		}
 		r.fire("p")
 	}
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("after the last attempt %+v is still parked", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("after the last attempt %+v is still parked", entry.Parked)
 	}
-	letters := r.letters()
-	if len(letters) != 1 {
-		t.Fatalf("%d dead letters, want 1", len(letters))
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 {
+		t.Fatalf("%d dead letters, want 1", len(deadLetters))
 	}
-	l := letters[0]
+	l := deadLetters[0]
 	if l.Class != record.ClassProvider || l.Attempts != len(offsets) || l.LastAnswer != "unavailable" || l.Sequence != m.sequence {
 		t.Errorf("dead letter is %+v", l)
 	}
 }
 
-func TestAnswerCancelsWhatWasParked(t *testing.T) {
+func TestAnswerCancelsTheScheduledLookUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusInternalServerError)
 	r.handle(r.notify("p"))
 	r.says("refunded", 10000, 10000)
 	r.handle(r.notify("p"))
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("after an answer %+v is still parked", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("after an answer %+v is still parked", entry.Parked)
 	}
 }
 
-func TestAnswerLeavesAloneWhatWasParkedSince(t *testing.T) {
+func TestAnswerKeepsALookUpScheduledSince(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusInternalServerError)
 	r.handle(r.notify("p"))
 	replaced := r.parked("p").Parked
 	r.script(func(payment string, _ int) (int, string) {
-		// While we ask, the parked look-up fires, fails, and parks anew.
+		// During the look-up, the scheduled one is delivered, fails, and is scheduled again.
 		replaced.Attempts, replaced.DueAt = 1, time.Now().Add(time.Hour)
-		if err := r.lot.Reschedule(r.ctx, replaced); err != nil {
+		if err := r.retries.Reschedule(r.ctx, replaced); err != nil {
 			t.Errorf("park: %v", err)
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
@@ -98,40 +98,40 @@ func TestAnswerLeavesAloneWhatWasParkedSince(t *testing.T) {
 	}
 }
 
-func TestFiredLookUpThatIsCoveredAsksNobody(t *testing.T) {
+func TestCoveredDueLookUpIsSuperseded(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusInternalServerError)
 	r.handle(r.notify("p"))
-	place := r.parked("p")
+	entry := r.parked("p")
 	r.says("paid", 10000, 0)
 	r.handle(r.notify("p"))
 	before := r.lookups("p")
-	r.due(place)
+	r.due(entry)
 	if got := r.lookups("p"); got != before {
 		t.Errorf("a covered look-up asked %d times", got-before)
 	}
 }
 
-func TestFreshFailureThatIsCoveredMeanwhileParksNothing(t *testing.T) {
+func TestCoveredFreshFailureSchedulesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	var first *delivered
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 {
-			r.handle(first) // Somebody else gets the answer.
+			r.handle(first) // Another look-up gets the answer.
 			return http.StatusInternalServerError, ""
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
 	})
 	first = r.notify("p")
 	r.handle(first)
-	if place := r.parked("p"); place.Sequence != 0 {
-		t.Errorf("a covered failure parked %+v", place.Parked)
+	if entry := r.parked("p"); entry.Sequence != 0 {
+		t.Errorf("a covered failure parked %+v", entry.Parked)
 	}
 }
 
-func TestThrottlingAndCredentialsSpendNothing(t *testing.T) {
+func TestThrottlingAndCredentialsSpendNoAttempt(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusUnauthorized, http.StatusForbidden} {
@@ -144,12 +144,12 @@ func TestThrottlingAndCredentialsSpendNothing(t *testing.T) {
 			t.Errorf("status %d spent %d attempts", status, got)
 		}
 	}
-	if letters := r.letters(); len(letters) != 0 {
-		t.Errorf("dead letters: %+v", letters)
+	if deadLetters := r.deadLetters(); len(deadLetters) != 0 {
+		t.Errorf("dead letters: %+v", deadLetters)
 	}
 }
 
-func TestUnknownPaymentIsAskedForAgainThenData(t *testing.T) {
+func TestUnknownPaymentIsRetriedThenDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusNotFound)
@@ -158,13 +158,13 @@ func TestUnknownPaymentIsAskedForAgainThenData(t *testing.T) {
 	for ; r.parked("p").Sequence != 0 && rounds < 10; rounds++ {
 		r.fire("p")
 	}
-	letters := r.letters()
-	if rounds != len(r.worker.Policy.NotFound) || len(letters) != 1 || letters[0].Class != record.ClassData {
-		t.Errorf("after %d rechecks the dead letters are %+v", rounds, letters)
+	deadLetters := r.deadLetters()
+	if rounds != len(r.worker.Policy.NotFound) || len(deadLetters) != 1 || deadLetters[0].Class != record.ClassData {
+		t.Errorf("after %d rechecks the dead letters are %+v", rounds, deadLetters)
 	}
 }
 
-func TestFailedRecheckStaysARecheckAndAlwaysAsks(t *testing.T) {
+func TestFailedRecheckStaysARecheck(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.handle(r.notify("p"))
@@ -179,11 +179,11 @@ func TestFailedRecheckStaysARecheckAndAlwaysAsks(t *testing.T) {
 	r.says("refunded", 10000, 10000)
 	r.fire("p")
 	if r.lookups("p") != before+1 || r.last("p").Observation.Status != order.Refunded {
-		t.Errorf("the recheck asked %d times and the chain ends in %s", r.lookups("p")-before, r.last("p").Observation.Status)
+		t.Errorf("the recheck asked %d times and the last observation is %s", r.lookups("p")-before, r.last("p").Observation.Status)
 	}
 }
 
-// bytes is what LOOKUP_RETRIES takes of the store.
+// bytes is how many bytes LOOKUP_RETRIES takes.
 func (r *rig) bytes() int64 {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)

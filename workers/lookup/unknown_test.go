@@ -18,16 +18,17 @@ func (r *rig) refusesURL(status int) {
 	})
 }
 
-// givenUp fails unless the one letter is about the notification, and nothing waits.
+// givenUp fails unless the one dead letter is about the notification, and no look-up is
+// scheduled.
 func (r *rig) givenUp(m *delivered) {
 	r.t.Helper()
-	letters := r.letters()
-	if len(letters) != 1 || letters[0].Sequence != m.sequence || letters[0].Class != record.ClassData || r.parked("bad").Sequence != 0 {
-		r.t.Errorf("parked is %+v, letters are %+v", r.parked("bad").Parked, letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Sequence != m.sequence || deadLetters[0].Class != record.ClassData || r.parked("bad").Sequence != 0 {
+		r.t.Errorf("parked is %+v, dead letters are %+v", r.parked("bad").Parked, deadLetters)
 	}
 }
 
-func TestURLThatIsTooLongIsGivenUpAtOnce(t *testing.T) {
+func TestTooLongURLIsDeadLetteredAtOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.refusesURL(http.StatusRequestURITooLong)
@@ -36,7 +37,7 @@ func TestURLThatIsTooLongIsGivenUpAtOnce(t *testing.T) {
 	r.givenUp(m)
 }
 
-func TestURLThatIsRefusedWhileOthersAreAnsweredIsGivenUpAtOnce(t *testing.T) {
+func TestRefusedURLIsDeadLetteredWhileOthersAreAnswered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.refusesURL(http.StatusBadRequest)
@@ -46,30 +47,30 @@ func TestURLThatIsRefusedWhileOthersAreAnsweredIsGivenUpAtOnce(t *testing.T) {
 	r.givenUp(m)
 }
 
-// The base URL may be wrong, and is mended by somebody.
-func TestURLThatIsRefusedForAllWaitsForTheFirstAnswer(t *testing.T) {
+// The base URL may be wrong, and be corrected.
+func TestURLRefusedForAllIsRetriedUntilAnAnswer(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.refusesURL(http.StatusBadRequest)
 	m := r.notify("bad")
 	r.handle(m)
 	r.fire("bad")
-	if p := r.parked("bad").Parked; p.Reason != "refused" || p.Attempts != 1 || len(r.letters()) != 0 {
-		t.Errorf("parked is %+v, letters are %+v", p, r.letters())
+	if p := r.parked("bad").Parked; p.Reason != "refused" || p.Attempts != 1 || len(r.deadLetters()) != 0 {
+		t.Errorf("parked is %+v, dead letters are %+v", p, r.deadLetters())
 	}
 	r.handle(r.notify("good"))
 	r.fire("bad")
 	r.givenUp(m)
 }
 
-func TestPaymentThatWasAnsweredIsNotGivenUpForARefusedURL(t *testing.T) {
+func TestAnsweredPaymentIsRetriedAfterARefusedURL(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.says("paid", 10000, 0)
 	r.handle(r.notify("bad"))
 	r.refusesURL(http.StatusBadRequest)
 	r.handle(r.notify("bad"))
-	if p := r.parked("bad").Parked; p.Reason != "refused" || len(r.letters()) != 0 {
-		t.Errorf("parked is %+v, letters are %+v", p, r.letters())
+	if p := r.parked("bad").Parked; p.Reason != "refused" || len(r.deadLetters()) != 0 {
+		t.Errorf("parked is %+v, dead letters are %+v", p, r.deadLetters())
 	}
 }

@@ -18,60 +18,60 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// limits make the gates of every provider.
-type limits struct {
+// limitsBuilder makes the Limits of every provider.
+type limitsBuilder struct {
 	js       jetstream.JetStream
 	kit      *process.Kit
 	cfg      config.Lookup
-	name     string // Of this worker.
+	name     string // Of this worker, in circuit records.
 	clock    *retry.Clock
 	opened   *circuit.Metrics
 	paused   *outage.Metrics
 	circuits *circuit.Cache // Set by bind.
 }
 
-// newLimits makes everything that does not need the broker.
-func newLimits(js jetstream.JetStream, k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limits, error) {
+// newLimits makes what does not need the broker.
+func newLimits(js jetstream.JetStream, k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBuilder, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return nil, fmt.Errorf("name this worker: %w", err)
 	}
-	return &limits{
+	return &limitsBuilder{
 		js: js, kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(), clock: clock,
 		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
 	}, nil
 }
 
-// bind reads the circuits, so that a worker which starts while one is open
-// does not ask.
-func (g *limits) bind(ctx context.Context) error {
-	board, err := circuit.Open(ctx, g.js)
+// bind reads the circuit breakers' records, so that a worker which starts while one is
+// open makes no look-ups.
+func (b *limitsBuilder) bind(ctx context.Context) error {
+	store, err := circuit.Open(ctx, b.js)
 	if err != nil {
 		return err
 	}
-	options := circuit.Defaults(g.name, g.cfg.AskTimeout)
-	options.Now = g.clock.Now // When a probe is due concerns every worker.
-	g.circuits, err = circuit.NewCache(ctx, board, options, g.opened, g.kit.Log)
+	options := circuit.Defaults(b.name, b.cfg.AskTimeout)
+	options.Now = b.clock.Now // Every worker must agree on when a probe is due.
+	b.circuits, err = circuit.NewCache(ctx, store, options, b.opened, b.kit.Log)
 	return err
 }
 
-// of makes the gates of one provider.
-func (g *limits) of(p provider.Provider) Limits {
-	name, accounts := p.Name, g.cfg.Accounts(p.Name)
-	budgets := map[string]*ratelimit.Limiter{}
+// forProvider returns the limits of one provider.
+func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
+	name, accounts := p.Name, b.cfg.Accounts(p.Name)
+	rates := map[string]*ratelimit.Limiter{}
 	for account := range accounts {
-		b := g.cfg.RateLimit(name, account)
-		budgets[account] = ratelimit.New(ratelimit.Limit{Rate: b.Rate, Burst: b.Burst, Concurrency: b.Concurrency}, time.Now)
-		g.opened.Expect(name, account)
+		limit := b.cfg.RateLimit(name, account)
+		rates[account] = ratelimit.New(ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency}, time.Now)
+		b.opened.Expect(name, account)
 	}
 	return Limits{
-		Circuits: g.circuits, Rates: budgets,
-		Outage: outage.New(g.js, name, outage.Defaults(asked(p, accounts)), g.paused, g.kit.Log, time.Now),
+		Circuits: b.circuits, Rates: rates,
+		Outage: outage.New(b.js, name, outage.Defaults(withLookUp(p, accounts)), b.paused, b.kit.Log, time.Now),
 	}
 }
 
-// asked lists the accounts that have a look-up.
-func asked(p provider.Provider, accounts map[string]provider.Account) (names []string) {
+// withLookUp lists the accounts that have a look-up.
+func withLookUp(p provider.Provider, accounts map[string]provider.Account) (names []string) {
 	for name, account := range accounts {
 		if p.Ask == nil {
 			continue

@@ -1,6 +1,7 @@
-// Package lookup is the look-up worker: it asks providers what a payment's
-// status is and writes the answer behind the payment's last observation. What
-// the webhook claimed does not matter where a look-up exists.
+// Package lookup is the look-up role: it asks providers for the payments that webhooks
+// are about and appends the answers to STATUSES. What a webhook's payload says of a
+// payment counts only where the provider has no look-up. More processes look up more at
+// a time.
 package lookup
 
 import (
@@ -23,10 +24,7 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// Stage is this worker's name in dead letters.
-const Stage = "lookup"
-
-// Options are what a worker of one provider needs.
+// Options are what a worker of one provider works with.
 type Options struct {
 	Provider     provider.Provider
 	Accounts     map[string]provider.Account // By name.
@@ -39,20 +37,20 @@ type Options struct {
 	Log          *zap.Logger
 	Metrics      *Metrics
 	Now          func() time.Time
-	Jitter       func() float64 // From 0 to 1.
+	Jitter       func() float64 // A random number from 0 to 1.
 	Limits
 }
 
-// Worker looks up the payments of one provider. Its handlers may run
-// concurrently, in this and other processes.
+// Worker looks up the payments of one provider. Its handlers may run concurrently, in
+// this and other processes.
 type Worker struct {
 	Options
-	refusal refusal
-	answers map[string]*answers    // By account.
-	checks  map[string]*sync.Mutex // By account: held while a refused credential is checked.
+	storeFailure storeFailure           // Set while STATUSES refuses answers.
+	answers      map[string]*answers    // By account: known and unknown payments of late.
+	checks       map[string]*sync.Mutex // By account: held while a refused credential is checked.
 }
 
-// New returns a worker.
+// New returns a worker and sets the provider's metrics to 0.
 func New(o Options) *Worker {
 	o.Metrics.expect(o.Provider.Name)
 	w := &Worker{Options: o, answers: map[string]*answers{}, checks: map[string]*sync.Mutex{}}
@@ -63,34 +61,34 @@ func New(o Options) *Worker {
 	return w
 }
 
-// task is one reason to look a payment up.
+// task is one look-up of a payment, and why it is made.
 type task struct {
 	unit         subject.Unit
 	account      string
 	target       provider.Target
 	cause        order.Cause
-	stands       uint64 // Highest notification that it stands for, 0 for none.
+	covers       uint64 // Highest notification that it covers, 0 for none.
 	notification string
 	notifiedAt   *time.Time
-	fired        *record.ScheduledLookUp // nil for a fresh notification.
-	stored       time.Time               // When the broker stored the notification; zero for a parked one.
-	stream       string                  // Of the message in hand.
+	fired        *record.ScheduledLookUp // The scheduled look-up that became due; nil for a fresh notification.
+	stored       time.Time               // When the broker stored the notification; zero for a scheduled look-up.
+	stream       string                  // Of the message that is handled.
 	sequence     uint64
-	newest       bool                 // Nothing was waiting behind the notification when it was delivered.
-	doubtful     bool                 // An answer covers it, and is older than it.
-	refused      bool                 // See record.Parked.
-	failures     []order.FailedLookUp // With the one in hand; nil before it has failed, see failedLookUps.
+	noPending    bool                 // The consumer had no further message pending when it delivered the notification.
+	coverOlder   bool                 // The notification is covered by an answer that is older than it: see coveredByOlder.
+	refused      bool                 // The provider refused the account's credential in a look-up of this payment.
+	failures     []order.FailedLookUp // Those since the last answer, this one included; nil before it has failed, see failedLookUps.
 	trace        string
 }
 
-// superseded reports whether an answer that began after the task's
-// notification was stored is already written. Only notifications can be:
-// rechecks, confirmations, sweeps and operators always ask.
+// superseded reports whether an answer covers the task's notification already.
+// Rechecks, confirmations, and the look-ups of sweep and operators are made in any
+// case.
 func (t task) superseded(last observations.Entry) bool {
-	return t.cause == order.CauseNotification && t.stands <= last.Covers()
+	return t.cause == order.CauseNotification && t.covers <= last.Covers()
 }
 
-// HandleNotification handles one message of NOTIFICATIONS.
+// HandleNotification handles one message of NOTIFICATIONS. It is a consume.Handler.
 func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -105,24 +103,25 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 	t := task{
 		unit: w.Tokens.Unit(n.Provider, n.Account, n.Payment), account: n.Account,
 		target: provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields},
-		cause:  order.CauseNotification, stands: sequence,
+		cause:  order.CauseNotification, covers: sequence,
 		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
 		stream: subject.Notifications, sequence: sequence, trace: n.Trace,
-		newest: meta.NumPending == 0,
+		noPending: meta.NumPending == 0,
 	}
 	if n.Unknown != "" {
-		// All of an account are one unit, so its letters are not read: this one is
-		// about its own message, by which the broker knows it again.
-		err := w.putLetter(ctx, t, nil, record.DeadLetter{
+		// All such notifications of an account are one unit, whose dead letters are
+		// not read here: the message id alone keeps this one from being stored twice.
+		err := w.putDeadLetter(ctx, t, nil, record.DeadLetter{
 			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: record.NoAnswer,
 		})
 		return w.done(t, outcomeDead, order.Observation{}, began, err)
 	}
-	outcome, seen, err := w.pursue(ctx, t)
+	outcome, seen, err := w.lookUp(ctx, t)
 	return w.done(t, outcome, seen, began, err)
 }
 
-// HandleDue handles one message that a schedule of LOOKUP_RETRIES has fired.
+// HandleDue handles one scheduled look-up that the broker delivered at its due time. It
+// is a consume.Handler.
 func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -136,36 +135,36 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 	t := task{
 		unit: w.Tokens.Unit(p.Provider, p.Account, p.Payment), account: p.Account,
 		target: provider.Target{Kind: p.Kind, Payment: p.Payment, Order: p.Order, Fields: p.Fields},
-		cause:  p.Cause, stands: p.Covers,
+		cause:  p.Cause, covers: p.Covers,
 		notification: p.Notification, notifiedAt: p.NotifiedAt,
 		fired: &p, refused: p.Refused, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
 	}
 	w.Metrics.fired(w.Provider.Name, began.Sub(p.DueAt))
-	outcome, seen, err := w.pursue(ctx, t)
+	outcome, seen, err := w.lookUp(ctx, t)
 	return w.done(t, outcome, seen, began, err)
 }
 
-// deadLetterUnreadable puts away a message of ours that does not read as one.
+// deadLetterUnreadable stores the dead letter of a message that does not decode.
 func (w *Worker) deadLetterUnreadable(ctx context.Context, stream, on string, sequence uint64) error {
-	w.Log.Error("stored message does not decode", zap.String("subject", on), zap.Uint64("sequence", sequence))
+	w.Log.Error("message.decode_failed", zap.String("subject", on), zap.Uint64("sequence", sequence))
 	u := subject.Unit{Provider: w.Provider.Name, Account: "unreadable", Payment: "unreadable"}
 	id := deadletter.ID(stream, sequence)
 	return w.DeadLetters.Put(ctx, u, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		ID: id, Class: record.ClassOurs, Stage: record.StageLookup, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
 		Cause: "stored message does not decode", LastAnswer: record.NoAnswer, Stream: stream, Sequence: sequence,
 		Next: "compare the versions of the gateway and of this worker", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
 }
 
-// done writes the one canonical line of a handled message.
+// done counts the outcome and writes the one canonical log line of a handled message.
 func (w *Worker) done(t task, outcome string, seen order.Observation, began time.Time, err error) error {
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", t.unit, err)
 	}
 	w.Metrics.outcome(w.Provider.Name, outcome)
-	w.Log.Info("look-up",
+	w.Log.Info("lookup.handled",
 		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
-		zap.String("notification", t.notification), zap.Uint64("sequence", t.stands),
+		zap.String("notification", t.notification), zap.Uint64("sequence", t.covers),
 		zap.String("cause", string(t.cause)), zap.String("decision", outcome),
 		zap.String("status", string(seen.Status)), zap.String("provider_status", seen.ProviderStatus),
 		zap.Duration("took", w.Now().Sub(began)), zap.String("traceparent", t.trace))

@@ -1,6 +1,6 @@
-// Package normalize folds the observations on STATUSES into the order log and
-// so publishes one event per real transition. Start more of it to fold more
-// payments at a time.
+// Package normalize is the role that folds the observations on STATUSES into the order
+// log, and so publishes one event per transition. More processes fold more payments at
+// a time.
 package normalize
 
 import (
@@ -22,10 +22,11 @@ import (
 	"arauto/workers/normalize/fold"
 )
 
-// grace is how long folds in work may finish after a stop.
+// grace is how long a fold may finish after a stop. A guess: a fold takes milliseconds
+// on a healthy broker.
 const grace = 5 * time.Second
 
-// Run wires the role: one consumer, one worker.
+// Run runs the role until ctx ends: one worker behind one consumer.
 func Run(ctx context.Context, k *process.Kit) error {
 	cfg, err := k.Config.Normalize()
 	if err != nil {

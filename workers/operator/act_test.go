@@ -108,7 +108,7 @@ func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
 	r.moved("p-1", order.Paid)
 	chains, err := observations.Open(r.ctx, r.JS)
 	r.must(err)
-	s := &session{js: r.JS, tokens: r.tokens, chains: chains, lot: r.lot, dead: r.dead}
+	s := &session{js: r.JS, tokens: r.tokens, observed: chains, retries: r.lot, deadLetters: r.dead}
 	answered := asked{payment: payment{unit: r.unit("p-1"), target: provider.Target{Payment: "p-1"}}}
 	for _, step := range []struct {
 		do      func()
@@ -119,7 +119,7 @@ func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
 		{func() { r.run(ExitDone, "dead", "discard", "--all") }, ""},
 	} {
 		step.do()
-		done, trouble, err := s.settledBy(r.ctx, answered, r.count(subject.Statuses))
+		done, trouble, err := s.finished(r.ctx, answered, r.count(subject.Statuses))
 		if !done || trouble != step.trouble || err != nil {
 			t.Errorf("done %v, trouble %q, error %v, want %q", done, trouble, err, step.trouble)
 		}
@@ -241,7 +241,7 @@ func TestPaymentsThatNobodyCanBeAskedAboutAreSkipped(t *testing.T) {
 	r.must(err)
 	_, err = r.JS.Publish(r.ctx, "notifications.beeteller.default.b-1", body)
 	r.must(err)
-	if out := r.run(ExitDone, "replay", "--since", "1h"); out != "beeteller/default/b-1: nobody can be asked about it\n0 transitions\n" || len(r.audits()) != 0 {
+	if out := r.run(ExitDone, "replay", "--since", "1h"); out != "beeteller/default/b-1: it cannot be looked up\n0 transitions\n" || len(r.audits()) != 0 {
 		t.Errorf("output:\n%s", out)
 	}
 }

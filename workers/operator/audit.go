@@ -13,7 +13,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-// The verbs of the audit trail, which are also the last token of its subjects.
+// The verbs on AUDIT, which are also the last token of its subjects.
 const (
 	verbRedrive      = "redrive"
 	verbDiscard      = "discard"
@@ -23,8 +23,8 @@ const (
 	verbCircuitClose = "circuit_close"
 )
 
-// audit stores what is about to be changed. Nothing may be changed before it
-// has returned nil. letter is the id of a dead letter, "" without one.
+// audit records what the command is about to change. It must return nil before anything
+// is changed. letter is the id of a dead letter, "" without one.
 func (s *session) audit(ctx context.Context, verb string, unit subject.Unit, letter, what string) error {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *session) audit(ctx context.Context, verb string, unit subject.Unit, let
 	if err != nil {
 		return fmt.Errorf("encode audit entry: %w", err)
 	}
-	if _, err := s.js.Publish(ctx, "audit."+verb, body, jetstream.WithMsgID(id.String())); err != nil {
+	if _, err := s.js.Publish(ctx, subject.AuditEntry(verb), body, jetstream.WithMsgID(id.String())); err != nil {
 		return fmt.Errorf("write audit entry: %w", err)
 	}
 	return nil

@@ -15,26 +15,19 @@ import (
 	"arauto/workers/internal/observations"
 )
 
-// The stages that write dead letters.
-const (
-	stageLookup    = "lookup"    // A look-up was given up.
-	stageNormalize = "normalize" // An answer cannot become an event.
-	stageSweep     = "sweep"     // The broker gave a message up.
-)
-
-// awaitEvery is how often open look-ups are checked.
+// awaitEvery is how often the state of the look-ups is read. A guess.
 const awaitEvery = 100 * time.Millisecond
 
-// asked is a payment whose look-up was made due, and what stood before.
+// asked is a payment whose look-up was enqueued, and the sequences before that.
 type asked struct {
 	payment
-	observation uint64 // Its last, on STATUSES.
-	lookup      uint64 // Its last letter of look-ups, on DEAD_LETTERS.
-	normalize   uint64 // Its last letter of answers, there too.
+	observation uint64 // Its last observation.
+	lookup      uint64 // Its last dead letter of stage lookup.
+	normalize   uint64 // Its last dead letter of stage normalize.
 }
 
-// replay makes look-ups due, waits for their answers and counts the events
-// that appeared. What was done before it is cut short is told all the same.
+// replay enqueues look-ups, waits for their answers, and prints the events that were
+// published meanwhile. If it is interrupted it prints what was done before.
 func (s *session) replay(ctx context.Context, w io.Writer, r replaying) error {
 	payments, skipped, err := s.chosen(ctx, r)
 	if err != nil {
@@ -44,7 +37,7 @@ func (s *session) replay(ctx context.Context, w io.Writer, r replaying) error {
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.Orders, err)
 	}
-	open, err := s.summonAll(ctx, payments, r.rate)
+	open, err := s.enqueueAll(ctx, payments, r.rate)
 	if err != nil && len(open) == 0 {
 		return fmt.Errorf("replay %s: %w", s.name(payments[0]), err)
 	}
@@ -57,15 +50,15 @@ func (s *session) replay(ctx context.Context, w io.Writer, r replaying) error {
 	return s.printReplayed(w, result)
 }
 
-// notAsked is the problem of a payment that a command did not come to. The first
-// of them may have been asked about without a word that reached us.
+// notAsked is the problem of a payment that the command did not reach. The first of them
+// may have been enqueued without a confirmation.
 func notAsked(err error) string { return "not asked, as far as is known: " + err.Error() }
 
-// count adds the events above a sequence to a result. Who interrupts a replay
-// still wants to know what it has done, so that has a moment left.
+// count adds the events above a sequence to a result. If ctx has ended it takes another
+// few seconds, because the result of an interrupted replay matters too.
 func (s *session) count(ctx context.Context, result *replayed, open []asked, above uint64) {
 	if ctx.Err() != nil {
-		more, cancel := context.WithTimeout(context.WithoutCancel(ctx), reach)
+		more, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 		defer cancel()
 		ctx = more
 	}
@@ -78,9 +71,9 @@ func (s *session) count(ctx context.Context, result *replayed, open []asked, abo
 	}
 }
 
-// summonAll makes the look-ups due, each after its audit entry. With an error
-// it returns the payments before the one that failed.
-func (s *session) summonAll(ctx context.Context, payments []payment, perSecond float64) ([]asked, error) {
+// enqueueAll enqueues the look-ups, each after its audit entry. With an error it returns
+// the payments before the one that failed.
+func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond float64) ([]asked, error) {
 	var all []asked
 	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(perSecond)
 	for _, p := range payments {
@@ -94,43 +87,42 @@ func (s *session) summonAll(ctx context.Context, payments []payment, perSecond f
 		if err := s.audit(ctx, verbReplay, p.unit, "", "ask the provider again"); err != nil {
 			return all, err
 		}
-		if err := s.summon(ctx, p); err != nil {
+		if err := s.enqueue(ctx, p); err != nil {
 			return all, err
 		}
 		all = append(all, a)
-		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
+		_ = bar.Add(1) // The progress bar is not essential.
 	}
 	_ = bar.Finish()
 	return all, nil
 }
 
-// before reads what stands of a payment before it is asked about.
+// before reads a payment's last sequences before its look-up.
 func (s *session) before(ctx context.Context, p payment) (asked, error) {
 	a := asked{payment: p}
-	last, err := s.chains.Last(ctx, p.unit)
+	last, err := s.observed.Last(ctx, p.unit)
 	if err != nil {
 		return a, err
 	}
-	lookup, err := s.dead.Last(ctx, p.unit, stageLookup)
+	lookup, err := s.deadLetters.Last(ctx, p.unit, record.StageLookup)
 	if err != nil {
 		return a, err
 	}
-	normalize, err := s.dead.Last(ctx, p.unit, stageNormalize)
+	normalize, err := s.deadLetters.Last(ctx, p.unit, record.StageNormalize)
 	a.observation, a.lookup, a.normalize = last.Sequence, lookup.Sequence, normalize.Sequence
 	return a, err
 }
 
-// await waits until every look-up has been answered and its answer folded, or
-// has failed, and returns the problems.
-func (s *session) await(ctx context.Context, open []asked, patience time.Duration) []problem {
+// await waits until every look-up is finished and returns the problems.
+func (s *session) await(ctx context.Context, open []asked, timeout time.Duration) []problem {
 	problems := []problem{}
 	bar := newProgress(s.command.ErrOrStderr(), len(open), "waiting for answers")
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(timeout)
 	defer limit.Stop()
 	tick := time.NewTicker(awaitEvery)
 	defer tick.Stop()
 	for {
-		left, found, err := s.settledOf(ctx, open)
+		left, found, err := s.splitFinished(ctx, open)
 		_ = bar.Add(len(open) - len(left)) // As above.
 		open, problems = left, append(problems, found...)
 		if len(open) == 0 {
@@ -143,7 +135,7 @@ func (s *session) await(ctx context.Context, open []asked, patience time.Duratio
 			case <-tick.C:
 				continue
 			case <-limit.C:
-				why = "no answer within " + patience.String()
+				why = "no answer within " + timeout.String()
 			case <-ctx.Done():
 				err = ctx.Err()
 			}
@@ -158,15 +150,14 @@ func (s *session) await(ctx context.Context, open []asked, patience time.Duratio
 	}
 }
 
-// settledOf tells look-ups that are still open from those that have come to
-// their end, and of these the problems. With an error the rest is left.
-func (s *session) settledOf(ctx context.Context, open []asked) (left []asked, problems []problem, err error) {
+// splitFinished separates the unfinished look-ups from the problems of the failed ones. With an error the rest counts as unfinished.
+func (s *session) splitFinished(ctx context.Context, open []asked) (left []asked, problems []problem, err error) {
 	folded, err := s.folded(ctx)
 	if err != nil {
 		return open, nil, err
 	}
 	for i, a := range open {
-		done, trouble, err := s.settledBy(ctx, a, folded)
+		done, trouble, err := s.finished(ctx, a, folded)
 		switch {
 		case err != nil:
 			return append(left, open[i:]...), problems, err
@@ -179,7 +170,7 @@ func (s *session) settledOf(ctx context.Context, open []asked) (left []asked, pr
 	return left, problems, nil
 }
 
-// folded is the highest observation up to which all are folded.
+// folded is the sequence up to which normalize has folded all observations.
 func (s *session) folded(ctx context.Context) (uint64, error) {
 	normalize, err := s.js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
 	if err != nil {
@@ -188,9 +179,9 @@ func (s *session) folded(ctx context.Context) (uint64, error) {
 	return normalize.CachedInfo().AckFloor.Stream, nil
 }
 
-// onItsWay reports whether what is parked is the look-up that was asked for, or
-// what follows its answer, which is parked before that is written.
-func onItsWay(p record.ScheduledLookUp) bool {
+// expected reports whether p is the look-up that was enqueued, or the recheck or
+// confirmation after its answer, which lookup schedules before it stores the answer.
+func expected(p record.ScheduledLookUp) bool {
 	switch p.Reason {
 	case waitsOperator, string(order.CauseRecheck), string(order.CauseConfirmation):
 		return true
@@ -198,13 +189,13 @@ func onItsWay(p record.ScheduledLookUp) bool {
 	return false
 }
 
-// settledBy says whether a look-up has come to its end, or what went wrong.
-func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done bool, trouble string, err error) {
-	last, err := s.chains.Last(ctx, a.unit)
+// finished reports whether a look-up is answered and folded, or what its problem is.
+func (s *session) finished(ctx context.Context, a asked, folded uint64) (done bool, trouble string, err error) {
+	last, err := s.observed.Last(ctx, a.unit)
 	if err != nil {
 		return false, "", err
 	}
-	place, err := s.lot.Read(ctx, a.unit.Provider, a.unit.Account, a.target.Payment)
+	place, err := s.retries.Read(ctx, a.unit.Provider, a.unit.Account, a.target.Payment)
 	if err != nil {
 		return false, "", err
 	}
@@ -212,41 +203,41 @@ func (s *session) settledBy(ctx context.Context, a asked, folded uint64) (done b
 		if folded < last.Sequence || place.Parked.Cause == order.CauseConfirmation {
 			return false, "", nil
 		}
-		if done, err = s.quiet(ctx, a.payment, last.Sequence); err != nil || !done {
+		if done, err = s.idle(ctx, a.payment, last.Sequence); err != nil || !done {
 			return false, "", err
 		}
-		letter, err := s.dead.Last(ctx, a.unit, stageNormalize)
+		letter, err := s.deadLetters.Last(ctx, a.unit, record.StageNormalize)
 		if err == nil && letter.Sequence > a.normalize && letter.State == record.Open {
 			trouble = "answered, there is a dead letter: " + letter.Cause
 		}
 		return true, trouble, err
 	}
-	if place.Sequence > 0 && !onItsWay(place.Parked) {
+	if place.Sequence > 0 && !expected(place.Parked) {
 		return false, fmt.Sprintf("failed (%s), parked until %s", place.Parked.Reason, place.Parked.DueAt.Format(time.RFC3339)), nil
 	}
-	letter, err := s.dead.Last(ctx, a.unit, stageLookup)
+	letter, err := s.deadLetters.Last(ctx, a.unit, record.StageLookup)
 	if err == nil && letter.Sequence > a.lookup {
 		trouble = "failed, there is a dead letter"
 	}
 	return false, trouble, err
 }
 
-// quiet reports whether no look-up of a payment is under way and none has
-// ended since its given observation was read. A return edge is only believed
-// after a second look, which may have fired before we came to see it parked.
-func (s *session) quiet(ctx context.Context, p payment, observation uint64) (bool, error) {
-	due, err := s.lot.ReadDue(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
+// idle reports whether no look-up of a payment is being handled and none was answered
+// after an observation. A return needs a confirmation, which may have fired before this
+// command could read its schedule.
+func (s *session) idle(ctx context.Context, p payment, observation uint64) (bool, error) {
+	due, err := s.retries.ReadDue(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
 	if err != nil {
 		return false, err
 	}
 	if due.Sequence > 0 {
-		// A broker that was killed may keep one that was acknowledged.
+		// A broker that was killed may still hold a message that was acknowledged.
 		floor, err := consume.AckFloor(ctx, s.js, subject.LookupRetries, subject.LookupDueConsumer(p.unit.Provider))
 		if err != nil || due.Sequence > floor {
 			return false, err
 		}
 	}
-	last, err := s.chains.Last(ctx, p.unit)
+	last, err := s.observed.Last(ctx, p.unit)
 	return last.Sequence == observation, err
 }
 
@@ -256,7 +247,7 @@ func (s *session) eventsAbove(ctx context.Context, p payment, above uint64) ([]t
 	err := s.each(ctx, subject.Orders, p.unit.Events(), above+1, func(raw *jetstream.RawStreamMsg) error {
 		e, err := observations.EventOf(raw)
 		if err != nil {
-			return nil //nolint:nilerr // It is no transition that this version could name; order show has it.
+			return nil //nolint:nilerr // This version cannot read it; order show lists it.
 		}
 		one := transition{Payment: s.name(p), Order: s.shown(e.Order), Status: string(e.Status)}
 		if e.From != nil {

@@ -13,30 +13,30 @@ import (
 	"arauto/deploy/runtime/config"
 )
 
-// The oldest nats-server that topology apply accepts, by its line of releases.
+// The oldest nats-server that topology apply accepts, in each line of releases.
 var (
 	oldestBroker    = [3]int{2, 14, 10}
 	oldestOfNewLine = [3]int{2, 15, 3}
 )
 
-// whyOldest is the reason: 2.14.10 and 2.15.3 are the first that refuse reply
-// subjects of the JetStream API.
+// whyOldest is the reason: before 2.14.10 and 2.15.3 the JetStream API answered to any
+// reply subject.
 const whyOldest = "before it, a user who may publish to a stream or take from a consumer can have the broker delete any stream, by a reply subject"
 
-// reach is how long the broker may take to answer the first time. A person
-// waits, so there is no endless trying as in the roles.
-const reach = 5 * time.Second
+// connectTimeout is how long the broker may take for its first answer. A person waits, so
+// a command does not retry for ever as a role does.
+const connectTimeout = 5 * time.Second
 
-// The inboxes of this command's two users at the broker; neither may subscribe
-// to anything else.
+// The inbox prefixes of this command's two users at the broker. Neither may subscribe to
+// anything else.
 const (
 	topologyInbox = "_INBOX_topology"
 	operatorInbox = "_INBOX_operator"
 )
 
-// connect opens a connection for one command, whose answers arrive on inbox.
+// connect opens a connection whose replies arrive on inbox.
 func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, error) {
-	timeout := reach
+	timeout := connectTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
 	}
@@ -61,9 +61,9 @@ func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, erro
 	return conn, nil
 }
 
-// checkVersion refuses a broker whose users could delete streams that they have
-// no permission for. In a cluster it sees the server that it is connected to. A
-// candidate for a release is older than the release.
+// checkVersion refuses a broker whose users could delete streams without the permission.
+// In a cluster it checks the server that it is connected to. A release candidate is older
+// than its release.
 func checkVersion(version string) error {
 	numbers, err := numbersOf(version)
 	if err != nil {
@@ -80,7 +80,7 @@ func checkVersion(version string) error {
 	return fmt.Errorf("nats-server %s is too old, run %d.%d.%d or newer: %s", version, oldest[0], oldest[1], oldest[2], whyOldest)
 }
 
-// numbersOf reads the numbers of 2.15.3 and also those of 2.15.3-RC.1.
+// numbersOf reads the numbers of versions like 2.15.3 and 2.15.3-RC.1.
 func numbersOf(version string) ([3]int, error) {
 	release, _, _ := strings.Cut(version, "-")
 	parts := strings.Split(release, ".")

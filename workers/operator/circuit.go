@@ -26,7 +26,7 @@ func newCircuit(s *settings) *cobra.Command {
 		},
 	}
 	group.AddCommand(newCircuitList(s),
-		newCircuitSet(s, "open", "Stop an account's look-ups; they park and spend nothing", verbCircuitOpen, (*circuit.Store).OpenBy),
+		newCircuitSet(s, "open", "Stop an account's look-ups; they are parked and no attempt counts", verbCircuitOpen, (*circuit.Store).OpenBy),
 		newCircuitSet(s, "close", "Let an account's look-ups run again", verbCircuitClose, (*circuit.Store).CloseBy))
 	return group
 }
@@ -63,20 +63,20 @@ func newCircuitSet(s *settings, name, short, verb string,
 				return usageError{errors.New("write both --provider and --account")}
 			}
 			return s.changing(c, func(ctx context.Context, s *session) error {
-				board, err := circuit.Open(ctx, s.js)
+				store, err := circuit.Open(ctx, s.js)
 				if err != nil {
 					return err
 				}
-				if err := s.knowsAccount(ctx, board, in, verb); err != nil {
+				if err := s.checkAccount(ctx, store, in, verb); err != nil {
 					return err
 				}
 				if err := s.audit(ctx, verb, subject.Unit{Provider: in.provider, Account: in.account}, "", short); err != nil {
 					return err
 				}
-				if err := set(board, ctx, in.provider, in.account, s.by(), time.Now()); err != nil {
+				if err := set(store, ctx, in.provider, in.account, s.by(), time.Now()); err != nil {
 					return err
 				}
-				return s.showCircuit(ctx, c.OutOrStdout(), board, in)
+				return s.showCircuit(ctx, c.OutOrStdout(), store, in)
 			})
 		},
 	}
@@ -84,16 +84,15 @@ func newCircuitSet(s *settings, name, short, verb string,
 	return c
 }
 
-// knowsAccount refuses an account that the configuration does not list, whose
-// record would stop nobody. One that it no longer lists may have its circuit
-// closed, or the record would stay open for good.
-func (s *session) knowsAccount(ctx context.Context, board *circuit.Store, in scope, verb string) error {
+// checkAccount refuses an account that the configuration does not list. The circuit of one
+// that it no longer lists may be closed, or its record would stay open for good.
+func (s *session) checkAccount(ctx context.Context, store *circuit.Store, in scope, verb string) error {
 	names := s.config.AccountNames(in.provider)
 	if slices.Contains(names, in.account) {
 		return nil
 	}
 	if verb == verbCircuitClose {
-		list, err := board.List(ctx)
+		list, err := store.List(ctx)
 		if err != nil {
 			return err
 		}
@@ -107,9 +106,9 @@ func (s *session) knowsAccount(ctx context.Context, board *circuit.Store, in sco
 	return usageError{fmt.Errorf("--account is not one of %s", strings.Join(names, ", "))}
 }
 
-// showCircuit prints what was set.
-func (s *session) showCircuit(ctx context.Context, w io.Writer, board *circuit.Store, in scope) error {
-	list, err := board.List(ctx)
+// showCircuit prints an account's circuit.
+func (s *session) showCircuit(ctx context.Context, w io.Writer, store *circuit.Store, in scope) error {
+	list, err := store.List(ctx)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// sieve chooses dead letters.
-type sieve struct {
+// letterFilter chooses dead letters.
+type letterFilter struct {
 	scope
 	class, stage, state string
 	order, word         string
@@ -28,13 +28,13 @@ type sieve struct {
 	ids                 []string
 }
 
-// stateOpen and stateAll are the words of --state beside those of records.
+// stateOpen and stateAll are values of --state beside those of record.State.
 const (
 	stateOpen = "open"
 	stateAll  = "all"
 )
 
-func (f *sieve) flags(c *cobra.Command) {
+func (f *letterFilter) flags(c *cobra.Command) {
 	f.scope.flags(c)
 	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider or data")
 	c.Flags().StringVar(&f.stage, "stage", "", "only from this `stage`, such as lookup or normalize")
@@ -44,7 +44,7 @@ func (f *sieve) flags(c *cobra.Command) {
 	c.Flags().IntVar(&f.limit, "limit", 0, "at most so many, the oldest first; 0 for all")
 }
 
-func (f *sieve) check() error {
+func (f *letterFilter) check() error {
 	classes := []record.Class{record.ClassOurs, record.ClassProvider, record.ClassData, record.ClassSubscriber}
 	states := []string{stateOpen, string(record.Redriven), string(record.Discarded), string(record.Resolved), stateAll}
 	switch {
@@ -60,14 +60,14 @@ func (f *sieve) check() error {
 	return f.scope.check()
 }
 
-// narrow reports whether anything was chosen at all.
-func (f *sieve) narrow() bool {
+// chooses reports whether any filter is set.
+func (f *letterFilter) chooses() bool {
 	return len(f.ids) > 0 || f.scope != scope{} || f.class != "" || f.stage != "" || f.order != "" || f.word != "" || f.since > 0 || f.limit > 0
 }
 
-// through reports whether a letter, in its latest state, is chosen. The
-// letter's own time counts, not that of its marker.
-func (f *sieve) through(l deadletter.Entry, now time.Time) bool {
+// matches reports whether a dead letter in its last state is chosen. Its own time counts,
+// not that of its marker.
+func (f *letterFilter) matches(l deadletter.Entry, now time.Time) bool {
 	if f.class != "" && string(l.Class) != f.class {
 		return false
 	}
@@ -83,12 +83,11 @@ func (f *sieve) through(l deadletter.Entry, now time.Time) bool {
 	return f.state == stateAll || cmp.Or(string(l.State), stateOpen) == f.state
 }
 
-// missing are the named ids that no chosen letter has, where nothing else than
-// ids was to choose by.
-func (f *sieve) missing(chosen []deadletter.Entry) (ids []string) {
+// missing are the given ids that no chosen dead letter has, if there are no other filters.
+func (f *letterFilter) missing(chosen []deadletter.Entry) (ids []string) {
 	others := *f
 	others.ids = nil
-	if others.narrow() {
+	if others.chooses() {
 		return nil
 	}
 	for _, id := range f.ids {
@@ -99,10 +98,10 @@ func (f *sieve) missing(chosen []deadletter.Entry) (ids []string) {
 	return ids
 }
 
-// sift reads the chosen letters, each in its latest state, the oldest first.
-// It reads every class: one that has failed again may have another by now.
-func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Entry, error) {
-	latest, err := s.dead.Latest(ctx, "dead.*."+anyOr(f.stage)+"."+f.tokens()+".*")
+// chooseLetters reads the chosen dead letters, each in its last state, the oldest first. It
+// reads every class, because the class may have changed at the last failure.
+func (s *session) chooseLetters(ctx context.Context, f letterFilter) ([]deadletter.Entry, error) {
+	latest, err := s.deadLetters.Latest(ctx, subject.Filter(f.provider, f.account).DeadLetter(subject.Any, cmp.Or(f.stage, subject.Any)))
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +112,7 @@ func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Entry, error)
 	now := time.Now()
 	chosen := []deadletter.Entry{}
 	for _, l := range latest {
-		if f.through(l, now) && (f.order == "" || of[l.Unit]) {
+		if f.matches(l, now) && (f.order == "" || of[l.Unit]) {
 			chosen = append(chosen, l)
 		}
 	}
@@ -126,8 +125,8 @@ func (s *session) sift(ctx context.Context, f sieve) ([]deadletter.Entry, error)
 	return chosen, nil
 }
 
-// ofOrder are the units of the order that is chosen.
-func (s *session) ofOrder(ctx context.Context, f sieve) (map[subject.Unit]bool, error) {
+// ofOrder are the units of the chosen order.
+func (s *session) ofOrder(ctx context.Context, f letterFilter) (map[subject.Unit]bool, error) {
 	of := map[subject.Unit]bool{}
 	if f.order == "" {
 		return of, nil
@@ -149,15 +148,15 @@ func newDead(s *settings) *cobra.Command {
 		},
 	}
 	group.AddCommand(newDeadList(s), newDeadShow(s),
-		newSettle(s, "redrive", "look-ups", record.Redriven, "Ask the provider anew about the payments of dead letters",
-			"Make a look-up of each letter's payment due now, with a full budget, and mark the letter as redriven.", (*session).redrive),
-		newSettle(s, "discard", "letters", record.Discarded, "Give dead letters up for good",
+		newAct(s, "redrive", "look-ups", record.Redriven, "Ask the provider again about the payments of dead letters",
+			"Make a look-up of each letter's payment due now, with all its attempts left, and mark the letter as redriven.", (*session).redrive),
+		newAct(s, "discard", "letters", record.Discarded, "Give dead letters up for good",
 			"Mark letters as discarded. Nothing is deleted, and what they reported is not reported again.", (*session).discard))
 	return group
 }
 
 func newDeadList(s *settings) *cobra.Command {
-	f := sieve{}
+	f := letterFilter{}
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the open ones unless told otherwise",
@@ -168,7 +167,7 @@ func newDeadList(s *settings) *cobra.Command {
 				return err
 			}
 			return s.inSession(c, func(ctx context.Context, s *session) error {
-				letters, err := s.sift(ctx, f)
+				letters, err := s.chooseLetters(ctx, f)
 				if err != nil {
 					return err
 				}
@@ -192,7 +191,7 @@ func newDeadShow(s *settings) *cobra.Command {
 		Args:  exactlyOne("dead letter, by its id"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return s.inSession(c, func(ctx context.Context, s *session) error {
-				letters, err := s.sift(ctx, sieve{state: stateAll, ids: args})
+				letters, err := s.chooseLetters(ctx, letterFilter{state: stateAll, ids: args})
 				if err != nil {
 					return err
 				}
@@ -205,7 +204,7 @@ func newDeadShow(s *settings) *cobra.Command {
 	}
 }
 
-// shownLetters are letters for people: ids that may be personal are hashed.
+// shownLetters are the dead letters with hashed ids where these may be personal.
 func (s *session) shownLetters(letters []deadletter.Entry) []record.DeadLetter {
 	all := make([]record.DeadLetter, len(letters))
 	for i, l := range letters {
@@ -215,9 +214,8 @@ func (s *session) shownLetters(letters []deadletter.Entry) []record.DeadLetter {
 	return all
 }
 
-// unknownWord names what a letter about an unknown word of a provider has in common
-// with those of other payments: one new word is one thing to do, however many
-// payments it was said of. It is "" for other letters.
+// unknownWord is equal for dead letters about the same unknown status word of a provider,
+// which are one thing to do however many payments they concern. It is "" for others.
 func unknownWord(l record.DeadLetter) string {
 	if l.Class != record.ClassProvider || l.ProviderStatus == "" || l.Insists != nil {
 		return ""
@@ -225,7 +223,7 @@ func unknownWord(l record.DeadLetter) string {
 	return strings.Join([]string{l.Provider, l.Stage, string(l.State), l.ProviderStatus}, "\n")
 }
 
-// byWord counts the letters about each unknown word.
+// byWord counts the dead letters about each unknown word.
 func byWord(letters []deadletter.Entry) map[string]int {
 	same := map[string]int{}
 	for _, l := range letters {
@@ -236,8 +234,8 @@ func byWord(letters []deadletter.Entry) map[string]int {
 	return same
 }
 
-// printLetters writes letters. The table has one line for all that are about one of
-// the words in same, which it uses up.
+// printLetters prints dead letters. The table has one line for all dead letters about a word
+// in same, which it changes.
 func (s *session) printLetters(w io.Writer, letters []deadletter.Entry, same map[string]int) error {
 	if s.output == jsonOutput {
 		return writeJSON(w, s.shownLetters(letters))
@@ -254,10 +252,10 @@ func (s *session) printLetters(w io.Writer, letters []deadletter.Entry, same map
 			cause = fmt.Sprintf("%s (and %d more)", cause, others)
 			same[name] = -1
 		case same[name] < 0:
-			continue // The first one's line counts it.
+			continue // Counted on the line of the first one.
 		}
 		_, _ = fmt.Fprint(t, l.ID+"\t"+row(l.At.Format(time.RFC3339), cmp.Or(string(l.State), stateOpen), string(l.Class), l.Stage,
-			l.Provider+"/"+l.Account+"/"+l.Payment, cause)) // An id is plain, and not cut, because it is typed.
+			l.Provider+"/"+l.Account+"/"+l.Payment, cause)) // The id is not cut, because it is typed into other commands.
 	}
 	if err := t.Flush(); err != nil {
 		return fmt.Errorf("write result: %w", err)

@@ -19,8 +19,8 @@ import (
 	"arauto/workers/internal/providerhttp"
 )
 
-// dryRun asks the providers from here and says what their answers would lead
-// to. It stores nothing.
+// dryRun asks the providers from this process and prints the transitions that their answers
+// would lead to. It stores nothing.
 func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 	cfg, err := s.config.Lookup()
 	if err != nil {
@@ -34,13 +34,13 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 	defer client.Close()
 	result := replayed{DryRun: true, Skipped: skipped, Problems: []problem{}, Transitions: []transition{}}
 	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(r.rate)
-	shut, err := s.shut(ctx)
+	stopped, err := s.stopped(ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range payments {
-		_ = bar.Add(1) // A bar that cannot be drawn must not stop the work.
-		if shut[p.unit.Provider+"/"+p.unit.Account] {
+		_ = bar.Add(1) // The progress bar is not essential.
+		if stopped[p.unit.Provider+"/"+p.unit.Account] {
 			result.Skipped = append(result.Skipped, problem{s.name(p), "its account's circuit is open"})
 			continue
 		}
@@ -48,13 +48,13 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 			if result.Asked == 0 {
 				return err
 			}
-			result.Problems = append(result.Problems, problem{s.name(p), notAsked(err)}) // What was seen before must be told.
+			result.Problems = append(result.Problems, problem{s.name(p), notAsked(err)}) // The payments before it are printed.
 			continue
 		}
 		result.Asked++
-		made, outcome, err := s.foresee(ctx, client, cfg, p)
-		if errors.Is(err, provider.ErrCredential) { // A worker would stop here too.
-			shut[p.unit.Provider+"/"+p.unit.Account] = true
+		made, outcome, err := s.preview(ctx, client, cfg, p)
+		if errors.Is(err, provider.ErrCredential) { // As a worker does.
+			stopped[p.unit.Provider+"/"+p.unit.Account] = true
 		}
 		switch {
 		case err != nil:
@@ -69,21 +69,21 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 	return s.printReplayed(w, result)
 }
 
-// shut are the accounts whose circuit is not closed, as provider/account: this
-// process must not go on asking where the workers have stopped.
-func (s *session) shut(ctx context.Context) (map[string]bool, error) {
+// stopped are the accounts whose circuit is not closed, as provider/account: like the
+// workers, this process does not ask about them.
+func (s *session) stopped(ctx context.Context) (map[string]bool, error) {
 	list, err := s.circuits(ctx)
-	shut := map[string]bool{}
+	stopped := map[string]bool{}
 	for _, one := range list {
-		shut[one.Provider+"/"+one.Account] = one.State != record.CircuitClosed
+		stopped[one.Provider+"/"+one.Account] = one.State != record.CircuitClosed
 	}
-	return shut, err
+	return stopped, err
 }
 
-// foresee asks about one payment and folds the answer behind what is stored.
-// The status of an answer that would be a dead letter is the provider's word.
-func (s *session) foresee(ctx context.Context, client *providerhttp.Client, cfg config.Lookup, p payment) (transition, order.Outcome, error) {
-	known, _ := providers.All.Get(p.unit.Provider) // Askable made sure.
+// preview asks about one payment and folds the answer behind what is stored. Where the
+// answer would be a dead letter, the status is the provider's word.
+func (s *session) preview(ctx context.Context, client *providerhttp.Client, cfg config.Lookup, p payment) (transition, order.Outcome, error) {
+	known, _ := providers.All.Get(p.unit.Provider) // Known, since askable returned nil.
 	fact, err := client.Ask(ctx, known, cfg.Accounts(p.unit.Provider)[p.unit.Account], p.target)
 	var unknown *provider.UnknownWordError
 	if err != nil && !errors.As(err, &unknown) {
@@ -100,7 +100,7 @@ func (s *session) foresee(ctx context.Context, client *providerhttp.Client, cfg 
 	now := time.Now()
 	after, outcome := before.Fold(seen, now)
 	for outcome == order.Unconfirmed {
-		// The next look that the fold wants would say the same.
+		// Assume that the confirmation agrees.
 		now = after.Again(order.Standard, outcome, now)
 		after, outcome = after.Fold(seen, now)
 	}
@@ -120,7 +120,7 @@ func firstOf(texts ...string) string {
 	return ""
 }
 
-// standing is where a payment stands after everything that is stored of it.
+// standing is a payment's standing after every stored observation.
 func (s *session) standing(ctx context.Context, p payment) (order.Standing, error) {
 	last, err := s.lastEvent(ctx, p.unit)
 	if err != nil {
@@ -133,7 +133,7 @@ func (s *session) standing(ctx context.Context, p payment) (order.Standing, erro
 	at := order.StandingOf(last)
 	err = s.each(ctx, subject.Statuses, p.unit.Status(), from, func(raw *jetstream.RawStreamMsg) error {
 		var seen order.Observation
-		if json.Unmarshal(raw.Data, &seen) == nil { // Else normalize skips it, too.
+		if json.Unmarshal(raw.Data, &seen) == nil { // Else normalize skips it.
 			at, _ = at.Fold(seen, raw.Time)
 		}
 		return nil

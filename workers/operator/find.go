@@ -20,17 +20,17 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// payment is one payment that a command is about.
+// payment is a payment that a command is about.
 type payment struct {
 	unit   subject.Unit
 	target provider.Target
 }
 
-// errNothingKnown says that no stream knows an id.
+// errNothingKnown means that no stream holds an id.
 var errNothingKnown = errors.New("no payment is known by that order, payment or provider reference")
 
-// find returns the payments that go by id: as the payment's own, as that of its
-// order, or as the provider's reference. They are sorted by subject.
+// find returns the payments whose own id, order or provider's reference is id, sorted by
+// subject.
 func (s *session) find(ctx context.Context, id string, in scope) ([]payment, error) {
 	found, err := s.findPayment(ctx, id, in)
 	if err != nil {
@@ -41,11 +41,11 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 		return nil, err
 	}
 	maps.Copy(more, found)
-	most := uint64(beside)
+	most := uint64(searchMore)
 	if len(more) == 0 {
-		most = instead
+		most = searchAll
 	}
-	named, unread, err := s.findInside(ctx, id, in, most)
+	named, unread, err := s.findByContent(ctx, id, in, most)
 	if err != nil {
 		return nil, err
 	}
@@ -70,42 +70,48 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 
 // findPayment finds the units of a payment, with its id.
 func (s *session) findPayment(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
-	token, hash := s.tokens.Token(id), s.tokens.Hash(id)
+	unit, waiting := subject.Filter(in.provider, in.account), subject.FilterWaiting(in.provider, in.account)
+	unit.Payment, waiting.Hash = s.tokens.Token(id), s.tokens.Hash(id)
 	found := map[subject.Unit]string{}
-	for _, place := range []struct {
-		stream, before, after string
-	}{
-		{subject.Notifications, "notifications.", "." + token},
-		{subject.Statuses, "statuses.", "." + token},
-		{subject.Orders, "orders.", "." + token + ".>"},
-		{subject.LookupRetries, "lookup.parked.", "." + hash},
-		{subject.LookupRetries, "lookup.due.", "." + hash},
-		{subject.DeadLetters, "dead.*.*.", "." + token},
+	for _, place := range []struct{ stream, filter string }{
+		{subject.Notifications, unit.Notification()},
+		{subject.Statuses, unit.Status()},
+		{subject.Orders, unit.Events()},
+		{subject.LookupRetries, waiting.Parked()},
+		{subject.LookupRetries, waiting.Due()},
+		{subject.DeadLetters, unit.DeadLetter(subject.Any, subject.Any)},
 	} {
-		subjects, err := s.subjects(ctx, place.stream, place.before+in.tokens()+place.after)
+		subjects, err := s.subjects(ctx, place.stream, place.filter)
 		if err != nil {
 			return nil, err
 		}
-		at := strings.Count(place.before, ".")
 		for _, on := range subjects {
-			parts := strings.Split(on, ".")
-			found[subject.Unit{Provider: parts[at], Account: parts[at+1], Payment: token}] = id
+			of, err := subject.ParseUnit(on)
+			if waits, waitErr := subject.ParseWaiting(on); waitErr == nil {
+				of, err = subject.Unit{Provider: waits.Provider, Account: waits.Account, Payment: unit.Payment}, nil
+			}
+			if err != nil {
+				return nil, fmt.Errorf("find payment: %w", err)
+			}
+			found[of] = id
 		}
 	}
 	return found, nil
 }
 
-// findOrder finds the units of an order's payments, as far as they have events:
-// only those name the order in their subject. findInside finds the others.
+// findOrder finds the units of an order's payments that have events: their subjects name the
+// order. findByContent finds the others.
 func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
-	subjects, err := s.subjects(ctx, subject.Orders, "orders."+in.tokens()+".*."+s.tokens.Token(id)+".*")
+	subjects, err := s.subjects(ctx, subject.Orders, subject.Filter(in.provider, in.account).Event(s.tokens.Token(id), subject.Any))
 	if err != nil {
 		return nil, err
 	}
 	found := map[subject.Unit]string{}
 	for _, on := range subjects {
-		parts := strings.Split(on, ".")
-		unit := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}
+		unit, err := subject.ParseUnit(on)
+		if err != nil {
+			return nil, fmt.Errorf("find order: %w", err)
+		}
 		if _, known := found[unit]; known {
 			continue
 		}
@@ -121,8 +127,7 @@ func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subje
 	return found, nil
 }
 
-// idOf is the id that a subject token stands for, or the token where that is a
-// hash.
+// idOf is the id that a subject token encodes, or the token if it is a hash.
 func idOf(token string) string {
 	if id, err := url.PathUnescape(token); err == nil {
 		return id
@@ -130,7 +135,7 @@ func idOf(token string) string {
 	return token
 }
 
-// subjects lists a stream's subjects that match.
+// subjects lists a stream's subjects on filter.
 func (s *session) subjects(ctx context.Context, stream, filter string) ([]string, error) {
 	info, err := s.streams[stream].Info(ctx, jetstream.WithSubjectFilter(filter))
 	if err != nil {
@@ -139,11 +144,10 @@ func (s *session) subjects(ctx context.Context, stream, filter string) ([]string
 	return slices.Sorted(maps.Keys(info.State.Subjects)), nil
 }
 
-// describe reads what a question about a payment needs to know of it, from
-// the newest of what is stored.
+// describe reads what the look-up of a payment needs, from the newest stored documents.
 func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (payment, error) {
 	p := payment{unit: unit, target: provider.Target{Payment: id}}
-	last, err := s.chains.Last(ctx, unit)
+	last, err := s.observed.Last(ctx, unit)
 	if err != nil {
 		return p, err
 	}
@@ -154,25 +158,25 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 	}
 	if err == nil {
 		var n record.Notification
-		if json.Unmarshal(raw.Data, &n) == nil { // Else it says nothing; its timeline shows it.
+		if json.Unmarshal(raw.Data, &n) == nil { // Else the next document may be readable.
 			p.fill(n.Kind, n.Order)
 			p.target.Fields = n.Fields
 		}
 	}
-	for _, read := range []func(context.Context, string, string, string) (retry.Entry, error){s.lot.Read, s.lot.ReadDue} {
-		place, err := read(ctx, unit.Provider, unit.Account, id)
+	for _, read := range []func(context.Context, string, string, string) (retry.Entry, error){s.retries.Read, s.retries.ReadDue} {
+		entry, err := read(ctx, unit.Provider, unit.Account, id)
 		if err != nil {
 			return p, err
 		}
-		p.fill(place.Parked.Kind, place.Parked.Order)
+		p.fill(entry.Parked.Kind, entry.Parked.Order)
 	}
 	if p.target.Kind != "" && p.target.Order != "" {
 		return p, nil
 	}
-	// What was given up before anybody answered has left nothing but its letter,
-	// and any letter outlives the observation that it is about.
-	for _, stage := range []string{stageLookup, stageNormalize, stageSweep} {
-		letter, err := s.dead.Last(ctx, unit, stage)
+	// A payment that was never answered may have only a dead letter, and dead letters are kept
+	// for longer than observations.
+	for _, stage := range []string{record.StageLookup, record.StageNormalize, record.StageSweep} {
+		letter, err := s.deadLetters.Last(ctx, unit, stage)
 		if err != nil {
 			return p, err
 		}
@@ -191,7 +195,7 @@ func (s *session) lastEvent(ctx context.Context, unit subject.Unit) (*order.Even
 	return log.Last, err
 }
 
-// fill takes what is not known yet.
+// fill sets the fields of the target that are empty.
 func (p *payment) fill(kind order.Kind, of string) {
 	if p.target.Kind == "" {
 		p.target.Kind = kind
@@ -201,7 +205,7 @@ func (p *payment) fill(kind order.Kind, of string) {
 	}
 }
 
-// name is the payment for people, without personal data.
+// name is provider, account and payment, without personal data.
 func (s *session) name(p payment) string {
 	return p.unit.Provider + "/" + p.unit.Account + "/" + s.tokens.Shown(p.target.Payment)
 }

@@ -7,37 +7,36 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/topology"
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 )
 
 const (
-	// nearlyFull is the fill, in percent, from which a stream that refuses
-	// messages when it is full needs a person. A guess.
+	// nearlyFull is the fill, in percent, from which on a stream that refuses messages when it
+	// is full needs a person. A guess.
 	nearlyFull = 80
-	// parkedFull is that of LOOKUP_RETRIES: from 80 percent on look-ups are given up
-	// instead of being parked. A guess.
-	parkedFull = 60
-	// looks is how often a consumer without a waiting pull is looked at. A worker
-	// pulls anew every 500 ms (workers/internal/consume), with a moment between two pulls.
-	looks, looksEvery = 5, 50 * time.Millisecond
-	// idleFor is how long a consumer with messages in work may show no activity: a
-	// worker that holds them acknowledges one or is given another.
+	// retriesFull is nearlyFull of LOOKUP_RETRIES: from 80 percent on, failed look-ups are
+	// dead-lettered instead of scheduled. A guess.
+	retriesFull = 60
+	// pullChecks is how often a consumer without a waiting pull is read. A worker pulls every
+	// 500 ms (workers/internal/consume), with a moment between two pulls.
+	pullChecks, pullCheckEvery = 5, 50 * time.Millisecond
+	// idleFor is how long a consumer with unacknowledged messages may show no activity. A worker
+	// that holds them acknowledges one or receives another within that time.
 	idleFor = 3 * topology.AckWait
-	// flood is how many parked look-ups of one account whose payments the provider
-	// does not know need a person. A guess: a provider's read side that lags behind
-	// its webhooks leaves fewer.
+	// flood is how many scheduled look-ups of one account whose payments the provider does not
+	// know need a person. A guess: a provider whose look-ups lag its webhooks causes fewer.
 	flood = 100
 )
 
-// needs lists what a person must see to, in sentences.
+// needs lists what a person must do, in sentences.
 func (s *session) needs(ctx context.Context, h health) ([]string, error) {
 	all := h.broken()
 	letters, least, err := s.openLetters(ctx)
@@ -65,7 +64,7 @@ func (s *session) needs(ctx context.Context, h health) ([]string, error) {
 			all = append(all, "stream "+one.Name+" is missing: arauto topology apply")
 		case one.Fatal && one.Fill != nil && *one.Fill >= nearlyFull:
 			all = append(all, fmt.Sprintf("stream %s is %.1f %% full, and refuses messages when it is full", one.Name, *one.Fill))
-		case one.Name == subject.LookupRetries && one.Fill != nil && *one.Fill >= parkedFull:
+		case one.Name == subject.LookupRetries && one.Fill != nil && *one.Fill >= retriesFull:
 			all = append(all, fmt.Sprintf("stream %s is %.1f %% full: from 80 %% on look-ups that fail become dead letters at once", one.Name, *one.Fill))
 		}
 	}
@@ -75,7 +74,7 @@ func (s *session) needs(ctx context.Context, h health) ([]string, error) {
 	return all, nil
 }
 
-// broken is what the broker cannot do, as its monitoring addresses tell.
+// broken is what the broker cannot do, by its monitoring addresses.
 func (h health) broken() []string {
 	all := []string{}
 	if h.Durability.Facts != nil {
@@ -84,13 +83,12 @@ func (h health) broken() []string {
 	return all
 }
 
-// failing are the providers that do not answer: paused ones, and those whose
-// look-ups have failed and wait, by what they failed with. Then the accounts with
-// many payments that their provider does not know.
+// failing are the paused providers, the failed look-ups by provider and error, and the
+// accounts with many payments that their provider does not know.
 func (h health) failing() []string {
 	var all []string
 	for _, c := range h.Consumers {
-		if provider, ok := strings.CutPrefix(c.Name, "lookup-due-"); ok && c.Paused {
+		if provider, ok := subject.ParseLookupConsumer(c.Name); ok && c.Paused && c.Name == subject.LookupDueConsumer(provider) {
 			all = append(all, "provider "+provider+" is paused: it answers no account")
 		}
 	}
@@ -100,22 +98,21 @@ func (h health) failing() []string {
 	for _, account := range slices.Sorted(maps.Keys(h.Parked.Unknown)) {
 		if n := h.Parked.Unknown[account]; n >= flood {
 			all = append(all, fmt.Sprintf("%d look-ups of %s wait because the provider does not know their payments: "+
-				"somebody invents them, or they are another store's; see Floods in OPERATING.md", n, account))
+				"they are invented, or another store's; see Floods in OPERATING.md", n, account))
 		}
 	}
 	return all
 }
 
-// newestLetters is how many messages of DEAD_LETTERS are read at most: about a
-// second's worth, however many there are.
+// newestLetters is how many messages of DEAD_LETTERS are read: about a second's worth.
 const newestLetters = 5000
 
-// openLetters counts the open dead letters by class. least is "at least " where there
-// are more messages than are read.
+// openLetters counts the open dead letters by class. least is "at least " if there are more
+// messages than are read.
 func (s *session) openLetters(ctx context.Context) (open map[record.Class]int, least string, err error) {
 	dead, err := deadletter.Open(ctx, s.js)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, "", nil // Said where the streams are listed.
+		return nil, "", nil // The missing stream is listed.
 	}
 	if err != nil {
 		return nil, "", err
@@ -127,7 +124,7 @@ func (s *session) openLetters(ctx context.Context) (open map[record.Class]int, l
 	if above > 0 {
 		least = "at least "
 	}
-	letters, err := dead.LatestAbove(ctx, "dead.>", above)
+	letters, err := dead.LatestAbove(ctx, subject.AllDeadLetters, above)
 	open = map[record.Class]int{}
 	for _, l := range letters {
 		if l.State == record.Open {
@@ -137,8 +134,8 @@ func (s *session) openLetters(ctx context.Context) (open map[record.Class]int, l
 	return open, least, err
 }
 
-// count adds a parked look-up to those that have failed, or whose payment the
-// provider did not know.
+// count counts a scheduled look-up that has failed, or whose payment the provider does not
+// know.
 func (p *parkedHealth) count(raw *jetstream.RawStreamMsg) {
 	var one record.ScheduledLookUp
 	if json.Unmarshal(raw.Data, &one) != nil {
@@ -157,10 +154,10 @@ func (p *parkedHealth) count(raw *jetstream.RawStreamMsg) {
 	p.Failed[why]++
 }
 
-// unworked reports whether no worker pulls from a consumer. Consumers of
-// providers without an account matter only when something waits for them.
+// unworked reports whether no worker pulls from a consumer. A consumer of a provider
+// without accounts needs a worker only when messages wait.
 func (s *session) unworked(ctx context.Context, durable jetstream.Consumer) (bool, error) {
-	for look := 0; ; look++ {
+	for check := 0; ; check++ {
 		info, err := durable.Info(ctx)
 		if err != nil {
 			return false, fmt.Errorf("read consumer: %w", err)
@@ -168,18 +165,16 @@ func (s *session) unworked(ctx context.Context, durable jetstream.Consumer) (boo
 		if info.Paused || info.NumWaiting > 0 || info.NumAckPending > 0 && active(info) || !s.wanted(info) {
 			return false, nil
 		}
-		if look == looks {
+		if check == pullChecks {
 			return true, nil
 		}
-		select {
-		case <-time.After(looksEvery):
-		case <-ctx.Done():
+		if !wait.For(ctx, pullCheckEvery) {
 			return false, ctx.Err()
 		}
 	}
 }
 
-// active reports whether a consumer delivered or was acknowledged lately.
+// active reports whether a consumer delivered a message or received an ack lately.
 func active(info *jetstream.ConsumerInfo) bool {
 	for _, last := range []*time.Time{info.Delivered.Last, info.AckFloor.Last} {
 		if last != nil && info.TimeStamp.Sub(*last) < idleFor {
@@ -189,15 +184,13 @@ func active(info *jetstream.ConsumerInfo) bool {
 	return false
 }
 
-// wanted reports whether a worker should be there for a consumer.
+// wanted reports whether a consumer needs a worker.
 func (s *session) wanted(info *jetstream.ConsumerInfo) bool {
 	if info.NumPending > 0 || info.NumAckPending > 0 {
 		return true
 	}
-	for _, prefix := range []string{"lookup-due-", "lookup-"} {
-		if provider, ok := strings.CutPrefix(info.Name, prefix); ok {
-			return len(s.config.AccountNames(provider)) > 0
-		}
+	if provider, ok := subject.ParseLookupConsumer(info.Name); ok {
+		return len(s.config.AccountNames(provider)) > 0
 	}
 	return info.Name == subject.NormalizeConsumer || info.Name == subject.AdvisoriesConsumer
 }

@@ -1,5 +1,5 @@
-// Package operator is the operator's command line. It reads the same
-// configuration as the roles but needs none of their accounts' secrets.
+// Package operator is the operator's command line. It reads the configuration of the
+// roles, and needs the secrets of their accounts only for replay --dry-run.
 package operator
 
 import (
@@ -14,43 +14,43 @@ import (
 	"arauto/deploy/runtime/config"
 )
 
-// The exit codes of the command.
+// The exit codes.
 const (
-	ExitDone    = 0 // It did what was asked; diff found no difference.
-	ExitFailed  = 1 // It could not.
+	ExitDone    = 0 // Done; diff found no difference.
+	ExitFailed  = 1 // Failed.
 	ExitRefused = 2 // The command line or the configuration is wrong.
 	ExitDrift   = 3 // diff found a difference.
-	ExitPartly  = 4 // It did what it could; the output says what is left.
+	ExitPartly  = 4 // Partly done; the output says what is left.
 )
 
-// defaultConfig is the configuration that the local supervisor writes.
+// defaultConfig is the configuration that make run writes.
 const defaultConfig = ".local/arauto.yaml"
 
-// The output formats. JSON is for programs and is stable.
+// The output formats. JSON is for programs.
 const (
 	textOutput = "text"
 	jsonOutput = "json"
 )
 
-// errDrift is how diff says that it found something. It has been printed.
+// errDrift means that diff found a difference, which is printed.
 var errDrift = errors.New("the broker differs from the declared topology")
 
-// errPartly is how a command says that something is left, which it has printed.
+// errPartly means that something is left to do, which is printed.
 var errPartly = errors.New("not everything could be done")
 
-// usageError is a command line that cannot be understood.
+// usageError is an error in the command line.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 
 func (e usageError) Unwrap() error { return e.err }
 
-// Run runs one command and returns its exit code. Results go to stdout,
-// problems to stderr.
+// Run runs one command and returns its exit code. It writes results to stdout and problems
+// to stderr.
 func Run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	err := execute(ctx, args, env, stdout, stderr)
 	if err != nil && !errors.Is(err, errDrift) && !errors.Is(err, errPartly) {
-		_, _ = fmt.Fprintln(stderr, visibleLines(err.Error())) // There is nowhere else to say it.
+		_, _ = fmt.Fprintln(stderr, visibleLines(err.Error())) // There is no other place for it.
 	}
 	var problems config.Problems
 	switch {
@@ -66,7 +66,7 @@ func Run(ctx context.Context, args []string, env func(string) (string, bool), st
 	return ExitFailed
 }
 
-// execute builds the command, runs it and classifies cobra's own errors.
+// execute builds the command, runs it and classifies the errors of cobra.
 func execute(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) error {
 	s := &settings{env: env}
 	root := newRoot(s)
@@ -80,12 +80,12 @@ func execute(ctx context.Context, args []string, env func(string) (string, bool)
 	return err
 }
 
-// settings are the flags that every command has.
+// settings are the flags of every command.
 type settings struct {
 	env    func(string) (string, bool)
 	config string
 	output string
-	who    string // Who is at work, see identify.
+	who    string // The operator's name, see identify.
 }
 
 func newRoot(s *settings) *cobra.Command {
@@ -121,8 +121,8 @@ func newRoot(s *settings) *cobra.Command {
 	return root
 }
 
-// noArguments refuses arguments without repeating them: one may be a secret
-// that was pasted here.
+// noArguments refuses arguments. It does not print them, since one may be a secret that
+// was pasted.
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("%s takes no arguments, only flags", c.CommandPath())}

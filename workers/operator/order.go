@@ -40,7 +40,7 @@ func newOrder(s *settings) *cobra.Command {
 	return group
 }
 
-// exactlyOne wants one id of something. It does not repeat what it was given.
+// exactlyOne accepts one id. Its error does not print the arguments.
 func exactlyOne(something string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 || args[0] == "" {
@@ -100,10 +100,10 @@ func newRetry(s *settings) *cobra.Command {
 	return group
 }
 
-// hastened is one payment of `retry now`.
-type hastened struct {
+// expedited is one payment of retry now.
+type expedited struct {
 	Payment  string `json:"payment"`
-	Due      bool   `json:"due_now"` // false: nothing was parked.
+	Due      bool   `json:"due_now"` // false: no look-up was scheduled.
 	Attempts int    `json:"attempts"`
 }
 
@@ -112,11 +112,11 @@ func (s *session) retryNow(ctx context.Context, w io.Writer, id string, in scope
 	if err != nil {
 		return err
 	}
-	list := make([]hastened, 0, len(payments))
+	list := make([]expedited, 0, len(payments))
 	var failed error
 	for _, p := range payments {
-		var one hastened
-		if one, failed = s.hasten(ctx, p); failed != nil {
+		var one expedited
+		if one, failed = s.expedite(ctx, p); failed != nil {
 			failed = fmt.Errorf("retry %s: %w", s.name(p), failed)
 			break
 		}
@@ -125,10 +125,10 @@ func (s *session) retryNow(ctx context.Context, w io.Writer, id string, in scope
 	if failed != nil && len(list) == 0 {
 		return failed
 	}
-	return errors.Join(s.printHastened(w, list), failed) // What was done before it failed is told.
+	return errors.Join(s.printExpedited(w, list), failed) // Print what was done before it failed.
 }
 
-func (s *session) printHastened(w io.Writer, list []hastened) error {
+func (s *session) printExpedited(w io.Writer, list []expedited) error {
 	if s.output == jsonOutput {
 		return writeJSON(w, list)
 	}
@@ -144,18 +144,18 @@ func (s *session) printHastened(w io.Writer, list []hastened) error {
 	return nil
 }
 
-func (s *session) hasten(ctx context.Context, p payment) (hastened, error) {
-	one := hastened{Payment: s.name(p)}
-	place, err := s.lot.Read(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
-	if err != nil || place.Sequence == 0 {
+func (s *session) expedite(ctx context.Context, p payment) (expedited, error) {
+	one := expedited{Payment: s.name(p)}
+	scheduled, err := s.retries.Read(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
+	if err != nil || scheduled.Sequence == 0 {
 		return one, err
 	}
-	one.Attempts = place.Parked.Attempts
+	one.Attempts = scheduled.Parked.Attempts
 	if err := s.audit(ctx, verbRetryNow, p.unit, "", "make the parked look-up due now"); err != nil {
 		return one, err
 	}
-	parked := place.Parked
+	parked := scheduled.Parked
 	parked.DueAt = s.now().UTC()
-	one.Due, err = s.lot.Expedite(ctx, parked)
+	one.Due, err = s.retries.Expedite(ctx, parked)
 	return one, err
 }

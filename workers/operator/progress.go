@@ -8,23 +8,23 @@ import (
 	"golang.org/x/term"
 )
 
-// progress shows how far long work is. Where nobody watches it shows nothing,
-// so that logs and pipes stay clean.
+// progress shows how far a command is. It shows nothing where the output is no terminal, so
+// that logs and pipes stay clean.
 type progress interface {
 	Add(n int) error
 	Finish() error
 }
 
-type unseen struct{}
+type noProgress struct{}
 
-func (unseen) Add(int) error { return nil }
-func (unseen) Finish() error { return nil }
+func (noProgress) Add(int) error { return nil }
+func (noProgress) Finish() error { return nil }
 
-// newProgress makes a bar on w when it is a terminal.
+// newProgress makes a bar on w if that is a terminal.
 func newProgress(w io.Writer, total int, doing string) progress {
 	file, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return unseen{}
+		return noProgress{}
 	}
 	return progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(file), progressbar.OptionSetDescription(doing),

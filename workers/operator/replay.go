@@ -21,7 +21,7 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// replaying is what `replay` was told.
+// replaying is what a replay is to do.
 type replaying struct {
 	scope
 	order, payment, class string
@@ -37,7 +37,7 @@ func newReplay(s *settings) *cobra.Command {
 		Use:   "replay",
 		Short: "Ask providers again",
 		Long: "Ask the providers again about the chosen payments, and count the transitions that this made. Nothing is\n" +
-			"published unless a payment really moved, and no payment's retries are spent.\n" +
+			"published unless a payment really moved, and no attempt of a payment counts.\n" +
 			"With --dry-run the providers are asked from here, nothing is stored, and the transitions are those that\n" +
 			"would be made; that needs the look-up settings of the accounts.\n" +
 			"Exit code 4: a look-up failed or was not answered in time; it goes on by itself.",
@@ -76,11 +76,11 @@ func (r *replaying) check() error {
 	if r.wait < 0 {
 		return usageError{errors.New("--wait must not be negative")}
 	}
-	f := sieve{scope: r.scope, class: r.class, state: stateOpen}
+	f := letterFilter{scope: r.scope, class: r.class, state: stateOpen}
 	return errors.Join(f.check(), checkRate(r.rate))
 }
 
-// transition is one that was made, or would be.
+// transition is a transition that was made or, with --dry-run, would be.
 type transition struct {
 	Payment string `json:"payment"`
 	Order   string `json:"order"`
@@ -88,7 +88,7 @@ type transition struct {
 	Status  string `json:"status"`
 }
 
-// problem is a payment that could not be asked about, or not yet.
+// problem is why a payment was not looked up, or not yet.
 type problem struct {
 	Payment string `json:"payment"`
 	Problem string `json:"problem"`
@@ -98,7 +98,7 @@ type problem struct {
 type replayed struct {
 	DryRun      bool         `json:"dry_run"`
 	Asked       int          `json:"asked"`
-	Skipped     []problem    `json:"skipped"`  // Nobody can be asked.
+	Skipped     []problem    `json:"skipped"`  // They cannot be looked up.
 	Problems    []problem    `json:"problems"` // Failed, or not answered in time.
 	Transitions []transition `json:"transitions"`
 }
@@ -133,8 +133,7 @@ func (r replayed) exit() error {
 	return nil
 }
 
-// chosen lists the payments to ask about, and those that nobody can be asked
-// about.
+// chosen lists the payments to look up, and the payments without a look-up.
 func (s *session) chosen(ctx context.Context, r replaying) ([]payment, []problem, error) {
 	payments, err := s.candidates(ctx, r)
 	if err != nil {
@@ -145,7 +144,7 @@ func (s *session) chosen(ctx context.Context, r replaying) ([]payment, []problem
 	for _, p := range payments {
 		err := s.askable(ctx, p, deadletter.Entry{})
 		switch {
-		case errors.Is(err, errNobodyToAsk):
+		case errors.Is(err, errNoLookUp):
 			skipped = append(skipped, problem{s.name(p), err.Error()})
 		case err != nil:
 			return nil, nil, err
@@ -177,36 +176,36 @@ func (s *session) candidates(ctx context.Context, r replaying) ([]payment, error
 
 // ofLetters lists the payments of open dead letters.
 func (s *session) ofLetters(ctx context.Context, r replaying) ([]payment, error) {
-	letters, err := s.sift(ctx, sieve{scope: r.scope, class: r.class, state: stateOpen})
+	letters, err := s.chooseLetters(ctx, letterFilter{scope: r.scope, class: r.class, state: stateOpen})
 	if err != nil {
 		return nil, err
 	}
 	units := map[subject.Unit]string{}
 	for _, l := range letters {
-		if l.Kind != "" { // Else its original does not decode.
+		if l.Kind != "" { // Else the original does not decode.
 			units[l.Unit] = l.Payment
 		}
 	}
 	return s.describeAll(ctx, units)
 }
 
-// recent lists the payments of what was notified or observed lately.
+// recent lists the payments of the newest notifications and observations.
 func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 	units := map[subject.Unit]string{}
 	at := s.now().Add(-r.since)
 	for stream, filter := range map[string]string{
-		subject.Notifications: "notifications." + r.tokens() + ".*",
-		subject.Statuses:      "statuses." + r.tokens() + ".*",
+		subject.Notifications: subject.Filter(r.provider, r.account).Notification(),
+		subject.Statuses:      subject.Filter(r.provider, r.account).Status(),
 	} {
 		from, err := s.since(ctx, stream, filter, at)
 		if err != nil {
 			return nil, err
 		}
 		err = s.each(ctx, stream, filter, from, func(raw *jetstream.RawStreamMsg) error {
-			var named struct{ Provider, Account, Payment string } // What both documents have.
+			var named struct{ Provider, Account, Payment string } // The fields of both documents.
 			err := json.Unmarshal(raw.Data, &named)
 			unit := s.tokens.Unit(named.Provider, named.Account, named.Payment)
-			if err == nil && strings.HasSuffix(raw.Subject, "."+unit.String()) { // Else a worker has given it a dead letter.
+			if err == nil && strings.HasSuffix(raw.Subject, "."+unit.String()) { // Else it has a dead letter.
 				units[unit] = named.Payment
 			}
 			return nil
@@ -232,12 +231,12 @@ func (s *session) describeAll(ctx context.Context, units map[subject.Unit]string
 	return all, nil
 }
 
-// waitsOperator is why a look-up waits that an operator has made due.
+// waitsOperator is the reason of a look-up that an operator enqueued.
 const waitsOperator = string(order.CauseOperator)
 
-// summon makes a look-up of a payment due now.
-func (s *session) summon(ctx context.Context, p payment) error {
-	return s.lot.Enqueue(ctx, record.ScheduledLookUp{
+// enqueue makes a look-up of a payment due now.
+func (s *session) enqueue(ctx context.Context, p payment) error {
+	return s.retries.Enqueue(ctx, record.ScheduledLookUp{
 		Provider: p.unit.Provider, Account: p.unit.Account, Kind: p.target.Kind,
 		Payment: p.target.Payment, Order: p.target.Order, Fields: p.target.Fields,
 		Cause: order.CauseOperator, Reason: waitsOperator, DueAt: s.now().UTC(), Trace: trace.New(),

@@ -15,18 +15,17 @@ import (
 )
 
 const (
-	// beside is how many of a stream's newest messages are read for an id that is
-	// known already: an order may have another payment without an event. Less than
-	// a second's worth, a guess.
-	beside = 5_000
-	// instead is how many are read for an id that no subject names: seconds' worth.
-	instead = 200_000
-	// readers is how many of them are read at a time.
+	// searchMore is how many of a stream's newest messages are read for an id that subjects
+	// name: the order may have another payment without an event. Less than a second, a guess.
+	searchMore = 5_000
+	// searchAll is how many are read for an id that no subject names: some seconds.
+	searchAll = 200_000
+	// readers is how many messages are read at a time.
 	readers = 16
 )
 
-// inside is what the documents of all streams call alike.
-type inside struct {
+// content is what the documents of all streams have in common.
+type content struct {
 	Provider  string `json:"provider"`
 	Account   string `json:"account"`
 	Payment   string `json:"payment"`
@@ -34,13 +33,13 @@ type inside struct {
 	Reference string `json:"provider_reference"`
 }
 
-// findInside finds the units of what is stored and names an id as its order or its
-// provider's reference: what waits and what is dead, and the newest messages of
-// the other streams, at most so many of each. more reports whether there are more.
-func (s *session) findInside(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
+// findByContent finds the units of stored documents whose order or provider's reference is
+// id: all that are scheduled or dead letters, and at most so many of the newest messages of
+// the other streams. more reports whether there are more messages.
+func (s *session) findByContent(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
 	found = map[subject.Unit]string{}
 	look := func(raw *jetstream.RawStreamMsg) {
-		var named inside
+		var named content
 		if json.Unmarshal(raw.Data, &named) != nil || named.Order != id && named.Reference != id || named.Payment == "" {
 			return
 		}
@@ -48,14 +47,14 @@ func (s *session) findInside(ctx context.Context, id string, in scope, most uint
 			return
 		}
 		on := "." + named.Provider + "." + named.Account + "."
-		if strings.Contains(raw.Subject, on) { // Else it is no document of ours.
+		if strings.Contains(raw.Subject, on) { // Else body and subject disagree.
 			found[s.tokens.Unit(named.Provider, named.Account, named.Payment)] = named.Payment
 		}
 	}
 	for _, place := range []struct{ stream, filter string }{
-		{subject.LookupRetries, "lookup.parked." + in.tokens() + ".*"},
-		{subject.LookupRetries, "lookup.due." + in.tokens() + ".*"},
-		{subject.DeadLetters, "dead.*.*." + in.tokens() + ".*"},
+		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Parked()},
+		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Due()},
+		{subject.DeadLetters, subject.Filter(in.provider, in.account).DeadLetter(subject.Any, subject.Any)},
 	} {
 		left := most
 		err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) error {
@@ -67,7 +66,7 @@ func (s *session) findInside(ctx context.Context, id string, in scope, most uint
 			look(raw)
 			return nil
 		})
-		if err != nil && !errors.Is(err, errEnough) {
+		if err != nil {
 			return nil, false, err
 		}
 	}
@@ -81,8 +80,8 @@ func (s *session) findInside(ctx context.Context, id string, in scope, most uint
 	return found, more, nil
 }
 
-// newest calls visit with the newest messages of a stream, one at a time and in no
-// order, and reports whether there are more.
+// newest calls visit with the newest messages of a stream, one at a time and in no order,
+// and reports whether there are more.
 func (s *session) newest(ctx context.Context, stream string, most uint64, visit func(*jetstream.RawStreamMsg)) (more bool, err error) {
 	info, err := s.streams[stream].Info(ctx)
 	if err != nil {

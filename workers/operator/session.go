@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
@@ -20,22 +21,22 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// session is one command at work on one deployment.
+// session is one command on one deployment.
 type session struct {
 	*settings
-	command *cobra.Command
-	config  *config.Config
-	js      jetstream.JetStream
-	tokens  subject.Tokens
-	chains  *observations.Store
-	lot     *retry.Store
-	dead    *deadletter.Store
-	streams map[string]jetstream.Stream
-	ahead   time.Duration // Of this machine's clock, the broker's.
+	command     *cobra.Command
+	config      *config.Config
+	js          jetstream.JetStream
+	tokens      subject.Tokens
+	observed    *observations.Store
+	retries     *retry.Store
+	deadLetters *deadletter.Store
+	streams     map[string]jetstream.Stream
+	ahead       time.Duration // Broker's clock minus this machine's.
 }
 
-// inSession does something with the deployment of the configuration. roles
-// are those whose secrets the command needs too.
+// inSession calls do with the deployment of the configuration. roles are the roles whose
+// secrets the command needs too.
 func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
 	return s.connected(c, func(ctx context.Context, open *session) error {
 		if err := open.bind(ctx); err != nil {
@@ -45,8 +46,7 @@ func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session
 	}, roles...)
 }
 
-// changing is inSession for a command that changes something, and so needs to
-// know who is at work.
+// changing is inSession for a command that changes something. It needs the operator's name.
 func (s *settings) changing(c *cobra.Command, do func(context.Context, *session) error) error {
 	if err := s.identify(); err != nil {
 		return err
@@ -54,11 +54,11 @@ func (s *settings) changing(c *cobra.Command, do func(context.Context, *session)
 	return s.inSession(c, do)
 }
 
-// longestName bounds the name of who is at work, in bytes. A guess.
+// longestName is the longest operator's name, in bytes. A guess.
 const longestName = 100
 
-// identify finds out who is at work, where no flag says so: in an image without
-// users the system cannot tell.
+// identify reads the operator's name from the system if no flag names it. An image without
+// users has none.
 func (s *settings) identify() error {
 	if s.who == "" {
 		if system, err := user.Current(); err == nil {
@@ -76,7 +76,7 @@ func (s *settings) identify() error {
 	return nil
 }
 
-// load reads the configuration, and the hashed form of ids from it.
+// load reads the configuration, and returns it with its key for hashed ids.
 func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error) {
 	cfg, err := config.Load(s.config, s.env, providers.All, roles...)
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error)
 	return cfg, tokens, nil
 }
 
-// connected is inSession without a stream: none of them need be there.
+// connected is inSession for a command that needs no stream.
 func (s *settings) connected(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
 	ctx := c.Context()
 	cfg, tokens, err := s.load(roles...)
@@ -112,10 +112,10 @@ func (s *settings) connected(c *cobra.Command, do func(context.Context, *session
 	return do(ctx, &session{settings: s, command: c, config: cfg, js: js, tokens: tokens, streams: map[string]jetstream.Stream{}})
 }
 
-// readable are the streams whose messages the operator reads by itself.
+// readable are the streams that this command may read.
 var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
 
-// bind finds the streams.
+// bind opens the streams.
 func (s *session) bind(ctx context.Context) error {
 	var err error
 	for _, name := range readable {
@@ -124,23 +124,23 @@ func (s *session) bind(ctx context.Context) error {
 		}
 	}
 	s.ahead = time.Until(s.streams[subject.DeadLetters].CachedInfo().TimeStamp)
-	if s.chains, err = observations.Open(ctx, s.js); err != nil {
+	if s.observed, err = observations.Open(ctx, s.js); err != nil {
 		return err
 	}
-	if s.lot, err = retry.Open(ctx, s.js, s.tokens); err != nil {
+	if s.retries, err = retry.Open(ctx, s.js, s.tokens); err != nil {
 		return err
 	}
-	if s.dead, err = deadletter.Open(ctx, s.js); err != nil {
+	if s.deadLetters, err = deadletter.Open(ctx, s.js); err != nil {
 		return err
 	}
 	return nil
 }
 
-// now is the time by the broker's clock, to within its answer's way here. What
-// this machine's says would come due when the two agree.
+// now is the time by the broker's clock, a round trip late at most. A look-up that is
+// due by this machine's clock might wait until the two agree.
 func (s *session) now() time.Time { return time.Now().Add(s.ahead) }
 
-// host is where this command runs.
+// host is the name of this machine.
 func host() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -149,50 +149,32 @@ func host() string {
 	return name
 }
 
-// by is who is at work, in a word.
+// by is the operator as user@host.
 func (s *session) by() string { return s.who + "@" + host() }
 
-// each calls visit for every message of a stream whose subject matches, from
-// a sequence on.
-func (s *session) each(ctx context.Context, stream, filter string, from uint64, visit func(*jetstream.RawStreamMsg) error) error {
-	for next := max(from, 1); ; {
-		raw, err := s.streams[stream].GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read %s above %d: %w", stream, next-1, err)
-		}
-		if err := visit(raw); err != nil {
-			return err
-		}
-		next = raw.Sequence + 1
+// each calls visit for every message of a stream on filter, from a sequence on.
+// errEnough of visit ends it without an error.
+func (s *session) each(ctx context.Context, name, filter string, from uint64, visit func(*jetstream.RawStreamMsg) error) error {
+	_, err := stream.Each(ctx, s.streams[name], filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		return true, visit(raw)
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return fmt.Errorf("read %s: %w", name, err)
 	}
+	return nil
 }
 
-// since finds the sequence of a stream's first message that matches and is
-// not older than at. Timestamps ascend with sequences, so it halves.
-func (s *session) since(ctx context.Context, stream, filter string, at time.Time) (uint64, error) {
-	info, err := s.streams[stream].Info(ctx)
+// errEnough ends each.
+var errEnough = errors.New("enough was read")
+
+// since is the sequence of a stream's first message on filter that was stored at or
+// after a time.
+func (s *session) since(ctx context.Context, name, filter string, at time.Time) (uint64, error) {
+	info, err := s.streams[name].Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read state of %s: %w", stream, err)
+		return 0, fmt.Errorf("read state of %s: %w", name, err)
 	}
-	low, high := max(info.State.FirstSeq, 1), info.State.LastSeq+1
-	for low < high {
-		middle := low + (high-low)/2
-		raw, err := s.streams[stream].GetMsg(ctx, middle, jetstream.WithGetMsgSubject(filter))
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			high = middle
-		case err != nil:
-			return 0, fmt.Errorf("read %s above %d: %w", stream, middle, err)
-		case raw.Time.Before(at):
-			low = raw.Sequence + 1
-		default:
-			high = middle
-		}
-	}
-	return low, nil
+	return stream.Since(ctx, s.streams[name], filter, at, info.State.LastSeq+1)
 }
 
 // scope narrows a command to a provider and an account, "" for all.
@@ -211,14 +193,4 @@ func (p *scope) check() error {
 		return usageError{errors.New("--account is not an account name")}
 	}
 	return nil
-}
-
-// tokens are the two subject tokens of the scope.
-func (p *scope) tokens() string { return anyOr(p.provider) + "." + anyOr(p.account) }
-
-func anyOr(token string) string {
-	if token == "" {
-		return "*"
-	}
-	return token
 }

@@ -19,12 +19,12 @@ import (
 	"arauto/workers/internal/circuit"
 )
 
-// health is the whole deployment at a glance.
+// health is the state of the whole deployment.
 type health struct {
-	Needs     []string         `json:"needs"` // What a person must see to, in sentences.
+	Needs     []string         `json:"needs"` // What a person must do, in sentences.
 	Streams   []streamHealth   `json:"streams"`
 	Consumers []consumerHealth `json:"consumers"`
-	Backlog   uint64           `json:"backlog"` // Messages that no worker has finished.
+	Backlog   uint64           `json:"backlog"` // Messages that are not acknowledged.
 	Parked    parkedHealth     `json:"parked"`
 	Circuits  []record.Circuit `json:"open_circuits"`
 
@@ -35,9 +35,9 @@ type streamHealth struct {
 	Name     string   `json:"name"`
 	Messages uint64   `json:"messages"`
 	Bytes    uint64   `json:"bytes"`
-	Fill     *float64 `json:"fill_percent"` // null where the stream has no bound.
-	Fatal    bool     `json:"fatal"`        // When it is full it refuses messages, and work stops.
-	Missing  bool     `json:"missing"`      // It is declared, but not there; topology apply makes it.
+	Fill     *float64 `json:"fill_percent"` // null where the stream has no maximum size.
+	Fatal    bool     `json:"fatal"`        // When it is full it refuses messages.
+	Missing  bool     `json:"missing"`      // It is declared but not there; topology apply creates it.
 }
 
 type consumerHealth struct {
@@ -45,25 +45,25 @@ type consumerHealth struct {
 	Stream     string  `json:"stream"`
 	Pending    uint64  `json:"pending"`
 	AckPending int     `json:"ack_pending"`
-	Oldest     float64 `json:"oldest_age_seconds"` // 0 when nothing waits, and for advisories, whose stream the operator may not read.
+	Oldest     float64 `json:"oldest_age_seconds"` // 0 if nothing waits, and for ADVISORIES, which the operator may not read.
 	Paused     bool    `json:"paused"`
-	Unworked   bool    `json:"unworked"` // No worker pulls from it, and one should.
-	Missing    bool    `json:"missing"`  // It is declared, but not there; topology apply makes it.
+	Unworked   bool    `json:"unworked"` // It needs a worker, and none pulls from it.
+	Missing    bool    `json:"missing"`  // It is declared but not there; topology apply creates it.
 }
 
-// parkedHealth tells of the waiting look-ups. The broker has no index by due
-// time, so the next one is sought among those that were parked first.
+// parkedHealth is about scheduled look-ups. The broker has no index by due time, so next_due
+// is searched among the 5,000 that were scheduled first.
 type parkedHealth struct {
 	Count   uint64     `json:"count"`
-	Sought  int        `json:"sought"` // How many next_due was sought among.
+	Sought  int        `json:"sought"` // How many were searched for next_due.
 	NextDue *time.Time `json:"next_due"`
 
-	Failed  map[string]int `json:"failed"`  // How many of those have failed before, by provider and what it failed with.
-	Unknown map[string]int `json:"unknown"` // How many of those are of payments that the provider does not know, by provider/account.
+	Failed  map[string]int `json:"failed"`  // How many of those have failed before, by provider and error.
+	Unknown map[string]int `json:"unknown"` // How many of those the provider does not know, by provider/account.
 }
 
-// seek bounds how many parked look-ups status reads: about a second's worth.
-const seek = 5000
+// maxScheduled is how many scheduled look-ups status reads: about a second's worth.
+const maxScheduled = 5000
 
 func newStatus(s *settings) *cobra.Command {
 	return &cobra.Command{
@@ -104,7 +104,7 @@ func (s *session) health(ctx context.Context) (health, error) {
 			return h, err
 		}
 		if room := topology.RetriesRoom(declared); d.Name == subject.LookupRetries && !one.Missing && room > 0 {
-			one.Fill = filled(one.Bytes, room) // It has no bound of its own.
+			one.Fill = filled(one.Bytes, room) // Its configuration has no bound.
 		}
 		h.Streams = append(h.Streams, one)
 	}
@@ -130,8 +130,7 @@ func (s *session) health(ctx context.Context) (health, error) {
 	return h, err
 }
 
-// stream reads a stream's state and keeps it open for those who read its
-// messages.
+// stream reads a stream's state and keeps it open for reading its messages.
 func (s *session) stream(ctx context.Context, name string) (streamHealth, error) {
 	stream, err := s.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -156,7 +155,7 @@ func streamOf(info *jetstream.StreamInfo) streamHealth {
 	return one
 }
 
-// filled is how much of so many bytes is taken, in percent with one decimal.
+// filled is the share of so many bytes, in percent with one decimal.
 func filled(bytes uint64, of int64) *float64 {
 	fill := float64(int(1000*float64(bytes)/float64(of))) / 10
 	return &fill
@@ -193,8 +192,8 @@ func (s *session) consumer(ctx context.Context, stream, name string) (consumerHe
 	return one, nil
 }
 
-// parked counts what the stream holds beside the fired look-ups that wait for
-// a worker.
+// parked counts the scheduled look-ups: the messages of the stream without the due ones,
+// which are fired.
 func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
 	p := parkedHealth{Failed: map[string]int{}, Unknown: map[string]int{}}
 	if s.streams[subject.LookupRetries] == nil {
@@ -205,25 +204,20 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 		return p, fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
 	p.Count = info.State.Msgs - min(fired, info.State.Msgs)
-	err = s.each(ctx, subject.LookupRetries, "lookup.parked.>", 1, func(raw *jetstream.RawStreamMsg) error {
+	err = s.each(ctx, subject.LookupRetries, subject.AllScheduled, 1, func(raw *jetstream.RawStreamMsg) error {
 		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
 			p.NextDue = &due
 		}
 		p.count(raw)
-		if p.Sought++; p.Sought == seek {
+		if p.Sought++; p.Sought == maxScheduled {
 			return errEnough
 		}
 		return nil
 	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
 	return p, err
 }
 
-var errEnough = errors.New("enough was read")
-
-// scheduled reads when the broker will fire a parked look-up.
+// scheduled reads when the broker will fire a scheduled look-up.
 func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
 	const prefix = "@at "
 	at := raw.Header.Get("Nats-Schedule")
@@ -236,19 +230,19 @@ func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
 
 // circuits lists the records of every account that was ever stopped.
 func (s *session) circuits(ctx context.Context) ([]record.Circuit, error) {
-	board, err := circuit.Open(ctx, s.js)
+	store, err := circuit.Open(ctx, s.js)
 	if err != nil {
 		return nil, err
 	}
-	return board.List(ctx)
+	return store.List(ctx)
 }
 
-// openCircuits are those that are not closed.
+// openCircuits are the records that are not closed.
 func (s *session) openCircuits(ctx context.Context) ([]record.Circuit, error) {
 	open := []record.Circuit{}
 	all, err := s.circuits(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		err = nil // Said where the streams are listed.
+		err = nil // The missing stream is listed.
 	}
 	for _, c := range all {
 		if c.State != record.CircuitClosed {

@@ -49,7 +49,7 @@ func (h health) write(w io.Writer) error {
 	return writeDurability(w, h.Durability)
 }
 
-// writeNeeds begins with what a person must see to.
+// writeNeeds writes what a person must do.
 func writeNeeds(w io.Writer, needs []string) error {
 	lines := []string{"nothing needs a person"}
 	if len(needs) > 0 {
@@ -66,8 +66,7 @@ func writeNeeds(w io.Writer, needs []string) error {
 	return nil
 }
 
-// writeDurability stands outside the table, whose columns its sentences would
-// widen.
+// writeDurability writes below the table, whose columns its sentences would widen.
 func writeDurability(w io.Writer, r durability.Report) error {
 	meaning := r.Sentence
 	if r.Facts != nil {

@@ -21,11 +21,11 @@ import (
 // The kinds of entries of a timeline.
 const (
 	whatNotification = "notification"
-	whatLookUp       = "look-up"  // The provider was asked and answered.
-	whatFailed       = "failed"   // The provider was asked, and its answer was none that helps.
-	whatBelieved     = "believed" // A webhook's own word, where nobody can be asked.
+	whatLookUp       = "look-up" // The provider answered.
+	whatFailed       = "failed"  // A failed look-up.
+	whatPayload      = "payload" // The payload was trusted, because there is no look-up.
 	whatParked       = "parked"
-	whatDue          = "due" // It has fired and no worker has finished it.
+	whatDue          = "due" // It has fired and is not acknowledged.
 	whatEvent        = "event"
 	whatDeadLetter   = "dead letter"
 )
@@ -39,7 +39,7 @@ type entry struct {
 	ID             string     `json:"id,omitempty"`
 	Order          string     `json:"order,omitempty"`
 	Cause          string     `json:"cause,omitempty"`
-	Waits          string     `json:"waits,omitempty"`
+	Reason         string     `json:"reason,omitempty"`
 	From           string     `json:"from,omitempty"`
 	Status         string     `json:"status,omitempty"`
 	ProviderStatus string     `json:"provider_status,omitempty"`
@@ -54,11 +54,11 @@ type entry struct {
 	By             string     `json:"by,omitempty"`
 	Next           string     `json:"next,omitempty"`
 	HTTP           int        `json:"http_status,omitempty"` // Of a failed look-up, 0 without an answer.
-	Unreadable     bool       `json:"unreadable,omitempty"`  // It does not decode; subject and sequence are all that is known of it.
-	Subject        string     `json:"subject,omitempty"`     // Of an unreadable one.
+	Unreadable     bool       `json:"unreadable,omitempty"`  // It does not decode; only subject and sequence are known.
+	Subject        string     `json:"subject,omitempty"`     // Of an unreadable message.
 }
 
-// timeline reads everything about some payments, sorted by time.
+// timeline reads everything that is stored about some payments, sorted by time.
 func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, error) {
 	var line []entry
 	for _, p := range payments {
@@ -80,8 +80,8 @@ func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, er
 	return line, nil
 }
 
-// onceFailed drops the failed look-ups that are in the list already: they travel
-// with what is parked and stay in what ended them.
+// onceFailed drops repeated failed look-ups: they are stored with the scheduled look-up, and
+// again with the observation or the dead letter that ended them.
 func onceFailed(line []entry) []entry {
 	type look struct {
 		payment string
@@ -99,7 +99,7 @@ func onceFailed(line []entry) []entry {
 	})
 }
 
-// failedLookUps lists the failed look-ups that a document brings along.
+// failedLookUps lists the failed look-ups of a document.
 func failedLookUps(list []order.FailedLookUp) []entry {
 	var all []entry
 	for _, f := range list {
@@ -110,8 +110,8 @@ func failedLookUps(list []order.FailedLookUp) []entry {
 	return all
 }
 
-// stored lists every message of a subject, with what read makes of it and with the
-// look-ups that failed before it. One that does not decode is an entry, too.
+// stored lists every message of a subject, as read returns it, behind the failed look-ups
+// before it. A message that does not decode is an entry too.
 func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
 	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) error {
 		e, before, err := read(raw)
@@ -120,7 +120,7 @@ func (s *session) stored(ctx context.Context, stream, on, what string, read func
 		}
 		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
 		all = append(append(all, before...), e)
-		return nil // The entry says it.
+		return nil // The entry is marked as unreadable.
 	})
 	return all, err
 }
@@ -142,7 +142,7 @@ func (s *session) observations(ctx context.Context, p payment) ([]entry, error) 
 			Status: string(o.Status), ProviderStatus: o.ProviderStatus, AskedAt: &o.AskedAt, AnsweredAt: &o.AnsweredAt,
 		}
 		if !o.Confirmed {
-			e.What, e.AskedAt, e.AnsweredAt = whatBelieved, nil, nil
+			e.What, e.AskedAt, e.AnsweredAt = whatPayload, nil, nil
 		}
 		return e, failedLookUps(o.FailedLookUps), err
 	})
@@ -162,13 +162,13 @@ func (s *session) events(ctx context.Context, p payment) ([]entry, error) {
 	})
 }
 
-// waiting reads what is parked, and what has fired and is not done.
+// waiting reads the scheduled look-up and the due one.
 func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 	var all []entry
 	for _, place := range []struct {
 		what string
 		read func(context.Context, string, string, string) (retry.Entry, error)
-	}{{whatParked, s.lot.Read}, {whatDue, s.lot.ReadDue}} {
+	}{{whatParked, s.retries.Read}, {whatDue, s.retries.ReadDue}} {
 		at, err := place.read(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
 		if err != nil {
 			return nil, err
@@ -178,7 +178,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 		}
 		all = append(all, failedLookUps(at.Parked.FailedLookUps)...)
 		all = append(all, entry{
-			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Waits: at.Parked.Reason,
+			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Reason: at.Parked.Reason,
 			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable,
 		})
 	}
@@ -186,7 +186,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 }
 
 func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
-	err = s.dead.Each(ctx, p.unit.DeadLetter("*", "*"), 1, func(l deadletter.Entry) error {
+	err = s.deadLetters.Each(ctx, p.unit.DeadLetter(subject.Any, subject.Any), 1, func(l deadletter.Entry) error {
 		all = append(all, failedLookUps(l.FailedLookUps)...)
 		all = append(all, entry{
 			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,
@@ -205,7 +205,7 @@ func (s *session) shown(id string) string {
 	return s.tokens.Shown(id)
 }
 
-// text is what a person reads behind time, payment and kind.
+// text is the last column of an entry.
 func (e entry) text() string {
 	if e.Unreadable {
 		return strings.TrimSuffix(fmt.Sprintf("does not decode: sequence %d on %s", e.Sequence, e.Subject), " on ")
@@ -219,13 +219,13 @@ func (e entry) text() string {
 			return text + ", given up"
 		}
 		return text + ", asked again at " + e.DueAt.Format(time.RFC3339Nano)
-	case whatBelieved:
-		return fmt.Sprintf("%s (%s), nobody can be asked", word(e.Status), e.ProviderStatus)
+	case whatPayload:
+		return fmt.Sprintf("%s (%s), without a look-up", word(e.Status), e.ProviderStatus)
 	case whatEvent:
 		return fmt.Sprintf("%s -> %s, transition %d of order %s", word(e.From), e.Status, e.Transition, e.Order)
 	case whatParked, whatDue:
 		return fmt.Sprintf("until %s because of %s, %d attempts, then asks because of %s",
-			e.DueAt.Format(time.RFC3339Nano), e.Waits, e.Attempts, e.Cause)
+			e.DueAt.Format(time.RFC3339Nano), e.Reason, e.Attempts, e.Cause)
 	case whatDeadLetter:
 		parts := []string{e.ID, e.Class, e.Stage, e.Cause, "next: " + e.Next}
 		if e.State != "" {

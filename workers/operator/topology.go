@@ -62,7 +62,7 @@ func newApply(s *settings) *cobra.Command {
 	return c
 }
 
-// refuseShrinking refuses a configuration that takes room or replicas away.
+// refuseShrinking refuses a configuration that takes bytes or replicas from a stream.
 func refuseShrinking(ctx context.Context, js jetstream.JetStream, declared topology.Settings, cfg *config.Config) error {
 	shrinks, err := topology.Shrinks(ctx, js, declared)
 	if err != nil {
@@ -79,8 +79,8 @@ func refuseShrinking(ctx context.Context, js jetstream.JetStream, declared topol
 	return errors.Join(all...)
 }
 
-// shrinking says what a setting would take from a stream, and what to write
-// instead, which is enough for every stream.
+// shrinking says what a setting would take from a stream, and which value is enough for
+// every stream.
 func shrinking(one topology.Shrinking, enough int64) string {
 	text := fmt.Sprintf("leaves stream %s %d replicas, but it has %d", one.Stream, one.Gets, one.Has)
 	write := fmt.Sprint(enough)
@@ -91,7 +91,7 @@ func shrinking(one topology.Shrinking, enough int64) string {
 	return text + ", so " + one.Loss + "; write " + write + ", or take the loss with --shrink"
 }
 
-// storeAbove is a size that people write, and not less than so many bytes.
+// storeAbove is a round size of at least so many bytes.
 func storeAbove(bytes int64) config.Size {
 	const mib = 1 << 20
 	return config.Size((bytes + mib - 1) / mib * mib)
@@ -118,7 +118,7 @@ func (s *settings) diff(ctx context.Context, w io.Writer) error {
 	})
 }
 
-// atBroker does something with the broker of the configuration.
+// atBroker calls do with the broker of the configuration.
 func (s *settings) atBroker(ctx context.Context, do func(jetstream.JetStream, topology.Settings, *config.Config) error) error {
 	cfg, err := config.Load(s.config, s.env, providers.All)
 	if err != nil {
@@ -139,8 +139,7 @@ func (s *settings) atBroker(ctx context.Context, do func(jetstream.JetStream, to
 	}, cfg)
 }
 
-// difference is one topology.Drift as JSON. Without a field, the whole object
-// is missing.
+// difference is a topology.Drift as JSON. Without a field, the whole object is missing.
 type difference struct {
 	Object string `json:"object"`
 	Field  string `json:"field,omitempty"`
@@ -148,8 +147,7 @@ type difference struct {
 	Want   string `json:"want,omitempty"`
 }
 
-// print writes one line per difference, or the word for none; as JSON a list,
-// empty for none.
+// print writes one line per difference, or none's text; as JSON a list, empty for none.
 func (s *settings) print(w io.Writer, drift []topology.Drift, prefix, none string) error {
 	if s.output == jsonOutput {
 		list := make([]difference, 0, len(drift))

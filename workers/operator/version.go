@@ -6,13 +6,13 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is what an image was built from. Its build has no checkout, so the
-// Dockerfile sets it with the linker's -X.
+// version is the commit of an image. Its build has no checkout, so the Dockerfile sets it
+// with the linker's -X.
 var version string
 
-// build says what this binary was built from.
+// build is what this binary was built from.
 type build struct {
-	Revision string `json:"revision"` // Commit, with +changes when the tree had some; in an image what its build was given; else "unknown".
+	Revision string `json:"revision"` // Commit, with +changes if the tree had any; in an image what its build was given; else "unknown".
 	Time     string `json:"time,omitempty"`
 	Go       string `json:"go"`
 }
@@ -32,9 +32,9 @@ func newVersion(s *settings) *cobra.Command {
 	}
 }
 
-// describe says what this binary was built from.
+// describe returns what this binary was built from.
 func describe() build {
-	info, _ := debug.ReadBuildInfo() // nil when it is not there.
+	info, _ := debug.ReadBuildInfo() // nil without build information.
 	b := described(info)
 	if version != "" {
 		b.Revision, b.Time = version, ""
@@ -50,8 +50,7 @@ func (b build) String() string {
 	return line + ", " + b.Go
 }
 
-// described reads what the Go tool has written into a binary, nil for one
-// that it has not built.
+// described reads the build information of a binary, nil for none.
 func described(info *debug.BuildInfo) build {
 	b := build{Revision: "unknown", Go: "unknown"}
 	if info == nil {

@@ -10,9 +10,8 @@ import (
 	"unicode/utf16"
 )
 
-// visible shows what cannot be printed as an escape. Ids and words come from
-// outside: a line break in one would forge a line, and an escape sequence would
-// steer the operator's terminal.
+// visible replaces what cannot be printed by an escape. Ids and words come from outside: a
+// line break would forge a line, and an escape sequence would control the terminal.
 func visible(text string) string {
 	var b strings.Builder
 	for _, r := range text {
@@ -25,12 +24,12 @@ func visible(text string) string {
 	return b.String()
 }
 
-// widestCell is how many characters of an id from outside a table shows: an id
-// may have hundreds, and every row would be as wide. A guess.
+// widestCell is how many characters of an id from outside a table shows. An id may have
+// hundreds, and would widen its whole column. A guess.
 const widestCell = 64
 
-// cell is visible for a column that is not the last one: without two blanks in a
-// row, which would look like the next column, and cut where it is too wide.
+// cell is visible for every column but the last: without two blanks in a row, which would
+// look like the next column, and cut.
 func cell(text string) string {
 	shown := []rune(strings.ReplaceAll(visible(text), "  ", ` \x20`))
 	if len(shown) > widestCell {
@@ -39,7 +38,7 @@ func cell(text string) string {
 	return string(shown)
 }
 
-// row is one row of a table of cells; the last one is not cut.
+// row is one row of a table. Its last cell is not cut.
 func row(cells ...string) string {
 	for i, text := range cells {
 		cells[i] = cell(text)
@@ -59,8 +58,8 @@ func visibleLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// writeJSON writes the result for a program. A person may read it too, so what
-// cannot be printed is escaped in it, beyond what JSON itself asks for.
+// writeJSON writes a result for a program. It also escapes what cannot be printed, since a
+// person may read it.
 func writeJSON(w io.Writer, result any) error {
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err != nil {

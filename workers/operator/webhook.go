@@ -19,39 +19,38 @@ import (
 	"arauto/schemas/subject"
 )
 
-// tried is what an adapter makes of a webhook. Ids that identify a person are
-// hashed, as they are in subjects.
+// tried is what an adapter reads from a webhook. Personal ids are hashed, as in subjects.
 type tried struct {
 	Provider string            `json:"provider"`
 	Account  string            `json:"account"`
-	Refused  *refusedTry       `json:"refused,omitempty"` // The rest is empty then.
+	Refused  *refusedTry       `json:"refused,omitempty"` // If set, the rest is empty.
 	Kind     order.Kind        `json:"kind,omitempty"`
 	Payment  string            `json:"payment,omitempty"`
-	Order    string            `json:"order,omitempty"`        // "" where the webhook names none.
-	Word     string            `json:"word,omitempty"`         // The status word in it, "" for none.
-	Status   order.Status      `json:"status,omitempty"`       // What the word means, where it is believed.
-	Unknown  string            `json:"unknown_type,omitempty"` // Its type, when we do not know that.
-	Fields   map[string]string `json:"fields,omitempty"`       // What is stored of it beside the ids.
-	Asked    string            `json:"asked,omitempty"`        // The question of a look-up, without credentials.
-	Then     string            `json:"then,omitempty"`         // What becomes of it, in a sentence.
+	Order    string            `json:"order,omitempty"`        // "" if the webhook names none.
+	Word     string            `json:"word,omitempty"`         // The provider's status word, "" for none.
+	Status   order.Status      `json:"status,omitempty"`       // The status of the word, where the payload is trusted.
+	Unknown  string            `json:"unknown_type,omitempty"` // The type, if it is unknown.
+	Fields   map[string]string `json:"fields,omitempty"`       // The other fields that are stored.
+	Asked    string            `json:"asked,omitempty"`        // The request of the look-up, without credentials.
+	Then     string            `json:"then,omitempty"`         // What happens next, in a sentence.
 }
 
 // refusedTry is why the webhook would be refused.
 type refusedTry struct {
 	Code    int           `json:"code"`
 	Rule    provider.Rule `json:"rule"`
-	Field   string        `json:"field"` // "" where it is the body as a whole.
+	Field   string        `json:"field"` // "" for the body as a whole.
 	Problem string        `json:"problem"`
 }
 
-// codeInvalid is what the gateway answers to a body that Read refuses.
+// codeInvalid is the gateway's code for a body that Read refuses.
 const codeInvalid = 400103
 
-// withheld stands for what a question has of secrets.
+// withheld replaces secrets in the printed request.
 const withheld = "SECRET"
 
-// longestTry is how much is read of a webhook, in bytes: what a gateway may be
-// configured to take at the most.
+// longestTry is the longest webhook that is read, in bytes: the largest limit that the
+// gateway can be configured with.
 const longestTry = 8 << 20
 
 func newWebhook(s *settings) *cobra.Command {
@@ -93,8 +92,8 @@ func newWebhook(s *settings) *cobra.Command {
 	return group
 }
 
-// headersOf reads headers as they are written on a command line. It does not repeat
-// one, which may be a credential.
+// headersOf parses headers of the form name: value. Its error does not print one, which may
+// be a credential.
 func headersOf(lines []string) (provider.HeaderMap, error) {
 	headers := provider.HeaderMap{}
 	for _, line := range lines {
@@ -117,7 +116,7 @@ func (s *settings) tryWebhook(c *cobra.Command, in scope, headers provider.Heade
 	if err != nil {
 		return err
 	}
-	p, _ := providers.All.Get(in.provider) // The scope's check made sure.
+	p, _ := providers.All.Get(in.provider) // Known, since scope.check returned nil.
 	t := try(cfg, tokens, p, firstOf(in.account, "default"), provider.Webhook{Header: headers, Body: body})
 	write := t.write
 	if s.output == jsonOutput {
@@ -132,7 +131,7 @@ func (s *settings) tryWebhook(c *cobra.Command, in scope, headers provider.Heade
 	return nil
 }
 
-// readWebhook reads a body, which is not kept.
+// readWebhook reads a body.
 func readWebhook(stdin io.Reader, path string) ([]byte, error) {
 	from := stdin
 	if path != "-" {
@@ -140,7 +139,7 @@ func readWebhook(stdin io.Reader, path string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read webhook: %w", err)
 		}
-		defer file.Close() //nolint:errcheck // It was only read.
+		defer file.Close() //nolint:errcheck // The file was only read.
 		from = file
 	}
 	body, err := io.ReadAll(io.LimitReader(from, longestTry+1))
@@ -153,7 +152,7 @@ func readWebhook(stdin io.Reader, path string) ([]byte, error) {
 	return body, nil
 }
 
-// try asks the adapter.
+// try calls the adapter.
 func try(cfg *config.Config, tokens subject.Tokens, p provider.Provider, account string, w provider.Webhook) tried {
 	t := tried{Provider: p.Name, Account: account}
 	notice, err := p.Read(w)
@@ -183,10 +182,10 @@ func try(cfg *config.Config, tokens subject.Tokens, p provider.Provider, account
 	return t
 }
 
-// follow says what becomes of a webhook that was read.
+// follow says what happens after a webhook was read.
 func (t *tried) follow(p provider.Provider, target provider.Target, account provider.Account) {
 	if t.Unknown != "" {
-		t.Then = "it is stored, and becomes a dead letter of class data: nobody knows its type"
+		t.Then = "it is stored, and becomes a dead letter of class data: its type is unknown"
 		return
 	}
 	err := provider.ErrNoLookUp
@@ -204,7 +203,7 @@ func (t *tried) follow(p provider.Provider, target provider.Target, account prov
 		t.Then = "it is stored, and becomes a dead letter: the account has no look-up"
 	default:
 		fact, err := p.Payload(target)
-		t.Status, t.Then = fact.Status, "it is believed, with confirmed: false, because the account has no look-up"
+		t.Status, t.Then = fact.Status, "its payload is trusted, with confirmed: false, because the account has no look-up"
 		if err != nil {
 			t.Then = "it is stored, and becomes a dead letter: " + err.Error()
 		}

@@ -47,11 +47,11 @@ func TestTryingAWebhookSaysWhatBecomesOfIt(t *testing.T) {
 			"token_transaction=abc", "--provider yapay --account acme",
 			[]string{"payment abc", "order -", "asked GET https://api.intermediador.yapay.com.br/api/v3/transactions/get_by_token_brief?token_account=SECRET&token_transaction=abc"},
 		},
-		"believed": {
+		"trusted": {
 			`{"order": "p-1", "reference": "o-1", "status": "PAID"}`, "--provider beeteller",
-			[]string{"kind payout", "payment p-1", "order o-1", "word PAID", "status paid", "then it is believed, with confirmed: false"},
+			[]string{"kind payout", "payment p-1", "order o-1", "word PAID", "status paid", "then its payload is trusted, with confirmed: false"},
 		},
-		"believed, with a word that nobody knows": {
+		"trusted, with an unknown word": {
 			`{"order": "p-1", "status": "SETTLING"}`, "--provider beeteller", []string{"word SETTLING", `becomes a dead letter: unknown provider word "SETTLING"`},
 		},
 		"unknown type": {

@@ -1,6 +1,6 @@
-// Package sweep is the one who looks twice: it makes silent payments due for a
-// look-up, frees stuck schedules, removes what has been of use, and gives a
-// dead letter to what was given up without one. It may run in several copies.
+// Package sweep is the periodic maintenance role: it re-polls stale payments,
+// re-publishes stuck schedules, enforces retention, and dead-letters messages that the
+// broker gave up. Several copies of it may run.
 package sweep
 
 import (
@@ -30,20 +30,20 @@ import (
 )
 
 const (
-	// grace is how long advisories in work may finish after a stop.
+	// grace is how long advisories that are being handled may finish after a stop.
 	grace = 5 * time.Second
-	// stuckAfter is how overdue a schedule is before it is published again. The
-	// broker fires bursts within seconds.
+	// stuckAfter is how overdue a schedule is before it is re-published. The broker fires
+	// bursts within seconds.
 	stuckAfter = 30 * time.Second
-	// settle is how old an acknowledged notification is before its trace is
-	// looked for.
-	settle = 10 * time.Minute
-	// compactEvery is much shorter than the ages that it is about.
+	// minAge is the age from which on an acknowledged notification must have an outcome.
+	// A guess: its look-up may be redelivered several times until then.
+	minAge = 10 * time.Minute
+	// compactEvery is much shorter than the retention in question, which is days.
 	compactEvery = time.Hour
 )
 
-// Run wires the role: one actor per task, so that a slow one does not keep the
-// others waiting.
+// Run runs the role until ctx ends: one actor per task, so that a slow task does not
+// delay the others.
 func Run(ctx context.Context, k *process.Kit) error {
 	cfg, err := k.Config.Sweep()
 	if err != nil {
@@ -69,7 +69,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		_, err := s.durable.Info(ctx)
 		return err
 	})
-	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.advisories}, {Name: "clock", Run: s.clock.Run}}
+	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}}
 	counts := periodic.NewMetrics(k.Registry)
 	for _, task := range s.tasks() {
 		actors = append(actors, process.Actor{Name: task.Name, Run: func(ctx context.Context) error {
@@ -79,7 +79,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	return process.Together(ctx, actors...)
 }
 
-// await waits for everything that the tasks read and write, and binds to it.
+// await waits until every stream and consumer that the tasks use is there, and calls bind.
 func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, bind func(context.Context) error) error {
 	sizes := k.Config.Topology()
 	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
@@ -93,76 +93,75 @@ func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, bind fun
 	return topology.Await(ctx, js, settings, k.Log, streams, consumers, bind)
 }
 
-// sweeper is the role's tasks, and what each of them works with.
+// sweeper is the tasks of the role and what they work with.
 type sweeper struct {
 	js  jetstream.JetStream
 	kit *process.Kit
 	cfg config.Sweep
 
 	clock   *retry.Clock
-	silence stale.Options
-	overdue stuck.Options
-	advice  advisories.Options
+	stale   stale.Options
+	stuck   stuck.Options
+	givenUp advisories.Options
 	levels  levels.Options
-	removed *retention.Metrics
+	retain  *retention.Metrics
 	handled *consume.Metrics
 	store   *durability.Health
 
 	// Set by bind.
-	silent                *stale.Sweeper
-	watch                 *stuck.Republisher
-	adviser               *advisories.Worker
+	payments              *stale.Sweeper
+	schedules             *stuck.Republisher
+	advisories            *advisories.Worker
 	gauge                 *levels.Gauge
 	notifications, orders jetstream.Stream
 	durable               jetstream.Consumer
 }
 
-// newSweeper makes everything that does not need the broker.
+// newSweeper makes everything that needs no broker.
 func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep) *sweeper {
 	clock := retry.NewClock(js, nil)
 	return &sweeper{
 		js: js, kit: k, cfg: cfg, clock: clock,
-		silence: stale.Options{
+		stale: stale.Options{
 			JS: js, Tokens: tokens, Log: k.Log, Metrics: stale.NewMetrics(k.Registry, providers.All.Names()...),
 			Now: clock.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
 		},
-		overdue: stuck.Options{JS: js, Log: k.Log, Metrics: stuck.NewMetrics(k.Registry), Now: clock.Now, After: stuckAfter},
-		advice:  advisories.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advisories.NewMetrics(k.Registry), Now: clock.Now},
+		stuck:   stuck.Options{JS: js, Log: k.Log, Metrics: stuck.NewMetrics(k.Registry), Now: clock.Now, After: stuckAfter},
+		givenUp: advisories.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advisories.NewMetrics(k.Registry), Now: clock.Now},
 		levels: levels.Options{
 			JS: js, Metrics: levels.NewMetrics(k.Registry),
 			Room: topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}),
 		},
-		removed: retention.NewMetrics(k.Registry, providers.All.Names()...), handled: consume.NewMetrics(k.Registry),
+		retain: retention.NewMetrics(k.Registry, providers.All.Names()...), handled: consume.NewMetrics(k.Registry),
 		store: durability.NewHealth(k.Config.NATS().Monitors),
 	}
 }
 
-// bind finds the streams and the consumer. It may be called again after it
-// failed.
+// bind opens the streams and the consumer. It may be called again after it failed.
 func (s *sweeper) bind(ctx context.Context) (err error) {
 	if err = s.clock.Set(ctx); err != nil {
 		return err
 	}
-	if s.silence.Observations, err = observations.Open(ctx, s.js); err != nil {
+	if s.stale.Observations, err = observations.Open(ctx, s.js); err != nil {
 		return err
 	}
-	if s.silence.Retries, err = retry.Open(ctx, s.js, s.silence.Tokens); err != nil {
+	if s.stale.Retries, err = retry.Open(ctx, s.js, s.stale.Tokens); err != nil {
 		return err
 	}
-	if s.silence.DeadLetters, err = deadletter.Open(ctx, s.js); err != nil {
+	if s.stale.DeadLetters, err = deadletter.Open(ctx, s.js); err != nil {
 		return err
 	}
-	if s.silent, err = stale.New(ctx, s.silence); err != nil {
+	if s.payments, err = stale.New(ctx, s.stale); err != nil {
 		return err
 	}
-	if s.watch, err = stuck.New(ctx, s.overdue); err != nil {
+	if s.schedules, err = stuck.New(ctx, s.stuck); err != nil {
 		return err
 	}
-	s.advice.DeadLetters, s.levels.DeadLetters = s.silence.DeadLetters, s.silence.DeadLetters
+	s.givenUp.DeadLetters, s.levels.DeadLetters = s.stale.DeadLetters, s.stale.DeadLetters
 	if s.gauge, err = levels.New(ctx, s.levels); err != nil {
 		return err
 	}
-	s.adviser = advisories.New(s.advice)
+	s.advisories = advisories.New(s.givenUp)
 	for name, stream := range map[string]*jetstream.Stream{subject.Notifications: &s.notifications, subject.Orders: &s.orders} {
 		if *stream, err = s.js.Stream(ctx, name); err != nil {
 			return fmt.Errorf("open stream %s: %w", name, err)
@@ -174,31 +173,31 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 	return nil
 }
 
-// tasks are what is done in rounds.
+// tasks are the periodic tasks.
 func (s *sweeper) tasks() []periodic.Task {
-	finished := &retention.Notifications{
-		JS: s.js, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.removed,
-		Now: s.clock.Now, Keep: s.cfg.KeepNotifications, MinAge: settle, Judge: s.silent.Unprocessed,
+	purge := &retention.Notifications{
+		JS: s.js, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.retain, Log: s.kit.Log,
+		Now: s.clock.Now, Keep: s.cfg.KeepNotifications, MinAge: minAge, Judge: s.payments.Unprocessed,
 	}
-	long := &retention.Orders{Stream: s.orders, Metrics: s.removed, Now: s.clock.Now, After: s.cfg.CompactAfter, Unreadable: s.silent.Unreadable}
+	compact := &retention.Orders{Stream: s.orders, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Unreadable: s.payments.Unreadable}
 	return []periodic.Task{
-		{Name: "silent", Every: s.cfg.Every, Do: s.explained(s.silent.Round)},
-		{Name: "overdue", Every: min(s.cfg.Every, stuckAfter), Do: s.explained(s.watch.Round)},
-		{Name: "notifications", Every: s.cfg.Every, Do: s.explained(finished.Round)},
+		{Name: "stale", Every: s.cfg.Every, Do: s.explained(s.payments.Round)},
+		{Name: "stuck", Every: min(s.cfg.Every, stuckAfter), Do: s.explained(s.schedules.Round)},
+		{Name: "notifications", Every: s.cfg.Every, Do: s.explained(purge.Round)},
 		{Name: "levels", Every: s.cfg.Every, Do: s.explained(s.gauge.Round)},
-		{Name: "orders", Every: compactEvery, Do: s.explained(long.Round)},
+		{Name: "orders", Every: compactEvery, Do: s.explained(compact.Round)},
 	}
 }
 
-// explained is a round whose error says what is known of the broker.
+// explained is a round whose error says what the monitoring of the broker shows.
 func (s *sweeper) explained(round func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 }
 
-// advisories works on what the broker gave up.
-func (s *sweeper) advisories(ctx context.Context) error {
+// runAdvisories handles the messages of ADVISORIES.
+func (s *sweeper) runAdvisories(ctx context.Context) error {
 	return consume.Run(ctx, consume.Options{
 		Consumer: s.durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
 		AckWait: topology.AckWait, Grace: grace, Log: s.kit.Log, Metrics: s.handled, Explain: s.store.Explain,
-	}, s.adviser.Handle)
+	}, s.advisories.Handle)
 }

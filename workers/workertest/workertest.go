@@ -1,7 +1,6 @@
-// Package workertest runs the real workers inside a test, on a broker that the
-// test has started: with shorter waits, with a clock of the test's, or with a
-// consumer of the test's. Suites outside workers/ use it, because what the workers
-// share is internal to them.
+// Package workertest runs the real workers inside a test, on a broker that the test has
+// started: with shorter waits, with a clock of the test's, or with a consumer of the
+// test's. Suites outside workers/ use it, because workers/internal is closed to them.
 package workertest
 
 import (
@@ -31,8 +30,8 @@ import (
 	"arauto/workers/sweep/stale"
 )
 
-// Bench is a connection to a broker with the declared streams, as the user of one
-// role. All of its methods end the test when they fail.
+// Bench is a connection to a broker with the declared streams, as the user of one role.
+// Its methods end the test if they fail.
 type Bench struct {
 	T      testing.TB
 	Ctx    context.Context // Ends the test's requests.
@@ -68,10 +67,10 @@ func (b Bench) observations() *observations.Store {
 	return s
 }
 
-// Lookup returns the sandbox's look-up worker for one account. With offsets its
-// retry policy has those, else it is the default. Without gates it looks up as fast
-// as it can.
-func (b Bench) Lookup(account provider.Account, gates lookup.Limits, offsets ...time.Duration) *lookup.Worker {
+// Lookup returns the sandbox's look-up worker for one account. With offsets, its retry
+// policy has those, and else the default ones. With zero limits it looks up as fast as
+// it can.
+func (b Bench) Lookup(account provider.Account, limits lookup.Limits, offsets ...time.Duration) *lookup.Worker {
 	b.T.Helper()
 	policy, err := providers.All.RetryPolicy(provider.DefaultRetryPolicy)
 	b.must(err)
@@ -89,27 +88,28 @@ func (b Bench) Lookup(account provider.Account, gates lookup.Limits, offsets ...
 		Provider: sandbox, Accounts: map[string]provider.Account{account.Name: account},
 		Policy: policy, Tokens: b.Tokens, Ask: client, Observations: b.observations(), Retries: b.retries(), DeadLetters: b.deadLetters(),
 		Log: zap.NewNop(), Metrics: lookup.NewMetrics(prometheus.NewRegistry()),
-		Now: time.Now, Jitter: func() float64 { return 0 }, Limits: gates,
+		Now: time.Now, Jitter: func() float64 { return 0 }, Limits: limits,
 	})
 }
 
-// Gates returns circuit breakers that open at the first failure, for as long as wait.
-// They work until the test ends.
-func (b Bench) Gates(wait time.Duration) lookup.Limits {
+// Breakers returns circuit breakers that open at the first failure, for as long as
+// wait. They run until the test ends.
+func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 	b.T.Helper()
 	store, err := circuit.Open(b.Ctx, b.JS)
 	b.must(err)
-	view, err := circuit.NewCache(b.Ctx, store, circuit.Options{
+	cache, err := circuit.NewCache(b.Ctx, store, circuit.Options{
 		First: wait, Longest: wait, Expiry: 10 * time.Second, Spread: wait, Name: "test", Now: time.Now,
 	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
 	b.must(err)
-	b.run("circuits", view.Run)
-	return lookup.Limits{Circuits: view, Outage: outage.New(b.JS, "sandbox",
+	b.run("circuits", cache.Run)
+	return lookup.Limits{Circuits: cache, Outage: outage.New(b.JS, "sandbox",
 		outage.Options{Failures: 1, Window: time.Minute, First: wait, Longest: wait},
 		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)}
 }
 
-// Fold returns a worker that folds observations, with a memory of its own.
+// Fold returns a worker that folds observations. It shares no memory with other
+// workers.
 func (b Bench) Fold() *fold.Worker {
 	b.T.Helper()
 	w, err := fold.New(b.Ctx, fold.Options{
@@ -120,8 +120,8 @@ func (b Bench) Fold() *fold.Worker {
 	return w
 }
 
-// Stale returns a sweeper of stale payments whose clock is now. It asks about
-// payments for as long as horizon.
+// Stale returns a sweeper of stale payments whose clock is now, and which polls a
+// payment until its age is horizon.
 func (b Bench) Stale(now func() time.Time, horizon time.Duration) *stale.Sweeper {
 	b.T.Helper()
 	s, err := stale.New(b.Ctx, stale.Options{
@@ -132,7 +132,7 @@ func (b Bench) Stale(now func() time.Time, horizon time.Duration) *stale.Sweeper
 	return s
 }
 
-// Advisories returns a worker on the broker's advisories about messages that it gave
+// Advisories returns a worker for the broker's advisories about messages that it gave
 // up.
 func (b Bench) Advisories() *advisories.Worker {
 	b.T.Helper()
@@ -142,8 +142,8 @@ func (b Bench) Advisories() *advisories.Worker {
 	})
 }
 
-// Consume lets handle work on a durable consumer, with as many messages at once as
-// concurrency, until the test ends.
+// Consume runs handle on a durable consumer, with up to concurrency messages at once,
+// until the test ends.
 func (b Bench) Consume(stream, durable string, concurrency int, handle consume.Handler) {
 	b.T.Helper()
 	c, err := b.JS.Consumer(b.Ctx, stream, durable)
@@ -169,7 +169,7 @@ func (b Bench) run(name string, actor func(context.Context) error) {
 	})
 }
 
-// AckFloor returns the last sequence up to which a durable consumer's messages are
+// AckFloor returns the stream sequence up to which a durable consumer's messages are
 // all acknowledged.
 func (b Bench) AckFloor(stream, durable string) uint64 {
 	b.T.Helper()
@@ -178,7 +178,7 @@ func (b Bench) AckFloor(stream, durable string) uint64 {
 	return floor
 }
 
-// Schedule stores the first scheduled retry of a payment.
+// Schedule stores the first scheduled look-up of a payment.
 func (b Bench) Schedule(p record.ScheduledLookUp) {
 	b.T.Helper()
 	b.must(b.retries().Schedule(b.Ctx, p))

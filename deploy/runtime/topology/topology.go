@@ -47,19 +47,20 @@ const day = 24 * time.Hour
 
 // Streams lists every stream.
 func Streams(s Settings) []jetstream.StreamConfig {
+	unit, waiting := subject.Filter("", ""), subject.FilterWaiting("", "")
 	share := func(percent int64) int64 { return s.Store / 100 * percent }
 	streams := []jetstream.StreamConfig{
 		{
 			Name:        subject.Notifications,
 			Description: "Accepted webhooks. Full means 503 at the gateway, never a silent loss.",
-			Subjects:    []string{"notifications.*.*.*"},
+			Subjects:    []string{unit.Notification()},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(notificationsShare),
 			Duplicates: 10 * time.Minute, AllowAtomicPublish: true,
 		},
 		{
 			Name:        subject.LookupRetries,
 			Description: "Look-ups that wait: one schedule per payment, fired by the broker.",
-			Subjects:    []string{"lookup.parked.*.*.*", "lookup.due.*.*.*"},
+			Subjects:    []string{waiting.Parked(), waiting.Due()},
 			Retention:   jetstream.WorkQueuePolicy,
 			Discard:     jetstream.DiscardOld, MaxBytes: -1, // Both forced by schedules.
 			Duplicates:        2 * time.Minute,
@@ -68,28 +69,28 @@ func Streams(s Settings) []jetstream.StreamConfig {
 		{
 			Name:        subject.Statuses,
 			Description: "Observations: what the provider said, in the order in which it was written.",
-			Subjects:    []string{"statuses.*.*.*"},
+			Subjects:    []string{unit.Status()},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(statusesShare), MaxAge: 30 * day,
 			Duplicates: 2 * time.Minute,
 		},
 		{
 			Name:        subject.Orders,
 			Description: "The order log: one event per transition. It is the state.",
-			Subjects:    []string{"orders.*.*.*.*.*"},
+			Subjects:    []string{unit.Event(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(ordersShare),
 			Duplicates: 2 * time.Minute,
 		},
 		{
 			Name:        subject.DeadLetters,
 			Description: "What could not be finished, with its class and cause.",
-			Subjects:    []string{"dead.*.*.*.*.*"},
+			Subjects:    []string{unit.DeadLetter(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(deadLettersShare), MaxAge: 90 * day,
 			Duplicates: 10 * time.Minute,
 		},
 		{
 			Name:        subject.Audit,
 			Description: "What operators did.",
-			Subjects:    []string{"audit.>"},
+			Subjects:    []string{subject.AllAudit},
 			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: 400 * day,
 			Duplicates: 2 * time.Minute,
 		},
@@ -106,10 +107,10 @@ func Streams(s Settings) []jetstream.StreamConfig {
 		{
 			Name:        subject.Circuits,
 			Description: "Whether an account's look-ups are stopped: one record per account, repeated to every worker once it is stored.",
-			Subjects:    []string{subject.Circuit("*", "*")},
+			Subjects:    []string{subject.Circuit(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(circuitsShare), MaxMsgsPerSubject: 1,
 			Duplicates: 2 * time.Minute,
-			RePublish:  &jetstream.RePublish{Source: "circuits.>", Destination: "circuits-changed.>"},
+			RePublish:  &jetstream.RePublish{Source: subject.AllCircuits, Destination: subject.AllCircuitChanges},
 		},
 	}
 	for i := range streams {
@@ -140,12 +141,12 @@ func Consumers(s Settings) []Consumer {
 	var all []Consumer
 	for _, provider := range s.Providers {
 		all = append(all,
-			durable(subject.Notifications, subject.LookupConsumer(provider), "notifications."+provider+".>"),
-			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), "lookup.due."+provider+".>"),
+			durable(subject.Notifications, subject.LookupConsumer(provider), subject.NotificationsOf(provider)),
+			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), subject.DueOf(provider)),
 		)
 	}
 	return append(all,
-		durable(subject.Statuses, subject.NormalizeConsumer, "statuses.>"),
+		durable(subject.Statuses, subject.NormalizeConsumer, subject.AllStatuses),
 		durable(subject.Advisories, subject.AdvisoriesConsumer, ""),
 	)
 }

@@ -101,7 +101,7 @@ func (f *flow) runLookup(b *broker) {
 	f.t.Helper()
 	_, js := b.as("lookup")
 	bench := f.bench(js)
-	w := bench.Lookup(f.bank.account(), bench.Gates(50*time.Millisecond), 100*time.Millisecond, time.Minute)
+	w := bench.Lookup(f.bank.account(), bench.Breakers(50*time.Millisecond), 100*time.Millisecond, time.Minute)
 	bench.Consume(subject.Notifications, subject.LookupConsumer("sandbox"), 2, w.HandleNotification)
 	bench.Consume(subject.LookupRetries, subject.LookupDueConsumer("sandbox"), 2, w.HandleDue)
 }

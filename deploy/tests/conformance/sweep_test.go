@@ -64,7 +64,7 @@ func (f *flow) removeOld(js jetstream.JetStream, silent *stale.Sweeper) {
 	f.must(err)
 	removed := retention.NewMetrics(prometheus.NewRegistry())
 	finished := &retention.Notifications{
-		JS: js, Stream: notifications, Providers: []string{"sandbox"}, Metrics: removed,
+		JS: js, Stream: notifications, Providers: []string{"sandbox"}, Metrics: removed, Log: zap.NewNop(),
 		Now: later, Keep: time.Hour, Judge: silent.Unprocessed,
 	}
 	f.must(finished.Round(f.ctx))

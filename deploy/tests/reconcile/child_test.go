@@ -194,7 +194,7 @@ func (p *plant) swept() string {
 	}
 	var lines strings.Builder
 	for what, line := range map[string]string{
-		"without a trace": `"msg":"notification left no trace"`, "silent payments": `"reason":"silent"`, "overdue schedules": `"msg":"parked look-up was overdue, parked anew"`,
+		"unprocessed notifications": `"msg":"notification.unprocessed"`, "stale payments": `"reason":"stale"`, "stuck schedules": `"msg":"schedule.republished"`,
 	} {
 		fmt.Fprintf(&lines, "%6d  found by sweep: %s\n", strings.Count(string(data), line), what)
 	}

@@ -9,12 +9,6 @@ import (
 	"arauto/schemas/subject"
 )
 
-// The stages whose dead letters the ledger reads, as they name themselves.
-const (
-	stageLookup    = "lookup"
-	stageNormalize = "normalize"
-)
-
 // overdue is how long past its due time a schedule may still be waiting
 // before it no longer counts as one that will fire.
 const overdue = time.Minute
@@ -100,7 +94,7 @@ func (f *file) letterFor(sequence uint64) (Stored[record.DeadLetter], bool) {
 	for _, l := range f.Letters {
 		d := l.Record
 		own := d.Stream == subject.Notifications && d.Sequence == sequence
-		if d.Stage == stageLookup && (own || d.Covers >= sequence) && explained(d) {
+		if d.Stage == record.StageLookup && (own || d.Covers >= sequence) && explained(d) {
 			return l, true
 		}
 	}
@@ -112,7 +106,7 @@ func (f *file) letterFor(sequence uint64) (Stored[record.DeadLetter], bool) {
 func (f *file) letterAbout(o Stored[order.Observation]) (Stored[record.DeadLetter], bool) {
 	for _, l := range f.Letters {
 		d := l.Record
-		if d.Stage == stageNormalize && d.Observation <= o.Sequence && d.ProviderStatus == o.Record.ProviderStatus && explained(d) {
+		if d.Stage == record.StageNormalize && d.Observation <= o.Sequence && d.ProviderStatus == o.Record.ProviderStatus && explained(d) {
 			return l, true
 		}
 	}
@@ -124,8 +118,8 @@ func (f *file) letterAbout(o Stored[order.Observation]) (Stored[record.DeadLette
 func explained(d record.DeadLetter) bool { return d.Class != "" && d.Cause != "" && d.Next != "" }
 
 func cause(d record.DeadLetter) string {
-	if d.Stage == stageNormalize {
-		return string(d.Class) + ", " + stageNormalize
+	if d.Stage == record.StageNormalize {
+		return string(d.Class) + ", " + record.StageNormalize
 	}
 	return string(d.Class) + ", " + d.LastAnswer
 }

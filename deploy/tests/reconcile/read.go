@@ -3,12 +3,12 @@ package reconcile
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -34,7 +34,7 @@ func Read(ctx context.Context, js jetstream.JetStream) (Streams, error) {
 	if s.Parked, err = ReadParked(ctx, js); err != nil {
 		return s, err
 	}
-	s.Fired, err = readWaiting(ctx, js, "lookup.due.>")
+	s.Fired, err = readWaiting(ctx, js, subject.AllDue)
 	s.Read = time.Now()
 	return s, err
 }
@@ -81,29 +81,25 @@ func readAll[T any](ctx context.Context, js jetstream.JetStream, name string) ([
 
 // ReadParked takes the schedules out that have not fired.
 func ReadParked(ctx context.Context, js jetstream.JetStream) ([]Stored[record.ScheduledLookUp], error) {
-	return readWaiting(ctx, js, "lookup.parked.>")
+	return readWaiting(ctx, js, subject.AllScheduled)
 }
 
 // readWaiting reads one kind of subject of LOOKUP_RETRIES, message by message:
 // its retention allows no second consumer.
 func readWaiting(ctx context.Context, js jetstream.JetStream, filter string) ([]Stored[record.ScheduledLookUp], error) {
-	stream, err := js.Stream(ctx, subject.LookupRetries)
+	retries, err := js.Stream(ctx, subject.LookupRetries)
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.LookupRetries, err)
 	}
 	var all []Stored[record.ScheduledLookUp]
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read stream %s: %w", subject.LookupRetries, err)
-		}
+	_, err = stream.Each(ctx, retries, filter, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		one := Stored[record.ScheduledLookUp]{Sequence: raw.Sequence, At: raw.Time}
-		if err := json.Unmarshal(raw.Data, &one.Record); err != nil {
-			return nil, fmt.Errorf("decode message %d of %s: %w", raw.Sequence, subject.LookupRetries, err)
-		}
-		all, next = append(all, one), raw.Sequence+1
+		err := json.Unmarshal(raw.Data, &one.Record)
+		all = append(all, one)
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", subject.LookupRetries, err)
 	}
+	return all, nil
 }

@@ -141,10 +141,10 @@ func (s *sweep) round() time.Duration {
 	var took time.Duration
 	s.await("a round of sweep", func() bool {
 		metrics := s.metrics()
-		if number(metrics, `arauto_sweep_rounds_total{result="done",task="silent"}`) < 1 {
+		if number(metrics, `arauto_sweep_rounds_total{result="done",task="stale"}`) < 1 {
 			return false
 		}
-		took = time.Duration(number(metrics, `arauto_sweep_round_seconds{task="silent"}`) * float64(time.Second))
+		took = time.Duration(number(metrics, `arauto_sweep_round_seconds{task="stale"}`) * float64(time.Second))
 		return true
 	})
 	s.most = s.status(s.cmd.Process.Pid, "VmHWM")

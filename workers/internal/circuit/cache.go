@@ -14,22 +14,24 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
 
-// Options say how an open circuit behaves.
+// Options say how long an open circuit breaker waits.
 type Options struct {
-	First   time.Duration // From opening to the first probe; each failing one doubles it.
+	First   time.Duration // From opening to the first probe; each failed probe doubles it.
 	Longest time.Duration // Between two probes.
-	Expiry  time.Duration // How long one probe may take before another may begin.
-	Spread  time.Duration // Over which the waiting look-ups come back at least.
+	Expiry  time.Duration // How long a probe may take before another worker may probe.
+	Spread  time.Duration // Over which at least the deferred look-ups are spread.
 	Name    string        // Of this worker, in records.
 	Now     func() time.Time
 }
 
-// Defaults are the options of production for a worker of that name. timeout
-// is how long one look-up may take.
+// Defaults returns the options of production for a worker of that name. timeout is how
+// long one look-up may take. All are guesses: a credential is mended within minutes at
+// the soonest.
 func Defaults(name string, timeout time.Duration) Options {
 	return Options{
 		First: 5 * time.Second, Longest: time.Minute, Expiry: timeout + 10*time.Second,
@@ -37,52 +39,52 @@ func Defaults(name string, timeout time.Duration) Options {
 	}
 }
 
-// longestSpread bounds how long after the credential is mended the last
-// look-up comes back.
+// longestSpread bounds over how long the deferred look-ups are spread after the
+// credential is mended. A guess: merchants wait at most that long for the last of them.
 const longestSpread = 5 * time.Minute
 
-// Cache is what one worker knows of the circuits, kept up to date by Run. It
-// is safe for concurrent use. A nil View has every circuit closed.
+// Cache is what one worker knows of the circuit breakers, kept up to date by Run. It is
+// safe for concurrent use. In a nil Cache every circuit is closed.
 type Cache struct {
 	Options
-	board   *Store
+	store   *Store
 	metrics *Metrics
 	log     *zap.Logger
 
 	mu      sync.Mutex
-	known   map[key]entry
-	tripped map[key]bool // Refused here; the record is being written.
+	records map[key]entry // The latest record of each account.
+	opening map[key]bool  // This worker met a refused credential and is writing the record.
 }
 
 type key struct{ provider, account string }
 
-// NewCache reads all records and returns the view.
+// NewCache reads all records of b and returns the cache.
 func NewCache(ctx context.Context, b *Store, o Options, m *Metrics, log *zap.Logger) (*Cache, error) {
-	v := &Cache{Options: o, board: b, metrics: m, log: log, known: map[key]entry{}, tripped: map[key]bool{}}
+	v := &Cache{Options: o, store: b, metrics: m, log: log, records: map[key]entry{}, opening: map[key]bool{}}
 	return v, v.refresh(ctx)
 }
 
-// refreshEvery is how often the view is read anew, for what was said while
-// this process was not connected.
+// refreshEvery is how often all records are read: a change that was republished while
+// this process was disconnected is known within it. A guess.
 const refreshEvery = 2 * time.Second
 
-// Run keeps the view up to date until ctx ends.
+// Run keeps the cache up to date until ctx ends. It fails only if it cannot subscribe.
 func (v *Cache) Run(ctx context.Context) error {
 	changes := make(chan *nats.Msg, 256)
-	heard, err := v.board.js.Conn().ChanSubscribe(subject.CircuitChanged("*", "*"), changes)
+	subscription, err := v.store.js.Conn().ChanSubscribe(subject.CircuitChanged(subject.Any, subject.Any), changes)
 	if err != nil {
 		return fmt.Errorf("listen to circuits: %w", err)
 	}
 	defer func() {
-		if err := heard.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-			v.log.Warn("still subscribed to circuits", zap.Error(err))
+		if err := subscription.Unsubscribe(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+			v.log.Warn("circuit.unsubscribe_failed", zap.Error(err))
 		}
 	}()
 	ticker := time.NewTicker(refreshEvery)
 	defer ticker.Stop()
 	for {
 		if err := v.refresh(ctx); err != nil && ctx.Err() == nil {
-			v.log.Warn("circuits not read, going on with what is known", zap.Error(err))
+			v.log.Warn("circuit.read_failed", zap.Error(err))
 		}
 		if !v.listen(ctx, changes, ticker.C) {
 			return nil
@@ -90,27 +92,28 @@ func (v *Cache) Run(ctx context.Context) error {
 	}
 }
 
-// listen takes changes in until it is time to read everything anew.
-func (v *Cache) listen(ctx context.Context, changes <-chan *nats.Msg, anew <-chan time.Time) (more bool) {
+// listen takes republished records in until all are to be read again. more is false
+// once ctx has ended.
+func (v *Cache) listen(ctx context.Context, changes <-chan *nats.Msg, refresh <-chan time.Time) (more bool) {
 	for {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-anew:
+		case <-refresh:
 			return true
 		case m := <-changes:
-			e, err := changed(m)
+			e, err := republished(m)
 			if err != nil {
-				v.log.Error("circuit does not decode", zap.String("subject", m.Subject), zap.Error(err))
+				v.log.Error("circuit.decode_failed", zap.String("subject", m.Subject), zap.Error(err))
 				continue
 			}
-			v.learn(e)
+			v.update(e)
 		}
 	}
 }
 
-// changed reads a record as the broker repeats it.
-func changed(m *nats.Msg) (entry, error) {
+// republished decodes a record as the broker republishes it.
+func republished(m *nats.Msg) (entry, error) {
 	sequence, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 	if err != nil {
 		return entry{}, fmt.Errorf("read sequence: %w", err)
@@ -120,84 +123,83 @@ func changed(m *nats.Msg) (entry, error) {
 		return entry{}, fmt.Errorf("decode circuit: %w", err)
 	}
 	if m.Subject != subject.CircuitChanged(e.Provider, e.Account) {
-		return entry{}, errors.New("decode circuit: it is another account's")
+		return entry{}, errors.New("decode circuit: the record names another account than the subject")
 	}
 	return e, nil
 }
 
-// refresh reads every record. One that is gone, or has a lower number than what
-// is known and has not changed meanwhile, is of a stream that was recreated.
+// refresh reads every record. If a known record is missing, or has a lower sequence
+// now, and no newer record arrived during the read, then CIRCUITS was recreated, and
+// the record that was read counts.
 func (v *Cache) refresh(ctx context.Context) error {
 	v.mu.Lock()
-	before := maps.Clone(v.known)
+	before := maps.Clone(v.records)
 	v.mu.Unlock()
-	entries, err := v.board.entries(ctx)
+	entries, err := v.store.entries(ctx)
 	if err != nil {
 		return err
 	}
-	told := map[key]entry{}
+	read := map[key]entry{}
 	for _, e := range entries {
-		v.learn(e)
-		told[key{e.Provider, e.Account}] = e
+		v.update(e)
+		read[key{e.Provider, e.Account}] = e
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for k, was := range before {
-		now := told[k]
-		if now.sequence >= was.sequence || v.known[k].sequence != was.sequence {
+		now := read[k]
+		if now.sequence >= was.sequence || v.records[k].sequence != was.sequence {
 			continue
 		}
 		if now.sequence == 0 {
 			now.Circuit = record.Circuit{Provider: k.provider, Account: k.account, State: record.CircuitClosed}
 		}
-		v.store(now)
+		v.set(now)
 	}
 	return nil
 }
 
-// learn takes a record in unless a later one is known.
-func (v *Cache) learn(e entry) {
+// update takes a record in unless a later one is known.
+func (v *Cache) update(e entry) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if e.sequence > v.known[key{e.Provider, e.Account}].sequence {
-		v.store(e)
+	if e.sequence > v.records[key{e.Provider, e.Account}].sequence {
+		v.set(e)
 	}
 }
 
-// store makes a record the one that is known; v.mu is held.
-func (v *Cache) store(e entry) {
+// set makes a record the known one. v.mu is held.
+func (v *Cache) set(e entry) {
 	k := key{e.Provider, e.Account}
-	if was := v.known[k].State; was != e.State {
-		v.log.Info("circuit changed", zap.String("provider", e.Provider), zap.String("account", e.Account),
+	if was := v.records[k].State; was != e.State {
+		v.log.Info("circuit.changed", zap.String("provider", e.Provider), zap.String("account", e.Account),
 			zap.String("state", string(e.State)), zap.String("cause", e.Cause), zap.String("by", e.By))
 	}
-	v.known[k] = e
+	v.records[k] = e
 	v.metrics.state(e.Circuit)
 }
 
-// Permit is leave to ask about an account's payment, or the reason to wait. The
-// zero Pass is leave.
+// Permit is what Acquire decided about one look-up. The zero Permit allows it.
 type Permit struct {
-	Held  bool
-	Wait  time.Duration // Until it may be worth to try again.
-	Cause string        // Of the open circuit.
+	Denied bool          // The look-up must not be made now.
+	Wait   time.Duration // If denied: until the next try.
+	Cause  string        // If denied: why the circuit is open.
 
-	probe bool
-	basis entry // The record that it was decided on.
+	probe     bool
+	decidedBy entry // The record by which it was decided.
 }
 
-// Probe reports whether p was given to find out whether the circuit may close.
+// Probe reports whether the look-up probes an open circuit breaker.
 func (p Permit) Probe() bool { return p.probe }
 
-// Control reports whether p is a probe that should ask about a payment which
-// the provider has answered before: it knows that one, whatever the payment in
-// hand is. Every other probe asks about the payment in hand, because the control
-// payment may by now be one that the provider refuses alone.
-func (p Permit) Control() bool { return p.probe && p.basis.Probes%2 == 1 }
+// Control reports whether the probe should ask about a payment that the provider has
+// answered before. Every second probe does not, because the provider may by now refuse
+// that very payment.
+func (p Permit) Control() bool { return p.probe && p.decidedBy.Probes%2 == 1 }
 
-// Acquire says whether the account may be asked as far as this worker knows.
-// jitter, from 0 to 1, spreads what waits, so that a mended credential does
-// not bring everything back at once.
+// Acquire says whether a payment of the account may be looked up, as far as this worker
+// knows. jitter, from 0 to 1, spreads the deferred look-ups, so that they are not all
+// due when the credential is mended.
 func (v *Cache) Acquire(provider, account string, jitter float64) Permit {
 	if v == nil {
 		return Permit{}
@@ -205,53 +207,55 @@ func (v *Cache) Acquire(provider, account string, jitter float64) Permit {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k := key{provider, account}
-	e, now := v.known[k], v.Now()
-	if v.tripped[k] {
-		return Permit{Held: true, Cause: causeCredential, Wait: v.First + spread(v.Spread, jitter)}
+	e, now := v.records[k], v.Now()
+	if v.opening[k] {
+		return Permit{Denied: true, Cause: causeCredential, Wait: v.First + jittered(v.Spread, jitter)}
 	}
-	return v.judge(e, now, jitter)
+	return v.decide(e, now, jitter)
 }
 
-// judge decides on a record.
-func (v *Cache) judge(e entry, now time.Time, jitter float64) Permit {
+// decide says what a record allows.
+func (v *Cache) decide(e entry, now time.Time, jitter float64) Permit {
 	switch {
 	case e.State == "" || e.State == record.CircuitClosed:
-		return Permit{basis: e}
+		return Permit{decidedBy: e}
 	case e.NextProbe == nil:
-		return Permit{Held: true, Cause: e.Cause, Wait: v.Spread + spread(v.over(e, now), jitter)}
+		return Permit{Denied: true, Cause: e.Cause, Wait: v.Spread + jittered(v.spreadWindow(e, now), jitter)}
 	case !now.Before(*e.NextProbe):
-		return Permit{probe: true, Cause: e.Cause, basis: e}
+		return Permit{probe: true, Cause: e.Cause, decidedBy: e}
 	}
-	return Permit{Held: true, Cause: e.Cause, Wait: min(e.NextProbe.Sub(now), v.Longest) + spread(v.over(e, now), jitter)}
+	return Permit{Denied: true, Cause: e.Cause, Wait: min(e.NextProbe.Sub(now), v.Longest) + jittered(v.spreadWindow(e, now), jitter)}
 }
 
-// over is the time over which those who are held come back: longer the longer
-// the circuit has been open, because each return costs the broker work.
-func (v *Cache) over(e entry, now time.Time) time.Duration {
+// spreadWindow is the time over which deferred look-ups are spread. It grows with how
+// long the circuit has been open, because each deferral costs the broker a write.
+func (v *Cache) spreadWindow(e entry, now time.Time) time.Duration {
 	return min(max(v.Spread, now.Sub(e.Since)/4), longestSpread)
 }
 
-func spread(over time.Duration, jitter float64) time.Duration {
+// jittered is a share of a window.
+func jittered(over time.Duration, jitter float64) time.Duration {
 	return time.Duration(jitter * float64(over))
 }
 
-// AcquireProbe makes sure of a pass just before asking. Of all workers that would
-// probe an open circuit, one gets leave; the others wait.
+// AcquireProbe must be called with a permit right before its look-up. If it is a probe,
+// the half-open record is written: of all workers that try, one keeps its permit, and
+// the others are denied.
 func (v *Cache) AcquireProbe(ctx context.Context, p Permit, jitter float64) (Permit, error) {
 	if !p.probe {
 		return p, nil
 	}
-	c := p.basis.Circuit
+	c := p.decidedBy.Circuit
 	until := v.Now().Add(v.Expiry).UTC()
 	c.State, c.NextProbe, c.Probes, c.By = record.CircuitHalfOpen, &until, c.Probes+1, v.Name
-	e, err := v.board.write(ctx, c, p.basis.sequence)
-	if errors.Is(err, errConflict) {
-		return Permit{Held: true, Cause: c.Cause, Wait: v.First + spread(v.Spread, jitter)}, v.reread(ctx, c.Provider, c.Account)
+	e, err := v.store.write(ctx, c, p.decidedBy.sequence)
+	if stream.IsConflict(err) {
+		return Permit{Denied: true, Cause: c.Cause, Wait: v.First + jittered(v.Spread, jitter)}, v.readAgain(ctx, c.Provider, c.Account)
 	}
 	if err != nil {
 		return p, err
 	}
-	v.learn(e)
-	p.basis = e
+	v.update(e)
+	p.decidedBy = e
 	return p, nil
 }

@@ -25,28 +25,28 @@ const (
 	account = "acme"
 )
 
-// rig is a broker and a clock that the test turns.
+// rig is a broker and a clock that the test sets.
 type rig struct {
 	*jetstreamtest.Broker
 	t     *testing.T
 	ctx   context.Context
-	board *circuit.Store
-	ahead atomic.Int64 // Of the real clock.
+	store *circuit.Store
+	ahead atomic.Int64 // Of the machine's clock.
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{Broker: jetstreamtest.Start(t, bank), t: t, ctx: jetstreamtest.Context(t)}
 	var err error
-	if r.board, err = circuit.Open(r.ctx, r.JS); err != nil {
+	if r.store, err = circuit.Open(r.ctx, r.JS); err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func (r *rig) now() time.Time                       { return time.Now().Add(time.Duration(r.ahead.Load())) }
-func (r *rig) pass(d time.Duration)                 { r.ahead.Add(int64(d)) }
-func (r *rig) look(v *circuit.Cache) circuit.Permit { return v.Acquire(bank, account, 0) }
+func (r *rig) now() time.Time                          { return time.Now().Add(time.Duration(r.ahead.Load())) }
+func (r *rig) advance(d time.Duration)                 { r.ahead.Add(int64(d)) }
+func (r *rig) acquire(v *circuit.Cache) circuit.Permit { return v.Acquire(bank, account, 0) }
 
 func (r *rig) must(err error) {
 	r.t.Helper()
@@ -55,17 +55,18 @@ func (r *rig) must(err error) {
 	}
 }
 
-// view is what one worker knows; it does not follow changes by itself.
-func (r *rig) view() (*circuit.Cache, *prometheus.Registry) {
+// cache is one worker's cache; it does not follow changes by itself.
+func (r *rig) cache() (*circuit.Cache, *prometheus.Registry) {
 	r.t.Helper()
 	registry := prometheus.NewRegistry()
-	v, err := circuit.NewCache(r.ctx, r.board, circuit.Options{
+	v, err := circuit.NewCache(r.ctx, r.store, circuit.Options{
 		First: 5 * time.Second, Longest: time.Minute, Expiry: 20 * time.Second, Spread: 10 * time.Second, Name: "worker", Now: r.now,
 	}, circuit.NewMetrics(registry), zap.NewNop())
 	r.must(err)
 	return v, registry
 }
 
+// follow keeps a cache up to date until the test ends.
 func (r *rig) follow(v *circuit.Cache) {
 	ctx, stop := context.WithCancel(r.ctx)
 	done := make(chan error, 1)
@@ -85,12 +86,12 @@ func (r *rig) refuse(v *circuit.Cache, p circuit.Permit) time.Duration {
 	return wait
 }
 
-// claim takes the probe that is due.
-func (r *rig) claim(v *circuit.Cache) circuit.Permit {
+// probe acquires the probe that is due.
+func (r *rig) probe(v *circuit.Cache) circuit.Permit {
 	r.t.Helper()
-	p, err := v.AcquireProbe(r.ctx, r.look(v), 0)
+	p, err := v.AcquireProbe(r.ctx, r.acquire(v), 0)
 	r.must(err)
-	if p.Held {
+	if p.Denied {
 		r.t.Fatal("the due probe was not given")
 	}
 	return p
@@ -98,7 +99,7 @@ func (r *rig) claim(v *circuit.Cache) circuit.Permit {
 
 func (r *rig) recorded() record.Circuit {
 	r.t.Helper()
-	all, err := r.board.List(r.ctx)
+	all, err := r.store.List(r.ctx)
 	r.must(err)
 	if len(all) != 1 {
 		r.t.Fatalf("%d records, want 1", len(all))
@@ -106,48 +107,48 @@ func (r *rig) recorded() record.Circuit {
 	return all[0]
 }
 
-func TestRefusalStopsTheAccountInEveryWorkerAtOnce(t *testing.T) {
+func TestRefusedCredentialStopsEveryWorkerAtOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	here, registry := r.view()
-	there, _ := r.view()
+	here, registry := r.cache()
+	there, _ := r.cache()
 	r.follow(there)
-	// Once it has heard of something, it listens.
-	r.must(r.board.OpenBy(r.ctx, bank, "warm-up", "ana", r.now()))
-	r.settled(func() bool { return there.Acquire(bank, "warm-up", 0).Held })
-	r.refuse(here, r.look(here))
-	if !r.look(here).Held {
-		t.Error("the worker that was refused goes on")
+	// Once it has taken a change in, its subscription is active.
+	r.must(r.store.OpenBy(r.ctx, bank, "warm-up", "ana", r.now()))
+	r.eventually(func() bool { return there.Acquire(bank, "warm-up", 0).Denied })
+	r.refuse(here, r.acquire(here))
+	if !r.acquire(here).Denied {
+		t.Error("the worker whose credential was refused does not stop")
 	}
 	began := time.Now()
-	r.settled(func() bool { return r.look(there).Held })
+	r.eventually(func() bool { return r.acquire(there).Denied })
 	if took := time.Since(began); took > time.Second {
-		t.Errorf("the other worker heard of it after %v", took)
+		t.Errorf("the other worker stopped after %v", took)
 	}
-	if p := there.Acquire(bank, "another", 0); p.Held {
+	if p := there.Acquire(bank, "another", 0); p.Denied {
 		t.Error("another account is stopped too")
 	}
-	if p := there.Acquire("picpay", account, 0); p.Held {
+	if p := there.Acquire("picpay", account, 0); p.Denied {
 		t.Error("the account of that name at another provider is stopped too")
 	}
 	if n, err := testutil.GatherAndCount(registry, "arauto_circuit_open", "arauto_circuit_openings_total"); err != nil || n != 2 {
-		t.Errorf("%d numbers, error %v", n, err)
+		t.Errorf("%d series, error %v", n, err)
 	}
 }
 
-func TestRecordSurvivesTheWorkers(t *testing.T) {
+func TestOpenCircuitSurvivesRestart(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	first, _ := r.view()
-	r.refuse(first, r.look(first))
+	first, _ := r.cache()
+	r.refuse(first, r.acquire(first))
 	r.Stop()
-	r.settled(func() bool { return !r.NC.IsConnected() })
+	r.eventually(func() bool { return !r.NC.IsConnected() })
 	r.Restart()
-	r.settled(r.NC.IsConnected)
-	second, _ := r.view()
-	p := r.look(second)
-	if !p.Held || p.Cause != "credential" || p.Wait <= 0 || p.Wait > 5*time.Second {
-		t.Errorf("a new worker's pass is %+v", p)
+	r.eventually(r.NC.IsConnected)
+	second, _ := r.cache()
+	p := r.acquire(second)
+	if !p.Denied || p.Cause != "credential" || p.Wait <= 0 || p.Wait > 5*time.Second {
+		t.Errorf("a new worker's permit is %+v", p)
 	}
 	c := r.recorded()
 	if c.State != record.CircuitOpen || c.Cause != "credential" || c.By != "worker" || c.NextProbe == nil || c.Account != account {
@@ -158,28 +159,28 @@ func TestRecordSurvivesTheWorkers(t *testing.T) {
 func TestOneOfManyWorkersProbes(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	views := make([]*circuit.Cache, 8)
-	for i := range views {
-		views[i], _ = r.view()
+	caches := make([]*circuit.Cache, 8)
+	for i := range caches {
+		caches[i], _ = r.cache()
 	}
-	r.refuse(views[0], r.look(views[0]))
-	for i := range views {
-		views[i], _ = r.view()
+	r.refuse(caches[0], r.acquire(caches[0]))
+	for i := range caches {
+		caches[i], _ = r.cache()
 	}
-	r.pass(6 * time.Second)
+	r.advance(6 * time.Second)
 	var probes atomic.Int32
 	var all sync.WaitGroup
-	for _, v := range views {
-		p := r.look(v) // All see that one is due before anybody takes it.
-		if p.Held {
+	for _, v := range caches {
+		p := r.acquire(v) // Each sees that a probe is due before one of them acquires it.
+		if p.Denied {
 			t.Fatal("no probe is due")
 		}
 		all.Go(func() {
 			taken, err := v.AcquireProbe(r.ctx, p, 0)
 			if err != nil {
-				t.Errorf("claim: %v", err)
+				t.Errorf("acquire probe: %v", err)
 			}
-			if !taken.Held {
+			if !taken.Denied {
 				probes.Add(1)
 			}
 		})
@@ -188,8 +189,8 @@ func TestOneOfManyWorkersProbes(t *testing.T) {
 	if got := probes.Load(); got != 1 {
 		t.Errorf("%d workers probe, want 1", got)
 	}
-	for i, v := range views {
-		if !r.look(v).Held {
+	for i, v := range caches {
+		if !r.acquire(v).Denied {
 			t.Errorf("worker %d would probe too", i)
 		}
 	}
@@ -198,32 +199,32 @@ func TestOneOfManyWorkersProbes(t *testing.T) {
 func TestAnsweredProbeClosesTheCircuit(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, registry := r.view()
+	v, registry := r.cache()
 	v.Acquire(bank, account, 0)
-	r.refuse(v, r.look(v))
-	r.pass(6 * time.Second)
-	p := r.claim(v)
+	r.refuse(v, r.acquire(v))
+	r.advance(6 * time.Second)
+	p := r.probe(v)
 	r.must(v.Answered(r.ctx, p))
-	if r.look(v).Held || r.recorded().State != record.CircuitClosed {
+	if r.acquire(v).Denied || r.recorded().State != record.CircuitClosed {
 		t.Errorf("after an answer the record is %+v", r.recorded())
 	}
 	metrics, err := registry.Gather()
 	r.must(err)
 	for _, m := range metrics {
 		if m.GetName() == "arauto_circuit_open" && m.GetMetric()[0].GetGauge().GetValue() != 0 {
-			t.Error("the alarm stays up")
+			t.Error("the gauge still says that the circuit is open")
 		}
 	}
 }
 
-func TestFailingProbesComeLessAndLessOften(t *testing.T) {
+func TestFailedProbesDoubleTheWait(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	waits := []time.Duration{r.refuse(v, r.look(v))}
+	v, _ := r.cache()
+	waits := []time.Duration{r.refuse(v, r.acquire(v))}
 	for range 5 {
-		r.pass(waits[len(waits)-1] + time.Millisecond)
-		waits = append(waits, r.refuse(v, r.claim(v)))
+		r.advance(waits[len(waits)-1] + time.Millisecond)
+		waits = append(waits, r.refuse(v, r.probe(v)))
 	}
 	for i, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
 		if waits[i] != want*time.Second {
@@ -235,8 +236,8 @@ func TestFailingProbesComeLessAndLessOften(t *testing.T) {
 	}
 }
 
-// forgotten makes the stream of circuits anew.
-func (r *rig) forgotten() {
+// recreate deletes the stream and creates it again.
+func (r *rig) recreate() {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.Circuits)
 	r.must(err)
@@ -246,151 +247,152 @@ func (r *rig) forgotten() {
 	r.must(err)
 }
 
-func TestCircuitGoesOnWhenItsRecordIsForgotten(t *testing.T) {
+func TestRecreatedStreamClosesTheCircuit(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	r.refuse(v, r.look(v))
-	r.forgotten()
-	r.pass(6 * time.Second)
-	p, err := v.AcquireProbe(r.ctx, r.look(v), 0)
+	v, _ := r.cache()
+	r.refuse(v, r.acquire(v))
+	r.recreate()
+	r.advance(6 * time.Second)
+	p, err := v.AcquireProbe(r.ctx, r.acquire(v), 0)
 	r.must(err)
-	if !p.Held || r.look(v).Held {
-		t.Errorf("the probe of a forgotten circuit is %+v, and then %+v", p, r.look(v))
+	if !p.Denied || r.acquire(v).Denied {
+		t.Errorf("after the stream was recreated, the probe's permit is %+v, and then %+v", p, r.acquire(v))
 	}
-	r.refuse(v, r.look(v))
-	r.must(r.board.CloseBy(r.ctx, bank, account, "ana", r.now()))
-	r.pass(6 * time.Second)
-	_, err = v.AcquireProbe(r.ctx, r.look(v), 0) // Learns of the operator's word.
+	r.refuse(v, r.acquire(v))
+	r.must(r.store.CloseBy(r.ctx, bank, account, "ana", r.now()))
+	r.advance(6 * time.Second)
+	_, err = v.AcquireProbe(r.ctx, r.acquire(v), 0) // Reads the operator's record.
 	r.must(err)
-	r.forgotten()
-	r.refuse(v, r.look(v)) // Learns that there is no record.
-	r.refuse(v, r.look(v))
+	r.recreate()
+	r.refuse(v, r.acquire(v)) // Reads that there is no record.
+	r.refuse(v, r.acquire(v))
 	if got := r.recorded(); got.State != record.CircuitOpen {
 		t.Errorf("a refused credential leaves the record %+v", got)
 	}
 }
 
-func TestOperatorsWordIsHeardAlsoAfterTheStreamWasRecreated(t *testing.T) {
+func TestOperatorOpensAfterTheStreamWasRecreated(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
+	v, _ := r.cache()
 	r.follow(v)
-	for range 3 { // So that its number is higher than any of the new stream.
-		r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	for range 3 { // So that its sequence is higher than any of the new stream.
+		r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
 	}
-	r.settled(func() bool { return r.look(v).Held })
-	r.forgotten()
-	r.settled(func() bool { return !r.look(v).Held }) // Nobody has stopped it, as far as the broker says.
-	r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
-	r.settled(func() bool { return r.look(v).Held })
+	r.eventually(func() bool { return r.acquire(v).Denied })
+	r.recreate()
+	r.eventually(func() bool { return !r.acquire(v).Denied }) // The new stream has no record.
+	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	r.eventually(func() bool { return r.acquire(v).Denied })
 }
 
-func TestOperatorsCircuitIsLookedAtLessAndLessOften(t *testing.T) {
+func TestWaitsGrowWhileAnOperatorKeepsTheCircuitOpen(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	v, _ := r.cache()
+	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
 	r.follow(v)
-	r.settled(func() bool { return r.look(v).Held })
+	r.eventually(func() bool { return r.acquire(v).Denied })
 	if got := v.Acquire(bank, account, 1).Wait; got != 20*time.Second {
 		t.Errorf("at first the last waits %v", got)
 	}
-	r.pass(time.Hour)
+	r.advance(time.Hour)
 	if got := v.Acquire(bank, account, 1).Wait; got != 10*time.Second+5*time.Minute {
 		t.Errorf("after an hour the last waits %v", got)
 	}
 }
 
-// A provider may refuse a single payment, which must not always be the one that
-// probes for all the others.
-func TestProbeThatFailedComesBackAmongTheOthers(t *testing.T) {
+// A provider may refuse a single payment, so the same payment must not make every
+// probe.
+func TestFailedProbeWaitsWithJitter(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	first, err := v.Refused(r.ctx, bank, account, r.look(v), 0.5)
+	v, _ := r.cache()
+	first, err := v.Refused(r.ctx, bank, account, r.acquire(v), 0.5)
 	r.must(err)
 	if first != 5*time.Second {
-		t.Errorf("who opens the circuit waits %v", first)
+		t.Errorf("the payment that opens the circuit waits %v", first)
 	}
-	r.pass(first + time.Millisecond)
-	again, err := v.Refused(r.ctx, bank, account, r.claim(v), 0.5)
+	r.advance(first + time.Millisecond)
+	again, err := v.Refused(r.ctx, bank, account, r.probe(v), 0.5)
 	r.must(err)
 	if again != 10*time.Second+5*time.Second {
-		t.Errorf("who has probed in vain waits %v", again)
+		t.Errorf("the payment whose probe failed waits %v", again)
 	}
 }
 
-func TestProbeThatProvesNothingKeepsTheCircuitOpen(t *testing.T) {
+func TestUnprovenProbeKeepsTheCircuitOpen(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	r.refuse(v, r.look(v))
-	r.pass(6 * time.Second)
-	r.must(v.Unproven(r.ctx, r.claim(v)))
-	if p := r.look(v); !p.Held {
-		t.Error("the circuit is closed by no answer at all")
+	v, _ := r.cache()
+	r.refuse(v, r.acquire(v))
+	r.advance(6 * time.Second)
+	r.must(v.Unproven(r.ctx, r.probe(v)))
+	if p := r.acquire(v); !p.Denied {
+		t.Error("the circuit closes without an answer")
 	}
-	r.pass(6 * time.Second)
-	r.claim(v)
+	r.advance(6 * time.Second)
+	r.probe(v)
 }
 
-func TestClaimOfADeadWorkerEnds(t *testing.T) {
+func TestProbeExpires(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	r.refuse(v, r.look(v))
-	r.pass(6 * time.Second)
-	lost := r.claim(v)
-	other, _ := r.view()
-	if !r.look(other).Held {
+	v, _ := r.cache()
+	r.refuse(v, r.acquire(v))
+	r.advance(6 * time.Second)
+	lost := r.probe(v)
+	other, _ := r.cache()
+	if !r.acquire(other).Denied {
 		t.Error("two probe at a time")
 	}
-	r.pass(21 * time.Second)
-	r.must(other.Answered(r.ctx, r.claim(other)))
-	// The dead one was only slow. Its word no longer counts.
+	r.advance(21 * time.Second)
+	r.must(other.Answered(r.ctx, r.probe(other)))
+	// The first worker was only slow. Its result no longer counts.
 	if wait := r.refuse(v, lost); wait <= 0 || r.recorded().State != record.CircuitClosed {
-		t.Errorf("a claim that has ended opens the circuit again: %+v", r.recorded())
+		t.Errorf("a probe that has expired opens the circuit again: %+v", r.recorded())
 	}
 }
 
-func TestRefusalFromBeforeTheMendingOpensNothing(t *testing.T) {
+func TestOldRefusalDoesNotReopen(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	slow := r.look(v)
-	r.refuse(v, r.look(v))
-	r.pass(6 * time.Second)
-	r.must(v.Answered(r.ctx, r.claim(v)))
+	v, _ := r.cache()
+	slow := r.acquire(v)
+	r.refuse(v, r.acquire(v))
+	r.advance(6 * time.Second)
+	r.must(v.Answered(r.ctx, r.probe(v)))
 	r.refuse(v, slow)
-	if r.look(v).Held || r.recorded().State != record.CircuitClosed {
+	if r.acquire(v).Denied || r.recorded().State != record.CircuitClosed {
 		t.Errorf("an old refusal made the record %+v", r.recorded())
 	}
 }
 
-func TestOperatorsWordStandsUntilTakenBack(t *testing.T) {
+func TestOperatorsCircuitStaysOpenUntilClosed(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
+	v, _ := r.cache()
 	r.follow(v)
-	r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
-	r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
-	r.settled(func() bool { return r.look(v).Held })
-	r.pass(48 * time.Hour)
-	if p := r.look(v); !p.Held || p.Cause != "operator" {
-		t.Errorf("two days later the pass is %+v", p)
+	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	r.eventually(func() bool { return r.acquire(v).Denied })
+	r.advance(48 * time.Hour)
+	if p := r.acquire(v); !p.Denied || p.Cause != "operator" {
+		t.Errorf("two days later the permit is %+v", p)
 	}
 	if c := r.recorded(); c.By != "ana" || c.State != record.CircuitOpen || c.NextProbe != nil {
 		t.Errorf("record is %+v", c)
 	}
-	r.must(r.board.CloseBy(r.ctx, bank, account, "rui", r.now()))
-	r.settled(func() bool { return !r.look(v).Held })
+	r.must(r.store.CloseBy(r.ctx, bank, account, "rui", r.now()))
+	r.eventually(func() bool { return !r.acquire(v).Denied })
 	if c := r.recorded(); c.By != "rui" || c.State != record.CircuitClosed {
 		t.Errorf("record is %+v", c)
 	}
 }
 
-func (r *rig) settled(done func() bool) {
+// eventually waits for a condition that no signal announces.
+func (r *rig) eventually(done func() bool) {
 	r.t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
@@ -398,7 +400,7 @@ func (r *rig) settled(done func() bool) {
 		select {
 		case <-ticker.C:
 		case <-r.ctx.Done():
-			r.t.Fatal("it never came to be")
+			r.t.Fatal("the condition is never met")
 		}
 	}
 }
@@ -406,13 +408,13 @@ func (r *rig) settled(done func() bool) {
 func TestOperatorOverrulesAProbe(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	v, _ := r.view()
-	r.refuse(v, r.look(v))
-	r.pass(6 * time.Second)
-	p := r.claim(v)
-	r.must(r.board.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	v, _ := r.cache()
+	r.refuse(v, r.acquire(v))
+	r.advance(6 * time.Second)
+	p := r.probe(v)
+	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
 	r.must(v.Answered(r.ctx, p))
-	if c := r.recorded(); c.State != record.CircuitOpen || c.By != "ana" || !r.look(v).Held {
+	if c := r.recorded(); c.State != record.CircuitOpen || c.By != "ana" || !r.acquire(v).Denied {
 		t.Errorf("the probe overruled the operator: %+v", c)
 	}
 }

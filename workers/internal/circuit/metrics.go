@@ -6,13 +6,13 @@ import (
 	"arauto/schemas/record"
 )
 
-// Metrics says which circuits are open. Alarm on it.
+// Metrics says which circuit breakers are open. OPERATING.md has the alarms.
 type Metrics struct {
 	open     *prometheus.GaugeVec
 	openings *prometheus.CounterVec
 }
 
-// NewMetrics registers the metrics.
+// NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	labels := []string{"provider", "account"}
 	m := &Metrics{
@@ -29,17 +29,19 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Expect makes the numbers of an account be there from the start, so that an
-// alarm can tell closed from unknown.
+// Expect sets an account's metrics to 0 at start, so that an alarm can tell a closed
+// circuit from an unknown one.
 func (m *Metrics) Expect(provider, account string) {
 	m.open.WithLabelValues(provider, account)
 	m.openings.WithLabelValues(provider, account)
 }
 
+// opened counts an opening by this process.
 func (m *Metrics) opened(provider, account string) {
 	m.openings.WithLabelValues(provider, account).Inc()
 }
 
+// state shows an account's circuit as open or closed.
 func (m *Metrics) state(c record.Circuit) {
 	value := 1.0
 	if c.State == record.CircuitClosed {

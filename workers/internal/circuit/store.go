@@ -1,40 +1,38 @@
-// Package circuit stops the look-ups of one account whose credential the
-// provider refuses, in every worker at once, and lets one at a time probe
-// whether it has been mended. The circuits are records in the broker: each
-// change is guarded by the record that it was decided on, and each worker
-// hears of it as soon as it is stored.
+// Package circuit holds the circuit breaker of each account: while the provider refuses
+// an account's credential, no worker looks up its payments, and one probe at a time
+// finds out whether the credential is valid again. The state is one record per account
+// in the stream CIRCUITS; each change is a compare-and-append, which the broker
+// republishes to every worker.
 package circuit
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
-// The causes of records.
+// The causes of a record.
 const (
 	causeCredential = "credential" // The provider refused it.
 	causeAnswered   = "answered"   // A probe got an answer.
-	causeOperator   = "operator"   // Somebody said so.
-	causeUnreadable = "unreadable" // The record does not decode. It is never written.
+	causeOperator   = "operator"   // An operator opened or closed it.
+	causeUnreadable = "unreadable" // The record does not decode. This cause is never written.
 )
 
-// Store is where the circuits are recorded. It is safe for concurrent use.
+// Store holds the circuit breakers' records. It is safe for concurrent use.
 type Store struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 }
 
-// Open finds the stream.
+// Open binds to CIRCUITS.
 func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	stream, err := js.Stream(ctx, subject.Circuits)
 	if err != nil {
@@ -43,17 +41,17 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	return &Store{js: js, stream: stream}, nil
 }
 
-// entry is a record and its place in the stream, which guards the next one.
-// The zero entry is that of an account without a record.
+// entry is a record and its sequence, which the next one expects. The zero entry is
+// that of an account without a record.
 type entry struct {
 	sequence uint64
 	record.Circuit
 }
 
-// List reads every record from the stream's leader, closed ones included, the
-// latest change last. An account without one has never been stopped.
-func (b *Store) List(ctx context.Context) ([]record.Circuit, error) {
-	entries, err := b.entries(ctx)
+// List returns every record from the stream's leader, closed ones included, the latest
+// change last. An account without one has never been stopped.
+func (s *Store) List(ctx context.Context) ([]record.Circuit, error) {
+	entries, err := s.entries(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,24 +62,23 @@ func (b *Store) List(ctx context.Context) ([]record.Circuit, error) {
 	return all, nil
 }
 
-func (b *Store) entries(ctx context.Context) ([]entry, error) {
+// entries reads every account's record, in the order of the stream.
+func (s *Store) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
-	for next := uint64(1); ; {
-		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subject.Circuit("*", "*")))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read circuit above %d: %w", next, err)
-		}
-		on := strings.Split(raw.Subject, ".") // circuits.<provider>.<account>
-		all, next = append(all, decoded(raw, on[1], on[2])), raw.Sequence+1
+	_, err := stream.Each(ctx, s.stream, subject.Circuit(subject.Any, subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		provider, account, err := subject.ParseCircuit(raw.Subject)
+		all = append(all, decoded(raw, provider, account))
+		return true, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read circuits: %w", err)
 	}
+	return all, nil
 }
 
-// decoded is an account's record. One that does not decode says nothing, as if
-// there were none, and guards the next one: it must not keep every worker from
-// starting, nor the account from being stopped.
+// decoded returns an account's record. An unreadable one counts as closed, and the next
+// record expects its sequence: it must neither keep workers from starting nor the
+// account's circuit breaker from opening.
 func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
 	e := entry{sequence: raw.Sequence}
 	if json.Unmarshal(raw.Data, &e.Circuit) != nil || e.Provider != provider || e.Account != account {
@@ -90,66 +87,58 @@ func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
 	return e
 }
 
-// read reads one account's record from the stream's leader.
-func (b *Store) read(ctx context.Context, provider, account string) (entry, error) {
-	raw, err := b.stream.GetLastMsgForSubject(ctx, subject.Circuit(provider, account))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return entry{Circuit: record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed}}, nil
-	}
+// read returns one account's record from the stream's leader.
+func (s *Store) read(ctx context.Context, provider, account string) (entry, error) {
+	raw, err := stream.Last(ctx, s.stream, subject.Circuit(provider, account))
 	if err != nil {
 		return entry{}, fmt.Errorf("read circuit: %w", err)
+	}
+	if raw == nil {
+		return entry{Circuit: record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed}}, nil
 	}
 	return decoded(raw, provider, account), nil
 }
 
-// errConflict means that somebody else changed the circuit meanwhile.
-var errConflict = errors.New("somebody else changed the circuit meanwhile")
-
-// write stores c in place of the record with that sequence.
-func (b *Store) write(ctx context.Context, c record.Circuit, guard uint64) (entry, error) {
+// write stores c behind the record with the expected sequence. stream.IsConflict
+// recognizes the error if the record was changed since it was read.
+func (s *Store) write(ctx context.Context, c record.Circuit, expected uint64) (entry, error) {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return entry{}, fmt.Errorf("encode circuit: %w", err)
 	}
-	ack, err := b.js.Publish(ctx, subject.Circuit(c.Provider, c.Account), body, jetstream.WithExpectLastSequencePerSubject(guard))
-	if observations.IsConflict(err) {
-		return entry{}, errConflict
-	}
+	ack, err := s.js.Publish(ctx, subject.Circuit(c.Provider, c.Account), body, jetstream.WithExpectLastSequencePerSubject(expected))
 	if err != nil {
 		return entry{}, fmt.Errorf("write circuit: %w", err)
 	}
 	return entry{sequence: ack.Sequence, Circuit: c}, nil
 }
 
-// OpenBy stops an account's look-ups until CloseBy; nothing probes meanwhile.
-// by is who wants it. Doing it twice is allowed.
-func (b *Store) OpenBy(ctx context.Context, provider, account, by string, at time.Time) error {
-	return b.writeByOperator(ctx, record.Circuit{
+// OpenBy stops an account's look-ups until CloseBy; there are no probes. by names the
+// operator. An open circuit may be opened again.
+func (s *Store) OpenBy(ctx context.Context, provider, account, by string, at time.Time) error {
+	return s.writeByOperator(ctx, record.Circuit{
 		Provider: provider, Account: account, State: record.CircuitOpen, Since: at.UTC(), Cause: causeOperator, By: by,
 	})
 }
 
-// CloseBy lets an account's look-ups run again, whoever stopped them. What is
-// parked comes due by itself. by is who wants it. Doing it twice is allowed.
-func (b *Store) CloseBy(ctx context.Context, provider, account, by string, at time.Time) error {
-	return b.writeByOperator(ctx, record.Circuit{
+// CloseBy lets an account's look-ups run again, whatever stopped them. Scheduled
+// look-ups become due by themselves. by names the operator. A closed circuit may be
+// closed again.
+func (s *Store) CloseBy(ctx context.Context, provider, account, by string, at time.Time) error {
+	return s.writeByOperator(ctx, record.Circuit{
 		Provider: provider, Account: account, State: record.CircuitClosed, Since: at.UTC(), Cause: causeOperator, By: by,
 	})
 }
 
-// conflicts bounds how often a decree is written anew because a worker came
-// between.
-const conflicts = 20
-
-func (b *Store) writeByOperator(ctx context.Context, c record.Circuit) error {
-	for range conflicts {
-		now, err := b.read(ctx, c.Provider, c.Account)
+// writeByOperator stores c behind whatever the account's record is now: an operator's
+// word wins.
+func (s *Store) writeByOperator(ctx context.Context, c record.Circuit) error {
+	return stream.RetryConflicts(ctx, func() error {
+		now, err := s.read(ctx, c.Provider, c.Account)
 		if err != nil {
 			return err
 		}
-		if _, err := b.write(ctx, c, now.sequence); !errors.Is(err, errConflict) {
-			return err
-		}
-	}
-	return fmt.Errorf("set circuit: %w", errConflict)
+		_, err = s.write(ctx, c, now.sequence)
+		return err
+	})
 }

@@ -1,6 +1,6 @@
-// Package consume runs a durable pull consumer: bounded concurrency, prefetch
-// that follows it, one message of a payment at a time, signs of life while a
-// message is held, and an acknowledgement that the broker confirmed.
+// Package consume runs a durable pull consumer: bounded concurrency, a prefetch of the
+// same size, one message of a subject at a time, heartbeats for every message that is
+// held, and acks that the broker confirms.
 package consume
 
 import (
@@ -12,16 +12,17 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"arauto/workers/internal/panics"
 )
 
-// Handler works on one message. nil means that its result is durable and the
-// message may go: it is acknowledged and the acknowledgement confirmed. An
-// error means that we could not finish; the broker delivers the message again,
-// to whoever asks next. The context ends only when a stop has used up its
-// grace.
+// Handler handles one message. Nil means that the result is durable: the message is
+// acked. An error means that it is redelivered, to any worker. The context ends when a
+// stop has used up its grace.
 type Handler func(ctx context.Context, m jetstream.Msg) error
 
-// Fatal wraps an error after which the worker must not go on. Run returns it.
+// Fatal wraps an error after which the worker must not go on. The message is
+// redelivered and Run returns the error.
 type Fatal struct{ Err error }
 
 func (f *Fatal) Error() string { return f.Err.Error() }
@@ -29,58 +30,55 @@ func (f *Fatal) Error() string { return f.Err.Error() }
 // Unwrap returns the wrapped error.
 func (f *Fatal) Unwrap() error { return f.Err }
 
-// ErrRetryLater is what a Handler returns for a message that it has not begun,
-// because now is not the time: the consumer is being paused. The message goes
-// back without being counted as failed.
-var ErrRetryLater = errors.New("not now")
+// ErrRetryLater is returned by a Handler that did not begin with a message, because the
+// consumer is being paused. The message is redelivered without being counted as failed.
+var ErrRetryLater = errors.New("retry later")
 
-// again is the delay before a message that we could not finish comes back. It
-// only keeps a broken dependency from being asked in a hot loop; waiting for
-// a provider is parking, which is not done here. It doubles with each delivery
-// up to the longest, because a full stream is not mended by asking the provider
-// twice a second.
+// The delay before a message whose handler failed is redelivered. It doubles with each
+// delivery up to the longest. It only keeps a failing dependency from being called in a
+// hot loop; a provider is waited for by scheduling. Guesses.
 const (
-	again        = 500 * time.Millisecond
-	longestAgain = 8 * time.Second
+	firstDelay   = 500 * time.Millisecond
+	longestDelay = 8 * time.Second
 )
 
-// redeliveryDelay is the delay before the next delivery of m.
+// redeliveryDelay is the delay before m is redelivered.
 func redeliveryDelay(m jetstream.Msg) time.Duration {
 	meta, err := m.Metadata()
 	if err != nil {
-		return again
+		return firstDelay
 	}
-	delay := again
-	for n := uint64(1); n < meta.NumDelivered && delay < longestAgain; n++ {
+	delay := firstDelay
+	for n := uint64(1); n < meta.NumDelivered && delay < longestDelay; n++ {
 		delay *= 2
 	}
-	return min(delay, longestAgain)
+	return min(delay, longestDelay)
 }
 
-// ackTimeout is how long the broker may take to confirm an acknowledgement.
-// It bounds how long a stop without a broker takes, beside the grace.
+// ackTimeout is how long the broker may take to confirm an ack. It adds to the grace
+// when a worker stops without a broker. A guess.
 const ackTimeout = 5 * time.Second
 
-// Options say how a consumer is worked on.
+// Options say how a consumer is run.
 type Options struct {
 	Consumer    jetstream.Consumer
-	Name        string             // For logs and metrics.
-	Concurrency int                // Handlers at a time, in this process.
-	AckWait     time.Duration      // Of the consumer; a sign of life goes out every third of it.
+	Name        string             // Of the consumer, for logs and metrics.
+	Concurrency int                // Handlers at a time in this process.
+	AckWait     time.Duration      // Of the consumer; a heartbeat is sent every third of it.
 	Grace       time.Duration      // How long handlers may finish after a stop.
-	Limit       func(want int) int // How many of want messages to pull now; nil: all. Below want it is asked again shortly.
+	Limit       func(want int) int // How many of want messages to pull now; nil: all. If less than want, it is called again after 500 ms.
 	Log         *zap.Logger
 	Metrics     *Metrics
 
-	// Explain adds to what a message failed with, for the log, what is known of the
-	// broker. Nil for nothing.
+	// Explain adds what is known of the broker's state to an error that is logged. Nil
+	// adds nothing.
 	Explain func(error) error
 }
 
-// Run works on the consumer until ctx ends, then stops pulling, hands back
-// what has not begun, lets handlers finish within the grace, and returns. It
-// returns nil for a stop and an error when it cannot go on. It holds at most
-// twice Concurrency messages.
+// Run handles the consumer's messages until ctx ends. Then it stops pulling, returns
+// queued messages to the broker, and waits for handlers within the grace. It returns
+// nil after a stop, and an error if it cannot go on. It holds at most twice Concurrency
+// messages.
 func Run(ctx context.Context, o Options, handle Handler) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -88,13 +86,13 @@ func Run(ctx context.Context, o Options, handle Handler) error {
 	w := newWorker(ctx, o, handle)
 	w.stop = stop
 	defer w.cancel()
-	stopBeats := w.heartbeat()
-	defer stopBeats()
+	stopHeartbeats := w.heartbeat()
+	defer stopHeartbeats()
 
 	err := w.pull(ctx)
 	stop()
 	w.returnQueued()
-	w.finish()
+	w.waitForHandlers()
 	select {
 	case fatal := <-w.fatal:
 		return fmt.Errorf("work on %s: %w", o.Name, fatal)
@@ -108,32 +106,32 @@ type worker struct {
 	Options
 	handle Handler
 
-	work   context.Context // What handlers see; outlives ctx by the grace.
-	cancel context.CancelFunc
-	stop   context.CancelFunc // Ends the pulling.
-	fatal  chan error         // Holds the first one.
-	slots  chan struct{}
-	room   chan struct{} // One token per held message.
+	work     context.Context // The handlers' context; it outlives the context of Run by the grace.
+	cancel   context.CancelFunc
+	stop     context.CancelFunc // Ends the pulling.
+	fatal    chan error         // Has room for the first fatal error.
+	slots    chan struct{}      // One token per running handler.
+	capacity chan struct{}      // One token per held message.
 
-	mu    sync.Mutex
-	lanes map[string][]jetstream.Msg // Messages behind the one in work, by subject.
-	held  map[jetstream.Msg]struct{}
-	busy  sync.WaitGroup
+	mu     sync.Mutex
+	behind map[string][]jetstream.Msg // Messages queued behind the handled one, by subject.
+	held   map[jetstream.Msg]struct{} // Delivered and not yet acked or returned.
+	busy   sync.WaitGroup
 }
 
 func newWorker(ctx context.Context, o Options, handle Handler) *worker {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	return &worker{
 		Options: o, handle: handle, work: work, cancel: cancel,
-		fatal: make(chan error, 1),
-		slots: make(chan struct{}, o.Concurrency),
-		room:  make(chan struct{}, 2*o.Concurrency),
-		lanes: map[string][]jetstream.Msg{},
-		held:  map[jetstream.Msg]struct{}{},
+		fatal:    make(chan error, 1),
+		slots:    make(chan struct{}, o.Concurrency),
+		capacity: make(chan struct{}, 2*o.Concurrency),
+		behind:   map[string][]jetstream.Msg{},
+		held:     map[jetstream.Msg]struct{}{},
 	}
 }
 
-// handle handles one message and settles it.
+// process handles one message, and then acks it or returns it to the broker.
 func (w *worker) process(m jetstream.Msg) {
 	err := w.recovered(m)
 	var fatal *Fatal
@@ -150,18 +148,29 @@ func (w *worker) process(m jetstream.Msg) {
 		w.nak(m, redeliveryDelay(m))
 	case errors.Is(err, ErrRetryLater):
 		w.Metrics.handled(w.Name, resultNotNow)
-		w.nak(m, again)
+		w.nak(m, firstDelay)
 	case w.work.Err() != nil:
 		w.Metrics.handled(w.Name, resultInterrupted)
 		w.nak(m, 0)
 	default:
 		w.Metrics.handled(w.Name, resultFailed)
-		w.Log.Error("message not finished, it comes back", zap.String("consumer", w.Name), zap.Error(w.explained(err)))
-		w.nak(m, redeliveryDelay(m))
+		delay := redeliveryDelay(m)
+		w.Log.Error("message.requeued", zap.String("consumer", w.Name), zap.Uint64("sequence", sequence(m)),
+			zap.Duration("redeliver_in", delay), zap.Error(w.explained(err)))
+		w.nak(m, delay)
 	}
 }
 
-// explained is an error with what is known of the broker.
+// sequence is m's stream sequence, 0 if its reply subject does not tell.
+func sequence(m jetstream.Msg) uint64 {
+	meta, err := m.Metadata()
+	if err != nil {
+		return 0
+	}
+	return meta.Sequence.Stream
+}
+
+// explained returns err with what is known of the broker's state.
 func (w *worker) explained(err error) error {
 	if w.Explain == nil {
 		return err
@@ -169,26 +178,26 @@ func (w *worker) explained(err error) error {
 	return w.Explain(err)
 }
 
-// recovered turns a panic into an error: one poisonous message must not take the
-// others down with it.
-func (w *worker) recovered(m jetstream.Msg) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.Log.Error("handler panicked", zap.String("consumer", w.Name), zap.Stack("stack"))
-			err = fmt.Errorf("handle message: panic: %v", r)
-		}
-	}()
-	return w.handle(w.work, m)
+// recovered calls the handler and turns a panic into an error, so that one message
+// cannot end the process.
+func (w *worker) recovered(m jetstream.Msg) error {
+	err := panics.Try(func() error { return w.handle(w.work, m) })
+	var p *panics.Error
+	if errors.As(err, &p) {
+		w.Log.Error("handler.panicked", zap.String("consumer", w.Name), zap.String("stack", p.Stack))
+		return fmt.Errorf("handle message: %w", err)
+	}
+	return err
 }
 
-// ack acknowledges m and waits for the broker's word. Without it the
-// message comes again, and finds its result.
+// ack acks m and waits until the broker has confirmed it. Without that the message is
+// redelivered, and its handler finds the result.
 func (w *worker) ack(m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.work), min(w.AckWait, ackTimeout))
 	defer cancel()
 	if err := m.DoubleAck(ctx); err != nil {
 		w.Metrics.handled(w.Name, resultUnacknowledged)
-		w.Log.Warn("acknowledgement not confirmed, the message comes back",
+		w.Log.Warn("ack.failed",
 			zap.String("consumer", w.Name), zap.Error(w.explained(err)))
 	} else {
 		w.Metrics.handled(w.Name, resultDone)
@@ -196,9 +205,9 @@ func (w *worker) ack(m jetstream.Msg) {
 	w.release(m)
 }
 
-// nak returns m to the broker. If that fails, the acknowledgement wait
-// does it. The message is let go first: a sign of life behind the negative
-// acknowledgement would make its delay the whole acknowledgement wait.
+// nak returns m to the broker; if that fails, m is redelivered after the ack wait. m is
+// released first, because a heartbeat that follows the nak replaces its delay by the
+// whole ack wait (nats-server 2.15.3, server/consumer.go, progressUpdate).
 func (w *worker) nak(m jetstream.Msg, delay time.Duration) {
 	w.release(m)
 	var err error
@@ -208,18 +217,20 @@ func (w *worker) nak(m jetstream.Msg, delay time.Duration) {
 		err = m.Nak()
 	}
 	if err != nil {
-		w.Log.Warn("message not handed back", zap.String("consumer", w.Name), zap.Error(err))
+		w.Log.Warn("nak.failed", zap.String("consumer", w.Name), zap.Error(err))
 	}
 }
 
+// release ends the heartbeats for m and makes room for another message.
 func (w *worker) release(m jetstream.Msg) {
 	w.mu.Lock()
 	delete(w.held, m)
 	w.mu.Unlock()
-	<-w.room
+	<-w.capacity
 }
 
-// heartbeat tells the broker regularly that held messages are in good hands.
+// heartbeat sends in-progress acks for all held messages every third of the ack wait,
+// until stop is called.
 func (w *worker) heartbeat() (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
@@ -238,21 +249,22 @@ func (w *worker) heartbeat() (stop func()) {
 	return func() { close(done); running.Wait() }
 }
 
-// sendHeartbeats keeps the lock while it writes, so that no message is handed
-// back in between. It does not wait for the broker.
+// sendHeartbeats keeps the lock while it publishes, so that no nak is sent in between.
+// It does not wait for the broker.
 func (w *worker) sendHeartbeats() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for m := range w.held {
 		if err := m.InProgress(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
-			w.Log.Warn("sign of life not sent", zap.String("consumer", w.Name), zap.Error(err))
+			w.Log.Warn("heartbeat.failed", zap.String("consumer", w.Name), zap.Error(err))
 			return
 		}
 	}
 }
 
-// finish waits for running handlers, at most for the grace, then tells them.
-func (w *worker) finish() {
+// waitForHandlers waits until running handlers return. After the grace it cancels their
+// context.
+func (w *worker) waitForHandlers() {
 	timer := time.AfterFunc(w.Grace, w.cancel)
 	defer timer.Stop()
 	w.busy.Wait()

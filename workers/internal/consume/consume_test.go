@@ -17,7 +17,7 @@ import (
 	"arauto/workers/internal/consume"
 )
 
-func TestFinishedMessagesAreAcknowledgedAndConfirmed(t *testing.T) {
+func TestHandledMessagesAreAckedAndConfirmed(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish(many(10, "a", "b", "c")...)
@@ -28,16 +28,16 @@ func TestFinishedMessagesAreAcknowledgedAndConfirmed(t *testing.T) {
 	})
 	receive(r, handled, 30)
 	w.end()
-	r.settled()
+	r.checkDone()
 	r.results(map[string]int{"done": 30})
-	r.eventually("every acknowledgement asks for the broker's word", func() bool {
+	r.eventually("every ack asks the broker to confirm it", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.acks == 30
 	})
 }
 
-func TestFailedMessageComesBackAfterAPause(t *testing.T) {
+func TestFailedMessageIsRedeliveredWithDelay(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("a")
@@ -52,13 +52,13 @@ func TestFailedMessageComesBackAfterAPause(t *testing.T) {
 	times := receive(r, at, 2)
 	w.end()
 	if pause := times[1].Sub(times[0]); pause < 450*time.Millisecond {
-		t.Errorf("it came back after %v, which is a hot loop", pause)
+		t.Errorf("redelivered after %v, which is a hot loop", pause)
 	}
-	r.settled()
+	r.checkDone()
 	r.results(map[string]int{"failed": 1, "done": 1})
 }
 
-func TestPanicSparesTheProcessAndTheOthers(t *testing.T) {
+func TestPanicIsAFailureOfOneMessage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("poison", "a", "b")
@@ -77,12 +77,12 @@ func TestPanicSparesTheProcessAndTheOthers(t *testing.T) {
 	got := receive(r, handled, 3)
 	w.end()
 	if got[2] != "work.poison" {
-		t.Errorf("handled %v, want the poisonous one last", got)
+		t.Errorf("handled %v, want the message whose handler panicked last", got)
 	}
-	r.settled()
+	r.checkDone()
 }
 
-// floor watches who is in work at the same time.
+// floor counts handlers that run at the same time.
 type floor struct {
 	mu     sync.Mutex
 	active map[string]bool
@@ -100,22 +100,22 @@ func (f *floor) enter(subject string, sequence uint64) {
 	f.order[subject] = append(f.order[subject], sequence)
 }
 
-func (f *floor) leave(subject string) {
+func (f *floor) exit(subject string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.active, subject)
 }
 
-func TestSubjectsRunSideBySideAndEachInOrder(t *testing.T) {
+func TestSubjectsRunConcurrentlyAndEachInOrder(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	const concurrency, subjects, each = 3, 5, 20
 	r.publish(many(each, "a", "b", "c", "d", "e")...)
 	f := &floor{active: map[string]bool{}, order: map[string][]uint64{}}
 	handled := make(chan struct{}, subjects*each)
-	// The first ones wait for each other, so that the cap is really reached.
-	var gate sync.WaitGroup
-	gate.Add(concurrency)
+	// The first handlers wait for each other, so that the limit is really reached.
+	var barrier sync.WaitGroup
+	barrier.Add(concurrency)
 	tickets := make(chan struct{}, concurrency)
 	for range concurrency {
 		tickets <- struct{}{}
@@ -128,11 +128,11 @@ func TestSubjectsRunSideBySideAndEachInOrder(t *testing.T) {
 		f.enter(m.Subject(), meta.Sequence.Stream)
 		select {
 		case <-tickets:
-			gate.Done()
-			gate.Wait()
+			barrier.Done()
+			barrier.Wait()
 		default:
 		}
-		f.leave(m.Subject())
+		f.exit(m.Subject())
 		handled <- struct{}{}
 		return nil
 	})
@@ -149,10 +149,10 @@ func TestSubjectsRunSideBySideAndEachInOrder(t *testing.T) {
 			t.Errorf("%s was handled in the order %v", subject, order)
 		}
 	}
-	r.settled()
+	r.checkDone()
 }
 
-func TestHeldMessagesAreBoundedAndNeverExpire(t *testing.T) {
+func TestHeldMessagesAreBoundedAndKeptByHeartbeats(t *testing.T) {
 	t.Parallel()
 	const ackWait, concurrency = 900 * time.Millisecond, 3
 	r := setup(t, ackWait)
@@ -164,13 +164,13 @@ func TestHeldMessagesAreBoundedAndNeverExpire(t *testing.T) {
 		<-release
 		return seen.note(m)
 	})
-	// Nine signs are three acknowledgement waits: without them everything
-	// would have come twice by then.
+	// Nine heartbeats take three ack waits: without them every message would have
+	// been redelivered by then.
 	r.eventually("every held message shows nine signs of life", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		lively := 0
-		for _, n := range r.signs {
+		for _, n := range r.heartbeats {
 			if n >= 9 {
 				lively++
 			}
@@ -187,7 +187,7 @@ func TestHeldMessagesAreBoundedAndNeverExpire(t *testing.T) {
 	if n := seen.repeated(); n != 0 {
 		t.Errorf("%d messages were handled twice", n)
 	}
-	r.settled()
+	r.checkDone()
 }
 
 func TestTwoWorkersShareOneConsumer(t *testing.T) {
@@ -211,7 +211,7 @@ func TestTwoWorkersShareOneConsumer(t *testing.T) {
 	if n := seen.repeated(); n != 0 {
 		t.Errorf("%d messages were handled twice", n)
 	}
-	r.settled()
+	r.checkDone()
 }
 
 func TestFatalErrorEndsTheWorker(t *testing.T) {
@@ -237,7 +237,7 @@ func TestFatalErrorEndsTheWorker(t *testing.T) {
 	})
 	receive(r, handled, 4)
 	again.end()
-	r.settled()
+	r.checkDone()
 }
 
 func TestDeletedConsumerEndsTheWorkerWithAnError(t *testing.T) {
@@ -247,7 +247,7 @@ func TestDeletedConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	r.eventually("the worker waits", func() bool { return r.info().NumWaiting > 0 })
 	r.must(r.JS.DeleteConsumer(r.ctx, "WORK", "worker"))
 	if err := w.wait(); err == nil {
-		t.Error("Run returned nil though nobody stopped it")
+		t.Error("Run returned nil without a stop")
 	}
 }
 
@@ -257,12 +257,12 @@ func TestMissingConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	r.must(r.JS.DeleteConsumer(r.ctx, "WORK", "worker"))
 	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error { return nil })
 	if err := w.wait(); err == nil {
-		t.Error("Run returned nil though nobody stopped it")
+		t.Error("Run returned nil without a stop")
 	}
 }
 
-// What is known of the broker stands in the log beside what failed.
-func TestFailureSaysWhatIsKnownOfTheBroker(t *testing.T) {
+// An error of the log is explained by what is known of the broker.
+func TestRequeuedMessageIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	core, logs := observer.New(zapcore.ErrorLevel)
@@ -273,8 +273,13 @@ func TestFailureSaysWhatIsKnownOfTheBroker(t *testing.T) {
 	r.publish("a")
 	receive(r, failed, 1)
 	w.end()
-	all := logs.FilterMessage("message not finished, it comes back").All()
-	if len(all) == 0 || all[0].ContextMap()["error"] != errBroken.Error()+" (the broker cannot write)" {
-		t.Errorf("it logs %v", all)
+	all := logs.FilterMessage("message.requeued").All()
+	if len(all) == 0 {
+		t.Fatal("a failure is not logged")
+	}
+	line := all[0].ContextMap()
+	if line["error"] != errBroken.Error()+" (the broker cannot write)" || line["consumer"] != "worker" ||
+		line["sequence"] != uint64(1) || line["redeliver_in"] != 500*time.Millisecond {
+		t.Errorf("the line has %v", line)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// AckFloor is the stream sequence up to which a consumer has acknowledged
-// everything that is its own.
+// AckFloor returns the stream sequence up to which a consumer's messages are all
+// acknowledged.
 func AckFloor(ctx context.Context, js jetstream.JetStream, stream, consumer string) (uint64, error) {
 	c, err := js.Consumer(ctx, stream, consumer)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"arauto/workers/internal/consume"
 )
 
-func TestFloorIsBelowTheFirstThatIsNotAcknowledged(t *testing.T) {
+func TestAckFloorIsBelowTheFirstUnackedMessage(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish(many(3, "a")...)
@@ -35,10 +35,10 @@ func TestFloorIsBelowTheFirstThatIsNotAcknowledged(t *testing.T) {
 	floor(2)
 }
 
-func TestFloorOfAConsumerThatIsNotThereIsAnError(t *testing.T) {
+func TestAckFloorOfAMissingConsumerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
-	if _, err := consume.AckFloor(r.ctx, r.JS, "WORK", "nobody"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if _, err := consume.AckFloor(r.ctx, r.JS, "WORK", "missing"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A worker that has no use for messages leaves them to the others.
-func TestWorkerPullsNoMoreThanItsLimit(t *testing.T) {
+// A worker pulls only messages that it may handle now.
+func TestPullKeepsTheLimit(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("a", "b", "c", "d")

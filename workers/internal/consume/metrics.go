@@ -2,10 +2,10 @@ package consume
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics counts what became of messages. A nil Metrics counts nothing.
+// Metrics counts handled messages by result. A nil Metrics counts nothing.
 type Metrics struct{ messages *prometheus.CounterVec }
 
-// NewMetrics registers the counters.
+// NewMetrics registers the counters with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{messages: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_messages_total",
@@ -25,8 +25,8 @@ const (
 	resultFatal          = "fatal"
 )
 
-// expect makes the numbers of a consumer be there from the start: a rate over a
-// counter that appears with the first failure misses that failure.
+// expect sets a consumer's counters to 0 at start: a rate over a counter that appears
+// with the first failure misses that failure.
 func (m *Metrics) expect(consumer string) {
 	if m == nil {
 		return
@@ -36,6 +36,7 @@ func (m *Metrics) expect(consumer string) {
 	}
 }
 
+// handled counts one message.
 func (m *Metrics) handled(consumer, result string) {
 	if m != nil {
 		m.messages.WithLabelValues(consumer, result).Inc()

@@ -9,26 +9,29 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/wait"
 )
 
-// wait is how long one pull waits for messages. It also bounds how long an
-// idle worker takes to stop, and a lost pull to be made anew.
-const wait = 500 * time.Millisecond
+// fetchWait is how long one pull waits for messages, and the pause before another. It
+// also bounds how long an idle worker takes to stop. A guess: two requests a second
+// cost the broker nothing.
+const fetchWait = 500 * time.Millisecond
 
-// pull dispatches messages until ctx ends. It never asks for more than there
-// is room to hold: what waited in the client's own buffer would get no sign of
-// life, and come again while handlers are slow. A pull is not abandoned but
-// waited for, so that what the broker sent meanwhile is handed back.
+// pull dispatches messages until ctx ends. It asks for no more messages than it has
+// capacity for: those in the client's buffer get no heartbeats, and would be
+// redelivered. A pull is not cut short, so that messages which the broker has sent are
+// returned.
 func (w *worker) pull(ctx context.Context) error {
-	silent := false
+	unanswered := false
 	for {
-		room := w.takeRoom(ctx)
+		room := w.takeCapacity(ctx)
 		if room == 0 {
 			return nil
 		}
 		limited := w.limit(room)
 		if limited == 0 {
-			pause(ctx, wait)
+			wait.For(ctx, fetchWait)
 			continue
 		}
 		err := w.fetch(ctx, limited)
@@ -36,59 +39,60 @@ func (w *worker) pull(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // The pull was cut short by the stop, which is no failure.
 		case err == nil:
-			silent = false
+			unanswered = false
 			if limited < room {
-				pause(ctx, wait)
+				wait.For(ctx, fetchWait)
 			}
 			continue
 		case w.unrecoverable(ctx, err):
 			return fmt.Errorf("pull from %s: %w", w.Name, err)
-		case !silent:
-			w.Log.Warn("consumer does not answer", zap.String("consumer", w.Name), zap.Error(err))
-			silent = true
+		case !unanswered:
+			w.Log.Warn("pull.failed", zap.String("consumer", w.Name), zap.Error(err))
+			unanswered = true
 		}
-		pause(ctx, wait)
+		wait.For(ctx, fetchWait)
 	}
 }
 
-// takeRoom waits for room and takes all that there is. 0 means that ctx has
-// ended.
-func (w *worker) takeRoom(ctx context.Context) (room int) {
+// takeCapacity waits for capacity and takes all that there is. It returns 0 once ctx
+// has ended.
+func (w *worker) takeCapacity(ctx context.Context) (room int) {
 	select {
-	case w.room <- struct{}{}:
+	case w.capacity <- struct{}{}:
 	case <-ctx.Done():
 		return 0
 	}
 	for room = 1; ; room++ {
 		select {
-		case w.room <- struct{}{}:
+		case w.capacity <- struct{}{}:
 		default:
 			return room
 		}
 	}
 }
 
-// limit gives back the room that is not to be used now, and returns the rest.
+// limit gives back the capacity that Options.Limit does not allow to use now, and
+// returns the rest.
 func (w *worker) limit(room int) int {
 	if w.Limit == nil {
 		return room
 	}
 	limited := min(room, w.Limit(room))
 	for range room - limited {
-		<-w.room
+		<-w.capacity
 	}
 	return limited
 }
 
-// fetch dispatches what comes in one pull and returns the room that it does
+// fetch dispatches the messages of one pull and gives back the capacity that it does
 // not need.
 func (w *worker) fetch(ctx context.Context, room int) error {
 	defer func() {
 		for range room {
-			<-w.room
+			<-w.capacity
 		}
 	}()
-	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(wait))
+	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return err
 	}
@@ -99,9 +103,9 @@ func (w *worker) fetch(ctx context.Context, room int) error {
 	return batch.Error()
 }
 
-// unrecoverable reports whether pulling again cannot help. Nobody answers for a
-// consumer that does not exist, nor for one whose broker is just starting, so
-// the broker is asked which it is.
+// unrecoverable reports whether pulling again cannot help. "No responders" is returned
+// for a deleted consumer and while the broker starts, so the broker is asked which it
+// is.
 func (w *worker) unrecoverable(ctx context.Context, err error) bool {
 	if errors.Is(err, nats.ErrNoResponders) {
 		ctx, cancel := context.WithTimeout(ctx, w.AckWait)
@@ -119,40 +123,31 @@ func (w *worker) unrecoverable(ctx context.Context, err error) bool {
 	return false
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// dispatch puts m behind the message of the same subject that is in work, or
-// starts a lane for it. A burst about one payment so takes one slot, and what
-// the first message learns settles the rest. It never waits.
+// dispatch queues m behind the message of the same subject that is being handled, or
+// starts a goroutine for it. So a burst about one payment takes one slot, and the
+// answer to the first message covers the others. It never blocks.
 func (w *worker) dispatch(ctx context.Context, m jetstream.Msg) {
 	w.mu.Lock()
 	w.held[m] = struct{}{}
-	queue, running := w.lanes[m.Subject()]
+	queue, running := w.behind[m.Subject()]
 	if running {
 		queue = append(queue, m)
 	}
-	w.lanes[m.Subject()] = queue
+	w.behind[m.Subject()] = queue
 	w.mu.Unlock()
 	if !running {
-		w.busy.Go(func() { w.lane(ctx, m) })
+		w.busy.Go(func() { w.handleSubject(ctx, m) })
 	}
 }
 
-// lane works on m and then on everything that queued up behind it.
-func (w *worker) lane(ctx context.Context, m jetstream.Msg) {
+// handleSubject handles m and then every message that was queued behind it.
+func (w *worker) handleSubject(ctx context.Context, m jetstream.Msg) {
 	select {
 	case w.slots <- struct{}{}:
 		defer func() { <-w.slots }()
 	case <-ctx.Done():
 	}
-	for subject, more := m.Subject(), true; more; m, more = w.behind(subject) {
+	for subject, more := m.Subject(), true; more; m, more = w.next(subject) {
 		if ctx.Err() != nil {
 			w.nak(m, 0)
 		} else {
@@ -161,27 +156,28 @@ func (w *worker) lane(ctx context.Context, m jetstream.Msg) {
 	}
 }
 
-// behind takes the next message of a lane. Without one it closes the lane.
-func (w *worker) behind(subject string) (m jetstream.Msg, more bool) {
+// next takes the next queued message of a subject. Without one, the subject's queue is
+// removed.
+func (w *worker) next(subject string) (m jetstream.Msg, more bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	queue := w.lanes[subject]
+	queue := w.behind[subject]
 	if len(queue) == 0 {
-		delete(w.lanes, subject)
+		delete(w.behind, subject)
 		return nil, false
 	}
-	w.lanes[subject] = queue[1:]
+	w.behind[subject] = queue[1:]
 	return queue[0], true
 }
 
-// returnQueued hands back what waits behind running handlers, so that others
-// need not wait for the grace.
+// returnQueued returns the queued messages to the broker, so that other workers need
+// not wait for the grace.
 func (w *worker) returnQueued() {
 	w.mu.Lock()
 	var queued []jetstream.Msg
-	for subject, queue := range w.lanes {
+	for subject, queue := range w.behind {
 		queued = append(queued, queue...)
-		w.lanes[subject] = nil
+		w.behind[subject] = nil
 	}
 	w.mu.Unlock()
 	for _, m := range queued {

@@ -22,12 +22,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// never is an acknowledgement wait that no test lives to see, so that only
-// what is handed back comes again.
+// never is an ack wait longer than any test, so that only returned messages are
+// redelivered.
 const never = 10 * time.Minute
 
-// rig is a broker with one stream and one durable consumer, and a spy on what
-// is said to the broker about deliveries.
+// rig is a broker with one stream and one durable consumer, and a subscription to its
+// acks.
 type rig struct {
 	*jetstreamtest.Broker
 	t        *testing.T
@@ -37,16 +37,16 @@ type rig struct {
 	registry *prometheus.Registry
 	metrics  *consume.Metrics
 
-	mu    sync.Mutex
-	signs map[string]int // Signs of life, by delivery.
-	acks  int            // Acknowledgements that ask for the broker's word.
+	mu         sync.Mutex
+	heartbeats map[string]int // In-progress acks, by delivery.
+	acks       int            // Acks that ask the broker to confirm them.
 }
 
 func setup(t *testing.T, ackWait time.Duration) *rig {
 	t.Helper()
 	r := &rig{
 		Broker: jetstreamtest.StartEmpty(t), t: t, ctx: jetstreamtest.Context(t), ackWait: ackWait,
-		registry: prometheus.NewRegistry(), signs: map[string]int{},
+		registry: prometheus.NewRegistry(), heartbeats: map[string]int{},
 	}
 	r.metrics = consume.NewMetrics(r.registry)
 	stream, err := r.JS.CreateStream(r.ctx, jetstream.StreamConfig{Name: "WORK", Subjects: []string{"work.>"}})
@@ -56,7 +56,7 @@ func setup(t *testing.T, ackWait time.Duration) *rig {
 	})
 	r.must(err)
 	spy := r.Connect()
-	_, err = spy.Subscribe("$JS.ACK.>", r.overhear)
+	_, err = spy.Subscribe("$JS.ACK.>", r.countAck)
 	r.must(err)
 	r.must(spy.Flush())
 	return r
@@ -69,12 +69,13 @@ func (r *rig) must(err error) {
 	}
 }
 
-func (r *rig) overhear(m *nats.Msg) {
+// countAck counts an ack of the worker.
+func (r *rig) countAck(m *nats.Msg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case string(m.Data) == "+WPI":
-		r.signs[m.Subject]++
+		r.heartbeats[m.Subject]++
 	case string(m.Data) == "+ACK" && m.Reply != "":
 		r.acks++
 	}
@@ -153,7 +154,7 @@ func (r *rig) info() *jetstream.ConsumerInfo {
 	return info
 }
 
-// eventually waits for a condition that no signal tells of.
+// eventually waits for a condition that no signal announces.
 func (r *rig) eventually(what string, condition func() bool) {
 	r.t.Helper()
 	ticker := time.NewTicker(2 * time.Millisecond)
@@ -162,7 +163,7 @@ func (r *rig) eventually(what string, condition func() bool) {
 		select {
 		case <-ticker.C:
 		case <-r.ctx.Done():
-			r.t.Fatalf("never came about: %s", what)
+			r.t.Fatalf("not met: %s", what)
 		}
 	}
 }
@@ -196,9 +197,9 @@ func (r *rig) results(want map[string]int) {
 	}
 }
 
-// settled checks that the broker holds nothing back and delivered again as
-// often as wanted.
-func (r *rig) settled() {
+// checkDone checks that every message was delivered and acked, and that as many were
+// redelivered as wanted.
+func (r *rig) checkDone() {
 	r.t.Helper()
 	info := r.info()
 	if info.NumAckPending != 0 || info.NumPending != 0 || info.NumRedelivered != 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// hold is a handler that says when it begins and waits to be released.
+// hold is a handler that signals its begin and waits for its release.
 type hold struct {
 	began   chan string
 	release chan struct{}
@@ -26,7 +26,7 @@ func (h *hold) handle(ctx context.Context, m jetstream.Msg) error {
 	}
 }
 
-func TestStopHandsBackAtOnceWhatHasNotBegun(t *testing.T) {
+func TestStopReturnsQueuedMessagesAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, subjects := range map[string][]string{
 		"behind the same payment": {"a", "a", "a", "a"},
@@ -52,7 +52,7 @@ func TestStopHandsBackAtOnceWhatHasNotBegun(t *testing.T) {
 				t.Errorf("a stop gave %v", err)
 			}
 			other.end()
-			r.settled()
+			r.checkDone()
 		})
 	}
 }
@@ -74,11 +74,11 @@ func TestRunningHandlersFinishWithinTheGrace(t *testing.T) {
 	if err := w.wait(); err != nil {
 		t.Errorf("a stop gave %v", err)
 	}
-	r.settled()
+	r.checkDone()
 	r.results(map[string]int{"done": 2})
 }
 
-func TestHandlersEndWhenTheGraceIsUsedUp(t *testing.T) {
+func TestHandlersAreCancelledAfterTheGrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("a")
@@ -96,10 +96,10 @@ func TestHandlersEndWhenTheGraceIsUsedUp(t *testing.T) {
 	})
 	receive(r, handled, 1)
 	other.end()
-	r.settled()
+	r.checkDone()
 }
 
-func TestStoppedBeforeTheStartTakesNothing(t *testing.T) {
+func TestStopBeforeStartPullsNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("a")
@@ -116,7 +116,7 @@ func TestStoppedBeforeTheStartTakesNothing(t *testing.T) {
 	}
 }
 
-func TestWorkGoesOnThroughABrokerRestart(t *testing.T) {
+func TestWorkerSurvivesBrokerRestart(t *testing.T) {
 	t.Parallel()
 	r := setup(t, 2*time.Second)
 	const half = 100
@@ -145,7 +145,7 @@ func TestWorkGoesOnThroughABrokerRestart(t *testing.T) {
 	w.end()
 }
 
-func TestStopWhileTheBrokerIsAwayReturns(t *testing.T) {
+func TestStopWithoutBrokerReturns(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("a")
@@ -165,8 +165,8 @@ func TestStopWhileTheBrokerIsAwayReturns(t *testing.T) {
 	r.results(map[string]int{"unacknowledged": 1})
 }
 
-// No acknowledgement wait ends here, so what a stop lets slip never comes.
-func TestStoppingInTheMiddleOfTrafficLosesNothing(t *testing.T) {
+// No ack wait ends here, so a message that a stop loses is never redelivered.
+func TestStopUnderLoadLosesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	enough, published := make(chan struct{}), make(chan int, 1)
@@ -204,10 +204,10 @@ func TestStoppingInTheMiddleOfTrafficLosesNothing(t *testing.T) {
 	if n := seen.repeated(); n != 0 {
 		t.Errorf("%d messages were handled twice though every stop was graceful", n)
 	}
-	r.settled()
+	r.checkDone()
 }
 
-func TestMessageThatArrivesDuringAStopIsHandedBack(t *testing.T) {
+func TestMessageDeliveredDuringStopIsReturned(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	const rounds = 15
@@ -225,5 +225,5 @@ func TestMessageThatArrivesDuringAStopIsHandedBack(t *testing.T) {
 	w := r.start(r.options(2), handle)
 	r.eventually("all are handled", func() bool { return seen.distinct() == 3*rounds })
 	w.end()
-	r.settled()
+	r.checkDone()
 }

@@ -1,29 +1,29 @@
-// Package deadletter stores what could not be finished, once, with its class,
-// cause and what to do next, before the original is let go.
+// Package deadletter stores a dead letter for each message or look-up that could not be
+// finished, once, with class, cause and next step, before the original is acked. An
+// operator's mark is a further record of the same dead letter.
 package deadletter
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
-// Store is the stream of dead letters. It is safe for concurrent use.
+// Store holds the dead letters on DEAD_LETTERS. It is safe for concurrent use.
 type Store struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 }
 
-// Open finds the stream.
+// Open binds to DEAD_LETTERS.
 func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	stream, err := js.Stream(ctx, subject.DeadLetters)
 	if err != nil {
@@ -32,90 +32,82 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	return &Store{js: js, stream: stream}, nil
 }
 
-// ID names a dead letter after its original.
+// ID names a dead letter by the stream and sequence of its original.
 func ID(stream string, sequence uint64) string {
 	return stream + "-" + strconv.FormatUint(sequence, 10)
 }
 
-// conflicts bounds how often a lost race is run again.
-const conflicts = 20
-
-// Put stores the letter about a unit unless it is stored already. Letters of
-// one unit and stage are guarded by the last of them, whatever its class:
-// reported says whether that last one already stands for this letter. handled
-// is the message that led to it, named as ID names originals: handled again, it
-// leads to no second letter for as long as the broker remembers its name.
-func (b *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) error {
-	_, err := b.put(ctx, u, l, handled, reported)
+// Put stores a unit's dead letter, as a compare-and-append on its unit and stage,
+// whatever the class. It stores nothing if reported says so of the last one. handled,
+// the message that led to l, is the message id: within the duplicate window, handling
+// that message again stores nothing.
+func (s *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) error {
+	_, err := s.put(ctx, u, l, handled, reported)
 	return err
 }
 
-// put is Put, and reports whether this call has stored the letter. A letter that
-// names no observation keeps what the last one had reported.
-func (b *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (bool, error) {
-	filter := u.DeadLetter("*", l.Stage)
-	for range conflicts {
-		last, err := b.last(ctx, filter)
-		if err != nil {
-			return false, err
-		}
-		if last.Sequence > 0 && reported(last) {
-			return false, nil
+// put is Put and returns whether this call stored the dead letter. A dead letter
+// without an observation keeps the last one's ReportedUpTo.
+func (s *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (stored bool, err error) {
+	filter := u.DeadLetter(subject.Any, l.Stage)
+	err = stream.RetryConflicts(ctx, func() error {
+		last, err := s.last(ctx, filter)
+		if err != nil || last.Sequence > 0 && reported(last) {
+			return err
 		}
 		if l.Observation == 0 {
 			l.ReportedUpTo = last.Reported()
 		}
-		body, err := json.Marshal(l)
-		if err != nil {
-			return false, fmt.Errorf("encode dead letter: %w", err)
-		}
-		m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
-		m.Data = body
-		ack, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgID(handled), jetstream.WithExpectLastSequenceForSubject(last.Sequence, filter))
-		if err == nil {
-			return !ack.Duplicate, nil
-		}
-		if !observations.IsConflict(err) {
-			return false, fmt.Errorf("write dead letter: %w", err)
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return false, fmt.Errorf("write dead letter: %w", err)
-		}
-	}
-	return false, errors.New("write dead letter: others keep writing about the same payment")
+		ack, err := s.append(ctx, u, l, filter, last.Sequence, jetstream.WithMsgID(handled))
+		stored = err == nil && !ack.Duplicate
+		return err
+	})
+	return stored, err
 }
 
-// last reads the newest letter that matches, the zero Letter when there is none.
-func (b *Store) last(ctx context.Context, filter string) (Entry, error) {
-	raw, err := b.stream.GetLastMsgForSubject(ctx, filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
-	}
+// append stores a dead letter if the last message on filter has the expected sequence.
+func (s *Store) append(ctx context.Context, u subject.Unit, l record.DeadLetter, filter string, expected uint64, more ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	body, err := json.Marshal(l)
 	if err != nil {
-		return Entry{}, fmt.Errorf("read last dead letter: %w", err)
+		return nil, fmt.Errorf("encode dead letter: %w", err)
+	}
+	m := nats.NewMsg(u.DeadLetter(string(l.Class), l.Stage))
+	m.Data = body
+	ack, err := s.js.PublishMsg(ctx, m, append(more, jetstream.WithExpectLastSequenceForSubject(expected, filter))...)
+	if err != nil {
+		return nil, fmt.Errorf("write dead letter: %w", err)
+	}
+	return ack, nil
+}
+
+// last returns the newest dead letter on a filter, or the zero Entry.
+func (s *Store) last(ctx context.Context, filter string) (Entry, error) {
+	raw, err := stream.Last(ctx, s.stream, filter)
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
 	return read(raw)
 }
 
-// SameID is the reported function for letters that stand for one original. One
-// that was redriven says that the provider is being asked again, so whatever
-// fails after that is to be reported again.
+// SameID is a reported function for Put: the last dead letter has the same id. A
+// redriven one does not count, because the look-up of its redrive is to be reported
+// again.
 func SameID(id string) func(Entry) bool {
 	return func(last Entry) bool { return last.ID == id && last.State != record.Redriven }
 }
 
-// Reports is what the letters of a unit and stage say.
+// Reports is what a unit's dead letters of a stage say.
 type Reports struct {
-	IDs map[string]bool // Of letters that stand for their originals, as SameID has it.
-	For uint64          // Highest notification that was given up, whatever became of the letter.
+	IDs    map[string]bool // Of dead letters after which the same original is not reported again, as SameID decides.
+	Covers uint64          // Highest notification that a dead letter covers, whatever its state.
 }
 
-// Reported reads the letters of a unit and stage.
-func (b *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
+// Reported reads the unit's dead letters of a stage.
+func (s *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
-	letters, err := b.Latest(ctx, u.DeadLetter("*", stage))
+	letters, err := s.Latest(ctx, u.DeadLetter(subject.Any, stage))
 	for _, l := range letters {
-		r.IDs[l.ID], r.For = SameID(l.ID)(l), max(r.For, l.Covers)
+		r.IDs[l.ID], r.Covers = SameID(l.ID)(l), max(r.Covers, l.Covers)
 	}
 	return r, err
 }

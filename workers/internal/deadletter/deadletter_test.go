@@ -25,18 +25,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var unit = subject.Unit{Provider: "sandbox", Account: "default", Payment: "p"}
 
-// rig is a broker and a box on it.
+// rig is a broker and a store on it.
 type rig struct {
 	*jetstreamtest.Broker
-	t   *testing.T
-	ctx context.Context
-	box *deadletter.Store
+	t     *testing.T
+	ctx   context.Context
+	store *deadletter.Store
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t)}
-	r.box = r.open(r.JS)
+	r.store = r.open(r.JS)
 	return r
 }
 
@@ -49,9 +49,9 @@ func (r *rig) must(err error) {
 
 func (r *rig) open(js jetstream.JetStream) *deadletter.Store {
 	r.t.Helper()
-	box, err := deadletter.Open(r.ctx, js)
+	store, err := deadletter.Open(r.ctx, js)
 	r.must(err)
-	return box
+	return store
 }
 
 // letter is a dead letter about an observation, with every field set.
@@ -64,15 +64,16 @@ func letter(observation uint64, class record.Class) record.DeadLetter {
 	}
 }
 
-// upTo is the guard of normalize: letters of a payment ascend.
+// upTo is normalize's reported function: a payment's dead letters ascend by
+// observation.
 func upTo(observation uint64) func(deadletter.Entry) bool {
 	return func(last deadletter.Entry) bool { return last.Observation >= observation }
 }
 
-// never reports nothing.
+// never reports nothing as stored already.
 func never(deadletter.Entry) bool { return false }
 
-// stored reads every letter with its subject, in order.
+// stored reads every dead letter with its subject, in order.
 func (r *rig) stored() (letters []record.DeadLetter, subjects []string) {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.DeadLetters)
@@ -89,7 +90,7 @@ func (r *rig) stored() (letters []record.DeadLetter, subjects []string) {
 	}
 }
 
-// observations are the letters' observations, in order.
+// observations are the dead letters' observations, in order.
 func (r *rig) observations() (all []uint64) {
 	r.t.Helper()
 	letters, _ := r.stored()
@@ -99,11 +100,11 @@ func (r *rig) observations() (all []uint64) {
 	return all
 }
 
-func TestLetterIsStoredWholeUnderItsClass(t *testing.T) {
+func TestDeadLetterIsStoredUnderItsClass(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	want := letter(7, record.ClassData)
-	r.must(r.box.Put(r.ctx, unit, want, want.ID, deadletter.SameID(want.ID)))
+	r.must(r.store.Put(r.ctx, unit, want, want.ID, deadletter.SameID(want.ID)))
 	letters, subjects := r.stored()
 	if len(letters) != 1 || !reflect.DeepEqual(letters[0], want) || subjects[0] != "dead.data.normalize.sandbox.default.p" {
 		t.Errorf("stored %+v on %v", letters, subjects)
@@ -113,15 +114,15 @@ func TestLetterIsStoredWholeUnderItsClass(t *testing.T) {
 	}
 }
 
-func TestTwentyAtOnceStoreOneLetter(t *testing.T) {
+func TestConcurrentPutsStoreOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	for _, observation := range []uint64{7, 8, 9} { // The first, and behind others.
+	for _, observation := range []uint64{7, 8, 9} { // The first one, and behind other ones.
 		l := letter(observation, record.ClassProvider)
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
-				if err := r.box.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)); err != nil {
+				if err := r.store.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -133,47 +134,48 @@ func TestTwentyAtOnceStoreOneLetter(t *testing.T) {
 	}
 }
 
-// Even when the broker has forgotten the ids, as it does after a while.
-func TestReportedLetterIsNotWrittenAgain(t *testing.T) {
+// Also when the broker has forgotten the message ids, as it does after the duplicate
+// window.
+func TestReportedDeadLetterIsNotStoredAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, observation := range []uint64{7, 9, 8, 9, 7, 10} {
 		l := letter(observation, record.ClassData)
 		l.ID = deadletter.ID("AGAIN", uint64(time.Now().UnixNano()))
-		r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(observation)))
+		r.must(r.store.Put(r.ctx, unit, l, l.ID, upTo(observation)))
 	}
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{7, 9, 10}) {
 		t.Errorf("stored %v, want what had not been reported", got)
 	}
 }
 
-func TestSameOriginalIsStoredOnceEvenBehindAnother(t *testing.T) {
+func TestSameOriginalIsStoredOnceBehindAnother(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, observation := range []uint64{7, 8, 7} {
 		l := letter(observation, record.ClassData)
-		r.must(r.box.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)))
+		r.must(r.store.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)))
 	}
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{7, 8}) {
 		t.Errorf("stored %v", got)
 	}
 }
 
-func TestGuardCoversEveryClassOfAStageAndNoOtherStage(t *testing.T) {
+func TestPutExpectsTheLastOfItsStageInAnyClass(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.box.Put(r.ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)))
 	again := letter(7, record.ClassProvider)
 	again.ID = "ANOTHER-1"
-	r.must(r.box.Put(r.ctx, unit, again, again.ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, unit, again, again.ID, upTo(7)))
 	elsewhere := letter(7, record.ClassData)
 	elsewhere.ID, elsewhere.Stage = "ELSEWHERE-1", "lookup"
-	r.must(r.box.Put(r.ctx, unit, elsewhere, elsewhere.ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, unit, elsewhere, elsewhere.ID, upTo(7)))
 	other := unit
 	other.Account = "acme"
 	theirs := letter(7, record.ClassData)
 	theirs.ID = "THEIRS-1"
-	r.must(r.box.Put(r.ctx, other, theirs, theirs.ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, other, theirs, theirs.ID, upTo(7)))
 	_, subjects := r.stored()
 	want := []string{
 		"dead.data.normalize.sandbox.default.p", "dead.data.lookup.sandbox.default.p", "dead.data.normalize.sandbox.acme.p",
@@ -183,13 +185,13 @@ func TestGuardCoversEveryClassOfAStageAndNoOtherStage(t *testing.T) {
 	}
 }
 
-// rival is a JetStream on which somebody else always writes first.
+// rival is a JetStream on which another writer is always first.
 type rival struct {
 	jetstream.JetStream
 	moves []func()
 }
 
-// PublishMsg lets the other one write first.
+// PublishMsg runs the next move first.
 func (r *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	if len(r.moves) > 0 {
 		move := r.moves[0]
@@ -199,21 +201,21 @@ func (r *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.P
 	return r.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// overtaken is a box before whose writes the given letters are written by
-// somebody else, one each.
+// overtaken is a store before each of whose writes one of the given dead letters is
+// stored.
 func (r *rig) overtaken(observations ...uint64) *deadletter.Store {
 	js := &rival{JetStream: r.JS}
 	for _, observation := range observations {
 		js.moves = append(js.moves, func() {
 			l := letter(observation, record.ClassOurs)
 			l.ID = fmt.Sprintf("RIVAL-%d", observation)
-			r.must(r.box.Put(r.ctx, unit, l, l.ID, never))
+			r.must(r.store.Put(r.ctx, unit, l, l.ID, never))
 		})
 	}
 	return r.open(js)
 }
 
-func TestLostRaceIsJudgedAnew(t *testing.T) {
+func TestConflictIsDecidedAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	mine := letter(7, record.ClassData)
@@ -228,7 +230,7 @@ func TestLostRaceIsJudgedAnew(t *testing.T) {
 	}
 }
 
-func TestEndlessRacesAreReported(t *testing.T) {
+func TestEndlessConflictsAreAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	many := make([]uint64, 30)
@@ -237,38 +239,38 @@ func TestEndlessRacesAreReported(t *testing.T) {
 	}
 	mine := letter(100, record.ClassData)
 	if err := r.overtaken(many...).Put(r.ctx, unit, mine, mine.ID, upTo(100)); err == nil {
-		t.Error("a letter that never got in is said to be stored")
+		t.Error("a dead letter that was never stored is reported as stored")
 	}
 }
 
-func TestBrokerAwayIsAnError(t *testing.T) {
+func TestPutWithoutBrokerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.Stop()
 	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Second)
 	defer cancel()
-	if err := r.box.Put(ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)); err == nil {
-		t.Error("a letter without a broker is said to be stored")
+	if err := r.store.Put(ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)); err == nil {
+		t.Error("without a broker, a dead letter is reported as stored")
 	}
 }
 
-func TestLetterBehindOneThatDoesNotDecodeIsStored(t *testing.T) {
+func TestDeadLetterBehindUnreadableOneIsStored(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	_, err := r.JS.Publish(r.ctx, unit.DeadLetter("ours", "normalize"), []byte("{"))
 	r.must(err)
 	l := letter(7, record.ClassData)
-	r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, unit, l, l.ID, upTo(7)))
 	if got := r.find(l.ID); got.Sequence != 2 {
 		t.Errorf("stored is %+v", got)
 	}
 }
 
-// The broker's own memory of ids is short, so this must know them too.
+// The broker's duplicate window is short, so SameID must know the ids too.
 func TestSameIDKnowsItsOriginal(t *testing.T) {
 	t.Parallel()
 	same := deadletter.SameID("STATUSES-7")
 	if !same(deadletter.Entry{DeadLetter: letter(7, record.ClassData)}) || same(deadletter.Entry{DeadLetter: letter(70, record.ClassData)}) {
-		t.Error("a letter is taken for another's")
+		t.Error("a dead letter is taken for another's")
 	}
 }

@@ -8,54 +8,44 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
 // Entry is a stored dead letter.
 type Entry struct {
 	record.DeadLetter
-	Sequence uint64 // On DEAD_LETTERS; of the marker where there is one.
+	Sequence uint64 // On DEAD_LETTERS; the mark's if there is one.
 	Unit     subject.Unit
-	StoredAt time.Time // The broker's timestamp.
+	StoredAt time.Time // By the broker's clock.
 }
 
-// ErrNotOpen means that a letter is not there or has been acted on already.
+// ErrNotOpen means that the dead letter does not exist or was marked already.
 var ErrNotOpen = errors.New("no such dead letter is open")
 
-// ErrFailedAgain means that a letter was written anew since it was read.
+// ErrFailedAgain means that the dead letter was stored again since it was read.
 var ErrFailedAgain = errors.New("it has failed again meanwhile")
 
-// Each calls visit for every stored letter and marker whose subject matches,
-// from a sequence on, in the order of the stream.
-func (b *Store) Each(ctx context.Context, filter string, from uint64, visit func(Entry) error) error {
-	for next := max(from, 1); ; {
-		raw, err := b.stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read dead letter above %d: %w", next-1, err)
-		}
+// Each calls visit for every dead letter and mark on a filter, in the order of the
+// stream, starting at a sequence.
+func (s *Store) Each(ctx context.Context, filter string, from uint64, visit func(Entry) error) error {
+	_, err := stream.Each(ctx, s.stream, filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		l, err := read(raw)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if err := visit(l); err != nil {
-			return err
-		}
-		next = raw.Sequence + 1
-	}
+		return true, visit(l)
+	})
+	return err
 }
 
-// Newest is the sequence above which there are about as many messages as most, 0
-// where there are no more.
-func (b *Store) Newest(ctx context.Context, most uint64) (above uint64, err error) {
-	info, err := b.stream.Info(ctx)
+// Newest returns a sequence above which there are about most messages, 0 if there are
+// no more than that.
+func (s *Store) Newest(ctx context.Context, most uint64) (above uint64, err error) {
+	info, err := s.stream.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 	}
@@ -65,36 +55,36 @@ func (b *Store) Newest(ctx context.Context, most uint64) (above uint64, err erro
 	return info.State.LastSeq - most, nil
 }
 
-// Latest reads the letters that match, each as it stands now: the last of those
-// with the same unit, stage and id, in the place of the first.
-func (b *Store) Latest(ctx context.Context, filter string) ([]Entry, error) {
-	return b.LatestAbove(ctx, filter, 0)
+// Latest returns the dead letters on a filter, each in its latest state, in the order
+// in which they were first stored.
+func (s *Store) Latest(ctx context.Context, filter string) ([]Entry, error) {
+	return s.LatestAbove(ctx, filter, 0)
 }
 
-// LatestAbove is Latest of what is stored above a sequence.
-func (b *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([]Entry, error) {
+// LatestAbove is Latest for what is stored above a sequence.
+func (s *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([]Entry, error) {
 	type name struct {
 		unit      subject.Unit
 		stage, id string
 	}
-	places := map[name]int{}
-	var letters []Entry
-	err := b.Each(ctx, filter, above+1, func(l Entry) error {
+	indexes := map[name]int{}
+	var entries []Entry
+	err := s.Each(ctx, filter, above+1, func(l Entry) error {
 		name := name{l.Unit, l.Stage, l.ID}
-		if place, again := places[name]; again {
-			letters[place] = l
+		if index, again := indexes[name]; again {
+			entries[index] = l
 			return nil
 		}
-		places[name] = len(letters)
-		letters = append(letters, l)
+		indexes[name] = len(entries)
+		entries = append(entries, l)
 		return nil
 	})
-	return letters, err
+	return entries, err
 }
 
-// CoversNotification reports whether a letter is what a notification came to: it is about
-// that, or about a look-up that stood for it. One that was redriven is not: what
-// became of the new look-up must show elsewhere.
+// CoversNotification reports whether the dead letter is about a notification, or about
+// a look-up that covered it. A redriven one is not: the redrive's look-up has a result
+// of its own.
 func (l Entry) CoversNotification(notification uint64) bool {
 	own := l.Stream == subject.Notifications && l.DeadLetter.Sequence == notification
 	return l.State != record.Redriven && (own || l.Covers >= notification)
@@ -102,91 +92,69 @@ func (l Entry) CoversNotification(notification uint64) bool {
 
 func read(raw *jetstream.RawStreamMsg) (l Entry, err error) {
 	l.Sequence, l.StoredAt = raw.Sequence, raw.Time
-	if l.Unit, err = unitOf(raw.Subject); err != nil {
-		return Entry{}, err
+	on, err := subject.ParseDeadLetter(raw.Subject)
+	if err != nil {
+		return Entry{}, fmt.Errorf("read dead letter %d: %w", raw.Sequence, err)
 	}
+	l.Unit = on.Unit
 	if json.Unmarshal(raw.Data, &l.DeadLetter) != nil || !plain(l.ID) ||
 		raw.Subject != l.Unit.DeadLetter(string(l.Class), l.Stage) || l.Provider != l.Unit.Provider || l.Account != l.Unit.Account {
-		l.DeadLetter = unreadable(raw, l.Unit)
+		l.DeadLetter = unreadable(raw, on)
 	}
 	return l, nil
 }
 
-// plain reports whether an id is one that ID makes: what a person can type.
+// plain reports whether an id has only the characters that ID uses, so that it can be
+// typed.
 func plain(id string) bool {
 	return id != "" && !strings.ContainsFunc(id, func(c rune) bool { return c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') })
 }
 
-// unreadable stands for a stored letter that does not decode, or that is not the
-// letter that its subject names: it must be seen and can be marked, and keeps
-// nobody from the others.
-func unreadable(raw *jetstream.RawStreamMsg, u subject.Unit) record.DeadLetter {
-	parts := strings.Split(raw.Subject, ".")
+// unreadable returns a dead letter in place of a stored document that does not decode,
+// or whose subject names another dead letter. It can be listed and marked, and does not
+// hide the others.
+func unreadable(raw *jetstream.RawStreamMsg, on subject.DeadLetter) record.DeadLetter {
 	return record.DeadLetter{
-		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(parts[1]), Stage: parts[2],
-		Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		ID: ID(subject.DeadLetters, raw.Sequence), Class: record.Class(on.Class), Stage: on.Stage,
+		Provider: on.Unit.Provider, Account: on.Unit.Account, Payment: on.Unit.Payment,
 		Cause: "stored dead letter does not decode", LastAnswer: record.NoAnswer, Stream: subject.DeadLetters, Sequence: raw.Sequence,
 		Next: "compare the versions of the workers and of this command", At: raw.Time,
 	}
 }
 
-// unitOf reads the unit off a subject of DEAD_LETTERS.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) != 6 {
-		return subject.Unit{}, fmt.Errorf("subject %q is not dead.<class>.<stage>.<provider>.<account>.<payment>", on)
-	}
-	return subject.Unit{Provider: parts[3], Account: parts[4], Payment: parts[5]}, nil
+// Last returns a unit's last dead letter of a stage, or the zero Entry.
+func (s *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, error) {
+	return s.last(ctx, u.DeadLetter(subject.Any, stage))
 }
 
-// Last returns a unit's last letter of a stage, the zero Letter for none.
-func (b *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, error) {
-	return b.last(ctx, u.DeadLetter("*", stage))
-}
-
-// Mark stores what an operator made of an open letter, as the unit's new last
-// letter of its stage. The mark goes on standing for everything that was
-// reported before it, so that no observation is reported twice. ErrNotOpen
-// means that somebody was faster, ErrAgain that l is no longer what is open.
-func (b *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
-	filter := l.Unit.DeadLetter("*", l.Stage)
-	for range conflicts {
-		marker, guard, err := b.standing(ctx, filter, l)
+// Mark stores an operator's decision about an open dead letter as the unit's last
+// record of its stage. The mark keeps the highest reported observation, so that none is
+// reported twice. It returns ErrNotOpen if l was marked, and ErrFailedAgain if it was
+// stored again, since l was read.
+func (s *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
+	filter := l.Unit.DeadLetter(subject.Any, l.Stage)
+	return stream.RetryConflicts(ctx, func() error {
+		marker, expected, err := s.current(ctx, filter, l)
 		if err != nil {
 			return err
 		}
 		moment := at.UTC()
 		marker.State, marker.By, marker.MarkedAt = state, by, &moment
-		body, err := json.Marshal(marker)
-		if err != nil {
-			return fmt.Errorf("encode dead letter: %w", err)
-		}
-		m := nats.NewMsg(l.Unit.DeadLetter(string(marker.Class), marker.Stage))
-		m.Data = body
-		_, err = b.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequenceForSubject(guard, filter))
-		if err == nil {
-			return nil
-		}
-		if !observations.IsConflict(err) {
-			return fmt.Errorf("mark dead letter: %w", err)
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("mark dead letter: %w", err)
-		}
-	}
-	return errors.New("mark dead letter: others keep writing about the same payment")
+		_, err = s.append(ctx, l.Unit, marker, filter, expected)
+		return err
+	})
 }
 
-// standing finds an open letter, as it was read, among those that match, and
-// the sequence that guards the next one. The letter has Beyond filled in.
-func (b *Store) standing(ctx context.Context, filter string, read Entry) (record.DeadLetter, uint64, error) {
+// current returns the dead letter as it is now, with ReportedUpTo filled in, and the
+// sequence that the next record on the filter must expect.
+func (s *Store) current(ctx context.Context, filter string, read Entry) (record.DeadLetter, uint64, error) {
 	var (
-		found  Entry
-		guard  uint64
-		beyond uint64
+		found        Entry
+		expected     uint64
+		reportedUpTo uint64
 	)
-	err := b.Each(ctx, filter, 1, func(l Entry) error {
-		guard, beyond = l.Sequence, max(beyond, l.Reported())
+	err := s.Each(ctx, filter, 1, func(l Entry) error {
+		expected, reportedUpTo = l.Sequence, max(reportedUpTo, l.Reported())
 		if l.ID == read.ID {
 			found = l
 		}
@@ -199,6 +167,6 @@ func (b *Store) standing(ctx context.Context, filter string, read Entry) (record
 	case found.Sequence != read.Sequence:
 		err = ErrFailedAgain
 	}
-	found.ReportedUpTo = max(beyond, read.ReportedUpTo)
-	return found.DeadLetter, guard, err
+	found.ReportedUpTo = max(reportedUpTo, read.ReportedUpTo)
+	return found.DeadLetter, expected, err
 }

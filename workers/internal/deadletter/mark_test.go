@@ -12,10 +12,10 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// find reads the latest stored form of a letter.
+// find reads the latest state of a dead letter.
 func (r *rig) find(id string) (found deadletter.Entry) {
 	r.t.Helper()
-	r.must(r.box.Each(r.ctx, "dead.>", 1, func(l deadletter.Entry) error {
+	r.must(r.store.Each(r.ctx, "dead.>", 1, func(l deadletter.Entry) error {
 		if l.ID == id {
 			found = l
 		}
@@ -24,36 +24,36 @@ func (r *rig) find(id string) (found deadletter.Entry) {
 	return found
 }
 
-func TestMarkOfAnOlderLetterStandsForTheYoungerOnesToo(t *testing.T) {
+func TestMarkKeepsTheHighestReportedObservation(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	older, younger := letter(7, record.ClassData), letter(9, record.ClassProvider)
-	r.must(r.box.Put(r.ctx, unit, older, older.ID, upTo(7)))
-	r.must(r.box.Put(r.ctx, unit, younger, younger.ID, upTo(9)))
+	r.must(r.store.Put(r.ctx, unit, older, older.ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, unit, younger, younger.ID, upTo(9)))
 	now := time.Now().UTC()
-	r.must(r.box.Mark(r.ctx, r.find(older.ID), record.Discarded, "ana@desk", now))
+	r.must(r.store.Mark(r.ctx, r.find(older.ID), record.Discarded, "ana@desk", now))
 	if got := r.find(older.ID); got.State != record.Discarded || got.By != "ana@desk" || !got.MarkedAt.Equal(now) || got.Observation != 7 || got.Reported() != 9 {
 		t.Errorf("marker is %+v", got)
 	}
 	if got := r.find(younger.ID); got.State != record.Open {
-		t.Errorf("the other letter is %q", got.State)
+		t.Errorf("the other dead letter is %q", got.State)
 	}
-	r.must(r.box.Put(r.ctx, unit, letter(8, record.ClassData), letter(8, record.ClassData).ID, func(last deadletter.Entry) bool { return last.Reported() >= 8 }))
+	r.must(r.store.Put(r.ctx, unit, letter(8, record.ClassData), letter(8, record.ClassData).ID, func(last deadletter.Entry) bool { return last.Reported() >= 8 }))
 	if got := r.find(letter(8, record.ClassData).ID); got.ID != "" {
 		t.Errorf("observation 8 was reported again: %+v", got)
 	}
 }
 
-func TestOfManyMarksOneIsStored(t *testing.T) {
+func TestConcurrentMarksStoreOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	l := letter(7, record.ClassData)
-	r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, unit, l, l.ID, upTo(7)))
 	open := r.find(l.ID)
 	results := make([]error, 8)
 	var all sync.WaitGroup
 	for i := range results {
-		all.Go(func() { results[i] = r.box.Mark(r.ctx, open, record.Redriven, "ana@desk", time.Now()) })
+		all.Go(func() { results[i] = r.store.Mark(r.ctx, open, record.Redriven, "ana@desk", time.Now()) })
 	}
 	all.Wait()
 	done := 0
@@ -65,96 +65,96 @@ func TestOfManyMarksOneIsStored(t *testing.T) {
 		}
 	}
 	if stored, _ := r.stored(); done != 1 || len(stored) != 2 {
-		t.Errorf("%d marks succeeded, %d letters are stored", done, len(stored))
+		t.Errorf("%d marks succeeded, %d dead letters are stored", done, len(stored))
 	}
 }
 
-func TestRedrivenLetterThatFailsAgainIsOpenAgain(t *testing.T) {
+func TestFailureAfterRedriveOpensAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	l := letter(7, record.ClassProvider)
 	same := deadletter.SameID(l.ID)
-	r.must(r.box.Put(r.ctx, unit, l, "NOTIFICATIONS-7", same))
+	r.must(r.store.Put(r.ctx, unit, l, "NOTIFICATIONS-7", same))
 	first := r.find(l.ID)
-	r.must(r.box.Mark(r.ctx, first, record.Redriven, "ana@desk", time.Now()))
+	r.must(r.store.Mark(r.ctx, first, record.Redriven, "ana@desk", time.Now()))
 	l.Attempts = 11
-	for range 2 { // Delivered again it is the same.
-		r.must(r.box.Put(r.ctx, unit, l, "LOOKUP_RETRIES-3", same))
+	for range 2 { // A redelivery changes nothing.
+		r.must(r.store.Put(r.ctx, unit, l, "LOOKUP_RETRIES-3", same))
 	}
 	again := r.find(l.ID)
 	if again.State != record.Open || again.Attempts != 11 || again.Sequence != first.Sequence+2 {
-		t.Errorf("the letter is %+v", again)
+		t.Errorf("the dead letter is %+v", again)
 	}
-	if err := r.box.Mark(r.ctx, first, record.Redriven, "ana@desk", time.Now()); !errors.Is(err, deadletter.ErrFailedAgain) {
-		t.Errorf("whoever has not seen it fail again may mark it: %v", err)
+	if err := r.store.Mark(r.ctx, first, record.Redriven, "ana@desk", time.Now()); !errors.Is(err, deadletter.ErrFailedAgain) {
+		t.Errorf("a mark of the state before it failed again gives %v", err)
 	}
-	r.must(r.box.Mark(r.ctx, again, record.Discarded, "ana@desk", time.Now()))
-	r.must(r.box.Put(r.ctx, unit, l, "LOOKUP_RETRIES-4", same))
+	r.must(r.store.Mark(r.ctx, again, record.Discarded, "ana@desk", time.Now()))
+	r.must(r.store.Put(r.ctx, unit, l, "LOOKUP_RETRIES-4", same))
 	if got := r.find(l.ID); got.State != record.Discarded {
 		t.Errorf("what was discarded is %q", got.State)
 	}
-	reported, err := r.box.Reported(r.ctx, unit, l.Stage)
+	reported, err := r.store.Reported(r.ctx, unit, l.Stage)
 	if err != nil || !reported.IDs[l.ID] {
 		t.Errorf("reported are %v, %v", reported, err)
 	}
 }
 
-func TestLetterThatDoesNotDecodeHidesNoOther(t *testing.T) {
+func TestUnreadableDeadLetterHidesNoOther(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	l := letter(7, record.ClassProvider)
-	r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(7)))
+	r.must(r.store.Put(r.ctx, unit, l, l.ID, upTo(7)))
 	_, err := r.JS.Publish(r.ctx, unit.DeadLetter("ours", l.Stage), []byte("{"))
 	r.must(err)
-	reported, err := r.box.Reported(r.ctx, unit, l.Stage)
+	reported, err := r.store.Reported(r.ctx, unit, l.Stage)
 	r.must(err)
 	if !reported.IDs[l.ID] || !reported.IDs["DEAD_LETTERS-2"] || len(reported.IDs) != 2 {
 		t.Errorf("reported are %v", reported)
 	}
-	r.must(r.box.Mark(r.ctx, r.find(l.ID), record.Redriven, "ana@desk", time.Now()))
+	r.must(r.store.Mark(r.ctx, r.find(l.ID), record.Redriven, "ana@desk", time.Now()))
 	if got := r.find("DEAD_LETTERS-2"); got.Class != record.ClassOurs || got.Stage != l.Stage || got.Unit != unit || got.State != record.Open {
 		t.Errorf("it is %+v", got)
 	}
 }
 
-func TestSchemaKnowsEveryCause(t *testing.T) {
+func TestSchemaKnowsEveryFailure(t *testing.T) {
 	t.Parallel()
 	for _, cause := range record.Failures() {
 		r := setup(t)
 		l := letter(7, record.ClassProvider)
 		l.LastAnswer = string(cause)
-		r.must(r.box.Put(r.ctx, unit, l, l.ID, upTo(7))) // The rig holds it to the schema.
+		r.must(r.store.Put(r.ctx, unit, l, l.ID, upTo(7))) // The broker's clean-up validates it against the schema.
 	}
 	if err := schematest.DeadLetter([]byte(`{"id":"STATUSES-1"}`)); err == nil {
-		t.Error("the schema accepts a letter without anything")
+		t.Error("the schema accepts a dead letter without anything")
 	}
 }
 
-// One message can have letters of two stages, and of two payments where the
-// subject alone tells them apart. Each stands for itself.
-func TestLatestKeepsLettersOfAStageAndAUnitApart(t *testing.T) {
+// One message can have dead letters of two stages, and of two payments that only the
+// subject distinguishes. Each has a state of its own.
+func TestLatestSeparatesStagesAndUnits(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, later, elsewhere := letter(7, record.ClassData), letter(9, record.ClassData), letter(7, record.ClassData)
 	elsewhere.Stage = "lookup"
 	other := unit
 	other.Payment = "other"
-	r.must(r.box.Put(r.ctx, unit, first, first.ID, never))
-	r.must(r.box.Put(r.ctx, unit, later, later.ID, never))
-	r.must(r.box.Put(r.ctx, unit, elsewhere, "elsewhere", never))
-	r.must(r.box.Put(r.ctx, other, first, "other", never))
+	r.must(r.store.Put(r.ctx, unit, first, first.ID, never))
+	r.must(r.store.Put(r.ctx, unit, later, later.ID, never))
+	r.must(r.store.Put(r.ctx, unit, elsewhere, "elsewhere", never))
+	r.must(r.store.Put(r.ctx, other, first, "other", never))
 	latest := func() []deadletter.Entry {
-		letters, err := r.box.Latest(r.ctx, "dead.>")
+		letters, err := r.store.Latest(r.ctx, "dead.>")
 		r.must(err)
 		return letters
 	}
-	r.must(r.box.Mark(r.ctx, latest()[0], record.Discarded, "ana@desk", time.Now()))
+	r.must(r.store.Mark(r.ctx, latest()[0], record.Discarded, "ana@desk", time.Now()))
 	var got []string
 	for _, l := range latest() {
 		got = append(got, l.Unit.Payment+" "+l.Stage+" "+l.ID+" "+string(l.State))
 	}
 	want := []string{"p normalize STATUSES-7 discarded", "p normalize STATUSES-9 ", "p lookup STATUSES-7 ", "other normalize STATUSES-7 "}
 	if !slices.Equal(got, want) {
-		t.Errorf("letters are %q, want %q", got, want)
+		t.Errorf("dead letters are %q, want %q", got, want)
 	}
 }

@@ -1,6 +1,6 @@
-// Package observations reads and extends the chain of a payment's observations on
-// STATUSES. Each observation is written under the guard of the one before it,
-// so whoever asked a provider and lost the race learns it from the broker.
+// Package observations reads and appends a payment's observations on STATUSES, and
+// reads its notifications. Each observation is a compare-and-append behind the one
+// before it, so of several workers that look a payment up at once, one writes.
 package observations
 
 import (
@@ -13,28 +13,26 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
 
-// ErrConflict means that somebody else observed the payment meanwhile.
-var ErrConflict = errors.New("somebody else observed the payment meanwhile")
-
-// ErrRecreated means that a stream's numbers began anew, so that sequences
-// stored elsewhere no longer mean what they meant. Going on would skip
-// notifications in silence.
+// ErrRecreated means that a stream was recreated, so that sequences stored elsewhere
+// name other messages. Going on would skip notifications silently.
 var ErrRecreated = errors.New("stream was recreated: stored sequences lie above its last one; " +
 	"restore it, or recreate the streams that refer to it as well")
 
-// Store are the observations of every payment. It is safe for concurrent use.
+// Store reads and appends the observations of every payment. It is safe for concurrent
+// use.
 type Store struct {
 	js            jetstream.JetStream
 	statuses      jetstream.Stream
 	notifications jetstream.Stream
 }
 
-// Open finds the streams.
+// Open binds to STATUSES and NOTIFICATIONS.
 func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	statuses, err := js.Stream(ctx, subject.Statuses)
 	if err != nil {
@@ -47,103 +45,91 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	return &Store{js: js, statuses: statuses, notifications: notifications}, nil
 }
 
-// Entry is the last observation of a payment when it was read. The zero Link
-// is an empty chain.
+// Entry is a payment's last observation as it was read. The zero Entry means that there
+// is none.
 type Entry struct {
-	Sequence    uint64 // On STATUSES; the guard of the next observation.
+	Sequence    uint64 // On STATUSES; the next observation expects it.
 	Observation order.Observation
 	Stored      time.Time // By the broker's clock.
 }
 
-// Covers is the highest notification that the chain answers.
+// Covers is the highest notification that the payment's observations answer.
 func (l Entry) Covers() uint64 { return l.Observation.Covers }
 
-// Last reads the unit's last observation from the stream's leader. One that does
-// not decode covers nothing and says nothing, but guards the next one, so that it
-// cannot hold up the payment; normalize writes a dead letter about it.
+// Last returns the unit's last observation from the stream's leader. An unreadable one
+// covers nothing, but the next one expects its sequence, so that it does not block the
+// payment; normalize stores its dead letter.
 func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
-	raw, err := c.statuses.GetLastMsgForSubject(ctx, u.Status())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
+	raw, err := stream.Last(ctx, c.statuses, u.Status())
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read last observation: %w", err)
+	last := Entry{Sequence: raw.Sequence, Stored: raw.Time}
+	if json.Unmarshal(raw.Data, &last.Observation) != nil {
+		last.Observation = order.Observation{}
 	}
-	link := Entry{Sequence: raw.Sequence, Stored: raw.Time}
-	if json.Unmarshal(raw.Data, &link.Observation) != nil {
-		link.Observation = order.Observation{}
-	}
-	return link, nil
+	return last, nil
 }
 
-// Answered reads the last observation of an account that the provider gave
-// itself, from the stream's leader. ok is false when there is none, or when
-// something else was written after it.
-func (c *Store) Answered(ctx context.Context, provider, account string) (link Entry, ok bool, err error) {
-	link, err = c.Last(ctx, subject.Unit{Provider: provider, Account: account, Payment: "*"})
-	return link, err == nil && link.Observation.Confirmed && link.Observation.Payment != "", err
+// Answered returns the account's last observation from the stream's leader. ok is false
+// if there is none, or if it is not an answer of the provider.
+func (c *Store) Answered(ctx context.Context, provider, account string) (last Entry, ok bool, err error) {
+	last, err = c.Last(ctx, subject.Unit{Provider: provider, Account: account, Payment: subject.Any})
+	return last, err == nil && last.Observation.Confirmed && last.Observation.Payment != "", err
 }
 
-// Notification is a unit's last notification. The zero Newest means that there is
+// Notification is a unit's last notification. The zero Notification means that there is
 // none.
 type Notification struct {
-	Sequence uint64
-	Asks     bool // A look-up is made for it. One of an unknown type, or that does not decode, has a dead letter instead.
+	Sequence    uint64
+	NeedsLookUp bool // It needs a look-up. One of an unknown type, or that does not decode, has a dead letter instead.
 }
 
-// LastNotification reads the unit's last notification from the stream's leader.
+// LastNotification returns the unit's last notification from the stream's leader.
 func (c *Store) LastNotification(ctx context.Context, u subject.Unit) (Notification, error) {
-	raw, err := c.notifications.GetLastMsgForSubject(ctx, u.Notification())
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Notification{}, nil
-	}
-	if err != nil {
-		return Notification{}, fmt.Errorf("read last notification: %w", err)
+	raw, err := stream.Last(ctx, c.notifications, u.Notification())
+	if err != nil || raw == nil {
+		return Notification{}, err
 	}
 	var n struct {
 		Unknown string `json:"unknown_type"`
 	}
 	asks := json.Unmarshal(raw.Data, &n) == nil && n.Unknown == ""
-	return Notification{Sequence: raw.Sequence, Asks: asks}, nil
+	return Notification{Sequence: raw.Sequence, NeedsLookUp: asks}, nil
 }
 
-// Stored is one stored notification.
+// Stored is a notification and its sequence.
 type Stored struct {
 	Sequence     uint64
 	Notification record.Notification
 }
 
-// NextNotification reads the unit's first notification above a sequence from
-// the stream's leader. One that does not decode is passed over: its own message
-// gets a dead letter. ok is false when there is none.
+// NextNotification returns the unit's first notification above a sequence from the
+// stream's leader. It skips an unreadable notification, whose own message gets a dead
+// letter. ok is false if there is none.
 func (c *Store) NextNotification(ctx context.Context, u subject.Unit, above uint64) (s Stored, ok bool, err error) {
-	for {
-		raw, err := c.notifications.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(u.Notification()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return Stored{}, false, nil
-		}
-		if err != nil {
-			return Stored{}, false, fmt.Errorf("read notification above %d: %w", above, err)
-		}
-		s := Stored{Sequence: raw.Sequence}
-		if json.Unmarshal(raw.Data, &s.Notification) == nil && s.Notification.Provider == u.Provider && s.Notification.Account == u.Account {
-			return s, true, nil
-		}
-		above = raw.Sequence
+	_, err = stream.Each(ctx, c.notifications, u.Notification(), above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		s = Stored{Sequence: raw.Sequence}
+		ok = json.Unmarshal(raw.Data, &s.Notification) == nil && s.Notification.Provider == u.Provider && s.Notification.Account == u.Account
+		return !ok, nil
+	})
+	if err != nil || !ok {
+		return Stored{}, false, err
 	}
+	return s, true, nil
 }
 
-// skew is how far apart the broker's own timestamps may lie: streams can have
-// their leaders on different servers.
+// skew is how far the broker's timestamps of two streams may differ: their leaders can
+// be on different servers. A guess, far above the skew of synchronized clocks.
 const skew = 10 * time.Second
 
-// StoredAfter reports whether a message cannot have been there yet when what
-// claims to include it was written, by the broker's clocks. Then the claim is
-// about another message, whose number was given out a second time.
-func StoredAfter(message, claim time.Time) bool { return message.After(claim.Add(skew)) }
+// StoredAfter reports whether a message is so much younger than a record that the
+// record cannot be about it, by the broker's clocks. If the record names its sequence,
+// the stream was recreated, or a clock was set back.
+func StoredAfter(message, earlier time.Time) bool { return message.After(earlier.Add(skew)) }
 
-// CheckCovers returns ErrRecreated when the chain answers a notification that
-// the stream has not reached: then nothing may be called superseded.
+// CheckCovers returns ErrRecreated if the payment's observations cover a notification
+// that NOTIFICATIONS has not reached. Then no notification counts as superseded.
 func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 	info, err := c.notifications.Info(ctx)
 	if err != nil {
@@ -155,9 +141,9 @@ func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 	return nil
 }
 
-// Append writes an observation behind the given link and returns its
-// sequence. ErrLostRace means that the link is no longer the last.
-func (c *Store) Append(ctx context.Context, u subject.Unit, behind Entry, o order.Observation, trace string) (uint64, error) {
+// Append writes an observation behind the last one and returns its sequence.
+// stream.ErrConflict means that last is no longer the last one.
+func (c *Store) Append(ctx context.Context, u subject.Unit, last Entry, o order.Observation, trace string) (uint64, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return 0, fmt.Errorf("encode observation: %w", err)
@@ -167,44 +153,15 @@ func (c *Store) Append(ctx context.Context, u subject.Unit, behind Entry, o orde
 	if trace != "" {
 		m.Header.Set("traceparent", trace)
 	}
-	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(behind.Sequence))
-	if IsConflict(err) {
-		if err := WaitAfterConflict(ctx, err); err != nil {
+	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last.Sequence))
+	if stream.IsConflict(err) {
+		if err := stream.WaitAfterConflict(ctx, err); err != nil {
 			return 0, fmt.Errorf("write observation: %w", err)
 		}
-		return 0, ErrConflict
+		return 0, stream.ErrConflict
 	}
 	if err != nil {
 		return 0, fmt.Errorf("write observation: %w", err)
 	}
 	return ack.Sequence, nil
-}
-
-// IsConflict reports whether a guard refused a write. A replicated stream says
-// so with another code while a write is in flight.
-func IsConflict(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
-		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
-}
-
-// conflictDelay is how long a replicated stream gets to finish a write in flight.
-const conflictDelay = 10 * time.Millisecond
-
-// WaitAfterConflict waits a moment when a guard refused a write only because another one
-// is still in flight (10164): reading again at once would show the old state.
-// It returns the context's error if that ends first.
-func WaitAfterConflict(ctx context.Context, refusal error) error {
-	var api *jetstream.APIError
-	if !errors.As(refusal, &api) || api.ErrorCode != jetstream.JSErrCodeStreamWrongLastSequenceConstant {
-		return nil
-	}
-	timer := time.NewTimer(conflictDelay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -21,19 +21,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var unit = subject.Unit{Provider: "sandbox", Account: "default", Payment: "p"}
 
-// rig is a broker and the chains on it.
+// rig is a broker and a store on it.
 type rig struct {
 	*jetstreamtest.Broker
-	t      *testing.T
-	ctx    context.Context
-	chains *observations.Store
+	t     *testing.T
+	ctx   context.Context
+	store *observations.Store
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t)}
 	var err error
-	r.chains, err = observations.Open(r.ctx, r.JS)
+	r.store, err = observations.Open(r.ctx, r.JS)
 	r.must(err)
 	return r
 }
@@ -57,20 +57,20 @@ func (r *rig) notify(payment string) uint64 {
 
 func (r *rig) append(behind observations.Entry, o order.Observation) observations.Entry {
 	r.t.Helper()
-	sequence, err := r.chains.Append(r.ctx, unit, behind, o, "")
+	sequence, err := r.store.Append(r.ctx, unit, behind, o, "")
 	r.must(err)
 	return observations.Entry{Sequence: sequence, Observation: o}
 }
 
 func (r *rig) last() observations.Entry {
 	r.t.Helper()
-	link, err := r.chains.Last(r.ctx, unit)
+	last, err := r.store.Last(r.ctx, unit)
 	r.must(err)
-	if (link.Sequence > 0) == link.Stored.IsZero() {
-		r.t.Errorf("link %d says that it was stored at %v", link.Sequence, link.Stored)
+	if (last.Sequence > 0) == last.Stored.IsZero() {
+		r.t.Errorf("entry %d was stored at %v", last.Sequence, last.Stored)
 	}
-	link.Stored = time.Time{} // The broker's; the writer does not know it.
-	return link
+	last.Stored = time.Time{} // By the broker's clock, which the writer does not know.
+	return last
 }
 
 func seen(status order.Status, covers uint64) order.Observation {
@@ -82,37 +82,37 @@ func seen(status order.Status, covers uint64) order.Observation {
 	}
 }
 
-func TestChainBeginsEmptyAndGrowsLinkByLink(t *testing.T) {
+func TestAppendExtendsTheObservations(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if link := r.last(); !reflect.DeepEqual(link, observations.Entry{}) || link.Covers() != 0 {
-		t.Errorf("an empty chain ends in %+v", link)
+	if last := r.last(); !reflect.DeepEqual(last, observations.Entry{}) || last.Covers() != 0 {
+		t.Errorf("without an observation the last one is %+v", last)
 	}
 	behind := observations.Entry{}
 	for i, status := range []order.Status{order.Pending, order.Paid, order.Refunded} {
 		behind = r.append(behind, seen(status, uint64(i+1)))
-		if link := r.last(); !reflect.DeepEqual(link, behind) || link.Covers() != uint64(i+1) {
-			t.Errorf("the chain ends in %+v, want %+v", link, behind)
+		if last := r.last(); !reflect.DeepEqual(last, behind) || last.Covers() != uint64(i+1) {
+			t.Errorf("the last observation is %+v, want %+v", last, behind)
 		}
 	}
 }
 
-func TestStaleLinkLosesTheRace(t *testing.T) {
+func TestAppendBehindStaleEntryIsAConflict(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first := r.append(observations.Entry{}, seen(order.Pending, 1))
 	second := r.append(first, seen(order.Paid, 2))
 	for name, stale := range map[string]observations.Entry{"none": {}, "earlier": first, "later": {Sequence: second.Sequence + 1}} {
-		if _, err := r.chains.Append(r.ctx, unit, stale, seen(order.Refunded, 3), ""); !errors.Is(err, observations.ErrConflict) {
-			t.Errorf("behind %s link: %v", name, err)
+		if _, err := r.store.Append(r.ctx, unit, stale, seen(order.Refunded, 3), ""); !errors.Is(err, stream.ErrConflict) {
+			t.Errorf("behind %s observation: %v", name, err)
 		}
 	}
-	if link := r.last(); !reflect.DeepEqual(link, second) {
-		t.Errorf("the chain ends in %+v", link)
+	if last := r.last(); !reflect.DeepEqual(last, second) {
+		t.Errorf("the last observation is %+v", last)
 	}
 }
 
-func TestOfManyWritersBehindOneLinkOneWins(t *testing.T) {
+func TestOneOfConcurrentAppendsWins(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	behind := r.append(observations.Entry{}, seen(order.Pending, 1))
@@ -122,13 +122,13 @@ func TestOfManyWritersBehindOneLinkOneWins(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			sequence, err := r.chains.Append(r.ctx, unit, behind, seen(order.Paid, uint64(i+2)), "")
+			sequence, err := r.store.Append(r.ctx, unit, behind, seen(order.Paid, uint64(i+2)), "")
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
 			case err == nil:
 				won = append(won, sequence)
-			case errors.Is(err, observations.ErrConflict):
+			case errors.Is(err, stream.ErrConflict):
 				lost++
 			default:
 				t.Error(err)
@@ -137,26 +137,26 @@ func TestOfManyWritersBehindOneLinkOneWins(t *testing.T) {
 	}
 	all.Wait()
 	if len(won) != 1 || lost != 19 || r.last().Sequence != won[0] {
-		t.Errorf("%v won and %d lost; the chain ends at %d", won, lost, r.last().Sequence)
+		t.Errorf("%v won and %d lost; the last sequence is %d", won, lost, r.last().Sequence)
 	}
 }
 
-func TestChainsOfOtherPaymentsAreNoGuard(t *testing.T) {
+func TestAppendIgnoresOtherPayments(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.append(observations.Entry{}, seen(order.Paid, 1))
 	other := unit
 	other.Account = "acme"
-	if _, err := r.chains.Append(r.ctx, other, observations.Entry{}, seen(order.Paid, 1), ""); err != nil {
+	if _, err := r.store.Append(r.ctx, other, observations.Entry{}, seen(order.Paid, 1), ""); err != nil {
 		t.Errorf("another account's first observation: %v", err)
 	}
 }
 
-func TestTraceTravelsWithTheObservation(t *testing.T) {
+func TestObservationKeepsTheTrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	sequence, err := r.chains.Append(r.ctx, unit, observations.Entry{}, seen(order.Paid, 1), trace)
+	sequence, err := r.store.Append(r.ctx, unit, observations.Entry{}, seen(order.Paid, 1), trace)
 	r.must(err)
 	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
 	r.must(err)
@@ -167,16 +167,16 @@ func TestTraceTravelsWithTheObservation(t *testing.T) {
 	}
 }
 
-func TestNotifiedIsTheLastOfThePaymentOnly(t *testing.T) {
+func TestLastNotificationIsThePaymentsOwn(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if newest, err := r.chains.LastNotification(r.ctx, unit); newest != (observations.Notification{}) || err != nil {
+	if newest, err := r.store.LastNotification(r.ctx, unit); newest != (observations.Notification{}) || err != nil {
 		t.Errorf("without a notification: %+v, %v", newest, err)
 	}
 	r.notify("p")
 	want := r.notify("p")
 	r.notify("other")
-	if newest, err := r.chains.LastNotification(r.ctx, unit); newest != (observations.Notification{Sequence: want, Asks: true}) || err != nil {
+	if newest, err := r.store.LastNotification(r.ctx, unit); newest != (observations.Notification{Sequence: want, NeedsLookUp: true}) || err != nil {
 		t.Errorf("the last notification is %+v, %v, want %d", newest, err, want)
 	}
 	for _, body := range []string{`{"unknown_type":"NEW"}`, `[]`} {
@@ -184,13 +184,13 @@ func TestNotifiedIsTheLastOfThePaymentOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if newest, err := r.chains.LastNotification(r.ctx, unit); newest != (observations.Notification{Sequence: ack.Sequence}) || err != nil {
+		if newest, err := r.store.LastNotification(r.ctx, unit); newest != (observations.Notification{Sequence: ack.Sequence}) || err != nil {
 			t.Errorf("%s: %+v, %v", body, newest, err)
 		}
 	}
 }
 
-func TestNextNotificationWalksThePaymentInOrder(t *testing.T) {
+func TestNextNotificationIsInOrder(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	var want []uint64
@@ -201,7 +201,7 @@ func TestNextNotificationWalksThePaymentInOrder(t *testing.T) {
 	}
 	var got []uint64
 	for above := uint64(0); ; {
-		s, ok, err := r.chains.NextNotification(r.ctx, unit, above)
+		s, ok, err := r.store.NextNotification(r.ctx, unit, above)
 		r.must(err)
 		if !ok {
 			break
@@ -216,44 +216,44 @@ func TestNextNotificationWalksThePaymentInOrder(t *testing.T) {
 	}
 }
 
-func TestCoversBeyondTheStreamMeansItWasRecreated(t *testing.T) {
+func TestCoversAboveLastSequenceMeansRecreated(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.notify("other")
 	last := r.notify("p")
 	for covers := range last + 1 {
-		if err := r.chains.CheckCovers(r.ctx, covers); err != nil {
+		if err := r.store.CheckCovers(r.ctx, covers); err != nil {
 			t.Errorf("covers %d of %d: %v", covers, last, err)
 		}
 	}
-	if err := r.chains.CheckCovers(r.ctx, last+1); !errors.Is(err, observations.ErrRecreated) {
+	if err := r.store.CheckCovers(r.ctx, last+1); !errors.Is(err, observations.ErrRecreated) {
 		t.Errorf("covers %d of %d: %v", last+1, last, err)
 	}
-	// What is purged is still counted: the numbers go on.
+	// A purge keeps the last sequence.
 	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
 	r.must(err)
 	r.must(stream.Purge(r.ctx))
-	if err := r.chains.CheckCovers(r.ctx, last); err != nil {
+	if err := r.store.CheckCovers(r.ctx, last); err != nil {
 		t.Errorf("after a purge: %v", err)
 	}
 	r.Recreate(subject.Notifications)
-	if err := r.chains.CheckCovers(r.ctx, last); !errors.Is(err, observations.ErrRecreated) {
-		t.Errorf("after the stream was made anew: %v", err)
+	if err := r.store.CheckCovers(r.ctx, last); !errors.Is(err, observations.ErrRecreated) {
+		t.Errorf("after the stream was recreated: %v", err)
 	}
 }
 
-func TestWhatDoesNotDecodeHoldsNothingUp(t *testing.T) {
+func TestUnreadableMessageBlocksNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, s := range []string{unit.Status(), unit.Notification()} {
 		_, err := r.JS.Publish(r.ctx, s, []byte(`{"covers":7,"id":"x","kind":1}`))
 		r.must(err)
 	}
-	if _, ok, err := r.chains.NextNotification(r.ctx, unit, 0); ok || err != nil {
+	if _, ok, err := r.store.NextNotification(r.ctx, unit, 0); ok || err != nil {
 		t.Errorf("half a notification was read: %v, %v", ok, err)
 	}
 	whole := r.notify("p")
-	if s, ok, err := r.chains.NextNotification(r.ctx, unit, 0); !ok || err != nil || s.Sequence != whole {
+	if s, ok, err := r.store.NextNotification(r.ctx, unit, 0); !ok || err != nil || s.Sequence != whole {
 		t.Errorf("behind half a notification comes %d (%v, %v), want %d", s.Sequence, ok, err, whole)
 	}
 	broken := r.last()
@@ -265,51 +265,22 @@ func TestWhatDoesNotDecodeHoldsNothingUp(t *testing.T) {
 	}
 }
 
-func TestBrokerAwayIsNoLostRaceAndNoEmptyChain(t *testing.T) {
+func TestMissingBrokerIsNoConflict(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.append(observations.Entry{}, seen(order.Paid, 1))
 	r.Stop()
 	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Second)
 	defer cancel()
-	_, lastErr := r.chains.Last(ctx, unit)
-	_, notifiedErr := r.chains.LastNotification(ctx, unit)
-	_, _, nextErr := r.chains.NextNotification(ctx, unit, 0)
-	_, appendErr := r.chains.Append(ctx, unit, observations.Entry{}, seen(order.Paid, 2), "")
+	_, lastErr := r.store.Last(ctx, unit)
+	_, notifiedErr := r.store.LastNotification(ctx, unit)
+	_, _, nextErr := r.store.NextNotification(ctx, unit, 0)
+	_, appendErr := r.store.Append(ctx, unit, observations.Entry{}, seen(order.Paid, 2), "")
 	for name, err := range map[string]error{
-		"last": lastErr, "notified": notifiedErr, "next": nextErr, "append": appendErr, "check": r.chains.CheckCovers(ctx, 9),
+		"last": lastErr, "notified": notifiedErr, "next": nextErr, "append": appendErr, "check": r.store.CheckCovers(ctx, 9),
 	} {
-		if err == nil || errors.Is(err, observations.ErrConflict) || errors.Is(err, observations.ErrRecreated) {
+		if err == nil || errors.Is(err, stream.ErrConflict) || errors.Is(err, observations.ErrRecreated) {
 			t.Errorf("%s without a broker gave %v", name, err)
 		}
-	}
-}
-
-func TestConflictKnowsBothCodes(t *testing.T) {
-	t.Parallel()
-	for code, want := range map[jetstream.ErrorCode]bool{10071: true, 10164: true, 10057: false, 0: false} {
-		if got := observations.IsConflict(errors.Join(&jetstream.APIError{ErrorCode: code})); got != want {
-			t.Errorf("code %d is a conflict: %v", code, got)
-		}
-	}
-	if observations.IsConflict(nil) || observations.IsConflict(errors.New("other")) {
-		t.Error("something else is a conflict")
-	}
-}
-
-func TestOnlyAWriteInFlightIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	ended, end := context.WithCancel(context.Background())
-	end()
-	stale := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}
-	flying := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}
-	if err := observations.WaitAfterConflict(ended, stale); err != nil {
-		t.Errorf("a stale guard waited: %v", err)
-	}
-	if err := observations.WaitAfterConflict(ended, flying); !errors.Is(err, context.Canceled) {
-		t.Errorf("a write in flight was not waited for: %v", err)
-	}
-	if err := observations.WaitAfterConflict(context.Background(), flying); err != nil {
-		t.Errorf("waiting failed: %v", err)
 	}
 }

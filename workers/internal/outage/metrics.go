@@ -2,13 +2,13 @@ package outage
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics says which providers this process takes for down.
+// Metrics says for which providers this process has paused its look-ups.
 type Metrics struct {
 	paused *prometheus.GaugeVec
 	pauses *prometheus.CounterVec
 }
 
-// NewMetrics registers the metrics.
+// NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{

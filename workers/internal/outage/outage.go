@@ -1,8 +1,7 @@
-// Package outage stops the look-ups of a provider while they get no answer at
-// all, and ends by itself: a pause is short, and the first look-ups after it probe
-// whether the provider is back. The worker that gets no answer stops first. It
-// pauses the provider's consumers, for every worker at once, only while the broker
-// knows of nobody who is answered: else what is sick is this worker.
+// Package outage is the circuit breaker of a provider that gives no usable answer. It
+// opens in the worker that meets the failures, and for all workers, by a pause of the
+// provider's consumers, only if the broker shows no newer answer to any worker: else
+// the fault is this worker's. A pause is short; the first look-ups after it are probes.
 package outage
 
 import (
@@ -18,24 +17,24 @@ import (
 	"arauto/schemas/subject"
 )
 
-// Options say when a provider counts as down, and for how long it is left
-// alone.
+// Options say when a provider counts as down, and how long its look-ups pause.
 type Options struct {
-	Failures int           // In a row.
-	Window   time.Duration // In which they must begin and end.
-	First    time.Duration // The first pause; each failing probe doubles it.
-	Longest  time.Duration
-	Accounts []string // Those that have a look-up. Each may probe once before a pause grows.
+	Failures int           // In a row, each of another payment.
+	Window   time.Duration // Within which the failures must lie.
+	First    time.Duration // The first pause; each failed probe doubles it.
+	Longest  time.Duration // The longest pause.
+	Accounts []string      // The accounts that have a look-up. Each may probe once before a pause grows.
 }
 
-// Defaults are the options of production for a provider with those accounts.
+// Defaults returns the options of production for a provider with those accounts. All
+// are guesses: a restart at the provider costs few failures, and no pause is longer
+// than a minute.
 func Defaults(accounts []string) Options {
 	return Options{Failures: 20, Window: 30 * time.Second, First: 2 * time.Second, Longest: time.Minute, Accounts: accounts}
 }
 
-// Breaker watches the look-ups of one provider in this process. What it
-// decides is done in the broker, so that other processes pause too. It is safe
-// for concurrent use. A nil Breaker lets everything pass.
+// Breaker is the circuit breaker of one provider in this process. It is safe for
+// concurrent use. A nil Breaker allows every look-up.
 type Breaker struct {
 	Options
 	js       jetstream.JetStream
@@ -44,57 +43,57 @@ type Breaker struct {
 	log      *zap.Logger
 	now      func() time.Time
 
-	mu      sync.Mutex
-	row     int       // Failures since the last answer.
-	began   time.Time // When that row began.
-	pause   time.Duration
-	until   time.Time // Of the last pause; look-ups may probe after it.
-	probing bool
-	probes  int  // Begun since the last answer.
-	shared  bool // The consumers are paused by this process.
+	mu              sync.Mutex
+	streak          int           // Failures since the last answer.
+	streakBegan     time.Time     // When the first of them was.
+	pause           time.Duration // Length of the current pause; 0 while the breaker is closed.
+	pauseEnd        time.Time     // End of the current pause, from which look-ups may probe.
+	probing         bool          // A probe is in flight.
+	probes          int           // Probes since the last answer.
+	consumersPaused bool          // The consumers are paused by this process.
 
-	mark   uint64 // STATUSES sequence of the provider's last answer to anybody when the row or the last pause began.
-	marked bool   // It has been read.
+	lastAnswer      uint64 // STATUSES sequence of the provider's last answer to any worker when the streak or the pause began.
+	lastAnswerKnown bool   // It has been read.
 
-	counted map[string]bool // The payments whose failures are in the row.
+	streakPayments map[string]bool // The payments whose failures are in the streak.
 
-	failing map[string]time.Time // The accounts whose probe has failed since the pause, and when each may probe again.
+	failedProbes map[string]time.Time // The accounts whose probe has failed in this pause, and when each may probe again.
 
-	answered map[string]time.Time // When an account got an answer that no failure has followed.
+	answeredAt map[string]time.Time // When each account was last answered; a failure removes it.
 }
 
-// New returns the breaker of one provider.
+// New returns the closed circuit breaker of one provider.
 func New(js jetstream.JetStream, provider string, o Options, m *Metrics, log *zap.Logger, now func() time.Time) *Breaker {
 	m.paused.WithLabelValues(provider).Set(0)
 	m.pauses.WithLabelValues(provider)
 	return &Breaker{
 		Options: o, js: js, provider: provider, metrics: m, log: log, now: now,
-		counted: map[string]bool{}, failing: map[string]time.Time{}, answered: map[string]time.Time{},
+		streakPayments: map[string]bool{}, failedProbes: map[string]time.Time{}, answeredAt: map[string]time.Time{},
 	}
 }
 
-// Permit is permission for one look-up.
+// Permit allows one look-up.
 type Permit struct {
-	account string
-	payment string // "" where that is not known.
-	probe   bool
-	control bool
-	asked   time.Time
+	account    string
+	payment    string // "" if unknown.
+	probe      bool
+	control    bool
+	acquiredAt time.Time // When it was acquired.
 }
 
-// About is l for a look-up of a payment.
-func (l Permit) About(payment string) Permit {
-	l.payment = payment
-	return l
+// About returns p for a look-up of that payment.
+func (p Permit) About(payment string) Permit {
+	p.payment = payment
+	return p
 }
 
-// Control reports whether l is that of a probe which should ask about a payment
-// that the provider has answered before. Every other probe asks about the payment
-// in hand.
-func (l Permit) Control() bool { return l.control }
+// Control reports whether the look-up is a probe that should ask about a payment that
+// the provider has answered before. Every second probe does not, because the provider
+// may by now give no answer about that very payment.
+func (p Permit) Control() bool { return p.control }
 
-// Room is how many of want messages may be pulled now. A worker that pauses takes
-// none from the others, and one that probes takes one.
+// Room returns how many of want messages to pull: none during a pause, and after it one
+// at a time, the probe's.
 func (b *Breaker) Room(want int) int {
 	if b == nil {
 		return want
@@ -104,16 +103,14 @@ func (b *Breaker) Room(want int) int {
 	switch {
 	case b.pause == 0:
 		return want
-	case b.probing || b.now().Before(b.until):
+	case b.probing || b.now().Before(b.pauseEnd):
 		return 0
 	}
 	return min(want, 1)
 }
 
-// Acquire gives leave to ask about a payment of the account. Without it the
-// message goes back to the broker, which holds it until the pause is over:
-// asking would be in vain, and would spend what a payment has left. An account
-// whose probe has failed leaves the next one to the others.
+// Acquire allows a look-up of an account's payment, unless there is a pause or a probe
+// in flight. With ok, one of Release, Answered and Failed must follow.
 func (b *Breaker) Acquire(account string) (Permit, bool) {
 	if b == nil {
 		return Permit{}, true
@@ -122,17 +119,17 @@ func (b *Breaker) Acquire(account string) (Permit, bool) {
 	defer b.mu.Unlock()
 	now := b.now()
 	if b.pause == 0 {
-		return Permit{account: account, asked: now}, true
+		return Permit{account: account, acquiredAt: now}, true
 	}
-	if b.probing || now.Before(b.until) || now.Before(b.failing[account]) {
+	if b.probing || now.Before(b.pauseEnd) || now.Before(b.failedProbes[account]) {
 		return Permit{}, false
 	}
 	b.probing = true
 	b.probes++
-	return Permit{account: account, probe: true, control: b.probes%2 == 1, asked: now}, true
+	return Permit{account: account, probe: true, control: b.probes%2 == 1, acquiredAt: now}, true
 }
 
-// Release gives a leave back that was not used to its end.
+// Release ends a look-up that says nothing of the provider.
 func (b *Breaker) Release(l Permit) {
 	if b == nil || !l.probe {
 		return
@@ -142,111 +139,107 @@ func (b *Breaker) Release(l Permit) {
 	b.probing = false
 }
 
-// Answered takes note that the provider said something, whatever it was. It
-// resumes the consumers if they were paused for good reason.
+// Answered records that the provider answered a look-up, whatever the answer. A probe's
+// answer, or any that was asked for after the pause, closes the breaker and resumes the
+// consumers.
 func (b *Breaker) Answered(ctx context.Context, l Permit) {
 	if b == nil {
 		return
 	}
 	b.mu.Lock()
-	resume := b.pause > 0 && (l.probe || l.asked.After(b.until))
+	resume := b.pause > 0 && (l.probe || l.acquiredAt.After(b.pauseEnd))
 	if l.probe {
 		b.probing = false
 	}
-	b.row, b.marked, b.probes = 0, false, 0
-	b.answered[l.account] = b.now()
-	clear(b.failing)
+	b.streak, b.lastAnswerKnown, b.probes = 0, false, 0
+	b.answeredAt[l.account] = b.now()
+	clear(b.failedProbes)
 	if resume {
-		b.pause, b.shared = 0, false
+		b.pause, b.consumersPaused = 0, false
 	}
 	b.mu.Unlock()
 	if !resume {
 		return
 	}
 	b.metrics.paused.WithLabelValues(b.provider).Set(0)
-	b.log.Info("provider answers again", zap.String("provider", b.provider))
-	b.resume(ctx)
+	b.log.Info("outage.ended", zap.String("provider", b.provider), zap.String("reason", "answered"))
+	b.resumeConsumers(ctx)
 }
 
-// Failed takes note that the provider gave no answer, or none of any use, and
-// pauses this worker when it has done so too often, or to probes; see share for
-// the others. It does not while another account is answered: each may have an
-// address of its own, and the others must not wait for one that is wrong. What such
-// an account asks is parked like any other failure.
+// Failed records that the provider gave no usable answer. Enough failures in a row, or
+// a failed probe, start a pause, but none while another account is answered: that
+// account may have another base URL, and need not wait.
 func (b *Breaker) Failed(ctx context.Context, l Permit) {
 	if b == nil {
 		return
 	}
-	pause, first := b.failed(l)
+	pause, first := b.countFailure(l)
 	switch {
 	case first:
-		b.begun(ctx)
+		b.markLastAnswer(ctx)
 	case pause > 0:
 		b.metrics.paused.WithLabelValues(b.provider).Set(1)
 		b.metrics.pauses.WithLabelValues(b.provider).Inc()
-		b.log.Warn("provider does not answer, this worker's look-ups pause", zap.String("provider", b.provider), zap.Duration("for", pause))
-		b.share(ctx, pause)
+		b.log.Warn("outage.began", zap.String("provider", b.provider), zap.Duration("pause", pause))
+		b.pauseConsumers(ctx, pause)
 	}
 }
 
-// failed counts a failure. It returns how long this worker pauses, if it does, and
-// whether the failure is the first of a row.
-func (b *Breaker) failed(l Permit) (pause time.Duration, first bool) {
+// countFailure returns how long this worker is to pause, 0 for not at all, and whether
+// the failure is the first of a streak.
+func (b *Breaker) countFailure(l Permit) (pause time.Duration, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	if b.pause > 0 {
-		delete(b.answered, l.account)
-		if l.probe && b.probeFailed(l, now) { // Another began before the pause, and says nothing new.
+		delete(b.answeredAt, l.account)
+		if l.probe && b.probeFailed(l, now) { // A look-up from before the pause says nothing new.
 			return b.pause, false
 		}
 		return 0, false
 	}
-	if b.row == 0 || now.Sub(b.began) > b.Window {
-		b.row, b.began, b.marked = 0, now, false
-		clear(b.counted)
+	if b.streak == 0 || now.Sub(b.streakBegan) > b.Window {
+		b.streak, b.streakBegan, b.lastAnswerKnown = 0, now, false
+		clear(b.streakPayments)
 	}
 	if about := l.account + "/" + l.payment; l.payment != "" {
-		if b.counted[about] {
-			return 0, false // One payment that is answered badly again and again says nothing of the provider.
+		if b.streakPayments[about] {
+			return 0, false // A payment counts once: its own bad answers say nothing of the provider.
 		}
-		b.counted[about] = true
+		b.streakPayments[about] = true
 	}
-	delete(b.answered, l.account)
-	if b.row++; b.row < b.Failures || b.contradicted(now) {
-		return 0, b.row == 1
+	delete(b.answeredAt, l.account)
+	if b.streak++; b.streak < b.Failures || b.otherAccountAnswered(now) {
+		return 0, b.streak == 1
 	}
-	b.begin(now, b.First)
+	b.startPause(now, b.First)
 	return b.pause, false
 }
 
-// probeFailed reports whether a failing probe makes a longer pause; b.mu is
-// held. If another account is answered, the pause is over: the messages of this
-// one that bounce would fill the consumers, and be in the way of what the others
-// ask next. An account's first failing probe leaves the next one to the others,
-// so that what they have to ask may end the pause.
+// probeFailed reports whether a failed probe starts a longer pause. b.mu is held. It
+// does not if another account is answered, which ends the pause, nor after an account's
+// first failed probe while other accounts have not probed yet.
 func (b *Breaker) probeFailed(l Permit, now time.Time) (longer bool) {
 	b.probing = false
-	_, again := b.failing[l.account]
-	b.failing[l.account] = now.Add(b.pause)
+	_, again := b.failedProbes[l.account]
+	b.failedProbes[l.account] = now.Add(b.pause)
 	switch {
-	case b.contradicted(now):
-		b.row, b.pause, b.shared = 0, 0, false
+	case b.otherAccountAnswered(now):
+		b.streak, b.pause, b.consumersPaused = 0, 0, false
 		b.metrics.paused.WithLabelValues(b.provider).Set(0)
-		b.log.Warn("one account gets no answer and another does, look-ups go on", zap.String("provider", b.provider), zap.String("account", l.account))
+		b.log.Warn("outage.ended", zap.String("provider", b.provider), zap.String("reason", "another_account_answered"), zap.String("account", l.account))
 		return false
-	case !again && len(b.failing) < len(b.Accounts):
+	case !again && len(b.failedProbes) < len(b.Accounts):
 		return false
 	}
-	b.begin(now, min(2*b.pause, b.Longest))
+	b.startPause(now, min(2*b.pause, b.Longest))
 	return true
 }
 
-// contradicted reports whether an account has been answered within the window
-// and has not failed since: then what fails is not the provider. One that has
-// nothing to ask tells nothing. b.mu is held.
-func (b *Breaker) contradicted(now time.Time) bool {
-	for _, at := range b.answered {
+// otherAccountAnswered reports whether an account was answered within the window and
+// has not failed since. Then the provider is not down. b.mu is held.
+func (b *Breaker) otherAccountAnswered(now time.Time) bool {
+	for _, at := range b.answeredAt {
 		if now.Sub(at) <= b.Window {
 			return true
 		}
@@ -254,14 +247,14 @@ func (b *Breaker) contradicted(now time.Time) bool {
 	return false
 }
 
-// begin begins a pause; b.mu is held.
-func (b *Breaker) begin(now time.Time, pause time.Duration) {
-	b.row, b.pause, b.until = 0, pause, now.Add(pause)
-	clear(b.failing)
+// startPause starts a pause. b.mu is held.
+func (b *Breaker) startPause(now time.Time, pause time.Duration) {
+	b.streak, b.pause, b.pauseEnd = 0, pause, now.Add(pause)
+	clear(b.failedProbes)
 }
 
-// each does something to both consumers of the provider.
-func (b *Breaker) each(do func(stream, consumer string) error) error {
+// eachConsumer calls do for both consumers of the provider and joins the errors.
+func (b *Breaker) eachConsumer(do func(stream, consumer string) error) error {
 	var all []error
 	for _, c := range []struct{ stream, consumer string }{
 		{subject.Notifications, subject.LookupConsumer(b.provider)},

@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a broker, a clock that the test turns, and a breaker that gives up
-// after three failures within ten seconds.
+// rig is a broker, a clock that the test sets, and a breaker that opens after three
+// failures within ten seconds.
 type rig struct {
 	*jetstreamtest.Broker
 	*outage.Breaker
@@ -43,13 +43,13 @@ func setupFor(t *testing.T, accounts ...string) *rig {
 	return r
 }
 
-func (r *rig) enter() outage.Permit { r.t.Helper(); return r.enterFor("default") }
+func (r *rig) acquire() outage.Permit { r.t.Helper(); return r.acquireFor("default") }
 
-func (r *rig) enterFor(account string) outage.Permit {
+func (r *rig) acquireFor(account string) outage.Permit {
 	r.t.Helper()
 	l, ok := r.Acquire(account)
 	if !ok {
-		r.t.Fatal("no leave to ask")
+		r.t.Fatal("a look-up is denied")
 	}
 	return l
 }
@@ -57,19 +57,18 @@ func (r *rig) enterFor(account string) outage.Permit {
 func (r *rig) fail(times int) {
 	r.t.Helper()
 	for range times {
-		r.Failed(r.ctx, r.enter())
+		r.Failed(r.ctx, r.acquire())
 	}
 }
 
-// held reports whether an account's look-ups get no leave. One that got it is
-// given back.
-func (r *rig) held(account string) bool {
+// denied reports whether an account's look-ups are denied. A permit is released.
+func (r *rig) denied(account string) bool {
 	l, ok := r.Acquire(account)
 	r.Release(l)
 	return !ok
 }
 
-// gauge is what the metric says of the pause.
+// gauge is the value of the metric.
 func (r *rig) gauge() float64 {
 	r.t.Helper()
 	families, err := r.registry.Gather()
@@ -113,7 +112,7 @@ func (r *rig) left(provider string) (left [2]time.Duration) {
 	return left
 }
 
-func TestProviderThatNeverAnswersIsPausedForEveryWorker(t *testing.T) {
+func TestFailuresPauseEveryWorker(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fail(2)
@@ -127,20 +126,20 @@ func TestProviderThatNeverAnswersIsPausedForEveryWorker(t *testing.T) {
 	if got := r.paused("picpay"); got != 0 {
 		t.Errorf("another provider is paused for %v", got)
 	}
-	if !r.held("default") {
-		t.Error("there is leave to ask during the pause")
+	if !r.denied("default") {
+		t.Error("a look-up is allowed during the pause")
 	}
 	if got := testutil.CollectAndCount(r.registry); got != 2 {
 		t.Errorf("%d numbers, want 2", got)
 	}
 }
 
-func TestAnswersOrTimeBetweenFailuresKeepTheProviderUp(t *testing.T) {
+func TestAnswerOrTimeBetweenFailuresEndsTheStreak(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for range 5 {
 		r.fail(2)
-		r.Answered(r.ctx, r.enter())
+		r.Answered(r.ctx, r.acquire())
 	}
 	for range 5 {
 		r.fail(2)
@@ -151,14 +150,14 @@ func TestAnswersOrTimeBetweenFailuresKeepTheProviderUp(t *testing.T) {
 	}
 }
 
-func TestOneProbeAtATimeAndLongerPauses(t *testing.T) {
+func TestFailedProbesDoubleThePause(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fail(3)
 	for _, want := range []time.Duration{20, 35, 35} {
 		r.at = r.at.Add(36 * time.Minute)
-		probe := r.enter()
-		if !r.held("default") {
+		probe := r.acquire()
+		if !r.denied("default") {
 			t.Fatal("two probes at a time")
 		}
 		r.Failed(r.ctx, probe)
@@ -171,31 +170,31 @@ func TestOneProbeAtATimeAndLongerPauses(t *testing.T) {
 func TestAnsweredProbeResumesTheConsumers(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	late := r.enter() // Began before the outage, and is answered during it.
+	late := r.acquire() // Acquired before the outage, and answered during it.
 	r.fail(3)
 	r.Answered(r.ctx, late)
 	if got := r.paused("sandbox"); got != 10*time.Minute {
 		t.Errorf("an answer from before leaves a pause of %v", got)
 	}
 	r.at = r.at.Add(11 * time.Minute)
-	r.Answered(r.ctx, r.enter())
+	r.Answered(r.ctx, r.acquire())
 	if got := r.paused("sandbox"); got != 0 {
 		t.Errorf("still paused for %v", got)
 	}
-	r.enter()
-	r.enter() // No longer one at a time.
+	r.acquire()
+	r.acquire() // More than one at a time again.
 	r.fail(2)
 	if got := r.paused("sandbox"); got != 0 {
 		t.Errorf("failures from before the answer count: paused for %v", got)
 	}
 }
 
-// Each account has an address of its own, which may be wrong.
-func TestAccountThatFailsWhileAnotherIsAnsweredPausesNobody(t *testing.T) {
+// Each account has a base URL of its own, which may be wrong.
+func TestFailingAccountBesideAnAnsweredOneDoesNotPause(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "default", "acme")
 	for range 5 {
-		r.Answered(r.ctx, r.enterFor("acme"))
+		r.Answered(r.ctx, r.acquireFor("acme"))
 		r.fail(5)
 		r.at = r.at.Add(9 * time.Second)
 		r.fail(5)
@@ -203,35 +202,35 @@ func TestAccountThatFailsWhileAnotherIsAnsweredPausesNobody(t *testing.T) {
 	if got := r.paused("sandbox"); got != 0 || r.gauge() != 0 {
 		t.Fatalf("one of two accounts pauses both for %v, and the metric says %v", got, r.gauge())
 	}
-	r.Failed(r.ctx, r.enterFor("acme"))
+	r.Failed(r.ctx, r.acquireFor("acme"))
 	if got := r.paused("sandbox"); got != 10*time.Minute || r.gauge() != 1 {
 		t.Errorf("with the other account it is %v, and the metric says %v", got, r.gauge())
 	}
 }
 
-// An account that has nothing to ask does not tell whether the provider is there.
-func TestAccountThatFailsBesideAnIdleOnePauses(t *testing.T) {
+// An account without look-ups does not show whether the provider answers.
+func TestFailingAccountBesideAnIdleOnePauses(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "default", "acme")
-	r.Answered(r.ctx, r.enterFor("acme"))
+	r.Answered(r.ctx, r.acquireFor("acme"))
 	r.at = r.at.Add(11 * time.Second)
 	r.fail(3)
 	if got := r.paused("sandbox"); got != 10*time.Minute || r.gauge() != 1 {
 		t.Fatalf("it pauses for %v, and the metric says %v", got, r.gauge())
 	}
 	r.at = r.at.Add(11 * time.Minute)
-	r.Failed(r.ctx, r.enter())
-	r.Answered(r.ctx, r.enterFor("acme"))
+	r.Failed(r.ctx, r.acquire())
+	r.Answered(r.ctx, r.acquireFor("acme"))
 	if got := r.paused("sandbox"); got != 0 || r.gauge() != 0 {
 		t.Fatalf("after the other one's answer it pauses for %v, and the metric says %v", got, r.gauge())
 	}
 	for range 3 {
 		r.fail(10)
 		r.at = r.at.Add(9 * time.Second)
-		r.Answered(r.ctx, r.enterFor("acme"))
+		r.Answered(r.ctx, r.acquireFor("acme"))
 	}
 	r.fail(10)
-	if r.held("default") || r.held("acme") {
+	if r.denied("default") || r.denied("acme") {
 		t.Error("while the other one is answered it pauses again")
 	}
 }
@@ -241,12 +240,12 @@ func resumedOfTwo(t *testing.T) *rig {
 	t.Helper()
 	r := setupFor(t, "default", "acme")
 	r.fail(2)
-	r.Failed(r.ctx, r.enterFor("acme"))
+	r.Failed(r.ctx, r.acquireFor("acme"))
 	r.at = r.at.Add(11 * time.Minute)
 	return r
 }
 
-func TestFailingProbeLetsTheOtherAccountProbe(t *testing.T) {
+func TestOtherAccountProbesAfterAFailedProbe(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		other func(r *rig, l outage.Permit)
@@ -258,85 +257,85 @@ func TestFailingProbeLetsTheOtherAccountProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := resumedOfTwo(t)
-			r.Failed(r.ctx, r.enter())
-			if !r.held("default") {
+			r.Failed(r.ctx, r.acquire())
+			if !r.denied("default") {
 				t.Error("the account whose probe failed probes again at once")
 			}
-			c.other(r, r.enterFor("acme"))
-			if got := r.paused("sandbox"); got != c.want || r.held("acme") != (c.want > 0) {
+			c.other(r, r.acquireFor("acme"))
+			if got := r.paused("sandbox"); got != c.want || r.denied("acme") != (c.want > 0) {
 				t.Errorf("the pause is %v, want %v", got, c.want)
 			}
 		})
 	}
 }
 
-func TestAccountThatProbesAloneInVainIsPausedForLonger(t *testing.T) {
+func TestOnlyAccountsFailedProbeDoublesThePause(t *testing.T) {
 	t.Parallel()
 	r := resumedOfTwo(t)
-	r.Failed(r.ctx, r.enter())
+	r.Failed(r.ctx, r.acquire())
 	r.at = r.at.Add(10 * time.Minute)
-	r.Failed(r.ctx, r.enter())
-	if got := r.paused("sandbox"); got != 20*time.Minute || !r.held("acme") || r.gauge() != 1 {
+	r.Failed(r.ctx, r.acquire())
+	if got := r.paused("sandbox"); got != 20*time.Minute || !r.denied("acme") || r.gauge() != 1 {
 		t.Errorf("the pause is %v, and the metric says %v", got, r.gauge())
 	}
 }
 
-func TestProbeInVainEndsThePauseWhereAnotherAccountIsAnswered(t *testing.T) {
+func TestFailedProbeEndsThePauseIfAnotherAccountIsAnswered(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "default", "acme")
-	late := r.enterFor("acme") // Began before the pause, which its answer alone does not end.
+	late := r.acquireFor("acme") // Acquired before the pause, which its answer alone does not end.
 	r.fail(3)
 	r.at = r.at.Add(11 * time.Minute)
 	r.Answered(r.ctx, late)
 	if r.gauge() != 1 {
 		t.Fatal("an answer from before ends the pause")
 	}
-	r.Failed(r.ctx, r.enter())
-	if r.held("default") || r.held("acme") || r.gauge() != 0 {
+	r.Failed(r.ctx, r.acquire())
+	if r.denied("default") || r.denied("acme") || r.gauge() != 0 {
 		t.Errorf("it goes on, and the metric says %v", r.gauge())
 	}
 	r.fail(10)
-	if r.held("default") {
+	if r.denied("default") {
 		t.Error("the account that fails alone is paused again")
 	}
 }
 
-func TestAbandonedProbeIsGivenToTheNext(t *testing.T) {
+func TestReleasedProbeIsAllowedAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fail(3)
 	r.at = r.at.Add(11 * time.Minute)
-	r.Release(r.enter())
-	r.enter()
+	r.Release(r.acquire())
+	r.acquire()
 }
 
-func TestBrokerThatCannotPauseLeavesThisWorkerWaiting(t *testing.T) {
+func TestWorkerPausesWithoutBroker(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.Stop()
 	ctx, cancel := context.WithTimeout(r.ctx, 100*time.Millisecond)
 	defer cancel()
 	for range 3 {
-		r.Failed(ctx, r.enter())
+		r.Failed(ctx, r.acquire())
 	}
-	if !r.held("default") {
-		t.Error("without the broker's help it goes on asking")
+	if !r.denied("default") {
+		t.Error("without a broker the worker does not pause")
 	}
 }
 
-func TestOnePaymentThatFailsAgainAndAgainPausesNobody(t *testing.T) {
+func TestOnePaymentsFailuresDoNotPause(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for range 10 {
-		r.Failed(r.ctx, r.enter().About("p-1"))
+		r.Failed(r.ctx, r.acquire().About("p-1"))
 	}
-	if r.held("default") {
+	if r.denied("default") {
 		t.Error("one payment paused the provider")
 	}
 	for _, payment := range []string{"p-2", "p-3"} {
-		r.Failed(r.ctx, r.enter().About(payment))
+		r.Failed(r.ctx, r.acquire().About(payment))
 	}
-	if !r.held("default") {
+	if !r.denied("default") {
 		t.Error("three payments did not")
 	}
 }

@@ -14,39 +14,39 @@ import (
 	"arauto/schemas/subject"
 )
 
-// lookEvery is how often a worker that has paused the others asks the broker
-// whether somebody was answered: what was in flight when the pause began. It bounds
-// what one sick worker costs the others.
-const lookEvery = 500 * time.Millisecond
+// answerCheckInterval is how often a worker that has paused the consumers reads whether
+// another worker was answered since. It bounds what one faulty worker costs the others.
+// A guess.
+const answerCheckInterval = 500 * time.Millisecond
 
-// begun reads what the provider answered last when a row of failures begins.
-// Answers that are later than that are somebody else's.
-func (b *Breaker) begun(ctx context.Context) {
-	last, err := b.last(ctx)
+// markLastAnswer reads the provider's last answer when a streak of failures begins.
+// Later answers were given to other workers.
+func (b *Breaker) markLastAnswer(ctx context.Context) {
+	last, err := b.readLastAnswer(ctx)
 	if err != nil {
-		return // Then the pause itself finds it out.
+		return // pauseConsumers reads it again.
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.row > 0 && !b.marked {
-		b.mark, b.marked = last, true
+	if b.streak > 0 && !b.lastAnswerKnown {
+		b.lastAnswer, b.lastAnswerKnown = last, true
 	}
 }
 
-// share pauses the consumers for every worker, unless somebody was answered since
-// the failures or the last pause began. The end of the pause is counted from the
-// broker's time, because this worker's clock may be wrong.
-func (b *Breaker) share(ctx context.Context, pause time.Duration) {
-	last, err := b.last(ctx)
+// pauseConsumers pauses the consumers for every worker, unless another worker was
+// answered since the streak or the last pause began. The pause ends by the broker's
+// clock, because this worker's may be wrong.
+func (b *Breaker) pauseConsumers(ctx context.Context, pause time.Duration) {
+	last, err := b.readLastAnswer(ctx)
 	b.mu.Lock()
-	others := err == nil && b.marked && last > b.mark
-	b.mark, b.marked, b.shared = last, err == nil, !others
+	others := err == nil && b.lastAnswerKnown && last > b.lastAnswer
+	b.lastAnswer, b.lastAnswerKnown, b.consumersPaused = last, err == nil, !others
 	b.mu.Unlock()
 	if others {
-		b.log.Warn("provider answers others, they go on", zap.String("provider", b.provider))
+		b.log.Warn("outage.limited_to_worker", zap.String("provider", b.provider))
 		return
 	}
-	if err := b.each(func(stream, consumer string) error {
+	if err := b.eachConsumer(func(stream, consumer string) error {
 		c, err := b.js.Consumer(ctx, stream, consumer)
 		if err != nil {
 			return err
@@ -54,64 +54,64 @@ func (b *Breaker) share(ctx context.Context, pause time.Duration) {
 		_, err = b.js.PauseConsumer(ctx, stream, consumer, c.CachedInfo().TimeStamp.Add(pause))
 		return err
 	}); err != nil {
-		b.log.Warn("consumers not paused, this process alone waits", zap.String("provider", b.provider), zap.Error(err))
+		b.log.Warn("consumer.pause_failed", zap.String("provider", b.provider), zap.Error(err))
 	}
 	if err == nil {
-		go b.watch(ctx, last, pause)
+		go b.watchAnswers(ctx, last, pause)
 	}
 }
 
-// watch resumes the consumers, and not yet this worker, once somebody was answered
-// after an answer of that sequence. It ends with the pause.
-func (b *Breaker) watch(ctx context.Context, mark uint64, pause time.Duration) {
+// watchAnswers resumes the consumers once another worker was answered after mark; this
+// worker may then probe. It ends with the pause.
+func (b *Breaker) watchAnswers(ctx context.Context, mark uint64, pause time.Duration) {
 	ctx, end := context.WithTimeout(ctx, pause)
 	defer end()
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(answerCheckInterval)
 	defer ticker.Stop()
-	for b.sharing(mark) {
+	for b.pausing(mark) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if last, err := b.last(ctx); err != nil || last <= mark || !b.unshare(mark) {
+		if last, err := b.readLastAnswer(ctx); err != nil || last <= mark || !b.limitToWorker(mark) {
 			continue
 		}
-		b.log.Warn("provider answers others, they go on", zap.String("provider", b.provider))
-		b.resume(ctx)
+		b.log.Warn("outage.limited_to_worker", zap.String("provider", b.provider))
+		b.resumeConsumers(ctx)
 	}
 }
 
-// sharing reports whether the pause that began at an answer of that sequence still
-// holds everybody.
-func (b *Breaker) sharing(mark uint64) bool {
+// pausing reports whether the pause that began at answer mark still holds the
+// consumers.
+func (b *Breaker) pausing(mark uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.shared && b.mark == mark
+	return b.consumersPaused && b.lastAnswer == mark
 }
 
-// unshare makes a pause this worker's own, and lets it probe at once: the provider
-// may be back for it too. It reports whether the pause was everybody's.
-func (b *Breaker) unshare(mark uint64) bool {
+// limitToWorker ends the consumers' pause that began at answer mark and lets this
+// worker probe at once. It reports whether that pause was still current.
+func (b *Breaker) limitToWorker(mark uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.shared || b.mark != mark {
+	if !b.consumersPaused || b.lastAnswer != mark {
 		return false
 	}
-	b.shared, b.until = false, b.now()
+	b.consumersPaused, b.pauseEnd = false, b.now()
 	return true
 }
 
-// last reads the STATUSES sequence of the last answer that the provider gave to
-// anybody, 0 for none.
-func (b *Breaker) last(ctx context.Context) (uint64, error) {
+// readLastAnswer returns the STATUSES sequence of the provider's last answer to any
+// worker, 0 for none.
+func (b *Breaker) readLastAnswer(ctx context.Context) (uint64, error) {
 	stream, err := b.js.Stream(ctx, subject.Statuses)
 	if err != nil {
 		return 0, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
 	}
 	latest := uint64(0)
 	for _, account := range b.Accounts {
-		raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: account, Payment: "*"}.Status())
+		raw, err := stream.GetLastMsgForSubject(ctx, subject.Unit{Provider: b.provider, Account: account, Payment: subject.Any}.Status())
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
@@ -122,19 +122,20 @@ func (b *Breaker) last(ctx context.Context) (uint64, error) {
 		if err := json.Unmarshal(raw.Data, &seen); err != nil {
 			return 0, fmt.Errorf("read last observation: %w", err)
 		}
-		if seen.Confirmed { // A webhook that is believed is no answer.
+		if seen.Confirmed { // A trusted payload is no answer.
 			latest = max(latest, raw.Sequence)
 		}
 	}
 	return latest, nil
 }
 
-// resume ends the pause of both consumers.
-func (b *Breaker) resume(ctx context.Context) {
-	if err := b.each(func(stream, consumer string) error {
+// resumeConsumers ends the pause of both consumers. If it fails, the pause ends by
+// itself.
+func (b *Breaker) resumeConsumers(ctx context.Context) {
+	if err := b.eachConsumer(func(stream, consumer string) error {
 		_, err := b.js.ResumeConsumer(ctx, stream, consumer)
 		return err
 	}); err != nil {
-		b.log.Warn("consumers not resumed, their pause ends by itself", zap.String("provider", b.provider), zap.Error(err))
+		b.log.Warn("consumer.resume_failed", zap.String("provider", b.provider), zap.Error(err))
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-// answered stores an observation, as a worker does whose look-up was answered.
+// answered stores an observation like another worker whose look-up was answered.
 func (r *rig) answered(provider string, confirmed bool) {
 	r.t.Helper()
 	body, err := json.Marshal(order.Observation{Payment: "p", Confirmed: confirmed})
@@ -28,19 +28,19 @@ func (r *rig) resumed() {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-r.ctx.Done():
-			r.t.Fatal("the others are never resumed")
+			r.t.Fatal("the consumers are never resumed")
 		}
 	}
 }
 
-func TestWorkerThatAloneFailsPausesOnlyItself(t *testing.T) {
+func TestOnlyFailingWorkerPausesItself(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.answered("sandbox", true)
 	r.fail(2)
 	r.answered("sandbox", true)
 	r.fail(1)
-	if got := r.paused("sandbox"); got != 0 || !r.held("default") || r.gauge() != 1 {
+	if got := r.paused("sandbox"); got != 0 || !r.denied("default") || r.gauge() != 1 {
 		t.Fatalf("the others pause for %v, and the metric says %v", got, r.gauge())
 	}
 	if r.Room(8) != 0 {
@@ -51,19 +51,19 @@ func TestWorkerThatAloneFailsPausesOnlyItself(t *testing.T) {
 		t.Errorf("it pulls %d messages for one probe", got)
 	}
 	r.answered("sandbox", true)
-	r.Failed(r.ctx, r.enter())
-	if got := r.paused("sandbox"); got != 0 || !r.held("default") {
+	r.Failed(r.ctx, r.acquire())
+	if got := r.paused("sandbox"); got != 0 || !r.denied("default") {
 		t.Errorf("a failing probe pauses the others for %v", got)
 	}
 	r.at = r.at.Add(21 * time.Minute)
-	r.Answered(r.ctx, r.enter())
-	if r.held("default") || r.Room(8) != 8 {
+	r.Answered(r.ctx, r.acquire())
+	if r.denied("default") || r.Room(8) != 8 {
 		t.Error("after an answer it does not go on")
 	}
 }
 
-// What was in flight when the pause began is answered during it.
-func TestPauseOfEverybodyEndsWhenSomebodyIsAnswered(t *testing.T) {
+// A look-up that was in flight when the pause began is answered during it.
+func TestAnswerToAnotherWorkerResumesTheConsumers(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fail(3)
@@ -76,14 +76,14 @@ func TestPauseOfEverybodyEndsWhenSomebodyIsAnswered(t *testing.T) {
 	if got := r.Room(8); got != 1 || r.gauge() != 1 {
 		t.Errorf("the worker that gets no answer pulls %d messages, and the metric says %v", got, r.gauge())
 	}
-	r.Failed(r.ctx, r.enter())
-	if got := r.paused("sandbox"); got != 0 || !r.held("default") {
+	r.Failed(r.ctx, r.acquire())
+	if got := r.paused("sandbox"); got != 0 || !r.denied("default") {
 		t.Errorf("when its probe fails the others pause for %v", got)
 	}
 }
 
-// A webhook that is believed does not show that the provider answers.
-func TestBelievedWebhookIsNoAnswer(t *testing.T) {
+// A trusted payload does not show that the provider answers.
+func TestTrustedPayloadIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.answered("sandbox", false)
@@ -95,27 +95,27 @@ func TestBelievedWebhookIsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestWorkerWhoseClockIsAheadPausesNobodyForLonger(t *testing.T) {
+func TestPauseEndsByTheBrokersClock(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.at = r.at.Add(time.Hour)
 	r.fail(3)
 	if got := r.paused("sandbox"); got != 10*time.Minute {
-		t.Errorf("everybody pauses for %v", got)
+		t.Errorf("the consumers pause for %v", got)
 	}
 }
 
-// Every other probe asks for what the provider is known to know.
-func TestProbesAskForTheControlPaymentInTurns(t *testing.T) {
+// Every second probe asks about the control payment.
+func TestEverySecondProbeUsesTheControlPayment(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if r.enter().Control() {
+	if r.acquire().Control() {
 		t.Error("a look-up that is no probe asks for it")
 	}
 	r.fail(3)
 	for _, want := range []bool{true, false, true} {
 		r.at = r.at.Add(36 * time.Minute)
-		l := r.enter()
+		l := r.acquire()
 		if l.Control() != want {
 			t.Errorf("a probe asks for it: %v, want %v", l.Control(), want)
 		}

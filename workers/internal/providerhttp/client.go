@@ -1,7 +1,7 @@
-// Package providerhttp is the only place that talks to providers. It performs the
-// questions that adapters describe, with deadlines, size limits, no redirects,
-// cached logins, and errors that never carry a URL, since a provider's
-// credential may travel in one.
+// Package providerhttp is the only package that sends requests to providers. It sends
+// the requests that adapters describe, with timeouts, size limits and cached log-ins,
+// and without redirects. Its errors never contain a URL, because a provider's
+// credential may be in one.
 package providerhttp
 
 import (
@@ -26,20 +26,20 @@ import (
 
 // Options are the client's limits.
 type Options struct {
-	Timeout     time.Duration // For one look-up, logins included.
-	AnswerLimit int64         // Bytes of an answer's body.
-	Connections int           // Kept per provider host.
+	Timeout     time.Duration // Of one look-up, log-ins included.
+	AnswerLimit int64         // Bytes of a response body.
+	Connections int           // Idle connections kept per provider host.
 	Now         func() time.Time
 }
 
-// Client asks providers. It is safe for concurrent use.
+// Client sends look-ups to providers. It is safe for concurrent use.
 type Client struct {
 	options Options
 	http    *http.Client
 	logins  *logins
 }
 
-// New returns a client.
+// New returns a client. Close must be called when it is no longer used.
 func New(o Options) *Client {
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -56,18 +56,18 @@ func New(o Options) *Client {
 		logins:  newLogins(o.Now),
 		http: &http.Client{
 			Transport: transport,
-			// A redirect would take the credential to a host that nobody configured.
+			// A redirect would send the credential to a host that is not configured.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
 }
 
-// Close drops idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// ThrottledError is provider.ErrThrottled with what the provider asked for.
+// ThrottledError is provider.ErrThrottled with the response's Retry-After.
 type ThrottledError struct {
-	After time.Duration // 0 when it did not say.
+	After time.Duration // 0 without Retry-After.
 	Err   error
 }
 
@@ -76,10 +76,10 @@ func (e *ThrottledError) Error() string { return e.Err.Error() }
 // Unwrap returns the wrapped error.
 func (e *ThrottledError) Unwrap() error { return e.Err }
 
-// Ask puts the provider's question about t and returns what the answer means.
-// Errors wrap verdict.ErrTransport, a sentinel of schemas/provider, or the
-// context's error when ctx itself ended. With provider.UnknownWordError the
-// rest of the fact is returned too.
+// Ask sends the look-up that the adapter describes for t and returns what the answer
+// means. Errors wrap verdict.ErrTransport, an error of schemas/provider, or the
+// context's error if ctx itself has ended. With provider.UnknownWordError, the rest of
+// the fact is returned too.
 func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Account, t provider.Target) (order.Fact, error) {
 	question, err := p.Ask(t, a)
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Accoun
 	}
 	limited, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
-	reply, err := c.putLoggedIn(limited, p, a, question)
+	reply, err := c.sendAuthenticated(limited, p, a, question)
 	if ctx.Err() != nil {
 		return order.Fact{}, fmt.Errorf("ask %s: %w", p.Name, ctx.Err())
 	}
@@ -96,13 +96,12 @@ func (c *Client) Ask(ctx context.Context, p provider.Provider, a provider.Accoun
 	}
 	fact, err := p.Answer(t, a, reply.Reply)
 	if err != nil {
-		return fact, fmt.Errorf("read answer of %s: %w", p.Name, &answerError{reply.Status, reply.refused(reply.throttled(err))})
+		return fact, fmt.Errorf("read answer of %s: %w", p.Name, &answerError{reply.Status, reply.markURLRefusal(reply.withRetryAfter(err))})
 	}
 	return fact, nil
 }
 
-// answerError is an error about an answer. It knows the answer's HTTP status, which
-// its text has where the status is what is wrong.
+// answerError is an error about an answer, with its HTTP status.
 type answerError struct {
 	status int
 	err    error
@@ -112,8 +111,8 @@ func (e *answerError) Error() string { return e.err.Error() }
 
 func (e *answerError) Unwrap() error { return e.err }
 
-// StatusOf is the HTTP status of the answer that an error of Ask is about, 0 where
-// the payment's question got none.
+// StatusOf returns the HTTP status of the answer that an error of Ask is about, 0 if
+// the look-up got none.
 func StatusOf(err error) int {
 	var about *answerError
 	if errors.As(err, &about) {
@@ -122,25 +121,25 @@ func StatusOf(err error) int {
 	return 0
 }
 
-// reply is an answer with what the runtime reads off it by itself.
+// reply is a response with what this package reads from it.
 type reply struct {
 	provider.Reply
 	retryAfter time.Duration
 }
 
-// throttled adds to an adapter's error about the reply how long the provider
-// asked us to wait, where it is about that.
-func (r reply) throttled(err error) error {
+// withRetryAfter adds the response's Retry-After to an adapter's error if that is about
+// throttling.
+func (r reply) withRetryAfter(err error) error {
 	if errors.Is(err, provider.ErrThrottled) {
 		return &ThrottledError{After: r.retryAfter, Err: err}
 	}
 	return err
 }
 
-// refused adds to an adapter's error about the reply that the URL may be what the
-// provider refuses. An adapter that reads anything else off a 400 says so by
-// another error.
-func (r reply) refused(err error) error {
+// markURLRefusal adds to an adapter's error about a refusal that the provider may
+// refuse the URL, by the HTTP status. An adapter that knows another reason for a 400
+// returns another error.
+func (r reply) markURLRefusal(err error) error {
 	switch {
 	case !errors.Is(err, provider.ErrRefused):
 		return err
@@ -152,27 +151,26 @@ func (r reply) refused(err error) error {
 	return err
 }
 
-// putLoggedIn puts a question, with the account's bearer token where the
-// provider wants one. A token may end early, so one refused answer drops it
-// and asks once more with a new one. A 403 may be about the payment alone, so it
-// drops no token: see logins.renew.
-func (c *Client) putLoggedIn(ctx context.Context, p provider.Provider, a provider.Account, q provider.Question) (reply, error) {
+// sendAuthenticated sends q with the account's bearer token if the provider has a
+// log-in. After a 401 the token is dropped, and q is sent again with a new one, once. A
+// 403 may be about the payment alone: see logins.renew.
+func (c *Client) sendAuthenticated(ctx context.Context, p provider.Provider, a provider.Account, q provider.Question) (reply, error) {
 	if p.Login == nil {
-		return c.put(ctx, q, "")
+		return c.send(ctx, q, "")
 	}
 	for first := true; ; first = false {
-		token, err := c.logins.token(ctx, p, a, c.put)
+		token, err := c.logins.token(ctx, p, a, "", c.send)
 		if err != nil {
 			return reply{}, fmt.Errorf("log in: %w", err)
 		}
-		r, err := c.put(ctx, q, token)
+		r, err := c.send(ctx, q, token)
 		switch {
 		case err != nil || !first:
 			return r, err
 		case r.Status == http.StatusUnauthorized:
 			c.logins.drop(p, a, token)
 		case r.Status == http.StatusForbidden:
-			if renewed, err := c.logins.renew(ctx, p, a, token, c.put); !renewed || err != nil {
+			if renewed, err := c.logins.renew(ctx, p, a, token, c.send); !renewed || err != nil {
 				return r, err
 			}
 		default:
@@ -181,11 +179,11 @@ func (c *Client) putLoggedIn(ctx context.Context, p provider.Provider, a provide
 	}
 }
 
-// put performs one request.
-func (c *Client) put(ctx context.Context, q provider.Question, bearer string) (reply, error) {
+// send sends one request.
+func (c *Client) send(ctx context.Context, q provider.Question, bearer string) (reply, error) {
 	request, err := http.NewRequestWithContext(ctx, q.Method, q.URL, strings.NewReader(string(q.Body)))
 	if err != nil {
-		return reply{}, errImpossible
+		return reply{}, errInvalid
 	}
 	for name, value := range q.Header {
 		request.Header.Set(name, value)
@@ -193,14 +191,14 @@ func (c *Client) put(ctx context.Context, q provider.Question, bearer string) (r
 	if bearer != "" {
 		request.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	if !possible(request) {
-		return reply{}, errImpossible
+	if !valid(request) {
+		return reply{}, errInvalid
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
 		return reply{}, transportError(err)
 	}
-	defer func() { _ = response.Body.Close() }() // Only read from, nothing to lose.
+	defer func() { _ = response.Body.Close() }() // It was only read from.
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.options.AnswerLimit+1))
 	if err != nil {
 		return reply{}, transportError(err)
@@ -214,13 +212,13 @@ func (c *Client) put(ctx context.Context, q provider.Question, bearer string) (r
 	}, nil
 }
 
-// errImpossible says that a question could not even be put. It is our fault,
-// mostly a configured value; which one would be telling.
-var errImpossible = errors.New("question is not a valid request")
+// errInvalid means that the described request cannot be sent, mostly because of a
+// configured value. It does not say which, because that may be a credential.
+var errInvalid = errors.New("the look-up is not a valid request")
 
-// possible reports whether a request can leave this process. net/http refuses
-// the others with errors that look like those of a connection.
-func possible(r *http.Request) bool {
+// valid reports whether a request can be sent. net/http refuses the others with errors
+// that look like those of a connection.
+func valid(r *http.Request) bool {
 	if r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "" {
 		return false
 	}
@@ -234,8 +232,8 @@ func possible(r *http.Request) bool {
 	return true
 }
 
-// transportError keeps the kind of a failure and drops its text: net/http
-// quotes the whole URL.
+// transportError returns the kind of a failure without its text: net/http quotes the
+// whole URL.
 func transportError(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -244,8 +242,7 @@ func transportError(err error) error {
 	return fmt.Errorf("%w: %s", verdict.ErrTransport, kindOf(err))
 }
 
-// kindOf says in words that have no address in them why a connection gave no
-// answer.
+// kindOf says in fixed words why there was no response.
 func kindOf(err error) string {
 	var (
 		dns       *net.DNSError
@@ -282,7 +279,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// retryAfter reads seconds or an HTTP date; what it cannot read is 0.
+// retryAfter parses seconds or an HTTP date; 0 if it is neither.
 func (c *Client) retryAfter(value string) time.Duration {
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil && seconds > 0 {
 		return time.Duration(seconds) * time.Second

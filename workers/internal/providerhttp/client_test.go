@@ -32,7 +32,7 @@ func TestAnswerBecomesAFact(t *testing.T) {
 		}
 		says(http.StatusOK, paid)(w, q)
 	})
-	fact, err := look(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
+	fact, err := lookUp(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,10 +41,10 @@ func TestAnswerBecomesAFact(t *testing.T) {
 	}
 }
 
-func TestUnknownWordComesWithTheRestOfTheFact(t *testing.T) {
+func TestUnknownWordKeepsTheRestOfTheFact(t *testing.T) {
 	t.Parallel()
 	s := serve(t, says(http.StatusOK, `{"payment":"p-1","order":"o-1","status":"teleported","amount":10000}`))
-	fact, err := look(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
+	fact, err := lookUp(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
 	var unknown *provider.UnknownWordError
 	if !errors.As(err, &unknown) || unknown.Word != "teleported" {
 		t.Fatalf("error is %v", err)
@@ -54,7 +54,7 @@ func TestUnknownWordComesWithTheRestOfTheFact(t *testing.T) {
 	}
 }
 
-// broken are the ways in which a provider gives no answer at all.
+// broken are the ways in which a provider gives no response.
 var broken = map[string]http.HandlerFunc{
 	"silence": func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() },
 	"silence in the middle": func(w http.ResponseWriter, q *http.Request) {
@@ -87,7 +87,7 @@ var broken = map[string]http.HandlerFunc{
 	},
 }
 
-// refused is an address on which nobody listens.
+// refused is an address without a listener.
 func refused(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -98,11 +98,11 @@ func refused(t *testing.T) string {
 	return "http://" + l.Addr().String()
 }
 
-func TestNoAnswerIsATransportFailure(t *testing.T) {
+func TestNoResponseIsATransportFailure(t *testing.T) {
 	t.Parallel()
 	hosts := map[string]string{
 		"refused":      refused(t),
-		"no such host": "http://empty..label", // Refused by the resolver without asking anybody.
+		"no such host": "http://empty..label", // The resolver refuses it without a query.
 		"no such port": "http://127.0.0.1:99999",
 		"no TLS":       strings.Replace(serve(t, says(http.StatusOK, paid)).URL, "http:", "https:", 1),
 	}
@@ -114,7 +114,7 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 		hosts[name] = serve(t, handle).URL
 	}
 	untrusted := httptest.NewUnstartedServer(says(http.StatusOK, paid))
-	untrusted.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // It complains of the handshake.
+	untrusted.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // It logs the failed handshake.
 	untrusted.StartTLS()
 	t.Cleanup(untrusted.Close)
 	hosts["not trusted"] = untrusted.URL
@@ -125,7 +125,7 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 			if strings.HasPrefix(name, "silence") {
 				timeout = 500 * time.Millisecond
 			}
-			_, err := look(t.Context(), t, client(t, timeout, time.Now), base)
+			_, err := lookUp(t.Context(), t, client(t, timeout, time.Now), base)
 			if !errors.Is(err, verdict.ErrTransport) || verdict.FailureOf(err) != record.Transport {
 				t.Errorf("error is %v", err)
 			}
@@ -139,18 +139,18 @@ func TestNoAnswerIsATransportFailure(t *testing.T) {
 	}
 }
 
-func TestEndlessAnswerIsUnreadable(t *testing.T) {
+func TestAnswerOverTheLimitIsUnreadable(t *testing.T) {
 	t.Parallel()
 	for name, size := range map[string]int{"at the limit": limit, "over it": limit + 1, "far over it": 64 * limit} {
 		s := serve(t, says(http.StatusOK, paid+strings.Repeat(" ", size-len(paid))))
-		_, err := look(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
+		_, err := lookUp(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
 		if tooBig := size > limit; tooBig != errors.Is(err, provider.ErrUnreadable) || tooBig != (err != nil) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func TestRedirectIsNeitherFollowedNorBelieved(t *testing.T) {
+func TestRedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	var visits atomic.Int32
 	other := serve(t, func(w http.ResponseWriter, q *http.Request) {
@@ -161,7 +161,7 @@ func TestRedirectIsNeitherFollowedNorBelieved(t *testing.T) {
 		s := serve(t, func(w http.ResponseWriter, q *http.Request) {
 			http.Redirect(w, q, other.URL+"/payments/p-1", status)
 		})
-		_, err := look(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
+		_, err := lookUp(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
 		if !errors.Is(err, provider.ErrUnreadable) {
 			t.Errorf("status %d gave %v", status, err)
 		}
@@ -171,7 +171,7 @@ func TestRedirectIsNeitherFollowedNorBelieved(t *testing.T) {
 	}
 }
 
-func TestThrottlingSaysHowLong(t *testing.T) {
+func TestThrottlingKeepsRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC)
 	for header, want := range map[string]time.Duration{
@@ -190,7 +190,7 @@ func TestThrottlingSaysHowLong(t *testing.T) {
 			w.Header().Set("Retry-After", header)
 			w.WriteHeader(http.StatusTooManyRequests)
 		})
-		_, err := look(t.Context(), t, client(t, 10*time.Second, func() time.Time { return now }), s.URL)
+		_, err := lookUp(t.Context(), t, client(t, 10*time.Second, func() time.Time { return now }), s.URL)
 		var throttled *providerhttp.ThrottledError
 		if !errors.As(err, &throttled) || !errors.Is(err, provider.ErrThrottled) || throttled.After != want {
 			t.Errorf("Retry-After %q gave %v, %+v", header, err, throttled)
@@ -198,14 +198,14 @@ func TestThrottlingSaysHowLong(t *testing.T) {
 	}
 }
 
-func TestEndOfTheContextIsNoFailureOfTheProvider(t *testing.T) {
+func TestEndedContextIsNoTransportFailure(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	s := serve(t, func(_ http.ResponseWriter, q *http.Request) {
 		stop()
 		<-q.Context().Done()
 	})
-	_, err := look(ctx, t, client(t, time.Minute, time.Now), s.URL)
+	_, err := lookUp(ctx, t, client(t, time.Minute, time.Now), s.URL)
 	if !errors.Is(err, context.Canceled) || errors.Is(err, verdict.ErrTransport) {
 		t.Errorf("error is %v", err)
 	}
@@ -213,7 +213,7 @@ func TestEndOfTheContextIsNoFailureOfTheProvider(t *testing.T) {
 
 func TestAccountWithoutALookUpIsNotAsked(t *testing.T) {
 	t.Parallel()
-	p := guarded()
+	p := withLogIn()
 	p.Ask = func(provider.Target, provider.Account) (provider.Question, error) {
 		return provider.Question{}, provider.ErrNoLookUp
 	}
@@ -223,7 +223,7 @@ func TestAccountWithoutALookUpIsNotAsked(t *testing.T) {
 	}
 }
 
-func TestImpossibleQuestionIsOurFault(t *testing.T) {
+func TestInvalidRequestIsOurFault(t *testing.T) {
 	t.Parallel()
 	for name, q := range map[string]provider.Question{
 		"URL":    {Method: http.MethodGet, URL: "http://[" + canary},
@@ -232,7 +232,7 @@ func TestImpossibleQuestionIsOurFault(t *testing.T) {
 		"host":   {Method: http.MethodGet, URL: "http:///" + canary},
 		"header": {Method: http.MethodGet, URL: "http://127.0.0.1", Header: map[string]string{"x": canary + "\r\nx: y"}},
 	} {
-		p := guarded()
+		p := withLogIn()
 		p.Login = nil
 		p.Ask = func(provider.Target, provider.Account) (provider.Question, error) { return q, nil }
 		_, err := client(t, time.Second, time.Now).Ask(t.Context(), p, guardedAccount(""), target)
@@ -242,8 +242,8 @@ func TestImpossibleQuestionIsOurFault(t *testing.T) {
 	}
 }
 
-// TestAnswersAreReadAsSent has the codings of a body: none, whatever its name, and
-// gzip, whose unpacked bytes count.
+// A body may have no coding, whatever the header says, or be gzip, whose unpacked bytes
+// count.
 func TestAnswersAreReadAsSent(t *testing.T) {
 	t.Parallel()
 	packed := func(text string) string {
@@ -268,19 +268,19 @@ func TestAnswersAreReadAsSent(t *testing.T) {
 			if c.coding != "" {
 				w.Header().Set("Content-Encoding", c.coding)
 			}
-			_, _ = io.WriteString(w, c.body) // A client that went away is part of the tests.
+			_, _ = io.WriteString(w, c.body) // Some clients disconnect before the end.
 		})
-		fact, err := look(t.Context(), t, client(t, time.Minute, time.Now), s.URL)
+		fact, err := lookUp(t.Context(), t, client(t, time.Minute, time.Now), s.URL)
 		if !errors.Is(err, c.want) || (err == nil) != (fact.Status == order.Paid) {
 			t.Errorf("%s gives %+v, %v; want %v", name, fact, err, c.want)
 		}
 	}
 }
 
-func TestRefusedURLIsToldFromAnotherRefusal(t *testing.T) {
+func TestRefusedURLIsDistinguished(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int][2]bool{400: {true, false}, 414: {false, true}, 422: {false, false}, 404: {false, false}} {
-		_, err := look(t.Context(), t, client(t, time.Minute, time.Now), serve(t, says(status, "<html>")).URL)
+		_, err := lookUp(t.Context(), t, client(t, time.Minute, time.Now), serve(t, says(status, "<html>")).URL)
 		if got := [2]bool{errors.Is(err, verdict.ErrURL), errors.Is(err, verdict.ErrURLTooLong)}; got != want {
 			t.Errorf("status %d gave %v", status, err)
 		}
@@ -290,11 +290,11 @@ func TestRefusedURLIsToldFromAnotherRefusal(t *testing.T) {
 	}
 }
 
-// What the token endpoint refuses is no payment's URL.
+// The URL that the token endpoint refuses is not a payment's.
 func TestRefusedLoginIsNoRefusedURL(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 414} {
-		_, err := open(t, &office{desk: says(status, "<html>")}, time.Now)(t.Context())
+		_, err := open(t, &tokenEndpoint{desk: says(status, "<html>")}, time.Now)(t.Context())
 		if err == nil || errors.Is(err, verdict.ErrURL) || errors.Is(err, verdict.ErrURLTooLong) {
 			t.Errorf("status %d at the token endpoint gave %v", status, err)
 		}

@@ -13,9 +13,9 @@ import (
 	"arauto/schemas/provider"
 )
 
-// guard is a token office whose look-ups get a 403 for dead tokens, and for one
+// forbidding is a token endpoint whose look-ups get a 403 for dead tokens, and for one
 // payment whatever the token.
-type guard struct {
+type forbidding struct {
 	logins atomic.Int32
 	dead   atomic.Int32 // Tokens up to this number are dead.
 	closed atomic.Bool  // The token endpoint fails.
@@ -23,7 +23,7 @@ type guard struct {
 
 const alone = "alone"
 
-func (g *guard) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+func (g *forbidding) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	var n int32
 	switch {
 	case q.URL.Path == "/token" && g.closed.Load():
@@ -41,8 +41,8 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
-// asker asks Checkout behind a guard about a payment.
-func asker(t *testing.T, g *guard, now func() time.Time) func(payment string) (order.Fact, error) {
+// asker looks up a Checkout payment.
+func asker(t *testing.T, g *forbidding, now func() time.Time) func(payment string) (order.Fact, error) {
 	t.Helper()
 	p, base := named(t, "picpay-checkout"), serve(t, g.ServeHTTP).URL
 	c := client(t, 10*time.Second, now)
@@ -52,7 +52,7 @@ func asker(t *testing.T, g *guard, now func() time.Time) func(payment string) (o
 	}
 }
 
-func (g *guard) counts(t *testing.T, when string, logins int32) {
+func (g *forbidding) counts(t *testing.T, when string, logins int32) {
 	t.Helper()
 	if n := g.logins.Load(); n != logins {
 		t.Errorf("%s there were %d log-ins, want %d", when, n, logins)
@@ -61,7 +61,7 @@ func (g *guard) counts(t *testing.T, when string, logins int32) {
 
 func TestDeadTokenIsRefusedWith403(t *testing.T) {
 	t.Parallel()
-	g := &guard{}
+	g := &forbidding{}
 	g.dead.Store(1)
 	if f, err := asker(t, g, time.Now)("p"); err != nil || f.Status != order.Paid {
 		t.Errorf("have %q, %v", f.Status, err)
@@ -69,18 +69,18 @@ func TestDeadTokenIsRefusedWith403(t *testing.T) {
 	g.counts(t, "for a dead token", 2)
 }
 
-func TestAllWhoWaitShareTheLogInAfterA403(t *testing.T) {
+func TestConcurrent403sShareOneLogIn(t *testing.T) {
 	t.Parallel()
-	g := &guard{}
-	look := asker(t, g, time.Now)
-	if _, err := look("p"); err != nil {
+	g := &forbidding{}
+	lookUp := asker(t, g, time.Now)
+	if _, err := lookUp("p"); err != nil {
 		t.Fatal(err)
 	}
 	g.dead.Store(1)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			if _, err := look("p"); err != nil {
+			if _, err := lookUp("p"); err != nil {
 				t.Error(err)
 			}
 		})
@@ -89,40 +89,40 @@ func TestAllWhoWaitShareTheLogInAfterA403(t *testing.T) {
 	g.counts(t, "for 50 look-ups", 2)
 }
 
-func TestPaymentThatAloneGets403IsNoLogInStorm(t *testing.T) {
+func TestPaymentRefusedAloneCausesFewLogIns(t *testing.T) {
 	t.Parallel()
-	g, c := &guard{}, &clock{}
+	g, c := &forbidding{}, &clock{}
 	c.advance(time.Hour)
-	look := asker(t, g, c.Now)
+	lookUp := asker(t, g, c.Now)
 	for range 100 {
-		if _, err := look(alone); !errors.Is(err, provider.ErrForeign) {
+		if _, err := lookUp(alone); !errors.Is(err, provider.ErrForeign) {
 			t.Fatalf("error is %v", err)
 		}
-		if _, err := look("p"); err != nil {
+		if _, err := lookUp("p"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	g.counts(t, "after 100 refusals", 2)
 	c.advance(2 * time.Minute)
-	g.dead.Store(2) // It may have died meanwhile.
-	if _, err := look("p"); err != nil {
+	g.dead.Store(2) // The token may have ended by then.
+	if _, err := lookUp("p"); err != nil {
 		t.Errorf("a token that dies later gives %v", err)
 	}
 	g.counts(t, "after it died", 3)
 }
 
-func TestRefusedTokenStaysUntilThereIsAnother(t *testing.T) {
+func TestRefusedTokenStaysUntilReplaced(t *testing.T) {
 	t.Parallel()
-	g := &guard{}
-	look := asker(t, g, time.Now)
-	if _, err := look("p"); err != nil {
+	g := &forbidding{}
+	lookUp := asker(t, g, time.Now)
+	if _, err := lookUp("p"); err != nil {
 		t.Fatal(err)
 	}
 	g.closed.Store(true)
-	if _, err := look(alone); !errors.Is(err, provider.ErrUnavailable) {
+	if _, err := lookUp(alone); !errors.Is(err, provider.ErrUnavailable) {
 		t.Errorf("a log-in that fails gives %v", err)
 	}
-	if _, err := look("p"); err != nil {
+	if _, err := lookUp("p"); err != nil {
 		t.Errorf("the token that is good is gone: %v", err)
 	}
 }

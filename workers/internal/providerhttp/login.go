@@ -12,19 +12,19 @@ import (
 	"arauto/schemas/provider"
 )
 
-// early is how long before its end a token is replaced. PicPay's lasts five
-// minutes, and public clients refresh it 30 s early too.
-const early = 30 * time.Second
+// tokenMargin is how long before its end a token is replaced. PicPay's last five
+// minutes, and public clients refresh them 30 s early too.
+const tokenMargin = 30 * time.Second
 
-// logins caches bearer tokens per provider and account. Concurrent look-ups
-// that need a token share one login.
+// logins caches bearer tokens per provider and account. Concurrent look-ups that need a
+// token share one log-in.
 type logins struct {
-	now    func() time.Time
-	flight singleflight.Group
+	now   func() time.Time
+	calls singleflight.Group
 
 	mu       sync.Mutex
 	tokens   map[string]cachedToken
-	renewals map[string]renewal
+	renewals map[string]renewal // The last log-in after a 403, by account.
 }
 
 type cachedToken struct {
@@ -39,39 +39,34 @@ type renewal struct {
 	pending bool
 }
 
-// renewEvery is how far apart the log-ins lie that 403s lead to. It bounds what a
-// payment costs that the provider refuses whatever the token: at most one of these
-// in a minute. It is a guess, well below the lifetime of a token.
+// renewEvery is the shortest time between two log-ins after a 403. It bounds what a
+// payment costs that the provider refuses whatever the token. A guess, well below the
+// lifetime of a token.
 const renewEvery = time.Minute
 
-// renewAgain is when a log-in that failed may be tried again. A guess: soon enough
-// for a blip of the token endpoint.
+// renewAgain is the wait before such a log-in is tried again after it failed. A guess:
+// long enough for a short fault of the token endpoint.
 const renewAgain = 5 * time.Second
 
 func newLogins(now func() time.Time) *logins {
 	return &logins{now: now, tokens: map[string]cachedToken{}, renewals: map[string]renewal{}}
 }
 
+// key names an account in the caches.
 func key(p provider.Provider, a provider.Account) string { return p.Name + "/" + a.Name }
 
-// token returns a token that is valid for a while, from the cache or by
-// logging in with put.
-func (l *logins) token(ctx context.Context, p provider.Provider, a provider.Account,
-	put func(context.Context, provider.Question, string) (reply, error)) (string, error) {
-	return l.other(ctx, p, a, "", put)
-}
-
-// other is token, but never the token that was refused.
-func (l *logins) other(ctx context.Context, p provider.Provider, a provider.Account, refused string,
-	put func(context.Context, provider.Question, string) (reply, error)) (string, error) {
+// token returns a valid token from the cache, or logs in with send. It never returns
+// the refused one, "" for none.
+func (l *logins) token(ctx context.Context, p provider.Provider, a provider.Account, refused string,
+	send func(context.Context, provider.Question, string) (reply, error)) (string, error) {
 	k := key(p, a)
 	if cached, ok := l.cached(k); ok && cached != refused {
 		return cached, nil
 	}
-	// Whoever comes first logs in for all; its cancellation must not fail the
-	// others, but its deadline is as good as theirs.
+	// The first caller's log-in serves all. Its cancellation must not fail the other
+	// callers; its deadline is as good as theirs.
 	shared := context.WithoutCancel(ctx)
-	result := l.flight.DoChan(k, func() (any, error) {
+	result := l.calls.DoChan(k, func() (any, error) {
 		if cached, ok := l.cached(k); ok && cached != refused {
 			return cached, nil
 		}
@@ -81,7 +76,7 @@ func (l *logins) other(ctx context.Context, p provider.Provider, a provider.Acco
 			limited, cancel = context.WithDeadline(shared, deadline)
 			defer cancel()
 		}
-		return l.logIn(limited, p, a, put)
+		return l.logIn(limited, p, a, send)
 	})
 	select {
 	case r := <-result:
@@ -95,30 +90,32 @@ func (l *logins) other(ctx context.Context, p provider.Provider, a provider.Acco
 	}
 }
 
+// logIn logs in and caches the token.
 func (l *logins) logIn(ctx context.Context, p provider.Provider, a provider.Account,
-	put func(context.Context, provider.Question, string) (reply, error)) (string, error) {
+	send func(context.Context, provider.Question, string) (reply, error)) (string, error) {
 	question, err := p.Login.Ask(a)
 	if err != nil {
 		return "", err
 	}
 	asked := l.now()
-	r, err := put(ctx, question, "")
+	r, err := send(ctx, question, "")
 	if err != nil {
 		return "", err
 	}
 	token, err := p.Login.Answer(r.Reply)
 	if errors.Is(err, provider.ErrCredential) {
-		return "", fmt.Errorf("%w: %w", provider.ErrRevoked, err) // No payment was named.
+		return "", fmt.Errorf("%w: %w", provider.ErrRevoked, err) // The log-in names no payment.
 	}
 	if err != nil {
-		return "", r.throttled(err)
+		return "", r.withRetryAfter(err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tokens[key(p, a)] = cachedToken{value: token.Value, until: asked.Add(token.Lifetime - min(early, token.Lifetime/2))}
+	l.tokens[key(p, a)] = cachedToken{value: token.Value, until: asked.Add(token.Lifetime - min(tokenMargin, token.Lifetime/2))}
 	return token.Value, nil
 }
 
+// cached returns the account's token if it is still valid.
 func (l *logins) cached(k string) (string, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,8 +123,7 @@ func (l *logins) cached(k string) (string, bool) {
 	return t.value, ok && l.now().Before(t.until)
 }
 
-// drop forgets a token that the provider refused, unless another one has
-// taken its place.
+// drop removes a token that the provider refused, unless it was replaced already.
 func (l *logins) drop(p provider.Provider, a provider.Account, refused string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -136,23 +132,21 @@ func (l *logins) drop(p provider.Provider, a provider.Account, refused string) {
 	}
 }
 
-// renew gets another token in place of one that a 403 refused. renewed is false
-// where the refusal counts as it stands: a token is replaced like this once, for
-// all who wait, and not again soon, because the payment alone may be refused. Until
-// there is another one the refused token stays, which is good then. An error is
-// that of the log-in.
+// renew replaces a token that a 403 refused, and returns false if the 403 stands: the
+// payment alone may be refused, so there is at most one such log-in a minute, for all
+// callers. Until it succeeds, the refused token stays in use.
 func (l *logins) renew(ctx context.Context, p provider.Provider, a provider.Account, refused string,
-	put func(context.Context, provider.Question, string) (reply, error)) (renewed bool, err error) {
+	send func(context.Context, provider.Question, string) (reply, error)) (renewed bool, err error) {
 	k := key(p, a)
-	if !l.doubt(k, refused) {
+	if !l.mayRenew(k, refused) {
 		return false, nil
 	}
-	_, err = l.other(ctx, p, a, refused, put)
+	_, err = l.token(ctx, p, a, refused, send)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.renewals[k]; r.of == refused {
 		r.pending = false
-		if err != nil { // The token endpoint may be back soon.
+		if err != nil { // Try again after renewAgain.
 			r.at = l.now().Add(renewAgain - renewEvery)
 		}
 		l.renewals[k] = r
@@ -163,9 +157,9 @@ func (l *logins) renew(ctx context.Context, p provider.Provider, a provider.Acco
 	return true, nil
 }
 
-// doubt reports whether a token that a 403 refused is to be replaced, or has been
-// already.
-func (l *logins) doubt(k, refused string) bool {
+// mayRenew reports whether a token that a 403 refused is to be replaced, or was
+// replaced already.
+func (l *logins) mayRenew(k, refused string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t, ok := l.tokens[k]; ok && t.value != refused {

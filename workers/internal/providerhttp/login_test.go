@@ -17,15 +17,15 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// office is a provider that hands out tokens t1, t2 and so on, each good for
-// a minute, and answers only those that it has not revoked.
-type office struct {
-	logins, looks atomic.Int32
-	revoked       atomic.Int32 // Tokens up to this number are refused.
-	desk          http.HandlerFunc
+// tokenEndpoint is a provider that issues the tokens t1, t2 and so on, each valid for
+// a minute, and answers look-ups with a token that it has not revoked.
+type tokenEndpoint struct {
+	logins, lookUps atomic.Int32
+	revoked         atomic.Int32 // Tokens up to this number are refused.
+	desk            http.HandlerFunc
 }
 
-func (o *office) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+func (o *tokenEndpoint) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if q.URL.Path == "/token" {
 		n := o.logins.Add(1)
 		if o.desk != nil {
@@ -35,7 +35,7 @@ func (o *office) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		says(http.StatusOK, grant("t"+strconv.Itoa(int(n)), 60))(w, q)
 		return
 	}
-	o.looks.Add(1)
+	o.lookUps.Add(1)
 	n, err := strconv.Atoi(bearer(q)[1:])
 	if err != nil || int32(n) <= o.revoked.Load() {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -44,36 +44,36 @@ func (o *office) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	says(http.StatusOK, `{"status":"paid"}`)(w, q)
 }
 
-func (o *office) counts(t *testing.T, logins, looks int32) {
+func (o *tokenEndpoint) counts(t *testing.T, logins, lookUps int32) {
 	t.Helper()
-	if l, k := o.logins.Load(), o.looks.Load(); l != logins || k != looks {
-		t.Errorf("%d logins and %d look-ups, want %d and %d", l, k, logins, looks)
+	if l, k := o.logins.Load(), o.lookUps.Load(); l != logins || k != lookUps {
+		t.Errorf("%d logins and %d look-ups, want %d and %d", l, k, logins, lookUps)
 	}
 }
 
-// clock is a time that a test moves.
+// clock is a time that a test sets.
 type clock struct{ now atomic.Int64 }
 
 func (c *clock) Now() time.Time          { return time.Unix(0, c.now.Load()) }
 func (c *clock) advance(d time.Duration) { c.now.Add(int64(d)) }
 
-// open starts an office and returns a function that asks it once.
-func open(t *testing.T, o *office, now func() time.Time) func(context.Context) (order.Fact, error) {
+// open starts a token endpoint and returns a function that makes one look-up.
+func open(t *testing.T, o *tokenEndpoint, now func() time.Time) func(context.Context) (order.Fact, error) {
 	t.Helper()
 	c, base := client(t, 10*time.Second, now), serve(t, o.ServeHTTP).URL
 	return func(ctx context.Context) (order.Fact, error) {
-		return c.Ask(ctx, guarded(), guardedAccount(base), target)
+		return c.Ask(ctx, withLogIn(), guardedAccount(base), target)
 	}
 }
 
-func TestHundredLookUpsShareOneLogin(t *testing.T) {
+func TestConcurrentLookUpsShareOneLogIn(t *testing.T) {
 	t.Parallel()
-	o := &office{}
-	look := open(t, o, time.Now)
+	o := &tokenEndpoint{}
+	lookUp := open(t, o, time.Now)
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
-			if fact, err := look(t.Context()); err != nil || fact.Status != order.Paid {
+			if fact, err := lookUp(t.Context()); err != nil || fact.Status != order.Paid {
 				t.Errorf("%+v, %v", fact, err)
 			}
 		})
@@ -82,14 +82,14 @@ func TestHundredLookUpsShareOneLogin(t *testing.T) {
 	o.counts(t, 1, 100)
 }
 
-func TestAccountsHaveTokensOfTheirOwn(t *testing.T) {
+func TestEachAccountHasItsToken(t *testing.T) {
 	t.Parallel()
-	o := &office{}
+	o := &tokenEndpoint{}
 	c, base := client(t, 10*time.Second, time.Now), serve(t, o.ServeHTTP).URL
 	for _, name := range []string{"default", "acme", "default", "acme"} {
 		a := guardedAccount(base)
 		a.Name = name
-		if _, err := c.Ask(t.Context(), guarded(), a, target); err != nil {
+		if _, err := c.Ask(t.Context(), withLogIn(), a, target); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -98,14 +98,14 @@ func TestAccountsHaveTokensOfTheirOwn(t *testing.T) {
 
 func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
 	t.Parallel()
-	o, c := &office{}, &clock{}
-	look := open(t, o, c.Now)
+	o, c := &tokenEndpoint{}, &clock{}
+	lookUp := open(t, o, c.Now)
 	for _, step := range []struct {
 		wait   time.Duration
 		logins int32
 	}{{0, 1}, {29 * time.Second, 1}, {time.Second, 2}, {29 * time.Second, 2}, {31 * time.Second, 3}} {
 		c.advance(step.wait)
-		if _, err := look(t.Context()); err != nil {
+		if _, err := lookUp(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if n := o.logins.Load(); n != step.logins {
@@ -116,35 +116,35 @@ func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
 
 func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 	t.Parallel()
-	o := &office{}
-	look := open(t, o, time.Now)
-	if _, err := look(t.Context()); err != nil {
+	o := &tokenEndpoint{}
+	lookUp := open(t, o, time.Now)
+	if _, err := lookUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	o.revoked.Store(1)
-	if fact, err := look(t.Context()); err != nil || fact.Status != order.Paid {
+	if fact, err := lookUp(t.Context()); err != nil || fact.Status != order.Paid {
 		t.Errorf("after a revocation: %+v, %v", fact, err)
 	}
 	o.counts(t, 2, 3)
 	o.revoked.Store(1000)
-	if _, err := look(t.Context()); !errors.Is(err, provider.ErrCredential) {
+	if _, err := lookUp(t.Context()); !errors.Is(err, provider.ErrCredential) {
 		t.Errorf("an account that is locked out gave %v", err)
 	}
 	o.counts(t, 3, 5)
 }
 
-func TestRevocationUnderLoadCausesOneLogin(t *testing.T) {
+func TestRevocationUnderLoadCausesOneLogIn(t *testing.T) {
 	t.Parallel()
-	o := &office{}
-	look := open(t, o, time.Now)
-	if _, err := look(t.Context()); err != nil {
+	o := &tokenEndpoint{}
+	lookUp := open(t, o, time.Now)
+	if _, err := lookUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	o.revoked.Store(1)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
-			if _, err := look(t.Context()); err != nil {
+			if _, err := lookUp(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -155,29 +155,29 @@ func TestRevocationUnderLoadCausesOneLogin(t *testing.T) {
 	}
 }
 
-func TestLoginFailuresKeepTheirCause(t *testing.T) {
+func TestLogInFailureKeepsItsKind(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]record.Failure{
 		401: record.Credential, 403: record.Credential, 400: record.Refused, 429: record.Throttled,
 		404: record.Unavailable, 410: record.Unavailable, 500: record.Unavailable, 503: record.Unavailable, 302: record.Unreadable, 200: record.Unreadable,
 	} {
-		o := &office{desk: says(status, "<html>")}
-		look := open(t, o, time.Now)
+		o := &tokenEndpoint{desk: says(status, "<html>")}
+		lookUp := open(t, o, time.Now)
 		for range 2 {
-			if _, err := look(t.Context()); verdict.FailureOf(err) != want {
+			if _, err := lookUp(t.Context()); verdict.FailureOf(err) != want {
 				t.Errorf("status %d at the token endpoint gave %v", status, err)
 			}
 		}
-		o.counts(t, 2, 0) // A failure is not cached, and without a token nobody is asked.
+		o.counts(t, 2, 0) // A failure is not cached, and without a token there is no look-up.
 	}
 }
 
-// Who only refuses a look-up may mean the payment, who refuses a login does not.
-func TestRefusedLoginIsAboutEveryPayment(t *testing.T) {
+// A refused look-up may be about the payment, a refused log-in is not.
+func TestRefusedLogInIsAboutEveryPayment(t *testing.T) {
 	t.Parallel()
-	locked, closed := &office{}, &office{desk: says(http.StatusUnauthorized, "{}")}
+	locked, closed := &tokenEndpoint{}, &tokenEndpoint{desk: says(http.StatusUnauthorized, "{}")}
 	locked.revoked.Store(1000)
-	for o, want := range map[*office]bool{locked: false, closed: true} {
+	for o, want := range map[*tokenEndpoint]bool{locked: false, closed: true} {
 		_, err := open(t, o, time.Now)(t.Context())
 		if !errors.Is(err, provider.ErrCredential) || errors.Is(err, provider.ErrRevoked) != want {
 			t.Errorf("error is %v, about every payment: want %v", err, want)
@@ -185,9 +185,9 @@ func TestRefusedLoginIsAboutEveryPayment(t *testing.T) {
 	}
 }
 
-func TestThrottledLoginSaysHowLong(t *testing.T) {
+func TestThrottledLogInKeepsRetryAfter(t *testing.T) {
 	t.Parallel()
-	o := &office{desk: func(w http.ResponseWriter, _ *http.Request) {
+	o := &tokenEndpoint{desk: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "9")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}}
@@ -198,20 +198,20 @@ func TestThrottledLoginSaysHowLong(t *testing.T) {
 	}
 }
 
-func TestSilentLoginTimesOut(t *testing.T) {
+func TestUnansweredLogInTimesOut(t *testing.T) {
 	t.Parallel()
-	o := &office{desk: broken["silence"]}
+	o := &tokenEndpoint{desk: broken["silence"]}
 	base := serve(t, o.ServeHTTP).URL
-	_, err := client(t, 200*time.Millisecond, time.Now).Ask(t.Context(), guarded(), guardedAccount(base), target)
+	_, err := client(t, 200*time.Millisecond, time.Now).Ask(t.Context(), withLogIn(), guardedAccount(base), target)
 	if !errors.Is(err, verdict.ErrTransport) {
 		t.Errorf("error is %v", err)
 	}
 }
 
-func TestLoginOutlivesTheCallerWhoBeganIt(t *testing.T) {
+func TestLogInOutlivesItsFirstCaller(t *testing.T) {
 	t.Parallel()
 	asked, release := make(chan struct{}, 10), make(chan struct{})
-	o := &office{desk: func(w http.ResponseWriter, q *http.Request) {
+	o := &tokenEndpoint{desk: func(w http.ResponseWriter, q *http.Request) {
 		asked <- struct{}{}
 		select {
 		case <-release:
@@ -219,13 +219,13 @@ func TestLoginOutlivesTheCallerWhoBeganIt(t *testing.T) {
 		case <-q.Context().Done():
 		}
 	}}
-	look := open(t, o, time.Now)
-	first, leave := context.WithCancel(t.Context())
+	lookUp := open(t, o, time.Now)
+	first, cancel := context.WithCancel(t.Context())
 	gone, served := make(chan error, 1), make(chan error, 1)
-	go func() { _, err := look(first); gone <- err }()
+	go func() { _, err := lookUp(first); gone <- err }()
 	wait(t, asked)
-	go func() { _, err := look(t.Context()); served <- err }()
-	leave()
+	go func() { _, err := lookUp(t.Context()); served <- err }()
+	cancel()
 	if err := wait(t, gone); !errors.Is(err, context.Canceled) || errors.Is(err, verdict.ErrTransport) {
 		t.Errorf("who left got %v", err)
 	}

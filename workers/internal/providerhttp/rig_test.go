@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// canary stands for every secret of these tests: it must never be read again.
+// canary is every secret of these tests: it must not appear in any output.
 const canary = "canary-5f1d"
 
 // limit is the answer limit of these tests, in bytes.
@@ -35,8 +35,8 @@ func client(t *testing.T, timeout time.Duration, now func() time.Time) *provider
 	return c
 }
 
-// serve runs a provider. It reads every question whole, because a server
-// notices only then that its client went away.
+// serve runs a provider. It reads every request to its end, because a server notices
+// a disconnected client only then.
 func serve(t *testing.T, handle http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -49,11 +49,11 @@ func serve(t *testing.T, handle http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// says answers one status and body.
+// says answers every request with one status and body.
 func says(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		_, _ = fmt.Fprint(w, body) // A client that went away is part of the tests.
+		_, _ = fmt.Fprint(w, body) // Some clients disconnect before the end.
 	}
 }
 
@@ -66,7 +66,7 @@ func named(t *testing.T, name string) provider.Provider {
 	return p
 }
 
-// account has the canary wherever a provider wants a secret.
+// account has the canary for every secret.
 func account(p provider.Provider, base string) provider.Account {
 	a := provider.Account{Name: "default", Settings: map[string]string{}}
 	for _, s := range p.Settings {
@@ -84,8 +84,8 @@ func account(p provider.Provider, base string) provider.Account {
 
 var target = provider.Target{Kind: order.Payment, Payment: "p-1", Order: "o-1"}
 
-// look asks the sandbox at a URL.
-func look(ctx context.Context, t *testing.T, c *providerhttp.Client, base string) (order.Fact, error) {
+// look makes a look-up at a sandbox with a base URL.
+func lookUp(ctx context.Context, t *testing.T, c *providerhttp.Client, base string) (order.Fact, error) {
 	t.Helper()
 	p := named(t, "sandbox")
 	return c.Ask(ctx, p, account(p, base), target)
@@ -93,11 +93,11 @@ func look(ctx context.Context, t *testing.T, c *providerhttp.Client, base string
 
 const paid = `{"payment":"p-1","order":"o-1","status":"paid","amount":10000}`
 
-// guarded is a provider with a login, small enough to see what the runtime
-// does with it. The token endpoint answers {"token":...,"seconds":...}.
-func guarded() provider.Provider {
+// withLogIn is a small provider with a log-in. Its token endpoint answers
+// {"token":...,"seconds":...}.
+func withLogIn() provider.Provider {
 	return provider.Provider{
-		Name: "guarded",
+		Name: "withLogIn",
 		Login: &provider.Login{
 			Ask: func(a provider.Account) (provider.Question, error) {
 				return provider.Question{

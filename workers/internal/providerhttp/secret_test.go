@@ -11,8 +11,8 @@ import (
 	"arauto/schemas/providers"
 )
 
-// echo answers with everything that a provider knows of our secrets, as a
-// careless one would in its error bodies.
+// echo answers with every secret of the request, as a careless provider may in its
+// error bodies.
 func echo(status int) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("Location", "http://127.0.0.1:1/?token="+canary)
@@ -26,7 +26,7 @@ func echo(status int) http.HandlerFunc {
 	}
 }
 
-// failing are providers that fail in every way that we tell apart.
+// failing are providers with every kind of failure.
 func failing(t *testing.T) map[string]string {
 	t.Helper()
 	bases := map[string]string{
@@ -47,7 +47,7 @@ func failing(t *testing.T) map[string]string {
 func TestSecretsNeverReachAnError(t *testing.T) {
 	t.Parallel()
 	for name, base := range failing(t) {
-		for _, p := range append(providers.All, guarded()) {
+		for _, p := range append(providers.All, withLogIn()) {
 			if p.Ask == nil {
 				continue
 			}
@@ -74,8 +74,8 @@ func TestSecretsNeverReachAnError(t *testing.T) {
 	}
 }
 
-// Yapay's credential must be in the query, or the test above proves nothing.
-func TestYapaysTokenTravelsInTheQuery(t *testing.T) {
+// If Yapay's credential were not in the query, the test above would prove nothing.
+func TestYapaysTokenIsInTheQuery(t *testing.T) {
 	t.Parallel()
 	p := named(t, "yapay")
 	q, err := p.Ask(target, account(p, "http://127.0.0.1"))

@@ -7,15 +7,15 @@ import (
 	"arauto/workers/internal/ratelimit"
 )
 
-// flood is a crowd of each class that comes to an account at once, the lowest
-// class first, and whom the broker fires 100 ms late.
+// flood is many look-ups of each class at once, the lowest class first, which the
+// broker delivers 100 ms late.
 func flood(crowd int, l ratelimit.Limit) (began map[ratelimit.Class][]time.Time) {
 	c := fresh()
 	a := ratelimit.New(l, c.now)
-	var visitors []visitor
+	var visitors []arrival
 	for class := ratelimit.Unknown; class >= ratelimit.Known; class-- {
 		for i := range crowd {
-			visitors = append(visitors, visitor{name: int(class)*crowd + i, at: c.at, class: class})
+			visitors = append(visitors, arrival{name: int(class)*crowd + i, at: c.at, class: class})
 		}
 	}
 	began = map[ratelimit.Class][]time.Time{}
@@ -26,7 +26,7 @@ func flood(crowd int, l ratelimit.Limit) (began map[ratelimit.Class][]time.Time)
 	return began
 }
 
-// before counts the times before one of them.
+// before counts the times before another time.
 func before(times []time.Time, at time.Time) (n int) {
 	for _, t := range times {
 		if t.Before(at) {
@@ -45,14 +45,14 @@ func last(times []time.Time) (at time.Time) {
 	return at
 }
 
-// Lower classes have the burst, because they came first, and then a tenth of the
-// turns each.
-func TestHigherClassesOfACrowdGoFirst(t *testing.T) {
+// Lower classes take the burst, because they are first, and then a tenth of the tokens
+// each.
+func TestHigherClassesGoFirst(t *testing.T) {
 	t.Parallel()
 	const crowd = 100
 	for _, l := range []ratelimit.Limit{{Rate: 20, Burst: 10, Concurrency: 4}, {Rate: 5, Burst: 1, Concurrency: 1}} {
 		began := flood(crowd, l)
-		debt := l.Rate // What lower ones may have used in advance.
+		debt := l.Rate // The tokens that lower classes may have borrowed.
 		for _, c := range []struct{ higher, lower ratelimit.Class }{
 			{ratelimit.Known, ratelimit.Unasked}, {ratelimit.Known, ratelimit.Unknown}, {ratelimit.Unasked, ratelimit.Unknown},
 		} {
@@ -64,14 +64,14 @@ func TestHigherClassesOfACrowdGoFirst(t *testing.T) {
 	}
 }
 
-// An unending crowd of higher classes leaves a tenth to the lowest.
-func TestLowestClassIsNotHeldUpForEver(t *testing.T) {
+// Higher classes without end: a tenth of the tokens is for the lowest.
+func TestLowestClassIsNotStarved(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	l := ratelimit.Limit{Rate: 20, Burst: 10, Concurrency: 4}
 	a := ratelimit.New(l, c.now)
 	begins, turns := 0, 0
-	for i := range 60 * l.Rate { // A minute of turns, each class one per turn.
+	for i := range 60 * l.Rate { // A minute, with one look-up of each class per token.
 		c.at = c.at.Add(time.Second / time.Duration(l.Rate))
 		for class := ratelimit.Known; class <= ratelimit.Unknown; class++ {
 			if _, ok := a.AllowQueued(class); ok {
@@ -88,22 +88,22 @@ func TestLowestClassIsNotHeldUpForEver(t *testing.T) {
 	}
 }
 
-func TestPlacesAreKeptForHigherClassesWhileMoreWait(t *testing.T) {
+func TestConcurrencyIsReservedForHigherClasses(t *testing.T) {
 	t.Parallel()
 	for concurrency, want := range map[int][3]int{1: {1, 1, 1}, 7: {7, 7, 7}, 8: {8, 7, 6}, 32: {32, 28, 24}} {
 		for class, kept := range want {
-			for crowded, places := range map[bool]int{true: kept, false: concurrency} {
+			for queued, places := range map[bool]int{true: kept, false: concurrency} {
 				c := fresh()
 				a := ratelimit.New(ratelimit.Limit{Rate: 1000, Burst: 1, Concurrency: concurrency}, c.now)
 				a.Allow(ratelimit.Class(class))
 				a.Release()
-				for range 100 { // A line of a tenth of a second.
+				for range 100 { // A queue of a tenth of a second.
 					a.Allow(ratelimit.Class(class))
 				}
-				if !crowded {
+				if !queued {
 					c.at = c.at.Add(time.Second)
 				}
-				a.AllowQueued(ratelimit.Class(class)) // It is owed one in any case.
+				a.AllowQueued(ratelimit.Class(class)) // Else a starved class would begin in any case.
 				got := 1
 				for range 50 {
 					if _, ok := a.AllowQueued(ratelimit.Class(class)); !ok {
@@ -112,15 +112,15 @@ func TestPlacesAreKeptForHigherClassesWhileMoreWait(t *testing.T) {
 					got++
 				}
 				if got != places {
-					t.Errorf("of %d places class %d has %d, want %d, crowded: %v", concurrency, class, got, places, crowded)
+					t.Errorf("of %d places class %d has %d, want %d, queued: %v", concurrency, class, got, places, queued)
 				}
 			}
 		}
 	}
 }
 
-// Whoever comes goes past the lines of lower classes, and not past its own.
-func TestFreshLookUpPassesLowerLinesOnly(t *testing.T) {
+// A look-up passes the queues of lower classes, and not its own.
+func TestFreshLookUpPassesLowerQueuesOnly(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 4}, c.now)
@@ -129,28 +129,28 @@ func TestFreshLookUpPassesLowerLinesOnly(t *testing.T) {
 		a.Allow(ratelimit.Unasked)
 	}
 	if wait, ok := a.Allow(ratelimit.Known); ok || wait > 100*time.Millisecond {
-		t.Errorf("a known payment waits %v, leave %v", wait, ok)
+		t.Errorf("a known payment waits %v, allowed %v", wait, ok)
 	}
 	if wait, ok := a.Allow(ratelimit.Unknown); ok || wait < 2*time.Second {
-		t.Errorf("an unknown payment waits %v, leave %v", wait, ok)
+		t.Errorf("an unknown payment waits %v, allowed %v", wait, ok)
 	}
 }
 
-func TestQueueTakesNothingWhereALookUpCouldBegin(t *testing.T) {
+func TestQueueTakesNothingWhileALookUpMayBegin(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 2}, func() time.Time { return now })
 	for range 3 {
-		if wait, crowded := a.Queue(ratelimit.Unasked); crowded || wait != 0 {
-			t.Fatalf("a full budget gives the wait %v, %t", wait, crowded)
+		if wait, queued := a.Queue(ratelimit.Unasked); queued || wait != 0 {
+			t.Fatalf("a full bucket gives the wait %v, %t", wait, queued)
 		}
 	}
 	if _, ok := a.Allow(ratelimit.Unasked); !ok {
 		t.Fatal("its token is gone")
 	}
 	first, _ := a.Queue(ratelimit.Unasked)
-	second, crowded := a.Queue(ratelimit.Unasked)
-	if !crowded || first <= 0 || second <= first {
-		t.Errorf("turns after %v and %v, %t", first, second, crowded)
+	second, queued := a.Queue(ratelimit.Unasked)
+	if !queued || first <= 0 || second <= first {
+		t.Errorf("turns after %v and %v, %t", first, second, queued)
 	}
 }

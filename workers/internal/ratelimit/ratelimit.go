@@ -1,7 +1,6 @@
-// Package ratelimit bounds how fast and how many at a time an account's look-ups
-// run, so that a flood of webhooks never becomes a flood at the provider, and
-// says who goes first when there are too many. It bounds one process: a fleet of
-// n asks n times as fast.
+// Package ratelimit bounds how fast and how many at a time an account's payments are
+// looked up, so that a flood of webhooks does not become a flood at the provider, and
+// queues look-ups by class. It bounds one process: n processes look up n times as fast.
 package ratelimit
 
 import (
@@ -11,157 +10,157 @@ import (
 	"time"
 )
 
-// Limit is how much an account may be asked for.
+// Limit is the rate limit of an account.
 type Limit struct {
 	Rate        int // Look-ups per second.
-	Burst       int // Look-ups at once after a quiet time.
+	Burst       int // Look-ups at once after an idle time.
 	Concurrency int // Look-ups in flight.
 }
 
-// Class says how soon a look-up goes when there are too many. A lower one goes
-// first.
+// Class is a look-up's priority while there are too many. A lower value goes first.
 type Class int
 
-// The classes. Strangers can make look-ups of the last two only.
+// The classes. An attacker who invents payments can cause look-ups of the last two
+// only.
 const (
 	Known   Class = iota // The provider has known the payment.
-	Unasked              // The payment was never asked for.
+	Unasked              // The payment was never looked up.
 	Unknown              // The provider did not know the payment.
 	classes
 )
 
-// queueShare is how much of the coming seconds' rate those who waited for their
-// turn may use in advance, in seconds by class. Turns are given out exactly as
-// fast as tokens grow, and the broker fires them up to 300 ms late and in bunches;
-// without it, every second one would miss its token by a hair and wait again. A
-// higher class may use more: what it takes is missing to the lower ones. The least
-// is above those 300 ms, or at a rate of a few a second a turn would be missed.
-var queueShare = [classes]float64{Known: 0.9, Unasked: 0.65, Unknown: 0.4}
+// borrow is how much of the coming seconds' tokens a queued look-up may use in advance,
+// in seconds by class. The broker delivers it up to 300 ms after its time (measured),
+// and would else find its token missing. A higher class borrows more, which lower ones
+// then lack.
+var borrow = [classes]float64{Known: 0.9, Unasked: 0.65, Unknown: 0.4}
 
-// A class of which nothing began for the time of so many turns may go before all
-// others, and use a whole second's rate in advance. share is a guess that leaves
-// most turns to the highest class, and ends every wait.
+// A class of which no look-up began for the time of starved turns may go before all
+// others, and borrow a whole second's tokens. Guesses: most turns stay with the highest
+// class, and every wait ends.
 const (
-	share    = 10
-	overdraw = 1.0
+	starved       = 10
+	starvedBorrow = 1.0
 )
 
-// Limiter is the budget of one account. It is a token bucket with a line for
-// each class before it: who finds no token gets a turn at the end of the line,
-// and who comes without having waited goes only where nobody of the same or a
-// higher class stands in one. So with N of these in front the next one's turn is
-// N/Rate seconds away at most. In any time T at most Burst + Rate × (T + 1 s)
-// look-ups begin. It is safe for concurrent use.
+// Limiter is the rate limit of one account: a token bucket with a queue for each class.
+// A look-up that finds no token is given a time at the end of the queue, N/Rate seconds
+// away behind N others of its or a higher class. In any time T at most Burst + Rate ×
+// (T + 1 s) look-ups begin. It is safe for concurrent use.
 type Limiter struct {
 	limit Limit
 	now   func() time.Time
 
-	mu      sync.Mutex
-	tokens  float64 // Below zero, those who had a turn are ahead of it.
-	counted time.Time
-	lines   [classes]time.Time // The next free turn; nobody stands in a line that lies behind.
-	began   [classes]time.Time // When the last look-up of the class did.
-	flying  int
+	mu       sync.Mutex
+	tokens   float64            // Below zero while queued look-ups have borrowed.
+	refilled time.Time          // When tokens was last refilled.
+	ends     [classes]time.Time // The end of each class's queue; it is empty if that has passed.
+	began    [classes]time.Time // When the last look-up of the class began.
+	inFlight int                // Look-ups in flight.
 }
 
-// New returns a budget that is full.
+// New returns a limiter with a full bucket.
 func New(l Limit, now func() time.Time) *Limiter {
-	return &Limiter{limit: l, now: now, tokens: float64(l.Burst), counted: now()}
+	return &Limiter{limit: l, now: now, tokens: float64(l.Burst), refilled: now()}
 }
 
-// Allow asks for leave for a look-up that has not waited. With ok it may begin
-// and Done must follow. Else it has a turn after wait.
-func (a *Limiter) Allow(c Class) (wait time.Duration, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.count()
-	if a.free(c, now) {
-		a.begin(c, now)
+// Allow reports whether a look-up that has not been queued may begin. With ok, Release
+// must follow; else it is queued and may call AllowQueued after wait.
+func (l *Limiter) Allow(c Class) (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.refill()
+	if l.mayBegin(c, now) {
+		l.begin(c, now)
 		return 0, true
 	}
-	return a.queue(c, now), false
+	return l.enqueue(c, now), false
 }
 
-// Queue gives a turn to a look-up that has not waited and could not begin now.
-// crowded is false, and nothing is taken, where it could.
-func (a *Limiter) Queue(c Class) (wait time.Duration, crowded bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.count()
-	if a.free(c, now) {
+// Queue queues a look-up that cannot begin now, to call AllowQueued after wait. If it
+// could begin, queued is false and nothing changes.
+func (l *Limiter) Queue(c Class) (wait time.Duration, queued bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.refill()
+	if l.mayBegin(c, now) {
 		return 0, false
 	}
-	return a.queue(c, now), true
+	return l.enqueue(c, now), true
 }
 
-// free reports whether a look-up that has not waited may begin; a.mu is held.
-func (a *Limiter) free(c Class, now time.Time) bool {
-	return a.flying < a.limit.Concurrency && a.tokens >= 1 && !a.line(c).After(now)
+// mayBegin reports whether a look-up that has not been queued may begin. l.mu is held.
+func (l *Limiter) mayBegin(c Class, now time.Time) bool {
+	return l.inFlight < l.limit.Concurrency && l.tokens >= 1 && !l.queueEnd(c).After(now)
 }
 
-// AllowQueued is Fresh for a look-up whose turn has come.
-func (a *Limiter) AllowQueued(c Class) (wait time.Duration, ok bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	now := a.count()
-	places, ahead := a.places(c, now), queueShare[c]
-	if now.Sub(a.began[c]) >= share*a.step() {
-		places, ahead = a.limit.Concurrency, overdraw
+// AllowQueued is Allow for a look-up that has already waited. It may borrow tokens of
+// the coming second.
+func (l *Limiter) AllowQueued(c Class) (wait time.Duration, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.refill()
+	limit, borrowed := l.concurrencyOf(c, now), borrow[c]
+	if now.Sub(l.began[c]) >= starved*l.interval() {
+		limit, borrowed = l.limit.Concurrency, starvedBorrow
 	}
-	if a.flying < places && a.tokens >= 1-ahead*float64(a.limit.Rate) {
-		a.begin(c, now)
+	if l.inFlight < limit && l.tokens >= 1-borrowed*float64(l.limit.Rate) {
+		l.begin(c, now)
 		return 0, true
 	}
-	return a.queue(c, now), false
+	return l.enqueue(c, now), false
 }
 
-// Release says that a look-up which had leave has ended.
-func (a *Limiter) Release() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.flying--
+// Release ends a look-up that was allowed.
+func (l *Limiter) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight--
 }
 
-func (a *Limiter) begin(c Class, now time.Time) {
-	a.tokens--
-	a.flying++
-	a.began[c] = now
+// begin takes a token for a look-up.
+func (l *Limiter) begin(c Class, now time.Time) {
+	l.tokens--
+	l.inFlight++
+	l.began[c] = now
 }
 
-// places is how many look-ups may be in flight for one more of a class to begin.
-// While more of the class wait, an eighth is kept for each higher class, because a
-// slow provider makes places scarcer than tokens. Of fewer than eight, none is kept.
-func (a *Limiter) places(c Class, now time.Time) int {
-	if !a.lines[c].After(now) {
-		return a.limit.Concurrency
+// concurrencyOf is how many look-ups may be in flight for another of a class to begin.
+// While more of the class are queued, an eighth of the concurrency, rounded down, stays
+// free for each higher class.
+func (l *Limiter) concurrencyOf(c Class, now time.Time) int {
+	if !l.ends[c].After(now) {
+		return l.limit.Concurrency
 	}
-	return a.limit.Concurrency - int(c)*(a.limit.Concurrency/8)
+	return l.limit.Concurrency - int(c)*(l.limit.Concurrency/8)
 }
 
-// step is the time between two turns.
-func (a *Limiter) step() time.Duration { return time.Second / time.Duration(a.limit.Rate) }
+// interval is the time between two queued look-ups.
+func (l *Limiter) interval() time.Duration { return time.Second / time.Duration(l.limit.Rate) }
 
-// line is the end of the line before a class: of its own and those of higher ones.
-func (a *Limiter) line(c Class) time.Time {
-	return slices.MaxFunc(a.lines[:c+1], time.Time.Compare)
+// queueEnd is the end of the longest queue among a class's own and those of higher
+// classes.
+func (l *Limiter) queueEnd(c Class) time.Time {
+	return slices.MaxFunc(l.ends[:c+1], time.Time.Compare)
 }
 
-// count adds the tokens that have grown. A clock that was set back adds none.
-func (a *Limiter) count() time.Time {
-	now := a.now()
-	if grown := now.Sub(a.counted).Seconds() * float64(a.limit.Rate); grown > 0 {
-		a.tokens = math.Min(a.tokens+grown, float64(a.limit.Burst))
-		a.counted = now
+// refill adds the tokens since the last call and returns the time. A clock that was set
+// back adds none.
+func (l *Limiter) refill() time.Time {
+	now := l.now()
+	if grown := now.Sub(l.refilled).Seconds() * float64(l.limit.Rate); grown > 0 {
+		l.tokens = math.Min(l.tokens+grown, float64(l.limit.Burst))
+		l.refilled = now
 	}
 	return now
 }
 
-// queue gives out the turn at the end of the line.
-func (a *Limiter) queue(c Class, now time.Time) time.Duration {
-	turn := now.Add(a.step())
-	if end := a.line(c); end.After(turn) {
-		turn = end
+// enqueue gives out the time at the end of a class's queue.
+func (l *Limiter) enqueue(c Class, now time.Time) time.Duration {
+	at := now.Add(l.interval())
+	if end := l.queueEnd(c); end.After(at) {
+		at = end
 	}
-	a.lines[c] = turn.Add(a.step())
-	return turn.Sub(now)
+	l.ends[c] = at.Add(l.interval())
+	return at.Sub(now)
 }

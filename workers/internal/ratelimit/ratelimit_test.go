@@ -11,27 +11,27 @@ import (
 	"arauto/workers/internal/ratelimit"
 )
 
-// clock is turned by the test.
+// clock is set by the test.
 type clock struct{ at time.Time }
 
 func (c *clock) now() time.Time { return c.at }
 
 func fresh() *clock { return &clock{at: time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC)} }
 
-// visitor is a look-up that comes, and comes back when its turn is there.
-type visitor struct {
+// arrival is a look-up, fresh or delivered again at its queued time.
+type arrival struct {
 	name   int
 	at     time.Time
 	waited bool
 	class  ratelimit.Class
 }
 
-// day lets visitors come to an account until all have begun, each late for its
-// turn by as much as late says, and returns when each began.
-func day(c *clock, a *ratelimit.Limiter, visitors []visitor, late func() time.Duration) map[int]time.Time {
+// day runs look-ups of an account until all have begun, each delivered late by as much
+// as late says, and returns when each began.
+func day(c *clock, a *ratelimit.Limiter, visitors []arrival, late func() time.Duration) map[int]time.Time {
 	began := map[int]time.Time{}
 	for len(visitors) > 0 {
-		slices.SortStableFunc(visitors, func(x, y visitor) int { return x.at.Compare(y.at) })
+		slices.SortStableFunc(visitors, func(x, y arrival) int { return x.at.Compare(y.at) })
 		v := visitors[0]
 		visitors = visitors[1:]
 		if v.at.After(c.at) {
@@ -47,7 +47,7 @@ func day(c *clock, a *ratelimit.Limiter, visitors []visitor, late func() time.Du
 			a.Release()
 			continue
 		}
-		visitors = append(visitors, visitor{name: v.name, at: c.at.Add(wait + late()), waited: true, class: v.class})
+		visitors = append(visitors, arrival{name: v.name, at: c.at.Add(wait + late()), waited: true, class: v.class})
 	}
 	return began
 }
@@ -73,7 +73,7 @@ func busiest(began map[int]time.Time, l ratelimit.Limit) (over int) {
 	return over
 }
 
-func TestNoCrowdIsFasterThanTheBudget(t *testing.T) {
+func TestRateIsNeverExceeded(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := ratelimit.Limit{
@@ -81,12 +81,12 @@ func TestNoCrowdIsFasterThanTheBudget(t *testing.T) {
 		}
 		c := fresh()
 		a := ratelimit.New(l, c.now)
-		var visitors []visitor
+		var visitors []arrival
 		at := c.at
 		for i := range rapid.IntRange(1, 120).Draw(t, "visitors") {
 			at = at.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "gap")) * time.Millisecond)
-			// Some have a turn that another process gave them.
-			visitors = append(visitors, visitor{
+			// Some were queued by another process.
+			visitors = append(visitors, arrival{
 				name: i, at: at, waited: rapid.IntRange(0, 3).Draw(t, "waited") == 0, class: class().Draw(t, "class"),
 			})
 		}
@@ -103,9 +103,9 @@ func TestNoCrowdIsFasterThanTheBudget(t *testing.T) {
 	})
 }
 
-// With N in front, the last one waits N/Rate and the broker's lateness, even
-// though forged ones keep coming behind it.
-func TestNobodyWaitsLongerThanThoseInFrontTake(t *testing.T) {
+// Behind N others, a look-up waits N/Rate and the broker's lateness, whatever is queued
+// behind it.
+func TestWaitIsBoundedByTheQueueAhead(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		l := ratelimit.Limit{
@@ -114,15 +114,15 @@ func TestNobodyWaitsLongerThanThoseInFrontTake(t *testing.T) {
 		c, same := fresh(), class().Draw(t, "class")
 		a := ratelimit.New(l, c.now)
 		start, front := c.at, rapid.IntRange(0, 300).Draw(t, "front")
-		var visitors []visitor
+		var visitors []arrival
 		for i := range front {
-			visitors = append(visitors, visitor{name: i, at: start, class: same})
+			visitors = append(visitors, arrival{name: i, at: start, class: same})
 		}
 		const honest = 1_000_000
-		visitors = append(visitors, visitor{name: honest, at: start, class: same})
-		for i := range 200 { // Ten times as fast as the budget.
+		visitors = append(visitors, arrival{name: honest, at: start, class: same})
+		for i := range 200 { // Ten times as fast as the limit.
 			gap := time.Duration(i) * time.Second / time.Duration(10*l.Rate)
-			visitors = append(visitors, visitor{name: front + i, at: start.Add(gap), class: same})
+			visitors = append(visitors, arrival{name: front + i, at: start.Add(gap), class: same})
 		}
 		began := day(c, a, visitors, func() time.Duration {
 			return time.Duration(rapid.IntRange(0, 300).Draw(t, "late")) * time.Millisecond
@@ -134,18 +134,18 @@ func TestNobodyWaitsLongerThanThoseInFrontTake(t *testing.T) {
 	})
 }
 
-func TestInFlightIsBoundedAndGivenBack(t *testing.T) {
+func TestConcurrencyIsBoundedAndReleased(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	a := ratelimit.New(ratelimit.Limit{Rate: 100, Burst: 100, Concurrency: 2}, c.now)
 	for i := range 2 {
 		if _, ok := a.Allow(ratelimit.Unasked); !ok {
-			t.Fatalf("look-up %d got no leave", i)
+			t.Fatalf("look-up %d is not allowed", i)
 		}
 	}
 	wait, ok := a.Allow(ratelimit.Unasked)
 	if ok || wait <= 0 {
-		t.Fatalf("a third one in flight: leave %v, wait %v", ok, wait)
+		t.Fatalf("a third one in flight: allowed %v, wait %v", ok, wait)
 	}
 	c.at = c.at.Add(wait)
 	if _, ok := a.AllowQueued(ratelimit.Unasked); ok {
@@ -157,41 +157,41 @@ func TestInFlightIsBoundedAndGivenBack(t *testing.T) {
 	}
 }
 
-func TestNobodyGoesPastTheLine(t *testing.T) {
+func TestFreshLookUpDoesNotPassTheQueue(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 10, Concurrency: 1}, c.now)
 	a.Allow(ratelimit.Unasked)
-	wait, _ := a.Allow(ratelimit.Unasked) // There are tokens, but no place.
+	wait, _ := a.Allow(ratelimit.Unasked) // There are tokens, but the concurrency is used up.
 	a.Release()
 	if _, ok := a.Allow(ratelimit.Unasked); ok {
-		t.Error("whoever comes last goes first")
+		t.Error("a fresh look-up passes the queue")
 	}
 	c.at = c.at.Add(wait)
 	if _, ok := a.AllowQueued(ratelimit.Unasked); !ok {
-		t.Error("the first in the line has no leave when its turn has come")
+		t.Error("the first of the queue is not allowed at its time")
 	}
 }
 
-func TestQuietTimeFillsTheBurstAndNoMore(t *testing.T) {
+func TestIdleTimeFillsTheBurstAndNoMore(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 5, Concurrency: 100}, c.now)
 	for _, quiet := range []time.Duration{0, time.Hour} {
 		c.at = c.at.Add(quiet)
-		leaves := 0
+		allowed := 0
 		for range 20 {
 			if _, ok := a.Allow(ratelimit.Unasked); ok {
-				leaves++
+				allowed++
 			}
 		}
-		if leaves != 5 {
-			t.Errorf("after %v %d began at once, want the burst of 5", cmp.Or(quiet, time.Nanosecond), leaves)
+		if allowed != 5 {
+			t.Errorf("after %v %d began at once, want the burst of 5", cmp.Or(quiet, time.Nanosecond), allowed)
 		}
 	}
 }
 
-func TestClockThatIsSetBackStopsNobodyForGood(t *testing.T) {
+func TestClockSetBackOnlyDelays(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 1}, c.now)

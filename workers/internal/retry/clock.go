@@ -11,20 +11,20 @@ import (
 	"arauto/schemas/subject"
 )
 
-// Clock tells the broker's time, which decides when a parked look-up comes due: the
-// clock of a worker's machine may be an hour off. Until it is set it tells this
-// machine's time. It is safe for concurrent use.
+// Clock tells the broker's time, by which scheduled look-ups become due: a worker's
+// own clock may be an hour off. Until Set succeeds it tells the machine's time. It
+// is safe for concurrent use.
 type Clock struct {
 	js  jetstream.JetStream
-	now func() time.Time // Of this machine.
+	now func() time.Time // The machine's time.
 
 	mu     sync.Mutex
-	here   time.Time // Just before broker was read, with a monotonic reading.
+	here   time.Time // The machine's time just before broker was read, with a monotonic reading.
 	broker time.Time
 }
 
-// NewClock returns a clock on a machine whose own time is now, that of the
-// operating system for nil.
+// NewClock returns a clock that measures elapsed time with now, or with time.Now
+// for nil.
 func NewClock(js jetstream.JetStream, now func() time.Time) *Clock {
 	if now == nil {
 		now = time.Now
@@ -32,7 +32,7 @@ func NewClock(js jetstream.JetStream, now func() time.Time) *Clock {
 	return &Clock{js: js, now: now}
 }
 
-// Now is the broker's time.
+// Now returns the broker's time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,13 +43,13 @@ func (c *Clock) Now() time.Time {
 	return c.broker.Add(now.Sub(c.here))
 }
 
-// readings is how many readings of the broker's time Set compares. The quickest is
-// the most exact.
+// readings is how often Set reads the broker's time; it keeps the quickest reading,
+// which is the most exact. A guess: a scheduling delay rarely hits three in a row.
 const readings = 3
 
-// Set reads the broker's time. The clock is ahead of it by as long as the question
-// took to get there, and never behind: a message that a worker has read is not
-// younger than what the worker does next.
+// Set reads the broker's time. The clock is then ahead of the broker by the time
+// that the request travelled, and never behind: a message that a worker has read is
+// never younger than what the worker does next.
 func (c *Clock) Set(ctx context.Context) error {
 	var here, broker time.Time
 	quickest := time.Duration(-1)
@@ -69,12 +69,12 @@ func (c *Clock) Set(ctx context.Context) error {
 	return nil
 }
 
-// setEvery is how often Run reads the broker's time. Two clocks drift apart by some
-// milliseconds in it.
+// setEvery is how often Run reads the broker's time. A guess: two machines' clocks
+// drift apart by milliseconds within a minute.
 const setEvery = time.Minute
 
-// Run reads the broker's time regularly until ctx ends. A time that cannot be read
-// leaves the clock running as it is.
+// Run calls Set every minute until ctx ends. After a failed reading the clock runs
+// on from the last one.
 func (c *Clock) Run(ctx context.Context) error {
 	ticker := time.NewTicker(setEvery)
 	defer ticker.Stop()
@@ -83,7 +83,7 @@ func (c *Clock) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
-			_ = c.Set(ctx) // The next one comes in a minute.
+			_ = c.Set(ctx) // Read again in a minute.
 		}
 	}
 }

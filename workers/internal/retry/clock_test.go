@@ -8,8 +8,8 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// A machine's clock may be an hour off. What is parked for a minute then must not
-// wait for an hour.
+// A machine's clock may be an hour off. A look-up that is scheduled in a minute must
+// still be due then.
 func TestClockTellsTheBrokersTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
@@ -32,14 +32,14 @@ func TestClockTellsTheBrokersTime(t *testing.T) {
 	}
 }
 
-// A worker must not seem to ask before a message that it has read was stored.
+// A look-up must not seem older than the message that caused it.
 func TestClockIsNeverBehindTheBroker(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	c := retry.NewClock(r.JS, nil)
 	for range 50 {
 		r.must(c.Set(r.ctx))
-		if now := time.Now(); c.Now().Before(now) { // The broker is on this machine.
+		if now := time.Now(); c.Now().Before(now) { // The broker has this machine's clock.
 			t.Fatalf("it is %v behind", now.Sub(c.Now()))
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"arauto/schemas/record"
 )
 
-// fired checks a look-up that came due against what was parked: whole, on the
-// subject of its payment, and not early by the broker's own clock.
+// fired checks a delivered look-up against the scheduled one: whole, on its payment's
+// subject, and not early by the broker's clock.
 func (r *rig) fired(m jetstream.Msg, parked map[string]record.ScheduledLookUp) string {
 	r.t.Helper()
 	var got record.ScheduledLookUp
@@ -32,20 +32,20 @@ func (r *rig) fired(m jetstream.Msg, parked map[string]record.ScheduledLookUp) s
 	return got.Payment
 }
 
-func TestFiringIsWholeAndNeverEarly(t *testing.T) {
+func TestDueLookUpIsWholeAndNeverEarly(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	parked := map[string]record.ScheduledLookUp{}
 	now := time.Now().UTC()
-	for i := range 8 { // Every part of a second, so that no rounding goes unseen.
-		p := waiting(fmt.Sprintf("p-%d", i), 1, 0)
+	for i := range 8 { // Every part of a second, so that any rounding shows.
+		p := scheduled(fmt.Sprintf("p-%d", i), 1, 0)
 		p.DueAt = now.Add(time.Duration(i)*180*time.Millisecond + 300*time.Millisecond)
 		parked[p.Payment] = p
-		r.must(r.lot.Schedule(r.ctx, p))
+		r.must(r.store.Schedule(r.ctx, p))
 	}
 	for range len(parked) {
 		payment := r.fired(r.next(), parked)
-		if place := r.look(payment); place.Sequence != 0 {
+		if place := r.read(payment); place.Sequence != 0 {
 			t.Errorf("%s has fired and is still parked", payment)
 		}
 	}
@@ -54,53 +54,53 @@ func TestFiringIsWholeAndNeverEarly(t *testing.T) {
 	}
 }
 
-func TestOverdueFiresAtOnce(t *testing.T) {
+func TestOverdueLookUpIsDeliveredAtOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	p := waiting("p", 1, 0)
+	p := scheduled("p", 1, 0)
 	p.DueAt = time.Now().Add(-100 * time.Hour).UTC()
-	r.must(r.lot.Schedule(r.ctx, p))
+	r.must(r.store.Schedule(r.ctx, p))
 	r.fired(r.next(), map[string]record.ScheduledLookUp{"p": p})
 }
 
-func TestCancelledLookUpDoesNotFire(t *testing.T) {
+func TestCancelledLookUpIsNotDelivered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	soon, later := waiting("cancelled", 1, 0), waiting("kept", 1, 0)
+	soon, later := scheduled("cancelled", 1, 0), scheduled("kept", 1, 0)
 	now := time.Now().UTC()
 	soon.DueAt, later.DueAt = now.Add(700*time.Millisecond), now.Add(900*time.Millisecond)
-	r.must(r.lot.Schedule(r.ctx, soon))
-	r.must(r.lot.Schedule(r.ctx, later))
-	r.must(r.lot.Cancel(r.ctx, r.look("cancelled")))
+	r.must(r.store.Schedule(r.ctx, soon))
+	r.must(r.store.Schedule(r.ctx, later))
+	r.must(r.store.Cancel(r.ctx, r.read("cancelled")))
 	if got := r.fired(r.next(), map[string]record.ScheduledLookUp{"kept": later}); got != "kept" {
 		t.Errorf("%s fired", got)
 	}
 }
 
-func TestCancelOfAFiredLookUpHarmsNothing(t *testing.T) {
+func TestCancelAfterDeliveryChangesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	p := waiting("p", 1, 0)
+	p := scheduled("p", 1, 0)
 	p.DueAt = time.Now().Add(500 * time.Millisecond).UTC()
-	r.must(r.lot.Schedule(r.ctx, p))
-	place := r.look("p")
+	r.must(r.store.Schedule(r.ctx, p))
+	place := r.read("p")
 	m, err := r.due.Next(jetstream.FetchMaxWait(30 * time.Second))
 	r.must(err)
-	r.must(r.lot.Cancel(r.ctx, place))
+	r.must(r.store.Cancel(r.ctx, place))
 	if n := r.stored(); n != 1 {
 		t.Errorf("%d messages are stored, want the one that fired", n)
 	}
 	r.must(m.DoubleAck(r.ctx))
 }
 
-func TestReplacedLookUpFiresOnceAtItsNewTime(t *testing.T) {
+func TestReplacedLookUpIsDeliveredOnceAtItsNewTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	old, next, fence := waiting("p", 1, 0), waiting("p", 1, 1), waiting("fence", 1, 0)
+	old, next, fence := scheduled("p", 1, 0), scheduled("p", 1, 1), scheduled("fence", 1, 0)
 	now := time.Now().UTC()
 	old.DueAt, next.DueAt, fence.DueAt = now.Add(400*time.Millisecond), now.Add(800*time.Millisecond), now.Add(1200*time.Millisecond)
 	for _, p := range []record.ScheduledLookUp{old, next, fence} {
-		r.must(r.lot.Reschedule(r.ctx, p))
+		r.must(r.store.Reschedule(r.ctx, p))
 	}
 	parked := map[string]record.ScheduledLookUp{"p": next, "fence": fence}
 	if first, second := r.fired(r.next(), parked), r.fired(r.next(), parked); first != "p" || second != "fence" {
@@ -108,16 +108,16 @@ func TestReplacedLookUpFiresOnceAtItsNewTime(t *testing.T) {
 	}
 }
 
-func TestParkedLookUpsSurviveARestart(t *testing.T) {
+func TestScheduledLookUpsSurviveRestart(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	missed, later := waiting("missed", 1, 0), waiting("later", 1, 0)
+	missed, later := scheduled("missed", 1, 0), scheduled("later", 1, 0)
 	now := time.Now().UTC()
 	missed.DueAt, later.DueAt = now.Add(500*time.Millisecond), now.Add(3*time.Second)
-	r.must(r.lot.Schedule(r.ctx, missed))
-	r.must(r.lot.Schedule(r.ctx, later))
+	r.must(r.store.Schedule(r.ctx, missed))
+	r.must(r.store.Schedule(r.ctx, later))
 	r.Stop()
-	<-time.After(time.Until(missed.DueAt)) // It comes due while nobody is there.
+	<-time.After(time.Until(missed.DueAt)) // It becomes due while the broker is stopped.
 	r.Restart()
 	parked := map[string]record.ScheduledLookUp{"missed": missed, "later": later}
 	var order []string

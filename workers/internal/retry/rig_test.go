@@ -19,13 +19,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a broker and a lot on it.
+// rig is a broker and a store on it.
 type rig struct {
 	*jetstreamtest.Broker
 	t      *testing.T
 	ctx    context.Context
 	tokens subject.Tokens
-	lot    *retry.Store
+	store  *retry.Store
 	due    jetstream.Consumer
 }
 
@@ -36,7 +36,7 @@ func setup(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
-	r.lot = r.open(r.JS)
+	r.store = r.open(r.JS)
 	r.due, err = r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
 	r.must(err)
 	return r
@@ -51,20 +51,20 @@ func (r *rig) must(err error) {
 
 func (r *rig) open(js jetstream.JetStream) *retry.Store {
 	r.t.Helper()
-	lot, err := retry.Open(r.ctx, js, r.tokens)
+	store, err := retry.Open(r.ctx, js, r.tokens)
 	r.must(err)
-	return lot
+	return store
 }
 
-// rival is a JetStream on which somebody else is always faster: before each
-// write, as often as there are moves, it lets the other one move.
+// rival is a JetStream on which another writer is always first: it runs the next move
+// before each write.
 type rival struct {
 	jetstream.JetStream
 	mu    sync.Mutex
 	moves []func()
 }
 
-// PublishMsg lets the other one move first.
+// PublishMsg runs the next move first.
 func (r *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	r.mu.Lock()
 	var move func()
@@ -78,18 +78,18 @@ func (r *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.P
 	return r.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// overtaken is a lot whose every write is preceded by the moves, one each.
+// overtaken is a store before each of whose writes one of the moves is made.
 func (r *rig) overtaken(moves ...func()) *retry.Store {
 	return r.open(&rival{JetStream: r.JS, moves: moves})
 }
 
-// far is a due time that no test lives to see.
+// far is a due time after the end of every test.
 func far(hours int) time.Time {
 	return time.Date(2099, 1, 2, 3, 4, 5, 678901234, time.UTC).Add(time.Duration(hours) * time.Hour)
 }
 
-// waiting is a look-up that waits with every field set.
-func waiting(payment string, stands uint64, attempts int) record.ScheduledLookUp {
+// waiting is a scheduled look-up with every field set.
+func scheduled(payment string, stands uint64, attempts int) record.ScheduledLookUp {
 	notified := time.Date(2026, 11, 22, 1, 2, int(stands), 0, time.UTC)
 	failed := time.Date(2026, 11, 22, 2, 0, 0, 5, time.UTC)
 	return record.ScheduledLookUp{
@@ -99,14 +99,14 @@ func waiting(payment string, stands uint64, attempts int) record.ScheduledLookUp
 	}
 }
 
-func (r *rig) look(payment string) retry.Entry {
+func (r *rig) read(payment string) retry.Entry {
 	r.t.Helper()
-	place, err := r.lot.Read(r.ctx, "sandbox", "default", payment)
+	entry, err := r.store.Read(r.ctx, "sandbox", "default", payment)
 	r.must(err)
-	return place
+	return entry
 }
 
-// next waits for one look-up that has come due.
+// next waits for one delivered look-up.
 func (r *rig) next() jetstream.Msg {
 	r.t.Helper()
 	m, err := r.due.Next(jetstream.FetchMaxWait(30 * time.Second))
@@ -117,7 +117,7 @@ func (r *rig) next() jetstream.Msg {
 	return m
 }
 
-// stored is how many messages the stream holds.
+// stored is how many messages the stream has.
 func (r *rig) stored() uint64 {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
@@ -125,7 +125,7 @@ func (r *rig) stored() uint64 {
 	return stream.CachedInfo().State.Msgs
 }
 
-// raw reads the schedule as the broker holds it.
+// raw reads the schedule as it is stored.
 func (r *rig) raw(payment string) *jetstream.RawStreamMsg {
 	r.t.Helper()
 	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)

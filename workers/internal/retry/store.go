@@ -1,6 +1,6 @@
-// Package retry is the one form of waiting: a look-up is parked until a time,
-// as a message schedule in LOOKUP_RETRIES that the broker holds and fires.
-// There is at most one per payment.
+// Package retry schedules look-ups: each is a message schedule in LOOKUP_RETRIES,
+// which the broker holds under `lookup.parked.` until its due time and then
+// delivers under `lookup.due.`. There is at most one per payment.
 package retry
 
 import (
@@ -13,21 +13,24 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
 )
 
-// Store is where look-ups are parked. It is safe for concurrent use.
+// Store holds the scheduled look-ups. It is safe for concurrent use. Each of its
+// methods reads from the leader of LOOKUP_RETRIES, and a write is a
+// compare-and-append on the payment's subject.
 type Store struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 	tokens subject.Tokens
-	fill   *fill // nil for no bound.
+	usage  *usage // Nil without a limit.
 }
 
-// Open finds the stream.
+// Open binds to LOOKUP_RETRIES. The error wraps the client's if the stream cannot
+// be read.
 func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*Store, error) {
 	stream, err := js.Stream(ctx, subject.LookupRetries)
 	if err != nil {
@@ -36,85 +39,77 @@ func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*
 	return &Store{js: js, stream: stream, tokens: tokens}, nil
 }
 
-// Entry is what was parked for a payment when it was read. The zero Place is
-// an empty one.
+// Entry is a payment's scheduled look-up as it was read. The zero Entry means that
+// none is scheduled.
 type Entry struct {
-	Sequence   uint64    // 0 when nothing is parked.
-	At         time.Time // When it was parked.
+	Sequence   uint64    // On LOOKUP_RETRIES; 0 when none is scheduled.
+	At         time.Time // When it was scheduled, by the broker's clock.
 	Parked     record.ScheduledLookUp
-	Unreadable bool // It does not decode, or is another payment's: Parked says only whose place it is and when it comes due.
+	Unreadable bool // It does not decode, or names another payment: of Parked, only the payment and the due time are set.
 }
 
-// readable reports whether something is parked that must be kept. What does not
-// decode is replaced, so that it cannot hold its payment up until it fires.
+// readable reports whether a look-up is scheduled that a merge must keep. An
+// unreadable one is replaced, so that it does not delay the payment until it is
+// due.
 func (p Entry) readable() bool { return p.Sequence > 0 && !p.Unreadable }
 
-// Read reads from the stream's leader what is parked for a payment.
+// Read returns what is scheduled for a payment, or the zero Entry.
 func (l *Store) Read(ctx context.Context, provider, account, payment string) (Entry, error) {
 	whose := record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}
 	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Parked(), whose)
 }
 
-// read reads the last look-up on a subject, which is that of whose payment.
+// read returns the last look-up on a subject. It is unreadable unless it names the
+// payment of whose.
 func (l *Store) read(ctx context.Context, on string, whose record.ScheduledLookUp) (Entry, error) {
-	raw, err := l.stream.GetLastMsgForSubject(ctx, on)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return Entry{}, nil
+	raw, err := stream.Last(ctx, l.stream, on)
+	if err != nil || raw == nil {
+		return Entry{}, err
 	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("read parked look-up: %w", err)
-	}
-	place := Entry{Sequence: raw.Sequence, At: raw.Time}
-	err = json.Unmarshal(raw.Data, &place.Parked)
-	if p := place.Parked; err != nil || p.Provider != whose.Provider || p.Account != whose.Account || p.Payment != whose.Payment {
-		if at, err := time.Parse(scheduled, raw.Header.Get(scheduleHeader)); err == nil {
+	entry := Entry{Sequence: raw.Sequence, At: raw.Time}
+	err = json.Unmarshal(raw.Data, &entry.Parked)
+	if p := entry.Parked; err != nil || p.Provider != whose.Provider || p.Account != whose.Account || p.Payment != whose.Payment {
+		if at, err := time.Parse(atFormat, raw.Header.Get(scheduleHeader)); err == nil {
 			whose.DueAt = at
 		}
-		place.Parked, place.Unreadable = whose, true
+		entry.Parked, entry.Unreadable = whose, true
 	}
-	return place, nil
+	return entry, nil
 }
 
-// How a schedule tells the broker when it comes due.
+// The header that carries a schedule's due time, and its format.
 const (
 	scheduleHeader = "Nats-Schedule"
-	scheduled      = "@at " + time.RFC3339Nano
+	atFormat       = "@at " + time.RFC3339Nano
 )
 
-// Cancel removes what was parked when place was read. If it fired or was
-// replaced since, that is left alone.
-func (l *Store) Cancel(ctx context.Context, place Entry) error {
-	if place.Sequence == 0 {
+// Cancel deletes a scheduled look-up by its sequence. A look-up that fired or was
+// replaced since the entry was read has another sequence and stays.
+func (l *Store) Cancel(ctx context.Context, entry Entry) error {
+	if entry.Sequence == 0 {
 		return nil
 	}
-	err := l.stream.DeleteMsg(ctx, place.Sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && l.gone(ctx, place) {
+	err := l.stream.DeleteMsg(ctx, entry.Sequence)
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && l.gone(ctx, entry) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("cancel parked look-up %d: %w", place.Sequence, err)
+		return fmt.Errorf("cancel scheduled look-up %d: %w", entry.Sequence, err)
 	}
 	return nil
 }
 
-// gone reports whether the parked look-up is no longer there. The client
-// keeps the broker's reason for not deleting (10057) only as text.
-func (l *Store) gone(ctx context.Context, place Entry) bool {
-	_, err := l.stream.GetMsg(ctx, place.Sequence)
+// gone reports whether a scheduled look-up no longer exists. nats.go 1.55.0
+// (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text only; remove
+// this read once ErrMsgDeleteUnsuccessful wraps the APIError.
+func (l *Store) gone(ctx context.Context, entry Entry) bool {
+	_, err := l.stream.GetMsg(ctx, entry.Sequence)
 	return errors.Is(err, jetstream.ErrMsgNotFound)
 }
 
-// conflicts bounds how often a lost race is run again before the caller is
-// told; each loss means that somebody else parked, so this is generous.
-const conflicts = 20
-
-// ErrConflict means that others kept parking for the same payment.
-var ErrConflict = errors.New("parking is contended")
-
-// Schedule parks p only where nothing is parked. If something is, its due time
-// and attempts stay and only the notification that it stands for is raised: a
-// fresh notification must not reset a budget. What the sweep put off has none,
-// and nobody waited for it: p takes its place where it comes due sooner.
+// Schedule stores p, a fresh look-up that failed. If one is scheduled already, it
+// keeps its due time and attempts, and covers p's notification too. A sweep's
+// look-up that has not failed is replaced where p is due sooner.
 func (l *Store) Schedule(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
@@ -133,27 +128,26 @@ func (l *Store) Schedule(ctx context.Context, p record.ScheduledLookUp) error {
 	})
 }
 
-// ScheduleIfNone parks p, a fresh look-up that a gate of ours kept from being made, where
-// nothing was parked for its payment when the caller looked. The broker refuses it
-// where something is by now, and parked is false then.
+// ScheduleIfNone stores p, a fresh look-up that a rate limit or circuit breaker
+// kept from being made. parked is false if the payment has a scheduled look-up by
+// now.
 func (l *Store) ScheduleIfNone(ctx context.Context, p record.ScheduledLookUp) (parked bool, err error) {
-	p.Expedited = true // As in Held.
+	p.Expedited = true // See ScheduleUnasked.
 	err = l.write(ctx, p, 0)
-	if observations.IsConflict(err) {
+	if stream.IsConflict(err) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-// ScheduleUnasked parks p, a fresh look-up that a gate of ours kept from being made. If
-// something is parked already that does not stand for p's notification, it
-// comes due at the earlier of the two times, because that notification was not
-// asked for at all. What waits for the same gate keeps its place there. Budget
-// and first failure stay, and what comes due early spends nothing.
+// ScheduleUnasked stores p, a fresh look-up that a rate limit or circuit breaker
+// kept from being made. A scheduled look-up that does not cover p yet will, at the
+// earlier of both due times, unless both wait for the same limit. Attempts and
+// first failure stay.
 func (l *Store) ScheduleUnasked(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
-			p.Expedited = true // What fires and fails meanwhile must not move it: see Again.
+			p.Expedited = true // Reschedule keeps the due time of an expedited look-up.
 			return p, true
 		}
 		kept := now.Parked
@@ -168,14 +162,14 @@ func (l *Store) ScheduleUnasked(ctx context.Context, p record.ScheduledLookUp) e
 	})
 }
 
-// ExtendCoverage parks p, what waits already and is to stand for one more notification
-// too. That has rechecks of its own, and comes due at the earlier of the two
-// times; what so comes early spends nothing.
+// ExtendCoverage makes the scheduled look-up cover p's notification too. It gets a
+// recheck series of its own and is due at the earlier of both times; a look-up that
+// was brought forward spends no attempt.
 func (l *Store) ExtendCoverage(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		p.NotFound = min(p.NotFound, 1)
 		if !now.readable() {
-			p.Expedited = true // As in Held.
+			p.Expedited = true // See ScheduleUnasked.
 			return p, true
 		}
 		kept := now.Parked
@@ -188,47 +182,37 @@ func (l *Store) ExtendCoverage(ctx context.Context, p record.ScheduledLookUp) er
 	})
 }
 
-// expedited is p, due when another one is where that is earlier.
-func expedited(p, other record.ScheduledLookUp) record.ScheduledLookUp {
-	if other.DueAt.Before(p.DueAt) {
-		p.DueAt, p.Reason, p.Expedited = other.DueAt, other.Reason, true
-	}
-	return p
-}
-
-// Reschedule parks p after it fired and failed, in place of what is parked. The
-// spent budget and the notification that it stands for only ever grow. What was
-// to come due early, because its notification is still to be asked for or
-// somebody wishes so, still does, and so does what is to follow an answer.
+// Reschedule stores p, a look-up that was due and failed, merged with what was
+// scheduled since. Attempts and covered sequence take the maximum; the earlier due
+// time wins if the other one is a recheck, a confirmation or expedited.
 func (l *Store) Reschedule(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		next := p
 		if !now.readable() {
 			return next, true
 		}
-		next = mergeCounts(next, now.Parked)
+		next = mergeCoveredNotification(next, now.Parked)
 		next.FailedLookUps = order.JoinFailed(now.Parked.FailedLookUps, next.FailedLookUps)
 		next.Refused = next.Refused || now.Parked.Refused
 		if p.Cause == order.CauseNotification {
-			next.Cause = now.Parked.Cause // A recheck, say, is made whatever has been answered meanwhile.
+			next.Cause = now.Parked.Cause // A recheck is made even if an answer covers the notification by then.
 		}
 		if now.Parked.Attempts > p.Attempts {
 			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
 		}
-		if isRecheck(now.Parked) && now.Parked.DueAt.Before(next.DueAt) {
+		if followsAnswer(now.Parked) && now.Parked.DueAt.Before(next.DueAt) {
 			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
 		}
-		if isRecheck(now.Parked) || now.Parked.Expedited {
+		if followsAnswer(now.Parked) || now.Parked.Expedited {
 			next = expedited(next, now.Parked)
 		}
 		return next, true
 	})
 }
 
-// ScheduleRecheck parks what must follow an answer, a recheck or a confirmation, in
-// place of what is parked. If that stands for a later notification, which the
-// answer did not settle, its spent budget stays, and coming due before its time
-// spends nothing of it.
+// ScheduleRecheck stores p, a recheck or a confirmation of an answer, in place of
+// what is scheduled. If that covers a later notification than the answer does, its
+// attempts and first failure stay.
 func (l *Store) ScheduleRecheck(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
@@ -238,20 +222,10 @@ func (l *Store) ScheduleRecheck(ctx context.Context, p record.ScheduledLookUp) e
 	})
 }
 
-// mergeRecheck is p in the place of what was parked, as Follow has it.
-func mergeRecheck(p, old record.ScheduledLookUp) record.ScheduledLookUp {
-	if old.Covers > p.Covers {
-		p.Attempts, p.FirstFailure = old.Attempts, old.FirstFailure
-		p.Expedited = old.Expedited || p.DueAt.Before(old.DueAt)
-	}
-	return mergeCounts(p, old)
-}
-
-// ScheduleConfirmation parks p, a look-up that normalize wants because an answer contradicts
-// the order log. If what is parked asks the provider no later in any case, that
-// stays, because its answer leads here again. It is written again all the same:
-// lookup, which may be about to cancel what it read before it stored that answer,
-// then leaves it.
+// ScheduleConfirmation stores p, a look-up that normalize wants because an answer
+// contradicts the order log. A scheduled look-up that asks the provider in any case,
+// and no later, stays. It is written again, so that lookup cannot cancel it by a
+// sequence that it read before.
 func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
@@ -259,43 +233,17 @@ func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLook
 		}
 		asks := now.Parked.Cause != order.CauseNotification || now.Parked.Covers > p.Covers
 		if asks && !now.Parked.DueAt.After(p.DueAt) {
-			return mergeCounts(now.Parked, p), true
+			return mergeCoveredNotification(now.Parked, p), true
 		}
-		p.FailedLookUps = now.Parked.FailedLookUps // No answer has taken them over.
+		p.FailedLookUps = now.Parked.FailedLookUps // No observation has recorded them yet.
 		return mergeRecheck(p, now.Parked), true
 	})
 }
 
-// mergeCoverage is what waits already and is to stand for a later notification too.
-// That has a series of rechecks of its own, and makes a look-up of the sweep's
-// its own: somebody waits for it now.
-func mergeCoverage(kept, p record.ScheduledLookUp) record.ScheduledLookUp {
-	kept.Rechecks = 0
-	kept.Refused = kept.Refused || p.Refused
-	if kept.Cause == order.CauseSweep {
-		kept.Cause = order.CauseNotification
-	}
-	return mergeCounts(kept, p)
-}
-
-// isRecheck reports whether a parked look-up is to follow an answer.
-func isRecheck(p record.ScheduledLookUp) bool {
-	return p.Cause == order.CauseRecheck || p.Cause == order.CauseConfirmation
-}
-
-// mergeCounts keeps the higher of two notifications that a parked look-up stands
-// for.
-func mergeCounts(p, old record.ScheduledLookUp) record.ScheduledLookUp {
-	if old.Covers > p.Covers {
-		p.Cover(old)
-	}
-	return p
-}
-
-// compareAndSwap reads the place, lets next decide, and writes under the guard of what
-// was read, until nobody came between.
+// compareAndSwap reads what is scheduled, lets next decide, and writes with the
+// sequence that was read as the expected one. On a conflict it starts again.
 func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(Entry) (record.ScheduledLookUp, bool)) error {
-	for range conflicts {
+	return stream.RetryConflicts(ctx, func() error {
 		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
 		if err != nil {
 			return err
@@ -304,31 +252,26 @@ func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, ne
 		if !write {
 			return nil
 		}
-		err = l.write(ctx, parked, now.Sequence)
-		if !observations.IsConflict(err) {
-			return err
-		}
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("park look-up: %w", err)
-		}
-	}
-	return fmt.Errorf("park look-up: %w", ErrConflict)
+		return l.write(ctx, parked, now.Sequence)
+	})
 }
 
-// write publishes the schedule. The client's own option truncates to whole
-// seconds and would fire early, so the header is written here.
-func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, guard uint64) error {
+// write publishes a schedule. It sets the header itself, because
+// jetstream.WithScheduleAt of nats.go 1.55.0 (jetstream/jetstream_options.go) truncates
+// to whole seconds and so fires up to 1 s early. Use the option once it formats
+// fractions.
+func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) error {
 	body, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("encode parked look-up: %w", err)
+		return fmt.Errorf("encode scheduled look-up: %w", err)
 	}
-	place := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
-	m := nats.NewMsg(place.Parked())
+	subjects := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
+	m := nats.NewMsg(subjects.Parked())
 	m.Data = body
-	m.Header.Set(scheduleHeader, p.DueAt.UTC().Format(scheduled))
-	m.Header.Set("Nats-Schedule-Target", place.Due())
-	if _, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(guard)); err != nil {
-		return fmt.Errorf("park look-up: %w", err)
+	m.Header.Set(scheduleHeader, p.DueAt.UTC().Format(atFormat))
+	m.Header.Set("Nats-Schedule-Target", subjects.Due())
+	if _, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expected)); err != nil {
+		return fmt.Errorf("schedule look-up: %w", err)
 	}
 	return nil
 }

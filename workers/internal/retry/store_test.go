@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/workers/internal/retry"
@@ -16,7 +17,7 @@ import (
 
 func (r *rig) holds(payment string, want record.ScheduledLookUp) {
 	r.t.Helper()
-	if got := r.look(payment).Parked; !reflect.DeepEqual(got, want) {
+	if got := r.read(payment).Parked; !reflect.DeepEqual(got, want) {
 		r.t.Errorf("parked is\n%+v, want\n%+v", got, want)
 	}
 	if n := r.stored(); n != 1 {
@@ -24,28 +25,28 @@ func (r *rig) holds(payment string, want record.ScheduledLookUp) {
 	}
 }
 
-func TestNothingIsParkedAtFirst(t *testing.T) {
+func TestNothingIsScheduledAtFirst(t *testing.T) {
 	t.Parallel()
-	if place := setup(t).look("p"); !reflect.DeepEqual(place, retry.Entry{}) {
-		t.Errorf("an empty place is %+v", place)
+	if entry := setup(t).read("p"); !reflect.DeepEqual(entry, retry.Entry{}) {
+		t.Errorf("an empty place is %+v", entry)
 	}
 }
 
-func TestParkedLookUpComesBackWhole(t *testing.T) {
+func TestScheduledLookUpIsReadWhole(t *testing.T) {
 	t.Parallel()
 	for name, put := range verbs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			p := waiting("p", 5, 2)
+			p := scheduled("p", 5, 2)
 			p.Rechecks = 1
-			r.must(put(r.lot, r, p))
+			r.must(put(r.store, r, p))
 			r.holds("p", p)
 		})
 	}
 }
 
-// verbs are the ways to park that keep what they are given.
+// verbs are the methods that store a look-up as it is given.
 var verbs = map[string]func(*retry.Store, *rig, record.ScheduledLookUp) error{
 	"first":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Schedule(r.ctx, p) },
 	"again":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Reschedule(r.ctx, p) },
@@ -56,7 +57,7 @@ func TestSubjectsNeverShowAnID(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, id := range []string{"plain-id", "ana@example.com", "529.982.247-25", "a.b *>"} {
-		r.must(r.lot.Schedule(r.ctx, waiting(id, 1, 0)))
+		r.must(r.store.Schedule(r.ctx, scheduled(id, 1, 0)))
 		m := r.raw(id)
 		want := "lookup.parked.sandbox.default." + r.tokens.Hash(id)
 		if m.Subject != want || m.Header.Get("Nats-Schedule-Target") != strings.Replace(want, "parked", "due", 1) {
@@ -73,26 +74,26 @@ func TestSubjectsNeverShowAnID(t *testing.T) {
 	}
 }
 
-func TestPlacesOfAccountsAreApart(t *testing.T) {
+func TestAccountsAreSeparate(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	one, two := waiting("p", 1, 0), waiting("p", 2, 0)
+	one, two := scheduled("p", 1, 0), scheduled("p", 2, 0)
 	two.Account = "acme"
-	r.must(r.lot.Schedule(r.ctx, one))
-	r.must(r.lot.Schedule(r.ctx, two))
-	if got := r.look("p").Parked; !reflect.DeepEqual(got, one) {
+	r.must(r.store.Schedule(r.ctx, one))
+	r.must(r.store.Schedule(r.ctx, two))
+	if got := r.read("p").Parked; !reflect.DeepEqual(got, one) {
 		t.Errorf("account default has %+v", got)
 	}
 }
 
-func TestFreshFailureOnlyRaisesWhatIsParked(t *testing.T) {
+func TestScheduleExtendsCoverageOfTheScheduledOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	old := waiting("p", 5, 3)
-	r.must(r.lot.Schedule(r.ctx, old))
-	fresh := waiting("p", 7, 0)
+	old := scheduled("p", 5, 3)
+	r.must(r.store.Schedule(r.ctx, old))
+	fresh := scheduled("p", 7, 0)
 	fresh.Reason, fresh.Cause, fresh.DueAt = "transport", order.CauseNotification, far(-100)
-	r.must(r.lot.Schedule(r.ctx, fresh))
+	r.must(r.store.Schedule(r.ctx, fresh))
 	want := old
 	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
 	r.holds("p", want)
@@ -101,43 +102,43 @@ func TestFreshFailureOnlyRaisesWhatIsParked(t *testing.T) {
 	}
 }
 
-func TestFreshFailureOfAnEarlierNotificationChangesNothing(t *testing.T) {
+func TestScheduleOfAnEarlierNotificationChangesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 3)))
-	before := r.look("p")
+	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 3)))
+	before := r.read("p")
 	for _, stands := range []uint64{0, 4, 5} {
-		r.must(r.lot.Schedule(r.ctx, waiting("p", stands, 0)))
+		r.must(r.store.Schedule(r.ctx, scheduled("p", stands, 0)))
 	}
-	if after := r.look("p"); !reflect.DeepEqual(after, before) {
+	if after := r.read("p"); !reflect.DeepEqual(after, before) {
 		t.Errorf("parked was %+v and is %+v", before, after)
 	}
 }
 
-func TestFiredFailureReplacesWhatWasParkedSince(t *testing.T) {
+func TestRescheduleReplacesTheScheduledOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	fresh := waiting("p", 7, 0)
-	r.must(r.lot.Schedule(r.ctx, fresh))
-	fired := waiting("p", 5, 2)
-	r.must(r.lot.Reschedule(r.ctx, fired))
+	fresh := scheduled("p", 7, 0)
+	r.must(r.store.Schedule(r.ctx, fresh))
+	fired := scheduled("p", 5, 2)
+	r.must(r.store.Reschedule(r.ctx, fired))
 	want := fired
 	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
 	r.holds("p", want)
 }
 
-// What an answer meanwhile made parked must not wait for hours because an older
-// recheck failed.
-func TestFailedRecheckDoesNotPutOffWhatFollowsAnAnswer(t *testing.T) {
+// A recheck that an answer scheduled must not wait for hours because an older recheck
+// failed.
+func TestRescheduleKeepsAnEarlierRecheck(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []order.Cause{order.CauseRecheck, order.CauseConfirmation} {
 		r := setup(t)
-		follows := waiting("p", 7, 0)
+		follows := scheduled("p", 7, 0)
 		follows.Cause, follows.Reason, follows.Rechecks, follows.FirstFailure, follows.DueAt = cause, string(cause), 1, nil, far(-1)
-		r.must(r.lot.ScheduleRecheck(r.ctx, follows))
-		failed := waiting("p", 5, 2)
+		r.must(r.store.ScheduleRecheck(r.ctx, follows))
+		failed := scheduled("p", 5, 2)
 		failed.Cause, failed.Rechecks = order.CauseRecheck, 2
-		r.must(r.lot.Reschedule(r.ctx, failed))
+		r.must(r.store.Reschedule(r.ctx, failed))
 		want := failed
 		want.Covers, want.Notification, want.NotifiedAt = 7, follows.Notification, follows.NotifiedAt
 		want.Cause, want.Reason, want.Rechecks, want.DueAt, want.Expedited = cause, string(cause), 1, follows.DueAt, true
@@ -145,42 +146,42 @@ func TestFailedRecheckDoesNotPutOffWhatFollowsAnAnswer(t *testing.T) {
 	}
 }
 
-func TestFiredFailureNeverGivesBudgetBack(t *testing.T) {
+func TestRescheduleNeverLowersAttempts(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.lot.Reschedule(r.ctx, waiting("p", 5, 4)))
-	stale := waiting("p", 5, 1) // The same firing delivered again, much later.
+	r.must(r.store.Reschedule(r.ctx, scheduled("p", 5, 4)))
+	stale := scheduled("p", 5, 1) // The same delivery again, much later.
 	failed := far(-1)
 	stale.FirstFailure = &failed
-	r.must(r.lot.Reschedule(r.ctx, stale))
-	r.holds("p", waiting("p", 5, 4))
+	r.must(r.store.Reschedule(r.ctx, stale))
+	r.holds("p", scheduled("p", 5, 4))
 }
 
-func TestWhatFollowsAnAnswerReplacesWhatItSettled(t *testing.T) {
+func TestRecheckReplacesACoveredRetry(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 3)))
-	recheck := waiting("p", 6, 0)
+	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 3)))
+	recheck := scheduled("p", 6, 0)
 	recheck.Cause, recheck.Reason, recheck.Rechecks, recheck.FirstFailure = order.CauseRecheck, "recheck", 1, nil
-	r.must(r.lot.ScheduleRecheck(r.ctx, recheck))
+	r.must(r.store.ScheduleRecheck(r.ctx, recheck))
 	r.holds("p", recheck)
 }
 
-func TestWhatFollowsAnAnswerKeepsABudgetThatItDidNotSettle(t *testing.T) {
+func TestRecheckKeepsAttemptsOfALaterNotification(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	old := waiting("p", 9, 3)
-	r.must(r.lot.Schedule(r.ctx, old))
-	recheck := waiting("p", 6, 0)
+	old := scheduled("p", 9, 3)
+	r.must(r.store.Schedule(r.ctx, old))
+	recheck := scheduled("p", 6, 0)
 	recheck.Cause, recheck.Reason, recheck.FirstFailure, recheck.DueAt = order.CauseRecheck, "recheck", nil, far(-1)
-	r.must(r.lot.ScheduleRecheck(r.ctx, recheck))
+	r.must(r.store.ScheduleRecheck(r.ctx, recheck))
 	want := recheck
 	want.Covers, want.Notification, want.NotifiedAt = 9, old.Notification, old.NotifiedAt
 	want.Attempts, want.FirstFailure, want.Expedited = 3, old.FirstFailure, true
 	r.holds("p", want)
 }
 
-func TestLostRacesAreJudgedAnew(t *testing.T) {
+func TestConflictIsDecidedAgain(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		put  func(*retry.Store, *rig, record.ScheduledLookUp) error
@@ -194,58 +195,58 @@ func TestLostRacesAreJudgedAnew(t *testing.T) {
 		"follow": {verbs["follow"], func(mine, theirs record.ScheduledLookUp) record.ScheduledLookUp {
 			mine.Covers, mine.Notification, mine.NotifiedAt = theirs.Covers, theirs.Notification, theirs.NotifiedAt
 			mine.Attempts, mine.FirstFailure = theirs.Attempts, theirs.FirstFailure
-			return mine // Due later than theirs, so not early.
+			return mine // Due later than the others, so not expedited.
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			mine, theirs := waiting("p", 7, 2), waiting("p", 8, 1)
-			lot := r.overtaken(
-				func() { r.must(r.lot.Schedule(r.ctx, waiting("p", 6, 1))) },
-				func() { r.must(r.lot.Schedule(r.ctx, theirs)) },
+			mine, theirs := scheduled("p", 7, 2), scheduled("p", 8, 1)
+			store := r.overtaken(
+				func() { r.must(r.store.Schedule(r.ctx, scheduled("p", 6, 1))) },
+				func() { r.must(r.store.Schedule(r.ctx, theirs)) },
 			)
-			r.must(c.put(lot, r, mine))
+			r.must(c.put(store, r, mine))
 			r.holds("p", c.want(mine, theirs))
 		})
 	}
 }
 
-func TestLostRaceAgainstAFiringParksAnew(t *testing.T) {
+func TestConflictWithADeliverySchedulesAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 3)))
-	lot := r.overtaken(func() { r.must(r.lot.Cancel(r.ctx, r.look("p"))) }) // Firing removes it just so.
-	fresh := waiting("p", 7, 0)
-	r.must(lot.Schedule(r.ctx, fresh))
+	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 3)))
+	store := r.overtaken(func() { r.must(r.store.Cancel(r.ctx, r.read("p"))) }) // As its delivery does.
+	fresh := scheduled("p", 7, 0)
+	r.must(store.Schedule(r.ctx, fresh))
 	r.holds("p", fresh)
 }
 
-func TestEndlessRacesAreReported(t *testing.T) {
+func TestEndlessConflictsAreAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	var moves []func()
 	for i := range 30 {
-		moves = append(moves, func() { r.must(r.lot.Schedule(r.ctx, waiting("p", uint64(i+1), 0))) })
+		moves = append(moves, func() { r.must(r.store.Schedule(r.ctx, scheduled("p", uint64(i+1), 0))) })
 	}
-	if err := r.overtaken(moves...).Reschedule(r.ctx, waiting("p", 1, 1)); !errors.Is(err, retry.ErrConflict) {
+	if err := r.overtaken(moves...).Reschedule(r.ctx, scheduled("p", 1, 1)); !errors.Is(err, stream.ErrContended) {
 		t.Errorf("error is %v", err)
 	}
 }
 
-func TestFiftyAtOnceParkOnceForTheHighest(t *testing.T) {
+func TestConcurrentSchedulesKeepOneForTheHighest(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
-			if err := r.lot.Schedule(r.ctx, waiting("p", uint64(i+1), 0)); err != nil {
+			if err := r.store.Schedule(r.ctx, scheduled("p", uint64(i+1), 0)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	if got := r.look("p").Parked.Covers; got != 50 {
+	if got := r.read("p").Parked.Covers; got != 50 {
 		t.Errorf("it stands for %d, want 50", got)
 	}
 	if n := r.stored(); n != 1 {
@@ -256,30 +257,30 @@ func TestFiftyAtOnceParkOnceForTheHighest(t *testing.T) {
 func TestCancelRemovesOnlyWhatWasRead(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.lot.Cancel(r.ctx, retry.Entry{}))
-	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 0)))
-	place := r.look("p")
-	r.must(r.lot.Reschedule(r.ctx, waiting("p", 5, 1)))
-	r.must(r.lot.Cancel(r.ctx, place)) // It was replaced.
-	r.holds("p", waiting("p", 5, 1))
-	place = r.look("p")
-	for range 2 { // The second time it is gone.
-		r.must(r.lot.Cancel(r.ctx, place))
-		if left := r.look("p"); left.Sequence != 0 {
+	r.must(r.store.Cancel(r.ctx, retry.Entry{}))
+	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 0)))
+	entry := r.read("p")
+	r.must(r.store.Reschedule(r.ctx, scheduled("p", 5, 1)))
+	r.must(r.store.Cancel(r.ctx, entry)) // It was replaced.
+	r.holds("p", scheduled("p", 5, 1))
+	entry = r.read("p")
+	for range 2 { // The second time it no longer exists.
+		r.must(r.store.Cancel(r.ctx, entry))
+		if left := r.read("p"); left.Sequence != 0 {
 			t.Errorf("after a cancel %+v is parked", left)
 		}
 	}
 }
 
-func TestCancelTellsWhenTheBrokerDoesNotAnswer(t *testing.T) {
+func TestCancelWithoutBrokerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.lot.Schedule(r.ctx, waiting("p", 5, 0)))
-	place := r.look("p")
+	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 0)))
+	entry := r.read("p")
 	r.Stop()
 	ctx, cancel := context.WithTimeout(r.ctx, time.Second)
 	defer cancel()
-	if err := r.lot.Cancel(ctx, place); err == nil {
+	if err := r.store.Cancel(ctx, entry); err == nil {
 		t.Error("a cancel without a broker is said to have worked")
 	}
 }

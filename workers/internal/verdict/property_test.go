@@ -12,7 +12,7 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// drawnPolicy is either of the named policies, or one of an operator.
+// drawnPolicy is one of the named policies, or one with configured delays.
 func drawnPolicy(tb testing.TB, t *rapid.T) provider.RetryPolicy {
 	p := named(tb, rapid.SampledFrom([]string{"default", "yapay"}).Draw(t, "policy"))
 	if !rapid.Bool().Draw(t, "own") {
@@ -31,34 +31,34 @@ func drawnPolicy(tb testing.TB, t *rapid.T) provider.RetryPolicy {
 	return own
 }
 
-// free is written down apart from the code: what spends nothing.
+// free lists the failures that spend no attempt, independently of the code.
 func free(c record.Failure) bool {
 	return c == record.Throttled || c == record.Credential || c == record.RateLimited || c == record.Stopped
 }
 
-// Any run of failures of one payment, each fired late or fresh, keeps the
-// promises of a budget: attempts never decrease, the first, fresh and free failures
-// spend nothing, nothing is due in the past, and spending comes to an end.
-func TestAnyRunOfFailuresKeepsTheBudget(t *testing.T) {
+// For any failures of one payment, due late or fresh: attempts never decrease; the
+// first, the fresh and the free failures spend none; no due time is in the past; and
+// the retries end.
+func TestAttemptsOfAnyFailures(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawnPolicy(t, rt)
-		budget, at, spent := verdict.Attempts{}, began, 0
+		counts, at, spent := verdict.Attempts{}, began, 0
 		for range rapid.IntRange(1, 60).Draw(rt, "failures") {
-			budget.Fired = rapid.Bool().Draw(rt, "fired")
+			counts.Fired = rapid.Bool().Draw(rt, "fired")
 			f := verdict.Failure{
 				Kind: rapid.SampledFrom(record.Failures()).Draw(rt, "cause"), At: at,
 				RetryAfter: time.Duration(rapid.Int64Range(0, int64(3*time.Hour)).Draw(rt, "retry after")),
 			}
-			d := verdict.Judge(f, budget, p, rapid.Float64Range(0, 1).Draw(rt, "jitter"))
-			if budget.Fired && !free(f.Kind) && f.Kind != record.NotFound && !budget.FirstFailure.IsZero() {
+			d := verdict.Judge(f, counts, p, rapid.Float64Range(0, 1).Draw(rt, "jitter"))
+			if counts.Fired && !free(f.Kind) && f.Kind != record.NotFound && !counts.FirstFailure.IsZero() {
 				spent++
 			}
 			if d.Attempts != spent {
 				rt.Fatalf("%d attempts are spent, want %d: %+v", d.Attempts, spent, d)
 			}
-			if !budget.FirstFailure.IsZero() && !d.FirstFailure.Equal(budget.FirstFailure) {
-				rt.Fatalf("the first failure moved from %v to %v", budget.FirstFailure, d.FirstFailure)
+			if !counts.FirstFailure.IsZero() && !d.FirstFailure.Equal(counts.FirstFailure) {
+				rt.Fatalf("the first failure moved from %v to %v", counts.FirstFailure, d.FirstFailure)
 			}
 			if !d.Retry {
 				if d.Class == "" || free(f.Kind) {
@@ -73,28 +73,28 @@ func TestAnyRunOfFailuresKeepsTheBudget(t *testing.T) {
 				rt.Fatalf("parked again after %d attempts", spent)
 			}
 			late := time.Duration(rapid.Int64Range(0, int64(30*time.Hour)).Draw(rt, "late"))
-			at, budget = d.Due.Add(late), verdict.Attempts{Attempts: d.Attempts, FirstFailure: d.FirstFailure, NotFound: d.NotFound}
+			at, counts = d.Due.Add(late), verdict.Attempts{Attempts: d.Attempts, FirstFailure: d.FirstFailure, NotFound: d.NotFound}
 		}
 	})
 }
 
-// A payment that only ever fails in ways that spend is parked exactly as often
-// as its policy has offsets, however late each look-up is.
-func TestSpendingIsBoundedByThePolicy(t *testing.T) {
+// A payment whose failures all spend an attempt is scheduled as often as its policy has
+// offsets, however late each look-up is.
+func TestRetriesAreBoundedByThePolicy(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawnPolicy(t, rt)
-		budget, at, parks := verdict.Attempts{}, began, 0
+		counts, at, parks := verdict.Attempts{}, began, 0
 		for ; parks <= len(p.Offsets); parks++ {
 			cause := rapid.SampledFrom([]record.Failure{
 				record.Transport, record.Unavailable, record.Unreadable, record.Refused, record.Ours,
 			}).Draw(rt, "cause")
-			d := verdict.Judge(verdict.Failure{Kind: cause, At: at}, budget, p, 0)
+			d := verdict.Judge(verdict.Failure{Kind: cause, At: at}, counts, p, 0)
 			if !d.Retry {
 				break
 			}
 			late := time.Duration(rapid.Int64Range(0, int64(30*time.Hour)).Draw(rt, "late"))
-			at, budget = d.Due.Add(late), verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure}
+			at, counts = d.Due.Add(late), verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure}
 		}
 		if parks != len(p.Offsets) {
 			rt.Fatalf("parked %d times by %d offsets", parks, len(p.Offsets))
@@ -102,14 +102,14 @@ func TestSpendingIsBoundedByThePolicy(t *testing.T) {
 	})
 }
 
-func TestJitterOnlyAddsAndStaysInItsShare(t *testing.T) {
+func TestJitterOnlyAddsItsShare(t *testing.T) {
 	t.Parallel()
 	p := named(t, "default")
 	rapid.Check(t, func(rt *rapid.T) {
 		attempts := rapid.IntRange(0, len(p.Offsets)-1).Draw(rt, "attempts")
 		jitter := rapid.Float64Range(0, 1).Draw(rt, "jitter")
-		budget := verdict.Attempts{Attempts: attempts, FirstFailure: began}
-		d := verdict.Judge(verdict.Failure{Kind: record.Transport, At: began}, budget, p, jitter)
+		counts := verdict.Attempts{Attempts: attempts, FirstFailure: began}
+		d := verdict.Judge(verdict.Failure{Kind: record.Transport, At: began}, counts, p, jitter)
 		base, got := p.Offsets[attempts], d.Due.Sub(began)
 		if got < base || got > base+base/10 {
 			rt.Fatalf("offset %v became %v", base, got)

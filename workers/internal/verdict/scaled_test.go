@@ -11,22 +11,22 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// spend drives a payment through failures that spend, each at its due time,
-// and returns the due times as offsets from the first failure.
+// spend fails a payment's look-ups at their due times, each spending an attempt, and
+// returns the due times as offsets from the first failure.
 func spend(p provider.RetryPolicy, jitter float64) (dues []time.Duration, last verdict.Decision) {
-	budget, at := verdict.Attempts{}, began
+	counts, at := verdict.Attempts{}, began
 	for {
-		d := verdict.Judge(verdict.Failure{Kind: record.Unavailable, At: at}, budget, p, jitter)
+		d := verdict.Judge(verdict.Failure{Kind: record.Unavailable, At: at}, counts, p, jitter)
 		if !d.Retry {
 			return dues, d
 		}
 		dues = append(dues, d.Due.Sub(began))
-		at, budget = d.Due, verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure}
+		at, counts = d.Due, verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure}
 	}
 }
 
 // Three days pass in 72 seconds, and each due time is the policy's own.
-func TestTurnedClockDividesEveryDueTimeOfBothPolicies(t *testing.T) {
+func TestScaleDividesEveryDueTime(t *testing.T) {
 	t.Parallel()
 	tail := []time.Duration{12 * time.Second, 24 * time.Second, 36 * time.Second, 48 * time.Second, 60 * time.Second, 72 * time.Second}
 	head := []time.Duration{1388888, 8333333, 33333333, 166666666, time.Second} // Nanoseconds: 5 s, 30 s, 2 min, 10 min and 1 h by 3600.
@@ -44,7 +44,7 @@ func TestTurnedClockDividesEveryDueTimeOfBothPolicies(t *testing.T) {
 	}
 }
 
-func TestTurnedClockDividesTheWaitsThatSpendNothing(t *testing.T) {
+func TestScaleDividesTheFreeWaits(t *testing.T) {
 	t.Parallel()
 	p := named(t, "yapay").Scaled(1000)
 	for _, c := range []struct {
@@ -64,9 +64,9 @@ func TestTurnedClockDividesTheWaitsThatSpendNothing(t *testing.T) {
 	}
 }
 
-// Whatever the scale, a turned policy is the same policy: as many retries,
-// each due at its offset divided, none of them early.
-func TestTurnedClockChangesNothingButTheSpeed(t *testing.T) {
+// A scaled policy has as many retries, each due at its offset divided by the scale, none
+// of them early.
+func TestScaleChangesOnlyTheSpeed(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		p := drawnPolicy(t, rt)

@@ -1,6 +1,5 @@
-// Package verdict decides what a failed look-up leads to. Judge is the one
-// pure function from failure to decision; the causes, budgets and delays of
-// every provider meet here and nowhere else.
+// Package verdict decides what a failed look-up leads to: a retry at a time, or a dead
+// letter. Judge is the one pure function from failure to decision.
 package verdict
 
 import (
@@ -11,33 +10,32 @@ import (
 	"arauto/schemas/record"
 )
 
-// ErrTransport is wrapped by errors of a question that got no answer.
+// ErrTransport is wrapped by the errors of a look-up that got no HTTP response.
 var ErrTransport = errors.New("no answer from the provider")
 
-// What asking adds to provider.ErrRefused where the provider may refuse the URL of
-// the question, and so the payment's id. A 414 leaves no doubt. A 400 may also be
-// about what all questions of the account share, such as a wrong base URL.
+// What providerhttp wraps around provider.ErrRefused if the provider may refuse the
+// URL, which contains the payment's id. A 414 is certain. A 400 may also be about what
+// all look-ups of the account share, such as a wrong base URL.
 var (
 	ErrURL        = errors.New("provider may refuse the URL")
 	ErrURLTooLong = errors.New("provider refuses the URL: it is too long")
 )
 
-// HeldError says that a gate of ours holds the payment back, because of what
-// others learned or used up. That is no failure of the payment, so it never
-// spends budget.
-type HeldError struct {
+// DeferredError means that a rate limit or a circuit breaker defers the look-up. It
+// says nothing of the payment, so it spends no attempt.
+type DeferredError struct {
 	Kind record.Failure // record.Credential, record.RateLimited or record.Stopped.
-	Wait time.Duration  // Until the gate may be open, by a real clock.
+	Wait time.Duration  // Until the limit may allow it, in real time.
 }
 
-func (e *HeldError) Error() string { return "held back: " + string(e.Kind) }
+func (e *DeferredError) Error() string { return "deferred: " + string(e.Kind) }
 
-// FailureOf is the kind of an error from a look-up. An error that has no class is
-// our own fault.
+// FailureOf returns the kind of a look-up's error. An error of no kind is our own
+// fault.
 func FailureOf(err error) record.Failure {
-	var held *HeldError
-	if errors.As(err, &held) {
-		return held.Kind
+	var deferred *DeferredError
+	if errors.As(err, &deferred) {
+		return deferred.Kind
 	}
 	for _, c := range []struct {
 		is   error
@@ -61,25 +59,24 @@ func FailureOf(err error) record.Failure {
 // Failure is one failed look-up.
 type Failure struct {
 	Kind       record.Failure
-	RetryAfter time.Duration // What the provider asked for, 0 for nothing.
-	Held       time.Duration // What a gate of ours asks for, by a real clock, 0 for nothing.
+	RetryAfter time.Duration // The provider's Retry-After, 0 for none.
+	Deferred   time.Duration // The wait of our own rate limit or circuit breaker, in real time, 0 for none.
 	At         time.Time
-	Slowdown   float64 // How many times as long a payment that the provider does not know waits; at least 1, 0 is 1.
-	Final      bool    // Asking again cannot help: the provider refuses to be asked about this payment.
+	Slowdown   float64 // Factor for the wait of a payment that the provider does not know, at least 1; 0 means 1.
+	Final      bool    // A retry cannot help: the provider refuses every look-up of this payment.
 }
 
-// Attempts is what a payment has spent so far.
+// Attempts is what counts against a payment's retry policy so far.
 type Attempts struct {
-	Fired        bool      // The look-up was a parked one; only those spend an attempt.
+	Fired        bool      // The look-up was a scheduled one; only those spend an attempt.
 	Attempts     int       // Spent before this failure.
-	FirstFailure time.Time // The first that spends; zero before it.
-	NotFound     int       // Times that the provider did not know the payment.
-	Expedited    bool      // The wait after the last of these was cut short; this time is not counted.
+	FirstFailure time.Time // The first failure that spends an attempt, zero before it.
+	NotFound     int       // Look-ups for which the provider did not know the payment.
+	Expedited    bool      // The wait after the last of these was cut short, so this look-up is not counted.
 }
 
-// Decision is what to do: park until Due, or give up with Class. Attempts and
-// FirstFailure are the budget afterwards; FirstFailure is zero while every
-// failure was free.
+// Decision is what to do: schedule a retry at Due, or store a dead letter of Class.
+// Attempts, FirstFailure and NotFound are the payment's counts afterwards.
 type Decision struct {
 	Retry        bool
 	Due          time.Time
@@ -87,16 +84,13 @@ type Decision struct {
 	Attempts     int
 	FirstFailure time.Time
 	NotFound     int
-	Free         bool // Due is not one of the policy's offsets, and waiting for it spends no attempt.
+	Free         bool // Due is none of the policy's offsets: waiting for it spends no attempt.
 }
 
-// Judge decides about a failure under a policy. All offsets count from the
-// first failure that spends: waiting for a credential or a slower pace starts
-// no clock, or the first blip after it would find every offset in the past.
-// The look-up that meets the first failure spends no attempt, even where it
-// had been parked, as rechecks are: it was no retry. The jitter, from 0 to 1,
-// says how much of the policy's jitter, and of the spread of a wait on 429, to
-// add.
+// Judge decides about a failure under a policy. Offsets count from the first failure
+// that spends an attempt. That look-up itself spends none, even if it was scheduled,
+// because it was no retry. jitter, from 0 to 1, is the share of the policy's jitter, or
+// of the spread after a 429, to add.
 func Judge(f Failure, b Attempts, p provider.RetryPolicy, jitter float64) Decision {
 	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure, NotFound: b.NotFound}
 	if f.Final {
@@ -104,7 +98,7 @@ func Judge(f Failure, b Attempts, p provider.RetryPolicy, jitter float64) Decisi
 		return d
 	}
 	if f.Kind == record.NotFound {
-		return recheckUnknown(p, f, b, d)
+		return retryUnknown(p, f, b, d)
 	}
 	if wait, free := free(p, f, jitter); free {
 		d.Retry, d.Free, d.Due = true, true, f.At.Add(wait)
@@ -123,22 +117,22 @@ func Judge(f Failure, b Attempts, p provider.RetryPolicy, jitter float64) Decisi
 	offset := p.Offsets[d.Attempts]
 	offset += time.Duration(jitter * p.Jitter * float64(offset))
 	d.Retry, d.Due = true, d.FirstFailure.Add(p.Wait(offset))
-	// After long free waits many offsets lie in the past. They are not made up
-	// for in one go.
+	// After long waits that spend nothing, many offsets lie in the past. Their
+	// attempts are made one after the other, and not all at once.
 	if d.Due.Before(f.At) {
 		d.Due = f.At.Add(p.Wait(min(minGap, p.Offsets[0])))
 	}
 	return d
 }
 
-// minGap is the wait for an attempt whose time has passed.
+// minGap is the wait for an attempt whose offset has passed. A guess: the first offset
+// of the default policy.
 const minGap = 5 * time.Second
 
-// recheckUnknown decides about a payment that the provider does not know. Its
-// webhook may run ahead of its read side, so it is asked for again, first
-// shortly; those looks have a count of their own and spend nothing else. One
-// whose wait was cut short, because somebody wished so, is not counted.
-func recheckUnknown(p provider.RetryPolicy, f Failure, b Attempts, d Decision) Decision {
+// retryUnknown decides about a payment that the provider does not know: its read side
+// may lag its webhooks. These look-ups have a count and waits of their own; one whose
+// wait was cut short is not counted.
+func retryUnknown(p provider.RetryPolicy, f Failure, b Attempts, d Decision) Decision {
 	if !b.Expedited {
 		d.NotFound++
 	}
@@ -150,7 +144,7 @@ func recheckUnknown(p provider.RetryPolicy, f Failure, b Attempts, d Decision) D
 	return d
 }
 
-// ClassOf says whose fault it is when the budget of a cause is spent.
+// ClassOf returns whose fault a failure is once its retries are used up.
 func ClassOf(c record.Failure) record.Class {
 	switch c {
 	case record.Ours, record.RateLimited, record.Stopped:
@@ -160,5 +154,5 @@ func ClassOf(c record.Failure) record.Class {
 	case record.Transport, record.Unavailable, record.Unreadable, record.Refused, record.Throttled, record.Credential:
 		return record.ClassProvider
 	}
-	panic("verdict: cause " + string(c) + " has no class")
+	panic("verdict: failure " + string(c) + " has no class")
 }

@@ -25,7 +25,7 @@ func named(t testing.TB, name string) provider.RetryPolicy {
 	return p
 }
 
-// causeOfStatus is written down apart from the code, range by range.
+// causeOfStatus lists the failures by HTTP status, independently of the code.
 func causeOfStatus(status int) record.Failure {
 	switch status {
 	case 401, 403:
@@ -44,7 +44,7 @@ func causeOfStatus(status int) record.Failure {
 	return record.Unavailable
 }
 
-func TestEveryHTTPStatusHasAVerdict(t *testing.T) {
+func TestEveryHTTPStatusHasADecision(t *testing.T) {
 	t.Parallel()
 	p := named(t, "default")
 	waits := map[record.Failure]time.Duration{
@@ -70,7 +70,7 @@ func TestEveryHTTPStatusHasAVerdict(t *testing.T) {
 	}
 }
 
-func TestEveryErrorHasItsCause(t *testing.T) {
+func TestEveryErrorHasItsFailure(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		err  error
@@ -85,10 +85,10 @@ func TestEveryErrorHasItsCause(t *testing.T) {
 		{provider.ErrCredential, record.Credential},
 		{provider.ErrNotFound, record.NotFound},
 		{provider.ErrNoLookUp, record.Ours},
-		{errors.New("nobody has classified this"), record.Ours},
-		{&verdict.HeldError{Kind: record.RateLimited}, record.RateLimited},
-		{&verdict.HeldError{Kind: record.Stopped}, record.Stopped},
-		{&verdict.HeldError{Kind: record.Credential}, record.Credential},
+		{errors.New("an unclassified error"), record.Ours},
+		{&verdict.DeferredError{Kind: record.RateLimited}, record.RateLimited},
+		{&verdict.DeferredError{Kind: record.Stopped}, record.Stopped},
+		{&verdict.DeferredError{Kind: record.Credential}, record.Credential},
 	} {
 		if got := verdict.FailureOf(fmt.Errorf("look up: %w", c.err)); got != c.want {
 			t.Errorf("%v is %q, want %q", c.err, got, c.want)
@@ -96,18 +96,17 @@ func TestEveryErrorHasItsCause(t *testing.T) {
 	}
 }
 
-// played is a payment that fails with one cause until it is given up: the
-// offsets at which it was parked, and the end. Every look-up happens when it
-// is due.
+// played is a payment whose look-ups fail in one way until its dead letter: the offsets
+// at which it was scheduled, and the last decision. Every look-up is made at its due time.
 func played(p provider.RetryPolicy, cause record.Failure, jitter float64) (offsets []time.Duration, end verdict.Decision) {
-	budget, at := verdict.Attempts{}, began
+	counts, at := verdict.Attempts{}, began
 	for range 100 {
-		d := verdict.Judge(verdict.Failure{Kind: cause, At: at}, budget, p, jitter)
+		d := verdict.Judge(verdict.Failure{Kind: cause, At: at}, counts, p, jitter)
 		if !d.Retry {
 			return offsets, d
 		}
 		offsets = append(offsets, d.Due.Sub(began))
-		at, budget = d.Due, verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure, NotFound: d.NotFound}
+		at, counts = d.Due, verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure, NotFound: d.NotFound}
 	}
 	return offsets, end
 }
@@ -141,7 +140,7 @@ func TestPoliciesEndAfterTheirLists(t *testing.T) {
 	}
 }
 
-func TestUnknownPaymentThatIsAskedForEarlyIsNotCounted(t *testing.T) {
+func TestExpeditedLookUpOfUnknownPaymentIsNotCounted(t *testing.T) {
 	t.Parallel()
 	p := named(t, "default")
 	for before, want := range map[int]int{1: 1, 3: 3} {
@@ -152,7 +151,7 @@ func TestUnknownPaymentThatIsAskedForEarlyIsNotCounted(t *testing.T) {
 	}
 }
 
-func TestYapayIsExactWhateverTheDice(t *testing.T) {
+func TestYapaysOffsetsHaveNoJitter(t *testing.T) {
 	t.Parallel()
 	offsets, _ := played(named(t, "yapay"), record.Unavailable, 1)
 	if !slices.Equal(offsets, goldenTail) {
@@ -208,9 +207,9 @@ func TestOnlyAFiredLookUpSpends(t *testing.T) {
 	}
 }
 
-// What a provider turned away comes back no earlier than it asks for, and not
-// all at once, or it would be turned away again for ever.
-func TestRetryAfterIsObeyedWithinReason(t *testing.T) {
+// Throttled look-ups are due no earlier than Retry-After, and not all at once, or they
+// would be throttled again.
+func TestRetryAfterIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"default", "yapay"} {
 		for _, c := range []struct{ asked, want time.Duration }{
@@ -231,13 +230,13 @@ func TestRetryAfterIsObeyedWithinReason(t *testing.T) {
 	}
 }
 
-// A gate's wait is by a real clock, whatever the policy, its scale and the dice.
-func TestGatesWaitExactlyAsLongAsTheyAsk(t *testing.T) {
+// The wait of a limit is real time, whatever the policy, its scale and the jitter.
+func TestLimitsWaitExactlyAsLongAsTheySay(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"default", "yapay"} {
 		for _, cause := range []record.Failure{record.RateLimited, record.Stopped, record.Credential} {
 			for _, fired := range []bool{false, true} {
-				f := verdict.Failure{Kind: cause, Held: 7 * time.Second, At: began.Add(time.Hour)}
+				f := verdict.Failure{Kind: cause, Deferred: 7 * time.Second, At: began.Add(time.Hour)}
 				b := verdict.Attempts{Fired: fired, Attempts: 2, FirstFailure: began}
 				d := verdict.Judge(f, b, named(t, name).Scaled(3600), 1)
 				if !d.Retry || d.Due.Sub(f.At) != 7*time.Second || d.Attempts != 2 || !d.FirstFailure.Equal(began) {
@@ -248,7 +247,7 @@ func TestGatesWaitExactlyAsLongAsTheyAsk(t *testing.T) {
 	}
 }
 
-func TestFirstFailureOfARecheckIsNoRetry(t *testing.T) {
+func TestFirstFailureOfARecheckSpendsNothing(t *testing.T) {
 	t.Parallel()
 	d := verdict.Judge(verdict.Failure{Kind: record.Unavailable, At: began}, verdict.Attempts{Fired: true}, named(t, "yapay"), 0)
 	if d.Attempts != 0 || d.Due.Sub(began) != 12*time.Hour {
@@ -256,26 +255,26 @@ func TestFirstFailureOfARecheckIsNoRetry(t *testing.T) {
 	}
 }
 
-func TestWaitingForACredentialDoesNotStartTheClock(t *testing.T) {
+func TestCredentialWaitStartsNoOffsets(t *testing.T) {
 	t.Parallel()
 	p := named(t, "default")
-	at, budget := began, verdict.Attempts{}
+	at, counts := began, verdict.Attempts{}
 	for range 80 * 60 { // A minute each: longer than the whole policy.
-		d := verdict.Judge(verdict.Failure{Kind: record.Credential, At: at}, budget, p, 0)
-		at, budget = d.Due, verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure}
+		d := verdict.Judge(verdict.Failure{Kind: record.Credential, At: at}, counts, p, 0)
+		at, counts = d.Due, verdict.Attempts{Fired: true, Attempts: d.Attempts, FirstFailure: d.FirstFailure}
 	}
-	d := verdict.Judge(verdict.Failure{Kind: record.Unavailable, At: at}, budget, p, 0)
+	d := verdict.Judge(verdict.Failure{Kind: record.Unavailable, At: at}, counts, p, 0)
 	if !d.Retry || !d.FirstFailure.Equal(at) || !d.Due.After(at) {
 		t.Errorf("the first failure that spends, after days of free ones at %v, gives %+v", at, d)
 	}
 }
 
-func TestFinalFailureIsGivenUpAtOnce(t *testing.T) {
+func TestFinalFailureIsDeadLetteredAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, budget := range []verdict.Attempts{{}, {Fired: true, Attempts: 2, FirstFailure: began}} {
-		d := verdict.Judge(verdict.Failure{Kind: record.Refused, At: began, Final: true}, budget, named(t, "default"), 0)
-		if d.Retry || d.Class != record.ClassData || d.Attempts != budget.Attempts {
-			t.Errorf("after %+v: %+v", budget, d)
+	for _, counts := range []verdict.Attempts{{}, {Fired: true, Attempts: 2, FirstFailure: began}} {
+		d := verdict.Judge(verdict.Failure{Kind: record.Refused, At: began, Final: true}, counts, named(t, "default"), 0)
+		if d.Retry || d.Class != record.ClassData || d.Attempts != counts.Attempts {
+			t.Errorf("after %+v: %+v", counts, d)
 		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// TestOperatorsClockStopsNobody marks a letter from a machine whose clock is
-// slow. By that time the marker is older than the observation that it stands for.
-func TestOperatorsClockStopsNobody(t *testing.T) {
+// A dead letter is marked on a machine whose clock is slow, so the mark is older than
+// the observation that it covers.
+func TestMarkFromASlowClockBlocksNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	fold := func(word string, refunded int64) {
@@ -32,8 +32,8 @@ func TestOperatorsClockStopsNobody(t *testing.T) {
 	if err := dead.Mark(b.ctx, open, record.Discarded, "ana@desk", time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	fold("refunded", 10000) // A worker that remembers nothing folds both anew.
-	if letters := b.letters(t, "o-1"); len(letters) != 2 {
-		t.Errorf("letters are %+v", letters)
+	fold("refunded", 10000) // A worker without a cache folds both again.
+	if deadLetters := b.deadLetters(t, "o-1"); len(deadLetters) != 2 {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"arauto/workers/normalize/fold"
 )
 
-// turned are the spans of production on a clock that runs 100 times as fast: the
-// broker's schedules are real, and a minute of them takes 600 ms.
+// turned are the spans of production on a clock that runs 100 times as fast. The broker's
+// schedules are real: a minute takes 600 ms.
 var turned = order.Standard.Scaled(100)
 
-// provider answers one payment's look-ups, also those that normalize parks.
+// provider answers one payment's look-ups, also those that normalize schedules.
 type provider struct {
 	bench
 	t       *testing.T
@@ -39,7 +39,7 @@ func newProvider(t *testing.T, payment string) *provider {
 	return &provider{bench: b, t: t, worker: b.worker(t, b.JS), payment: payment, due: due}
 }
 
-// says has the provider answer once.
+// says stores an answer of the provider.
 func (p *provider) says(word string, refunded int64) {
 	p.t.Helper()
 	m := p.observe(p.t, p.payment, word, refunded)
@@ -50,7 +50,7 @@ func (p *provider) says(word string, refunded int64) {
 	}
 }
 
-// asked waits for the next parked look-up to come due and says why it was parked.
+// asked waits until the next scheduled look-up is due and returns its cause.
 func (p *provider) asked() record.ScheduledLookUp {
 	p.t.Helper()
 	fired, err := p.due.Next(jetstream.FetchMaxWait(30 * time.Second))
@@ -67,7 +67,7 @@ func (p *provider) asked() record.ScheduledLookUp {
 	return parked
 }
 
-// idle reports what is parked although the provider agrees with the log.
+// idle reports a look-up that is scheduled although the provider agrees with the log.
 func (p *provider) idle() {
 	p.t.Helper()
 	stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
@@ -79,7 +79,7 @@ func (p *provider) idle() {
 	}
 }
 
-func TestPaymentThatIsPaidAfterItsCancellationHasItsEvent(t *testing.T) {
+func TestPaidAfterCanceledIsACorrection(t *testing.T) {
 	t.Parallel()
 	for _, final := range []string{"canceled", "expired", "refused", "failed"} {
 		t.Run(final, func(t *testing.T) {
@@ -95,17 +95,17 @@ func TestPaymentThatIsPaidAfterItsCancellationHasItsEvent(t *testing.T) {
 			if len(log) != 2 || log[1].Status != order.Paid || !log[1].Correction || log[0].Correction {
 				t.Fatalf("the log is %v", summary(log))
 			}
-			if letters := p.letters(t, "o-1"); len(letters) != 0 {
-				t.Errorf("letters are %+v", letters)
+			if deadLetters := p.deadLetters(t, "o-1"); len(deadLetters) != 0 {
+				t.Errorf("dead letters are %+v", deadLetters)
 			}
 			p.idle()
 		})
 	}
 }
 
-// A fresh answer between the first and the confirming one neither hastens nor
-// forgets that, and a parked look-up that asks sooner leads to it.
-func TestConfirmationKeepsItsTimeThroughFreshAnswers(t *testing.T) {
+// A fresh answer between the first and the confirming one neither expedites nor cancels
+// the confirmation, and a look-up that is due sooner leads to it.
+func TestConfirmationKeepsItsDueTimeAfterFreshAnswers(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, "o-1")
 	p.says("canceled", 0)
@@ -138,22 +138,22 @@ func TestConfirmationKeepsItsTimeThroughFreshAnswers(t *testing.T) {
 	}
 }
 
-func TestContradictionThatTheProviderInsistsOnIsOneLetterUntilItAgrees(t *testing.T) {
+func TestInsistedContradictionIsOneDeadLetterUntilResolved(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, "o-1")
 	insist := func(word string) {
 		t.Helper()
-		told := len(p.letters(t, "o-1"))
+		told := len(p.deadLetters(t, "o-1"))
 		p.says(word, 0)
-		for looks := 0; len(p.letters(t, "o-1")) == told; looks++ { // Three, fewer where this machine is slow.
-			if got := p.asked(); looks == 3 || got.Cause != order.CauseRecheck || got.Rechecks != record.MaxRechecks {
-				t.Fatalf("look %d is %+v", looks+1, got)
+		for lookUps := 0; len(p.deadLetters(t, "o-1")) == told; lookUps++ { // Three, fewer on a slow machine.
+			if got := p.asked(); lookUps == 3 || got.Cause != order.CauseRecheck || got.Rechecks != record.MaxRechecks {
+				t.Fatalf("look-up %d is %+v", lookUps+1, got)
 			}
 			p.says(word, 0)
 		}
 	}
 	states := func() (all []string) {
-		for _, l := range p.letters(t, "o-1") {
+		for _, l := range p.deadLetters(t, "o-1") {
 			all = append(all, fmt.Sprintf("%s %s", l.ProviderStatus, l.State))
 		}
 		return all
@@ -161,31 +161,31 @@ func TestContradictionThatTheProviderInsistsOnIsOneLetterUntilItAgrees(t *testin
 	p.says("paid", 0)
 	insist("expired")
 	p.says("expired", 0) // Nothing new.
-	letters := p.letters(t, "o-1")
-	if len(letters) != 1 || letters[0].Class != record.ClassData || letters[0].Insists == nil {
-		t.Fatalf("letters are %+v", letters)
+	deadLetters := p.deadLetters(t, "o-1")
+	if len(deadLetters) != 1 || deadLetters[0].Class != record.ClassData || deadLetters[0].Insists == nil {
+		t.Fatalf("dead letters are %+v", deadLetters)
 	}
-	if i := letters[0].Insists; i.Status != order.Expired || i.Published != order.Paid || i.Since.IsZero() {
+	if i := deadLetters[0].Insists; i.Status != order.Expired || i.Published != order.Paid || i.Since.IsZero() {
 		t.Errorf("the provider insists on %+v", i)
 	}
 	p.says("paid", 0)
 	if got := states(); len(got) != 2 || got[1] != "expired resolved" {
-		t.Errorf("after the provider agreed the letters are %v", got)
+		t.Errorf("after the provider agreed the dead letters are %v", got)
 	}
 	insist("expired")
-	p.says("refunded", 10000) // What follows from what was published agrees too.
+	p.says("refunded", 10000) // A status that may follow the published one agrees too.
 	if got := states(); len(got) != 4 || got[2] != "expired " || got[3] != "expired resolved" {
-		t.Errorf("the second time the letters are %v", got)
+		t.Errorf("the second time the dead letters are %v", got)
 	}
 }
 
-func TestThirdCorrectionOpensALetterToo(t *testing.T) {
+func TestThirdCorrectionIsDeadLetteredToo(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, "o-1")
 	p.says("canceled", 0)
 	for number, word := range []string{"paid", "canceled", "paid"} {
-		if letters := p.letters(t, "o-1"); len(letters) != 0 {
-			t.Errorf("before correction %d the letters are %+v", number+1, letters)
+		if deadLetters := p.deadLetters(t, "o-1"); len(deadLetters) != 0 {
+			t.Errorf("before correction %d the dead letters are %+v", number+1, deadLetters)
 		}
 		p.says(word, 0)
 		p.asked()
@@ -195,12 +195,12 @@ func TestThirdCorrectionOpensALetterToo(t *testing.T) {
 	if len(log) != 4 || !log[1].Correction || !log[2].Correction || !log[3].Correction {
 		t.Errorf("the log is %v", summary(log))
 	}
-	if letters := p.letters(t, "o-1"); len(letters) != 1 || letters[0].Class != record.ClassData || letters[0].Observation != log[3].Observation {
-		t.Errorf("letters are %+v", letters)
+	if deadLetters := p.deadLetters(t, "o-1"); len(deadLetters) != 1 || deadLetters[0].Class != record.ClassData || deadLetters[0].Observation != log[3].Observation {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-func TestRefundTakenBackNeedsThreeAnswers(t *testing.T) {
+func TestPaidAfterRefundedNeedsThreeAnswers(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, "o-1")
 	p.says("refunded", 10000)
@@ -217,11 +217,11 @@ func TestRefundTakenBackNeedsThreeAnswers(t *testing.T) {
 	}
 }
 
-// open lists the payment's letters that are open in the end, by id.
+// open lists the ids of the payment's dead letters that are open.
 func (p *provider) open() map[string]record.DeadLetter {
 	p.t.Helper()
 	open := map[string]record.DeadLetter{}
-	for _, l := range p.letters(p.t, p.payment) {
+	for _, l := range p.deadLetters(p.t, p.payment) {
 		if delete(open, l.ID); l.State == record.Open {
 			open[l.ID] = l
 		}
@@ -229,21 +229,20 @@ func (p *provider) open() map[string]record.DeadLetter {
 	return open
 }
 
-// insists has the provider keep to a word until it has a letter.
+// insists repeats an answer until it has a dead letter.
 func (p *provider) insists(word string, refunded int64) {
 	p.t.Helper()
-	before := len(p.letters(p.t, p.payment))
-	for len(p.letters(p.t, p.payment)) == before {
+	before := len(p.deadLetters(p.t, p.payment))
+	for len(p.deadLetters(p.t, p.payment)) == before {
 		p.says(word, refunded)
-		if len(p.letters(p.t, p.payment)) == before {
+		if len(p.deadLetters(p.t, p.payment)) == before {
 			p.asked()
 		}
 	}
 }
 
-// TestOldAgreementThatIsFoldedAgainClosesNoNewerLetter has a worker that remembers
-// nothing fold the payment's observations from its last event on.
-func TestOldAgreementThatIsFoldedAgainClosesNoNewerLetter(t *testing.T) {
+// A worker without a cache folds the payment's observations from its last event on.
+func TestOldAgreementResolvesNoNewerDeadLetter(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, "o-1")
 	p.says("paid", 0)
@@ -272,21 +271,21 @@ func TestOldAgreementThatIsFoldedAgainClosesNoNewerLetter(t *testing.T) {
 	}
 }
 
-func TestLargerContradictionWithTheSameWordHasItsOwnLetter(t *testing.T) {
+func TestContradictionOfAnotherSumHasItsDeadLetter(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, "o-1")
 	p.says("paid", 0)
 	p.says("refunded", 10000)
 	p.insists("in_analysis", 100)
 	p.insists("in_analysis", 200)
-	if letters := p.letters(t, "o-1"); len(letters) != 2 || letters[1].Insists.Refunded != 200 {
-		t.Errorf("letters are %+v", letters)
+	if deadLetters := p.deadLetters(t, "o-1"); len(deadLetters) != 2 || deadLetters[1].Insists.Refunded != 200 {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-// TestColdWorkerKnowsThatAPaymentWasEverPaid has a payment corrected from canceled to
-// authorized, and then voided: the money had come, so that is a refund.
-func TestColdWorkerKnowsThatAPaymentWasEverPaid(t *testing.T) {
+// A payment is corrected from canceled to authorized, and then voided: it was paid
+// before, so that is a refund.
+func TestWorkerWithoutCacheKnowsThatAPaymentWasPaid(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t, "o-1")
 	p.says("paid", 0)

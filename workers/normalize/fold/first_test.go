@@ -12,8 +12,8 @@ import (
 	"arauto/schemas/subject"
 )
 
-// expire removes the payment's observations, as their maximum age does long
-// before the log of events ends. The next one is then the first again.
+// expire removes the payment's observations, as their maximum age does long before that
+// of the events. The next observation is then the first again.
 func (b bench) expire(t *testing.T, payment string) {
 	t.Helper()
 	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
@@ -25,9 +25,8 @@ func (b bench) expire(t *testing.T, payment string) {
 	}
 }
 
-// TestFirstObservationIsNotTheFirstEventWhenOlderOnesHaveExpired starts a new
-// worker for each step, which remembers nothing.
-func TestFirstObservationIsNotTheFirstEventWhenOlderOnesHaveExpired(t *testing.T) {
+// Each step has a new worker, without a cache.
+func TestFirstObservationAfterExpiryFollowsTheLastEvent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	handle := func(m *delivered) {
@@ -42,8 +41,8 @@ func TestFirstObservationIsNotTheFirstEventWhenOlderOnesHaveExpired(t *testing.T
 	fold := func(word string, refunded int64) { t.Helper(); handle(b.observe(t, "o-9", word, refunded)) }
 	fold("pending", 0)
 	fold("paid", 0)
-	fold("pending", 0) // Late, although nothing else says so than the event.
-	// No word of a payment's, and nobody to ask: a letter, which names the standing that there is.
+	fold("pending", 0) // Late, by the event alone.
+	// Not a status of a payment, and there is no look-up: a dead letter that names the published status.
 	body, err := json.Marshal(order.Observation{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "o-9", Order: "o-9",
 		Status: order.Authenticated, ProviderStatus: "authenticated", Cause: order.CauseNotification,
@@ -57,8 +56,8 @@ func TestFirstObservationIsNotTheFirstEventWhenOlderOnesHaveExpired(t *testing.T
 	if got := summary(b.log(t, "o-9")); strings.Join(got, ", ") != "1 nothing>pending 0, 2 pending>paid 0, 3 paid>partially_refunded 3000" {
 		t.Errorf("the log is %v", got)
 	}
-	letters := b.letters(t, "o-9")
-	if len(letters) != 1 || !strings.Contains(letters[0].Cause, string(order.Paid)) {
-		t.Errorf("letters are %+v", letters)
+	deadLetters := b.deadLetters(t, "o-9")
+	if len(deadLetters) != 1 || !strings.Contains(deadLetters[0].Cause, string(order.Paid)) {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }

@@ -1,8 +1,7 @@
-// Package fold is the normalize worker: it folds a payment's observations, in
-// the order of STATUSES, into the order log. The log is the state: the write
-// that makes a transition is the write that announces it, guarded by the
-// payment's last event, so any number of workers may fold the same
-// observations and crash anywhere.
+// Package fold is the normalize worker: it folds a payment's observations, in the order
+// of STATUSES, into its order log. The log is the state: publishing the event makes the
+// transition. It is a compare-and-append behind the payment's last event, so any number
+// of workers may fold the same observations, and crash at any point.
 package fold
 
 import (
@@ -10,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -18,21 +16,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
-	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
 )
 
-// Stage is this worker's name in dead letters.
-const Stage = "normalize"
+// maxPositions is how many payments' positions a worker keeps in memory. A guess: it
+// only saves reading observations again that led to no event.
+const maxPositions = 65536
 
-// remembered is how many payments' positions a worker keeps in memory. It
-// only saves reading again what led to no event.
-const remembered = 65536
-
-// Options are what a worker needs.
+// Options are what a worker works with.
 type Options struct {
 	JS          jetstream.JetStream
 	Tokens      subject.Tokens
@@ -41,12 +36,12 @@ type Options struct {
 	Log         *zap.Logger
 	Metrics     *Metrics
 	Now         func() time.Time
-	Spans       order.Spans  // order.Standard by default; tests turn its clock.
-	Clock       *retry.Clock // The broker's time, this machine's by default.
+	Spans       order.Spans  // The times that corrections and returns need. order.Standard by default; tests shorten them.
+	Clock       *retry.Clock // The broker's time; the machine's by default.
 }
 
-// Worker folds observations. Its handler may run concurrently, in this and
-// other processes.
+// Worker folds observations. Its handler may run concurrently, in this and other
+// processes.
 type Worker struct {
 	Options
 	statuses  jetstream.Stream
@@ -54,7 +49,7 @@ type Worker struct {
 	positions *lru.Cache[string, position]
 }
 
-// New finds the streams and returns a worker.
+// New binds to STATUSES and ORDERS and returns a worker.
 func New(ctx context.Context, o Options) (*Worker, error) {
 	w := &Worker{Options: o}
 	if w.Spans == (order.Spans{}) {
@@ -70,71 +65,66 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	if w.orders, err = o.JS.Stream(ctx, subject.Orders); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
 	}
-	if w.positions, err = lru.New[string, position](remembered); err != nil {
+	if w.positions, err = lru.New[string, position](maxPositions); err != nil {
 		return nil, fmt.Errorf("make memory of positions: %w", err)
 	}
 	return w, nil
 }
 
-// errConflict means that another worker wrote the payment's next event first.
-var errConflict = errors.New("somebody else folded the payment meanwhile")
-
-// maxConflicts bounds how often one message folds anew; each lost race means that
-// another worker wrote an event of the payment.
-const maxConflicts = 20
-
-// Handle handles one message of STATUSES.
+// Handle folds a payment's observations up to one message of STATUSES. It is a
+// consume.Handler.
 func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("read message metadata: %w", err)
 	}
 	began := w.Now()
-	unit, err := unitOf(m.Subject())
+	unit, err := subject.ParseStatus(m.Subject())
 	if err != nil {
 		return err
 	}
 	sequence := meta.Sequence.Stream
 	handled := &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: sequence, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}
-	at, known := beginning(handled)
-	for range maxConflicts {
+	at, known := firstPosition(handled)
+	var outcome order.Outcome
+	var seen order.Observation
+	err = stream.RetryConflicts(ctx, func() (err error) {
 		if !known {
 			if at, err = w.position(ctx, unit); err != nil {
-				return fmt.Errorf("fold %s: %w", unit, err)
+				return err
 			}
 		}
-		outcome, seen, err := w.foldUpTo(ctx, unit, handled, at)
-		if errors.Is(err, errConflict) {
+		outcome, seen, err = w.foldUpTo(ctx, unit, handled, at)
+		if stream.IsConflict(err) {
 			w.positions.Remove(unit.String())
 			known = false
-			continue
 		}
-		if err != nil {
-			return fmt.Errorf("fold %s: %w", unit, err)
-		}
-		w.Metrics.outcome(unit.Provider, outcome)
-		w.Log.Info("normalize",
-			zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
-			zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
-			zap.String("decision", string(outcome)), zap.String("status", string(seen.Status)),
-			zap.String("provider_status", seen.ProviderStatus), zap.Duration("took", w.Now().Sub(began)),
-			zap.String("traceparent", m.Headers().Get("traceparent")))
-		return nil
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("fold %s: %w", unit, err)
 	}
-	return fmt.Errorf("fold %s: %w", unit, errConflict)
+	w.Metrics.outcome(unit.Provider, outcome)
+	w.Log.Info("observation.folded",
+		zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
+		zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
+		zap.String("decision", string(outcome)), zap.String("status", string(seen.Status)),
+		zap.String("provider_status", seen.ProviderStatus), zap.Duration("took", w.Now().Sub(began)),
+		zap.String("traceparent", m.Headers().Get("traceparent")))
+	return nil
 }
 
-// foldUpTo folds the unit's observations from where it stands up to and
-// including the one that is handled, and returns what that one meant.
+// foldUpTo folds the unit's observations from a position up to and including the
+// handled one, and returns the outcome of that one.
 func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstream.RawStreamMsg, at position) (order.Outcome, order.Observation, error) {
 	sequence := handled.Sequence
 	if at.last != nil && at.last.Observation >= sequence {
 		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, u, at, handled.Time)
 	}
 	if at.folded >= sequence {
-		// Folded before without an event, and delivered again because its
-		// acknowledgement was lost: do it once more, its effects may be missing.
-		at = at.rewound()
+		// It was folded without an event and redelivered because the ack was lost.
+		// Fold it again: its effects may be missing.
+		at = at.atLastEvent()
 	}
 	for {
 		raw, err := w.next(ctx, u, at.folded, handled)
@@ -155,18 +145,16 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstrea
 	}
 }
 
-// Results of a message beside the outcomes of schemas/order: folded means
-// that another worker has done it, gone that the observation was removed from
-// STATUSES before it was handled, unreadable that it does not decode.
+// The outcomes of a message beside those of schemas/order.
 const (
-	outcomeFolded order.Outcome = "already_folded"
-	outcomeGone   order.Outcome = "gone"
+	outcomeFolded order.Outcome = "already_folded" // Another worker has folded the observation.
+	outcomeGone   order.Outcome = "gone"           // The observation was removed from STATUSES before it was handled.
 
-	outcomeUnreadable order.Outcome = "unreadable"
+	outcomeUnreadable order.Outcome = "unreadable" // The observation does not decode.
 )
 
-// step folds one observation, writes what it leads to, and moves at on.
-// handled is the observation whose message is being handled.
+// step folds one observation, writes its effects, and moves at behind it. handled is
+// the sequence of the observation whose message is handled.
 func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *jetstream.RawStreamMsg, handled uint64) (order.Outcome, order.Observation, error) {
 	var seen order.Observation
 	after, outcome := at.standing, outcomeUnreadable
@@ -174,8 +162,8 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	if err == nil && seen.Provider == u.Provider && seen.Account == u.Account {
 		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
-	if at.assumed && outcome != order.Applied {
-		return "", seen, errConflict // It may have an effect that no guard protects.
+	if at.assumedEmpty && outcome != order.Applied {
+		return "", seen, stream.ErrConflict // Its effects are no compare-and-append behind the last event.
 	}
 	trace := raw.Header.Get("traceparent")
 	if agrees := outcome == order.Applied || outcome == order.Unchanged; agrees && at.standing.Told() {
@@ -194,15 +182,15 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 			err = w.publish(ctx, u, at, seen, raw.Sequence, after, trace)
 		}
 	case order.Unconfirmed, order.Late, order.Illegal:
-		// Each observation's own message parks its next look-up. Folding an old one
-		// again must not take the place of what is parked by now.
+		// Only an observation's own message schedules the next look-up. Folding an
+		// old one again must not replace what is scheduled by now.
 		if raw.Sequence == handled {
 			err = w.scheduleRecheck(ctx, seen, raw.Time, after.Again(w.Spans, outcome, raw.Time), outcome, trace)
 		}
 	case order.Insisted, order.UnknownWord:
 		err = w.report(ctx, u, at, seen, raw, after)
 	case order.Unchanged:
-		// The observation itself is the trace.
+		// The observation on STATUSES is the record of it.
 	default:
 		err = fmt.Errorf("outcome %q has no effect declared", outcome)
 	}
@@ -213,16 +201,16 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	return outcome, seen, nil
 }
 
-// publish writes the event of a transition, guarded by the last message of the
-// payment's log. An event that an unreadable message there has announced is not
-// written again.
+// publish publishes the event of a transition, as a compare-and-append on the payment's
+// order log. It does not publish an event that an unreadable message of the log has
+// announced.
 func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen order.Observation,
 	sequence uint64, after order.Standing, trace string) error {
 	event := order.Announce(at.last, seen, sequence, after)
 	event.Transition = max(event.Transition, at.number+1)
 	if at.announced[event.ID()] {
 		event.Transition = at.number
-		at.last, at.assumed = &event, false
+		at.last, at.assumedEmpty = &event, false
 		return nil
 	}
 	body, err := json.Marshal(event)
@@ -239,20 +227,14 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	}
 	ack, err := w.JS.PublishMsg(ctx, m,
 		jetstream.WithMsgID(event.ID()), jetstream.WithExpectLastSequenceForSubject(at.event, u.Events()))
-	if observations.IsConflict(err) {
-		if err := observations.WaitAfterConflict(ctx, err); err != nil {
-			return fmt.Errorf("write event: %w", err)
-		}
-		return errConflict
-	}
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
 	if ack.Duplicate {
-		// An earlier try of ours whose confirmation was lost; read what is there.
-		return errConflict
+		// An earlier publish of this event whose ack was lost: read what is stored.
+		return stream.ErrConflict
 	}
-	at.event, at.last, at.assumed = ack.Sequence, &event, false
+	at.event, at.last, at.assumedEmpty = ack.Sequence, &event, false
 	at.number, at.announced = event.Transition, nil
 	if seen.Cause == order.CauseSweep {
 		w.Metrics.repaired(u.Provider)
@@ -261,13 +243,4 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 		w.Metrics.countEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
 	return nil
-}
-
-// unitOf reads the unit off a subject of STATUSES.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) != 4 {
-		return subject.Unit{}, fmt.Errorf("subject %q is not statuses.<provider>.<account>.<payment>", on)
-	}
-	return subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}, nil
 }

@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bench is a broker and what writes to it and reads from it.
+// bench is a broker and what the tests write to it and read from it.
 type bench struct {
 	*jetstreamtest.Broker
 	tokens subject.Tokens
@@ -47,10 +47,10 @@ func setup(t testing.TB) bench {
 	return bench{Broker: jetstreamtest.Start(t, "sandbox"), tokens: tokens, ctx: jetstreamtest.Context(t)}
 }
 
-// worker makes a worker of its own connection state that writes through js.
+// worker returns a worker with its own cache that publishes through js.
 func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 	t.Helper()
-	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
+	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 		t.Fatal(err)
 	}
 	w, err := fold.New(b.ctx, fold.Options{
-		JS: js, Tokens: b.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(),
+		JS: js, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: b.spans,
 	})
 	if err != nil {
@@ -68,8 +68,8 @@ func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 	return w
 }
 
-// observe writes an observation of a payment behind its last one, as lookup
-// does, and returns it as a message.
+// observe stores an observation of a payment behind its last one, as lookup does, and
+// returns it as a message.
 func (b bench) observe(t testing.TB, payment, word string, refunded int64) *delivered {
 	t.Helper()
 	o := order.Observation{
@@ -101,8 +101,7 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *deli
 		jetstream.WithExpectLastSequencePerSubject(behind))
 }
 
-// deliver stores a message on STATUSES and returns it as its consumer would
-// get it.
+// deliver stores a message on STATUSES and returns it as a consumer delivers it.
 func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOpt) *delivered {
 	t.Helper()
 	ack, err := b.JS.PublishMsg(b.ctx, m, options...)
@@ -120,8 +119,8 @@ func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOp
 	return &delivered{RawStreamMsg: raw}
 }
 
-// delivered is a message of STATUSES as a consumer hands it out, as far as the
-// handler looks at it. It lets a test choose the order of processing.
+// delivered is a message of STATUSES as a consumer delivers it, with what the handler
+// reads. It lets a test choose the order of processing.
 type delivered struct {
 	jetstream.Msg
 	*jetstream.RawStreamMsg
@@ -159,15 +158,15 @@ func (b bench) log(t testing.TB, payment string) []order.Event {
 	}
 }
 
-// letters reads the dead letters of a payment.
-func (b bench) letters(t testing.TB, payment string) []record.DeadLetter {
+// deadLetters reads the dead letters of a payment.
+func (b bench) deadLetters(t testing.TB, payment string) []record.DeadLetter {
 	t.Helper()
 	stream, err := b.JS.Stream(b.ctx, subject.DeadLetters)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all []record.DeadLetter
-	filter := b.tokens.Unit("sandbox", "default", payment).DeadLetter("*", fold.Stage)
+	filter := b.tokens.Unit("sandbox", "default", payment).DeadLetter("*", record.StageNormalize)
 	for next := uint64(1); ; {
 		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -201,18 +200,18 @@ func TestEachOutcomeHasItsEffect(t *testing.T) {
 	b := setup(t)
 	w := b.worker(t, b.JS)
 	for _, step := range []struct {
-		word     string
-		refunded int64
-		events   int
-		letters  int
+		word        string
+		refunded    int64
+		events      int
+		deadLetters int
 	}{
 		{"pending", 0, 1, 0},
 		{"paid", 0, 2, 0},
 		{"paid", 0, 2, 0},                  // unchanged
 		{"pending", 0, 2, 0},               // late
 		{"bogus", 0, 2, 1},                 // unknown word
-		{"bogus", 0, 2, 1},                 // the letter tells of it already
-		{"expired", 0, 2, 1},               // illegal, and asked about again
+		{"bogus", 0, 2, 1},                 // it has a dead letter already
+		{"expired", 0, 2, 1},               // illegal, and looked up again
 		{"partially_refunded", 3000, 3, 1}, // applied
 		{"partially_refunded", 5000, 4, 1}, // a larger sum is a transition
 		{"partially_refunded", 3000, 4, 1}, // a smaller one is unconfirmed
@@ -221,7 +220,7 @@ func TestEachOutcomeHasItsEffect(t *testing.T) {
 		{"charged_back", 0, 5, 1},          // unconfirmed
 		{"refunded", 10000, 5, 1},          // unchanged
 		{"other", 0, 5, 2},                 // another unknown word
-		{"bogus", 0, 5, 2},                 // each has its letter, also when they take turns
+		{"bogus", 0, 5, 2},                 // each has its dead letter, also if they alternate
 	} {
 		m := b.observe(t, "o-1", step.word, step.refunded)
 		for range 2 { // Redelivery changes nothing.
@@ -232,17 +231,17 @@ func TestEachOutcomeHasItsEffect(t *testing.T) {
 		if got := len(b.log(t, "o-1")); got != step.events {
 			t.Errorf("after %s %d: %d events, want %d", step.word, step.refunded, got, step.events)
 		}
-		if got := len(b.letters(t, "o-1")); got != step.letters {
-			t.Errorf("after %s %d: %d dead letters, want %d", step.word, step.refunded, got, step.letters)
+		if got := len(b.deadLetters(t, "o-1")); got != step.deadLetters {
+			t.Errorf("after %s %d: %d dead letters, want %d", step.word, step.refunded, got, step.deadLetters)
 		}
 	}
-	letters := b.letters(t, "o-1")
-	if letters[0].Class != record.ClassProvider || letters[0].ProviderStatus != "bogus" {
-		t.Errorf("the unknown word's letter is %+v", letters[0])
+	deadLetters := b.deadLetters(t, "o-1")
+	if deadLetters[0].Class != record.ClassProvider || deadLetters[0].ProviderStatus != "bogus" {
+		t.Errorf("the unknown word's dead letter is %+v", deadLetters[0])
 	}
 }
 
-func TestReturnEdgeWaitsForASecondLookAndParksIt(t *testing.T) {
+func TestReturnNeedsAConfirmation(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := b.worker(t, b.JS)
@@ -298,8 +297,8 @@ func TestRecreatedStatusesStopTheWorker(t *testing.T) {
 	}
 }
 
-// A broker's clock that was set back makes an event older than its observation.
-func TestObservationYoungerThanItsEventIsStillThatOne(t *testing.T) {
+// If the broker's clock was set back, an event is older than its observation.
+func TestObservationYoungerThanItsEventIsTheSame(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := b.worker(t, b.JS)
@@ -316,9 +315,8 @@ func TestObservationYoungerThanItsEventIsStillThatOne(t *testing.T) {
 	}
 }
 
-// A recreated stream that has come as far again holds another observation under
-// the number that the event names.
-func TestAnotherObservationUnderTheNumberOfTheLastStopsTheWorker(t *testing.T) {
+// A recreated stream has another observation at the sequence that the event names.
+func TestOtherObservationAtTheEventsSequenceStopsTheWorker(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
@@ -334,9 +332,9 @@ func TestAnotherObservationUnderTheNumberOfTheLastStopsTheWorker(t *testing.T) {
 	}
 }
 
-// A letter that names a higher observation but is older than the one in hand is
-// about a stream that is no more.
-func TestLetterOfAnEarlierStreamReportsNothing(t *testing.T) {
+// A dead letter that names a higher observation, and is older than the handled one, is
+// about the stream before it was recreated.
+func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	dead, err := deadletter.Open(b.ctx, b.JS)
@@ -344,7 +342,7 @@ func TestLetterOfAnEarlierStreamReportsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := record.DeadLetter{
-		ID: deadletter.ID(subject.Statuses, 99), Class: record.ClassData, Stage: fold.Stage, Provider: "sandbox", Account: "default",
+		ID: deadletter.ID(subject.Statuses, 99), Class: record.ClassData, Stage: record.StageNormalize, Provider: "sandbox", Account: "default",
 		Kind: order.Payment, Payment: "o-7", Cause: "illegal", LastAnswer: "answered", Stream: subject.Statuses, Sequence: 99,
 		Observation: 99, Next: "look", At: time.Now().UTC(),
 	}
@@ -359,13 +357,13 @@ func TestLetterOfAnEarlierStreamReportsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	letters := b.letters(t, "o-7")
-	if len(letters) != 2 || letters[1].ProviderStatus != "sunlit" {
-		t.Errorf("letters are %+v", letters)
+	deadLetters := b.deadLetters(t, "o-7")
+	if len(deadLetters) != 2 || deadLetters[1].ProviderStatus != "sunlit" {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-func TestUnreadableObservationIsBuriedAndHoldsNothingUp(t *testing.T) {
+func TestUnreadableObservationIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := b.worker(t, b.JS)
@@ -378,12 +376,12 @@ func TestUnreadableObservationIsBuriedAndHoldsNothingUp(t *testing.T) {
 	if got := summary(b.log(t, "o-5")); len(got) != 1 {
 		t.Errorf("log is %v, want the one event", got)
 	}
-	if letters := b.letters(t, "o-5"); len(letters) != 1 || letters[0].Class != record.ClassOurs || letters[0].Observation != broken.Sequence {
-		t.Errorf("dead letters are %+v", letters)
+	if deadLetters := b.deadLetters(t, "o-5"); len(deadLetters) != 1 || deadLetters[0].Class != record.ClassOurs || deadLetters[0].Observation != broken.Sequence {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-func TestOldReturnObservationFoldedAgainParksNothing(t *testing.T) {
+func TestOldReturnFoldedAgainSchedulesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := b.worker(t, b.JS)
@@ -392,28 +390,27 @@ func TestOldReturnObservationFoldedAgainParksNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
+	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
-	place, err := lot.Read(b.ctx, "sandbox", "default", "o-6")
+	entry, err := retries.Read(b.ctx, "sandbox", "default", "o-6")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lot.Cancel(b.ctx, place); err != nil {
+	if err := retries.Cancel(b.ctx, entry); err != nil {
 		t.Fatal(err)
 	}
 	last := b.observe(t, "o-6", "disputed", 0)
-	if err := b.worker(t, b.JS).Handle(b.ctx, last); err != nil { // A cold worker folds all of it.
+	if err := b.worker(t, b.JS).Handle(b.ctx, last); err != nil { // A worker without a cache folds all observations.
 		t.Fatal(err)
 	}
-	if place, err = lot.Read(b.ctx, "sandbox", "default", "o-6"); err != nil || place.Sequence != 0 {
-		t.Errorf("folding the past again parked %+v (%v)", place.Parked, err)
+	if entry, err = retries.Read(b.ctx, "sandbox", "default", "o-6"); err != nil || entry.Sequence != 0 {
+		t.Errorf("folding the past again scheduled %+v (%v)", entry.Parked, err)
 	}
 }
 
-// crashing writes like JetStream but dies at random: before the write, or
-// after it and before its caller learns.
+// crashing is a JetStream that fails at random: before a write, or after it.
 type crashing struct {
 	jetstream.JetStream
 	dice *rand.Rand
@@ -436,9 +433,8 @@ func (c crashing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream
 	return ack, err
 }
 
-// TestAnyProcessingOrderGivesTheSameLog holds the central promise: whatever
-// the order of processing, the number of workers and the places of crashes,
-// the order log is the fold of STATUSES, numbered without gaps.
+// The central promise: for any order of processing, number of workers and crashes, the
+// order log is the fold of STATUSES, numbered without gaps.
 func TestAnyProcessingOrderGivesTheSameLog(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -481,8 +477,8 @@ func TestAnyProcessingOrderGivesTheSameLog(t *testing.T) {
 	})
 }
 
-// process hands the messages out in random order to concurrent workers that
-// crash at random, each message until one of them has finished it.
+// process delivers the messages in random order to concurrent workers that crash at
+// random, each message until a worker has handled it.
 func (b bench) process(t testing.TB, messages []*delivered, seed uint64, workers int) {
 	dice := rand.New(rand.NewPCG(seed, 1))
 	dice.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
@@ -505,7 +501,7 @@ func (b bench) process(t testing.TB, messages []*delivered, seed uint64, workers
 						open.Done()
 						continue
 					}
-					w = b.worker(t, js) // A crashed worker starts with an empty memory.
+					w = b.worker(t, js) // A crashed worker starts without a cache.
 					queue <- m
 					continue
 				}

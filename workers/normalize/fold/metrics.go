@@ -8,7 +8,7 @@ import (
 	"arauto/schemas/order"
 )
 
-// Metrics counts what observations meant.
+// Metrics counts outcomes of observations and measures the time from webhook to event.
 type Metrics struct {
 	outcomes *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -17,27 +17,27 @@ type Metrics struct {
 	unreadable prometheus.Counter
 }
 
-// NewMetrics registers the metrics. Those of the providers are there from the start: a
-// rate over a counter that appears with the first failure misses that failure.
+// NewMetrics registers the metrics with r. Those of the given providers are set to 0 at
+// start: a rate over a counter that appears with the first failure misses that failure.
 func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	m := &Metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_normalize_outcomes_total",
-			Help: "Observations by what they meant: applied, unchanged, late, illegal, unknown_word, unconfirmed, insisted, already_folded, gone or unreadable.",
+			Help: "Observations by outcome: applied, unchanged, late, illegal, unknown_word, unconfirmed, insisted, already_folded, gone or unreadable.",
 		}, []string{"provider", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "arauto_webhook_to_event_seconds",
-			Help:    "From a notification's receipt to the order event that it led to.",
+			Help:    "From the receipt of a webhook to the order event that it led to.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
 		}, []string{"provider"}),
 	}
 	m.repairs = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_sweep_repaired_total",
-		Help: "Transitions that only the sweeper's look-up has found: each is a webhook that somebody lost.",
+		Help: "Transitions that only a sweep's look-up has found: each is a webhook that was lost.",
 	}, []string{"provider"})
 	m.unreadable = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "arauto_unreadable_events_total",
-		Help: "Messages of ORDERS that do not decode and were given a dead letter, each counted once. Raise an alarm.",
+		Help: "Messages of ORDERS that do not decode and have a dead letter, each counted once. Raise an alarm.",
 	})
 	r.MustRegister(m.outcomes, m.seconds, m.repairs, m.unreadable)
 	for _, provider := range providers {
@@ -50,12 +50,15 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	return m
 }
 
+// outcome counts an observation.
 func (m *Metrics) outcome(provider string, o order.Outcome) {
 	m.outcomes.WithLabelValues(provider, string(o)).Inc()
 }
 
+// countEvent measures the time from a webhook to its event.
 func (m *Metrics) countEvent(provider string, took time.Duration) {
 	m.seconds.WithLabelValues(provider).Observe(took.Seconds())
 }
 
+// repaired counts a transition that a sweep has found.
 func (m *Metrics) repaired(provider string) { m.repairs.WithLabelValues(provider).Inc() }

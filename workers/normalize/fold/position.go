@@ -11,76 +11,78 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/observations"
 )
 
-// position is how far a payment's log has been folded. It is a pure function
-// of the two streams as long as the last event is the same.
+// position is how far a payment's observations have been folded. While the last event
+// stays the same, it depends on nothing but the two streams.
 type position struct {
-	event    uint64       // ORDERS sequence of the last message of the payment's log, 0 for none.
-	last     *order.Event // Its last readable event, nil for none.
-	written  time.Time    // When that event was stored, by the broker's clock.
-	folded   uint64       // STATUSES sequence of the last folded observation.
-	standing order.Standing
-	assumed  bool // That there is no event yet, which nobody has read: only a guarded write may follow from it.
+	event        uint64       // ORDERS sequence of the last message of the payment's log, 0 for none.
+	last         *order.Event // Its last readable event, nil for none.
+	storedAt     time.Time    // When that event was stored, by the broker's clock.
+	folded       uint64       // STATUSES sequence of the last folded observation.
+	standing     order.Standing
+	assumedEmpty bool // It was not read whether there is an event: only a compare-and-append may follow.
 
-	// The highest number in the log, and the ids of the events that the unreadable
-	// messages behind the last readable event announce.
+	// The highest transition number in the log, and the ids of the events that the
+	// unreadable messages behind the last readable event announce.
 	number    uint64
 	announced map[string]bool
 }
 
-// rewound is the position of the log itself, without what this worker folded
-// behind it.
-func (p position) rewound() position {
+// atLastEvent returns the position right behind the log's last event, without what this
+// worker folded since.
+func (p position) atLastEvent() position {
 	paid := p.standing.EverPaid()
-	p.folded, p.standing = observed(p.last), order.StandingOf(p.last)
+	p.folded, p.standing = observationOf(p.last), order.StandingOf(p.last)
 	if paid {
 		p.standing = p.standing.Paid()
 	}
 	return p
 }
 
-// beginning is the position before a payment's first observation, if that is
-// the one in hand: its guard says so. Hardly any such payment has an event, and
-// the guard of the event's own write finds the one that has.
-func beginning(handled *jetstream.RawStreamMsg) (position, bool) {
+// firstPosition returns the position before a payment's first observation, if the
+// handled one is that: it was written with expected sequence 0. An event of such a
+// payment, which is rare, is found by the compare-and-append.
+func firstPosition(handled *jetstream.RawStreamMsg) (position, bool) {
 	first := handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader) == "0"
-	return position{assumed: first}, first
+	return position{assumedEmpty: first}, first
 }
 
-// position is where folding goes on: behind the observation that the payment's
-// last readable event names, or further if this worker remembers that what
-// followed led to no event. Unreadable messages of the log get dead letters.
+// position returns where to go on: behind the observation that the payment's last
+// readable event names, or further if this worker remembers that those behind it led to
+// no event. It stores dead letters for unreadable messages of the log.
 func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error) {
 	log, err := observations.OrderLog(ctx, w.orders, u)
 	if err != nil {
 		return position{}, err
 	}
 	if known, ok := w.positions.Get(u.String()); ok && known.event == log.Sequence {
-		known.written = log.Stored
+		known.storedAt = log.Stored
 		return known, nil
 	}
 	for _, raw := range log.Unreadable {
-		fresh, err := w.DeadLetters.Event(ctx, u, Stage, raw, log.Last, w.Now())
+		fresh, err := w.DeadLetters.Event(ctx, u, record.StageNormalize, raw, log.Last, w.Now())
 		if err != nil {
 			return position{}, err
 		}
 		if fresh {
 			w.Metrics.unreadable.Inc()
-			w.Log.Error("stored event does not decode, the payment goes on from its last readable one",
+			w.Log.Error("event.decode_failed",
 				zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
 		}
 	}
-	at := position{event: log.Sequence, last: log.Last, written: log.Stored}
+	at := position{event: log.Sequence, last: log.Last, storedAt: log.Stored}
 	at.number, at.announced = numbers(log)
-	at = at.rewound()
+	at = at.atLastEvent()
 	if log.Last != nil && log.Last.Correction && !at.standing.EverPaid() {
-		// A correction leads back to before the payment was paid, and its event alone does
-		// not say that it ever was.
+		// A correction may lead back to a status before paid, so its event alone does not
+		// say whether the payment was ever paid.
 		paid, err := w.everPaid(ctx, u, log.Sequence)
 		if err != nil {
 			return position{}, err
@@ -99,29 +101,22 @@ func (w *Worker) everPaid(ctx context.Context, u subject.Unit, upTo uint64) (pai
 	return paid, err
 }
 
-// events reads the payment's events that decode, up to a sequence.
+// events calls visit for the payment's readable events, up to a sequence.
 func (w *Worker) events(ctx context.Context, u subject.Unit, upTo uint64, visit func(order.Event)) error {
-	for next := uint64(1); next <= upTo; {
-		raw, err := w.orders.GetMsg(ctx, next, jetstream.WithGetMsgSubject(u.Events()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read events of %s: %w", u, err)
-		}
+	_, err := stream.Each(ctx, w.orders, u.Events(), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		var e order.Event
-		if json.Unmarshal(raw.Data, &e) == nil {
+		if raw.Sequence <= upTo && json.Unmarshal(raw.Data, &e) == nil {
 			visit(e)
 		}
-		next = raw.Sequence + 1
-	}
-	return nil
+		return raw.Sequence < upTo, nil
+	})
+	return err
 }
 
-// numbers reads the headers of the unreadable messages behind the last readable
-// event. Such a message may be an event of a newer version, which subscribers of
-// that version have read. So its number, if it is the next one, is not given out
-// again, and an observation that it announces is not announced again.
+// numbers reads the headers of the unreadable messages behind the last readable event.
+// Such a message may be an event of a newer version, which its subscribers have read.
+// So its transition number, if it is the next one, is not used again, and its event is
+// not published again.
 func numbers(log observations.Log) (highest uint64, announced map[string]bool) {
 	if log.Last != nil {
 		highest = log.Last.Transition
@@ -130,7 +125,7 @@ func numbers(log observations.Log) (highest uint64, announced map[string]bool) {
 		if raw.Sequence < log.At {
 			continue
 		}
-		n, err := strconv.ParseUint(raw.Header.Get("ce-sequence"), 10, 32) // 32 bits: a stranger's number must not overflow the next one.
+		n, err := strconv.ParseUint(raw.Header.Get("ce-sequence"), 10, 32) // 32 bits, so that the next number cannot overflow.
 		if err == nil && (n == highest+1 || highest == 0) {
 			highest = n
 		}
@@ -144,20 +139,21 @@ func numbers(log observations.Log) (highest uint64, announced map[string]bool) {
 	return highest, announced
 }
 
-func observed(e *order.Event) uint64 {
+// observationOf is the STATUSES sequence that an event was folded from, 0 for no event.
+func observationOf(e *order.Event) uint64 {
 	if e == nil {
 		return 0
 	}
 	return e.Observation
 }
 
-// checkRecreated stops the worker when the log names an observation that
-// STATUSES has not reached, or that is another one there: its numbers began anew,
-// and skipping would lose transitions in silence. The second is only looked at
-// where the broker's clock speaks for it, which may have been set back.
+// checkRecreated returns a fatal error if the log names an observation that STATUSES
+// has not reached, or another one than the event was folded from: the stream was
+// recreated, and skipping would lose transitions. The observation is only compared if
+// the handled one is younger than the event.
 func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, at position, stored time.Time) error {
-	if observations.StoredAfter(stored, at.written) {
-		same, err := w.same(ctx, u, at.last)
+	if observations.StoredAfter(stored, at.storedAt) {
+		same, err := w.sameObservation(ctx, u, at.last)
 		if err != nil || same {
 			return err
 		}
@@ -173,9 +169,9 @@ func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, at position
 	return nil
 }
 
-// same reports whether the observation that an event names is the one that it
+// sameObservation reports whether the observation that an event names is what the event
 // was folded from.
-func (w *Worker) same(ctx context.Context, u subject.Unit, last *order.Event) (bool, error) {
+func (w *Worker) sameObservation(ctx context.Context, u subject.Unit, last *order.Event) (bool, error) {
 	raw, err := w.statuses.GetMsg(ctx, last.Observation)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
@@ -188,11 +184,10 @@ func (w *Worker) same(ctx context.Context, u subject.Unit, last *order.Event) (b
 	return readable && raw.Subject == u.Status() && seen.AnsweredAt.Equal(last.ObservedAt), nil
 }
 
-// next reads the unit's first observation above the one that was folded last.
-// Where the guard under which the handled one was written names that very one,
-// nothing lies between them, and nothing needs to be read.
+// next returns the unit's first observation above the folded one. If the handled one
+// was written with that as expected sequence, it is the next, and nothing is read.
 func (w *Worker) next(ctx context.Context, u subject.Unit, folded uint64, handled *jetstream.RawStreamMsg) (*jetstream.RawStreamMsg, error) {
-	if guard := handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader); guard != "" && guard == strconv.FormatUint(folded, 10) {
+	if expected := handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader); expected != "" && expected == strconv.FormatUint(folded, 10) {
 		return handled, nil
 	}
 	return w.statuses.GetMsg(ctx, folded+1, jetstream.WithGetMsgSubject(u.Status()))

@@ -15,13 +15,12 @@ import (
 	"arauto/workers/normalize/fold"
 )
 
-// TestTransitionThatOnlyTheSweeperFoundIsCounted holds the count of webhooks
-// that somebody lost: a transition counts, a look that finds nothing new, or
-// that a webhook prompted, does not.
-func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
+// A transition found by a sweep counts as a lost webhook. A look-up that finds nothing
+// new, or that a webhook caused, does not.
+func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
+	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +30,7 @@ func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
 	}
 	registry := prometheus.NewRegistry()
 	w, err := fold.New(b.ctx, fold.Options{
-		JS: b.JS, Tokens: b.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
+		JS: b.JS, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +55,7 @@ func TestTransitionThatOnlyTheSweeperFoundIsCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Status(), Data: body})
-		for range 2 { // Delivered again, it counts no more.
+		for range 2 { // A redelivery does not count.
 			if err := w.Handle(b.ctx, m); err != nil {
 				t.Fatal(err)
 			}

@@ -22,7 +22,7 @@ import (
 	"arauto/workers/normalize/fold"
 )
 
-// foreign are bodies that this version cannot go on from.
+// foreign are bodies that this version cannot fold on from.
 var foreign = map[string]string{
 	"no JSON":             "\x00\xff{",
 	"nothing":             "",
@@ -32,7 +32,7 @@ var foreign = map[string]string{
 	"another one's event": `{"provider":"picpay","account":"default","kind":"payment","payment":"p","status":"paid","transition":2,"observation":1}`,
 }
 
-// unreadableBench is a bench on whose ORDERS a test plants what does not decode.
+// unreadableBench is a bench for unreadable messages on ORDERS.
 type unreadableBench struct {
 	bench
 	registry *prometheus.Registry
@@ -43,11 +43,11 @@ func setupUnreadable(t *testing.T) unreadableBench {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	b := unreadableBench{setup(t), registry, fold.NewMetrics(registry)}
-	t.Cleanup(b.Stop) // Its own check at the end wants events only.
+	t.Cleanup(b.Stop) // The broker's check at the end accepts events only.
 	return b
 }
 
-// plant stores a message in the log of payment p and returns its sequence.
+// plant stores a message in the order log of payment p and returns its sequence.
 func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) uint64 {
 	t.Helper()
 	status := order.Paid
@@ -62,10 +62,10 @@ func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) ui
 	return ack.Sequence
 }
 
-// fold handles messages, each twice, with workers that remember nothing.
+// fold handles messages, each twice, with workers without a cache.
 func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
 	t.Helper()
-	lot, err := retry.Open(b.ctx, b.JS, b.tokens)
+	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
 	}
 	for _, m := range messages {
 		for range 2 {
-			w, err := fold.New(b.ctx, fold.Options{JS: b.JS, Tokens: b.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
+			w, err := fold.New(b.ctx, fold.Options{JS: b.JS, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +86,7 @@ func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
 	}
 }
 
-// readable is the payment's log without what does not decode.
+// readable is the payment's log without unreadable messages.
 func (b unreadableBench) readable(t *testing.T) string {
 	t.Helper()
 	stream, err := b.JS.Stream(b.ctx, subject.Orders)
@@ -113,18 +113,18 @@ func (b unreadableBench) readable(t *testing.T) string {
 	}
 }
 
-// reports wants one letter about each of some messages of ORDERS, and that many
-// counted.
+// reports checks that each of the given messages of ORDERS has one dead letter, and is
+// counted once.
 func (b unreadableBench) reports(t *testing.T, sequences ...uint64) {
 	t.Helper()
-	letters := b.letters(t, "p")
-	if len(letters) != len(sequences) {
-		t.Errorf("there are %d letters, want %d: %+v", len(letters), len(sequences), letters)
+	deadLetters := b.deadLetters(t, "p")
+	if len(deadLetters) != len(sequences) {
+		t.Errorf("there are %d dead letters, want %d: %+v", len(deadLetters), len(sequences), deadLetters)
 		return
 	}
-	for i, l := range letters {
+	for i, l := range deadLetters {
 		if l.ID != deadletter.ID(subject.Orders, sequences[i]) || l.Class != record.ClassOurs || l.Stream != subject.Orders {
-			t.Errorf("letter %d is %+v, want one about %d", i, l, sequences[i])
+			t.Errorf("dead letter %d is %+v, want one about %d", i, l, sequences[i])
 		}
 	}
 	if got := counted(t, b.registry, "arauto_unreadable_events_total"); got != float64(len(sequences)) {
@@ -156,7 +156,7 @@ func counted(t *testing.T, g prometheus.Gatherer, name string) float64 {
 	return 0
 }
 
-func TestPaymentGoesOnFromItsLastReadableEvent(t *testing.T) {
+func TestFoldGoesOnFromTheLastReadableEvent(t *testing.T) {
 	t.Parallel()
 	for name, body := range foreign {
 		t.Run(name, func(t *testing.T) {
@@ -175,18 +175,18 @@ func TestPaymentGoesOnFromItsLastReadableEvent(t *testing.T) {
 				t.Errorf("the log is %s, want %s", got, want)
 			}
 			b.reports(t, first, second, third, fourth)
-			for i, l := range b.letters(t, "p") {
+			for i, l := range b.deadLetters(t, "p") {
 				if known := i > 0; known != (l.Kind == order.Payment) {
-					t.Errorf("letter %d says kind %q", i, l.Kind)
+					t.Errorf("dead letter %d says kind %q", i, l.Kind)
 				}
 			}
 		})
 	}
 }
 
-// A gap in the numbers tells subscribers that there was an event which they may
-// not have understood; a number that is given out twice would tell them nothing.
-func TestNumberOfAnUnreadableEventIsNotGivenOutAgain(t *testing.T) {
+// A gap in the transition numbers shows subscribers that an event is missing; a number
+// that is used twice would not.
+func TestTransitionNumberOfAnUnreadableEventIsNotReused(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ number, want string }{
 		"the next one":      {"2", "1 nothing>pending, 3 pending>paid"},
@@ -209,8 +209,8 @@ func TestNumberOfAnUnreadableEventIsNotGivenOutAgain(t *testing.T) {
 	}
 }
 
-// A newer version has folded the observation before this one took over again.
-func TestTransitionThatAnUnreadableEventAnnouncedIsNotAnnouncedAgain(t *testing.T) {
+// A newer version folded the observation before a rollback to this one.
+func TestTransitionOfAnUnreadableEventIsNotPublishedAgain(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
 	b.fold(t, b.observe(t, "p", "pending", 0))
@@ -229,18 +229,18 @@ func TestTransitionThatAnUnreadableEventAnnouncedIsNotAnnouncedAgain(t *testing.
 	b.reports(t, sequence)
 }
 
-// Letters of one payment say up to where observations were reported.
-func TestLetterAboutAnEventKeepsWhatWasReportedBefore(t *testing.T) {
+// A payment's dead letters name the observation up to which all are reported.
+func TestDeadLetterAboutAnEventKeepsReportedUpTo(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
 	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "bogus", 0))
 	sequence := b.plant(t, "{", nil)
 	b.fold(t, b.observe(t, "p", "paid", 0))
-	letters := b.letters(t, "p")
-	if len(letters) != 2 || letters[0].Observation != 2 || letters[1].ID != deadletter.ID(subject.Orders, sequence) || letters[1].Reported() != 2 {
-		t.Errorf("letters are %+v", letters)
+	deadLetters := b.deadLetters(t, "p")
+	if len(deadLetters) != 2 || deadLetters[0].Observation != 2 || deadLetters[1].ID != deadletter.ID(subject.Orders, sequence) || deadLetters[1].Reported() != 2 {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
-	for _, l := range letters {
+	for _, l := range deadLetters {
 		if err := schematest.DeadLetter(encoded(t, l)); err != nil {
 			t.Error(err)
 		}
@@ -250,9 +250,8 @@ func TestLetterAboutAnEventKeepsWhatWasReportedBefore(t *testing.T) {
 	}
 }
 
-// The broker knows a letter by its id for minutes, and a payment stands still for
-// months.
-func TestLetterAboutAnEventIsNotWrittenAgainLater(t *testing.T) {
+// The duplicate window is minutes, and a payment may rest for months.
+func TestDeadLetterAboutAnEventIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
 	stream, err := b.JS.Stream(b.ctx, subject.DeadLetters)
@@ -266,7 +265,7 @@ func TestLetterAboutAnEventIsNotWrittenAgainLater(t *testing.T) {
 	}
 	b.fold(t, b.observe(t, "p", "paid", 0))
 	b.plant(t, "{", nil)
-	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "bogus", 0)) // The letter about the observation is the last one.
+	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "bogus", 0)) // The dead letter about the observation is the last one.
 	probe := func() bool {
 		m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "other").DeadLetter("ours", "sweep"), Data: []byte("{")}
 		ack, err := b.JS.PublishMsg(b.ctx, m, jetstream.WithMsgID("probe"))
@@ -275,21 +274,21 @@ func TestLetterAboutAnEventIsNotWrittenAgainLater(t *testing.T) {
 		}
 		return ack.Duplicate
 	}
-	for probe(); probe(); { // Until the broker has forgotten it, and so the older letters.
+	for probe(); probe(); { // Until the duplicate window of the older dead letters is over.
 	}
 	b.fold(t, b.observe(t, "p", "paid", 0))
-	if letters := b.letters(t, "p"); len(letters) != 2 || counted(t, b.registry, "arauto_unreadable_events_total") != 1 {
-		t.Errorf("letters are %+v", letters)
+	if deadLetters := b.deadLetters(t, "p"); len(deadLetters) != 2 || counted(t, b.registry, "arauto_unreadable_events_total") != 1 {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-func TestObservationOfAnotherPaymentsProviderIsUnreadable(t *testing.T) {
+func TestObservationOfAnotherProviderIsUnreadable(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
 	m := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Status(), Data: []byte("{}")})
 	b.fold(t, m, b.observe(t, "p", "paid", 0))
-	letters := b.letters(t, "p")
-	if len(letters) != 1 || letters[0].Cause != "stored observation does not decode" || b.readable(t) != "1 nothing>paid" {
-		t.Errorf("log %s, letters %+v", b.readable(t), letters)
+	deadLetters := b.deadLetters(t, "p")
+	if len(deadLetters) != 1 || deadLetters[0].Cause != "stored observation does not decode" || b.readable(t) != "1 nothing>paid" {
+		t.Errorf("log %s, dead letters %+v", b.readable(t), deadLetters)
 	}
 }

@@ -1,6 +1,6 @@
-// Package advisories is the second net: the broker says when it gives a message
-// up, because it was delivered too often or somebody terminated it. Whatever
-// was given up without a dead letter gets one here.
+// Package advisories handles the broker's advisories about messages that it gave up:
+// delivered too often, or terminated. A message that has no dead letter by then gets
+// one here.
 package advisories
 
 import (
@@ -22,13 +22,11 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// Stage is this worker's name in dead letters.
-const Stage = "sweep"
-
-// unknown stands for what an advisory about a vanished message does not say.
+// unknown is the provider, account and payment in a dead letter about a message that
+// is no longer stored.
 const unknown = "unknown"
 
-// Metrics counts what slipped through the first net.
+// Metrics counts the dead letters that only this package wrote.
 type Metrics struct{ without prometheus.Counter }
 
 // NewMetrics registers the metrics.
@@ -41,7 +39,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Options are what a worker needs.
+// Options are what a Worker works with. All fields are required.
 type Options struct {
 	JS          jetstream.JetStream
 	Tokens      subject.Tokens
@@ -51,18 +49,18 @@ type Options struct {
 	Now         func() time.Time
 }
 
-// Worker handles advisories. Its handler may run concurrently, in this and
-// other processes.
+// Worker handles advisories. Its handler may run concurrently, in this and other
+// processes.
 type Worker struct{ Options }
 
-// New returns a worker.
+// New returns a Worker.
 func New(o Options) *Worker { return &Worker{o} }
 
-// readable are the streams whose messages say which payment they are about.
-// For another one the broker would not let this process read.
+// readable are the streams that this role may read and whose messages name a
+// payment.
 var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
 
-// advisory is what the broker says, as far as it is of use.
+// advisory is the part of the broker's advisory that is needed here.
 type advisory struct {
 	Stream     string `json:"stream"`
 	Consumer   string `json:"consumer"`
@@ -71,27 +69,27 @@ type advisory struct {
 	Reason     string `json:"reason"` // Of a termination.
 }
 
-// harmless reports whether nothing was given up. What leaves LOOKUP_RETRIES was
-// acknowledged; but a broker that is killed forgets the last acknowledgements
-// and keeps what they removed, and then says of each that an unacknowledged
-// message was deleted.
+// harmless reports whether the advisory is about a message of LOOKUP_RETRIES that was
+// acknowledged. A broker that is killed forgets its last acknowledgements: after its
+// start it reports the messages that they had removed as deleted without one.
 func (a advisory) harmless(found original) bool {
 	return found.gone && a.Stream == subject.LookupRetries && strings.Contains(a.Reason, "deleted")
 }
 
-// original is the message that was given up: where it is, and whose.
+// original is the message that the broker gave up.
 type original struct {
 	unit    subject.Unit
-	id      string // Of a letter about it alone.
-	stands  uint64 // Notification that it stands for, 0 for none but its own.
+	id      string // Of a dead letter about this message.
+	covers  uint64 // Of a look-up: the highest notification that it answers for. 0 for another message.
 	account string
 	kind    order.Kind
 	payment string
 	order   string
-	gone    bool // It is no longer stored.
+	gone    bool // The message is no longer stored.
 }
 
-// Handle handles one message of ADVISORIES.
+// Handle handles one message of ADVISORIES. A nil error means that the message which
+// the broker gave up has a dead letter.
 func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	var a advisory
 	if err := json.Unmarshal(m.Data(), &a); err != nil || a.Stream == "" || a.Sequence == 0 {
@@ -102,7 +100,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 		return fmt.Errorf("read what %s gave up: %w", a.Consumer, err)
 	}
 	if a.harmless(found) {
-		w.Log.Info("nothing was given up", zap.String("stream", a.Stream), zap.Uint64("sequence", a.Sequence), zap.String("reason", a.Reason))
+		w.Log.Info("advisory.ignored", zap.String("stream", a.Stream), zap.Uint64("sequence", a.Sequence), zap.String("reason", a.Reason))
 		return nil
 	}
 	has, err := w.hasDeadLetter(ctx, found)
@@ -115,23 +113,23 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	}
 	id := found.id
 	err = w.DeadLetters.Put(ctx, found.unit, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: Stage,
+		ID: id, Class: record.ClassOurs, Stage: record.StageSweep,
 		Provider: found.unit.Provider, Account: found.account, Kind: found.kind, Payment: found.payment, Order: found.order,
 		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: record.NoAnswer,
-		Stream: a.Stream, Sequence: a.Sequence, Covers: found.stands,
+		Stream: a.Stream, Sequence: a.Sequence, Covers: found.covers,
 		Next: "find out why the worker could not finish it, mend that, then redrive", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
 	if err != nil {
 		return err
 	}
 	w.Metrics.without.Inc()
-	w.Log.Error("given up without a dead letter, it has one now",
+	w.Log.Error("message.dead_lettered",
 		zap.String("stream", a.Stream), zap.Uint64("sequence", a.Sequence), zap.String("consumer", a.Consumer))
 	return nil
 }
 
-// deadLetter stores a letter about an advisory that does not decode: a message may have
-// been given up, and nothing says which.
+// deadLetter stores a dead letter about an advisory that does not decode. A message may
+// have been given up, and nothing says which.
 func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -139,12 +137,12 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	}
 	id := deadletter.ID(subject.Advisories, meta.Sequence.Stream)
 	u := subject.Unit{Provider: unknown, Account: unknown, Payment: unknown}
-	letters, err := w.DeadLetters.Latest(ctx, u.DeadLetter("*", Stage))
+	letters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageSweep))
 	if err != nil || slices.ContainsFunc(letters, func(l deadletter.Entry) bool { return l.ID == id }) {
 		return err
 	}
 	err = w.DeadLetters.Put(ctx, u, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: Stage, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
+		ID: id, Class: record.ClassOurs, Stage: record.StageSweep, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
 		Cause: "stored advisory does not decode", LastAnswer: record.NoAnswer, Stream: subject.Advisories, Sequence: meta.Sequence.Stream,
 		Next: "compare the versions of the broker and of this worker; the broker's log says what it gave up, then discard", At: w.Now().UTC(),
 	}, id, deadletter.SameID(id))
@@ -152,12 +150,12 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 		return err
 	}
 	w.Metrics.without.Inc()
-	w.Log.Error("advisory does not decode", zap.String("subject", m.Subject()), zap.Uint64("sequence", meta.Sequence.Stream))
+	w.Log.Error("advisory.unreadable", zap.String("subject", m.Subject()), zap.Uint64("sequence", meta.Sequence.Stream))
 	return nil
 }
 
-// find reads the message that the advisory is about. One that is gone has no
-// payment any more; its place and consumer are all that can be said.
+// find reads the message that the advisory is about. If the message is gone, only its
+// sequence and its consumer are known.
 func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	own := deadletter.ID(a.Stream, a.Sequence)
 	none := original{
@@ -189,49 +187,52 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 		Kind     order.Kind `json:"kind"`
 		Payment  string     `json:"payment"`
 		Order    string     `json:"order"`
-		For      uint64     `json:"covers"`
+		Covers   uint64     `json:"covers"`
 	}
 	if err := json.Unmarshal(raw.Data, &body); err != nil || body.Provider == "" || body.Account == "" || body.Payment == "" {
-		return named(none, raw.Subject), nil //nolint:nilerr // Its place is all that can be said of it, and the letter says that.
+		return named(none, raw.Subject), nil //nolint:nilerr // The dead letter names stream and sequence.
 	}
 	found := original{
 		unit: w.Tokens.Unit(body.Provider, body.Account, body.Payment), id: own,
 		account: body.Account, kind: body.Kind, payment: body.Payment, order: body.Order,
 	}
-	if body.For > 0 && a.Stream == subject.LookupRetries {
-		found.stands = body.For
+	if body.Covers > 0 && a.Stream == subject.LookupRetries {
+		found.covers = body.Covers
 	}
 	return found, nil
 }
 
-// named is o with the unit that a subject of ORDERS or STATUSES names. Another
-// worker may have given the message a letter under that unit.
+// named is o with the unit of a subject of STATUSES or ORDERS, under which another
+// worker may have stored the dead letter of the message.
 func named(o original, on string) original {
-	parts := strings.Split(on, ".")
-	if len(parts) < 4 || parts[0] != "orders" && parts[0] != "statuses" {
+	unit, err := subject.ParseStatus(on)
+	if err != nil {
+		var event subject.Event
+		event, err = subject.ParseEvent(on)
+		unit = event.Unit
+	}
+	if err != nil {
 		return o
 	}
-	o.unit = subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}
+	o.unit = unit
 	o.account, o.payment = o.unit.Account, o.unit.Payment
 	return o
 }
 
-// providerOf reads the provider off the name of a consumer of its own.
+// providerOf reads the provider off the name of a look-up consumer.
 func providerOf(consumer string) string {
-	for _, prefix := range []string{"lookup-due-", "lookup-"} {
-		if name, ok := strings.CutPrefix(consumer, prefix); ok && name != "" {
-			return name
-		}
+	if provider, ok := subject.ParseLookupConsumer(consumer); ok {
+		return provider
 	}
 	return unknown
 }
 
-// hasDeadLetter looks through the dead letters of the message's payment. What was
-// redriven stands for a notification no more: the message in hand may be the
-// look-up that was to do better.
+// hasDeadLetter looks through the dead letters of the payment. A redriven one no
+// longer covers its notification: the message that was given up may be the look-up
+// that the operator asked for.
 func (w *Worker) hasDeadLetter(ctx context.Context, o original) (bool, error) {
-	letters, err := w.DeadLetters.Latest(ctx, o.unit.DeadLetter("*", "*"))
+	letters, err := w.DeadLetters.Latest(ctx, o.unit.DeadLetter(subject.Any, subject.Any))
 	return slices.ContainsFunc(letters, func(l deadletter.Entry) bool {
-		return l.ID == o.id || o.stands > 0 && l.CoversNotification(o.stands)
+		return l.ID == o.id || o.covers > 0 && l.CoversNotification(o.covers)
 	}), err
 }

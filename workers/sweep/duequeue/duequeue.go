@@ -1,6 +1,5 @@
-// Package duequeue remembers which stored messages are to be looked at again, and
-// when. It is for what would else be read over and over: a message costs 16
-// bytes until its time has come.
+// Package duequeue holds sequences of stored messages by the time at which each is to
+// be read again. A message takes 16 bytes.
 package duequeue
 
 import (
@@ -8,24 +7,22 @@ import (
 	"time"
 )
 
-// Queue is a list of messages of one stream by the time at which to look at
-// them. The zero Agenda is empty and ready to use. It is not safe for
-// concurrent use.
+// Queue holds messages of one stream by due time. The zero Queue is empty. It is not
+// safe for concurrent use.
 type Queue struct{ items items }
 
-// Add puts a message on the list.
-func (a *Queue) Add(sequence uint64, at time.Time) {
-	heap.Push(&a.items, entry{sequence, at.UnixNano()})
+// Add adds a message that is due at a time, in O(log n).
+func (q *Queue) Add(sequence uint64, at time.Time) {
+	heap.Push(&q.items, entry{sequence, at.UnixNano()})
 }
 
-// First is the message with the earliest time. ok is false when the list is
-// empty.
-func (a *Queue) First() (sequence uint64, at time.Time, ok bool) {
-	if len(a.items) == 0 {
+// First is the message with the earliest time. ok is false when the queue is empty.
+func (q *Queue) First() (sequence uint64, at time.Time, ok bool) {
+	if len(q.items) == 0 {
 		return 0, time.Time{}, false
 	}
-	return a.items[0].sequence, time.Unix(0, a.items[0].at), true
+	return q.items[0].sequence, time.Unix(0, q.items[0].at), true
 }
 
-// Drop takes the first message off the list, which must not be empty.
-func (a *Queue) Drop() { heap.Pop(&a.items) }
+// Drop removes the first message. The queue must not be empty.
+func (q *Queue) Drop() { heap.Pop(&q.items) }

@@ -1,13 +1,12 @@
 package duequeue
 
-// entry is one message: where it is and when it is to be looked at, in
-// nanoseconds.
+// entry is a message: its sequence and its due time, in nanoseconds since 1970.
 type entry struct {
 	sequence uint64
 	at       int64
 }
 
-// items is a heap.Interface; the earliest comes first.
+// items is a heap.Interface whose first element is due first.
 type items []entry
 
 // Len implements heap.Interface.

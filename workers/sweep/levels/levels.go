@@ -1,5 +1,5 @@
-// Package levels measures what rises before something stops: how full each stream is,
-// how many look-ups are parked, and how many dead letters are open.
+// Package levels measures how full each stream is, how many look-ups are scheduled, and
+// how many dead letters are open.
 package levels
 
 import (
@@ -12,26 +12,26 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
-	"arauto/workers/internal/stream"
 )
 
-// bounded are the streams that have a size and that the sweeper may read.
+// bounded are the streams that have a maximum size and that this role may read.
 var bounded = []string{subject.Notifications, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories}
 
-// most bounds how many parked look-ups a round reads: about a second's worth.
-const most = 5000
+// maxScheduled is how many scheduled look-ups a round reads: about a second's worth.
+const maxScheduled = 5000
 
-// other is the cause of a parked look-up that does not say one of ours.
+// other is the reason of a scheduled look-up that has none of causes.
 const other = "other"
 
-// classes are those of dead letters.
+// classes are the classes of dead letters.
 var classes = []record.Class{record.ClassOurs, record.ClassProvider, record.ClassData, record.ClassSubscriber}
 
-// causes are what a parked look-up can wait for.
+// causes are the reasons that a scheduled look-up can have.
 func causes() []string {
 	all := []string{string(order.CauseRecheck), string(order.CauseConfirmation), string(order.CauseSweep), string(order.CauseOperator), other}
 	for _, c := range record.Failures() {
@@ -40,11 +40,11 @@ func causes() []string {
 	return all
 }
 
-// Metrics are the levels. Each copy of the sweeper has them, so take the maximum.
+// Metrics are the levels. Each copy of this role measures them, so take the maximum.
 type Metrics struct {
-	fill   *prometheus.GaugeVec
-	parked *prometheus.GaugeVec
-	open   *prometheus.GaugeVec
+	fill      *prometheus.GaugeVec
+	scheduled *prometheus.GaugeVec
+	open      *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics. They have no value before the first round.
@@ -52,35 +52,35 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		fill: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_stream_fill_ratio",
-			Help: "How full a stream is, from 0 to 1. At 1 it takes nothing more, but for ADVISORIES, which drops its oldest; look-ups are given up from 0.8 of LOOKUP_RETRIES on.",
+			Help: "How full a stream is, from 0 to 1. At 1 it refuses messages, but for ADVISORIES, which removes its oldest; from 0.8 of LOOKUP_RETRIES on, failed look-ups are dead-lettered at once.",
 		}, []string{"stream"}),
-		parked: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		scheduled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_scheduled_lookups",
-			Help: "Look-ups that are parked, by what they wait for, among the 5000 that were parked first.",
+			Help: "Scheduled look-ups by the reason why they wait, among the 5000 that were scheduled first.",
 		}, []string{"cause"}),
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_open_dead_letters",
-			Help: "Dead letters that nobody has acted on, by class.",
+			Help: "Open dead letters by class.",
 		}, []string{"class"}),
 	}
-	r.MustRegister(m.fill, m.parked, m.open)
+	r.MustRegister(m.fill, m.scheduled, m.open)
 	return m
 }
 
-// Options are what a Gauge needs.
+// Options are what a Gauge works with. All fields but Room are required.
 type Options struct {
 	JS          jetstream.JetStream
 	DeadLetters *deadletter.Store
 	Metrics     *Metrics
-	Room        int64 // How many bytes LOOKUP_RETRIES may take, which has no bound of its own; 0 where that is not known.
+	Room        int64 // Bytes that LOOKUP_RETRIES may take, since its configuration has no bound; 0 if unknown.
 }
 
-// Gauge measures. Its round must not run concurrently with itself.
+// Gauge measures. Round must not run concurrently with itself.
 type Gauge struct {
 	Options
 	streams map[string]jetstream.Stream
-	letters map[letter]standing // The open ones.
-	read    uint64              // Up to where DEAD_LETTERS was read.
+	letters map[letter]standing // The open dead letters.
+	read    uint64              // The last sequence of DEAD_LETTERS that was read.
 }
 
 type letter struct {
@@ -93,7 +93,7 @@ type standing struct {
 	sequence uint64
 }
 
-// New finds the streams and returns a Gauge.
+// New opens the streams and returns a Gauge.
 func New(ctx context.Context, o Options) (*Gauge, error) {
 	g := &Gauge{Options: o, streams: map[string]jetstream.Stream{}, letters: map[letter]standing{}}
 	for _, name := range append([]string{subject.LookupRetries}, bounded...) {
@@ -106,14 +106,13 @@ func New(ctx context.Context, o Options) (*Gauge, error) {
 	return g, nil
 }
 
-// Round measures once. Where it fails, the levels that it did not get to stay as they
-// were.
+// Round measures once. Levels that it fails to measure keep their last value.
 func (g *Gauge) Round(ctx context.Context) error {
-	return errors.Join(g.fill(ctx), g.park(ctx), g.open(ctx))
+	return errors.Join(g.measureFill(ctx), g.countScheduled(ctx), g.countOpen(ctx))
 }
 
-// fill reads how full the streams are.
-func (g *Gauge) fill(ctx context.Context) error {
+// measureFill measures how full the streams are.
+func (g *Gauge) measureFill(ctx context.Context) error {
 	for _, name := range bounded {
 		info, err := g.streams[name].Info(ctx)
 		if err != nil {
@@ -132,38 +131,37 @@ func (g *Gauge) fill(ctx context.Context) error {
 	return nil
 }
 
-// park counts what is parked. One that fires meanwhile may be missed.
-func (g *Gauge) park(ctx context.Context) error {
+// countScheduled counts the scheduled look-ups. It may miss a look-up that fires meanwhile.
+func (g *Gauge) countScheduled(ctx context.Context) error {
 	known, counts, read := causes(), map[string]int{}, 0
-	_, err := stream.Each(ctx, g.streams[subject.LookupRetries], "lookup.parked.>", 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	_, err := stream.Each(ctx, g.streams[subject.LookupRetries], subject.AllScheduled, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		var p record.ScheduledLookUp
 		if json.Unmarshal(raw.Data, &p) != nil || !slices.Contains(known, p.Reason) {
 			p.Reason = other
 		}
 		counts[p.Reason]++
 		read++
-		return read < most, nil
+		return read < maxScheduled, nil
 	})
 	if err != nil {
-		return fmt.Errorf("count parked look-ups: %w", err)
+		return fmt.Errorf("count scheduled look-ups: %w", err)
 	}
 	for _, cause := range known {
-		g.Metrics.parked.WithLabelValues(cause).Set(float64(counts[cause]))
+		g.Metrics.scheduled.WithLabelValues(cause).Set(float64(counts[cause]))
 	}
 	return nil
 }
 
-// open reads the letters and markers that are new, and forgets the letters that have
-// expired.
-func (g *Gauge) open(ctx context.Context) error {
+// countOpen reads the dead letters and markers that are new, and removes expired ones.
+func (g *Gauge) countOpen(ctx context.Context) error {
 	info, err := g.streams[subject.DeadLetters].Info(ctx)
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 	}
-	if info.State.LastSeq < g.read { // Recreated: its numbers began anew.
+	if info.State.LastSeq < g.read { // The stream was recreated.
 		g.read, g.letters = 0, map[letter]standing{}
 	}
-	err = g.DeadLetters.Each(ctx, "dead.>", g.read+1, func(l deadletter.Entry) error {
+	err = g.DeadLetters.Each(ctx, subject.AllDeadLetters, g.read+1, func(l deadletter.Entry) error {
 		g.read = l.Sequence
 		id := letter{l.Unit, l.Stage, l.ID}
 		delete(g.letters, id)

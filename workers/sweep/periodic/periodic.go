@@ -1,25 +1,26 @@
-// Package periodic repeats the sweeper's tasks. A round that fails is told of
-// and made again: everything that a round does is idempotent, so a broken one
-// needs no clean-up, and a second copy of the sweeper only finds the work done.
+// Package periodic runs the tasks of sweep in rounds. Each round is idempotent, so
+// a failed round is repeated without a clean-up, and several copies of the role may run.
 package periodic
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/wait"
+	"arauto/workers/internal/panics"
 )
 
-// Task is one thing to do over and over.
+// Task is one periodic task.
 type Task struct {
-	Name  string        // A metric label and a word in logs.
-	Every time.Duration // From the end of one round to the beginning of the next.
+	Name  string        // A metric label, and a field of log lines.
+	Every time.Duration // From the end of a round to the beginning of the next.
 	Do    func(ctx context.Context) error
 }
 
-// Metrics tell how rounds went.
+// Metrics count and time rounds.
 type Metrics struct {
 	rounds  *prometheus.CounterVec
 	seconds *prometheus.GaugeVec
@@ -47,51 +48,28 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Run makes a round at once and then one after every pause, until ctx ends.
-// It returns nil: no failure of a round ends it, because the others of the
-// process are of use meanwhile.
+// Run runs a round at once, and the next one Every after each, until ctx ends. It
+// returns nil: a failed round is logged and counted, and must not end the other tasks of
+// the process.
 func Run(ctx context.Context, t Task, log *zap.Logger, m *Metrics) error {
-	for _, result := range []string{done, failed} { // There from the start, so that a rate sees the first failure.
+	for _, result := range []string{done, failed} { // Present from the start, so that rate() sees the first failure.
 		m.rounds.WithLabelValues(t.Name, result)
 	}
 	for {
 		began := time.Now()
-		err := safely(ctx, t)
+		err := panics.Try(func() error { return t.Do(ctx) })
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // A round that was stopped has not failed.
 		}
 		result := done
 		if err != nil {
 			result = failed
-			log.Error("round failed, it is made again", zap.String("task", t.Name), zap.Error(err))
+			log.Error("round.failed", zap.String("task", t.Name), zap.Error(err))
 		}
 		m.rounds.WithLabelValues(t.Name, result).Inc()
 		m.seconds.WithLabelValues(t.Name).Set(time.Since(began).Seconds())
-		if !pause(ctx, t.Every) {
+		if !wait.For(ctx, t.Every) {
 			return nil
 		}
-	}
-}
-
-// safely turns a panic into an error: one poisonous message must not stop the
-// other tasks.
-func safely(ctx context.Context, t Task) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("make round of %s: panic: %v", t.Name, r)
-		}
-	}()
-	return t.Do(ctx)
-}
-
-// pause reports whether ctx is still alive after d.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

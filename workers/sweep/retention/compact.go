@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
-	"arauto/workers/internal/stream"
 )
 
 // Orders compacts the order log.
@@ -20,17 +19,17 @@ type Orders struct {
 	Stream  jetstream.Stream
 	Metrics *Metrics
 	Now     func() time.Time
-	After   time.Duration // How long a payment has been final before it is compacted.
+	After   time.Duration // For how long a payment has been final before it is compacted.
 
-	// Unreadable makes sure that an event that does not decode has a dead letter.
+	// Unreadable stores a dead letter about an event that does not decode.
 	Unreadable func(context.Context, *jetstream.RawStreamMsg) error
 
-	seen map[order.Status]uint64 // Up to where the events of a state have been.
+	seen map[order.Status]uint64 // The last event of a status that was examined.
 }
 
-// Round compacts every payment that became final long enough ago. The last
-// event stays: it is the payment's state, holds the number of its transitions
-// and is the guard of the next one. An event is looked at once by each copy.
+// Round compacts the payments that became final longer than After ago. The last event
+// stays, because it is the state of the payment and the expected sequence of the next
+// event. Each copy of the role examines an event once.
 func (o *Orders) Round(ctx context.Context) error {
 	if o.seen == nil {
 		o.seen = map[order.Status]uint64{}
@@ -38,7 +37,7 @@ func (o *Orders) Round(ctx context.Context) error {
 	old := o.Now().Add(-o.After)
 	var all []error
 	for _, status := range finals() {
-		above, err := stream.Each(ctx, o.Stream, "orders.*.*.*.*."+string(status), o.seen[status], func(raw *jetstream.RawStreamMsg) (bool, error) {
+		above, err := stream.Each(ctx, o.Stream, subject.EventsOf(status), o.seen[status], func(raw *jetstream.RawStreamMsg) (bool, error) {
 			if !raw.Time.Before(old) {
 				return false, nil
 			}
@@ -52,7 +51,7 @@ func (o *Orders) Round(ctx context.Context) error {
 	return errors.Join(all...)
 }
 
-// finals lists every state that is final for some kind.
+// finals lists the statuses that are final for any kind of payment.
 func finals() []order.Status {
 	var all []order.Status
 	have := map[order.Status]bool{}
@@ -67,25 +66,27 @@ func finals() []order.Status {
 	return all
 }
 
-// compact removes what lies below the event if it is final and the payment's
-// last. A transition that comes between the reading and the removal is above,
-// and stays.
+// compact removes the events below raw if raw is final and the payment's last event. A
+// transition that is appended meanwhile is above raw and stays.
 func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error {
-	parts := strings.Split(raw.Subject, ".")
 	e, err := observations.EventOf(raw)
-	if err != nil || len(parts) != 6 {
-		return o.Unreadable(ctx, raw) // It stays as it is, and must not keep the others from being compacted.
+	if err != nil {
+		return o.Unreadable(ctx, raw) // Other payments are compacted all the same.
 	}
 	if !e.Final || e.Transition == 1 {
 		return nil
 	}
-	events := subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}.Events()
-	first, err := o.Stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(events))
+	on, err := subject.ParseEvent(raw.Subject)
 	if err != nil {
-		return fmt.Errorf("read first event: %w", err)
+		return err
 	}
-	if first.Sequence == raw.Sequence {
-		return nil // It is compacted, as most are when a copy starts.
+	events := on.Unit.Events()
+	first, err := stream.Next(ctx, o.Stream, events, 0)
+	if err != nil {
+		return err
+	}
+	if first == nil || first.Sequence == raw.Sequence {
+		return nil // Compacted already, as most payments are when a copy starts.
 	}
 	last, err := stream.Last(ctx, o.Stream, events)
 	if err != nil || last == nil || last.Sequence != raw.Sequence {
@@ -101,7 +102,7 @@ func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error
 	return nil
 }
 
-// report gives dead letters to the events below a sequence that do not decode,
+// report stores dead letters about the events below a sequence that do not decode,
 // before they are removed.
 func (o *Orders) report(ctx context.Context, events string, below uint64) error {
 	_, err := stream.Each(ctx, o.Stream, events, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
 	"arauto/deploy/runtime/topology"
@@ -45,7 +46,7 @@ func notifications(ctx context.Context, t must, js jetstream.JetStream, ahead ti
 	stream, err := js.Stream(ctx, subject.Notifications)
 	ok(t, err)
 	return &retention.Notifications{
-		JS: js, Stream: stream, Providers: providers, Metrics: retention.NewMetrics(prometheus.NewRegistry()),
+		JS: js, Stream: stream, Providers: providers, Metrics: retention.NewMetrics(prometheus.NewRegistry()), Log: zap.NewNop(),
 		Now: func() time.Time { return time.Now().Add(ahead) }, Keep: 72 * time.Hour, MinAge: 10 * time.Minute, Judge: everything,
 	}
 }

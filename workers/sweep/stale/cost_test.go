@@ -13,7 +13,6 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
-	"arauto/workers/lookup"
 )
 
 // counting is a JetStream that counts the messages that are asked for.
@@ -214,7 +213,7 @@ func TestLettersOfAUnitAreReadOnce(t *testing.T) {
 	var last uint64
 	for range many {
 		last = r.notify("unknown")
-		r.put("unknown", record.DeadLetter{ID: deadletter.ID(subject.Notifications, last), Stage: lookup.Stage, Stream: subject.Notifications, Sequence: last})
+		r.put("unknown", record.DeadLetter{ID: deadletter.ID(subject.Notifications, last), Stage: record.StageLookup, Stream: subject.Notifications, Sequence: last})
 	}
 	orphan := r.notify("unknown")
 	var reads atomic.Int64
@@ -235,11 +234,11 @@ func TestALetterThatIsRedrivenMeanwhileStandsForNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second, third := r.notify("p"), r.notify("p"), r.notify("p")
-	r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7, Covers: third})
-	r.put("p", record.DeadLetter{ID: deadletter.ID(subject.Notifications, first), Stage: lookup.Stage, Stream: subject.Notifications, Sequence: first, Covers: first})
+	r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: record.StageLookup, Stream: subject.LookupRetries, Sequence: 7, Covers: third})
+	r.put("p", record.DeadLetter{ID: deadletter.ID(subject.Notifications, first), Stage: record.StageLookup, Stream: subject.Notifications, Sequence: first, Covers: first})
 	s := r.sweeper(marking{r.JS, func(sequence uint64) {
 		if sequence == second { // While the first is being judged.
-			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7, Covers: third, State: record.Redriven})
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: record.StageLookup, Stream: subject.LookupRetries, Sequence: 7, Covers: third, State: record.Redriven})
 		}
 	}})
 	_, err := s.Unprocessed(r.ctx, "sandbox", third, time.Now().Add(time.Minute))

@@ -7,81 +7,81 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
-	"arauto/workers/internal/stream"
 )
 
-// skew is how far apart the broker's timestamps on two streams may lie, and more.
+// skew is more than the clocks of two streams' leaders may differ by. A guess.
 const skew = time.Minute
 
-// letters are the dead letters that may stand for the notifications of one call
-// of Orphans. A unit can have very many, all webhooks of unknown types share
-// one, so each letter is read once in a call and not for every notification.
-type letters struct {
-	from uint64 // The first of them on DEAD_LETTERS, 0 before it was looked for.
-	of   map[place]*reported
+// deadLetters caches the dead letters of one call of Unprocessed. All webhooks of
+// unknown types of an account share a unit, so its dead letters are read once per call
+// and not once per notification.
+type deadLetters struct {
+	from uint64 // Sequence of the first of them on DEAD_LETTERS, 0 before it was searched.
+	of   map[unitStage]*reported
 }
 
-type place struct {
+type unitStage struct {
 	unit  subject.Unit
 	stage string
 }
 
-// reported is what the letters of a unit and stage say, as each stands now.
+// reported is what the dead letters of a unit and stage cover, each in its last state.
 type reported struct {
-	next    uint64            // From where on they have not been read.
-	open    map[string]uint64 // By id: the highest notification that one stands for. Those that were redriven are not in it.
-	highest uint64            // Of those.
-	stale   bool              // highest may be of one that was redriven.
+	next     uint64            // The first sequence that has not been read.
+	covers   map[string]uint64 // By id, without those that were redriven: the highest notification that the dead letter covers.
+	highest  uint64            // The highest value of covers.
+	outdated bool              // highest must be computed again.
 }
 
 func (r *reported) note(l deadletter.Entry) {
 	r.next = l.Sequence + 1
-	r.stale = r.stale || r.open[l.ID] > 0
+	r.outdated = r.outdated || r.covers[l.ID] > 0
 	if l.State == record.Redriven {
-		delete(r.open, l.ID)
+		delete(r.covers, l.ID)
 		return
 	}
-	r.open[l.ID] = l.Covers
+	r.covers[l.ID] = l.Covers
 	r.highest = max(r.highest, l.Covers)
 }
 
-// standFor is deadletter.Letter's StandsFor for all letters at once.
-func (r *reported) standFor(notification uint64) bool {
-	if r.stale {
-		r.highest, r.stale = 0, false
-		for _, stands := range r.open {
-			r.highest = max(r.highest, stands)
+// coversNotification is deadletter.Entry.CoversNotification for all of them.
+func (r *reported) coversNotification(notification uint64) bool {
+	if r.outdated {
+		r.highest, r.outdated = 0, false
+		for _, covers := range r.covers {
+			r.highest = max(r.highest, covers)
 		}
 	}
-	_, own := r.open[deadletter.ID(subject.Notifications, notification)]
+	_, own := r.covers[deadletter.ID(subject.Notifications, notification)]
 	return own || r.highest >= notification
 }
 
-// isDeadLettered reports whether a dead letter of a stage stands for the notification.
-// No such letter is older than the notification itself.
+// isDeadLettered reports whether a dead letter of a stage covers the notification. Such
+// a dead letter is not older than the notification, but for the skew.
 func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg) (bool, error) {
-	if s.letters.from == 0 {
+	if s.reported.from == 0 {
 		info, err := s.dead.Info(ctx)
 		if err != nil {
 			return false, fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 		}
-		s.letters.from, err = stream.Since(ctx, s.dead, "dead.>", raw.Time.Add(-skew), info.State.LastSeq+1)
+		s.reported.from, err = stream.Since(ctx, s.dead, subject.AllDeadLetters, raw.Time.Add(-skew), info.State.LastSeq+1)
 		if err != nil {
 			return false, fmt.Errorf("find first dead letter: %w", err)
 		}
-		s.letters.of = map[place]*reported{}
+		s.reported.of = map[unitStage]*reported{}
 	}
-	known := s.letters.of[place{u, stage}]
+	known := s.reported.of[unitStage{u, stage}]
 	if known == nil {
-		known = &reported{next: s.letters.from, open: map[string]uint64{}}
-		s.letters.of[place{u, stage}] = known
+		known = &reported{next: s.reported.from, covers: map[string]uint64{}}
+		s.reported.of[unitStage{u, stage}] = known
 	}
-	err := s.DeadLetters.Each(ctx, u.DeadLetter("*", stage), known.next, func(l deadletter.Entry) error {
+	err := s.DeadLetters.Each(ctx, u.DeadLetter(subject.Any, stage), known.next, func(l deadletter.Entry) error {
 		known.note(l)
 		return nil
 	})
-	return known.standFor(raw.Sequence), err
+	return known.coversNotification(raw.Sequence), err
 }

@@ -2,36 +2,43 @@ package stale
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics counts what was made due.
+// Metrics counts enqueued look-ups and unreadable events.
 type Metrics struct {
-	due        *prometheus.CounterVec
+	enqueued   *prometheus.CounterVec
 	unreadable prometheus.Counter
 }
 
-// The reasons to make a payment due.
+// The reasons to enqueue a look-up of a payment.
 const (
-	reasonSilent = "silent"
-	reasonUnpaid = "unpaid"
-	reasonOrphan = "orphan"
+	reasonStale       = "stale"
+	reasonUnpaid      = "unpaid"
+	reasonUnprocessed = "unprocessed"
 )
 
-// NewMetrics registers the metrics. Those of the providers are there from the start.
+// logEvents are the log events of an enqueued look-up, by reason.
+var logEvents = map[string]string{
+	reasonStale: "payment.stale", reasonUnpaid: "payment.unpaid", reasonUnprocessed: "notification.unprocessed",
+}
+
+// NewMetrics registers the metrics. Those of the providers are present from the start.
 func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
-	m := &Metrics{due: prometheus.NewCounterVec(prometheus.CounterOpts{
+	m := &Metrics{enqueued: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_sweep_enqueued_lookups_total",
-		Help: "Payments made due for a look-up, by reason: silent for too long, unpaid, ended without money and asked again, or orphan, a notification that left no trace.",
+		Help: "Look-ups that were enqueued, by reason: stale, no answer for too long; unpaid, the payment ended without money; unprocessed, a notification without an outcome.",
 	}, []string{"provider", "reason"})}
 	m.unreadable = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "arauto_unreadable_events_total",
-		Help: "Messages of ORDERS that do not decode and were given a dead letter, each counted once. Raise an alarm.",
+		Help: "Messages of ORDERS that do not decode and got a dead letter, each counted once. Raise an alarm.",
 	})
-	r.MustRegister(m.due, m.unreadable)
+	r.MustRegister(m.enqueued, m.unreadable)
 	for _, provider := range providers {
-		for _, reason := range []string{reasonSilent, reasonUnpaid, reasonOrphan} {
-			m.due.WithLabelValues(provider, reason)
+		for _, reason := range []string{reasonStale, reasonUnpaid, reasonUnprocessed} {
+			m.enqueued.WithLabelValues(provider, reason)
 		}
 	}
 	return m
 }
 
-func (m *Metrics) made(provider, reason string) { m.due.WithLabelValues(provider, reason).Inc() }
+func (m *Metrics) countEnqueued(provider, reason string) {
+	m.enqueued.WithLabelValues(provider, reason).Inc()
+}

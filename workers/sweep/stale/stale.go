@@ -1,19 +1,17 @@
-// Package stale finds payments of which nothing is heard although something
-// should be, and makes them due for a look-up: those that are not final and
-// have been silent too long, those that ended without money, at some ages, and
-// notifications that left no trace.
+// Package stale finds payments whose status may have changed without a webhook, and
+// enqueues look-ups: of payments that are not final and have had no answer for too long,
+// of payments that ended without money, at some ages, and for notifications without an
+// outcome.
 //
-// It keeps no state that matters. Parking is create-only, so any number of
-// copies may look through the same payments, and die anywhere.
+// Its memory is a cache. A look-up is only scheduled where none is, so any number of
+// copies may examine the same payments and be killed at any time.
 //
-// What it reads, one message at a time and from the leaders: per state, the
-// events of ORDERS that led to it (by next-by-subject on
-// orders.*.*.*.*.<state>, so other final payments cost nothing). Each is read once when
-// it is new, and again only when its payment may have been silent for too long;
-// between the two it costs 16 bytes of memory. Then it costs the payment's last
-// event, and one that is not the last is forgotten, because it never will be
-// again; else the payment's last observation, and only where that is old too its
-// last dead letters and what is parked.
+// It reads the events of ORDERS per status, one at a time and from the leader, so that
+// payments in other statuses cost nothing. Each event is read once when it is new, and
+// again only when its payment may be stale; in between it takes 16 bytes of memory. Then
+// the payment's last event is read: any other event is dropped for good. If it is
+// the last one, the last observation is read, and if that is old, the last dead letters
+// and the scheduled look-up.
 package stale
 
 import (
@@ -22,12 +20,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/trace"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -36,10 +34,9 @@ import (
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
-	"arauto/workers/internal/stream"
 )
 
-// Options are what a sweeper needs.
+// Options are what a Sweeper works with. All fields are required.
 type Options struct {
 	JS           jetstream.JetStream
 	Tokens       subject.Tokens
@@ -49,12 +46,12 @@ type Options struct {
 	Log          *zap.Logger
 	Metrics      *Metrics
 	Now          func() time.Time
-	Jitter       func() float64 // From 0 to 1; spreads what would come due at once.
-	Horizon      time.Duration  // After that long in one state a payment is not asked for again.
+	Jitter       func() float64 // From 0 to 1; spreads look-ups that would be due at once.
+	Horizon      time.Duration  // A payment that has been in one status for so long is not looked up again.
 }
 
-// Sweeper makes silent payments due. Its methods must not run concurrently
-// with themselves; several sweepers may.
+// Sweeper enqueues look-ups of stale payments. Its methods must not run concurrently
+// with themselves; several sweepers may run.
 type Sweeper struct {
 	Options
 	notifications jetstream.Stream
@@ -62,13 +59,13 @@ type Sweeper struct {
 	orders        jetstream.Stream
 	dead          jetstream.Stream
 
-	created time.Time // Of ORDERS, when it was read.
-	states  map[order.Status]*state
-	judged  map[string]judged // By provider.
-	letters letters
+	created  time.Time // Creation time of ORDERS when states was read.
+	states   map[order.Status]*state
+	judged   map[string]judged // By provider.
+	reported deadLetters
 }
 
-// New finds the streams and returns a sweeper.
+// New opens the streams and returns a Sweeper.
 func New(ctx context.Context, o Options) (*Sweeper, error) {
 	s := &Sweeper{Options: o, states: map[order.Status]*state{}, judged: map[string]judged{}}
 	for name, stream := range map[string]*jetstream.Stream{
@@ -83,9 +80,9 @@ func New(ctx context.Context, o Options) (*Sweeper, error) {
 	return s, nil
 }
 
-// Round looks through the payments of every state whose time has come. One that
-// cannot be judged keeps nobody from the others; it is told of, and judged again
-// in the next round.
+// Round examines the payments of every status whose interval has passed. It goes on after
+// a payment that cannot be judged, returns an error, and judges that payment again in the
+// next round.
 func (s *Sweeper) Round(ctx context.Context) error {
 	if err := s.resetIfRecreated(ctx); err != nil {
 		return err
@@ -98,7 +95,7 @@ func (s *Sweeper) Round(ctx context.Context) error {
 			s.states[status] = one
 		}
 		now := s.Now()
-		if now.Sub(one.walked) < pace(status) {
+		if now.Sub(one.walked) < walkEvery(status) {
 			continue
 		}
 		if err := s.lookThrough(ctx, status, one); err != nil {
@@ -110,15 +107,15 @@ func (s *Sweeper) Round(ctx context.Context) error {
 	return errors.Join(all...)
 }
 
-// never is when to look again at what can never be due any more.
+// never is the time of a message that need not be judged again.
 var never time.Time
 
-// judge makes the payment of one event due if the event is its last and it
-// has been silent for too long. It returns when that may next be so. The cheap
-// reasons not to come first.
+// judge enqueues a look-up of an event's payment if the event is its last one and the
+// payment is stale. It returns when to judge the event again. The cheap reasons not to
+// enqueue come first.
 func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.Time, error) {
 	now := s.Now()
-	unit, err := unitOf(raw.Subject)
+	unit, err := subject.ParseUnit(raw.Subject)
 	if err != nil {
 		return never, err
 	}
@@ -127,7 +124,7 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.
 		if err := s.Unreadable(ctx, raw); err != nil {
 			return now, err
 		}
-		return never, nil // It must not keep the payments behind it from being looked at.
+		return never, nil // It has a dead letter; go on with the next payment.
 	}
 	age := now.Sub(raw.Time)
 	if slices.Contains(unpaid, e.Status) {
@@ -140,15 +137,15 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.
 	if age < every {
 		return raw.Time.Add(every), nil
 	}
-	next, silent, err := s.lookUpStale(ctx, unit, e, raw, now, every)
-	if err != nil || !silent {
+	next, stale, err := s.isStale(ctx, unit, e, raw, now, every)
+	if err != nil || !stale {
 		return next, err
 	}
-	return now, s.enqueue(ctx, reasonSilent, every/10, asking(e))
+	return now, s.enqueue(ctx, reasonStale, every/10, lookUpOf(e))
 }
 
-// judgeUnpaid makes a payment that ended without money due at the ages of looks,
-// unless it was asked for since.
+// judgeUnpaid enqueues a look-up of a payment that ended without money, at the ages of
+// unpaidLookUps, unless it was looked up since.
 func (s *Sweeper) judgeUnpaid(ctx context.Context, u subject.Unit, e order.Event, raw *jetstream.RawStreamMsg, now time.Time) (time.Time, error) {
 	age := now.Sub(raw.Time)
 	last, next := UnpaidLookUp(age)
@@ -159,34 +156,33 @@ func (s *Sweeper) judgeUnpaid(ctx context.Context, u subject.Unit, e order.Event
 	if last == 0 || age >= s.Horizon {
 		return then, nil
 	}
-	moved, silent, err := s.lookUpStale(ctx, u, e, raw, now, age-last)
+	again, stale, err := s.isStale(ctx, u, e, raw, now, age-last)
 	switch {
 	case err != nil:
 		return now, err
-	case silent:
-		return now, s.enqueue(ctx, reasonUnpaid, last/10, asking(e))
-	case moved == never:
+	case stale:
+		return now, s.enqueue(ctx, reasonUnpaid, last/10, lookUpOf(e))
+	case again == never:
 		return never, nil
 	}
 	return then, nil
 }
 
-// asking is the look-up of an event's payment.
-func asking(e order.Event) record.ScheduledLookUp {
+// lookUpOf is the look-up of an event's payment.
+func lookUpOf(e order.Event) record.ScheduledLookUp {
 	return record.ScheduledLookUp{
 		Provider: e.Provider, Account: e.Account, Kind: e.Kind, Payment: e.Payment, Order: e.Order,
 		Cause: order.CauseSweep, Reason: string(order.CauseSweep),
 	}
 }
 
-// lookUpStale reports whether the event is its payment's last readable one, nothing has
-// been tried for the payment during the pause before now, and nothing waits to be.
-// If not, next is when that may be so at the earliest: whatever is tried from now
-// on begins a new pause.
-func (s *Sweeper) lookUpStale(ctx context.Context, u subject.Unit, e order.Event, event *jetstream.RawStreamMsg, now time.Time, pause time.Duration) (next time.Time, silent bool, err error) {
+// isStale reports whether the event is its payment's last readable one, no look-up ended
+// during the interval before now, and none is scheduled. If not, next is the earliest
+// time at which that may be so: a look-up that ends from now on begins a new interval.
+func (s *Sweeper) isStale(ctx context.Context, u subject.Unit, e order.Event, event *jetstream.RawStreamMsg, now time.Time, interval time.Duration) (next time.Time, stale bool, err error) {
 	log, err := observations.OrderLog(ctx, s.orders, u)
 	if err != nil || log.At < event.Sequence {
-		return now, false, err // Lower, or nothing: whoever answered has yet to catch up.
+		return now, false, err // The server that answered lags behind the leader.
 	}
 	for _, raw := range log.Unreadable {
 		if err := s.deadLetter(ctx, u, raw, log.Last); err != nil {
@@ -201,21 +197,21 @@ func (s *Sweeper) lookUpStale(ctx context.Context, u subject.Unit, e order.Event
 		return now, false, err
 	}
 	if !e.Confirmed && !seen.Observation.Confirmed {
-		return now.Add(pause), false, nil // It was only ever believed: nobody can be asked.
+		return now.Add(interval), false, nil // Its account has no look-up.
 	}
-	tried, err := s.tried(ctx, u, seen, now.Add(-pause))
+	tried, err := s.tried(ctx, u, seen, now.Add(-interval))
 	if err != nil {
 		return now, false, err
 	}
 	if !tried.IsZero() {
-		return earlier(tried, now).Add(pause), false, nil
+		return earlier(tried, now).Add(interval), false, nil
 	}
 	waits, err := s.isScheduled(ctx, e.Provider, e.Account, e.Payment)
 	return now, err == nil && !waits, err
 }
 
-// earlier is the earlier of two times. The clock of whoever answered may be
-// ahead, and must not put off the next look.
+// earlier is the earlier of two times. An answer may carry the time of a clock that is
+// ahead, which must not delay the next look-up.
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -223,14 +219,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// tried is when a look-up of the unit was answered or became a dead letter, if
-// that was after a time; else it is zero. Giving up was a try, else a payment
-// that its provider has forgotten would make a dead letter each round.
+// tried is when a look-up of the unit was answered or dead-lettered, zero if that was not
+// after a time. Without the dead letters, a payment that its provider has forgotten would
+// get one each round.
 func (s *Sweeper) tried(ctx context.Context, u subject.Unit, seen observations.Entry, since time.Time) (time.Time, error) {
 	if seen.Sequence > 0 && seen.Observation.AnsweredAt.After(since) {
 		return seen.Observation.AnsweredAt, nil
 	}
-	for _, stage := range []string{"lookup", "sweep"} {
+	for _, stage := range []string{record.StageLookup, record.StageSweep} {
 		letter, err := s.DeadLetters.Last(ctx, u, stage)
 		if err != nil {
 			return time.Time{}, err
@@ -242,9 +238,9 @@ func (s *Sweeper) tried(ctx context.Context, u subject.Unit, seen observations.E
 	return time.Time{}, nil
 }
 
-// isScheduled reports whether a look-up of the payment is parked or due. In this
-// order, because that is how it moves: what fires in between is seen. One that
-// does not decode is no look-up: it asks nobody when it fires.
+// isScheduled reports whether a look-up of the payment is scheduled or due. It reads in
+// this order because a look-up moves so while it fires. A scheduled look-up that does not
+// decode asks no provider when it fires, so it does not count.
 func (s *Sweeper) isScheduled(ctx context.Context, provider, account, payment string) (bool, error) {
 	place, err := s.Retries.Read(ctx, provider, account, payment)
 	if err != nil || place.Sequence > 0 && !place.Unreadable {
@@ -254,35 +250,30 @@ func (s *Sweeper) isScheduled(ctx context.Context, provider, account, payment st
 	if err != nil || due == nil {
 		return false, err
 	}
-	// A broker that was killed may keep a message that was acknowledged; it is
-	// below the floor, nobody will handle it, and it must not stand for work.
+	// A broker that was killed may still hold a message that was acknowledged. It is at or
+	// below the ack floor and is not delivered again.
 	floor, err := consume.AckFloor(ctx, s.JS, subject.LookupRetries, subject.LookupDueConsumer(provider))
 	return due.Sequence > floor, err
 }
 
-// enqueue parks a look-up where nothing is parked, somewhere within a while, so
-// that what fell silent together is not asked for at once.
+// enqueue schedules a look-up where none is scheduled, at a random time within a
+// duration, so that payments that became stale together are not looked up at once.
 func (s *Sweeper) enqueue(ctx context.Context, reason string, within time.Duration, p record.ScheduledLookUp) error {
 	p.DueAt = s.Now().Add(time.Duration(s.Jitter() * float64(within))).UTC()
 	if p.Trace == "" {
-		p.Trace = trace.New() // No webhook began one.
+		p.Trace = trace.New() // No webhook has begun a trace.
 	}
 	if err := s.Retries.Schedule(ctx, p); err != nil {
 		return err
 	}
-	s.Metrics.made(p.Provider, reason)
-	s.Log.Info("made due",
-		zap.String("provider", p.Provider), zap.String("account", p.Account),
-		zap.String("payment", s.Tokens.Token(p.Payment)), zap.String("reason", reason), zap.Time("due_at", p.DueAt))
-	return nil
-}
-
-// unitOf reads the unit off a subject that begins
-// <word>.<provider>.<account>.<payment>.
-func unitOf(on string) (subject.Unit, error) {
-	parts := strings.Split(on, ".")
-	if len(parts) < 4 {
-		return subject.Unit{}, fmt.Errorf("subject %q names no payment", on)
+	s.Metrics.countEnqueued(p.Provider, reason)
+	level := zap.InfoLevel
+	if reason == reasonUnprocessed {
+		level = zap.WarnLevel // Its look-up was lost.
 	}
-	return subject.Unit{Provider: parts[1], Account: parts[2], Payment: parts[3]}, nil
+	s.Log.Log(level, logEvents[reason],
+		zap.String("provider", p.Provider), zap.String("account", p.Account),
+		zap.String("payment", s.Tokens.Token(p.Payment)), zap.String("reason", reason), zap.Time("due_at", p.DueAt),
+		zap.String("notification", p.Notification), zap.Uint64("covers", p.Covers))
+	return nil
 }

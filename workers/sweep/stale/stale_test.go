@@ -15,7 +15,6 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/lookup"
 )
 
 const day = 24 * time.Hour
@@ -109,7 +108,7 @@ func TestGivingUpCountsAsALook(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.events("p", true, order.Pending)
-	r.letter("p", lookup.Stage, record.Open)
+	r.letter("p", record.StageLookup, record.Open)
 	r.turn(4*time.Minute + 59*time.Second)
 	r.must(r.sweeper(r.JS).Round(r.ctx))
 	if p := r.parked("p"); p != nil {

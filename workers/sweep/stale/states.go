@@ -8,24 +8,22 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/stream"
 	"arauto/workers/sweep/duequeue"
 )
 
-// state is what a sweeper remembers of the events that led to a state, so that
-// it reads an event again only when its payment may be due. All of it is rebuilt
-// by reading them once.
+// state is the cache of the events that led to a status. It is rebuilt by reading them
+// once.
 type state struct {
-	walked time.Time      // When it was last looked through.
-	above  uint64         // Up to where its events have been read.
-	live   duequeue.Queue // Those that may still be their payment's last.
+	walked time.Time      // When its events were last examined.
+	above  uint64         // The last sequence that was read.
+	live   duequeue.Queue // The events that may be their payment's last one.
 }
 
-// resetIfRecreated makes sure that what is remembered is about the stream as it is. One
-// that was recreated or brought back from a copy gives its numbers out a second
-// time.
+// resetIfRecreated drops the cache when ORDERS was created again, or restored from an
+// older copy: its sequences name other messages.
 func (s *Sweeper) resetIfRecreated(ctx context.Context) error {
 	info, err := s.orders.Info(ctx)
 	if err != nil {
@@ -41,14 +39,13 @@ func (s *Sweeper) resetIfRecreated(ctx context.Context) error {
 	return nil
 }
 
-// lookThrough judges the events that led to a state and may be due, and those
-// that are new.
+// lookThrough judges the events of a status that are due, and those that are new.
 func (s *Sweeper) lookThrough(ctx context.Context, status order.Status, one *state) error {
 	var failed failures
 	if err := s.revisit(ctx, one, &failed); err != nil {
 		return err
 	}
-	_, err := stream.Each(ctx, s.orders, "orders.*.*.*.*."+string(status), one.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	_, err := stream.Each(ctx, s.orders, subject.EventsOf(status), one.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		next, err := s.judge(ctx, raw)
 		failed.note(raw.Sequence, err)
 		one.above = raw.Sequence
@@ -60,9 +57,8 @@ func (s *Sweeper) lookThrough(ctx context.Context, status order.Status, one *sta
 	return errors.Join(err, failed.err())
 }
 
-// revisit judges the events whose time has come. Each leaves the list only when
-// it is judged, and comes back to it only when all are, so that none is lost
-// and none is judged twice.
+// revisit judges the events that are due. An event leaves the queue when it is judged and
+// is added again after all are, so that none is lost and none is judged twice.
 func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) error {
 	type visit struct {
 		sequence uint64
@@ -82,7 +78,7 @@ func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) err
 		}
 		raw, err := s.orders.GetMsg(ctx, sequence)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			one.live.Drop() // Compacted: the payment has moved on.
+			one.live.Drop() // Compacted: the payment has a later event.
 			continue
 		}
 		if err != nil {
@@ -97,9 +93,8 @@ func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) err
 	}
 }
 
-// failures are what could not be judged in a round. They keep nobody from the
-// others, because the reason may be their own: something stored that does not
-// decode.
+// failures collects the messages that could not be judged in a round, which goes on: the
+// cause may be one message that does not decode.
 type failures struct {
 	count int
 	first error
@@ -114,7 +109,7 @@ func (f *failures) note(sequence uint64, err error) {
 	}
 }
 
-// err is nil when all were judged.
+// err is nil when every message was judged.
 func (f *failures) err() error {
 	if f.first == nil {
 		return nil

@@ -8,45 +8,40 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
-	"arauto/workers/internal/stream"
 )
 
-// spreadUnprocessed is over how long orphans come due.
+// spreadUnprocessed is over how long look-ups for unprocessed notifications are spread.
 const spreadUnprocessed = 30 * time.Second
 
-// mostPassed bounds how many notifications are passed over for later.
-const mostPassed = 10_000
+// maxPassed is how many notifications per provider may wait to be judged again.
+const maxPassed = 10_000
 
-// judged is how far the notifications of a provider have been looked through.
+// judged is how far the notifications of a provider have been judged.
 type judged struct {
-	created time.Time // Of NOTIFICATIONS, when it was read.
-	above   uint64
-	passed  []uint64 // Up to there, ascending: those that could not be judged yet.
+	created time.Time // Creation time of NOTIFICATIONS when it was read.
+	above   uint64    // The last sequence that was read.
+	passed  []uint64  // Sequences up to above that could not be judged yet, ascending.
 }
 
-// settled is the sequence up to which all are judged.
-func (j judged) settled() uint64 {
+// upTo is the sequence up to which every notification is judged.
+func (j judged) upTo() uint64 {
 	if len(j.passed) > 0 {
 		return j.passed[0] - 1
 	}
 	return j.above
 }
 
-// Unprocessed looks through a provider's notifications that are acknowledged, up
-// to floor, and stored before a time. One that left no trace, no answer, no
-// event, no letter and nothing that waits, is made due. It returns the
-// sequence up to which every notification of the provider has been judged, so
-// that nothing is purged unjudged, and does so with an error too: one that cannot
-// be judged keeps nobody from the others, but is passed over for later. A sweeper
-// goes on where it stopped, and looks again at what it passed over.
+// Unprocessed judges a provider's notifications that are acknowledged, up to floor, and
+// stored before a time, and enqueues a look-up for each one without an outcome. It returns
+// the sequence up to which all are judged, also with an error; the next call goes on there.
 func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error) {
-	s.letters = letters{} // The first notification of a call is its oldest.
+	s.reported = deadLetters{} // Its from is searched for the first notification of a call, the oldest.
 	j := s.judged[provider]
 	info, err := s.notifications.Info(ctx)
 	if err != nil {
@@ -54,24 +49,24 @@ func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64
 	}
 	switch {
 	case !info.Created.Equal(j.created), info.State.LastSeq < j.above:
-		j = judged{created: info.Created} // It gives its numbers out a second time, see known.
-	case j.above > floor: // A broker that was killed may have forgotten acknowledgements.
-		return min(floor, j.settled()), nil
+		j = judged{created: info.Created} // As in resetIfRecreated.
+	case j.above > floor: // A broker that was killed may have lost acknowledgements.
+		return min(floor, j.upTo()), nil
 	}
 	var failed failures
-	err = s.again(ctx, &j, &failed)
+	err = s.judgeAgain(ctx, &j, &failed)
 	if err == nil {
-		err = s.onward(ctx, provider, floor, before, &j, &failed)
+		err = s.judgeNew(ctx, provider, floor, before, &j, &failed)
 	}
 	s.judged[provider] = j
 	if err := errors.Join(err, failed.err()); err != nil {
-		return j.settled(), fmt.Errorf("look through notifications of %s: %w", provider, err)
+		return j.upTo(), fmt.Errorf("look through notifications of %s: %w", provider, err)
 	}
-	return j.settled(), nil
+	return j.upTo(), nil
 }
 
-// again judges what was passed over.
-func (s *Sweeper) again(ctx context.Context, j *judged, failed *failures) error {
+// judgeAgain judges the notifications that were passed over before.
+func (s *Sweeper) judgeAgain(ctx context.Context, j *judged, failed *failures) error {
 	var still []uint64
 	for i, sequence := range j.passed {
 		raw, err := s.notifications.GetMsg(ctx, sequence)
@@ -90,14 +85,14 @@ func (s *Sweeper) again(ctx context.Context, j *judged, failed *failures) error 
 	return nil
 }
 
-// onward judges what was not looked at before.
-func (s *Sweeper) onward(ctx context.Context, provider string, floor uint64, before time.Time, j *judged, failed *failures) error {
+// judgeNew judges the notifications that were not read before.
+func (s *Sweeper) judgeNew(ctx context.Context, provider string, floor uint64, before time.Time, j *judged, failed *failures) error {
 	all := true
-	above, err := stream.Each(ctx, s.notifications, "notifications."+provider+".>", j.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	above, err := stream.Each(ctx, s.notifications, subject.NotificationsOf(provider), j.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if raw.Sequence > floor {
 			return false, nil
 		}
-		if !raw.Time.Before(before) || len(j.passed) >= mostPassed {
+		if !raw.Time.Before(before) || len(j.passed) >= maxPassed {
 			all = false
 			return false, nil
 		}
@@ -113,48 +108,45 @@ func (s *Sweeper) onward(ctx context.Context, provider string, floor uint64, bef
 	return err
 }
 
-// passOver judges a notification, and reports whether that cannot be done yet.
+// passOver judges a notification, and reports whether it must be judged again later.
 func (s *Sweeper) passOver(ctx context.Context, raw *jetstream.RawStreamMsg, failed *failures) bool {
 	err := s.judgeNotification(ctx, raw)
-	if err != nil && !errors.Is(err, errUnsettled) {
+	if err != nil && !errors.Is(err, errInFlight) {
 		failed.note(raw.Sequence, err)
 	}
 	return err != nil
 }
 
-// errUnsettled means that a look-up of the payment is firing or has fired and
-// is not done yet. What was parked for the notification may be lost with the
-// schedule whose place it took, and then only the notification itself tells
-// that look-up what it stands for. So it must not be purged yet.
-var errUnsettled = errors.New("a look-up of the payment is on its way")
+// errInFlight means that a look-up of the payment is firing or being handled. It may have
+// taken the place of the one that was scheduled for the notification, and learns from the
+// notification what it must cover. So that must not be purged yet.
+var errInFlight = errors.New("a look-up of the payment is on its way")
 
-// judgeNotification makes an orphan due. It stands for its notification, as
-// the look-up that was lost did, so an answer given meanwhile supersedes it.
+// judgeNotification enqueues a look-up for a notification without an outcome. It covers
+// that notification, so an answer that is stored meanwhile supersedes it.
 func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStreamMsg) error {
 	var n record.Notification
-	unit, err := unitOf(raw.Subject)
+	unit, err := subject.ParseUnit(raw.Subject)
 	if err == nil {
 		err = json.Unmarshal(raw.Data, &n)
 	}
 	if err != nil || n.Provider != unit.Provider || n.Account != unit.Account || s.Tokens.Token(n.Payment) != unit.Payment {
-		return nil //nolint:nilerr // Lookup has put it away as one that does not decode.
+		return nil //nolint:nilerr // lookup stores a dead letter about such a message.
 	}
-	traced, err := s.traced(ctx, unit, n, raw)
-	if err != nil || traced {
+	known, err := s.hasOutcome(ctx, unit, n, raw)
+	if err != nil || known {
 		return err
 	}
-	s.Log.Warn("notification left no trace", zap.Uint64("sequence", raw.Sequence), zap.String("notification", n.ID))
-	return s.enqueue(ctx, reasonOrphan, spreadUnprocessed, record.ScheduledLookUp{
+	return s.enqueue(ctx, reasonUnprocessed, spreadUnprocessed, record.ScheduledLookUp{
 		Provider: n.Provider, Account: n.Account, Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields,
 		Covers: raw.Sequence, Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace,
 		Cause: order.CauseNotification, Reason: string(order.CauseSweep),
 	})
 }
 
-// traced reports whether something stands for the notification. An event
-// counts only where the observations are gone, because they say exactly what
-// they answer.
-func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notification, raw *jetstream.RawStreamMsg) (bool, error) {
+// hasOutcome reports whether the notification has an outcome. An event counts only where
+// the observations have expired, because they say exactly what they cover.
+func (s *Sweeper) hasOutcome(ctx context.Context, u subject.Unit, n record.Notification, raw *jetstream.RawStreamMsg) (bool, error) {
 	seen, err := s.Observations.Last(ctx, u)
 	if err != nil || seen.Sequence > 0 && seen.Covers() >= raw.Sequence {
 		return true, err
@@ -165,22 +157,22 @@ func (s *Sweeper) traced(ctx context.Context, u subject.Unit, n record.Notificat
 			return true, err
 		}
 	}
-	for _, stage := range []string{"lookup", "sweep"} {
+	for _, stage := range []string{record.StageLookup, record.StageSweep} {
 		given, err := s.isDeadLettered(ctx, u, stage, raw)
 		if err != nil || given {
 			return true, err
 		}
 	}
-	return s.settled(ctx, n, raw.Sequence)
+	return s.isCovered(ctx, n, raw.Sequence)
 }
 
-// firing is how long before its time, by this process's clock, a schedule may
-// already be on its way.
+// firing is how long before its due time a schedule may already fire, since the clock of
+// this process may lag the broker's. A guess.
 const firing = 2 * time.Second
 
-// settled reports whether a look-up that stands for the notification is parked
-// for later. errUnsettled means that one of the payment is on its way.
-func (s *Sweeper) settled(ctx context.Context, n record.Notification, sequence uint64) (bool, error) {
+// isCovered reports whether a look-up that covers the notification is scheduled for later.
+// errInFlight means that a look-up of the payment is firing or being handled.
+func (s *Sweeper) isCovered(ctx context.Context, n record.Notification, sequence uint64) (bool, error) {
 	place, err := s.Retries.Read(ctx, n.Provider, n.Account, n.Payment)
 	if err != nil {
 		return false, err
@@ -190,7 +182,7 @@ func (s *Sweeper) settled(ctx context.Context, n record.Notification, sequence u
 	}
 	waits, err := s.isScheduled(ctx, n.Provider, n.Account, n.Payment)
 	if err == nil && (waits || place.Sequence > 0) {
-		err = errUnsettled
+		err = errInFlight
 	}
 	return false, err
 }

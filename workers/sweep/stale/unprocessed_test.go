@@ -10,7 +10,6 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/lookup"
 )
 
 func TestNotificationWithoutATraceComesDue(t *testing.T) {
@@ -24,22 +23,22 @@ func TestNotificationWithoutATraceComesDue(t *testing.T) {
 		{name: "an answer", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence) }},
 		{name: "an answer to an earlier one", trace: func(r *rig, sequence uint64) { r.observe("p", order.Paid, sequence-1) }, want: true},
 		{name: "an event whose observation is gone", trace: func(r *rig, _ uint64) { r.events("p", true, order.Paid) }},
-		{name: "a dead letter", trace: func(r *rig, _ uint64) { r.letter("p", lookup.Stage, record.Open) }},
+		{name: "a dead letter", trace: func(r *rig, _ uint64) { r.letter("p", record.StageLookup, record.Open) }},
 		{name: "one of a look-up that stood for it too", trace: func(r *rig, sequence uint64) {
-			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7, Covers: sequence + 1})
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: record.StageLookup, Stream: subject.LookupRetries, Sequence: 7, Covers: sequence + 1})
 		}},
 		{name: "one of a look-up for an earlier one", trace: func(r *rig, sequence uint64) {
-			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7, Covers: sequence - 1})
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: record.StageLookup, Stream: subject.LookupRetries, Sequence: 7, Covers: sequence - 1})
 		}, want: true},
 		{name: "one of a later webhook that nobody was asked about", trace: func(r *rig, sequence uint64) {
-			r.put("p", record.DeadLetter{ID: "NOTIFICATIONS-9", Stage: lookup.Stage, Stream: subject.Notifications, Sequence: sequence + 8})
+			r.put("p", record.DeadLetter{ID: "NOTIFICATIONS-9", Stage: record.StageLookup, Stream: subject.Notifications, Sequence: sequence + 8})
 		}, want: true},
 		{name: "its own, and a later one of another", trace: func(r *rig, sequence uint64) {
-			r.letter("p", lookup.Stage, record.Open)
-			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: lookup.Stage, Stream: subject.LookupRetries, Sequence: 7})
+			r.letter("p", record.StageLookup, record.Open)
+			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: record.StageLookup, Stream: subject.LookupRetries, Sequence: 7})
 		}},
-		{name: "a discarded one", trace: func(r *rig, _ uint64) { r.letter("p", lookup.Stage, record.Discarded) }},
-		{name: "a redriven one, and nothing that came of it", trace: func(r *rig, _ uint64) { r.letter("p", lookup.Stage, record.Redriven) }, want: true},
+		{name: "a discarded one", trace: func(r *rig, _ uint64) { r.letter("p", record.StageLookup, record.Discarded) }},
+		{name: "a redriven one, and nothing that came of it", trace: func(r *rig, _ uint64) { r.letter("p", record.StageLookup, record.Redriven) }, want: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -154,11 +153,11 @@ func TestWhatStandsForAnEarlierNotificationIsNoTrace(t *testing.T) {
 
 	third := r.notify("q")
 	body, err := json.Marshal(record.DeadLetter{
-		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: lookup.Stage, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "q",
+		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: record.StageLookup, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "q",
 		Cause: "unknown", LastAnswer: "not_found", Stream: subject.Notifications, Sequence: third - 1, Next: "redrive", At: time.Now().UTC(),
 	})
 	r.must(err)
-	_, err = r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", "q").DeadLetter(string(record.ClassData), lookup.Stage), body)
+	_, err = r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", "q").DeadLetter(string(record.ClassData), record.StageLookup), body)
 	r.must(err)
 	_, err = r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", third, time.Now().Add(time.Minute))
 	r.must(err)

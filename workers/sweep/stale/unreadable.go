@@ -7,17 +7,15 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
 )
 
-// stage is this worker's name in dead letters.
-const stage = "sweep"
-
-// Unreadable makes sure that a message of ORDERS that does not decode has a dead
-// letter. It may run concurrently with everything else.
+// Unreadable stores a dead letter about a message of ORDERS that does not decode. It may
+// run concurrently with the other methods.
 func (s *Sweeper) Unreadable(ctx context.Context, raw *jetstream.RawStreamMsg) error {
-	unit, err := unitOf(raw.Subject)
+	unit, err := subject.ParseUnit(raw.Subject)
 	if err != nil {
 		return err
 	}
@@ -28,12 +26,12 @@ func (s *Sweeper) Unreadable(ctx context.Context, raw *jetstream.RawStreamMsg) e
 	return s.deadLetter(ctx, unit, raw, log.Last)
 }
 
-// deadLetter is Unreadable where the unit's last readable event is known, nil for none.
+// deadLetter is Unreadable with the unit's last readable event, nil for none.
 func (s *Sweeper) deadLetter(ctx context.Context, u subject.Unit, raw *jetstream.RawStreamMsg, last *order.Event) error {
-	fresh, err := s.DeadLetters.Event(ctx, u, stage, raw, last, s.Now())
+	fresh, err := s.DeadLetters.Event(ctx, u, record.StageSweep, raw, last, s.Now())
 	if err == nil && fresh {
 		s.Metrics.unreadable.Inc()
-		s.Log.Error("stored event does not decode", zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
+		s.Log.Error("event.unreadable", zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
 	}
 	return err
 }

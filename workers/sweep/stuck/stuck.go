@@ -1,7 +1,9 @@
-// Package stuck frees message schedules that are stuck. When the broker has
-// no room to store a look-up that is due, it keeps the schedule as being
-// fired and never tries again until it is restarted, not even when there is
-// room; publishing the same schedule once more makes it try.
+// Package stuck re-publishes message schedules that did not fire. When the broker
+// has no room to store a due look-up, it keeps the schedule marked as firing and does not
+// try again before it is restarted. Publishing the same schedule again makes it try.
+//
+// Source: nats-server 2.15.3, server/scheduler.go, markInflight. This package may go when
+// TestScheduleThatFoundNoRoomFiresAfterItIsPublishedAgain fails in its first half.
 package stuck
 
 import (
@@ -16,16 +18,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/observations"
-	"arauto/workers/internal/stream"
 	"arauto/workers/sweep/duequeue"
 )
 
-// parked is every schedule of the stream.
-const parked = "lookup.parked.>"
-
-// Metrics tell of schedules that did not fire.
+// Metrics are about schedules that did not fire.
 type Metrics struct {
 	oldest      prometheus.Gauge
 	republished prometheus.Counter
@@ -36,39 +34,38 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "arauto_sweep_oldest_stuck_schedule_seconds",
-			Help: "How long the most overdue parked look-up should have fired ago, 0 when none is overdue.",
+			Help: "How long the oldest stuck schedule is overdue, 0 when none is.",
 		}),
 		republished: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "arauto_sweep_republished_schedules_total",
-			Help: "Parked look-ups that were overdue and were parked anew as they stood.",
+			Help: "Stuck schedules that were re-published.",
 		}),
 	}
 	r.MustRegister(m.oldest, m.republished)
 	return m
 }
 
-// Options are what a watch needs.
+// Options are what a Republisher works with. All fields are required.
 type Options struct {
 	JS      jetstream.JetStream
 	Log     *zap.Logger
 	Metrics *Metrics
 	Now     func() time.Time
-	After   time.Duration // How overdue a schedule is that counts as stuck.
+	After   time.Duration // For how long a stuck schedule is overdue.
 }
 
-// Republisher knows when each schedule is due. A stored schedule never changes, so
-// each is read once when it is new and once more when it is overdue; between
-// the two it costs 16 bytes. Its round must not run concurrently with itself;
-// several watches may, because what they publish is guarded.
+// Republisher re-publishes overdue schedules. It reads a schedule when it is new and when
+// it is overdue; in between it takes 16 bytes. Several may run, since they publish with the
+// expected last sequence, but Round must not run concurrently with itself.
 type Republisher struct {
 	Options
 	stream     jetstream.Stream
-	read       uint64 // Up to where schedules have been read.
+	read       uint64 // The last sequence that was read.
 	due        duequeue.Queue
-	reconnects uint64 // Of the connection when they were read.
+	reconnects uint64 // Of the connection, when the schedules were read.
 }
 
-// New finds the stream and returns a watch.
+// New opens the stream and returns a Republisher.
 func New(ctx context.Context, o Options) (*Republisher, error) {
 	stream, err := o.JS.Stream(ctx, subject.LookupRetries)
 	if err != nil {
@@ -77,36 +74,35 @@ func New(ctx context.Context, o Options) (*Republisher, error) {
 	return &Republisher{Options: o, stream: stream}, nil
 }
 
-// Round reads what is new and publishes again what is overdue and still
-// stored.
-func (w *Republisher) Round(ctx context.Context) error {
-	info, err := w.stream.Info(ctx)
+// Round reads the schedules that are new and re-publishes those that are overdue.
+func (r *Republisher) Round(ctx context.Context) error {
+	info, err := r.stream.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
-	// Recreated: its numbers began anew. Or the broker was away: one that was
-	// killed can bring back a schedule that had fired, and not fire it any more.
-	reconnects := w.JS.Conn().Stats().Reconnects
-	if info.State.LastSeq < w.read || reconnects != w.reconnects {
-		w.read, w.due, w.reconnects = 0, duequeue.Queue{}, reconnects
+	// Read all again if the stream was recreated, or after a reconnect: a broker that was
+	// killed can restore a schedule that had fired, and not fire it.
+	reconnects := r.JS.Conn().Stats().Reconnects
+	if info.State.LastSeq < r.read || reconnects != r.reconnects {
+		r.read, r.due, r.reconnects = 0, duequeue.Queue{}, reconnects
 	}
-	w.read, err = stream.Each(ctx, w.stream, parked, w.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		w.note(raw)
+	r.read, err = stream.Each(ctx, r.stream, subject.AllScheduled, r.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		r.note(raw)
 		return true, nil
 	})
-	return errors.Join(err, w.republishAll(ctx))
+	return errors.Join(err, r.republishAll(ctx))
 }
 
-func (w *Republisher) note(raw *jetstream.RawStreamMsg) {
+func (r *Republisher) note(raw *jetstream.RawStreamMsg) {
 	due, err := dueAt(raw.Header)
 	if err != nil {
-		w.Log.Error("parked look-up has no due time", zap.Uint64("sequence", raw.Sequence), zap.Error(err))
+		r.Log.Error("schedule.unreadable", zap.Uint64("sequence", raw.Sequence), zap.Error(err))
 		return
 	}
-	w.due.Add(raw.Sequence, due)
+	r.due.Add(raw.Sequence, due)
 }
 
-// dueAt reads a schedule's own header, which is what the broker goes by.
+// dueAt reads the schedule's header, by which the broker goes.
 func dueAt(h nats.Header) (time.Time, error) {
 	at, ok := strings.CutPrefix(h.Get("Nats-Schedule"), "@at ")
 	if !ok {
@@ -119,45 +115,45 @@ func dueAt(h nats.Header) (time.Time, error) {
 	return due, nil
 }
 
-// republishAll looks at everything that should have fired. What it cannot publish
-// stays for the next round.
-func (w *Republisher) republishAll(ctx context.Context) error {
+// republishAll re-publishes the overdue schedules. One that fails stays for the next
+// round.
+func (r *Republisher) republishAll(ctx context.Context) error {
 	var (
 		oldest time.Duration
 		failed error
 	)
 	for {
-		sequence, due, ok := w.due.First()
-		late := w.Now().Sub(due)
-		if !ok || late < w.After {
+		sequence, due, ok := r.due.First()
+		late := r.Now().Sub(due)
+		if !ok || late < r.After {
 			break
 		}
-		stuck, err := w.republish(ctx, sequence)
+		stuck, err := r.republish(ctx, sequence)
 		if stuck {
 			oldest = max(oldest, late)
 		}
 		if err != nil {
 			failed = err
 			if oldest == 0 {
-				oldest = late // Unknown counts as stuck.
+				oldest = late // It may be stuck.
 			}
-			break // The broker refuses or is away; the others would fare no better.
+			break // The others would fail too.
 		}
-		w.due.Drop()
+		r.due.Drop()
 	}
-	w.Metrics.oldest.Set(oldest.Seconds())
+	r.Metrics.oldest.Set(oldest.Seconds())
 	return failed
 }
 
-// republish publishes a schedule as it stands, unless it has fired, been
-// cancelled or been replaced. It reports whether it was still stored.
-func (w *Republisher) republish(ctx context.Context, sequence uint64) (bool, error) {
-	raw, err := w.stream.GetMsg(ctx, sequence)
+// republish publishes a schedule as it stands, unless it has fired, been canceled or been
+// replaced. stuck reports whether it was still stored.
+func (r *Republisher) republish(ctx context.Context, sequence uint64) (stuck bool, err error) {
+	raw, err := r.stream.GetMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read parked look-up %d: %w", sequence, err)
+		return false, fmt.Errorf("read scheduled look-up %d: %w", sequence, err)
 	}
 	m := nats.NewMsg(raw.Subject)
 	m.Data = raw.Data
@@ -166,20 +162,20 @@ func (w *Republisher) republish(ctx context.Context, sequence uint64) (bool, err
 			m.Header[name] = values
 		}
 	}
-	_, err = w.JS.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(sequence))
-	if observations.IsConflict(err) {
+	_, err = r.JS.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(sequence))
+	if stream.IsConflict(err) {
 		return false, nil
 	}
 	if err != nil {
-		return true, fmt.Errorf("publish parked look-up %d again: %w", sequence, err)
+		return true, fmt.Errorf("re-publish scheduled look-up %d: %w", sequence, err)
 	}
-	w.Metrics.republished.Inc()
-	w.Log.Warn("parked look-up was overdue, parked anew", zap.Uint64("sequence", sequence))
+	r.Metrics.republished.Inc()
+	r.Log.Warn("schedule.republished", zap.Uint64("sequence", sequence))
 	return true, nil
 }
 
-// copied reports whether a header belongs to the schedule. A message id would
-// make the broker drop it as a duplicate, and a guard is of one write only.
+// copied reports whether a header belongs to the schedule. With its message id the broker
+// would drop it as a duplicate, and an expected sequence is of one write only.
 func copied(name string) bool {
 	return !strings.HasPrefix(name, "Nats-") || name == "Nats-Schedule" || name == "Nats-Schedule-Target"
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/schematest"
 	"arauto/schemas/subject"
@@ -34,7 +35,7 @@ func (b *Broker) checkEvents() {
 		return
 	}
 	ctx := context.Background() // The test's own has ended; server calls have their default timeout.
-	stream, err := js.Stream(ctx, subject.Orders)
+	orders, err := js.Stream(ctx, subject.Orders)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return
 	}
@@ -43,20 +44,15 @@ func (b *Broker) checkEvents() {
 		return
 	}
 	last := map[string]uint64{}
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject("orders.>"))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return
-		}
-		if err != nil {
-			b.t.Errorf("read event above %d: %v", next, err)
-			return
-		}
+	_, err = stream.Each(ctx, orders, subject.AllEvents, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		// What is no JSON was planted by a test; our code cannot encode it.
 		if err := CheckEvent(raw, last); err != nil && json.Valid(raw.Data) {
 			b.t.Errorf("event %d on %s: %v", raw.Sequence, raw.Subject, err)
 		}
-		next = raw.Sequence + 1
+		return true, nil
+	})
+	if err != nil {
+		b.t.Errorf("read events: %v", err)
 	}
 }
 

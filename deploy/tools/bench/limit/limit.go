@@ -18,6 +18,7 @@ import (
 	"arauto/gateway/webhook"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 )
 
 // budget is how long a message may take, as in the gateway.
@@ -86,5 +87,6 @@ func message(body []byte, caller uint16, n uint64) webhook.Message {
 	id := strings.Replace(payment, payment[:19], idTemplate[:19], 1)
 	own := bytes.ReplaceAll(body, []byte(paymentTemplate), []byte(payment))
 	own = bytes.Replace(own, []byte(idTemplate), []byte(id), 1)
-	return webhook.Message{ID: id, Subject: "notifications.picpay-checkout.default." + payment, Body: own}
+	unit := subject.Unit{Provider: "picpay-checkout", Account: "default", Payment: payment}
+	return webhook.Message{ID: id, Subject: unit.Notification(), Body: own}
 }

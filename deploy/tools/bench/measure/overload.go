@@ -134,7 +134,7 @@ func payments(ctx context.Context, url string) (map[string]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter("notifications.>"))
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(subject.AllNotifications))
 	if err != nil {
 		return nil, fmt.Errorf("list stored payments: %w", err)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/subject"
 )
 
 // The rivals.
@@ -62,7 +64,7 @@ type store struct {
 }
 
 // subjectOfAll is the one subject of all messages.
-const subjectOfAll = "notifications.picpay-checkout.default.everything"
+var subjectOfAll = subject.Unit{Provider: "picpay-checkout", Account: "default", Payment: "everything"}.Notification()
 
 // put stores the body as it is, with a message id, and waits until the broker
 // has confirmed it.

@@ -58,7 +58,7 @@ func showTrouble(ctx context.Context, b *broker, s *screen, tokens subject.Token
 		}
 		stops = append(stops, end)
 	}
-	for on, heard := range map[string]func(*throttle, *nats.Msg){"lookup.parked.>": t.parkedHeard, pauses: t.pauseHeard} {
+	for on, heard := range map[string]func(*throttle, *nats.Msg){subject.AllScheduled: t.parkedHeard, pauses: t.pauseHeard} {
 		lines := throttle{now: time.Now}
 		subscription, err := b.conn.Subscribe(on, func(m *nats.Msg) { heard(&lines, m) })
 		if err != nil {

@@ -7,19 +7,17 @@ import (
 	"arauto/schemas/record"
 )
 
-// Enqueue parks p, which should be due now, in place of what is parked. That
-// one's budget, its mark of a refusal and the notification that it stands for
-// stay: an operator who asks again must neither reset nor spend what the payment
-// has left. What is to follow an answer stays that, because it is made in any
-// case, and the answer to it may be stale as well: its series goes on.
+// Enqueue stores p, an operator's or a sweep's look-up that is due now, in place of
+// what is scheduled. Attempts, first failure, refused credential and coverage of
+// the replaced one stay, and a recheck or confirmation stays one.
 func (l *Store) Enqueue(ctx context.Context, p record.ScheduledLookUp) error {
 	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
 		next := p
-		next.Expedited = true // Also where nothing is parked: what fires and fails meanwhile must not move it, see Again.
+		next.Expedited = true // Reschedule keeps the due time of an expedited look-up.
 		if !now.readable() {
 			return next, true
 		}
-		if isRecheck(now.Parked) {
+		if followsAnswer(now.Parked) {
 			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
 		}
 		next.Attempts, next.NotFound, next.FirstFailure = now.Parked.Attempts, now.Parked.NotFound, now.Parked.FirstFailure
@@ -27,16 +25,16 @@ func (l *Store) Enqueue(ctx context.Context, p record.ScheduledLookUp) error {
 		if next.Fields == nil {
 			next.Fields = now.Parked.Fields
 		}
-		return mergeCounts(next, now.Parked), true
+		return mergeCoveredNotification(next, now.Parked), true
 	})
 }
 
-// ErrUnreadable means that what is parked does not decode.
-var ErrUnreadable = errors.New("what is parked does not decode; the next look-up of the payment replaces it")
+// ErrUnreadable means that the scheduled look-up does not decode.
+var ErrUnreadable = errors.New("the scheduled look-up does not decode; the next look-up of the payment replaces it")
 
-// Expedite makes what is parked for p's payment due at p.DueAt and keeps
-// everything else of it. ok is false when nothing is parked, and ErrUnreadable
-// means that it cannot be kept.
+// Expedite makes the payment's scheduled look-up due at p.DueAt and changes nothing
+// else of it. ok is false if none is scheduled. ErrUnreadable means that it cannot
+// be brought forward.
 func (l *Store) Expedite(ctx context.Context, p record.ScheduledLookUp) (ok bool, err error) {
 	var unreadable bool
 	err = l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
@@ -51,7 +49,8 @@ func (l *Store) Expedite(ctx context.Context, p record.ScheduledLookUp) (ok bool
 	return ok, err
 }
 
-// ReadDue reads the look-up of a payment that has fired and is not yet done.
+// ReadDue returns the payment's look-up that the broker has delivered and no worker
+// has acknowledged, or the zero Entry.
 func (l *Store) ReadDue(ctx context.Context, provider, account, payment string) (Entry, error) {
 	whose := record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}
 	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Due(), whose)

@@ -25,19 +25,19 @@ func (r *rig) blind() {
 // Redriving such a letter would only make another one, three days later.
 func TestWithoutSettingsOnlyWhoWasAskedBeforeCanBeAsked(t *testing.T) {
 	t.Parallel()
-	confirmed, believed := true, false
+	confirmed, trusted := true, false
 	for name, c := range map[string]struct {
 		provider        string
 		observed, event *bool // Whether it was confirmed; nil for none.
 		want            bool
 	}{
-		"a provider that is always asked":    {"sandbox", nil, nil, true},
-		"nothing is known":                   {"beeteller", nil, nil, false},
-		"its webhook was believed":           {"beeteller", &believed, nil, false},
-		"its answer was read":                {"beeteller", &confirmed, nil, true},
-		"its event was believed":             {"beeteller", nil, &believed, false},
-		"its event stands on an answer":      {"beeteller", nil, &confirmed, true},
-		"its webhook is believed these days": {"beeteller", &believed, &confirmed, false},
+		"a provider that is always asked": {"sandbox", nil, nil, true},
+		"nothing is known":                {"beeteller", nil, nil, false},
+		"its payload was trusted":         {"beeteller", &trusted, nil, false},
+		"its answer was read":             {"beeteller", &confirmed, nil, true},
+		"its event was trusted":           {"beeteller", nil, &trusted, false},
+		"its event stands on an answer":   {"beeteller", nil, &confirmed, true},
+		"its payload is trusted by now":   {"beeteller", &trusted, &confirmed, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +60,7 @@ func TestWithoutSettingsOnlyWhoWasAskedBeforeCanBeAsked(t *testing.T) {
 			if c.want {
 				code = ExitDone
 			}
-			if out := r.run(code, "dead", "redrive", "--all"); strings.Contains(out, "nobody can be asked") == c.want {
+			if out := r.run(code, "dead", "redrive", "--all"); strings.Contains(out, "cannot be looked up") == c.want {
 				t.Errorf("it says %q", out)
 			}
 			if parked := r.count(subject.LookupRetries) > 0; parked != c.want {
@@ -89,33 +89,33 @@ func TestALookUpThatFailedToTheEndShowsThatItsProviderCanBeAsked(t *testing.T) {
 		class    record.Class
 		attempts int
 		answer   string
-		believed time.Time // When a webhook was believed; zero for never.
+		trusted  time.Time // When a payload was trusted; zero for never.
 		want     bool
 	}{
-		"it failed to the end":          {record.ClassProvider, 11, "unavailable", time.Time{}, true},
-		"it does not know the payment":  {record.ClassData, 0, "not_found", time.Time{}, true},
-		"we could not ask to the end":   {record.ClassOurs, 11, "ours", time.Time{}, false},
-		"believed before it could fail": {record.ClassProvider, 11, "transport", now.Add(-time.Minute), true},
-		"believed after it failed":      {record.ClassProvider, 11, "transport", now.Add(time.Minute), false},
+		"it failed to the end":         {record.ClassProvider, 11, "unavailable", time.Time{}, true},
+		"it does not know the payment": {record.ClassData, 0, "not_found", time.Time{}, true},
+		"we could not ask to the end":  {record.ClassOurs, 11, "ours", time.Time{}, false},
+		"trusted before it could fail": {record.ClassProvider, 11, "transport", now.Add(-time.Minute), true},
+		"trusted after it failed":      {record.ClassProvider, 11, "transport", now.Add(time.Minute), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := idle(t)
 			r.blind()
 			u := subject.Unit{Provider: "beeteller", Account: "default", Payment: "b-1"}
-			if !c.believed.IsZero() {
-				r.observe(u, false, c.believed)
+			if !c.trusted.IsZero() {
+				r.observe(u, false, c.trusted)
 			}
 			r.givenUp(u, "NOTIFICATIONS-7", c.class, c.attempts, c.answer, now)
 			again, code := ExitDone, ExitPartly
 			if c.want {
 				again, code = ExitPartly, ExitDone // Nobody answers in time here.
 			}
-			if out := r.run(again, "replay", "--payment", "b-1", "--wait", "0"); strings.Contains(out, "nobody can be asked") == c.want {
+			if out := r.run(again, "replay", "--payment", "b-1", "--wait", "0"); strings.Contains(out, "cannot be looked up") == c.want {
 				t.Errorf("replay says %q", out)
 			}
 			due := r.count(subject.LookupRetries)
-			if out := r.run(code, "dead", "redrive", "NOTIFICATIONS-7"); strings.Contains(out, "nobody can be asked") == c.want {
+			if out := r.run(code, "dead", "redrive", "NOTIFICATIONS-7"); strings.Contains(out, "cannot be looked up") == c.want {
 				t.Errorf("redrive says %q", out)
 			}
 			if after := r.count(subject.LookupRetries); due > 0 != c.want || after > due != c.want {

@@ -8,52 +8,52 @@ import (
 	"arauto/schemas/record"
 )
 
-func TestSummonedLookUpComesDueAndKeepsTheBudgetOfWhatWasParked(t *testing.T) {
+func TestEnqueueKeepsAttemptsAndCoverage(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
 	asked := record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
-		Cause: order.CauseOperator, Reason: "operator", DueAt: time.Now().Add(time.Hour).UTC(), // Late, so that it can be read.
+		Cause: order.CauseOperator, Reason: "operator", DueAt: time.Now().Add(time.Hour).UTC(), // Far ahead, so that it can be read.
 	}
-	r.must(r.lot.Enqueue(r.ctx, asked))
-	if got := r.look("p").Parked; got.Cause != order.CauseOperator || got.Attempts != 0 || got.FirstFailure != nil || !got.Expedited || got.Covers != 0 {
+	r.must(r.store.Enqueue(r.ctx, asked))
+	if got := r.read("p").Parked; got.Cause != order.CauseOperator || got.Attempts != 0 || got.FirstFailure != nil || !got.Expedited || got.Covers != 0 {
 		t.Errorf("with nothing parked: %+v", got)
 	}
-	// What was in flight when it was summoned fails, and parks its retry.
+	// The look-up in flight while it was enqueued fails, and schedules its retry.
 	retry := asked
 	retry.Cause, retry.Reason, retry.Attempts, retry.DueAt = order.CauseNotification, "transport", 1, asked.DueAt.Add(12*time.Hour)
-	r.must(r.lot.Reschedule(r.ctx, retry))
-	if got := r.look("p").Parked; !got.DueAt.Equal(asked.DueAt) || got.Attempts != 1 {
+	r.must(r.store.Reschedule(r.ctx, retry))
+	if got := r.read("p").Parked; !got.DueAt.Equal(asked.DueAt) || got.Attempts != 1 {
 		t.Errorf("behind a retry: %+v", got)
 	}
-	r.must(r.lot.Cancel(r.ctx, r.look("p")))
+	r.must(r.store.Cancel(r.ctx, r.read("p")))
 
 	before := asked
 	before.Cause, before.Covers, before.Attempts, before.NotFound, before.FirstFailure = order.CauseNotification, 7, 4, 2, &first
-	r.must(r.lot.Schedule(r.ctx, before))
-	r.must(r.lot.Enqueue(r.ctx, asked))
-	got := r.look("p").Parked
+	r.must(r.store.Schedule(r.ctx, before))
+	r.must(r.store.Enqueue(r.ctx, asked))
+	got := r.read("p").Parked
 	if got.Cause != order.CauseOperator || got.Attempts != 4 || got.NotFound != 2 || got.Covers != 7 || !got.Expedited ||
 		got.FirstFailure == nil || !got.FirstFailure.Equal(first) {
 		t.Errorf("in place of a spent one: %+v", got)
 	}
 }
 
-// The answer to an operator may be as stale as the one that it is to correct,
-// and leads to no further look of its own.
-func TestSummonedLookUpIsMadeAsWhatFollowsAnAnswer(t *testing.T) {
+// The answer to an operator may be as stale as the one before it, and has no recheck of
+// its own.
+func TestEnqueuedRecheckStaysARecheck(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []order.Cause{order.CauseRecheck, order.CauseConfirmation} {
 		t.Run(string(cause), func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			follows := waiting("p", 7, 1)
+			follows := scheduled("p", 7, 1)
 			follows.Cause, follows.Reason, follows.Rechecks = cause, string(cause), 1
-			r.must(r.lot.ScheduleRecheck(r.ctx, follows))
-			asked := waiting("p", 0, 0)
+			r.must(r.store.ScheduleRecheck(r.ctx, follows))
+			asked := scheduled("p", 0, 0)
 			asked.Cause, asked.Reason, asked.FirstFailure, asked.DueAt = order.CauseOperator, "operator", nil, far(-9)
-			r.must(r.lot.Enqueue(r.ctx, asked))
+			r.must(r.store.Enqueue(r.ctx, asked))
 			want := follows
 			want.Reason, want.DueAt, want.Expedited = "operator", asked.DueAt, true
 			r.holds("p", want)
@@ -61,53 +61,53 @@ func TestSummonedLookUpIsMadeAsWhatFollowsAnAnswer(t *testing.T) {
 	}
 }
 
-// Without the mark, one more refusal about this payment alone stops the account.
-func TestPaymentThatWasRefusedStaysMarked(t *testing.T) {
+// Without the mark, the next refusal of this payment alone would stop the account.
+func TestRefusedCredentialStaysMarked(t *testing.T) {
 	t.Parallel()
 	refused := func(p record.ScheduledLookUp) record.ScheduledLookUp { p.Refused = true; return p }
 	for name, c := range map[string]struct {
 		parked, next record.ScheduledLookUp
 		put          func(*rig, record.ScheduledLookUp) error
 	}{
-		"summoned": {refused(waiting("p", 5, 1)), waiting("p", 0, 0), func(r *rig, p record.ScheduledLookUp) error { return r.lot.Enqueue(r.ctx, p) }},
-		"again":    {refused(waiting("p", 7, 0)), waiting("p", 5, 1), func(r *rig, p record.ScheduledLookUp) error { return r.lot.Reschedule(r.ctx, p) }},
-		"first":    {waiting("p", 5, 1), refused(waiting("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.lot.Schedule(r.ctx, p) }},
-		"joined":   {waiting("p", 5, 1), refused(waiting("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.lot.ExtendCoverage(r.ctx, p) }},
+		"enqueued": {refused(scheduled("p", 5, 1)), scheduled("p", 0, 0), func(r *rig, p record.ScheduledLookUp) error { return r.store.Enqueue(r.ctx, p) }},
+		"again":    {refused(scheduled("p", 7, 0)), scheduled("p", 5, 1), func(r *rig, p record.ScheduledLookUp) error { return r.store.Reschedule(r.ctx, p) }},
+		"first":    {scheduled("p", 5, 1), refused(scheduled("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.store.Schedule(r.ctx, p) }},
+		"joined":   {scheduled("p", 5, 1), refused(scheduled("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.store.ExtendCoverage(r.ctx, p) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			r.must(r.lot.Schedule(r.ctx, c.parked))
+			r.must(r.store.Schedule(r.ctx, c.parked))
 			r.must(c.put(r, c.next))
-			if p := r.look("p").Parked; !p.Refused {
+			if p := r.read("p").Parked; !p.Refused {
 				t.Errorf("parked is %+v", p)
 			}
 		})
 	}
 }
 
-func TestHastenMovesOnlyTheDueTime(t *testing.T) {
+func TestExpediteMovesOnlyTheDueTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	p := record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 7,
 		Cause: order.CauseNotification, Reason: "transport", Attempts: 4, DueAt: time.Now().Add(2 * time.Hour).UTC(),
 	}
-	if ok, err := r.lot.Expedite(r.ctx, p); err != nil || ok || r.look("p").Sequence != 0 {
+	if ok, err := r.store.Expedite(r.ctx, p); err != nil || ok || r.read("p").Sequence != 0 {
 		t.Errorf("with nothing parked: %v, %v", ok, err)
 	}
-	r.must(r.lot.Schedule(r.ctx, p))
+	r.must(r.store.Schedule(r.ctx, p))
 	sooner := record.ScheduledLookUp{Provider: "sandbox", Account: "default", Payment: "p", DueAt: time.Now().Add(time.Hour).UTC()}
-	if ok, err := r.lot.Expedite(r.ctx, sooner); err != nil || !ok {
+	if ok, err := r.store.Expedite(r.ctx, sooner); err != nil || !ok {
 		t.Errorf("with something parked: %v, %v", ok, err)
 	}
-	got := r.look("p").Parked
+	got := r.read("p").Parked
 	if !got.DueAt.Equal(sooner.DueAt) || !got.Expedited || got.Attempts != 4 || got.Covers != 7 || got.Reason != "transport" || got.Cause != order.CauseNotification {
 		t.Errorf("parked is %+v", got)
 	}
 }
 
-func TestRetryInPlaceOfARecheckIsMadeLikeThat(t *testing.T) {
+func TestRetryThatReplacesARecheckStaysARecheck(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	fired := record.ScheduledLookUp{
@@ -116,9 +116,9 @@ func TestRetryInPlaceOfARecheckIsMadeLikeThat(t *testing.T) {
 	}
 	follows := fired
 	follows.Cause, follows.Reason, follows.Covers, follows.Attempts = order.CauseConfirmation, "confirmation", 6, 0
-	r.must(r.lot.ScheduleRecheck(r.ctx, follows))
-	r.must(r.lot.Reschedule(r.ctx, fired))
-	if got := r.look("p").Parked; got.Cause != order.CauseConfirmation || got.Covers != 6 || got.Attempts != 2 || got.Reason != "transport" {
+	r.must(r.store.ScheduleRecheck(r.ctx, follows))
+	r.must(r.store.Reschedule(r.ctx, fired))
+	if got := r.read("p").Parked; got.Cause != order.CauseConfirmation || got.Covers != 6 || got.Attempts != 2 || got.Reason != "transport" {
 		t.Errorf("parked is %+v", got)
 	}
 }

@@ -13,22 +13,21 @@ import (
 	"arauto/schemas/subject"
 )
 
-// A broker's clock that was set back makes an answer older than what it covers,
-// and so does a stream that was recreated and has come as far again. It must
-// neither stop everybody nor be skipped.
-func TestNotificationYoungerThanTheAnswerThatCoversItIsAskedFor(t *testing.T) {
+// If the broker's clock was set back, or the stream recreated, an answer can be older
+// than the notification that it covers. That must neither stop the worker nor be skipped.
+func TestNotificationYoungerThanItsAnswerIsLookedUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second := r.notify("p"), r.notify("p")
-	r.handle(first) // Its answer covers both.
+	r.handle(first) // The answer covers both.
 	second.stored = time.Now().Add(time.Minute)
 	r.fails(http.StatusBadGateway)
 	r.handle(second)
-	place := r.parked("p")
-	if p := place.Parked; p.Cause != order.CauseRecheck || p.Covers != second.sequence || p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+	entry := r.parked("p")
+	if p := entry.Parked; p.Cause != order.CauseRecheck || p.Covers != second.sequence || p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
 		t.Fatalf("parked is %+v", p)
 	}
-	r.fire("p") // It fails again, and spends an attempt.
+	r.fire("p") // The look-up fails again and spends an attempt.
 	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Attempts != 1 {
 		t.Fatalf("parked again is %+v", p)
 	}
@@ -39,9 +38,9 @@ func TestNotificationYoungerThanTheAnswerThatCoversItIsAskedFor(t *testing.T) {
 	}
 }
 
-// What is parked already for a notification that an answer covers ends without a
-// look-up, so it cannot stand for a notification that is to be asked for.
-func TestDoubtfulNotificationIsAskedForBesideAParkedOneThatIsCovered(t *testing.T) {
+// A scheduled look-up whose notification is covered ends without being made, so it must
+// not cover a notification that needs a look-up.
+func TestNotificationYoungerThanItsAnswerBesideACoveredRetry(t *testing.T) {
 	t.Parallel()
 	for _, waits := range []record.Failure{record.Transport, record.NotFound, record.RateLimited} {
 		t.Run(string(waits), func(t *testing.T) {
@@ -49,9 +48,9 @@ func TestDoubtfulNotificationIsAskedForBesideAParkedOneThatIsCovered(t *testing.
 			r := setup(t)
 			first, second := r.notify("p"), r.notify("p")
 			r.handle(first)
-			covered := parkedFor(order.CauseNotification, second.sequence)
+			covered := scheduledFor(order.CauseNotification, second.sequence)
 			covered.Reason = string(waits)
-			r.must(r.lot.Schedule(r.ctx, covered))
+			r.must(r.retries.Schedule(r.ctx, covered))
 			second.stored = time.Now().Add(time.Minute)
 			r.fails(http.StatusBadGateway)
 			r.handle(second)
@@ -64,15 +63,15 @@ func TestDoubtfulNotificationIsAskedForBesideAParkedOneThatIsCovered(t *testing.
 	}
 }
 
-func TestBelievedNotificationYoungerThanWhatCoversItIsWrittenAgain(t *testing.T) {
+func TestPayloadYoungerThanItsObservationIsStoredAgain(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
-	claim := func(status string) *delivered {
+	payload := func(status string) *delivered {
 		return r.store(record.Notification{
 			Payment: "p", Order: "ref", Kind: order.Payout, Fields: map[string]string{"status": status, "reference": "ref"},
 		})
 	}
-	first, second := claim("PROCESSING"), claim("PAID")
+	first, second := payload("PROCESSING"), payload("PAID")
 	r.handle(second)
 	first.stored = time.Now().Add(time.Minute)
 	r.handle(first)
@@ -82,15 +81,15 @@ func TestBelievedNotificationYoungerThanWhatCoversItIsWrittenAgain(t *testing.T)
 	}
 }
 
-func TestAnswerThatSaysNothingNewKeepsAWaitingRecheck(t *testing.T) {
+func TestRepeatedAnswerKeepsAScheduledRecheck(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.handle(r.notify("p"))
-	r.handle(r.notify("p")) // Parks recheck 1.
+	r.handle(r.notify("p")) // Schedules recheck 1.
 	first := r.parked("p")
-	r.fire("p") // Parks recheck 2.
+	r.fire("p") // Schedules recheck 2.
 	second := r.parked("p")
-	r.handle(r.notify("p")) // A later notification parks recheck 1 of its own.
+	r.handle(r.notify("p")) // A later notification schedules recheck 1 of its own.
 	own := r.parked("p")
 	if own.Parked.Rechecks != 1 {
 		t.Fatalf("parked is %+v", own.Parked)
@@ -104,12 +103,12 @@ func TestAnswerThatSaysNothingNewKeepsAWaitingRecheck(t *testing.T) {
 	}
 }
 
-func TestLaterNotificationThatFailsHasARecheckSeriesOfItsOwn(t *testing.T) {
+func TestLaterFailedNotificationHasItsOwnRechecks(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.handle(r.notify("p"))
 	r.handle(r.notify("p"))
-	r.fire("p") // Recheck 2, the last of its series, is parked.
+	r.fire("p") // Recheck 2, the last of its series, is scheduled.
 	r.fails(http.StatusBadGateway)
 	later := r.notify("p")
 	r.handle(later)
@@ -118,19 +117,19 @@ func TestLaterNotificationThatFailsHasARecheckSeriesOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestUnreadableDueLookUpIsBuriedUnderItsOwnStream(t *testing.T) {
+func TestUnreadableDueLookUpIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	if err := r.worker.HandleDue(r.ctx, &delivered{subject: "lookup.due.sandbox.default.h", data: []byte("{"), sequence: 7}); err != nil {
 		t.Fatal(err)
 	}
-	letters := r.letters()
-	if len(letters) != 1 || letters[0].Stream != subject.LookupRetries || letters[0].Sequence != 7 || letters[0].Class != record.ClassOurs {
-		t.Errorf("dead letters are %+v", letters)
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 || deadLetters[0].Stream != subject.LookupRetries || deadLetters[0].Sequence != 7 || deadLetters[0].Class != record.ClassOurs {
+		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
 
-func TestUnknownPaymentAfterAnOutageIsStillRechecked(t *testing.T) {
+func TestUnknownPaymentAfterAnOutageIsRetried(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
@@ -140,14 +139,14 @@ func TestUnknownPaymentAfterAnOutageIsStillRechecked(t *testing.T) {
 	r.fails(http.StatusNotFound)
 	r.fire("p")
 	if p := r.parked("p").Parked; p.Reason != "not_found" || p.NotFound != 1 || p.Attempts != 2 {
-		t.Errorf("parked is %+v, dead letters %+v", p, r.letters())
+		t.Errorf("parked is %+v, dead letters %+v", p, r.deadLetters())
 	}
 }
 
-func TestAnswerTooLongForAnEventIsUnreadable(t *testing.T) {
+func TestTooLongAnswerIsUnreadable(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	for _, word := range []string{"paid", "teleported"} { // A word that we lack makes it no shorter.
+	for _, word := range []string{"paid", "teleported"} { // An unknown word makes the answer no shorter.
 		r.script(func(payment string, _ int) (int, string) {
 			return http.StatusOK, `{"payment":"` + payment + `","order":"` + strings.Repeat("x", 200_000) + `","status":"` + word + `","amount":1}`
 		})
@@ -158,7 +157,7 @@ func TestAnswerTooLongForAnEventIsUnreadable(t *testing.T) {
 	}
 }
 
-func TestAnswerWithoutNotificationsStillCoversWhatItStandsFor(t *testing.T) {
+func TestAnswerCoversItsPurgedNotification(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
@@ -178,17 +177,17 @@ func TestAnswerWithoutNotificationsStillCoversWhatItStandsFor(t *testing.T) {
 	}
 }
 
-// Else the notification would come back every few seconds until the broker
-// fires what is parked.
-func TestParkedLookUpThatDoesNotDecodeHoldsNothingUp(t *testing.T) {
+// Else the notification would be redelivered every few seconds until the broker delivers
+// the scheduled look-up.
+func TestUnreadableScheduledLookUpBlocksNothing(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusOK, http.StatusServiceUnavailable} {
 		r := setup(t)
-		place := r.tokens.Waiting("sandbox", "default", "p")
-		m := nats.NewMsg(place.Parked())
+		subjects := r.tokens.Waiting("sandbox", "default", "p")
+		m := nats.NewMsg(subjects.Parked())
 		m.Data = []byte("{")
 		m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05Z")
-		m.Header.Set("Nats-Schedule-Target", place.Due())
+		m.Header.Set("Nats-Schedule-Target", subjects.Due())
 		_, err := r.JS.PublishMsg(r.ctx, m)
 		r.must(err)
 		r.script(func(payment string, _ int) (int, string) { return status, state(payment, "paid", 10000, 0) })

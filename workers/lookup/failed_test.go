@@ -11,7 +11,7 @@ import (
 	"arauto/schemas/order"
 )
 
-// failures are answers that fail a look-up, and how the failure is told.
+// failures are answers that fail a look-up, and how the failure is recorded.
 var failures = map[string]struct {
 	status int
 	body   string
@@ -27,7 +27,7 @@ var failures = map[string]struct {
 	"unknown payment": {http.StatusNotFound, "{}", "not_found", "status 404"},
 }
 
-func TestFailedLookUpIsLoggedOnceAndTravelsUntilTheAnswer(t *testing.T) {
+func TestFailedLookUpIsLoggedOnceAndKeptUntilAnswered(t *testing.T) {
 	t.Parallel()
 	for name, f := range failures {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestFailedLookUpIsLoggedOnceAndTravelsUntilTheAnswer(t *testing.T) {
 				t.Errorf("parked with %+v, due at %v", got, parked.DueAt)
 			}
 
-			r.fire("p") // In vain once more.
+			r.fire("p") // It fails again.
 			r.says("pending", 10000, 0)
 			r.fire("p")
 			seen := r.last("p").Observation
@@ -70,7 +70,7 @@ func TestFailedLookUpIsLoggedOnceAndTravelsUntilTheAnswer(t *testing.T) {
 	}
 }
 
-func TestLetterTellsEveryFailedLookUp(t *testing.T) {
+func TestDeadLetterHasEveryFailedLookUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
@@ -78,11 +78,11 @@ func TestLetterTellsEveryFailedLookUp(t *testing.T) {
 	for range offsets {
 		r.fire("p")
 	}
-	letters := r.letters()
-	if len(letters) != 1 {
-		t.Fatalf("%d letters", len(letters))
+	deadLetters := r.deadLetters()
+	if len(deadLetters) != 1 {
+		t.Fatalf("%d dead letters", len(deadLetters))
 	}
-	list := letters[0].FailedLookUps
+	list := deadLetters[0].FailedLookUps
 	if len(list) != len(offsets)+1 {
 		t.Fatalf("it tells %+v", list)
 	}
@@ -93,7 +93,7 @@ func TestLetterTellsEveryFailedLookUp(t *testing.T) {
 	}
 }
 
-func TestLookUpThatWasNotMadeIsNoFailedOne(t *testing.T) {
+func TestDeferredLookUpIsNotRecordedAsFailed(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	core, logs := observer.New(zap.InfoLevel)

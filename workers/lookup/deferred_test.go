@@ -19,8 +19,8 @@ import (
 	"arauto/workers/lookup"
 )
 
-// farRetry parks a retry of the payment that has spent two attempts and comes
-// due in about 12 hours. Its policy's next offset is two hours from firstly.
+// farRetry schedules a retry of the payment that has spent two attempts and is due in
+// about 12 hours. Its policy's next offset is two hours after the first failure.
 func (r *rig) farRetry(payment string, stands uint64) record.ScheduledLookUp {
 	r.t.Helper()
 	first := time.Now().Add(-time.Hour).UTC()
@@ -28,11 +28,11 @@ func (r *rig) farRetry(payment string, stands uint64) record.ScheduledLookUp {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Covers: stands,
 		Cause: order.CauseNotification, Reason: "unavailable", Attempts: 2, FirstFailure: &first, DueAt: time.Now().Add(12 * time.Hour).UTC(),
 	}
-	r.must(r.lot.Reschedule(r.ctx, p))
+	r.must(r.retries.Reschedule(r.ctx, p))
 	return p
 }
 
-func TestNotificationDuringAnOpenCircuitIsAskedForSoonAlthoughARetryIsFar(t *testing.T) {
+func TestNotificationDuringOpenCircuitExpeditesAFarRetry(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status int // Of the look-up after the circuit has closed.
@@ -59,8 +59,8 @@ func TestNotificationDuringAnOpenCircuitIsAskedForSoonAlthoughARetryIsFar(t *tes
 				}
 				return http.StatusOK, state(payment, "refunded", 10000, 10000)
 			})
-			w := r.gated(plenty)
-			r.must(w.HandleNotification(r.ctx, r.told("default", "probe"))) // It opens the circuit.
+			w := r.limited(plenty)
+			r.must(w.HandleNotification(r.ctx, r.told("default", "probe"))) // This opens the circuit.
 			retry := r.farRetry("p", r.told("default", "p").sequence)
 			fresh := r.told("default", "p")
 			r.must(w.HandleNotification(r.ctx, fresh))
@@ -78,11 +78,12 @@ func TestNotificationDuringAnOpenCircuitIsAskedForSoonAlthoughARetryIsFar(t *tes
 	}
 }
 
-// Over budget, the notification has a turn, and keeps it whatever was parked.
-func TestNotificationOverBudgetHasItsTurnAlthoughARetryIsFar(t *testing.T) {
+// Above the rate limit, the notification is queued, and keeps its time whatever was
+// scheduled.
+func TestRateLimitedNotificationExpeditesAFarRetry(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	w := r.gated(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
+	w := r.limited(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
 	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
 	r.farRetry("p", r.told("default", "p").sequence)
 	fresh := r.told("default", "p")
@@ -93,10 +94,10 @@ func TestNotificationOverBudgetHasItsTurnAlthoughARetryIsFar(t *testing.T) {
 	}
 }
 
-// What waits for its turn, or was called unknown, stands for a fresh
-// notification too. It fires, fails and parks far away between the read and the
-// write of that: the notification still comes due when it was to.
-func TestNotificationThatJoinsWhatHasFiredMeanwhileIsNotPutOff(t *testing.T) {
+// A queued or unknown payment's look-up covers a fresh notification too. It is delivered,
+// fails and is scheduled far ahead between the read and the write of that coverage: the
+// notification keeps its due time.
+func TestCoveredNotificationKeepsItsDueTimeAfterDelivery(t *testing.T) {
 	t.Parallel()
 	for _, waits := range []string{"rate_limit", "not_found"} {
 		t.Run(waits, func(t *testing.T) {
@@ -104,7 +105,7 @@ func TestNotificationThatJoinsWhatHasFiredMeanwhileIsNotPutOff(t *testing.T) {
 			r := setup(t)
 			old := r.told("default", "p")
 			soon := time.Now().Add(20 * time.Second).UTC()
-			r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: old.sequence,
 				Cause: order.CauseNotification, Reason: waits, Attempts: 1, DueAt: soon,
 			}))
@@ -121,14 +122,14 @@ func TestNotificationThatJoinsWhatHasFiredMeanwhileIsNotPutOff(t *testing.T) {
 	}
 }
 
-// A look-up that came due early, and that a gate or the provider itself puts
-// off without spending anything, is still ahead of its retry afterwards.
-func TestEarlyLookUpStaysEarlyThroughFreeWaits(t *testing.T) {
+// An expedited look-up that a limit or a 429 defers, without spending an attempt, is
+// still expedited afterwards.
+func TestExpeditedLookUpStaysExpeditedAfterFreeWaits(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	p := r.farRetry("p", r.notify("p").sequence)
 	p.DueAt, p.Expedited = time.Now().UTC(), true
-	r.must(r.lot.Reschedule(r.ctx, p))
+	r.must(r.retries.Reschedule(r.ctx, p))
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusUnauthorized, http.StatusNotFound} {
 		r.fails(status)
 		r.fire("p")
@@ -142,14 +143,14 @@ func TestEarlyLookUpStaysEarlyThroughFreeWaits(t *testing.T) {
 		t.Errorf("after a failure parked is %+v", got)
 	}
 	r.fire("p")
-	if letters := r.letters(); len(letters) != 1 || letters[0].Attempts != 3 {
-		t.Errorf("the retry itself left %+v", letters)
+	if deadLetters := r.deadLetters(); len(deadLetters) != 1 || deadLetters[0].Attempts != 3 {
+		t.Errorf("the retry itself left %+v", deadLetters)
 	}
 }
 
-// The broker removes what took the place of a schedule that was being fired.
-// The look-up that fired still ends what was parked there.
-func TestFiredLookUpStandsForEveryNotificationStoredBeforeItAsks(t *testing.T) {
+// The broker purges a schedule that replaced the delivered one. The delivered look-up
+// covers the notification of both.
+func TestDueLookUpCoversEveryStoredNotification(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status int
@@ -157,10 +158,10 @@ func TestFiredLookUpStandsForEveryNotificationStoredBeforeItAsks(t *testing.T) {
 	}{
 		"parked": {http.StatusBadGateway, func(r *rig, second uint64) bool { return r.parked("p").Parked.Covers == second }},
 		"given up": {http.StatusNotFound, func(r *rig, second uint64) bool {
-			// Only what was tried is given up; the second begins anew.
-			letters, rest := r.letters(), r.parked("p").Parked
-			return len(letters) == 1 && letters[0].Sequence < second && letters[0].Covers == letters[0].Sequence &&
-				letters[0].Stream == subject.Notifications && rest.Covers == second && rest.Attempts == 0 && rest.NotFound == 0
+			// Only the first is dead-lettered; the second is scheduled as a new one.
+			deadLetters, rest := r.deadLetters(), r.parked("p").Parked
+			return len(deadLetters) == 1 && deadLetters[0].Sequence < second && deadLetters[0].Covers == deadLetters[0].Sequence &&
+				deadLetters[0].Stream == subject.Notifications && rest.Covers == second && rest.Attempts == 0 && rest.NotFound == 0
 		}},
 		"answered": {http.StatusOK, func(r *rig, second uint64) bool { return r.last("p").Covers() == second }},
 	} {
@@ -169,23 +170,23 @@ func TestFiredLookUpStandsForEveryNotificationStoredBeforeItAsks(t *testing.T) {
 			r := setup(t)
 			r.fails(http.StatusNotFound)
 			r.handle(r.notify("p"))
-			place := r.parked("p")
-			place.Parked.NotFound = len(r.worker.Policy.NotFound) // The last that it is asked for.
+			entry := r.parked("p")
+			entry.Parked.NotFound = len(r.worker.Policy.NotFound) // The next look-up is the last one.
 			second := r.notify("p")
 			r.handle(second)
-			r.must(r.lot.Cancel(r.ctx, r.parked("p"))) // By the firing of the first.
+			r.must(r.retries.Cancel(r.ctx, r.parked("p"))) // As the delivery of the first does.
 			r.script(func(payment string, _ int) (int, string) { return c.status, state(payment, "refunded", 10000, 10000) })
-			r.due(place)
+			r.due(entry)
 			if !c.check(r, second.sequence) {
-				t.Errorf("notification %d: parked is %+v, letters are %+v, the chain ends in %+v", second.sequence, r.parked("p").Parked, r.letters(), r.last("p"))
+				t.Errorf("notification %d: parked is %+v, dead letters are %+v, the last observation is %+v", second.sequence, r.parked("p").Parked, r.deadLetters(), r.last("p"))
 			}
 		})
 	}
 }
 
-// What waits has finished its notification, which may then be purged. An answer
-// that somebody else's look-up got, and that cancels it, covers it.
-func TestAnswerCoversWhatItCancelsAlthoughThatIsPurged(t *testing.T) {
+// A scheduled look-up's notification is acked and may be purged. An answer of another
+// look-up that cancels it covers it.
+func TestAnswerCoversTheCancelledLookUpAfterAPurge(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
@@ -204,7 +205,7 @@ func TestAnswerCoversWhatItCancelsAlthoughThatIsPurged(t *testing.T) {
 	}
 }
 
-// rival is a JetStream on which somebody else parks just before us, once.
+// rival is a JetStream on which another writer is first, once.
 type rival struct {
 	jetstream.JetStream
 	move func()
@@ -218,7 +219,7 @@ func (v *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.P
 	return v.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// overtaken is a worker whose first parking is preceded by a move.
+// overtaken is a worker before whose first scheduling the move is made.
 func (r *rig) overtaken(move func()) *lookup.Worker {
 	r.t.Helper()
 	o := r.worker.Options

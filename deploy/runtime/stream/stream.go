@@ -1,0 +1,78 @@
+// Package stream reads a stream message by message, and repeats a
+// compare-and-append that another writer won. Reads go to the stream's leader, in
+// the order of sequences. They need no consumer and hold one message in memory.
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Each calls visit for every stored message on filter above a sequence, until visit
+// returns false or an error. It returns the last sequence for which visit returned true,
+// where the next call goes on.
+func Each(ctx context.Context, s jetstream.Stream, filter string, above uint64,
+	visit func(*jetstream.RawStreamMsg) (more bool, err error)) (uint64, error) {
+	for {
+		raw, err := s.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return above, nil
+		}
+		if err != nil {
+			return above, fmt.Errorf("read message above %d: %w", above, err)
+		}
+		more, err := visit(raw)
+		if err != nil || !more {
+			return above, err
+		}
+		above = raw.Sequence
+	}
+}
+
+// Next reads the first message on filter above a sequence, nil when there is none.
+func Next(ctx context.Context, s jetstream.Stream, filter string, above uint64) (*jetstream.RawStreamMsg, error) {
+	raw, err := s.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(filter))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read message above %d: %w", above, err)
+	}
+	return raw, nil
+}
+
+// Last reads the newest message on filter, nil when there is none.
+func Last(ctx context.Context, s jetstream.Stream, filter string) (*jetstream.RawStreamMsg, error) {
+	raw, err := s.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read last message: %w", err)
+	}
+	return raw, nil
+}
+
+// Since is the lowest sequence, at most limit, at or above which every message
+// on filter was stored at or after a time. It is a binary search, because the
+// broker's timestamps rise with the sequence.
+func Since(ctx context.Context, s jetstream.Stream, filter string, at time.Time, limit uint64) (uint64, error) {
+	low, high := uint64(1), limit
+	for low < high {
+		middle := low + (high-low)/2
+		raw, err := Next(ctx, s, filter, middle-1)
+		switch {
+		case err != nil:
+			return 0, err
+		case raw == nil || raw.Sequence >= high || !raw.Time.Before(at):
+			high = middle
+		default:
+			low = raw.Sequence + 1
+		}
+	}
+	return low, nil
+}

@@ -1,0 +1,149 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/stream"
+	"arauto/deploy/runtime/topology/jetstreamtest"
+)
+
+// numbers starts a broker with a stream of as many messages as subjects. The body
+// of each is its sequence.
+func numbers(t *testing.T, subjects ...string) (*jetstreamtest.Broker, jetstream.Stream) {
+	t.Helper()
+	b := jetstreamtest.StartEmpty(t)
+	ctx := jetstreamtest.Context(t)
+	s, err := b.JS.CreateStream(ctx, jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, on := range subjects {
+		if _, err := b.JS.Publish(ctx, on, []byte(strconv.Itoa(i+1))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b, s
+}
+
+func TestEachVisitsInOrderAndGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	_, s := numbers(t, "n.a", "n.b", "n.a", "n.a")
+	ctx := jetstreamtest.Context(t)
+	var seen []uint64
+	visit := func(raw *jetstream.RawStreamMsg) (bool, error) {
+		if raw.Sequence == 4 && len(seen) < 3 {
+			return false, nil
+		}
+		seen = append(seen, raw.Sequence)
+		return true, nil
+	}
+	above, err := stream.Each(ctx, s, "n.a", 0, visit)
+	if err != nil || above != 3 || fmt.Sprint(seen) != "[1 3]" {
+		t.Fatalf("visited %v up to %d, %v", seen, above, err)
+	}
+	seen = append(seen, 0)
+	if above, err = stream.Each(ctx, s, "n.a", above, visit); err != nil || above != 4 || fmt.Sprint(seen) != "[1 3 0 4]" {
+		t.Errorf("visited %v up to %d, %v", seen, above, err)
+	}
+	failed := errors.New("no")
+	if above, err = stream.Each(ctx, s, "n.>", 1, func(*jetstream.RawStreamMsg) (bool, error) { return true, failed }); !errors.Is(err, failed) || above != 1 {
+		t.Errorf("stopped at %d, %v", above, err)
+	}
+}
+
+func TestNextAndLastAreNilWhereThereIsNone(t *testing.T) {
+	t.Parallel()
+	_, s := numbers(t, "n.a", "n.b", "n.a")
+	ctx := jetstreamtest.Context(t)
+	if raw, err := stream.Next(ctx, s, "n.a", 1); err != nil || raw.Sequence != 3 {
+		t.Errorf("next is %+v, %v", raw, err)
+	}
+	if raw, err := stream.Last(ctx, s, "n.b"); err != nil || raw.Sequence != 2 {
+		t.Errorf("last is %+v, %v", raw, err)
+	}
+	next, nextErr := stream.Next(ctx, s, "n.a", 3)
+	last, lastErr := stream.Last(ctx, s, "n.c")
+	if next != nil || last != nil || nextErr != nil || lastErr != nil {
+		t.Errorf("next is %v, %v, last is %v, %v", next, nextErr, last, lastErr)
+	}
+}
+
+func TestSinceFindsTheFirstMessageOfATime(t *testing.T) {
+	t.Parallel()
+	_, s := numbers(t, "n.a", "n.b", "n.a", "n.b", "n.a", "n.a", "n.b")
+	ctx := jetstreamtest.Context(t)
+	if err := s.DeleteMsg(ctx, 5); err != nil {
+		t.Fatal(err)
+	}
+	for _, sequence := range []uint64{1, 3, 6} {
+		raw, err := s.GetMsg(ctx, sequence)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := stream.Since(ctx, s, "n.a", raw.Time, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first, err := stream.Next(ctx, s, "n.a", found-1); err != nil || first.Sequence != sequence {
+			t.Errorf("from %d on the first is %v, %v; want %d", found, first, err, sequence)
+		}
+		if found, err = stream.Since(ctx, s, "n.a", raw.Time.Add(1), 2); err != nil || found != 2 {
+			t.Errorf("the limit is passed: %d, %v", found, err)
+		}
+	}
+}
+
+func TestConflictKnowsBothCodes(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[jetstream.ErrorCode]bool{10071: true, 10164: true, 10057: false, 0: false} {
+		if got := stream.IsConflict(errors.Join(&jetstream.APIError{ErrorCode: code})); got != want {
+			t.Errorf("code %d is a conflict: %v", code, got)
+		}
+	}
+	if stream.IsConflict(nil) || stream.IsConflict(errors.New("other")) || !stream.IsConflict(fmt.Errorf("write: %w", stream.ErrConflict)) {
+		t.Error("something else is a conflict, or ErrConflict is none")
+	}
+}
+
+func TestOnlyAWriteInFlightIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	ended, end := context.WithCancel(context.Background())
+	end()
+	stale := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}
+	flying := &jetstream.APIError{ErrorCode: jetstream.JSErrCodeStreamWrongLastSequenceConstant}
+	if err := stream.WaitAfterConflict(ended, stale); err != nil {
+		t.Errorf("a lost race waited: %v", err)
+	}
+	if err := stream.WaitAfterConflict(ended, flying); !errors.Is(err, context.Canceled) {
+		t.Errorf("a write in flight was not waited for: %v", err)
+	}
+	if err := stream.WaitAfterConflict(context.Background(), flying); err != nil {
+		t.Errorf("waiting failed: %v", err)
+	}
+}
+
+func TestConflictsAreRetriedButNotForEver(t *testing.T) {
+	t.Parallel()
+	attempts := 0
+	err := stream.RetryConflicts(t.Context(), func() error { attempts++; return fmt.Errorf("write: %w", stream.ErrConflict) })
+	if attempts != 20 || !errors.Is(err, stream.ErrContended) || stream.IsConflict(err) {
+		t.Errorf("%d attempts, %v", attempts, err)
+	}
+	attempts = 0
+	failed := errors.New("no broker")
+	err = stream.RetryConflicts(t.Context(), func() error {
+		if attempts++; attempts < 3 {
+			return stream.ErrConflict
+		}
+		return failed
+	})
+	if attempts != 3 || err != failed { //nolint:errorlint // The very error.
+		t.Errorf("%d attempts, %v", attempts, err)
+	}
+}

@@ -1,0 +1,126 @@
+package subject
+
+import (
+	"fmt"
+	"strings"
+
+	"arauto/schemas/order"
+)
+
+// The forms that subjects are parsed by. A word in angle brackets is any token.
+const (
+	notificationForm = "notifications.<provider>.<account>.<payment>"
+	statusForm       = "statuses.<provider>.<account>.<payment>"
+	eventForm        = "orders.<provider>.<account>.<payment>.<order>.<status>"
+	deadLetterForm   = "dead.<class>.<stage>.<provider>.<account>.<payment>"
+	scheduledForm    = "lookup.parked.<provider>.<account>.<hash>"
+	dueForm          = "lookup.due.<provider>.<account>.<hash>"
+	circuitForm      = "circuits.<provider>.<account>"
+	changedForm      = "circuits-changed.<provider>.<account>"
+)
+
+// parse returns the tokens of on that have a name in form.
+func parse(on, form string) ([]string, error) {
+	tokens, names := strings.Split(on, "."), strings.Split(form, ".")
+	var found []string
+	for i, name := range names {
+		switch {
+		case len(tokens) != len(names), tokens[i] == "":
+			return nil, fmt.Errorf("subject %q is not %s", on, form)
+		case name[0] == '<':
+			found = append(found, tokens[i])
+		case tokens[i] != name:
+			return nil, fmt.Errorf("subject %q is not %s", on, form)
+		}
+	}
+	return found, nil
+}
+
+// ParseNotification reads the unit off a subject of NOTIFICATIONS.
+func ParseNotification(on string) (Unit, error) { return parseUnit(on, notificationForm) }
+
+// ParseStatus reads the unit off a subject of STATUSES.
+func ParseStatus(on string) (Unit, error) { return parseUnit(on, statusForm) }
+
+func parseUnit(on, form string) (Unit, error) {
+	t, err := parse(on, form)
+	if err != nil {
+		return Unit{}, err
+	}
+	return Unit{Provider: t[0], Account: t[1], Payment: t[2]}, nil
+}
+
+// Event is what the subject of an order event says. Order is a token.
+type Event struct {
+	Unit   Unit
+	Order  string
+	Status order.Status
+}
+
+// ParseEvent reads a subject of ORDERS.
+func ParseEvent(on string) (Event, error) {
+	t, err := parse(on, eventForm)
+	if err != nil {
+		return Event{}, err
+	}
+	return Event{Unit: Unit{Provider: t[0], Account: t[1], Payment: t[2]}, Order: t[3], Status: order.Status(t[4])}, nil
+}
+
+// DeadLetter is what the subject of a dead letter says.
+type DeadLetter struct {
+	Class, Stage string
+	Unit         Unit
+}
+
+// ParseDeadLetter reads a subject of DEAD_LETTERS.
+func ParseDeadLetter(on string) (DeadLetter, error) {
+	t, err := parse(on, deadLetterForm)
+	if err != nil {
+		return DeadLetter{}, err
+	}
+	return DeadLetter{Class: t[0], Stage: t[1], Unit: Unit{Provider: t[2], Account: t[3], Payment: t[4]}}, nil
+}
+
+// ParseUnit reads the unit off a subject of NOTIFICATIONS, STATUSES, ORDERS or
+// DEAD_LETTERS.
+func ParseUnit(on string) (Unit, error) {
+	family, _, _ := strings.Cut(on, ".")
+	switch family {
+	case "notifications":
+		return ParseNotification(on)
+	case "statuses":
+		return ParseStatus(on)
+	case "orders":
+		e, err := ParseEvent(on)
+		return e.Unit, err
+	case "dead":
+		l, err := ParseDeadLetter(on)
+		return l.Unit, err
+	}
+	return Unit{}, fmt.Errorf("subject %q names no unit", on)
+}
+
+// ParseWaiting reads a subject of LOOKUP_RETRIES, scheduled or due.
+func ParseWaiting(on string) (Waiting, error) {
+	t, err := parse(on, scheduledForm)
+	if err != nil {
+		t, err = parse(on, dueForm)
+	}
+	if err != nil {
+		return Waiting{}, err
+	}
+	return Waiting{Provider: t[0], Account: t[1], Hash: t[2]}, nil
+}
+
+// ParseCircuit reads provider and account off a subject of CIRCUITS, or off one on
+// which the broker repeats it.
+func ParseCircuit(on string) (provider, account string, err error) {
+	t, err := parse(on, circuitForm)
+	if err != nil {
+		t, err = parse(on, changedForm)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return t[0], t[1], nil
+}

@@ -1,0 +1,205 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/record"
+	"arauto/workers/internal/deadletter"
+)
+
+// newAct makes a command that acts on every chosen open dead letter, so many per second.
+func newAct(s *settings, name, steps string, state record.State, short, long string, do func(*session, context.Context, deadletter.Entry) error) *cobra.Command {
+	f := letterFilter{state: stateOpen}
+	var (
+		perSecond float64
+		all       bool
+	)
+	c := &cobra.Command{
+		Use:   name + " [id...]",
+		Short: short,
+		Long:  long + "\nName letters by id, or choose them with flags; --all takes every open one.",
+		RunE: func(c *cobra.Command, args []string) error {
+			f.ids = args
+			if err := errors.Join(f.check(), checkRate(perSecond)); err != nil {
+				return usageError{err}
+			}
+			if f.chooses() == all {
+				return usageError{fmt.Errorf("%s takes either ids and filters, or --all", c.CommandPath())}
+			}
+			return s.changing(c, func(ctx context.Context, s *session) error {
+				letters, err := s.chooseLetters(ctx, f)
+				if err != nil {
+					return err
+				}
+				return s.act(ctx, c.OutOrStdout(), state, letters, f.missing(letters), perSecond, do)
+			})
+		},
+	}
+	f.flags(c)
+	rateFlag(c, &perSecond, steps)
+	c.Flags().BoolVar(&all, "all", false, "every open letter")
+	return c
+}
+
+// acted is the result for one dead letter.
+type acted struct {
+	ID      string `json:"id"`
+	Payment string `json:"payment,omitempty"`
+	State   string `json:"state,omitempty"`
+	Problem string `json:"problem,omitempty"` // Why it is still open.
+}
+
+// act acts on dead letters. Ids in missing are of no open dead letter.
+func (s *session) act(ctx context.Context, w io.Writer, state record.State, letters []deadletter.Entry, missing []string, perSecond float64,
+	do func(*session, context.Context, deadletter.Entry) error) error {
+	results := make([]acted, 0, len(letters)+len(missing))
+	bar, pace := newProgress(s.command.ErrOrStderr(), len(letters), string(state)), newPace(perSecond)
+	left := len(missing)
+	for _, id := range missing {
+		results = append(results, acted{ID: id, Problem: deadletter.ErrNotOpen.Error()})
+	}
+	for i, l := range letters {
+		one := acted{ID: l.ID, Payment: l.Provider + "/" + l.Account + "/" + s.shown(l.Payment), State: string(state)}
+		err := pace.wait(ctx)
+		switch {
+		case err != nil && i == 0:
+			return err
+		case err != nil: // The dead letters before it are printed.
+			err = fmt.Errorf("not reached: %w", err)
+		default:
+			err = do(s, ctx, l)
+		}
+		if err != nil {
+			left++
+			one.State, one.Problem = stateOpen, err.Error()
+		}
+		results = append(results, one)
+		_ = bar.Add(1) // The progress bar is not essential.
+	}
+	_ = bar.Finish()
+	if err := s.printActed(w, results); err != nil || left == 0 {
+		return err
+	}
+	return errPartly
+}
+
+func (s *session) printActed(w io.Writer, results []acted) error {
+	if s.output == jsonOutput {
+		return writeJSON(w, results)
+	}
+	for _, r := range results {
+		line := r.ID + ": " + r.Problem
+		if r.State != "" {
+			line = strings.TrimSuffix(r.ID+" "+r.Payment+": "+r.State+", "+r.Problem, ", ")
+		}
+		if err := printLine(w, line); err != nil {
+			return err
+		}
+	}
+	return printLine(w, fmt.Sprintf("%d letters", len(results)))
+}
+
+// errNoLookUp means that a payment cannot be looked up.
+var errNoLookUp = errors.New("it cannot be looked up")
+
+// redrive enqueues a look-up of a dead letter's payment and marks the dead letter. After a
+// crash in between it stays open, and redriving it again does no harm.
+func (s *session) redrive(ctx context.Context, l deadletter.Entry) error {
+	p := payment{unit: l.Unit, target: provider.Target{Kind: l.Kind, Payment: l.Payment, Order: l.Order}}
+	if l.Kind == "" || l.Class == record.ClassSubscriber {
+		return errNoLookUp
+	}
+	if err := s.askable(ctx, p, l); err != nil {
+		return err
+	}
+	if err := s.audit(ctx, verbRedrive, l.Unit, l.ID, "ask the provider again about the payment of a dead letter"); err != nil {
+		return err
+	}
+	if err := s.enqueue(ctx, p); err != nil {
+		return err
+	}
+	return s.deadLetters.Mark(ctx, l, record.Redriven, s.by(), time.Now())
+}
+
+func (s *session) discard(ctx context.Context, l deadletter.Entry) error {
+	if err := s.audit(ctx, verbDiscard, l.Unit, l.ID, "give up a dead letter"); err != nil {
+		return err
+	}
+	return s.deadLetters.Mark(ctx, l, record.Discarded, s.by(), time.Now())
+}
+
+// askable returns why a look-up of a payment would be in vain, or nil. Where the payload was
+// trusted there is no look-up, and asking would only make another dead letter. inHand
+// is a dead letter of the payment, the zero Entry for none.
+func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entry) error {
+	known, ok := providers.All.Get(p.unit.Provider)
+	if !ok || known.Ask == nil {
+		return errNoLookUp
+	}
+	if p.target.Kind == "" {
+		return fmt.Errorf("%w: nothing that is stored says what it is", errNoLookUp)
+	}
+	// This machine's configuration may lack the look-up settings.
+	if cfg, err := s.config.Lookup(); err == nil {
+		account, ok := cfg.Accounts(p.unit.Provider)[p.unit.Account]
+		if !ok {
+			return fmt.Errorf("%w: its account is not configured", errNoLookUp)
+		}
+		if _, err := known.Ask(p.target, account); errors.Is(err, provider.ErrNoLookUp) {
+			return errNoLookUp
+		}
+		return nil
+	}
+	return s.askedBefore(ctx, known, p, inHand)
+}
+
+// askedBefore is askable without the settings of the account. Whether an account of a
+// provider whose payload may be trusted has a look-up shows only in the stored results
+// of the payment, of which the latest counts.
+func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Entry) error {
+	if known.Payload == nil {
+		return nil
+	}
+	var trusted time.Time // When a payload was last trusted; zero for never.
+	last, err := s.observed.Last(ctx, p.unit)
+	if err != nil || last.Observation.Confirmed {
+		return err
+	}
+	if last.Sequence > 0 {
+		trusted = last.Observation.AnsweredAt
+	} else {
+		event, err := s.lastEvent(ctx, p.unit)
+		if err != nil || event != nil && event.Confirmed {
+			return err
+		}
+		if event != nil {
+			trusted = event.ObservedAt
+		}
+	}
+	letter, err := s.deadLetters.Last(ctx, p.unit, record.StageLookup)
+	if err != nil {
+		return err
+	}
+	switch {
+	case askedSince(inHand, trusted), askedSince(letter, trusted):
+		return nil
+	case !trusted.IsZero():
+		return errNoLookUp
+	}
+	return fmt.Errorf("%w: its account's look-up settings are not here, and the provider was not asked before", errNoLookUp)
+}
+
+// askedSince reports whether a dead letter shows that the provider was asked after t. The
+// number of attempts does not: a worker that cannot ask counts them too, in class ours.
+func askedSince(l deadletter.Entry, t time.Time) bool {
+	return l.Stage == record.StageLookup && l.Class != record.ClassOurs && l.LastAnswer != record.NoAnswer && l.At.After(t)
+}
