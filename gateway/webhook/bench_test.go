@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 )
@@ -19,7 +20,7 @@ import (
 // instant is a publisher that stores nothing.
 type instant struct{}
 
-func (instant) Store(context.Context, webhook.Message) error { return nil }
+func (instant) Store(context.Context, publish.Message) error { return nil }
 
 // many is a connection on which the same request comes n times.
 type many struct {
@@ -68,7 +69,6 @@ func BenchmarkAccept(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			g.Started()
 			b.ReportAllocs()
 			b.ResetTimer()
 			if bc.name == "unframed" { // It ends its connection.

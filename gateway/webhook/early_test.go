@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -190,7 +191,7 @@ func TestBodiesOfStrangersHaveABudget(t *testing.T) {
 	begun := fmt.Sprintf("POST /v1/signer/notifications HTTP/1.1\r\nHost: x\r\nX-Signature: x\r\nContent-Length: %d\r\n\r\n%s", len(large)+1, large)
 	first, _ := g.dial()
 	fmt.Fprint(first, begun)
-	until(t, func() bool { return g.webhooks.BodyBytes() > 50<<10 })
+	gatewaytest.Until(t, func() bool { return g.webhooks.BodyMemoryUsed() > 50<<10 })
 	second, r := g.dial()
 	fmt.Fprint(second, begun)
 	if answer := next(t, r); answer.code(t) != 503100 || !answer.last || answer.header.Get("retry-after") == "" {
@@ -202,5 +203,5 @@ func TestBodiesOfStrangersHaveABudget(t *testing.T) {
 	}
 	// What the stranger held is free when it goes.
 	_ = first.Close()
-	until(t, func() bool { return g.raw(signed("p2"+strings.Repeat(" ", 60<<10), "")).code(t) == 200 })
+	gatewaytest.Until(t, func() bool { return g.raw(signed("p2"+strings.Repeat(" ", 60<<10), "")).code(t) == 200 })
 }

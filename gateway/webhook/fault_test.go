@@ -69,7 +69,7 @@ func TestFaultOfOursIsNeverTheCallers(t *testing.T) {
 		t.Errorf("%v faults are counted, want 4", got)
 	}
 	lines := g.lines()
-	if !strings.Contains(lines, "webhook panicked") || strings.Contains(lines, "canary") {
+	if !strings.Contains(lines, "webhook.panicked") || strings.Contains(lines, "canary") {
 		t.Errorf("the panic's log: %s", lines)
 	}
 }
@@ -107,7 +107,7 @@ func TestEveryRequestIsOneLineAndOneCountWithoutSecrets(t *testing.T) {
 	}
 	g.raw("POST /v1/sandbox/notifications HTTP/1.1\r\nAuthorization : canary-token\r\n\r\n")
 	requests++
-	if got := g.logs.FilterMessage("webhook").Len(); got != requests {
+	if got := g.logs.FilterMessage("webhook.answered").Len(); got != requests {
 		t.Errorf("%d lines for %d requests", got, requests)
 	}
 	var counted float64
@@ -145,7 +145,7 @@ func TestAcceptedLineNamesTheNotification(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.accepted("p-1")
-	line := g.logs.FilterMessage("webhook").All()[0].ContextMap()
+	line := g.logs.FilterMessage("webhook.answered").All()[0].ContextMap()
 	n := document(t, g.stored()[0])
 	want := map[string]any{"result": "accepted", "provider": "sandbox", "account": "default", "notification": n.ID, "payment": "p-1"}
 	for name, value := range want {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
@@ -22,7 +23,7 @@ import (
 // notes is a publisher for fuzzing: it checks what would be stored.
 type notes struct{ problem error }
 
-func (n *notes) Store(_ context.Context, m webhook.Message) error {
+func (n *notes) Store(_ context.Context, m publish.Message) error {
 	var document record.Notification
 	if err := json.Unmarshal(m.Body, &document); err != nil {
 		n.problem = fmt.Errorf("document is not JSON: %w", err)
@@ -77,7 +78,7 @@ func FuzzConnection(f *testing.F) {
 			t.Fatal(err)
 		}
 		p := &pipe{in: bytes.NewReader(input)}
-		_ = g.Started().ServeConn(p)
+		_ = g.ServeConn(p)
 		if store.problem != nil {
 			t.Error(store.problem)
 		}

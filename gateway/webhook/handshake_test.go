@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
 	"arauto/gateway/webhook"
 )
 
@@ -30,7 +31,7 @@ func TestCertificateThatIsNotTrustedIsCounted(t *testing.T) {
 	if err := openSSL.HandshakeContext(t.Context()); err == nil {
 		t.Error("the client trusts what it should not")
 	}
-	until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "refused") == 3 })
+	gatewaytest.Until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "refused") == 3 })
 }
 
 func TestPlainHTTPUnderTLSIsToldSo(t *testing.T) {
@@ -53,7 +54,7 @@ func TestPlainHTTPUnderTLSIsToldSo(t *testing.T) {
 			t.Errorf("%.20q: %v handshakes failed, want %d", text, got, i+1)
 		}
 	}
-	if len(g.stored()) != 0 || g.logs.FilterMessage("webhook").Len() != 0 {
+	if len(g.stored()) != 0 || g.logs.FilterMessage("webhook.answered").Len() != 0 {
 		t.Error("something is stored, or logged as a webhook")
 	}
 }
@@ -117,7 +118,7 @@ func TestPortCheckIsCountedAndNotLogged(t *testing.T) {
 	before := g.logs.Len()
 	conn, _ := g.dial()
 	_ = conn.Close()
-	until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "closed") == 1 })
+	gatewaytest.Until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "closed") == 1 })
 	if g.logs.Len() != before {
 		t.Errorf("logged: %v", g.logs.All()[before:])
 	}

@@ -15,12 +15,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -28,19 +29,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// fasthttp's clock lives as long as the process; its worker pool notices
-		// the end of a server within ten seconds.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		// Once in many runs an embedded broker that is stopped under load stages one
-		// more batch behind its own shutdown, and leaves that store open, and with
-		// it the server's clock.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
-}
+func TestMain(m *testing.M) { gatewaytest.VerifyNoLeaks(m) }
 
 // gateway is one that runs against a real broker on a real socket.
 type gateway struct {
@@ -97,9 +86,9 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 	return o
 }
 
-func publisher(t testing.TB, nc *nats.Conn, budget time.Duration) *webhook.Committer {
+func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Committer {
 	t.Helper()
-	p, err := webhook.NewPublisher(nc, webhook.PublisherOptions{Timeout: budget, Group: always})
+	p, err := publish.New(nc, publish.Options{Timeout: timeout, GroupCommit: always})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +212,7 @@ func (g *gateway) stored() []*jetstream.RawStreamMsg {
 // storedAfter is what is stored behind a sequence, and the last one.
 func (g *gateway) storedAfter(seq uint64) ([]*jetstream.RawStreamMsg, uint64) {
 	g.t.Helper()
-	until(g.t, g.broker.NC.IsConnected) // After a restart of the broker it takes a moment.
+	gatewaytest.Until(g.t, g.broker.NC.IsConnected) // After a restart of the broker it takes a moment.
 	ctx := jetstreamtest.Context(g.t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {

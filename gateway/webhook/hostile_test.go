@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 )
@@ -175,7 +176,7 @@ func TestClientThatVanishesBeforeItsAnswerIsStored(t *testing.T) {
 		if all := g.stored(); len(all) != 1 || document(t, all[0]).Payment != "orphan" {
 			t.Errorf("%s: %d notifications are stored, want the orphan", about, len(all))
 		}
-		until(t, func() bool { return g.metric("arauto_webhooks_total", "accepted") == 1 })
+		gatewaytest.Until(t, func() bool { return g.metric("arauto_webhooks_total", "accepted") == 1 })
 		if got := g.raw(request("next", "")).code(t); got != 200 {
 			t.Errorf("%s: the next client: code %d", about, got)
 		}
@@ -217,7 +218,6 @@ func allocated(t *testing.T, text, status string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.Started()
 	const clients = 10
 	said := []byte(text)
 	var before, after runtime.MemStats

@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
@@ -56,12 +58,12 @@ func TestBrokerDownMeansUnavailableAtOnce(t *testing.T) {
 	g.accepted("before")
 	g.broker.Stop()
 	// The client notices the end of its connection by itself.
-	until(t, func() bool { return g.sandbox("down") == 503100 })
+	gatewaytest.Until(t, func() bool { return g.sandbox("down") == 503100 })
 	if took := g.refused("disconnected"); took > atOnce {
 		t.Errorf("the fastest answer took %s", took)
 	}
 	g.broker.Restart()
-	until(t, func() bool { return g.sandbox("after") == 200 })
+	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
 	if n := document(t, g.stored()[0]); n.Payment != "before" {
 		t.Errorf("the first stored notification is about %q", n.Payment)
 	}
@@ -72,22 +74,6 @@ func (g *gateway) sandbox(payment string) int {
 	g.t.Helper()
 	c := callers(g.t)[0]
 	return g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t)
-}
-
-// until asks again and again for two minutes.
-func until(t testing.TB, reached func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !reached() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("not reached within two minutes")
-		}
-	}
 }
 
 func TestFullStreamMeansUnavailableAndNothingHalfWritten(t *testing.T) {
@@ -152,8 +138,8 @@ func TestOtherStreamOnTheSubjectMeansUnavailable(t *testing.T) {
 func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
-	wire := newWire(t, broker.URL)
-	nc, err := nats.Connect("nats://"+wire.addr, nats.ReconnectBufSize(-1))
+	wire := gatewaytest.NewWire(t, broker.URL)
+	nc, err := nats.Connect(wire.URL, nats.ReconnectBufSize(-1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,25 +147,25 @@ func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
 	g := startOn(t, broker, func(o *webhook.Options) {
 		o.Publisher = publisher(t, nc, 100*time.Millisecond)
 	})
-	until(t, func() bool { return g.sandbox("before") == 200 })
-	release := wire.hold(t) // Nothing comes back from the broker now.
+	gatewaytest.Until(t, func() bool { return g.sandbox("before") == 200 })
+	release := wire.Hold(t) // Nothing comes back from the broker now.
 	g.refused("timeout")
 	// The caller's patience counts too, not only the publisher's own.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	patient := publisher(t, nc, time.Hour)
-	if err := patient.Store(ctx, webhook.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, webhook.ErrTimeout) {
+	if err := patient.Store(ctx, publish.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, publish.ErrTimeout) {
 		t.Errorf("store with a short context: %v", err)
 	}
 	release()
-	until(t, func() bool { return g.sandbox("after") == 200 })
+	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
 }
 
 // swollen stores every message with a body that the broker does not take. The
 // limit on ids keeps real ones far below.
-type swollen struct{ webhook.Publisher }
+type swollen struct{ publish.Publisher }
 
-func (s swollen) Store(ctx context.Context, m webhook.Message) error {
+func (s swollen) Store(ctx context.Context, m publish.Message) error {
 	m.Body = make([]byte, 2<<20)
 	return s.Publisher.Store(ctx, m)
 }
@@ -247,29 +233,6 @@ func TestEveryOkIsStored(t *testing.T) {
 	}
 }
 
-func TestReadyNeedsConnectionAndStream(t *testing.T) {
-	t.Parallel()
-	broker := jetstreamtest.StartEmpty(t)
-	p := publisher(t, broker.Connect(), time.Second)
-	ctx := jetstreamtest.Context(t)
-	if err := p.Ready(ctx); !errors.Is(err, webhook.ErrMissing) {
-		t.Errorf("without a stream: %v", err)
-	}
-	broker = jetstreamtest.Start(t)
-	nc := broker.Connect()
-	p = publisher(t, nc, time.Second)
-	if err := p.Ready(ctx); err != nil {
-		t.Errorf("with everything there: %v", err)
-	}
-	nc.Close()
-	if err := p.Ready(ctx); !errors.Is(err, webhook.ErrDisconnected) {
-		t.Errorf("without a connection: %v", err)
-	}
-	if err := p.Store(ctx, message(0)); !errors.Is(err, webhook.ErrDisconnected) {
-		t.Errorf("store without a connection: %v", err)
-	}
-}
-
 func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
@@ -302,24 +265,6 @@ func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 		}
 		seen[n.Payment] = true
 	}
-}
-
-// What comes in slowly is confirmed slowly, which says nothing of how much the
-// broker could take.
-func TestBurstAfterAQuietTimeIsTaken(t *testing.T) {
-	t.Parallel()
-	c := group(t, nil)
-	release := c.wire.hold(t)
-	first := c.storeAll(t.Context(), message(1000))
-	c.held(1)
-	c.Paced(10)
-	all := messages(300)
-	wait := c.storeAll(t.Context(), all...)
-	c.held(301)
-	release()
-	allNil(t, first())
-	allNil(t, wait())
-	c.once(append(all, message(1000))...)
 }
 
 // What is refused costs as little as it can: it is not even read.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -192,7 +193,7 @@ func FuzzPacked(f *testing.F) {
 		c := caller{name: "sandbox"}
 		p := &pipe{in: bytes.NewReader(fmt.Appendf(nil, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n"+
 			"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(packed), packed))}
-		_ = g.Started().ServeConn(p)
+		_ = g.ServeConn(p)
 		if store.problem != nil {
 			t.Error(store.problem)
 		}
@@ -223,7 +224,7 @@ func TestSmallPackedBodyIsReadWhateverTheBudgetSays(t *testing.T) {
 	large := strings.Repeat(" ", 90<<10)
 	conn, _ := g.dial()
 	fmt.Fprintf(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(large)+1, large)
-	until(t, func() bool { return g.webhooks.BodyBytes() > 80<<10 })
+	gatewaytest.Until(t, func() bool { return g.webhooks.BodyMemoryUsed() > 80<<10 })
 	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), `{"payment":"p"}`+large).code(t); got != 503100 {
 		t.Errorf("another large body: code %d", got)
 	}

@@ -10,12 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 )
 
 // gate is a publisher that waits to be let go.
 type gate struct {
-	webhook.Publisher
+	publish.Publisher
 	entered chan struct{}
 	open    chan struct{}
 	left    chan struct{}
@@ -25,7 +27,7 @@ func newGate() *gate {
 	return &gate{entered: make(chan struct{}, 1), open: make(chan struct{}), left: make(chan struct{}, 1)}
 }
 
-func (p *gate) Store(ctx context.Context, m webhook.Message) error {
+func (p *gate) Store(ctx context.Context, m publish.Message) error {
 	p.entered <- struct{}{}
 	defer func() { p.left <- struct{}{} }()
 	<-p.open
@@ -52,7 +54,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	<-p.entered
 	g.stop()
 	// No new connection, and no idle one stays.
-	until(t, func() bool {
+	gatewaytest.Until(t, func() bool {
 		c, err := net.Dial("tcp", g.addr)
 		if err == nil {
 			_ = c.Close()

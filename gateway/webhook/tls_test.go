@@ -15,16 +15,18 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/ingress"
 	"arauto/gateway/webhook"
 )
 
 // startTLS is a gateway under TLS, and what its clients trust.
-func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, webhook.TLS, *x509.CertPool) {
+func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, gatewaytest.Certificate, *x509.CertPool) {
 	t.Helper()
-	files := webhook.NewTLS(t)
+	files := gatewaytest.NewCertificate(t)
 	pool := files.Renew(t, time.Now().Add(time.Hour))
 	g := start(t, func(o *webhook.Options) {
-		o.TLS = files
+		o.TLS = ingress.TLS{Certificate: files.File, Key: files.Key, ReloadInterval: 5 * time.Millisecond}
 		if change != nil {
 			change(o)
 		}
@@ -62,7 +64,7 @@ func TestRenewedCertificateIsTakenWithoutARestart(t *testing.T) {
 	}
 	expires := time.Now().Add(48 * time.Hour)
 	renewed := files.Renew(t, expires)
-	until(t, func() bool {
+	gatewaytest.Until(t, func() bool {
 		c, err := g.greet(&tls.Config{RootCAs: renewed})
 		_ = c.Close()
 		return err == nil
@@ -103,10 +105,10 @@ func (g *gateway) gauge(name string) float64 {
 func TestBrokenRenewalKeepsTheOldCertificate(t *testing.T) {
 	t.Parallel()
 	g, files, pool := startTLS(t, nil)
-	if err := os.WriteFile(files.Certificate, []byte("nonsense"), 0o600); err != nil {
+	if err := os.WriteFile(files.File, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool { return g.gauge("arauto_tls_reload_failures_total") > 1 })
+	gatewaytest.Until(t, func() bool { return g.gauge("arauto_tls_reload_failures_total") > 1 })
 	conn, r := g.greeted(pool)
 	fmt.Fprint(conn, request("p", ""))
 	if got := next(t, r).code(t); got != 200 {
@@ -148,7 +150,7 @@ func TestOnlyModernTLSAndHTTP1(t *testing.T) {
 			t.Errorf("%s: code %d", about, got)
 		}
 	}
-	until(t, func() bool {
+	gatewaytest.Until(t, func() bool {
 		return g.metric("arauto_tls_handshake_failures_total", "other") == 2 && g.metric("arauto_tls_handshake_failures_total", "refused") == 1
 	})
 }
@@ -216,14 +218,14 @@ func TestConnectionEndsInGoodOrderUnderTLS(t *testing.T) {
 
 func TestUnusableCertificateIsRefused(t *testing.T) {
 	t.Parallel()
-	files := webhook.NewTLS(t)
-	for about, change := range map[string]func(*webhook.TLS){
-		"no files":    func(*webhook.TLS) {},
-		"half a pair": func(f *webhook.TLS) { f.Key = "" },
+	files := gatewaytest.NewCertificate(t)
+	for about, pair := range map[string]ingress.TLS{
+		"no files":    {Certificate: files.File, Key: files.Key},
+		"half a pair": {Certificate: files.File},
+		"only a key":  {Key: files.Key},
 	} {
 		o := options(t, nil)
-		o.Publisher, o.TLS = newGate(), files
-		change(&o.TLS)
+		o.Publisher, o.TLS = newGate(), pair
 		if _, err := webhook.New(o); err == nil {
 			t.Errorf("%s: accepted", about)
 		}
