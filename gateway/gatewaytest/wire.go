@@ -48,13 +48,13 @@ func NewWire(t testing.TB, url string) *Wire {
 			if w.keepSilent(near) {
 				continue
 			}
-			far, err := net.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+			far, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "nats://"))
 			if err != nil || !w.keep(near, far) {
 				_ = near.Close()
 				continue
 			}
-			ended.Go(func() { defer far.Close(); _, _ = io.Copy(far, near) })
-			ended.Go(func() { defer near.Close(); w.copyAnswers(near, far) })
+			ended.Go(func() { _, _ = io.Copy(far, near); _ = far.Close() })
+			ended.Go(func() { w.copyAnswers(near, far); _ = near.Close() })
 		}
 	})
 	return w

@@ -21,8 +21,8 @@ import (
 	"arauto/schemas/subject"
 )
 
-// refused posts once for every provider and wants a 503 of the given class.
-// It returns how long the fastest answer took.
+// refused posts a webhook of each provider and expects a 503 of the class. It returns how
+// long the fastest answer took.
 func (g *gateway) refused(class string) time.Duration {
 	g.t.Helper()
 	fastest := time.Hour
@@ -41,7 +41,7 @@ func (g *gateway) refused(class string) time.Duration {
 	return fastest
 }
 
-// atOnce is less than the client's pause between two tries.
+// atOnce is less than the pause between two attempts of the NATS client to connect.
 const atOnce = 200 * time.Millisecond
 
 func (g *gateway) accepted(payment string) {
@@ -52,12 +52,12 @@ func (g *gateway) accepted(payment string) {
 	}
 }
 
-func TestBrokerDownMeansUnavailableAtOnce(t *testing.T) {
+func TestDisconnectedBrokerIsUnavailableAtOnce(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.accepted("before")
 	g.broker.Stop()
-	// The client notices the end of its connection by itself.
+	// Wait until the NATS client has noticed the disconnect.
 	gatewaytest.Until(t, func() bool { return g.sandbox("down") == 503100 })
 	if took := g.refused("disconnected"); took > atOnce {
 		t.Errorf("the fastest answer took %s", took)
@@ -69,14 +69,14 @@ func TestBrokerDownMeansUnavailableAtOnce(t *testing.T) {
 	}
 }
 
-// sandbox posts one webhook of the sandbox and returns its code.
+// sandbox posts a webhook of the sandbox and returns its code.
 func (g *gateway) sandbox(payment string) int {
 	g.t.Helper()
 	c := callers(g.t)[0]
 	return g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t)
 }
 
-func TestFullStreamMeansUnavailableAndNothingHalfWritten(t *testing.T) {
+func TestFullStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	ctx := jetstreamtest.Context(t)
@@ -101,7 +101,7 @@ func TestFullStreamMeansUnavailableAndNothingHalfWritten(t *testing.T) {
 	}
 }
 
-func TestMissingStreamMeansUnavailable(t *testing.T) {
+func TestMissingStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	if err := g.broker.JS.DeleteStream(jetstreamtest.Context(t), subject.Notifications); err != nil {
@@ -112,7 +112,7 @@ func TestMissingStreamMeansUnavailable(t *testing.T) {
 	}
 }
 
-func TestOtherStreamOnTheSubjectMeansUnavailable(t *testing.T) {
+func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	ctx := jetstreamtest.Context(t)
@@ -135,7 +135,7 @@ func TestOtherStreamOnTheSubjectMeansUnavailable(t *testing.T) {
 	}
 }
 
-func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
+func TestNoAckInTimeIsUnavailable(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
 	wire := gatewaytest.NewWire(t, broker.URL)
@@ -148,33 +148,33 @@ func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
 		o.Publisher = publisher(t, nc, 100*time.Millisecond)
 	})
 	gatewaytest.Until(t, func() bool { return g.sandbox("before") == 200 })
-	release := wire.Hold(t) // Nothing comes back from the broker now.
+	release := wire.Hold(t) // No ack is received from here on.
 	g.refused("timeout")
-	// The caller's patience counts too, not only the publisher's own.
+	// The context's deadline counts as well as the publish timeout.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	patient := publisher(t, nc, time.Hour)
-	if err := patient.Store(ctx, publish.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, publish.ErrTimeout) {
+	slow := publisher(t, nc, time.Hour)
+	if err := slow.Store(ctx, publish.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, publish.ErrTimeout) {
 		t.Errorf("store with a short context: %v", err)
 	}
 	release()
 	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
 }
 
-// swollen stores every message with a body that the broker does not take. The
-// limit on ids keeps real ones far below.
-type swollen struct{ publish.Publisher }
+// oversized stores every message with a body over the broker's limit. Real notifications
+// are far below it, because ids are limited.
+type oversized struct{ publish.Publisher }
 
-func (s swollen) Store(ctx context.Context, m publish.Message) error {
+func (s oversized) Store(ctx context.Context, m publish.Message) error {
 	m.Body = make([]byte, 2<<20)
 	return s.Publisher.Store(ctx, m)
 }
 
-func TestTooLargeForTheBrokerIsTheCallersAffair(t *testing.T) {
+func TestTooLargeForTheBrokerIsRefused(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) {
-		o.Publisher = swollen{publisher(t, broker.Connect(), 5*time.Second)}
+		o.Publisher = oversized{publisher(t, broker.Connect(), 5*time.Second)}
 	})
 	if got := g.sandbox("p"); got != 413100 {
 		t.Errorf("code %d", got)
@@ -184,7 +184,7 @@ func TestTooLargeForTheBrokerIsTheCallersAffair(t *testing.T) {
 	}
 }
 
-func TestEveryOkIsStored(t *testing.T) {
+func TestEvery200IsStored(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) { o.Publisher = publisher(t, broker.Connect(), 800*time.Millisecond) })
@@ -233,7 +233,7 @@ func TestEveryOkIsStored(t *testing.T) {
 	}
 }
 
-func TestConcurrentLoadMixesNothingUp(t *testing.T) {
+func TestConcurrentWebhooksAreNotMixed(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	var clients sync.WaitGroup
@@ -258,8 +258,8 @@ func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range all {
 		n := document(t, m)
-		// The id came by two ways, body and header; a buffer that is used again
-		// too early would make them differ.
+		// The id is in the body and in a header. A buffer that is reused too early would
+		// make them differ.
 		if id := n.Headers["event-type"]; seen[id] || n.Payment != id || !strings.HasSuffix(m.Subject, "."+id) {
 			t.Errorf("subject %s has %+v", m.Subject, n)
 		}
@@ -267,8 +267,8 @@ func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 	}
 }
 
-// What is refused costs as little as it can: it is not even read.
-func TestOverloadRefusesBeforeItReads(t *testing.T) {
+// A webhook is shed before its body is parsed, and after it was authenticated.
+func TestOverloadShedsBeforeParsing(t *testing.T) {
 	t.Parallel()
 	var overloaded atomic.Bool
 	g := start(t, func(o *webhook.Options) { o.Overloaded = overloaded.Load })
@@ -279,7 +279,7 @@ func TestOverloadRefusesBeforeItReads(t *testing.T) {
 	for body, secret := range map[string]string{"{": c.secret("default"), c.body("p"): "no secret of ours"} {
 		got, want := g.post(c.path("default", ""), c.headers(secret), body).code(t), 503100
 		if secret != c.secret("default") {
-			want = 400105 // Who it is has been looked at.
+			want = 400105
 		}
 		if got != want {
 			t.Errorf("body %q: code %d, want %d", body, got, want)

@@ -13,7 +13,7 @@ import (
 	"arauto/gateway/webhook"
 )
 
-func TestRefusedWebhookLogsRuleAndFieldButNoValue(t *testing.T) {
+func TestRefusedWebhookIsLoggedWithRuleAndFieldButNoValue(t *testing.T) {
 	t.Parallel()
 	type want struct{ provider, result, rule, field string }
 	json := map[string]string{"content-type": "application/json; boundary=canary"}
@@ -68,7 +68,7 @@ func TestRefusedWebhookLogsRuleAndFieldButNoValue(t *testing.T) {
 	}
 }
 
-func TestFloodOfRefusalsIsCountedInsteadOfLogged(t *testing.T) {
+func TestFloodOfRefusedWebhooksIsCountedAndNotLogged(t *testing.T) {
 	t.Parallel()
 	var minutes atomic.Int64
 	began := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
@@ -92,7 +92,7 @@ func TestFloodOfRefusalsIsCountedInsteadOfLogged(t *testing.T) {
 	}
 	refuse("no JSON")
 	if got := warnings(); len(got) != 11 || got[10] != "body0" {
-		t.Errorf("of 15 refusals of one kind and one of another these are logged: %v", got)
+		t.Errorf("of 15 webhooks that break one rule and one that breaks another these are logged: %v", got)
 	}
 	minutes.Store(1)
 	refuse("{}")

@@ -10,7 +10,7 @@ import (
 	"arauto/gateway/publish"
 )
 
-func TestOnlyWhatIsNotSaidElsewhereIsLoud(t *testing.T) {
+func TestOnlyUnexpectedFailuresAreLoggedAsErrors(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		code    code
@@ -25,7 +25,7 @@ func TestOnlyWhatIsNotSaidElsewhereIsLoud(t *testing.T) {
 		"full":         {unavailable, fmt.Errorf("store: %w", publish.ErrFull), zapcore.ErrorLevel},
 		"timeout":      {unavailable, publish.ErrTimeout, zapcore.ErrorLevel},
 		"unverified":   {unavailable, publish.ErrUnverified, zapcore.ErrorLevel},
-		"ours":         {unavailable, errors.New("webhook panicked"), zapcore.ErrorLevel},
+		"panic":        {unavailable, errors.New("webhook panicked"), zapcore.ErrorLevel},
 	} {
 		if got := severity(c.code, c.failure); got != c.want {
 			t.Errorf("%s is logged as %v, want %v", name, got, c.want)

@@ -15,7 +15,7 @@ import (
 	"arauto/gateway/webhook"
 )
 
-// gate is a publisher that waits to be let go.
+// gate is a Publisher that blocks each Store until the test opens it.
 type gate struct {
 	publish.Publisher
 	entered chan struct{}
@@ -38,7 +38,7 @@ func gated(t *testing.T, stop time.Duration) (*gateway, *gate) {
 	t.Helper()
 	p := newGate()
 	g := start(t, func(o *webhook.Options) { o.StopTimeout = stop })
-	// The gate stands before the gateway's own publisher.
+	// The gate wraps a Committer.
 	p.Publisher = publisher(t, g.broker.NC, 5*time.Second)
 	return startOn(t, g.broker, func(o *webhook.Options) { o.StopTimeout, o.Publisher = stop, p }), p
 }
@@ -53,7 +53,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	fmt.Fprint(conn, request("last", ""))
 	<-p.entered
 	g.stop()
-	// No new connection, and no idle one stays.
+	// New connections are refused, and idle ones are closed.
 	gatewaytest.Until(t, func() bool {
 		c, err := net.Dial("tcp", g.addr)
 		if err == nil {
@@ -108,7 +108,7 @@ func TestStopBeforeTheFirstRequest(t *testing.T) {
 	}
 }
 
-func TestListenerThatBreaksEndsTheRun(t *testing.T) {
+func TestBrokenListenerEndsTheRun(t *testing.T) {
 	t.Parallel()
 	o := options(t, nil)
 	o.Publisher = newGate()

@@ -8,7 +8,7 @@ import (
 	"arauto/gateway/publish"
 )
 
-func TestWriteErrorIsAClassOfItsOwn(t *testing.T) {
+func TestWriteErrorIsTheClassOfItsEffects(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the store of nats-1 is in a write error")
 	for err, want := range map[error]string{
@@ -25,7 +25,7 @@ func TestWriteErrorIsAClassOfItsOwn(t *testing.T) {
 	}
 }
 
-// className is the class of an error, which must be in the list of classes.
+// className returns the class of an error, which must be listed.
 func className(t *testing.T, err error) string {
 	t.Helper()
 	name := failureClass(err)

@@ -13,7 +13,7 @@ import (
 	"arauto/schemas/providers"
 )
 
-// faulty is a provider whose adapter misbehaves as the body says.
+// faulty is a provider whose adapter fails as the body says.
 func faulty() provider.Provider {
 	return provider.Provider{
 		Name:       "faulty",
@@ -44,7 +44,7 @@ func faulty() provider.Provider {
 	}
 }
 
-func TestFaultOfOursIsNeverTheCallers(t *testing.T) {
+func TestAdapterFaultIsUnavailable(t *testing.T) {
 	t.Parallel()
 	set := provider.MustSet(append(append(provider.Set{}, providers.All...), faulty())...)
 	g := start(t, func(o *webhook.Options) {
@@ -53,7 +53,7 @@ func TestFaultOfOursIsNeverTheCallers(t *testing.T) {
 	c := caller{name: "faulty", header: "authorization"}
 	for body, want := range map[string]int{
 		"panic": 503100, "index": 503100, "error": 503100, "verify": 503100,
-		// An adapter that lets a useless id through is caught.
+		// The gateway checks the ids that an adapter returns.
 		"dots": 400103, "order": 400103,
 	} {
 		r := g.post(c.path("default", ""), c.headers(c.secret("default")), body)
@@ -61,7 +61,7 @@ func TestFaultOfOursIsNeverTheCallers(t *testing.T) {
 			t.Errorf("%s: code %d, retry after %q", body, got, r.header.Get("retry-after"))
 		}
 	}
-	// The process lives.
+	// The process lives on.
 	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), "alive").code(t); got != 200 {
 		t.Errorf("afterwards: code %d", got)
 	}
@@ -74,7 +74,7 @@ func TestFaultOfOursIsNeverTheCallers(t *testing.T) {
 	}
 }
 
-// lines is the whole log as JSON.
+// lines returns the whole log: events with their fields as JSON.
 func (g *gateway) lines() string {
 	g.t.Helper()
 	var b strings.Builder
@@ -88,7 +88,7 @@ func (g *gateway) lines() string {
 	return b.String()
 }
 
-func TestEveryRequestIsOneLineAndOneCountWithoutSecrets(t *testing.T) {
+func TestEveryRequestIsLoggedAndCountedOnceWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	requests := 0
@@ -124,7 +124,7 @@ func TestEveryRequestIsOneLineAndOneCountWithoutSecrets(t *testing.T) {
 	}
 }
 
-func TestStrangersMakeNoNewSeries(t *testing.T) {
+func TestUnknownProvidersAndAccountsAddNoSeries(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	before := g.series()
@@ -141,7 +141,7 @@ func TestStrangersMakeNoNewSeries(t *testing.T) {
 	}
 }
 
-func TestAcceptedLineNamesTheNotification(t *testing.T) {
+func TestAcceptedWebhookIsLoggedWithItsNotification(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.accepted("p-1")

@@ -17,8 +17,7 @@ import (
 	"arauto/schemas/providers"
 )
 
-// signer is a provider whose signature covers the body, which is a payment id
-// with spaces behind it.
+// signer is a provider that signs the body. A body is a payment id, with spaces after it.
 func signer() provider.Provider {
 	return provider.Provider{
 		Name:       "signer",
@@ -53,15 +52,15 @@ func signature(secret, body string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// signed is a raw and correct request of the signer.
+// signed returns a raw, correct request of the signer.
 func signed(body, more string) string {
 	return fmt.Sprintf("POST /v1/signer/notifications HTTP/1.1\r\nHost: x\r\nX-Signature: %s\r\n%sContent-Length: %d\r\n\r\n%s",
 		signature(caller{name: "signer"}.secret("default"), body), more, len(body), body)
 }
 
-// TestRefusalDoesNotWaitForTheBody sends headers only: what they are enough to
-// refuse is refused, long before the read timeout, and without 100 Continue.
-func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+// TestRefusedByTheHeaderWithoutTheBody sends headers only. The answer comes long before the
+// read timeout, and without 100 Continue.
+func TestRefusedByTheHeaderWithoutTheBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.ReadTimeout = time.Minute })
 	h := head("HTTP/1.1")
@@ -78,7 +77,7 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 		"bad credential":   {strings.Replace(h, "Authorization: ", "Authorization: x", 1), 400105},
 		"compressed":       {h + "Content-Encoding: gzip, gzip\r\n", 415100},
 		"compressed yapay": {strings.Replace(h, "sandbox/", "yapay/default/"+caller{name: "yapay"}.secret("default")+"/", 1) + "Content-Encoding: br\r\n", 415100},
-		"in doubt":         {h + "Content-Length: 5\r\n", 400100},
+		"ambiguous":        {h + "Content-Length: 5\r\n", 400100},
 	} {
 		for _, framing := range []string{"Content-Length: 19\r\n", "Content-Length: 200000\r\n", "Transfer-Encoding: chunked\r\n"} {
 			if tc.code == 413100 {
@@ -100,7 +99,7 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 	}
 }
 
-func TestOverloadIsToldWithoutTheBody(t *testing.T) {
+func TestOverloadIsAnsweredWithoutTheBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) {
 		o.ReadTimeout, o.Overloaded = time.Minute, func() bool { return true }
@@ -112,7 +111,7 @@ func TestOverloadIsToldWithoutTheBody(t *testing.T) {
 	}
 }
 
-func TestWhoIsPermittedGetsItsContinue(t *testing.T) {
+func TestAuthenticatedClientGetsContinue(t *testing.T) {
 	t.Parallel()
 	set := provider.MustSet(append(append(provider.Set{}, providers.All...), signer())...)
 	g := start(t, func(o *webhook.Options) { o.Providers, o.Credentials = set, options(t, set).Credentials })
@@ -138,13 +137,13 @@ func TestWhoIsPermittedGetsItsContinue(t *testing.T) {
 			t.Errorf("%s: after 100 Continue: %+v", about, answer)
 		}
 	}
-	// In HTTP/1.0 there is no such answer, and without a body no need for it.
+	// HTTP/1.0 has no 100 Continue, and a request without a body needs none.
 	old := strings.Replace(request("p5", "Expect: 100-continue\r\n"), "HTTP/1.1", "HTTP/1.0", 1)
 	none := head("HTTP/1.1") + "Expect: 100-continue\r\n\r\n"
 	if a, b := g.raw(old).code(t), g.raw(none).code(t); a != 200 || b != 400103 {
 		t.Errorf("in HTTP/1.0 code %d, without a body %d", a, b)
 	}
-	// Behind another request it is in its place.
+	// After a pipelined request it comes in order.
 	conn, r := g.dial()
 	fmt.Fprint(conn, request("p6", "")+request("p7", "Expect: 100-continue\r\n"))
 	first := next(t, r)
@@ -154,9 +153,9 @@ func TestWhoIsPermittedGetsItsContinue(t *testing.T) {
 	}
 }
 
-// TestStrangerKeepsNoConnection holds a refused caller to its one request, and
-// leaves the others on the connection of a load balancer alone.
-func TestStrangerKeepsNoConnection(t *testing.T) {
+// TestUnauthenticatedClientKeepsNoConnection sends refused requests on a connection of
+// their own, which is closed, and on one with authenticated requests, which stays open.
+func TestUnauthenticatedClientKeepsNoConnection(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	stranger := strings.Replace(request("x", ""), "Authorization", "X-Other", 1)
@@ -178,9 +177,9 @@ func TestStrangerKeepsNoConnection(t *testing.T) {
 	}
 }
 
-// TestBodiesOfStrangersHaveABudget has callers send most of what they declare to
-// a provider whose signature covers the body.
-func TestBodiesOfStrangersHaveABudget(t *testing.T) {
+// TestUnauthenticatedBodiesHaveAMemoryLimit begins large bodies for a provider that signs
+// the body, so that they are read before they are authenticated.
+func TestUnauthenticatedBodiesHaveAMemoryLimit(t *testing.T) {
 	t.Parallel()
 	set := provider.MustSet(append(append(provider.Set{}, providers.All...), signer())...)
 	g := start(t, func(o *webhook.Options) {
@@ -195,13 +194,13 @@ func TestBodiesOfStrangersHaveABudget(t *testing.T) {
 	second, r := g.dial()
 	fmt.Fprint(second, begun)
 	if answer := next(t, r); answer.code(t) != 503100 || !answer.last || answer.header.Get("retry-after") == "" {
-		t.Errorf("another stranger: %+v", answer)
+		t.Errorf("a second large body: %+v", answer)
 	}
-	// Usual ones are read whatever others send.
+	// Small bodies are read all the same.
 	if got := g.raw(signed("p1"+strings.Repeat(" ", 8000), "")).code(t); got != 200 {
-		t.Errorf("a small body of a real caller: code %d", got)
+		t.Errorf("a small body: code %d", got)
 	}
-	// What the stranger held is free when it goes.
+	// A closed connection frees its memory.
 	_ = first.Close()
 	gatewaytest.Until(t, func() bool { return g.raw(signed("p2"+strings.Repeat(" ", 60<<10), "")).code(t) == 200 })
 }

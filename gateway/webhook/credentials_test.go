@@ -11,9 +11,9 @@ import (
 	"arauto/schemas/providers"
 )
 
-// matched is what arauto_webhook_credentials_total says of every account, given
-// its first and second credential's count by "provider account".
-func (g *gateway) matched(want map[string][2]int) error {
+// compareCredentials compares arauto_webhook_credentials_total with the expected counts of
+// the first and second credential, by "provider account".
+func (g *gateway) compareCredentials(want map[string][2]int) error {
 	var text strings.Builder
 	text.WriteString("# HELP arauto_webhook_credentials_total Webhooks that authenticated, by provider, account and which of the account's credentials they came with (first, second).\n" +
 		"# TYPE arauto_webhook_credentials_total counter\n")
@@ -28,14 +28,13 @@ func (g *gateway) matched(want map[string][2]int) error {
 	return testutil.GatherAndCompare(g.registry, strings.NewReader(text.String()), "arauto_webhook_credentials_total")
 }
 
-// TestCounterSaysWhichCredentialIsStillUsed goes through a rotation: the
-// provider calls with the old credential, then with the new one, which is the
-// account's second.
-func TestCounterSaysWhichCredentialIsStillUsed(t *testing.T) {
+// TestCredentialsAreCountedDuringARotation sends webhooks with the old credential, then
+// with the new credential, which is the account's second.
+func TestCredentialsAreCountedDuringARotation(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	want := map[string][2]int{}
-	if err := g.matched(want); err != nil {
+	if err := g.compareCredentials(want); err != nil {
 		t.Errorf("before the first webhook: %v", err)
 	}
 	for i, c := range callers(t) {
@@ -50,10 +49,10 @@ func TestCounterSaysWhichCredentialIsStillUsed(t *testing.T) {
 			want[c.name+" "+account] = [2]int{old, next}
 		}
 	}
-	if err := g.matched(want); err != nil {
+	if err := g.compareCredentials(want); err != nil {
 		t.Error(err)
 	}
-	for _, c := range callers(t) { // Who is not let in counts as neither.
+	for _, c := range callers(t) { // Refused webhooks count for no credential.
 		refusal := 400105
 		if c.header == "" {
 			refusal = 401100
@@ -62,12 +61,12 @@ func TestCounterSaysWhichCredentialIsStillUsed(t *testing.T) {
 		g.deliver(t, c, "default", "a-stranger", refusal)
 		g.deliver(t, c, "unknown", c.secret("default"), 401100)
 	}
-	if err := g.matched(want); err != nil {
+	if err := g.compareCredentials(want); err != nil {
 		t.Errorf("after refusals: %v", err)
 	}
 }
 
-// deliver posts one webhook about a payment and wants the code.
+// deliver posts a webhook about a payment and expects the code.
 func (g *gateway) deliver(t *testing.T, c caller, account, credential string, want int) {
 	t.Helper()
 	if got := g.post(c.path(account, credential), c.headers(credential), c.body("p")).code(t); got != want {

@@ -18,9 +18,8 @@ import (
 	"arauto/schemas/providers"
 )
 
-// dribble sends one byte every few milliseconds, again and again from the
-// start of more when that has run out, until the other side has had enough or
-// the time of its connection is over.
+// dribble sends one byte every 5 ms, more again and again, until the connection is closed or
+// its deadline has passed.
 func dribble(conn net.Conn, first, more string) {
 	_, err := io.WriteString(conn, first)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -31,7 +30,7 @@ func dribble(conn net.Conn, first, more string) {
 	}
 }
 
-// slow is a request that never comes to its end, and what goes on for ever.
+// slow is a request without an end: first is sent at once, then more without end.
 type slow struct{ first, more string }
 
 func slowOnes() map[string]slow {
@@ -50,7 +49,7 @@ func slowOnes() map[string]slow {
 	}
 }
 
-func TestSlowClientsAreCutOffAndHoldNobodyUp(t *testing.T) {
+func TestSlowClientsTimeOutAndDelayNoOther(t *testing.T) {
 	t.Parallel()
 	const allowed = 400 * time.Millisecond
 	g := start(t, func(o *webhook.Options) { o.ReadTimeout = allowed })
@@ -87,7 +86,7 @@ func TestSlowClientsAreCutOffAndHoldNobodyUp(t *testing.T) {
 	}
 }
 
-func TestSlowClientsGiveTheirSlotsBack(t *testing.T) {
+func TestSlowClientsFreeTheirSlots(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.MaxConnections, o.ReadTimeout = len(slowOnes()), 200*time.Millisecond })
 	var sending sync.WaitGroup
@@ -103,11 +102,11 @@ func TestSlowClientsGiveTheirSlotsBack(t *testing.T) {
 	}
 }
 
-func TestClientThatNeverReadsIsCutOff(t *testing.T) {
+func TestClientThatNeverReadsTimesOut(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.WriteTimeout, o.MaxConnections = 200*time.Millisecond, 1 })
 	conn, _ := g.dial()
-	// With a small window fewer answers fill what lies between the two.
+	// With a small window fewer answers fill the socket buffers.
 	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +114,7 @@ func TestClientThatNeverReadsIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	block := bytes.Repeat([]byte("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"), 1000)
-	_, err := fmt.Fprint(conn, request("first", "")) // Without it the connection would end with the first refusal.
+	_, err := fmt.Fprint(conn, request("first", "")) // Without it the connection would be closed after the first 404.
 	for err == nil {
 		_, err = conn.Write(block)
 	}
@@ -127,9 +126,8 @@ func TestClientThatNeverReadsIsCutOff(t *testing.T) {
 	}
 }
 
-// vanish ends a connection without a word: with a reset, or as a client does
-// that has died in good order.
-var vanish = map[string]func(t *testing.T, conn net.Conn){
+// disconnect closes the client's connection, with a reset or in order.
+var disconnect = map[string]func(t *testing.T, conn net.Conn){
 	"reset": func(t *testing.T, conn net.Conn) {
 		if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
 			t.Error(err)
@@ -139,10 +137,10 @@ var vanish = map[string]func(t *testing.T, conn net.Conn){
 	"close": func(_ *testing.T, conn net.Conn) { _ = conn.Close() },
 }
 
-func TestClientThatVanishesLeavesNothingBehind(t *testing.T) {
+func TestClientThatDisconnectsFreesItsSlot(t *testing.T) {
 	t.Parallel()
 	h := head("HTTP/1.1")
-	for about, leave := range vanish {
+	for about, leave := range disconnect {
 		g := start(t, func(o *webhook.Options) { o.MaxConnections, o.ReadTimeout = 1, time.Minute })
 		for _, text := range []string{
 			"", "POST /v1/", h, h + "Content-Length: 19\r\n\r\n", h + "Content-Length: 19\r\n\r\n" + content[:10],
@@ -153,7 +151,7 @@ func TestClientThatVanishesLeavesNothingBehind(t *testing.T) {
 			fmt.Fprint(conn, text)
 			leave(t, conn)
 		}
-		// The only slot is free again, long before any timeout.
+		// The only slot is free long before any timeout.
 		if got := g.raw(request("p", "")).code(t); got != 200 {
 			t.Errorf("%s: the next client: code %d", about, got)
 		}
@@ -163,9 +161,9 @@ func TestClientThatVanishesLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestClientThatVanishesBeforeItsAnswerIsStored(t *testing.T) {
+func TestWebhookOfADisconnectedClientIsStored(t *testing.T) {
 	t.Parallel()
-	for about, leave := range vanish {
+	for about, leave := range disconnect {
 		g, p := gated(t, 0)
 		conn, _ := g.dial()
 		fmt.Fprint(conn, request("orphan", ""))
@@ -183,7 +181,7 @@ func TestClientThatVanishesBeforeItsAnswerIsStored(t *testing.T) {
 	}
 }
 
-// floods are headers without end.
+// floods returns headers over the limit.
 func floods() map[string]string {
 	return map[string]string{
 		"100,000 tiny headers":     strings.Repeat("a: b\r\n", 100_000),
@@ -208,12 +206,11 @@ func TestHeaderFloodEndsTheConnection(t *testing.T) {
 	}
 }
 
-// allocated is what one connection on which text comes makes the gateway
-// allocate, in bytes.
+// allocated returns how many bytes the gateway allocates for a connection that sends text.
 func allocated(t *testing.T, text, status string) int {
 	t.Helper()
 	o := options(t, providers.All)
-	o.Publisher = &notes{}
+	o.Publisher = &checkingPublisher{}
 	g, err := webhook.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -233,8 +230,8 @@ func allocated(t *testing.T, text, status string) int {
 	return int(after.TotalAlloc-before.TotalAlloc) / clients
 }
 
-//nolint:paralleltest // It measures what the whole process allocates.
-func TestHostileRequestTakesLittleMemory(t *testing.T) {
+//nolint:paralleltest // It measures the allocations of the whole process.
+func TestRefusedRequestTakesLittleMemory(t *testing.T) {
 	for about, flood := range floods() {
 		if per := allocated(t, head("HTTP/1.1")+flood+"\r\n", "431"); per > 64<<10 {
 			t.Errorf("%s: %d bytes are allocated", about, per)

@@ -12,7 +12,7 @@ import (
 	"arauto/gateway/webhook"
 )
 
-// request is a raw and correct one of the sandbox.
+// request returns a raw, correct request of the sandbox.
 func request(payment, more string) string {
 	c := caller{name: "sandbox"}
 	body := `{"payment":"` + payment + `"}`
@@ -20,7 +20,7 @@ func request(payment, more string) string {
 		c.secret("default"), more, len(body), body)
 }
 
-func TestClientThatStillSendsReadsItsAnswer(t *testing.T) {
+func TestClientThatIsSendingGetsItsAnswer(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	const size = 10 << 20
@@ -45,8 +45,8 @@ func TestClientThatStillSendsReadsItsAnswer(t *testing.T) {
 		"after a broken header": {"POST /v1/sandbox/notifications HTTP/1.1\r\nHost : x\r\n\r\n", body, 400100},
 	} {
 		conn, r := g.dial()
-		// Everything is sent before anything is read: a reset would lose the
-		// answer, or make the writing fail.
+		// The whole request is sent before the answer is read: a reset would lose the
+		// answer or fail the write.
 		if _, err := conn.Write(append([]byte(tc.first), tc.body...)); err != nil {
 			t.Errorf("%s: write: %v", about, err)
 			continue
@@ -61,7 +61,7 @@ func TestClientThatStillSendsReadsItsAnswer(t *testing.T) {
 	}
 }
 
-func TestDeclaredSizeIsRefusedBeforeTheBodyComes(t *testing.T) {
+func TestDeclaredLengthIsRefusedBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.ReadTimeout = time.Minute })
 	if got := g.raw("POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n{}").code(t); got != 413100 {
@@ -69,7 +69,7 @@ func TestDeclaredSizeIsRefusedBeforeTheBodyComes(t *testing.T) {
 	}
 }
 
-func TestClientThatNeverStopsIsCutOff(t *testing.T) {
+func TestLingeringCloseIsBounded(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	conn, _ := g.dial()
@@ -114,7 +114,7 @@ func TestMalformedRequestIsAnsweredInTheEnvelope(t *testing.T) {
 	}
 }
 
-func TestBodyThatEndsTooEarlyIsMalformed(t *testing.T) {
+func TestTruncatedBodyIsMalformed(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, body := range []string{"Content-Length: 500\r\n\r\n{", "Content-Length: 50000\r\n\r\n{",
@@ -133,7 +133,7 @@ func TestBodyThatEndsTooEarlyIsMalformed(t *testing.T) {
 	}
 }
 
-func TestSlowClientIsCutOff(t *testing.T) {
+func TestSlowRequestTimesOut(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.ReadTimeout = 50 * time.Millisecond })
 	for _, request := range []string{
@@ -160,7 +160,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	}
 }
 
-func TestClientThatWantsItClosedIsUnderstoodHoweverItSaysSo(t *testing.T) {
+func TestConnectionCloseIsFollowedInAnySpelling(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for i, c := range []struct {
@@ -190,7 +190,7 @@ func TestConnectionServesManyRequests(t *testing.T) {
 	g := start(t, nil)
 	conn, r := g.dial()
 	bad := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-	// All at once: what one request leaves unread would be taken for the next.
+	// Pipelined: unread bytes of one request would be taken for the next.
 	fmt.Fprint(conn, request("p1", "")+bad+"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"+request("p2", "")+request("p3", "Connection: close\r\n"))
 	for i, want := range []int{200, 401100, 404100, 200, 200} {
 		answer := next(t, r)
@@ -209,7 +209,7 @@ func TestConnectionServesManyRequests(t *testing.T) {
 	}
 }
 
-func TestUnreadBodyIsNeverTakenForARequest(t *testing.T) {
+func TestUnreadBodyIsNotARequest(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	inner := request("smuggled", "")
@@ -259,7 +259,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	<-p.entered
 	second, r2 := g.dial()
 	fmt.Fprint(second, request("p2", ""))
-	// While the only slot is at work nobody else is served, however long it takes.
+	// The only slot is taken by a request that is being handled, so it is not evicted.
 	if err := second.SetReadDeadline(time.Now().Add(700 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
@@ -274,11 +274,11 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("the first: code %d", got)
 	}
 	<-p.left
-	// The first does not hang up. Its connection waits, and so does the second client.
+	// The first client stays connected and idle, so its connection is evicted.
 	<-p.entered
 	<-p.left
 	if got := next(t, r2).code(t); got != 200 {
-		t.Errorf("after a place was free: code %d", got)
+		t.Errorf("after the eviction: code %d", got)
 	}
 	if _, err := r1.ReadByte(); err != io.EOF {
 		t.Errorf("the idle connection ends with %v, want EOF", err)
