@@ -20,10 +20,10 @@ type Wire struct {
 
 	answers sync.Mutex // Held while the broker's bytes are held back.
 
-	mu       sync.Mutex
-	severed  bool          // No connection is made any more.
-	silenced chan struct{} // New connections are accepted and get no byte; one value for each. Nil for not.
-	open     []net.Conn
+	mu         sync.Mutex
+	severed    bool          // No connection is made any more.
+	blackholed chan struct{} // New connections are accepted and get no byte; one value for each. Nil for not.
+	open       []net.Conn
 }
 
 // NewWire is a proxy to the broker at url.
@@ -45,7 +45,7 @@ func NewWire(t testing.TB, url string) *Wire {
 			if err != nil {
 				return
 			}
-			if w.keepSilent(near) {
+			if w.keepUnanswered(near) {
 				continue
 			}
 			far, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "nats://"))
@@ -93,29 +93,29 @@ func (w *Wire) Cut() {
 	w.open = nil
 }
 
-// keepSilent keeps a new connection without an answer, and reports whether it did.
-func (w *Wire) keepSilent(near net.Conn) bool {
+// keepUnanswered keeps a new connection without an answer, and reports whether it did.
+func (w *Wire) keepUnanswered(near net.Conn) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.silenced == nil {
+	if w.blackholed == nil {
 		return false
 	}
 	w.open = append(w.open, near)
 	select {
-	case w.silenced <- struct{}{}:
+	case w.blackholed <- struct{}{}:
 	default:
 	}
 	return true
 }
 
-// Silence cuts the wire and accepts new connections without ever answering. It returns a
+// Blackhole cuts the wire and accepts new connections without ever answering. It returns a
 // value for each of them.
-func (w *Wire) Silence() (connected <-chan struct{}) {
+func (w *Wire) Blackhole() (connected <-chan struct{}) {
 	w.mu.Lock()
-	w.silenced = make(chan struct{}, 1)
+	w.blackholed = make(chan struct{}, 1)
 	w.mu.Unlock()
 	w.Cut()
-	return w.silenced
+	return w.blackholed
 }
 
 // Sever cuts the wire for good.

@@ -11,10 +11,9 @@ import (
 // ErrNotGzip means that a body is not one complete gzip member.
 var ErrNotGzip = errors.New("body is not what gzip makes")
 
-// maxDecompressing is how many bodies are decompressed at once; further ones wait, for no
-// longer than the processor needs. Each takes about 44 KiB beside its result: the window
-// of 32 KiB and the tables of compress/flate (Go 1.26, inflate.go, decompressor).
-// Together that is below 1 MiB, and not counted in BodyMemory.
+// maxDecompressing is how many bodies are decompressed at once; further ones wait. Each
+// takes 44 KiB beside its result (Go 1.26, compress/flate/inflate.go, decompressor), all of
+// them less than 1 MiB, which is not counted in BodyMemory.
 const maxDecompressing = 16
 
 // decompressor reads one gzip member from memory, and nothing after it.
@@ -31,10 +30,8 @@ func (d *decompressor) release() {
 	decompressors.Put(d)
 }
 
-// Decompress replaces a body by its content before gzip, of at most BodyLimit bytes.
-// Compressed and decompressed bytes count in BodyMemory while they are held, beyond the
-// first SmallBody of each, so that a small body which becomes large costs like a large
-// one.
+// Decompress replaces a body by its content before gzip, of at most BodyLimit bytes. Both
+// count in BodyMemory while they are held, beyond the first SmallBody bytes of each.
 func (b *Body) Decompress() error {
 	b.memory.decompressing <- struct{}{}
 	defer func() { <-b.memory.decompressing }()

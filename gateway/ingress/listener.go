@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// When every slot is taken and another client waits, a connection is evicted: the one
-// that has waited longest for its client, among evictionSample open ones and if it waited
-// for evictAfter at least. It is idle, or its header or body comes slowly. A good client
-// sends a request at once, and a load balancer has other connections. All are guesses;
-// the sample keeps a search within microseconds.
+// While every slot is taken and another client waits, a connection is evicted every
+// evictionInterval: of evictionSample open ones that which has waited for its client for
+// longest, and for evictAfter at least. It is idle, or its request comes slowly.
+// Guesses; the sample bounds the search to microseconds.
 const (
 	evictAfter       = 500 * time.Millisecond
 	evictionSample   = 256

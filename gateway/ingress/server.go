@@ -39,10 +39,9 @@ type Settings struct {
 // 1.51.0 answers a plain-text 503 of its own while it accepts (server.go, Serve).
 const MaxConnections = fiber.DefaultConcurrency
 
-// DefaultIdleTimeout is longer than load balancers keep an idle connection by default:
-// Cloudflare 900 s, Google Cloud 600 s, Oracle Cloud 300 s, Azure 240 s, nginx and AWS
-// 60 s. A load balancer that sends a request on a connection which the server closes at
-// that moment would answer 502.
+// DefaultIdleTimeout is longer than that of load balancers (Cloudflare 900 s, Google Cloud
+// 600 s, Oracle Cloud 300 s, Azure 240 s, nginx and AWS 60 s). If the server closed an idle
+// connection first, a request that is just being sent on it would get a 502.
 const DefaultIdleTimeout = 920 * time.Second
 
 // WithDefaults returns the settings with every default filled in.

@@ -16,14 +16,13 @@ import (
 // Options configure a Committer. The zero value of each field means its default.
 type Options struct {
 	// Timeout is the publish timeout: how long Store may take. 800 ms by default. A
-	// message that would be queued for more than half of it is shed, and earlier under
+	// message that would be queued for more than half of it is shed, less under
 	// scheduling latency.
 	Timeout time.Duration
 
-	// GroupCommit reports whether concurrent notifications are stored as atomic batches.
-	// A batch is synced to disk once, so it pays where the broker syncs every write and
-	// costs where the broker syncs lazily. It is called for each message and must not
-	// block. Never by default.
+	// GroupCommit reports whether concurrent notifications are stored as atomic batches,
+	// which pays where the broker syncs every write to disk: it syncs a batch once. It is
+	// called for each message and must not block. Never by default.
 	GroupCommit func() bool
 
 	// Up reports whether the broker is connected. nc.IsConnected by default, which takes
@@ -46,11 +45,9 @@ type Options struct {
 // connections that a gateway serves by default.
 const DefaultQueue = 4096
 
-// Committer stores notifications on the NOTIFICATIONS stream by group commit: while a
-// batch waits for its ack, messages are queued, and they are the next batch. Fewer
-// messages than the batch threshold are published singly. All work is done in the
-// goroutines of the callers and of the NATS client; dequeue alone decides what is sent.
-// A Committer may be used by many goroutines.
+// Committer stores notifications on the NOTIFICATIONS stream by group commit: messages that
+// are queued while a batch has no ack are the next batch. Fewer than the batch threshold
+// are published singly. It may be used by many goroutines; dequeue decides what is sent.
 type Committer struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream

@@ -33,7 +33,7 @@ func (c *Committer) dequeue(now time.Time) outgoing {
 	switch {
 	case queued == 0, c.batch != nil, c.lingering && queued < c.lingerUntil:
 		return outgoing{}
-	case !c.options.GroupCommit() || now.Before(c.batchesOffUntil) || !c.worthBatch(queued+len(c.singles), now):
+	case !c.options.GroupCommit() || now.Before(c.batchesOffUntil) || !c.batchPays(queued+len(c.singles), now):
 		return outgoing{singles: c.takeSingles(now)}
 	case len(c.singles) > 0 && queued < flushAt && !c.heldTooLong(now):
 		return outgoing{} // The queue is a batch once the singles are acked.
@@ -55,10 +55,10 @@ func (c *Committer) heldTooLong(now time.Time) bool {
 	return now.Sub(c.holdingSince) >= maxHold
 }
 
-// worthBatch reports whether that many concurrent notifications are worth a batch. Once
+// batchPays reports whether that many concurrent notifications are worth a batch. Once
 // half as many as were pending at the last batch's ack are here, the others are expected
 // soon, and count. c.mu is held.
-func (c *Committer) worthBatch(concurrent int, now time.Time) bool {
+func (c *Committer) batchPays(concurrent int, now time.Time) bool {
 	expected := concurrent
 	if 2*concurrent >= c.pendingAtLastAck {
 		expected = max(concurrent, c.pendingAtLastAck)

@@ -32,10 +32,9 @@ type single struct {
 	attempt int
 }
 
-// singleMsg is the message as it is published singly. It has only the headers that are
-// needed: nats-server 2.15.3 searches all of them for each header that it knows, and a
-// traceparent header makes it parse them all (server/msgtrace.go). So the trace is in
-// the body.
+// singleMsg is the message as it is published singly. The trace is in the body: nats-server
+// 2.15.3 searches all headers for each that it knows, and parses all of them if there is a
+// traceparent (server/msgtrace.go).
 func (m Message) singleMsg() *nats.Msg {
 	return &nats.Msg{Subject: m.Subject, Data: m.Body, Header: nats.Header{
 		jetstream.MsgIDHeader:          {m.ID},

@@ -80,7 +80,7 @@ func TestSilentBrokerDelaysNoStore(t *testing.T) {
 	c := start(t, func(o *publish.Options) { o.Up = up.Load })
 	c.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { up.Store(false) })
 	allNil(t, c.storeAll(t.Context(), message(0))())
-	connected := c.wire.Silence()
+	connected := c.wire.Blackhole()
 	for range 3 {
 		<-connected // The client waits for INFO.
 		began := time.Now()

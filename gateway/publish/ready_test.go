@@ -36,7 +36,7 @@ func TestFullStreamIsNotReady(t *testing.T) {
 }
 
 // The broker's store may be full while the stream's own limit is not reached.
-func TestRefusalForWantOfRoomIsNotReady(t *testing.T) {
+func TestErrFullIsNotReady(t *testing.T) {
 	t.Parallel()
 	b := jetstreamtest.Start(t)
 	c, err := New(b.Connect(), Options{})

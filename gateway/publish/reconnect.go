@@ -25,10 +25,9 @@ func (c *Committer) watch(changes chan nats.Status) {
 	c.failInterrupted()
 }
 
-// disconnected handles the entries of a connection that broke. A queued entry was not
-// sent and fails at once. A sent entry may be stored, and is sent again under its id if
-// the connection returns within ReconnectGrace. A batch whose ack is lost with the
-// connection is in doubt, like a batch that timed out: see expireBatch.
+// disconnected handles the entries of a connection that broke. Queued entries were not sent
+// and fail. Sent entries may be stored, and are sent again under their ids if the client
+// reconnects within ReconnectGrace. A batch is in doubt like in expireBatch.
 func (c *Committer) disconnected() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -36,10 +36,9 @@ const (
 	maxTrial        = 50 * time.Millisecond
 )
 
-// batchThreshold learns how many concurrent notifications are worth a batch on this
-// broker. That depends on the cost of a sync and on where batches are staged, which
-// differ by a factor of ten between brokers. Both costs are medians of the last samples,
-// so that one hiccup of the disk decides nothing. The zero value knows no cost.
+// batchThreshold learns how many concurrent notifications are worth a batch on this broker.
+// The costs of a sync and of a batch differ by a factor of ten between brokers. They are
+// medians, so that one slow sync decides nothing. The zero value knows no cost.
 type batchThreshold struct {
 	singleCost samples // Seconds per single message while others are pending, each over a window.
 	batchCost  samples // Seconds that a batch took beyond the marginal cost of its messages.

@@ -224,7 +224,7 @@ func TestBatchAfterABatchCountsExpectedMessages(t *testing.T) {
 	} {
 		committer := &Committer{pendingAtLastAck: c.pendingAtLastAck}
 		committer.threshold = batchThreshold{value: c.threshold, interval: time.Hour, batchTrial: trial{measured: at(0)}, singleTrial: trial{measured: at(0)}}
-		if got := committer.worthBatch(c.concurrent, at(time.Second)); got != c.batch {
+		if got := committer.batchPays(c.concurrent, at(time.Second)); got != c.batch {
 			t.Errorf("%+v: batch is %v", c, got)
 		}
 	}

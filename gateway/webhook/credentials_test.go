@@ -53,16 +53,16 @@ func TestCredentialsAreCountedDuringARotation(t *testing.T) {
 		t.Error(err)
 	}
 	for _, c := range callers(t) { // Refused webhooks count for no credential.
-		refusal := 400105
+		wrongCredential := 400105
 		if c.header == "" {
-			refusal = 401100
+			wrongCredential = 401100
 		}
-		g.deliver(t, c, "default", c.secret("acme"), refusal)
-		g.deliver(t, c, "default", "a-stranger", refusal)
+		g.deliver(t, c, "default", c.secret("acme"), wrongCredential)
+		g.deliver(t, c, "default", "unknown", wrongCredential)
 		g.deliver(t, c, "unknown", c.secret("default"), 401100)
 	}
 	if err := g.compareCredentials(want); err != nil {
-		t.Errorf("after refusals: %v", err)
+		t.Errorf("after refused webhooks: %v", err)
 	}
 }
 

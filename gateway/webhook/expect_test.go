@@ -158,15 +158,15 @@ func TestAuthenticatedClientGetsContinue(t *testing.T) {
 func TestUnauthenticatedClientKeepsNoConnection(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	stranger := strings.Replace(request("x", ""), "Authorization", "X-Other", 1)
-	for _, text := range []string{"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", stranger} {
+	unauthenticated := strings.Replace(request("x", ""), "Authorization", "X-Other", 1)
+	for _, text := range []string{"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", unauthenticated} {
 		if answers := g.dialogue(text + request("p", "")); len(answers) != 1 || !answers[0].last {
 			t.Errorf("%q: %+v", text, answers)
 		}
 	}
-	large := strings.Replace(stranger, "Content-Length: ", "X: y\r\nContent-Length: 200", 1)
+	large := strings.Replace(unauthenticated, "Content-Length: ", "X: y\r\nContent-Length: 200", 1)
 	var codes []int
-	for _, answer := range g.dialogue(request("p1", "") + stranger + request("p2", "") + large) {
+	for _, answer := range g.dialogue(request("p1", "") + unauthenticated + request("p2", "") + large) {
 		codes = append(codes, answer.code(t))
 	}
 	if fmt.Sprint(codes) != "[200 401100 200 401100]" {

@@ -104,10 +104,9 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	return g.store(d, notice, headers{h})
 }
 
-// refuse answers a request by its header alone. The connection is closed if it has never
-// carried an authenticated webhook, so that unauthenticated clients hold no connection.
-// That of a load balancer, which clients share, stays open if the rest of the request is
-// small enough to be read.
+// refuse answers a request by its header alone. It closes the connection, unless that has
+// carried an authenticated webhook and the rest of the request is small enough to be read:
+// clients share the connections of a load balancer.
 func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f ingress.Frame, c code) code {
 	keep := ingress.Authenticated(rc) && !f.Chunked && f.Length <= ingress.SmallBody && !f.ExpectsContinue
 	if keep && f.HasBody() {

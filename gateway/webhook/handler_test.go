@@ -129,8 +129,8 @@ func TestUnknownProvidersAndAccountsAddNoSeries(t *testing.T) {
 	g := start(t, nil)
 	before := g.series()
 	for i := range 20 {
-		g.post(fmt.Sprintf("/v1/stranger-%d/notifications", i), nil, "{}")
-		g.post(fmt.Sprintf("/v1/sandbox/stranger-%d/notifications", i), nil, "{}")
+		g.post(fmt.Sprintf("/v1/unknown-%d/notifications", i), nil, "{}")
+		g.post(fmt.Sprintf("/v1/sandbox/unknown-%d/notifications", i), nil, "{}")
 	}
 	g.accepted("p")
 	if after := g.series(); after != before {

@@ -27,10 +27,9 @@ func (v headers) Values(name string) []string {
 	return values
 }
 
-// storedHeaders returns the headers that are stored with a notification: those that say
-// what the webhook is about. provider.Code filters their values, so that they hold no
-// personal data. A media type is stored without its parameters, which may be any text. Of
-// several values the first that passes the filter is stored.
+// storedHeaders returns the headers that are stored with a notification. provider.Code
+// filters their values, so that they hold no personal data, and the media type is stored
+// without its parameters. Of several values the first that passes is stored.
 func storedHeaders(h provider.Header) map[string]string {
 	stored := map[string]string{}
 	for _, name := range []string{"event-type", "event_type", "content-type"} {

@@ -189,7 +189,7 @@ func TestEvery200IsStored(t *testing.T) {
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) { o.Publisher = publisher(t, broker.Connect(), 800*time.Millisecond) })
 	var mu sync.Mutex
-	acknowledged, refusals := map[string]bool{}, 0
+	acknowledged, sheds := map[string]bool{}, 0
 	var clients sync.WaitGroup
 	list := callers(t)
 	restart := make(chan struct{})
@@ -204,7 +204,7 @@ func TestEvery200IsStored(t *testing.T) {
 				case 200:
 					acknowledged[id] = true
 				case 503100:
-					refusals++
+					sheds++
 				default:
 					t.Errorf("%s: code %d", c.name, code)
 				}
@@ -228,8 +228,8 @@ func TestEvery200IsStored(t *testing.T) {
 			t.Errorf("%s was answered 200 and is not stored", id)
 		}
 	}
-	if len(acknowledged) == 0 || len(acknowledged)+refusals != 8*150 {
-		t.Errorf("%d accepted and %d refused of %d", len(acknowledged), refusals, 8*150)
+	if len(acknowledged) == 0 || len(acknowledged)+sheds != 8*150 {
+		t.Errorf("%d accepted and %d refused of %d", len(acknowledged), sheds, 8*150)
 	}
 }
 
