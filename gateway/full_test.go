@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// free is an address that nothing listens on.
+// free returns an address on which nothing listens.
 func free(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,23 +45,23 @@ func post(t *testing.T, address string) (status int, later string) {
 	return answer.StatusCode, answer.Header.Get("Retry-After")
 }
 
-// A broker whose disk was full stores nothing until it is restarted, also when there
-// is room again. The gateway says so, and goes on to answer.
-func TestDiskThatWasFullIsToldUntilTheBrokerIsRestarted(t *testing.T) {
+// A broker whose disk was full stores nothing until it is restarted, also when there is
+// room again. Until then the gateway answers 503, and readyz names the broker.
+func TestFullDiskIsReportedUntilTheBrokerIsRestarted(t *testing.T) {
 	t.Parallel()
 	f := jetstreamtest.StartFillable(t, providers.All.Names()...)
 	address := free(t)
 	s := start(t, "url: '"+f.URL+"', monitor_url: '"+f.Monitor+"'", "listen: '"+address+"', publish_timeout: 100ms, durability: power-loss")
 	accepted := func() bool { status, _ := post(t, address); return status == http.StatusOK }
 	until(t, "a webhook is stored", accepted)
-	tells := func(when string) {
+	reports := func(when string) {
 		t.Helper()
-		until(t, when+": webhooks get our 503, counted as store_failed", func() bool {
-			before := s.value(t, failed)
+		until(t, when+": webhooks get 503, counted as store_failed", func() bool {
+			before := s.value(t, storeFailed)
 			status, later := post(t, address)
-			return status == http.StatusServiceUnavailable && later == "5" && s.value(t, failed) != before
+			return status == http.StatusServiceUnavailable && later == "5" && s.value(t, storeFailed) != before
 		})
-		until(t, when+": readyz says so", func() bool {
+		until(t, when+": readyz names the broker", func() bool {
 			code, text := s.get(t, "/readyz")
 			return code == http.StatusServiceUnavailable && strings.Contains(text, "the store of test is in a write error: NOTIFICATIONS (") &&
 				strings.Contains(text, "free space on its disk, then restart that server")
@@ -71,9 +71,9 @@ func TestDiskThatWasFullIsToldUntilTheBrokerIsRestarted(t *testing.T) {
 		}
 	}
 	f.Fill()
-	tells("while the disk is full")
+	reports("while the disk is full")
 	f.Free()
-	tells("when there is room again")
+	reports("when there is room again")
 	f.Kill()
 	f.Start()
 	until(t, "a webhook is stored again", accepted)
@@ -85,9 +85,9 @@ func TestDiskThatWasFullIsToldUntilTheBrokerIsRestarted(t *testing.T) {
 	}
 }
 
-const failed = `arauto_publish_failures_total{class="store_failed"}`
+const storeFailed = `arauto_publish_failures_total{class="store_failed"}`
 
-// value is the value of one series as the process shows it, "" without it.
+// value returns the value of one series of the process, "" without the series.
 func (s *started) value(t *testing.T, series string) string {
 	t.Helper()
 	_, text := s.get(t, "/metrics")

@@ -1,5 +1,5 @@
-// Command gateway takes the providers' webhooks in and answers 200 once they
-// are durable. Start more of it behind one address to take more in.
+// Command gateway answers the providers' webhooks, with 200 once their notifications are
+// durable. Run several behind one address for more throughput.
 package main
 
 import (
@@ -14,6 +14,8 @@ import (
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/durability"
 	"arauto/deploy/runtime/process"
+	"arauto/gateway/ingress"
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -21,8 +23,8 @@ import (
 )
 
 func main() {
-	// The heap is small and turns over quickly: collecting it at twice its live
-	// size takes a tenth of the processor under load. GOGC still has its say.
+	// The heap is small and short-lived: with Go's default of 100 a tenth of the processor
+	// time under load is garbage collection (measured). The environment takes precedence.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
@@ -38,16 +40,16 @@ func main() {
 	})
 }
 
-// gcPercent keeps a gateway under full load below 100 MB.
+// gcPercent is GOGC's value. A gateway under full load stays below 100 MB (measured).
 const gcPercent = 200
 
-// lastAnswer is how long a stop leaves for the answer to a webhook that began to
-// come just before.
-const lastAnswer = 3 * time.Second
+// answerTimeout is the part of the stop timeout for writing the answer to a webhook that
+// was being received when the stop began. A guess.
+const answerTimeout = 3 * time.Second
 
-// run wires the role. It does not wait for the broker or the stream: without
-// them, or before what gateway.durability claims is verified, providers get a
-// 503 and come again, which beats a refused connection.
+// run starts the role without waiting for the broker. Until the broker is connected and
+// its durability verified, providers get 503 and retry, as they might not after a refused
+// connection.
 func run(ctx context.Context, k *process.Kit) error {
 	cfg, err := k.Config.Gateway()
 	if err != nil {
@@ -63,8 +65,8 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	publisher, err := webhook.NewPublisher(k.NATS, webhook.PublisherOptions{
-		Timeout: cfg.PublishTimeout, Group: watcher.SyncsEach, Up: k.Link.Up, Registerer: k.Registry,
+	committer, err := publish.New(k.NATS, publish.Options{
+		Timeout: cfg.PublishTimeout, GroupCommit: watcher.SyncsEach, Up: k.Link.Up, Registerer: k.Registry,
 	})
 	if err != nil {
 		return err
@@ -72,15 +74,12 @@ func run(ctx context.Context, k *process.Kit) error {
 	gateway, err := webhook.New(webhook.Options{
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
 		Limits: limits(providers.All, cfg),
-		Publisher: webhook.RequireDurability(publisher, webhook.DurabilityGate{
-			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, Queue: webhook.DefaultQueue,
+		Publisher: publish.RequireDurability(committer, publish.DurabilityGate{
+			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, Queue: publish.DefaultQueue,
 		}),
-		Overloaded: publisher.Overloaded, StoreFailure: watcher.Unconfirmed,
+		Overloaded: committer.Overloaded, StoreFailure: watcher.Unconfirmed,
 		Log: k.Log, Registerer: k.Registry,
-		BodyLimit: int(cfg.BodyLimit), BodyMemory: int(cfg.BodyMemory), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
-		TLS:         webhook.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
-		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
-		StopTimeout: cfg.ReadTimeout + cfg.PublishTimeout + lastAnswer,
+		Settings: settings(cfg),
 	})
 	if err != nil {
 		return fmt.Errorf("make gateway: %w", err)
@@ -92,12 +91,12 @@ func run(ctx context.Context, k *process.Kit) error {
 	k.Handle("GET /durability", watcher)
 	k.Ready("durability", watcher.Ready)
 	k.Ready("store", watcher.Stored)
-	k.Ready("notifications", publisher.Ready)
+	k.Ready("notifications", committer.Ready)
 	return serve(ctx, k, gateway, listener, watcher)
 }
 
-// serve ends with a refused configuration when it claims more than the broker
-// has.
+// serve runs until ctx ends. A broker that does not meet gateway.durability is an error of
+// the configuration.
 func serve(ctx context.Context, k *process.Kit, gateway *webhook.Gateway, listener net.Listener, watcher *durability.Watcher) error {
 	return process.Together(ctx,
 		process.Actor{Name: "webhooks", Run: func(ctx context.Context) error { return gateway.Run(ctx, listener) }},
@@ -110,8 +109,19 @@ func serve(ctx context.Context, k *process.Kit, gateway *webhook.Gateway, listen
 		}})
 }
 
-// credentials are every account's webhook secrets, or its path keys where the
-// provider does not sign.
+// settings are the limits and timeouts of the HTTP server. A stop waits as long as a
+// webhook may take from its first byte to its answer.
+func settings(cfg config.Gateway) ingress.Settings {
+	return ingress.Settings{
+		BodyLimit: int(cfg.BodyLimit), BodyMemory: int(cfg.BodyMemory), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
+		TLS:         ingress.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
+		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
+		StopTimeout: cfg.ReadTimeout + cfg.PublishTimeout + answerTimeout,
+	}
+}
+
+// credentials are the webhook secrets of every account, or its path keys if the provider
+// does not sign.
 func credentials(set provider.Set, cfg config.Gateway) map[string]map[string][]string {
 	all := make(map[string]map[string][]string, len(set))
 	for _, p := range set {
@@ -124,7 +134,7 @@ func credentials(set provider.Set, cfg config.Gateway) map[string]map[string][]s
 	return all
 }
 
-// limits are what this gateway takes of each account.
+// limits are the rate limits of every account.
 func limits(set provider.Set, cfg config.Gateway) map[string]map[string]webhook.Limit {
 	all := make(map[string]map[string]webhook.Limit, len(set))
 	for _, name := range set.Names() {

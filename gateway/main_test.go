@@ -21,7 +21,7 @@ import (
 	"arauto/schemas/providers"
 )
 
-// output collects what the process writes.
+// output collects the log of the process.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -39,7 +39,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// started is the whole process but for its main function.
+// started is a process but for its main function.
 type started struct {
 	out  *output
 	code chan int
@@ -79,14 +79,14 @@ func (s *started) end(t *testing.T) int {
 	case code := <-s.code:
 		return code
 	case <-time.After(time.Minute):
-		t.Fatalf("it did not end:\n%s", s.out)
+		t.Fatalf("the process did not end:\n%s", s.out)
 		return -1
 	}
 }
 
 var admin = regexp.MustCompile(`"msg":"starting".*"admin":"([^"]+)"`)
 
-// get asks the admin listener; status 0 while there is none.
+// get requests a path of the admin listener. The status is 0 before it listens.
 func (s *started) get(t *testing.T, path string) (int, string) {
 	t.Helper()
 	found := admin.FindStringSubmatch(s.out.String())
@@ -115,12 +115,12 @@ func until(t *testing.T, what string, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-timeout.C:
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("not reached within a minute: %s", what)
 		}
 	}
 }
 
-// deployed runs a monitored broker with the whole topology.
+// deployed starts a broker with monitoring and the whole topology.
 func deployed(t *testing.T, change func(*server.Options)) *jetstreamtest.Broker {
 	t.Helper()
 	b := jetstreamtest.StartEmpty(t, jetstreamtest.Monitored, change)
@@ -128,19 +128,19 @@ func deployed(t *testing.T, change func(*server.Options)) *jetstreamtest.Broker 
 	return b
 }
 
-func TestClaimThatTheBrokerDoesNotBearOutEndsWithTheRefusalCode(t *testing.T) {
+func TestUnmetDurabilityEndsWithTheExitCodeForConfiguration(t *testing.T) {
 	t.Parallel()
 	b := deployed(t, func(*server.Options) {})
 	seen := "url: '" + b.URL + "', monitor_url: '" + b.Monitor() + "'"
-	for name, c := range map[string]struct{ nats, claim, says string }{
-		"lazy":               {seen, "power-loss", "arauto.yaml:4: gateway.durability: claims power-loss, but what can be seen is process-kill: sync_interval is 2m0s on test, so "},
-		"one replica":        {seen, "node-loss", "arauto.yaml:4: gateway.durability: claims node-loss, but what can be seen is process-kill: replicas is 1, so "},
-		"without an address": {"url: '" + b.URL + "'", "power-loss", "arauto.yaml:4: gateway.durability: claims power-loss, but without nats.monitor_url "},
-		"invisible":          {"url: '" + b.URL + "', monitor_url: 'http://127.0.0.1:1'", "power-loss", "sync_interval is unknown (test: "},
+	for name, c := range map[string]struct{ nats, durability, says string }{
+		"lazy sync":           {seen, "power-loss", "arauto.yaml:4: gateway.durability: claims power-loss, but what can be seen is process-kill: sync_interval is 2m0s on test, so "},
+		"one replica":         {seen, "node-loss", "arauto.yaml:4: gateway.durability: claims node-loss, but what can be seen is process-kill: replicas is 1, so "},
+		"without an address":  {"url: '" + b.URL + "'", "power-loss", "arauto.yaml:4: gateway.durability: claims power-loss, but without nats.monitor_url "},
+		"monitor unreachable": {"url: '" + b.URL + "', monitor_url: 'http://127.0.0.1:1'", "power-loss", "sync_interval is unknown (test: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, c.nats, "durability: "+c.claim)
+			s := start(t, c.nats, "durability: "+c.durability)
 			if code := s.end(t); code != process.ExitRefused || !strings.Contains(s.out.String(), c.says) {
 				t.Errorf("exit code %d, output lacks %q:\n%s", code, c.says, s.out)
 			}
@@ -148,7 +148,7 @@ func TestClaimThatTheBrokerDoesNotBearOutEndsWithTheRefusalCode(t *testing.T) {
 	}
 }
 
-func TestClaimThatHoldsIsServedAndLogged(t *testing.T) {
+func TestMetDurabilityIsServedAndLogged(t *testing.T) {
 	t.Parallel()
 	b := deployed(t, func(o *server.Options) { o.SyncAlways = true })
 	s := start(t, "url: '"+b.URL+"', monitor_url: '"+b.Monitor()+"'", "durability: power-loss")
@@ -160,7 +160,7 @@ func TestClaimThatHoldsIsServedAndLogged(t *testing.T) {
 		t.Error("the alarm is missing")
 	}
 	if !strings.Contains(s.out.String(), `"msg":"durability"`) {
-		t.Errorf("the claim is not logged:\n%s", s.out)
+		t.Errorf("the durability is not logged:\n%s", s.out)
 	}
 	s.stop()
 	if code := s.end(t); code != process.ExitClean {
@@ -168,25 +168,25 @@ func TestClaimThatHoldsIsServedAndLogged(t *testing.T) {
 	}
 }
 
-// TestBrokerThatIsAwayDecidesLater starts before the broker: nothing is
-// refused while nothing is known, and nothing is accepted.
-func TestBrokerThatIsAwayDecidesLater(t *testing.T) {
+// TestDurabilityIsVerifiedOnceTheBrokerStarts starts gateways before the broker: they run,
+// and are not ready.
+func TestDurabilityIsVerifiedOnceTheBrokerStarts(t *testing.T) {
 	t.Parallel()
 	b := deployed(t, func(o *server.Options) { o.SyncAlways = true })
 	nats := "url: '" + b.URL + "', monitor_url: '" + b.Monitor() + "'"
 	b.Stop()
-	claims, silent := start(t, nats, "durability: power-loss"), start(t, nats, "durability: ''")
+	required, unset := start(t, nats, "durability: power-loss"), start(t, nats, "durability: ''")
 	until(t, "they serve", func() bool {
-		one, text := claims.get(t, "/readyz")
-		other, _ := silent.get(t, "/readyz")
+		one, text := required.get(t, "/readyz")
+		other, _ := unset.get(t, "/readyz")
 		return one == http.StatusServiceUnavailable && strings.Contains(text, "not verified yet") && other == http.StatusServiceUnavailable
 	})
 	b.Restart(func(o *server.Options) { o.SyncAlways = false })
-	if code := claims.end(t); code != process.ExitRefused {
-		t.Errorf("exit code %d:\n%s", code, claims.out)
+	if code := required.end(t); code != process.ExitRefused {
+		t.Errorf("exit code %d:\n%s", code, required.out)
 	}
-	until(t, "the one that claims nothing is ready", func() bool { code, _ := silent.get(t, "/readyz"); return code == http.StatusOK })
-	if code, text := silent.get(t, "/durability"); code != http.StatusOK || !strings.Contains(text, `"claim": "process-kill"`) {
+	until(t, "the gateway without a requirement is ready", func() bool { code, _ := unset.get(t, "/readyz"); return code == http.StatusOK })
+	if code, text := unset.get(t, "/durability"); code != http.StatusOK || !strings.Contains(text, `"claim": "process-kill"`) {
 		t.Errorf("/durability answers %d %s", code, text)
 	}
 }

@@ -37,7 +37,7 @@ func TestGoodWebhookIsAnsweredOkAndStored(t *testing.T) {
 	}
 }
 
-// checkStored looks at the last message that is stored.
+// checkStored checks the last stored message.
 func checkStored(t *testing.T, all []*jetstream.RawStreamMsg, name, account, payment string, at time.Time) {
 	t.Helper()
 	if len(all) == 0 {
@@ -87,7 +87,7 @@ func TestPathWithoutAccountMeansDefault(t *testing.T) {
 	}
 }
 
-func TestAnyIDStaysInItsSubjectToken(t *testing.T) {
+func TestAnyIDIsOneSubjectToken(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	ids := []string{
@@ -99,7 +99,7 @@ func TestAnyIDStaysInItsSubjectToken(t *testing.T) {
 	for _, c := range callers(t) {
 		for _, id := range ids {
 			r := g.post(c.path("default", c.secret("default")), c.headers(c.secret("default")), c.body(c.write(id)))
-			if got, want := r.code(t), c.wants(id); got != want {
+			if got, want := r.code(t), c.expected(id); got != want {
 				t.Errorf("%s %.20q: code %d, want %d", c.name, id, got, want)
 				continue
 			} else if want != http.StatusOK {
@@ -114,20 +114,20 @@ func TestAnyIDStaysInItsSubjectToken(t *testing.T) {
 	}
 }
 
-// documented are the ids that a provider documents; the others take any.
+// documented has the ids that a provider documents; other providers accept any.
 var documented = map[string]*regexp.Regexp{
 	"picpay-checkout": regexp.MustCompile(`^[a-zA-Z0-9-]{1,36}$`), "yapay": regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`),
 }
 
-// wants is the code for a webhook with an id of at most 256 bytes.
-func (c caller) wants(id string) int {
+// expected returns the code for a webhook with an id of at most 256 bytes.
+func (c caller) expected(id string) int {
 	if form := documented[c.name]; form != nil && !form.MatchString(id) {
 		return 400103
 	}
 	return http.StatusOK
 }
 
-// write puts an id into the caller's kind of body.
+// write escapes an id for the caller's body.
 func (c caller) write(id string) string {
 	if c.form {
 		return url.QueryEscape(id)
@@ -180,7 +180,7 @@ func TestInboundTraceIsKeptOnlyWhenItIsValid(t *testing.T) {
 	}
 }
 
-func TestDoubledTraceIsNotKept(t *testing.T) {
+func TestTwoTracesAreNotKept(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	trace := "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n"
@@ -193,7 +193,7 @@ func TestDoubledTraceIsNotKept(t *testing.T) {
 	}
 }
 
-func TestOnlyListedHeadersGoFurther(t *testing.T) {
+func TestOnlyListedHeadersAreStored(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {
@@ -226,7 +226,7 @@ func TestOnlyListedHeadersGoFurther(t *testing.T) {
 	}
 }
 
-func TestUnderscoredEventTypeIsSeenByTheAdapter(t *testing.T) {
+func TestEventTypeWithUnderscoreReachesTheAdapter(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, name := range []string{"event_type", "event-type", "Event_Type", "EVENT-TYPE"} {
@@ -245,9 +245,9 @@ func TestUnderscoredEventTypeIsSeenByTheAdapter(t *testing.T) {
 	}
 }
 
-// TestHeaderOfAnyBytesIsNoReasonToRefuse sends headers that hold no code, as
-// the fields that we store must. They are not stored.
-func TestHeaderOfAnyBytesIsNoReasonToRefuse(t *testing.T) {
+// TestHeaderThatIsNoCodeIsAcceptedAndNotStored sends header values that provider.Code
+// filters out.
+func TestHeaderThatIsNoCodeIsAcceptedAndNotStored(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {

@@ -6,16 +6,15 @@ import (
 	"arauto/schemas/providers"
 )
 
-// caller is how one provider calls: its credential and a body about a
-// payment, given as JSON text without quotes or as form text.
+// caller sends the webhooks of one provider.
 type caller struct {
 	name   string
-	header string // "" for a provider that does not sign.
-	form   bool
-	body   func(payment string) string
+	header string                      // Of the credential, "" for a provider that does not sign.
+	form   bool                        // The body is a form, else JSON.
+	body   func(payment string) string // Takes the id as it stands in a JSON string or a form.
 }
 
-// callers has one entry for each provider that there is.
+// callers returns a caller for each provider.
 func callers(t testing.TB) []caller {
 	t.Helper()
 	known := map[string]caller{
@@ -46,7 +45,7 @@ func callers(t testing.TB) []caller {
 func (c caller) secret(account string) string { return account + "-" + c.name + "-secret-one" }
 func (c caller) second(account string) string { return account + "-" + c.name + "-secret-two" }
 
-// path is where the caller posts, with its key when it does not sign.
+// path is the path of the webhook, with its key if the provider does not sign.
 func (c caller) path(account, key string) string {
 	if c.header != "" {
 		return "/v1/" + c.name + "/" + account + "/notifications"
@@ -54,7 +53,7 @@ func (c caller) path(account, key string) string {
 	return "/v1/" + c.name + "/" + account + "/" + key + "/notifications"
 }
 
-// headers carry the credential when the provider signs.
+// headers have the credential if the provider signs.
 func (c caller) headers(secret string) map[string]string {
 	h := map[string]string{"content-type": "application/json"}
 	if c.form {

@@ -14,15 +14,16 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
 )
 
-// notes is a publisher for fuzzing: it checks what would be stored.
-type notes struct{ problem error }
+// checkingPublisher checks the messages that it gets and stores nothing.
+type checkingPublisher struct{ problem error }
 
-func (n *notes) Store(_ context.Context, m webhook.Message) error {
+func (n *checkingPublisher) Store(_ context.Context, m publish.Message) error {
 	var document record.Notification
 	if err := json.Unmarshal(m.Body, &document); err != nil {
 		n.problem = fmt.Errorf("document is not JSON: %w", err)
@@ -39,7 +40,7 @@ func (n *notes) Store(_ context.Context, m webhook.Message) error {
 	return nil
 }
 
-// pipe is a connection whose other side has said everything already.
+// pipe is a connection on which every byte has been received.
 type pipe struct {
 	in  *bytes.Reader
 	out bytes.Buffer
@@ -54,8 +55,8 @@ func (p *pipe) SetDeadline(time.Time) error      { return nil }
 func (p *pipe) SetReadDeadline(time.Time) error  { return nil }
 func (p *pipe) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzConnection sends any bytes and wants well-formed answers, none of them
-// 5xx, and only sound messages.
+// FuzzConnection sends any bytes. Answers must be well-formed and not 5xx, and stored
+// messages valid.
 func FuzzConnection(f *testing.F) {
 	for _, c := range callers(f) {
 		for _, body := range []string{c.body("p-1"), c.body("a.b *>"), "null", "{}"} {
@@ -70,14 +71,14 @@ func FuzzConnection(f *testing.F) {
 	}
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\nPURGE /v1/sandbox/notifications HTTP/1.0\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, input []byte) {
-		o, store := options(t, providers.All), &notes{}
+		o, store := options(t, providers.All), &checkingPublisher{}
 		o.Publisher = store
 		g, err := webhook.New(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := &pipe{in: bytes.NewReader(input)}
-		_ = g.Started().ServeConn(p)
+		_ = g.ServeConn(p)
 		if store.problem != nil {
 			t.Error(store.problem)
 		}

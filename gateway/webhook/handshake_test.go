@@ -11,14 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
 	"arauto/gateway/webhook"
 )
 
-func TestCertificateThatIsNotTrustedIsCounted(t *testing.T) {
+func TestUntrustedCertificateIsCounted(t *testing.T) {
 	t.Parallel()
 	g, _, pool := startTLS(t, nil)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		if _, err := g.greet(&tls.Config{RootCAs: x509.NewCertPool(), MinVersion: version, MaxVersion: version}); err == nil {
+		if _, err := g.handshake(&tls.Config{RootCAs: x509.NewCertPool(), MinVersion: version, MaxVersion: version}); err == nil {
 			t.Error("the client trusts what it should not")
 		}
 	}
@@ -30,10 +31,10 @@ func TestCertificateThatIsNotTrustedIsCounted(t *testing.T) {
 	if err := openSSL.HandshakeContext(t.Context()); err == nil {
 		t.Error("the client trusts what it should not")
 	}
-	until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "refused") == 3 })
+	gatewaytest.Until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "refused") == 3 })
 }
 
-func TestPlainHTTPUnderTLSIsToldSo(t *testing.T) {
+func TestPlainHTTPUnderTLSGets400(t *testing.T) {
 	t.Parallel()
 	g, _, _ := startTLS(t, nil)
 	big := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n" + strings.Repeat("x", 10000000)
@@ -53,33 +54,33 @@ func TestPlainHTTPUnderTLSIsToldSo(t *testing.T) {
 			t.Errorf("%.20q: %v handshakes failed, want %d", text, got, i+1)
 		}
 	}
-	if len(g.stored()) != 0 || g.logs.FilterMessage("webhook").Len() != 0 {
+	if len(g.stored()) != 0 || g.logs.FilterMessage("webhook.answered").Len() != 0 {
 		t.Error("something is stored, or logged as a webhook")
 	}
 }
 
-func TestSilentClientHoldsNothingUp(t *testing.T) {
+func TestSilentHandshakeDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	g, _, pool := startTLS(t, func(o *webhook.Options) { o.ReadTimeout = time.Minute })
 	for _, start := range []string{"", "\x16", "\x16\x03\x01\x00\xff\x01"} {
 		silent, _ := g.dial()
 		fmt.Fprint(silent, start)
 	}
-	conn, r := g.greeted(pool)
+	conn, r := g.connectTLS(pool)
 	fmt.Fprint(conn, request("p", ""))
 	if got := next(t, r).code(t); got != 200 {
 		t.Errorf("code %d", got)
 	}
 }
 
-func TestSilentClientGivesItsSlotBack(t *testing.T) {
+func TestSilentHandshakeFreesItsSlot(t *testing.T) {
 	t.Parallel()
 	g, _, pool := startTLS(t, func(o *webhook.Options) { o.MaxConnections, o.ReadTimeout = 2, 200*time.Millisecond })
 	silent, rs := g.dial()
 	_, rm := g.dial()
 	_, _ = silent.Write([]byte("\x16\x03"))
-	// This one waits to be accepted until the others are cut off.
-	conn, r := g.greeted(pool)
+	// This connection waits for a slot until the others time out.
+	conn, r := g.connectTLS(pool)
 	fmt.Fprint(conn, request("p", ""))
 	if got := next(t, r).code(t); got != 200 {
 		t.Errorf("code %d", got)
@@ -94,12 +95,12 @@ func TestSilentClientGivesItsSlotBack(t *testing.T) {
 	}
 }
 
-func TestStopInTheMiddleOfAHandshake(t *testing.T) {
+func TestStopDuringAHandshake(t *testing.T) {
 	t.Parallel()
 	g, _, pool := startTLS(t, func(o *webhook.Options) { o.ReadTimeout, o.StopTimeout = time.Minute, 50*time.Millisecond })
 	silent, r := g.dial()
 	_, _ = silent.Write([]byte("\x16\x03"))
-	_, ri := g.greeted(pool) // Accepted after the other, which so has begun too.
+	_, ri := g.connectTLS(pool) // Accepted after the silent connection, whose handshake has begun.
 	g.stop()
 	if err := <-g.ended; err == nil {
 		t.Error("ended without an error")
@@ -117,7 +118,7 @@ func TestPortCheckIsCountedAndNotLogged(t *testing.T) {
 	before := g.logs.Len()
 	conn, _ := g.dial()
 	_ = conn.Close()
-	until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "closed") == 1 })
+	gatewaytest.Until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "closed") == 1 })
 	if g.logs.Len() != before {
 		t.Errorf("logged: %v", g.logs.All()[before:])
 	}

@@ -15,12 +15,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
 	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -28,21 +29,9 @@ import (
 	"arauto/schemas/subject"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// fasthttp's clock lives as long as the process; its worker pool notices
-		// the end of a server within ten seconds.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		// Once in many runs an embedded broker that is stopped under load stages one
-		// more batch behind its own shutdown, and leaves that store open, and with
-		// it the server's clock.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
-}
+func TestMain(m *testing.M) { gatewaytest.VerifyNoLeaks(m) }
 
-// gateway is one that runs against a real broker on a real socket.
+// gateway is a Gateway that runs on a socket, with a broker of its own.
 type gateway struct {
 	t        testing.TB
 	broker   *jetstreamtest.Broker
@@ -76,7 +65,7 @@ func startOn(t testing.TB, broker *jetstreamtest.Broker, change func(*webhook.Op
 	return g
 }
 
-// options are complete but for the publisher.
+// options returns complete options but for the publisher.
 func options(t testing.TB, set provider.Set) webhook.Options {
 	t.Helper()
 	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
@@ -97,9 +86,9 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 	return o
 }
 
-func publisher(t testing.TB, nc *nats.Conn, budget time.Duration) *webhook.Committer {
+func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Committer {
 	t.Helper()
-	p, err := webhook.NewPublisher(nc, webhook.PublisherOptions{Timeout: budget, Group: always})
+	p, err := publish.New(nc, publish.Options{Timeout: timeout, GroupCommit: always})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,15 +122,15 @@ func (g *gateway) run(o webhook.Options) {
 	})
 }
 
-// reply is an answer, read to its end.
+// reply is an answer that was read to its end.
 type reply struct {
 	status int
 	header http.Header
 	body   string
-	last   bool // The server closes the connection after it.
+	last   bool // It has Connection: close.
 }
 
-// code is the number in the error envelope, 200 for a success.
+// code returns the number in the error envelope, 200 for a success.
 func (r reply) code(t testing.TB) int {
 	t.Helper()
 	if r.status == http.StatusOK && r.body == "Ok" && r.header.Get("content-type") == "text/plain" {
@@ -189,7 +178,7 @@ func read(t testing.TB, answer *http.Response) reply {
 	return reply{answer.StatusCode, answer.Header, string(text), answer.Close}
 }
 
-// dial opens a raw connection that gives up after two minutes.
+// dial opens a raw connection with a deadline in two minutes.
 func (g *gateway) dial() (net.Conn, *bufio.Reader) {
 	g.t.Helper()
 	c, err := net.Dial("tcp", g.addr)
@@ -213,17 +202,17 @@ func next(t testing.TB, r *bufio.Reader) reply {
 	return read(t, answer)
 }
 
-// stored is everything on NOTIFICATIONS, in order.
+// stored returns every message on NOTIFICATIONS, in order.
 func (g *gateway) stored() []*jetstream.RawStreamMsg {
 	g.t.Helper()
 	all, _ := g.storedAfter(0)
 	return all
 }
 
-// storedAfter is what is stored behind a sequence, and the last one.
+// storedAfter returns the messages after a sequence, and the last sequence.
 func (g *gateway) storedAfter(seq uint64) ([]*jetstream.RawStreamMsg, uint64) {
 	g.t.Helper()
-	until(g.t, g.broker.NC.IsConnected) // After a restart of the broker it takes a moment.
+	gatewaytest.Until(g.t, g.broker.NC.IsConnected) // After a restart of the broker.
 	ctx := jetstreamtest.Context(g.t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {
@@ -250,7 +239,7 @@ func document(t testing.TB, m *jetstream.RawStreamMsg) record.Notification {
 	return n
 }
 
-// metric is the sum of a metric's series with the given label value.
+// metric returns the sum of a metric's series that have a label value.
 func (g *gateway) metric(name, value string) float64 {
 	g.t.Helper()
 	families, err := g.registry.Gather()
@@ -270,7 +259,7 @@ func (g *gateway) metric(name, value string) float64 {
 	return sum
 }
 
-// series is how many series there are in all.
+// series counts the series of all metrics.
 func (g *gateway) series() int {
 	g.t.Helper()
 	n, err := testutil.GatherAndCount(g.registry)
@@ -280,5 +269,5 @@ func (g *gateway) series() int {
 	return n
 }
 
-// always groups, as on a broker that syncs every write.
+// always turns group commit on.
 func always() bool { return true }

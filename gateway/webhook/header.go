@@ -10,14 +10,11 @@ import (
 	"arauto/schemas/provider"
 )
 
-// headers shows adapters the request's headers without copying them all.
-// fasthttp spells names its own way (event_type becomes Event_type) and finds
-// them whatever the spelling of the question. Content-Type, Host and
-// User-Agent are the exception to "every value": of those it keeps the last.
+// headers gives adapters the request's headers, without a copy of all of them. Names match
+// in any case. Of Content-Type, Host and User-Agent fasthttp keeps the last value only.
 type headers struct{ h *fasthttp.RequestHeader }
 
-// Values returns copies, because fasthttp overwrites the request's memory
-// with the next one.
+// Values returns copies: fasthttp reuses the request's memory for the next one.
 func (v headers) Values(name string) []string {
 	raw := v.h.PeekAll(name)
 	if len(raw) == 0 {
@@ -30,11 +27,10 @@ func (v headers) Values(name string) []string {
 	return values
 }
 
-// kept are the inbound headers that are stored with a notification. They tell
-// what the provider meant. Their values pass the filter of an adapter's fields,
-// so that they hold no personal data; a media type loses its parameters, which
-// may be any text. Of several values the first that passes is stored.
-func kept(h provider.Header) map[string]string {
+// storedHeaders returns the headers that are stored with a notification. provider.Code
+// filters their values, so that they hold no personal data, and the media type is stored
+// without its parameters. Of several values the first that passes is stored.
+func storedHeaders(h provider.Header) map[string]string {
 	stored := map[string]string{}
 	for _, name := range []string{"event-type", "event_type", "content-type"} {
 		for _, value := range h.Values(name) {
@@ -53,8 +49,8 @@ func kept(h provider.Header) map[string]string {
 	return stored
 }
 
-// traceparent returns the caller's W3C trace context when there is exactly
-// one and it is valid, else that of a new trace.
+// traceparent returns the client's W3C trace context if there is exactly one and it is
+// valid, else that of a new trace.
 func traceparent(h provider.Header) string {
 	if values := h.Values(trace.Header); len(values) == 1 && trace.Valid(values[0]) {
 		return values[0]
@@ -62,36 +58,35 @@ func traceparent(h provider.Header) string {
 	return trace.New()
 }
 
-// contentEncoding is what has been done to a body on its way.
+// contentEncoding is what a body's Content-Encoding means for reading it.
 type contentEncoding int
 
 const (
-	plain   contentEncoding = iota
-	packed                  // With gzip, once.
-	foreign                 // In a way that is not undone here.
+	identity    contentEncoding = iota
+	gzipped                     // gzip, once.
+	unsupported                 // Another coding, or gzip twice.
 )
 
-// unsupportedEncodings are the other content codings that are registered (IANA, HTTP
-// Content Coding Registry, read in 2026-11): of a body in one of them nothing can
-// be read.
+// unsupportedEncodings are the registered content codings but gzip and identity (IANA,
+// HTTP Content Coding Registry, read in November 2026).
 var unsupportedEncodings = []string{"aes128gcm", "br", "compress", "dcb", "dcz", "deflate", "exi", "pack200-gzip", "x-compress", "zstd"}
 
-// contentEncodingOf reads Content-Encoding. Senders write there what belongs into
-// Content-Type or Content-Transfer-Encoding (utf-8, none, binary, 8bit): a word
-// that is no coding says nothing about the body.
+// contentEncodingOf reads Content-Encoding. A word that is no registered coding means
+// identity: senders write there what belongs into Content-Type or
+// Content-Transfer-Encoding (utf-8, none, binary, 8bit).
 func contentEncodingOf(h provider.Header) contentEncoding {
-	found := plain
+	found := identity
 	for _, value := range h.Values("content-encoding") {
 		for word := range strings.SplitSeq(value, ",") {
 			word = strings.ToLower(strings.TrimSpace(word))
 			switch {
 			case slices.Contains(unsupportedEncodings, word):
-				return foreign
+				return unsupported
 			case word != "gzip" && word != "x-gzip":
-			case found == packed:
-				return foreign // Nobody packs twice but who wants to exhaust the reader.
+			case found == gzipped:
+				return unsupported // Only a decompression bomb is compressed twice.
 			default:
-				found = packed
+				found = gzipped
 			}
 		}
 	}

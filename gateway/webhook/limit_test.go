@@ -19,7 +19,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-// A forged webhook with an id of 32 KiB cost 393 KB in NOTIFICATIONS.
+// A forged webhook with an id of 32 KiB took 393 KB of NOTIFICATIONS.
 func TestIDOver256BytesIsInvalidAndNotStored(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
@@ -27,7 +27,7 @@ func TestIDOver256BytesIsInvalidAndNotStored(t *testing.T) {
 		secret := c.secret("default")
 		for _, id := range []string{strings.Repeat("x", 257), strings.Repeat("x", 32<<10), strings.Repeat("é", 129), strings.Repeat("529.982.247-25 ", 3000)} {
 			bodies := []string{c.body(c.write(id))}
-			switch c.name { // The ids that stand beside the payment.
+			switch c.name { // Providers with further ids in the body.
 			case "sandbox":
 				bodies = append(bodies, `{"payment":"p","order":"`+id+`"}`)
 			case "beeteller":
@@ -47,8 +47,8 @@ func TestIDOver256BytesIsInvalidAndNotStored(t *testing.T) {
 	}
 }
 
-// largest is the webhook that costs most to store: three ids of the greatest
-// size, of bytes that JSON writes as six each.
+// largest returns the body of the largest notification: ids of the greatest length, of
+// bytes that JSON encodes as six each. Each i has ids of its own.
 func largest(i int) string {
 	id := func(kind int) string {
 		return fmt.Sprintf("%d.%d.%s", kind, i, strings.Repeat(`\u0001`, subject.MaxID))
@@ -61,7 +61,7 @@ func largest(i int) string {
 		cut(id(1)), cut(id(2)), strings.Repeat("S", 64), strings.Repeat("r", 200))
 }
 
-func TestLargestNotificationFitsIntoTheLeastLimit(t *testing.T) {
+func TestLargestNotificationFitsTheSmallestLimit(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) {
 		o.Limits = map[string]map[string]webhook.Limit{"beeteller": {"default": {Bytes: webhook.MinLimitBytes}}}
@@ -76,7 +76,7 @@ func TestLargestNotificationFitsIntoTheLeastLimit(t *testing.T) {
 	}
 }
 
-// A burst is what once filled a store of 256 MB and stopped every provider.
+// One such burst filled a store of 256 MB before ids were limited.
 func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 	t.Parallel()
 	const store, burst = 256 << 20, 563
@@ -93,7 +93,7 @@ func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 				for j := from; j < burst; j += 8 {
 					path, headers, body := forged.path("default", forged.secret("default")), forged.headers(""), largest(i*burst+j)
 					status := g.try(path, headers, body)
-					for status == http.StatusServiceUnavailable { // Shed because this machine is busy: the next one is taken.
+					for status == http.StatusServiceUnavailable { // Shed on a busy machine.
 						status = g.try(path, headers, body)
 					}
 					if status != http.StatusOK {
@@ -118,7 +118,7 @@ func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 	}
 }
 
-// try posts outside of the test's own goroutine, and gives the status.
+// try posts from any goroutine and returns the status.
 func (g *gateway) try(path string, headers map[string]string, body string) int {
 	r, err := http.NewRequest(http.MethodPost, "http://"+g.addr+path, strings.NewReader(body))
 	if err != nil {
@@ -140,13 +140,13 @@ func (g *gateway) try(path string, headers map[string]string, body string) int {
 	return answer.StatusCode
 }
 
-// clock is a time that the test turns.
+// clock is a clock that the test sets.
 type clock struct{ now atomic.Int64 }
 
 func (c *clock) time() time.Time       { return time.Unix(0, c.now.Load()) }
 func (c *clock) turn(by time.Duration) { c.now.Add(int64(by)) }
 
-func TestAccountOverItsRateIsRefusedAndNoOther(t *testing.T) {
+func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
 	var now clock
 	now.turn(time.Hour)
@@ -162,10 +162,10 @@ func TestAccountOverItsRateIsRefusedAndNoOther(t *testing.T) {
 		post := func(account, body string) reply {
 			return g.post(c.path(account, c.secret(account)), c.headers(c.secret(account)), body)
 		}
-		// Strangers spend nothing of an account.
+		// Webhooks without the credential do not count.
 		for range 10 {
 			if got := g.post(c.path("default", "wrong"), c.headers("wrong"), c.body("p")).code(t); got == http.StatusOK || got == 503100 {
-				t.Fatalf("%s: a stranger gets code %d", c.name, got)
+				t.Fatalf("%s: without the credential: code %d", c.name, got)
 			}
 		}
 		for i := range 3 {
@@ -202,7 +202,7 @@ func TestAccountOverItsRateIsRefusedAndNoOther(t *testing.T) {
 	}
 }
 
-func TestAccountOverItsBytesIsRefusedAndNoOther(t *testing.T) {
+func TestByteLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
 	var now clock
 	now.turn(time.Hour)
@@ -246,7 +246,7 @@ func TestImpossibleLimitIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, l := range []webhook.Limit{{Rate: -1}, {Burst: -1}, {Bytes: -1}, {Bytes: webhook.MinLimitBytes - 1}} {
 		o := options(t, providers.All)
-		o.Publisher = &notes{}
+		o.Publisher = &checkingPublisher{}
 		o.Limits = map[string]map[string]webhook.Limit{"picpay": {"default": l}}
 		if _, err := webhook.New(o); err == nil || !strings.Contains(err.Error(), "default of picpay") {
 			t.Errorf("%+v gives %v", l, err)

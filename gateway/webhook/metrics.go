@@ -6,28 +6,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics count what the gateway does. Every label value comes from a closed
-// list, so nobody outside can make new series.
+// metrics counts webhooks. Every label value is from a closed list, so that clients cannot
+// add series.
 type metrics struct {
 	webhooks    *prometheus.CounterVec
 	durable     *prometheus.HistogramVec
 	failures    *prometheus.CounterVec
 	credentials *prometheus.CounterVec
 	panics      prometheus.Counter
-	evicted     prometheus.Counter
 }
 
-// ordinals are the label values of arauto_webhook_credentials_total, in the
-// order of an account's credentials: the second one is there for a rotation.
+// ordinals are the label values of arauto_webhook_credentials_total, in the order of an
+// account's credentials. The second credential is for a rotation.
 var ordinals = [...]string{"first", "second"}
 
-// newMetrics registers the metrics, with every series present from the start:
-// a rate over a counter that appears at its first failure misses that failure.
+// newMetrics registers the metrics with every series, because increase() over a counter
+// that appears with its first failure misses that failure.
 func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics, error) {
 	m := &metrics{
 		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_webhooks_total",
-			Help: "Webhooks answered, by provider (none: not one of ours), result (accepted, or the error code) and, for a refused one, the rule that it breaks.",
+			Help: "Webhooks answered, by provider (none: unknown), result (accepted, or the error code) and, for a refused one, the rule that it breaks.",
 		}, []string{"provider", "result", "rule"}),
 		durable: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "arauto_webhook_durable_seconds",
@@ -46,12 +45,8 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 			Name: "arauto_webhook_panics_total",
 			Help: "Webhooks that made our code panic and were answered with 503.",
 		}),
-		evicted: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "arauto_webhook_connections_evicted_total",
-			Help: "Connections that were closed because gateway.max_connections were open and another client waited.",
-		}),
 	}
-	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.credentials, m.panics, m.evicted} {
+	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.credentials, m.panics} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register gateway metrics: %w", err)
 		}
@@ -67,16 +62,16 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 	for _, name := range providers {
 		m.durable.WithLabelValues(name)
 	}
-	for _, name := range classes() {
+	for _, name := range failureClasses() {
 		m.failures.WithLabelValues(name)
 	}
 	return m, nil
 }
 
-// matched returns one counter for each credential that an account may have, for
-// each of a provider's accounts. The series exist from then on, also that of a
-// second credential which the account does not have yet.
-func (m *metrics) matched(provider string, accounts map[string][]string) map[string][]prometheus.Counter {
+// authenticated returns, for each of a provider's accounts, a counter for each credential
+// that an account may have. The series of a second credential exists before the account
+// has it.
+func (m *metrics) authenticated(provider string, accounts map[string][]string) map[string][]prometheus.Counter {
 	all := make(map[string][]prometheus.Counter, len(accounts))
 	for account := range accounts {
 		for _, ordinal := range ordinals {

@@ -14,13 +14,15 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
 
-// refused posts once for every provider and wants a 503 of the given class.
-// It returns how long the fastest answer took.
+// refused posts a webhook of each provider and expects a 503 of the class. It returns how
+// long the fastest answer took.
 func (g *gateway) refused(class string) time.Duration {
 	g.t.Helper()
 	fastest := time.Hour
@@ -39,7 +41,7 @@ func (g *gateway) refused(class string) time.Duration {
 	return fastest
 }
 
-// atOnce is less than the client's pause between two tries.
+// atOnce is less than the pause between two attempts of the NATS client to connect.
 const atOnce = 200 * time.Millisecond
 
 func (g *gateway) accepted(payment string) {
@@ -50,47 +52,31 @@ func (g *gateway) accepted(payment string) {
 	}
 }
 
-func TestBrokerDownMeansUnavailableAtOnce(t *testing.T) {
+func TestDisconnectedBrokerIsUnavailableAtOnce(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	g.accepted("before")
 	g.broker.Stop()
-	// The client notices the end of its connection by itself.
-	until(t, func() bool { return g.sandbox("down") == 503100 })
+	// Wait until the NATS client has noticed the disconnect.
+	gatewaytest.Until(t, func() bool { return g.sandbox("down") == 503100 })
 	if took := g.refused("disconnected"); took > atOnce {
 		t.Errorf("the fastest answer took %s", took)
 	}
 	g.broker.Restart()
-	until(t, func() bool { return g.sandbox("after") == 200 })
+	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
 	if n := document(t, g.stored()[0]); n.Payment != "before" {
 		t.Errorf("the first stored notification is about %q", n.Payment)
 	}
 }
 
-// sandbox posts one webhook of the sandbox and returns its code.
+// sandbox posts a webhook of the sandbox and returns its code.
 func (g *gateway) sandbox(payment string) int {
 	g.t.Helper()
 	c := callers(g.t)[0]
 	return g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t)
 }
 
-// until asks again and again for two minutes.
-func until(t testing.TB, reached func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !reached() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("not reached within two minutes")
-		}
-	}
-}
-
-func TestFullStreamMeansUnavailableAndNothingHalfWritten(t *testing.T) {
+func TestFullStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	ctx := jetstreamtest.Context(t)
@@ -115,7 +101,7 @@ func TestFullStreamMeansUnavailableAndNothingHalfWritten(t *testing.T) {
 	}
 }
 
-func TestMissingStreamMeansUnavailable(t *testing.T) {
+func TestMissingStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	if err := g.broker.JS.DeleteStream(jetstreamtest.Context(t), subject.Notifications); err != nil {
@@ -126,7 +112,7 @@ func TestMissingStreamMeansUnavailable(t *testing.T) {
 	}
 }
 
-func TestOtherStreamOnTheSubjectMeansUnavailable(t *testing.T) {
+func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	ctx := jetstreamtest.Context(t)
@@ -149,11 +135,11 @@ func TestOtherStreamOnTheSubjectMeansUnavailable(t *testing.T) {
 	}
 }
 
-func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
+func TestNoAckInTimeIsUnavailable(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
-	wire := newWire(t, broker.URL)
-	nc, err := nats.Connect("nats://"+wire.addr, nats.ReconnectBufSize(-1))
+	wire := gatewaytest.NewWire(t, broker.URL)
+	nc, err := nats.Connect(wire.URL, nats.ReconnectBufSize(-1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,34 +147,34 @@ func TestNoConfirmationWithinTheBudgetMeansUnavailable(t *testing.T) {
 	g := startOn(t, broker, func(o *webhook.Options) {
 		o.Publisher = publisher(t, nc, 100*time.Millisecond)
 	})
-	until(t, func() bool { return g.sandbox("before") == 200 })
-	release := wire.hold(t) // Nothing comes back from the broker now.
+	gatewaytest.Until(t, func() bool { return g.sandbox("before") == 200 })
+	release := wire.Hold(t) // No ack is received from here on.
 	g.refused("timeout")
-	// The caller's patience counts too, not only the publisher's own.
+	// The context's deadline counts as well as the publish timeout.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	patient := publisher(t, nc, time.Hour)
-	if err := patient.Store(ctx, webhook.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, webhook.ErrTimeout) {
+	slow := publisher(t, nc, time.Hour)
+	if err := slow.Store(ctx, publish.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, publish.ErrTimeout) {
 		t.Errorf("store with a short context: %v", err)
 	}
 	release()
-	until(t, func() bool { return g.sandbox("after") == 200 })
+	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
 }
 
-// swollen stores every message with a body that the broker does not take. The
-// limit on ids keeps real ones far below.
-type swollen struct{ webhook.Publisher }
+// oversized stores every message with a body over the broker's limit. Real notifications
+// are far below it, because ids are limited.
+type oversized struct{ publish.Publisher }
 
-func (s swollen) Store(ctx context.Context, m webhook.Message) error {
+func (s oversized) Store(ctx context.Context, m publish.Message) error {
 	m.Body = make([]byte, 2<<20)
 	return s.Publisher.Store(ctx, m)
 }
 
-func TestTooLargeForTheBrokerIsTheCallersAffair(t *testing.T) {
+func TestTooLargeForTheBrokerIsRefused(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) {
-		o.Publisher = swollen{publisher(t, broker.Connect(), 5*time.Second)}
+		o.Publisher = oversized{publisher(t, broker.Connect(), 5*time.Second)}
 	})
 	if got := g.sandbox("p"); got != 413100 {
 		t.Errorf("code %d", got)
@@ -198,12 +184,12 @@ func TestTooLargeForTheBrokerIsTheCallersAffair(t *testing.T) {
 	}
 }
 
-func TestEveryOkIsStored(t *testing.T) {
+func TestEvery200IsStored(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) { o.Publisher = publisher(t, broker.Connect(), 800*time.Millisecond) })
 	var mu sync.Mutex
-	acknowledged, refusals := map[string]bool{}, 0
+	acknowledged, sheds := map[string]bool{}, 0
 	var clients sync.WaitGroup
 	list := callers(t)
 	restart := make(chan struct{})
@@ -218,7 +204,7 @@ func TestEveryOkIsStored(t *testing.T) {
 				case 200:
 					acknowledged[id] = true
 				case 503100:
-					refusals++
+					sheds++
 				default:
 					t.Errorf("%s: code %d", c.name, code)
 				}
@@ -242,35 +228,12 @@ func TestEveryOkIsStored(t *testing.T) {
 			t.Errorf("%s was answered 200 and is not stored", id)
 		}
 	}
-	if len(acknowledged) == 0 || len(acknowledged)+refusals != 8*150 {
-		t.Errorf("%d accepted and %d refused of %d", len(acknowledged), refusals, 8*150)
+	if len(acknowledged) == 0 || len(acknowledged)+sheds != 8*150 {
+		t.Errorf("%d accepted and %d refused of %d", len(acknowledged), sheds, 8*150)
 	}
 }
 
-func TestReadyNeedsConnectionAndStream(t *testing.T) {
-	t.Parallel()
-	broker := jetstreamtest.StartEmpty(t)
-	p := publisher(t, broker.Connect(), time.Second)
-	ctx := jetstreamtest.Context(t)
-	if err := p.Ready(ctx); !errors.Is(err, webhook.ErrMissing) {
-		t.Errorf("without a stream: %v", err)
-	}
-	broker = jetstreamtest.Start(t)
-	nc := broker.Connect()
-	p = publisher(t, nc, time.Second)
-	if err := p.Ready(ctx); err != nil {
-		t.Errorf("with everything there: %v", err)
-	}
-	nc.Close()
-	if err := p.Ready(ctx); !errors.Is(err, webhook.ErrDisconnected) {
-		t.Errorf("without a connection: %v", err)
-	}
-	if err := p.Store(ctx, message(0)); !errors.Is(err, webhook.ErrDisconnected) {
-		t.Errorf("store without a connection: %v", err)
-	}
-}
-
-func TestConcurrentLoadMixesNothingUp(t *testing.T) {
+func TestConcurrentWebhooksAreNotMixed(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	var clients sync.WaitGroup
@@ -295,8 +258,8 @@ func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range all {
 		n := document(t, m)
-		// The id came by two ways, body and header; a buffer that is used again
-		// too early would make them differ.
+		// The id is in the body and in a header. A buffer that is reused too early would
+		// make them differ.
 		if id := n.Headers["event-type"]; seen[id] || n.Payment != id || !strings.HasSuffix(m.Subject, "."+id) {
 			t.Errorf("subject %s has %+v", m.Subject, n)
 		}
@@ -304,26 +267,8 @@ func TestConcurrentLoadMixesNothingUp(t *testing.T) {
 	}
 }
 
-// What comes in slowly is confirmed slowly, which says nothing of how much the
-// broker could take.
-func TestBurstAfterAQuietTimeIsTaken(t *testing.T) {
-	t.Parallel()
-	c := group(t, nil)
-	release := c.wire.hold(t)
-	first := c.storeAll(t.Context(), message(1000))
-	c.held(1)
-	c.Paced(10)
-	all := messages(300)
-	wait := c.storeAll(t.Context(), all...)
-	c.held(301)
-	release()
-	allNil(t, first())
-	allNil(t, wait())
-	c.once(append(all, message(1000))...)
-}
-
-// What is refused costs as little as it can: it is not even read.
-func TestOverloadRefusesBeforeItReads(t *testing.T) {
+// A webhook is shed before its body is parsed, and after it was authenticated.
+func TestOverloadShedsBeforeParsing(t *testing.T) {
 	t.Parallel()
 	var overloaded atomic.Bool
 	g := start(t, func(o *webhook.Options) { o.Overloaded = overloaded.Load })
@@ -334,7 +279,7 @@ func TestOverloadRefusesBeforeItReads(t *testing.T) {
 	for body, secret := range map[string]string{"{": c.secret("default"), c.body("p"): "no secret of ours"} {
 		got, want := g.post(c.path("default", ""), c.headers(secret), body).code(t), 503100
 		if secret != c.secret("default") {
-			want = 400105 // Who it is has been looked at.
+			want = 400105
 		}
 		if got != want {
 			t.Errorf("body %q: code %d, want %d", body, got, want)

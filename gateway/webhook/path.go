@@ -2,23 +2,22 @@ package webhook
 
 import "strings"
 
-// defaultAccount is the account of the path that names none.
+// defaultAccount is the account of a path without an account.
 const defaultAccount = "default"
 
 // target is what a webhook's path names.
 type target struct{ provider, account, key string }
 
-// parsePath reads one of the three paths from the raw request target, with or
-// without one slash at its end, which the panels of some providers add:
+// parsePath parses a raw request target with one of these paths:
 //
 //	/v1/{provider}/notifications
 //	/v1/{provider}/{account}/notifications
 //	/v1/{provider}/{account}/{key}/notifications
 //
-// It normalises nothing. Two readers that normalise differently (a proxy and
-// we) would see two different paths, so an empty or escaped segment, a dot
-// segment, a second slash at the end or one segment too many is no path of ours.
-// The query does not count.
+// One slash at the end is accepted, because some providers' panels add it; the query is
+// ignored. Nothing is normalized: a proxy that normalizes differently would see another
+// path. So an empty, escaped or dot segment, a second slash at the end, and a further
+// segment are refused.
 func parsePath(raw []byte) (target, bool) {
 	path, _, _ := strings.Cut(originForm(string(raw)), "?")
 	inner, ok := strings.CutPrefix(path, "/v1/")
@@ -30,7 +29,7 @@ func parsePath(raw []byte) (target, bool) {
 	}
 	name, account, named := strings.Cut(inner, "/")
 	account, key, keyed := strings.Cut(account, "/")
-	if !segment(name) || named && !segment(account) || keyed && !segment(key) {
+	if !isSegment(name) || named && !isSegment(account) || keyed && !isSegment(key) {
 		return target{}, false
 	}
 	if !named {
@@ -39,8 +38,8 @@ func parsePath(raw []byte) (target, bool) {
 	return target{provider: name, account: account, key: key}, true
 }
 
-// originForm drops scheme and authority of an absolute request target, which
-// every server must accept (RFC 9112 section 3.2.2).
+// originForm removes scheme and authority of an absolute request target, which a server
+// must accept (RFC 9112 section 3.2.2).
 func originForm(raw string) string {
 	for _, scheme := range []string{"http://", "https://"} {
 		if len(raw) >= len(scheme) && strings.EqualFold(raw[:len(scheme)], scheme) {
@@ -54,16 +53,15 @@ func originForm(raw string) string {
 	return raw
 }
 
-// segment reports whether s is a path segment (RFC 3986 section 3.3) that
-// every reader takes for the same text: not empty, not a dot segment, without
-// escapes.
-func segment(s string) bool {
+// isSegment reports whether s is a path segment (RFC 3986 section 3.3) that every parser
+// reads as the same text: not empty, no dot segment, without escapes.
+func isSegment(s string) bool {
 	return s != "" && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
-		return !unreserved(r) && !strings.ContainsRune("!$&'()*+,;=:@", r)
+		return !isUnreserved(r) && !strings.ContainsRune("!$&'()*+,;=:@", r)
 	})
 }
 
-// unreserved are the characters that no URL ever needs to escape.
-func unreserved(r rune) bool {
+// isUnreserved reports a character that needs no escape in a URL (RFC 3986 section 2.3).
+func isUnreserved(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~", r)
 }

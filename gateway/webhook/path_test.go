@@ -27,7 +27,7 @@ func TestPathNamesProviderAccountAndKey(t *testing.T) {
 	}
 }
 
-func TestNothingElseIsAPath(t *testing.T) {
+func TestOtherPathsAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{
 		"", "*", "v1/p/notifications", "/v1/p/notifications//", "/v1/p//notifications/", "/v1/p/notifications/.", "/v1/p/notifications%2F", "/v1/p/notifications/#x", "/v1/p/notifications#x", "/v1/p%2Fnotifications",
@@ -41,7 +41,7 @@ func TestNothingElseIsAPath(t *testing.T) {
 	}
 }
 
-func TestPathIsReadBackAsItWasWritten(t *testing.T) {
+func TestPathIsParsedAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	name := rapid.StringMatching(`[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,20}`)
 	rapid.Check(t, func(t *rapid.T) {

@@ -11,7 +11,7 @@ import (
 	"arauto/gateway/webhook"
 )
 
-// with returns the headers with one more.
+// with returns the headers with a further one.
 func with(headers map[string]string, name, value string) map[string]string {
 	more := maps.Clone(headers)
 	more[name] = value
@@ -51,7 +51,7 @@ func TestUnknownPathIsNotFound(t *testing.T) {
 	}
 }
 
-// raw sends one request as it stands.
+// raw sends a raw request and returns its answer.
 func (g *gateway) raw(request string) reply {
 	g.t.Helper()
 	conn, r := g.dial()
@@ -106,7 +106,7 @@ func TestCredentialsAreChecked(t *testing.T) {
 		for _, tc := range cases {
 			want := tc.code
 			if c.header == "" {
-				want = 401100 // A wrong path key is told from nothing else.
+				want = 401100 // A wrong path key is answered like a missing credential.
 				tc.headers = without(good, "")
 			}
 			if got := g.post(tc.path, tc.headers, body).code(t); got != want {
@@ -119,7 +119,7 @@ func TestCredentialsAreChecked(t *testing.T) {
 	}
 }
 
-func TestDoubledCredentialMustSayTheSame(t *testing.T) {
+func TestTwoCredentialsMustBeEqual(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {
@@ -143,7 +143,7 @@ func TestDoubledCredentialMustSayTheSame(t *testing.T) {
 	}
 }
 
-func TestNotPermittedNeverSaysWhy(t *testing.T) {
+func TestNotPermittedHasOneAnswer(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	answers := map[string]string{}
@@ -168,14 +168,14 @@ func TestNotPermittedNeverSaysWhy(t *testing.T) {
 	}
 }
 
-func TestBodyMayHaveACodingThatIsNoneOrGzip(t *testing.T) {
+func TestContentEncodingMayBeUnknownOrGzip(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {
 		for coding, want := range map[string]int{
 			"identity": 200, "Identity": 200, "": 200, "utf-8": 200, "UTF-8": 200, "none": 200, "binary": 200, "8bit": 200, "7bit, utf8": 200, "*": 200,
 			"br": 415100, "deflate": 415100, "zstd": 415100, "Compress": 415100, "utf-8, br": 415100, "gzip, br": 415100, "gzip, gzip": 415100,
-			"gzip": 400103, // It is not what it says.
+			"gzip": 400103, // The body is not gzip.
 		} {
 			secret := c.secret("default")
 			if got := g.post(c.path("default", secret), with(c.headers(secret), "content-encoding", coding), c.body("p")).code(t); got != want {
@@ -185,7 +185,7 @@ func TestBodyMayHaveACodingThatIsNoneOrGzip(t *testing.T) {
 	}
 }
 
-func TestContentTypeIsNoReasonToRefuse(t *testing.T) {
+func TestAnyContentTypeIsAccepted(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {
@@ -201,7 +201,7 @@ func TestContentTypeIsNoReasonToRefuse(t *testing.T) {
 	}
 }
 
-func TestUselessBodyIsInvalid(t *testing.T) {
+func TestBodyWithoutAPaymentIsInvalid(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, c := range callers(t) {
@@ -275,9 +275,9 @@ type chunks struct{ r *strings.Reader }
 
 func (c chunks) Read(p []byte) (int, error) { return c.r.Read(p) }
 
-// TestChecksComeInTheirOrder begins with a request that is wrong in every way
-// and mends one thing at a time.
-func TestChecksComeInTheirOrder(t *testing.T) {
+// TestChecksAreInOrder begins with a request that breaks every rule, and mends one at a
+// time.
+func TestChecksAreInOrder(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.BodyLimit = 1000 })
 	huge, small := strings.Repeat("x", 1001), "x"
@@ -310,7 +310,7 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 				if body == "chunks" {
 					content = chunks{strings.NewReader(step.body)}
 					if want == 413100 {
-						want = 401100 // How long it is would show only after that.
+						want = 401100 // The length of chunks is known only after that.
 					}
 				}
 				if got := g.do(step.method, step.path, step.headers, content).code(t); got != want {

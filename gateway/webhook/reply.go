@@ -9,13 +9,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// code is how a webhook ended: accepted, or the number in the error envelope
-// whose first three digits are the HTTP status.
+// code is the result of a webhook: accepted, or the number in the error envelope, whose
+// first three digits are the HTTP status.
 type code int
 
-// The codes, in the order in which they are checked. Those of Xekout's
-// contract keep its numbers; 400100, 408100 and 431100 are about the HTTP
-// message itself and can come before everything else.
+// The codes, in the order of the checks. 400100, 408100 and 431100 are about the HTTP
+// message itself and can precede all others; the rest are the numbers of Xekout's
+// contract.
 const (
 	accepted         code = 200
 	malformed        code = 400100
@@ -31,7 +31,7 @@ const (
 	unavailable      code = 503100
 )
 
-// codes lists every code, for the metrics.
+// codes lists every code.
 func codes() []code {
 	return []code{
 		accepted, malformed, tooSlow, headerTooLarge, notFound, methodNotAllowed, bodyTooLarge,
@@ -69,7 +69,7 @@ func (c code) message() string {
 	return ""
 }
 
-// label is the code in metrics and logs.
+// label is the code as a metric label and in logs.
 func (c code) label() string {
 	if c == accepted {
 		return "accepted"
@@ -77,13 +77,13 @@ func (c code) label() string {
 	return strconv.Itoa(int(c))
 }
 
-// envelope is the body of an error.
+// envelope returns the JSON body of an error.
 func (c code) envelope(message string) string {
 	return fmt.Sprintf(`{"status":"error","code":%d,"message":%q}`, int(c), message)
 }
 
-// answer writes the reply for c. The same code always has the same bytes, so
-// that nobody can tell from a 401 what was wrong.
+// answer writes the reply for c. A code always has the same bytes, so that a 401 does not
+// tell what was wrong.
 func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
 	if c == accepted {
 		rc.SetStatusCode(fasthttp.StatusOK)
@@ -102,6 +102,6 @@ func (g *Gateway) answer(rc *fasthttp.RequestCtx, c code) {
 	case unavailable:
 		seconds := int(math.Ceil(float64(g.options.RetryAfter) / float64(time.Second)))
 		rc.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
-	default: // The others have no header of their own.
+	default: // No further header.
 	}
 }

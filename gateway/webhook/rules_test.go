@@ -7,8 +7,9 @@ import (
 	"arauto/schemas/provider"
 )
 
-// TestEveryRuleHasItsSeriesFromTheStart keeps a new rule from making one later.
-func TestEveryRuleHasItsSeriesFromTheStart(t *testing.T) {
+// TestEveryRuleBelongsToACode holds the series of arauto_webhooks_total complete from the
+// start.
+func TestEveryRuleBelongsToACode(t *testing.T) {
 	t.Parallel()
 	var all []provider.Rule
 	for _, c := range codes() {

@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 )
 
-// zipped is text as gzip packs it.
+// zipped returns text compressed by gzip.
 func zipped(t testing.TB, text string) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -27,7 +28,7 @@ func zipped(t testing.TB, text string) string {
 	return b.String()
 }
 
-// inParts is a form's body as multipart/form-data with the boundary x.
+// inParts returns a form as multipart/form-data with the boundary x.
 func inParts(pairs ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(pairs); i += 2 {
@@ -36,9 +37,9 @@ func inParts(pairs ...string) string {
 	return b.String() + "--x--\r\n"
 }
 
-// TestWhatSendersSendIsStored has each form of a webhook that senders were
-// reported to use, through the real handler, and looks at what is stored.
-func TestWhatSendersSendIsStored(t *testing.T) {
+// TestReportedFormsOfWebhooksAreStored sends each form of a webhook that senders were
+// reported to use.
+func TestReportedFormsOfWebhooksAreStored(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	const parts = "multipart/form-data; boundary=x"
@@ -86,8 +87,7 @@ func TestWhatSendersSendIsStored(t *testing.T) {
 	}
 }
 
-// TestPackedBodiesHaveTheLimitsOfOthers has bodies whose packed bytes are few.
-func TestPackedBodiesHaveTheLimitsOfOthers(t *testing.T) {
+func TestGzippedBodyHasTheLimitOfAnIdentityBody(t *testing.T) {
 	t.Parallel()
 	const limit = 64 << 10
 	g := start(t, func(o *webhook.Options) { o.BodyLimit = limit })
@@ -127,9 +127,9 @@ func TestPackedBodiesHaveTheLimitsOfOthers(t *testing.T) {
 	}
 }
 
-// TestUnpackedBytesCountAgainstTheBudget has a body of few packed bytes that
-// becomes more than all bodies may take together.
-func TestUnpackedBytesCountAgainstTheBudget(t *testing.T) {
+// TestDecompressedBytesCountInBodyMemory sends few bytes that are decompressed to more than
+// BodyMemory.
+func TestDecompressedBytesCountInBodyMemory(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.BodyMemory = 100 << 10 })
 	c := caller{name: "sandbox", header: "authorization"}
@@ -138,18 +138,18 @@ func TestUnpackedBytesCountAgainstTheBudget(t *testing.T) {
 			zipped(t, `{"payment":"p"}`+strings.Repeat(" ", size))).code(t)
 	}
 	for _, tc := range [][2]int{{20 << 10, 200}, {200 << 10, 503100}, {20 << 10, 200}, {200 << 10, 503100}, {20 << 10, 200}} {
-		if got := post(tc[0]); got != tc[1] { // What was taken is given back, whichever way it ends.
+		if got := post(tc[0]); got != tc[1] { // Memory is freed after both codes.
 			t.Errorf("%d bytes: code %d, want %d", tc[0], got, tc[1])
 		}
 	}
 	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), `{"payment":"p"}`+strings.Repeat(" ", 90<<10)).code(t); got != 200 {
-		t.Errorf("a plain body of nearly all the budget: code %d", got)
+		t.Errorf("a plain body of nearly all of BodyMemory: code %d", got)
 	}
 }
 
-// TestSignatureCoversTheUnpackedBody has a sender that signs what it wrote, and a
-// proxy that packs it.
-func TestSignatureCoversTheUnpackedBody(t *testing.T) {
+// TestSignatureCoversTheDecompressedBody sends bodies as a proxy does that compresses what
+// the sender has signed.
+func TestSignatureCoversTheDecompressedBody(t *testing.T) {
 	t.Parallel()
 	set := provider.MustSet(append(append(provider.Set{}, providers.All...), signer())...)
 	g := start(t, func(o *webhook.Options) {
@@ -160,15 +160,15 @@ func TestSignatureCoversTheUnpackedBody(t *testing.T) {
 		signed, sent, coding string
 		code                 int
 	}{
-		"the unpacked body is signed": {"p-1", zipped(t, "p-1"), "gzip", 200},
-		"the packed one is":           {zipped(t, "p-1"), zipped(t, "p-1"), "gzip", 400105},
-		"another one is":              {"p-1", zipped(t, "p-2"), "gzip", 400105},
-		"a bomb":                      {"p-1", zipped(t, strings.Repeat("x", 100_000)), "gzip", 413100},
-		"nothing of gzip":             {"", "p-1", "gzip", 400103},
-		"nothing of gzip, of others":  {"p-1", "p-1", "gzip", 400105},
-		"another coding":              {"p-1", "p-1", "br", 415100},
-		"another coding, of others":   {"p-2", "p-1", "br", 400105},
-		"a coding that is none":       {"p-1", "p-1", "utf-8", 200},
+		"the content is signed":      {"p-1", zipped(t, "p-1"), "gzip", 200},
+		"the gzipped body is signed": {zipped(t, "p-1"), zipped(t, "p-1"), "gzip", 400105},
+		"other content is signed":    {"p-1", zipped(t, "p-2"), "gzip", 400105},
+		"a bomb":                     {"p-1", zipped(t, strings.Repeat("x", 100_000)), "gzip", 413100},
+		"nothing of gzip":            {"", "p-1", "gzip", 400103},
+		"nothing of gzip, of others": {"p-1", "p-1", "gzip", 400105},
+		"another coding":             {"p-1", "p-1", "br", 415100},
+		"another coding, of others":  {"p-2", "p-1", "br", 400105},
+		"a coding that is none":      {"p-1", "p-1", "utf-8", 200},
 	} {
 		headers := map[string]string{"x-signature": signature(caller{name: "signer"}.secret("default"), tc.signed), "content-encoding": tc.coding}
 		if got := g.post("/v1/signer/notifications", headers, tc.sent).code(t); got != tc.code {
@@ -177,13 +177,13 @@ func TestSignatureCoversTheUnpackedBody(t *testing.T) {
 	}
 }
 
-// FuzzPacked compares what is stored of a packed body with its text.
-func FuzzPacked(f *testing.F) {
+// FuzzGzip accepts only bodies that decompress to JSON within the limit.
+func FuzzGzip(f *testing.F) {
 	f.Add([]byte(zipped(f, `{"payment":"p"}`)))
 	f.Add([]byte(zipped(f, strings.Repeat(" ", 5000))))
 	f.Add([]byte("\x1f\x8b\x08"))
 	f.Fuzz(func(t *testing.T, packed []byte) {
-		o, store := options(t, providers.All), &notes{}
+		o, store := options(t, providers.All), &checkingPublisher{}
 		o.Publisher, o.BodyLimit = store, 4<<10
 		g, err := webhook.New(o)
 		if err != nil {
@@ -192,7 +192,7 @@ func FuzzPacked(f *testing.F) {
 		c := caller{name: "sandbox"}
 		p := &pipe{in: bytes.NewReader(fmt.Appendf(nil, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n"+
 			"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(packed), packed))}
-		_ = g.Started().ServeConn(p)
+		_ = g.ServeConn(p)
 		if store.problem != nil {
 			t.Error(store.problem)
 		}
@@ -214,16 +214,16 @@ func FuzzPacked(f *testing.F) {
 	})
 }
 
-// TestSmallPackedBodyIsReadWhateverTheBudgetSays has one account take the whole
-// budget with large bodies that do not come to their end.
-func TestSmallPackedBodyIsReadWhateverTheBudgetSays(t *testing.T) {
+// TestSmallGzippedBodyIsReadWithoutBodyMemory takes BodyMemory by a large body that does
+// not end.
+func TestSmallGzippedBodyIsReadWithoutBodyMemory(t *testing.T) {
 	t.Parallel()
 	g := start(t, func(o *webhook.Options) { o.BodyMemory, o.ReadTimeout = 100<<10, time.Minute })
 	c := caller{name: "sandbox", header: "authorization"}
 	large := strings.Repeat(" ", 90<<10)
 	conn, _ := g.dial()
 	fmt.Fprintf(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(large)+1, large)
-	until(t, func() bool { return g.webhooks.BodyBytes() > 80<<10 })
+	gatewaytest.Until(t, func() bool { return g.webhooks.BodyMemoryUsed() > 80<<10 })
 	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), `{"payment":"p"}`+large).code(t); got != 503100 {
 		t.Errorf("another large body: code %d", got)
 	}
@@ -233,9 +233,9 @@ func TestSmallPackedBodyIsReadWhateverTheBudgetSays(t *testing.T) {
 	}
 }
 
-// TestSlowBodiesOfOneAccountTakeNoSlotFromAnother has callers who know an account's
-// path key begin bodies on every connection that may be open.
-func TestSlowBodiesOfOneAccountTakeNoSlotFromAnother(t *testing.T) {
+// TestSlowAuthenticatedBodiesAreEvicted begins bodies with one account's path key on as many
+// connections as there are slots.
+func TestSlowAuthenticatedBodiesAreEvicted(t *testing.T) {
 	t.Parallel()
 	const slots = 4
 	g := start(t, func(o *webhook.Options) { o.MaxConnections, o.ReadTimeout = slots, 2*time.Minute })
@@ -246,8 +246,8 @@ func TestSlowBodiesOfOneAccountTakeNoSlotFromAnother(t *testing.T) {
 	if got := g.raw(request("p", "")).code(t); got != 200 {
 		t.Errorf("code %d", got)
 	}
-	// Another one is closed when the first does not leave its slot soon enough.
+	// A second connection is evicted if the first keeps its slot for too long.
 	if got := g.gauge("arauto_webhook_connections_evicted_total"); got < 1 || got > slots {
-		t.Errorf("%v connections were closed to make room, want 1 to %d", got, slots)
+		t.Errorf("%v connections were evicted, want 1 to %d", got, slots)
 	}
 }

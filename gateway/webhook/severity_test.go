@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"go.uber.org/zap/zapcore"
+
+	"arauto/gateway/publish"
 )
 
-func TestOnlyWhatIsNotSaidElsewhereIsLoud(t *testing.T) {
+func TestOnlyUnexpectedFailuresAreLoggedAsErrors(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		code    code
@@ -17,13 +19,13 @@ func TestOnlyWhatIsNotSaidElsewhereIsLoud(t *testing.T) {
 	}{
 		"accepted":     {accepted, nil, zapcore.InfoLevel},
 		"invalid":      {invalid, nil, zapcore.InfoLevel},
-		"overloaded":   {unavailable, fmt.Errorf("store: %w", ErrOverloaded), zapcore.InfoLevel},
-		"limited":      {unavailable, fmt.Errorf("store: %w", ErrLimited), zapcore.InfoLevel},
-		"disconnected": {unavailable, fmt.Errorf("store: %w", ErrDisconnected), zapcore.InfoLevel},
-		"full":         {unavailable, fmt.Errorf("store: %w", ErrFull), zapcore.ErrorLevel},
-		"timeout":      {unavailable, ErrTimeout, zapcore.ErrorLevel},
-		"unverified":   {unavailable, ErrUnverified, zapcore.ErrorLevel},
-		"ours":         {unavailable, errors.New("webhook panicked"), zapcore.ErrorLevel},
+		"overloaded":   {unavailable, fmt.Errorf("store: %w", publish.ErrOverloaded), zapcore.InfoLevel},
+		"limited":      {unavailable, fmt.Errorf("store: %w", errLimited), zapcore.InfoLevel},
+		"disconnected": {unavailable, fmt.Errorf("store: %w", publish.ErrDisconnected), zapcore.InfoLevel},
+		"full":         {unavailable, fmt.Errorf("store: %w", publish.ErrFull), zapcore.ErrorLevel},
+		"timeout":      {unavailable, publish.ErrTimeout, zapcore.ErrorLevel},
+		"unverified":   {unavailable, publish.ErrUnverified, zapcore.ErrorLevel},
+		"panic":        {unavailable, errors.New("webhook panicked"), zapcore.ErrorLevel},
 	} {
 		if got := severity(c.code, c.failure); got != c.want {
 			t.Errorf("%s is logged as %v, want %v", name, got, c.want)

@@ -12,19 +12,19 @@ import (
 	"arauto/schemas/providers"
 )
 
-// head is the beginning of a request that is permitted, without its framing.
+// head is the header of an authenticated request, without its framing fields.
 func head(protocol string) string {
 	return "POST /v1/sandbox/notifications " + protocol + "\r\nHost: x\r\nAuthorization: " + caller{name: "sandbox"}.secret("default") + "\r\n"
 }
 
-// body is what follows, by length and in chunks.
+// The body after head, by length and in chunks.
 const (
 	content = `{"payment":"first"}`
 	pieces  = "13\r\n" + content + "\r\n0\r\n\r\n"
 )
 
-// dialogue sends everything in one write and reads answers until the end of
-// the connection, which must come and be clean.
+// dialogue sends text in one write and returns the answers until the server closes the
+// connection, which must not be by a reset.
 func (g *gateway) dialogue(text string) []reply {
 	g.t.Helper()
 	conn, r := g.dial()
@@ -43,9 +43,9 @@ func (g *gateway) dialogue(text string) []reply {
 	}
 }
 
-// doubtful are requests of which two readers may see different ends, each
-// with a body that one of them takes for all of it.
-func doubtful() map[string]string {
+// ambiguous returns requests with ambiguous framing, each with a body that one parser takes
+// for all of it.
+func ambiguous() map[string]string {
 	h := head("HTTP/1.1")
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(content))
 	long := fmt.Sprintf("Content-Length: %d\r\n", len(content)+len(request("smuggled", "Connection: close\r\n")))
@@ -128,10 +128,10 @@ func doubtful() map[string]string {
 	}
 }
 
-func TestDoubtfulRequestIsRefusedAndNothingFollows(t *testing.T) {
+func TestAmbiguousFramingIsRefusedAndNothingFollows(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	for about, first := range doubtful() {
+	for about, first := range ambiguous() {
 		answers := g.dialogue(first + request("smuggled", "Connection: close\r\n"))
 		if len(answers) != 1 {
 			t.Errorf("%s: %d answers, want 1: %+v", about, len(answers), answers)
@@ -146,7 +146,7 @@ func TestDoubtfulRequestIsRefusedAndNothingFollows(t *testing.T) {
 	}
 }
 
-func TestDoubtfulRequestIsRefusedBeforeItsBodyComes(t *testing.T) {
+func TestAmbiguousFramingIsRefusedBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for _, lines := range []string{
@@ -163,9 +163,8 @@ func TestDoubtfulRequestIsRefusedBeforeItsBodyComes(t *testing.T) {
 	}
 }
 
-// TestPlainChunksKeepTheirConnection holds them to one reading: what follows is
-// the next request.
-func TestPlainChunksKeepTheirConnection(t *testing.T) {
+// TestPlainChunksKeepTheConnection has requests after chunks that all parsers read alike.
+func TestPlainChunksKeepTheConnection(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	chunked := head("HTTP/1.1") + "Transfer-Encoding: \tCHUNKED \r\n\r\n"
@@ -192,9 +191,9 @@ func TestPlainChunksKeepTheirConnection(t *testing.T) {
 	}
 }
 
-// TestNothingFollowsOddChunks is about bodies that are allowed, but of which
-// readers skip a part in ways of their own.
-func TestNothingFollowsOddChunks(t *testing.T) {
+// TestOddChunksEndTheConnection is about extensions, trailers and leading zeros, which are
+// allowed but which parsers skip differently.
+func TestOddChunksEndTheConnection(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	inner := request("smuggled", "Connection: close\r\n")
@@ -231,7 +230,7 @@ func TestCredentialInATrailerIsNone(t *testing.T) {
 		for _, declared := range []string{"", "Trailer: " + c.header + "\r\n"} {
 			answers := g.dialogue(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\n%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n%s\r\n",
 				c.path("default", ""), declared, len(body), body, credential))
-			// A Trailer field that names Authorization is one that HTTP forbids.
+			// RFC 9110 section 6.5.1 forbids Authorization in a Trailer field.
 			if len(answers) != 1 || answers[0].code(t) != 401100 && (declared == "" || answers[0].code(t) != 400100) || !answers[0].last {
 				t.Errorf("%s: %+v", c.name, answers)
 			}
@@ -278,9 +277,9 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 			want = append(want, 200)
 		}
 	}
-	// From here on nothing counts.
+	// Nothing after an ambiguous request is served.
 	want = append(want, 400100)
-	text.WriteString(doubtful()["length and chunks"])
+	text.WriteString(ambiguous()["length and chunks"])
 	text.WriteString(request("smuggled", "Connection: close\r\n"))
 	answers := g.dialogue(text.String())
 	if len(answers) != len(want) {

@@ -10,12 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 )
 
-// gate is a publisher that waits to be let go.
+// gate is a Publisher that blocks each Store until the test opens it.
 type gate struct {
-	webhook.Publisher
+	publish.Publisher
 	entered chan struct{}
 	open    chan struct{}
 	left    chan struct{}
@@ -25,7 +27,7 @@ func newGate() *gate {
 	return &gate{entered: make(chan struct{}, 1), open: make(chan struct{}), left: make(chan struct{}, 1)}
 }
 
-func (p *gate) Store(ctx context.Context, m webhook.Message) error {
+func (p *gate) Store(ctx context.Context, m publish.Message) error {
 	p.entered <- struct{}{}
 	defer func() { p.left <- struct{}{} }()
 	<-p.open
@@ -36,7 +38,7 @@ func gated(t *testing.T, stop time.Duration) (*gateway, *gate) {
 	t.Helper()
 	p := newGate()
 	g := start(t, func(o *webhook.Options) { o.StopTimeout = stop })
-	// The gate stands before the gateway's own publisher.
+	// The gate wraps a Committer.
 	p.Publisher = publisher(t, g.broker.NC, 5*time.Second)
 	return startOn(t, g.broker, func(o *webhook.Options) { o.StopTimeout, o.Publisher = stop, p }), p
 }
@@ -51,8 +53,8 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	fmt.Fprint(conn, request("last", ""))
 	<-p.entered
 	g.stop()
-	// No new connection, and no idle one stays.
-	until(t, func() bool {
+	// New connections are refused, and idle ones are closed.
+	gatewaytest.Until(t, func() bool {
 		c, err := net.Dial("tcp", g.addr)
 		if err == nil {
 			_ = c.Close()
@@ -106,7 +108,7 @@ func TestStopBeforeTheFirstRequest(t *testing.T) {
 	}
 }
 
-func TestListenerThatBreaksEndsTheRun(t *testing.T) {
+func TestBrokenListenerEndsTheRun(t *testing.T) {
 	t.Parallel()
 	o := options(t, nil)
 	o.Publisher = newGate()

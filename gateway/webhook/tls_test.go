@@ -15,16 +15,18 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"arauto/gateway/gatewaytest"
+	"arauto/gateway/ingress"
 	"arauto/gateway/webhook"
 )
 
-// startTLS is a gateway under TLS, and what its clients trust.
-func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, webhook.TLS, *x509.CertPool) {
+// startTLS starts a gateway with TLS. Clients trust the pool.
+func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, gatewaytest.Certificate, *x509.CertPool) {
 	t.Helper()
-	files := webhook.NewTLS(t)
+	files := gatewaytest.NewCertificate(t)
 	pool := files.Renew(t, time.Now().Add(time.Hour))
 	g := start(t, func(o *webhook.Options) {
-		o.TLS = files
+		o.TLS = ingress.TLS{Certificate: files.File, Key: files.Key, ReloadInterval: 5 * time.Millisecond}
 		if change != nil {
 			change(o)
 		}
@@ -32,8 +34,8 @@ func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, webhook.TL
 	return g, files, pool
 }
 
-// greet makes a TLS connection that gives up after two minutes.
-func (g *gateway) greet(c *tls.Config) (*tls.Conn, error) {
+// handshake makes a TLS connection with a deadline in two minutes.
+func (g *gateway) handshake(c *tls.Config) (*tls.Conn, error) {
 	g.t.Helper()
 	raw, _ := g.dial()
 	if c.ServerName == "" {
@@ -43,34 +45,34 @@ func (g *gateway) greet(c *tls.Config) (*tls.Conn, error) {
 	return secure, secure.HandshakeContext(g.t.Context())
 }
 
-func (g *gateway) greeted(pool *x509.CertPool) (*tls.Conn, *bufio.Reader) {
+func (g *gateway) connectTLS(pool *x509.CertPool) (*tls.Conn, *bufio.Reader) {
 	g.t.Helper()
-	c, err := g.greet(&tls.Config{RootCAs: pool})
+	c, err := g.handshake(&tls.Config{RootCAs: pool})
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	return c, bufio.NewReader(c)
 }
 
-func TestRenewedCertificateIsTakenWithoutARestart(t *testing.T) {
+func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 	t.Parallel()
 	g, files, old := startTLS(t, nil)
-	conn, r := g.greeted(old)
+	conn, r := g.connectTLS(old)
 	fmt.Fprint(conn, request("before", ""))
 	if got := next(t, r).code(t); got != 200 {
 		t.Fatalf("code %d", got)
 	}
 	expires := time.Now().Add(48 * time.Hour)
 	renewed := files.Renew(t, expires)
-	until(t, func() bool {
-		c, err := g.greet(&tls.Config{RootCAs: renewed})
+	gatewaytest.Until(t, func() bool {
+		c, err := g.handshake(&tls.Config{RootCAs: renewed})
 		_ = c.Close()
 		return err == nil
 	})
-	if _, err := g.greet(&tls.Config{RootCAs: old}); err == nil {
-		t.Error("the old certificate is still shown")
+	if _, err := g.handshake(&tls.Config{RootCAs: old}); err == nil {
+		t.Error("the old certificate is still used")
 	}
-	fresh, rf := g.greeted(renewed)
+	fresh, rf := g.connectTLS(renewed)
 	fmt.Fprint(fresh, request("after", ""))
 	fmt.Fprint(conn, request("on the old connection", ""))
 	if a, b := next(t, rf).code(t), next(t, r).code(t); a != 200 || b != 200 {
@@ -84,7 +86,7 @@ func TestRenewedCertificateIsTakenWithoutARestart(t *testing.T) {
 	}
 }
 
-// gauge is a metric without labels.
+// gauge returns the value of a metric without labels.
 func (g *gateway) gauge(name string) float64 {
 	g.t.Helper()
 	families, err := g.registry.Gather()
@@ -103,11 +105,11 @@ func (g *gateway) gauge(name string) float64 {
 func TestBrokenRenewalKeepsTheOldCertificate(t *testing.T) {
 	t.Parallel()
 	g, files, pool := startTLS(t, nil)
-	if err := os.WriteFile(files.Certificate, []byte("nonsense"), 0o600); err != nil {
+	if err := os.WriteFile(files.File, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	until(t, func() bool { return g.gauge("arauto_tls_reload_failures_total") > 1 })
-	conn, r := g.greeted(pool)
+	gatewaytest.Until(t, func() bool { return g.gauge("arauto_tls_reload_failures_total") > 1 })
+	conn, r := g.connectTLS(pool)
 	fmt.Fprint(conn, request("p", ""))
 	if got := next(t, r).code(t); got != 200 {
 		t.Errorf("code %d", got)
@@ -117,7 +119,7 @@ func TestBrokenRenewalKeepsTheOldCertificate(t *testing.T) {
 	}
 }
 
-func TestOnlyModernTLSAndHTTP1(t *testing.T) {
+func TestTLS12AndHTTP11AreTheMinimum(t *testing.T) {
 	t.Parallel()
 	g, _, pool := startTLS(t, nil)
 	for about, c := range map[string]struct {
@@ -129,10 +131,10 @@ func TestOnlyModernTLSAndHTTP1(t *testing.T) {
 		"TLS 1.3":       {&tls.Config{MinVersion: tls.VersionTLS13}, true},
 		"HTTP/2 only":   {&tls.Config{NextProtos: []string{"h2"}}, false},
 		"HTTP/2 or 1.1": {&tls.Config{NextProtos: []string{"h2", "http/1.1"}}, true},
-		"another name":  {&tls.Config{ServerName: "gateway.example"}, false}, // The client's own refusal.
+		"another name":  {&tls.Config{ServerName: "gateway.example"}, false}, // The client refuses it.
 	} {
 		c.offer.RootCAs = pool
-		conn, err := g.greet(c.offer)
+		conn, err := g.handshake(c.offer)
 		if (err == nil) != c.fine {
 			t.Errorf("%s: %v", about, err)
 			continue
@@ -148,12 +150,12 @@ func TestOnlyModernTLSAndHTTP1(t *testing.T) {
 			t.Errorf("%s: code %d", about, got)
 		}
 	}
-	until(t, func() bool {
+	gatewaytest.Until(t, func() bool {
 		return g.metric("arauto_tls_handshake_failures_total", "other") == 2 && g.metric("arauto_tls_handshake_failures_total", "refused") == 1
 	})
 }
 
-// recorded is a connection that keeps what it has read.
+// recorded is a connection that keeps the bytes that it has read.
 type recorded struct {
 	net.Conn
 	all bytes.Buffer
@@ -165,9 +167,9 @@ func (r *recorded) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// farewell reports whether the last TLS record is an alert, as it must be:
-// without it a client cannot tell the end from an attacker's cut.
-func (r *recorded) farewell() bool {
+// endsWithAlert reports whether the last TLS record is an alert. Without close_notify a
+// client cannot tell the end from a truncation by an attacker.
+func (r *recorded) endsWithAlert() bool {
 	var kind byte
 	for rest := r.all.Bytes(); len(rest) >= 5; {
 		kind = rest[0]
@@ -176,8 +178,8 @@ func (r *recorded) farewell() bool {
 	return kind == 21
 }
 
-// plainKinds makes a TLS connection on which the kinds of records can be seen.
-func (g *gateway) plainKinds(pool *x509.CertPool) (*tls.Conn, *recorded) {
+// recordedTLS makes a TLS 1.2 connection, whose record types are not encrypted.
+func (g *gateway) recordedTLS(pool *x509.CertPool) (*tls.Conn, *recorded) {
 	g.t.Helper()
 	raw, _ := g.dial()
 	r := &recorded{Conn: raw}
@@ -188,7 +190,7 @@ func (g *gateway) plainKinds(pool *x509.CertPool) (*tls.Conn, *recorded) {
 	return c, r
 }
 
-func TestConnectionEndsInGoodOrderUnderTLS(t *testing.T) {
+func TestConnectionEndsWithCloseNotify(t *testing.T) {
 	t.Parallel()
 	g, _, pool := startTLS(t, nil)
 	huge := fmt.Sprintf("POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", 10<<20, strings.Repeat("x", 10<<20))
@@ -196,7 +198,7 @@ func TestConnectionEndsInGoodOrderUnderTLS(t *testing.T) {
 		text string
 		code int
 	}{{request("p", "Connection: close\r\n"), 200}, {request("p", "Connection: close\r\n"), 200}, {huge, 413100}} {
-		conn, heard := g.plainKinds(pool)
+		conn, records := g.recordedTLS(pool)
 		if _, err := io.WriteString(conn, c.text); err != nil {
 			t.Errorf("request %d: write: %v", i, err)
 			continue
@@ -205,8 +207,8 @@ func TestConnectionEndsInGoodOrderUnderTLS(t *testing.T) {
 		if answer := next(t, r); answer.code(t) != c.code || !answer.last {
 			t.Errorf("request %d: %d, last %t", i, answer.status, answer.last)
 		}
-		if _, err := r.ReadByte(); err != io.EOF || !heard.farewell() {
-			t.Errorf("request %d: the connection ends with %v, farewell %t", i, err, heard.farewell())
+		if _, err := r.ReadByte(); err != io.EOF || !records.endsWithAlert() {
+			t.Errorf("request %d: the connection ends with %v, alert %t", i, err, records.endsWithAlert())
 		}
 	}
 	if n := len(g.stored()); n != 2 {
@@ -216,14 +218,14 @@ func TestConnectionEndsInGoodOrderUnderTLS(t *testing.T) {
 
 func TestUnusableCertificateIsRefused(t *testing.T) {
 	t.Parallel()
-	files := webhook.NewTLS(t)
-	for about, change := range map[string]func(*webhook.TLS){
-		"no files":    func(*webhook.TLS) {},
-		"half a pair": func(f *webhook.TLS) { f.Key = "" },
+	files := gatewaytest.NewCertificate(t)
+	for about, pair := range map[string]ingress.TLS{
+		"no files":    {Certificate: files.File, Key: files.Key},
+		"half a pair": {Certificate: files.File},
+		"only a key":  {Key: files.Key},
 	} {
 		o := options(t, nil)
-		o.Publisher, o.TLS = newGate(), files
-		change(&o.TLS)
+		o.Publisher, o.TLS = newGate(), pair
 		if _, err := webhook.New(o); err == nil {
 			t.Errorf("%s: accepted", about)
 		}

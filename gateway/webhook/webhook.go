@@ -1,45 +1,51 @@
-// Package webhook takes the providers' webhooks in: it checks who is calling,
-// keeps what matters, has it stored, and only then answers 200. It knows
-// nothing of configuration files and processes; Options say everything.
+// Package webhook answers the providers' webhooks: it routes a request to a provider's
+// account, authenticates it, reads which payment it is about, has the notification
+// stored, and only then answers 200. Connections and framing are in package ingress,
+// durability is in package publish.
 package webhook
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"arauto/gateway/ingress"
+	"arauto/gateway/publish"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
 )
 
-// Options is everything that a Gateway needs. Providers, Tokens, Publisher,
-// Log and Registerer are required; a zero limit or time means its default.
+// Options is everything that a Gateway needs. Providers, Tokens, Publisher, Log and
+// Registerer are required; the zero value of any other field means its default.
 type Options struct {
+	ingress.Settings
+
 	Providers provider.Set
 
-	// Credentials are, by provider and account, the webhook secrets of a
-	// provider that signs and the path keys of one that does not. Either of an
-	// account's one or two credentials opens it, so that they can be rotated.
+	// Credentials are, by provider and account, the webhook secrets of a provider that
+	// signs and the path keys of a provider that does not. An account has one or two,
+	// and each of them authenticates, so that they can be rotated.
 	Credentials map[string]map[string][]string
 
-	// Limits are, by provider and account, what this gateway takes of it. An
-	// account that is not there has no limit.
+	// Limits are, by provider and account, what this gateway accepts of it. An account
+	// without an entry has no limit.
 	Limits map[string]map[string]Limit
 
 	Tokens     subject.Tokens
-	Publisher  Publisher
-	Overloaded func() bool // Whether Publisher refuses at the moment; asked for each webhook. Never by default.
+	Publisher  publish.Publisher
+	Overloaded func() bool // Whether Publisher sheds now; called for each webhook. Never by default.
 
-	// StoreFailure says why the broker writes nothing until it is restarted, nil while
-	// it writes. It is asked after a webhook that was not confirmed in time. Nil by
+	// StoreFailure returns why the broker cannot write until it is restarted, nil while
+	// it can. It is called after a webhook that was not stored in time. Always nil by
 	// default.
 	StoreFailure func() error
 
@@ -48,63 +54,36 @@ type Options struct {
 	Clock      func() time.Time // time.Now by default.
 
 	RetryAfter time.Duration // What a 503 asks for; 5 s by default.
-
-	BodyLimit      int // Bytes of one body; 256 KiB by default.
-	BodyMemory     int // Bytes of all bodies while they are read, beyond the first 8 KiB of each; 16 MiB by default.
-	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
-	MaxConnections int // Open at once, more wait to be served; 2,048 by default, MostConnections at the most.
-
-	TLS TLS // Plain HTTP by default.
-
-	ReadTimeout  time.Duration // For one whole request, and for a TLS handshake; 5 s by default.
-	WriteTimeout time.Duration // For one answer; 5 s by default.
-	IdleTimeout  time.Duration // Between two requests; DefaultIdleTimeout by default.
-	StopTimeout  time.Duration // For the requests in flight at the end; 10 s by default.
 }
 
-// MostConnections is how many Fiber serves at once. To more it would answer with
-// words of its own, and wait for each of them where it accepts.
-const MostConnections = fiber.DefaultConcurrency
-
-// DefaultIdleTimeout is above what load balancers keep an idle connection for
-// by default: Cloudflare 900 s, Google Cloud 600 s, Oracle Cloud 300 s, Azure
-// 240 s, nginx and AWS 60 s. If the gateway were first to close one, the load
-// balancer could be sending a request at that moment, and would answer 502.
-const DefaultIdleTimeout = 920 * time.Second
-
-// Gateway answers webhooks. Make one with New and let Run serve it.
+// Gateway answers webhooks. Make it with New and serve it with Run.
 type Gateway struct {
 	options   Options
-	endpoints map[string]*account
+	endpoints map[string]*endpoint // By provider.
 	metrics   *metrics
-	budget    bodyBudget // Of the bodies that are being read.
-	refusals  *refusals
-	app       *fiber.App
-
-	certificate *certificate // Nil for plain HTTP.
+	refused   *refusedLog
+	server    *ingress.Server
 }
 
-// account is one provider with its accounts' credentials, and what counts its
-// accepted webhooks.
-type account struct {
+// endpoint is one provider with the credentials, limits and counters of its accounts.
+type endpoint struct {
 	provider.Provider
-	accounts map[string][]string
-	limits   map[string]*limiter             // By account; nil for none.
-	matched  map[string][]prometheus.Counter // By account, in the order of its credentials.
-	accepted prometheus.Counter
-	durable  prometheus.Observer
+	credentials   map[string][]string             // By account.
+	limits        map[string]*limiter             // By account; nil for none.
+	authenticated map[string][]prometheus.Counter // By account, in the order of its credentials.
+	accepted      prometheus.Counter
+	durable       prometheus.Observer
 }
 
-// New returns a Gateway, or every problem of the options at once. It fails
-// closed: an account without a credential, or with an empty one, is a
-// problem. Errors name provider and account, never a credential.
+// New makes a Gateway and registers its metrics, or returns every problem of the options.
+// An account without a credential, or with an empty one, is a problem. Errors name
+// provider and account, never a credential.
 func New(o Options) (*Gateway, error) {
 	o = o.withDefaults()
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]*account, len(o.Providers)), refusals: newRefusals(o.Log)}
-	g.budget.limit, g.budget.unpacking = int64(o.BodyMemory), make(chan struct{}, mostUnpacking)
+	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers)), refused: newRefusedLog(o.Log)}
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err
@@ -114,72 +93,44 @@ func New(o Options) (*Gateway, error) {
 		for account, l := range o.Limits[p.Name] {
 			limits[account] = newLimiter(l)
 		}
-		g.endpoints[p.Name] = &account{
-			Provider: p, accounts: o.Credentials[p.Name], limits: limits,
-			matched:  g.metrics.matched(p.Name, o.Credentials[p.Name]),
-			accepted: g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
-			durable:  g.metrics.durable.WithLabelValues(p.Name),
+		g.endpoints[p.Name] = &endpoint{
+			Provider: p, credentials: o.Credentials[p.Name], limits: limits,
+			authenticated: g.metrics.authenticated(p.Name, o.Credentials[p.Name]),
+			accepted:      g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
+			durable:       g.metrics.durable.WithLabelValues(p.Name),
 		}
 	}
-	if o.TLS != (TLS{}) {
-		if g.certificate, err = newCertificate(o); err != nil {
-			return nil, err
-		}
+	g.server, err = ingress.New(ingress.Options{
+		Settings: o.Settings,
+		Handler:  g.serve, ErrorHandler: g.refuseUnreadable, SendContinue: g.sendContinue,
+		PlainHTTPBody: malformed.envelope("This address speaks HTTPS."),
+		Log:           o.Log, Registerer: o.Registerer, Clock: o.Clock,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make HTTP server: %w", err)
 	}
-	g.app = g.newApp()
 	return g, nil
 }
 
-// newApp builds the Fiber application. Bodies are streamed, so that fasthttp
-// leaves them to readBody.
-//
-// Immutable stays off: it would copy what Fiber returns, and nothing is taken
-// from Fiber's context but what this package copies itself.
-func (g *Gateway) newApp() *fiber.App {
-	o := g.options
-	app := fiber.New(fiber.Config{
-		DisableStartupMessage:        true,
-		StreamRequestBody:            true,
-		DisablePreParseMultipartForm: true,
-		BodyLimit:                    o.BodyLimit,
-		ReadBufferSize:               o.HeaderLimit,
-		ReadTimeout:                  o.ReadTimeout,
-		WriteTimeout:                 o.WriteTimeout,
-		IdleTimeout:                  o.IdleTimeout,
-	})
-	app.Use(func(c *fiber.Ctx) error {
-		g.serve(c.Context())
-		return nil
-	})
-	s := app.Server()
-	s.ErrorHandler = g.refuseBroken
-	s.CloseOnShutdown = true
-	s.SecureErrorLogMessage = true // Parse errors would quote the headers.
-	s.HeaderReceived = g.headerReceived
-	s.ConnState = stateChanged
-	routed, known := s.Handler, app.Config().RequestMethods
-	s.Handler = func(rc *fasthttp.RequestCtx) {
-		// Fiber answers a method that it does not know with a plain 400; our
-		// callers get 404 or 405 for it like for any other.
-		if slices.Contains(known, string(rc.Method())) {
-			routed(rc)
-			return
-		}
-		g.serve(rc)
+// Run serves ln until ctx ends, and closes ln. It returns nil when every webhook that was
+// received has its answer, and an error after StopTimeout. The connection to the broker
+// must outlive it. A Gateway runs once.
+func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
+	if err := g.server.Run(ctx, ln); err != nil {
+		return fmt.Errorf("serve webhooks: %w", err)
 	}
-	return app
+	return nil
+}
+
+// sendContinue reports whether a client that waits for 100 Continue may send its body.
+func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
+	_, c := g.authenticate(h, f, g.begin())
+	return c == accepted && !g.options.Overloaded()
 }
 
 func (o Options) withDefaults() Options {
-	orDefault(&o.RetryAfter, 5*time.Second)
-	orDefault(&o.BodyLimit, 256<<10)
-	orDefault(&o.HeaderLimit, 16<<10)
-	orDefault(&o.BodyMemory, 16<<20)
-	orDefault(&o.MaxConnections, 2048)
-	orDefault(&o.ReadTimeout, 5*time.Second)
-	orDefault(&o.WriteTimeout, 5*time.Second)
-	orDefault(&o.IdleTimeout, DefaultIdleTimeout)
-	orDefault(&o.StopTimeout, 10*time.Second)
+	o.Settings = o.Settings.WithDefaults()
+	o.RetryAfter = cmp.Or(o.RetryAfter, 5*time.Second)
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
@@ -192,30 +143,20 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func orDefault[T int | time.Duration](value *T, standard T) {
-	if *value == 0 {
-		*value = standard
-	}
-}
-
-// accountName is what a subject token, a path segment and a log line can all
-// carry as it stands.
+// accountName is a name that a subject token, a path segment and a log line carry without
+// escapes.
 var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 func (o Options) check() error {
-	var problems []error
+	problems := []error{o.Settings.Validate()}
 	if o.Publisher == nil || o.Log == nil || o.Registerer == nil {
 		problems = append(problems, errors.New("gateway needs a publisher, a logger and a metrics registry"))
 	}
 	if o.Tokens.Hash("") == (subject.Tokens{}).Hash("") {
 		problems = append(problems, errors.New("gateway needs the deployment's keyed tokens"))
 	}
-	if o.BodyLimit < 0 || o.BodyMemory < 0 || o.HeaderLimit < 0 || o.MaxConnections < 0 || o.RetryAfter < 0 ||
-		o.ReadTimeout < 0 || o.WriteTimeout < 0 || o.IdleTimeout < 0 || o.StopTimeout < 0 {
-		problems = append(problems, errors.New("limits and times of the gateway must not be negative"))
-	}
-	if o.MaxConnections > MostConnections {
-		problems = append(problems, fmt.Errorf("at most %d connections can be served", MostConnections))
+	if o.RetryAfter < 0 {
+		problems = append(problems, errors.New("retry-after must not be negative"))
 	}
 	for name, accounts := range o.Limits {
 		for account, l := range accounts {
@@ -253,7 +194,7 @@ func checkAccount(p provider.Provider, account string, credentials []string) err
 		if credential == "" {
 			return errors.New("a credential is empty")
 		}
-		if p.Unsigned != "" && strings.ContainsFunc(credential, func(r rune) bool { return !unreserved(r) }) {
+		if p.Unsigned != "" && strings.ContainsFunc(credential, func(r rune) bool { return !isUnreserved(r) }) {
 			return errors.New("a path key has characters other than letters, digits, '-', '.', '_' and '~'")
 		}
 	}

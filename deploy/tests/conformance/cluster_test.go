@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/durability"
-	"arauto/gateway/webhook"
+	"arauto/gateway/publish"
 	"arauto/schemas/subject"
 )
 
@@ -56,13 +56,13 @@ func (f *flow) reachStreams(brokers []*broker) {
 func (f *flow) storeAsGateway(b *broker, number int) {
 	f.t.Helper()
 	nc, js := b.as("gateway")
-	publisher, err := webhook.NewPublisher(nc, webhook.PublisherOptions{
-		Timeout: 20 * time.Second, Group: func() bool { return true },
+	publisher, err := publish.New(nc, publish.Options{
+		Timeout: 20 * time.Second, GroupCommit: func() bool { return true },
 	})
 	f.must(err)
 	f.must(publisher.Ready(f.ctx))
 	store := func(i int) error {
-		return publisher.Store(f.ctx, webhook.Message{
+		return publisher.Store(f.ctx, publish.Message{
 			ID: fmt.Sprintf("%d-%d", number, i), Subject: fmt.Sprintf("notifications.sandbox.default.p%d", i), Body: []byte("{}"),
 		})
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/topology"
-	"arauto/gateway/webhook"
+	"arauto/gateway/publish"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -32,7 +32,7 @@ type flow struct {
 	t       *testing.T
 	ctx     context.Context
 	tokens  subject.Tokens
-	gateway *webhook.Committer
+	gateway *publish.Committer
 	bank    *bank
 	events  *nats.Subscription // What viewer sees.
 	dead    *nats.Subscription // What the inspector sees of dead letters.
@@ -55,7 +55,7 @@ func newFlow(t *testing.T, b *broker) *flow {
 	f.dead = f.subscribe(all, "dead.>")
 
 	gateway, _ := b.as("gateway")
-	f.gateway, err = webhook.NewPublisher(gateway, webhook.PublisherOptions{Timeout: 10 * time.Second})
+	f.gateway, err = publish.New(gateway, publish.Options{Timeout: 10 * time.Second})
 	f.must(err)
 	f.must(f.gateway.Ready(f.ctx))
 	f.runLookup(b)
@@ -152,7 +152,7 @@ func (f *flow) notify(unknownType string) {
 	}
 	body, err := json.Marshal(n)
 	f.must(err)
-	f.must(f.gateway.Store(f.ctx, webhook.Message{
+	f.must(f.gateway.Store(f.ctx, publish.Message{
 		ID: n.ID, Subject: f.tokens.Unit(n.Provider, n.Account, n.Payment).Notification(), Body: body,
 	}))
 }

@@ -24,10 +24,10 @@ type ban struct {
 // madeForTestsOnly are packages that tests import and nothing else does.
 var madeForTestsOnly = []string{
 	"arauto/schemas/schematest", "arauto/schemas/provider/providertest", "arauto/deploy/runtime/topology/jetstreamtest",
-	"arauto/deploy/runtime/process/processtest", "arauto/workers/workertest",
+	"arauto/deploy/runtime/process/processtest", "arauto/gateway/gatewaytest", "arauto/workers/workertest",
 }
 
-// benchmark measures the gateway's publisher without HTTP, and Fiber without
+// benchmark measures the gateway's Committer without HTTP, and Fiber without
 // the gateway, on a broker of its own: nothing of it runs in production.
 var benchmark = []string{"arauto/deploy/tools/bench/..."}
 
@@ -53,6 +53,24 @@ var bans = []ban{
 		because: "tools and suites stand on the roles; the roles stand on schemas and deploy/runtime only",
 	},
 	{
+		from: []string{"arauto/gateway/publish"}, reach: []string{"arauto/gateway/webhook", "arauto/gateway/ingress"},
+		because: "inside gateway webhook stands on publish and ingress, which know neither webhook nor each other",
+	},
+	{
+		from: []string{"arauto/gateway/ingress"}, reach: []string{"arauto/gateway/webhook", "arauto/gateway/publish"},
+		because: "inside gateway webhook stands on publish and ingress, which know neither webhook nor each other",
+	},
+	{
+		from:    []string{"arauto/gateway/ingress"},
+		reach:   []string{"arauto/schemas/...", "arauto/deploy/...", "github.com/nats-io/nats.go/..."},
+		because: "ingress knows HTTP only: no provider, no configuration and no broker",
+	},
+	{
+		from:    []string{"arauto/gateway/publish"},
+		reach:   []string{"arauto/schemas/provider", "arauto/schemas/providers/...", "arauto/deploy/..."},
+		because: "publish stores bytes: it knows no provider and no configuration",
+	},
+	{
 		reach: []string{"arauto/deploy/tests/..."}, except: []string{"arauto/deploy/tests/..."},
 		because: "suites are the top floor",
 	},
@@ -66,8 +84,9 @@ var bans = []ban{
 		because: "inside schemas order comes before provider, provider before the adapters, and those before their list",
 	},
 	{
-		except: slices.Concat([]string{"arauto/gateway/..."}, benchmark), reach: []string{"github.com/gofiber/fiber/v2", "github.com/valyala/fasthttp/..."},
-		because: "one package per outside dependency: only the gateway takes webhooks in",
+		except:  slices.Concat([]string{"arauto/gateway", "arauto/gateway/ingress", "arauto/gateway/webhook"}, benchmark),
+		reach:   []string{"github.com/gofiber/fiber/v2", "github.com/valyala/fasthttp/..."},
+		because: "one package per outside dependency: only ingress serves HTTP by Fiber, and webhook answers its requests",
 	},
 	{
 		except: slices.Concat([]string{"arauto/deploy/tools/local/...", "arauto/deploy/runtime/topology/jetstreamtest"}, benchmark), reach: []string{"github.com/nats-io/nats-server/v2/..."},

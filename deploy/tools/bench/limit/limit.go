@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"arauto/deploy/tools/bench/load"
-	"arauto/gateway/webhook"
+	"arauto/gateway/publish"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -39,7 +39,7 @@ func Run(ctx context.Context, out io.Writer, url string, callers int, span load.
 		return load.Report{}, fmt.Errorf("connect to broker: %w", err)
 	}
 	defer nc.Close()
-	publisher, err := webhook.NewPublisher(nc, webhook.PublisherOptions{Timeout: budget, Group: func() bool { return true }})
+	publisher, err := publish.New(nc, publish.Options{Timeout: budget, GroupCommit: func() bool { return true }})
 	if err != nil {
 		return load.Report{}, fmt.Errorf("make publisher: %w", err)
 	}
@@ -61,7 +61,7 @@ func Run(ctx context.Context, out io.Writer, url string, callers int, span load.
 	})
 }
 
-func store(ctx context.Context, p webhook.Publisher, m webhook.Message) error {
+func store(ctx context.Context, p publish.Publisher, m publish.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
 	return p.Store(ctx, m)
@@ -82,11 +82,11 @@ func template() ([]byte, error) {
 }
 
 // message is the nth one of a caller, with ids of its own.
-func message(body []byte, caller uint16, n uint64) webhook.Message {
+func message(body []byte, caller uint16, n uint64) publish.Message {
 	payment := load.PaymentID(caller, n)
 	id := strings.Replace(payment, payment[:19], idTemplate[:19], 1)
 	own := bytes.ReplaceAll(body, []byte(paymentTemplate), []byte(payment))
 	own = bytes.Replace(own, []byte(idTemplate), []byte(id), 1)
 	unit := subject.Unit{Provider: "picpay-checkout", Account: "default", Payment: payment}
-	return webhook.Message{ID: id, Subject: unit.Notification(), Body: own}
+	return publish.Message{ID: id, Subject: unit.Notification(), Body: own}
 }

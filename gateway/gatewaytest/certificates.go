@@ -1,0 +1,66 @@
+package gatewaytest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Certificate names the two files of a server certificate for 127.0.0.1.
+type Certificate struct{ File, Key string }
+
+// NewCertificate names two files in a new folder. They do not exist before Renew.
+func NewCertificate(t testing.TB) Certificate {
+	t.Helper()
+	folder := t.TempDir()
+	return Certificate{File: filepath.Join(folder, "tls.crt"), Key: filepath.Join(folder, "tls.key")}
+}
+
+// Renew writes a new certificate that is valid from 1970 on, and its key. It returns a
+// pool that trusts this certificate only.
+func (c Certificate) Renew(t testing.TB, expires time.Time) *x509.CertPool {
+	t.Helper()
+	return c.Issue(t, time.Unix(0, 0), expires)
+}
+
+// Issue is Renew for a certificate that is not valid before from.
+func (c Certificate) Issue(t testing.TB, from, expires time.Time) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: expires,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	write(t, c.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	write(t, c.File, certificate)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(certificate)
+	return pool
+}
+
+func write(t testing.TB, file string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,57 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/schemas/subject"
+)
+
+func TestFullStreamIsNotReady(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.Start(t)
+	ctx := jetstreamtest.Context(t)
+	c, err := New(b.Connect(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(ctx); err != nil {
+		t.Errorf("while there is room: %v", err)
+	}
+	stream, err := b.JS.Stream(ctx, subject.Notifications)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.MaxBytes = minFreeBytes - 1
+	if _, err := b.JS.UpdateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Ready(ctx); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "stream is full: NOTIFICATIONS has 0 of 65535 bytes") {
+		t.Errorf("without room: %v", err)
+	}
+}
+
+// The broker's store may be full while the stream's own limit is not reached.
+func TestErrFullIsNotReady(t *testing.T) {
+	t.Parallel()
+	b := jetstreamtest.Start(t)
+	c, err := New(b.Connect(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []struct {
+		result error
+		ready  bool
+	}{
+		{nil, true}, {fmt.Errorf("store: %w", ErrFull), false}, {ErrTimeout, false}, {nil, true},
+	} {
+		c.full.observe(step.result)
+		if err := c.Ready(jetstreamtest.Context(t)); (err == nil) != step.ready || err != nil && !errors.Is(err, ErrFull) {
+			t.Errorf("step %d: %v", i, err)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"arauto/gateway/publish"
+	"arauto/schemas/provider"
+	"arauto/schemas/record"
+)
+
+// usualNotification is more bytes than most notifications have as JSON (measured).
+const usualNotification = 768
+
+// store has the notification stored, also if the client closes its connection meanwhile:
+// a webhook that was read is worth storing.
+func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code {
+	id, err := uuid.NewV7()
+	if err != nil {
+		d.failure = fmt.Errorf("make notification id: %w", err)
+		return unavailable
+	}
+	unit := g.options.Tokens.Unit(d.provider, d.account, n.Payment)
+	d.id, d.payment = id.String(), unit.Payment
+	body := record.Notification{
+		ID: d.id, Provider: d.provider, Account: d.account,
+		Kind: n.Kind, Payment: n.Payment, Order: n.Order, ReceivedAt: d.started.UTC(),
+		Unknown: n.Unknown, Trace: traceparent(h), Headers: storedHeaders(h), Fields: n.Fields,
+	}.AppendTo(make([]byte, 0, usualNotification))
+	if !d.endpoint.limits[d.account].allowBytes(d.started, len(body)) {
+		return g.limited(d)
+	}
+	err = g.options.Publisher.Store(context.Background(), publish.Message{ID: d.id, Subject: unit.Notification(), Body: body})
+	switch {
+	case errors.Is(err, publish.ErrTooLarge):
+		return bodyTooLarge // Not 503: a retry would fail as well.
+	case err != nil:
+		return g.failed(d, err)
+	}
+	return accepted
+}
+
+// failed records and counts why a notification was not stored.
+func (g *Gateway) failed(d *delivery, err error) code {
+	err = g.explain(err)
+	d.failure = err
+	g.metrics.failures.WithLabelValues(failureClass(err)).Inc()
+	return unavailable
+}
+
+// explain wraps an error in ErrStoreFailed if the broker has a write error. Such a broker
+// acks nothing, so webhooks time out and later ones are shed. StoreFailure makes the
+// durability check run.
+func (g *Gateway) explain(err error) error {
+	if !errors.Is(err, publish.ErrTimeout) && !errors.Is(err, publish.ErrOverloaded) && !errors.Is(err, publish.ErrStoreFailed) {
+		return err
+	}
+	if why := g.options.StoreFailure(); why != nil {
+		return fmt.Errorf("%w: %w: %w", publish.ErrStoreFailed, why, err)
+	}
+	return err
+}
+
+// failureClass is the label of arauto_publish_failures_total: a class of publish, or
+// "limited".
+func failureClass(err error) string {
+	if errors.Is(err, errLimited) {
+		return classLimited
+	}
+	return publish.Class(err)
+}
+
+func failureClasses() []string { return append(publish.Classes(), classLimited) }
