@@ -5,98 +5,98 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 )
 
-// How a child is treated that ends without having been asked to.
+// A child is restarted at once restartsAtOnce times, and then every restartPause. Guesses.
 const (
-	firstPause = 100 * time.Millisecond // Before the second start again; the first is at once.
-	maxPause   = 2 * time.Second
-	healthy    = 10 * time.Second // Whoever ran that long is trusted again.
+	restartsAtOnce = 5
+	restartPause   = 2 * time.Second
 )
 
-// stopLimit is how long a child may take to stop before it is killed. The
-// process kit's own limits for a stop lie within it.
+// stopLimit is how long a child may take to stop before it is killed. It is longer than
+// the 23 s of an orderly stop (see deploy/runtime/process).
 const stopLimit = 25 * time.Second
-
-// plan is how to start a child.
-type plan struct {
-	role    string
-	path    string
-	args    []string
-	env     []string
-	sockets []*socket
-	output  io.Writer // Its stdout and stderr.
-}
 
 // child keeps one process of a role running.
 type child struct {
-	plan
-	restarts prometheus.Counter
-	say      func(format string, args ...any) // Tells a person.
+	role   string
+	path   string
+	args   []string
+	env    []string
+	output io.Writer // Of its stdout and stderr.
+	note   func(format string, args ...any)
+	abort  context.Context // Kills the process when it ends.
 
-	mu    sync.Mutex
-	pid   int // 0 while none runs.
-	again int // Starts after the first.
+	// The supervisor holds the listening sockets and the process inherits them (see
+	// process.Listen), so connections wait in their queues during a restart.
+	names   []string // As in LISTEN_FDNAMES.
+	sockets []*os.File
+	admin   string // host:port of its /readyz and /metrics: the last socket.
+
+	pid      atomic.Int64 // 0 while no process runs.
+	restarts atomic.Int64
+	cancel   context.CancelFunc
+	done     chan error
 }
 
-// state is what the admin listener shows of a child.
-func (c *child) state() (pid, restarts int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.pid, c.again
+// start keeps the process running in the background until stop.
+func (c *child) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel, c.done = cancel, make(chan error, 1)
+	go func() { c.done <- c.keep(ctx) }()
 }
 
-// keep starts the process, and again whenever it ends, until ctx ends; then
-// it stops it and returns when it is gone. Closing abort kills it.
-func (c *child) keep(ctx context.Context, abort <-chan struct{}) error {
-	wait := time.Duration(0)
-	for {
-		began := time.Now()
-		err := c.once(ctx, abort)
+// stop returns when the process has ended and its addresses are free.
+func (c *child) stop() error {
+	c.cancel()
+	return errors.Join(<-c.done, c.closeSockets())
+}
+
+// keep restarts the process whenever it ends, until ctx does.
+func (c *child) keep(ctx context.Context) error {
+	for limit := rate.NewLimiter(rate.Every(restartPause), restartsAtOnce); ; c.restarts.Add(1) {
+		err := c.run(ctx)
 		if ctx.Err() != nil {
-			return err
+			if err == nil || errors.Is(err, context.Canceled) { // Wait returns it for status 0 after SIGTERM.
+				return nil
+			}
+			return fmt.Errorf("stop %s: %w", c.role, err)
 		}
-		if time.Since(began) >= healthy {
-			wait = 0
+		if err == nil {
+			err = errors.New("exit status 0")
 		}
-		c.say("%s ended (%s); starting it again", c.role, ending(err))
-		if !pause(ctx, wait) {
+		c.note("%s ended (%v); starting it again", c.role, err)
+		if limit.Wait(ctx) != nil {
 			return nil
 		}
-		wait = longer(wait)
-		c.restarts.Inc()
-		c.mu.Lock()
-		c.again++
-		c.mu.Unlock()
 	}
 }
 
-// longer is the pause after a pause.
-func longer(wait time.Duration) time.Duration {
-	return min(max(2*wait, firstPause), maxPause)
-}
-
-func ending(err error) string {
-	if err == nil {
-		return "exit status 0"
-	}
-	return err.Error()
-}
-
-// once runs the process until it ends by itself, or stops it when ctx ends.
-// The error says how it ended; a clean end is nil.
-func (c *child) once(ctx context.Context, abort <-chan struct{}) error {
-	cmd := c.command()
-	stdin, err := cmd.StdinPipe()
+// run starts the process and waits for its end. When ctx ends the process gets SIGTERM,
+// and SIGKILL after stopLimit or on abort.
+func (c *child) run(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, c.path, c.args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopLimit
+	// Ctrl-C reaches a whole process group, but the supervisor stops the children in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.output, c.output, c.sockets
+	// LISTEN_PID is left out, because it is not known before the start.
+	cmd.Env = slices.DeleteFunc(slices.Clone(c.env), func(pair string) bool { return strings.HasPrefix(pair, "LISTEN_") })
+	cmd.Env = append(cmd.Env, "LISTEN_FDS="+strconv.Itoa(len(c.names)), "LISTEN_FDNAMES="+strings.Join(c.names, ":"),
+		"ARAUTO_STOP_ON_STDIN_EOF=1")
+	stdin, err := cmd.StdinPipe() // It reaches its end with the supervisor, also after SIGKILL.
 	if err != nil {
 		return fmt.Errorf("make pipe: %w", err)
 	}
@@ -104,65 +104,59 @@ func (c *child) once(ctx context.Context, abort <-chan struct{}) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", c.role, err)
 	}
-	c.running(cmd.Process.Pid)
-	defer c.running(0)
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-		return c.stop(cmd.Process, ended, abort)
+	c.pid.Store(int64(cmd.Process.Pid))
+	defer c.pid.Store(0)
+	defer context.AfterFunc(c.abort, func() { _ = cmd.Process.Kill() })() // It may have ended meanwhile.
+	return cmd.Wait()
+}
+
+// openSocket listens on the address, and returns it with the port that the system chose.
+func (c *child) openSocket(ctx context.Context, name, address string) (string, error) {
+	listener, err := listen(ctx, address)
+	if err != nil {
+		return "", err
 	}
+	defer listener.Close() //nolint:errcheck // The file is a duplicate and stays open.
+	file, err := listener.File()
+	if err != nil {
+		return "", fmt.Errorf("keep socket: %w", err)
+	}
+	c.names, c.sockets, c.admin = append(c.names, name), append(c.sockets, file), listener.Addr().String()
+	return c.admin, nil
 }
 
-func (c *child) running(pid int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.pid = pid
+// closeSockets may be called twice.
+func (c *child) closeSockets() error {
+	var all []error
+	for _, file := range c.sockets {
+		all = append(all, file.Close())
+	}
+	c.sockets = nil
+	return errors.Join(all...)
 }
 
-// command describes the process. It gets a process group of its own, because
-// a terminal sends Ctrl-C to the whole group and the order of the stop is the
-// supervisor's business. Its stdin is a pipe that nobody writes to: it ends
-// when the supervisor does, however it ends.
-func (c *child) command() *exec.Cmd {
-	cmd := exec.Command(c.path, c.args...) //nolint:noctx // A context would kill it; stop asks it to end first.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Stdout, cmd.Stderr = c.output, c.output
-	cmd.WaitDelay = time.Second
-	var vars []string
-	cmd.ExtraFiles, vars = hand(c.sockets)
-	cmd.Env = slices.DeleteFunc(slices.Clone(c.env), func(pair string) bool { return strings.HasPrefix(pair, "LISTEN_") })
-	cmd.Env = append(append(cmd.Env, vars...), "ARAUTO_STOP_ON_STDIN_EOF=1")
-	return cmd
-}
+// The children of a supervisor that was killed need a moment to stop, so an address may
+// stay in use for busyLimit. A guess: they stop in less than a second on an idle machine.
+const (
+	busyLimit = 6 * time.Second
+	busyPause = 100 * time.Millisecond
+)
 
-// stop asks the process to end and waits for it; past the limit, or when
-// abort closes, it is killed. An end that is not a clean one is an error.
-func (c *child) stop(p *os.Process, ended <-chan error, abort <-chan struct{}) error {
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
-	err := p.Signal(syscall.SIGTERM)
-	if err == nil || errors.Is(err, os.ErrProcessDone) {
-		select {
-		case err = <-ended:
-		case <-limit.C:
-			err = kill(p, ended)
-		case <-abort:
-			err = kill(p, ended)
+// listen opens a TCP address, and waits up to busyLimit while it is in use.
+func listen(ctx context.Context, address string) (*net.TCPListener, error) {
+	resolved, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("read address: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, busyLimit)
+	defer cancel()
+	for tries := rate.NewLimiter(rate.Every(busyPause), 1); ; {
+		listener, err := net.ListenTCP("tcp", resolved)
+		if err == nil {
+			return listener, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || tries.Wait(ctx) != nil {
+			return nil, fmt.Errorf("open address (does something else use it?): %w", err)
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("stop %s: %w", c.role, err)
-	}
-	return nil
-}
-
-// kill ends the process at once and says how it ended.
-func kill(p *os.Process, ended <-chan error) error {
-	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("kill: %w", err)
-	}
-	return <-ended
 }

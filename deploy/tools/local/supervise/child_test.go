@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // script makes a stand-in for a binary that no real one can be made to be.
@@ -21,25 +19,25 @@ func script(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-func newChild(path string, out *output) *child {
+func newChild(t *testing.T, path string, out *output) *child {
+	t.Helper()
 	s := &screen{to: out}
 	return &child{
-		plan:     plan{role: "stand-in", path: path, env: []string{"LISTEN_FDS=7", "LISTEN_PID=1", "KEPT=yes"}, output: out},
-		restarts: prometheus.NewCounter(prometheus.CounterOpts{Name: "restarts"}),
-		say:      s.note,
+		role: "stand-in", path: path, env: []string{"LISTEN_FDS=7", "LISTEN_PID=1", "KEPT=yes"}, output: out, note: s.note, abort: t.Context(),
 	}
 }
 
 func TestChildThatIgnoresItsStopIsKilledWhenAborted(t *testing.T) {
 	t.Parallel()
 	out := newOutput()
-	c := newChild(script(t, t.TempDir(), "deaf", "trap '' TERM\necho up\nread -r never"), out)
-	abort, done := make(chan struct{}), make(chan error, 1)
-	ctx, cancel := context.WithCancel(bounded(t))
-	go func() { done <- c.keep(ctx, abort) }()
+	c := newChild(t, script(t, t.TempDir(), "deaf", "trap '' TERM\necho up\nread -r never"), out)
+	abort, kill := context.WithCancel(t.Context())
+	c.abort = abort
+	done := make(chan error, 1)
+	c.start()
 	out.line(bounded(t), t, "up")
-	cancel()
-	close(abort)
+	go func() { done <- c.stop() }()
+	kill()
 	select {
 	case err := <-done:
 		if err == nil || !strings.Contains(err.Error(), "killed") {
@@ -48,7 +46,7 @@ func TestChildThatIgnoresItsStopIsKilledWhenAborted(t *testing.T) {
 	case <-time.After(stopLimit / 2):
 		t.Fatal("it was not killed at once")
 	}
-	if pid, _ := c.state(); pid != 0 {
+	if pid := c.pid.Load(); pid != 0 {
 		t.Errorf("process %d is still known", pid)
 	}
 }
@@ -57,66 +55,42 @@ func TestChildGetsItsOwnSocketsAndNobodyElses(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
 	out := newOutput()
-	c := newChild(script(t, t.TempDir(), "curious", `echo "$LISTEN_FDS/$LISTEN_FDNAMES/${LISTEN_PID-unset}/$KEPT/$ARAUTO_STOP_ON_STDIN_EOF"; read -r never`), out)
+	c := newChild(t, script(t, t.TempDir(), "curious", `echo "$LISTEN_FDS/$LISTEN_FDNAMES/${LISTEN_PID-unset}/$KEPT/$ARAUTO_STOP_ON_STDIN_EOF"; read -r never`), out)
 	for _, name := range []string{"first", "second"} {
-		one, err := openSocket(ctx, name, "127.0.0.1:0")
-		if err != nil {
+		if _, err := c.openSocket(ctx, name, "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = one.close() }) // Nothing was accepted.
-		c.sockets = append(c.sockets, one)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- c.keep(ctx, nil) }()
-	out.line(bounded(t), t, "2/first:second/unset/yes/1")
-	cancel()
-	<-done
+	c.start()
+	out.line(ctx, t, "2/first:second/unset/yes/1")
+	_ = c.stop() // A shell that ends by SIGTERM has no status 0.
 }
 
-func TestChildThatEndsAtOnceIsStartedAgainEverMoreSlowly(t *testing.T) {
+func TestChildThatKeepsEndingIsRestartedAtABoundedRate(t *testing.T) {
 	t.Parallel()
-	wait := time.Duration(0)
-	var waits []time.Duration
-	for range 7 {
-		waits = append(waits, wait)
-		wait = longer(wait)
-	}
-	want := []time.Duration{0, 100, 200, 400, 800, 1600, 2000}
-	for i := range want {
-		if waits[i] != want[i]*time.Millisecond {
-			t.Errorf("pause %d is %v, want %v", i, waits[i], want[i]*time.Millisecond)
-		}
-	}
-
 	out := newOutput()
-	c := newChild(script(t, t.TempDir(), "brief", "exit 7"), out)
-	ctx, cancel := context.WithCancel(bounded(t))
-	done := make(chan error, 1)
-	go func() { done <- c.keep(ctx, nil) }()
+	c := newChild(t, script(t, t.TempDir(), "brief", "exit 7"), out)
+	began := time.Now()
+	c.start()
 	out.line(bounded(t), t, "stand-in ended (exit status 7); starting it again")
-	eventually(ctx, t, "it was started again twice", func() bool {
-		_, restarts := c.state()
-		return restarts >= 2
-	})
-	cancel()
-	<-done
+	eventually(bounded(t), t, "restarts beyond those at once", func() bool { return c.restarts.Load() > restartsAtOnce })
+	if after, allowed := time.Since(began), restartPause; after < allowed {
+		t.Errorf("%d restarts within %v, want a pause of %v before the last", c.restarts.Load(), after, allowed)
+	}
+	_ = c.stop() // It may have ended with status 7 meanwhile.
 }
 
 func TestChildThatCannotBeStartedIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	out := newOutput()
 	dir := t.TempDir()
-	c := newChild(filepath.Join(dir, "late"), out)
-	ctx, cancel := context.WithCancel(bounded(t))
-	done := make(chan error, 1)
-	go func() { done <- c.keep(ctx, nil) }()
+	c := newChild(t, filepath.Join(dir, "late"), out)
+	c.start()
 	out.line(bounded(t), t, "stand-in ended (start stand-in")
 	script(t, dir, "late.new", "echo here; read -r never")
 	if err := os.Rename(filepath.Join(dir, "late.new"), filepath.Join(dir, "late")); err != nil {
 		t.Fatal(err)
 	}
 	out.line(bounded(t), t, "here")
-	cancel()
-	<-done
+	_ = c.stop() // A shell that ends by SIGTERM has no status 0.
 }

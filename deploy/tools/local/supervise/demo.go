@@ -1,14 +1,13 @@
 package supervise
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -56,87 +55,48 @@ func stories() []life {
 	}
 }
 
-// together is how many lives are told at the same time, so that two steps of
-// one payment are some seconds apart.
+// together is how many lives are told at the same time, so that two steps of one payment
+// are some seconds apart. A guess.
 const together = 3
 
-// demo plays the stories through the simulator's control calls.
-type demo struct {
-	base   string // The simulator.
-	run    string // Makes ids unique to this run.
-	every  time.Duration
-	client *http.Client
-	log    *zap.Logger
-
-	told  int // Lives begun.
-	now   [together]life
-	ids   [together]string
-	turns int
-}
-
-func newDemo(base string, every time.Duration, began time.Time, log *zap.Logger) *demo {
-	return &demo{
-		base: base, every: every, log: log,
-		run:    strconv.FormatInt(began.UnixMilli(), 36),
-		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-	}
-}
-
-// play makes a step at every tick until ctx ends. A step that fails is
-// logged and not repeated: the next one shows whether things work again.
-func (d *demo) play(ctx context.Context) {
-	ticker := time.NewTicker(d.every)
+// demo tells the stories in turn, a step at every tick, until ctx ends. The id of each life
+// is unique to it. A step that failed is not repeated.
+func (s *supervisor) demo(ctx context.Context) {
+	ticker := time.NewTicker(s.DemoEvery)
 	defer ticker.Stop()
-	for {
+	var telling sync.WaitGroup
+	for first := range together {
+		telling.Go(func() {
+			for n := first; ctx.Err() == nil; n += together {
+				s.tell(ctx, stories()[n%len(stories())], fmt.Sprintf("demo-%s-%d", strconv.FormatInt(s.began.UnixMilli(), 36), n), ticker.C)
+			}
+		})
+	}
+	telling.Wait()
+}
+
+// tell makes the steps of one life, each at a tick.
+func (s *supervisor) tell(ctx context.Context, l life, id string, ticks <-chan time.Time) {
+	for _, step := range l.steps {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-ticks:
 		}
-		l, id, s := d.next()
-		if err := d.put(ctx, l, id, s); err != nil && ctx.Err() == nil {
-			d.log.Warn("demo step failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
+		step.Order = id
+		if err := step.make(ctx, s.Addresses.Simulator, l, id); err != nil && ctx.Err() == nil {
+			s.Log.Warn("demo step failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
 		}
 	}
 }
 
-// next takes the next step of the next life, and begins another life where
-// one has ended.
-func (d *demo) next() (life, string, step) {
-	i := d.turns % together
-	d.turns++
-	if len(d.now[i].steps) == 0 {
-		all := stories()
-		d.now[i] = all[d.told%len(all)]
-		d.told++
-		d.ids[i] = fmt.Sprintf("demo-%s-%d", d.run, d.told)
-	}
-	l := d.now[i]
-	s := l.steps[0]
-	s.Order = d.ids[i]
-	d.now[i].steps = l.steps[1:]
-	return l, d.ids[i], s
-}
-
-// put makes a control call.
-func (d *demo) put(ctx context.Context, l life, id string, s step) error {
+// make makes the control call of the simulator.
+func (s step) make(ctx context.Context, simulator string, of life, id string) error {
 	body, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode step: %w", err)
 	}
-	to := fmt.Sprintf("%s/_sim/%s/%s/%s/%s", d.base, l.provider, l.account, l.unit, url.PathEscape(id))
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, to, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("make control call: %w", err)
-	}
-	resp, err := d.client.Do(r)
-	if err != nil {
-		return fmt.Errorf("make control call: %w", err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // It was only read.
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReadiness))
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("make control call: status %d", resp.StatusCode)
-	}
-	return nil
+	to := fmt.Sprintf("http://%s/_sim/%s/%s/%s/%s", simulator, of.provider, of.account, of.unit, url.PathEscape(id))
+	_, err = fetch(ctx, http.MethodPut, to, body)
+	return err
 }

@@ -1,7 +1,7 @@
 package supervise
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -23,13 +23,12 @@ const (
 	Simulator = "simulator"
 )
 
-// Roles lists every role in the order of the flow: what makes messages first,
-// what takes them in last. They are stopped in this order and started in the
-// opposite one.
+// Roles lists every role in the order of the flow, what makes messages first. They are
+// stopped in this order and started in the opposite one.
 func Roles() []string { return []string{Simulator, Gateway, Sweep, Lookup, Normalize} }
 
-// Addresses say where each part listens, as host:port. Port 0 asks for any
-// free port; Options.Listening then tells which one it became.
+// Addresses say where each part listens, as host:port. Port 0 is any free port, which
+// Options.Listening gets.
 type Addresses struct {
 	NATS      string // The broker, for any NATS client.
 	Gateway   string // Where webhooks are posted to.
@@ -47,24 +46,18 @@ func DefaultAddresses() Addresses {
 
 // Options say what to run and where.
 type Options struct {
-	Dir       string        // Data, state, logs and configuration; made when missing.
-	BinDir    string        // Where the binaries are, named like their roles.
-	Addresses Addresses     // The zero value means DefaultAddresses.
+	Dir       string // Data, state, logs and configuration; made when missing.
+	BinDir    string // Where the binaries are, named like their roles.
+	Addresses Addresses
 	Roles     []string      // What to start beside the broker; none means all of Roles.
 	DemoEvery time.Duration // Pause between two steps of demo traffic; 0 for none.
 	Env       []string      // Environment of the children and of ${NAME} in the configuration; nil means this process's own.
-	Stdout    io.Writer     // For people: what runs where, order events, warnings. nil shows nothing.
+	Stdout    io.Writer     // The terminal: what runs where, order events, warnings. nil shows nothing.
 	Log       *zap.Logger   // The supervisor's own log; nil writes to a file beside the children's.
 
-	// Listening, when not nil, is called once, as soon as every address is
-	// open. Connections that come before the children are up wait for them.
-	Listening func(Addresses)
-	// Ready, when not nil, is called once, when everything has become ready
-	// for the first time.
-	Ready func()
-	// Abort cuts an orderly stop short when it is closed: children that are
-	// still there are killed. nil never does.
-	Abort <-chan struct{}
+	Listening func(Addresses) // Called when every address is open; connections wait for the children. May be nil.
+	Ready     func()          // Called when everything is ready for the first time. May be nil.
+	Abort     context.Context // Kills the children when it ends. nil never does.
 }
 
 // ParseRoles reads a list of roles such as "gateway,lookup"; empty means all.
@@ -99,30 +92,23 @@ func ParseDemo(value string) (time.Duration, error) {
 }
 
 // checked fills in what was left out and refuses what cannot work.
-func (o Options) checked() (Options, error) {
-	if o.Dir == "" || o.BinDir == "" {
-		return o, errors.New("no folder for data, or no folder of binaries, is given")
-	}
-	var err error
-	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
-		return o, fmt.Errorf("resolve folder: %w", err)
-	}
+func (o Options) checked() (_ Options, err error) {
 	if o.BinDir, err = filepath.Abs(o.BinDir); err != nil {
 		return o, fmt.Errorf("resolve folder of binaries: %w", err)
-	}
-	if o.Addresses == (Addresses{}) {
-		o.Addresses = DefaultAddresses()
 	}
 	if o.Roles, err = ParseRoles(strings.Join(o.Roles, ",")); err != nil {
 		return o, err
 	}
 	for _, role := range o.Roles {
-		if _, err := os.Stat(o.binary(role)); err != nil {
+		if _, err := os.Stat(filepath.Join(o.BinDir, role)); err != nil {
 			return o, fmt.Errorf("find binary of %s (make build makes it): %w", role, err)
 		}
 	}
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
+	}
+	if o.Abort == nil {
+		o.Abort = context.Background()
 	}
 	if o.Env == nil {
 		o.Env = os.Environ()
@@ -130,20 +116,5 @@ func (o Options) checked() (Options, error) {
 	return o, nil
 }
 
-// The places under Dir.
-func (o Options) dataDir() string        { return filepath.Join(o.Dir, "nats") }
-func (o Options) logDir() string         { return filepath.Join(o.Dir, "log") }
-func (o Options) configFile() string     { return filepath.Join(o.Dir, "arauto.yaml") }
-func (o Options) payments() string       { return filepath.Join(o.Dir, "simulator.json") }
-func (o Options) binary(r string) string { return filepath.Join(o.BinDir, r) }
-
-// lookupEnv reads a variable of Env; the last of several counts, as it does
-// for a child process.
-func (o Options) lookupEnv(name string) (string, bool) {
-	for _, pair := range slices.Backward(o.Env) {
-		if key, value, _ := strings.Cut(pair, "="); key == name {
-			return value, true
-		}
-	}
-	return "", false
-}
+func (o Options) logDir() string     { return filepath.Join(o.Dir, "log") }
+func (o Options) configFile() string { return filepath.Join(o.Dir, "arauto.yaml") }

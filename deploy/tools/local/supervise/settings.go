@@ -1,37 +1,69 @@
 package supervise
 
 import (
+	"bytes"
+	"context"
 	_ "embed"
 	"fmt"
 	"os"
 	"strings"
 	"text/template"
+
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
 )
 
 //go:embed arauto.yaml.tmpl
 var settingsText string
 
-// writeSettings writes the configuration that every role reads, with the
-// addresses of this run and of the broker's monitoring. It is replaced in one
-// step, because a role that is being started may read it at the same time.
+var settings = template.Must(template.New("settings").Option("missingkey=error").Parse(settingsText))
+
+// writeSettings writes the configuration that every role reads, with the addresses of this
+// run and of the broker's monitoring.
 func writeSettings(path string, a Addresses, monitor string) error {
-	tmpl, err := template.New("settings").Option("missingkey=error").Parse(settingsText)
-	if err != nil {
-		return fmt.Errorf("parse configuration template: %w", err)
-	}
-	var text strings.Builder
-	if err := tmpl.Execute(&text, struct {
+	var text bytes.Buffer
+	err := settings.Execute(&text, struct {
 		Addresses
 		Monitor string
-	}{a, monitor}); err != nil {
-		return fmt.Errorf("fill in configuration: %w", err)
+	}{a, monitor})
+	if err == nil {
+		err = os.WriteFile(path, text.Bytes(), 0o600)
 	}
-	next := path + ".new"
-	if err := os.WriteFile(next, []byte(text.String()), 0o600); err != nil {
+	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	if err := os.Rename(next, path); err != nil {
-		return fmt.Errorf("replace configuration: %w", err)
+	return nil
+}
+
+// configure writes the configuration, reads it as a role would, and brings the broker to
+// the topology that it describes.
+func (s *supervisor) configure(ctx context.Context) error {
+	if err := writeSettings(s.configFile(), s.Addresses, "http://"+s.broker.MonitorAddr().String()); err != nil {
+		return err
+	}
+	env := map[string]string{}
+	for _, pair := range s.Env {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+	cfg, err := config.Load(s.configFile(), lookup, providers.All, Gateway, Lookup, Normalize, Sweep)
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	key, err := cfg.HashKey()
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if s.tokens, err = subject.Keyed(key.Reveal()); err != nil {
+		return fmt.Errorf("read hash_key: %w", err)
+	}
+	if _, err := topology.Apply(ctx, s.js, topology.Settings{
+		Replicas: cfg.Topology().Replicas, Store: int64(cfg.Topology().Store), Providers: providers.All.Names(),
+	}); err != nil {
+		return fmt.Errorf("apply topology: %w", err)
 	}
 	return nil
 }

@@ -1,10 +1,19 @@
 package supervise
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,16 +27,16 @@ import (
 
 func load(t *testing.T, env map[string]string) (*config.Config, string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "arauto.yaml")
-	if err := writeSettings(path, DefaultAddresses(), "http://127.0.0.1:8222"); err != nil {
+	file := filepath.Join(t.TempDir(), "arauto.yaml")
+	if err := writeSettings(file, DefaultAddresses(), "http://127.0.0.1:8222"); err != nil {
 		t.Fatal(err)
 	}
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
-	cfg, err := config.Load(path, lookup, providers.All, Gateway, Lookup, Normalize, Sweep)
+	cfg, err := config.Load(file, lookup, providers.All, Gateway, Lookup, Normalize, Sweep)
 	if err != nil {
 		t.Fatalf("the written configuration is refused: %v", err)
 	}
-	return cfg, path
+	return cfg, file
 }
 
 func TestLocalConfigurationHasEveryProviderWithBothAccounts(t *testing.T) {
@@ -58,7 +67,7 @@ func TestLocalConfigurationHasEveryProviderWithBothAccounts(t *testing.T) {
 
 func TestNumbersOfTheLocalConfigurationCanBeTurned(t *testing.T) {
 	t.Parallel()
-	cfg, path := load(t, map[string]string{"LOOKUP_CONCURRENCY": "4", "NORMALIZE_CONCURRENCY": "5", "GATEWAY_PUBLISH_TIMEOUT": "300ms"})
+	cfg, file := load(t, map[string]string{"LOOKUP_CONCURRENCY": "4", "NORMALIZE_CONCURRENCY": "5", "GATEWAY_PUBLISH_TIMEOUT": "300ms"})
 	lookup, err := cfg.Lookup()
 	if err != nil || lookup.Concurrency != 4 {
 		t.Errorf("error %v, look-ups at once %d, want 4", err, lookup.Concurrency)
@@ -75,7 +84,7 @@ func TestNumbersOfTheLocalConfigurationCanBeTurned(t *testing.T) {
 	// The fallbacks in the file are the defaults of the code, so that local
 	// runs show what production would do. The budget alone differs, because the
 	// simulator takes more than a provider would.
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,26 +147,48 @@ func knows(p provider.Provider, unit string, s step) bool {
 
 func TestDemoTellsEachLifeInOrderUnderItsOwnID(t *testing.T) {
 	t.Parallel()
-	d := newDemo("", time.Second, time.UnixMilli(1), zap.NewNop())
-	lives := map[string][]any{}
-	var ids []string
+	type made struct {
+		path string
+		step step
+	}
+	heard := make(chan made)
+	simulator := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		m := made{path: r.Method + " " + r.URL.Path}
+		if err := json.NewDecoder(r.Body).Decode(&m.step); err != nil {
+			t.Error(err)
+		}
+		select {
+		case heard <- m:
+		case <-r.Context().Done():
+		}
+	}))
+	defer simulator.Close()
+	s := &supervisor{Options: Options{DemoEvery: time.Millisecond, Log: zap.NewNop()}}
+	s.Addresses.Simulator = simulator.Listener.Addr().String()
+	ctx, cancel := context.WithCancel(bounded(t))
+	var telling sync.WaitGroup
+	telling.Go(func() { s.demo(ctx) })
+	lives := map[string][]step{}
 	for range 200 {
-		l, id, s := d.next()
-		if !slices.Contains(ids, id) {
-			ids = append(ids, id)
+		m := <-heard
+		id := path.Base(m.path)
+		number, err := strconv.Atoi(id[strings.LastIndex(id, "-")+1:])
+		if err != nil {
+			t.Fatal(err)
 		}
-		if s.Order != id || !s.Notify {
-			t.Fatalf("step of %s is %+v", id, s)
+		lives[id] = append(lives[id], m.step)
+		want, n := stories()[number%len(stories())], len(lives[id])
+		if on := fmt.Sprintf("PUT /_sim/%s/%s/%s/%s", want.provider, want.account, want.unit, id); m.path != on {
+			t.Errorf("step %d of %s is a %s, want %s", n, id, m.path, on)
 		}
-		lives[id] = append(lives[id], s.Status)
-		want := stories()[slices.Index(ids, id)%len(stories())]
-		n := len(lives[id])
-		if want.provider != l.provider || n > len(want.steps) || lives[id][n-1] != want.steps[n-1].Status {
-			t.Fatalf("step %d of %s is %v of %s, want the story of %s", n, id, s.Status, l.provider, want.provider)
+		if m.step.Order != id || !m.step.Notify || n > len(want.steps) || fmt.Sprint(m.step.Status) != fmt.Sprint(want.steps[n-1].Status) {
+			t.Errorf("step %d of %s is %+v, want the story %+v", n, id, m.step, want)
 		}
 	}
-	if len(ids) < 2*len(stories()) {
-		t.Errorf("only %d lives began", len(ids))
+	cancel()
+	telling.Wait()
+	if len(lives) < 2*len(stories()) {
+		t.Errorf("only %d lives began", len(lives))
 	}
 }
 

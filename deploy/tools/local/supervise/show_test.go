@@ -2,17 +2,19 @@ package supervise
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 )
 
 func TestEventIsOneAlignedLine(t *testing.T) {
@@ -47,13 +49,8 @@ func TestEventIsOneAlignedLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			body, err := json.Marshal(c.event)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := eventLine(c.on, body, at)
-			if err != nil || got != c.want || len([]rune(got)) > 120 {
-				t.Errorf("error %v, line\n%q, want\n%q", err, got, c.want)
+			if got := timed(at, eventLine(c.on, c.event)); got != c.want || len([]rune(got)) > 120 {
+				t.Errorf("line\n%q, want\n%q", got, c.want)
 			}
 		})
 	}
@@ -66,25 +63,27 @@ func TestReadmeShowsTheLineThatIsPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := json.Marshal(order.Event{
+	line := timed(time.Date(2026, 11, 22, 1, 2, 3, 4e6, time.Local), eventLine("orders.picpay.default.102030.102030.paid", order.Event{
 		Provider: "picpay", Account: "default", Transition: 1, Status: order.Paid, Confirmed: true,
 		Amount: &order.Amount{Currency: "BRL", Value: 10000},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, err := eventLine("orders.picpay.default.102030.102030.paid", body, time.Date(2026, 11, 22, 1, 2, 3, 4e6, time.Local))
-	if err != nil || !strings.Contains(string(readme), line+"\n") {
-		t.Errorf("the README does not show this line: %q, %v", line, err)
+	}))
+	if !strings.Contains(string(readme), line+"\n") {
+		t.Errorf("the README does not show this line: %q", line)
 	}
 }
 
-func TestEventThatCannotBeReadIsAnError(t *testing.T) {
+func TestUnreadableMessageIsLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
-	for _, c := range [][2]string{{"orders.a.b.c.d.paid", "{"}, {"orders.a.b", "{}"}} {
-		if line, err := eventLine(c[0], []byte(c[1]), time.Now()); err == nil {
-			t.Errorf("%q gives %q", c, line)
-		}
+	var shown bytes.Buffer
+	core, logged := observer.New(zap.WarnLevel)
+	s := &supervisor{Options: Options{Log: zap.New(core)}, screen: &screen{to: &shown}}
+	show := notes(s, shownPerSecond, func(_ string, l record.DeadLetter) string { return l.ID })
+	show("dead.x", []byte("{"))
+	if lines := logged.FilterField(zap.String("subject", "dead.x")).Len(); lines != 1 || shown.Len() != 0 {
+		t.Errorf("%d lines logged, shown %q", lines, shown.String())
+	}
+	if show("dead.x", []byte(`{"id":"letter"}`)); !strings.HasSuffix(shown.String(), "  letter\n") {
+		t.Errorf("a readable one is shown as %q", shown.String())
 	}
 }
 
@@ -113,11 +112,21 @@ func TestNothingThatATerminalObeysIsShown(t *testing.T) {
 	}
 }
 
+// logging is a supervisor that only opens log files.
+func logging(t *testing.T, dir string, shown io.Writer) *supervisor {
+	t.Helper()
+	s := &supervisor{Options: Options{Dir: dir}, screen: &screen{to: shown}}
+	if err := os.Mkdir(s.logDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	var shown bytes.Buffer
-	book, err := openLogbook(dir, "lookup", &screen{to: &shown})
+	book, err := logging(t, dir, &shown).openLogbook("lookup")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,10 +138,10 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := book.Close(); err != nil {
+	if err := book.file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.ReadFile(filepath.Join(dir, "lookup.log"))
+	file, err := os.ReadFile(filepath.Join(dir, "log", "lookup.log"))
 	if err != nil || string(file) != text {
 		t.Errorf("error %v, file %q, want %q", err, file, text)
 	}
@@ -150,13 +159,13 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 func TestFloodOfWarningsIsCountedInsteadOfShown(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
-	book, err := openLogbook(t.TempDir(), "lookup", &screen{to: &shown})
+	book, err := logging(t, t.TempDir(), &shown).openLogbook("lookup")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer book.Close() //nolint:errcheck // Its content is not looked at.
+	defer book.file.Close() //nolint:errcheck // Its content is not looked at.
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
-	book.now = func() time.Time { return now }
+	book.feed.now = func() time.Time { return now }
 	flood := func(lines int) {
 		for i := range lines {
 			if _, err := fmt.Fprintf(book, `{"level":"error","msg":"no %d"}`+"\n", i); err != nil {
@@ -172,27 +181,5 @@ func TestFloodOfWarningsIsCountedInsteadOfShown(t *testing.T) {
 	flood(1)
 	if !strings.Contains(shown.String(), "995 more lines are in ") {
 		t.Errorf("the hidden lines are not counted: %s", shown.String())
-	}
-}
-
-func TestMergedMetricsKeepForeignRoleLabels(t *testing.T) {
-	t.Parallel()
-	family := func(kind dto.MetricType, labels ...*dto.LabelPair) families {
-		return families{"x": {Name: new("x"), Type: new(kind), Metric: []*dto.Metric{{Label: labels}}}}
-	}
-	own := &dto.LabelPair{Name: new("role"), Value: new("admin")}
-	all := merge(map[string]families{
-		"a": family(dto.MetricType_GAUGE, own), "b": family(dto.MetricType_GAUGE), "c": family(dto.MetricType_COUNTER), "d": nil,
-	})
-	var got []string
-	for _, metric := range all["x"].GetMetric() {
-		var text []string
-		for _, label := range metric.GetLabel() {
-			text = append(text, label.GetName()+"="+label.GetValue())
-		}
-		got = append(got, strings.Join(text, ","))
-	}
-	if want := "exported_role=admin,role=a role=b"; strings.Join(got, " ") != want {
-		t.Errorf("got %q, want %q; the counter of that name must be left out", got, want)
 	}
 }

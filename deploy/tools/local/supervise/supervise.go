@@ -1,124 +1,71 @@
-// Package supervise runs everything on one machine: a NATS server of its own,
-// the provider simulator and the real binaries as child processes. It starts
-// a killed child again, prints every order event, plays a little demo traffic,
-// and leaves nothing running however it ends.
+// Package supervise runs everything on one machine: an embedded NATS server, the provider
+// simulator and the real binaries as child processes. It restarts a child that ended,
+// prints every order event and what goes wrong, plays a little demo traffic, and leaves
+// nothing running however it ends.
 package supervise
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
-	"go.uber.org/zap"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/time/rate"
 
-	"arauto/deploy/runtime/config"
-	"arauto/deploy/runtime/topology"
-	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
 
-// Run starts everything, keeps it running until ctx ends, and stops it in the
-// order of the flow. It returns nil after an orderly stop, and an error when
-// something could not be started or could not go on. When it returns, no
-// child is left and every address is free.
+// Run starts everything, keeps it running until ctx ends, and stops it in the order of
+// the flow. It returns nil after an orderly stop, and an error when something could not
+// be started or stopped. When it returns, no child is left and every address is free.
 func Run(ctx context.Context, o Options) error {
 	o, err := o.checked()
 	if err != nil {
 		return err
 	}
-	s := &supervisor{
-		Options: o, began: time.Now(), screen: &screen{to: o.Stdout}, metrics: newMetrics(),
-		sockets: map[string][]*socket{}, failed: make(chan error, 1),
+	s := &supervisor{Options: o, began: time.Now(), screen: &screen{to: o.Stdout}}
+	for _, step := range []func(context.Context) error{
+		s.openFolder, s.startBroker, s.addChildren, s.serveAdmin, s.configure, s.watch, s.attend,
+	} {
+		if err = step(ctx); err != nil {
+			break
+		}
 	}
-	if err = s.start(ctx); err == nil {
-		err = s.attend(ctx)
+	for _, clean := range slices.Backward(s.cleanups) {
+		err = errors.Join(err, clean())
 	}
-	return errors.Join(err, s.cleanUp())
+	return err
 }
 
-// supervisor is one run. Its fields are set by start and only read
-// afterwards.
+// supervisor is one run.
 type supervisor struct {
 	Options
 
 	began    time.Time
 	screen   *screen
-	metrics  *metrics
-	broker   *broker
-	sockets  map[string][]*socket // Of each role, the one that serves readiness and metrics last.
-	children []*child             // In the order in which they are started.
-	admin    *admin
+	broker   *server.Server
+	js       jetstream.JetStream
+	children []*child       // In the order of the flow.
 	tokens   subject.Tokens // How ids that identify a person are shown.
-
-	cleanups []func() error // Run in reverse.
-	failed   chan error     // Whatever cannot go on says so here.
+	stopping atomic.Bool
+	cleanups []func() error
 }
 
 // onStop registers a clean-up; the last registered runs first.
 func (s *supervisor) onStop(clean func() error) { s.cleanups = append(s.cleanups, clean) }
 
-func (s *supervisor) cleanUp() error {
-	var all []error
-	for _, clean := range slices.Backward(s.cleanups) {
-		all = append(all, clean())
-	}
-	return errors.Join(all...)
-}
-
-// start is one straight list, because each step needs what the ones before it
-// have made, and the stop is its reverse: the children in the order of the
-// flow, then what shows them, then the broker.
-func (s *supervisor) start(ctx context.Context) error {
-	if err := s.claim(); err != nil {
-		return err
-	}
-	if err := s.openLog(); err != nil {
-		return err
-	}
-	journal, err := s.logbook("broker")
-	if err != nil {
-		return err
-	}
-	if s.broker, err = startBroker(ctx, s.Addresses.NATS, s.dataDir(), journal.logger()); err != nil {
-		return err
-	}
-	s.onStop(s.broker.stop)
-	s.Addresses.NATS = s.broker.address()
-	listener, err := s.openSockets(ctx)
-	if err != nil {
-		return err
-	}
-	s.banner()
-	if err := s.configure(ctx); err != nil {
-		return err
-	}
-	hide, err := showEvents(ctx, s.broker, s.screen, s.Log)
-	if err != nil {
-		return err
-	}
-	s.onStop(hide)
-	if hide, err = showTrouble(ctx, s.broker, s.screen, s.tokens, s.Log); err != nil {
-		return err
-	}
-	s.onStop(hide)
-	if err := s.plan(); err != nil {
-		return err
-	}
-	s.admin = newAdmin(s)
-	s.onStop(s.admin.serve(listener, s.failed))
-	s.startChildren()
-	return nil
-}
-
-// claim makes the folder and takes it for this process alone: two brokers on
-// the same files would destroy them. The claim ends with the process.
-func (s *supervisor) claim() error {
+// openFolder makes the folder and locks it until this process ends, because two brokers on
+// the same files would destroy them.
+func (s *supervisor) openFolder(context.Context) error {
 	if err := os.MkdirAll(s.logDir(), 0o700); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
@@ -126,105 +73,126 @@ func (s *supervisor) claim() error {
 	if err != nil {
 		return fmt.Errorf("open lock: %w", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(fmt.Errorf("lock %s (does it run already?): %w", s.Dir, err), lock.Close())
-	}
 	s.onStop(lock.Close)
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %s (does it run already?): %w", s.Dir, err)
+	}
+	if s.Log == nil {
+		book, err := s.openLogbook("local")
+		if err != nil {
+			return err
+		}
+		s.Log = book.logger()
+	}
 	return nil
 }
 
-func (s *supervisor) logbook(name string) (*logbook, error) {
-	book, err := openLogbook(s.logDir(), name, s.screen)
-	if err != nil {
-		return nil, err
-	}
-	s.onStop(book.Close)
-	return book, nil
-}
-
-func (s *supervisor) openLog() error {
-	if s.Log != nil {
-		return nil
-	}
-	book, err := s.logbook(ownRole)
-	if err != nil {
-		return err
-	}
-	s.Log = book.logger()
-	return nil
-}
-
-// openSockets opens every address but the broker's. The supervisor's own
-// listener is returned; the others are for the children.
-func (s *supervisor) openSockets(ctx context.Context) (net.Listener, error) {
+// addChildren opens the logs and the sockets of all roles. The processes are started later.
+func (s *supervisor) addChildren(ctx context.Context) error {
+	public := map[string]*string{Gateway: &s.Addresses.Gateway, Simulator: &s.Addresses.Simulator}
 	for _, role := range s.Roles {
-		for _, one := range s.wanted(role) {
-			opened, err := openSocket(ctx, one.name, one.address)
-			if err != nil {
-				return nil, fmt.Errorf("open socket of %s: %w", role, err)
+		book, err := s.openLogbook(role)
+		if err != nil {
+			return err
+		}
+		c := &child{role: role, path: filepath.Join(s.BinDir, role), env: s.Env, output: book, note: s.screen.note, abort: s.Abort}
+		s.children = append(s.children, c)
+		s.onStop(c.closeSockets)
+		if at := public[role]; at != nil {
+			if *at, err = c.openSocket(ctx, role, *at); err != nil {
+				return err
 			}
-			s.onStop(opened.close)
-			s.sockets[role] = append(s.sockets[role], opened)
 		}
-	}
-	if own := s.sockets[Gateway]; own != nil {
-		s.Addresses.Gateway = own[0].address
-	}
-	if own := s.sockets[Simulator]; own != nil {
-		s.Addresses.Simulator = own[0].address
-	}
-	listener, err := listen(ctx, s.Addresses.Admin)
-	if err != nil {
-		return nil, fmt.Errorf("open admin socket: %w", err)
-	}
-	s.onStop(func() error { // Its server closes it, if the start comes that far.
-		if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("close admin socket: %w", err)
+		if role != Simulator { // It has one address for everything.
+			if _, err := c.openSocket(ctx, "admin", "127.0.0.1:0"); err != nil {
+				return err
+			}
 		}
-		return nil
-	})
-	s.Addresses.Admin = listener.Addr().String()
-	return listener, nil
-}
-
-// wanted lists the sockets of a role under the names by which it asks for
-// them, the one with its readiness and metrics last.
-func (s *supervisor) wanted(role string) []socket {
-	anyPort := socket{name: "admin", address: "127.0.0.1:0"}
-	switch role {
-	case Gateway:
-		return []socket{{name: role, address: s.Addresses.Gateway}, anyPort}
-	case Simulator:
-		return []socket{{name: role, address: s.Addresses.Simulator}}
-	}
-	return []socket{anyPort}
-}
-
-// configure writes the configuration, reads it as a role would, and brings
-// the broker to the topology that it says.
-func (s *supervisor) configure(ctx context.Context) error {
-	if err := writeSettings(s.configFile(), s.Addresses, s.broker.monitor()); err != nil {
-		return err
-	}
-	cfg, err := config.Load(s.configFile(), s.lookupEnv, providers.All, Gateway, Lookup, Normalize, Sweep)
-	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	key, err := cfg.HashKey()
-	if err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	if s.tokens, err = subject.Keyed(key.Reveal()); err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
-	drift, err := topology.Apply(ctx, s.broker.js, topology.Settings{
-		Replicas: cfg.Topology().Replicas, Store: int64(cfg.Topology().Store), Providers: providers.All.Names(),
-	})
-	if err != nil {
-		return fmt.Errorf("apply topology: %w", err)
-	}
-	for _, d := range drift {
-		s.Log.Info("topology mended", zap.Stringer("drift", d))
 	}
 	return nil
+}
+
+// attend starts the children, those that take messages in first, plays the demo when
+// everything is ready, and stops the children in the order of the flow when ctx ends.
+func (s *supervisor) attend(ctx context.Context) error {
+	s.banner()
+	for _, c := range slices.Backward(s.children) {
+		c.args = []string{"-config", s.configFile()}
+		if c.role == Simulator {
+			c.args = []string{"-gateway", "http://" + s.Addresses.Gateway, "-state", filepath.Join(s.Dir, "simulator.json")}
+		}
+		c.start()
+	}
+	if s.Listening != nil {
+		s.Listening(s.Addresses)
+	}
+	var demo sync.WaitGroup
+	if s.awaitReady(ctx) {
+		s.screen.note("ready after %.1f s", time.Since(s.began).Seconds())
+		if s.Ready != nil {
+			s.Ready()
+		}
+		if s.plays() {
+			demo.Go(func() { s.demo(ctx) })
+		}
+	}
+	<-ctx.Done()
+	s.stopping.Store(true)
+	s.screen.note("stopping: nothing new is accepted, what was accepted is finished")
+	demo.Wait()
+	var all []error
+	for _, c := range s.children {
+		all = append(all, c.stop())
+	}
+	return errors.Join(all...)
+}
+
+// How often readiness is checked at the start, and how often the screen says that it
+// lacks. Guesses.
+const (
+	readyPause = 50 * time.Millisecond
+	readyNote  = 10 * time.Second
+)
+
+// awaitReady reports whether everything became ready before ctx ended.
+func (s *supervisor) awaitReady(ctx context.Context) bool {
+	noted := time.Now()
+	for checks := rate.NewLimiter(rate.Every(readyPause), 1); checks.Wait(ctx) == nil; {
+		if s.ready(ctx).Ready {
+			return true
+		}
+		if time.Since(noted) >= readyNote {
+			noted = time.Now()
+			s.screen.note("not ready yet: http://%s/readyz says why", s.Addresses.Admin)
+		}
+	}
+	return false
+}
+
+// plays reports whether there is demo traffic, which needs a provider and the gateway.
+func (s *supervisor) plays() bool {
+	return s.DemoEvery > 0 && slices.Contains(s.Roles, Simulator) && slices.Contains(s.Roles, Gateway)
+}
+
+// banner says what runs where.
+func (s *supervisor) banner() {
+	text := "Arauto runs on this machine. Ctrl-C stops it and leaves nothing running.\n\n"
+	for _, line := range [][3]string{
+		{Gateway, "http://" + s.Addresses.Gateway, "webhooks go to POST /v1/{provider}/notifications"},
+		{Simulator, "http://" + s.Addresses.Simulator, "plays the providers; steer it under /_sim/"},
+		{"admin", "http://" + s.Addresses.Admin, "/readyz, /healthz and /metrics of everything, /durability"},
+		{"NATS", "nats://" + s.Addresses.NATS, "order events are on orders.>"},
+		{"data", s.Dir, "kept between runs; logs are in " + s.logDir()},
+		{"settings", s.configFile(), "written by each run"},
+		{"roles", strings.Join(s.Roles, ","), "are started; ROLES chooses them"},
+	} {
+		if slices.Contains(s.Roles, line[0]) || !slices.Contains(Roles(), line[0]) {
+			text += fmt.Sprintf("  %-10s %-28s %s\n", line[0], line[1], line[2])
+		}
+	}
+	demo := "No demo traffic."
+	if s.plays() {
+		demo = fmt.Sprintf("Demo traffic: one payment step every %v; DEMO=off for none.", s.DemoEvery)
+	}
+	s.screen.print(text + "\n  " + demo + " Order events and what goes wrong are one line each:\n")
 }

@@ -1,33 +1,32 @@
 package supervise
 
 import (
-	"encoding/json"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
 
-func troubled(t *testing.T) *trouble {
+func keyed(t *testing.T) *supervisor {
 	t.Helper()
 	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &trouble{tokens: tokens}
+	return &supervisor{tokens: tokens}
 }
 
 func TestFailedLookUpIsOneShortLine(t *testing.T) {
 	t.Parallel()
-	tr, due := troubled(t), time.Now().Add(time.Minute)
+	s, due := keyed(t), time.Now().Add(time.Minute)
 	at := due.Local().Format("15:04:05")
 	for name, c := range map[string]struct {
 		parked record.ScheduledLookUp
@@ -48,50 +47,30 @@ func TestFailedLookUpIsOneShortLine(t *testing.T) {
 		"recheck": {record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "a", Reason: "recheck", DueAt: due}, ""},
 		"slow":    {record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "a", Reason: "rate_limit", DueAt: due}, ""},
 	} {
-		body, err := json.Marshal(c.parked)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := tr.parkedLine(body); err != nil || got != c.want {
-			t.Errorf("%s: %q, %v, want %q", name, got, err, c.want)
+		if got := s.scheduledLine("", c.parked); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 	for _, cause := range record.Failures() {
-		body, err := json.Marshal(record.ScheduledLookUp{
+		got := s.scheduledLine("", record.ScheduledLookUp{
 			Provider: "picpay-checkout", Account: strings.Repeat("a", 32), Payment: strings.Repeat("p", 256), Reason: string(cause), DueAt: due,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		held := cause == record.RateLimited || cause == record.Stopped
-		got, err := tr.parkedLine(body)
-		if line := len([]rune(clockFormat + "  " + got)); err != nil || (got == "") != held || line > 120 {
-			t.Errorf("%s: %q has %d columns, %v", cause, got, line, err)
+		if line := len([]rune(clockFormat + "  " + got)); (got == "") != held || line > 120 {
+			t.Errorf("%s: %q has %d columns", cause, got, line)
 		}
 	}
-	body, err := json.Marshal(record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "buyer@example.com", Reason: "not_found", DueAt: due})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := tr.parkedLine(body); err != nil || strings.Contains(got, "buyer") || !strings.Contains(got, "payment ~") {
-		t.Errorf("a personal id is shown: %q, %v", got, err)
+	personal := record.ScheduledLookUp{Provider: "picpay", Account: "default", Payment: "buyer@example.com", Reason: "not_found", DueAt: due}
+	if got := s.scheduledLine("", personal); strings.Contains(got, "buyer") || !strings.Contains(got, "payment ~") {
+		t.Errorf("a personal id is shown: %q", got)
 	}
 }
 
 func TestCircuitsLettersAndPausesAreLines(t *testing.T) {
 	t.Parallel()
-	tr := troubled(t)
 	circuit := func(c record.Circuit) string {
 		c.Provider, c.Account = "picpay", "acme"
-		body, err := json.Marshal(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		line, err := circuitLine(body)
-		if err != nil {
-			t.Error(err)
-		}
-		return line
+		return circuitLine("", c)
 	}
 	for _, c := range []struct{ got, want string }{
 		{circuit(record.Circuit{State: record.CircuitOpen, Cause: "credential"}), "circuit of picpay/acme is open (credential): the account's look-ups wait"},
@@ -103,16 +82,16 @@ func TestCircuitsLettersAndPausesAreLines(t *testing.T) {
 			t.Errorf("got %q, want %q", c.got, c.want)
 		}
 	}
-	for body, want := range map[string]string{
-		`{"consumer":"lookup-due-picpay","paused":false}`: "picpay is asked again: its look-ups are not paused any more",
-		`{"consumer":"lookup-picpay","paused":true}`:      "",
+	for want, pause := range map[string]server.JSConsumerPauseAdvisory{
+		"picpay is asked again: its look-ups are not paused any more": {Consumer: "lookup-due-picpay"},
+		"": {Consumer: "lookup-picpay", Paused: true},
 	} {
-		if got, err := pauseLine([]byte(body)); err != nil || got != want {
-			t.Errorf("%s gives %q, %v, want %q", body, got, err, want)
+		if got := pauseLine("", pause); got != want {
+			t.Errorf("%+v gives %q, want %q", pause, got, want)
 		}
 	}
-	if got, err := tr.letterLine([]byte(`{"id":"NOTIFICATIONS-1","state":"resolved"}`)); err != nil || got != "dead letter NOTIFICATIONS-1 is resolved" {
-		t.Errorf("a resolved letter is %q, %v", got, err)
+	if got := keyed(t).letterLine("", record.DeadLetter{ID: "NOTIFICATIONS-1", State: "resolved"}); got != "dead letter NOTIFICATIONS-1 is resolved" {
+		t.Errorf("a resolved letter is %q", got)
 	}
 }
 
@@ -122,15 +101,14 @@ func TestScreenSaysWhatGoesWrong(t *testing.T) {
 	t.Parallel()
 	ctx := bounded(t)
 	r := begin(ctx, t, func(o *Options) { o.Env = append(os.Environ(), "TIME_SCALE=20000") })
-	d := newDemo("http://"+r.Simulator, 0, time.Now(), zap.NewNop())
-	call := func(method, url, header, value, body string) {
+	send := func(method, url, header, value, body string) {
 		t.Helper()
 		q, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		q.Header.Set(header, value)
-		answer, err := client.Do(q)
+		answer, err := patient.Do(q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,11 +116,12 @@ func TestScreenSaysWhatGoesWrong(t *testing.T) {
 			t.Fatalf("%s %s: status %d, %v", method, url, answer.StatusCode, err)
 		}
 	}
-	call(http.MethodPost, "http://"+r.Gateway+"/v1/sandbox/notifications", "authorization", "sandbox-local-token", `{"payment": "nobody-knows", "order": "o"}`)
+	send(http.MethodPost, "http://"+r.Gateway+"/v1/sandbox/notifications", "authorization", "sandbox-local-token", `{"payment": "nobody-knows", "order": "o"}`)
 	r.out.line(ctx, t, "sandbox does not know payment nobody-knows; asked again at ")
 	r.out.line(ctx, t, "dead letter ", " (data): sandbox/default payment nobody-knows: ")
-	call(http.MethodPut, "http://"+r.Simulator+"/_sim/sandbox/fault", "x", "y", `{"kind": "401", "account": "acme"}`)
-	if err := d.put(ctx, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1", step{Status: "paid", Notify: true}); err != nil {
+	send(http.MethodPut, "http://"+r.Simulator+"/_sim/sandbox/fault", "x", "y", `{"kind": "401", "account": "acme"}`)
+	paid := step{Status: "paid", Notify: true}
+	if err := paid.make(ctx, r.Simulator, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1"); err != nil {
 		t.Fatal(err)
 	}
 	r.out.line(ctx, t, "circuit of sandbox/acme is open (credential)")
