@@ -64,7 +64,7 @@ powercut: ## take the power from the broker's disk for FOR (needs root on Linux,
 
 # FLAGS changes what is measured, see bin/bench -help: FLAGS='-only memory -for 5m'.
 bench: build ## measure, and write deploy/FIGURES.md; ALL=1 measures more
-	bin/bench -write deploy/FIGURES.md $(if $(ALL),-all) $(FLAGS)
+	bin/bench -write deploy/FIGURES.md $(FLAGS)
 ifdef ALL
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./deploy/...
 endif

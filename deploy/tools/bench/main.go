@@ -1,27 +1,25 @@
-// Command bench measures the hot path and the pipeline against honest
-// rivals, prints one table for each, and can write them into deploy/FIGURES.md. It
-// starts the real binaries and itself, under subcommands, as processes of
-// their own.
+// Command bench measures the gateway beside rivals, the way from webhook to
+// order event, overload and memory, prints a table of each, and can write them
+// into deploy/FIGURES.md. It starts the real binaries, and itself under
+// subcommands, as processes of their own.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"arauto/deploy/runtime/process"
-	"arauto/deploy/tools/bench/broker"
-	"arauto/deploy/tools/bench/fleet"
-	"arauto/deploy/tools/bench/journey"
-	"arauto/deploy/tools/bench/limit"
-	"arauto/deploy/tools/bench/load"
-	"arauto/deploy/tools/bench/measure"
-	"arauto/deploy/tools/bench/rival"
+	"arauto/deploy/tools/bench/stack"
 )
 
 func main() {
@@ -30,118 +28,100 @@ func main() {
 	err := run(ctx, os.Args[1:])
 	leave()
 	stop()
-	if errors.Is(err, flag.ErrHelp) {
-		return
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// parts are the subcommands, for the benchmark itself only. Each reads its
-// flags and runs.
-var parts = map[string]func(ctx context.Context, args []string) error{
-	"broker":  runBroker,
-	"rival":   runRival,
-	"limit":   runLimit,
-	"load":    runLoad,
-	"journey": runJourney,
-	"janitor": func(ctx context.Context, args []string) error { return fleet.Janitor(ctx, args...) },
-}
-
-// run measures, or is one of the parts.
+// run measures, or is one of the processes that the benchmark starts.
 func run(ctx context.Context, args []string) error {
-	if len(args) > 0 && parts[args[0]] != nil {
-		return parts[args[0]](ctx, args[1:])
+	switch first := append(args, "")[0]; {
+	case first == "broker" && len(args) > 1:
+		return serveBroker(ctx, args[1:], announce)
+	case first == "rival" && len(args) == 3 && rivals[args[1]] != nil:
+		return serveRival(ctx, args[1], args[2], announce)
+	case first == "janitor":
+		return stack.Janitor(ctx, args[1:]...)
 	}
-	o, err := measure.ParseOptions(args, os.Stderr)
+	o, err := parse(args, os.Stderr)
 	if err != nil {
 		return err
 	}
-	return measure.Run(ctx, o, os.Stdout, os.Stderr)
+	return measure(ctx, o, os.Stdout, os.Stderr)
 }
 
-func runBroker(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("broker", flag.ContinueOnError)
-	var o broker.Options
-	flags.StringVar(&o.Dir, "dir", "", "`folder` of the store")
-	flags.StringVar(&o.Stage, "stage", "", "`folder` where batches are staged; in the store if empty")
-	flags.StringVar(&o.Sync, "sync", broker.SyncAlways, "sync policy")
-	if err := flags.Parse(args); err != nil {
-		return err
+// announce writes the line by which the benchmark learns where a process
+// listens.
+func announce(addresses ...any) error {
+	if _, err := fmt.Fprintln(os.Stdout, addresses...); err != nil {
+		return fmt.Errorf("announce address: %w", err)
 	}
-	return broker.Serve(ctx, o, fleet.SayBroker)
+	return nil
 }
 
-func runRival(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("rival", flag.ContinueOnError)
-	name := flags.String("name", rival.FiberPublish, "which `one`")
-	url := flags.String("broker", "", "`URL` of the broker")
-	if err := flags.Parse(args); err != nil {
-		return err
+// parts are measured in this order.
+var parts = []string{"rivals", "journey", "overload", "memory"}
+
+// options are the command line, see parse.
+type options struct {
+	parts               []string
+	rounds, crowd       int
+	window, warm        time.Duration // A window of 0 is each part's own.
+	connections, rates  []int
+	against, write      string
+	folder, stageFolder string
+}
+
+// parse reads the command line. Its error is flag.ErrHelp after -help, whose
+// text goes to out.
+func parse(args []string, out io.Writer) (options, error) {
+	o := options{parts: parts, connections: []int{8, 64, 256, 512}, rates: []int{100, 400}}
+	memory := "/dev/shm" // Linux's files in memory.
+	if _, err := os.Stat(memory); err != nil {
+		memory = ""
 	}
-	return rival.Serve(ctx, *name, *url, fleet.Say)
-}
-
-// loadFlags are those of everything that sends.
-func loadFlags(flags *flag.FlagSet) *load.Options {
-	o := &load.Options{}
-	flags.IntVar(&o.Connections, "connections", 1, "how many connections")
-	flags.DurationVar(&o.Span.Warm, "warm", 0, "how long not to count")
-	flags.DurationVar(&o.Span.For, "for", 0, "how long to count")
-	flags.IntVar(&o.PerConnection, "per-connection", 0, "requests per connection, 0 for any number")
-	flags.Float64Var(&o.Rate, "rate", 0, "requests per second of an open loop")
-	flags.DurationVar(&o.Lag, "lag", 0, "how late a request may be sent")
-	flags.StringVar(&o.Accepted, "accepted", "", "`file` for the accepted payments")
-	flags.Func("group", "the payments' group", func(text string) error {
-		_, err := fmt.Sscan(text, &o.Group)
-		return err
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.Func("only", "`parts`, of "+strings.Join(parts, ", ")+" (default all)", func(text string) error {
+		o.parts = strings.Split(text, ",")
+		return nil
 	})
-	return o
-}
-
-func runLimit(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("limit", flag.ContinueOnError)
-	o := loadFlags(flags)
-	url := flags.String("broker", "", "`URL` of the broker")
+	flags.IntVar(&o.rounds, "rounds", 5, "how `often` every part but memory measures")
+	flags.DurationVar(&o.window, "for", 0, "how `long` a load is counted; 0 is 4s, and 20s for memory")
+	flags.DurationVar(&o.warm, "warm", 700*time.Millisecond, "how `long` it is not counted before")
+	flags.Func("connections", "`numbers` of connections of rivals (default 8,64,256,512)", numbers(&o.connections))
+	flags.Func("rates", "webhooks per second of journey (default 100,400)", numbers(&o.rates))
+	flags.IntVar(&o.crowd, "crowd", 6000, "`connections` of overload")
+	flags.StringVar(&o.against, "against", "", "absolute path of another build's gateway `binary`, which rivals measures too")
+	flags.StringVar(&o.write, "write", "", "`file` that the tables are written to; none if empty")
+	flags.StringVar(&o.folder, "dir", ".local", "`folder` for the stores; its disk is measured")
+	flags.StringVar(&o.stageFolder, "stage", memory, "`folder` where brokers stage batches; in their stores if empty")
 	if err := flags.Parse(args); err != nil {
-		return err
+		return o, err
 	}
-	r, err := limit.Run(ctx, os.Stdout, *url, o.Connections, o.Span)
-	return tell(r, err)
+	for _, part := range o.parts {
+		if !slices.Contains(parts, part) {
+			return o, fmt.Errorf("no part is called %q; there are %s", part, strings.Join(parts, ", "))
+		}
+	}
+	if flags.NArg() > 0 || o.rounds < 1 || o.crowd < 1 || o.window < 0 || o.warm < 0 {
+		return o, errors.New("rounds and crowd must be positive and times not negative, and there are no arguments but flags")
+	}
+	return o, nil
 }
 
-func runLoad(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	o := loadFlags(flags)
-	flags.StringVar(&o.Address, "address", "", "`host:port` to send to")
-	if err := flags.Parse(args); err != nil {
-		return err
+// numbers reads positive numbers with commas between them.
+func numbers(into *[]int) func(string) error {
+	return func(text string) error {
+		*into = nil
+		for word := range strings.SplitSeq(text, ",") {
+			n, err := strconv.ParseUint(word, 10, 16)
+			if err != nil || n == 0 {
+				return fmt.Errorf("%q is not a number from 1 to 65535", word)
+			}
+			*into = append(*into, int(n))
+		}
+		return nil
 	}
-	r, err := load.Run(ctx, os.Stdout, *o)
-	return tell(r, err)
-}
-
-func runJourney(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("journey", flag.ContinueOnError)
-	send := loadFlags(flags)
-	var o journey.Options
-	flags.StringVar(&o.Broker, "broker", "", "`URL` of the broker")
-	flags.StringVar(&o.Gateway, "gateway", "", "`host:port` of the gateway")
-	flags.StringVar(&o.Simulator, "simulator", "", "`host:port` of the simulator")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	o.Load = *send
-	r, err := journey.Run(ctx, os.Stdout, o)
-	return tell(r, err)
-}
-
-// tell writes a report on stdout, as the benchmark reads it.
-func tell(report any, err error) error {
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(report)
 }

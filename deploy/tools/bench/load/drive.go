@@ -1,141 +1,139 @@
+// Package load sends requests at a given rate, or as fast as they are
+// answered, and counts their outcomes. It shares the machine with what it
+// measures, so it does little work per request.
 package load
 
 import (
 	"context"
-	"fmt"
-	"io"
+	"strconv"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
-
-	"arauto/deploy/tools/bench/latency"
 )
 
-// Span is how long a run is: a warm-up that is not counted, and then the
-// window.
-type Span struct{ Warm, For time.Duration }
+// Options are the schedule of a load.
+type Options struct {
+	Start time.Time     // When the load begins; at once by default.
+	Warm  time.Duration // Not counted.
+	For   time.Duration // The window that is counted, after the warm-up.
 
-// The lines that a run writes when its window begins and ends, so that
-// whoever started it can look at the other processes at these moments.
-const (
-	Begin = "begin"
-	End   = "end"
-)
+	// Rate makes the load an open loop: so many requests per second are due at
+	// even times, whether or not earlier ones are answered, and are timed from
+	// when they were due. 0 is a closed loop: each sender sends its next request
+	// when it has the answer to the last.
+	Rate   float64
+	MaxLag time.Duration // How late a request of an open loop may be sent; a later one is not sent. 0 is no limit.
+	Run    uint16        // The group of an open loop's payments.
+	Keep   bool          // Collect the accepted payments in the report.
 
-// Result is the end of one request. Sent and Done are times since the run
-// began, and Due when it should have been sent.
-type Result struct {
-	Due, Sent, Done time.Duration
-	Status          int    // Of the answer, 0 when there was no usable one.
-	Problem         string // What was wrong then, of a closed list of words.
+	Begin, End func() // Called when the window begins and ends; may be nil.
 }
 
-// Tally counts results. It is safe for concurrent use.
-type Tally struct {
-	base       time.Time
-	begin, end time.Duration
-
-	mu         sync.Mutex
-	accepted   latency.Histogram
-	service    latency.Histogram
-	refused    latency.Histogram
-	statuses   map[int]uint64
-	errors     map[string]uint64
-	late       uint64
-	everything uint64
+// Due is when request n of an open loop is to be sent, since the start.
+func (o Options) Due(n uint64) time.Duration {
+	return time.Duration(float64(n) / o.Rate * float64(time.Second))
 }
 
-// Now is the time since the run began.
-func (t *Tally) Now() time.Duration { return time.Since(t.base) }
+// Counted reports whether a time since the start lies in the window.
+func (o Options) Counted(at time.Duration) bool { return at >= o.Warm && at < o.Warm+o.For }
 
-// Over reports whether the run has come to its end.
-func (t *Tally) Over() bool { return t.Now() >= t.end }
+// Send performs one request and returns the status of its answer. Without a
+// usable answer the status is 0 and the problem is a word for the reason. One
+// goroutine calls it.
+type Send func(ctx context.Context, p Payment) (status int, problem string)
 
-// Answered counts a result of a closed loop, by when it was done.
-func (t *Tally) Answered(r Result) { t.count(r, r.Done) }
+// NotSent is the problem of a request that was not sent within MaxLag.
+const NotSent = "not sent"
 
-// Scheduled counts a result of an open loop, by when it was due.
-func (t *Tally) Scheduled(r Result) { t.count(r, r.Due) }
+// driver is one running load.
+type driver struct {
+	Options
+	next atomic.Uint64 // Requests of an open loop so far.
 
-func (t *Tally) count(r Result, at time.Duration) {
-	inside := at >= t.begin && at < t.end
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch r.Status {
-	case 200:
-		t.everything++
-		if inside {
-			t.accepted.Add(r.Done - r.Due)
-			t.service.Add(r.Done - r.Sent)
+	mu     sync.Mutex
+	report Report
+}
+
+// Drive runs all senders at once until the window is over. It fails only when
+// ctx ends before.
+func Drive(ctx context.Context, o Options, senders []Send) (Report, error) {
+	if o.Start.IsZero() {
+		o.Start = time.Now()
+	}
+	d := &driver{Options: o, report: Report{
+		Window: o.For, Accepted: NewLatency(), Service: NewLatency(), Refused: NewLatency(), Failed: map[string]int{},
+	}}
+	var running sync.WaitGroup
+	for i, send := range senders {
+		running.Go(func() { d.work(ctx, uint16(i), send) })
+	}
+	d.at(ctx, o.Warm, o.Begin)
+	d.at(ctx, o.Warm+o.For, o.End)
+	running.Wait()
+	return d.report, ctx.Err()
+}
+
+// at calls a function, if it is set, at a time since the start.
+func (d *driver) at(ctx context.Context, at time.Duration, call func()) {
+	if Pause(ctx, at-time.Since(d.Start)) == nil && call != nil {
+		call()
+	}
+}
+
+// work sends the requests of one sender.
+func (d *driver) work(ctx context.Context, group uint16, send Send) {
+	for n := uint64(0); ; n++ {
+		p, due := Payment{Group: group, N: n}, time.Since(d.Start)
+		if d.Rate > 0 {
+			p = Payment{Group: d.Run, N: d.next.Add(1) - 1}
+			due = d.Due(p.N)
 		}
-	case 0:
-		t.errors[r.Problem]++
+		if due >= d.Warm+d.For || Pause(ctx, due-time.Since(d.Start)) != nil {
+			return
+		}
+		sent := time.Since(d.Start)
+		if d.MaxLag > 0 && sent-due > d.MaxLag {
+			d.count(p, due, sent, 0, NotSent)
+			continue
+		}
+		status, problem := send(ctx, p)
+		d.count(p, due, sent, status, problem)
+	}
+}
+
+// count adds one outcome: in an open loop to the window in which the request
+// was due, in a closed loop to that in which it was answered.
+func (d *driver) count(p Payment, due, sent time.Duration, status int, problem string) {
+	done := time.Since(d.Start)
+	counted := d.Rate > 0 && d.Counted(due) || d.Rate == 0 && d.Counted(done)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case status == 0:
+		d.report.Failed[problem]++
+	case status != 200:
+		d.report.Failed[strconv.Itoa(status)]++
+		if counted {
+			d.report.Refused.Add(done - sent)
+		}
 	default:
-		t.statuses[r.Status]++
-		if inside {
-			t.refused.Add(r.Done - r.Sent)
+		d.report.Total++
+		if d.Keep {
+			d.report.Payments = append(d.report.Payments, p)
+		}
+		if counted {
+			d.report.Accepted.Add(done - due)
+			d.report.Service.Add(done - sent)
 		}
 	}
 }
 
-// Late counts a request that was given up before it was sent.
-func (t *Tally) Late() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.late++
-}
-
-// shards is how many tallies a run has, so that its workers do not wait for
-// each other to count.
-const shards = 32
-
-// Drive runs work n times at once, each with its number and a tally, until
-// the span is over, and sums up. It writes Begin and End to out. The work
-// must return soon after its tally says that the run is over.
-func Drive(ctx context.Context, out io.Writer, s Span, n int, work func(ctx context.Context, i int, t *Tally)) (Report, error) {
-	base := time.Now()
-	tallies := make([]*Tally, min(n, shards))
-	for i := range tallies {
-		tallies[i] = &Tally{
-			base: base, begin: s.Warm, end: s.Warm + s.For,
-			statuses: map[int]uint64{}, errors: map[string]uint64{},
-		}
-	}
-	var workers sync.WaitGroup
-	for i := range n {
-		workers.Go(func() { work(ctx, i, tallies[i%len(tallies)]) })
-	}
-	cpu, err := watch(ctx, out, s)
-	workers.Wait()
-	if err != nil {
-		return Report{}, err
-	}
-	r := sum(tallies)
-	r.Window, r.CPU = s.For, cpu
-	return r, nil
-}
-
-// watch waits for the window's begin and end, says so, and returns the CPU
-// time that this process used between them.
-func watch(ctx context.Context, out io.Writer, s Span) (time.Duration, error) {
-	var used [2]time.Duration
-	for i, mark := range []struct {
-		word string
-		wait time.Duration
-	}{{Begin, s.Warm}, {End, s.For}} {
-		if err := Pause(ctx, mark.wait); err != nil {
-			return 0, err
-		}
-		used[i] = OwnCPU()
-		if _, err := fmt.Fprintln(out, mark.word); err != nil {
-			return 0, fmt.Errorf("say %s: %w", mark.word, err)
-		}
-	}
-	return used[1] - used[0], nil
-}
-
-// Pause waits for d, or returns the context's error when that ends first.
+// Pause waits for a duration, or returns the error of a context that ends
+// earlier.
 func Pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -144,33 +142,4 @@ func Pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// OwnCPU is the CPU time that this process has used, user and system.
-func OwnCPU() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0 // It cannot fail for the process itself.
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func sum(tallies []*Tally) Report {
-	r := Report{Statuses: map[int]uint64{}, Errors: map[string]uint64{}}
-	var accepted, service, refused latency.Histogram
-	for _, t := range tallies {
-		accepted.Merge(&t.accepted)
-		service.Merge(&t.service)
-		refused.Merge(&t.refused)
-		for status, n := range t.statuses {
-			r.Statuses[status] += n
-		}
-		for problem, n := range t.errors {
-			r.Errors[problem] += n
-		}
-		r.Late += t.late
-		r.Everything += t.everything
-	}
-	r.Accepted, r.Service, r.Refused = accepted.Summary(), service.Summary(), refused.Summary()
-	return r
 }

@@ -1,56 +1,63 @@
-// Package load sends notifications as fast, or as evenly, as it is told and
-// counts what came of them. It is made to be cheap: it shares the machine
-// with what it measures, and every cycle that it takes is one less for that.
 package load
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
-	"arauto/deploy/tools/bench/latency"
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Report is what one run found. Times are in nanoseconds in JSON.
+// Report is what one load found.
 type Report struct {
-	// Window is how long was counted, after the warm-up.
-	Window time.Duration `json:"window"`
-	// Accepted are the requests of the window that were answered 200 and Ok: in
-	// a closed loop those answered in it, timed from their sending; in an open
-	// loop those due in it, timed from when they were due.
-	Accepted latency.Summary `json:"accepted"`
-	// Service are the same, timed from when they were really sent.
-	Service latency.Summary `json:"service"`
-	// Refused are those that were answered with another status, from sent.
-	Refused latency.Summary `json:"refused"`
-	// Statuses counts the answers that were not 200, warm-up included.
-	Statuses map[int]uint64 `json:"statuses,omitempty"`
-	// Errors counts the requests without a usable answer by what was wrong,
-	// warm-up included.
-	Errors map[string]uint64 `json:"errors,omitempty"`
-	// Late counts the requests of an open loop that were never sent, because
-	// no connection was free for so long that they were given up.
-	Late uint64 `json:"late,omitempty"`
-	// Everything counts every 200, warm-up included.
-	Everything uint64 `json:"everything"`
-	// CPU is what this process used in the window, user and system.
-	CPU time.Duration `json:"cpu"`
+	Window   time.Duration
+	Accepted Latency // Requests answered 200, from when they were due.
+	Service  Latency // The same requests, from when they were sent.
+	Refused  Latency // Requests with another status, from when they were sent.
+
+	Total    int            // Every 200, those of the warm-up included.
+	Failed   map[string]int // Every other outcome, by status or problem, the warm-up included.
+	Payments []Payment      // The accepted payments, if Options.Keep is set.
 }
 
 // Rate is how many requests per second were accepted.
-func (r Report) Rate() float64 {
-	if r.Window <= 0 {
-		return 0
+func (r Report) Rate() float64 { return float64(r.Accepted.TotalCount()) / r.Window.Seconds() }
+
+// P50 is how many milliseconds the faster half of the accepted requests took.
+func (r Report) P50() float64 { return r.Accepted.Millis(50) }
+
+// P99 is how many milliseconds all but 1 % of the accepted requests took.
+func (r Report) P99() float64 { return r.Accepted.Millis(99) }
+
+// Others lists the outcomes that were not 200, such as "12 × 503, 1 × timeout",
+// without the expected ones.
+func (r Report) Others(expected ...string) string {
+	var all []string
+	for _, what := range slices.Sorted(maps.Keys(r.Failed)) {
+		if !slices.Contains(expected, what) {
+			all = append(all, fmt.Sprintf("%d × %s", r.Failed[what], what))
+		}
 	}
-	return float64(r.Accepted.Count) / r.Window.Seconds()
+	return strings.Join(all, ", ")
 }
 
-// Bad is how many requests were not accepted, whatever the reason.
-func (r Report) Bad() uint64 {
-	bad := r.Late
-	for _, n := range r.Statuses {
-		bad += n
-	}
-	for _, n := range r.Errors {
-		bad += n
-	}
-	return bad
+// Latency counts durations up to ten minutes, to a microsecond and to one in
+// a thousand.
+type Latency struct{ *hdrhistogram.Histogram }
+
+// NewLatency counts nothing yet.
+func NewLatency() Latency {
+	return Latency{hdrhistogram.New(1, (10 * time.Minute).Microseconds(), 3)}
+}
+
+// Add counts one duration.
+func (l Latency) Add(d time.Duration) {
+	_ = l.RecordValue(min(d.Microseconds(), l.HighestTrackableValue())) // It fails out of range only.
+}
+
+// Millis is the duration in milliseconds that so many percent do not exceed.
+func (l Latency) Millis(percent float64) float64 {
+	return float64(l.ValueAtPercentile(percent)) / 1000
 }
