@@ -161,7 +161,7 @@ func (s Standing) FoldWithin(spans Spans, o Observation, at time.Time) (Standing
 		return lone, Unchanged
 	case goesBack, corrects:
 		if o.Confirmed {
-			return s.believe(spans, o, run{o.Status, sum, at, 1, span, needed, step == corrects})
+			return s.accept(spans, o, run{o.Status, sum, at, 1, span, needed, step == corrects})
 		}
 		if step == goesBack { // A webhook that cannot be confirmed by asking may only have come late.
 			return lone, Late
@@ -227,9 +227,9 @@ func givesBack(from, to Status) bool {
 	return from == Refunded && (to == Paid || to == PartiallyRefunded) || from == PartiallyRefunded && (to == Paid || to == Settled)
 }
 
-// believe goes on with a run of agreeing answers, and moves once it is long
+// accept goes on with a run of agreeing answers, and moves once it is long
 // enough. next is the run that o begins.
-func (s Standing) believe(spans Spans, o Observation, next run) (Standing, Outcome) {
+func (s Standing) accept(spans Spans, o Observation, next run) (Standing, Outcome) {
 	at := next.since
 	if s.run.status == next.status && s.run.sum == next.sum && s.run.answers > 0 && !at.Before(s.run.since) {
 		next.since, next.answers = s.run.since, s.run.answers+1

@@ -61,7 +61,7 @@ func TestReplayThatFailsSaysSoAndSpendsNoAttempt(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
 	first := time.Now().Add(-10 * time.Minute).UTC().Truncate(time.Millisecond)
-	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7, Cause: order.CauseNotification, Reason: "unavailable",
 		Attempts: 1, FirstFailure: &first, DueAt: first.Add(time.Hour),
 	}))
@@ -69,7 +69,7 @@ func TestReplayThatFailsSaysSoAndSpendsNoAttempt(t *testing.T) {
 	if !strings.Contains(out, "sandbox/default/p-1: failed (unavailable), parked until ") || !strings.HasSuffix(out, "0 transitions\n") {
 		t.Errorf("output:\n%s", out)
 	}
-	place, err := r.lot.Read(r.ctx, "sandbox", "default", "p-1")
+	place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
 	r.must(err)
 	if p := place.Parked; p.Attempts != 1 || p.Covers != 7 || p.Expedited || p.FirstFailure == nil || !p.FirstFailure.Equal(first) || !p.DueAt.Equal(first.Add(time.Hour)) {
 		t.Errorf("parked is %+v", p)
@@ -106,16 +106,16 @@ func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
 	r.bank.say("p-1", "paid")
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
-	chains, err := observations.Open(r.ctx, r.JS)
+	observed, err := observations.Open(r.ctx, r.JS)
 	r.must(err)
-	s := &session{js: r.JS, tokens: r.tokens, observed: chains, retries: r.lot, deadLetters: r.dead}
+	s := &session{js: r.JS, tokens: r.tokens, observed: observed, retries: r.retries, deadLetters: r.dead}
 	answered := asked{payment: payment{unit: r.unit("p-1"), target: provider.Target{Payment: "p-1"}}}
 	for _, step := range []struct {
 		do      func()
 		trouble string
 	}{
 		{func() {}, ""},
-		{func() { r.bury("normalize", "p-1", 7) }, "answered, there is a dead letter: down"},
+		{func() { r.putDeadLetter("normalize", "p-1", 7) }, "answered, there is a dead letter: down"},
 		{func() { r.run(ExitDone, "dead", "discard", "--all") }, ""},
 	} {
 		step.do()
@@ -134,11 +134,11 @@ func TestReplayTakesWhatFollowsAnAnswerForNoFailure(t *testing.T) {
 	out := make(chan string, 1)
 	go func() { out <- r.run(ExitPartly, "replay", "--payment", "p-1", "--wait", "2s") }()
 	r.eventually("the look-up has fired", func() bool {
-		due, err := r.lot.ReadDue(r.ctx, "sandbox", "default", "p-1")
+		due, err := r.retries.ReadDue(r.ctx, "sandbox", "default", "p-1")
 		r.must(err)
 		return due.Sequence > 0
 	})
-	r.must(r.lot.ScheduleRecheck(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.ScheduleRecheck(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7,
 		Cause: order.CauseRecheck, Reason: string(order.CauseRecheck), DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
@@ -223,10 +223,10 @@ func TestReplayKnowsFromTheLetterWhatAPaymentIs(t *testing.T) {
 	}
 	r.must(r.dead.Put(r.ctx, r.unit("p-1"), letter, letter.ID, deadletter.SameID(letter.ID)))
 	r.run(ExitPartly, "replay", "--class", "provider", "--wait", "50ms")
-	due, err := r.lot.ReadDue(r.ctx, "sandbox", "default", "p-1")
+	due, err := r.retries.ReadDue(r.ctx, "sandbox", "default", "p-1")
 	r.must(err)
 	if due.Sequence == 0 {
-		due, err = r.lot.Read(r.ctx, "sandbox", "default", "p-1")
+		due, err = r.retries.Read(r.ctx, "sandbox", "default", "p-1")
 		r.must(err)
 	}
 	if p := due.Parked; p.Kind != order.Payment || p.Order != "o-of-the-letter" {
@@ -250,7 +250,7 @@ func TestRetryNowKeepsAttemptsAndFirstFailure(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	first := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
-	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7, Cause: order.CauseNotification, Reason: "transport",
 		Attempts: 4, FirstFailure: &first, DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
@@ -258,7 +258,7 @@ func TestRetryNowKeepsAttemptsAndFirstFailure(t *testing.T) {
 		t.Errorf("output %q", out)
 	}
 	r.eventually("it has fired", func() bool {
-		due, err := r.lot.ReadDue(r.ctx, "sandbox", "default", "p-1")
+		due, err := r.retries.ReadDue(r.ctx, "sandbox", "default", "p-1")
 		r.must(err)
 		p := due.Parked
 		if due.Sequence > 0 && (p.Attempts != 4 || !p.FirstFailure.Equal(first) || p.Covers != 7 || p.Cause != order.CauseNotification || !p.Expedited) {

@@ -42,8 +42,8 @@ func TestLettersThatWereSettledBeforeItWasCutShortAreTold(t *testing.T) {
 		t.Run(verb, func(t *testing.T) {
 			t.Parallel()
 			r := idle(t)
-			r.bury("lookup", "p-1", 7)
-			r.bury("normalize", "p-2", 8)
+			r.putDeadLetter("lookup", "p-1", 7)
+			r.putDeadLetter("normalize", "p-2", 8)
 			lines := strings.Split(r.run(ExitPartly, "dead", verb, "--all", "--rate", tooSlow), "\n")
 			if len(lines) != 4 || !strings.HasPrefix(lines[0], "NOTIFICATIONS-7 sandbox/default/p-1: "+verb[:7]) ||
 				!strings.HasPrefix(lines[1], "NOTIFICATIONS-8 sandbox/default/p-2: open, not reached: ") || lines[2] != "2 letters" {
@@ -105,7 +105,7 @@ func TestRetriesThatWereMadeDueBeforeAFailureAreTold(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	for _, account := range []string{"acme", "default"} {
-		r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+		r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 			Provider: "sandbox", Account: account, Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep",
 			DueAt: time.Now().Add(time.Hour).UTC(),
 		}))

@@ -68,7 +68,7 @@ func TestRedrivenLookUpHasItsFullBudget(t *testing.T) {
 	}, id, deadletter.SameID(id)))
 	r.run(ExitDone, "dead", "redrive", "--class", "provider", "--stage", "lookup")
 	r.eventually("it has failed twice and is parked", func() bool {
-		place, err := r.lot.Read(r.ctx, "sandbox", "default", "p-1")
+		place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
 		r.must(err)
 		return place.Parked.Attempts == 1 && place.Parked.Reason == "unavailable"
 	})
@@ -85,7 +85,7 @@ func TestWhatIsAskedForAgainInVainIsReportedAgain(t *testing.T) {
 		t.Helper()
 		var parked record.ScheduledLookUp
 		r.eventually("it waits for its last attempt", func() bool {
-			place, err := r.lot.Read(r.ctx, "sandbox", "default", "p-1")
+			place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
 			r.must(err)
 			parked = place.Parked
 			return parked.Attempts == 1
@@ -93,7 +93,7 @@ func TestWhatIsAskedForAgainInVainIsReportedAgain(t *testing.T) {
 		before := r.count(subject.DeadLetters)
 		// One that comes due early spends nothing, so its time must really come.
 		parked.DueAt, parked.Expedited = time.Now(), false
-		r.must(r.lot.Reschedule(r.ctx, parked))
+		r.must(r.retries.Reschedule(r.ctx, parked))
 		r.eventually("it is given up", func() bool { return r.count(subject.DeadLetters) > before })
 	}
 	spend()
@@ -215,9 +215,9 @@ func TestCircuitOfAnAccountThatIsNotConfiguredIsRefused(t *testing.T) {
 func TestCircuitOfAnAccountThatIsNoLongerConfiguredCanBeClosed(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
-	board, err := circuit.Open(r.ctx, r.JS)
+	circuits, err := circuit.Open(r.ctx, r.JS)
 	r.must(err)
-	r.must(board.OpenBy(r.ctx, "sandbox", "gone", "somebody", time.Now()))
+	r.must(circuits.OpenBy(r.ctx, "sandbox", "gone", "somebody", time.Now()))
 	if out := r.run(ExitDone, "circuit", "close", "--provider", "sandbox", "--account", "gone"); !strings.HasPrefix(out, "sandbox/gone: closed since ") {
 		t.Errorf("output %q", out)
 	}

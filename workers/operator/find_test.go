@@ -13,8 +13,8 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// bury stores a letter about a payment of which nothing else is known.
-func (r *rig) bury(stage, payment string, sequence uint64) {
+// putDeadLetter stores a letter about a payment of which nothing else is known.
+func (r *rig) putDeadLetter(stage, payment string, sequence uint64) {
 	r.t.Helper()
 	letter := record.DeadLetter{
 		ID: deadletter.ID(subject.Notifications, sequence), Class: record.ClassProvider, Stage: stage, Provider: "sandbox", Account: "default",
@@ -32,7 +32,7 @@ func TestPaymentIsFoundByItsLetterAlone(t *testing.T) {
 		t.Run(stage, func(t *testing.T) {
 			t.Parallel()
 			r := deploy(t)
-			r.bury(stage, "p-1", 7)
+			r.putDeadLetter(stage, "p-1", 7)
 			for _, flags := range [][]string{nil, {"--provider", "sandbox"}, {"--account", "default"}} {
 				if out := r.run(ExitDone, append([]string{"order", "show", "p-1"}, flags...)...); !strings.Contains(out, "sandbox/default/p-1  dead letter  NOTIFICATIONS-7") {
 					t.Errorf("order show %v says %q", flags, out)
@@ -53,7 +53,7 @@ func TestOrderIsFoundFromItsFirstWebhookOn(t *testing.T) {
 	for place, store := range map[string]func(r *rig){
 		"notified": func(r *rig) { r.notify("p-1") },
 		"parked": func(r *rig) {
-			r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Order: "o-p-1", Cause: order.CauseNotification, Reason: "transport",
 				DueAt: time.Now().Add(time.Hour).UTC(),
 			}))
@@ -64,7 +64,7 @@ func TestOrderIsFoundFromItsFirstWebhookOn(t *testing.T) {
 			r.plant(r.tokens.Waiting("sandbox", "default", "p-1").Due(), string(body))
 		},
 		"observed": func(r *rig) { r.refer("p-1", "") },
-		"dead":     func(r *rig) { r.bury("lookup", "p-1", 7) },
+		"dead":     func(r *rig) { r.putDeadLetter("lookup", "p-1", 7) },
 	} {
 		t.Run(place, func(t *testing.T) {
 			t.Parallel()
@@ -106,8 +106,8 @@ func TestPaymentIsFoundByTheProvidersReference(t *testing.T) {
 	if out := r.run(ExitDone, "order", "show", "ref-1"); !strings.Contains(out, "sandbox/default/p-1  ") || strings.Contains(out, "p-2") {
 		t.Errorf("order show says %q", out)
 	}
-	r.bury("lookup", "p-1", 7)
-	r.bury("lookup", "p-2", 8)
+	r.putDeadLetter("lookup", "p-1", 7)
+	r.putDeadLetter("lookup", "p-2", 8)
 	if out := r.run(ExitDone, "dead", "redrive", "--order", "ref-1"); out != "NOTIFICATIONS-7 sandbox/default/p-1: redriven\n1 letters\n" {
 		t.Errorf("redrive says %q", out)
 	}
@@ -120,7 +120,7 @@ func TestPaymentWithoutAnEventIsFoundBesideOneThatHasSome(t *testing.T) {
 	r.bank.say("p-1", "paid")
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
-	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "acme", Kind: order.Payment, Payment: "p-9", Order: "o-p-1", Cause: order.CauseNotification, Reason: "transport",
 		DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
@@ -136,7 +136,7 @@ func TestOrderShowListsEveryFailedLookUp(t *testing.T) {
 	r := deploy(t)
 	r.notify("p-1") // The bank knows no word for it, and answers 500.
 	r.eventually("it has failed twice and is parked", func() bool {
-		place, err := r.lot.Read(r.ctx, "sandbox", "default", "p-1")
+		place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
 		r.must(err)
 		return place.Parked.Attempts == 1
 	})

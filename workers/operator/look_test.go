@@ -20,7 +20,7 @@ func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
 	r.bank.say("p-1", "no word of ours")
 	r.run(ExitPartly, "replay", "--payment", "p-1")
 	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
-	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep",
 		Attempts: 3, DueAt: time.Now().Add(time.Hour).UTC(),
 	}))

@@ -40,13 +40,13 @@ const hashKey = "a key for tests, 32 bytes long..."
 // rig is a deployment of one provider with an operator beside it.
 type rig struct {
 	*jetstreamtest.Broker
-	t      *testing.T
-	ctx    context.Context
-	tokens subject.Tokens
-	lot    *retry.Store
-	dead   *deadletter.Store
-	bank   *bank
-	config string
+	t       *testing.T
+	ctx     context.Context
+	tokens  subject.Tokens
+	retries *retry.Store
+	dead    *deadletter.Store
+	bank    *bank
+	config  string
 }
 
 // deploy starts a broker, a provider and, unless told otherwise, the workers.
@@ -65,7 +65,7 @@ func idle(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{Broker: jetstreamtest.Start(t, providers.All.Names()...), t: t, ctx: jetstreamtest.Context(t), tokens: tokens, bank: newBank(t)}
-	r.lot, err = retry.Open(r.ctx, r.JS, tokens)
+	r.retries, err = retry.Open(r.ctx, r.JS, tokens)
 	r.must(err)
 	r.dead, err = deadletter.Open(r.ctx, r.JS)
 	r.must(err)
@@ -108,7 +108,7 @@ func (r *rig) run(want int, args ...string) string {
 // work runs lookup and normalize in this process.
 func (r *rig) work() {
 	r.t.Helper()
-	chains, err := observations.Open(r.ctx, r.JS)
+	observed, err := observations.Open(r.ctx, r.JS)
 	r.must(err)
 	policy, err := providers.All.RetryPolicy("default")
 	r.must(err)
@@ -118,12 +118,12 @@ func (r *rig) work() {
 	client := providerhttp.New(providerhttp.Options{Timeout: 10 * time.Second, AnswerLimit: 1 << 20, Connections: 2, Now: time.Now})
 	r.t.Cleanup(client.Close)
 	look := lookup.New(lookup.Options{
-		Provider: sandbox, Policy: policy, Tokens: r.tokens, Ask: client, Observations: chains, Retries: r.lot, DeadLetters: r.dead,
+		Provider: sandbox, Policy: policy, Tokens: r.tokens, Ask: client, Observations: observed, Retries: r.retries, DeadLetters: r.dead,
 		Accounts: map[string]provider.Account{"default": {Name: "default", Settings: map[string]string{"base_url": r.bank.url, "token": "token"}}},
 		Log:      zap.NewNop(), Metrics: lookup.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Jitter: func() float64 { return 0 },
 	})
 	judge, err := fold.New(r.ctx, fold.Options{
-		JS: r.JS, Tokens: r.tokens, Retries: r.lot, DeadLetters: r.dead, Log: zap.NewNop(),
+		JS: r.JS, Tokens: r.tokens, Retries: r.retries, DeadLetters: r.dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
 	r.must(err)

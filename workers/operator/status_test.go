@@ -25,7 +25,7 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 	r.notify("p-2")
 	due := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	for payment, at := range map[string]time.Time{"p-3": due.Add(time.Hour), "p-4": due} {
-		r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+		r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Reason: "transport", DueAt: at,
 		}))
 	}
@@ -152,17 +152,17 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 		do   func()
 		says string
 	}{
-		{func() { r.bury("lookup", "p-1", 7) }, "1 open dead letters of class provider: arauto dead list --class provider"},
+		{func() { r.putDeadLetter("lookup", "p-1", 7) }, "1 open dead letters of class provider: arauto dead list --class provider"},
 		{func() { r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default") }, "circuit sandbox/default is open since "},
 		{func() {
-			r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-2", Cause: order.CauseNotification, Reason: "unavailable",
 				Attempts: 2, DueAt: time.Now().Add(time.Hour).UTC(),
 			}))
 		}, "1 look-ups have failed and wait: sandbox: unavailable"},
 		{func() {
 			for i := range flood {
-				r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+				r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 					Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: fmt.Sprintf("f-%d", i), Cause: order.CauseNotification,
 					Reason: "not_found", NotFound: 1, DueAt: time.Now().Add(time.Hour).UTC(),
 				}))

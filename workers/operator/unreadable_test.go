@@ -166,8 +166,8 @@ func TestCircuitsAreListedWithoutEscapes(t *testing.T) {
 func TestTablesStayTablesWhateverAnIDHolds(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
-	r.bury("lookup", strings.Repeat("w", 200)+"  lookup  x", 7)
-	r.bury("lookup", "p-2", 8)
+	r.putDeadLetter("lookup", strings.Repeat("w", 200)+"  lookup  x", 7)
+	r.putDeadLetter("lookup", "p-2", 8)
 	for line := range strings.Lines(r.run(ExitDone, "dead", "list")) {
 		if len([]rune(line)) > 180 || strings.Contains(line, "lookup  x") {
 			t.Errorf("a line is %q", line)

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-func TestServerThatShowsNoSignOfLifeIsAway(t *testing.T) {
+func TestServerWithoutHeartbeatIsAway(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		peer jetstream.PeerInfo

@@ -20,7 +20,7 @@ type Health struct {
 	monitors []string
 	reader   *Reader
 
-	mu    sync.Mutex // Held while asking, which monitorPatience bounds.
+	mu    sync.Mutex // Held while asking, which monitorTimeout bounds.
 	at    time.Time
 	facts Facts
 }
@@ -48,7 +48,7 @@ func (h *Health) Explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), monitorPatience) // The caller's may have ended.
+	ctx, cancel := context.WithTimeout(context.Background(), monitorTimeout) // The caller's may have ended.
 	defer cancel()
 	if why := h.look(ctx).firstFailure(); why != nil {
 		return fmt.Errorf("%w (%w)", err, why)

@@ -17,8 +17,8 @@ import (
 	"arauto/schemas/subject"
 )
 
-// monitorPatience is how long one monitoring address may take to answer.
-const monitorPatience = time.Second
+// monitorTimeout is how long one monitoring address may take to answer.
+const monitorTimeout = time.Second
 
 // maxVarz bounds what is read of a monitoring address, in bytes.
 const maxVarz = 1 << 20
@@ -38,7 +38,7 @@ type Reader struct {
 // http://nats-1:8222. Without any the sync policy stays unknown.
 func NewReader(js jetstream.JetStream, monitors []string) *Reader {
 	return &Reader{js: js, monitors: monitors, known: map[string]Server{}, client: &http.Client{
-		Timeout: monitorPatience,
+		Timeout: monitorTimeout,
 		// Questions are rare and a kept connection would outlive its server.
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -53,7 +53,7 @@ func (r *Reader) Read(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	return r.facts(ctx, info, look{left: monitorPatience, health: true}), nil
+	return r.facts(ctx, info, look{left: monitorTimeout, health: true}), nil
 }
 
 // ReadSoon is Read while webhooks wait for it. The stream has so much time to

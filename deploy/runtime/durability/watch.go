@@ -30,21 +30,21 @@ const (
 	hasty     = 250 * time.Millisecond
 )
 
-// sightPatience is how long a broker that can be reached may hide its sync
+// visibilityTimeout is how long a broker that can be reached may hide its sync
 // policy at the start before a claim about it is refused.
-const sightPatience = 5 * time.Second
+const visibilityTimeout = 5 * time.Second
 
 // Options is what a Watcher needs; the times have defaults.
 type Options struct {
-	NC         *nats.Conn
-	Link       Link     // Of NC; by default what NC itself says, which may take seconds while it dials.
-	Monitors   []string // Monitoring addresses, such as http://nats-1:8222.
-	Claimed    Claim    // 0 claims nothing: the watcher then only reports.
-	Log        *zap.Logger
-	Registerer prometheus.Registerer
-	Every      time.Duration // Between two looks while all is well; 30 s by default.
-	Limit      time.Duration // For one look; 2 s by default.
-	Patience   time.Duration // For a reachable broker's monitoring addresses at the start; 5 s by default.
+	NC                *nats.Conn
+	Link              Link     // Of NC; by default what NC itself says, which may take seconds while it dials.
+	Monitors          []string // Monitoring addresses, such as http://nats-1:8222.
+	Claimed           Claim    // 0 claims nothing: the watcher then only reports.
+	Log               *zap.Logger
+	Registerer        prometheus.Registerer
+	Every             time.Duration // Between two looks while all is well; 30 s by default.
+	Limit             time.Duration // For one look; 2 s by default.
+	VisibilityTimeout time.Duration // For a reachable broker's monitoring addresses at the start; 5 s by default.
 }
 
 // Link says how a connection to the broker stands. It is asked twice for each
@@ -103,8 +103,8 @@ func Watch(o Options) (*Watcher, error) {
 	if o.Every == 0 {
 		o.Every = everyDefault
 	}
-	if o.Patience == 0 {
-		o.Patience = sightPatience
+	if o.VisibilityTimeout == 0 {
+		o.VisibilityTimeout = visibilityTimeout
 	}
 	if o.Limit == 0 {
 		o.Limit = lookLimit
@@ -246,7 +246,7 @@ func (w *Watcher) hide(f Facts) {
 func (w *Watcher) unfounded() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	hidden := !w.hidden.IsZero() && time.Since(w.hidden) < w.o.Patience
+	hidden := !w.hidden.IsZero() && time.Since(w.hidden) < w.o.VisibilityTimeout
 	if w.report.Facts == nil || w.report.Holds || w.verified || hidden {
 		return nil
 	}

@@ -42,7 +42,7 @@ type watched struct {
 func watch(t *testing.T, b *jetstreamtest.Broker, claimed durability.Claim, monitors ...string) *watched {
 	t.Helper()
 	return watchWith(t, durability.Options{
-		NC: b.Connect(), Monitors: monitors, Claimed: claimed, Every: 20 * time.Millisecond, Patience: time.Second,
+		NC: b.Connect(), Monitors: monitors, Claimed: claimed, Every: 20 * time.Millisecond, VisibilityTimeout: time.Second,
 	})
 }
 

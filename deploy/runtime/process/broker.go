@@ -14,9 +14,9 @@ import (
 	"arauto/deploy/runtime/config"
 )
 
-// writePatience is how long a write to the broker's socket may take. It lies
+// writeTimeout is how long a write to the broker's socket may take. It lies
 // below the default publish budget of 800 ms.
-const writePatience = 400 * time.Millisecond
+const writeTimeout = 400 * time.Millisecond
 
 // connect opens the broker connection. It does not fail because the broker is
 // away: the connection keeps trying, and readiness says so.
@@ -42,7 +42,7 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 		// A broker that is connected but does not read fills the socket, and a
 		// publish then waits in the write, for a minute by default. The gateway's
 		// callers are answered sooner.
-		nats.FlusherTimeout(writePatience),
+		nats.FlusherTimeout(writeTimeout),
 		nats.MaxPingsOutstanding(2),
 		nats.ErrorHandler(j.failed),
 		nats.ConnectHandler(j.connected),

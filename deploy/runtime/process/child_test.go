@@ -108,7 +108,7 @@ func (c *childProcess) code(t *testing.T) int {
 	select {
 	case <-c.ended:
 		return c.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(longest):
 		t.Fatalf("the child does not end:\n%s", c.logs)
 		return -1
 	}
@@ -204,13 +204,13 @@ func TestInheritedSocketLosesNoConnectionOverARestart(t *testing.T) {
 	}
 	first.code(t)
 
-	waiting, err := net.DialTimeout("tcp", socket.Addr().String(), patience)
+	waiting, err := net.DialTimeout("tcp", socket.Addr().String(), longest)
 	if err != nil {
 		t.Fatalf("nobody listens between the children: %v", err)
 	}
 	defer waiting.Close()
 	second := spawn(t, config, socket, env...)
-	if err := waiting.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := waiting.SetDeadline(time.Now().Add(longest)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := fmt.Fprint(waiting, "GET / HTTP/1.0\r\n\r\n"); err != nil {

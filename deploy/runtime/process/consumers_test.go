@@ -92,7 +92,7 @@ func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	batch, err := some.Fetch(3, jetstream.FetchMaxWait(patience))
+	batch, err := some.Fetch(3, jetstream.FetchMaxWait(longest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 	if err := held[0].Nak(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := some.Next(jetstream.FetchMaxWait(patience))
+	again, err := some.Next(jetstream.FetchMaxWait(longest))
 	if err != nil {
 		t.Fatal(err)
 	}

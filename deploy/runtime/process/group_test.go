@@ -72,11 +72,11 @@ func TestCleanUpsRunBackwardsAndJoinTheirErrors(t *testing.T) {
 	c.add("a", func(context.Context) error { order += "a"; return errors.New("no") })
 	c.add("b", func(context.Context) error { order += "b"; return nil })
 	c.add("c", func(context.Context) error { order += "c"; return errors.New("never") })
-	err := c.run(patience)
+	err := c.run(longest)
 	if order != "cba" || err == nil || err.Error() != "stop c: never\nstop a: no" {
 		t.Errorf("ran %s: %v", order, err)
 	}
-	if err := c.run(patience); err != nil || order != "cba" {
+	if err := c.run(longest); err != nil || order != "cba" {
 		t.Errorf("a second run did %s: %v", order, err)
 	}
 }

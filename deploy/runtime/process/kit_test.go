@@ -45,7 +45,7 @@ func start(t *testing.T, path string, begin func(*Kit)) running {
 		return running{kit: k, url: "http://" + k.Admin(), logs: logs, stop: cancel, code: code}
 	case c := <-code:
 		t.Fatalf("it ended with %d:\n%s", c, logs)
-	case <-time.After(patience):
+	case <-time.After(longest):
 		t.Fatal("it did not begin")
 	}
 	return running{}
@@ -58,7 +58,7 @@ func (r running) end(t *testing.T) int {
 	select {
 	case code := <-r.code:
 		return code
-	case <-time.After(patience):
+	case <-time.After(longest):
 		t.Fatal("it did not end")
 		return -1
 	}

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// dialPatience is how long one address of the broker may take to accept a
+// dialTimeout is how long one address of the broker may take to accept a
 // connection. A name may have several, one of them that of a host that is gone.
-const dialPatience = time.Second
+const dialTimeout = time.Second
 
 // Link says at once how the connection to the broker stands. The client's own
 // answers may take seconds: it holds its lock while it dials, waits for a
@@ -19,7 +19,7 @@ type Link struct {
 	connections atomic.Uint64
 }
 
-func newLink() *Link { return &Link{dialer: net.Dialer{Timeout: dialPatience}} }
+func newLink() *Link { return &Link{dialer: net.Dialer{Timeout: dialTimeout}} }
 
 // Dial opens a connection for the client, and counts it.
 func (l *Link) Dial(network, address string) (net.Conn, error) {

@@ -115,7 +115,7 @@ func TestContextEndsWithTheReader(t *testing.T) {
 	}
 	select {
 	case <-ctx.Done():
-	case <-time.After(patience):
+	case <-time.After(longest):
 		t.Fatal("it did not end")
 	}
 	if cause := context.Cause(ctx); !errors.Is(cause, errParent) {

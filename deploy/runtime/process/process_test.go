@@ -30,9 +30,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience bounds every wait. It is long, because the machine may be busy;
+// longest bounds every wait. It is long, because the machine may be busy;
 // what is waited for ends the wait at once.
-const patience = 120 * time.Second
+const longest = 120 * time.Second
 
 // canary is a secret that must not show up anywhere.
 const canary = "canary-7f3a9b1c-canary"
@@ -53,7 +53,7 @@ func broker(t *testing.T, change func(*server.Options)) *server.Server {
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(patience) {
+	if !s.ReadyForConnections(longest) {
 		t.Fatal("the broker did not start")
 	}
 	return s
@@ -96,7 +96,7 @@ func nothing(string) (string, bool) { return "", false }
 // until waits for a condition.
 func until(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -104,7 +104,7 @@ func until(t *testing.T, what string, met func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: it did not happen within %v", what, patience)
+			t.Fatalf("%s: it did not happen within %v", what, longest)
 		}
 	}
 }
@@ -112,7 +112,7 @@ func until(t *testing.T, what string, met func() bool) {
 // get asks the admin listener.
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: longest, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(url)
 	if err != nil {
 		return 0, err.Error()
@@ -287,7 +287,7 @@ func TestRoleThatNeverReturnsIsLeftBehind(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})
 	defer close(release)
-	err = serve(ctx, "normalize", cfg, log, limits{grace: 20 * time.Millisecond, cleanup: patience}, func(context.Context, *Kit) error {
+	err = serve(ctx, "normalize", cfg, log, limits{grace: 20 * time.Millisecond, cleanup: longest}, func(context.Context, *Kit) error {
 		cancel()
 		<-release
 		return nil

@@ -23,9 +23,9 @@ const (
 	short   = 25 * time.Second // Of trouble, where FOR does not say.
 	round   = time.Minute      // After so much trouble everything is counted.
 	drivers = 32
-	// patience is how long the backlog of a round may take to drain. The
+	// longest is how long the backlog of a round may take to drain. The
 	// messages of a killed worker wait for the acknowledgement wait.
-	patience = 3 * time.Minute
+	longest = 3 * time.Minute
 )
 
 // TestEveryAcceptedNotificationEndsAsExactlyOneThing is the promise of the
@@ -38,7 +38,7 @@ func TestEveryAcceptedNotificationEndsAsExactlyOneThing(t *testing.T) {
 	length, seed := fromEnvironment(t)
 	t.Logf("SEED=%d", seed)
 	rounds := int((length + round - 1) / round)
-	p := build(t, length+time.Duration(rounds)*(4*patience+time.Minute))
+	p := build(t, length+time.Duration(rounds)*(4*longest+time.Minute))
 	p.observe()
 	d := newDriver(p)
 	dice := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
@@ -176,10 +176,10 @@ func closeBooks(t *testing.T, s reconcile.Streams, d *driver) bool {
 }
 
 // swept waits until sweep has read every advisory and no schedule should have
-// fired some time ago. It returns what is left when its patience ends.
+// fired some time ago. It returns what is left when its longest ends.
 func swept(p *plant) string {
 	began, left := time.Now(), ""
-	for time.Since(began) < patience {
+	for time.Since(began) < longest {
 		if left = unswept(p); left == "" || !pause(p.ctx, time.Second) {
 			return left
 		}
@@ -211,7 +211,7 @@ func unswept(p *plant) string {
 }
 
 // drain waits until no consumer has anything left and nothing is parked. It
-// returns what is still there when its patience ends; what is parked for later
+// returns what is still there when its longest ends; what is parked for later
 // is a category and no complaint.
 func drain(p *plant) string {
 	began, left := time.Now(), ""
@@ -219,7 +219,7 @@ func drain(p *plant) string {
 		var pending, parked string
 		pending, parked = backlog(p)
 		left = pending
-		return pending == "" && parked == "" || time.Since(began) > patience
+		return pending == "" && parked == "" || time.Since(began) > longest
 	})
 	return left
 }

@@ -202,7 +202,7 @@ func (r *rig) due(payment string, stands uint64) uint64 {
 	return ack.Sequence
 }
 
-func TestDueLookUpIsKnownByTheNotificationThatItStandsFor(t *testing.T) {
+func TestDueLookUpIsKnownByTheNotificationThatItCovers(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	sequence := r.due("p", 41)

@@ -30,7 +30,7 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	}
 	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
 	must(err)
-	lot, err := retry.Open(ctx, b.JS, tokens)
+	store, err := retry.Open(ctx, b.JS, tokens)
 	must(err)
 	dead, err := deadletter.Open(ctx, b.JS)
 	must(err)
@@ -53,7 +53,7 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 		"arauto_scheduled_lookups transport": 0, "arauto_scheduled_lookups credential": 0, "arauto_scheduled_lookups other": 0,
 	})
 	for payment, waits := range map[string]string{"p-1": "transport", "p-2": "transport", "p-3": "strange"} {
-		must(lot.Schedule(ctx, record.ScheduledLookUp{
+		must(store.Schedule(ctx, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Reason: waits,
 			DueAt: time.Now().Add(time.Hour).UTC(),
 		}))

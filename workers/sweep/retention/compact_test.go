@@ -53,12 +53,12 @@ func newLedger(t *testing.T) *ledger {
 // nothing.
 func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Status) {
 	l.t.Helper()
-	lot, err := retry.Open(l.ctx, l.JS, l.tokens)
+	retries, err := retry.Open(l.ctx, l.JS, l.tokens)
 	ok(l.t, err)
 	dead, err := deadletter.Open(l.ctx, l.JS)
 	ok(l.t, err)
 	w, err := fold.New(l.ctx, fold.Options{
-		JS: l.JS, Tokens: l.tokens, Retries: lot, DeadLetters: dead, Log: zap.NewNop(),
+		JS: l.JS, Tokens: l.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
 	ok(l.t, err)

@@ -230,7 +230,7 @@ func TestLettersOfAUnitAreReadOnce(t *testing.T) {
 	}
 }
 
-func TestALetterThatIsRedrivenMeanwhileStandsForNothing(t *testing.T) {
+func TestRedrivenDeadLetterCoversNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second, third := r.notify("p"), r.notify("p"), r.notify("p")

@@ -29,11 +29,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // clock stays, so ages come from turning the sweeper's forward.
 type rig struct {
 	*jetstreamtest.Broker
-	t      *testing.T
-	ctx    context.Context
-	tokens subject.Tokens
-	lot    *retry.Store
-	ahead  atomic.Int64
+	t       *testing.T
+	ctx     context.Context
+	tokens  subject.Tokens
+	retries *retry.Store
+	ahead   atomic.Int64
 }
 
 func setup(t *testing.T) *rig {
@@ -43,7 +43,7 @@ func setup(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
-	if r.lot, err = retry.Open(r.ctx, r.JS, tokens); err != nil {
+	if r.retries, err = retry.Open(r.ctx, r.JS, tokens); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -57,14 +57,14 @@ func (r *rig) now() time.Time { return time.Now().Add(time.Duration(r.ahead.Load
 // sweeper makes one that talks to the broker through js.
 func (r *rig) sweeper(js jetstream.JetStream) *stale.Sweeper {
 	r.t.Helper()
-	chains, err := observations.Open(r.ctx, js)
+	observed, err := observations.Open(r.ctx, js)
 	r.must(err)
-	lot, err := retry.Open(r.ctx, js, r.tokens)
+	retries, err := retry.Open(r.ctx, js, r.tokens)
 	r.must(err)
 	dead, err := deadletter.Open(r.ctx, js)
 	r.must(err)
 	s, err := stale.New(r.ctx, stale.Options{
-		JS: js, Tokens: r.tokens, Retries: lot, Observations: chains, DeadLetters: dead, Log: zap.NewNop(),
+		JS: js, Tokens: r.tokens, Retries: retries, Observations: observed, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: stale.NewMetrics(prometheus.NewRegistry()),
 		Now:     r.now, Jitter: func() float64 { return 0 }, Horizon: 400 * 24 * time.Hour,
 	})
@@ -175,7 +175,7 @@ func (r *rig) put(payment string, l record.DeadLetter) {
 // parked is what is parked for a payment or has come due, nil for nothing.
 func (r *rig) parked(payment string) *record.ScheduledLookUp {
 	r.t.Helper()
-	place, err := r.lot.Read(r.ctx, "sandbox", "default", payment)
+	place, err := r.retries.Read(r.ctx, "sandbox", "default", payment)
 	r.must(err)
 	if place.Sequence > 0 {
 		return &place.Parked

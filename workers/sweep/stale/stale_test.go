@@ -129,7 +129,7 @@ func TestADueLookUpIsNotParkedASecondTime(t *testing.T) {
 	if due := r.due("p"); len(due) != 1 {
 		t.Fatalf("%d look-ups are due, want 1", len(due))
 	}
-	place, err := r.lot.Read(r.ctx, "sandbox", "default", "p")
+	place, err := r.retries.Read(r.ctx, "sandbox", "default", "p")
 	r.must(err)
 	if place.Sequence != 0 {
 		t.Errorf("parked beside the due one: %+v", place.Parked)
@@ -140,11 +140,11 @@ func TestADueLookUpIsNotParkedASecondTime(t *testing.T) {
 // stored it.
 func (r *rig) fire(payment string) {
 	r.t.Helper()
-	place, err := r.lot.Read(r.ctx, "sandbox", "default", payment)
+	place, err := r.retries.Read(r.ctx, "sandbox", "default", payment)
 	r.must(err)
 	p := place.Parked
 	p.DueAt = time.Now()
-	r.must(r.lot.Reschedule(r.ctx, p))
+	r.must(r.retries.Reschedule(r.ctx, p))
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for len(r.due(payment)) == 0 {

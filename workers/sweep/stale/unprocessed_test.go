@@ -65,7 +65,7 @@ func TestParkedNotificationIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	sequence := r.notify("p")
-	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))
@@ -110,7 +110,7 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, DueAt: time.Now().Add(time.Second),
 	}
-	r.must(r.lot.Schedule(r.ctx, p))
+	r.must(r.retries.Schedule(r.ctx, p))
 	s := r.sweeper(r.JS)
 	judge := func(want uint64) {
 		t.Helper()
@@ -130,18 +130,18 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	r.must(err)
 	judge(before) // It has fired and is being handled.
 	p.DueAt = time.Now().Add(time.Hour)
-	r.must(r.lot.Reschedule(r.ctx, p))
+	r.must(r.retries.Reschedule(r.ctx, p))
 	r.must(m.DoubleAck(r.ctx))
 	judge(behind)
 }
 
 // What is parked for an earlier notification is no trace of a later one, nor is
 // a dead letter about the earlier one.
-func TestWhatStandsForAnEarlierNotificationIsNoTrace(t *testing.T) {
+func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second := r.notify("p"), r.notify("p")
-	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: first, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))

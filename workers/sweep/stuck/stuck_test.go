@@ -24,14 +24,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a broker with LOOKUP_RETRIES and a lot on it.
+// rig is a broker with LOOKUP_RETRIES and a retries on it.
 type rig struct {
-	t      *testing.T
-	ctx    context.Context
-	js     jetstream.JetStream
-	stream jetstream.Stream
-	lot    *retry.Store
-	tokens subject.Tokens
+	t       *testing.T
+	ctx     context.Context
+	js      jetstream.JetStream
+	stream  jetstream.Stream
+	retries *retry.Store
+	tokens  subject.Tokens
 }
 
 func over(t *testing.T, js jetstream.JetStream) *rig {
@@ -42,7 +42,7 @@ func over(t *testing.T, js jetstream.JetStream) *rig {
 	r.must(err)
 	r.stream, err = js.Stream(r.ctx, subject.LookupRetries)
 	r.must(err)
-	r.lot, err = retry.Open(r.ctx, js, r.tokens)
+	r.retries, err = retry.Open(r.ctx, js, r.tokens)
 	r.must(err)
 	return r
 }
@@ -56,7 +56,7 @@ func (r *rig) must(err error) {
 
 func (r *rig) park(payment string, due time.Time) {
 	r.t.Helper()
-	r.must(r.lot.Schedule(r.ctx, record.ScheduledLookUp{
+	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment,
 		Cause: order.CauseNotification, Attempts: 2, DueAt: due,
 	}))
@@ -64,7 +64,7 @@ func (r *rig) park(payment string, due time.Time) {
 
 func (r *rig) place(payment string) retry.Entry {
 	r.t.Helper()
-	place, err := r.lot.Read(r.ctx, "sandbox", "default", payment)
+	place, err := r.retries.Read(r.ctx, "sandbox", "default", payment)
 	r.must(err)
 	return place
 }
@@ -282,9 +282,9 @@ func TestWhatIsReplacedOrCancelledMeanwhileIsNotBroughtBack(t *testing.T) {
 		"replaced": func() {
 			p := r.place("replaced").Parked
 			p.Attempts, p.DueAt = 7, time.Now().Add(9*time.Hour)
-			r.must(r.lot.Reschedule(r.ctx, p))
+			r.must(r.retries.Reschedule(r.ctx, p))
 		},
-		"cancelled": func() { r.must(r.lot.Cancel(r.ctx, r.place("cancelled"))) },
+		"cancelled": func() { r.must(r.retries.Cancel(r.ctx, r.place("cancelled"))) },
 	} {
 		r.park(name, time.Now().Add(time.Hour))
 		w, err := stuck.New(r.ctx, stuck.Options{
@@ -296,7 +296,7 @@ func TestWhatIsReplacedOrCancelledMeanwhileIsNotBroughtBack(t *testing.T) {
 		if p := r.place(name); name == "replaced" && p.Parked.Attempts != 7 || name == "cancelled" && p.Sequence != 0 {
 			t.Errorf("after it was %s there is %+v", name, p)
 		}
-		r.must(r.lot.Cancel(r.ctx, r.place(name)))
+		r.must(r.retries.Cancel(r.ctx, r.place(name)))
 	}
 }
 
@@ -308,7 +308,7 @@ func TestWhatFiredOrWasCancelledIsForgotten(t *testing.T) {
 	ahead, metrics := r.watch(2*time.Hour, 30*time.Second)
 	behind, _ := r.watch(0, 30*time.Second)
 	r.must(behind.Round(r.ctx))
-	r.must(r.lot.Cancel(r.ctx, r.place("cancelled")))
+	r.must(r.retries.Cancel(r.ctx, r.place("cancelled")))
 	r.must(ahead.Round(r.ctx))
 	if p := r.place("cancelled"); p.Sequence != 0 {
 		t.Errorf("a cancelled look-up is back: %+v", p)

@@ -26,8 +26,8 @@ func TestMain(m *testing.M) {
 // anyAddresses leaves every port to the system.
 var anyAddresses = Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"}
 
-// patience bounds each wait of a test. The machine may be busy.
-const patience = 180 * time.Second
+// longest bounds each wait of a test. The machine may be busy.
+const longest = 180 * time.Second
 
 // output is a terminal that tests can wait on.
 type output struct {
@@ -136,7 +136,7 @@ func begin(ctx context.Context, t *testing.T, change func(*Options)) *running {
 
 func bounded(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -18,8 +18,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// patience is how long a webhook may take.
-const patience = 5 * time.Second
+// webhookTimeout is how long a webhook may take.
+const webhookTimeout = 5 * time.Second
 
 // newClient sends webhooks. It follows no redirect: a provider takes
 // anything but 200 for a failure.
@@ -65,7 +65,7 @@ func (s *Simulator) tellLater(k key, p payment, c change) {
 }
 
 func (s *Simulator) send(k key, p payment) (int, error) {
-	ctx, cancel := context.WithTimeout(s.stopped, patience)
+	ctx, cancel := context.WithTimeout(s.stopped, webhookTimeout)
 	defer cancel()
 	base, err := url.Parse(s.gateway)
 	if err != nil {
