@@ -80,6 +80,13 @@ func (f *flow) heed(b *broker, js jetstream.JetStream) {
 	_, err = all.Publish(f.ctx, "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.STATUSES.normalize", body)
 	f.must(err)
 
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for pending := uint64(0); pending == 0; <-ticker.C { // The broker tells the consumer of the message a moment after it has stored it.
+		c, err := all.Consumer(f.ctx, subject.Advisories, subject.AdvisoriesConsumer)
+		f.must(err)
+		pending = c.CachedInfo().NumPending
+	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
 		{Stream: subject.Advisories, Consumer: subject.AdvisoriesConsumer},
@@ -90,8 +97,6 @@ func (f *flow) heed(b *broker, js jetstream.JetStream) {
 	bench := f.bench(js)
 	bench.Consume(subject.Advisories, subject.AdvisoriesConsumer, 2, bench.Advisories().Handle)
 	f.letter("dead.ours.sweep.")
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
 	for bench.AckFloor(subject.Advisories, subject.AdvisoriesConsumer) == 0 { // Until the acknowledgement has gone out too.
 		<-ticker.C
 	}

@@ -149,8 +149,10 @@ func eventTimes(ctx context.Context, broker string, o load.Options, payments int
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
-	defer time.AfterFunc(drainTimeout, messages.Stop).Stop()
-	defer context.AfterFunc(ctx, messages.Stop)()
+	drained := time.AfterFunc(drainTimeout, messages.Stop)
+	defer drained.Stop()
+	release := context.AfterFunc(ctx, messages.Stop)
+	defer release()
 	all := map[uint64]time.Duration{}
 	for len(all) < payments {
 		m, err := messages.Next()

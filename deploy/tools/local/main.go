@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
+	if err := run(); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "local:", err)
 		os.Exit(1)
 	}
@@ -34,15 +35,18 @@ func run() error {
 		return fmt.Errorf("find own binary: %w", err)
 	}
 	o := supervise.Options{Stdout: os.Stdout, Addresses: supervise.DefaultAddresses()}
-	flag.StringVar(&o.Dir, "dir", ".local", "`folder` for data, logs and configuration")
-	flag.StringVar(&o.BinDir, "bin", filepath.Dir(own), "`folder` of the binaries")
-	flag.StringVar(&o.Addresses.NATS, "nats", o.Addresses.NATS, "`address` of the broker; port 0 is any free one")
-	flag.StringVar(&o.Addresses.Gateway, "gateway", o.Addresses.Gateway, "`address` that takes webhooks")
-	flag.StringVar(&o.Addresses.Admin, "admin", o.Addresses.Admin, "`address` of readiness and metrics")
-	flag.StringVar(&o.Addresses.Simulator, "simulator", o.Addresses.Simulator, "`address` of the provider simulator")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
+	flags := flag.NewFlagSet("local", flag.ContinueOnError)
+	flags.StringVar(&o.Dir, "dir", ".local", "`folder` for data, logs and configuration")
+	flags.StringVar(&o.BinDir, "bin", filepath.Dir(own), "`folder` of the binaries")
+	flags.StringVar(&o.Addresses.NATS, "nats", o.Addresses.NATS, "`address` of the broker; port 0 is any free one")
+	flags.StringVar(&o.Addresses.Gateway, "gateway", o.Addresses.Gateway, "`address` that takes webhooks")
+	flags.StringVar(&o.Addresses.Admin, "admin", o.Addresses.Admin, "`address` of readiness and metrics")
+	flags.StringVar(&o.Addresses.Simulator, "simulator", o.Addresses.Simulator, "`address` of the provider simulator")
+	if err := flags.Parse(os.Args[1:]); err != nil {
+		return err
+	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if o.DemoEvery, err = supervise.ParseDemo(os.Getenv("DEMO")); err != nil {
 		return fmt.Errorf("read DEMO: %w", err)

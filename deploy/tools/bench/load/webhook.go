@@ -73,13 +73,18 @@ type sender struct {
 // webhooks. Their problems are connection, timeout, and answer for a 200 that
 // is not Ok; the next request has a new connection then.
 func Webhooks(ctx context.Context, address string, n int, o Options) (Report, error) {
+	var all []*sender
 	var senders []Send
+	defer func() {
+		for _, s := range all {
+			s.close()
+		}
+	}()
 	connecting, dialing := errgroup.WithContext(ctx)
 	for range n {
 		s := newSender(address)
-		senders = append(senders, s.send)
+		all, senders = append(all, s), append(senders, s.send)
 		connecting.Go(func() error { return s.connect(dialing) })
-		defer s.close()
 	}
 	if err := connecting.Wait(); err != nil {
 		return Report{}, err

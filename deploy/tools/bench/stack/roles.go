@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed" // The configuration is a file.
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -47,17 +48,23 @@ func (s *Stack) Self(ctx context.Context, args ...string) (*Process, error) {
 func (s *Stack) Role(ctx context.Context, binary string, names []string, args ...string) (*Process, error) {
 	var sockets []*os.File
 	var addresses []string
+	var own []io.Closer // The process has descriptors of its own.
+	defer func() {
+		for _, c := range own {
+			_ = c.Close()
+		}
+	}()
 	for range names {
 		listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			return nil, fmt.Errorf("open socket: %w", err)
 		}
-		defer listener.Close() //nolint:errcheck // The process has its own descriptor.
+		own = append(own, listener)
 		socket, err := listener.File()
 		if err != nil {
 			return nil, fmt.Errorf("open socket: %w", err)
 		}
-		defer socket.Close() //nolint:errcheck // The process has its own descriptor.
+		own = append(own, socket)
 		sockets, addresses = append(sockets, socket), append(addresses, listener.Addr().String())
 	}
 	env := []string{fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES=" + strings.Join(names, ":")}

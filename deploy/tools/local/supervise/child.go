@@ -78,7 +78,7 @@ func (c *child) keep(ctx context.Context) error {
 		}
 		c.note("%s ended (%v); starting it again", c.role, err)
 		if limit.Wait(ctx) != nil {
-			return nil
+			return nil //nolint:nilerr // The stop came between two starts.
 		}
 	}
 }
@@ -106,7 +106,8 @@ func (c *child) run(ctx context.Context) error {
 	}
 	c.pid.Store(int64(cmd.Process.Pid))
 	defer c.pid.Store(0)
-	defer context.AfterFunc(c.abort, func() { _ = cmd.Process.Kill() })() // It may have ended meanwhile.
+	release := context.AfterFunc(c.abort, func() { _ = cmd.Process.Kill() }) // It may have ended meanwhile.
+	defer release()
 	return cmd.Wait()
 }
 

@@ -1,0 +1,58 @@
+package conformance_test
+
+import (
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sizes bound the source lines of each folder, tests apart, each with what the number
+// is made of. A change that needs more room raises the number here, with its reason.
+var sizes = []struct {
+	folder string
+	most   int
+	reason string
+}{
+	{"gateway/ingress", 1350, "connections, TLS, framing and bodies on fasthttp, which bounds none of them as a payment gateway must"},
+	{"gateway/publish", 1650, "group commit with learned thresholds; issue F replaces it by a committer of a third"},
+	{"gateway/webhook", 1250, "routes, authentication, limits, answers, refusals"},
+	{"workers/internal", 3650, "what the roles share: scheduling, breakers, limits, dead letters, observations; issue F joins the breakers and the limiter"},
+	{"workers/lookup", 1850, "the look-up's decision and its role; issue F makes the decision a pure function"},
+	{"workers/normalize", 850, "folding observations into events"},
+	{"workers/sweep", 2100, "stale payments, stuck schedules, retention, advisories, gauges"},
+	{"workers/operator", 3750, "one file for each verb of the operator's command, with its screen and its dry run"},
+	{"schemas/order", 900, "statuses, graph, fold, events"},
+	{"schemas/provider", 2550, "the adapter's contract and its conformance kit, which is two thirds of it"},
+	{"schemas/providers", 1300, "five adapters of 110 to 430 lines"},
+	{"schemas/subject", 600, "tokens, and building and parsing of every subject"},
+	{"deploy/runtime/config", 2050, "65 keys, each with its bounds and the advice that a refusal gives"},
+	{"deploy/runtime/durability", 1550, "what the broker survives, read from every server at start, on reconnect and all the time"},
+	{"deploy/runtime/process", 1500, "signals, admin listener, log, connection, consumer metrics of every process"},
+	{"deploy/tools/bench", 1750, "an open-loop driver and three rivals; below the gateway"},
+	{"deploy/tools/local", 1350, "make run: broker, children, screen, demo"},
+	{"deploy/tools/simulator", 2500, "five providers' interfaces, written apart from the adapters as a second reading of the documents"},
+}
+
+func TestFoldersKeepTheirSize(t *testing.T) {
+	t.Parallel()
+	for _, s := range sizes {
+		lines := 0
+		err := filepath.WalkDir(filepath.Join(root, s.folder), func(name string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() && strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+				name, err = filepath.Rel(root, name)
+				lines += strings.Count(read(t, name), "\n")
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines > s.most {
+			t.Errorf("%s has %d source lines, at most %d are for %s", s.folder, lines, s.most, s.reason)
+		}
+		if lines < s.most*8/10 {
+			t.Errorf("%s has %d source lines; lower its bound of %d", s.folder, lines, s.most)
+		}
+	}
+}
