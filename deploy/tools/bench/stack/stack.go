@@ -164,7 +164,7 @@ func (s *Stack) file(extension string) string {
 // end kills the process, waits until it has ended, and removes its files.
 func (p *Process) end() {
 	_ = p.cmd.Process.Kill() // It fails when the process has ended.
-	<-p.ended //nolint:errcheck // How it ended says nothing: it was killed.
+	<-p.ended                //nolint:errcheck // How it ended says nothing: it was killed.
 	_ = p.stdin.Close()
 	for _, path := range p.files {
 		_ = os.RemoveAll(path) // Close removes what is left.
