@@ -35,7 +35,7 @@ type ScheduledLookUp struct {
 	Payment      string            `json:"payment"`
 	Order        string            `json:"order,omitempty"`
 	Fields       map[string]string `json:"fields,omitempty"`
-	Covers       uint64            `json:"covers"`                     // Highest NOTIFICATIONS sequence that it stands for, 0 for none.
+	Covers       uint64            `json:"covers"`                     // Highest NOTIFICATIONS sequence that it answers for, 0 for none.
 	Notification string            `json:"notification,omitempty"`     // Id of that notification.
 	NotifiedAt   *time.Time        `json:"notified_at,omitempty"`      // When it was received.
 	Trace        string            `json:"traceparent,omitempty"`      // Its trace context.
@@ -55,7 +55,7 @@ type ScheduledLookUp struct {
 // MaxRechecks is how many rechecks lookup makes of an answer that may be stale.
 const MaxRechecks = 2
 
-// Cover makes p stand for the notification that other stands for, and for
+// Cover makes p cover the notification that other covers, with
 // what that says of the payment.
 func (p *ScheduledLookUp) Cover(other ScheduledLookUp) {
 	p.Covers, p.Notification, p.NotifiedAt, p.Trace = other.Covers, other.Notification, other.NotifiedAt, other.Trace
@@ -137,7 +137,7 @@ const (
 	Resolved  State = "resolved"  // The provider no longer insists on a contradiction.
 )
 
-// Reported is the highest observation that l stands for. A marker may concern
+// Reported is the highest observation that l reports. A marker may concern
 // an older letter than the payment's last one; what had been reported by then
 // must not be reported again.
 func (l DeadLetter) Reported() uint64 { return max(l.Observation, l.ReportedUpTo) }

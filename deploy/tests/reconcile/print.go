@@ -83,10 +83,10 @@ func (f *file) timeline() []string {
 		add(l.At, "dead letter %d, %s by %s about %s after %d attempts: %s", l.Sequence, l.Record.Class, l.Record.Stage, l.Record.ID, l.Record.Attempts, l.Record.Cause)
 	}
 	for _, p := range f.Parked {
-		add(p.At, "parked %d, cause %s, waits for %s, stands for %d, due %s", p.Sequence, p.Record.Cause, p.Record.Reason, p.Record.Covers, p.Record.DueAt.Format(time.RFC3339Nano))
+		add(p.At, "parked %d, cause %s, waits for %s, covers %d, due %s", p.Sequence, p.Record.Cause, p.Record.Reason, p.Record.Covers, p.Record.DueAt.Format(time.RFC3339Nano))
 	}
 	for _, p := range f.Fired {
-		add(p.At, "fired %d and still stored, cause %s, waits for %s, stands for %d", p.Sequence, p.Record.Cause, p.Record.Reason, p.Record.Covers)
+		add(p.At, "fired %d and still stored, cause %s, waits for %s, covers %d", p.Sequence, p.Record.Cause, p.Record.Reason, p.Record.Covers)
 	}
 	slices.SortStableFunc(entries, func(a, b entry) int { return a.at.Compare(b.at) })
 	lines := make([]string, len(entries))
