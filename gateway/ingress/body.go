@@ -44,9 +44,6 @@ func (m *bodyMemory) take(n int) bool {
 	return true
 }
 
-// BodyMemoryUsed is how many bytes of BodyMemory are taken.
-func (s *Server) BodyMemoryUsed() int64 { return s.memory.used.Load() }
-
 // Body is the body of a request.
 type Body struct {
 	Bytes []byte // Valid until Release.

@@ -19,7 +19,7 @@ const (
 	lingerBytes   = 16 << 20
 )
 
-// maxLingering is how many connections linger at once, beside those that are served. Each
+// maxLingering is how many connections linger at once, beside the served connections. Each
 // takes about 20 KiB (measured); further ones are closed at once.
 const maxLingering = 512
 

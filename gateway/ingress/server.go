@@ -115,8 +115,14 @@ func New(o Options) (*Server, error) {
 			Help: "Connections that were closed because gateway.max_connections were open and another client waited.",
 		}),
 	}
-	if err := o.Registerer.Register(s.evictions); err != nil {
-		return nil, fmt.Errorf("register metrics of connections: %w", err)
+	used := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "arauto_webhook_body_memory_bytes",
+		Help: "Bytes of gateway.body_memory that bodies take while they are read. A body that finds none left is answered with 503.",
+	}, func() float64 { return float64(s.memory.used.Load()) })
+	for _, collector := range []prometheus.Collector{s.evictions, used} {
+		if err := o.Registerer.Register(collector); err != nil {
+			return nil, fmt.Errorf("register metrics of connections: %w", err)
+		}
 	}
 	if o.TLS.Certificate != "" || o.TLS.Key != "" {
 		var err error

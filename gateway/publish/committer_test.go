@@ -199,7 +199,7 @@ func TestQueueIsOneBatch(t *testing.T) {
 	all := messages(300)
 	allNil(t, c.storeBatched(all...))
 	c.storedOnce(all...)
-	// The first messages are singles. Those that were queued before the wire held the
+	// The first messages are singles. The messages queued before the wire held the
 	// acks are a batch, and the rest is another.
 	if got := c.metric(batchesMetric); got < 1 || got > 3 {
 		t.Errorf("%v batches", got)

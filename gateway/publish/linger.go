@@ -17,7 +17,7 @@ const (
 	lingerShare = 3
 )
 
-// lingerFor is how long the next batch lingers after one that took so long.
+// lingerFor is how long a batch lingers when the batch before it took so long.
 func lingerFor(took time.Duration) time.Duration {
 	return min(max(took/lingerShare, minLinger), maxLinger)
 }

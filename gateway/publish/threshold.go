@@ -186,7 +186,7 @@ func (t *batchThreshold) update() {
 // samples holds the last five values of a series.
 type samples struct {
 	values [5]float64
-	count  int // Of all values, also those that were replaced.
+	count  int // Of all values, replaced ones included.
 }
 
 func (s *samples) add(value float64) {

@@ -15,7 +15,7 @@ import (
 type authentication struct {
 	*endpoint
 	credentials []string        // Those of the account.
-	credential  int             // Index of the one that the client has.
+	credential  int             // Index of the credential that the client sent.
 	encoding    contentEncoding // Of the body; never unsupported.
 }
 

@@ -190,7 +190,7 @@ func TestUnauthenticatedBodiesHaveAMemoryLimit(t *testing.T) {
 	begun := fmt.Sprintf("POST /v1/signer/notifications HTTP/1.1\r\nHost: x\r\nX-Signature: x\r\nContent-Length: %d\r\n\r\n%s", len(large)+1, large)
 	first, _ := g.dial()
 	fmt.Fprint(first, begun)
-	gatewaytest.Until(t, func() bool { return g.webhooks.BodyMemoryUsed() > 50<<10 })
+	gatewaytest.Until(t, func() bool { return g.gauge("arauto_webhook_body_memory_bytes") > 50<<10 })
 	second, r := g.dial()
 	fmt.Fprint(second, begun)
 	if answer := next(t, r); answer.code(t) != 503100 || !answer.last || answer.header.Get("retry-after") == "" {

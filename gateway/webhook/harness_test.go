@@ -38,7 +38,6 @@ type gateway struct {
 	addr     string
 	client   *http.Client
 	registry *prometheus.Registry
-	webhooks *webhook.Gateway
 	logs     *observer.ObservedLogs
 	stop     context.CancelFunc
 	ended    chan error
@@ -101,7 +100,6 @@ func (g *gateway) run(o webhook.Options) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.webhooks = w
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		g.t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 )
 
 // probe makes a probe's look-up about the account's control payment, the last payment
-// that the provider answered: one that an attacker invented proves nothing. If that is
+// that the provider answered: a payment that an attacker invented proves nothing. If it is
 // answered, the task's payment is looked up like any other. Else the task spends
 // nothing: it is deferred, or redelivered by consume.ErrRetryLater.
 func (w *Worker) probe(ctx context.Context, t task, c ratelimit.Class, p permit) (permit, error) {

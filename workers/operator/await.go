@@ -72,7 +72,7 @@ func (s *session) count(ctx context.Context, result *replayed, open []asked, abo
 }
 
 // enqueueAll enqueues the look-ups, each after its audit entry. With an error it returns
-// the payments before the one that failed.
+// the payments before the failed payment.
 func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond float64) ([]asked, error) {
 	var all []asked
 	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(perSecond)

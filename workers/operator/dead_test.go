@@ -217,7 +217,7 @@ func TestCircuitOfAnAccountThatIsNoLongerConfiguredCanBeClosed(t *testing.T) {
 	r := idle(t)
 	circuits, err := circuit.Open(r.ctx, r.JS)
 	r.must(err)
-	r.must(circuits.OpenBy(r.ctx, "sandbox", "gone", "somebody", time.Now()))
+	r.must(circuits.OpenBy(r.ctx, "sandbox", "gone", "ana", time.Now()))
 	if out := r.run(ExitDone, "circuit", "close", "--provider", "sandbox", "--account", "gone"); !strings.HasPrefix(out, "sandbox/gone: closed since ") {
 		t.Errorf("output %q", out)
 	}

@@ -19,7 +19,7 @@ import (
 // schedules are real: a minute takes 600 ms.
 var turned = order.Standard.Scaled(100)
 
-// provider answers one payment's look-ups, also those that normalize schedules.
+// provider answers one payment's look-ups, including the ones normalize schedules.
 type provider struct {
 	bench
 	t       *testing.T

@@ -32,7 +32,7 @@ type unitStage struct {
 // reported is what the dead letters of a unit and stage cover, each in its last state.
 type reported struct {
 	next     uint64            // The first sequence that has not been read.
-	covers   map[string]uint64 // By id, without those that were redriven: the highest notification that the dead letter covers.
+	covers   map[string]uint64 // By id, without redriven dead letters: the highest notification that the dead letter covers.
 	highest  uint64            // The highest value of covers.
 	outdated bool              // highest must be computed again.
 }

@@ -39,7 +39,7 @@ func (s *Sweeper) resetIfRecreated(ctx context.Context) error {
 	return nil
 }
 
-// lookThrough judges the events of a status that are due, and those that are new.
+// lookThrough judges the due and the new events of a status.
 func (s *Sweeper) lookThrough(ctx context.Context, status order.Status, one *state) error {
 	var failed failures
 	if err := s.revisit(ctx, one, &failed); err != nil {

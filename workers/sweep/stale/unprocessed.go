@@ -118,8 +118,8 @@ func (s *Sweeper) passOver(ctx context.Context, raw *jetstream.RawStreamMsg, fai
 }
 
 // errInFlight means that a look-up of the payment is firing or being handled. It may have
-// taken the place of the one that was scheduled for the notification, and learns from the
-// notification what it must cover. So that must not be purged yet.
+// replaced the look-up that was scheduled for the notification, and reads from the
+// notification what it must cover, so the notification must not be purged yet.
 var errInFlight = errors.New("a look-up of the payment is on its way")
 
 // judgeNotification enqueues a look-up for a notification without an outcome. It covers

@@ -74,7 +74,7 @@ func New(ctx context.Context, o Options) (*Republisher, error) {
 	return &Republisher{Options: o, stream: stream}, nil
 }
 
-// Round reads the schedules that are new and re-publishes those that are overdue.
+// Round reads the new schedules and re-publishes the overdue ones.
 func (r *Republisher) Round(ctx context.Context) error {
 	info, err := r.stream.Info(ctx)
 	if err != nil {
@@ -115,7 +115,7 @@ func dueAt(h nats.Header) (time.Time, error) {
 	return due, nil
 }
 
-// republishAll re-publishes the overdue schedules. One that fails stays for the next
+// republishAll re-publishes the overdue schedules. A failed one stays for the next
 // round.
 func (r *Republisher) republishAll(ctx context.Context) error {
 	var (

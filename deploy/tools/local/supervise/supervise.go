@@ -112,7 +112,7 @@ func (s *supervisor) addChildren(ctx context.Context) error {
 	return nil
 }
 
-// attend starts the children, those that take messages in first, plays the demo when
+// attend starts the children, the gateway before the workers, plays the demo when
 // everything is ready, and stops the children in the order of the flow when ctx ends.
 func (s *supervisor) attend(ctx context.Context) error {
 	s.banner()
