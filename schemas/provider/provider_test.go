@@ -120,7 +120,7 @@ func good() provider.Provider {
 		Name:       "acme-2",
 		Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: {"OK": order.Paid}},
 		Unsigned:   "because",
-		Read:       func(provider.Webhook) (provider.Notice, error) { return provider.Notice{}, nil },
+		Read:       func(provider.Webhook) ([]provider.Notice, error) { return []provider.Notice{{}}, nil },
 		Payload:    func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
 	}
 }

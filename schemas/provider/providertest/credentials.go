@@ -26,7 +26,7 @@ func credentials(t *testing.T, p provider.Provider, all []*fixture) {
 			}
 		}
 	}
-	if asked == 0 {
+	if asked == 0 && !p.Signs() {
 		t.Error("no fixture has a webhook.secret that is in a header")
 	}
 }

@@ -19,9 +19,10 @@ import (
 // x-seller-token comes from PicPay, x-picpay-token goes to PicPay.
 var Provider = provider.Provider{
 	Name:       "picpay",
+	Sample:     sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
 	Verify:     provider.Static("x-seller-token", ""),
-	Read:       read,
+	Read:       provider.One(read),
 	Settings: []provider.Setting{
 		{
 			Name: "base_url", URL: true, Required: true, Default: "https://appws.picpay.com/ecommerce/public",

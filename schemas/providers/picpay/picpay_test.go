@@ -20,7 +20,7 @@ func FuzzAnswer(f *testing.F) {
 func TestReferenceIDWinsOverPaymentID(t *testing.T) {
 	t.Parallel()
 	n, err := picpay.Provider.Read(provider.Webhook{Body: []byte(`{"paymentId":"from-vtex","referenceId":"ours"}`)})
-	if err != nil || n.Payment != "ours" {
+	if err != nil || n[0].Payment != "ours" {
 		t.Errorf("read gives %+v, %v", n, err)
 	}
 }

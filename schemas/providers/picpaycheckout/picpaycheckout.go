@@ -20,13 +20,14 @@ const challengePrefix = "3ds-"
 // Provider is PicPay Checkout. The documented sample sends the bare token in
 // the authorization header; PicPay's own plug-in also takes "Bearer".
 var Provider = provider.Provider{
-	Name: "picpay-checkout",
+	Name:   "picpay-checkout",
+	Sample: sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{
 		order.Payment:        charges,
 		order.Authentication: challenges,
 	},
 	Verify: provider.Static("authorization", "Bearer"),
-	Read:   read,
+	Read:   provider.One(read),
 	Settings: []provider.Setting{
 		{
 			Name: "base_url", URL: true, Required: true, Default: "https://checkout-api.picpay.com/api/v1",

@@ -17,9 +17,10 @@ import (
 // Provider is the sandbox.
 var Provider = provider.Provider{
 	Name:       "sandbox",
+	Sample:     sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
 	Verify:     provider.Static("authorization", "Bearer"),
-	Read:       read,
+	Read:       provider.One(read),
 	Settings: []provider.Setting{
 		{Name: "base_url", URL: true, Required: true, Help: "where the sandbox answers look-ups"},
 		{Name: "token", Secret: true, Required: true, Help: "sent in the authorization header of look-ups"},

@@ -19,9 +19,10 @@ import (
 // Provider is Yapay Intermediador.
 var Provider = provider.Provider{
 	Name:       "yapay",
+	Sample:     sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
 	Unsigned:   "Yapay documents no credential, signature or source address for its notifications",
-	Read:       read,
+	Read:       provider.One(read),
 	Settings: []provider.Setting{
 		{
 			Name: "base_url", URL: true, Required: true, Default: "https://api.intermediador.yapay.com.br/api/v3",

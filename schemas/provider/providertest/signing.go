@@ -1,0 +1,169 @@
+package providertest
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"arauto/schemas/provider"
+)
+
+// arrival is when the webhooks of the suite arrive.
+var arrival = time.Date(2026, 11, 22, 15, 0, 0, 0, time.UTC)
+
+// signed is the sample's webhook about a payment, sent and received at the given times.
+type signed struct {
+	t      *testing.T
+	p      provider.Provider
+	secret string
+}
+
+// secrets are those of the suite's account, while one of them replaces the other.
+var secrets = []string{"made-up-first-secret-5b0d", "made-up-second-secret-91c4"}
+
+// webhook is made at sent and signed with secret.
+func (s signed) webhook(sent time.Time, secret string) provider.Webhook {
+	unit := s.p.Sample.Units[0]
+	w := s.p.Sample.Webhook(provider.State{
+		Account: provider.DefaultAccount, Unit: unit.Name, ID: "9000001", Order: "order-1", Status: unit.Opening, Amount: 10000,
+		Reference: "0123456789abcdef0123456789abcdef", Created: sent, Changed: sent, Since: sent,
+	})
+	w.Method, w.Path, w.At = "POST", "/v1/"+s.p.Name+"/notifications", sent
+	if secret != "" {
+		s.p.Sample.Sign(&w, secret)
+	}
+	w.At = arrival
+	return w
+}
+
+// check verifies a webhook. Errors that are no refusal of a credential fail, too.
+func (s signed) check(what string, w provider.Webhook, fits bool) int {
+	s.t.Helper()
+	if !s.p.SignsBody {
+		w.Body = nil // As the gateway calls it.
+	}
+	which, err := s.p.Verify(w, secrets)
+	if again, problem := s.p.Verify(w, secrets); again != which || text(problem) != text(err) {
+		s.t.Errorf("%s: verifying an exact copy gives %d, %v after %d, %v", what, again, problem, which, err)
+	}
+	refused := errors.Is(err, provider.ErrBadCredential) || errors.Is(err, provider.ErrNoCredential)
+	if fits && err != nil || !fits && !refused {
+		s.t.Errorf("%s: %v", what, err)
+	}
+	return which
+}
+
+// signing asks whether Verify takes what the sample signs, and nothing that differs from it
+// in what is signed.
+func signing(t *testing.T, p provider.Provider) {
+	if p.Verify == nil {
+		return
+	}
+	if p.Sample.Webhook == nil || p.Sample.Sign == nil || len(p.Sample.Units) == 0 {
+		t.Fatal("the sample makes no signed webhook")
+	}
+	s := signed{t, p, secrets[0]}
+	for i, secret := range secrets {
+		if which := s.check("a good webhook", s.webhook(arrival, secret), true); which != i {
+			t.Errorf("secret %d matches as number %d", i, which)
+		}
+	}
+	s.check("another secret", s.webhook(arrival, "made-up-other-secret-02aa"), false)
+	if _, err := p.Verify(s.webhook(arrival, ""), secrets); !errors.Is(err, provider.ErrNoCredential) {
+		t.Errorf("a webhook without a credential gives %v", err)
+	}
+	s.headers()
+	s.parts()
+	s.timestamps()
+}
+
+// headers spoils every header that the credential consists of.
+func (s signed) headers() {
+	s.t.Helper()
+	bare, good := headersOf(s.webhook(arrival, "")), headersOf(s.webhook(arrival, secrets[0]))
+	for name, values := range good {
+		if reflect.DeepEqual(bare[name], values) {
+			continue
+		}
+		spoiled := func(what string, values ...string) {
+			s.t.Helper()
+			w := s.webhook(arrival, secrets[0])
+			headersOf(w)[name] = values
+			s.check(what+" in "+name, w, false)
+		}
+		spoiled("nothing")
+		spoiled("a blank", " ")
+		spoiled("another one behind it", values[0], "x")
+		spoiled("a cut", values[0][:len(values[0])-1])
+		for i := range values[0] {
+			flipped := []byte(values[0])
+			flipped[i] ^= 1
+			spoiled("a flipped byte", string(flipped))
+		}
+		w := s.webhook(arrival, secrets[0])
+		headersOf(w)[name] = []string{values[0], values[0]}
+		s.check("the same twice in "+name, w, true)
+	}
+}
+
+// parts changes what is signed of the body and the query.
+func (s signed) parts() {
+	s.t.Helper()
+	changed := func(what string, change func(w *provider.Webhook)) {
+		s.t.Helper()
+		w := s.webhook(arrival, secrets[0])
+		change(&w)
+		s.check(what, w, false)
+	}
+	if s.p.SignsBody {
+		changed("no body", func(w *provider.Webhook) { w.Body = nil })
+		changed("another body", func(w *provider.Webhook) { w.Body = append(slices.Clone(w.Body), ' ') })
+	}
+	for _, q := range s.p.Query {
+		if !q.Signed {
+			continue
+		}
+		for what, values := range map[string][]string{"another": {"9000002"}, "no": nil, "an empty": {""}, "a second": {"9000001", "9000002"}} {
+			changed(what+" "+q.Name, func(w *provider.Webhook) {
+				w.Query = maps.Clone(w.Query)
+				w.Query[q.Name] = values
+			})
+		}
+	}
+}
+
+// timestamps signs at other times than that of the arrival.
+func (s signed) timestamps() {
+	s.t.Helper()
+	tolerance, redelivery := s.p.Tolerance, s.p.Sample.Redelivery
+	if tolerance == 0 {
+		return
+	}
+	if tolerance <= redelivery {
+		s.t.Errorf("the tolerance is %s, and redeliveries come for %s", tolerance, redelivery)
+	}
+	for _, early := range []time.Duration{0, redelivery, tolerance - time.Second, time.Second - tolerance} {
+		s.check("signed "+early.String()+" before its arrival", s.webhook(arrival.Add(-early), secrets[0]), true)
+	}
+	for what, at := range map[string]time.Time{
+		"too long ago": arrival.Add(-tolerance), "too far ahead": arrival.Add(tolerance + time.Second),
+		"1970": time.Unix(0, 0), "2099": time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		w := s.webhook(at, secrets[0])
+		s.check("signed "+what, w, false)
+		if _, err := s.p.Verify(w, secrets); provider.RefusalOf(err).Rule != provider.RuleTimestamp {
+			s.t.Errorf("signed %s gives %v, want the rule of the timestamp", what, err)
+		}
+	}
+}
+
+func headersOf(w provider.Webhook) provider.HeaderMap {
+	h, ok := w.Header.(provider.HeaderMap)
+	if !ok {
+		return provider.HeaderMap{}
+	}
+	return h
+}
