@@ -104,10 +104,16 @@ func TestEveryRequestIsLoggedAndCountedOnceWithoutSecrets(t *testing.T) {
 			c.path("default", secret), c.path("default", "canary-key"), c.path("canary-account", "canary-key"),
 			"/v1/canary-provider/notifications", "/v1/" + c.name + "/canary-key/notifications", "/canary-path",
 		} {
-			for _, body := range []string{c.body("ok"), c.body("canary@example.com"), c.body("529.982.247-25"), "canary-body"} {
-				g.post(path, with(c.headers(secret), "x-other", "canary-header"), body)
-				g.post(path, c.headers("canary-token"), body)
-				requests += 2
+			for _, id := range []string{"ok", "canary@example.com", "529.982.247-25", ""} {
+				for _, credential := range []string{secret, "canary-token"} {
+					target, headers, body := c.about("default", credential, id)
+					if id == "" {
+						body = "canary-body"
+					}
+					_, query, _ := strings.Cut(target, "?")
+					g.post(path+"?"+query, with(headers, "x-other", "canary-header"), body)
+					requests++
+				}
 			}
 		}
 	}
