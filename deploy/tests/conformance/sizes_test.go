@@ -27,8 +27,8 @@ var sizes = []struct {
 	{"workers/sweep", 2100, "stale payments, stuck schedules, retention, advisories, gauges"},
 	{"workers/operator", 3750, "one file for each verb of the operator's command, with its screen and its dry run"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
-	{"schemas/provider", 2550, "the adapter's contract and its conformance kit, which is two thirds of it"},
-	{"schemas/providers", 1300, "five adapters of 110 to 430 lines"},
+	{"schemas/provider", 3150, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},
+	{"schemas/providers", 1950, "five adapters of 110 to 430 lines, each with a sample that plays the provider"},
 	{"schemas/record", 300, "documents on the internal streams"},
 	{"schemas/schematest", 60, "validation against the JSON Schemas"},
 	{"schemas/wire", 560, "JSON objects, forms and decimals from outside"},
@@ -41,7 +41,7 @@ var sizes = []struct {
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
 	{"deploy/tools/bench", 1750, "an open-loop driver and three rivals; below the gateway"},
 	{"deploy/tools/local", 1350, "make run: broker, children, screen, demo"},
-	{"deploy/tools/simulator", 2500, "five providers' interfaces, written apart from the adapters as a second reading of the documents"},
+	{"deploy/tools/simulator", 1650, "state, faults, control calls and the server around what the samples of the adapters say"},
 }
 
 // sizeOf is the index in sizes of the longest folder that holds a file, -1 for none.

@@ -36,6 +36,10 @@ var sample = provider.Sample{
 		Stories: [][]provider.Step{
 			{
 				{Word: "created", Status: order.Pending}, {Word: "paid", Status: order.Paid},
+				{Word: "paid", Refunded: 4000, Status: order.PartiallyRefunded}, {Word: "refunded", Refunded: 10000, Status: order.Refunded},
+			},
+			{
+				{Word: "created", Status: order.Pending}, {Word: "paid", Status: order.Paid},
 				{Word: "paid", Refunded: 2500, Status: order.PartiallyRefunded}, {Word: "paid", Refunded: 4000, Status: order.PartiallyRefunded},
 				{Word: "refunded", Refunded: 10000, Status: order.Refunded},
 			},

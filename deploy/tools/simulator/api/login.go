@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// lifetime is how long Checkout's tokens are valid, as documented.
+// lifetime is how long tokens are valid, as PicPay documents it.
 const lifetime = 5 * time.Minute
 
 // credentials is the token request. Only JSON is documented.
@@ -29,26 +29,25 @@ type grant struct {
 	AuthorizationDetails []any  `json:"authorization_details"`
 }
 
-// checkoutLogin: POST oauth2/token with client credentials.
-func checkoutLogin(r *http.Request, path []string, now time.Time) (int, any, bool) {
-	if len(path) != 2 || path[0] != "oauth2" || path[1] != "token" {
+// login answers a request to the provider's token endpoint, with client credentials; false
+// when the path is not that endpoint.
+func (d dialect) login(r *http.Request, path []string, now time.Time) (status int, body any, ok bool) {
+	if d.Token.Login == "" || strings.Join(path, "/") != d.Token.Login {
 		return 0, nil, false
 	}
 	if r.Method != http.MethodPost {
-		return http.StatusMethodNotAllowed, checkoutRefusal(http.StatusMethodNotAllowed), true
+		return http.StatusMethodNotAllowed, d.Refusal(http.StatusMethodNotAllowed), true
 	}
 	var c credentials
 	if err := json.NewDecoder(r.Body).Decode(&c); err != nil || c.GrantType != "client_credentials" {
-		e := checkoutError{Message: "Bad Request", BusinessCode: "ERROR", Errors: []checkoutFieldError{}}
-		return http.StatusBadRequest, e, true
+		return http.StatusBadRequest, d.Refusal(http.StatusBadRequest), true
 	}
-	account := holderOf(c.ClientID, "checkout-client")
-	if account == "" || holderOf(c.ClientSecret, "checkout-secret") != account {
-		e := checkoutError{Message: "Invalid client or Invalid client credentials", BusinessCode: "UNAUTHORIZED", Errors: []checkoutFieldError{}}
-		return http.StatusUnauthorized, e, true
+	account := d.holder(c.ClientID, d.Token.LoginID)
+	if account == "" || d.holder(c.ClientSecret, d.Token.Setting) != account {
+		return http.StatusUnauthorized, d.Token.Refused, true
 	}
 	return http.StatusOK, grant{
-		AccessToken:          signToken(account, now.Add(lifetime)),
+		AccessToken:          signToken(claims{account, now.Add(lifetime).UnixMilli()}),
 		TokenType:            "Bearer",
 		ExpiresIn:            int(lifetime / time.Second),
 		Scope:                "openid",
@@ -65,9 +64,9 @@ type claims struct {
 // signToken makes a token in the shape of the real JWT. It carries all there
 // is to know, so that it outlives a restart of the simulator as the real one
 // outlives a restart of the provider.
-func signToken(account string, expires time.Time) string {
+func signToken(c claims) string {
 	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`))
-	text, _ := json.Marshal(claims{Account: account, Expires: expires.UnixMilli()}) // Cannot fail: text and a number.
+	text, _ := json.Marshal(c) // Cannot fail: text and a number.
 	signed := header + "." + base64.RawURLEncoding.EncodeToString(text)
 	return signed + "." + signature(signed)
 }
