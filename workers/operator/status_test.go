@@ -38,7 +38,9 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 		len(h.Circuits) != 1 || h.Circuits[0].State != record.CircuitOpen {
 		t.Errorf("status is %+v, the next is due at %s", h, due)
 	}
-	h.Consumers = slices.DeleteFunc(h.Consumers, func(c consumerHealth) bool { return strings.HasPrefix(c.Name, "lookup-") && !strings.HasSuffix(c.Name, "-sandbox") })
+	h.Consumers = slices.DeleteFunc(h.Consumers, func(c consumerHealth) bool {
+		return strings.HasPrefix(c.Name, "lookup-") && !strings.HasSuffix(c.Name, "-sandbox")
+	})
 	var shown strings.Builder // Without the consumers of the other providers that there are.
 	r.must(writeJSON(&shown, h))
 	golden(t, "status.json", shown.String())
