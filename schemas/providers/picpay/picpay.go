@@ -106,7 +106,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	word, said, unknown := provider.Word(words, s.Status)
 	// A partial refund keeps the word, so only the sum tells.
 	word = provider.AfterRefunds(word, sums.Value(), sums.Refunded)
-	amount, err := provider.Reais(word, sums)
+	amount, err := provider.AmountOf("BRL", word, sums)
 	if err != nil && unknown == nil { // Sums that make no sense must not hide a word that we lack.
 		return order.Fact{}, err
 	}

@@ -110,7 +110,7 @@ func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
 	word, said, unknown := provider.Word(charges, c.Status)
 	sums := c.sums(word)
 	word = c.refine(word, said, sums)
-	amount, err := provider.Reais(word, sums)
+	amount, err := provider.AmountOf("BRL", word, sums)
 	if err != nil {
 		return order.Fact{}, err
 	}

@@ -80,7 +80,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
 	}
 	word, said, unknown := provider.Word(words, s.Status)
-	amount, err := provider.Reais(word, provider.Sums{Authorized: s.Authorized, Captured: s.Amount, Refunded: s.Refunded})
+	amount, err := provider.AmountOf("BRL", word, provider.Sums{Authorized: s.Authorized, Captured: s.Amount, Refunded: s.Refunded})
 	if err != nil {
 		return order.Fact{}, err
 	}

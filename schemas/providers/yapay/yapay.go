@@ -112,7 +112,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	}
 	word, said, unknown := provider.Word(words, string(tx.StatusID))
 	word = back.refine(word, value)
-	amount, err := provider.Reais(word, provider.Sums{Captured: value, Refunded: back.sum})
+	amount, err := provider.AmountOf("BRL", word, provider.Sums{Captured: value, Refunded: back.sum})
 	if err != nil {
 		return order.Fact{}, err
 	}
