@@ -74,10 +74,15 @@ func (b *bench) perform(q provider.Question) provider.Reply {
 func target(p provider.Provider, kind order.Kind, id string) (provider.Target, string) {
 	for _, u := range p.Sample.Units {
 		if u.Kind == kind {
-			return provider.Target{Kind: kind, Payment: u.Prefix + id, Order: "order-1"}, p.Name + "/default/" + u.Name + "/" + id
+			return within(p, u, id)
 		}
 	}
 	return provider.Target{}, ""
+}
+
+// within is target for one of the provider's units.
+func within(p provider.Provider, u provider.SampleUnit, id string) (provider.Target, string) {
+	return provider.Target{Kind: u.Kind, Payment: u.Prefix + id, Order: "order-1"}, p.Name + "/default/" + u.Name + "/" + id
 }
 
 // The two sides were written from the same documents: each word that an adapter
@@ -247,7 +252,7 @@ func TestStoriesBecomeWhatTheySay(t *testing.T) {
 	for _, p := range providers.All {
 		for _, u := range p.Sample.Units {
 			for i, story := range u.Stories {
-				who, path := target(p, u.Kind, fmt.Sprintf("story-%d", i))
+				who, path := within(p, u, fmt.Sprintf("story-%d", i))
 				var standing order.Standing
 				for minute, step := range story {
 					body := map[string]any{"order": "order-1", "status": step.Word, "refunded": step.Refunded, "notify": true}

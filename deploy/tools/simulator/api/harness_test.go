@@ -169,7 +169,7 @@ var words = func() map[string][2]string {
 	all := map[string][2]string{}
 	for _, p := range providers.All {
 		story := p.Sample.Units[0].Stories[0]
-		two := [2]string{strconv.Quote(story[0].Word), strconv.Quote(story[1].Word)}
+		two := [2]string{strconv.Quote(story[0].Word), strconv.Quote(story[len(story)-1].Word)}
 		if p.Sample.Units[0].Numbers {
 			two[0] = story[0].Word
 		}
