@@ -7,6 +7,7 @@ import (
 	"arauto/schemas/providers/beeteller"
 	"arauto/schemas/providers/picpay"
 	"arauto/schemas/providers/picpaycheckout"
+	"arauto/schemas/providers/picpaysubscriptions"
 	"arauto/schemas/providers/sandbox"
 	"arauto/schemas/providers/yapay"
 )
@@ -18,4 +19,5 @@ var All = provider.MustSet(
 	picpaycheckout.Provider,
 	beeteller.Provider,
 	yapay.Provider,
+	picpaysubscriptions.Provider,
 )
