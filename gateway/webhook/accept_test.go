@@ -131,7 +131,7 @@ func (c caller) expected(id string) int {
 
 // write escapes an id for the caller's body.
 func (c caller) write(id string) string {
-	if len(c.p.Query) > 0 {
+	if c.query {
 		return id
 	}
 	if c.form {

@@ -16,6 +16,7 @@ type caller struct {
 	name   string
 	header string    // Of the credential, "" for a provider that does not sign.
 	form   bool      // The body is a form, else JSON.
+	query  bool      // The address names the payment, else the body.
 	at     time.Time // When webhooks are sent, for a signature that has a time.
 	p      provider.Provider
 }
@@ -26,6 +27,7 @@ func callers(t testing.TB) []caller {
 	list := make([]caller, 0, len(providers.All))
 	for _, p := range providers.All {
 		c := caller{name: p.Name, at: time.Now(), p: p}
+		c.query = len(c.sample("p").Query) > 0
 		bare := c.sample("p")
 		c.form = !strings.HasSuffix(bare.Header.Values("content-type")[0], "json")
 		if p.Verify != nil {
@@ -70,7 +72,7 @@ func (c caller) sample(id string) provider.Webhook {
 		Account: provider.DefaultAccount, Unit: unit.Name, ID: marker, Order: "o-1", Status: unit.Opening, Amount: 10000,
 		Reference: strings.Repeat("0123456789abcdef", 2), Created: c.at, Changed: c.at, Since: c.at,
 	}
-	if len(c.p.Query) > 0 {
+	if c.query {
 		s.ID = id
 	}
 	w := c.p.Sample.Webhook(s)

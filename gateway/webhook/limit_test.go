@@ -26,6 +26,9 @@ func TestIDOver256BytesIsInvalidAndNotStored(t *testing.T) {
 	for _, c := range callers(t) {
 		secret := c.secret("default")
 		for _, id := range []string{strings.Repeat("x", 257), strings.Repeat("x", 32<<10), strings.Repeat("é", 129), strings.Repeat("529.982.247-25 ", 3000)} {
+			if c.query && len(id) > 1000 {
+				continue // An address so long is refused as a header.
+			}
 			bodies := []string{c.body(c.write(id))}
 			switch c.name { // Providers with further ids in the body.
 			case "sandbox":
@@ -37,7 +40,7 @@ func TestIDOver256BytesIsInvalidAndNotStored(t *testing.T) {
 			}
 			for _, body := range bodies {
 				target, headers, sent := c.sending("default", secret, body)
-				if len(c.p.Query) > 0 {
+				if c.query {
 					target, headers, sent = c.about("default", secret, id)
 				}
 				if got := g.post(target, headers, sent).code(t); got != 400103 {
@@ -153,7 +156,7 @@ func (c *clock) turn(by time.Duration) { c.now.Add(int64(by)) }
 func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
 	var now clock
-	now.turn(time.Hour)
+	now.turn(56 * 365 * 24 * time.Hour) // From 1970 into a year in which milliseconds are no seconds.
 	g := start(t, func(o *webhook.Options) {
 		o.Clock, o.RetryAfter = now.time, 7*time.Second
 		o.Limits = map[string]map[string]webhook.Limit{}
@@ -208,7 +211,7 @@ func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 func TestByteLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
 	var now clock
-	now.turn(time.Hour)
+	now.turn(56 * 365 * 24 * time.Hour) // From 1970 into a year in which milliseconds are no seconds.
 	g := start(t, func(o *webhook.Options) {
 		o.Clock = now.time
 		o.Limits = map[string]map[string]webhook.Limit{"beeteller": {"default": {Bytes: webhook.MinLimitBytes}}}
