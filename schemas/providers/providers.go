@@ -5,6 +5,7 @@ package providers
 import (
 	"arauto/schemas/provider"
 	"arauto/schemas/providers/beeteller"
+	"arauto/schemas/providers/mercadopago"
 	"arauto/schemas/providers/picpay"
 	"arauto/schemas/providers/picpaycheckout"
 	"arauto/schemas/providers/picpaysubscriptions"
@@ -20,4 +21,5 @@ var All = provider.MustSet(
 	beeteller.Provider,
 	yapay.Provider,
 	picpaysubscriptions.Provider,
+	mercadopago.Provider,
 )
