@@ -154,12 +154,13 @@ func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key, u provide
 // tell sends the webhook and answers what became of it. A provider takes
 // nothing but 200 for received.
 func (s *Simulator) tell(w http.ResponseWriter, k key, p, said payment, times int) {
-	status, err := s.notify(k, said)
+	at := s.now() // Of all of them, so that they are exact copies.
+	status, err := s.notify(k, said, at)
 	for range times - 1 {
 		if err != nil {
 			break
 		}
-		status, err = s.notify(k, said)
+		status, err = s.notify(k, said, at)
 	}
 	state := stateOf(p)
 	state.Notified = status

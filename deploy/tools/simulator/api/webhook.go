@@ -33,15 +33,16 @@ func newClient() *http.Client {
 	}
 }
 
-// notify tells the gateway of a payment as its provider would. It returns the
+// notify tells the gateway of a payment as its provider would, in a webhook that is signed
+// at the given time. It returns the
 // gateway's HTTP status, 0 without one, and an error for everything but 200.
 // It does not end when the caller of the control call goes away, because a
 // provider would not notice that either.
-func (s *Simulator) notify(k key, p payment) (int, error) {
+func (s *Simulator) notify(k key, p payment, at time.Time) (int, error) {
 	if s.gateway == "" {
 		return 0, errors.New("send webhook: no gateway URL is configured")
 	}
-	status, err := s.send(k, p)
+	status, err := s.send(k, p, at)
 	code := "error"
 	if status != 0 {
 		code = strconv.Itoa(status)
@@ -56,23 +57,24 @@ func (s *Simulator) notify(k key, p payment) (int, error) {
 // never are.
 func (s *Simulator) tellLater(k key, p payment, c change) {
 	time.AfterFunc(time.Duration(c.After*float64(time.Second)), func() {
+		at := s.now()
 		for range max(1, c.Times) {
 			if s.stopped.Err() != nil {
 				return
 			}
-			_, _ = s.notify(k, p) // It counts and logs what becomes of it.
+			_, _ = s.notify(k, p, at) // It counts and logs what becomes of it.
 		}
 	})
 }
 
-func (s *Simulator) send(k key, p payment) (int, error) {
+func (s *Simulator) send(k key, p payment, at time.Time) (int, error) {
 	ctx, cancel := context.WithTimeout(s.stopped, webhookTimeout)
 	defer cancel()
 	base, err := url.Parse(s.gateway)
 	if err != nil {
 		return 0, errors.New("send webhook: gateway URL is unusable")
 	}
-	r, err := s.dialects[k.Provider].request(base, k, p, s.now())
+	r, err := s.dialects[k.Provider].request(base, k, p, at)
 	if err != nil {
 		return 0, fmt.Errorf("build webhook: %w", err)
 	}

@@ -5,9 +5,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"arauto/deploy/tools/simulator/api"
 	"arauto/schemas/provider"
@@ -247,5 +250,18 @@ func TestWebhooksAreCounted(t *testing.T) {
 	b.do(http.MethodPut, "/_sim/picpay/default/payments/1", `{"notify":true}`)
 	if want, got := `arauto_simulator_webhooks_total{code="401",provider="picpay"} 1`, b.do(http.MethodGet, "/metrics", "").body; !strings.Contains(got, want) {
 		t.Errorf("metrics lack %s", want)
+	}
+}
+
+func TestRepeatedWebhooksAreExactCopies(t *testing.T) {
+	t.Parallel()
+	to, hooks := gateway(t, http.StatusOK)
+	var ticks atomic.Int64
+	b := simulate(t, api.Options{GatewayURL: to, Now: func() time.Time { return noon.Add(time.Duration(ticks.Add(1)) * time.Second) }})
+	for _, p := range providers.All {
+		b.steer(p.Name+"/default/payments/p", `{"notify":true,"times":2}`)
+		if first, second := <-hooks, <-hooks; !reflect.DeepEqual(first, second) {
+			t.Errorf("%s sends %+v, then %+v", p.Name, first, second)
+		}
 	}
 }
