@@ -60,7 +60,8 @@ type Options struct {
 type Republisher struct {
 	Options
 	stream     jetstream.Stream
-	read       uint64 // The last sequence that was read.
+	created    time.Time // Creation time of the stream when the schedules were read.
+	read       uint64    // The last sequence that was read.
 	due        duequeue.Queue
 	reconnects uint64 // Of the connection, when the schedules were read.
 }
@@ -83,8 +84,8 @@ func (r *Republisher) Round(ctx context.Context) error {
 	// Read all again if the stream was recreated, or after a reconnect: a broker that was
 	// killed can restore a schedule that had fired, and not fire it.
 	reconnects := r.JS.Conn().Stats().Reconnects
-	if info.State.LastSeq < r.read || reconnects != r.reconnects {
-		r.read, r.due, r.reconnects = 0, duequeue.Queue{}, reconnects
+	if info.State.LastSeq < r.read || !info.Created.Equal(r.created) || reconnects != r.reconnects {
+		r.created, r.read, r.due, r.reconnects = info.Created, 0, duequeue.Queue{}, reconnects
 	}
 	r.read, err = stream.Each(ctx, r.stream, subject.AllScheduled, r.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		r.note(raw)
