@@ -9,6 +9,7 @@ import (
 
 	"arauto/schemas/record"
 	"arauto/schemas/schematest"
+	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 )
 
@@ -96,6 +97,36 @@ func TestFailureAfterRedriveOpensAgain(t *testing.T) {
 	reported, err := r.store.Reported(r.ctx, unit, l.Stage)
 	if err != nil || !reported.IDs[l.ID] {
 		t.Errorf("reported are %v, %v", reported, err)
+	}
+}
+
+// The same id names another message when its stream was created again.
+func TestDeadLettersOfTwoIncarnationsAreTwo(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	l := letter(7, record.ClassData)
+	same := deadletter.SameID(l.ID)
+	r.must(r.store.Put(r.ctx, unit, l, l.ID, same))
+	r.Recreate(subject.Statuses)
+	for range 2 {
+		r.must(r.store.Put(r.ctx, unit, l, l.ID, same))
+	}
+	latest := func() []deadletter.Entry {
+		letters, err := r.store.Latest(r.ctx, "dead.>")
+		r.must(err)
+		return letters
+	}
+	letters := latest()
+	if len(letters) != 2 {
+		t.Fatalf("%d dead letters, want one of each stream", len(letters))
+	}
+	r.must(r.store.Mark(r.ctx, letters[0], record.Discarded, "ana@desk", time.Now()))
+	if after := latest(); len(after) != 2 || after[0].State != record.Discarded || after[1].State != record.Open {
+		t.Errorf("after one is discarded they are %+v", after)
+	}
+	r.must(r.store.Put(r.ctx, unit, letter(5, record.ClassData), "STATUSES-5", func(last deadletter.Entry) bool { return last.Reported() >= 5 }))
+	if got := r.find("STATUSES-5"); got.ID == "" {
+		t.Error("a mark of the earlier stream's dead letter reports an observation of the new one")
 	}
 }
 
