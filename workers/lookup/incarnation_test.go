@@ -93,6 +93,23 @@ func TestScheduledLookUpForANotificationOfAnEarlierStreamIsMade(t *testing.T) {
 	}
 }
 
+func TestAnswerCoversNoSequenceOfAnEarlierStream(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusBadGateway)
+	for range 3 {
+		r.notify("other")
+	}
+	r.handle(r.notify("p"))
+	r.recreate(0)
+	r.says("paid", 10000, 0)
+	m := r.notify("p")
+	r.handle(m) // The look-up that is scheduled for another 4 is cancelled.
+	if got := r.last("p").Covers(); got != m.sequence || r.parked("p").Sequence != 0 {
+		t.Errorf("the answer covers %d, want %d; scheduled is %+v", got, m.sequence, r.parked("p"))
+	}
+}
+
 func TestScheduledLookUpOfAnEarlierStreamCoversANewNotification(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
