@@ -76,7 +76,7 @@ func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation,
 //     (nats-server 2.15.3, server/stream.go, processJetStreamMsgWithRollup;
 //     measured with 30,000 due at once: 676 of 952 replaced ones were lost).
 //
-// This may go once the broker purges only the schedule that it has fired.
+// Before this may go, check that the broker purges only the schedule that it has fired.
 func (t task) mayHaveLostSuccessor(last observations.Entry) bool {
 	if t.fired == nil || last.Observation.Notification == t.notification {
 		return false // For example its own answer: the ack was lost.

@@ -100,8 +100,8 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 }
 
 // gone reports whether a scheduled look-up no longer exists. nats.go 1.55.0
-// (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text only; remove
-// this read once ErrMsgDeleteUnsuccessful wraps the APIError.
+// (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text only. Before
+// this read may go, check that ErrMsgDeleteUnsuccessful wraps the APIError.
 func (l *Store) gone(ctx context.Context, entry Entry) bool {
 	_, err := l.stream.GetMsg(ctx, entry.Sequence)
 	return errors.Is(err, jetstream.ErrMsgNotFound)
@@ -265,8 +265,8 @@ func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, ne
 
 // write publishes a schedule. It sets the header itself, because
 // jetstream.WithScheduleAt of nats.go 1.55.0 (jetstream/jetstream_options.go) truncates
-// to whole seconds and so fires up to 1 s early. Use the option once it formats
-// fractions.
+// to whole seconds and so fires up to 1 s early. Before the option may be used, check
+// that it formats fractions.
 func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) error {
 	body, err := json.Marshal(p)
 	if err != nil {

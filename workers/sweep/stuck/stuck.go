@@ -2,8 +2,9 @@
 // has no room to store a due look-up, it keeps the schedule marked as firing and does not
 // try again before it is restarted. Publishing the same schedule again makes it try.
 //
-// Source: nats-server 2.15.3, server/scheduler.go, markInflight. This package may go when
-// TestScheduleThatFoundNoRoomFiresAfterItIsPublishedAgain fails in its first half.
+// Source: nats-server 2.15.3, server/scheduler.go, markInflight. Before this package may
+// go, check that TestScheduleThatFoundNoRoomFiresAfterItIsPublishedAgain fails in its first
+// half, and what Round says of a reconnect.
 package stuck
 
 import (
@@ -82,7 +83,10 @@ func (r *Republisher) Round(ctx context.Context) error {
 		return fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
 	// Read all again if the stream was recreated, or after a reconnect: a broker that was
-	// killed can restore a schedule that had fired, and not fire it.
+	// killed can restore a schedule that had fired, and not fire it, because its index of
+	// schedules is newer (nats-server 2.15.3, server/filestore.go,
+	// recoverMsgSchedulingState). Before this may go, check that a start compares the index
+	// with the messages below it.
 	reconnects := r.JS.Conn().Stats().Reconnects
 	if info.State.LastSeq < r.read || !info.Created.Equal(r.created) || reconnects != r.reconnects {
 		r.created, r.read, r.due, r.reconnects = info.Created, 0, duequeue.Queue{}, reconnects
