@@ -16,7 +16,7 @@ var sizes = []struct {
 }{
 	{"gateway", 160, "the role's parts list"},
 	{"gateway/gatewaytest", 110, "certificates, the leak check"},
-	{"gateway/ingress", 1350, "connections, TLS, framing and bodies on fasthttp, which bounds none of them as a payment gateway must"},
+	{"gateway/ingress", 1370, "connections, TLS with client certificates, framing and bodies on fasthttp, which bounds none of them as a payment gateway must"},
 	{"gateway/publish", 350, "what a committer's result is worth to a webhook: readiness, classes, the durability gate"},
 	{"gateway/webhook", 1250, "routes, authentication, limits, answers, refusals"},
 	{"workers/cmd", 60, "a main for each role and for the operator's command"},
