@@ -11,11 +11,11 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // load loads a certificate, whose reload the test calls.
-func load(t *testing.T, files gatewaytest.Certificate) (*certificate, *observer.ObservedLogs) {
+func load(t *testing.T, files testbench.Certificate) (*certificate, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	c, err := newCertificate(Options{
@@ -30,23 +30,23 @@ func load(t *testing.T, files gatewaytest.Certificate) (*certificate, *observer.
 
 func TestBrokenCertificateIsReportedAtTheSecondReload(t *testing.T) {
 	t.Parallel()
-	for name, damage := range map[string]func(*testing.T, gatewaytest.Certificate){
-		"no PEM":      func(t *testing.T, f gatewaytest.Certificate) { write(t, f.File, "nonsense") },
-		"half a file": func(t *testing.T, f gatewaytest.Certificate) { write(t, f.Key, "-----BEGIN PRIVATE KEY-----\nMIG") },
-		"the key of another": func(t *testing.T, f gatewaytest.Certificate) {
-			other := gatewaytest.NewCertificate(t)
+	for name, damage := range map[string]func(*testing.T, testbench.Certificate){
+		"no PEM":      func(t *testing.T, f testbench.Certificate) { write(t, f.File, "nonsense") },
+		"half a file": func(t *testing.T, f testbench.Certificate) { write(t, f.Key, "-----BEGIN PRIVATE KEY-----\nMIG") },
+		"the key of another": func(t *testing.T, f testbench.Certificate) {
+			other := testbench.NewCertificate(t)
 			other.Renew(t, time.Now().Add(time.Hour))
 			move(t, other.Key, f.Key)
 		},
-		"no file": func(t *testing.T, f gatewaytest.Certificate) { move(t, f.Key, f.Key+".old") },
-		"expired": func(t *testing.T, f gatewaytest.Certificate) { f.Renew(t, time.Now().Add(-time.Hour)) },
-		"not valid yet": func(t *testing.T, f gatewaytest.Certificate) {
+		"no file": func(t *testing.T, f testbench.Certificate) { move(t, f.Key, f.Key+".old") },
+		"expired": func(t *testing.T, f testbench.Certificate) { f.Renew(t, time.Now().Add(-time.Hour)) },
+		"not valid yet": func(t *testing.T, f testbench.Certificate) {
 			f.Issue(t, time.Now().Add(time.Hour), time.Now().Add(9*time.Hour))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := gatewaytest.NewCertificate(t)
+			files := testbench.NewCertificate(t)
 			files.Renew(t, time.Now().Add(time.Hour))
 			c, logs := load(t, files)
 			old := c.current.Load()
@@ -86,7 +86,7 @@ func move(t *testing.T, from, to string) {
 
 func TestRenewalInTwoStepsIsNoFailure(t *testing.T) {
 	t.Parallel()
-	files, next := gatewaytest.NewCertificate(t), gatewaytest.NewCertificate(t)
+	files, next := testbench.NewCertificate(t), testbench.NewCertificate(t)
 	files.Renew(t, time.Now().Add(time.Hour))
 	c, _ := load(t, files)
 	old := c.current.Load()
@@ -102,7 +102,7 @@ func TestRenewalInTwoStepsIsNoFailure(t *testing.T) {
 
 func TestExpiredCertificateIsServedAndLoggedAsAnError(t *testing.T) {
 	t.Parallel()
-	files := gatewaytest.NewCertificate(t)
+	files := testbench.NewCertificate(t)
 	files.Renew(t, time.Now().Add(-time.Hour))
 	_, logs := load(t, files)
 	if errors := logs.FilterLevelExact(zapcore.ErrorLevel); errors.Len() != 1 || errors.FilterMessage("certificate.loaded").Len() != 1 {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 func TestLateAckOfABatchCompletesItsMessages(t *testing.T) {
@@ -29,7 +29,7 @@ func TestLateAckOfABatchCompletesItsMessages(t *testing.T) {
 // broker of this test has no earlier attempt, so it stores the next one.
 func TestMessageInProcessIsRetransmitted(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t)
+	broker := testbench.Start(t)
 	c, err := New(broker.Connect(), Options{Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestMessageInProcessIsRetransmitted(t *testing.T) {
 
 func TestFailedAttemptDoesNotFailALaterOne(t *testing.T) {
 	t.Parallel()
-	nc := jetstreamtest.Start(t).Connect()
+	nc := testbench.Start(t).Connect()
 	c, err := New(nc, Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/gatewaytest"
 	"arauto/gateway/publish"
 	"arauto/schemas/subject"
@@ -25,7 +25,7 @@ import (
 type bench struct {
 	*publish.Committer
 	t        *testing.T
-	broker   *jetstreamtest.Broker
+	broker   *testbench.Broker
 	wire     *gatewaytest.Wire
 	nc       *nats.Conn
 	registry *prometheus.Registry
@@ -34,18 +34,14 @@ type bench struct {
 // start starts a Committer that batches, on a broker of its own.
 func start(t *testing.T, change func(*publish.Options)) *bench {
 	t.Helper()
-	return startOn(t, jetstreamtest.Start(t), change)
+	return startOn(t, testbench.Start(t), change)
 }
 
-func startOn(t *testing.T, broker *jetstreamtest.Broker, change func(*publish.Options)) *bench {
+func startOn(t *testing.T, broker *testbench.Broker, change func(*publish.Options)) *bench {
 	t.Helper()
 	c := &bench{t: t, broker: broker, wire: gatewaytest.NewWire(t, broker.URL), registry: prometheus.NewRegistry()}
+	c.nc, _ = testbench.Connect(t, c.wire.URL, nats.ReconnectWait(5*time.Millisecond))
 	var err error
-	c.nc, err = nats.Connect(c.wire.URL, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.nc.Close)
 	o := publish.Options{Timeout: 20 * time.Second, GroupCommit: func() bool { return true }, Registerer: c.registry}
 	if change != nil {
 		change(&o)
@@ -120,7 +116,7 @@ func messages(n int) []publish.Message {
 // stored counts the messages of the stream by their id.
 func (c *bench) stored() map[string]int {
 	c.t.Helper()
-	ctx := jetstreamtest.Context(c.t)
+	ctx := testbench.Context(c.t)
 	stream, err := c.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {
 		c.t.Fatal(err)
@@ -166,7 +162,7 @@ const (
 // awaitPending waits until n messages are pending.
 func (c *bench) awaitPending(n float64) {
 	c.t.Helper()
-	gatewaytest.Until(c.t, func() bool { return c.metric(backlogMetric) == n })
+	testbench.Until(c.t, "the messages are pending", func() bool { return c.metric(backlogMetric) == n })
 }
 
 func allNil(t *testing.T, results []error) {
@@ -247,7 +243,7 @@ func TestBatchesAreTriedBelowTheInitialThreshold(t *testing.T) {
 			}
 		})
 	}
-	gatewaytest.Until(t, c.MeasuredBatches)
+	testbench.Until(t, "batches are measured", c.MeasuredBatches)
 	stop()
 	all.Wait()
 	sent := make([]publish.Message, next.Load())
@@ -274,7 +270,7 @@ func TestNothingIsBatchedByDefault(t *testing.T) {
 // changeStream updates the configuration of NOTIFICATIONS.
 func (c *bench) changeStream(change func(*jetstream.StreamConfig)) {
 	c.t.Helper()
-	ctx := jetstreamtest.Context(c.t)
+	ctx := testbench.Context(c.t)
 	stream, err := c.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {
 		c.t.Fatal(err)
@@ -344,8 +340,8 @@ func TestBatchLargerThanTheRoomIsStoredInPart(t *testing.T) {
 
 func TestStreamWithoutBatchesGetsSingles(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.StartEmpty(t)
-	if _, err := broker.JS.CreateStream(jetstreamtest.Context(t), jetstream.StreamConfig{
+	broker := testbench.StartEmpty(t)
+	if _, err := broker.JS.CreateStream(testbench.Context(t), jetstream.StreamConfig{
 		Name: subject.Notifications, Subjects: []string{"notifications.*.*.*"},
 	}); err != nil {
 		t.Fatal(err)
@@ -381,8 +377,8 @@ func TestBurstAfterAQuietTimeIsStored(t *testing.T) {
 
 func TestReadyNeedsConnectionAndStream(t *testing.T) {
 	t.Parallel()
-	c := startOn(t, jetstreamtest.StartEmpty(t), nil)
-	ctx := jetstreamtest.Context(t)
+	c := startOn(t, testbench.StartEmpty(t), nil)
+	ctx := testbench.Context(t)
 	if err := c.Ready(ctx); !errors.Is(err, publish.ErrMissing) {
 		t.Errorf("without a stream: %v", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/schemas/subject"
 )
@@ -41,7 +41,7 @@ func TestDuplicateAckIsNoProofOfABatchThatWasDisconnected(t *testing.T) {
 		c.wire.LoseBatchAcks.Store(1)
 		all := messages(200)
 		wait := c.storeAll(t.Context(), all...)
-		gatewaytest.Until(t, func() bool { return c.wire.LoseBatchAcks.Load() == 0 })
+		testbench.Until(t, "the acks are lost", func() bool { return c.wire.LoseBatchAcks.Load() == 0 })
 		batched := c.batched()
 		c.wire.Cut()
 		unconfirmed := 0
@@ -55,6 +55,6 @@ func TestDuplicateAckIsNoProofOfABatchThatWasDisconnected(t *testing.T) {
 		if unconfirmed == 0 {
 			t.Error("every message is confirmed, so this shows nothing")
 		}
-		gatewaytest.Until(t, func() bool { return c.Store(t.Context(), message(1000)) == nil })
+		testbench.Until(t, "a message is stored", func() bool { return c.Store(t.Context(), message(1000)) == nil })
 	})
 }

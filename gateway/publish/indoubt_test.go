@@ -11,7 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 )
 
@@ -22,7 +22,7 @@ func TestBatchWithoutAckIsRetriedAndStoredOnce(t *testing.T) {
 		all := messages(200)
 		release := c.wire.Hold(t)
 		wait := c.storeAll(t.Context(), all...)
-		gatewaytest.Until(t, func() bool { return c.metric(fallbacksMetric) > 0 }) // Half of the publish timeout has passed.
+		testbench.Until(t, "half of the publish timeout has passed", func() bool { return c.metric(fallbacksMetric) > 0 })
 		if got := len(c.stored()); got <= threshold {
 			t.Fatalf("%d are stored, so no batch is", got)
 		}
@@ -101,7 +101,7 @@ func TestReconnectStoresEachMessageOnce(t *testing.T) {
 		release := c.wire.Hold(t)
 		wait := c.storeAll(t.Context(), all...)
 		c.awaitPending(200)
-		gatewaytest.Until(t, func() bool { return len(c.stored()) > threshold }) // A batch is stored, and its ack is held back.
+		testbench.Until(t, "a batch is stored", func() bool { return len(c.stored()) > threshold }) // A batch is stored, and its ack is held back.
 		c.wire.Cut()
 		release()
 		confirmed, stored, batched := 0, c.stored(), c.batched()
@@ -187,7 +187,7 @@ func TestFullQueueSheds(t *testing.T) {
 			release()
 			allNil(t, wait())
 			c.storedOnce(messages(32)...)
-			gatewaytest.Until(t, func() bool { return !c.Overloaded() })
+			testbench.Until(t, "the Committer is not overloaded", func() bool { return !c.Overloaded() })
 		})
 	}
 }
@@ -247,7 +247,7 @@ func TestStoredOnceUnderDisconnectsAndRestarts(t *testing.T) {
 			mu.Lock()
 			before := len(confirmed)
 			mu.Unlock()
-			gatewaytest.Until(t, func() bool {
+			testbench.Until(t, "more messages are confirmed", func() bool {
 				mu.Lock()
 				defer mu.Unlock()
 				return len(confirmed) > before+n
@@ -264,7 +264,7 @@ func TestStoredOnceUnderDisconnectsAndRestarts(t *testing.T) {
 		end()
 		callers.Wait()
 		c.awaitPending(0)
-		gatewaytest.Until(t, c.broker.NC.IsConnected)
+		testbench.Until(t, "the test is connected", c.broker.NC.IsConnected)
 		stored, good := c.stored(), 0
 		for id, ok := range confirmed {
 			if ok {
@@ -297,7 +297,7 @@ func TestStoreEndsAtThePublishTimeout(t *testing.T) {
 		c.awaitPending(0)
 		release()
 		// The timeout is short, so a busy machine may need more than one attempt.
-		gatewaytest.Until(t, func() bool { return c.Store(t.Context(), message(200)) == nil })
+		testbench.Until(t, "a message is stored", func() bool { return c.Store(t.Context(), message(200)) == nil })
 	})
 }
 
@@ -308,9 +308,9 @@ func TestSinglesWithoutAckDoNotBlockTheQueue(t *testing.T) {
 	c := start(t, nil)
 	release := c.wire.Hold(t)
 	first := c.storeAll(t.Context(), messages(threshold-1)...)
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold-1 })
+	testbench.Until(t, "the messages are stored", func() bool { return len(c.stored()) == threshold-1 })
 	second := c.storeAll(t.Context(), message(1000), message(1001))
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold+1 })
+	testbench.Until(t, "the messages are stored", func() bool { return len(c.stored()) == threshold+1 })
 	release()
 	allNil(t, first())
 	allNil(t, second())
@@ -324,16 +324,16 @@ func TestManyBehindSinglesWithoutAckAreABatch(t *testing.T) {
 	c := start(t, nil)
 	release := c.wire.Hold(t)
 	first := c.storeAll(t.Context(), messages(threshold-1)...)
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold-1 })
+	testbench.Until(t, "the messages are stored", func() bool { return len(c.stored()) == threshold-1 })
 	second := c.storeAll(t.Context(), message(1000))
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold })
+	testbench.Until(t, "the messages are stored", func() bool { return len(c.stored()) == threshold })
 	many := make([]publish.Message, 100)
 	for i := range many {
 		many[i] = message(2000 + i)
 	}
 	third := c.storeAll(t.Context(), many...)
 	c.awaitPending(threshold + 100)
-	gatewaytest.Until(t, func() bool { return c.metric(batchesMetric) > 0 })
+	testbench.Until(t, "a batch is confirmed", func() bool { return c.metric(batchesMetric) > 0 })
 	release()
 	allNil(t, first())
 	allNil(t, second())
@@ -346,7 +346,7 @@ func TestQueueBehindCanceledSinglesIsSent(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	release := c.wire.Hold(t)
 	first := c.storeAll(ctx, messages(threshold-1)...)
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold-1 })
+	testbench.Until(t, "the messages are stored", func() bool { return len(c.stored()) == threshold-1 })
 	var behind []publish.Message
 	for i := range 5 { // Too threshold for a batch, and too many for the few.
 		behind = append(behind, message(1000+i))
@@ -355,7 +355,7 @@ func TestQueueBehindCanceledSinglesIsSent(t *testing.T) {
 	c.awaitPending(threshold + 4)
 	cancel()
 	first()
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold+4 })
+	testbench.Until(t, "the messages are stored", func() bool { return len(c.stored()) == threshold+4 })
 	release()
 	allNil(t, second())
 }

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 )
 
 func TestFullStreamIsNotReady(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t)
+	ctx := testbench.Context(t)
 	c, err := New(b.Connect(), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func TestFullStreamIsNotReady(t *testing.T) {
 // The broker's store may be full while the stream's own limit is not reached.
 func TestErrFullIsNotReady(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
+	b := testbench.Start(t)
 	c, err := New(b.Connect(), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestErrFullIsNotReady(t *testing.T) {
 		{nil, true}, {fmt.Errorf("store: %w", ErrFull), false}, {ErrTimeout, false}, {nil, true},
 	} {
 		c.full.observe(step.result)
-		if err := c.Ready(jetstreamtest.Context(t)); (err == nil) != step.ready || err != nil && !errors.Is(err, ErrFull) {
+		if err := c.Ready(testbench.Context(t)); (err == nil) != step.ready || err != nil && !errors.Is(err, ErrFull) {
 			t.Errorf("step %d: %v", i, err)
 		}
 	}

@@ -11,9 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/gatewaytest"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
@@ -58,12 +56,12 @@ func TestDisconnectedBrokerIsUnavailableAtOnce(t *testing.T) {
 	g.accepted("before")
 	g.broker.Stop()
 	// Wait until the NATS client has noticed the disconnect.
-	gatewaytest.Until(t, func() bool { return g.sandbox("down") == 503100 })
+	testbench.Until(t, "webhooks are refused", func() bool { return g.sandbox("down") == 503100 })
 	if took := g.refused("disconnected"); took > atOnce {
 		t.Errorf("the fastest answer took %s", took)
 	}
 	g.broker.Restart()
-	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
+	testbench.Until(t, "webhooks are accepted again", func() bool { return g.sandbox("after") == 200 })
 	if n := document(t, g.stored()[0]); n.Payment != "before" {
 		t.Errorf("the first stored notification is about %q", n.Payment)
 	}
@@ -79,7 +77,7 @@ func (g *gateway) sandbox(payment string) int {
 func TestFullStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +102,7 @@ func TestFullStreamIsUnavailable(t *testing.T) {
 func TestMissingStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	if err := g.broker.JS.DeleteStream(jetstreamtest.Context(t), subject.Notifications); err != nil {
+	if err := g.broker.JS.DeleteStream(testbench.Context(t), subject.Notifications); err != nil {
 		t.Fatal(err)
 	}
 	if took := g.refused("missing"); took > atOnce {
@@ -115,7 +113,7 @@ func TestMissingStreamIsUnavailable(t *testing.T) {
 func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {
 		t.Fatal(err)
@@ -137,17 +135,13 @@ func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 
 func TestNoAckInTimeIsUnavailable(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	broker := testbench.Start(t, providers.All.Names()...)
 	wire := gatewaytest.NewWire(t, broker.URL)
-	nc, err := nats.Connect(wire.URL, nats.ReconnectBufSize(-1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc, _ := testbench.Connect(t, wire.URL)
 	g := startOn(t, broker, func(o *webhook.Options) {
 		o.Publisher = publisher(t, nc, 100*time.Millisecond)
 	})
-	gatewaytest.Until(t, func() bool { return g.sandbox("before") == 200 })
+	testbench.Until(t, "a webhook is accepted", func() bool { return g.sandbox("before") == 200 })
 	release := wire.Hold(t) // No ack is received from here on.
 	g.refused("timeout")
 	// The context's deadline counts as well as the publish timeout.
@@ -158,7 +152,7 @@ func TestNoAckInTimeIsUnavailable(t *testing.T) {
 		t.Errorf("store with a short context: %v", err)
 	}
 	release()
-	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
+	testbench.Until(t, "webhooks are accepted again", func() bool { return g.sandbox("after") == 200 })
 }
 
 // oversized stores every message with a body over the broker's limit. Real notifications
@@ -172,7 +166,7 @@ func (s oversized) Store(ctx context.Context, m publish.Message) error {
 
 func TestTooLargeForTheBrokerIsRefused(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	broker := testbench.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) {
 		o.Publisher = oversized{publisher(t, broker.Connect(), 5*time.Second)}
 	})
@@ -186,7 +180,7 @@ func TestTooLargeForTheBrokerIsRefused(t *testing.T) {
 
 func TestEvery200IsStored(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	broker := testbench.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) { o.Publisher = publisher(t, broker.Connect(), 800*time.Millisecond) })
 	var mu sync.Mutex
 	acknowledged, sheds := map[string]bool{}, 0

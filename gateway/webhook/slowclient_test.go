@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 )
@@ -174,7 +174,7 @@ func TestWebhookOfADisconnectedClientIsStored(t *testing.T) {
 		if all := g.stored(); len(all) != 1 || document(t, all[0]).Payment != "orphan" {
 			t.Errorf("%s: %d notifications are stored, want the orphan", about, len(all))
 		}
-		gatewaytest.Until(t, func() bool { return g.metric("arauto_webhooks_total", "accepted") == 1 })
+		testbench.Until(t, "a webhook is accepted", func() bool { return g.metric("arauto_webhooks_total", "accepted") == 1 })
 		if got := g.raw(request("next", "")).code(t); got != 200 {
 			t.Errorf("%s: the next client: code %d", about, got)
 		}

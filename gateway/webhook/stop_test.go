@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 )
@@ -54,7 +54,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	<-p.entered
 	g.stop()
 	// New connections are refused, and idle ones are closed.
-	gatewaytest.Until(t, func() bool {
+	testbench.Until(t, "no connection is accepted", func() bool {
 		c, err := net.Dial("tcp", g.addr)
 		if err == nil {
 			_ = c.Close()

@@ -17,10 +17,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -33,11 +32,11 @@ import (
 	"arauto/workers/lookup"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker, a provider that the test scripts, and a worker.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t        *testing.T
 	ctx      context.Context
 	tokens   subject.Tokens
@@ -63,7 +62,7 @@ func setupFor(t *testing.T, name string) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{
-		Broker: jetstreamtest.Start(t, name), t: t, ctx: jetstreamtest.Context(t), tokens: tokens,
+		Broker: testbench.Start(t, name), t: t, ctx: testbench.Context(t), tokens: tokens,
 		asked: map[string]int{},
 	}
 	r.says("paid", 10000, 0)

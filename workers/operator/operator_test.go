@@ -13,15 +13,13 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // configure writes a configuration for the broker at url. The password in it
 // must reach no output.
@@ -45,7 +43,7 @@ func arauto(t *testing.T, args ...string) (code int, stdout, stderr string) {
 		return value, ok
 	}
 	var out, problems bytes.Buffer
-	code = Run(jetstreamtest.Context(t), args, env, &out, &problems)
+	code = Run(testbench.Context(t), args, env, &out, &problems)
 	if strings.Contains(out.String()+problems.String(), canary) {
 		t.Errorf("the password is in the output of %q", args)
 	}
@@ -54,14 +52,14 @@ func arauto(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestApplyMakesEverythingAndThenFindsNothingToDo(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.StartEmpty(t)
+	b := testbench.StartEmpty(t)
 	path := configure(t, b.URL)
 	code, out, problems := arauto(t, "topology", "apply", "--config", path)
 	if code != ExitDone || !strings.Contains(out, "mended: stream ORDERS is missing\n") {
 		t.Fatalf("code %d, output %q, problems %q", code, out, problems)
 	}
 	settings := topology.Settings{Replicas: 1, Store: 1 << 30, Providers: providers.All.Names()}
-	if drift, err := topology.Diff(jetstreamtest.Context(t), b.JS, settings); err != nil || len(drift) != 0 {
+	if drift, err := topology.Diff(testbench.Context(t), b.JS, settings); err != nil || len(drift) != 0 {
 		t.Errorf("after apply: drift %v, error %v", drift, err)
 	}
 	code, out, problems = arauto(t, "topology", "apply", "--config", path)
@@ -75,9 +73,9 @@ func TestApplyMakesEverythingAndThenFindsNothingToDo(t *testing.T) {
 
 func TestDiffPrintsEachFieldThatDiffersAndExitsWith3(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, providers.All.Names()...)
+	b := testbench.Start(t, providers.All.Names()...)
 	path := configure(t, b.URL)
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	stream, err := b.JS.Stream(ctx, subject.DeadLetters)
 	if err != nil {
 		t.Fatal(err)
@@ -225,8 +223,8 @@ func TestVersionNamesTheCommitAndWhetherItWasChanged(t *testing.T) {
 
 func TestCommandEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
-	ctx, cancel := context.WithCancel(jetstreamtest.Context(t))
+	b := testbench.Start(t)
+	ctx, cancel := context.WithCancel(testbench.Context(t))
 	cancel()
 	env := func(name string) (string, bool) { return canary, name == "CANARY" }
 	var out, problems bytes.Buffer

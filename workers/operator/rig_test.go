@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -39,7 +39,7 @@ const hashKey = "a key for tests, 32 bytes long..."
 
 // rig is a deployment of one provider with an operator beside it.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t       *testing.T
 	ctx     context.Context
 	tokens  subject.Tokens
@@ -64,7 +64,7 @@ func idle(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{Broker: jetstreamtest.Start(t, providers.All.Names()...), t: t, ctx: jetstreamtest.Context(t), tokens: tokens, bank: newBank(t)}
+	r := &rig{Broker: testbench.Start(t, providers.All.Names()...), t: t, ctx: testbench.Context(t), tokens: tokens, bank: newBank(t)}
 	r.retries, err = retry.Open(r.ctx, r.JS, tokens)
 	r.must(err)
 	r.dead, err = deadletter.Open(r.ctx, r.JS)

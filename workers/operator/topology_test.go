@@ -5,16 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
 
 func TestApplyRefusesToShrinkAStreamBelowWhatItFills(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, providers.All.Names()...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, providers.All.Names()...)
+	ctx := testbench.Context(t)
 	for range 50 { // Of AUDIT 3 and of ADVISORIES 1 percent.
 		if _, err := b.JS.Publish(ctx, "audit.x", make([]byte, 1<<16)); err != nil {
 			t.Fatal(err)

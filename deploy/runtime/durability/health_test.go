@@ -11,12 +11,12 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/durability"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/process/processtest"
 	"arauto/schemas/subject"
 )
 
 // publish stores one notification, and reports whether it was confirmed.
-func publish(t *testing.T, f *jetstreamtest.Fillable) bool {
+func publish(t *testing.T, f *processtest.Fillable) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -28,7 +28,7 @@ func publish(t *testing.T, f *jetstreamtest.Fillable) bool {
 // until it is restarted.
 func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 	t.Parallel()
-	f := jetstreamtest.StartFillable(t)
+	f := processtest.StartFillable(t)
 	w := watchWith(t, durability.Options{NC: f.NC, Monitors: []string{f.Monitor}, Claimed: power, Every: time.Hour})
 	until(t, "it opens", func() bool { return w.Open() == nil })
 	if !publish(t, f) || w.Stored(t.Context()) != nil {

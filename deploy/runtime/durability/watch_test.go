@@ -21,7 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"arauto/deploy/runtime/durability"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // proxy passes on to a monitoring address, so that a test can take it away.
@@ -39,7 +39,7 @@ type watched struct {
 	ended    chan error
 }
 
-func watch(t *testing.T, b *jetstreamtest.Broker, claimed durability.Claim, monitors ...string) *watched {
+func watch(t *testing.T, b *testbench.Broker, claimed durability.Claim, monitors ...string) *watched {
 	t.Helper()
 	return watchWith(t, durability.Options{
 		NC: b.Connect(), Monitors: monitors, Claimed: claimed, Every: 20 * time.Millisecond, VisibilityTimeout: time.Second,
@@ -306,7 +306,7 @@ func TestStreamThatIsWeakenedIsNoticed(t *testing.T) {
 	w := watch(t, b, power, b.Monitor())
 	until(t, "it opens", func() bool { return w.Open() == nil })
 	change := func(c jetstream.StreamConfig) {
-		if _, err := b.JS.UpdateStream(jetstreamtest.Context(t), c); err != nil {
+		if _, err := b.JS.UpdateStream(testbench.Context(t), c); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,15 +10,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/stream"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // numbers starts a broker with a stream of as many messages as subjects. The body
 // of each is its sequence.
-func numbers(t *testing.T, subjects ...string) (*jetstreamtest.Broker, jetstream.Stream) {
+func numbers(t *testing.T, subjects ...string) (*testbench.Broker, jetstream.Stream) {
 	t.Helper()
-	b := jetstreamtest.StartEmpty(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.StartEmpty(t)
+	ctx := testbench.Context(t)
 	s, err := b.JS.CreateStream(ctx, jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}})
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func numbers(t *testing.T, subjects ...string) (*jetstreamtest.Broker, jetstream
 func TestEachVisitsInOrderAndGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	_, s := numbers(t, "n.a", "n.b", "n.a", "n.a")
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	var seen []uint64
 	visit := func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if raw.Sequence == 4 && len(seen) < 3 {
@@ -60,7 +60,7 @@ func TestEachVisitsInOrderAndGoesOnWhereItStopped(t *testing.T) {
 func TestNextAndLastAreNilWhereThereIsNone(t *testing.T) {
 	t.Parallel()
 	_, s := numbers(t, "n.a", "n.b", "n.a")
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	if raw, err := stream.Next(ctx, s, "n.a", 1); err != nil || raw.Sequence != 3 {
 		t.Errorf("next is %+v, %v", raw, err)
 	}
@@ -77,7 +77,7 @@ func TestNextAndLastAreNilWhereThereIsNone(t *testing.T) {
 func TestSinceFindsTheFirstMessageOfATime(t *testing.T) {
 	t.Parallel()
 	_, s := numbers(t, "n.a", "n.b", "n.a", "n.b", "n.a", "n.a", "n.b")
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	if err := s.DeleteMsg(ctx, 5); err != nil {
 		t.Fatal(err)
 	}

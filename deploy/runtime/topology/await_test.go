@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
 
@@ -25,7 +25,7 @@ func await(ctx context.Context, js jetstream.JetStream, bind func(context.Contex
 
 func TestAwaitBindsAnewUntilNothingFails(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
+	b := testbench.Start(t, settings.Providers...)
 	js, err := jetstream.New(b.NC, jetstream.WithDefaultTimeout(time.Second))
 	if err != nil {
 		t.Fatal(err)
@@ -55,9 +55,9 @@ func TestAwaitBindsAnewUntilNothingFails(t *testing.T) {
 
 func TestAwaitSaysOnceWhatItWaitsFor(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
+	b := testbench.Start(t, settings.Providers...)
 	failures := 0
-	said, err := await(jetstreamtest.Context(t), b.JS, func(context.Context) error {
+	said, err := await(testbench.Context(t), b.JS, func(context.Context) error {
 		if failures++; failures <= 3 {
 			return errors.New("no leader")
 		}
@@ -70,8 +70,8 @@ func TestAwaitSaysOnceWhatItWaitsFor(t *testing.T) {
 
 func TestAwaitEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
-	ctx, cancel := context.WithCancel(jetstreamtest.Context(t))
+	b := testbench.Start(t, settings.Providers...)
+	ctx, cancel := context.WithCancel(testbench.Context(t))
 	_, err := await(ctx, b.JS, func(context.Context) error {
 		cancel()
 		return errors.New("no leader")
@@ -83,9 +83,9 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 
 func TestAwaitEndsWithAClosedConnection(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
+	b := testbench.Start(t, settings.Providers...)
 	b.NC.Close()
-	if _, err := await(jetstreamtest.Context(t), b.JS, func(context.Context) error { return nil }); !errors.Is(err, nats.ErrConnectionClosed) {
+	if _, err := await(testbench.Context(t), b.JS, func(context.Context) error { return nil }); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("ended with %v", err)
 	}
 }

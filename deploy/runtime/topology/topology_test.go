@@ -6,17 +6,17 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
 
-var settings = topology.Settings{Replicas: 1, Store: jetstreamtest.Store, Providers: []string{"picpay", "yapay"}}
+var settings = topology.Settings{Replicas: 1, Store: testbench.Store, Providers: []string{"picpay", "yapay"}}
 
 func TestApplyTwiceFindsNothingLeftToDo(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.StartEmpty(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.StartEmpty(t)
+	ctx := testbench.Context(t)
 	first, err := topology.Apply(ctx, b.JS, settings)
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +35,8 @@ func TestApplyTwiceFindsNothingLeftToDo(t *testing.T) {
 
 func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, settings.Providers...)
+	ctx := testbench.Context(t)
 	changed := topology.Streams(settings)[0]
 	changed.Discard = jetstream.DiscardOld
 	changed.MaxBytes = 4096

@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/process/processtest"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/local/supervise"
 	"arauto/schemas/order"
 )
@@ -29,7 +29,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	jetstreamtest.ServeFillable()
+	processtest.ServeFillable()
 	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep",
 		"arauto/deploy/tools/simulator", "arauto/workers/cmd/arauto", processtest.NATSServer))
 }
@@ -143,7 +143,7 @@ func (s *stack) follow() {
 	last := map[string]uint64{}
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
 		raw := &jetstream.RawStreamMsg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}
-		if err := jetstreamtest.CheckEvent(raw, last); err != nil {
+		if err := testbench.CheckEvent(raw, last); err != nil {
 			s.t.Errorf("event on %s: %v", m.Subject(), err)
 		}
 		var e order.Event

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/process/processtest"
 )
 
 // healthy runs the health check of compose.yaml as its container does.
@@ -61,7 +61,7 @@ func fullDisk(t *testing.T) string {
 // TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom fills the disk of a real broker.
 func TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom(t *testing.T) {
 	t.Parallel()
-	f := jetstreamtest.StartFillable(t)
+	f := processtest.StartFillable(t)
 	monitor, store := strings.TrimPrefix(f.Monitor, "http://"), t.TempDir()
 	stream := filepath.Join(store, "jetstream", "ARAUTO", "streams", "NOTIFICATIONS")
 	if err := os.MkdirAll(stream, 0o700); err != nil {

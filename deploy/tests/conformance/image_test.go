@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
@@ -79,7 +79,7 @@ func TestImageOfTheOperatorWorksWithoutAUser(t *testing.T) {
 	t.Parallel()
 	i := image{t: t, dir: imageOf(t, "v1.2.3-4-gabcdef")}
 	i.ctx = bounded(t) // Building has no bound, a busy machine takes minutes.
-	b := jetstreamtest.Start(t, providers.All.Names()...)
+	b := testbench.Start(t, providers.All.Names()...)
 	i.prepare(b)
 	for line, says := range map[string]string{
 		"version": "arauto v1.2.3-4-gabcdef, go", "--version": "arauto v1.2.3-4-gabcdef, go", "version --output json": `"revision": "v1.2.3-4-gabcdef"`,
@@ -107,7 +107,7 @@ func TestImageOfTheOperatorWorksWithoutAUser(t *testing.T) {
 
 // changes makes every change twice, by a name from the environment and by one of
 // the command line, and looks who is written down.
-func (i image) changes(b *jetstreamtest.Broker, lines []string) {
+func (i image) changes(b *testbench.Broker, lines []string) {
 	i.t.Helper()
 	audit, err := b.JS.Stream(i.ctx, subject.Audit)
 	if err != nil {
@@ -140,7 +140,7 @@ func (i image) changes(b *jetstreamtest.Broker, lines []string) {
 
 // prepare writes the configuration, and makes a payment that is parked and has
 // two dead letters.
-func (i image) prepare(b *jetstreamtest.Broker) {
+func (i image) prepare(b *testbench.Broker) {
 	i.t.Helper()
 	must := func(err error) {
 		i.t.Helper()

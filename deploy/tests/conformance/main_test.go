@@ -12,14 +12,14 @@ import (
 
 	"go.uber.org/goleak"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/process/processtest"
 )
 
 // roles are the users of nats.conf. Each has a password variable of its own.
 var roles = []string{"breakglass", "gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"}
 
 func TestMain(m *testing.M) {
-	jetstreamtest.ServeFillable()
+	processtest.ServeFillable()
 	switch filepath.Base(os.Args[0]) {
 	case "wget":
 		os.Exit(spider(os.Args[len(os.Args)-1]))

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/bench/load"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -95,12 +95,12 @@ func TestMessageIsTheGatewaysNotification(t *testing.T) {
 // TestEveryMessageOfTheCommitterIsStored runs it on a broker.
 func TestEveryMessageOfTheCommitterIsStored(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
+	b := testbench.Start(t)
 	r, err := committer(t.Context(), b.URL, 3, load.Options{Warm: 10 * time.Millisecond, For: 100 * time.Millisecond})
 	if err != nil || len(r.Failed) != 0 || r.Total == 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	info, err := b.JS.Stream(jetstreamtest.Context(t), subject.Notifications)
+	info, err := b.JS.Stream(testbench.Context(t), subject.Notifications)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestEveryMessageOfTheCommitterIsStored(t *testing.T) {
 // 200, and another one.
 func TestAuditFindsWhatWasLost(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
+	b := testbench.Start(t)
 	nc := b.Connect()
 	for _, n := range []uint64{1, 2, 3, 2} {
 		if _, err := nc.Request("notifications.picpay-checkout.default."+load.Payment{N: n}.String(), []byte("{}"), 5*time.Second); err != nil {

@@ -9,16 +9,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/circuit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 const (
 	bank    = "sandbox"
@@ -27,7 +26,7 @@ const (
 
 // rig is a broker and a clock that the test sets.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t     *testing.T
 	ctx   context.Context
 	store *circuit.Store
@@ -36,7 +35,7 @@ type rig struct {
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, bank), t: t, ctx: jetstreamtest.Context(t)}
+	r := &rig{Broker: testbench.Start(t, bank), t: t, ctx: testbench.Context(t)}
 	var err error
 	if r.store, err = circuit.Open(r.ctx, r.JS); err != nil {
 		t.Fatal(err)

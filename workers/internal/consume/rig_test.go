@@ -13,14 +13,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/workers/internal/consume"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // never is an ack wait longer than any test, so that only returned messages are
 // redelivered.
@@ -29,7 +28,7 @@ const never = 10 * time.Minute
 // rig is a broker with one stream and one durable consumer, and a subscription to its
 // acks.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t        *testing.T
 	ctx      context.Context
 	ackWait  time.Duration
@@ -45,7 +44,7 @@ type rig struct {
 func setup(t *testing.T, ackWait time.Duration) *rig {
 	t.Helper()
 	r := &rig{
-		Broker: jetstreamtest.StartEmpty(t), t: t, ctx: jetstreamtest.Context(t), ackWait: ackWait,
+		Broker: testbench.StartEmpty(t), t: t, ctx: testbench.Context(t), ackWait: ackWait,
 		registry: prometheus.NewRegistry(), heartbeats: map[string]int{},
 	}
 	r.metrics = consume.NewMetrics(r.registry)

@@ -12,22 +12,21 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 var unit = subject.Unit{Provider: "sandbox", Account: "default", Payment: "p"}
 
 // rig is a broker and a store on it.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t     *testing.T
 	ctx   context.Context
 	store *deadletter.Store
@@ -35,7 +34,7 @@ type rig struct {
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t)}
+	r := &rig{Broker: testbench.Start(t, "sandbox"), t: t, ctx: testbench.Context(t)}
 	r.store = r.open(r.JS)
 	return r
 }

@@ -8,22 +8,20 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"arauto/deploy/runtime/stream"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 var unit = subject.Unit{Provider: "sandbox", Account: "default", Payment: "p"}
 
 // rig is a broker and a store on it.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t     *testing.T
 	ctx   context.Context
 	store *observations.Store
@@ -31,7 +29,7 @@ type rig struct {
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t)}
+	r := &rig{Broker: testbench.Start(t, "sandbox"), t: t, ctx: testbench.Context(t)}
 	var err error
 	r.store, err = observations.Open(r.ctx, r.JS)
 	r.must(err)

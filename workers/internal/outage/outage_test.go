@@ -7,20 +7,19 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/outage"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker, a clock that the test sets, and a breaker that opens after three
 // failures within ten seconds.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	*outage.Breaker
 	t        *testing.T
 	ctx      context.Context
@@ -34,7 +33,7 @@ func setup(t *testing.T) *rig { t.Helper(); return setupFor(t, "default") }
 func setupFor(t *testing.T, accounts ...string) *rig {
 	t.Helper()
 	r := &rig{
-		Broker: jetstreamtest.Start(t, "sandbox", "picpay"), t: t, ctx: jetstreamtest.Context(t),
+		Broker: testbench.Start(t, "sandbox", "picpay"), t: t, ctx: testbench.Context(t),
 		at: time.Now(), registry: prometheus.NewRegistry(),
 	}
 	r.Breaker = outage.New(r.JS, "sandbox",

@@ -8,20 +8,19 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker and a store on it.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t      *testing.T
 	ctx    context.Context
 	tokens subject.Tokens
@@ -35,7 +34,7 @@ func setup(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	r := &rig{Broker: testbench.Start(t, "sandbox"), t: t, ctx: testbench.Context(t), tokens: tokens}
 	r.store = r.open(r.JS)
 	r.due, err = r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
 	r.must(err)

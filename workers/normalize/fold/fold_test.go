@@ -14,11 +14,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -28,11 +27,11 @@ import (
 	"arauto/workers/normalize/fold"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // bench is a broker and what the tests write to it and read from it.
 type bench struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	tokens subject.Tokens
 	ctx    context.Context
 	spans  order.Spans // Of the workers; those of production by default.
@@ -44,7 +43,7 @@ func setup(t testing.TB) bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bench{Broker: jetstreamtest.Start(t, "sandbox"), tokens: tokens, ctx: jetstreamtest.Context(t)}
+	return bench{Broker: testbench.Start(t, "sandbox"), tokens: tokens, ctx: testbench.Context(t)}
 }
 
 // worker returns a worker with its own cache that publishes through js.

@@ -11,10 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -22,10 +21,10 @@ import (
 	"arauto/workers/sweep/advisories"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t       *testing.T
 	ctx     context.Context
 	tokens  subject.Tokens
@@ -36,7 +35,7 @@ type rig struct {
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), metrics: prometheus.NewRegistry()}
+	r := &rig{Broker: testbench.Start(t, "sandbox"), t: t, ctx: testbench.Context(t), metrics: prometheus.NewRegistry()}
 	var err error
 	r.tokens, err = subject.Keyed("a key for tests, 32 bytes long...")
 	r.must(err)

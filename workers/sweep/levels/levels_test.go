@@ -5,9 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -16,12 +15,12 @@ import (
 	"arauto/workers/sweep/levels"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox")
+	ctx := testbench.Context(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {

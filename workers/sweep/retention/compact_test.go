@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
@@ -27,7 +27,7 @@ const day = 24 * time.Hour
 // ledger is a broker with a real normalize worker, so that what is compacted
 // is what it writes, and what is left must be enough for it to go on.
 type ledger struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t      *testing.T
 	ctx    context.Context
 	tokens subject.Tokens
@@ -40,7 +40,7 @@ func newLedger(t *testing.T) *ledger {
 	t.Helper()
 	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
 	ok(t, err)
-	l := &ledger{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	l := &ledger{Broker: testbench.Start(t, "sandbox"), t: t, ctx: testbench.Context(t), tokens: tokens}
 	// The broker's own check at the end wants every log from 1 on; a compacted
 	// one begins later, and these tests look at the numbers themselves.
 	t.Cleanup(l.Stop)

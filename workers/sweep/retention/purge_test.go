@@ -11,17 +11,16 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 	"arauto/workers/sweep/retention"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // must has the two forms of tests and of properties.
 type must interface {
@@ -96,8 +95,8 @@ func acknowledge(ctx context.Context, t must, js jetstream.JetStream, provider s
 
 func TestFinishedNotificationsGoAfterThreeDays(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox", "yapay")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox", "yapay")
+	ctx := testbench.Context(t)
 	for range 3 {
 		store(ctx, t, b.JS, "sandbox", 1)
 		store(ctx, t, b.JS, "yapay", 1)
@@ -121,8 +120,8 @@ func TestFinishedNotificationsGoAfterThreeDays(t *testing.T) {
 
 func TestOnlyTheOldAreRemoved(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox")
+	ctx := testbench.Context(t)
 	for range 5 {
 		store(ctx, t, b.JS, "sandbox", 1)
 	}
@@ -141,8 +140,8 @@ func TestOnlyTheOldAreRemoved(t *testing.T) {
 
 func TestACrowdedStreamIsEmptiedAtOnce(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.StartEmpty(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.StartEmpty(t)
+	ctx := testbench.Context(t)
 	_, err := topology.Apply(ctx, b.JS, topology.Settings{Replicas: 1, Store: 1 << 20, Providers: []string{"sandbox"}})
 	ok(t, err)
 	for range 7 { // 30 % of the store is NOTIFICATIONS's; this is two thirds of that.
@@ -157,8 +156,8 @@ func TestACrowdedStreamIsEmptiedAtOnce(t *testing.T) {
 
 func TestNothingGoesThatWasNotJudged(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox")
+	ctx := testbench.Context(t)
 	for range 4 {
 		store(ctx, t, b.JS, "sandbox", 1)
 	}
@@ -173,8 +172,8 @@ func TestNothingGoesThatWasNotJudged(t *testing.T) {
 
 func TestWhatWasJudgedGoesAlthoughOneCannotBeJudged(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox")
+	ctx := testbench.Context(t)
 	for range 4 {
 		store(ctx, t, b.JS, "sandbox", 1)
 	}
@@ -198,8 +197,8 @@ func TestPurgeNeverRemovesWhatIsNotAcknowledged(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprintf("provider-%d", i)
 	}
-	b := jetstreamtest.Start(t, names...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, names...)
+	ctx := testbench.Context(t)
 	var round atomic.Int64
 	rapid.Check(t, func(r *rapid.T) {
 		first := round.Add(2) - 2

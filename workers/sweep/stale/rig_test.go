@@ -10,10 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -23,12 +22,12 @@ import (
 	"arauto/workers/sweep/stale"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker and sweepers whose clock a test turns. The broker's own
 // clock stays, so ages come from turning the sweeper's forward.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	t       *testing.T
 	ctx     context.Context
 	tokens  subject.Tokens
@@ -42,7 +41,7 @@ func setup(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	r := &rig{Broker: testbench.Start(t, "sandbox"), t: t, ctx: testbench.Context(t), tokens: tokens}
 	if r.retries, err = retry.Open(r.ctx, r.JS, tokens); err != nil {
 		t.Fatal(err)
 	}

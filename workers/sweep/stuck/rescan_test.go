@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/workers/sweep/duequeue"
 )
 
@@ -20,13 +20,13 @@ import (
 // can bring it back under its old number, where nobody would look again.
 func TestWhatAKilledBrokerBringsBackIsFound(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
+	b := testbench.Start(t)
 	nc := b.Connect()
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	m := nats.NewMsg("lookup.parked.sandbox.default.p")
 	m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05Z")
 	m.Header.Set("Nats-Schedule-Target", "lookup.due.sandbox.default.p")

@@ -10,11 +10,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -22,7 +21,7 @@ import (
 	"arauto/workers/sweep/stuck"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker with LOOKUP_RETRIES and a retries on it.
 type rig struct {
@@ -36,7 +35,7 @@ type rig struct {
 
 func over(t *testing.T, js jetstream.JetStream) *rig {
 	t.Helper()
-	r := &rig{t: t, ctx: jetstreamtest.Context(t), js: js}
+	r := &rig{t: t, ctx: testbench.Context(t), js: js}
 	var err error
 	r.tokens, err = subject.Keyed("a key for tests, 32 bytes long...")
 	r.must(err)
@@ -144,7 +143,7 @@ func smallBroker(t *testing.T) jetstream.JetStream {
 	}
 	for _, config := range topology.Streams(topology.Settings{Replicas: 1}) {
 		if config.Name == subject.LookupRetries {
-			if _, err := js.CreateStream(jetstreamtest.Context(t), config); err != nil {
+			if _, err := js.CreateStream(testbench.Context(t), config); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -206,7 +205,7 @@ func TestScheduleThatFoundNoRoomFiresAfterItIsPublishedAgain(t *testing.T) {
 
 func TestOverdueIsPublishedVerbatimAndTheRestLeftAlone(t *testing.T) {
 	t.Parallel()
-	r := over(t, jetstreamtest.Start(t, "sandbox").JS)
+	r := over(t, testbench.Start(t, "sandbox").JS)
 	now := time.Now()
 	m := nats.NewMsg(r.tokens.Waiting("sandbox", "default", "late").Parked())
 	m.Data = []byte(`{"provider":"sandbox","attempts":2}`)
@@ -244,7 +243,7 @@ func TestOverdueIsPublishedVerbatimAndTheRestLeftAlone(t *testing.T) {
 
 func TestTwoWatchesAtOnceLoseAndChangeNothing(t *testing.T) {
 	t.Parallel()
-	r := over(t, jetstreamtest.Start(t, "sandbox").JS)
+	r := over(t, testbench.Start(t, "sandbox").JS)
 	for i := range 20 {
 		r.park(fmt.Sprintf("p-%d", i), time.Now().Add(time.Hour))
 	}
@@ -277,7 +276,7 @@ func (o overtaken) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstrea
 
 func TestWhatIsReplacedOrCancelledMeanwhileIsNotBroughtBack(t *testing.T) {
 	t.Parallel()
-	r := over(t, jetstreamtest.Start(t, "sandbox").JS)
+	r := over(t, testbench.Start(t, "sandbox").JS)
 	for name, move := range map[string]func(){
 		"replaced": func() {
 			p := r.place("replaced").Parked
@@ -302,7 +301,7 @@ func TestWhatIsReplacedOrCancelledMeanwhileIsNotBroughtBack(t *testing.T) {
 
 func TestWhatFiredOrWasCancelledIsForgotten(t *testing.T) {
 	t.Parallel()
-	r := over(t, jetstreamtest.Start(t, "sandbox").JS)
+	r := over(t, testbench.Start(t, "sandbox").JS)
 	r.park("p", time.Now().Add(time.Hour))
 	r.park("cancelled", time.Now().Add(time.Hour))
 	ahead, metrics := r.watch(2*time.Hour, 30*time.Second)
@@ -320,7 +319,7 @@ func TestWhatFiredOrWasCancelledIsForgotten(t *testing.T) {
 
 func TestRecreatedStreamIsReadFromItsBeginning(t *testing.T) {
 	t.Parallel()
-	r := over(t, jetstreamtest.Start(t, "sandbox").JS)
+	r := over(t, testbench.Start(t, "sandbox").JS)
 	for i := range 3 {
 		r.park(fmt.Sprintf("p-%d", i), time.Now().Add(time.Hour))
 	}

@@ -1,4 +1,4 @@
-package jetstreamtest
+package testbench
 
 import (
 	"context"
@@ -17,42 +17,46 @@ import (
 	"arauto/schemas/subject"
 )
 
-// checkEvents holds every event that the test has published to the contract:
-// the JSON Schema, CloudEvents' own reader, and the numbering of transitions.
-func (b *Broker) checkEvents() {
+// checkStored holds what the test has stored to the contract: every event to the JSON
+// Schema, to CloudEvents' own reader and to the numbering of transitions, and every dead
+// letter to the JSON Schema.
+func (b *Broker) checkStored() {
 	if !b.Server.Running() {
 		return
 	}
 	nc, err := nats.Connect(b.URL)
 	if err != nil {
-		b.t.Errorf("connect to check events: %v", err)
+		b.T.Errorf("connect to check what is stored: %v", err)
 		return
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
 	if err != nil {
-		b.t.Errorf("open jetstream to check events: %v", err)
-		return
-	}
-	ctx := context.Background() // The test's own has ended; server calls have their default timeout.
-	orders, err := js.Stream(ctx, subject.Orders)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return
-	}
-	if err != nil {
-		b.t.Errorf("open stream to check events: %v", err)
+		b.T.Errorf("open jetstream to check what is stored: %v", err)
 		return
 	}
 	last := map[string]uint64{}
-	_, err = stream.Each(ctx, orders, subject.AllEvents, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		// What is no JSON was planted by a test; our code cannot encode it.
-		if err := CheckEvent(raw, last); err != nil && json.Valid(raw.Data) {
-			b.t.Errorf("event %d on %s: %v", raw.Sequence, raw.Subject, err)
-		}
-		return true, nil
-	})
+	b.check(js, subject.Orders, subject.AllEvents, func(raw *jetstream.RawStreamMsg) error { return CheckEvent(raw, last) })
+	b.check(js, subject.DeadLetters, subject.AllDeadLetters, func(raw *jetstream.RawStreamMsg) error { return schematest.DeadLetter(raw.Data) })
+}
+
+func (b *Broker) check(js jetstream.JetStream, name, filter string, broken func(*jetstream.RawStreamMsg) error) {
+	ctx := context.Background() // The test's own has ended; server calls have their default timeout.
+	s, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return
+	}
+	if err == nil {
+		_, err = stream.Each(ctx, s, filter, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+			// What is no JSON was planted by a test; our code cannot encode it.
+			if err := broken(raw); err != nil && json.Valid(raw.Data) {
+				b.T.Errorf("message %d on %s: %v", raw.Sequence, raw.Subject, err)
+			}
+			return true, nil
+		})
+	}
 	if err != nil {
-		b.t.Errorf("read events: %v", err)
+		b.T.Errorf("read %s to check it: %v", name, err)
 	}
 }
 
