@@ -36,7 +36,7 @@ func configure(t *testing.T, url string) string {
 const canary = "canary-4711"
 
 // arauto runs the command as main does.
-func arauto(t *testing.T, args ...string) (code int, stdout, stderr string) {
+func arauto(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	env := func(name string) (string, bool) {
 		value, ok := map[string]string{"CANARY": canary}[name]

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // tryWith runs `webhook try` without a broker, on a body in a file.
@@ -14,7 +16,7 @@ func tryWith(t *testing.T, want int, body string, args ...string) string {
 	dir := t.TempDir()
 	configuration, webhook := filepath.Join(dir, "arauto.yaml"), filepath.Join(dir, "body")
 	for path, text := range map[string]string{configuration: `profile: local
-hash_key: ` + hashKey + `
+hash_key: ` + testbench.HashKey + `
 nats: {url: "nats://127.0.0.1:1"}
 providers:
   picpay: {accounts: {default: {webhook_secrets: [hook], settings: {base_url: "https://picpay.example", token: "${CANARY}"}}}}

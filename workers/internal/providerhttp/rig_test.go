@@ -136,14 +136,3 @@ func grant(token string, seconds int) string {
 func bearer(q *http.Request) string {
 	return strings.TrimPrefix(q.Header.Get("Authorization"), "Bearer ")
 }
-
-// wait takes one value, or fails the test.
-func wait[T any](t *testing.T, from <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-from:
-	case <-time.After(time.Minute):
-		t.Fatal("nothing happens")
-	}
-	return v
-}

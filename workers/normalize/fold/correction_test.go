@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -22,7 +23,6 @@ var turned = order.Standard.Scaled(100)
 // provider answers one payment's look-ups, including the ones normalize schedules.
 type provider struct {
 	bench
-	t       *testing.T
 	worker  *fold.Worker
 	payment string
 	due     jetstream.Consumer
@@ -32,50 +32,50 @@ func newProvider(t *testing.T, payment string) *provider {
 	t.Helper()
 	b := setup(t)
 	b.spans = turned
-	due, err := b.JS.Consumer(b.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	due, err := b.JS.Consumer(b.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &provider{bench: b, t: t, worker: b.worker(t, b.JS), payment: payment, due: due}
+	return &provider{bench: b, worker: b.worker(t, b.JS), payment: payment, due: due}
 }
 
 // says stores an answer of the provider.
 func (p *provider) says(word string, refunded int64) {
-	p.t.Helper()
-	m := p.observe(p.t, p.payment, word, refunded)
+	p.T.Helper()
+	m := p.observe(p.T, p.payment, word, refunded)
 	for range 2 { // Redelivery changes nothing.
-		if err := p.worker.Handle(p.ctx, m); err != nil {
-			p.t.Fatal(err)
+		if err := p.worker.Handle(p.Ctx, m); err != nil {
+			p.T.Fatal(err)
 		}
 	}
 }
 
 // asked waits until the next scheduled look-up is due and returns its cause.
 func (p *provider) asked() record.ScheduledLookUp {
-	p.t.Helper()
+	p.T.Helper()
 	fired, err := p.due.Next(jetstream.FetchMaxWait(30 * time.Second))
 	if err != nil {
-		p.t.Fatalf("no look-up came due: %v", err)
+		p.T.Fatalf("no look-up came due: %v", err)
 	}
 	var parked record.ScheduledLookUp
 	if err := json.Unmarshal(fired.Data(), &parked); err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
-	if err := fired.DoubleAck(p.ctx); err != nil {
-		p.t.Fatal(err)
+	if err := fired.DoubleAck(p.Ctx); err != nil {
+		p.T.Fatal(err)
 	}
 	return parked
 }
 
 // idle reports a look-up that is scheduled although the provider agrees with the log.
 func (p *provider) idle() {
-	p.t.Helper()
-	stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
+	p.T.Helper()
+	stream, err := p.JS.Stream(p.Ctx, subject.LookupRetries)
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	if n := stream.CachedInfo().State.Msgs; n != 0 {
-		p.t.Errorf("%d look-ups are parked", n)
+		p.T.Errorf("%d look-ups are parked", n)
 	}
 }
 
@@ -112,11 +112,11 @@ func TestConfirmationKeepsItsDueTimeAfterFreshAnswers(t *testing.T) {
 	p.says("paid", 0)
 	parked := func() record.ScheduledLookUp {
 		t.Helper()
-		stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
+		stream, err := p.JS.Stream(p.Ctx, subject.LookupRetries)
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := stream.GetLastMsgForSubject(p.ctx, "lookup.parked.>")
+		raw, err := stream.GetLastMsgForSubject(p.Ctx, "lookup.parked.>")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,9 +219,9 @@ func TestPaidAfterRefundedNeedsThreeAnswers(t *testing.T) {
 
 // open lists the ids of the payment's dead letters that are open.
 func (p *provider) open() map[string]record.DeadLetter {
-	p.t.Helper()
+	p.T.Helper()
 	open := map[string]record.DeadLetter{}
-	for _, l := range p.deadLetters(p.t, p.payment) {
+	for _, l := range p.deadLetters(p.T, p.payment) {
 		if delete(open, l.ID); l.State == record.Open {
 			open[l.ID] = l
 		}
@@ -231,11 +231,11 @@ func (p *provider) open() map[string]record.DeadLetter {
 
 // insists repeats an answer until it has a dead letter.
 func (p *provider) insists(word string, refunded int64) {
-	p.t.Helper()
-	before := len(p.deadLetters(p.t, p.payment))
-	for len(p.deadLetters(p.t, p.payment)) == before {
+	p.T.Helper()
+	before := len(p.deadLetters(p.T, p.payment))
+	for len(p.deadLetters(p.T, p.payment)) == before {
 		p.says(word, refunded)
-		if len(p.deadLetters(p.t, p.payment)) == before {
+		if len(p.deadLetters(p.T, p.payment)) == before {
 			p.asked()
 		}
 	}
@@ -255,15 +255,15 @@ func TestOldAgreementResolvesNoNewerDeadLetter(t *testing.T) {
 	if open := p.open(); len(open) != 1 {
 		t.Fatalf("these are open: %+v", open)
 	}
-	stream, err := p.JS.Stream(p.ctx, subject.Statuses)
+	stream, err := p.JS.Stream(p.Ctx, subject.Statuses)
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, err := stream.GetLastMsgForSubject(p.ctx, p.tokens.Unit("sandbox", "default", "o-1").Status())
+	last, err := stream.GetLastMsgForSubject(p.Ctx, p.Unit("o-1").Status())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.bench.worker(t, p.JS).Handle(p.ctx, &delivered{RawStreamMsg: last}); err != nil {
+	if err := p.bench.worker(t, p.JS).Handle(p.Ctx, &testbench.Delivered{RawStreamMsg: last}); err != nil {
 		t.Fatal(err)
 	}
 	if open := p.open(); len(open) != 1 {
@@ -306,8 +306,8 @@ func TestWorkerWithoutCacheKnowsThatAPaymentWasPaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := p.deliver(t, &nats.Msg{Subject: p.tokens.Unit("sandbox", "default", "o-1").Status(), Data: void})
-	if err := p.worker.Handle(p.ctx, m); err != nil {
+	m := p.deliver(t, &nats.Msg{Subject: p.Unit("o-1").Status(), Data: void})
+	if err := p.worker.Handle(p.Ctx, m); err != nil {
 		t.Fatal(err)
 	}
 	after := p.log(t, "o-1")

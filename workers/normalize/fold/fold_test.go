@@ -32,33 +32,27 @@ func TestMain(m *testing.M) { testbench.Main(m) }
 // bench is a broker and what the tests write to it and read from it.
 type bench struct {
 	*testbench.Broker
-	tokens subject.Tokens
-	ctx    context.Context
-	spans  order.Spans // Of the workers; those of production by default.
+	spans order.Spans // Of the workers; those of production by default.
 }
 
 func setup(t testing.TB) bench {
 	t.Helper()
-	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bench{Broker: testbench.Start(t, "sandbox"), tokens: tokens, ctx: testbench.Context(t)}
+	return bench{Broker: testbench.Start(t, "sandbox")}
 }
 
 // worker returns a worker with its own cache that publishes through js.
 func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 	t.Helper()
-	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
+	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead, err := deadletter.Open(b.ctx, b.JS)
+	dead, err := deadletter.Open(b.Ctx, b.JS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := fold.New(b.ctx, fold.Options{
-		JS: js, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
+	w, err := fold.New(b.Ctx, fold.Options{
+		JS: js, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: b.spans,
 	})
 	if err != nil {
@@ -69,7 +63,7 @@ func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 
 // observe stores an observation of a payment behind its last one, as lookup does, and
 // returns it as a message.
-func (b bench) observe(t testing.TB, payment, word string, refunded int64) *delivered {
+func (b bench) observe(t testing.TB, payment, word string, refunded int64) *testbench.Delivered {
 	t.Helper()
 	o := order.Observation{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: payment,
@@ -84,13 +78,13 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *deli
 	if err != nil {
 		t.Fatal(err)
 	}
-	on := b.tokens.Unit("sandbox", "default", payment).Status()
-	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
+	on := b.Unit(payment).Status()
+	stream, err := b.JS.Stream(b.Ctx, subject.Statuses)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var behind uint64
-	last, err := stream.GetLastMsgForSubject(b.ctx, on)
+	last, err := stream.GetLastMsgForSubject(b.Ctx, on)
 	if err == nil {
 		behind = last.Sequence
 	} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -101,85 +95,25 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *deli
 }
 
 // deliver stores a message on STATUSES and returns it as a consumer delivers it.
-func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOpt) *delivered {
+func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOpt) *testbench.Delivered {
 	t.Helper()
-	ack, err := b.JS.PublishMsg(b.ctx, m, options...)
+	ack, err := b.JS.PublishMsg(b.Ctx, m, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := stream.GetMsg(b.ctx, ack.Sequence)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &delivered{RawStreamMsg: raw}
-}
-
-// delivered is a message of STATUSES as a consumer delivers it, with what the handler
-// reads. It lets a test choose the order of processing.
-type delivered struct {
-	jetstream.Msg
-	*jetstream.RawStreamMsg
-}
-
-func (d *delivered) Subject() string      { return d.RawStreamMsg.Subject }
-func (d *delivered) Headers() nats.Header { return d.Header }
-func (d *delivered) Data() []byte         { return d.RawStreamMsg.Data }
-func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.Sequence}, Timestamp: d.Time}, nil
+	return b.Delivered(subject.Statuses, ack.Sequence)
 }
 
 // log reads a payment's events.
 func (b bench) log(t testing.TB, payment string) []order.Event {
 	t.Helper()
-	stream, err := b.JS.Stream(b.ctx, subject.Orders)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []order.Event
-	filter := b.tokens.Unit("sandbox", "default", payment).Events()
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		var e order.Event
-		if err := json.Unmarshal(raw.Data, &e); err != nil {
-			t.Fatal(err)
-		}
-		all, next = append(all, e), raw.Sequence+1
-	}
+	return testbench.Documents[order.Event](b.Broker, subject.Orders, b.Unit(payment).Events())
 }
 
 // deadLetters reads the dead letters of a payment.
 func (b bench) deadLetters(t testing.TB, payment string) []record.DeadLetter {
 	t.Helper()
-	stream, err := b.JS.Stream(b.ctx, subject.DeadLetters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []record.DeadLetter
-	filter := b.tokens.Unit("sandbox", "default", payment).DeadLetter("*", record.StageNormalize)
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		var l record.DeadLetter
-		if err := json.Unmarshal(raw.Data, &l); err != nil {
-			t.Fatal(err)
-		}
-		all, next = append(all, l), raw.Sequence+1
-	}
+	return testbench.Documents[record.DeadLetter](b.Broker, subject.DeadLetters, b.Unit(payment).DeadLetter("*", record.StageNormalize))
 }
 
 func summary(events []order.Event) []string {
@@ -223,7 +157,7 @@ func TestEachOutcomeHasItsEffect(t *testing.T) {
 	} {
 		m := b.observe(t, "o-1", step.word, step.refunded)
 		for range 2 { // Redelivery changes nothing.
-			if err := w.Handle(b.ctx, m); err != nil {
+			if err := w.Handle(b.Ctx, m); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -246,7 +180,7 @@ func TestReturnNeedsAConfirmation(t *testing.T) {
 	w := b.worker(t, b.JS)
 	handle := func(word string) {
 		t.Helper()
-		if err := w.Handle(b.ctx, b.observe(t, "o-2", word, 0)); err != nil {
+		if err := w.Handle(b.Ctx, b.observe(t, "o-2", word, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -256,7 +190,7 @@ func TestReturnNeedsAConfirmation(t *testing.T) {
 	if got := len(b.log(t, "o-2")); got != 2 {
 		t.Fatalf("a lone return observation made %d events, want 2", got)
 	}
-	due, err := b.JS.Consumer(b.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	due, err := b.JS.Consumer(b.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,11 +219,11 @@ func TestRecreatedStatusesStopTheWorker(t *testing.T) {
 	for range 3 {
 		b.observe(t, "other", "paid", 0)
 	}
-	if err := w.Handle(b.ctx, b.observe(t, "o-3", "paid", 0)); err != nil {
+	if err := w.Handle(b.Ctx, b.observe(t, "o-3", "paid", 0)); err != nil {
 		t.Fatal(err)
 	}
 	b.Recreate(subject.Statuses)
-	err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-3", "refunded", 10000))
+	err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-3", "refunded", 10000))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("folding a recreated stream gave %v, want a fatal error", err)
@@ -302,11 +236,11 @@ func TestObservationYoungerThanItsEventIsTheSame(t *testing.T) {
 	b := setup(t)
 	w := b.worker(t, b.JS)
 	m := b.observe(t, "o-4", "paid", 0)
-	if err := w.Handle(b.ctx, m); err != nil {
+	if err := w.Handle(b.Ctx, m); err != nil {
 		t.Fatal(err)
 	}
 	m.Time = time.Now().Add(time.Minute)
-	if err := w.Handle(b.ctx, m); err != nil {
+	if err := w.Handle(b.Ctx, m); err != nil {
 		t.Errorf("handled again: %v", err)
 	}
 	if got := summary(b.log(t, "o-4")); len(got) != 1 {
@@ -318,13 +252,13 @@ func TestObservationYoungerThanItsEventIsTheSame(t *testing.T) {
 func TestOtherObservationAtTheEventsSequenceStopsTheWorker(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
+	if err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
 		t.Fatal(err)
 	}
 	b.Recreate(subject.Statuses)
 	m := b.observe(t, "o-4", "refunded", 10000)
 	m.Time = time.Now().Add(time.Minute)
-	err := b.worker(t, b.JS).Handle(b.ctx, m)
+	err := b.worker(t, b.JS).Handle(b.Ctx, m)
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("another observation under the same number gave %v, want a fatal error", err)
@@ -336,7 +270,7 @@ func TestOtherObservationAtTheEventsSequenceStopsTheWorker(t *testing.T) {
 func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	dead, err := deadletter.Open(b.ctx, b.JS)
+	dead, err := deadletter.Open(b.Ctx, b.JS)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,14 +279,14 @@ func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 		Kind: order.Payment, Payment: "o-7", Cause: "illegal", LastAnswer: "answered", Stream: subject.Statuses, Sequence: 99,
 		Observation: 99, Next: "look", At: time.Now().UTC(),
 	}
-	if err := dead.Put(b.ctx, b.tokens.Unit("sandbox", "default", "o-7"), old, old.ID, deadletter.SameID(old.ID)); err != nil {
+	if err := dead.Put(b.Ctx, b.Unit("o-7"), old, old.ID, deadletter.SameID(old.ID)); err != nil {
 		t.Fatal(err)
 	}
 	w := b.worker(t, b.JS)
 	before, after := b.observe(t, "o-7", "moonlit", 0), b.observe(t, "o-7", "sunlit", 0)
 	after.Time = time.Now().Add(time.Minute)
-	for _, m := range []*delivered{before, after} {
-		if err := w.Handle(b.ctx, m); err != nil {
+	for _, m := range []*testbench.Delivered{before, after} {
+		if err := w.Handle(b.Ctx, m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -366,9 +300,9 @@ func TestUnreadableObservationIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := b.worker(t, b.JS)
-	broken := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "o-5").Status(), Data: []byte("{")})
-	for _, m := range []*delivered{b.observe(t, "o-5", "paid", 0), broken} {
-		if err := w.Handle(b.ctx, m); err != nil {
+	broken := b.deliver(t, &nats.Msg{Subject: b.Unit("o-5").Status(), Data: []byte("{")})
+	for _, m := range []*testbench.Delivered{b.observe(t, "o-5", "paid", 0), broken} {
+		if err := w.Handle(b.Ctx, m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -385,26 +319,26 @@ func TestOldReturnFoldedAgainSchedulesNothing(t *testing.T) {
 	b := setup(t)
 	w := b.worker(t, b.JS)
 	for _, word := range []string{"paid", "disputed", "paid"} {
-		if err := w.Handle(b.ctx, b.observe(t, "o-6", word, 0)); err != nil {
+		if err := w.Handle(b.Ctx, b.observe(t, "o-6", word, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
+	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := retries.Read(b.ctx, "sandbox", "default", "o-6")
+	entry, err := retries.Read(b.Ctx, "sandbox", "default", "o-6")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := retries.Cancel(b.ctx, entry); err != nil {
+	if err := retries.Cancel(b.Ctx, entry); err != nil {
 		t.Fatal(err)
 	}
 	last := b.observe(t, "o-6", "disputed", 0)
-	if err := b.worker(t, b.JS).Handle(b.ctx, last); err != nil { // A worker without a cache folds all observations.
+	if err := b.worker(t, b.JS).Handle(b.Ctx, last); err != nil { // A worker without a cache folds all observations.
 		t.Fatal(err)
 	}
-	if entry, err = retries.Read(b.ctx, "sandbox", "default", "o-6"); err != nil || entry.Sequence != 0 {
+	if entry, err = retries.Read(b.Ctx, "sandbox", "default", "o-6"); err != nil || entry.Sequence != 0 {
 		t.Errorf("folding the past again scheduled %+v (%v)", entry.Parked, err)
 	}
 }
@@ -444,7 +378,7 @@ func TestAnyProcessingOrderGivesTheSameLog(t *testing.T) {
 		payment := fmt.Sprintf("p-%d", round.Add(1))
 		n := rapid.IntRange(1, 12).Draw(r, "observations")
 		var (
-			messages []*delivered
+			messages []*testbench.Delivered
 			expected []string
 			standing order.Standing
 			last     *order.Event
@@ -478,10 +412,10 @@ func TestAnyProcessingOrderGivesTheSameLog(t *testing.T) {
 
 // process delivers the messages in random order to concurrent workers that crash at
 // random, each message until a worker has handled it.
-func (b bench) process(t testing.TB, messages []*delivered, seed uint64, workers int) {
+func (b bench) process(t testing.TB, messages []*testbench.Delivered, seed uint64, workers int) {
 	dice := rand.New(rand.NewPCG(seed, 1))
 	dice.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
-	queue := make(chan *delivered, len(messages)*100)
+	queue := make(chan *testbench.Delivered, len(messages)*100)
 	var open sync.WaitGroup
 	for _, m := range messages {
 		open.Add(1)
@@ -494,8 +428,8 @@ func (b bench) process(t testing.TB, messages []*delivered, seed uint64, workers
 		w := b.worker(t, js)
 		running.Go(func() {
 			for m := range queue {
-				if err := w.Handle(b.ctx, m); err != nil {
-					if b.ctx.Err() != nil {
+				if err := w.Handle(b.Ctx, m); err != nil {
+					if b.Ctx.Err() != nil {
 						t.Error("test ran out of time")
 						open.Done()
 						continue

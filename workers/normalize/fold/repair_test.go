@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/retry"
@@ -20,17 +21,17 @@ import (
 func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
+	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead, err := deadletter.Open(b.ctx, b.JS)
+	dead, err := deadletter.Open(b.Ctx, b.JS)
 	if err != nil {
 		t.Fatal(err)
 	}
 	registry := prometheus.NewRegistry()
-	w, err := fold.New(b.ctx, fold.Options{
-		JS: b.JS, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
+	w, err := fold.New(b.Ctx, fold.Options{
+		JS: b.JS, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,9 +55,9 @@ func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Status(), Data: body})
+		m := b.deliver(t, &nats.Msg{Subject: b.Unit("p").Status(), Data: body})
 		for range 2 { // A redelivery does not count.
-			if err := w.Handle(b.ctx, m); err != nil {
+			if err := w.Handle(b.Ctx, m); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -68,14 +69,6 @@ func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 
 func repaired(t *testing.T, g prometheus.Gatherer) float64 {
 	t.Helper()
-	families, err := g.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "arauto_sweep_repaired_total" {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	return 0
+	sum, _ := testbench.Metric(t, g, "arauto_sweep_repaired_total")
+	return sum
 }

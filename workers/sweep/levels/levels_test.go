@@ -1,6 +1,7 @@
 package levels_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -20,15 +21,7 @@ func TestMain(m *testing.M) { testbench.Main(m) }
 func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	t.Parallel()
 	b := testbench.Start(t, "sandbox")
-	ctx := testbench.Context(t)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
-	must(err)
+	ctx, tokens, must := b.Ctx, b.Tokens, b.Must
 	store, err := retry.Open(ctx, b.JS, tokens)
 	must(err)
 	dead, err := deadletter.Open(ctx, b.JS)
@@ -99,16 +92,6 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 // level is the value of a gauge with one label of a value, as in "name value".
 func level(t *testing.T, registry *prometheus.Registry, series string) (float64, bool) {
 	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName()+" "+m.GetLabel()[0].GetValue() == series {
-				return m.GetGauge().GetValue(), true
-			}
-		}
-	}
-	return 0, false
+	name, label, _ := strings.Cut(series, " ")
+	return testbench.Metric(t, registry, name, label)
 }
