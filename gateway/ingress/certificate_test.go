@@ -7,7 +7,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -17,10 +16,10 @@ import (
 // load loads a certificate, whose reload the test calls.
 func load(t *testing.T, files testbench.Certificate) (*certificate, *observer.ObservedLogs) {
 	t.Helper()
-	core, logs := observer.New(zapcore.DebugLevel)
+	log, logs := testbench.Logs(zapcore.DebugLevel)
 	c, err := newCertificate(Options{
 		Settings: Settings{TLS: TLS{Certificate: files.File, Key: files.Key}},
-		Log:      zap.New(core), Clock: time.Now, Registerer: prometheus.NewRegistry(),
+		Log:      log, Clock: time.Now, Registerer: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)

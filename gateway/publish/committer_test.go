@@ -13,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/gatewaytest"
@@ -135,21 +134,7 @@ func (c *bench) stored() map[string]int {
 // metric is the value of a metric, or the number of observations of a histogram.
 func (c *bench) metric(name string) float64 {
 	c.t.Helper()
-	families, err := c.registry.Gather()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() == name {
-			return value(family.GetMetric()[0])
-		}
-	}
-	c.t.Fatalf("no metric is called %s", name)
-	return 0
-}
-
-func value(m *dto.Metric) float64 {
-	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+	return testbench.Value(c.t, c.registry, name)
 }
 
 const (

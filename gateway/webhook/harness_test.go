@@ -211,7 +211,7 @@ func (g *gateway) storedAfter(seq uint64) ([]*jetstream.RawStreamMsg, uint64) {
 	info := g.broker.Stream(subject.Notifications).CachedInfo()
 	var all []*jetstream.RawStreamMsg
 	for seq++; seq <= info.State.LastSeq; seq++ {
-		all = append(all, g.broker.Delivered(subject.Notifications, seq).Raw)
+		all = append(all, g.broker.Delivered(subject.Notifications, seq).RawStreamMsg)
 	}
 	return all, info.State.LastSeq
 }

@@ -12,9 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"arauto/deploy/runtime/durability"
 	"arauto/deploy/runtime/process/processtest"
@@ -25,11 +23,7 @@ import (
 
 func TestMain(m *testing.M) {
 	processtest.ServeFillable()
-	goleak.VerifyTestMain(m,
-		// Once in many runs an embedded cluster leaves a store of the server's own
-		// open after its shutdown, and with it the server's clock.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	testbench.Main(m)
 }
 
 func always(o *server.Options) { o.SyncAlways = true }
@@ -191,7 +185,7 @@ func TestServerThatWasStartedAgainIsNotKnown(t *testing.T) {
 	front.Close()
 	b.Stop()
 	b.Restart(lazy)
-	until(t, "it is connected again", func() bool { return b.NC.IsConnected() && b.NC.Stats().Reconnects == 1 })
+	testbench.Until(t, "it is connected again", func() bool { return b.NC.IsConnected() && b.NC.Stats().Reconnects == 1 })
 	if after, err := r.Read(testbench.Context(t)); err != nil || after.Sync != durability.Unseen || after.Servers[0].Name != "nats-1" {
 		t.Errorf("%+v, %v", after, err)
 	}
@@ -259,12 +253,6 @@ func newCluster(t *testing.T, each ...func(*server.Options)) *nodes {
 		n.options[i].HTTPPort = shown.Port // It stays the same when the server starts again.
 		n.monitors = append(n.monitors, "http://"+shown.String())
 	}
-	t.Cleanup(func() {
-		for _, s := range n.servers {
-			s.Shutdown()
-			s.WaitForShutdown()
-		}
-	})
 	n.serve(t)
 	return n
 }
@@ -273,12 +261,7 @@ func (n *nodes) start(t *testing.T, i int, change func(*server.Options)) {
 	t.Helper()
 	o := n.options[i]
 	change(&o)
-	s, err := server.NewServer(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	n.servers[i] = s
+	n.servers[i] = testbench.Serve(t, &o)
 }
 
 // restart stops a server and starts it with other options on the same store.
@@ -292,38 +275,14 @@ func (n *nodes) restart(t *testing.T, i int, change func(*server.Options)) {
 // serve connects to the first server and declares the stream.
 func (n *nodes) serve(t *testing.T) {
 	t.Helper()
-	if !n.servers[0].ReadyForConnections(30 * time.Second) {
-		t.Fatal("the cluster is not ready")
-	}
-	nc, err := nats.Connect(n.servers[0].ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	if n.js, err = jetstream.New(nc); err != nil {
-		t.Fatal(err)
-	}
+	_, n.js = testbench.Connect(t, n.servers[0].ClientURL())
 	config := declared(t, len(n.servers), nil)
-	until(t, "the cluster takes the stream and shows all of its servers", func() bool {
+	testbench.Until(t, "the cluster takes the stream and shows all of its servers", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // Without a leader, nobody answers.
 		defer cancel()
 		stream, err := n.js.CreateOrUpdateStream(ctx, config)
 		return err == nil && len(stream.CachedInfo().Cluster.Replicas) == len(n.servers)-1
 	})
-}
-
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	tick, timeout := time.NewTicker(10*time.Millisecond), time.NewTimer(time.Minute)
-	defer tick.Stop()
-	defer timeout.Stop()
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-timeout.C:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
 }
 
 // Webhooks wait for the look after a reconnect. They must not wait for the
@@ -335,7 +294,7 @@ func TestSilentMonitoringAddressIsNotWaitedForWhenEnoughIsKnown(t *testing.T) {
 	defer silent.Close()
 	began := time.Now()
 	w := watch(t, b, power, silent.URL, b.Monitor())
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	if took := time.Since(began); took >= time.Second {
 		t.Errorf("a watcher opens after %v, the address has one second", took)
 	}

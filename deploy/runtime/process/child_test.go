@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // childMode is the variable that makes the test binary a role's binary.
@@ -55,7 +57,7 @@ func child(ctx context.Context, k *Kit) error {
 type childProcess struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	logs  *output
+	logs  *testbench.Output
 	ended chan struct{}
 }
 
@@ -66,7 +68,7 @@ func spawn(t *testing.T, config string, socket net.Listener, env ...string) *chi
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &childProcess{cmd: exec.Command(self), logs: &output{}, ended: make(chan struct{})}
+	c := &childProcess{cmd: exec.Command(self), logs: &testbench.Output{}, ended: make(chan struct{})}
 	c.cmd.Env = append(append(os.Environ(), childMode+"=1", "ARAUTO_CONFIG="+config), env...)
 	c.cmd.Stdout, c.cmd.Stderr = c.logs, c.logs
 	if socket != nil {
@@ -91,7 +93,7 @@ func spawn(t *testing.T, config string, socket net.Listener, env ...string) *chi
 		_ = c.cmd.Process.Kill() // It may have ended long ago.
 		<-c.ended
 	})
-	until(t, "child begins", func() bool {
+	testbench.Until(t, "child begins", func() bool {
 		select {
 		case <-c.ended:
 			t.Fatalf("the child ended: %v\n%s", c.cmd.ProcessState, c.logs)
@@ -105,13 +107,8 @@ func spawn(t *testing.T, config string, socket net.Listener, env ...string) *chi
 // code waits for the end and returns the exit code, -1 for a signal's.
 func (c *childProcess) code(t *testing.T) int {
 	t.Helper()
-	select {
-	case <-c.ended:
-		return c.cmd.ProcessState.ExitCode()
-	case <-time.After(longest):
-		t.Fatalf("the child does not end:\n%s", c.logs)
-		return -1
-	}
+	testbench.Receive(t, "the child ends", c.ended)
+	return c.cmd.ProcessState.ExitCode()
 }
 
 func TestSignalsStopTheProcessCleanly(t *testing.T) {
@@ -137,7 +134,7 @@ func TestSignalsStopTheProcessCleanly(t *testing.T) {
 func TestSecondSignalKillsAHungProcess(t *testing.T) {
 	t.Parallel()
 	c := spawn(t, written(t, broker(t, nil).ClientURL(), ""), nil, childMode+"="+deafChild)
-	until(t, "the child dies", func() bool {
+	testbench.Until(t, "the child dies", func() bool {
 		_ = c.cmd.Process.Signal(syscall.SIGTERM) // It may have died of the one before.
 		select {
 		case <-c.ended:

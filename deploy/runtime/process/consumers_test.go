@@ -10,22 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// dial connects to the broker and makes a stream with durable consumers.
-func dial(t *testing.T, s *server.Server) (*nats.Conn, jetstream.JetStream) {
-	t.Helper()
-	conn, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn, js
-}
+	"arauto/deploy/runtime/testbench"
+)
 
 // scrape gathers the collector's metrics as name{consumer} to value.
 func scrape(t *testing.T, c prometheus.Collector) map[string]float64 {
@@ -61,7 +48,7 @@ func expect(t *testing.T, got map[string]float64, want map[string]float64) {
 
 func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 	t.Parallel()
-	_, js := dial(t, broker(t, nil))
+	_, js := testbench.Connect(t, broker(t, nil).ClientURL())
 	ctx := t.Context()
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
 	if err != nil {
@@ -151,7 +138,7 @@ func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 
 func TestCollectorAsksOnceForScrapesThatFollowEachOther(t *testing.T) {
 	t.Parallel()
-	conn, js := dial(t, broker(t, nil))
+	conn, js := testbench.Connect(t, broker(t, nil).ClientURL())
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +164,7 @@ func TestCollectorNeverWaitsForADeafBroker(t *testing.T) {
 	t.Parallel()
 	// A broker without JetStream, and a subscriber that takes every question and
 	// answers none: the worst that a collector can meet.
-	conn, js := dial(t, broker(t, func(o *server.Options) { o.JetStream = false }))
+	conn, js := testbench.Connect(t, broker(t, func(o *server.Options) { o.JetStream = false }).ClientURL())
 	if _, err := conn.Subscribe("$JS.API.>", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 func TestInheritedSocketIsFoundByItsName(t *testing.T) {
@@ -113,11 +114,7 @@ func TestContextEndsWithTheReader(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(longest):
-		t.Fatal("it did not end")
-	}
+	testbench.Receive(t, "the context ends", ctx.Done())
 	if cause := context.Cause(ctx); !errors.Is(cause, errParent) {
 		t.Errorf("the cause is %v", cause)
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 )
 
 // stubborn is a reader of the log that does not read until it is told to.
@@ -54,7 +55,7 @@ func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 		log.Info("webhook", zap.String("padding", padding))
 	}
 	close(s.read)
-	until(t, "the log is read", func() bool {
+	testbench.Until(t, "the log is read", func() bool {
 		log.Error("behind")
 		return len(s.written) > 4
 	})

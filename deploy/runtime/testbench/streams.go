@@ -84,7 +84,8 @@ func Documents[T any](b *Broker, name, filter string) []T {
 // when, how often and in which order it is handled. It cannot be acknowledged.
 type Delivered struct {
 	jetstream.Msg
-	Raw    *jetstream.RawStreamMsg
+	*jetstream.RawStreamMsg
+
 	Behind uint64 // Messages pending behind it.
 }
 
@@ -93,22 +94,22 @@ func (b *Broker) Delivered(name string, sequence uint64) *Delivered {
 	b.T.Helper()
 	raw, err := b.Stream(name).GetMsg(b.Ctx, sequence)
 	b.Must(err)
-	return &Delivered{Raw: raw}
+	return &Delivered{RawStreamMsg: raw}
 }
 
 // Subject is the subject on which the message is stored.
-func (d *Delivered) Subject() string { return d.Raw.Subject }
+func (d *Delivered) Subject() string { return d.RawStreamMsg.Subject }
 
 // Data is the body.
-func (d *Delivered) Data() []byte { return d.Raw.Data }
+func (d *Delivered) Data() []byte { return d.RawStreamMsg.Data }
 
 // Headers are the stored ones.
-func (d *Delivered) Headers() nats.Header { return d.Raw.Header }
+func (d *Delivered) Headers() nats.Header { return d.Header }
 
 // Metadata has the sequence and the time of the stored message.
 func (d *Delivered) Metadata() (*jetstream.MsgMetadata, error) {
 	return &jetstream.MsgMetadata{
-		Sequence: jetstream.SequencePair{Stream: d.Raw.Sequence}, Timestamp: d.Raw.Time, NumPending: d.Behind,
+		Sequence: jetstream.SequencePair{Stream: d.Sequence}, Timestamp: d.Time, NumPending: d.Behind,
 	}, nil
 }
 

@@ -154,3 +154,13 @@ func Metric(t testing.TB, from prometheus.Gatherer, name string, values ...strin
 	}
 	return sum, there
 }
+
+// Value is Metric for a metric that must be there.
+func Value(t testing.TB, from prometheus.Gatherer, name string, values ...string) float64 {
+	t.Helper()
+	sum, there := Metric(t, from, name, values...)
+	if !there {
+		t.Fatalf("there is no metric %s %v", name, values)
+	}
+	return sum
+}

@@ -18,8 +18,8 @@ import (
 
 // await waits for one stream and one consumer and returns what was said.
 func await(ctx context.Context, js jetstream.JetStream, bind func(context.Context) error) (*observer.ObservedLogs, error) {
-	core, said := observer.New(zap.InfoLevel)
-	return said, topology.Await(ctx, js, settings, zap.New(core),
+	log, said := testbench.Logs(zap.InfoLevel)
+	return said, topology.Await(ctx, js, settings, log,
 		[]string{subject.Statuses}, []string{subject.NormalizeConsumer}, bind)
 }
 
