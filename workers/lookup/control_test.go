@@ -209,7 +209,7 @@ func TestWorkerWithoutEgressPausesOnlyItself(t *testing.T) {
 	r.Until("does the sick one pause", func() bool { return sick.Outage.Room(1) == 0 })
 	close(paused)
 	failed := func() (n int) {
-		for _, p := range testbench.Documents[record.ScheduledLookUp](r.Broker, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
+		for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
 			if p.Reason == "transport" {
 				n++
 			}

@@ -129,7 +129,7 @@ func TestRefusedCredentialOpensOneAccountUntilMended(t *testing.T) {
 	r.Until("does every payment of the bad one wait", func() bool {
 		return r.count(subject.LookupRetries, "lookup.*.sandbox.acme.*") >= each
 	})
-	for _, p := range testbench.Documents[record.ScheduledLookUp](r.Broker, subject.LookupRetries, "lookup.parked.sandbox.acme.*") {
+	for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.acme.*") {
 		if p.Attempts != 0 || p.FirstFailure != nil || p.Reason != "credential" {
 			t.Fatalf("a refused credential parked %+v", p)
 		}
@@ -241,7 +241,7 @@ func TestOutageLeavesNotificationsInTheStream(t *testing.T) {
 	if got := failed.Load(); got > 30 {
 		t.Errorf("%d look-ups during the outage", got)
 	}
-	for _, p := range testbench.Documents[record.ScheduledLookUp](r.Broker, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
+	for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
 		if p.Reason == "rate_limit" {
 			continue // There were more at once than may be in flight.
 		}

@@ -190,12 +190,12 @@ func (r *rig) last(payment string) observations.Entry {
 // observations reads the payment's observations.
 func (r *rig) observations(payment string) []order.Observation {
 	r.T.Helper()
-	return testbench.Documents[order.Observation](r.Broker, subject.Statuses, r.Tokens.Unit(r.worker.Provider.Name, "default", payment).Status())
+	return testbench.Documents[order.Observation](r.Bench, subject.Statuses, r.Tokens.Unit(r.worker.Provider.Name, "default", payment).Status())
 }
 
 func (r *rig) deadLetters() []record.DeadLetter {
 	r.T.Helper()
-	return testbench.Documents[record.DeadLetter](r.Broker, subject.DeadLetters, "dead.>")
+	return testbench.Documents[record.DeadLetter](r.Bench, subject.DeadLetters, "dead.>")
 }
 
 // traces are the traces of the payment's observations.

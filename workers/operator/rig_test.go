@@ -82,9 +82,7 @@ func (r *rig) run(want int, args ...string) string {
 	return out
 }
 
-func (r *rig) workers() workertest.Bench {
-	return workertest.Bench{T: r.T, Ctx: r.Ctx, JS: r.JS, Tokens: r.Tokens}
-}
+func (r *rig) workers() workertest.Bench { return workertest.Bench{Bench: r.Bench} }
 
 // work runs lookup and normalize in this process.
 func (r *rig) work() {

@@ -23,19 +23,33 @@ const Store = 1 << 30
 // HashKey is the key of the subject tokens of all tests.
 const HashKey = "a key for tests, 32 bytes long..."
 
-// Broker is a running server with the topology applied, one connection to it, and what
-// a test writes to its streams and reads from them. It ends with the test. Methods end
-// the test if they fail.
-type Broker struct {
+// Bench is a connection to a broker, and what a test writes to its streams and reads
+// from them. Its methods end the test if they fail.
+type Bench struct {
 	T      testing.TB
-	Ctx    context.Context // See Context.
-	Tokens subject.Tokens  // Of HashKey.
+	Ctx    context.Context // Ends the test's requests and waits.
+	JS     jetstream.JetStream
+	Tokens subject.Tokens
+}
+
+// Broker is a running server with the topology applied, and a bench on it with the
+// tokens of HashKey. It ends with the test.
+type Broker struct {
+	Bench
+
 	Server *server.Server
 	URL    string
 	NC     *nats.Conn
-	JS     jetstream.JetStream
 
 	options server.Options
+}
+
+// NewBench is a bench with the tokens of HashKey, within Context.
+func NewBench(t testing.TB, js jetstream.JetStream) Bench {
+	t.Helper()
+	tokens, err := subject.Keyed(HashKey)
+	Must(t, err)
+	return Bench{T: t, Ctx: Context(t), JS: js, Tokens: tokens}
 }
 
 // Start runs a broker with the consumers of the given providers.
@@ -48,7 +62,7 @@ func Start(t testing.TB, providers ...string) *Broker {
 
 // Apply brings the broker to the declared topology, with the consumers of the
 // given providers.
-func (b *Broker) Apply(providers ...string) {
+func (b Bench) Apply(providers ...string) {
 	b.T.Helper()
 	_, err := topology.Apply(b.Ctx, b.JS, topology.Settings{Replicas: 1, Store: Store, Providers: providers})
 	b.Must(err)
@@ -58,13 +72,10 @@ func (b *Broker) Apply(providers ...string) {
 // monitoring address, unless change says otherwise.
 func StartEmpty(t testing.TB, change ...func(*server.Options)) *Broker {
 	t.Helper()
-	b := &Broker{T: t, Ctx: Context(t), options: server.Options{
+	b := &Broker{Bench: NewBench(t, nil), options: server.Options{
 		ServerName: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		JetStream: true, StoreDir: t.TempDir(), JetStreamMaxStore: Store, NoLog: true, NoSigs: true,
 	}}
-	var err error
-	b.Tokens, err = subject.Keyed(HashKey)
-	b.Must(err)
 	b.Restart(change...)
 	t.Cleanup(b.Stop)
 	t.Cleanup(b.checkStored)
@@ -150,7 +161,7 @@ func (b *Broker) Restart(change ...func(*server.Options)) {
 }
 
 // Recreate deletes a stream and creates it empty, so that its sequences begin at 1.
-func (b *Broker) Recreate(name string) {
+func (b Bench) Recreate(name string) {
 	b.T.Helper()
 	config := b.Stream(name).CachedInfo().Config
 	b.Must(b.JS.DeleteStream(b.Ctx, name))

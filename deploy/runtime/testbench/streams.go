@@ -16,12 +16,12 @@ import (
 )
 
 // Unit is a payment of the sandbox's account default.
-func (b *Broker) Unit(payment string) subject.Unit {
+func (b Bench) Unit(payment string) subject.Unit {
 	return b.Tokens.Unit("sandbox", "default", payment)
 }
 
 // Stream opens a stream and reads its state.
-func (b *Broker) Stream(name string) jetstream.Stream {
+func (b Bench) Stream(name string) jetstream.Stream {
 	b.T.Helper()
 	s, err := b.JS.Stream(b.Ctx, name)
 	b.Must(err)
@@ -29,7 +29,7 @@ func (b *Broker) Stream(name string) jetstream.Stream {
 }
 
 // Publish stores a document on a subject and returns its sequence.
-func (b *Broker) Publish(on string, document any) uint64 {
+func (b Bench) Publish(on string, document any) uint64 {
 	b.T.Helper()
 	body, err := json.Marshal(document)
 	b.Must(err)
@@ -40,7 +40,7 @@ func (b *Broker) Publish(on string, document any) uint64 {
 
 // Notify stores a notification as the gateway does, and returns its sequence. What is
 // empty gets a default; the provider's is the sandbox.
-func (b *Broker) Notify(n record.Notification) uint64 {
+func (b Bench) Notify(n record.Notification) uint64 {
 	b.T.Helper()
 	for field, value := range map[*string]string{&n.ID: uuid.NewString(), &n.Provider: "sandbox", &n.Account: "default"} {
 		if *field == "" {
@@ -57,7 +57,7 @@ func (b *Broker) Notify(n record.Notification) uint64 {
 }
 
 // Messages reads what a stream holds on a filter, in order.
-func (b *Broker) Messages(name, filter string) []*jetstream.RawStreamMsg {
+func (b Bench) Messages(name, filter string) []*jetstream.RawStreamMsg {
 	b.T.Helper()
 	var all []*jetstream.RawStreamMsg
 	_, err := stream.Each(b.Ctx, b.Stream(name), filter, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
@@ -69,7 +69,7 @@ func (b *Broker) Messages(name, filter string) []*jetstream.RawStreamMsg {
 }
 
 // Documents decodes what a stream holds on a filter, in order.
-func Documents[T any](b *Broker, name, filter string) []T {
+func Documents[T any](b Bench, name, filter string) []T {
 	b.T.Helper()
 	var all []T
 	for _, raw := range b.Messages(name, filter) {
@@ -90,7 +90,7 @@ type Delivered struct {
 }
 
 // Delivered reads a message of a stream.
-func (b *Broker) Delivered(name string, sequence uint64) *Delivered {
+func (b Bench) Delivered(name string, sequence uint64) *Delivered {
 	b.T.Helper()
 	raw, err := b.Stream(name).GetMsg(b.Ctx, sequence)
 	b.Must(err)
@@ -114,7 +114,7 @@ func (d *Delivered) Metadata() (*jetstream.MsgMetadata, error) {
 }
 
 // Go runs an actor until the test ends, and wants it to end without an error then.
-func (b *Broker) Go(name string, actor func(context.Context) error) {
+func (b Bench) Go(name string, actor func(context.Context) error) {
 	ctx, stop := context.WithCancel(b.Ctx)
 	done := make(chan error, 1)
 	go func() { done <- actor(ctx) }()

@@ -17,9 +17,9 @@ import (
 
 // longest bounds each wait of a test: a busy machine needs long, and a test that hangs
 // still says where.
-const longest = 3 * time.Minute
+const longest = 5 * time.Minute
 
-// Context is a context that ends with the test, or after three minutes.
+// Context is a context that ends with the test, or after five minutes.
 func Context(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
@@ -39,7 +39,7 @@ func Must(t interface {
 }
 
 // Must ends the test at an error.
-func (b *Broker) Must(err error) { b.T.Helper(); Must(b.T, err) }
+func (b Bench) Must(err error) { b.T.Helper(); Must(b.T, err) }
 
 // Poll asks every few milliseconds for a condition that no signal announces. It reports
 // false when ctx ends before the condition is met.
@@ -56,7 +56,7 @@ func Poll(ctx context.Context, met func() bool) bool {
 	return true
 }
 
-// Until polls a condition, and ends the test when it is not met within three minutes.
+// Until polls a condition, and ends the test when it is not met within five minutes.
 func Until(t testing.TB, what string, met func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
@@ -66,11 +66,16 @@ func Until(t testing.TB, what string, met func() bool) {
 	}
 }
 
-// Until polls a condition, and ends the test when it is not met within three minutes.
-func (b *Broker) Until(what string, met func() bool) { b.T.Helper(); Until(b.T, what, met) }
+// Until polls a condition, and ends the test when it is not met before the context ends.
+func (b Bench) Until(what string, met func() bool) {
+	b.T.Helper()
+	if !Poll(b.Ctx, met) {
+		b.T.Fatalf("not reached: %s", what)
+	}
+}
 
 // Receive takes one value from a channel, and ends the test when none comes within
-// three minutes.
+// five minutes.
 func Receive[V any](t testing.TB, what string, from <-chan V) (v V) {
 	t.Helper()
 	select {

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // smokeConfig is a configuration as production writes it: broker users,
@@ -49,6 +49,8 @@ type plant struct {
 	gateway *net.TCPListener
 	sim     *net.TCPListener
 	running map[string]*exec.Cmd
+
+	passwords []string // Variables of the environment.
 }
 
 // TestSeparateProcessesSurviveTheirDeaths runs the real binaries against a
@@ -130,26 +132,9 @@ func (p *plant) socket() *net.TCPListener {
 // store of the test's own and with one more user that may read everything.
 func (p *plant) startBroker(address string) {
 	p.t.Helper()
-	shipped, err := os.ReadFile(root + "deploy/nats.conf")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	text := string(shipped)
-	for old, changed := range map[string]string{
-		`listen: "0.0.0.0:4222"`: `listen: "` + address + `"`,
-		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + p.dir + `"`,
-		`store_dir: "/data"`:     `store_dir: "` + filepath.Join(p.dir, "store") + `"`,
-		"users: [\n":             "users: [ {user: test, password: test}\n",
-	} {
-		if strings.Count(text, old) != 1 {
-			p.t.Fatalf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))
-		}
-		text = strings.Replace(text, old, changed, 1)
-	}
-	conf := filepath.Join(p.dir, "nats.conf")
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
+	conf, env, err := processtest.Shipped(root+"deploy/nats.conf", p.dir, address, "", filepath.Join(p.dir, "store"))
+	testbench.Must(p.t, err)
+	p.passwords = env
 	p.start("nats-server", nil, "-c", conf)
 	p.broker = p.brokerAddress()
 }
@@ -167,14 +152,8 @@ func (p *plant) brokerAddress() string {
 
 func (p *plant) poll(what string, done func() bool) {
 	p.t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-p.ctx.Done():
-			p.t.Fatalf("waited in vain for %s", what)
-		}
+	if !testbench.Poll(p.ctx, done) {
+		p.t.Fatalf("waited in vain for %s", what)
 	}
 }
 
@@ -186,9 +165,7 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 		"NATS_USER="+user, "NATS_PASSWORD="+user+"pw",
 		"SANDBOX_WEBHOOK=sandbox-local-token", "SANDBOX_TOKEN=sandbox-lookup-token",
 		"SANDBOX_URL=http://"+p.sim.Addr().String()+"/sandbox")
-	for _, u := range []string{"breakglass", "gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"} {
-		c.Env = append(c.Env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+u+"pw")
-	}
+	c.Env = append(c.Env, p.passwords...)
 	return c
 }
 
@@ -271,15 +248,7 @@ func (p *plant) request(method, target, body string) bool {
 // events waits until ORDERS holds at least want events, and says how many.
 func (p *plant) events(want int) int {
 	p.t.Helper()
-	nc, err := nats.Connect("nats://"+p.broker, nats.UserInfo("test", "test"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	_, js := testbench.Connect(p.t, "nats://"+p.broker, nats.UserInfo("test", "test"))
 	got := 0
 	p.poll(fmt.Sprintf("%d events", want), func() bool {
 		stream, err := js.Stream(p.ctx, "ORDERS")

@@ -127,15 +127,7 @@ func (s *stack) showLogs() {
 // follow collects every event of ORDERS and holds each to the contract.
 func (s *stack) follow() {
 	s.t.Helper()
-	var err error
-	s.nc, err = nats.Connect("nats://"+s.at.NATS, nats.MaxReconnects(-1))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(s.nc.Close)
-	if s.js, err = jetstream.New(s.nc); err != nil {
-		s.t.Fatal(err)
-	}
+	s.nc, s.js = testbench.Connect(s.t, "nats://"+s.at.NATS)
 	consumer, err := s.js.OrderedConsumer(s.ctx, "ORDERS", jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		s.t.Fatal(err)

@@ -25,7 +25,7 @@ var documents = []string{
 var fence = regexp.MustCompile("(?ms)^```([^\n`]*)\n(.*?)^```$")
 
 // fenced is the one block of a document whose fence says that.
-func fenced(t *testing.T, document, says string) string {
+func fenced(t testing.TB, document, says string) string {
 	t.Helper()
 	var found []string
 	for _, m := range fence.FindAllStringSubmatch(read(t, document), -1) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // healthy runs the health check of compose.yaml as its container does.
@@ -89,16 +90,7 @@ func TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom(t *testing.T) {
 	if said, err := checkup(t, monitor, store, kill).CombinedOutput(); err == nil || !strings.Contains(string(said), "the broker is restarted") {
 		t.Errorf("when there is room again it says %q, %v", said, err)
 	}
-	minute := bounded(t)
-	f.Await(minute)
+	f.Await(testbench.Context(t))
 	f.Start()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for healthy(t, monitor, store) != nil {
-		select {
-		case <-tick.C:
-		case <-minute.Done():
-			t.Fatal("it is not healthy after the restart")
-		}
-	}
+	testbench.Until(t, "it is healthy after the restart", func() bool { return healthy(t, monitor, store) == nil })
 }

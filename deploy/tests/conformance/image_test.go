@@ -78,7 +78,7 @@ func (i image) run(args ...string) (code int, stdout, stderr string) {
 func TestImageOfTheOperatorWorksWithoutAUser(t *testing.T) {
 	t.Parallel()
 	i := image{t: t, dir: imageOf(t, "v1.2.3-4-gabcdef")}
-	i.ctx = bounded(t) // Building has no bound, a busy machine takes minutes.
+	i.ctx = testbench.Context(t) // Building has no bound, a busy machine takes minutes.
 	b := testbench.Start(t, providers.All.Names()...)
 	i.prepare(b)
 	for line, says := range map[string]string{
@@ -142,21 +142,14 @@ func (i image) changes(b *testbench.Broker, lines []string) {
 // two dead letters.
 func (i image) prepare(b *testbench.Broker) {
 	i.t.Helper()
-	must := func(err error) {
-		i.t.Helper()
-		if err != nil {
-			i.t.Fatal(err)
-		}
-	}
+	must := b.Must
 	config := filepath.Join(i.dir, "arauto.yaml")
 	must(os.WriteFile(config, fmt.Appendf(nil, "profile: local\nhash_key: %s\nnats: {url: %q}\ntopology: {store: 1GiB}\n"+
-		"providers: {sandbox: {accounts: {default: {webhook_secrets: [hook], settings: {base_url: \"http://127.0.0.1:1\", token: token}}}}}\n", hashKey, b.URL), 0o600))
+		"providers: {sandbox: {accounts: {default: {webhook_secrets: [hook], settings: {base_url: \"http://127.0.0.1:1\", token: token}}}}}\n", testbench.HashKey, b.URL), 0o600))
 	if os.Getuid() == 0 {
 		must(os.Chown(config, nobody, nobody))
 	}
-	tokens, err := subject.Keyed(hashKey)
-	must(err)
-	bench := workertest.Bench{T: i.t, Ctx: i.ctx, JS: b.JS, Tokens: tokens}
+	bench := workertest.Bench{Bench: b.Bench}
 	bench.Schedule(record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseNotification, Reason: "transport",
 		DueAt: time.Now().Add(time.Hour).UTC(),

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // ban forbids packages to reach others, directly or through what they import.
@@ -138,7 +140,7 @@ func (l listed) ours() bool {
 // packages lists every package of ours and all that it needs, tests included.
 func packages(t *testing.T) map[string]listed {
 	t.Helper()
-	cmd := exec.CommandContext(bounded(t), "go", "list", "-deps", "-test", "-json=ImportPath,Name,Imports,TestImports,XTestImports,ForTest", "./...")
+	cmd := exec.CommandContext(testbench.Context(t), "go", "list", "-deps", "-test", "-json=ImportPath,Name,Imports,TestImports,XTestImports,ForTest", "./...")
 	cmd.Dir = root
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints

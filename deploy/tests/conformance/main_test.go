@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // roles are the users of nats.conf. Each has a password variable of its own.
@@ -41,7 +40,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	testbench.Main(m)
 }
 
 // spider is wget --spider of the broker's image, for machines without it: the

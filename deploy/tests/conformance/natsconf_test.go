@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/providers"
 )
@@ -84,10 +85,10 @@ func TestComposeStagesBatchesInMemory(t *testing.T) {
 	}
 	b := start(t, func(o *server.Options) { o.StoreDir = store })
 	_, js := b.as("topology")
-	if _, err := topology.Apply(bounded(t), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
+	if _, err := topology.Apply(testbench.Context(t), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
 		t.Fatal(err)
 	}
-	nc := b.connect("gateway")
+	nc, _ := b.connect("gateway")
 	for sequence := range 2 {
 		m := nats.NewMsg("notifications.sandbox.default.p")
 		m.Header = nats.Header{server.JSBatchId: {"b"}, server.JSBatchSeq: {strconv.Itoa(sequence + 1)}}
@@ -113,7 +114,7 @@ func TestComposeBrokerIsHealthyBeforeAndAfterTheTopology(t *testing.T) {
 		t.Errorf("on a new volume: %v", err)
 	}
 	_, js := b.as("topology")
-	if _, err := js.CreateStream(bounded(t), topology.Streams(topology.Settings{Replicas: 1, Store: 8 << 30})[0]); err != nil {
+	if _, err := js.CreateStream(testbench.Context(t), topology.Streams(topology.Settings{Replicas: 1, Store: 8 << 30})[0]); err != nil {
 		t.Fatal(err)
 	}
 	if err := healthy(t, b.server.MonitorAddr().String(), store); err != nil {
@@ -190,8 +191,8 @@ func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 	t.Parallel()
 	brokers := startCluster(t, clusterConfWithDocumentedUsers(t))
 	settings := topology.Settings{Replicas: 3, Store: 8 << 30, Providers: []string{"sandbox"}}
-	js := brokers[0].apply(bounded(t), settings)
-	ctx := bounded(t)
+	js := brokers[0].apply(testbench.Context(t), settings)
+	ctx := testbench.Context(t)
 	drift, err := topology.Diff(ctx, js, settings)
 	if err != nil || len(drift) != 0 {
 		t.Errorf("after apply: drift %v, error %v", drift, err)
@@ -207,7 +208,7 @@ func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 			t.Errorf("with one replica it shrinks %+v", one)
 		}
 	}
-	f := &flow{t: t, ctx: bounded(t)}
+	f := &flow{Bench: testbench.NewBench(t, nil)}
 	f.reachStreams(brokers)
 }
 
@@ -241,19 +242,11 @@ func startCluster(t *testing.T, path string) []*broker {
 func (b *broker) apply(ctx context.Context, s topology.Settings) jetstream.JetStream {
 	b.t.Helper()
 	_, js := b.as("topology")
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := applied(ctx, js, s)
-		if err == nil {
-			return js
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			b.t.Fatalf("apply topology to the cluster: %v", err)
-		}
+	var err error
+	if !testbench.Poll(ctx, func() bool { err = applied(ctx, js, s); return err == nil }) {
+		b.t.Fatalf("apply topology to the cluster: %v", err)
 	}
+	return js
 }
 
 func applied(ctx context.Context, js jetstream.JetStream, s topology.Settings) error {

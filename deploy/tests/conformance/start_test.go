@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 )
 
 // TestDeploymentStartsAsWritten starts the real binaries with the broker's
@@ -24,7 +25,7 @@ import (
 // compose.yaml gives each service. Nothing but addresses is changed.
 func TestDeploymentStartsAsWritten(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	b := start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
 	bin, services := built(ctx, t), composeFile(t).Services
 	applyTopology(ctx, t, b, bin)
@@ -162,15 +163,9 @@ var scrapeError = regexp.MustCompile(`arauto_consumer_scrape_errors_total\{.*\} 
 // awaitReady returns when the process says that it can work.
 func (p *launched) awaitReady(ctx context.Context) {
 	p.t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for said := ""; !strings.HasPrefix(said, "200 "); {
-		said = p.get(ctx, "/readyz")
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			p.t.Fatalf("%s is not ready: %s", filepath.Base(p.cmd.Path), said)
-		}
+	said := ""
+	if !testbench.Poll(ctx, func() bool { said = p.get(ctx, "/readyz"); return strings.HasPrefix(said, "200 ") }) {
+		p.t.Fatalf("%s is not ready: %s", filepath.Base(p.cmd.Path), said)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // bin holds the real binaries, built once for all tests of this package.
@@ -119,7 +120,7 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 			if line, err := bufio.NewReader(progress).ReadString('\n'); err != nil || !strings.Contains(line, "512 connections for 1h") {
 				t.Fatalf("progress is %q, %v", line, err)
 			}
-			await(ctx, t, "all processes to run", func() bool {
+			testbench.Until(t, "all processes to run", func() bool {
 				running := processes(ctx, t, own)
 				var all []string
 				for _, args := range running {
@@ -132,8 +133,8 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = cmd.Wait() // Its error is the signal.
-			await(ctx, t, "its processes to end", func() bool { return len(processes(ctx, t, own)) == 0 })
-			await(ctx, t, "its folders to be removed", func() bool {
+			testbench.Until(t, "its processes to end", func() bool { return len(processes(ctx, t, own)) == 0 })
+			testbench.Until(t, "its folders to be removed", func() bool {
 				left, err := os.ReadDir(dir)
 				batches, missing := os.ReadDir(staged)
 				return err == nil && missing == nil && len(left)+len(batches) == 0
@@ -163,19 +164,6 @@ func processes(ctx context.Context, t *testing.T, folder string) map[int]string 
 		found[pid] = strings.Join(fields[2:], " ")
 	}
 	return found
-}
-
-func await(ctx context.Context, t *testing.T, what string, done func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 func TestCommandLineIsChecked(t *testing.T) {

@@ -38,10 +38,7 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 	case err := <-ended:
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc, _ := testbench.Connect(t, url)
 	send := func(sequence, commit string) string {
 		m := nats.NewMsg("notifications.sandbox.default.p" + sequence)
 		m.Header = nats.Header{server.JSBatchId: {"b"}, server.JSBatchSeq: {sequence}, jetstream.MsgIDHeader: {sequence}}
@@ -63,12 +60,10 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 		t.Errorf("the commit is answered %s", answer)
 	}
 	// The batch is removed after the answer.
-	for tick := time.Tick(time.Millisecond); len(staged) != 0 && err == nil && ctx.Err() == nil; staged, err = os.ReadDir(dirs[1]) {
-		<-tick
-	}
-	if err != nil || ctx.Err() != nil {
-		t.Errorf("after the commit %v is staged, %v, %v", staged, err, ctx.Err())
-	}
+	testbench.Until(t, "nothing is staged after the commit", func() bool {
+		staged, err := os.ReadDir(dirs[1])
+		return err == nil && len(staged) == 0
+	})
 	nc.Close()
 	stop()
 	if err := <-ended; err != nil {

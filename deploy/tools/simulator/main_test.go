@@ -61,21 +61,13 @@ func TestServeAnswersUntilItIsToldToStop(t *testing.T) {
 // await asks until the answer has what is wanted.
 func await(t *testing.T, url, want string) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for range tick.C {
+	testbench.Until(t, want, func() bool {
 		resp, err := client.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		body, err := io.ReadAll(resp.Body)
-		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(body), want) {
-			return
-		}
-	}
+		testbench.Must(t, errors.Join(err, resp.Body.Close()))
+		return strings.Contains(string(body), want)
+	})
 }
 
 // client opens a connection per request, so that none outlives the test.

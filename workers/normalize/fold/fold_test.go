@@ -107,13 +107,13 @@ func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOp
 // log reads a payment's events.
 func (b bench) log(t testing.TB, payment string) []order.Event {
 	t.Helper()
-	return testbench.Documents[order.Event](b.Broker, subject.Orders, b.Unit(payment).Events())
+	return testbench.Documents[order.Event](b.Bench, subject.Orders, b.Unit(payment).Events())
 }
 
 // deadLetters reads the dead letters of a payment.
 func (b bench) deadLetters(t testing.TB, payment string) []record.DeadLetter {
 	t.Helper()
-	return testbench.Documents[record.DeadLetter](b.Broker, subject.DeadLetters, b.Unit(payment).DeadLetter("*", record.StageNormalize))
+	return testbench.Documents[record.DeadLetter](b.Bench, subject.DeadLetters, b.Unit(payment).DeadLetter("*", record.StageNormalize))
 }
 
 func summary(events []order.Event) []string {

@@ -74,7 +74,7 @@ func (r *rig) advisory() jetstream.Msg {
 // letters lists the dead letters on a subject.
 func (r *rig) letters(on string) []record.DeadLetter {
 	r.T.Helper()
-	return testbench.Documents[record.DeadLetter](r.Broker, subject.DeadLetters, on)
+	return testbench.Documents[record.DeadLetter](r.Bench, subject.DeadLetters, on)
 }
 
 func (r *rig) alarms() float64 {

@@ -68,7 +68,7 @@ func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Stat
 func (l *ledger) log(payment string) string {
 	l.T.Helper()
 	var all []string
-	for _, e := range testbench.Documents[order.Event](l.Broker, subject.Orders, l.Unit(payment).Events()) {
+	for _, e := range testbench.Documents[order.Event](l.Bench, subject.Orders, l.Unit(payment).Events()) {
 		all = append(all, fmt.Sprintf("%d %s", e.Transition, e.Status))
 	}
 	return fmt.Sprint(all)

@@ -154,5 +154,5 @@ func (r *rig) parked(payment string) *record.ScheduledLookUp {
 // due lists the look-ups of a payment that have fired.
 func (r *rig) due(payment string) []record.ScheduledLookUp {
 	r.T.Helper()
-	return testbench.Documents[record.ScheduledLookUp](r.Broker, subject.LookupRetries, r.Tokens.Waiting("sandbox", "default", payment).Due())
+	return testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, r.Tokens.Waiting("sandbox", "default", payment).Due())
 }

@@ -124,7 +124,7 @@ func StartFillable(t testing.TB, providers ...string) *Fillable {
 	port, monitor, _ := strings.Cut(f.ports, " ")
 	f.URL, f.Monitor = "nats://127.0.0.1:"+port, "http://127.0.0.1:"+monitor
 	f.NC, f.JS = testbench.Connect(t, f.URL)
-	(&testbench.Broker{T: t, Ctx: testbench.Context(t), JS: f.JS}).Apply(providers...)
+	testbench.NewBench(t, f.JS).Apply(providers...)
 	return f
 }
 

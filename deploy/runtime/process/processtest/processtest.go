@@ -70,7 +70,7 @@ func Listening(dir string, pid int) (clients, monitor string, ok bool) {
 var variable = regexp.MustCompile(`\$(NATS_([A-Z]+)_PASSWORD)`)
 
 // Shipped writes deploy/nats.conf, which is at path, into a folder for a nats-server of
-// the tests: with its addresses and its store changed, with ports_file_dir the folder, and
+// the tests: with its addresses and its store changed, without monitoring if that is "", with ports_file_dir the folder, and
 // with a user test, password test, that may do everything. It returns the file, and the
 // environment in which each user's password is the user's name and "pw".
 func Shipped(path, dir, listen, monitor, store string) (conf string, env []string, err error) {
@@ -78,10 +78,13 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 	if err != nil {
 		return "", nil, fmt.Errorf("read what is shipped: %w", err)
 	}
-	text := string(shipped)
+	text, http := string(shipped), `ports_file_dir: "`+dir+`"`
+	if monitor != "" {
+		http += `, http: "` + monitor + `"`
+	}
 	for old, changed := range map[string]string{
 		`listen: "0.0.0.0:4222"`: `listen: "` + listen + `"`,
-		`http: "127.0.0.1:8222"`: `http: "` + monitor + `", ports_file_dir: "` + dir + `"`,
+		`http: "127.0.0.1:8222"`: http,
 		`store_dir: "/data"`:     `store_dir: "` + store + `"`,
 		"users: [\n":             "users: [ {user: test, password: test}\n",
 	} {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // program is the supervisor's own binary as a process.
@@ -68,7 +70,7 @@ func launch(ctx context.Context, t *testing.T) *program {
 func (p *program) gone(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, address := range append(p.admin, p.NATS, p.Gateway, p.Admin, p.Simulator) {
-		eventually(ctx, t, address+" is free", func() bool {
+		testbench.Until(t, address+" is free", func() bool {
 			conn, err := net.Dial("tcp", address)
 			if err == nil {
 				_ = conn.Close() // It was only a question.
@@ -83,7 +85,7 @@ func TestSignalEndsTheProgramInOrderWithExitCode0(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
-			ctx := bounded(t)
+			ctx := testbench.Context(t)
 			p := launch(ctx, t)
 			if status := notify(ctx, t, p.Gateway); status != http.StatusOK {
 				t.Fatalf("status %d, want 200", status)
@@ -110,7 +112,7 @@ func TestSignalEndsTheProgramInOrderWithExitCode0(t *testing.T) {
 
 func TestChildrenEndWhenTheSupervisorIsKilled(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	p := launch(ctx, t)
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

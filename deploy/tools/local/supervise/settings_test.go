@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -165,7 +166,7 @@ func TestDemoTellsEachLifeInOrderUnderItsOwnID(t *testing.T) {
 	defer simulator.Close()
 	s := &supervisor{Options: Options{DemoEvery: time.Millisecond, Log: zap.NewNop()}}
 	s.Addresses.Simulator = simulator.Listener.Addr().String()
-	ctx, cancel := context.WithCancel(bounded(t))
+	ctx, cancel := context.WithCancel(testbench.Context(t))
 	var telling sync.WaitGroup
 	telling.Go(func() { s.demo(ctx) })
 	lives := map[string][]step{}

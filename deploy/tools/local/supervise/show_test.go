@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 )
@@ -75,8 +75,8 @@ func TestReadmeShowsTheLineThatIsPrinted(t *testing.T) {
 func TestUnreadableMessageIsLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
-	core, logged := observer.New(zap.WarnLevel)
-	s := &supervisor{Options: Options{Log: zap.New(core)}, screen: &screen{to: &shown}}
+	log, logged := testbench.Logs(zap.WarnLevel)
+	s := &supervisor{Options: Options{Log: log}, screen: &screen{to: &shown}}
 	show := notes(s, shownPerSecond, func(_ string, l record.DeadLetter) string { return l.ID })
 	show("dead.x", []byte("{"))
 	if lines := logged.FilterField(zap.String("subject", "dead.x")).Len(); lines != 1 || shown.Len() != 0 {

@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -99,7 +98,7 @@ func TestCircuitsLettersAndPausesAreLines(t *testing.T) {
 // in a moment.
 func TestScreenSaysWhatGoesWrong(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	r := begin(ctx, t, func(o *Options) { o.Env = append(os.Environ(), "TIME_SCALE=20000") })
 	send := func(method, url, header, value, body string) {
 		t.Helper()
@@ -125,15 +124,7 @@ func TestScreenSaysWhatGoesWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.out.line(ctx, t, "circuit of sandbox/acme is open (credential)")
-	conn, err := nats.Connect("nats://" + r.NATS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, js := testbench.Connect(t, "nats://"+r.NATS)
 	if _, err := js.PauseConsumer(ctx, subject.LookupRetries, subject.LookupDueConsumer("yapay"), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
