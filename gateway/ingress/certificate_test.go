@@ -34,19 +34,19 @@ func TestBrokenCertificateIsReportedAtTheSecondReload(t *testing.T) {
 		"half a file": func(t *testing.T, f testbench.Certificate) { write(t, f.Key, "-----BEGIN PRIVATE KEY-----\nMIG") },
 		"the key of another": func(t *testing.T, f testbench.Certificate) {
 			other := testbench.NewCertificate(t)
-			other.Renew(t, time.Now().Add(time.Hour))
+			other.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 			move(t, other.Key, f.Key)
 		},
 		"no file": func(t *testing.T, f testbench.Certificate) { move(t, f.Key, f.Key+".old") },
-		"expired": func(t *testing.T, f testbench.Certificate) { f.Renew(t, time.Now().Add(-time.Hour)) },
+		"expired": func(t *testing.T, f testbench.Certificate) { f.Renew(t, time.Unix(0, 0), time.Now().Add(-time.Hour)) },
 		"not valid yet": func(t *testing.T, f testbench.Certificate) {
-			f.Issue(t, time.Now().Add(time.Hour), time.Now().Add(9*time.Hour))
+			f.Renew(t, time.Now().Add(time.Hour), time.Now().Add(9*time.Hour))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := testbench.NewCertificate(t)
-			files.Renew(t, time.Now().Add(time.Hour))
+			files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 			c, logs := load(t, files)
 			old := c.current.Load()
 			damage(t, files)
@@ -60,7 +60,7 @@ func TestBrokenCertificateIsReportedAtTheSecondReload(t *testing.T) {
 				t.Errorf("logged errors %v, want one certificate.reload_failed", errors.All())
 			}
 			expires := time.Now().Add(2 * time.Hour)
-			files.Renew(t, expires)
+			files.Renew(t, time.Unix(0, 0), expires)
 			c.reload()
 			if c.current.Load() == old || testutil.ToFloat64(c.expiry) != float64(expires.Unix()) {
 				t.Error("the mended pair is not in use")
@@ -86,10 +86,10 @@ func move(t *testing.T, from, to string) {
 func TestRenewalInTwoStepsIsNoFailure(t *testing.T) {
 	t.Parallel()
 	files, next := testbench.NewCertificate(t), testbench.NewCertificate(t)
-	files.Renew(t, time.Now().Add(time.Hour))
+	files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 	c, _ := load(t, files)
 	old := c.current.Load()
-	next.Renew(t, time.Now().Add(2*time.Hour))
+	next.Renew(t, time.Unix(0, 0), time.Now().Add(2*time.Hour))
 	move(t, next.Key, files.Key)
 	c.reload()
 	move(t, next.File, files.File)
@@ -102,7 +102,7 @@ func TestRenewalInTwoStepsIsNoFailure(t *testing.T) {
 func TestExpiredCertificateIsServedAndLoggedAsAnError(t *testing.T) {
 	t.Parallel()
 	files := testbench.NewCertificate(t)
-	files.Renew(t, time.Now().Add(-time.Hour))
+	files.Renew(t, time.Unix(0, 0), time.Now().Add(-time.Hour))
 	_, logs := load(t, files)
 	if errors := logs.FilterLevelExact(zapcore.ErrorLevel); errors.Len() != 1 || errors.FilterMessage("certificate.loaded").Len() != 1 {
 		t.Errorf("logged errors %v, want one certificate.loaded", errors.All())

@@ -24,7 +24,7 @@ import (
 func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, testbench.Certificate, *x509.CertPool) {
 	t.Helper()
 	files := testbench.NewCertificate(t)
-	pool := files.Renew(t, time.Now().Add(time.Hour))
+	pool := files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 	g := start(t, func(o *webhook.Options) {
 		o.TLS = ingress.TLS{Certificate: files.File, Key: files.Key, ReloadInterval: 5 * time.Millisecond}
 		if change != nil {
@@ -63,7 +63,7 @@ func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 		t.Fatalf("code %d", got)
 	}
 	expires := time.Now().Add(48 * time.Hour)
-	renewed := files.Renew(t, expires)
+	renewed := files.Renew(t, time.Unix(0, 0), expires)
 	testbench.Until(t, "the renewed certificate is served", func() bool {
 		c, err := g.handshake(&tls.Config{RootCAs: renewed})
 		_ = c.Close()

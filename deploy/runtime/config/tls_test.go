@@ -13,7 +13,7 @@ import (
 func pair(t *testing.T, folder, name string) {
 	t.Helper()
 	file := filepath.Join(folder, name)
-	testbench.Certificate{File: file + ".crt", Key: file + ".key"}.Renew(t, time.Now().Add(time.Hour))
+	testbench.Certificate{File: file + ".crt", Key: file + ".key"}.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 }
 
 func TestTLSFilesStandBesideTheConfiguration(t *testing.T) {

@@ -24,15 +24,9 @@ func NewCertificate(t testing.TB) Certificate {
 	return Certificate{File: filepath.Join(folder, "tls.crt"), Key: filepath.Join(folder, "tls.key")}
 }
 
-// Renew writes a new certificate that is valid from 1970 on, and its key. It returns a
-// pool that trusts this certificate only.
-func (c Certificate) Renew(t testing.TB, expires time.Time) *x509.CertPool {
-	t.Helper()
-	return c.Issue(t, time.Unix(0, 0), expires)
-}
-
-// Issue is Renew for a certificate that is not valid before from.
-func (c Certificate) Issue(t testing.TB, from, expires time.Time) *x509.CertPool {
+// Renew writes a new certificate for a span of time, and its key. It returns a pool that
+// trusts this certificate only.
+func (c Certificate) Renew(t testing.TB, from, expires time.Time) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	Must(t, err)

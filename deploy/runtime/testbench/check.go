@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/schematest"
 	"arauto/schemas/subject"
@@ -24,39 +23,22 @@ func (b *Broker) checkStored() {
 	if !b.Server.Running() {
 		return
 	}
-	nc, err := nats.Connect(b.URL)
-	if err != nil {
-		b.T.Errorf("connect to check what is stored: %v", err)
-		return
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.T.Errorf("open jetstream to check what is stored: %v", err)
-		return
-	}
+	_, js := Connect(b.T, b.URL)                              // The test's own may be closed.
+	after := Bench{T: b.T, Ctx: context.Background(), JS: js} // The test's own has ended; requests have their default timeout.
 	last := map[string]uint64{}
-	b.check(js, subject.Orders, subject.AllEvents, func(raw *jetstream.RawStreamMsg) error { return CheckEvent(raw, last) })
-	b.check(js, subject.DeadLetters, subject.AllDeadLetters, func(raw *jetstream.RawStreamMsg) error { return schematest.DeadLetter(raw.Data) })
+	after.check(subject.Orders, subject.AllEvents, func(raw *jetstream.RawStreamMsg) error { return CheckEvent(raw, last) })
+	after.check(subject.DeadLetters, subject.AllDeadLetters, func(raw *jetstream.RawStreamMsg) error { return schematest.DeadLetter(raw.Data) })
 }
 
-func (b *Broker) check(js jetstream.JetStream, name, filter string, broken func(*jetstream.RawStreamMsg) error) {
-	ctx := context.Background() // The test's own has ended; server calls have their default timeout.
-	s, err := js.Stream(ctx, name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+func (b Bench) check(name, filter string, broken func(*jetstream.RawStreamMsg) error) {
+	if _, err := b.JS.Stream(b.Ctx, name); errors.Is(err, jetstream.ErrStreamNotFound) {
 		return
 	}
-	if err == nil {
-		_, err = stream.Each(ctx, s, filter, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
-			// What is no JSON was planted by a test; our code cannot encode it.
-			if err := broken(raw); err != nil && json.Valid(raw.Data) {
-				b.T.Errorf("message %d on %s: %v", raw.Sequence, raw.Subject, err)
-			}
-			return true, nil
-		})
-	}
-	if err != nil {
-		b.T.Errorf("read %s to check it: %v", name, err)
+	for _, raw := range b.Messages(name, filter) {
+		// What is no JSON was planted by a test; our code cannot encode it.
+		if err := broken(raw); err != nil && json.Valid(raw.Data) {
+			b.T.Errorf("message %d on %s: %v", raw.Sequence, raw.Subject, err)
+		}
 	}
 }
 

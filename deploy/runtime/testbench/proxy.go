@@ -24,7 +24,7 @@ type Proxy struct {
 
 	mu      sync.Mutex
 	refuses bool
-	open    map[*net.TCPConn]struct{}
+	open    []*net.TCPConn
 }
 
 // NewProxy is a proxy to the server at host:port. up copies what clients send, and down
@@ -33,7 +33,7 @@ func NewProxy(t testing.TB, to string, up, down Flow) *Proxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	Must(t, err)
-	p := &Proxy{Addr: ln.Addr().String(), to: to, up: up, down: down, open: map[*net.TCPConn]struct{}{}}
+	p := &Proxy{Addr: ln.Addr().String(), to: to, up: up, down: down}
 	p.running.Go(func() {
 		for {
 			client, err := ln.Accept()
@@ -68,10 +68,6 @@ func (p *Proxy) pass(client net.Conn) {
 	answers.Go(func() { carry(p.down, near, far) })
 	carry(p.up, far, near)
 	answers.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.open, near)
-	delete(p.open, far)
 }
 
 // carry copies one direction, and ends both when it ends.
@@ -90,9 +86,7 @@ func (p *Proxy) keep(conns ...*net.TCPConn) bool {
 	if p.refuses {
 		return false
 	}
-	for _, c := range conns {
-		p.open[c] = struct{}{}
-	}
+	p.open = append(p.open, conns...)
 	return true
 }
 
@@ -130,11 +124,11 @@ func (p *Proxy) Reset() { p.end(true) }
 func (p *Proxy) end(reset bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for c := range p.open {
+	for _, c := range p.open {
 		if reset {
 			_ = c.SetLinger(0) // Closing then sends RST.
 		}
 		_ = c.Close() // Its carrier may have closed it.
 	}
-	clear(p.open)
+	p.open = nil
 }
