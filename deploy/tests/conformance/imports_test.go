@@ -91,7 +91,7 @@ var bans = []ban{
 		because: "one package per outside dependency: only ingress serves HTTP by Fiber, and webhook answers its requests",
 	},
 	{
-		except: slices.Concat([]string{"arauto/deploy/tools/local/...", "arauto/deploy/runtime/testbench", "arauto/deploy/runtime/process/processtest"}, benchmark), reach: []string{"github.com/nats-io/nats-server/v2/..."},
+		except: slices.Concat([]string{"arauto/deploy/tools/local/..."}, madeForTestsOnly, benchmark), reach: []string{"github.com/nats-io/nats-server/v2/..."},
 		because: "in production the broker is a process of its own; embedding it is for make run and tests",
 	},
 	{
