@@ -21,9 +21,7 @@ func TestMain(m *testing.M) {
 func post(t *testing.T, address string) (status int, later string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/v1/sandbox/notifications", strings.NewReader(`{"payment":"p"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	request.Header.Set("Authorization", "hook")
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)

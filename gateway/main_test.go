@@ -38,9 +38,7 @@ nats: {` + nats + `}
 gateway: {admin: '127.0.0.1:0', ` + gateway + `}
 providers: {sandbox: {accounts: {default: {webhook_secrets: [hook]}}}}
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	ctx, stop := context.WithCancel(t.Context())
 	s := &started{out: &testbench.Output{}, code: make(chan int, 1), stop: stop}
 	ended := make(chan struct{})
@@ -74,9 +72,7 @@ func (s *started) get(t *testing.T, path string) (int, string) {
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return answer.StatusCode, string(body)
 }
 

@@ -21,9 +21,7 @@ func load(t *testing.T, files testbench.Certificate) (*certificate, *observer.Ob
 		Settings: Settings{TLS: TLS{Certificate: files.File, Key: files.Key}},
 		Log:      log, Clock: time.Now, Registerer: prometheus.NewRegistry(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return c, logs
 }
 
@@ -71,16 +69,12 @@ func TestBrokenCertificateIsReportedAtTheSecondReload(t *testing.T) {
 
 func write(t *testing.T, file, text string) {
 	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(file, []byte(text), 0o600))
 }
 
 func move(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.Rename(from, to))
 }
 
 func TestRenewalInTwoStepsIsNoFailure(t *testing.T) {

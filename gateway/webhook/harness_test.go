@@ -85,22 +85,16 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Committer {
 	t.Helper()
 	p, err := publish.New(nc, publish.Options{Timeout: timeout, GroupCommit: always})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return p
 }
 
 func (g *gateway) run(o webhook.Options) {
 	g.t.Helper()
 	w, err := webhook.New(o)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -150,9 +144,7 @@ func (g *gateway) post(path string, headers map[string]string, body string) repl
 func (g *gateway) do(method, path string, headers map[string]string, body io.Reader) reply {
 	g.t.Helper()
 	r, err := http.NewRequest(method, "http://"+g.addr+path, body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	for name, value := range headers {
 		r.Header.Set(name, value)
 	}
@@ -177,12 +169,8 @@ func read(t testing.TB, answer *http.Response) reply {
 func (g *gateway) dial() (net.Conn, *bufio.Reader) {
 	g.t.Helper()
 	c, err := net.Dial("tcp", g.addr)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
+	testbench.Must(g.t, c.SetDeadline(time.Now().Add(2*time.Minute)))
 	g.t.Cleanup(func() { _ = c.Close() })
 	return c, bufio.NewReader(c)
 }
@@ -236,9 +224,7 @@ func (g *gateway) metric(name, value string) float64 {
 func (g *gateway) series() int {
 	g.t.Helper()
 	n, err := testutil.GatherAndCount(g.registry)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	return n
 }
 

@@ -108,9 +108,7 @@ func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 		t.Errorf("another account's webhook gets code %d", got)
 	}
 	stream, err := broker.JS.Stream(testbench.Context(t), subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	info := stream.CachedInfo()
 	if info.State.Msgs < 5*burst+1 || info.State.Bytes > uint64(info.Config.MaxBytes)/2 {
 		t.Errorf("%d notifications fill %d of %d bytes", info.State.Msgs, info.State.Bytes, info.Config.MaxBytes)

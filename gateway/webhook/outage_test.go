@@ -79,9 +79,7 @@ func TestFullStreamIsUnavailable(t *testing.T) {
 	g := start(t, nil)
 	ctx := testbench.Context(t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g.accepted("first")
 	config := stream.CachedInfo().Config
 	config.MaxMsgs = 1
@@ -102,9 +100,7 @@ func TestFullStreamIsUnavailable(t *testing.T) {
 func TestMissingStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	if err := g.broker.JS.DeleteStream(testbench.Context(t), subject.Notifications); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, g.broker.JS.DeleteStream(testbench.Context(t), subject.Notifications))
 	if took := g.refused("missing"); took > atOnce {
 		t.Errorf("the fastest answer took %s", took)
 	}
@@ -115,18 +111,12 @@ func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 	g := start(t, nil)
 	ctx := testbench.Context(t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	config := stream.CachedInfo().Config
-	if err := g.broker.JS.DeleteStream(ctx, subject.Notifications); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, g.broker.JS.DeleteStream(ctx, subject.Notifications))
 	config.Name = "IMPOSTOR"
 	other, err := g.broker.JS.CreateStream(ctx, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g.refused("missing")
 	if info, err := other.Info(ctx); err != nil || info.State.Msgs != 0 {
 		t.Errorf("the other stream has %+v, %v", info, err)

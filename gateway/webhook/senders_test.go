@@ -186,9 +186,7 @@ func FuzzGzip(f *testing.F) {
 		o, store := options(t, providers.All), &checkingPublisher{}
 		o.Publisher, o.BodyLimit = store, 4<<10
 		g, err := webhook.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		c := caller{name: "sandbox"}
 		p := &pipe{in: bytes.NewReader(fmt.Appendf(nil, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n"+
 			"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(packed), packed))}

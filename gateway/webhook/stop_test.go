@@ -113,13 +113,9 @@ func TestBrokenListenerEndsTheRun(t *testing.T) {
 	o := options(t, nil)
 	o.Publisher = newGate()
 	g, err := webhook.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	_ = ln.Close()
 	if err := g.Run(t.Context(), ln); err == nil {
 		t.Error("ended without an error")

@@ -48,9 +48,7 @@ func (g *gateway) handshake(c *tls.Config) (*tls.Conn, error) {
 func (g *gateway) connectTLS(pool *x509.CertPool) (*tls.Conn, *bufio.Reader) {
 	g.t.Helper()
 	c, err := g.handshake(&tls.Config{RootCAs: pool})
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	return c, bufio.NewReader(c)
 }
 
@@ -95,9 +93,7 @@ func (g *gateway) gauge(name string) float64 {
 func TestBrokenRenewalKeepsTheOldCertificate(t *testing.T) {
 	t.Parallel()
 	g, files, pool := startTLS(t, nil)
-	if err := os.WriteFile(files.File, []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(files.File, []byte("nonsense"), 0o600))
 	testbench.Until(t, "reloads fail", func() bool { return g.gauge("arauto_tls_reload_failures_total") > 1 })
 	conn, r := g.connectTLS(pool)
 	fmt.Fprint(conn, request("p", ""))
@@ -174,9 +170,7 @@ func (g *gateway) recordedTLS(pool *x509.CertPool) (*tls.Conn, *recorded) {
 	raw, _ := g.dial()
 	r := &recorded{Conn: raw}
 	c := tls.Client(r, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MaxVersion: tls.VersionTLS12})
-	if err := c.HandshakeContext(g.t.Context()); err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, c.HandshakeContext(g.t.Context()))
 	return c, r
 }
 

@@ -122,9 +122,7 @@ func TestLaterFailedNotificationHasItsOwnRechecks(t *testing.T) {
 func TestUnreadableDueLookUpIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if err := r.worker.HandleDue(r.Ctx, &testbench.Delivered{RawStreamMsg: &jetstream.RawStreamMsg{Subject: "lookup.due.sandbox.default.h", Data: []byte("{"), Sequence: 7}}); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, r.worker.HandleDue(r.Ctx, &testbench.Delivered{RawStreamMsg: &jetstream.RawStreamMsg{Subject: "lookup.due.sandbox.default.h", Data: []byte("{"), Sequence: 7}}))
 	deadLetters := r.deadLetters()
 	if len(deadLetters) != 1 || deadLetters[0].Stream != subject.LookupRetries || deadLetters[0].Sequence != 7 || deadLetters[0].Class != record.ClassOurs {
 		t.Errorf("dead letters are %+v", deadLetters)
@@ -166,12 +164,8 @@ func TestAnswerCoversItsPurgedNotification(t *testing.T) {
 	m := r.notify("p")
 	r.handle(m)
 	stream, err := r.JS.Stream(r.Ctx, subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(r.Ctx); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	testbench.Must(t, stream.Purge(r.Ctx))
 	r.says("refunded", 10000, 10000)
 	r.fire("p")
 	if last := r.last("p"); last.Covers() != m.Sequence || last.Observation.Status != order.Refunded {

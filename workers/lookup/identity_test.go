@@ -349,9 +349,7 @@ func TestOperatorsLookUpOfUnknownPaymentIsNotCounted(t *testing.T) {
 	r.fire("p")
 	summoned := r.parked("p").Parked
 	summoned.Cause, summoned.Reason, summoned.DueAt = order.CauseOperator, string(order.CauseOperator), time.Now().Add(time.Hour)
-	if err := r.retries.Enqueue(r.Ctx, summoned); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, r.retries.Enqueue(r.Ctx, summoned))
 	r.fire("p")
 	if got := r.parked("p").Parked; got.NotFound != 3 || got.Expedited || len(r.deadLetters()) != 0 {
 		t.Errorf("parked is %+v, dead letters are %+v", got, r.deadLetters())

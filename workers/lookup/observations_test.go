@@ -222,9 +222,7 @@ func TestBurstOfAHundredCausesAFewLookUps(t *testing.T) {
 		last = r.notify("p")
 	}
 	consumer, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	ctx, stop := context.WithCancel(r.Ctx)
 	defer stop()
 	err = consume.Run(ctx, consume.Options{
@@ -237,9 +235,7 @@ func TestBurstOfAHundredCausesAFewLookUps(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got := r.lookups("p"); got < 1 || got > 3 {
 		t.Errorf("100 notifications caused %d look-ups, want 1 to 3", got)
 	}
@@ -262,9 +258,7 @@ func TestBurstDuringTheFirstLookUpCausesOneMore(t *testing.T) {
 	})
 	r.handle(r.notify("p"))
 	for _, m := range during {
-		if err := r.worker.HandleNotification(r.Ctx, m); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, r.worker.HandleNotification(r.Ctx, m))
 	}
 	if got := r.lookups("p"); got != 2 {
 		t.Errorf("%d look-ups, want 2", got)
@@ -286,9 +280,7 @@ func TestAnswerCoversTheCancelledLookUp(t *testing.T) {
 		t.Fatalf("parked for %d, want %d", got, second.Sequence)
 	}
 	r.says("paid", 10000, 0)
-	if err := r.worker.HandleNotification(r.Ctx, first); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, r.worker.HandleNotification(r.Ctx, first))
 	if got, left := r.last("p").Covers(), r.parked("p").Sequence; got != second.Sequence || left != 0 {
 		t.Errorf("covers %d, want %d; parked %d", got, second.Sequence, left)
 	}

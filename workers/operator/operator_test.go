@@ -27,9 +27,7 @@ func configure(t *testing.T, url string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "arauto.yaml")
 	text := fmt.Sprintf("nats:\n  url: %s\n  user: topology\n  password: ${CANARY}\ntopology:\n  store: 1GiB\n", url)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -77,17 +75,13 @@ func TestDiffPrintsEachFieldThatDiffersAndExitsWith3(t *testing.T) {
 	path := configure(t, b.URL)
 	ctx := testbench.Context(t)
 	stream, err := b.JS.Stream(ctx, subject.DeadLetters)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	changed := stream.CachedInfo().Config
 	changed.MaxAge *= 2
 	if _, err := b.JS.UpdateStream(ctx, changed); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.JS.DeleteConsumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, b.JS.DeleteConsumer(ctx, subject.Statuses, subject.NormalizeConsumer))
 
 	code, out, problems := arauto(t, "topology", "diff", "--config", path)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
@@ -117,9 +111,7 @@ func TestDiffPrintsEachFieldThatDiffersAndExitsWith3(t *testing.T) {
 func TestWrongCommandLinesAndConfigurationsExitWith2(t *testing.T) {
 	t.Parallel()
 	broken := filepath.Join(t.TempDir(), "broken.yaml")
-	if err := os.WriteFile(broken, []byte("nats:\n  ulr: nats://127.0.0.1:4222\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(broken, []byte("nats:\n  ulr: nats://127.0.0.1:4222\n"), 0o600))
 	for _, c := range []struct{ args, says string }{
 		{"frobnicate", "unknown command"},
 		{"topology", "apply or diff"},
@@ -140,12 +132,8 @@ func TestWrongCommandLinesAndConfigurationsExitWith2(t *testing.T) {
 func TestBrokerThatIsAwayIsAFailure(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	testbench.Must(t, listener.Close())
 	code, _, problems := arauto(t, "topology", "diff", "--config", configure(t, "nats://"+listener.Addr().String()))
 	if code != ExitFailed || !strings.HasPrefix(problems, "connect to broker: ") {
 		t.Errorf("code %d, problems %q", code, problems)
@@ -166,9 +154,7 @@ func TestApplyRefusesABrokerThatIsTooOldAndSaysWhy(t *testing.T) {
 func oldBroker(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -162,17 +162,11 @@ func golden(t testing.TB, name, got string) {
 	}
 	file := filepath.Join("testdata", name)
 	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.MkdirAll("testdata", 0o755))
+		testbench.Must(t, os.WriteFile(file, []byte(got), 0o600))
 	}
 	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got != string(want) {
 		t.Errorf("%s differs; go test -update writes it. Got:\n%s", file, got)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -85,9 +86,7 @@ func hostileLetters(t *testing.T) map[string]string {
 	t.Helper()
 	encode := func(l record.DeadLetter) string {
 		body, err := json.Marshal(l)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		return string(body)
 	}
 	whole := record.DeadLetter{

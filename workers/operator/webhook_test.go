@@ -23,9 +23,7 @@ providers:
   yapay: {accounts: {acme: {path_keys: [key], settings: {token_account: "${CANARY}"}}}}
   beeteller: {accounts: {default: {path_keys: [key]}}}
 `, webhook: body} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	code, out, problems := arauto(t, append([]string{"webhook", "try", webhook, "--config", configuration}, args...)...)
 	if code != want {
@@ -101,9 +99,7 @@ func TestTryingAWebhookSaysWhichRuleAndFieldRefuseIt(t *testing.T) {
 			t.Parallel()
 			out := tryWith(t, ExitPartly, c.body, "--provider", c.provider, "--output", "json")
 			var got tried
-			if err := json.Unmarshal([]byte(out), &got); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, json.Unmarshal([]byte(out), &got))
 			if got.Refused == nil || got.Refused.Code != 400103 || string(got.Refused.Rule) != c.rule || got.Refused.Field != c.field {
 				t.Errorf("it says %+v, want rule %s and field %q", got.Refused, c.rule, c.field)
 			}

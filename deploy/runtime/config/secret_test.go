@@ -41,9 +41,7 @@ func TestSecretNeverPrintsItself(t *testing.T) {
 	log, logs := testbench.Logs(zapcore.DebugLevel)
 	log.Info("secret", zap.Any("s", s), zap.Reflect("r", nested{s}), zap.Stringer("t", s))
 	encoded, err := json.Marshal(logs.All()[0].ContextMap())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	mustNotShow(t, "zap", string(encoded))
 }
 
@@ -60,17 +58,11 @@ providers:
         settings: {base_url: "https://a.example", token: "${TOKEN}", mode: "${MODE:-slow}"}
   bravo: {accounts: {default: {path_keys: ["${KEY}"]}}}
 `), env, known)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g, err := c.Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	l, err := c.Lookup()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
 		mustNotShow(t, verb, fmt.Sprintf(verb+verb+verb+verb, g, l, c.NATS(), c.file))
 	}

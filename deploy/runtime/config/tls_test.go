@@ -22,9 +22,7 @@ func TestTLSFilesStandBesideTheConfiguration(t *testing.T) {
 	folder := filepath.Dir(path)
 	pair(t, folder, "a")
 	c, err := Load(path, environment("KEY", filepath.Join(folder, "a.key")), known, RoleGateway)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g, err := c.Gateway()
 	if want := (TLS{Certificate: filepath.Join(folder, "a.crt"), Key: filepath.Join(folder, "a.key")}); err != nil || g.TLS != want {
 		t.Errorf("the files are %+v, %v; want %+v", g.TLS, err, want)

@@ -123,9 +123,7 @@ func TestServerStartedAgainBehindASilentMonitorIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	n := newCluster(t, always, always, always)
 	to, err := url.Parse(n.monitors[2])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var silent atomic.Bool
 	pass := proxy(to)
 	third := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, q *http.Request) {

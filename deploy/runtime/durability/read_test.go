@@ -58,9 +58,7 @@ func broker(t *testing.T, change func(*jetstream.StreamConfig), options ...func(
 func judged(t *testing.T, js jetstream.JetStream, monitors ...string) (durability.Facts, durability.Verdict) {
 	t.Helper()
 	f, err := durability.NewReader(js, monitors).Read(testbench.Context(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return f, durability.Judge(f)
 }
 
@@ -150,9 +148,7 @@ func TestMonitorThatGoesAwayLeavesWhatWasSeen(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	front := httptest.NewServer(proxy(to))
 	t.Cleanup(front.Close)
 	r := durability.NewReader(b.JS, []string{front.URL})
@@ -173,9 +169,7 @@ func TestServerThatWasStartedAgainIsNotKnown(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always, func(o *server.Options) { o.ServerName = "nats-1" })
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	front := httptest.NewServer(proxy(to))
 	t.Cleanup(front.Close)
 	r := durability.NewReader(b.JS, []string{front.URL})

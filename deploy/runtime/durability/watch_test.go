@@ -169,9 +169,7 @@ func TestPolicyThatShowsItselfInTimeIsNotRefused(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var asked atomic.Int32
 	shows := proxy(to)
 	front := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
@@ -216,9 +214,7 @@ func TestBrokerThatIsAwayIsWaitedFor(t *testing.T) {
 	b.Stop()
 	testbench.Until(t, "it is away", func() bool { return !nc.IsConnected() })
 	w, err := durability.Watch(durability.Options{NC: nc, Monitors: []string{monitor}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
@@ -269,9 +265,7 @@ func TestReconnectShutsUntilTheBrokerWasLookedAt(t *testing.T) {
 	b := broker(t, nil, always)
 	nc := b.Connect()
 	w, err := durability.Watch(durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	one := &watched{Watcher: w}
 	if _, r := one.report(t); !r.Holds || w.Open() != nil {
 		t.Fatalf("report %+v, open %v", r, w.Open())
@@ -305,9 +299,7 @@ func TestMonitorThatGoesAwayBreaksNoClaim(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	front := httptest.NewServer(proxy(to))
 	t.Cleanup(front.Close)
 	w := watch(t, b, power, front.URL)
@@ -325,9 +317,7 @@ func TestRequestThatComesBeforeTheLookWaitsForIt(t *testing.T) {
 	b := broker(t, nil, always)
 	nc := b.Connect()
 	w, err := durability.Watch(durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	awaited := make(chan error, 1)
 	go func() {
 		_, err := w.Await(t.Context())

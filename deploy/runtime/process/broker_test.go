@@ -27,9 +27,7 @@ func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
 		k.Ready("role", func(context.Context) error { return nil })
 	})
 	defer r.end(t)
-	if err := r.kit.NATS.Publish("a", nil); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, r.kit.NATS.Publish("a", nil))
 	testbench.Until(t, "the link is up", r.kit.Link.Up)
 	connections := r.kit.Link.Connections()
 	s.Shutdown()
@@ -198,9 +196,7 @@ func TestRefusedPasswordIsTriedLessAndLessOften(t *testing.T) {
 	j := &journal{log: zap.NewNop(), link: newLink()}
 	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("me", "wrong"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(j.delay))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer c.Close()
 	j.of(c)
 	testbench.Until(t, "the refusals are counted", func() bool {

@@ -182,9 +182,7 @@ func TestDrainingRoleIsNotReady(t *testing.T) {
 func TestFailedStartLeavesNothingOpen(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Load(written(t, "", "nats: {ca_file: arauto.yaml}\n"), nothing, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	k, err := newKit("normalize", cfg, zap.NewNop(), stopLimits)
 	if err == nil || !strings.HasPrefix(err.Error(), "connect to broker: ") {
 		t.Fatalf("the error is %v", err)
@@ -219,9 +217,7 @@ func TestAdminServesMetricsAndExtraRoutes(t *testing.T) {
 func TestAdminAddressInUseEndsTheStart(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer taken.Close()
 	path := written(t, broker(t, nil).ClientURL(), "gateway: {admin: '"+taken.Addr().String()+"'}\n")
 	var out testbench.Output

@@ -53,9 +53,7 @@ func written(t *testing.T, url, more string) string {
 	if !strings.Contains(more, "nats:") {
 		text += "nats: {url: '" + url + "'}\n"
 	}
-	if err := os.WriteFile(path, []byte(text+more), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text+more), 0o600))
 	return path
 }
 
@@ -71,9 +69,7 @@ func get(t *testing.T, url string) (int, string) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return resp.StatusCode, string(body)
 }
 
@@ -228,13 +224,9 @@ func TestRoleThatFailsWhileStoppingIsAFailure(t *testing.T) {
 func TestRoleThatNeverReturnsIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Load(written(t, broker(t, nil).ClientURL(), ""), nothing, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	log, flush, err := newLogger("normalize", nothing, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer flush()
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})

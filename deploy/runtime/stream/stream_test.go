@@ -20,9 +20,7 @@ func numbers(t *testing.T, subjects ...string) (*testbench.Broker, jetstream.Str
 	b := testbench.StartEmpty(t)
 	ctx := testbench.Context(t)
 	s, err := b.JS.CreateStream(ctx, jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for i, on := range subjects {
 		if _, err := b.JS.Publish(ctx, on, []byte(strconv.Itoa(i+1))); err != nil {
 			t.Fatal(err)
@@ -78,18 +76,12 @@ func TestSinceFindsTheFirstMessageOfATime(t *testing.T) {
 	t.Parallel()
 	_, s := numbers(t, "n.a", "n.b", "n.a", "n.b", "n.a", "n.a", "n.b")
 	ctx := testbench.Context(t)
-	if err := s.DeleteMsg(ctx, 5); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, s.DeleteMsg(ctx, 5))
 	for _, sequence := range []uint64{1, 3, 6} {
 		raw, err := s.GetMsg(ctx, sequence)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		found, err := stream.Since(ctx, s, "n.a", raw.Time, 8)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		if first, err := stream.Next(ctx, s, "n.a", found-1); err != nil || first.Sequence != sequence {
 			t.Errorf("from %d on the first is %v, %v; want %d", found, first, err, sequence)
 		}

@@ -27,9 +27,7 @@ func TestAwaitBindsAnewUntilNothingFails(t *testing.T) {
 	t.Parallel()
 	b := testbench.Start(t, settings.Providers...)
 	js, err := jetstream.New(b.NC, jetstream.WithDefaultTimeout(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var bound jetstream.Stream
 	rounds := 0
 	// As in production there is no deadline, so each question has the client's.

@@ -40,9 +40,7 @@ func TestShrinksNamesWhatWouldNotFit(t *testing.T) {
 		{Stream: subject.Audit, Gets: small.Store / 100 * 3, Loss: "the oldest messages would be removed"},
 	} {
 		stream, err := b.JS.Stream(ctx, want.Stream)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		want.Setting, want.Has, want.Enough = topology.Store, int64(stream.CachedInfo().State.Bytes), got[i].Enough
 		if !reflect.DeepEqual(got[i], want) {
 			t.Errorf("it shrinks %+v, want %+v", got[i], want)
@@ -54,9 +52,7 @@ func TestShrinksNamesWhatWouldNotFit(t *testing.T) {
 			s := small
 			s.Store = store
 			left, err := topology.Shrinks(ctx, b.JS, s)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, err)
 			if shrinks := slices.ContainsFunc(left, func(l topology.Shrinking) bool { return l.Stream == one.Stream }); shrinks != want {
 				t.Errorf("with a store of %d, %s shrinks: %v", store, one.Stream, shrinks)
 			}

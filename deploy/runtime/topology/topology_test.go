@@ -18,16 +18,12 @@ func TestApplyTwiceFindsNothingLeftToDo(t *testing.T) {
 	b := testbench.StartEmpty(t)
 	ctx := testbench.Context(t)
 	first, err := topology.Apply(ctx, b.JS, settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if want := len(topology.Streams(settings)) + len(topology.Consumers(settings)); len(first) != want {
 		t.Errorf("first apply reports %d missing objects, want %d: %v", len(first), want, first)
 	}
 	second, err := topology.Apply(ctx, b.JS, settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if len(second) != 0 {
 		t.Errorf("second apply still finds drift: %v", second)
 	}
@@ -49,9 +45,7 @@ func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
 		t.Fatal(err)
 	}
 	drift, err := topology.Diff(ctx, b.JS, settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var lines []string
 	for _, d := range drift {
 		lines = append(lines, d.String())

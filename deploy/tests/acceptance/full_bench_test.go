@@ -130,9 +130,7 @@ func startOn(b *testing.B, f *processtest.Fillable) *stack {
 func (s *stack) role(name string, args ...string) {
 	s.t.Helper()
 	log, err := os.Create(filepath.Join(s.dir, "log", name+".log"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	defer log.Close() //nolint:errcheck // The child has its own descriptor.
 	c := exec.CommandContext(s.ctx, filepath.Join(bin, name), args...)
 	c.Env = append(os.Environ(), "ARAUTO_STOP_ON_STDIN_EOF=1")
@@ -140,9 +138,7 @@ func (s *stack) role(name string, args ...string) {
 	if _, err := c.StdinPipe(); err != nil { // It ends with this process.
 		s.t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, c.Start())
 	s.t.Cleanup(func() {
 		_ = c.Process.Kill() // It may be gone.
 		_ = c.Wait()         // It says that it was killed.

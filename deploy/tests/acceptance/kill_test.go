@@ -99,9 +99,7 @@ func (s *stack) killAtRandom(done <-chan struct{}) int {
 // with this stack's configuration folder as its own.
 func (s *stack) child(role string) int {
 	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	for _, p := range processes {
 		exe, err := os.Readlink(filepath.Join(p, "exe"))
 		if err != nil || exe != filepath.Join(bin, role) {

@@ -106,9 +106,7 @@ func build(t *testing.T) *plant {
 		}
 	})
 	p.gateway, p.sim = p.socket(), p.socket()
-	if err := os.WriteFile(p.config(), []byte(smokeConfig), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(p.config(), []byte(smokeConfig), 0o600))
 	return p
 }
 
@@ -117,9 +115,7 @@ func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
 func (p *plant) socket() *net.TCPListener {
 	p.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	p.t.Cleanup(func() { _ = l.Close() }) // Only ever handed on.
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
@@ -175,16 +171,12 @@ func (p *plant) start(name string, socket *net.TCPListener, args ...string) {
 	p.t.Helper()
 	c := p.command(name, name, args...)
 	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	defer log.Close() //nolint:errcheck // The child has its own descriptor.
 	c.Stdout, c.Stderr = log, log
 	if socket != nil {
 		file, err := socket.File()
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		testbench.Must(p.t, err)
 		defer file.Close() //nolint:errcheck // The child has its own descriptor.
 		c.ExtraFiles = []*os.File{file}
 		c.Env = append(c.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+name)
@@ -231,9 +223,7 @@ func (p *plant) request(method, target, body string) bool {
 	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	request.Header.Set("Authorization", "sandbox-local-token")
 	request.Close = true
 	response, err := (&http.Client{}).Do(request) // The request closes its connection, so nothing is left open.

@@ -129,9 +129,7 @@ func (s *stack) follow() {
 	s.t.Helper()
 	s.nc, s.js = testbench.Connect(s.t, "nats://"+s.at.NATS)
 	consumer, err := s.js.OrderedConsumer(s.ctx, "ORDERS", jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	last := map[string]uint64{}
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
 		raw := &jetstream.RawStreamMsg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}
@@ -152,9 +150,7 @@ func (s *stack) follow() {
 		close(s.grown)
 		s.grown = make(chan struct{})
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	s.t.Cleanup(func() { consuming.Stop(); <-consuming.Closed() })
 }
 
@@ -211,9 +207,7 @@ func statuses(events []order.Event) []order.Status {
 func (s *stack) call(method, target, contentType string, header map[string]string, body string) (int, string) {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.ctx, method, target, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	request.Header.Set("Content-Type", contentType)
 	for name, value := range header {
 		request.Header.Set(name, value)
@@ -255,9 +249,7 @@ func (s *stack) set(provider, payment string, state map[string]any) {
 func (s *stack) setOf(provider, account, payment string, state map[string]any) {
 	s.t.Helper()
 	body, err := json.Marshal(state)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	target := "http://" + s.at.Simulator + "/_sim/" + provider + "/" + account + "/payments/" + url.PathEscape(payment)
 	if status, answer := s.call(http.MethodPut, target, "application/json", nil, string(body)); status != http.StatusOK {
 		s.t.Fatalf("PUT %s gave %d %s", target, status, answer)

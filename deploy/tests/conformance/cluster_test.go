@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/schemas/subject"
 )
@@ -111,8 +112,6 @@ func (f *flow) storeBatch(nc *nats.Conn, number int) {
 func clusterConfWithDocumentedUsers(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(confWithDocumentedUsers(t)), "nats-cluster.conf")
-	if err := os.WriteFile(path, []byte(read(t, "deploy/nats-cluster.conf")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(read(t, "deploy/nats-cluster.conf")), 0o600))
 	return path
 }

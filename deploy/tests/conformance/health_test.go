@@ -34,14 +34,10 @@ func checkup(t *testing.T, monitor, store, restart string) *exec.Cmd {
 		t.Fatal("process 1 is not the broker, so to end it does not restart the broker")
 	}
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	bin := t.TempDir()
 	for _, program := range []string{"wget", "nc"} {
-		if err := os.Symlink(self, filepath.Join(bin, program)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.Symlink(self, filepath.Join(bin, program)))
 	}
 	command := exec.CommandContext(t.Context(), "/bin/sh", filepath.Join(root, "deploy", "nats-health.sh"))
 	command.Env = []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "NATS_STORE=" + store, "NATS_MONITOR=" + monitor, "NATS_RESTART=" + restart}
@@ -65,12 +61,8 @@ func TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom(t *testing.T) {
 	f := processtest.StartFillable(t)
 	monitor, store := strings.TrimPrefix(f.Monitor, "http://"), t.TempDir()
 	stream := filepath.Join(store, "jetstream", "ARAUTO", "streams", "NOTIFICATIONS")
-	if err := os.MkdirAll(stream, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(stream, "meta.inf"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.MkdirAll(stream, 0o700))
+	testbench.Must(t, os.WriteFile(filepath.Join(stream, "meta.inf"), nil, 0o600))
 	kill := "kill -9 " + strconv.Itoa(f.Process.Pid)
 	if said, err := checkup(t, monitor, store, kill).CombinedOutput(); err != nil {
 		t.Fatalf("at first it says %q, %v", said, err)

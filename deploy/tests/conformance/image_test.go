@@ -38,9 +38,7 @@ func imageOf(t *testing.T, version string) string {
 	}
 	dir := t.TempDir()
 	for _, folder := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.Chmod(folder, 0o755))
 	}
 	c := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-X "+set[1]+"="+version, "-o", filepath.Join(dir, "arauto"), "./workers/cmd/arauto")
 	c.Dir = root
@@ -110,9 +108,7 @@ func TestImageOfTheOperatorWorksWithoutAUser(t *testing.T) {
 func (i image) changes(b *testbench.Broker, lines []string) {
 	i.t.Helper()
 	audit, err := b.JS.Stream(i.ctx, subject.Audit)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	testbench.Must(i.t, err)
 	i.env = []string{"ARAUTO_BY=ana"}
 	for n, line := range lines {
 		args, who := strings.Fields(line), "ana"
@@ -123,9 +119,7 @@ func (i image) changes(b *testbench.Broker, lines []string) {
 			i.t.Errorf("arauto %q: code %d, output %q, problems %q", args, code, out, problems)
 		}
 		raw, err := audit.GetLastMsgForSubject(i.ctx, "audit.>")
-		if err != nil {
-			i.t.Fatal(err)
-		}
+		testbench.Must(i.t, err)
 		var entry record.Audit
 		if err := json.Unmarshal(raw.Data, &entry); err != nil || entry.Who != who {
 			i.t.Errorf("arauto %q is written down as %s", args, raw.Data)

@@ -29,9 +29,7 @@ const routePassword = "p5e17route"
 func TestConfirmedWritesAreOnDisk(t *testing.T) {
 	t.Parallel()
 	options, err := server.ProcessConfigFile(natsConf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if !options.JetStream || !options.SyncAlways {
 		t.Errorf("jetstream is %v, sync always %v", options.JetStream, options.SyncAlways)
 	}
@@ -48,9 +46,7 @@ func TestConfirmedWritesAreOnDisk(t *testing.T) {
 func TestComposeShowsThePolicyToTheGatewayOnly(t *testing.T) {
 	t.Parallel()
 	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "nats-compose.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if options.HTTPHost != "0.0.0.0" || options.HTTPPort != 8222 || !options.SyncAlways || len(options.Users) == 0 {
 		t.Errorf("the monitoring address is %s:%d, sync always %v, %d users", options.HTTPHost, options.HTTPPort, options.SyncAlways, len(options.Users))
 	}
@@ -123,9 +119,7 @@ func TestComposeBrokerIsHealthyBeforeAndAfterTheTopology(t *testing.T) {
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
 	meta := filepath.Join(store, "jetstream", "ARAUTO", "streams", "NOTIFICATIONS", "meta.inf")
-	if err := os.WriteFile(meta, []byte("broken"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(meta, []byte("broken"), 0o600))
 	if err := healthy(t, start(t, withStore).server.MonitorAddr().String(), store); err == nil {
 		t.Error("the broker is healthy without its stream of notifications")
 	}
@@ -156,9 +150,7 @@ func TestPasswordsNeedTheAdvisedForm(t *testing.T) {
 		variable := filepath.Join(t.TempDir(), "nats.conf")
 		text := strings.Replace(read(t, "deploy/nats.conf"), "$NATS_VIEWER_PASSWORD", "$viewer_password", 1)
 		// A reference is parsed like the variable's value, from either source.
-		if err := os.WriteFile(variable, []byte("viewer_password = "+value+"\n"+text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.WriteFile(variable, []byte("viewer_password = "+value+"\n"+text), 0o600))
 		options, err := parsed(variable)
 		if got := err == nil && passwordOf(options, "viewer") == value; got != usable {
 			t.Errorf("password %q: usable %v, error %v", value, got, err)

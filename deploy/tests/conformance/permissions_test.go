@@ -157,9 +157,7 @@ func TestUsersCannotPublishWhatIsNotTheirs(t *testing.T) {
 	b := start(t)
 	for _, p := range publishing {
 		nc, _ := b.connect(p.role, silent)
-		if err := nc.Publish(p.subject, nil); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, nc.Publish(p.subject, nil))
 		refused(t, nc, p)
 	}
 }

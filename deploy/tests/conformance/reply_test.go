@@ -131,9 +131,7 @@ func plant(t *testing.T, b *broker) map[string]uint64 {
 func publishable(t *testing.T, path string) map[string][]string {
 	t.Helper()
 	options, err := server.ProcessConfigFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	all := map[string][]string{}
 	for _, u := range options.Users {
 		if len(u.Permissions.Publish.Allow) > 0 {
@@ -162,9 +160,7 @@ func attack(t *testing.T, b *broker, user string, granted, replies []string) {
 					&nats.Msg{Subject: on, Header: nats.Header{server.MsgTraceDest: {reply}}})
 			}
 			for _, m := range forms {
-				if err := nc.PublishMsg(m); err != nil {
-					t.Fatal(err)
-				}
+				testbench.Must(t, nc.PublishMsg(m))
 			}
 		}
 	}

@@ -41,9 +41,7 @@ func TestDocumentedUsersNeedExactlyTheirPermissions(t *testing.T) {
 		}
 	}
 	options, err := server.ProcessConfigFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, u := range options.Users {
 		if u.Username != biller && u.Username != auditor {
 			continue
@@ -76,9 +74,7 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 		{auditor, "$JS.API.STREAM.MSG.GET.ORDERS", "it needs no event"},
 	} {
 		nc, _ := b.connect(p.role, silent)
-		if err := nc.Publish(p.subject, nil); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, nc.Publish(p.subject, nil))
 		refused(t, nc, p)
 	}
 }
@@ -131,9 +127,7 @@ func audit(t *testing.T, b *broker) {
 	}
 	_, js := b.as(auditor)
 	trail, err := js.Stream(ctx, subject.Audit)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if m, err := trail.GetMsg(ctx, 1, jetstream.WithGetMsgSubject("audit.>")); err != nil || string(m.Data) != "who" {
 		t.Errorf("the auditor reads %v, %v", m, err)
 	}
@@ -159,9 +153,7 @@ func confWithDocumentedUsers(t *testing.T) string {
 		text = strings.Replace(text, list, list+more, 1)
 	}
 	path := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -195,9 +187,7 @@ func documentedConsumer(t testing.TB) jetstream.ConsumerConfig {
 func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
 	t.Parallel()
 	options, err := server.ProcessConfigFile(confWithDocumentedUsers(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, line := range strings.Split(fenced(t, "deploy/SUBSCRIBING.md", "conf exports"), "\n") {
 		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
 			t.Errorf("nothing bounds how long answers are awaited: %s", line)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // sizes bound the source lines of each folder, tests apart, each with what the number
@@ -73,9 +75,7 @@ func TestFoldersKeepTheirSize(t *testing.T) {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 	}
 	for i, s := range sizes {
 		if lines[i] > s.most {

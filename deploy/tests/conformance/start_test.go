@@ -128,9 +128,7 @@ type launched struct {
 func launch(t *testing.T, cmd *exec.Cmd) *launched {
 	t.Helper()
 	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", cmd.Path, err)
 	}
@@ -175,9 +173,7 @@ func (p *launched) get(ctx context.Context, path string) string {
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+path, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	answer, err := client.Do(request)
 	if err != nil {
 		return err.Error()
@@ -194,9 +190,7 @@ func (p *launched) get(ctx context.Context, path string) string {
 // what the process logged.
 func (p *launched) stop() []byte {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
 	logged := <-p.rest
 	if err := p.cmd.Wait(); err != nil {
 		p.t.Errorf("%s did not stop cleanly: %v\n%s", filepath.Base(p.cmd.Path), err, logged)

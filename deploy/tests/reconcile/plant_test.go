@@ -92,9 +92,7 @@ func buildOn(t *testing.T, limit time.Duration, store string) *plant {
 	})
 	p.gateway, p.sim = p.socket(), p.socket()
 	p.sockets = map[string]*net.TCPListener{"gateway": p.gateway, "simulator": p.sim}
-	if err := os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600))
 	p.address, p.monitor = "127.0.0.1:-1", "127.0.0.1:-1"
 	p.start(broker)
 	p.address, p.monitor = p.listening()
@@ -125,9 +123,7 @@ func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
 func (p *plant) socket() *net.TCPListener {
 	p.t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	p.t.Cleanup(func() { _ = l.Close() }) // Only ever handed on.
 	return l
 }

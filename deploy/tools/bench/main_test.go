@@ -43,9 +43,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	for _, part := range append([]string{"machine"}, parts...) {
 		text += opening(part) + closing(part)
 	}
-	if err := os.WriteFile(document, []byte(text+"below\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(document, []byte(text+"below\n"), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bench"), "-rounds", "2", "-for", "200ms", "-warm", "20ms", "-connections", "4",
@@ -57,9 +55,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 		t.Fatalf("%v\n%s%s", err, out.String(), progress.String())
 	}
 	data, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	written := string(data)
 	if !strings.HasPrefix(written, "above\n"+opening("machine")) || !strings.HasSuffix(written, closing("memory")+"below\n") {
 		t.Errorf("the text around the figures has changed:\n%s", written)
@@ -100,18 +96,12 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 			defer cancel()
 			own, dir, staged := t.TempDir(), filepath.Join(t.TempDir(), "stores"), t.TempDir()
 			for _, binary := range []string{"bench", "gateway"} {
-				if err := os.Link(filepath.Join(bin, binary), filepath.Join(own, binary)); err != nil {
-					t.Fatal(err)
-				}
+				testbench.Must(t, os.Link(filepath.Join(bin, binary), filepath.Join(own, binary)))
 			}
 			cmd := exec.CommandContext(ctx, filepath.Join(own, "bench"), "-only", "memory", "-for", "1h", "-dir", dir, "-stage", staged)
 			progress, err := cmd.StderrPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, err)
+			testbench.Must(t, cmd.Start())
 			defer func() {
 				for pid := range processes(ctx, t, own) { // None, unless the test has failed.
 					_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -129,9 +119,7 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 				text := strings.Join(all, "\n")
 				return len(running) == 4 && strings.Contains(text, "gateway -config") && strings.Contains(text, "bench broker")
 			})
-			if err := cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, cmd.Process.Signal(signal))
 			_ = cmd.Wait() // Its error is the signal.
 			testbench.Until(t, "its processes to end", func() bool { return len(processes(ctx, t, own)) == 0 })
 			testbench.Until(t, "its folders to be removed", func() bool {

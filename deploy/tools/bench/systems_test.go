@@ -46,9 +46,7 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 			m.Header.Set(server.JSBatchCommit, commit)
 		}
 		answer, err := nc.RequestMsg(m, 10*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		return string(answer.Data)
 	}
 	send("1", "")
@@ -75,13 +73,9 @@ func TestMessageIsTheGatewaysNotification(t *testing.T) {
 	t.Parallel()
 	p := load.Payment{Group: 2, N: 3}
 	m, err := message(p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var got record.Notification
-	if err := json.Unmarshal(m.Body, &got); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, json.Unmarshal(m.Body, &got))
 	if got.Payment != p.String() || got.Order != p.String() || got.ID != m.ID || m.Subject != "notifications.picpay-checkout.default."+p.String() {
 		t.Errorf("message %s on %s has %+v", m.ID, m.Subject, got)
 	}
@@ -96,9 +90,7 @@ func TestEveryMessageOfTheCommitterIsStored(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	info, err := b.JS.Stream(testbench.Context(t), subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if stored := info.CachedInfo().State.Msgs; stored != uint64(r.Total) {
 		t.Errorf("%d are stored, %d were acknowledged", stored, r.Total)
 	}

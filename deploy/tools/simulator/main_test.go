@@ -23,9 +23,7 @@ func TestMain(m *testing.M) { testbench.Main(m) }
 func TestServeAnswersUntilItIsToldToStop(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	o := api.Options{StateFile: filepath.Join(t.TempDir(), "state.jsonl"), Log: zap.NewNop()}
@@ -86,14 +84,10 @@ func put(t *testing.T, url, body string) {
 func send(t *testing.T, method, url, body, token string, want int) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	r.Header.Set("authorization", token)
 	resp, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if err := resp.Body.Close(); err != nil {
 		t.Error(err)
 	}
@@ -105,9 +99,7 @@ func send(t *testing.T, method, url, body, token string, want int) {
 func TestStartRefusesWhatItCannotUse(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer taken.Close()
 	cases := map[string]struct {
 		args []string

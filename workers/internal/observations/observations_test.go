@@ -170,9 +170,7 @@ func TestLastNotificationIsThePaymentsOwn(t *testing.T) {
 	}
 	for _, body := range []string{`{"unknown_type":"NEW"}`, `[]`} {
 		ack, err := r.JS.Publish(r.Ctx, unit.Notification(), []byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		if newest, err := r.store.LastNotification(r.Ctx, unit); newest != (observations.Notification{Sequence: ack.Sequence}) || err != nil {
 			t.Errorf("%s: %+v, %v", body, newest, err)
 		}

@@ -33,9 +33,7 @@ func newProvider(t *testing.T, payment string) *provider {
 	b := setup(t)
 	b.spans = turned
 	due, err := b.JS.Consumer(b.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return &provider{bench: b, worker: b.worker(t, b.JS), payment: payment, due: due}
 }
 
@@ -44,9 +42,7 @@ func (p *provider) says(word string, refunded int64) {
 	p.T.Helper()
 	m := p.observe(p.T, p.payment, word, refunded)
 	for range 2 { // Redelivery changes nothing.
-		if err := p.worker.Handle(p.Ctx, m); err != nil {
-			p.T.Fatal(err)
-		}
+		p.Must(p.worker.Handle(p.Ctx, m))
 	}
 }
 
@@ -58,12 +54,8 @@ func (p *provider) asked() record.ScheduledLookUp {
 		p.T.Fatalf("no look-up came due: %v", err)
 	}
 	var parked record.ScheduledLookUp
-	if err := json.Unmarshal(fired.Data(), &parked); err != nil {
-		p.T.Fatal(err)
-	}
-	if err := fired.DoubleAck(p.Ctx); err != nil {
-		p.T.Fatal(err)
-	}
+	p.Must(json.Unmarshal(fired.Data(), &parked))
+	p.Must(fired.DoubleAck(p.Ctx))
 	return parked
 }
 
@@ -71,9 +63,7 @@ func (p *provider) asked() record.ScheduledLookUp {
 func (p *provider) idle() {
 	p.T.Helper()
 	stream, err := p.JS.Stream(p.Ctx, subject.LookupRetries)
-	if err != nil {
-		p.T.Fatal(err)
-	}
+	p.Must(err)
 	if n := stream.CachedInfo().State.Msgs; n != 0 {
 		p.T.Errorf("%d look-ups are parked", n)
 	}
@@ -113,17 +103,11 @@ func TestConfirmationKeepsItsDueTimeAfterFreshAnswers(t *testing.T) {
 	parked := func() record.ScheduledLookUp {
 		t.Helper()
 		stream, err := p.JS.Stream(p.Ctx, subject.LookupRetries)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		raw, err := stream.GetLastMsgForSubject(p.Ctx, "lookup.parked.>")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		var parked record.ScheduledLookUp
-		if err := json.Unmarshal(raw.Data, &parked); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, json.Unmarshal(raw.Data, &parked))
 		return parked
 	}
 	first := parked()
@@ -256,16 +240,10 @@ func TestOldAgreementResolvesNoNewerDeadLetter(t *testing.T) {
 		t.Fatalf("these are open: %+v", open)
 	}
 	stream, err := p.JS.Stream(p.Ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	last, err := stream.GetLastMsgForSubject(p.Ctx, p.Unit("o-1").Status())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.bench.worker(t, p.JS).Handle(p.Ctx, &testbench.Delivered{RawStreamMsg: last}); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	testbench.Must(t, p.bench.worker(t, p.JS).Handle(p.Ctx, &testbench.Delivered{RawStreamMsg: last}))
 	if open := p.open(); len(open) != 1 {
 		t.Errorf("after folding again these are open: %+v", open)
 	}
@@ -303,13 +281,9 @@ func TestWorkerWithoutCacheKnowsThatAPaymentWasPaid(t *testing.T) {
 		Status: order.Refunded, ProviderStatus: "refunded", Confirmed: true, Cause: order.CauseNotification,
 		Amount: &order.Amount{Currency: "BRL", Value: 10000, Authorized: 10000}, AnsweredAt: time.Now(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	m := p.deliver(t, &nats.Msg{Subject: p.Unit("o-1").Status(), Data: void})
-	if err := p.worker.Handle(p.Ctx, m); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, p.worker.Handle(p.Ctx, m))
 	after := p.log(t, "o-1")
 	if last := after[len(after)-1]; len(after) != len(before)+1 || last.Status != order.Refunded {
 		t.Errorf("the log is %v", summary(after))

@@ -18,12 +18,8 @@ import (
 func (b bench) expire(t *testing.T, payment string) {
 	t.Helper()
 	stream, err := b.JS.Stream(b.Ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(b.Ctx, jetstream.WithPurgeSubject(b.Unit(payment).Status())); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	testbench.Must(t, stream.Purge(b.Ctx, jetstream.WithPurgeSubject(b.Unit(payment).Status())))
 }
 
 // Each step has a new worker, without a cache.
@@ -33,9 +29,7 @@ func TestFirstObservationAfterExpiryFollowsTheLastEvent(t *testing.T) {
 	handle := func(m *testbench.Delivered) {
 		t.Helper()
 		for range 2 { // Redelivery changes nothing.
-			if err := b.worker(t, b.JS).Handle(b.Ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, b.worker(t, b.JS).Handle(b.Ctx, m))
 		}
 		b.expire(t, "o-9")
 	}
@@ -48,9 +42,7 @@ func TestFirstObservationAfterExpiryFollowsTheLastEvent(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "o-9", Order: "o-9",
 		Status: order.Authenticated, ProviderStatus: "authenticated", Cause: order.CauseNotification,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	handle(b.deliver(t, &nats.Msg{Subject: b.Unit("o-9").Status(), Data: body}, jetstream.WithExpectLastSequencePerSubject(0)))
 	fold("partially_refunded", 3000) // A transition of a payment that was paid.
 	fold("partially_refunded", 3000) // Unchanged.

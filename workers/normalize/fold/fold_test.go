@@ -44,20 +44,14 @@ func setup(t testing.TB) bench {
 func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 	t.Helper()
 	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	dead, err := deadletter.Open(b.Ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	w, err := fold.New(b.Ctx, fold.Options{
 		JS: js, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: b.spans,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return w
 }
 
@@ -75,14 +69,10 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *test
 		o.Status = ""
 	}
 	body, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	on := b.Unit(payment).Status()
 	stream, err := b.JS.Stream(b.Ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var behind uint64
 	last, err := stream.GetLastMsgForSubject(b.Ctx, on)
 	if err == nil {
@@ -98,9 +88,7 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *test
 func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOpt) *testbench.Delivered {
 	t.Helper()
 	ack, err := b.JS.PublishMsg(b.Ctx, m, options...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return b.Delivered(subject.Statuses, ack.Sequence)
 }
 
@@ -157,9 +145,7 @@ func TestEachOutcomeHasItsEffect(t *testing.T) {
 	} {
 		m := b.observe(t, "o-1", step.word, step.refunded)
 		for range 2 { // Redelivery changes nothing.
-			if err := w.Handle(b.Ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, w.Handle(b.Ctx, m))
 		}
 		if got := len(b.log(t, "o-1")); got != step.events {
 			t.Errorf("after %s %d: %d events, want %d", step.word, step.refunded, got, step.events)
@@ -180,9 +166,7 @@ func TestReturnNeedsAConfirmation(t *testing.T) {
 	w := b.worker(t, b.JS)
 	handle := func(word string) {
 		t.Helper()
-		if err := w.Handle(b.Ctx, b.observe(t, "o-2", word, 0)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, b.observe(t, "o-2", word, 0)))
 	}
 	handle("paid")
 	handle("disputed")
@@ -191,17 +175,13 @@ func TestReturnNeedsAConfirmation(t *testing.T) {
 		t.Fatalf("a lone return observation made %d events, want 2", got)
 	}
 	due, err := b.JS.Consumer(b.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	fired, err := due.Next(jetstream.FetchMaxWait(20 * time.Second)) // The broker's schedule is the clock.
 	if err != nil {
 		t.Fatalf("no confirming look-up came due: %v", err)
 	}
 	var p record.ScheduledLookUp
-	if err := json.Unmarshal(fired.Data(), &p); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, json.Unmarshal(fired.Data(), &p))
 	if p.Cause != order.CauseConfirmation || p.Payment != "o-2" || p.Trace != "00-trace" {
 		t.Errorf("parked look-up is %+v", p)
 	}
@@ -219,9 +199,7 @@ func TestRecreatedStatusesStopTheWorker(t *testing.T) {
 	for range 3 {
 		b.observe(t, "other", "paid", 0)
 	}
-	if err := w.Handle(b.Ctx, b.observe(t, "o-3", "paid", 0)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, w.Handle(b.Ctx, b.observe(t, "o-3", "paid", 0)))
 	b.Recreate(subject.Statuses)
 	err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-3", "refunded", 10000))
 	var fatal *consume.Fatal
@@ -236,9 +214,7 @@ func TestObservationYoungerThanItsEventIsTheSame(t *testing.T) {
 	b := setup(t)
 	w := b.worker(t, b.JS)
 	m := b.observe(t, "o-4", "paid", 0)
-	if err := w.Handle(b.Ctx, m); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, w.Handle(b.Ctx, m))
 	m.Time = time.Now().Add(time.Minute)
 	if err := w.Handle(b.Ctx, m); err != nil {
 		t.Errorf("handled again: %v", err)
@@ -252,9 +228,7 @@ func TestObservationYoungerThanItsEventIsTheSame(t *testing.T) {
 func TestOtherObservationAtTheEventsSequenceStopsTheWorker(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-4", "paid", 0)))
 	b.Recreate(subject.Statuses)
 	m := b.observe(t, "o-4", "refunded", 10000)
 	m.Time = time.Now().Add(time.Minute)
@@ -271,24 +245,18 @@ func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	dead, err := deadletter.Open(b.Ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	old := record.DeadLetter{
 		ID: deadletter.ID(subject.Statuses, 99), Class: record.ClassData, Stage: record.StageNormalize, Provider: "sandbox", Account: "default",
 		Kind: order.Payment, Payment: "o-7", Cause: "illegal", LastAnswer: "answered", Stream: subject.Statuses, Sequence: 99,
 		Observation: 99, Next: "look", At: time.Now().UTC(),
 	}
-	if err := dead.Put(b.Ctx, b.Unit("o-7"), old, old.ID, deadletter.SameID(old.ID)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, dead.Put(b.Ctx, b.Unit("o-7"), old, old.ID, deadletter.SameID(old.ID)))
 	w := b.worker(t, b.JS)
 	before, after := b.observe(t, "o-7", "moonlit", 0), b.observe(t, "o-7", "sunlit", 0)
 	after.Time = time.Now().Add(time.Minute)
 	for _, m := range []*testbench.Delivered{before, after} {
-		if err := w.Handle(b.Ctx, m); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, m))
 	}
 	deadLetters := b.deadLetters(t, "o-7")
 	if len(deadLetters) != 2 || deadLetters[1].ProviderStatus != "sunlit" {
@@ -302,9 +270,7 @@ func TestUnreadableObservationIsDeadLettered(t *testing.T) {
 	w := b.worker(t, b.JS)
 	broken := b.deliver(t, &nats.Msg{Subject: b.Unit("o-5").Status(), Data: []byte("{")})
 	for _, m := range []*testbench.Delivered{b.observe(t, "o-5", "paid", 0), broken} {
-		if err := w.Handle(b.Ctx, m); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, m))
 	}
 	if got := summary(b.log(t, "o-5")); len(got) != 1 {
 		t.Errorf("log is %v, want the one event", got)
@@ -319,21 +285,13 @@ func TestOldReturnFoldedAgainSchedulesNothing(t *testing.T) {
 	b := setup(t)
 	w := b.worker(t, b.JS)
 	for _, word := range []string{"paid", "disputed", "paid"} {
-		if err := w.Handle(b.Ctx, b.observe(t, "o-6", word, 0)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, b.observe(t, "o-6", word, 0)))
 	}
 	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	entry, err := retries.Read(b.Ctx, "sandbox", "default", "o-6")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := retries.Cancel(b.Ctx, entry); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	testbench.Must(t, retries.Cancel(b.Ctx, entry))
 	last := b.observe(t, "o-6", "disputed", 0)
 	if err := b.worker(t, b.JS).Handle(b.Ctx, last); err != nil { // A worker without a cache folds all observations.
 		t.Fatal(err)

@@ -17,9 +17,7 @@ func TestDeadLetterNamesBothRefundedSums(t *testing.T) {
 		b.observe(t, "o-1", "paid", 0), b.observe(t, "o-1", "partially_refunded", 500), b.observe(t, "o-1", "paid", 600),
 		b.observe(t, "o-1", "paid", 600), b.observe(t, "o-1", "expired", 0),
 	} {
-		if err := w.Handle(b.Ctx, m); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, m))
 	}
 	deadLetters := b.deadLetters(t, "o-1")
 	want := []string{

@@ -22,20 +22,14 @@ func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	dead, err := deadletter.Open(b.Ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	registry := prometheus.NewRegistry()
 	w, err := fold.New(b.Ctx, fold.Options{
 		JS: b.JS, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, step := range []struct {
 		status order.Status
 		cause  order.Cause
@@ -52,14 +46,10 @@ func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 			Status: step.status, ProviderStatus: string(step.status), Confirmed: true, Cause: step.cause,
 			AskedAt: time.Now(), AnsweredAt: time.Now(),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		m := b.deliver(t, &nats.Msg{Subject: b.Unit("p").Status(), Data: body})
 		for range 2 { // A redelivery does not count.
-			if err := w.Handle(b.Ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, w.Handle(b.Ctx, m))
 		}
 		if got := repaired(t, registry); got != step.want {
 			t.Errorf("after %s by %s: %v repaired, want %v", step.status, step.cause, got, step.want)

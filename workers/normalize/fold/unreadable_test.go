@@ -57,9 +57,7 @@ func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) ui
 	}
 	m := &nats.Msg{Subject: b.Unit("p").Event("p", status), Data: []byte(body), Header: header}
 	ack, err := b.JS.PublishMsg(b.Ctx, m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return ack.Sequence
 }
 
@@ -67,22 +65,14 @@ func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) ui
 func (b unreadableBench) fold(t *testing.T, messages ...*testbench.Delivered) {
 	t.Helper()
 	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	dead, err := deadletter.Open(b.Ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, m := range messages {
 		for range 2 {
 			w, err := fold.New(b.Ctx, fold.Options{JS: b.JS, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := w.Handle(b.Ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, err)
+			testbench.Must(t, w.Handle(b.Ctx, m))
 		}
 	}
 }
@@ -130,9 +120,7 @@ func (b unreadableBench) reports(t *testing.T, sequences ...uint64) {
 func encoded(t *testing.T, v any) []byte {
 	t.Helper()
 	body, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return body
 }
 
@@ -235,9 +223,7 @@ func TestDeadLetterAboutAnEventIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
 	stream, err := b.JS.Stream(b.Ctx, subject.DeadLetters)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	changed := stream.CachedInfo().Config
 	changed.Duplicates = 100 * time.Millisecond
 	if _, err := b.JS.UpdateStream(b.Ctx, changed); err != nil {
@@ -249,9 +235,7 @@ func TestDeadLetterAboutAnEventIsStoredOnce(t *testing.T) {
 	probe := func() bool {
 		m := &nats.Msg{Subject: b.Unit("other").DeadLetter("ours", "sweep"), Data: []byte("{")}
 		ack, err := b.JS.PublishMsg(b.Ctx, m, jetstream.WithMsgID("probe"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		return ack.Duplicate
 	}
 	for probe(); probe(); { // Until the duplicate window of the older dead letters is over.

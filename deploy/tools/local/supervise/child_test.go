@@ -15,9 +15,7 @@ import (
 func script(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
 	return path
 }
 
@@ -90,9 +88,7 @@ func TestChildThatCannotBeStartedIsTriedAgain(t *testing.T) {
 	c.start()
 	out.line(testbench.Context(t), t, "stand-in ended (start stand-in")
 	script(t, dir, "late.new", "echo here; read -r never")
-	if err := os.Rename(filepath.Join(dir, "late.new"), filepath.Join(dir, "late")); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.Rename(filepath.Join(dir, "late.new"), filepath.Join(dir, "late")))
 	out.line(testbench.Context(t), t, "here")
 	_ = c.stop() // A shell that ends by SIGTERM has no status 0.
 }

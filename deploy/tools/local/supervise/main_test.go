@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // binDir has the real binaries, built once for all tests.
@@ -161,17 +162,13 @@ func notify(ctx context.Context, t *testing.T, gateway string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+gateway+"/v1/picpay/notifications",
 		strings.NewReader(`{"referenceId": "102030", "authorizationId": "555008cef7f321d00ef236333"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("x-seller-token", "4ef4edbd-5cda-42da-860b-0e8d7b90c784")
 	resp, err := patient.Do(r)
 	if err != nil {
 		t.Fatalf("notify: %v", err)
 	}
-	if err := resp.Body.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, resp.Body.Close())
 	return resp.StatusCode
 }

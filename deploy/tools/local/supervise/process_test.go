@@ -92,9 +92,7 @@ func TestSignalEndsTheProgramInOrderWithExitCode0(t *testing.T) {
 			}
 			p.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
 			// To the whole group, as a terminal does.
-			if err := syscall.Kill(-p.cmd.Process.Pid, signal); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, syscall.Kill(-p.cmd.Process.Pid, signal))
 			if err := p.wait(); err != nil {
 				text, _ := p.out.read()
 				t.Errorf("exit: %v\n%s", err, text)
@@ -114,9 +112,7 @@ func TestChildrenEndWhenTheSupervisorIsKilled(t *testing.T) {
 	t.Parallel()
 	ctx := testbench.Context(t)
 	p := launch(ctx, t)
-	if err := p.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, p.cmd.Process.Kill())
 	if err := p.wait(); err == nil {
 		t.Error("it ended cleanly, want killed")
 	}

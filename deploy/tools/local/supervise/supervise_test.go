@@ -53,9 +53,7 @@ func TestDemoPlaysEventsOfSeveralProviders(t *testing.T) {
 	t.Parallel()
 	ctx := testbench.Context(t)
 	every, err := ParseDemo("50ms")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	r := begin(ctx, t, func(o *Options) { o.DemoEvery = every })
 	for _, parts := range [][]string{
 		{"orders.picpay.", " #4 ", "partially_refunded -> refunded", "refunded R$ 100,00"},
@@ -249,9 +247,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 	}
 	r = begin(ctx, t, in)
 	step := step{Status: "paid", Order: "102030", Amount: 10000, Refunded: 4000, Notify: true}
-	if err := step.make(ctx, r.Simulator, life{provider: "picpay", account: "default", unit: "payments"}, "102030"); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, step.make(ctx, r.Simulator, life{provider: "picpay", account: "default", unit: "payments"}, "102030"))
 	r.out.line(ctx, t, " #2 ", "paid -> partially_refunded", "refunded R$ 40,00")
 	if text, _ := r.out.read(); strings.Contains(text, " #1 ") {
 		t.Errorf("an event of the run before is shown again:\n%s", text)
@@ -261,9 +257,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 func TestAddressInUseIsAnErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer taken.Close() //nolint:errcheck // It accepts nothing.
 	ctx, cancel := context.WithTimeout(testbench.Context(t), 4*busyPause)
 	defer cancel()

@@ -17,9 +17,7 @@ import (
 func keyed(t *testing.T) *supervisor {
 	t.Helper()
 	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return &supervisor{tokens: tokens}
 }
 
@@ -103,14 +101,10 @@ func TestScreenSaysWhatGoesWrong(t *testing.T) {
 	send := func(method, url, header, value, body string) {
 		t.Helper()
 		q, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		q.Header.Set(header, value)
 		answer, err := patient.Do(q)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusOK {
 			t.Fatalf("%s %s: status %d, %v", method, url, answer.StatusCode, err)
 		}
@@ -120,9 +114,7 @@ func TestScreenSaysWhatGoesWrong(t *testing.T) {
 	r.out.line(ctx, t, "dead letter ", " (data): sandbox/default payment nobody-knows: ")
 	send(http.MethodPut, "http://"+r.Simulator+"/_sim/sandbox/fault", "x", "y", `{"kind": "401", "account": "acme"}`)
 	paid := step{Status: "paid", Notify: true}
-	if err := paid.make(ctx, r.Simulator, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1"); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, paid.make(ctx, r.Simulator, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1"))
 	r.out.line(ctx, t, "circuit of sandbox/acme is open (credential)")
 	_, js := testbench.Connect(t, "nats://"+r.NATS)
 	if _, err := js.PauseConsumer(ctx, subject.LookupRetries, subject.LookupDueConsumer("yapay"), time.Now().Add(time.Hour)); err != nil {
