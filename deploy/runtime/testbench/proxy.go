@@ -28,7 +28,7 @@ type Proxy struct {
 }
 
 // NewProxy is a proxy to the server at host:port. up copies what clients send, and down
-// what the server answers; nil copies it as it is.
+// what the server answers; nil copies it as it is. Both may run before NewProxy returns.
 func NewProxy(t testing.TB, to string, up, down Flow) *Proxy {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

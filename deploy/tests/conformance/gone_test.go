@@ -125,8 +125,9 @@ type door struct {
 	*testbench.Proxy
 	cut int // Counted from 1, 0 for never.
 
-	mu    sync.Mutex
-	asked []string
+	mu     sync.Mutex
+	asked  []string
+	closed time.Time
 }
 
 // newDoor listens until the test ends.
@@ -145,6 +146,12 @@ func (d *door) subjects() []string {
 
 // carry copies what a client says until it stops or the door closes.
 func (d *door) carry(broker io.Writer, from io.Reader) {
+	d.mu.Lock()
+	gone := time.Since(d.closed) < away
+	d.mu.Unlock()
+	if gone {
+		return
+	}
 	client := bufio.NewReader(from)
 	for {
 		line, err := client.ReadBytes('\n')
@@ -179,7 +186,6 @@ func (d *door) open(subject string) bool {
 	if d.asked = append(d.asked, subject); len(d.asked) != d.cut {
 		return true
 	}
-	d.Refuse(true)
-	time.AfterFunc(away, func() { d.Refuse(false) })
+	d.closed = time.Now()
 	return false
 }
