@@ -1,6 +1,7 @@
 package testbench
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -40,7 +41,7 @@ func NewProxy(t testing.TB, to string, up, down Flow) *Proxy {
 			if err != nil {
 				return
 			}
-			p.running.Go(func() { p.pass(client) })
+			p.running.Go(func() { p.pass(t.Context(), client) })
 		}
 	})
 	t.Cleanup(func() {
@@ -52,9 +53,9 @@ func NewProxy(t testing.TB, to string, up, down Flow) *Proxy {
 	return p
 }
 
-func (p *Proxy) pass(client net.Conn) {
+func (p *Proxy) pass(ctx context.Context, client net.Conn) {
 	defer client.Close() //nolint:errcheck // Closing twice is how a cut ends it.
-	server, err := net.DialTimeout("tcp", p.to, time.Second)
+	server, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", p.to)
 	if err != nil {
 		return
 	}
@@ -115,19 +116,19 @@ func (p *Proxy) Refuse(refuses bool) {
 }
 
 // Cut closes every open connection.
-func (p *Proxy) Cut() { p.end(false) }
+func (p *Proxy) Cut() { p.end(func(*net.TCPConn) {}) }
 
 // Reset ends every open connection with a TCP reset, so that bytes under way are lost
 // on both sides.
-func (p *Proxy) Reset() { p.end(true) }
+func (p *Proxy) Reset() {
+	p.end(func(c *net.TCPConn) { _ = c.SetLinger(0) }) // Closing then sends RST.
+}
 
-func (p *Proxy) end(reset bool) {
+func (p *Proxy) end(prepare func(*net.TCPConn)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.open {
-		if reset {
-			_ = c.SetLinger(0) // Closing then sends RST.
-		}
+		prepare(c)
 		_ = c.Close() // Its carrier may have closed it.
 	}
 	p.open = nil

@@ -38,7 +38,7 @@ var sizes = []struct {
 	{"deploy/runtime/config", 2050, "65 keys, each with its bounds and the advice that a refusal gives"},
 	{"deploy/runtime/durability", 1550, "what the broker survives, read from every server at start, on reconnect and all the time"},
 	{"deploy/runtime/testbench", 750, "broker, streams, waiting, clocks, metrics, certificates and a proxy for all tests above schemas"},
-	{"deploy/runtime/process/processtest", 320, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
+	{"deploy/runtime/process/processtest", 330, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
 	{"deploy/runtime/process", 1450, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 230, "tracing, waiting, and reading of streams"},
 	{"deploy/runtime/topology", 500, "streams and consumers as data"},

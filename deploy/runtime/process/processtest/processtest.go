@@ -97,7 +97,7 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 		env = append(env, m[1]+"="+strings.ToLower(m[2])+"pw")
 	}
 	conf = filepath.Join(dir, "nats.conf")
-	return conf, env, os.WriteFile(conf, []byte(text), 0o600)
+	return conf, env, os.WriteFile(conf, []byte(text), 0o600) //nolint:gosec // The folder is the test's.
 }
 
 // FreePorts finds ports on which nothing listens, for servers that must know each other's
@@ -106,13 +106,19 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	var ports []int
+	open := map[int]net.Listener{} // Until all are found, so that they differ.
+	defer func() {
+		for _, l := range open {
+			_ = l.Close() // Nothing was accepted.
+		}
+	}()
 	for range 100 * n {
 		port := 20000 + rand.IntN(10000)
 		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
 			continue
 		}
-		defer l.Close() //nolint:errcheck // Nothing was accepted.
+		open[port] = l
 		if ports = append(ports, port); len(ports) == n {
 			return ports
 		}
