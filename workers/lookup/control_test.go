@@ -167,7 +167,7 @@ func TestOutageProbeUsesTheControlPayment(t *testing.T) {
 		r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
 	}
 	m := r.told("default", "forged-probe")
-	r.Until("does a probe ask", func() bool { return !errors.Is(w.HandleNotification(r.Ctx, m), consume.ErrRetryLater) })
+	r.Until("a probe asks", func() bool { return !errors.Is(w.HandleNotification(r.Ctx, m), consume.ErrRetryLater) })
 	r.Must(w.HandleNotification(r.Ctx, r.told("default", "real")))
 	if r.lookups("known") != 2 || r.lookups("real") != 1 {
 		t.Errorf("%d look-ups of the known payment, %d of the real one", r.lookups("known"), r.lookups("real"))
@@ -200,13 +200,13 @@ func TestWorkerWithoutEgressPausesOnlyItself(t *testing.T) {
 		sick.Accounts[name] = a
 	}
 	r.run(healthy)
-	r.Until("is the healthy one at work", func() bool {
+	r.Until("the healthy one is at work", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return len(r.asked) > 0
 	})
 	r.run(sick)
-	r.Until("does the sick one pause", func() bool { return sick.Outage.Room(1) == 0 })
+	r.Until("the sick one pauses", func() bool { return sick.Outage.Room(1) == 0 })
 	close(paused)
 	failed := func() (n int) {
 		for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
@@ -216,7 +216,7 @@ func TestWorkerWithoutEgressPausesOnlyItself(t *testing.T) {
 		}
 		return n
 	}
-	r.Until("is every other payment answered", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*")+failed() >= all })
+	r.Until("every other payment is answered", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*")+failed() >= all })
 	if got := failed(); got > 5+8 { // The failures that start a pause, and the look-ups in flight.
 		t.Errorf("%d look-ups failed", got)
 	}

@@ -31,7 +31,7 @@ func (r *rig) circuit(account string) record.Circuit {
 // probeDue waits until a probe of the account's open circuit is due.
 func (r *rig) probeDue(w *lookup.Worker, account string) {
 	r.T.Helper()
-	r.Until("is a probe due", func() bool { return !w.Circuits.Acquire("sandbox", account, 0).Denied })
+	r.Until("a probe is due", func() bool { return !w.Circuits.Acquire("sandbox", account, 0).Denied })
 }
 
 func TestOnlyAProvidersAnswerClosesTheCircuit(t *testing.T) {

@@ -73,7 +73,7 @@ func TestNotificationDuringOpenCircuitExpeditesAFarRetry(t *testing.T) {
 			}
 			mended.Store(true)
 			r.run(w)
-			r.Until("is it asked for", func() bool { return c.done(r, retry) })
+			r.Until("it is asked for", func() bool { return c.done(r, retry) })
 		})
 	}
 }

@@ -128,8 +128,8 @@ func TestFloodIsLookedUpOnceBeforeRealPayments(t *testing.T) {
 	r.told("default", "real")
 	r.told("acme", "other")
 	r.run(w)
-	r.Until("are all asked for", func() bool { return len(asked()) >= forged+2 })
-	r.Until("are the real ones confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*") == 2 })
+	r.Until("all are asked for", func() bool { return len(asked()) >= forged+2 })
+	r.Until("the real ones are confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*") == 2 })
 	got := asked()
 	slices.Sort(got)
 	if once := slices.Compact(slices.Clone(got)); len(got) != forged+2 || len(once) != len(got) {

@@ -125,8 +125,8 @@ func TestRefusedCredentialOpensOneAccountUntilMended(t *testing.T) {
 	}
 	r.run(r.limited(plenty))
 	r.run(r.limited(plenty))
-	r.Until("is the good account done", func() bool { return r.count(subject.Statuses, "statuses.sandbox.default.*") == each })
-	r.Until("does every payment of the bad one wait", func() bool {
+	r.Until("the good account is done", func() bool { return r.count(subject.Statuses, "statuses.sandbox.default.*") == each })
+	r.Until("every payment of the bad one waits", func() bool {
 		return r.count(subject.LookupRetries, "lookup.*.sandbox.acme.*") >= each
 	})
 	for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.acme.*") {
@@ -140,7 +140,7 @@ func TestRefusedCredentialOpensOneAccountUntilMended(t *testing.T) {
 	}
 	before := refused.Load()
 	refusing.Store(false)
-	r.Until("are all confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.acme.*") == each })
+	r.Until("all are confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.acme.*") == each })
 	if got := asked.Load() - before; got > each+20 {
 		t.Errorf("%d look-ups for %d payments after the credential was mended", got, each)
 	}
@@ -232,10 +232,10 @@ func TestOutageLeavesNotificationsInTheStream(t *testing.T) {
 		r.told([]string{"default", "acme"}[i%2], fmt.Sprintf("p-%d", i))
 	}
 	r.run(r.limited(plenty))
-	r.Until("did a probe fail", func() bool { return failed.Load() >= 8+2 })
+	r.Until("a probe failed", func() bool { return failed.Load() >= 8+2 })
 	down.Store(false)
 	parked := int(failed.Load()) // Each of these waits for the policy's offset of a minute.
-	r.Until("are the others confirmed", func() bool {
+	r.Until("the others are confirmed", func() bool {
 		return r.count(subject.Statuses, "statuses.sandbox.*.*") >= all-parked-8
 	})
 	if got := failed.Load(); got > 30 {
