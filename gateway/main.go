@@ -125,11 +125,7 @@ func settings(cfg config.Gateway) ingress.Settings {
 func credentials(set provider.Set, cfg config.Gateway) map[string]map[string][]string {
 	all := make(map[string]map[string][]string, len(set))
 	for _, p := range set {
-		if p.Unsigned != "" {
-			all[p.Name] = cfg.PathKeys(p.Name)
-		} else {
-			all[p.Name] = cfg.WebhookSecrets(p.Name)
-		}
+		all[p.Name] = cfg.Credentials(p.Name)
 	}
 	return all
 }

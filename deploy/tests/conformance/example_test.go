@@ -138,11 +138,7 @@ func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range providers.All {
-		webhooks := gateway.WebhookSecrets(p.Name)
-		if p.Unsigned != "" {
-			webhooks = gateway.PathKeys(p.Name)
-		}
-		if got := slices.Sorted(maps.Keys(webhooks)); !slices.Equal(got, []string{"acme", "default"}) {
+		if got := slices.Sorted(maps.Keys(gateway.Credentials(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
 			t.Errorf("%s takes webhooks in for the accounts %v", p.Name, got)
 		}
 		if got := slices.Sorted(maps.Keys(lookup.Accounts(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
