@@ -1,9 +1,11 @@
 package durability
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // How often a watcher looks: by default when all is well, while something is
@@ -37,7 +40,7 @@ const visibilityTimeout = 5 * time.Second
 // Options is what a Watcher needs; the times have defaults.
 type Options struct {
 	NC                *nats.Conn
-	Link              Link     // Of NC; by default what NC itself says, which may take seconds while it dials.
+	Link              Link     // Of NC.
 	Monitors          []string // Monitoring addresses, such as http://nats-1:8222.
 	Claimed           Claim    // 0 claims nothing: the watcher then only reports.
 	Log               *zap.Logger
@@ -53,12 +56,6 @@ type Link interface {
 	Up() bool            // It stands.
 	Connections() uint64 // A number that grows by one with each new connection.
 }
-
-// client is what the client itself says.
-type client struct{ nc *nats.Conn }
-
-func (c client) Up() bool            { return c.nc.IsConnected() }
-func (c client) Connections() uint64 { return c.nc.Stats().Reconnects }
 
 // Watcher looks at the broker at the start, after each reconnect and now and
 // then, and says whether what the configuration claims holds.
@@ -100,18 +97,8 @@ func (e *Unfounded) Error() string {
 
 // Watch returns a watcher, which knows nothing before Run.
 func Watch(o Options) (*Watcher, error) {
-	if o.Every == 0 {
-		o.Every = everyDefault
-	}
-	if o.VisibilityTimeout == 0 {
-		o.VisibilityTimeout = visibilityTimeout
-	}
-	if o.Limit == 0 {
-		o.Limit = lookLimit
-	}
-	if o.Link == nil {
-		o.Link = client{o.NC}
-	}
+	o.Every, o.Limit = cmp.Or(o.Every, everyDefault), cmp.Or(o.Limit, lookLimit)
+	o.VisibilityTimeout = cmp.Or(o.VisibilityTimeout, visibilityTimeout)
 	js, err := jetstream.New(o.NC)
 	if err != nil {
 		return nil, fmt.Errorf("open jetstream: %w", err)
@@ -201,7 +188,7 @@ func (w *Watcher) look(ctx context.Context) Report {
 		w.settle(*w.state.Load()) // Whoever waits may see for himself that it is away.
 		w.report.Problem = err.Error()
 		if w.o.NC.IsConnected() && ctx.Err() == nil { // That it is away, the connection's own log says.
-			w.say("durability cannot be seen", err.Error())
+			w.say(zap.WarnLevel, "durability cannot be seen", err.Error(), zap.Error(err))
 		}
 		return w.report
 	}
@@ -262,12 +249,8 @@ func (w *Watcher) pause() time.Duration {
 	}
 	amiss := !w.report.Holds || w.report.Problem != "" || w.report.Facts == nil || w.report.Facts.writeErrors() > 0 ||
 		w.o.Claimed != 0 && w.report.Facts.elsewhere // Whose restart no connection tells us of.
-	if !amiss && len(w.o.Monitors) > 0 {
-		for _, s := range w.report.Facts.Servers {
-			amiss = amiss || s.Problem != "" && !s.Offline
-		}
-	}
-	if amiss {
+	unseen := func(s Server) bool { return s.Problem != "" && !s.Offline }
+	if amiss || len(w.o.Monitors) > 0 && slices.ContainsFunc(w.report.Facts.Servers, unseen) {
 		return min(everyAmiss, w.o.Every)
 	}
 	return w.o.Every
@@ -285,30 +268,20 @@ func (w *Watcher) tell() {
 		zap.Stringer("claim", w.report.Claim), zap.Stringer("claimed", w.o.Claimed),
 		zap.String("meaning", w.report.Sentence), zap.Strings("facts", w.report.Facts.Lines()), zap.Strings("weak", weak),
 	}
-	if w.verified && !w.report.Holds {
-		w.say("the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
-		return
+	switch {
+	case w.verified && !w.report.Holds:
+		w.say(zap.ErrorLevel, "the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
+	case w.report.Facts.writeErrors() > 0:
+		w.say(zap.ErrorLevel, "the broker cannot write until it is restarted", key, fields...)
+	default:
+		w.say(zap.InfoLevel, "durability", key, fields...)
 	}
-	if w.report.Facts.writeErrors() > 0 {
-		w.say("the broker cannot write until it is restarted", key, fields...)
-		return
-	}
-	w.say("durability", key, fields...)
 }
 
-// say logs unless it was said last: as an error while the claim is broken, or the
-// broker has a write error.
-func (w *Watcher) say(what, key string, fields ...zap.Field) {
-	if w.said == what+key {
-		return
-	}
-	w.said = what + key
-	switch {
-	case w.verified && !w.report.Holds, len(fields) > 0 && w.report.Facts.writeErrors() > 0:
-		w.o.Log.Error(what, fields...)
-	case len(fields) == 0:
-		w.o.Log.Warn(what, zap.String("error", key))
-	default:
-		w.o.Log.Info(what, fields...)
+// say logs unless it was said last.
+func (w *Watcher) say(level zapcore.Level, what, key string, fields ...zap.Field) {
+	if w.said != what+key {
+		w.said = what + key
+		w.o.Log.Log(level, what, fields...)
 	}
 }
