@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -57,15 +57,7 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 	default:
 		return nil, errNothingKnown
 	}
-	all := make([]payment, 0, len(more))
-	for _, unit := range slices.SortedFunc(maps.Keys(more), func(a, b subject.Unit) int { return strings.Compare(a.String(), b.String()) }) {
-		p, err := s.describe(ctx, unit, more[unit])
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	return all, nil
+	return s.describeAll(ctx, more)
 }
 
 // findPayment finds the units of a payment, with its id.
@@ -197,12 +189,7 @@ func (s *session) lastEvent(ctx context.Context, unit subject.Unit) (*order.Even
 
 // fill sets the fields of the target that are empty.
 func (p *payment) fill(kind order.Kind, of string) {
-	if p.target.Kind == "" {
-		p.target.Kind = kind
-	}
-	if p.target.Order == "" {
-		p.target.Order = of
-	}
+	p.target.Kind, p.target.Order = cmp.Or(p.target.Kind, kind), cmp.Or(p.target.Order, of)
 }
 
 // name is provider, account and payment, without personal data.

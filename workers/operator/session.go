@@ -47,11 +47,11 @@ func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session
 }
 
 // changing is inSession for a command that changes something. It needs the operator's name.
-func (s *settings) changing(c *cobra.Command, do func(context.Context, *session) error) error {
+func (s *settings) changing(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
 	if err := s.identify(); err != nil {
 		return err
 	}
-	return s.inSession(c, do)
+	return s.inSession(c, do, roles...)
 }
 
 // longestName is the longest operator's name, in bytes. A guess.
@@ -180,7 +180,9 @@ func (s *session) since(ctx context.Context, name, filter string, at time.Time) 
 // scope narrows a command to a provider and an account, "" for all.
 type scope struct{ provider, account string }
 
+// flags adds the flags of the scope, which are checked before the command runs.
 func (p *scope) flags(c *cobra.Command) {
+	c.PreRunE = func(*cobra.Command, []string) error { return p.check() }
 	c.Flags().StringVar(&p.provider, "provider", "", "only this `provider`")
 	c.Flags().StringVar(&p.account, "account", "", "only this `account`")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -79,11 +78,7 @@ func newStatus(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				write := h.write
-				if s.output == jsonOutput {
-					write = func(w io.Writer) error { return writeJSON(w, h) }
-				}
-				if err := write(c.OutOrStdout()); err != nil || len(h.Needs) == 0 {
+				if err := s.show(c, h, h.lines()...); err != nil || len(h.Needs) == 0 {
 					return err
 				}
 				return errPartly

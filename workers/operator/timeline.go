@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -236,9 +237,4 @@ func (e entry) text() string {
 	return e.ID
 }
 
-func word(status string) string {
-	if status == "" {
-		return "?"
-	}
-	return status
-}
+func word(status string) string { return cmp.Or(status, "?") }

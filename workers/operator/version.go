@@ -24,10 +24,7 @@ func newVersion(s *settings) *cobra.Command {
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			b := describe()
-			if s.output == jsonOutput {
-				return writeJSON(c.OutOrStdout(), b)
-			}
-			return printLine(c.OutOrStdout(), b.String())
+			return s.show(c, b, line("%s", b))
 		},
 	}
 }

@@ -25,7 +25,7 @@ var sizes = []struct {
 	{"workers/lookup", 1850, "the look-up's decision and its role; issue F makes the decision a pure function"},
 	{"workers/normalize", 850, "folding observations into events"},
 	{"workers/sweep", 2100, "stale payments, stuck schedules, retention, advisories, gauges"},
-	{"workers/operator", 3750, "one file for each verb of the operator's command, with its screen and its dry run"},
+	{"workers/operator", 3500, "one file for each verb of the operator's command, with its screen and its dry run"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
 	{"schemas/provider", 2550, "the adapter's contract and its conformance kit, which is two thirds of it"},
 	{"schemas/providers", 1300, "five adapters of 110 to 430 lines"},
