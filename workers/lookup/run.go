@@ -68,7 +68,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err := open(ctx, js, &shared); err != nil {
 			return err
 		}
-		shared.Retries.SetLimit(topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}), usageInterval)
+		shared.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
 		if err := limits.bind(ctx); err != nil {
 			return err
 		}
@@ -122,8 +122,7 @@ func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, names []
 	for i, n := range names {
 		consumers[i] = n.Consumer
 	}
-	sizes := k.Config.Topology()
-	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	settings := k.Config.Topology()
 	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
 	return topology.Await(ctx, js, settings, k.Log, streams, consumers, bind)
 }

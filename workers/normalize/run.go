@@ -43,8 +43,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	k.Registry.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
 		{Stream: subject.Statuses, Consumer: subject.NormalizeConsumer},
 	}))
-	sizes := k.Config.Topology()
-	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	settings := k.Config.Topology()
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
 	options := fold.Options{
 		JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,

@@ -39,20 +39,7 @@ func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, erro
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
 	}
-	options := []nats.Option{
-		nats.Name("arauto-operator"),
-		nats.Timeout(timeout),
-		nats.CustomInboxPrefix(inbox),
-	}
-	if n.User != "" {
-		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
-	}
-	if n.CredentialsFile != "" {
-		options = append(options, nats.UserCredentials(n.CredentialsFile))
-	}
-	if n.CAFile != "" {
-		options = append(options, nats.RootCAs(n.CAFile))
-	}
+	options := append(n.Login(), nats.Name("arauto-operator"), nats.Timeout(timeout), nats.CustomInboxPrefix(inbox))
 	conn, err := nats.Connect(n.URL, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)

@@ -12,7 +12,6 @@ import (
 
 	"arauto/deploy/runtime/durability"
 	"arauto/deploy/runtime/topology"
-	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/circuit"
@@ -90,8 +89,7 @@ func newStatus(s *settings) *cobra.Command {
 func (s *session) health(ctx context.Context) (health, error) {
 	var h health
 	h.Durability = durability.Look(ctx, durability.NewReader(s.js, s.config.NATS().Monitors), s.config.Durability())
-	sizes := s.config.Topology()
-	declared := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	declared := s.config.Topology()
 	var waiting uint64
 	for _, d := range topology.Streams(declared) {
 		one, err := s.stream(ctx, d.Name)

@@ -119,10 +119,7 @@ func (s *settings) atBroker(ctx context.Context, do func(jetstream.JetStream, to
 	if err != nil {
 		return fmt.Errorf("open jetstream: %w", err)
 	}
-	sizes := cfg.Topology()
-	return do(js, topology.Settings{
-		Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names(),
-	}, cfg)
+	return do(js, cfg.Topology(), cfg)
 }
 
 // difference is a topology.Drift as JSON. Without a field, the whole object is missing.

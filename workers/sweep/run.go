@@ -81,8 +81,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 
 // await waits until every stream and consumer that the tasks use is there, and calls bind.
 func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, bind func(context.Context) error) error {
-	sizes := k.Config.Topology()
-	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	settings := k.Config.Topology()
 	streams := []string{
 		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories,
 	}
@@ -130,7 +129,7 @@ func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, c
 		givenUp: advisories.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advisories.NewMetrics(k.Registry), Now: clock.Now},
 		levels: levels.Options{
 			JS: js, Metrics: levels.NewMetrics(k.Registry),
-			Room: topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}),
+			Room: topology.RetriesRoom(k.Config.Topology()),
 		},
 		retain: retention.NewMetrics(k.Registry, providers.All.Names()...), handled: consume.NewMetrics(k.Registry),
 		store: durability.NewHealth(k.Config.NATS().Monitors),

@@ -19,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/topology"
 	"arauto/schemas/provider"
 )
 
@@ -143,8 +144,11 @@ func (c *Config) Refuse(key, text string) error {
 // NATS says how to reach the broker.
 func (c *Config) NATS() NATS { return c.nats }
 
-// Topology sizes the streams.
-func (c *Config) Topology() Topology { return c.file.Topology }
+// Topology sizes the streams, for the consumers of every known provider.
+func (c *Config) Topology() topology.Settings {
+	t := c.file.Topology
+	return topology.Settings{Replicas: t.Replicas, Store: int64(t.Store), Providers: c.providers.Names()}
+}
 
 // HashKey resolves the key of schemas/subject.Keyed: at least 32 bytes, 16 with
 // profile local. The error is Problems.

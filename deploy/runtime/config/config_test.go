@@ -117,7 +117,7 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "broker password", c.NATS().Password.Reveal(), "broker")
 	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
-	same(t, "topology", c.Topology(), Topology{Replicas: 3, Store: 16 * gib})
+	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	s, _ := c.Sweep()
 	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter},

@@ -15,7 +15,7 @@ type file struct {
 	TimeScale int                     `yaml:"time_scale"` // How many times as fast retries wait. Default 1; more is for tests.
 	HashKey   reference               `yaml:"hash_key,omitempty"`
 	NATS      natsSection             `yaml:"nats"`
-	Topology  Topology                `yaml:"topology"`
+	Topology  topologyPart            `yaml:"topology"`
 	Gateway   Gateway                 `yaml:"gateway"`
 	Lookup    Lookup                  `yaml:"lookup"`
 	Normalize Normalize               `yaml:"normalize"`
@@ -64,8 +64,8 @@ type NATS struct {
 	Name            string   // Shown in the broker's connection list; "" leaves it to the process.
 }
 
-// Topology sizes the streams; deploy/runtime/topology applies it.
-type Topology struct {
+// topologyPart sizes the streams; deploy/runtime/topology applies it.
+type topologyPart struct {
 	Replicas int  `yaml:"replicas"`                        // 1 without a cluster, else 3 or 5. Default 1.
 	Store    Size `yaml:"store" within:"64MiB 1048576GiB"` // The broker's JetStream store, of which the streams may take 80 %. Default 8 GiB.
 }
@@ -175,7 +175,7 @@ func defaults() file {
 		Profile:   profileProduction,
 		TimeScale: 1,
 		NATS:      natsSection{URL: "nats://127.0.0.1:4222"},
-		Topology:  Topology{Replicas: 1, Store: 8 * gib},
+		Topology:  topologyPart{Replicas: 1, Store: 8 * gib},
 		Gateway: Gateway{
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9091",
 			PublishTimeout: 800 * time.Millisecond,

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/nats-io/nats.go"
 )
 
 // separated takes a list with commas apart, without empty entries.
@@ -56,6 +58,21 @@ func (k *checks) readable(path, file, kind string) []byte {
 		return nil
 	}
 	return data
+}
+
+// Login are the options with which the process tells the broker who it is.
+func (n NATS) Login() []nats.Option {
+	var options []nats.Option
+	if n.User != "" {
+		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
+	}
+	if n.CredentialsFile != "" {
+		options = append(options, nats.UserCredentials(n.CredentialsFile))
+	}
+	if n.CAFile != "" {
+		options = append(options, nats.RootCAs(n.CAFile))
+	}
+	return options
 }
 
 // resolveNATS reads the broker's password, which every role needs.

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const writeTimeout = 400 * time.Millisecond
 func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Conn, error) {
 	j := &journal{log: log, link: link}
 	options := []nats.Option{
-		nats.Name(n.Name),
+		nats.Name(cmp.Or(n.Name, "arauto-"+role)),
 		// An inbox prefix per role lets the broker's permissions keep one role
 		// from reading the replies to another.
 		nats.CustomInboxPrefix("_INBOX_" + role),
@@ -50,19 +51,7 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 		nats.ReconnectHandler(j.connected),
 		nats.ReconnectErrHandler(j.refused),
 	}
-	if n.Name == "" {
-		options[0] = nats.Name("arauto-" + role)
-	}
-	if n.User != "" {
-		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
-	}
-	if n.CredentialsFile != "" {
-		options = append(options, nats.UserCredentials(n.CredentialsFile))
-	}
-	if n.CAFile != "" {
-		options = append(options, nats.RootCAs(n.CAFile))
-	}
-	conn, err := nats.Connect(n.URL, options...)
+	conn, err := nats.Connect(n.URL, append(options, n.Login()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}

@@ -157,7 +157,7 @@ func TestExampleSizesTheStreamsToTheBrokersStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := int64(c.Topology().Store); got != options.JetStreamMaxStore {
+	if got := c.Topology().Store; got != options.JetStreamMaxStore {
 		t.Errorf("topology.store is %d bytes, max_file_store of nats.conf %d", got, options.JetStreamMaxStore)
 	}
 	gateway, err := c.Gateway()

@@ -60,9 +60,7 @@ func (s *supervisor) configure(ctx context.Context) error {
 	if s.tokens, err = subject.Keyed(key.Reveal()); err != nil {
 		return fmt.Errorf("read hash_key: %w", err)
 	}
-	if _, err := topology.Apply(ctx, s.js, topology.Settings{
-		Replicas: cfg.Topology().Replicas, Store: int64(cfg.Topology().Store), Providers: providers.All.Names(),
-	}); err != nil {
+	if _, err := topology.Apply(ctx, s.js, cfg.Topology()); err != nil {
 		return fmt.Errorf("apply topology: %w", err)
 	}
 	return nil
