@@ -242,17 +242,17 @@ func (s *session) idle(ctx context.Context, p payment, observation uint64) (bool
 // eventsAbove lists a payment's events above a sequence.
 func (s *session) eventsAbove(ctx context.Context, p payment, above uint64) ([]transition, error) {
 	var made []transition
-	err := s.each(ctx, subject.Orders, p.unit.Events(), above+1, func(raw *jetstream.RawStreamMsg) error {
+	err := s.each(ctx, subject.Orders, p.unit.Events(), above+1, func(raw *jetstream.RawStreamMsg) bool {
 		e, err := observations.EventOf(raw)
 		if err != nil {
-			return nil //nolint:nilerr // This version cannot read it; order show lists it.
+			return true // This version cannot read it; order show lists it.
 		}
 		one := transition{Payment: s.name(p), Order: s.shown(e.Order), Status: string(e.Status)}
 		if e.From != nil {
 			one.From = string(*e.From)
 		}
 		made = append(made, one)
-		return nil
+		return true
 	})
 	return made, err
 }

@@ -67,16 +67,11 @@ func (f *letterFilter) chooses() bool {
 // matches reports whether a dead letter in its last state is chosen. Its own time counts,
 // not that of its marker.
 func (f *letterFilter) matches(l deadletter.Entry, now time.Time) bool {
-	if f.class != "" && string(l.Class) != f.class {
-		return false
-	}
-	if f.word != "" && l.ProviderStatus != f.word {
-		return false
-	}
-	if f.since > 0 && now.Sub(l.At) > f.since {
-		return false
-	}
-	if len(f.ids) > 0 && !slices.Contains(f.ids, l.ID) {
+	switch {
+	case f.class != "" && string(l.Class) != f.class,
+		f.word != "" && l.ProviderStatus != f.word,
+		f.since > 0 && now.Sub(l.At) > f.since,
+		len(f.ids) > 0 && !slices.Contains(f.ids, l.ID):
 		return false
 	}
 	return f.state == stateAll || cmp.Or(string(l.State), stateOpen) == f.state

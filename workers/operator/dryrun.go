@@ -121,12 +121,12 @@ func (s *session) standing(ctx context.Context, p payment) (order.Standing, erro
 		from = last.Observation + 1
 	}
 	at := order.StandingOf(last)
-	err = s.each(ctx, subject.Statuses, p.unit.Status(), from, func(raw *jetstream.RawStreamMsg) error {
+	err = s.each(ctx, subject.Statuses, p.unit.Status(), from, func(raw *jetstream.RawStreamMsg) bool {
 		var seen order.Observation
 		if json.Unmarshal(raw.Data, &seen) == nil { // Else normalize skips it.
 			at, _ = at.Fold(seen, raw.Time)
 		}
-		return nil
+		return true
 	})
 	return at, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -144,16 +145,14 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 		return p, err
 	}
 	p.target.Kind, p.target.Order = last.Observation.Kind, last.Observation.Order
-	raw, err := s.streams[subject.Notifications].GetLastMsgForSubject(ctx, unit.Notification())
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	raw, err := stream.Last(ctx, s.streams[subject.Notifications], unit.Notification())
+	if err != nil {
 		return p, fmt.Errorf("read last notification: %w", err)
 	}
-	if err == nil {
-		var n record.Notification
-		if json.Unmarshal(raw.Data, &n) == nil { // Else the next document may be readable.
-			p.fill(n.Kind, n.Order)
-			p.target.Fields = n.Fields
-		}
+	var n record.Notification
+	if raw != nil && json.Unmarshal(raw.Data, &n) == nil { // Else the next document may be readable.
+		p.fill(n.Kind, n.Order)
+		p.target.Fields = n.Fields
 	}
 	for _, read := range []func(context.Context, string, string, string) (retry.Entry, error){s.retries.Read, s.retries.ReadDue} {
 		entry, err := read(ctx, unit.Provider, unit.Account, id)

@@ -181,14 +181,14 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = s.each(ctx, stream, filter, from, func(raw *jetstream.RawStreamMsg) error {
+		err = s.each(ctx, stream, filter, from, func(raw *jetstream.RawStreamMsg) bool {
 			var named struct{ Provider, Account, Payment string } // The fields of both documents.
 			err := json.Unmarshal(raw.Data, &named)
 			unit := s.tokens.Unit(named.Provider, named.Account, named.Payment)
 			if err == nil && strings.HasSuffix(raw.Subject, "."+unit.String()) { // Else it has a dead letter.
 				units[unit] = named.Payment
 			}
-			return nil
+			return true
 		})
 		if err != nil {
 			return nil, err

@@ -152,20 +152,17 @@ func host() string {
 // by is the operator as user@host.
 func (s *session) by() string { return s.who + "@" + host() }
 
-// each calls visit for every message of a stream on filter, from a sequence on.
-// errEnough of visit ends it without an error.
-func (s *session) each(ctx context.Context, name, filter string, from uint64, visit func(*jetstream.RawStreamMsg) error) error {
+// each calls visit for every message of a stream on filter, from a sequence on, while
+// visit returns true.
+func (s *session) each(ctx context.Context, name, filter string, from uint64, visit func(*jetstream.RawStreamMsg) (more bool)) error {
 	_, err := stream.Each(ctx, s.streams[name], filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		return true, visit(raw)
+		return visit(raw), nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	return nil
 }
-
-// errEnough ends each.
-var errEnough = errors.New("enough was read")
 
 // since is the sequence of a stream's first message on filter that was stored at or
 // after a time.

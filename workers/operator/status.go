@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -125,7 +126,7 @@ func (s *session) health(ctx context.Context) (health, error) {
 
 // stream reads a stream's state and keeps it open for reading its messages.
 func (s *session) stream(ctx context.Context, name string) (streamHealth, error) {
-	stream, err := s.js.Stream(ctx, name)
+	opened, err := s.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return streamHealth{Name: name, Missing: true}, nil
 	}
@@ -133,19 +134,16 @@ func (s *session) stream(ctx context.Context, name string) (streamHealth, error)
 		return streamHealth{}, fmt.Errorf("read stream %s: %w", name, err)
 	}
 	if slices.Contains(readable, name) {
-		s.streams[name] = stream
+		s.streams[name] = opened
 	}
-	return streamOf(stream.CachedInfo()), nil
-}
-
-func streamOf(info *jetstream.StreamInfo) streamHealth {
+	info := opened.CachedInfo()
 	one := streamHealth{
 		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, Fatal: info.Config.Discard == jetstream.DiscardNew,
 	}
 	if info.Config.MaxBytes > 0 {
 		one.Fill = filled(one.Bytes, info.Config.MaxBytes)
 	}
-	return one
+	return one, nil
 }
 
 // filled is the share of so many bytes, in percent with one decimal.
@@ -154,35 +152,25 @@ func filled(bytes uint64, of int64) *float64 {
 	return &fill
 }
 
-func (s *session) consumer(ctx context.Context, stream, name string) (consumerHealth, error) {
-	durable, err := s.js.Consumer(ctx, stream, name)
+func (s *session) consumer(ctx context.Context, of, name string) (consumerHealth, error) {
+	durable, err := s.js.Consumer(ctx, of, name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		return consumerHealth{Name: name, Stream: stream, Missing: true}, nil
+		return consumerHealth{Name: name, Stream: of, Missing: true}, nil
 	}
 	if err != nil {
 		return consumerHealth{}, fmt.Errorf("read consumer %s: %w", name, err)
 	}
 	info := durable.CachedInfo()
-	one := consumerHealth{Name: name, Stream: stream, Pending: info.NumPending, AckPending: info.NumAckPending, Paused: info.Paused}
+	one := consumerHealth{Name: name, Stream: of, Pending: info.NumPending, AckPending: info.NumAckPending, Paused: info.Paused}
 	if one.Unworked, err = s.unworked(ctx, durable); err != nil {
 		return one, err
 	}
-	if s.streams[stream] == nil || one.Pending+uint64(one.AckPending) == 0 {
+	if s.streams[of] == nil || one.Pending+uint64(one.AckPending) == 0 {
 		return one, nil
 	}
-	filter := info.Config.FilterSubject
-	if filter == "" {
-		filter = ">"
-	}
-	raw, err := s.streams[stream].GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return one, nil
-	}
-	if err != nil {
-		return one, fmt.Errorf("read oldest message of %s: %w", name, err)
-	}
-	one.Oldest = time.Since(raw.Time).Round(time.Millisecond).Seconds()
-	return one, nil
+	age, err := stream.OldestAge(ctx, s.streams[of], info)
+	one.Oldest = age.Round(time.Millisecond).Seconds()
+	return one, err
 }
 
 // parked counts the scheduled look-ups: the messages of the stream without the due ones,
@@ -197,27 +185,20 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 		return p, fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
 	p.Count = info.State.Msgs - min(fired, info.State.Msgs)
-	err = s.each(ctx, subject.LookupRetries, subject.AllScheduled, 1, func(raw *jetstream.RawStreamMsg) error {
+	err = s.each(ctx, subject.LookupRetries, subject.AllScheduled, 1, func(raw *jetstream.RawStreamMsg) bool {
 		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
 			p.NextDue = &due
 		}
 		p.count(raw)
-		if p.Sought++; p.Sought == maxScheduled {
-			return errEnough
-		}
-		return nil
+		p.Sought++
+		return p.Sought < maxScheduled
 	})
 	return p, err
 }
 
 // scheduled reads when the broker will fire a scheduled look-up.
 func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
-	const prefix = "@at "
-	at := raw.Header.Get("Nats-Schedule")
-	if len(at) < len(prefix) {
-		return time.Time{}, false
-	}
-	due, err := time.Parse(time.RFC3339Nano, at[len(prefix):])
+	due, err := time.Parse("@at "+time.RFC3339Nano, raw.Header.Get("Nats-Schedule"))
 	return due, err == nil
 }
 

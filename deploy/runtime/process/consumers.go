@@ -2,13 +2,14 @@ package process
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/deploy/runtime/stream"
 )
 
 const (
@@ -149,11 +150,11 @@ func (c *ConsumerCollector) bind(ctx context.Context) {
 }
 
 func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading, error) {
-	stream := c.streams[name.Stream]
-	if stream == nil {
+	of := c.streams[name.Stream]
+	if of == nil {
 		return reading{}, fmt.Errorf("read stream %s: there is no handle", name.Stream)
 	}
-	consumer, err := stream.Consumer(ctx, name.Consumer)
+	consumer, err := of.Consumer(ctx, name.Consumer)
 	if err != nil {
 		return reading{}, fmt.Errorf("read consumer %s: %w", name.Consumer, err)
 	}
@@ -161,30 +162,6 @@ func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading
 	if r.info.NumPending == 0 && r.info.NumAckPending == 0 {
 		return r, nil
 	}
-	r.age, err = oldest(ctx, stream, r.info)
+	r.age, err = stream.OldestAge(ctx, of, r.info)
 	return r, err
-}
-
-// oldest is the age of the first message above the acknowledgement floor that
-// the consumer's filters let through.
-func oldest(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (time.Duration, error) {
-	filters := info.Config.FilterSubjects
-	if len(filters) == 0 {
-		filters = []string{info.Config.FilterSubject}
-	}
-	var age time.Duration
-	for _, filter := range filters {
-		if filter == "" {
-			filter = ">"
-		}
-		m, err := stream.GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read oldest message: %w", err)
-		}
-		age = max(age, time.Since(m.Time))
-	}
-	return age, nil
 }
