@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,7 +56,7 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}
-	j.of(conn)
+	j.conn.Store(conn)
 	return conn, nil
 }
 
@@ -90,19 +91,12 @@ func refusedDelay(refusals int) time.Duration {
 func (j *journal) delay(tries int) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.conn == nil || !errors.Is(j.conn.LastError(), nats.ErrAuthorization) {
+	if conn := j.conn.Load(); conn == nil || !errors.Is(conn.LastError(), nats.ErrAuthorization) {
 		j.refusals = 0
 		return reconnectDelay(tries)
 	}
 	j.refusals++
 	return refusedDelay(j.refusals)
-}
-
-// of takes note of the connection that the journal is about.
-func (j *journal) of(c *nats.Conn) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.conn = c
 }
 
 // disconnect sends what is still buffered, acknowledgements above all, and
@@ -124,10 +118,10 @@ func disconnect(ctx context.Context, conn *nats.Conn) error {
 type journal struct {
 	log  *zap.Logger
 	link *Link
+	conn atomic.Pointer[nats.Conn] // nil until it is made.
 
 	mu       sync.Mutex
 	last     string
-	conn     *nats.Conn
 	refusals int // Of the password, in a row.
 }
 

@@ -221,7 +221,7 @@ func TestRefusedPasswordIsTriedLessAndLessOften(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	j.of(c)
+	j.conn.Store(c)
 	until(t, "the refusals are counted", func() bool {
 		j.mu.Lock()
 		defer j.mu.Unlock()

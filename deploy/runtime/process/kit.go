@@ -40,13 +40,11 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	k.admin = newAdmin(k.Registry, log)
-	if address := cfg.Admin(role); address != "" {
-		if err := k.admin.listen(address); err != nil {
-			return k, err
-		}
-		k.OnStop("admin listener", k.admin.stop)
+	var err error
+	if k.admin, err = newAdmin(cfg.Admin(role), k.Registry, log); err != nil {
+		return k, err
 	}
+	k.OnStop("admin listener", k.admin.stop)
 	k.Link = newLink()
 	conn, err := connect(role, cfg.NATS(), k.Link, log)
 	if err != nil {
@@ -67,14 +65,17 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 // before its role has registered the first one, so register when the work can
 // begin. A check gets a deadline of two seconds, must honour it, may run
 // concurrently with others, and its error is shown: no secrets in it.
-func (k *Kit) Ready(name string, check func(context.Context) error) { k.admin.ready(name, check) }
+func (k *Kit) Ready(name string, check func(context.Context) error) {
+	k.admin.checks.add(name, check)
+	k.admin.checks.begun.Store(true)
+}
 
 // Handle serves one more route on the admin listener; pattern is one of
 // http.ServeMux, such as "GET /durability".
 func (k *Kit) Handle(pattern string, handler http.Handler) { k.admin.mux.Handle(pattern, handler) }
 
-// Admin is the address of the admin listener, "" without one.
-func (k *Kit) Admin() string { return k.admin.address() }
+// Admin is the address of the admin listener.
+func (k *Kit) Admin() string { return k.admin.listener.Addr().String() }
 
 // OnStop registers a clean-up, to be run after the role has returned: the
 // last registered first, each bounded by the context that it gets. Their
@@ -93,11 +94,11 @@ func (k *Kit) work(ctx context.Context, run Role) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		k.admin.checks.close()
+		k.admin.checks.stopping.Store(true)
 		k.Log.Info("stopping", zap.String("cause", context.Cause(ctx).Error()))
 		err = k.wait(done)
 	}
-	k.admin.checks.close()
+	k.admin.checks.stopping.Store(true)
 	if ctx.Err() == nil {
 		return err
 	}
