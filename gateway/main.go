@@ -19,7 +19,6 @@ import (
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
-	"arauto/schemas/subject"
 )
 
 func main() {
@@ -55,10 +54,6 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
-	if err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
 	watcher, err := durability.Watch(durability.Options{
 		NC: k.NATS, Link: k.Link, Monitors: k.Config.NATS().Monitors, Claimed: k.Config.Durability(), Log: k.Log, Registerer: k.Registry,
 	})
@@ -72,7 +67,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	gateway, err := webhook.New(webhook.Options{
-		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
+		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: cfg.Tokens,
 		Limits: limits(providers.All, cfg),
 		Publisher: publish.RequireDurability(committer, publish.DurabilityGate{
 			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, Queue: publish.DefaultQueue,

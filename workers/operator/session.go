@@ -82,15 +82,8 @@ func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error)
 	if err != nil {
 		return nil, subject.Tokens{}, err
 	}
-	key, err := cfg.HashKey()
-	if err != nil {
-		return nil, subject.Tokens{}, err
-	}
-	tokens, err := subject.Keyed(key.Reveal())
-	if err != nil {
-		return nil, subject.Tokens{}, fmt.Errorf("read hash_key: %w", err)
-	}
-	return cfg, tokens, nil
+	tokens, err := cfg.Tokens()
+	return cfg, tokens, err
 }
 
 // connected is inSession for a command that needs no stream.

@@ -21,6 +21,7 @@ import (
 	"arauto/deploy/runtime/durability"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/provider"
+	"arauto/schemas/subject"
 )
 
 // The roles that have a section of their own. Load takes them by name.
@@ -82,7 +83,7 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 		case RoleLookup:
 			k.lookup()
 		case RoleNormalize, RoleSweep:
-			k.hashKey()
+			k.tokens()
 		}
 	}
 	if err := k.problems.orNil(); err != nil {
@@ -150,9 +151,9 @@ func (c *Config) Topology() topology.Settings {
 	return topology.Settings{Replicas: t.Replicas, Store: int64(t.Store), Providers: c.providers.Names()}
 }
 
-// HashKey resolves the key of schemas/subject.Keyed: at least 32 bytes, 16 with
-// profile local. The error is Problems.
-func (c *Config) HashKey() (Secret, error) { return resolved(c, (*checks).hashKey) }
+// Tokens resolves hash_key: at least 32 bytes, 16 with profile local. The error is
+// Problems.
+func (c *Config) Tokens() (subject.Tokens, error) { return resolved(c, (*checks).tokens) }
 
 // Gateway resolves the webhook secrets and path keys, and nothing else. The
 // error is Problems.

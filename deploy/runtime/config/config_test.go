@@ -97,7 +97,11 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	n, _ := c.Normalize()
 	same(t, "publish timeout", g.PublishTimeout, 650*time.Millisecond)
 	same(t, "body limit", g.BodyLimit, 64*kib)
-	same(t, "hash key", g.HashKey.Reveal(), "0123456789abcdef0123456789abcdef")
+	tokens, err := subject.Keyed("0123456789abcdef0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "hash key", g.Tokens, tokens)
 	same(t, "webhook secrets", g.Credentials("alpha"), map[string][]string{"default": {"secret-one-of-alpha"}, "acme": {"secret-two-of-alpha", "secret-three-of-alpha"}})
 	same(t, "path keys", g.Credentials("bravo"), map[string][]string{"default": {"a-path-key-of-enough-bytes"}})
 	same(t, "no credentials of another", g.Credentials("charlie"), map[string][]string{})
@@ -122,7 +126,7 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	s, _ := c.Sweep()
 	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter},
 		[]time.Duration{30 * time.Second, 1000 * time.Hour, 24 * time.Hour, 500 * time.Hour})
-	same(t, "sweep's hash key", s.HashKey.Reveal(), g.HashKey.Reveal())
+	same(t, "hash keys of the other roles", []subject.Tokens{l.Tokens, n.Tokens, s.Tokens}, []subject.Tokens{tokens, tokens, tokens})
 	same(t, "admin of sweep", c.Admin(RoleSweep), "127.0.0.1:9094")
 	same(t, "admin", []string{c.Admin(RoleGateway), c.Admin(RoleLookup), c.Admin(RoleNormalize), c.Admin("other")},
 		[]string{"127.0.0.1:9091", "127.0.0.1:9092", "127.0.0.1:19093", ""})

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"arauto/schemas/subject"
+)
 
 // The profiles. Anything that is not local is guarded like production.
 const (
@@ -90,7 +94,7 @@ type Gateway struct {
 
 	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/runtime/durability; less is refused. Default "": nothing is claimed.
 
-	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 
 	credentials credentials
 	limits      map[owner]Limit
@@ -121,9 +125,9 @@ type Lookup struct {
 	AnswerLimit Size          `yaml:"answer_limit" within:"1KiB 64MiB"` // Largest answer that is read. Default 1 MiB.
 	Providers   []string      `yaml:"providers,omitempty"`              // Whom this process asks. None in the file means all; here they are always listed.
 
-	Default   RateLimit `yaml:"rate_limit"` // Of every account, unless its provider or itself has another.
-	HashKey   Secret    `yaml:"-"`          // For schemas/subject.Keyed.
-	TimeScale int       `yaml:"-"`          // How many times as fast as a real clock retries wait: 1 but in tests.
+	Default   RateLimit      `yaml:"rate_limit"` // Of every account, unless its provider or itself has another.
+	Tokens    subject.Tokens `yaml:"-"`          // Made with hash_key.
+	TimeScale int            `yaml:"-"`          // How many times as fast as a real clock retries wait: 1 but in tests.
 
 	settings   map[owner]map[string]Secret // By setting.
 	retries    map[string]Retry
@@ -144,8 +148,8 @@ type Normalize struct {
 	Admin       string `yaml:"admin"`                       // Default 127.0.0.1:9093.
 	Concurrency int    `yaml:"concurrency" within:"1 4096"` // Payments handled at once in this process. Default 16.
 
-	HashKey   Secret `yaml:"-"` // For schemas/subject.Keyed.
-	TimeScale int    `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
+	Tokens    subject.Tokens `yaml:"-"` // Made with hash_key.
+	TimeScale int            `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
 }
 
 // Sweep configures the role that finds what fell silent and removes what has
@@ -157,7 +161,7 @@ type Sweep struct {
 	KeepNotifications time.Duration `yaml:"keep_notifications"`               // How long finished ones stay where there is room, at most 29 days. Default 72 h.
 	CompactAfter      time.Duration `yaml:"compact_after" within:"1h 87600h"` // How long a payment is final before only its last event stays. Default 180 days.
 
-	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 }
 
 // Retry is what the file says about repeating a provider's failed look-ups.

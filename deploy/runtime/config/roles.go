@@ -8,6 +8,7 @@ import (
 
 	"arauto/deploy/runtime/durability"
 	"arauto/schemas/provider"
+	"arauto/schemas/subject"
 )
 
 // credentials are the webhook secrets or path keys of accounts, one or two each.
@@ -82,40 +83,44 @@ func (r RateLimit) over(base RateLimit) RateLimit {
 	}
 }
 
-func (k *checks) hashKey() Secret {
+func (k *checks) tokens() (tokens subject.Tokens) {
 	r := k.file.HashKey
 	if r.IsZero() {
 		if _, present := k.lines["hash_key"]; !present {
 			k.refuse("hash_key", "is missing; write hash_key: ${ARAUTO_HASH_KEY} and never change its value")
 		}
-		return Secret{}
+		return tokens
 	}
 	value, ok := k.resolve(r)
+	if !ok {
+		return tokens
+	}
 	wrong := k.weak(value, minHashKey)
-	if len(value) < minKey && k.Local() {
+	tokens, err := subject.Keyed(value)
+	if err != nil && wrong == "" {
 		wrong = "has fewer than 16 bytes; use 32 random ones"
 	}
-	if ok && wrong != "" {
+	if wrong != "" {
 		k.refuse(r.path, wrong+" and never change them")
 	}
-	return NewSecret(value)
+	return tokens
 }
 
 func (k *checks) normalize() Normalize {
 	n := k.file.Normalize
-	n.HashKey, n.TimeScale = k.hashKey(), k.file.TimeScale
+	n.Tokens, n.TimeScale = k.tokens(), k.file.TimeScale
 	return n
 }
 
 func (k *checks) sweep() Sweep {
 	s := k.file.Sweep
-	s.HashKey = k.hashKey()
+	s.Tokens = k.tokens()
 	return s
 }
 
 func (k *checks) gateway() Gateway {
 	g := k.file.Gateway
-	g.HashKey = k.hashKey()
+	g.Tokens = k.tokens()
 	if claimed := k.Durability(); claimed.Covers(durability.PowerLoss) && len(separated(k.file.NATS.MonitorURL)) == 0 {
 		k.refuse("gateway.durability", "claims "+claimed.String()+", but without nats.monitor_url nobody can see whether the broker syncs before it confirms; "+
 			"write nats.monitor_url, or claim no power-loss here")
@@ -197,7 +202,7 @@ func (c *Config) pathKeyForm(key string) string {
 
 func (k *checks) lookup() Lookup {
 	l := k.file.Lookup
-	l.HashKey, l.TimeScale = k.hashKey(), k.file.TimeScale
+	l.Tokens, l.TimeScale = k.tokens(), k.file.TimeScale
 	l.settings, l.retries, l.rateLimits = map[owner]map[string]Secret{}, map[string]Retry{}, map[owner]RateLimit{}
 	if l.Providers = slices.Clone(l.Providers); len(l.Providers) == 0 {
 		l.Providers = k.providers.Names()

@@ -36,7 +36,6 @@ type ConsumerCollector struct {
 	failed *prometheus.CounterVec
 
 	mu       sync.Mutex // Held while reading, which is bounded.
-	streams  map[string]jetstream.Stream
 	readings []*reading
 	readAt   time.Time
 }
@@ -57,7 +56,7 @@ type gauge struct {
 // the broker only when it is scraped; the connection's user needs the
 // consumer's and stream's info and the stream's message get.
 func NewConsumerCollector(js jetstream.JetStream, names []ConsumerName) *ConsumerCollector {
-	c := &ConsumerCollector{js: js, names: names, streams: map[string]jetstream.Stream{}}
+	c := &ConsumerCollector{js: js, names: names}
 	c.failed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_consumer_scrape_errors_total",
 		Help: "Times that the broker did not say how a durable consumer is.",
@@ -118,7 +117,6 @@ func (c *ConsumerCollector) read() []*reading {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readingBudget)
 	defer cancel()
-	c.bind(ctx)
 	readings := make([]*reading, len(c.names))
 	var all sync.WaitGroup
 	for i, name := range c.names {
@@ -136,31 +134,18 @@ func (c *ConsumerCollector) read() []*reading {
 	return readings
 }
 
-// bind gets the handles of streams that it has not got yet. A stream that
-// cannot be had now is tried again by the next scrape.
-func (c *ConsumerCollector) bind(ctx context.Context) {
-	for _, name := range c.names {
-		if c.streams[name.Stream] != nil {
-			continue
-		}
-		if s, err := c.js.Stream(ctx, name.Stream); err == nil {
-			c.streams[name.Stream] = s
-		}
-	}
-}
-
 func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading, error) {
-	of := c.streams[name.Stream]
-	if of == nil {
-		return reading{}, fmt.Errorf("read stream %s: there is no handle", name.Stream)
-	}
-	consumer, err := of.Consumer(ctx, name.Consumer)
+	consumer, err := c.js.Consumer(ctx, name.Stream, name.Consumer)
 	if err != nil {
 		return reading{}, fmt.Errorf("read consumer %s: %w", name.Consumer, err)
 	}
 	r := reading{info: consumer.CachedInfo()}
 	if r.info.NumPending == 0 && r.info.NumAckPending == 0 {
 		return r, nil
+	}
+	of, err := c.js.Stream(ctx, name.Stream)
+	if err != nil {
+		return reading{}, fmt.Errorf("open stream %s: %w", name.Stream, err)
 	}
 	r.age, err = stream.OldestAge(ctx, of, r.info)
 	return r, err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
@@ -25,7 +26,8 @@ type Kit struct {
 	// instead of being buffered, so that nobody is told 200 for a message that
 	// only waits in this process. It may not be connected yet.
 	NATS *nats.Conn
-	Link *Link // Of NATS.
+	JS   jetstream.JetStream // On NATS.
+	Link *Link               // Of NATS.
 
 	admin    *admin
 	cleanups cleanups
@@ -52,6 +54,9 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 	}
 	k.NATS = conn
 	k.OnStop("broker connection", func(ctx context.Context) error { return disconnect(ctx, conn) })
+	if k.JS, err = jetstream.New(conn); err != nil {
+		return k, fmt.Errorf("open jetstream: %w", err)
+	}
 	k.admin.checks.add("nats", func(context.Context) error {
 		if !conn.IsConnected() {
 			return errors.New("not connected to the broker")
