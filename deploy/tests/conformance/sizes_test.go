@@ -35,7 +35,7 @@ var sizes = []struct {
 	{"schemas/subject", 600, "tokens, and building and parsing of every subject"},
 	{"deploy/runtime/config", 1810, "65 keys, each with its bounds and the advice that a refusal gives"},
 	{"deploy/runtime/durability", 1400, "what the broker survives, read from every server at start, on reconnect and all the time"},
-	{"deploy/runtime/process", 1330, "signals, admin listener, log, connection, consumer metrics of every process"},
+	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 250, "tracing, waiting, and reading of streams"},
 	{"deploy/runtime/topology", 960, "streams and consumers as data, their users' broker for tests"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
