@@ -154,15 +154,11 @@ func (k *checks) given(node *yaml.Node, path string) (value, origin string, ok b
 	if !ok || w.variable == "" {
 		return w.text, shown(w.text), ok
 	}
-	value, set := k.env(w.variable)
-	switch {
-	case !set && !w.hasFallback:
+	value, set := k.expand(w)
+	if !set {
 		k.refuseAt(node.Line, path, fmt.Sprintf("the environment variable %s is not set; set it or write ${%[1]s:-default}", w.variable))
-		return "", "", false
-	case value == "" && w.hasFallback:
-		value = w.fallback
 	}
-	return value, "the value of " + w.variable, true
+	return value, "the value of " + w.variable, set
 }
 
 // word takes apart what must be one value.

@@ -91,14 +91,20 @@ func (c *Config) read(r reference) (value, wrong string) {
 	case r.word.variable == "":
 		return r.word.text, ""
 	}
-	value, set := c.env(r.word.variable)
+	value, set := c.expand(r.word)
 	switch {
-	case value != "":
-		return value, ""
-	case r.word.hasFallback:
-		return r.word.fallback, ""
-	case set:
+	case !set:
+		return "", "the environment variable " + r.word.variable + " is not set; set it or write {file: path} instead"
+	case value == "" && !r.word.hasFallback:
 		return "", "the environment variable " + r.word.variable + " is empty; set it to the value"
 	}
-	return "", "the environment variable " + r.word.variable + " is not set; set it or write {file: path} instead"
+	return value, ""
+}
+
+// expand reads the environment variable of a word. An empty one has the fallback too.
+func (c *Config) expand(w word) (value string, set bool) {
+	if value, set = c.env(w.variable); value == "" && w.hasFallback {
+		return w.fallback, true
+	}
+	return value, set
 }
