@@ -159,8 +159,13 @@ func newDeadList(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				shown := s.shownLetters(letters)
-				return s.show(c, shown, letterTable(shown, f.word == "")...)
+				shown, same := s.shownLetters(letters), map[string]int{}
+				for _, l := range shown {
+					if name := unknownWord(l); name != "" && f.word == "" {
+						same[name]++
+					}
+				}
+				return s.show(c, shown, letterTable(shown, same)...)
 			})
 		},
 	}
@@ -208,17 +213,11 @@ func unknownWord(l record.DeadLetter) string {
 	return strings.Join([]string{l.Provider, l.Stage, string(l.State), l.ProviderStatus}, "\n")
 }
 
-// letterTable is the table of dead letters. If joined is true it has one line for all
-// dead letters about an unknown word, which shows the first.
-func letterTable(letters []record.DeadLetter, joined bool) []string {
+// letterTable is the table of dead letters. It has one line for all dead letters about
+// an unknown word in same, which it changes. The line shows the first.
+func letterTable(letters []record.DeadLetter, same map[string]int) []string {
 	if len(letters) == 0 {
 		return []string{line("no dead letters")}
-	}
-	same := map[string]int{}
-	for _, l := range letters {
-		if name := unknownWord(l); joined && name != "" {
-			same[name]++
-		}
 	}
 	rows := []string{row("ID", "AT", "STATE", "CLASS", "STAGE", "PAYMENT", "CAUSE")}
 	for _, l := range letters {

@@ -63,7 +63,7 @@ func size(given string) (Size, string) {
 			continue
 		}
 		if n, err := strconv.ParseUint(digits, 10, 63); err == nil && n <= uint64(math.MaxInt64/u.bytes) {
-			return Size(n) * u.bytes, "" //nolint:gosec // G115: 63 bits fit.
+			return Size(n) * u.bytes, ""
 		}
 		break
 	}
