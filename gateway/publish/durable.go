@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"arauto/deploy/runtime/commit"
 )
 
 // DurabilityGate says whether the broker meets the durability requirement. Every field
@@ -77,7 +79,7 @@ func (v *verifiedPublisher) Store(ctx context.Context, m Message) error {
 func (v *verifiedPublisher) wait(ctx context.Context) (connection uint64, err error) {
 	defer v.waiting.Add(-1)
 	if v.waiting.Add(1) > int64(v.Queue) {
-		return 0, ErrOverloaded
+		return 0, commit.ErrOverloaded
 	}
 	connection, err = v.Await(ctx)
 	if err != nil {
@@ -89,7 +91,7 @@ func (v *verifiedPublisher) wait(ctx context.Context) (connection uint64, err er
 // classify wraps an error of Await: without a connection there is no broker to verify.
 func (v *verifiedPublisher) classify(err error) error {
 	if !v.Up() {
-		return fmt.Errorf("%w: %w", ErrDisconnected, err)
+		return fmt.Errorf("%w: %w", commit.ErrDisconnected, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnverified, err)
 }

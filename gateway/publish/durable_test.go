@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/gateway/publish"
 )
 
@@ -29,7 +30,7 @@ func gate(queue int, timeout time.Duration, await func(context.Context) (uint64,
 func TestDisconnectedBrokerIsNotUnverified(t *testing.T) {
 	t.Parallel()
 	g := gate(1, time.Second, func(context.Context) (uint64, error) { return 0, errors.New("not verified") })
-	for up, want := range map[bool]error{true: publish.ErrUnverified, false: publish.ErrDisconnected} {
+	for up, want := range map[bool]error{true: publish.ErrUnverified, false: commit.ErrDisconnected} {
 		g.Up = func() bool { return up }
 		err := publish.RequireDurability(&countingPublisher{}, g).Store(t.Context(), publish.Message{})
 		if errors.Is(err, publish.ErrUnverified) != up || !errors.Is(err, want) {
@@ -121,7 +122,7 @@ func TestVerificationQueueIsBounded(t *testing.T) {
 		go func() { results <- verified.Store(t.Context(), publish.Message{}) }()
 		<-waits
 	}
-	if err := verified.Store(t.Context(), publish.Message{}); !errors.Is(err, publish.ErrOverloaded) {
+	if err := verified.Store(t.Context(), publish.Message{}); !errors.Is(err, commit.ErrOverloaded) {
 		t.Errorf("one too many: %v", err)
 	}
 	close(verify)
@@ -130,7 +131,7 @@ func TestVerificationQueueIsBounded(t *testing.T) {
 			t.Errorf("a queued message: %v", err)
 		}
 	}
-	if err := verified.Store(t.Context(), publish.Message{}); errors.Is(err, publish.ErrOverloaded) {
+	if err := verified.Store(t.Context(), publish.Message{}); errors.Is(err, commit.ErrOverloaded) {
 		t.Errorf("after the queue is empty: %v", err)
 	}
 	if p.stored != 0 {

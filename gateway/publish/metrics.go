@@ -12,10 +12,8 @@ type metrics struct {
 	fallbacks prometheus.Counter
 }
 
-// newMetrics makes the metrics and registers them, unless registerer is nil. backlog and
-// threshold are called at each scrape.
-func newMetrics(registerer prometheus.Registerer, backlog, threshold func() float64) (*metrics, error) {
-	m := &metrics{
+func newMetrics() metrics {
+	return metrics{
 		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "arauto_publish_batch_messages",
 			Help:    "Notifications per atomic batch. Those published one by one are not in it.",
@@ -26,23 +24,18 @@ func newMetrics(registerer prometheus.Registerer, backlog, threshold func() floa
 			Help: "Notifications published again one by one, because their batch was refused or not confirmed in time.",
 		}),
 	}
-	if registerer == nil {
-		return m, nil
-	}
-	for _, collector := range []prometheus.Collector{m.batches, m.fallbacks, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "arauto_publish_backlog_messages",
-		Help: "Notifications that wait for the broker or for its confirmation.",
-	}, backlog), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "arauto_publish_batch_threshold_messages",
-		Help: "Concurrent notifications from which one atomic batch takes less time, as measured on this broker. Nothing is batched where the broker syncs lazily.",
-	}, threshold)} {
-		if err := registerer.Register(collector); err != nil {
-			return nil, fmt.Errorf("register publisher metrics: %w", err)
-		}
-	}
-	return m, nil
 }
 
-func (m *metrics) batchSent(messages int) { m.batches.Observe(float64(messages)) }
-
-func (m *metrics) fellBack(messages int) { m.fallbacks.Add(float64(messages)) }
+// register registers the metrics with r. pending is called at each scrape.
+func (m metrics) register(r prometheus.Registerer, pending func() int) error {
+	backlog := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "arauto_publish_backlog_messages",
+		Help: "Notifications that wait for the broker or for its confirmation.",
+	}, func() float64 { return float64(pending()) })
+	for _, c := range []prometheus.Collector{m.batches, m.fallbacks, backlog} {
+		if err := r.Register(c); err != nil {
+			return fmt.Errorf("register publisher metrics: %w", err)
+		}
+	}
+	return nil
+}

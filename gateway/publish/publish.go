@@ -1,21 +1,76 @@
-// Package publish makes notifications durable. A Committer stores them on the
-// NOTIFICATIONS stream by group commit, and RequireDurability trusts its result only
-// where the broker was verified to keep what it confirms.
+// Package publish makes notifications durable. Notifications stores them on the
+// NOTIFICATIONS stream by group commit, and RequireDurability trusts its result only where
+// the broker was verified to keep what it confirms.
 package publish
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"time"
 
-// Message is one notification as it is stored. Its fields must not alias memory of the
-// request: a message may be sent again after the request was answered.
-type Message struct {
-	ID      string // The broker's message id (Nats-Msg-Id); the stream stores an id once.
-	Subject string
-	Body    []byte // JSON.
-}
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/deploy/runtime/commit"
+	"arauto/schemas/subject"
+)
+
+// Message is one notification as it is stored.
+type Message = commit.Message
 
 // Publisher stores notifications. Store returns nil only when the message is durable.
 // It returns at the latest when ctx ends or when the publish timeout has passed. Its
-// errors wrap an Err value of this package where the cause is known; see Class.
+// errors wrap an Err value of this package or of commit where the cause is known; see
+// Class.
 type Publisher interface {
 	Store(ctx context.Context, m Message) error
+}
+
+// Options configure Notifications. The zero value of each field means its default.
+type Options struct {
+	Timeout     time.Duration         // The publish timeout: see commit.Options.
+	GroupCommit func() bool           // See commit.Options.
+	Up          func() bool           // Whether the broker is connected: see commit.Options.
+	Registerer  prometheus.Registerer // Nil for no metrics.
+}
+
+// Notifications is the Publisher on the NOTIFICATIONS stream.
+type Notifications struct {
+	*commit.Committer
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	full fullness
+}
+
+// New returns Notifications on nc, which must be made as commit.New says.
+func New(nc *nats.Conn, o Options) (*Notifications, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	m := newMetrics()
+	c, err := commit.New(nc, commit.Options{
+		Stream: subject.Notifications, Timeout: o.Timeout, GroupCommit: o.GroupCommit, Up: o.Up,
+		Batched:   func(messages int) { m.batches.Observe(float64(messages)) },
+		FellApart: func(messages int) { m.fallbacks.Add(float64(messages)) },
+	})
+	if err == nil && o.Registerer != nil {
+		err = m.register(o.Registerer, c.Pending)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Notifications{Committer: c, nc: nc, js: js}, nil
+}
+
+// Store stores m. It returns nil only when the stream has stored m, or had stored its id
+// before.
+func (n *Notifications) Store(ctx context.Context, m Message) error {
+	_, err := n.Committer.Store(ctx, m)
+	n.full.observe(err)
+	if err != nil {
+		return fmt.Errorf("store notification: %w", err)
+	}
+	return nil
 }

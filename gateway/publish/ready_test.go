@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
@@ -30,7 +31,7 @@ func TestFullStreamIsNotReady(t *testing.T) {
 	if _, err := b.JS.UpdateStream(ctx, config); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Ready(ctx); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "stream is full: NOTIFICATIONS has 0 of 65535 bytes") {
+	if err := c.Ready(ctx); !errors.Is(err, commit.ErrFull) || !strings.Contains(err.Error(), "stream is full: NOTIFICATIONS has 0 of 65535 bytes") {
 		t.Errorf("without room: %v", err)
 	}
 }
@@ -47,10 +48,10 @@ func TestErrFullIsNotReady(t *testing.T) {
 		result error
 		ready  bool
 	}{
-		{nil, true}, {fmt.Errorf("store: %w", ErrFull), false}, {ErrTimeout, false}, {nil, true},
+		{nil, true}, {fmt.Errorf("store: %w", commit.ErrFull), false}, {commit.ErrTimeout, false}, {nil, true},
 	} {
 		c.full.observe(step.result)
-		if err := c.Ready(jetstreamtest.Context(t)); (err == nil) != step.ready || err != nil && !errors.Is(err, ErrFull) {
+		if err := c.Ready(jetstreamtest.Context(t)); (err == nil) != step.ready || err != nil && !errors.Is(err, commit.ErrFull) {
 			t.Errorf("step %d: %v", i, err)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/gateway/ingress"
-	"arauto/gateway/publish"
 	"arauto/schemas/provider"
 )
 
@@ -92,7 +92,7 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	d.bytes = f.Length
 	a, c := g.authenticate(h, f, d)
 	if c == accepted && f.ExpectsContinue && f.HasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
-		c = g.failed(d, fmt.Errorf("store notification: %w", publish.ErrOverloaded)) // sendContinue said no for overload.
+		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue said no for overload.
 	}
 	if c != accepted {
 		return g.refuse(rc, f, c)
@@ -145,8 +145,8 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 // disconnected broker is logged by its connection: they are counted by metrics, and not
 // logged as errors, each of which flushes the log.
 func severity(c code, failure error) zapcore.Level {
-	intended := errors.Is(failure, publish.ErrOverloaded) || errors.Is(failure, errLimited) || errors.Is(failure, ingress.ErrBodyMemory)
-	if c == unavailable && !intended && !errors.Is(failure, publish.ErrDisconnected) {
+	intended := errors.Is(failure, commit.ErrOverloaded) || errors.Is(failure, errLimited) || errors.Is(failure, ingress.ErrBodyMemory)
+	if c == unavailable && !intended && !errors.Is(failure, commit.ErrDisconnected) {
 		return zapcore.ErrorLevel
 	}
 	return zapcore.InfoLevel

@@ -85,7 +85,7 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 	return o
 }
 
-func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Committer {
+func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Notifications {
 	t.Helper()
 	p, err := publish.New(nc, publish.Options{Timeout: timeout, GroupCommit: always})
 	if err != nil {

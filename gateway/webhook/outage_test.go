@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/commit/committest"
 	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/gateway/gatewaytest"
 	"arauto/gateway/publish"
@@ -138,7 +140,7 @@ func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 func TestNoAckInTimeIsUnavailable(t *testing.T) {
 	t.Parallel()
 	broker := jetstreamtest.Start(t, providers.All.Names()...)
-	wire := gatewaytest.NewWire(t, broker.URL)
+	wire := committest.NewWire(t, broker.URL)
 	nc, err := nats.Connect(wire.URL, nats.ReconnectBufSize(-1))
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +156,7 @@ func TestNoAckInTimeIsUnavailable(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	slow := publisher(t, nc, time.Hour)
-	if err := slow.Store(ctx, publish.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, publish.ErrTimeout) {
+	if err := slow.Store(ctx, publish.Message{Subject: "notifications.sandbox.default.p", ID: "late"}); !errors.Is(err, commit.ErrTimeout) {
 		t.Errorf("store with a short context: %v", err)
 	}
 	release()

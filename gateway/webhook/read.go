@@ -7,8 +7,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/gateway/ingress"
-	"arauto/gateway/publish"
 	"arauto/schemas/provider"
 )
 
@@ -44,7 +44,7 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f ingress.Frame, a authenticatio
 	}
 	a.authenticated[d.account][a.credential].Inc()
 	if g.options.Overloaded() { // Shed before the body is parsed, which would cost time of webhooks that are stored.
-		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", publish.ErrOverloaded))
+		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded))
 	}
 	if !a.limits[d.account].allowWebhook(d.started) {
 		return provider.Notice{}, g.limited(d)

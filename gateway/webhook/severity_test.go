@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/gateway/publish"
 )
 
@@ -19,11 +20,11 @@ func TestOnlyUnexpectedFailuresAreLoggedAsErrors(t *testing.T) {
 	}{
 		"accepted":     {accepted, nil, zapcore.InfoLevel},
 		"invalid":      {invalid, nil, zapcore.InfoLevel},
-		"overloaded":   {unavailable, fmt.Errorf("store: %w", publish.ErrOverloaded), zapcore.InfoLevel},
+		"overloaded":   {unavailable, fmt.Errorf("store: %w", commit.ErrOverloaded), zapcore.InfoLevel},
 		"limited":      {unavailable, fmt.Errorf("store: %w", errLimited), zapcore.InfoLevel},
-		"disconnected": {unavailable, fmt.Errorf("store: %w", publish.ErrDisconnected), zapcore.InfoLevel},
-		"full":         {unavailable, fmt.Errorf("store: %w", publish.ErrFull), zapcore.ErrorLevel},
-		"timeout":      {unavailable, publish.ErrTimeout, zapcore.ErrorLevel},
+		"disconnected": {unavailable, fmt.Errorf("store: %w", commit.ErrDisconnected), zapcore.InfoLevel},
+		"full":         {unavailable, fmt.Errorf("store: %w", commit.ErrFull), zapcore.ErrorLevel},
+		"timeout":      {unavailable, commit.ErrTimeout, zapcore.ErrorLevel},
 		"unverified":   {unavailable, publish.ErrUnverified, zapcore.ErrorLevel},
 		"panic":        {unavailable, errors.New("webhook panicked"), zapcore.ErrorLevel},
 	} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/gateway/publish"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -35,7 +36,7 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	}
 	err = g.options.Publisher.Store(context.Background(), publish.Message{ID: d.id, Subject: unit.Notification(), Body: body})
 	switch {
-	case errors.Is(err, publish.ErrTooLarge):
+	case errors.Is(err, commit.ErrTooLarge):
 		return bodyTooLarge // Not 503: a retry would fail as well.
 	case err != nil:
 		return g.failed(d, err)
@@ -55,11 +56,11 @@ func (g *Gateway) failed(d *delivery, err error) code {
 // acks nothing, so webhooks time out and later ones are shed. StoreFailure makes the
 // durability check run.
 func (g *Gateway) explain(err error) error {
-	if !errors.Is(err, publish.ErrTimeout) && !errors.Is(err, publish.ErrOverloaded) && !errors.Is(err, publish.ErrStoreFailed) {
+	if !errors.Is(err, commit.ErrTimeout) && !errors.Is(err, commit.ErrOverloaded) && !errors.Is(err, commit.ErrStoreFailed) {
 		return err
 	}
 	if why := g.options.StoreFailure(); why != nil {
-		return fmt.Errorf("%w: %w: %w", publish.ErrStoreFailed, why, err)
+		return fmt.Errorf("%w: %w: %w", commit.ErrStoreFailed, why, err)
 	}
 	return err
 }

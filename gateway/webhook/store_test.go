@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/gateway/publish"
 )
 
@@ -12,8 +13,8 @@ func TestWriteErrorIsTheClassOfItsEffects(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the store of nats-1 is in a write error")
 	for err, want := range map[error]string{
-		publish.ErrTimeout: "store_failed", publish.ErrOverloaded: "store_failed", publish.ErrDisconnected: "disconnected",
-		publish.ErrFull: "full", publish.ErrMissing: "missing", publish.ErrUnverified: "unverified", errLimited: "limited",
+		commit.ErrTimeout: "store_failed", commit.ErrOverloaded: "store_failed", commit.ErrDisconnected: "disconnected",
+		commit.ErrFull: "full", commit.ErrMissing: "missing", publish.ErrUnverified: "unverified", errLimited: "limited",
 	} {
 		for why, class := range map[error]string{broken: want, nil: className(t, err)} {
 			g := &Gateway{options: Options{StoreFailure: func() error { return why }}}

@@ -32,7 +32,7 @@ type flow struct {
 	t       *testing.T
 	ctx     context.Context
 	tokens  subject.Tokens
-	gateway *publish.Committer
+	gateway *publish.Notifications
 	bank    *bank
 	events  *nats.Subscription // What viewer sees.
 	dead    *nats.Subscription // What the inspector sees of dead letters.

@@ -24,7 +24,7 @@ type ban struct {
 // madeForTestsOnly are packages that tests import and nothing else does.
 var madeForTestsOnly = []string{
 	"arauto/schemas/schematest", "arauto/schemas/provider/providertest", "arauto/deploy/runtime/topology/jetstreamtest",
-	"arauto/deploy/runtime/process/processtest", "arauto/gateway/gatewaytest", "arauto/workers/workertest",
+	"arauto/deploy/runtime/commit/committest", "arauto/deploy/runtime/process/processtest", "arauto/gateway/gatewaytest", "arauto/workers/workertest",
 }
 
 // benchmark measures the gateway's Committer without HTTP, and Fiber without
@@ -67,8 +67,12 @@ var bans = []ban{
 	},
 	{
 		from:    []string{"arauto/gateway/publish"},
-		reach:   []string{"arauto/schemas/provider", "arauto/schemas/providers/...", "arauto/deploy/..."},
+		reach:   []string{"arauto/schemas/provider", "arauto/schemas/providers/...", "arauto/deploy/runtime/config", "arauto/deploy/runtime/process"},
 		because: "publish stores bytes: it knows no provider and no configuration",
+	},
+	{
+		from: []string{"arauto/deploy/runtime/commit"}, reach: []string{"arauto/schemas/...", "arauto/deploy/runtime/config", "arauto/deploy/runtime/topology"},
+		because: "the committer stores bytes on any stream",
 	},
 	{
 		reach: []string{"arauto/deploy/tests/..."}, except: []string{"arauto/deploy/tests/..."},

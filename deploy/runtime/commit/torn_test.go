@@ -1,4 +1,4 @@
-package publish_test
+package commit_test
 
 import (
 	"errors"
@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/gateway/gatewaytest"
 	"arauto/schemas/subject"
 )
 
@@ -25,7 +24,7 @@ func TestBatchTornByACrashIsStoredOnce(t *testing.T) {
 	c.broker.Stop()
 	tear(t, filepath.Join(store, server.DEFAULT_GLOBAL_ACCOUNT, "streams", subject.Notifications))
 	c.broker.Restart()
-	gatewaytest.Until(t, func() bool { return c.nc.IsConnected() && c.broker.NC.IsConnected() })
+	until(t, func() bool { return c.nc.IsConnected() && c.broker.NC.IsConnected() })
 	kept := c.stored()
 	last := c.last()
 	if len(kept) == 0 || len(kept) == 200 || last.Header.Get(server.JSBatchId) == "" || last.Header.Get(server.JSBatchCommit) != "" {

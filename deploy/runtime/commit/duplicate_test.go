@@ -1,4 +1,4 @@
-package publish_test
+package commit_test
 
 import (
 	"testing"
@@ -7,8 +7,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/gateway/gatewaytest"
-	"arauto/gateway/publish"
+	"arauto/deploy/runtime/commit"
 	"arauto/schemas/subject"
 )
 
@@ -36,12 +35,12 @@ func (c *bench) batched() map[string]bool {
 // and whose connection then broke. Here the ack of the batch is lost. See expireBatch.
 func TestDuplicateAckIsNoProofOfABatchThatWasDisconnected(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
-		c := start(func(o *publish.Options) { o.ReconnectGrace = 10 * time.Second })
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
+		c := start(func(o *commit.Options) { o.ReconnectGrace = 10 * time.Second })
 		c.wire.LoseBatchAcks.Store(1)
 		all := messages(200)
 		wait := c.storeAll(t.Context(), all...)
-		gatewaytest.Until(t, func() bool { return c.wire.LoseBatchAcks.Load() == 0 })
+		until(t, func() bool { return c.wire.LoseBatchAcks.Load() == 0 })
 		batched := c.batched()
 		c.wire.Cut()
 		unconfirmed := 0
@@ -55,6 +54,6 @@ func TestDuplicateAckIsNoProofOfABatchThatWasDisconnected(t *testing.T) {
 		if unconfirmed == 0 {
 			t.Error("every message is confirmed, so this shows nothing")
 		}
-		gatewaytest.Until(t, func() bool { return c.Store(t.Context(), message(1000)) == nil })
+		until(t, func() bool { return c.store(t.Context(), message(1000)) == nil })
 	})
 }

@@ -1,4 +1,5 @@
-package gatewaytest
+// Package committest has a network between a committer and its broker, for tests.
+package committest
 
 import (
 	"bytes"

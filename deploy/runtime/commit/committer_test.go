@@ -1,4 +1,4 @@
-package publish_test
+package commit_test
 
 import (
 	"context"
@@ -12,84 +12,102 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
+	"go.uber.org/goleak"
 
+	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/commit/committest"
 	"arauto/deploy/runtime/topology/jetstreamtest"
-	"arauto/gateway/gatewaytest"
-	"arauto/gateway/publish"
 	"arauto/schemas/subject"
 )
 
-// bench is a Committer whose connection passes a wire, with its broker and metrics.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// nats-server 2.15.3: an embedded broker that is stopped under load rarely stages
+		// one more batch after its shutdown, and leaves the stage's store open.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+}
+
+// bench is a Committer whose connection passes a wire, with its broker and counts.
 type bench struct {
-	*publish.Committer
-	t        *testing.T
-	broker   *jetstreamtest.Broker
-	wire     *gatewaytest.Wire
-	nc       *nats.Conn
-	registry *prometheus.Registry
+	*commit.Committer
+	t       *testing.T
+	broker  *jetstreamtest.Broker
+	wire    *committest.Wire
+	nc      *nats.Conn
+	batches atomic.Int64 // Sent.
+	fell    atomic.Int64 // Messages of batches that fell apart.
 }
 
 // start starts a Committer that batches, on a broker of its own.
-func start(t *testing.T, change func(*publish.Options)) *bench {
+func start(t *testing.T, change func(*commit.Options)) *bench {
 	t.Helper()
 	return startOn(t, jetstreamtest.Start(t), change)
 }
 
-func startOn(t *testing.T, broker *jetstreamtest.Broker, change func(*publish.Options)) *bench {
+func startOn(t *testing.T, broker *jetstreamtest.Broker, change func(*commit.Options)) *bench {
 	t.Helper()
-	c := &bench{t: t, broker: broker, wire: gatewaytest.NewWire(t, broker.URL), registry: prometheus.NewRegistry()}
+	c := &bench{t: t, broker: broker, wire: committest.NewWire(t, broker.URL)}
 	var err error
 	c.nc, err = nats.Connect(c.wire.URL, nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.nc.Close)
-	o := publish.Options{Timeout: 20 * time.Second, GroupCommit: func() bool { return true }, Registerer: c.registry}
+	o := commit.Options{
+		Stream: subject.Notifications, Timeout: 20 * time.Second, GroupCommit: func() bool { return true }, Threshold: threshold,
+		Batched: func(int) { c.batches.Add(1) }, FellApart: func(messages int) { c.fell.Add(int64(messages)) },
+	}
 	if change != nil {
 		change(&o)
 	}
-	if c.Committer, err = publish.New(c.nc, o); err != nil {
+	if c.Committer, err = commit.New(c.nc, o); err != nil {
 		t.Fatal(err)
 	}
-	c.SetBatchThreshold(threshold)
 	return c
 }
 
-// atEachThreshold runs a test with the usual batch threshold, with the lowest, and with
-// the learned one.
-func atEachThreshold(t *testing.T, test func(t *testing.T, start func(change func(*publish.Options)) *bench)) {
+// atEachThreshold runs a test with the usual threshold and with the lowest.
+func atEachThreshold(t *testing.T, test func(t *testing.T, start func(change func(*commit.Options)) *bench)) {
 	t.Helper()
-	for name, n := range map[string]int{"usual": threshold, "lowest": 3, "learned": 0} {
+	for name, n := range map[string]int{"usual": threshold, "lowest": 3} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, func(change func(*publish.Options)) *bench {
-				c := start(t, change)
-				c.SetBatchThreshold(n)
-				return c
+			test(t, func(change func(*commit.Options)) *bench {
+				return start(t, func(o *commit.Options) {
+					if o.Threshold = n; change != nil {
+						change(o)
+					}
+				})
 			})
 		})
 	}
 }
 
 // threshold is the batch threshold of most tests.
-const threshold = 24
+const threshold = 16
+
+// store is Store without the receipt.
+func (c *bench) store(ctx context.Context, m commit.Message) error {
+	_, err := c.Store(ctx, m)
+	return err
+}
 
 // message returns the nth small message, with an id of its own.
-func message(n int) publish.Message {
-	return publish.Message{
+func message(n int) commit.Message {
+	return commit.Message{
 		ID: fmt.Sprintf("id-%d", n), Subject: fmt.Sprintf("notifications.sandbox.default.p%d", n),
 		Body: []byte(`{}`),
 	}
 }
 
 // storeAll stores the messages concurrently; wait returns the result of each.
-func (c *bench) storeAll(ctx context.Context, messages ...publish.Message) (wait func() []error) {
+func (c *bench) storeAll(ctx context.Context, messages ...commit.Message) (wait func() []error) {
 	results := make([]error, len(messages))
 	var all sync.WaitGroup
 	for i, m := range messages {
-		all.Go(func() { results[i] = c.Store(ctx, m) })
+		all.Go(func() { results[i] = c.store(ctx, m) })
 	}
 	return func() []error {
 		all.Wait()
@@ -99,18 +117,18 @@ func (c *bench) storeAll(ctx context.Context, messages ...publish.Message) (wait
 
 // storeBatched stores the messages concurrently and holds the acks back until all are
 // pending, so that most are in a batch.
-func (c *bench) storeBatched(messages ...publish.Message) []error {
+func (c *bench) storeBatched(messages ...commit.Message) []error {
 	c.t.Helper()
 	release := c.wire.Hold(c.t)
 	wait := c.storeAll(c.t.Context(), messages...)
-	c.awaitPending(float64(len(messages)))
+	c.awaitPending(len(messages))
 	release()
 	return wait()
 }
 
 // messages returns n small messages.
-func messages(n int) []publish.Message {
-	all := make([]publish.Message, n)
+func messages(n int) []commit.Message {
+	all := make([]commit.Message, n)
 	for i := range all {
 		all[i] = message(i)
 	}
@@ -136,37 +154,10 @@ func (c *bench) stored() map[string]int {
 	return counts
 }
 
-// metric is the value of a metric, or the number of observations of a histogram.
-func (c *bench) metric(name string) float64 {
-	c.t.Helper()
-	families, err := c.registry.Gather()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() == name {
-			return value(family.GetMetric()[0])
-		}
-	}
-	c.t.Fatalf("no metric is called %s", name)
-	return 0
-}
-
-func value(m *dto.Metric) float64 {
-	return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-}
-
-const (
-	batchesMetric   = "arauto_publish_batch_messages"
-	thresholdMetric = "arauto_publish_batch_threshold_messages"
-	backlogMetric   = "arauto_publish_backlog_messages"
-	fallbacksMetric = "arauto_publish_batch_fallbacks_total"
-)
-
 // awaitPending waits until n messages are pending.
-func (c *bench) awaitPending(n float64) {
+func (c *bench) awaitPending(n int) {
 	c.t.Helper()
-	gatewaytest.Until(c.t, func() bool { return c.metric(backlogMetric) == n })
+	until(c.t, func() bool { return c.Pending() == n })
 }
 
 func allNil(t *testing.T, results []error) {
@@ -179,7 +170,7 @@ func allNil(t *testing.T, results []error) {
 }
 
 // storedOnce checks that the stream has each message once, and no other.
-func (c *bench) storedOnce(messages ...publish.Message) {
+func (c *bench) storedOnce(messages ...commit.Message) {
 	c.t.Helper()
 	stored := c.stored()
 	for _, m := range messages {
@@ -201,14 +192,11 @@ func TestQueueIsOneBatch(t *testing.T) {
 	c.storedOnce(all...)
 	// The first messages are singles. The messages queued before the wire held the
 	// acks are a batch, and the rest is another.
-	if got := c.metric(batchesMetric); got < 1 || got > 3 {
+	if got := c.batches.Load(); got < 1 || got > 3 {
 		t.Errorf("%v batches", got)
 	}
-	if got := c.metric(fallbacksMetric); got != 0 {
+	if got := c.fell.Load(); got != 0 {
 		t.Errorf("%v messages were retried singly", got)
-	}
-	if c.SchedLatency() == 0 {
-		t.Error("no scheduling latency was measured over 300 callers")
 	}
 }
 
@@ -220,53 +208,18 @@ func TestFewMessagesArePublishedSingly(t *testing.T) {
 		allNil(t, c.storeAll(t.Context(), all[i:i+8]...)())
 	}
 	c.storedOnce(all...)
-	if got := c.metric(batchesMetric); got != 0 {
+	if got := c.batches.Load(); got != 0 {
 		t.Errorf("%v batches of eight concurrent callers", got)
-	}
-}
-
-// TestBatchesAreTriedBelowTheInitialThreshold has six callers, fewer than the threshold
-// of an unknown broker.
-func TestBatchesAreTriedBelowTheInitialThreshold(t *testing.T) {
-	t.Parallel()
-	c := start(t, nil)
-	c.SetBatchThreshold(0)
-	if got := c.metric(thresholdMetric); got != threshold {
-		t.Errorf("the initial threshold is %v", got)
-	}
-	var next atomic.Int64
-	ctx, stop := context.WithCancel(t.Context())
-	var all sync.WaitGroup
-	for range 6 {
-		all.Go(func() {
-			for ctx.Err() == nil {
-				if err := c.Store(context.Background(), message(int(next.Add(1)))); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	gatewaytest.Until(t, c.MeasuredBatches)
-	stop()
-	all.Wait()
-	sent := make([]publish.Message, next.Load())
-	for i := range sent {
-		sent[i] = message(i + 1)
-	}
-	c.storedOnce(sent...)
-	if got := c.metric(thresholdMetric); got < 3 || got > 64 {
-		t.Errorf("the learned threshold is %v", got)
 	}
 }
 
 func TestNothingIsBatchedByDefault(t *testing.T) {
 	t.Parallel()
-	c := start(t, func(o *publish.Options) { o.GroupCommit = nil })
+	c := start(t, func(o *commit.Options) { o.GroupCommit = nil })
 	all := messages(300)
 	allNil(t, c.storeAll(t.Context(), all...)())
 	c.storedOnce(all...)
-	if got := c.metric(batchesMetric); got != 0 {
+	if got := c.batches.Load(); got != 0 {
 		t.Errorf("%v batches", got)
 	}
 }
@@ -293,13 +246,13 @@ func TestRefusedMessageDoesNotFailItsBatch(t *testing.T) {
 	all := messages(200)
 	all[150].Body = []byte(strings.Repeat("x", 2000))
 	results := c.storeBatched(all...)
-	if !errors.Is(results[150], publish.ErrTooLarge) {
+	if !errors.Is(results[150], commit.ErrTooLarge) {
 		t.Errorf("the large one: %v", results[150])
 	}
 	results[150] = nil
 	allNil(t, results)
-	c.storedOnce(append(append([]publish.Message{}, all[:150]...), all[151:]...)...)
-	if c.metric(batchesMetric) == 0 {
+	c.storedOnce(append(append([]commit.Message{}, all[:150]...), all[151:]...)...)
+	if c.batches.Load() == 0 {
 		t.Error("there was no batch, so this shows nothing")
 	}
 }
@@ -310,7 +263,7 @@ func TestSameIDTwiceIsStoredOnceAndAckedTwice(t *testing.T) {
 	all := messages(200)
 	allNil(t, c.storeBatched(append(all, all[7], all[100])...))
 	c.storedOnce(all...)
-	if c.metric(batchesMetric) == 0 {
+	if c.batches.Load() == 0 {
 		t.Error("there was no batch, so this shows nothing")
 	}
 }
@@ -328,7 +281,7 @@ func TestBatchLargerThanTheRoomIsStoredInPart(t *testing.T) {
 		case err == nil:
 			confirmed++
 			stored[all[i].ID] = true
-		case !errors.Is(err, publish.ErrFull):
+		case !errors.Is(err, commit.ErrFull):
 			t.Errorf("message %d: %v", i, err)
 		}
 	}
@@ -356,45 +309,51 @@ func TestStreamWithoutBatchesGetsSingles(t *testing.T) {
 		allNil(t, c.storeAll(t.Context(), all...)())
 	}
 	c.storedOnce(all...)
-	if got := c.metric(batchesMetric); got < 1 || got > 2 {
+	if got := c.batches.Load(); got < 1 || got > 2 {
 		t.Errorf("%v batches were tried", got)
 	}
 }
 
-// Acks of messages that come slowly are slow too, which says nothing of how many the
-// broker can take.
-func TestBurstAfterAQuietTimeIsStored(t *testing.T) {
-	t.Parallel()
-	c := start(t, nil)
-	release := c.wire.Hold(t)
-	first := c.storeAll(t.Context(), message(1000))
-	c.awaitPending(1)
-	c.SetAckRate(10)
-	all := messages(300)
-	wait := c.storeAll(t.Context(), all...)
-	c.awaitPending(301)
-	release()
-	allNil(t, first())
-	allNil(t, wait())
-	c.storedOnce(append(all, message(1000))...)
+// until polls a condition every 5 ms and fails the test after two minutes.
+func until(t testing.TB, met func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !met() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("not reached within two minutes")
+		}
+	}
 }
 
-func TestReadyNeedsConnectionAndStream(t *testing.T) {
+// TestFewCallersAreBatchedWhereItPays has six callers, fewer than the threshold of an
+// unknown broker, on a real one: what it costs decides, within the bounds.
+func TestFewCallersAreBatchedWhereItPays(t *testing.T) {
 	t.Parallel()
-	c := startOn(t, jetstreamtest.StartEmpty(t), nil)
-	ctx := jetstreamtest.Context(t)
-	if err := c.Ready(ctx); !errors.Is(err, publish.ErrMissing) {
-		t.Errorf("without a stream: %v", err)
+	c := start(t, func(o *commit.Options) { o.Threshold = 0 })
+	var next atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if err := c.store(context.Background(), message(int(next.Add(1)))); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
 	}
-	c = start(t, nil)
-	if err := c.Ready(ctx); err != nil {
-		t.Errorf("with connection and stream: %v", err)
+	until(t, func() bool { return c.batches.Load() >= 5 }) // Those that measure what a batch costs.
+	stop()
+	all.Wait()
+	sent := make([]commit.Message, next.Load())
+	for i := range sent {
+		sent[i] = message(i + 1)
 	}
-	c.nc.Close()
-	if err := c.Ready(ctx); !errors.Is(err, publish.ErrDisconnected) {
-		t.Errorf("without a connection: %v", err)
-	}
-	if err := c.Store(ctx, message(0)); !errors.Is(err, publish.ErrDisconnected) {
-		t.Errorf("store without a connection: %v", err)
-	}
+	c.storedOnce(sent...)
 }

@@ -1,4 +1,4 @@
-package publish_test
+package commit_test
 
 import (
 	"errors"
@@ -6,15 +6,15 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/topology/jetstreamtest"
-	"arauto/gateway/publish"
 )
 
 func TestMissingStreamFailsABatchAtOnce(t *testing.T) {
 	t.Parallel()
 	c := startOn(t, jetstreamtest.StartEmpty(t), nil)
 	for i, err := range c.storeBatched(messages(100)...) {
-		if !errors.Is(err, publish.ErrMissing) {
+		if !errors.Is(err, commit.ErrMissing) {
 			t.Errorf("message %d: %v", i, err)
 		}
 	}
@@ -40,7 +40,7 @@ func TestOtherStreamOnTheSubjectsStoresNothing(t *testing.T) {
 	if err != nil || info.State.Msgs > 0 {
 		t.Errorf("it has %d messages, %v", info.State.Msgs, err)
 	}
-	if c.metric(batchesMetric) == 0 {
+	if c.batches.Load() == 0 {
 		t.Error("no batch was tried")
 	}
 }

@@ -1,4 +1,4 @@
-package publish_test
+package commit_test
 
 import (
 	"context"
@@ -11,20 +11,19 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"arauto/gateway/gatewaytest"
-	"arauto/gateway/publish"
+	"arauto/deploy/runtime/commit"
 )
 
 func TestBatchWithoutAckIsRetriedAndStoredOnce(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
-		c := start(func(o *publish.Options) { o.Timeout = 6 * time.Second })
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
+		c := start(func(o *commit.Options) { o.Timeout = 6 * time.Second })
 		all := messages(200)
 		release := c.wire.Hold(t)
 		wait := c.storeAll(t.Context(), all...)
-		gatewaytest.Until(t, func() bool { return c.metric(fallbacksMetric) > 0 }) // Half of the publish timeout has passed.
-		if got := len(c.stored()); got <= threshold {
-			t.Fatalf("%d are stored, so no batch is", got)
+		until(t, func() bool { return c.fell.Load() > 0 }) // Half of the publish timeout has passed.
+		if got := len(c.batched()); got == 0 {
+			t.Fatal("no message is stored in a batch")
 		}
 		release()
 		allNil(t, wait())
@@ -36,20 +35,20 @@ func TestBatchWithoutAckIsRetriedAndStoredOnce(t *testing.T) {
 // broker sends no ack for it and acks its messages as duplicates. See expireBatch.
 func TestDuplicateAckIsNoProofOfABatchThatTimedOut(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
-		c := start(func(o *publish.Options) { o.Timeout = 2 * time.Second })
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
+		c := start(func(o *commit.Options) { o.Timeout = 2 * time.Second })
 		c.wire.LoseBatchAcks.Store(1)
 		all := messages(200)
 		timedOut := 0
 		for i, err := range c.storeAll(t.Context(), all...)() {
 			switch {
-			case errors.Is(err, publish.ErrTimeout):
+			case errors.Is(err, commit.ErrTimeout):
 				timedOut++
 			case err != nil:
 				t.Errorf("message %d: %v", i, err)
 			}
 		}
-		if got := int(c.metric(fallbacksMetric)); got == 0 || timedOut != got {
+		if got := int(c.fell.Load()); got == 0 || timedOut != got {
 			t.Errorf("%d timed out, %d were in the batch without an ack", timedOut, got)
 		}
 		c.storedOnce(all...)
@@ -61,7 +60,7 @@ func TestDuplicateAckIsNoProofOfABatchThatTimedOut(t *testing.T) {
 // the stream. See startSingle.
 func TestSingleWithoutAckIsRetransmittedAndStoredOnce(t *testing.T) {
 	t.Parallel()
-	c := start(t, func(o *publish.Options) { o.Timeout, o.GroupCommit = 2*time.Second, nil })
+	c := start(t, func(o *commit.Options) { o.Timeout, o.GroupCommit = 2*time.Second, nil })
 	c.wire.LoseSingleAcks.Store(3)
 	all := messages(5)
 	allNil(t, c.storeAll(t.Context(), all...)())
@@ -77,14 +76,14 @@ func TestSilentBrokerDelaysNoStore(t *testing.T) {
 	t.Parallel()
 	var up atomic.Bool // As deploy/runtime/process keeps it.
 	up.Store(true)
-	c := start(t, func(o *publish.Options) { o.Up = up.Load })
+	c := start(t, func(o *commit.Options) { o.Up = up.Load })
 	c.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { up.Store(false) })
 	allNil(t, c.storeAll(t.Context(), message(0))())
 	connected := c.wire.Blackhole()
 	for range 3 {
 		<-connected // The client waits for INFO.
 		began := time.Now()
-		if err := c.Store(t.Context(), message(1)); !errors.Is(err, publish.ErrDisconnected) {
+		if err := c.store(t.Context(), message(1)); !errors.Is(err, commit.ErrDisconnected) {
 			t.Errorf("store: %v", err)
 		}
 		if took := time.Since(began); took > time.Second { // The client waits for two.
@@ -95,13 +94,13 @@ func TestSilentBrokerDelaysNoStore(t *testing.T) {
 
 func TestReconnectStoresEachMessageOnce(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
-		c := start(func(o *publish.Options) { o.ReconnectGrace = 10 * time.Second })
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
+		c := start(func(o *commit.Options) { o.ReconnectGrace = 10 * time.Second })
 		all := messages(200)
 		release := c.wire.Hold(t)
 		wait := c.storeAll(t.Context(), all...)
 		c.awaitPending(200)
-		gatewaytest.Until(t, func() bool { return len(c.stored()) > threshold }) // A batch is stored, and its ack is held back.
+		until(t, func() bool { return len(c.stored()) > threshold }) // A batch is stored, and its ack is held back.
 		c.wire.Cut()
 		release()
 		confirmed, stored, batched := 0, c.stored(), c.batched()
@@ -109,7 +108,7 @@ func TestReconnectStoresEachMessageOnce(t *testing.T) {
 			switch {
 			case err == nil:
 				confirmed++
-			case !errors.Is(err, publish.ErrDisconnected):
+			case !errors.Is(err, commit.ErrDisconnected):
 				t.Errorf("message %d: %v", i, err)
 			case stored[all[i].ID] > 0 && !batched[all[i].ID]:
 				t.Errorf("message %d was stored as a single and failed", i)
@@ -128,7 +127,7 @@ func TestReconnectStoresEachMessageOnce(t *testing.T) {
 
 func TestLostConnectionFailsEveryMessage(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
 		c := start(nil)
 		release := c.wire.Hold(t)
 		wait := c.storeAll(t.Context(), messages(200)...)
@@ -137,14 +136,14 @@ func TestLostConnectionFailsEveryMessage(t *testing.T) {
 		began := time.Now()
 		release()
 		for i, err := range wait() {
-			if !errors.Is(err, publish.ErrDisconnected) {
+			if !errors.Is(err, commit.ErrDisconnected) {
 				t.Errorf("message %d: %v", i, err)
 			}
 		}
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("the last failed after %v, the publish timeout is 20 s", took)
 		}
-		if err := c.Store(t.Context(), message(1)); !errors.Is(err, publish.ErrDisconnected) {
+		if err := c.store(t.Context(), message(1)); !errors.Is(err, commit.ErrDisconnected) {
 			t.Errorf("store while disconnected: %v", err)
 		}
 		c.awaitPending(0)
@@ -160,7 +159,7 @@ func TestClosedConnectionFailsEveryMessage(t *testing.T) {
 	c.nc.Close()
 	release()
 	for i, err := range wait() {
-		if !errors.Is(err, publish.ErrDisconnected) {
+		if !errors.Is(err, commit.ErrDisconnected) {
 			t.Errorf("message %d: %v", i, err)
 		}
 	}
@@ -168,9 +167,9 @@ func TestClosedConnectionFailsEveryMessage(t *testing.T) {
 
 func TestFullQueueSheds(t *testing.T) {
 	t.Parallel()
-	for name, limit := range map[string]func(*publish.Options){
-		"messages": func(o *publish.Options) { o.Queue = 32 },
-		"bytes":    func(o *publish.Options) { o.QueueBytes = 32 * len(message(0).Body) },
+	for name, limit := range map[string]func(*commit.Options){
+		"messages": func(o *commit.Options) { o.Queue = 32 },
+		"bytes":    func(o *commit.Options) { o.QueueBytes = 32 * len(message(0).Body) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -178,7 +177,7 @@ func TestFullQueueSheds(t *testing.T) {
 			release := c.wire.Hold(t)
 			wait := c.storeAll(t.Context(), messages(32)...)
 			c.awaitPending(32)
-			if err := c.Store(t.Context(), message(99)); !errors.Is(err, publish.ErrOverloaded) {
+			if err := c.store(t.Context(), message(99)); !errors.Is(err, commit.ErrOverloaded) {
 				t.Errorf("one too many: %v", err)
 			}
 			if !c.Overloaded() {
@@ -187,28 +186,28 @@ func TestFullQueueSheds(t *testing.T) {
 			release()
 			allNil(t, wait())
 			c.storedOnce(messages(32)...)
-			gatewaytest.Until(t, func() bool { return !c.Overloaded() })
+			until(t, func() bool { return !c.Overloaded() })
 		})
 	}
 }
 
 func TestCanceledMessagesFreeTheQueue(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
-		c := start(func(o *publish.Options) { o.Queue = 100 })
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
+		c := start(func(o *commit.Options) { o.Queue = 100 })
 		ctx, cancel := context.WithCancel(t.Context())
 		release := c.wire.Hold(t)
 		wait := c.storeAll(ctx, messages(100)...)
 		c.awaitPending(100)
 		cancel()
 		for i, err := range wait() {
-			if !errors.Is(err, publish.ErrTimeout) {
+			if !errors.Is(err, commit.ErrTimeout) {
 				t.Errorf("message %d: %v", i, err)
 			}
 		}
 		c.awaitPending(0)
 		release()
-		if err := c.Store(t.Context(), message(200)); err != nil {
+		if err := c.store(t.Context(), message(200)); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	})
@@ -218,8 +217,8 @@ func TestCanceledMessagesFreeTheQueue(t *testing.T) {
 // wire is cut and the broker is restarted.
 func TestStoredOnceUnderDisconnectsAndRestarts(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
-		c := start(func(o *publish.Options) { o.Timeout = 4 * time.Second })
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
+		c := start(func(o *commit.Options) { o.Timeout = 4 * time.Second })
 		faults, end := context.WithCancel(t.Context())
 		defer end()
 		var mu sync.Mutex
@@ -235,7 +234,7 @@ func TestStoredOnceUnderDisconnectsAndRestarts(t *testing.T) {
 						timeout = time.Duration(dice.IntN(3000)) * time.Microsecond
 					}
 					ctx, cancel := context.WithTimeout(context.Background(), timeout)
-					err := c.Store(ctx, m)
+					err := c.store(ctx, m)
 					cancel()
 					mu.Lock()
 					confirmed[m.ID] = err == nil
@@ -247,7 +246,7 @@ func TestStoredOnceUnderDisconnectsAndRestarts(t *testing.T) {
 			mu.Lock()
 			before := len(confirmed)
 			mu.Unlock()
-			gatewaytest.Until(t, func() bool {
+			until(t, func() bool {
 				mu.Lock()
 				defer mu.Unlock()
 				return len(confirmed) > before+n
@@ -264,7 +263,7 @@ func TestStoredOnceUnderDisconnectsAndRestarts(t *testing.T) {
 		end()
 		callers.Wait()
 		c.awaitPending(0)
-		gatewaytest.Until(t, c.broker.NC.IsConnected)
+		until(t, c.broker.NC.IsConnected)
 		stored, good := c.stored(), 0
 		for id, ok := range confirmed {
 			if ok {
@@ -274,20 +273,20 @@ func TestStoredOnceUnderDisconnectsAndRestarts(t *testing.T) {
 				t.Errorf("%s is stored %d times, confirmed: %v", id, stored[id], ok)
 			}
 		}
-		if good == 0 || c.metric(batchesMetric) == 0 {
-			t.Errorf("%d were confirmed, %v batches: this shows nothing", good, c.metric(batchesMetric))
+		if good == 0 || c.batches.Load() == 0 {
+			t.Errorf("%d were confirmed, %v batches: this shows nothing", good, c.batches.Load())
 		}
 	})
 }
 
 func TestStoreEndsAtThePublishTimeout(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
-		c := start(func(o *publish.Options) { o.Timeout = 200 * time.Millisecond })
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
+		c := start(func(o *commit.Options) { o.Timeout = 200 * time.Millisecond })
 		release := c.wire.Hold(t)
 		began := time.Now()
 		for i, err := range c.storeAll(context.Background(), messages(100)...)() {
-			if !errors.Is(err, publish.ErrTimeout) {
+			if !errors.Is(err, commit.ErrTimeout) {
 				t.Errorf("message %d: %v", i, err)
 			}
 		}
@@ -297,7 +296,7 @@ func TestStoreEndsAtThePublishTimeout(t *testing.T) {
 		c.awaitPending(0)
 		release()
 		// The timeout is short, so a busy machine may need more than one attempt.
-		gatewaytest.Until(t, func() bool { return c.Store(t.Context(), message(200)) == nil })
+		until(t, func() bool { return c.store(t.Context(), message(200)) == nil })
 	})
 }
 
@@ -308,13 +307,13 @@ func TestSinglesWithoutAckDoNotBlockTheQueue(t *testing.T) {
 	c := start(t, nil)
 	release := c.wire.Hold(t)
 	first := c.storeAll(t.Context(), messages(threshold-1)...)
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold-1 })
+	until(t, func() bool { return len(c.stored()) == threshold-1 })
 	second := c.storeAll(t.Context(), message(1000), message(1001))
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold+1 })
+	until(t, func() bool { return len(c.stored()) == threshold+1 })
 	release()
 	allNil(t, first())
 	allNil(t, second())
-	if got := c.metric(batchesMetric); got != 0 {
+	if got := c.batches.Load(); got != 0 {
 		t.Errorf("%v batches of two messages", got)
 	}
 }
@@ -324,16 +323,16 @@ func TestManyBehindSinglesWithoutAckAreABatch(t *testing.T) {
 	c := start(t, nil)
 	release := c.wire.Hold(t)
 	first := c.storeAll(t.Context(), messages(threshold-1)...)
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold-1 })
+	until(t, func() bool { return len(c.stored()) == threshold-1 })
 	second := c.storeAll(t.Context(), message(1000))
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold })
-	many := make([]publish.Message, 100)
+	until(t, func() bool { return len(c.stored()) == threshold })
+	many := make([]commit.Message, 100)
 	for i := range many {
 		many[i] = message(2000 + i)
 	}
 	third := c.storeAll(t.Context(), many...)
 	c.awaitPending(threshold + 100)
-	gatewaytest.Until(t, func() bool { return c.metric(batchesMetric) > 0 })
+	until(t, func() bool { return c.batches.Load() > 0 })
 	release()
 	allNil(t, first())
 	allNil(t, second())
@@ -346,8 +345,8 @@ func TestQueueBehindCanceledSinglesIsSent(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	release := c.wire.Hold(t)
 	first := c.storeAll(ctx, messages(threshold-1)...)
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold-1 })
-	var behind []publish.Message
+	until(t, func() bool { return len(c.stored()) == threshold-1 })
+	var behind []commit.Message
 	for i := range 5 { // Too threshold for a batch, and too many for the few.
 		behind = append(behind, message(1000+i))
 	}
@@ -355,14 +354,14 @@ func TestQueueBehindCanceledSinglesIsSent(t *testing.T) {
 	c.awaitPending(threshold + 4)
 	cancel()
 	first()
-	gatewaytest.Until(t, func() bool { return len(c.stored()) == threshold+4 })
+	until(t, func() bool { return len(c.stored()) == threshold+4 })
 	release()
 	allNil(t, second())
 }
 
 func TestMessageCanceledInTheQueueIsNotStored(t *testing.T) {
 	t.Parallel()
-	atEachThreshold(t, func(t *testing.T, start func(func(*publish.Options)) *bench) {
+	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
 		c := start(nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		release := c.wire.Hold(t)
@@ -373,7 +372,7 @@ func TestMessageCanceledInTheQueueIsNotStored(t *testing.T) {
 		behind := c.storeAll(t.Context(), message(1001))
 		c.awaitPending(102)
 		cancel()
-		if err := canceled()[0]; !errors.Is(err, publish.ErrTimeout) {
+		if err := canceled()[0]; !errors.Is(err, commit.ErrTimeout) {
 			t.Errorf("a canceled message ends with %v", err)
 		}
 		release()
