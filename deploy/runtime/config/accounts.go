@@ -179,8 +179,8 @@ func (c *Config) PlainSettings(of, account, standIn string) (settings map[string
 		case s.Secret && !r.IsZero():
 			value = standIn
 		case !r.IsZero():
-			if plain, wrong := c.read(r); wrong == "" && plain != "" {
-				value = plain
+			if plain, wrong := c.read(r); wrong == "" {
+				value = cmp.Or(plain, value)
 			}
 		}
 		if value == "" && s.Required {

@@ -223,13 +223,12 @@ func (k *checks) settings(a placed) map[string]Secret {
 	settings := map[string]Secret{}
 	for _, s := range a.provider.Settings {
 		r, present := a.part.Settings[s.Name]
-		at := a.at + ".settings." + s.Name
-		value := ""
+		at, value, ok := a.at+".settings."+s.Name, "", true
 		if !r.IsZero() {
-			var ok bool
-			if value, ok = k.resolve(r); !ok {
-				continue
-			}
+			value, ok = k.resolve(r)
+		}
+		if !ok {
+			continue
 		}
 		value = cmp.Or(value, s.Default)
 		if value == "" && s.Required && (!present || !r.IsZero()) {
@@ -243,10 +242,10 @@ func (k *checks) settings(a placed) map[string]Secret {
 
 // example is what the operator should write for a setting.
 func example(s provider.Setting) string {
-	if s.Secret {
+	switch {
+	case s.Secret:
 		return "${NAME}"
-	}
-	if s.URL {
+	case s.URL:
 		return "https://host"
 	}
 	return "a value"
