@@ -85,7 +85,8 @@ const unboundedLength = 1 << 30
 //
 // The stream of fasthttp 1.51.0 ends at the Content-Length in the header (streaming.go,
 // requestStream.Read), which headerReceived has hidden. Without a Transfer-Encoding in
-// the parsed header it leaves chunks as they are, for readChunks.
+// the parsed header it leaves chunks as they are, for readChunks. The lengths that are set
+// here may go with headerReceived.
 func (s *Server) ReadBody(rc *fasthttp.RequestCtx, f Frame) (*Body, error) {
 	b, _ := bodies.Get().(*Body) // The pool has no other type.
 	b.memory, b.limit, b.bodyLimit, b.spare = &s.memory, s.options.BodyLimit, s.options.BodyLimit, s.options.HeaderLimit

@@ -111,7 +111,7 @@ func (c *conn) Close() error {
 
 // SetWriteDeadline returns no error. fasthttp 1.51.0 (server.go, serveConn) panics on one,
 // which a connection gives that was closed at the end of a stop. The write that follows
-// fails, too. This may go once serveConn returns the error.
+// fails, too. Before this may go, check that serveConn closes the connection instead.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	_ = c.Conn.SetWriteDeadline(t)
 	return nil

@@ -19,8 +19,9 @@ const (
 	evictionInterval = 10 * time.Millisecond
 )
 
-// acceptRetry is the pause after accept failed for want of file descriptors. fasthttp
-// 1.51.0 (server.go, acceptConn) ends the server for good at such an error. A guess.
+// acceptRetry is the pause after accept failed for want of file descriptors. A guess.
+// fasthttp 1.51.0 (server.go, acceptConn) ends the server for good at such an error. Before
+// acceptSocket may go, check that acceptConn tries again after EMFILE and ENFILE.
 const acceptRetry = 50 * time.Millisecond
 
 // listener bounds the open connections, and knows them when the server stops.

@@ -36,7 +36,8 @@ type Settings struct {
 }
 
 // MaxConnections is the concurrency of Fiber 2.52.15. With more connections fasthttp
-// 1.51.0 answers a plain-text 503 of its own while it accepts (server.go, Serve).
+// 1.51.0 (server.go, Serve) answers a plain-text 503 of its own while it accepts. Before
+// the bound may go, check that it lets further connections wait.
 const MaxConnections = fiber.DefaultConcurrency
 
 // DefaultIdleTimeout is longer than that of load balancers (Cloudflare 900 s, Google Cloud
@@ -162,7 +163,7 @@ func (s *Server) newApp() *fiber.App {
 	routed, known := server.Handler, app.Config().RequestMethods
 	server.Handler = func(rc *fasthttp.RequestCtx) {
 		// Fiber 2.52.15 (router.go, handler) answers an unknown method with a plain-text
-		// 400 before any handler. This may go once it calls the handlers.
+		// 400 before any handler. Before this may go, check that it calls the handlers.
 		if slices.Contains(known, string(rc.Method())) {
 			routed(rc)
 			return
@@ -192,7 +193,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	// fasthttp 1.51.0 (server.go, ShutdownWithContext) ignores a shutdown before Serve has
-	// registered the listener, which the first Accept follows.
+	// registered the listener, which the first Accept follows. Before this may go, check
+	// that a Serve after the shutdown returns at once.
 	select {
 	case <-l.accepting:
 	case err := <-served:

@@ -35,7 +35,8 @@ func (s *tlsConn) Handshake() error {
 func (s *tlsConn) ConnectionState() tls.ConnectionState { return s.tls.ConnectionState() }
 
 // SetReadDeadline returns no error. fasthttp 1.51.0 (server.go, getNextProto) panics on one
-// before the handshake; see SetWriteDeadline of conn.
+// before the handshake; see SetWriteDeadline of conn. Before this may go, check that
+// getNextProto returns the error.
 func (s *tlsConn) SetReadDeadline(t time.Time) error {
 	_ = s.conn.SetReadDeadline(t)
 	return nil
@@ -72,7 +73,8 @@ func handshakeFailure(err error) string {
 
 // isOpenSSLAlert reports an alert that was sent without encryption. Clients with OpenSSL
 // (curl, Node.js) refuse a certificate so in TLS 1.3, and crypto/tls of Go 1.26 reports
-// a record with a bad MAC of its own (conn.go, readRecordOrCCS).
+// a record with a bad MAC of its own (conn.go, readRecordOrCCS). Before this may go, check
+// that it reports the alert as a remote error.
 func isOpenSSLAlert(operation *net.OpError) bool {
 	return operation.Op == "local error" && strings.Contains(operation.Err.Error(), "bad record MAC")
 }

@@ -83,7 +83,9 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	h := &rc.Request.Header
 	f := ingress.FrameOf(h)
 	if f.Close {
-		rc.SetConnectionClose() // fasthttp 1.51.0 (header.go, parseHeaders) knows only a lower-case "close" alone.
+		// fasthttp 1.51.0 (header.go, parseHeaders) knows only a lower-case "close" alone.
+		// Before this may go, check that it finds "close" in any case and in a list.
+		rc.SetConnectionClose()
 	}
 	if f.Ambiguous {
 		ingress.CloseLingering(rc)

@@ -63,6 +63,8 @@ type Observation struct {
 	NotifiedAt        *time.Time `json:"notified_at,omitempty"`  // When that notification was received.
 
 	FailedLookUps []FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the answer before.
+
+	NotificationsCreated time.Time `json:"notifications_created,omitzero"` // When the NOTIFICATIONS that Covers counts on was created.
 }
 
 // SameWord reports whether o says the same as p: status, provider's word and

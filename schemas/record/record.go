@@ -50,6 +50,8 @@ type ScheduledLookUp struct {
 	Expedited    bool              `json:"expedited,omitempty"` // It is due before its retry is; failing then spends no attempt.
 
 	FailedLookUps []order.FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the last answer.
+
+	NotificationsCreated time.Time `json:"notifications_created,omitzero"` // When the NOTIFICATIONS that Covers counts on was created.
 }
 
 // MaxRechecks is how many rechecks lookup makes of an answer that may be stale.
@@ -58,7 +60,8 @@ const MaxRechecks = 2
 // Cover makes p cover the notification that other covers, with
 // what that says of the payment.
 func (p *ScheduledLookUp) Cover(other ScheduledLookUp) {
-	p.Covers, p.Notification, p.NotifiedAt, p.Trace = other.Covers, other.Notification, other.NotifiedAt, other.Trace
+	p.Covers, p.NotificationsCreated = other.Covers, other.NotificationsCreated
+	p.Notification, p.NotifiedAt, p.Trace = other.Notification, other.NotifiedAt, other.Trace
 	p.Order, p.Fields = other.Order, other.Fields
 }
 
@@ -106,6 +109,8 @@ type DeadLetter struct {
 	At             time.Time  `json:"at"`
 
 	FailedLookUps []order.FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the last answer, from lookup.
+
+	Created map[string]time.Time `json:"created,omitempty"` // When the streams were created that the sequences here count on, by name.
 
 	// What an operator made of it. The letter is then stored once more, as a
 	// marker, because the stream is written to and never changed.

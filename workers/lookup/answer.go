@@ -100,7 +100,7 @@ func (t task) observation(fact order.Fact, asked, answered time.Time) order.Obse
 		Status: fact.Status, ProviderStatus: fact.ProviderStatus, Reason: fact.Reason,
 		Amount: fact.Amount, OccurredAt: fact.OccurredAt,
 		Cause: t.cause, AskedAt: asked.UTC(), AnsweredAt: answered.UTC(),
-		Notification: t.notification, NotifiedAt: t.notifiedAt,
+		Notification: t.notification, NotifiedAt: t.notifiedAt, NotificationsCreated: t.created,
 	}
 	if o.Order == "" {
 		o.Order = t.target.Order

@@ -171,7 +171,7 @@ func (t task) scheduled() record.ScheduledLookUp {
 		Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
 		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields,
 		Covers: t.covers, Notification: t.notification, NotifiedAt: t.notifiedAt, Trace: t.trace, Cause: t.cause,
-		Refused: t.refused, FailedLookUps: t.failedLookUps(),
+		Refused: t.refused, FailedLookUps: t.failedLookUps(), NotificationsCreated: t.created,
 	}
 }
 

@@ -27,12 +27,9 @@ func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observ
 		return "", order.Observation{}, err
 	}
 	if t.superseded(last) {
-		older, err := w.coveredByOlder(ctx, t, last)
-		if err != nil {
-			return "", order.Observation{}, err
-		}
-		if !older {
-			return w.supersede(ctx, t, last)
+		older, err := w.checkCoverage(ctx, t, last)
+		if err != nil || !older {
+			return outcomeSuperseded, order.Observation{}, err
 		}
 	}
 	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, record.StageLookup) })

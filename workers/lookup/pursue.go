@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -44,7 +45,7 @@ func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation,
 			return "", order.Observation{}, err
 		}
 		if t.superseded(last) {
-			t.coverOlder, err = w.coveredByOlder(ctx, t, last)
+			t.coverOlder, err = w.checkCoverage(ctx, t, last)
 			switch {
 			case err != nil:
 				return "", order.Observation{}, err
@@ -52,7 +53,7 @@ func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation,
 			case t.mayHaveLostSuccessor(last) && !w.makesNoRequest(t):
 				t = t.asLastRecheck()
 			default:
-				return w.supersede(ctx, t, last)
+				return outcomeSuperseded, order.Observation{}, nil
 			}
 		}
 		if race > 0 && t.redundant(last) {
@@ -75,7 +76,7 @@ func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation,
 //     (nats-server 2.15.3, server/stream.go, processJetStreamMsgWithRollup;
 //     measured with 30,000 due at once: 676 of 952 replaced ones were lost).
 //
-// This may go once the broker purges only the schedule that it has fired.
+// Before this may go, check that the broker purges only the schedule that it has fired.
 func (t task) mayHaveLostSuccessor(last observations.Entry) bool {
 	if t.fired == nil || last.Observation.Notification == t.notification {
 		return false // For example its own answer: the ack was lost.
@@ -100,43 +101,27 @@ func (t task) redundant(last observations.Entry) bool {
 	return (t.cause == order.CauseSweep || t.cause == order.CauseOperator) && t.covers <= last.Covers()
 }
 
-// supersede ends a task whose notification is covered, unless NOTIFICATIONS was
-// recreated.
-func (w *Worker) supersede(ctx context.Context, t task, last observations.Entry) (string, order.Observation, error) {
-	newest, err := w.Observations.LastNotification(ctx, t.unit)
-	if err != nil {
-		return "", order.Observation{}, err
-	}
-	if newest.Sequence < last.Covers() {
-		if err := w.Observations.CheckCovers(ctx, last.Covers()); err != nil {
-			return "", order.Observation{}, fatalIfRecreated(err)
-		}
-	}
-	return outcomeSuperseded, order.Observation{}, nil
-}
+// skew is how far the broker's timestamps of two streams may differ: their leaders can
+// be on different servers. A guess, far above the skew of synchronized clocks.
+const skew = 10 * time.Second
 
-// coveredByOlder reports whether the answer that covers a notification is older than
-// it, by the broker's clock: the clock was set back, or the stream recreated. Then a
-// look-up is right in both cases. It is fatal if NOTIFICATIONS has not reached what the
-// answer covers.
-func (w *Worker) coveredByOlder(ctx context.Context, t task, last observations.Entry) (bool, error) {
-	if !observations.StoredAfter(t.stored, last.Stored) {
-		return false, nil
+// checkCoverage is called before a covered task ends without a look-up. older reports
+// that the answer which covers its notification is older than the notification, by the
+// broker's clock: the clock was set back, or NOTIFICATIONS has lost its end, which keeps
+// its creation time, and counts the same sequences again. Then a look-up is right in both
+// cases. It is fatal if NOTIFICATIONS was recreated, or has not reached what the answer
+// covers.
+func (w *Worker) checkCoverage(ctx context.Context, t task, last observations.Entry) (older bool, err error) {
+	err = w.Observations.CheckCovers(ctx, last.Covers())
+	if errors.Is(err, observations.ErrRecreated) {
+		err = &consume.Fatal{Err: err}
 	}
-	if err := w.Observations.CheckCovers(ctx, last.Covers()); err != nil {
-		return false, fatalIfRecreated(err)
+	if err != nil || !t.stored.After(last.Stored.Add(skew)) {
+		return false, err
 	}
 	w.Log.Warn("coverage.contradicted",
 		zap.String("unit", t.unit.String()), zap.Uint64("sequence", t.covers), zap.Uint64("covers", last.Covers()))
 	return true, nil
-}
-
-// fatalIfRecreated stops the worker if a stream was recreated.
-func fatalIfRecreated(err error) error {
-	if errors.Is(err, observations.ErrRecreated) {
-		return &consume.Fatal{Err: err}
-	}
-	return err
 }
 
 // lookUpOnce makes one look-up and appends the answer behind last. With
@@ -148,6 +133,7 @@ func (w *Worker) lookUpOnce(ctx context.Context, t task, last observations.Entry
 	if err != nil {
 		return "", order.Observation{}, err
 	}
+	scheduled.Parked = scheduled.Parked.On(t.created)
 	if scheduled.Unreadable {
 		w.Log.Error("retry.decode_failed",
 			zap.String("unit", t.unit.String()), zap.Uint64("sequence", scheduled.Sequence))

@@ -67,7 +67,8 @@ type task struct {
 	account      string
 	target       provider.Target
 	cause        order.Cause
-	covers       uint64 // Highest notification that it covers, 0 for none.
+	covers       uint64    // Highest notification that it covers, 0 for none.
+	created      time.Time // When the NOTIFICATIONS that covers counts on was created.
 	notification string
 	notifiedAt   *time.Time
 	fired        *record.ScheduledLookUp // The scheduled look-up that became due; nil for a fresh notification.
@@ -75,17 +76,17 @@ type task struct {
 	stream       string                  // Of the message that is handled.
 	sequence     uint64
 	noPending    bool                 // The consumer had no further message pending when it delivered the notification.
-	coverOlder   bool                 // The notification is covered by an answer that is older than it: see coveredByOlder.
+	coverOlder   bool                 // The notification is covered by an answer that is older than it: see checkCoverage.
 	refused      bool                 // The provider refused the account's credential in a look-up of this payment.
 	failures     []order.FailedLookUp // Those since the last answer, this one included; nil before it has failed, see failedLookUps.
 	trace        string
 }
 
 // superseded reports whether an answer covers the task's notification already.
-// Rechecks, confirmations, and the look-ups of sweep and operators are made in any
-// case.
+// Rechecks, confirmations, the look-ups of sweep and operators, and those for a
+// notification of another incarnation of NOTIFICATIONS are made in any case.
 func (t task) superseded(last observations.Entry) bool {
-	return t.cause == order.CauseNotification && t.covers <= last.Covers()
+	return t.cause == order.CauseNotification && t.covers > 0 && t.covers <= last.Covers()
 }
 
 // HandleNotification handles one message of NOTIFICATIONS. It is a consume.Handler.
@@ -103,7 +104,7 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 	t := task{
 		unit: w.Tokens.Unit(n.Provider, n.Account, n.Payment), account: n.Account,
 		target: provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields},
-		cause:  order.CauseNotification, covers: sequence,
+		cause:  order.CauseNotification, covers: sequence, created: w.Observations.Created(),
 		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
 		stream: subject.Notifications, sequence: sequence, trace: n.Trace,
 		noPending: meta.NumPending == 0,
@@ -132,10 +133,12 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 	if err := json.Unmarshal(m.Data(), &p); err != nil || p.Provider != w.Provider.Name {
 		return w.deadLetterUnreadable(ctx, subject.LookupRetries, m.Subject(), meta.Sequence.Stream)
 	}
+	created := w.Observations.Created()
+	p = p.On(created)
 	t := task{
 		unit: w.Tokens.Unit(p.Provider, p.Account, p.Payment), account: p.Account,
 		target: provider.Target{Kind: p.Kind, Payment: p.Payment, Order: p.Order, Fields: p.Fields},
-		cause:  p.Cause, covers: p.Covers,
+		cause:  p.Cause, covers: p.Covers, created: created,
 		notification: p.Notification, notifiedAt: p.NotifiedAt,
 		fired: &p, refused: p.Refused, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
 	}

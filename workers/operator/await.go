@@ -229,7 +229,8 @@ func (s *session) idle(ctx context.Context, p payment, observation uint64) (bool
 		return false, err
 	}
 	if due.Sequence > 0 {
-		// A broker that was killed may still hold a message that was acknowledged.
+		// A broker that was killed may still hold a message that was acknowledged: see
+		// isScheduled of workers/sweep/stale.
 		floor, err := consume.AckFloor(ctx, s.js, subject.LookupRetries, subject.LookupDueConsumer(p.unit.Provider))
 		if err != nil || due.Sequence > floor {
 			return false, err

@@ -56,7 +56,7 @@ var meanings = []struct{ cause, meaning error }{
 }
 
 // Error codes of nats-server 2.15.3 (server/jetstream_errors_generated.go) that nats.go
-// 1.55.0 gives no name.
+// 1.55.0 gives no name. Before one may go, check that jetstream/errors.go of nats.go has it.
 const (
 	insufficientResources = 10023 // A limit of the account or the server is reached.
 	memoryExceeded        = 10028

@@ -106,7 +106,8 @@ type Server struct {
 
 // Failure is a write error that a server of the broker keeps: nats-server 2.15.3
 // (server/stream.go, setWriteErrLocked) writes nothing more into a stream after one,
-// also when the disk has room again, until it is restarted.
+// also when the disk has room again, until it is restarted. Before this may go, check
+// that it writes again once there is room.
 type Failure struct {
 	Name  string `json:"name"`  // Of the stream, of the stream and its consumer, or "" for the cluster's own log.
 	Error string `json:"error"` // In the server's words.

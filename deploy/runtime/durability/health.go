@@ -11,7 +11,8 @@ import (
 
 // writeError is how nats-server 2.15.3 (server/monitor.go, healthz) begins to tell of
 // an error of a store that lasts until a restart. What else makes a server unhealthy,
-// such as a replica that catches up, passes by itself.
+// such as a replica that catches up, passes by itself. Before the text may go, check that
+// healthz tells write errors from others by a field.
 const writeError = "write error: "
 
 // failures reads a server's /healthz. It reports false where that cannot be read.

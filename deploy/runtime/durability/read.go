@@ -142,9 +142,10 @@ func (r *Reader) holders(ctx context.Context, nc *nats.Conn, info *jetstream.Str
 // leader hears from each about once a second.
 const silence = 5 * time.Second
 
-// away reports whether a server confirms nothing now. One that crashed is called
-// offline by the broker only minutes later, and a gateway that starts meanwhile
-// must not be refused for its sake. What a server that leads for so long has never
+// away reports whether a server confirms nothing now. nats-server 2.15.3
+// (server/events.go, checkRemoteServers) calls one that crashed offline only minutes
+// later, and a gateway that starts meanwhile must not be refused for its sake. Before
+// this may go, check that it does so within silence. What a server that leads for so long has never
 // heard of shows no time at all: the one that led before it.
 func away(peer *jetstream.PeerInfo, led time.Duration) bool {
 	unheard := !peer.Current && peer.Active == 0 && led > silence

@@ -86,8 +86,10 @@ func refusedDelay(refusals int) time.Duration {
 }
 
 // delay is the pause before a try to reconnect. The client tells why the last try
-// failed only by its last error, and calls nobody about a refusal while it has never
-// been connected (nats.go v1.55.0, doReconnect).
+// failed only by its last error, and calls no handler about a refusal while it has
+// never been connected (nats.go 1.55.0, nats.go, processAuthError and doReconnect).
+// Before this may go, check that ReconnectErrHandler is called when processConnectInit
+// fails.
 func (j *journal) delay(tries int) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()

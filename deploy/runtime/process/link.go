@@ -12,7 +12,9 @@ const dialTimeout = time.Second
 
 // Link says at once how the connection to the broker stands. The client's own
 // answers may take seconds: it holds its lock while it dials, waits for a
-// greeting, or writes to a broker that does not read.
+// greeting (nats.go 1.55.0, nats.go, doReconnect), or writes to a broker that does
+// not read (flusher). Before this may go, check that IsConnected and Stats take no
+// lock that is held meanwhile.
 type Link struct {
 	dialer      net.Dialer
 	up          atomic.Bool

@@ -58,6 +58,34 @@ func Last(ctx context.Context, s jetstream.Stream, filter string) (*jetstream.Ra
 	return raw, nil
 }
 
+// Created reads when a stream was created, zero if there is none. What is stored beside a
+// sequence of a stream with this time can be told from what names a stream that was
+// deleted and created again. The time is part of the stream's meta data, and outlives, in
+// nats-server 2.15.3:
+//   - a restart, and a copy of store_dir (server/jetstream.go, EnableJetStream, from the
+//     stream's meta file; in a cluster server/jetstream_cluster.go,
+//     processClusterCreateStream, from the meta log);
+//   - changes of the configuration and of the number of replicas (jetstream_cluster.go,
+//     jsClusteredStreamUpdateRequestLocked, keeps the assignment's);
+//   - on a single server, a restore from a snapshot of the first format (server/stream.go,
+//     RestoreStream).
+//
+// A restore from a snapshot of the second format (server/stream_backup.go,
+// RestoreStreamV2), and every restore into a cluster (jetstream_cluster.go,
+// jsClusteredStreamRestoreRequest), gives the stream the time of the restore. A stream
+// that lost its last messages, on a disk that did not sync them or by an older copy,
+// keeps its time.
+func Created(ctx context.Context, js jetstream.JetStream, name string) (time.Time, error) {
+	s, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read state of %s: %w", name, err)
+	}
+	return s.CachedInfo().Created, nil
+}
+
 // Since is the lowest sequence, at most limit, at or above which every message
 // on filter was stored at or after a time. It is a binary search, because the
 // broker's timestamps rise with the sequence.

@@ -207,7 +207,8 @@ func (w *worker) ack(m jetstream.Msg) {
 
 // nak returns m to the broker; if that fails, m is redelivered after the ack wait. m is
 // released first, because a heartbeat that follows the nak replaces its delay by the
-// whole ack wait (nats-server 2.15.3, server/consumer.go, progressUpdate).
+// whole ack wait (nats-server 2.15.3, server/consumer.go, progressUpdate). Before the order
+// may change, check that progressUpdate leaves a message with a delay as it is.
 func (w *worker) nak(m jetstream.Msg, delay time.Duration) {
 	w.release(m)
 	var err error

@@ -104,8 +104,9 @@ func (w *worker) fetch(ctx context.Context, room int) error {
 }
 
 // unrecoverable reports whether pulling again cannot help. "No responders" is returned
-// for a deleted consumer and while the broker starts, so the broker is asked which it
-// is.
+// for a deleted consumer and while the broker starts (nats-server 2.15.3, server/client.go,
+// processInboundClientMsg), so the broker is asked which it is. Before this may go, check
+// that a pull from a deleted consumer is answered with an error of its own.
 func (w *worker) unrecoverable(ctx context.Context, err error) bool {
 	if errors.Is(err, nats.ErrNoResponders) {
 		ctx, cancel := context.WithTimeout(ctx, w.AckWait)

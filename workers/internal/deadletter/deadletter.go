@@ -7,7 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -38,9 +42,10 @@ func ID(stream string, sequence uint64) string {
 }
 
 // Put stores a unit's dead letter, as a compare-and-append on its unit and stage,
-// whatever the class. It stores nothing if reported says so of the last one. handled,
-// the message that led to l, is the message id: within the duplicate window, handling
-// that message again stores nothing.
+// whatever the class. It stores nothing if reported says so of the last one, unless the
+// two name sequences of different incarnations of a stream. handled, the ID of the
+// message that led to l, is the message id: within the duplicate window, handling that
+// message again stores nothing. Put sets l.Created.
 func (s *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) error {
 	_, err := s.put(ctx, u, l, handled, reported)
 	return err
@@ -50,19 +55,59 @@ func (s *Store) Put(ctx context.Context, u subject.Unit, l record.DeadLetter, ha
 // without an observation keeps the last one's ReportedUpTo.
 func (s *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, handled string, reported func(last Entry) bool) (stored bool, err error) {
 	filter := u.DeadLetter(subject.Any, l.Stage)
+	of, _, _ := strings.Cut(handled, "-") // As ID joins them.
+	names := []string{of, l.Stream}
+	if l.Covers > 0 {
+		names = append(names, subject.Notifications)
+	}
+	created, err := s.created(ctx, names...)
+	if err != nil {
+		return false, err
+	}
+	if at := created[of]; !at.IsZero() {
+		handled += at.Format("-" + time.RFC3339Nano)
+	}
 	err = stream.RetryConflicts(ctx, func() error {
 		last, err := s.last(ctx, filter)
-		if err != nil || last.Sequence > 0 && reported(last) {
+		if err != nil || last.Sequence > 0 && last.ComparableWith(created) && reported(last) {
 			return err
 		}
-		if l.Observation == 0 {
+		l.Created = maps.Clone(created)
+		if l.Observation == 0 && last.Reported() > 0 {
 			l.ReportedUpTo = last.Reported()
+			if at, ok := last.Created[subject.Statuses]; ok {
+				l.Created[subject.Statuses] = at
+			}
 		}
 		ack, err := s.append(ctx, u, l, filter, last.Sequence, jetstream.WithMsgID(handled))
 		stored = err == nil && !ack.Duplicate
 		return err
 	})
 	return stored, err
+}
+
+// stamped are the streams whose creation time a dead letter has. Each stage that names
+// sequences of one of them may read its state.
+var stamped = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.Advisories}
+
+// created reads when streams were created. Only stamped streams that exist are in the
+// result. It is read for each dead letter, because these are few, and a process may
+// outlive a stream.
+func (s *Store) created(ctx context.Context, names ...string) (map[string]time.Time, error) {
+	all := map[string]time.Time{}
+	for _, name := range names {
+		if _, known := all[name]; known || !slices.Contains(stamped, name) {
+			continue
+		}
+		at, err := stream.Created(ctx, s.js, name)
+		if err != nil {
+			return nil, err
+		}
+		if !at.IsZero() {
+			all[name] = at
+		}
+	}
+	return all, nil
 }
 
 // append stores a dead letter if the last message on filter has the expected sequence.
@@ -102,12 +147,19 @@ type Reports struct {
 	Covers uint64          // Highest notification that a dead letter covers, whatever its state.
 }
 
-// Reported reads the unit's dead letters of a stage.
+// Reported reads the unit's dead letters of a stage. Those that name sequences of other
+// incarnations of NOTIFICATIONS and LOOKUP_RETRIES than the present ones say nothing.
 func (s *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
 	letters, err := s.Latest(ctx, u.DeadLetter(subject.Any, stage))
+	if err != nil || len(letters) == 0 {
+		return r, err
+	}
+	created, err := s.created(ctx, subject.Notifications, subject.LookupRetries)
 	for _, l := range letters {
-		r.IDs[l.ID], r.Covers = SameID(l.ID)(l), max(r.Covers, l.Covers)
+		if l.ComparableWith(created) {
+			r.IDs[l.ID], r.Covers = SameID(l.ID)(l), max(r.Covers, l.Covers)
+		}
 	}
 	return r, err
 }

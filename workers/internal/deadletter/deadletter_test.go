@@ -106,6 +106,9 @@ func TestDeadLetterIsStoredUnderItsClass(t *testing.T) {
 	want := letter(7, record.ClassData)
 	r.must(r.store.Put(r.ctx, unit, want, want.ID, deadletter.SameID(want.ID)))
 	letters, subjects := r.stored()
+	statuses, err := r.JS.Stream(r.ctx, subject.Statuses)
+	r.must(err)
+	want.Created = map[string]time.Time{subject.Statuses: statuses.CachedInfo().Created}
 	if len(letters) != 1 || !reflect.DeepEqual(letters[0], want) || subjects[0] != "dead.data.normalize.sandbox.default.p" {
 		t.Errorf("stored %+v on %v", letters, subjects)
 	}

@@ -23,6 +23,16 @@ type Entry struct {
 	StoredAt time.Time // By the broker's clock.
 }
 
+// Name tells a dead letter from every other one, and is the same in all its states.
+type Name struct {
+	unit      subject.Unit
+	stage, id string
+	created   int64 // Of the stream that the id names, so that the id is of one incarnation.
+}
+
+// Name returns the dead letter's name.
+func (l Entry) Name() Name { return Name{l.Unit, l.Stage, l.ID, l.Created[l.Stream].UnixNano()} }
+
 // ErrNotOpen means that the dead letter does not exist or was marked already.
 var ErrNotOpen = errors.New("no such dead letter is open")
 
@@ -63,19 +73,14 @@ func (s *Store) Latest(ctx context.Context, filter string) ([]Entry, error) {
 
 // LatestAbove is Latest for what is stored above a sequence.
 func (s *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([]Entry, error) {
-	type name struct {
-		unit      subject.Unit
-		stage, id string
-	}
-	indexes := map[name]int{}
+	indexes := map[Name]int{}
 	var entries []Entry
 	err := s.Each(ctx, filter, above+1, func(l Entry) error {
-		name := name{l.Unit, l.Stage, l.ID}
-		if index, again := indexes[name]; again {
+		if index, again := indexes[l.Name()]; again {
 			entries[index] = l
 			return nil
 		}
-		indexes[name] = len(entries)
+		indexes[l.Name()] = len(entries)
 		entries = append(entries, l)
 		return nil
 	})
@@ -84,7 +89,7 @@ func (s *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([
 
 // CoversNotification reports whether the dead letter is about a notification, or about
 // a look-up that covered it. A redriven one is not: the redrive's look-up has a result
-// of its own.
+// of its own. The caller knows that both are of the same incarnation.
 func (l Entry) CoversNotification(notification uint64) bool {
 	own := l.Stream == subject.Notifications && l.DeadLetter.Sequence == notification
 	return l.State != record.Redriven && (own || l.Covers >= notification)
@@ -154,8 +159,11 @@ func (s *Store) current(ctx context.Context, filter string, read Entry) (record.
 		reportedUpTo uint64
 	)
 	err := s.Each(ctx, filter, 1, func(l Entry) error {
-		expected, reportedUpTo = l.Sequence, max(reportedUpTo, l.Reported())
-		if l.ID == read.ID {
+		expected = l.Sequence
+		if record.SameIncarnation(l.Created[subject.Statuses], read.Created[subject.Statuses]) {
+			reportedUpTo = max(reportedUpTo, l.Reported())
+		}
+		if l.ID == read.ID && record.SameIncarnation(l.Created[l.Stream], read.Created[read.Stream]) {
 			found = l
 		}
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"arauto/schemas/record"
 	"arauto/schemas/schematest"
+	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 )
 
@@ -96,6 +97,43 @@ func TestFailureAfterRedriveOpensAgain(t *testing.T) {
 	reported, err := r.store.Reported(r.ctx, unit, l.Stage)
 	if err != nil || !reported.IDs[l.ID] {
 		t.Errorf("reported are %v, %v", reported, err)
+	}
+}
+
+// The same id names another message when its stream was created again.
+func TestDeadLettersOfTwoIncarnationsAreTwo(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	l := letter(7, record.ClassData)
+	same := deadletter.SameID(l.ID)
+	put := func(observation uint64) string {
+		l := letter(observation, record.ClassData)
+		r.must(r.store.Put(r.ctx, unit, l, l.ID, func(last deadletter.Entry) bool { return last.Reported() >= observation }))
+		return l.ID
+	}
+	put(7)
+	put(9)
+	r.Recreate(subject.Statuses)
+	for range 2 {
+		r.must(r.store.Put(r.ctx, unit, l, l.ID, same))
+	}
+	latest := func() []deadletter.Entry {
+		letters, err := r.store.Latest(r.ctx, "dead.>")
+		r.must(err)
+		return letters
+	}
+	letters := latest()
+	if len(letters) != 3 || letters[0].ID != letters[2].ID {
+		t.Fatalf("dead letters are %+v, want two of the earlier stream and one of the new one", letters)
+	}
+	r.must(r.store.Mark(r.ctx, letters[0], record.Discarded, "ana@desk", time.Now()))
+	if after := latest(); len(after) != 3 || after[0].State != record.Discarded || after[2].State != record.Open {
+		t.Errorf("after one is discarded they are %+v", after)
+	}
+	third := put(3) // Behind the mark, which is about the earlier stream.
+	r.must(r.store.Mark(r.ctx, r.find(third), record.Discarded, "ana@desk", time.Now()))
+	if got := r.find(third); got.Reported() != 7 {
+		t.Errorf("the new stream's observations are reported up to %d", got.Reported())
 	}
 }
 

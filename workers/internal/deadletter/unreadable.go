@@ -18,7 +18,11 @@ import (
 func (s *Store) Event(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg, last *order.Event, at time.Time) (stored bool, err error) {
 	id := ID(subject.Orders, raw.Sequence)
 	entries, err := s.Latest(ctx, u.DeadLetter(subject.Any, subject.Any))
-	if err != nil || slices.ContainsFunc(entries, func(l Entry) bool { return l.ID == id }) {
+	if err != nil {
+		return false, err
+	}
+	created, err := s.created(ctx, subject.Orders)
+	if err != nil || slices.ContainsFunc(entries, func(l Entry) bool { return l.ID == id && l.ComparableWith(created) }) {
 		return false, err
 	}
 	l := record.DeadLetter{

@@ -19,10 +19,11 @@ import (
 	"arauto/schemas/subject"
 )
 
-// ErrRecreated means that a stream was recreated, so that sequences stored elsewhere
-// name other messages. Going on would skip notifications silently.
-var ErrRecreated = errors.New("stream was recreated: stored sequences lie above its last one; " +
-	"restore it, or recreate the streams that refer to it as well")
+// ErrRecreated means that a stream was recreated while this process ran, or that it has
+// lost messages, so that sequences stored elsewhere name other messages. Going on would
+// skip messages silently.
+var ErrRecreated = errors.New("stream was recreated, or has lost messages that others refer to: " +
+	"if the next start ends so too, restore it, or recreate the streams that refer to it as well")
 
 // Store reads and appends the observations of every payment. It is safe for concurrent
 // use.
@@ -30,6 +31,7 @@ type Store struct {
 	js            jetstream.JetStream
 	statuses      jetstream.Stream
 	notifications jetstream.Stream
+	created       time.Time // Of NOTIFICATIONS when it was opened.
 }
 
 // Open binds to STATUSES and NOTIFICATIONS.
@@ -42,7 +44,17 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Notifications, err)
 	}
-	return &Store{js: js, statuses: statuses, notifications: notifications}, nil
+	return &Store{js: js, statuses: statuses, notifications: notifications, created: notifications.CachedInfo().Created}, nil
+}
+
+// Created is when the NOTIFICATIONS was created that the store counts on.
+func (c *Store) Created() time.Time { return c.created }
+
+// On returns a store that counts on the NOTIFICATIONS that was created at a time.
+func (c *Store) On(created time.Time) *Store {
+	on := *c
+	on.created = created
+	return &on
 }
 
 // Entry is a payment's last observation as it was read. The zero Entry means that there
@@ -56,9 +68,10 @@ type Entry struct {
 // Covers is the highest notification that the payment's observations answer.
 func (l Entry) Covers() uint64 { return l.Observation.Covers }
 
-// Last returns the unit's last observation from the stream's leader. An unreadable one
-// covers nothing, but the next one expects its sequence, so that it does not block the
-// payment; normalize stores its dead letter.
+// Last returns the unit's last observation from the stream's leader. An unreadable one,
+// and one that counts on another incarnation of NOTIFICATIONS, covers nothing, but the
+// next one expects its sequence, so that it does not block the payment; normalize stores
+// the dead letter of an unreadable one.
 func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
 	raw, err := stream.Last(ctx, c.statuses, u.Status())
 	if err != nil || raw == nil {
@@ -67,6 +80,9 @@ func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
 	last := Entry{Sequence: raw.Sequence, Stored: raw.Time}
 	if json.Unmarshal(raw.Data, &last.Observation) != nil {
 		last.Observation = order.Observation{}
+	}
+	if !record.SameIncarnation(last.Observation.NotificationsCreated, c.created) {
+		last.Observation.Covers = 0
 	}
 	return last, nil
 }
@@ -119,23 +135,15 @@ func (c *Store) NextNotification(ctx context.Context, u subject.Unit, above uint
 	return s, true, nil
 }
 
-// skew is how far the broker's timestamps of two streams may differ: their leaders can
-// be on different servers. A guess, far above the skew of synchronized clocks.
-const skew = 10 * time.Second
-
-// StoredAfter reports whether a message is so much younger than a record that the
-// record cannot be about it, by the broker's clocks. If the record names its sequence,
-// the stream was recreated, or a clock was set back.
-func StoredAfter(message, earlier time.Time) bool { return message.After(earlier.Add(skew)) }
-
-// CheckCovers returns ErrRecreated if the payment's observations cover a notification
-// that NOTIFICATIONS has not reached. Then no notification counts as superseded.
+// CheckCovers returns ErrRecreated if NOTIFICATIONS was recreated since the store was
+// opened, or has not reached the notification that the payment's observations cover.
+// Then no notification counts as superseded.
 func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 	info, err := c.notifications.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.Notifications, err)
 	}
-	if covers > info.State.LastSeq {
+	if covers > info.State.LastSeq || !info.Created.Equal(c.created) {
 		return fmt.Errorf("%s: %w", subject.Notifications, ErrRecreated)
 	}
 	return nil

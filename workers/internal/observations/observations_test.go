@@ -242,6 +242,27 @@ func TestCoversAboveLastSequenceMeansRecreated(t *testing.T) {
 	}
 }
 
+func TestObservationOfAnEarlierStreamCoversNothing(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	o := seen(order.Paid, 7)
+	o.NotificationsCreated = r.store.Created()
+	r.append(observations.Entry{}, o)
+	if got := r.last().Covers(); got != 7 {
+		t.Errorf("it covers %d", got)
+	}
+	r.Recreate(subject.Notifications)
+	var err error
+	r.store, err = observations.Open(r.ctx, r.JS)
+	r.must(err)
+	if got := r.last(); got.Covers() != 0 || got.Observation.Status != order.Paid {
+		t.Errorf("after the stream was recreated it is %+v", got)
+	}
+	if err := r.store.On(o.NotificationsCreated).CheckCovers(r.ctx, 0); !errors.Is(err, observations.ErrRecreated) {
+		t.Errorf("a store of the earlier stream gave %v", err)
+	}
+}
+
 func TestUnreadableMessageBlocksNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

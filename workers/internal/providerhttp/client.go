@@ -216,8 +216,9 @@ func (c *Client) send(ctx context.Context, q provider.Question, bearer string) (
 // configured value. It does not say which, because that may be a credential.
 var errInvalid = errors.New("the look-up is not a valid request")
 
-// valid reports whether a request can be sent. net/http refuses the others with errors
-// that look like those of a connection.
+// valid reports whether a request can be sent. net/http of Go 1.26 (transport.go,
+// roundTrip) refuses the others with errors that look like those of a connection. Before
+// this may go, check that these have a type.
 func valid(r *http.Request) bool {
 	if r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "" {
 		return false

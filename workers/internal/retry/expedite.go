@@ -11,7 +11,7 @@ import (
 // what is scheduled. Attempts, first failure, refused credential and coverage of
 // the replaced one stay, and a recheck or confirmation stays one.
 func (l *Store) Enqueue(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		next := p
 		next.Expedited = true // Reschedule keeps the due time of an expedited look-up.
 		if !now.readable() {
@@ -37,7 +37,7 @@ var ErrUnreadable = errors.New("the scheduled look-up does not decode; the next 
 // be brought forward.
 func (l *Store) Expedite(ctx context.Context, p record.ScheduledLookUp) (ok bool, err error) {
 	var unreadable bool
-	err = l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	err = l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		ok, unreadable = now.readable(), now.Unreadable
 		next := now.Parked
 		next.DueAt, next.Expedited = p.DueAt, true

@@ -15,7 +15,8 @@ var ErrFull = errors.New("too many look-ups are scheduled already")
 // 2.15.3, server/stream.go, checkStreamCfgLocked), and a full store stops every stream. So no
 // more look-ups are scheduled above a percentage of the bytes that the other streams
 // leave; a guess. Payments that the provider has known may use more: an attacker cannot
-// invent those.
+// invent those. Before this may go, check that a stream with schedules may discard new
+// messages.
 const (
 	LimitForAll   Share = 80
 	LimitForKnown Share = 95 // For a payment that the provider has known.

@@ -100,8 +100,8 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 }
 
 // gone reports whether a scheduled look-up no longer exists. nats.go 1.55.0
-// (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text only; remove
-// this read once ErrMsgDeleteUnsuccessful wraps the APIError.
+// (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text only. Before
+// this read may go, check that ErrMsgDeleteUnsuccessful wraps the APIError.
 func (l *Store) gone(ctx context.Context, entry Entry) bool {
 	_, err := l.stream.GetMsg(ctx, entry.Sequence)
 	return errors.Is(err, jetstream.ErrMsgNotFound)
@@ -111,7 +111,7 @@ func (l *Store) gone(ctx context.Context, entry Entry) bool {
 // keeps its due time and attempts, and covers p's notification too. A sweep's
 // look-up that has not failed is replaced where p is due sooner.
 func (l *Store) Schedule(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
 			return p, true
 		}
@@ -145,7 +145,7 @@ func (l *Store) ScheduleIfNone(ctx context.Context, p record.ScheduledLookUp) (p
 // earlier of both due times, unless both wait for the same limit. Attempts and
 // first failure stay.
 func (l *Store) ScheduleUnasked(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
 			p.Expedited = true // Reschedule keeps the due time of an expedited look-up.
 			return p, true
@@ -166,7 +166,7 @@ func (l *Store) ScheduleUnasked(ctx context.Context, p record.ScheduledLookUp) e
 // recheck series of its own and is due at the earlier of both times; a look-up that
 // was brought forward spends no attempt.
 func (l *Store) ExtendCoverage(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		p.NotFound = min(p.NotFound, 1)
 		if !now.readable() {
 			p.Expedited = true // See ScheduleUnasked.
@@ -186,7 +186,7 @@ func (l *Store) ExtendCoverage(ctx context.Context, p record.ScheduledLookUp) er
 // scheduled since. Attempts and covered sequence take the maximum; the earlier due
 // time wins if the other one is a recheck, a confirmation or expedited.
 func (l *Store) Reschedule(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		next := p
 		if !now.readable() {
 			return next, true
@@ -214,7 +214,7 @@ func (l *Store) Reschedule(ctx context.Context, p record.ScheduledLookUp) error 
 // what is scheduled. If that covers a later notification than the answer does, its
 // attempts and first failure stay.
 func (l *Store) ScheduleRecheck(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
 			return p, true
 		}
@@ -227,7 +227,7 @@ func (l *Store) ScheduleRecheck(ctx context.Context, p record.ScheduledLookUp) e
 // and no later, stays. It is written again, so that lookup cannot cancel it by a
 // sequence that it read before.
 func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(now Entry) (record.ScheduledLookUp, bool) {
+	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
 		if !now.readable() {
 			return p, true
 		}
@@ -241,14 +241,21 @@ func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLook
 }
 
 // compareAndSwap reads what is scheduled, lets next decide, and writes with the
-// sequence that was read as the expected one. On a conflict it starts again.
-func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(Entry) (record.ScheduledLookUp, bool)) error {
+// sequence that was read as the expected one. On a conflict it starts again. Of
+// two look-ups that count on different incarnations of NOTIFICATIONS, the one that counts
+// on the older one covers nothing.
+func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool)) error {
 	return stream.RetryConflicts(ctx, func() error {
 		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
 		if err != nil {
 			return err
 		}
-		parked, write := next(now)
+		created := p.NotificationsCreated
+		if later := now.Parked.NotificationsCreated; later.After(created) {
+			created = later
+		}
+		now.Parked = now.Parked.On(created)
+		parked, write := next(p.On(created), now)
 		if !write {
 			return nil
 		}
@@ -258,8 +265,8 @@ func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, ne
 
 // write publishes a schedule. It sets the header itself, because
 // jetstream.WithScheduleAt of nats.go 1.55.0 (jetstream/jetstream_options.go) truncates
-// to whole seconds and so fires up to 1 s early. Use the option once it formats
-// fractions.
+// to whole seconds and so fires up to 1 s early. Before the option may be used, check
+// that it formats fractions.
 func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) error {
 	body, err := json.Marshal(p)
 	if err != nil {

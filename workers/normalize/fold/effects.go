@@ -13,7 +13,6 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
-	"arauto/workers/internal/observations"
 )
 
 // scheduleRecheck schedules the look-up that an answer which contradicts the log needs.
@@ -31,7 +30,8 @@ func (w *Worker) scheduleRecheck(ctx context.Context, seen order.Observation, at
 	p := record.ScheduledLookUp{
 		Provider: seen.Provider, Account: seen.Account, Kind: seen.Kind,
 		Payment: seen.Payment, Order: seen.Order,
-		Covers: seen.Covers, Notification: seen.Notification, NotifiedAt: seen.NotifiedAt, Trace: trace,
+		Covers: seen.Covers, NotificationsCreated: seen.NotificationsCreated,
+		Notification: seen.Notification, NotifiedAt: seen.NotifiedAt, Trace: trace,
 		Cause: order.CauseConfirmation, Reason: string(order.CauseConfirmation), DueAt: due.UTC(),
 	}
 	if outcome != order.Unconfirmed { // The fold counts these look-ups, so lookup must not add rechecks.
@@ -108,10 +108,13 @@ func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) e
 		return err
 	}
 	for _, l := range deadLetters {
-		if l.Insists == nil || l.State != record.Open || l.Observation > agreeing {
+		same := record.SameIncarnation(l.Created[subject.Statuses], w.statuses.CachedInfo().Created)
+		if l.Insists == nil || l.State != record.Open || same && l.Observation > agreeing {
 			continue // An older answer that is folded again closes no dead letter of a later contradiction.
 		}
-		l.ReportedUpTo = agreeing
+		if same {
+			l.ReportedUpTo = agreeing
+		}
 		err := w.DeadLetters.Mark(ctx, l, record.Resolved, record.StageNormalize, w.Now())
 		if err != nil && !errors.Is(err, deadletter.ErrNotOpen) && !errors.Is(err, deadletter.ErrFailedAgain) {
 			return err
@@ -154,12 +157,10 @@ func refunds(a *order.Amount) string {
 	return fmt.Sprintf(" with %d refunded", a.Refunded)
 }
 
-// put stores a dead letter about an observation unless it is reported already. A dead
-// letter that is older than the observation, by the broker's clocks, is about another
-// one: a dead letter too many does no harm.
+// put stores a dead letter about an observation unless it is reported already.
 func (w *Worker) put(ctx context.Context, u subject.Unit, deadLetter record.DeadLetter, raw *jetstream.RawStreamMsg) error {
 	return w.DeadLetters.Put(ctx, u, deadLetter, deadLetter.ID, func(last deadletter.Entry) bool {
-		return last.Reported() >= raw.Sequence && !observations.StoredAfter(raw.Time, last.StoredAt)
+		return last.Reported() >= raw.Sequence
 	})
 }
 

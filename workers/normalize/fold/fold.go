@@ -118,8 +118,10 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 // handled one, and returns the outcome of that one.
 func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstream.RawStreamMsg, at position) (order.Outcome, order.Observation, error) {
 	sequence := handled.Sequence
-	if at.last != nil && at.last.Observation >= sequence {
-		return outcomeFolded, order.Observation{}, w.checkRecreated(ctx, u, at, handled.Time)
+	if folded := observationOf(at.last); folded >= sequence || skips(handled, folded) {
+		if err := w.checkRecreated(ctx, u, at.last); err != nil || folded >= sequence {
+			return outcomeFolded, order.Observation{}, err
+		}
 	}
 	if at.folded >= sequence {
 		// It was folded without an event and redelivered because the ack was lost.

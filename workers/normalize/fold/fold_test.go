@@ -323,17 +323,37 @@ func TestOtherObservationAtTheEventsSequenceStopsTheWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Recreate(subject.Statuses)
-	m := b.observe(t, "o-4", "refunded", 10000)
-	m.Time = time.Now().Add(time.Minute)
-	err := b.worker(t, b.JS).Handle(b.ctx, m)
+	err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "refunded", 10000))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("another observation under the same number gave %v, want a fatal error", err)
 	}
 }
 
-// A dead letter that names a higher observation, and is older than the handled one, is
-// about the stream before it was recreated.
+// A recreated stream has passed the sequence that the event names when the first of the
+// payment's observations above it is handled.
+func TestObservationBehindALowerOneThanTheEventsStopsTheWorker(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for range 3 {
+		b.observe(t, "other", "paid", 0)
+	}
+	if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
+		t.Fatal(err)
+	}
+	b.Recreate(subject.Statuses)
+	b.observe(t, "o-4", "partially_refunded", 5000)
+	for range 3 {
+		b.observe(t, "other", "paid", 0)
+	}
+	err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "refunded", 10000))
+	var fatal *consume.Fatal
+	if !errors.As(err, &fatal) {
+		t.Errorf("an observation behind one that was never folded gave %v, want a fatal error", err)
+	}
+}
+
+// A dead letter of the stream before it was recreated names a higher observation.
 func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -349,12 +369,12 @@ func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 	if err := dead.Put(b.ctx, b.tokens.Unit("sandbox", "default", "o-7"), old, old.ID, deadletter.SameID(old.ID)); err != nil {
 		t.Fatal(err)
 	}
-	w := b.worker(t, b.JS)
-	before, after := b.observe(t, "o-7", "moonlit", 0), b.observe(t, "o-7", "sunlit", 0)
-	after.Time = time.Now().Add(time.Minute)
-	for _, m := range []*delivered{before, after} {
-		if err := w.Handle(b.ctx, m); err != nil {
+	for _, word := range []string{"moonlit", "sunlit"} {
+		if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-7", word, 0)); err != nil {
 			t.Fatal(err)
+		}
+		if word == "moonlit" {
+			b.Recreate(subject.Statuses)
 		}
 	}
 	deadLetters := b.deadLetters(t, "o-7")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
@@ -24,7 +23,6 @@ import (
 type position struct {
 	event        uint64       // ORDERS sequence of the last message of the payment's log, 0 for none.
 	last         *order.Event // Its last readable event, nil for none.
-	storedAt     time.Time    // When that event was stored, by the broker's clock.
 	folded       uint64       // STATUSES sequence of the last folded observation.
 	standing     order.Standing
 	assumedEmpty bool // It was not read whether there is an event: only a compare-and-append may follow.
@@ -63,7 +61,6 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 		return position{}, err
 	}
 	if known, ok := w.positions.Get(u.String()); ok && known.event == log.Sequence {
-		known.storedAt = log.Stored
 		return known, nil
 	}
 	for _, raw := range log.Unreadable {
@@ -77,7 +74,7 @@ func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error)
 				zap.String("unit", u.String()), zap.Uint64("sequence", raw.Sequence))
 		}
 	}
-	at := position{event: log.Sequence, last: log.Last, storedAt: log.Stored}
+	at := position{event: log.Sequence, last: log.Last}
 	at.number, at.announced = numbers(log)
 	at = at.atLastEvent()
 	if log.Last != nil && log.Last.Correction && !at.standing.EverPaid() {
@@ -147,41 +144,27 @@ func observationOf(e *order.Event) uint64 {
 	return e.Observation
 }
 
-// checkRecreated returns a fatal error if the log names an observation that STATUSES
-// has not reached, or another one than the event was folded from: the stream was
-// recreated, and skipping would lose transitions. The observation is only compared if
-// the handled one is younger than the event.
-func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, at position, stored time.Time) error {
-	if observations.StoredAfter(stored, at.storedAt) {
-		same, err := w.sameObservation(ctx, u, at.last)
-		if err != nil || same {
-			return err
-		}
-		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, observations.ErrRecreated)}
-	}
-	info, err := w.statuses.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read state of %s: %w", subject.Statuses, err)
-	}
-	if at.last.Observation > info.State.LastSeq {
-		return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, observations.ErrRecreated)}
-	}
-	return nil
-}
-
-// sameObservation reports whether the observation that an event names is what the event
-// was folded from.
-func (w *Worker) sameObservation(ctx context.Context, u subject.Unit, last *order.Event) (bool, error) {
+// checkRecreated returns a fatal error if the observation that the log's last event names
+// is not what the event was folded from: STATUSES was recreated, or has lost its end, and
+// to go on behind that sequence would skip transitions. It is not missing for its age,
+// because the handled one, or the one before that, is older and is still stored.
+func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, last *order.Event) error {
 	raw, err := w.statuses.GetMsg(ctx, last.Observation)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read observation %d: %w", last.Observation, err)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("read observation %d: %w", last.Observation, err)
 	}
 	var seen order.Observation
-	readable := json.Unmarshal(raw.Data, &seen) == nil
-	return readable && raw.Subject == u.Status() && seen.AnsweredAt.Equal(last.ObservedAt), nil
+	if err == nil && raw.Subject == u.Status() && json.Unmarshal(raw.Data, &seen) == nil && seen.AnsweredAt.Equal(last.ObservedAt) {
+		return nil
+	}
+	return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, observations.ErrRecreated)}
+}
+
+// skips reports whether the handled observation was appended right behind one below a
+// folded one. So STATUSES was recreated: behind the folded one it would name that.
+func skips(handled *jetstream.RawStreamMsg, folded uint64) bool {
+	expected, err := strconv.ParseUint(handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader), 10, 64)
+	return err == nil && expected > 0 && expected < folded // 0 also when all earlier ones have expired.
 }
 
 // next returns the unit's first observation above the folded one. If the handled one

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -70,8 +71,10 @@ type advisory struct {
 }
 
 // harmless reports whether the advisory is about a message of LOOKUP_RETRIES that was
-// acknowledged. A broker that is killed forgets its last acknowledgements: after its
-// start it reports the messages that they had removed as deleted without one.
+// acknowledged. nats-server 2.15.3 stores acknowledgements up to 100 ms later
+// (server/filestore.go, consumerFileStore, flushLoop). After a kill it reports the messages
+// that the lost ones had removed as deleted without one (server/consumer.go, getNextMsg).
+// Before this may go, check that it stores an acknowledgement before it removes.
 func (a advisory) harmless(found original) bool {
 	return found.gone && a.Stream == subject.LookupRetries && strings.Contains(a.Reason, "deleted")
 }
@@ -79,8 +82,9 @@ func (a advisory) harmless(found original) bool {
 // original is the message that the broker gave up.
 type original struct {
 	unit    subject.Unit
-	id      string // Of a dead letter about this message.
-	covers  uint64 // Of a look-up: the highest notification that it answers for. 0 for another message.
+	id      string               // Of a dead letter about this message.
+	created map[string]time.Time // Of the streams that id and covers name.
+	covers  uint64               // Of a look-up: the highest notification that it answers for. 0 for another message.
 	account string
 	kind    order.Kind
 	payment string
@@ -166,14 +170,15 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	if !slices.Contains(readable, a.Stream) {
 		return none, nil
 	}
-	stream, err := w.JS.Stream(ctx, a.Stream)
+	from, err := w.JS.Stream(ctx, a.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return none, nil
 	}
 	if err != nil {
 		return none, fmt.Errorf("open stream %s: %w", a.Stream, err)
 	}
-	raw, err := stream.GetMsg(ctx, a.Sequence)
+	none.created = map[string]time.Time{a.Stream: from.CachedInfo().Created}
+	raw, err := from.GetMsg(ctx, a.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		none.gone = true
 		return none, nil
@@ -188,16 +193,23 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 		Payment  string     `json:"payment"`
 		Order    string     `json:"order"`
 		Covers   uint64     `json:"covers"`
+		Created  time.Time  `json:"notifications_created"`
 	}
 	if err := json.Unmarshal(raw.Data, &body); err != nil || body.Provider == "" || body.Account == "" || body.Payment == "" {
 		return named(none, raw.Subject), nil //nolint:nilerr // The dead letter names stream and sequence.
 	}
 	found := original{
-		unit: w.Tokens.Unit(body.Provider, body.Account, body.Payment), id: own,
+		unit: w.Tokens.Unit(body.Provider, body.Account, body.Payment), id: own, created: none.created,
 		account: body.Account, kind: body.Kind, payment: body.Payment, order: body.Order,
 	}
-	if body.Covers > 0 && a.Stream == subject.LookupRetries {
-		found.covers = body.Covers
+	if a.Stream == subject.LookupRetries {
+		at, err := stream.Created(ctx, w.JS, subject.Notifications)
+		if err != nil {
+			return none, err
+		}
+		if found.created[subject.Notifications] = at; record.SameIncarnation(body.Created, at) {
+			found.covers = body.Covers
+		}
 	}
 	return found, nil
 }
@@ -233,6 +245,6 @@ func providerOf(consumer string) string {
 func (w *Worker) hasDeadLetter(ctx context.Context, o original) (bool, error) {
 	letters, err := w.DeadLetters.Latest(ctx, o.unit.DeadLetter(subject.Any, subject.Any))
 	return slices.ContainsFunc(letters, func(l deadletter.Entry) bool {
-		return l.ID == o.id || o.covers > 0 && l.CoversNotification(o.covers)
+		return l.ComparableWith(o.created) && (l.ID == o.id || o.covers > 0 && l.CoversNotification(o.covers))
 	}), err
 }

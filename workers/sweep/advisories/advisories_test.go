@@ -227,6 +227,19 @@ func TestDueLookUpIsKnownByTheNotificationThatItCovers(t *testing.T) {
 	}
 }
 
+// A dead letter about an earlier NOTIFICATIONS is about another message.
+func TestDeadLetterOfAnEarlierStreamHidesNoMessage(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	for range 2 {
+		r.must(r.worker.Handle(r.ctx, given(subject.Notifications, r.notify("p"))))
+		r.Recreate(subject.Notifications)
+	}
+	if letters := r.letters("dead.ours.sweep.sandbox.default.p"); len(letters) != 2 || letters[0].ID != letters[1].ID {
+		t.Errorf("letters %+v", letters)
+	}
+}
+
 // handed is an advisory as a consumer hands it out.
 type handed struct {
 	jetstream.Msg

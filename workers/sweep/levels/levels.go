@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,13 +80,9 @@ type Options struct {
 type Gauge struct {
 	Options
 	streams map[string]jetstream.Stream
-	letters map[letter]standing // The open dead letters.
-	read    uint64              // The last sequence of DEAD_LETTERS that was read.
-}
-
-type letter struct {
-	unit      subject.Unit
-	stage, id string
+	letters map[deadletter.Name]standing // The open dead letters.
+	created time.Time                    // Creation time of DEAD_LETTERS when letters was read.
+	read    uint64                       // The last sequence of DEAD_LETTERS that was read.
 }
 
 type standing struct {
@@ -95,7 +92,7 @@ type standing struct {
 
 // New opens the streams and returns a Gauge.
 func New(ctx context.Context, o Options) (*Gauge, error) {
-	g := &Gauge{Options: o, streams: map[string]jetstream.Stream{}, letters: map[letter]standing{}}
+	g := &Gauge{Options: o, streams: map[string]jetstream.Stream{}, letters: map[deadletter.Name]standing{}}
 	for _, name := range append([]string{subject.LookupRetries}, bounded...) {
 		stream, err := o.JS.Stream(ctx, name)
 		if err != nil {
@@ -158,12 +155,12 @@ func (g *Gauge) countOpen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 	}
-	if info.State.LastSeq < g.read { // The stream was recreated.
-		g.read, g.letters = 0, map[letter]standing{}
+	if info.State.LastSeq < g.read || !info.Created.Equal(g.created) {
+		g.read, g.created, g.letters = 0, info.Created, map[deadletter.Name]standing{}
 	}
 	err = g.DeadLetters.Each(ctx, subject.AllDeadLetters, g.read+1, func(l deadletter.Entry) error {
 		g.read = l.Sequence
-		id := letter{l.Unit, l.Stage, l.ID}
+		id := l.Name()
 		delete(g.letters, id)
 		if l.State == record.Open {
 			g.letters[id] = standing{l.Class, l.Sequence}

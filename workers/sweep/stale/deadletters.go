@@ -20,8 +20,9 @@ const skew = time.Minute
 // unknown types of an account share a unit, so its dead letters are read once per call
 // and not once per notification.
 type deadLetters struct {
-	from uint64 // Sequence of the first of them on DEAD_LETTERS, 0 before it was searched.
-	of   map[unitStage]*reported
+	created map[string]time.Time // Creation time of NOTIFICATIONS. Dead letters that name another's sequences cover nothing.
+	from    uint64               // Sequence of the first of them on DEAD_LETTERS, 0 before it was searched.
+	of      map[unitStage]*reported
 }
 
 type unitStage struct {
@@ -38,7 +39,6 @@ type reported struct {
 }
 
 func (r *reported) note(l deadletter.Entry) {
-	r.next = l.Sequence + 1
 	r.outdated = r.outdated || r.covers[l.ID] > 0
 	if l.State == record.Redriven {
 		delete(r.covers, l.ID)
@@ -80,7 +80,9 @@ func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage stri
 		s.reported.of[unitStage{u, stage}] = known
 	}
 	err := s.DeadLetters.Each(ctx, u.DeadLetter(subject.Any, stage), known.next, func(l deadletter.Entry) error {
-		known.note(l)
+		if known.next = l.Sequence + 1; l.ComparableWith(s.reported.created) {
+			known.note(l)
+		}
 		return nil
 	})
 	return known.coversNotification(raw.Sequence), err

@@ -250,8 +250,10 @@ func (s *Sweeper) isScheduled(ctx context.Context, provider, account, payment st
 	if err != nil || due == nil {
 		return false, err
 	}
-	// A broker that was killed may still hold a message that was acknowledged. It is at or
-	// below the ack floor and is not delivered again.
+	// A broker that was killed may still hold a message that was acknowledged: nats-server
+	// 2.15.3 (server/stream.go, internalLoop, ackq) removes it after it has confirmed the
+	// ack. It is at or below the ack floor and is not delivered again. Before this may go,
+	// check that a start removes such messages of a work queue.
 	floor, err := consume.AckFloor(ctx, s.JS, subject.LookupRetries, subject.LookupDueConsumer(provider))
 	return due.Sequence > floor, err
 }

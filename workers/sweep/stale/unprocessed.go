@@ -41,12 +41,14 @@ func (j judged) upTo() uint64 {
 // stored before a time, and enqueues a look-up for each one without an outcome. It returns
 // the sequence up to which all are judged, also with an error; the next call goes on there.
 func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64, before time.Time) (uint64, error) {
-	s.reported = deadLetters{} // Its from is searched for the first notification of a call, the oldest.
 	j := s.judged[provider]
 	info, err := s.notifications.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read state of %s: %w", subject.Notifications, err)
 	}
+	s.Observations = s.Observations.On(info.Created)
+	// Its from is searched for the first notification of a call, the oldest.
+	s.reported = deadLetters{created: map[string]time.Time{subject.Notifications: info.Created}}
 	switch {
 	case !info.Created.Equal(j.created), info.State.LastSeq < j.above:
 		j = judged{created: info.Created} // As in resetIfRecreated.
@@ -139,7 +141,7 @@ func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStrea
 	}
 	return s.enqueue(ctx, reasonUnprocessed, spreadUnprocessed, record.ScheduledLookUp{
 		Provider: n.Provider, Account: n.Account, Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields,
-		Covers: raw.Sequence, Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace,
+		Covers: raw.Sequence, NotificationsCreated: s.Observations.Created(), Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace,
 		Cause: order.CauseNotification, Reason: string(order.CauseSweep),
 	})
 }
@@ -178,7 +180,7 @@ func (s *Sweeper) isCovered(ctx context.Context, n record.Notification, sequence
 		return false, err
 	}
 	if place.Sequence > 0 && place.Parked.DueAt.After(s.Now().Add(firing)) {
-		return place.Parked.Covers >= sequence, nil
+		return place.Parked.On(s.Observations.Created()).Covers >= sequence, nil
 	}
 	waits, err := s.isScheduled(ctx, n.Provider, n.Account, n.Payment)
 	if err == nil && (waits || place.Sequence > 0) {

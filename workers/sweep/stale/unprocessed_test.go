@@ -61,6 +61,51 @@ func TestNotificationWithoutATraceComesDue(t *testing.T) {
 	}
 }
 
+// What names sequences of an earlier NOTIFICATIONS is no outcome of a notification with
+// the same sequence.
+func TestOutcomesOfAnEarlierStreamAreNone(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(r *rig, created time.Time){
+		"observation": func(r *rig, created time.Time) {
+			o := r.observation("p", order.Paid, r.now())
+			o.Covers, o.NotificationsCreated = 9, created
+			body, err := json.Marshal(o)
+			r.must(err)
+			_, err = r.JS.Publish(r.ctx, r.unit("p").Status(), body)
+			r.must(err)
+		},
+		"dead letter": func(r *rig, created time.Time) {
+			r.put("p", record.DeadLetter{
+				ID: "NOTIFICATIONS-1", Stage: record.StageLookup, Stream: subject.Notifications, Sequence: 1, Covers: 9,
+				Created: map[string]time.Time{subject.Notifications: created},
+			})
+		},
+		"scheduled look-up": func(r *rig, created time.Time) {
+			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 9, NotificationsCreated: created,
+				Cause: order.CauseNotification, DueAt: time.Now().Add(time.Hour),
+			}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			notifications, err := r.JS.Stream(r.ctx, subject.Notifications)
+			r.must(err)
+			s := r.sweeper(r.JS)
+			leave(r, notifications.CachedInfo().Created)
+			r.Recreate(subject.Notifications)
+			r.Apply("sandbox")
+			sequence := r.notify("p")
+			_, err = s.Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+			r.must(err)
+			if p := r.parked("p"); p == nil || p.Covers != sequence || !p.NotificationsCreated.After(notifications.CachedInfo().Created) {
+				t.Errorf("scheduled is %+v", p)
+			}
+		})
+	}
+}
+
 func TestParkedNotificationIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t)

@@ -2,8 +2,9 @@
 // has no room to store a due look-up, it keeps the schedule marked as firing and does not
 // try again before it is restarted. Publishing the same schedule again makes it try.
 //
-// Source: nats-server 2.15.3, server/scheduler.go, markInflight. This package may go when
-// TestScheduleThatFoundNoRoomFiresAfterItIsPublishedAgain fails in its first half.
+// Source: nats-server 2.15.3, server/scheduler.go, markInflight. Before this package may
+// go, check that TestScheduleThatFoundNoRoomFiresAfterItIsPublishedAgain fails in its first
+// half, and what Round says of a reconnect.
 package stuck
 
 import (
@@ -60,7 +61,8 @@ type Options struct {
 type Republisher struct {
 	Options
 	stream     jetstream.Stream
-	read       uint64 // The last sequence that was read.
+	created    time.Time // Creation time of the stream when the schedules were read.
+	read       uint64    // The last sequence that was read.
 	due        duequeue.Queue
 	reconnects uint64 // Of the connection, when the schedules were read.
 }
@@ -81,10 +83,13 @@ func (r *Republisher) Round(ctx context.Context) error {
 		return fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
 	// Read all again if the stream was recreated, or after a reconnect: a broker that was
-	// killed can restore a schedule that had fired, and not fire it.
+	// killed can restore a schedule that had fired, and not fire it, because its index of
+	// schedules is newer (nats-server 2.15.3, server/filestore.go,
+	// recoverMsgSchedulingState). Before this may go, check that a start compares the index
+	// with the messages below it.
 	reconnects := r.JS.Conn().Stats().Reconnects
-	if info.State.LastSeq < r.read || reconnects != r.reconnects {
-		r.read, r.due, r.reconnects = 0, duequeue.Queue{}, reconnects
+	if info.State.LastSeq < r.read || !info.Created.Equal(r.created) || reconnects != r.reconnects {
+		r.created, r.read, r.due, r.reconnects = info.Created, 0, duequeue.Queue{}, reconnects
 	}
 	r.read, err = stream.Each(ctx, r.stream, subject.AllScheduled, r.read, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		r.note(raw)
