@@ -21,7 +21,7 @@ func TestSearchByTimeFindsTheFirstThatIsNotOlder(t *testing.T) {
 	s := &session{streams: map[string]jetstream.Stream{subject.Notifications: stream}}
 	for _, filter := range []string{"notifications.>", "notifications.*.*.p-1"} {
 		var last uint64
-		r.Must(s.each(r.Ctx, subject.Notifications, filter, 1, func(raw *jetstream.RawStreamMsg) error {
+		r.Must(s.each(r.Ctx, subject.Notifications, filter, 1, func(raw *jetstream.RawStreamMsg) bool {
 			last = raw.Sequence
 			from, err := s.since(r.Ctx, subject.Notifications, filter, raw.Time)
 			r.Must(err)
@@ -30,7 +30,7 @@ func TestSearchByTimeFindsTheFirstThatIsNotOlder(t *testing.T) {
 			if found.Sequence != raw.Sequence {
 				t.Errorf("for the time of %d on %s it finds %d", raw.Sequence, filter, found.Sequence)
 			}
-			return nil
+			return true
 		}))
 		if from, err := s.since(r.Ctx, subject.Notifications, filter, time.Now().Add(time.Hour)); err != nil || from <= last {
 			t.Errorf("nothing is that young, but it finds %d, %v", from, err)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,10 +88,14 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	n, _ := c.Normalize()
 	same(t, "publish timeout", g.PublishTimeout, 650*time.Millisecond)
 	same(t, "body limit", g.BodyLimit, 64*kib)
-	same(t, "hash key", g.HashKey.Reveal(), "0123456789abcdef0123456789abcdef")
-	same(t, "webhook secrets", g.WebhookSecrets("alpha"), map[string][]string{"default": {"secret-one-of-alpha"}, "acme": {"secret-two-of-alpha", "secret-three-of-alpha"}})
-	same(t, "path keys", g.PathKeys("bravo"), map[string][]string{"default": {"a-path-key-of-enough-bytes"}})
-	same(t, "no secrets of the unsigned", g.WebhookSecrets("bravo"), map[string][]string{})
+	tokens, err := subject.Keyed("0123456789abcdef0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "hash key", g.Tokens, tokens)
+	same(t, "webhook secrets", g.Credentials("alpha"), map[string][]string{"default": {"secret-one-of-alpha"}, "acme": {"secret-two-of-alpha", "secret-three-of-alpha"}})
+	same(t, "path keys", g.Credentials("bravo"), map[string][]string{"default": {"a-path-key-of-enough-bytes"}})
+	same(t, "no credentials of another", g.Credentials("charlie"), map[string][]string{})
 	same(t, "enabled providers", l.Providers, []string{"alpha"})
 	same(t, "accounts", l.Accounts("alpha"), map[string]provider.Account{
 		"default": {Name: "default", Settings: map[string]string{"base_url": "https://alpha.example/api", "token": "from-a-file", "mode": "fast"}},
@@ -107,12 +112,12 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "broker password", c.NATS().Password.Reveal(), "broker")
 	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
-	same(t, "topology", c.Topology(), Topology{Replicas: 3, Store: 16 * gib})
+	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	s, _ := c.Sweep()
 	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter},
 		[]time.Duration{30 * time.Second, 1000 * time.Hour, 24 * time.Hour, 500 * time.Hour})
-	same(t, "sweep's hash key", s.HashKey.Reveal(), g.HashKey.Reveal())
+	same(t, "hash keys of the other roles", []subject.Tokens{l.Tokens, n.Tokens, s.Tokens}, []subject.Tokens{tokens, tokens, tokens})
 	same(t, "admin of sweep", c.Admin(RoleSweep), "127.0.0.1:9094")
 	same(t, "admin", []string{c.Admin(RoleGateway), c.Admin(RoleLookup), c.Admin(RoleNormalize), c.Admin("other")},
 		[]string{"127.0.0.1:9091", "127.0.0.1:9092", "127.0.0.1:19093", ""})
@@ -132,6 +137,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	if got := load(t, "hash_key: ${HASH}\n").Redacted(); got != string(want) {
 		t.Errorf("the defaults are\n%s\nbut testdata/defaults.yaml says\n%s", got, want)
 	}
+	load(t, strings.Replace(string(want), "hash_key: '***'", "hash_key: ${HASH}", 1)) // Every default lies within its bounds.
 }
 
 func TestRoleReadsOnlyItsOwnSecrets(t *testing.T) {
@@ -187,7 +193,7 @@ func TestEmptySecondSecretIsDropped(t *testing.T) {
 	for _, second := range []string{"${NEXT:-}", "${EMPTY:-}"} {
 		c := load(t, "hash_key: ${HASH}\nproviders: {alpha: {accounts: {default: {webhook_secrets: ['${ONE}', '"+second+"']}}}}\n")
 		g, err := c.Gateway()
-		if got := g.WebhookSecrets("alpha")["default"]; err != nil || !reflect.DeepEqual(got, []string{"secret-one-of-alpha"}) {
+		if got := g.Credentials("alpha")["default"]; err != nil || !reflect.DeepEqual(got, []string{"secret-one-of-alpha"}) {
 			t.Errorf("with %s the secrets are %v, %v", second, got, err)
 		}
 	}
@@ -205,8 +211,8 @@ providers:
 	if err != nil || !c.Local() {
 		t.Fatal(err)
 	}
-	same(t, "secrets", g.WebhookSecrets("alpha")["default"], []string{"short"})
-	same(t, "keys", g.PathKeys("bravo")["default"], []string{"bravo-key"})
+	same(t, "secrets", g.Credentials("alpha")["default"], []string{"short"})
+	same(t, "keys", g.Credentials("bravo")["default"], []string{"bravo-key"})
 }
 
 func TestTurnedClockReachesTheRoleThatWaits(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 
 	"arauto/deploy/runtime/testbench"
 )
@@ -26,7 +26,7 @@ func TestSecretNeverPrintsItself(t *testing.T) {
 		t.Fatal("a secret does not hold its value")
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T"} {
-		for _, value := range []any{s, &s, nested{s}, &nested{s}, []Secret{s}, map[string]Secret{"k": s}, credentials{"p": {"a": {s}}}} {
+		for _, value := range []any{s, &s, nested{s}, &nested{s}, []Secret{s}, map[string]Secret{"k": s}, credentials{owner{"p", "a"}: {s}}} {
 			mustNotShow(t, "fmt "+verb, fmt.Sprintf(verb, value))
 		}
 	}

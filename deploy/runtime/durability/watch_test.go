@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -29,6 +30,31 @@ func proxy(to *url.URL) http.Handler {
 	p := httputil.NewSingleHostReverseProxy(to)
 	p.Transport = &http.Transport{DisableKeepAlives: true}
 	return p
+}
+
+// client is the link as the client itself tells of it.
+type client struct{ nc *nats.Conn }
+
+func (c client) Up() bool            { return c.nc.IsConnected() }
+func (c client) Connections() uint64 { return c.nc.Stats().Reconnects }
+
+// report is what a reader of /durability sees.
+type report struct {
+	Claimed  string                `json:"claimed"`
+	Holds    bool                  `json:"holds"`
+	Claim    string                `json:"claim"`
+	Sentence string                `json:"sentence"`
+	Weak     []durability.Weakness `json:"weak"`
+	Problem  string                `json:"problem"`
+	Facts    *struct {
+		Sync    durability.Sync `json:"sync"`
+		MaxAge  string          `json:"max_age"`
+		Servers []struct {
+			Interval string               `json:"sync_interval"`
+			Problem  string               `json:"problem"`
+			Failed   []durability.Failure `json:"failed"`
+		} `json:"servers"`
+	} `json:"facts"`
 }
 
 // watched is a watcher at work.
@@ -51,7 +77,7 @@ func watchWith(t *testing.T, o durability.Options) *watched {
 	t.Helper()
 	log, logs := testbench.Logs(zapcore.InfoLevel)
 	w := &watched{registry: prometheus.NewRegistry(), logs: logs, ended: make(chan error, 1)}
-	o.Log, o.Registerer = log, w.registry
+	o.Log, o.Registerer, o.Link = log, w.registry, client{o.NC}
 	var err error
 	if w.Watcher, err = durability.Watch(o); err != nil {
 		t.Fatal(err)
@@ -90,11 +116,11 @@ func (w *watched) gauge(t *testing.T, name string) float64 {
 }
 
 // report asks as the admin listener does.
-func (w *watched) report(t *testing.T) (int, durability.Report) {
+func (w *watched) report(t *testing.T) (int, report) {
 	t.Helper()
 	answer := httptest.NewRecorder()
 	w.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/durability", http.NoBody).WithContext(t.Context()))
-	var r durability.Report
+	var r report
 	if err := json.Unmarshal(answer.Body.Bytes(), &r); err != nil {
 		t.Fatalf("%v in %s", err, answer.Body)
 	}
@@ -111,7 +137,8 @@ func TestClaimThatHoldsOpensAndIsLoggedOnce(t *testing.T) {
 	}
 	for range 3 {
 		code, r := w.report(t)
-		if code != http.StatusOK || !r.Holds || r.Claimed != power || r.Claim != power || r.Facts.Sync != durability.Always || r.Sentence == "" || len(r.Weak) != 1 {
+		if code != http.StatusOK || !r.Holds || r.Claimed != "power-loss" || r.Claim != "power-loss" || r.Facts.Sync != durability.Always || r.Sentence == "" || len(r.Weak) != 1 ||
+			r.Facts.MaxAge != "0s" || r.Facts.Servers[0].Interval != "2m0s" {
 			t.Errorf("report %d: %+v", code, r)
 		}
 	}
@@ -196,7 +223,7 @@ func TestNothingClaimedIsReportedAndNeverRefused(t *testing.T) {
 	}
 	testbench.Until(t, "it has looked", func() bool { return w.logs.Len() > 0 })
 	code, r := w.report(t)
-	if code != http.StatusOK || !r.Holds || r.Claim != killed || r.Facts.Sync != durability.Unseen {
+	if code != http.StatusOK || !r.Holds || r.Claim != "process-kill" || r.Facts.Sync != durability.Unseen {
 		t.Errorf("report %d: %+v", code, r)
 	}
 	if w.SyncsEach() {
@@ -213,7 +240,7 @@ func TestBrokerThatIsAwayIsWaitedFor(t *testing.T) {
 	nc, monitor := b.Connect(), b.Monitor()
 	b.Stop()
 	testbench.Until(t, "it is away", func() bool { return !nc.IsConnected() })
-	w, err := durability.Watch(durability.Options{NC: nc, Monitors: []string{monitor}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
+	w, err := durability.Watch(durability.Options{NC: nc, Link: client{nc}, Monitors: []string{monitor}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
 	testbench.Must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -242,7 +269,7 @@ func TestBrokerThatComesBackWeakerIsNeverTrusted(t *testing.T) {
 	b.Restart(lazy)
 	testbench.Until(t, "the broker is back", func() bool { return reconnected.IsConnected() && reconnected.Stats().Reconnects == 1 })
 	testbench.Until(t, "the alarm is raised", func() bool { return w.broken(t) == 1 })
-	if _, r := w.report(t); r.Holds || r.Claim != killed || w.Open() == nil || w.Ready(t.Context()) == nil || w.SyncsEach() {
+	if _, r := w.report(t); r.Holds || r.Claim != "process-kill" || w.Open() == nil || w.Ready(t.Context()) == nil || w.SyncsEach() {
 		t.Errorf("report %+v, open %v, syncs each %v", r, w.Open(), w.SyncsEach())
 	}
 	if n := w.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 1 {
@@ -264,7 +291,7 @@ func TestReconnectShutsUntilTheBrokerWasLookedAt(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	nc := b.Connect()
-	w, err := durability.Watch(durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
+	w, err := durability.Watch(durability.Options{NC: nc, Link: client{nc}, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
 	testbench.Must(t, err)
 	one := &watched{Watcher: w}
 	if _, r := one.report(t); !r.Holds || w.Open() != nil {
@@ -316,7 +343,7 @@ func TestRequestThatComesBeforeTheLookWaitsForIt(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	nc := b.Connect()
-	w, err := durability.Watch(durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
+	w, err := durability.Watch(durability.Options{NC: nc, Link: client{nc}, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
 	testbench.Must(t, err)
 	awaited := make(chan error, 1)
 	go func() {
@@ -376,7 +403,7 @@ func TestStreamThatDoesNotAnswerIsAskedAgainSoon(t *testing.T) {
 	r := newRelay(t, b.Server.Addr().String())
 	nc := r.connect(t)
 	r.silent.Store(true)
-	w := watchWith(t, durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
+	w := watchWith(t, durability.Options{NC: nc, Link: client{nc}, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
 	r.question(t)
 	r.question(t)
 	r.silent.Store(false)
@@ -390,7 +417,7 @@ func TestFirstLookAfterAnOutageIsInAHurry(t *testing.T) {
 	b := broker(t, nil, always)
 	r := newRelay(t, b.Server.Addr().String())
 	nc := r.connect(t)
-	w := watchWith(t, durability.Options{NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
+	w := watchWith(t, durability.Options{NC: nc, Link: client{nc}, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
 	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	r.Refuse(true)
 	r.Cut()

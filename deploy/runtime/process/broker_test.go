@@ -198,7 +198,7 @@ func TestRefusedPasswordIsTriedLessAndLessOften(t *testing.T) {
 		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(j.delay))
 	testbench.Must(t, err)
 	defer c.Close()
-	j.of(c)
+	j.conn.Store(c)
 	testbench.Until(t, "the refusals are counted", func() bool {
 		j.mu.Lock()
 		defer j.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -137,4 +138,26 @@ func TestProcessWhoseLogNobodyReadsStops(t *testing.T) {
 	if got := <-code; got != ExitClean {
 		t.Errorf("it ends with %d", got)
 	}
+}
+
+func TestWarningIsWrittenAtOnceWithWhatCameBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		written := &testbench.Output{}
+		log, end, err := newLogger("normalize", nothing, written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer end()
+		log.Info("calm")
+		synctest.Wait()
+		if text := written.String(); text != "" {
+			t.Errorf("a line did not wait for others: %s", text)
+		}
+		log.Warn("alarm")
+		synctest.Wait()
+		if text := written.String(); !strings.Contains(text, `"calm"`) || !strings.Contains(text, `"alarm"`) {
+			t.Errorf("after a warning only this is written: %s", text)
+		}
+	})
 }

@@ -133,11 +133,7 @@ func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 	lookup, err := c.Lookup()
 	testbench.Must(t, err)
 	for _, p := range providers.All {
-		webhooks := gateway.WebhookSecrets(p.Name)
-		if p.Unsigned != "" {
-			webhooks = gateway.PathKeys(p.Name)
-		}
-		if got := slices.Sorted(maps.Keys(webhooks)); !slices.Equal(got, []string{"acme", "default"}) {
+		if got := slices.Sorted(maps.Keys(gateway.Credentials(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
 			t.Errorf("%s takes webhooks in for the accounts %v", p.Name, got)
 		}
 		if got := slices.Sorted(maps.Keys(lookup.Accounts(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
@@ -152,7 +148,7 @@ func TestExampleSizesTheStreamsToTheBrokersStore(t *testing.T) {
 	testbench.Must(t, err)
 	options, err := server.ProcessConfigFile(natsConf)
 	testbench.Must(t, err)
-	if got := int64(c.Topology().Store); got != options.JetStreamMaxStore {
+	if got := c.Topology().Store; got != options.JetStreamMaxStore {
 		t.Errorf("topology.store is %d bytes, max_file_store of nats.conf %d", got, options.JetStreamMaxStore)
 	}
 	gateway, err := c.Gateway()

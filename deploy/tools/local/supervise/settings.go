@@ -12,7 +12,6 @@ import (
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/providers"
-	"arauto/schemas/subject"
 )
 
 //go:embed arauto.yaml.tmpl
@@ -53,16 +52,10 @@ func (s *supervisor) configure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	key, err := cfg.HashKey()
-	if err != nil {
+	if s.tokens, err = cfg.Tokens(); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	if s.tokens, err = subject.Keyed(key.Reveal()); err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
-	if _, err := topology.Apply(ctx, s.js, topology.Settings{
-		Replicas: cfg.Topology().Replicas, Store: int64(cfg.Topology().Store), Providers: providers.All.Names(),
-	}); err != nil {
+	if _, err := topology.Apply(ctx, s.js, cfg.Topology()); err != nil {
 		return fmt.Errorf("apply topology: %w", err)
 	}
 	return nil

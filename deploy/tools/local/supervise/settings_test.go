@@ -46,10 +46,7 @@ func TestLocalConfigurationHasEveryProviderWithBothAccounts(t *testing.T) {
 	lookup, err := cfg.Lookup()
 	testbench.Must(t, err)
 	for _, p := range providers.All {
-		credentials := gateway.WebhookSecrets(p.Name)
-		if p.Unsigned != "" {
-			credentials = gateway.PathKeys(p.Name)
-		}
+		credentials := gateway.Credentials(p.Name)
 		first, second := credentials["default"], credentials["acme"]
 		if len(first) != 1 || len(second) != 1 || second[0] != "acme-"+first[0] {
 			t.Errorf("%s: account acme must have the credential of account default after acme-", p.Name)
