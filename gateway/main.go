@@ -20,7 +20,6 @@ import (
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
-	"arauto/schemas/subject"
 )
 
 func main() {
@@ -56,10 +55,6 @@ func run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
-	if err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
 	watcher, err := durability.Watch(durability.Options{
 		NC: k.NATS, Link: k.Link, Monitors: k.Config.NATS().Monitors, Claimed: k.Config.Durability(), Log: k.Log, Registerer: k.Registry,
 	})
@@ -73,7 +68,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	gateway, err := webhook.New(webhook.Options{
-		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: tokens,
+		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: cfg.Tokens,
 		Limits: limits(providers.All, cfg),
 		Publisher: publish.RequireDurability(committer, publish.DurabilityGate{
 			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, Queue: commit.DefaultQueue,
@@ -126,11 +121,7 @@ func settings(cfg config.Gateway) ingress.Settings {
 func credentials(set provider.Set, cfg config.Gateway) map[string]map[string][]string {
 	all := make(map[string]map[string][]string, len(set))
 	for _, p := range set {
-		if p.Unsigned != "" {
-			all[p.Name] = cfg.PathKeys(p.Name)
-		} else {
-			all[p.Name] = cfg.WebhookSecrets(p.Name)
-		}
+		all[p.Name] = cfg.Credentials(p.Name)
 	}
 	return all
 }

@@ -6,14 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
@@ -87,8 +86,8 @@ func TestLargestNotificationFitsTheSmallestLimit(t *testing.T) {
 func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 	t.Parallel()
 	const store, burst = 256 << 20, 563
-	broker := jetstreamtest.StartEmpty(t, func(o *server.Options) { o.JetStreamMaxStore = store })
-	if _, err := topology.Apply(jetstreamtest.Context(t), broker.JS, topology.Settings{Replicas: 1, Store: store, Providers: providers.All.Names()}); err != nil {
+	broker := testbench.StartEmpty(t, func(o *server.Options) { o.JetStreamMaxStore = store })
+	if _, err := topology.Apply(testbench.Context(t), broker.JS, topology.Settings{Replicas: 1, Store: store, Providers: providers.All.Names()}); err != nil {
 		t.Fatal(err)
 	}
 	g := startOn(t, broker, nil)
@@ -115,10 +114,8 @@ func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 	if got := g.post(honest.about("acme", honest.secret("acme"), "p")).code(t); got != http.StatusOK {
 		t.Errorf("another account's webhook gets code %d", got)
 	}
-	stream, err := broker.JS.Stream(jetstreamtest.Context(t), subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream, err := broker.JS.Stream(testbench.Context(t), subject.Notifications)
+	testbench.Must(t, err)
 	info := stream.CachedInfo()
 	if info.State.Msgs < 5*burst+1 || info.State.Bytes > uint64(info.Config.MaxBytes)/2 {
 		t.Errorf("%d notifications fill %d of %d bytes", info.State.Msgs, info.State.Bytes, info.Config.MaxBytes)
@@ -147,25 +144,18 @@ func (g *gateway) try(path string, headers map[string]string, body string) int {
 	return answer.StatusCode
 }
 
-// clock is a clock that the test sets.
-type clock struct{ now atomic.Int64 }
-
-func (c *clock) time() time.Time       { return time.Unix(0, c.now.Load()) }
-func (c *clock) turn(by time.Duration) { c.now.Add(int64(by)) }
-
 func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
-	var now clock
-	now.turn(56 * 365 * 24 * time.Hour) // From 1970 into a year in which milliseconds are no seconds.
+	now := testbench.NewClock(time.Unix(1_790_000_000, 0))
 	g := start(t, func(o *webhook.Options) {
-		o.Clock, o.RetryAfter = now.time, 7*time.Second
+		o.Clock, o.RetryAfter = now.Now, 7*time.Second
 		o.Limits = map[string]map[string]webhook.Limit{}
 		for _, name := range providers.All.Names() {
 			o.Limits[name] = map[string]webhook.Limit{"default": {Rate: 2, Burst: 3}}
 		}
 	})
 	for _, c := range callers(t) {
-		c.at = now.time()
+		c.at = now.Now()
 		secret := c.secret("default")
 		post := func(account, body string) reply { return g.post(c.sending(account, c.secret(account), body)) }
 		// Webhooks without the credential do not count.
@@ -189,7 +179,7 @@ func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 				t.Errorf("%s: the other account gets code %d", c.name, got)
 			}
 		}
-		now.turn(time.Second)
+		now.Advance(time.Second)
 		for i, want := range []int{http.StatusOK, http.StatusOK, 503100} {
 			if got := g.post(c.about("default", secret, "p")).code(t); got != want {
 				t.Errorf("%s: webhook %d a second later gets code %d, want %d", c.name, i, got, want)
@@ -210,10 +200,9 @@ func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 
 func TestByteLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
-	var now clock
-	now.turn(56 * 365 * 24 * time.Hour) // From 1970 into a year in which milliseconds are no seconds.
+	now := testbench.NewClock(time.Unix(3600, 0))
 	g := start(t, func(o *webhook.Options) {
-		o.Clock = now.time
+		o.Clock = now.Now
 		o.Limits = map[string]map[string]webhook.Limit{"beeteller": {"default": {Bytes: webhook.MinLimitBytes}}}
 	})
 	c := caller{name: "beeteller"}
@@ -242,7 +231,7 @@ func TestByteLimitHoldsOneAccountOnly(t *testing.T) {
 	if got := fill("acme"); got != 40 {
 		t.Errorf("%d of the other account are stored", got)
 	}
-	now.turn(time.Minute)
+	now.Advance(time.Minute)
 	if got := fill("default"); got < fits-1 || got > fits+1 {
 		t.Errorf("%d are stored a minute later, %d before", got, fits)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/order"
@@ -152,8 +152,8 @@ func TestAdapterSeesTheClientsCertificate(t *testing.T) {
 		return 0, nil
 	}
 	g, _, pool := startTLS(t, func(o *webhook.Options) { useProvider(t, o, p) })
-	files := gatewaytest.NewCertificate(t)
-	files.Renew(t, time.Now().Add(time.Hour))
+	files := testbench.NewCertificate(t)
+	files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 	client, err := tls.LoadX509KeyPair(files.File, files.Key)
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,11 @@ func Keyed(key string) (Tokens, error) {
 	return Tokens{key: []byte(key)}, nil
 }
 
+// Format prints *** for every verb: the key is a secret.
+func (Tokens) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte("***")) // A State has nowhere to report a failure to.
+}
+
 // Token returns the subject token of id: the id itself with
 // every byte outside [A-Za-z0-9_-] percent-encoded, or "~" and a keyed hash
 // when the id looks like personal data or would be longer than MaxToken.

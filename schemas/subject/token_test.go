@@ -1,6 +1,7 @@
 package subject_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -140,6 +141,16 @@ func TestCheckIDRefusesOnlyWhatCannotBeAName(t *testing.T) {
 	for _, id := range []string{"...", " ", "\n", "*", ">", "a.b", "é", strings.Repeat("x", 256), strings.Repeat("é", 128)} {
 		if err := subject.CheckID(id); err != nil {
 			t.Errorf("%.20q: %v", id, err)
+		}
+	}
+}
+
+func TestTokensPrintNoKey(t *testing.T) {
+	t.Parallel()
+	tokens := keyed(t, key)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		if got := fmt.Sprintf(verb, tokens); got != "***" {
+			t.Errorf("%s prints %s", verb, got)
 		}
 	}
 }

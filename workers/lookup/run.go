@@ -38,25 +38,17 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
-	if err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
-	js, err := jetstream.New(k.NATS)
-	if err != nil {
-		return fmt.Errorf("open jetstream: %w", err)
-	}
 	names := durables(cfg.Providers)
-	k.Registry.MustRegister(process.NewConsumerCollector(js, names))
-	clock := retry.NewClock(js, nil)
+	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, names))
+	clock := retry.NewClock(k.JS, nil)
 	shared := Options{
-		Tokens: tokens, Log: k.Log, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
+		Tokens: cfg.Tokens, Log: k.Log, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
 		Ask: providerhttp.New(providerhttp.Options{
 			Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
 		}),
 	}
 	k.OnStop("look-up connections", func(context.Context) error { shared.Ask.Close(); return nil })
-	limits, err := newLimits(js, k, cfg, clock)
+	limits, err := newLimits(k, cfg, clock)
 	if err != nil {
 		return err
 	}
@@ -65,22 +57,22 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err := clock.Set(ctx); err != nil {
 			return err
 		}
-		if err := open(ctx, js, &shared); err != nil {
+		if err := open(ctx, k.JS, &shared); err != nil {
 			return err
 		}
-		shared.Retries.SetLimit(topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}), usageInterval)
+		shared.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
 		if err := limits.bind(ctx); err != nil {
 			return err
 		}
 		for _, name := range names {
 			var err error
-			if bound[name], err = js.Consumer(ctx, name.Stream, name.Consumer); err != nil {
+			if bound[name], err = k.JS.Consumer(ctx, name.Stream, name.Consumer); err != nil {
 				return fmt.Errorf("bind consumer %s: %w", name.Consumer, err)
 			}
 		}
 		return nil
 	}
-	if err := await(ctx, js, k, names, bind); err != nil {
+	if err := await(ctx, k, names, bind); err != nil {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)
@@ -117,15 +109,13 @@ func Run(ctx context.Context, k *process.Kit) error {
 }
 
 // await waits for the streams and consumers that the workers need, and binds to them.
-func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, names []process.ConsumerName, bind func(context.Context) error) error {
+func await(ctx context.Context, k *process.Kit, names []process.ConsumerName, bind func(context.Context) error) error {
 	consumers := make([]string, len(names))
 	for i, n := range names {
 		consumers[i] = n.Consumer
 	}
-	sizes := k.Config.Topology()
-	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
-	return topology.Await(ctx, js, settings, k.Log, streams, consumers, bind)
+	return topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind)
 }
 
 // durables lists the consumers of the given providers.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
@@ -20,7 +19,6 @@ import (
 
 // limitsBuilder makes the Limits of every provider.
 type limitsBuilder struct {
-	js       jetstream.JetStream
 	kit      *process.Kit
 	cfg      config.Lookup
 	name     string // Of this worker, in circuit records.
@@ -31,13 +29,13 @@ type limitsBuilder struct {
 }
 
 // newLimits makes what does not need the broker.
-func newLimits(js jetstream.JetStream, k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBuilder, error) {
+func newLimits(k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBuilder, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return nil, fmt.Errorf("name this worker: %w", err)
 	}
 	return &limitsBuilder{
-		js: js, kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(), clock: clock,
+		kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(), clock: clock,
 		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
 	}, nil
 }
@@ -45,7 +43,7 @@ func newLimits(js jetstream.JetStream, k *process.Kit, cfg config.Lookup, clock 
 // bind reads the circuit breakers' records, so that a worker which starts while one is
 // open makes no look-ups.
 func (b *limitsBuilder) bind(ctx context.Context) error {
-	store, err := circuit.Open(ctx, b.js)
+	store, err := circuit.Open(ctx, b.kit.JS)
 	if err != nil {
 		return err
 	}
@@ -66,7 +64,7 @@ func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
 	}
 	return Limits{
 		Circuits: b.circuits, Rates: rates,
-		Outage: outage.New(b.js, name, outage.Defaults(withLookUp(p, accounts)), b.paused, b.kit.Log, time.Now),
+		Outage: outage.New(b.kit.JS, name, outage.Defaults(withLookUp(p, accounts)), b.paused, b.kit.Log, time.Now),
 	}
 }
 

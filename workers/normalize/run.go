@@ -32,45 +32,35 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
-	if err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
-	js, err := jetstream.New(k.NATS)
-	if err != nil {
-		return fmt.Errorf("open jetstream: %w", err)
-	}
-	k.Registry.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
+	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, []process.ConsumerName{
 		{Stream: subject.Statuses, Consumer: subject.NormalizeConsumer},
 	}))
-	sizes := k.Config.Topology()
-	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
 	options := fold.Options{
-		JS: js, Tokens: tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
-		Spans: order.Standard.Scaled(cfg.TimeScale), Clock: retry.NewClock(js, nil),
+		JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
+		Spans: order.Standard.Scaled(cfg.TimeScale), Clock: retry.NewClock(k.JS, nil),
 	}
 	var worker *fold.Worker
 	var durable jetstream.Consumer
 	bind := func(ctx context.Context) (err error) {
-		if options.Retries, err = retry.Open(ctx, js, tokens); err != nil {
+		if options.Retries, err = retry.Open(ctx, k.JS, cfg.Tokens); err != nil {
 			return err
 		}
 		if err = options.Clock.Set(ctx); err != nil {
 			return err
 		}
-		if options.DeadLetters, err = deadletter.Open(ctx, js); err != nil {
+		if options.DeadLetters, err = deadletter.Open(ctx, k.JS); err != nil {
 			return err
 		}
 		if worker, err = fold.New(ctx, options); err != nil {
 			return err
 		}
-		if durable, err = js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
+		if durable, err = k.JS.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
 			return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
 		}
 		return nil
 	}
-	if err := topology.Await(ctx, js, settings, k.Log, streams, []string{subject.NormalizeConsumer}, bind); err != nil {
+	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, []string{subject.NormalizeConsumer}, bind); err != nil {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)

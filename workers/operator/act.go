@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -16,21 +15,29 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
+// action acts on open dead letters.
+type action struct {
+	name, short, long string
+	steps             string // What --rate counts.
+	state             record.State
+	do                func(*session, context.Context, deadletter.Entry) error
+}
+
 // newAct makes a command that acts on every chosen open dead letter, so many per second.
-func newAct(s *settings, name, steps string, state record.State, short, long string, do func(*session, context.Context, deadletter.Entry) error) *cobra.Command {
+func newAct(s *settings, a action) *cobra.Command {
 	f := letterFilter{state: stateOpen}
 	var (
 		perSecond float64
 		all       bool
 	)
 	c := &cobra.Command{
-		Use:   name + " [id...]",
-		Short: short,
-		Long:  long + "\nName letters by id, or choose them with flags; --all takes every open one.",
+		Use:   a.name + " [id...]",
+		Short: a.short,
+		Long:  a.long + "\nName letters by id, or choose them with flags; --all takes every open one.",
 		RunE: func(c *cobra.Command, args []string) error {
 			f.ids = args
-			if err := errors.Join(f.check(), checkRate(perSecond)); err != nil {
-				return usageError{err}
+			if err := checkRate(perSecond); err != nil {
+				return err
 			}
 			if f.chooses() == all {
 				return usageError{fmt.Errorf("%s takes either ids and filters, or --all", c.CommandPath())}
@@ -40,12 +47,12 @@ func newAct(s *settings, name, steps string, state record.State, short, long str
 				if err != nil {
 					return err
 				}
-				return s.act(ctx, c.OutOrStdout(), state, letters, f.missing(letters), perSecond, do)
+				return s.act(ctx, a, letters, f.missing(letters), perSecond)
 			})
 		},
 	}
 	f.flags(c)
-	rateFlag(c, &perSecond, steps)
+	rateFlag(c, &perSecond, a.steps)
 	c.Flags().BoolVar(&all, "all", false, "every open letter")
 	return c
 }
@@ -59,53 +66,41 @@ type acted struct {
 }
 
 // act acts on dead letters. Ids in missing are of no open dead letter.
-func (s *session) act(ctx context.Context, w io.Writer, state record.State, letters []deadletter.Entry, missing []string, perSecond float64,
-	do func(*session, context.Context, deadletter.Entry) error) error {
-	results := make([]acted, 0, len(letters)+len(missing))
-	bar, pace := newProgress(s.command.ErrOrStderr(), len(letters), string(state)), newPace(perSecond)
-	left := len(missing)
+func (s *session) act(ctx context.Context, a action, letters []deadletter.Entry, missing []string, perSecond float64) error {
+	results, pace, left := make([]acted, 0, len(letters)+len(missing)), newPace(perSecond), len(missing)
 	for _, id := range missing {
 		results = append(results, acted{ID: id, Problem: deadletter.ErrNotOpen.Error()})
 	}
-	for i, l := range letters {
-		one := acted{ID: l.ID, Payment: l.Provider + "/" + l.Account + "/" + s.shown(l.Payment), State: string(state)}
-		err := pace.wait(ctx)
+	for i := range s.steps(len(letters), string(a.state)) {
+		l := letters[i]
+		one := acted{ID: l.ID, Payment: l.Provider + "/" + l.Account + "/" + s.shown(l.Payment), State: string(a.state)}
+		err := pace.Wait(ctx)
 		switch {
 		case err != nil && i == 0:
 			return err
 		case err != nil: // The dead letters before it are printed.
 			err = fmt.Errorf("not reached: %w", err)
 		default:
-			err = do(s, ctx, l)
+			err = a.do(s, ctx, l)
 		}
 		if err != nil {
 			left++
 			one.State, one.Problem = stateOpen, err.Error()
 		}
 		results = append(results, one)
-		_ = bar.Add(1) // The progress bar is not essential.
 	}
-	_ = bar.Finish()
-	if err := s.printActed(w, results); err != nil || left == 0 {
+	var lines []string
+	for _, r := range results {
+		text := r.ID + ": " + r.Problem
+		if r.State != "" {
+			text = strings.TrimSuffix(r.ID+" "+r.Payment+": "+r.State+", "+r.Problem, ", ")
+		}
+		lines = append(lines, line("%s", text))
+	}
+	if err := s.show(s.command, results, append(lines, line("%d letters", len(results)))...); err != nil || left == 0 {
 		return err
 	}
 	return errPartly
-}
-
-func (s *session) printActed(w io.Writer, results []acted) error {
-	if s.output == jsonOutput {
-		return writeJSON(w, results)
-	}
-	for _, r := range results {
-		line := r.ID + ": " + r.Problem
-		if r.State != "" {
-			line = strings.TrimSuffix(r.ID+" "+r.Payment+": "+r.State+", "+r.Problem, ", ")
-		}
-		if err := printLine(w, line); err != nil {
-			return err
-		}
-	}
-	return printLine(w, fmt.Sprintf("%d letters", len(results)))
 }
 
 // errNoLookUp means that a payment cannot be looked up.

@@ -3,7 +3,6 @@ package operator
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,7 +27,7 @@ type asked struct {
 
 // replay enqueues look-ups, waits for their answers, and prints the events that were
 // published meanwhile. If it is interrupted it prints what was done before.
-func (s *session) replay(ctx context.Context, w io.Writer, r replaying) error {
+func (s *session) replay(ctx context.Context, r replaying) error {
 	payments, skipped, err := s.chosen(ctx, r)
 	if err != nil {
 		return err
@@ -47,7 +46,7 @@ func (s *session) replay(ctx context.Context, w io.Writer, r replaying) error {
 	}
 	result.Problems = append(result.Problems, s.await(ctx, open, r.wait)...)
 	s.count(ctx, &result, open, info.State.LastSeq)
-	return s.printReplayed(w, result)
+	return s.showReplayed(result)
 }
 
 // notAsked is the problem of a payment that the command did not reach. The first of them
@@ -75,9 +74,10 @@ func (s *session) count(ctx context.Context, result *replayed, open []asked, abo
 // the payments before the failed payment.
 func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond float64) ([]asked, error) {
 	var all []asked
-	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(perSecond)
-	for _, p := range payments {
-		if err := pace.wait(ctx); err != nil {
+	pace := newPace(perSecond)
+	for i := range s.steps(len(payments), "asking") {
+		p := payments[i]
+		if err := pace.Wait(ctx); err != nil {
 			return all, err
 		}
 		a, err := s.before(ctx, p)
@@ -91,9 +91,7 @@ func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond 
 			return all, err
 		}
 		all = append(all, a)
-		_ = bar.Add(1) // The progress bar is not essential.
 	}
-	_ = bar.Finish()
 	return all, nil
 }
 
@@ -116,17 +114,17 @@ func (s *session) before(ctx context.Context, p payment) (asked, error) {
 // await waits until every look-up is finished and returns the problems.
 func (s *session) await(ctx context.Context, open []asked, timeout time.Duration) []problem {
 	problems := []problem{}
-	bar := newProgress(s.command.ErrOrStderr(), len(open), "waiting for answers")
+	bar := s.progress(len(open), "waiting for answers")
 	limit := time.NewTimer(timeout)
 	defer limit.Stop()
 	tick := time.NewTicker(awaitEvery)
 	defer tick.Stop()
 	for {
 		left, found, err := s.splitFinished(ctx, open)
-		_ = bar.Add(len(open) - len(left)) // As above.
+		_ = bar.Add(len(open) - len(left))
 		open, problems = left, append(problems, found...)
 		if len(open) == 0 {
-			_ = bar.Finish() // As above.
+			_ = bar.Finish()
 			return problems
 		}
 		why := ""
@@ -245,17 +243,17 @@ func (s *session) idle(ctx context.Context, p payment, observation uint64) (bool
 // eventsAbove lists a payment's events above a sequence.
 func (s *session) eventsAbove(ctx context.Context, p payment, above uint64) ([]transition, error) {
 	var made []transition
-	err := s.each(ctx, subject.Orders, p.unit.Events(), above+1, func(raw *jetstream.RawStreamMsg) error {
+	err := s.each(ctx, subject.Orders, p.unit.Events(), above+1, func(raw *jetstream.RawStreamMsg) bool {
 		e, err := observations.EventOf(raw)
 		if err != nil {
-			return nil //nolint:nilerr // This version cannot read it; order show lists it.
+			return true // This version cannot read it; order show lists it.
 		}
 		one := transition{Payment: s.name(p), Order: s.shown(e.Order), Status: string(e.Status)}
 		if e.From != nil {
 			one.From = string(*e.From)
 		}
 		made = append(made, one)
-		return nil
+		return true
 	})
 	return made, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,20 +39,7 @@ func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, erro
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = min(timeout, time.Until(deadline))
 	}
-	options := []nats.Option{
-		nats.Name("arauto-operator"),
-		nats.Timeout(timeout),
-		nats.CustomInboxPrefix(inbox),
-	}
-	if n.User != "" {
-		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
-	}
-	if n.CredentialsFile != "" {
-		options = append(options, nats.UserCredentials(n.CredentialsFile))
-	}
-	if n.CAFile != "" {
-		options = append(options, nats.RootCAs(n.CAFile))
-	}
+	options := append(n.Login(), nats.Name("arauto-operator"), nats.Timeout(timeout), nats.CustomInboxPrefix(inbox))
 	conn, err := nats.Connect(n.URL, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
@@ -65,8 +51,8 @@ func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, erro
 // In a cluster it checks the server that it is connected to. A release candidate is older
 // than its release.
 func checkVersion(version string) error {
-	numbers, err := numbersOf(version)
-	if err != nil {
+	var numbers [3]int
+	if _, err := fmt.Sscanf(version, "%d.%d.%d", &numbers[0], &numbers[1], &numbers[2]); err != nil {
 		return fmt.Errorf("read broker version %q: %w", version, err)
 	}
 	oldest := oldestBroker
@@ -78,22 +64,4 @@ func checkVersion(version string) error {
 		return nil
 	}
 	return fmt.Errorf("nats-server %s is too old, run %d.%d.%d or newer: %s", version, oldest[0], oldest[1], oldest[2], whyOldest)
-}
-
-// numbersOf reads the numbers of versions like 2.15.3 and 2.15.3-RC.1.
-func numbersOf(version string) ([3]int, error) {
-	release, _, _ := strings.Cut(version, "-")
-	parts := strings.Split(release, ".")
-	var numbers [3]int
-	if len(parts) != len(numbers) {
-		return numbers, fmt.Errorf("it has %d parts instead of %d", len(parts), len(numbers))
-	}
-	for i, part := range parts {
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			return numbers, fmt.Errorf("part %d is not a number", i+1)
-		}
-		numbers[i] = n
-	}
-	return numbers, nil
 }

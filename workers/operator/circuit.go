@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -17,18 +16,9 @@ import (
 )
 
 func newCircuit(s *settings) *cobra.Command {
-	group := &cobra.Command{
-		Use:   "circuit",
-		Short: "Accounts whose look-ups are stopped",
-		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return usageError{fmt.Errorf("%s needs a command: list, open or close", c.CommandPath())}
-		},
-	}
-	group.AddCommand(newCircuitList(s),
+	return newGroup("circuit", "Accounts whose look-ups are stopped", newCircuitList(s),
 		newCircuitSet(s, "open", "Stop an account's look-ups; they are parked and no attempt counts", verbCircuitOpen, (*circuit.Store).OpenBy),
 		newCircuitSet(s, "close", "Let an account's look-ups run again", verbCircuitClose, (*circuit.Store).CloseBy))
-	return group
 }
 
 func newCircuitList(s *settings) *cobra.Command {
@@ -42,7 +32,7 @@ func newCircuitList(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return s.printCircuits(c.OutOrStdout(), list)
+				return s.showCircuits(list)
 			})
 		},
 	}
@@ -56,9 +46,6 @@ func newCircuitSet(s *settings, name, short, verb string,
 		Short: short,
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := in.check(); err != nil {
-				return err
-			}
 			if in.provider == "" || in.account == "" {
 				return usageError{errors.New("write both --provider and --account")}
 			}
@@ -76,7 +63,11 @@ func newCircuitSet(s *settings, name, short, verb string,
 				if err := set(store, ctx, in.provider, in.account, s.by(), time.Now()); err != nil {
 					return err
 				}
-				return s.showCircuit(ctx, c.OutOrStdout(), store, in)
+				list, err := store.List(ctx)
+				if err != nil {
+					return err
+				}
+				return s.showCircuits(slices.DeleteFunc(list, func(c record.Circuit) bool { return !in.is(c) }))
 			})
 		},
 	}
@@ -93,11 +84,8 @@ func (s *session) checkAccount(ctx context.Context, store *circuit.Store, in sco
 	}
 	if verb == verbCircuitClose {
 		list, err := store.List(ctx)
-		if err != nil {
+		if err != nil || slices.ContainsFunc(list, in.is) {
 			return err
-		}
-		if slices.ContainsFunc(list, func(c record.Circuit) bool { return c.Provider == in.provider && c.Account == in.account }) {
-			return nil
 		}
 	}
 	if len(names) == 0 {
@@ -106,29 +94,17 @@ func (s *session) checkAccount(ctx context.Context, store *circuit.Store, in sco
 	return usageError{fmt.Errorf("--account is not one of %s", strings.Join(names, ", "))}
 }
 
-// showCircuit prints an account's circuit.
-func (s *session) showCircuit(ctx context.Context, w io.Writer, store *circuit.Store, in scope) error {
-	list, err := store.List(ctx)
-	if err != nil {
-		return err
-	}
-	return s.printCircuits(w, slices.DeleteFunc(list, func(c record.Circuit) bool {
-		return c.Provider != in.provider || c.Account != in.account
-	}))
-}
+// is reports whether a circuit is that of the account.
+func (p scope) is(c record.Circuit) bool { return c.Provider == p.provider && c.Account == p.account }
 
-func (s *session) printCircuits(w io.Writer, list []record.Circuit) error {
-	if s.output == jsonOutput {
-		return writeJSON(w, append([]record.Circuit{}, list...))
+func (s *session) showCircuits(list []record.Circuit) error {
+	lines := []string{}
+	for _, one := range list {
+		lines = append(lines, line("%s/%s: %s since %s because of %s, by %s",
+			one.Provider, one.Account, one.State, one.Since.Format(time.RFC3339), one.Cause, one.By))
 	}
 	if len(list) == 0 {
-		return printLine(w, "no account was ever stopped")
+		lines = []string{line("no account was ever stopped")}
 	}
-	for _, one := range list {
-		if err := printLine(w, fmt.Sprintf("%s/%s: %s since %s because of %s, by %s",
-			one.Provider, one.Account, one.State, one.Since.Format(time.RFC3339), one.Cause, one.By)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.show(s.command, append([]record.Circuit{}, list...), lines...)
 }

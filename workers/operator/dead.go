@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +34,7 @@ const (
 
 func (f *letterFilter) flags(c *cobra.Command) {
 	f.scope.flags(c)
+	c.PreRunE = func(*cobra.Command, []string) error { return f.check() }
 	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider or data")
 	c.Flags().StringVar(&f.stage, "stage", "", "only from this `stage`, such as lookup or normalize")
 	c.Flags().StringVar(&f.order, "order", "", "only of this `order`, payment or provider's reference")
@@ -68,16 +67,11 @@ func (f *letterFilter) chooses() bool {
 // matches reports whether a dead letter in its last state is chosen. Its own time counts,
 // not that of its marker.
 func (f *letterFilter) matches(l deadletter.Entry, now time.Time) bool {
-	if f.class != "" && string(l.Class) != f.class {
-		return false
-	}
-	if f.word != "" && l.ProviderStatus != f.word {
-		return false
-	}
-	if f.since > 0 && now.Sub(l.At) > f.since {
-		return false
-	}
-	if len(f.ids) > 0 && !slices.Contains(f.ids, l.ID) {
+	switch {
+	case f.class != "" && string(l.Class) != f.class,
+		f.word != "" && l.ProviderStatus != f.word,
+		f.since > 0 && now.Sub(l.At) > f.since,
+		len(f.ids) > 0 && !slices.Contains(f.ids, l.ID):
 		return false
 	}
 	return f.state == stateAll || cmp.Or(string(l.State), stateOpen) == f.state
@@ -139,20 +133,17 @@ func (s *session) ofOrder(ctx context.Context, f letterFilter) (map[subject.Unit
 }
 
 func newDead(s *settings) *cobra.Command {
-	group := &cobra.Command{
-		Use:   "dead",
-		Short: "Dead letters: what could not be finished",
-		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return usageError{fmt.Errorf("%s needs a command: list, show, redrive or discard", c.CommandPath())}
-		},
-	}
-	group.AddCommand(newDeadList(s), newDeadShow(s),
-		newAct(s, "redrive", "look-ups", record.Redriven, "Ask the provider again about the payments of dead letters",
-			"Make a look-up of each letter's payment due now, with all its attempts left, and mark the letter as redriven.", (*session).redrive),
-		newAct(s, "discard", "letters", record.Discarded, "Give dead letters up for good",
-			"Mark letters as discarded. Nothing is deleted, and what they reported is not reported again.", (*session).discard))
-	return group
+	return newGroup("dead", "Dead letters: what could not be finished", newDeadList(s), newDeadShow(s),
+		newAct(s, action{
+			name: "redrive", short: "Ask the provider again about the payments of dead letters",
+			long:  "Make a look-up of each letter's payment due now, with all its attempts left, and mark the letter as redriven.",
+			steps: "look-ups", state: record.Redriven, do: (*session).redrive,
+		}),
+		newAct(s, action{
+			name: "discard", short: "Give dead letters up for good",
+			long:  "Mark letters as discarded. Nothing is deleted, and what they reported is not reported again.",
+			steps: "letters", state: record.Discarded, do: (*session).discard,
+		}))
 }
 
 func newDeadList(s *settings) *cobra.Command {
@@ -163,19 +154,18 @@ func newDeadList(s *settings) *cobra.Command {
 		Long:  "List dead letters. Those about one unknown word of a provider are one line, which shows the first; --word lists each.",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := f.check(); err != nil {
-				return err
-			}
 			return s.inSession(c, func(ctx context.Context, s *session) error {
 				letters, err := s.chooseLetters(ctx, f)
 				if err != nil {
 					return err
 				}
-				var same map[string]int
-				if f.word == "" {
-					same = byWord(letters)
+				shown, same := s.shownLetters(letters), map[string]int{}
+				for _, l := range shown {
+					if name := unknownWord(l); name != "" && f.word == "" {
+						same[name]++
+					}
 				}
-				return s.printLetters(c.OutOrStdout(), letters, same)
+				return s.show(c, shown, letterTable(shown, same)...)
 			})
 		},
 	}
@@ -223,29 +213,14 @@ func unknownWord(l record.DeadLetter) string {
 	return strings.Join([]string{l.Provider, l.Stage, string(l.State), l.ProviderStatus}, "\n")
 }
 
-// byWord counts the dead letters about each unknown word.
-func byWord(letters []deadletter.Entry) map[string]int {
-	same := map[string]int{}
-	for _, l := range letters {
-		if name := unknownWord(l.DeadLetter); name != "" {
-			same[name]++
-		}
-	}
-	return same
-}
-
-// printLetters prints dead letters. The table has one line for all dead letters about a word
-// in same, which it changes.
-func (s *session) printLetters(w io.Writer, letters []deadletter.Entry, same map[string]int) error {
-	if s.output == jsonOutput {
-		return writeJSON(w, s.shownLetters(letters))
-	}
+// letterTable is the table of dead letters. It has one line for all dead letters about
+// an unknown word in same, which it changes. The line shows the first.
+func letterTable(letters []record.DeadLetter, same map[string]int) []string {
 	if len(letters) == 0 {
-		return printLine(w, "no dead letters")
+		return []string{line("no dead letters")}
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "ID\tAT\tSTATE\tCLASS\tSTAGE\tPAYMENT\tCAUSE") // Flush returns the error.
-	for _, l := range s.shownLetters(letters) {
+	rows := []string{row("ID", "AT", "STATE", "CLASS", "STAGE", "PAYMENT", "CAUSE")}
+	for _, l := range letters {
 		name, cause := unknownWord(l), l.Cause
 		switch others := same[name] - 1; {
 		case others > 0:
@@ -254,11 +229,8 @@ func (s *session) printLetters(w io.Writer, letters []deadletter.Entry, same map
 		case same[name] < 0:
 			continue // Counted on the line of the first one.
 		}
-		_, _ = fmt.Fprint(t, l.ID+"\t"+row(l.At.Format(time.RFC3339), cmp.Or(string(l.State), stateOpen), string(l.Class), l.Stage,
+		rows = append(rows, l.ID+"\t"+row(l.At.Format(time.RFC3339), cmp.Or(string(l.State), stateOpen), string(l.Class), l.Stage,
 			l.Provider+"/"+l.Account+"/"+l.Payment, cause)) // The id is not cut, because it is typed into other commands.
 	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	return nil
+	return rows
 }

@@ -1,11 +1,11 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,7 +21,7 @@ import (
 
 // dryRun asks the providers from this process and prints the transitions that their answers
 // would lead to. It stores nothing.
-func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
+func (s *session) dryRun(ctx context.Context, r replaying) error {
 	cfg, err := s.config.Lookup()
 	if err != nil {
 		return err
@@ -33,18 +33,18 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 	client := providerhttp.New(providerhttp.Options{Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2, Now: time.Now})
 	defer client.Close()
 	result := replayed{DryRun: true, Skipped: skipped, Problems: []problem{}, Transitions: []transition{}}
-	bar, pace := newProgress(s.command.ErrOrStderr(), len(payments), "asking"), newPace(r.rate)
+	pace := newPace(r.rate)
 	stopped, err := s.stopped(ctx)
 	if err != nil {
 		return err
 	}
-	for _, p := range payments {
-		_ = bar.Add(1) // The progress bar is not essential.
+	for i := range s.steps(len(payments), "asking") {
+		p := payments[i]
 		if stopped[p.unit.Provider+"/"+p.unit.Account] {
 			result.Skipped = append(result.Skipped, problem{s.name(p), "its account's circuit is open"})
 			continue
 		}
-		if err := pace.wait(ctx); err != nil {
+		if err := pace.Wait(ctx); err != nil {
 			if result.Asked == 0 {
 				return err
 			}
@@ -65,8 +65,7 @@ func (s *session) dryRun(ctx context.Context, w io.Writer, r replaying) error {
 			result.Problems = append(result.Problems, problem{s.name(p), fmt.Sprintf("would be a dead letter: %s (%s)", made.Status, outcome)})
 		}
 	}
-	_ = bar.Finish()
-	return s.printReplayed(w, result)
+	return s.showReplayed(result)
 }
 
 // stopped are the accounts whose circuit is not closed, as provider/account: like the
@@ -94,9 +93,7 @@ func (s *session) preview(ctx context.Context, client *providerhttp.Client, cfg 
 		return transition{}, "", err
 	}
 	seen := order.Observation{Kind: fact.Kind, Status: fact.Status, ProviderStatus: fact.ProviderStatus, Amount: fact.Amount, Confirmed: true}
-	if seen.Kind == "" {
-		seen.Kind = p.target.Kind
-	}
+	seen.Kind = cmp.Or(seen.Kind, p.target.Kind)
 	now := time.Now()
 	after, outcome := before.Fold(seen, now)
 	for outcome == order.Unconfirmed {
@@ -104,21 +101,14 @@ func (s *session) preview(ctx context.Context, client *providerhttp.Client, cfg 
 		now = after.Again(order.Standard, outcome, now)
 		after, outcome = after.Fold(seen, now)
 	}
-	made := transition{Payment: s.name(p), Order: s.shown(firstOf(fact.Order, p.target.Order, p.target.Payment)), From: string(before.Status), Status: string(after.Status)}
+	made := transition{Payment: s.name(p), Order: s.shown(cmp.Or(fact.Order, p.target.Order, p.target.Payment)), From: string(before.Status), Status: string(after.Status)}
 	if outcome != order.Applied {
 		made.Status = fact.ProviderStatus
 	}
 	return made, outcome, nil
 }
 
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
-}
+func firstOf(texts ...string) string { return cmp.Or(texts...) }
 
 // standing is a payment's standing after every stored observation.
 func (s *session) standing(ctx context.Context, p payment) (order.Standing, error) {
@@ -131,12 +121,12 @@ func (s *session) standing(ctx context.Context, p payment) (order.Standing, erro
 		from = last.Observation + 1
 	}
 	at := order.StandingOf(last)
-	err = s.each(ctx, subject.Statuses, p.unit.Status(), from, func(raw *jetstream.RawStreamMsg) error {
+	err = s.each(ctx, subject.Statuses, p.unit.Status(), from, func(raw *jetstream.RawStreamMsg) bool {
 		var seen order.Observation
 		if json.Unmarshal(raw.Data, &seen) == nil { // Else normalize skips it.
 			at, _ = at.Fold(seen, raw.Time)
 		}
-		return nil
+		return true
 	})
 	return at, err
 }

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,10 +9,10 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -57,15 +58,7 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 	default:
 		return nil, errNothingKnown
 	}
-	all := make([]payment, 0, len(more))
-	for _, unit := range slices.SortedFunc(maps.Keys(more), func(a, b subject.Unit) int { return strings.Compare(a.String(), b.String()) }) {
-		p, err := s.describe(ctx, unit, more[unit])
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	return all, nil
+	return s.describeAll(ctx, more)
 }
 
 // findPayment finds the units of a payment, with its id.
@@ -152,16 +145,14 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 		return p, err
 	}
 	p.target.Kind, p.target.Order = last.Observation.Kind, last.Observation.Order
-	raw, err := s.streams[subject.Notifications].GetLastMsgForSubject(ctx, unit.Notification())
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	raw, err := stream.Last(ctx, s.streams[subject.Notifications], unit.Notification())
+	if err != nil {
 		return p, fmt.Errorf("read last notification: %w", err)
 	}
-	if err == nil {
-		var n record.Notification
-		if json.Unmarshal(raw.Data, &n) == nil { // Else the next document may be readable.
-			p.fill(n.Kind, n.Order)
-			p.target.Fields = n.Fields
-		}
+	var n record.Notification
+	if raw != nil && json.Unmarshal(raw.Data, &n) == nil { // Else the next document may be readable.
+		p.fill(n.Kind, n.Order)
+		p.target.Fields = n.Fields
 	}
 	for _, read := range []func(context.Context, string, string, string) (retry.Entry, error){s.retries.Read, s.retries.ReadDue} {
 		entry, err := read(ctx, unit.Provider, unit.Account, id)
@@ -197,12 +188,7 @@ func (s *session) lastEvent(ctx context.Context, unit subject.Unit) (*order.Even
 
 // fill sets the fields of the target that are empty.
 func (p *payment) fill(kind order.Kind, of string) {
-	if p.target.Kind == "" {
-		p.target.Kind = kind
-	}
-	if p.target.Order == "" {
-		p.target.Order = of
-	}
+	p.target.Kind, p.target.Order = cmp.Or(p.target.Kind, kind), cmp.Or(p.target.Order, of)
 }
 
 // name is provider, account and payment, without personal data.

@@ -121,6 +121,28 @@ func newRoot(s *settings) *cobra.Command {
 	return root
 }
 
+// newGroup makes a command that does nothing by itself.
+func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
+	names := make([]string, len(commands))
+	for i, c := range commands {
+		names[i] = c.Name()
+	}
+	needs := strings.Join(names, ", ")
+	if last := strings.LastIndex(needs, ", "); last > 0 {
+		needs = needs[:last] + " or " + needs[last+2:]
+	}
+	group := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usageError{fmt.Errorf("%s needs a command: %s", c.CommandPath(), needs)}
+		},
+	}
+	group.AddCommand(commands...)
+	return group
+}
+
 // noArguments refuses arguments. It does not print them, since one may be a secret that
 // was pasted.
 func noArguments(c *cobra.Command, args []string) error {
@@ -128,4 +150,14 @@ func noArguments(c *cobra.Command, args []string) error {
 		return usageError{fmt.Errorf("%s takes no arguments, only flags", c.CommandPath())}
 	}
 	return nil
+}
+
+// exactlyOne accepts one id. Its error does not print the arguments.
+func exactlyOne(something string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 || args[0] == "" {
+			return usageError{fmt.Errorf("%s takes one %s", c.CommandPath(), something)}
+		}
+		return nil
+	}
 }

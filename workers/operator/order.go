@@ -4,100 +4,59 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 )
 
 func newOrder(s *settings) *cobra.Command {
-	group := &cobra.Command{
-		Use:   "order",
-		Short: "What happened to one order or payment",
-		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return usageError{fmt.Errorf("%s needs a command: show", c.CommandPath())}
-		},
-	}
-	var in scope
-	show := &cobra.Command{
+	return newGroup("order", "What happened to one order or payment", newOneOrder(s.inSession, (*session).showOrder, &cobra.Command{
 		Use:   "show <order|payment|reference>",
 		Short: "Print its whole timeline in one list",
 		Long: "Print everything that is stored about an order's payments, or about one payment, in the order of time:\n" +
 			"notifications, look-ups, what is parked and until when, events and dead letters.\n" +
 			"An order is found by its number from its first webhook on, and by the provider's reference.",
-		Args: exactlyOne("order or payment"),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := in.check(); err != nil {
-				return err
-			}
-			return s.inSession(c, func(ctx context.Context, s *session) error { return s.showOrder(ctx, c.OutOrStdout(), args[0], in) })
-		},
-	}
-	in.flags(show)
-	group.AddCommand(show)
-	return group
-}
-
-// exactlyOne accepts one id. Its error does not print the arguments.
-func exactlyOne(something string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) != 1 || args[0] == "" {
-			return usageError{fmt.Errorf("%s takes one %s", c.CommandPath(), something)}
-		}
-		return nil
-	}
-}
-
-func (s *session) showOrder(ctx context.Context, w io.Writer, id string, in scope) error {
-	payments, err := s.find(ctx, id, in)
-	if err != nil {
-		return err
-	}
-	line, err := s.timeline(ctx, payments)
-	if err != nil {
-		return err
-	}
-	if s.output == jsonOutput {
-		return writeJSON(w, line)
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, e := range line {
-		_, _ = fmt.Fprint(t, row(e.At.Format(time.RFC3339Nano), e.Payment, e.What, e.text())) // Flush returns the error.
-	}
-	if err := t.Flush(); err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	return nil
+	}))
 }
 
 func newRetry(s *settings) *cobra.Command {
-	group := &cobra.Command{
-		Use:   "retry",
-		Short: "Parked look-ups",
-		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return usageError{fmt.Errorf("%s needs a command: now", c.CommandPath())}
-		},
-	}
-	var in scope
-	now := &cobra.Command{
+	return newGroup("retry", "Parked look-ups", newOneOrder(s.changing, (*session).retryNow, &cobra.Command{
 		Use:   "now <order|payment|reference>",
 		Short: "Make what is parked come due now",
 		Long: "Make what is parked for an order's payments, or for one payment, come due now. Attempts and first failure\n" +
 			"stay, and if it fails again, this try is not counted.",
-		Args: exactlyOne("order or payment"),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := in.check(); err != nil {
+	}))
+}
+
+// newOneOrder completes a command that works on the payments of one order. in opens its
+// session.
+func newOneOrder(in func(*cobra.Command, func(context.Context, *session) error, ...string) error,
+	do func(s *session, ctx context.Context, payments []payment) error, c *cobra.Command) *cobra.Command {
+	var within scope
+	c.Args = exactlyOne("order or payment")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return in(c, func(ctx context.Context, s *session) error {
+			payments, err := s.find(ctx, args[0], within)
+			if err != nil {
 				return err
 			}
-			return s.changing(c, func(ctx context.Context, s *session) error { return s.retryNow(ctx, c.OutOrStdout(), args[0], in) })
-		},
+			return do(s, ctx, payments)
+		})
 	}
-	in.flags(now)
-	group.AddCommand(now)
-	return group
+	within.flags(c)
+	return c
+}
+
+func (s *session) showOrder(ctx context.Context, payments []payment) error {
+	entries, err := s.timeline(ctx, payments)
+	if err != nil {
+		return err
+	}
+	rows := make([]string, len(entries))
+	for i, e := range entries {
+		rows[i] = row(e.At.Format(time.RFC3339Nano), e.Payment, e.What, e.text())
+	}
+	return s.show(s.command, entries, rows...)
 }
 
 // expedited is one payment of retry now.
@@ -107,41 +66,25 @@ type expedited struct {
 	Attempts int    `json:"attempts"`
 }
 
-func (s *session) retryNow(ctx context.Context, w io.Writer, id string, in scope) error {
-	payments, err := s.find(ctx, id, in)
-	if err != nil {
-		return err
-	}
+func (s *session) retryNow(ctx context.Context, payments []payment) error {
 	list := make([]expedited, 0, len(payments))
-	var failed error
+	var lines []string
 	for _, p := range payments {
-		var one expedited
-		if one, failed = s.expedite(ctx, p); failed != nil {
-			failed = fmt.Errorf("retry %s: %w", s.name(p), failed)
-			break
-		}
-		list = append(list, one)
-	}
-	if failed != nil && len(list) == 0 {
-		return failed
-	}
-	return errors.Join(s.printExpedited(w, list), failed) // Print what was done before it failed.
-}
-
-func (s *session) printExpedited(w io.Writer, list []expedited) error {
-	if s.output == jsonOutput {
-		return writeJSON(w, list)
-	}
-	for _, one := range list {
-		text := one.Payment + ": nothing is parked"
-		if one.Due {
-			text = fmt.Sprintf("%s: due now, after %d attempts", one.Payment, one.Attempts)
-		}
-		if err := printLine(w, text); err != nil {
+		one, err := s.expedite(ctx, p)
+		if err != nil {
+			err = fmt.Errorf("retry %s: %w", s.name(p), err)
+			if len(list) > 0 { // Print what was done before it failed.
+				err = errors.Join(s.show(s.command, list, lines...), err)
+			}
 			return err
 		}
+		text := line("%s: nothing is parked", one.Payment)
+		if one.Due {
+			text = line("%s: due now, after %d attempts", one.Payment, one.Attempts)
+		}
+		list, lines = append(list, one), append(lines, text)
 	}
-	return nil
+	return s.show(s.command, list, lines...)
 }
 
 func (s *session) expedite(ctx context.Context, p payment) (expedited, error) {

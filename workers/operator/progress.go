@@ -1,32 +1,53 @@
 package operator
 
 import (
-	"io"
+	"errors"
+	"iter"
 	"os"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
+	"golang.org/x/time/rate"
 )
 
-// progress shows how far a command is. It shows nothing where the output is no terminal, so
-// that logs and pipes stay clean.
-type progress interface {
-	Add(n int) error
-	Finish() error
+// progress makes a bar that shows how far a command is. It shows nothing where the output
+// is no terminal, so that logs and pipes stay clean. It is not essential, so its errors
+// are ignored.
+func (s *session) progress(total int, doing string) *progressbar.ProgressBar {
+	w := s.command.ErrOrStderr()
+	file, ok := w.(*os.File)
+	return progressbar.NewOptions(total,
+		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(doing),
+		progressbar.OptionSetVisibility(ok && term.IsTerminal(int(file.Fd()))),
+		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
 }
 
-type noProgress struct{}
-
-func (noProgress) Add(int) error { return nil }
-func (noProgress) Finish() error { return nil }
-
-// newProgress makes a bar on w if that is a terminal.
-func newProgress(w io.Writer, total int, doing string) progress {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return noProgress{}
+// steps counts from 0 to total-1, with a bar.
+func (s *session) steps(total int, doing string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		bar := s.progress(total, doing)
+		for i := range total {
+			if !yield(i) {
+				return
+			}
+			_ = bar.Add(1)
+		}
+		_ = bar.Finish()
 	}
-	return progressbar.NewOptions(total,
-		progressbar.OptionSetWriter(file), progressbar.OptionSetDescription(doing),
-		progressbar.OptionShowCount(), progressbar.OptionClearOnFinish())
+}
+
+// newPace limits a command to so many payments a second, without bursts.
+func newPace(perSecond float64) *rate.Limiter { return rate.NewLimiter(rate.Limit(perSecond), 1) }
+
+// rateFlag adds --rate, whose help names the steps.
+func rateFlag(c *cobra.Command, into *float64, steps string) {
+	c.Flags().Float64Var(into, "rate", 10, "at most so many "+steps+" a second")
+}
+
+func checkRate(perSecond float64) error {
+	if perSecond <= 0 {
+		return usageError{errors.New("--rate must be above 0")}
+	}
+	return nil
 }

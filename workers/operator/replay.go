@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -43,16 +41,14 @@ func newReplay(s *settings) *cobra.Command {
 			"Exit code 4: a look-up failed or was not answered in time; it goes on by itself.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := r.check(); err != nil {
-				return err
-			}
 			if r.dry {
-				return s.inSession(c, func(ctx context.Context, s *session) error { return s.dryRun(ctx, c.OutOrStdout(), r) }, config.RoleLookup)
+				return s.inSession(c, func(ctx context.Context, s *session) error { return s.dryRun(ctx, r) }, config.RoleLookup)
 			}
-			return s.changing(c, func(ctx context.Context, s *session) error { return s.replay(ctx, c.OutOrStdout(), r) })
+			return s.changing(c, func(ctx context.Context, s *session) error { return s.replay(ctx, r) })
 		},
 	}
 	r.scope.flags(c)
+	c.PreRunE = func(*cobra.Command, []string) error { return r.check() }
 	rateFlag(c, &r.rate, "look-ups")
 	c.Flags().StringVar(&r.order, "order", "", "the payments of this `order`, or of this reference of the provider")
 	c.Flags().StringVar(&r.payment, "payment", "", "this `payment`")
@@ -103,34 +99,18 @@ type replayed struct {
 	Transitions []transition `json:"transitions"`
 }
 
-func (s *session) printReplayed(w io.Writer, r replayed) error {
-	if s.output == jsonOutput {
-		if err := writeJSON(w, r); err != nil {
-			return err
-		}
-		return r.exit()
-	}
+func (s *session) showReplayed(r replayed) error {
+	var lines []string
 	for _, p := range slices.Concat(r.Skipped, r.Problems) {
-		if err := printLine(w, p.Payment+": "+p.Problem); err != nil {
-			return err
-		}
+		lines = append(lines, line("%s: %s", p.Payment, p.Problem))
 	}
 	for _, t := range r.Transitions {
-		if err := printLine(w, fmt.Sprintf("%s: %s -> %s, order %s", t.Payment, word(t.From), t.Status, t.Order)); err != nil {
-			return err
-		}
+		lines = append(lines, line("%s: %s -> %s, order %s", t.Payment, word(t.From), t.Status, t.Order))
 	}
-	if err := printLine(w, fmt.Sprintf("%d transitions", len(r.Transitions))); err != nil {
+	if err := s.show(s.command, r, append(lines, line("%d transitions", len(r.Transitions)))...); err != nil || len(r.Problems) == 0 {
 		return err
 	}
-	return r.exit()
-}
-
-func (r replayed) exit() error {
-	if len(r.Problems) > 0 {
-		return errPartly
-	}
-	return nil
+	return errPartly
 }
 
 // chosen lists the payments to look up, and the payments without a look-up.
@@ -201,14 +181,14 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 		if err != nil {
 			return nil, err
 		}
-		err = s.each(ctx, stream, filter, from, func(raw *jetstream.RawStreamMsg) error {
+		err = s.each(ctx, stream, filter, from, func(raw *jetstream.RawStreamMsg) bool {
 			var named struct{ Provider, Account, Payment string } // The fields of both documents.
 			err := json.Unmarshal(raw.Data, &named)
 			unit := s.tokens.Unit(named.Provider, named.Account, named.Payment)
 			if err == nil && strings.HasSuffix(raw.Subject, "."+unit.String()) { // Else it has a dead letter.
 				units[unit] = named.Payment
 			}
-			return nil
+			return true
 		})
 		if err != nil {
 			return nil, err

@@ -57,14 +57,14 @@ func (s *session) findByContent(ctx context.Context, id string, in scope, most u
 		{subject.DeadLetters, subject.Filter(in.provider, in.account).DeadLetter(subject.Any, subject.Any)},
 	} {
 		left := most
-		err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) error {
+		err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) bool {
 			if left == 0 {
 				more = true
-				return errEnough
+				return false
 			}
 			left--
 			look(raw)
-			return nil
+			return true
 		})
 		if err != nil {
 			return nil, false, err

@@ -47,11 +47,11 @@ func (s *settings) inSession(c *cobra.Command, do func(context.Context, *session
 }
 
 // changing is inSession for a command that changes something. It needs the operator's name.
-func (s *settings) changing(c *cobra.Command, do func(context.Context, *session) error) error {
+func (s *settings) changing(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
 	if err := s.identify(); err != nil {
 		return err
 	}
-	return s.inSession(c, do)
+	return s.inSession(c, do, roles...)
 }
 
 // longestName is the longest operator's name, in bytes. A guess.
@@ -82,15 +82,8 @@ func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error)
 	if err != nil {
 		return nil, subject.Tokens{}, err
 	}
-	key, err := cfg.HashKey()
-	if err != nil {
-		return nil, subject.Tokens{}, err
-	}
-	tokens, err := subject.Keyed(key.Reveal())
-	if err != nil {
-		return nil, subject.Tokens{}, fmt.Errorf("read hash_key: %w", err)
-	}
-	return cfg, tokens, nil
+	tokens, err := cfg.Tokens()
+	return cfg, tokens, err
 }
 
 // connected is inSession for a command that needs no stream.
@@ -152,20 +145,17 @@ func host() string {
 // by is the operator as user@host.
 func (s *session) by() string { return s.who + "@" + host() }
 
-// each calls visit for every message of a stream on filter, from a sequence on.
-// errEnough of visit ends it without an error.
-func (s *session) each(ctx context.Context, name, filter string, from uint64, visit func(*jetstream.RawStreamMsg) error) error {
+// each calls visit for every message of a stream on filter, from a sequence on, while
+// visit returns true.
+func (s *session) each(ctx context.Context, name, filter string, from uint64, visit func(*jetstream.RawStreamMsg) (more bool)) error {
 	_, err := stream.Each(ctx, s.streams[name], filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		return true, visit(raw)
+		return visit(raw), nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	return nil
 }
-
-// errEnough ends each.
-var errEnough = errors.New("enough was read")
 
 // since is the sequence of a stream's first message on filter that was stored at or
 // after a time.
@@ -180,7 +170,9 @@ func (s *session) since(ctx context.Context, name, filter string, at time.Time) 
 // scope narrows a command to a provider and an account, "" for all.
 type scope struct{ provider, account string }
 
+// flags adds the flags of the scope, which are checked before the command runs.
 func (p *scope) flags(c *cobra.Command) {
+	c.PreRunE = func(*cobra.Command, []string) error { return p.check() }
 	c.Flags().StringVar(&p.provider, "provider", "", "only this `provider`")
 	c.Flags().StringVar(&p.account, "account", "", "only this `account`")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -12,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/topology"
-	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/circuit"
@@ -79,11 +78,7 @@ func newStatus(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				write := h.write
-				if s.output == jsonOutput {
-					write = func(w io.Writer) error { return writeJSON(w, h) }
-				}
-				if err := write(c.OutOrStdout()); err != nil || len(h.Needs) == 0 {
+				if err := s.show(c, h, h.lines()...); err != nil || len(h.Needs) == 0 {
 					return err
 				}
 				return errPartly
@@ -95,8 +90,7 @@ func newStatus(s *settings) *cobra.Command {
 func (s *session) health(ctx context.Context) (health, error) {
 	var h health
 	h.Durability = durability.Look(ctx, durability.NewReader(s.js, s.config.NATS().Monitors), s.config.Durability())
-	sizes := s.config.Topology()
-	declared := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+	declared := s.config.Topology()
 	var waiting uint64
 	for _, d := range topology.Streams(declared) {
 		one, err := s.stream(ctx, d.Name)
@@ -132,7 +126,7 @@ func (s *session) health(ctx context.Context) (health, error) {
 
 // stream reads a stream's state and keeps it open for reading its messages.
 func (s *session) stream(ctx context.Context, name string) (streamHealth, error) {
-	stream, err := s.js.Stream(ctx, name)
+	opened, err := s.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return streamHealth{Name: name, Missing: true}, nil
 	}
@@ -140,19 +134,16 @@ func (s *session) stream(ctx context.Context, name string) (streamHealth, error)
 		return streamHealth{}, fmt.Errorf("read stream %s: %w", name, err)
 	}
 	if slices.Contains(readable, name) {
-		s.streams[name] = stream
+		s.streams[name] = opened
 	}
-	return streamOf(stream.CachedInfo()), nil
-}
-
-func streamOf(info *jetstream.StreamInfo) streamHealth {
+	info := opened.CachedInfo()
 	one := streamHealth{
 		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, Fatal: info.Config.Discard == jetstream.DiscardNew,
 	}
 	if info.Config.MaxBytes > 0 {
 		one.Fill = filled(one.Bytes, info.Config.MaxBytes)
 	}
-	return one
+	return one, nil
 }
 
 // filled is the share of so many bytes, in percent with one decimal.
@@ -161,35 +152,25 @@ func filled(bytes uint64, of int64) *float64 {
 	return &fill
 }
 
-func (s *session) consumer(ctx context.Context, stream, name string) (consumerHealth, error) {
-	durable, err := s.js.Consumer(ctx, stream, name)
+func (s *session) consumer(ctx context.Context, of, name string) (consumerHealth, error) {
+	durable, err := s.js.Consumer(ctx, of, name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
-		return consumerHealth{Name: name, Stream: stream, Missing: true}, nil
+		return consumerHealth{Name: name, Stream: of, Missing: true}, nil
 	}
 	if err != nil {
 		return consumerHealth{}, fmt.Errorf("read consumer %s: %w", name, err)
 	}
 	info := durable.CachedInfo()
-	one := consumerHealth{Name: name, Stream: stream, Pending: info.NumPending, AckPending: info.NumAckPending, Paused: info.Paused}
+	one := consumerHealth{Name: name, Stream: of, Pending: info.NumPending, AckPending: info.NumAckPending, Paused: info.Paused}
 	if one.Unworked, err = s.unworked(ctx, durable); err != nil {
 		return one, err
 	}
-	if s.streams[stream] == nil || one.Pending+uint64(one.AckPending) == 0 {
+	if s.streams[of] == nil || one.Pending+uint64(one.AckPending) == 0 {
 		return one, nil
 	}
-	filter := info.Config.FilterSubject
-	if filter == "" {
-		filter = ">"
-	}
-	raw, err := s.streams[stream].GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return one, nil
-	}
-	if err != nil {
-		return one, fmt.Errorf("read oldest message of %s: %w", name, err)
-	}
-	one.Oldest = time.Since(raw.Time).Round(time.Millisecond).Seconds()
-	return one, nil
+	age, err := stream.OldestAge(ctx, s.streams[of], info)
+	one.Oldest = age.Round(time.Millisecond).Seconds()
+	return one, err
 }
 
 // parked counts the scheduled look-ups: the messages of the stream without the due ones,
@@ -204,27 +185,20 @@ func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error
 		return p, fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
 	}
 	p.Count = info.State.Msgs - min(fired, info.State.Msgs)
-	err = s.each(ctx, subject.LookupRetries, subject.AllScheduled, 1, func(raw *jetstream.RawStreamMsg) error {
+	err = s.each(ctx, subject.LookupRetries, subject.AllScheduled, 1, func(raw *jetstream.RawStreamMsg) bool {
 		if due, ok := scheduled(raw); ok && (p.NextDue == nil || due.Before(*p.NextDue)) {
 			p.NextDue = &due
 		}
 		p.count(raw)
-		if p.Sought++; p.Sought == maxScheduled {
-			return errEnough
-		}
-		return nil
+		p.Sought++
+		return p.Sought < maxScheduled
 	})
 	return p, err
 }
 
 // scheduled reads when the broker will fire a scheduled look-up.
 func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
-	const prefix = "@at "
-	at := raw.Header.Get("Nats-Schedule")
-	if len(at) < len(prefix) {
-		return time.Time{}, false
-	}
-	due, err := time.Parse(time.RFC3339Nano, at[len(prefix):])
+	due, err := time.Parse("@at "+time.RFC3339Nano, raw.Header.Get("Nats-Schedule"))
 	return due, err == nil
 }
 

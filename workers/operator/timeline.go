@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -113,14 +114,14 @@ func failedLookUps(list []order.FailedLookUp) []entry {
 // stored lists every message of a subject, as read returns it, behind the failed look-ups
 // before it. A message that does not decode is an entry too.
 func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
-	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) error {
+	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) bool {
 		e, before, err := read(raw)
 		if err != nil {
 			e, before = entry{What: what, Unreadable: true, Subject: raw.Subject}, nil
 		}
 		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
 		all = append(append(all, before...), e)
-		return nil // The entry is marked as unreadable.
+		return true
 	})
 	return all, err
 }
@@ -236,9 +237,4 @@ func (e entry) text() string {
 	return e.ID
 }
 
-func word(status string) string {
-	if status == "" {
-		return "?"
-	}
-	return status
-}
+func word(status string) string { return cmp.Or(status, "?") }

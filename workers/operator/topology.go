@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -15,22 +14,13 @@ import (
 )
 
 func newTopology(s *settings) *cobra.Command {
-	group := &cobra.Command{
-		Use:   "topology",
-		Short: "The broker's streams and durable consumers",
-		Args:  noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return usageError{fmt.Errorf("%s needs a command: apply or diff", c.CommandPath())}
-		},
-	}
-	group.AddCommand(newApply(s), &cobra.Command{
+	return newGroup("topology", "The broker's streams and durable consumers", newApply(s), &cobra.Command{
 		Use:   "diff",
 		Short: "Print every field in which the broker differs",
 		Long:  "Print every field in which the broker differs from what is declared. Changes nothing. Exit code 0: it does not differ; 3: it does.",
 		Args:  noArguments,
-		RunE:  func(c *cobra.Command, _ []string) error { return s.diff(c.Context(), c.OutOrStdout()) },
+		RunE:  func(c *cobra.Command, _ []string) error { return s.diff(c) },
 	})
-	return group
 }
 
 func newApply(s *settings) *cobra.Command {
@@ -54,7 +44,11 @@ func newApply(s *settings) *cobra.Command {
 						return err
 					}
 				}
-				return s.apply(c.Context(), c.OutOrStdout(), js, declared)
+				mended, err := topology.Apply(c.Context(), js, declared)
+				if err != nil {
+					return fmt.Errorf("apply topology: %w", err)
+				}
+				return s.showDrift(c, mended, "mended: ", "nothing to do: the broker has the declared topology")
 			})
 		},
 	}
@@ -97,21 +91,13 @@ func storeAbove(bytes int64) config.Size {
 	return config.Size((bytes + mib - 1) / mib * mib)
 }
 
-func (s *settings) apply(ctx context.Context, w io.Writer, js jetstream.JetStream, declared topology.Settings) error {
-	mended, err := topology.Apply(ctx, js, declared)
-	if err != nil {
-		return fmt.Errorf("apply topology: %w", err)
-	}
-	return s.print(w, mended, "mended: ", "nothing to do: the broker has the declared topology")
-}
-
-func (s *settings) diff(ctx context.Context, w io.Writer) error {
-	return s.atBroker(ctx, func(js jetstream.JetStream, declared topology.Settings, _ *config.Config) error {
-		drift, err := topology.Diff(ctx, js, declared)
+func (s *settings) diff(c *cobra.Command) error {
+	return s.atBroker(c.Context(), func(js jetstream.JetStream, declared topology.Settings, _ *config.Config) error {
+		drift, err := topology.Diff(c.Context(), js, declared)
 		if err != nil {
 			return fmt.Errorf("compare topology: %w", err)
 		}
-		if err := s.print(w, drift, "", "no difference"); err != nil || len(drift) == 0 {
+		if err := s.showDrift(c, drift, "", "no difference"); err != nil || len(drift) == 0 {
 			return err
 		}
 		return errDrift
@@ -133,10 +119,7 @@ func (s *settings) atBroker(ctx context.Context, do func(jetstream.JetStream, to
 	if err != nil {
 		return fmt.Errorf("open jetstream: %w", err)
 	}
-	sizes := cfg.Topology()
-	return do(js, topology.Settings{
-		Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names(),
-	}, cfg)
+	return do(js, cfg.Topology(), cfg)
 }
 
 // difference is a topology.Drift as JSON. Without a field, the whole object is missing.
@@ -147,29 +130,14 @@ type difference struct {
 	Want   string `json:"want,omitempty"`
 }
 
-// print writes one line per difference, or none's text; as JSON a list, empty for none.
-func (s *settings) print(w io.Writer, drift []topology.Drift, prefix, none string) error {
-	if s.output == jsonOutput {
-		list := make([]difference, 0, len(drift))
-		for _, d := range drift {
-			list = append(list, difference(d))
-		}
-		return writeJSON(w, list)
+// showDrift prints one line per difference, or none's text; as JSON a list, empty for none.
+func (s *settings) showDrift(c *cobra.Command, drift []topology.Drift, prefix, none string) error {
+	list, lines := make([]difference, len(drift)), make([]string, len(drift))
+	for i, d := range drift {
+		list[i], lines[i] = difference(d), line("%s%s", prefix, d)
 	}
 	if len(drift) == 0 {
-		return printLine(w, none)
+		lines = []string{line("%s", none)}
 	}
-	for _, d := range drift {
-		if err := printLine(w, prefix+d.String()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func printLine(w io.Writer, line string) error {
-	if _, err := fmt.Fprintln(w, visible(line)); err != nil {
-		return fmt.Errorf("write result: %w", err)
-	}
-	return nil
+	return s.show(c, list, lines...)
 }

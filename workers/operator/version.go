@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -24,10 +25,7 @@ func newVersion(s *settings) *cobra.Command {
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			b := describe()
-			if s.output == jsonOutput {
-				return writeJSON(c.OutOrStdout(), b)
-			}
-			return printLine(c.OutOrStdout(), b.String())
+			return s.show(c, b, line("%s", b))
 		},
 	}
 }
@@ -57,18 +55,12 @@ func described(info *debug.BuildInfo) build {
 		return b
 	}
 	b.Go = info.GoVersion
-	changed := false
+	of := map[string]string{}
 	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			b.Revision = s.Value
-		case "vcs.time":
-			b.Time = s.Value
-		case "vcs.modified":
-			changed = s.Value == "true"
-		}
+		of[s.Key] = s.Value
 	}
-	if changed {
+	b.Revision, b.Time = cmp.Or(of["vcs.revision"], b.Revision), of["vcs.time"]
+	if of["vcs.modified"] == "true" {
 		b.Revision += "+changes"
 	}
 	return b

@@ -6,9 +6,29 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 	"unicode"
 	"unicode/utf16"
+
+	"github.com/spf13/cobra"
 )
+
+// show writes the result of a command: as JSON for a program, else the lines, of which
+// those of row are a table where they stand together.
+func (s *settings) show(c *cobra.Command, result any, lines ...string) error {
+	if s.output == jsonOutput {
+		return writeJSON(c.OutOrStdout(), result)
+	}
+	t := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+	_, _ = io.WriteString(t, strings.Join(lines, "")) // Flush returns the error.
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
+}
+
+// line is a line of text for a person.
+func line(format string, a ...any) string { return visible(fmt.Sprintf(format, a...)) + "\n" }
 
 // visible replaces what cannot be printed by an escape. Ids and words come from outside: a
 // line break would forge a line, and an escape sequence would control the terminal.

@@ -49,19 +49,11 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := subject.Keyed(cfg.HashKey.Reveal())
-	if err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
-	js, err := jetstream.New(k.NATS)
-	if err != nil {
-		return fmt.Errorf("open jetstream: %w", err)
-	}
-	k.Registry.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
+	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, []process.ConsumerName{
 		{Stream: subject.Advisories, Consumer: subject.AdvisoriesConsumer},
 	}))
-	s := newSweeper(js, tokens, k, cfg)
-	if err := await(ctx, js, k, s.bind); err != nil {
+	s := newSweeper(k, cfg)
+	if err := await(ctx, k, s.bind); err != nil {
 		return err
 	}
 	k.Ready("store", s.store.Stored)
@@ -80,9 +72,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 }
 
 // await waits until every stream and consumer that the tasks use is there, and calls bind.
-func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, bind func(context.Context) error) error {
-	sizes := k.Config.Topology()
-	settings := topology.Settings{Replicas: sizes.Replicas, Store: int64(sizes.Store), Providers: providers.All.Names()}
+func await(ctx context.Context, k *process.Kit, bind func(context.Context) error) error {
 	streams := []string{
 		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories,
 	}
@@ -90,12 +80,11 @@ func await(ctx context.Context, js jetstream.JetStream, k *process.Kit, bind fun
 	for _, name := range providers.All.Names() {
 		consumers = append(consumers, subject.LookupConsumer(name), subject.LookupDueConsumer(name))
 	}
-	return topology.Await(ctx, js, settings, k.Log, streams, consumers, bind)
+	return topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind)
 }
 
 // sweeper is the tasks of the role and what they work with.
 type sweeper struct {
-	js  jetstream.JetStream
 	kit *process.Kit
 	cfg config.Sweep
 
@@ -118,19 +107,19 @@ type sweeper struct {
 }
 
 // newSweeper makes everything that needs no broker.
-func newSweeper(js jetstream.JetStream, tokens subject.Tokens, k *process.Kit, cfg config.Sweep) *sweeper {
-	clock := retry.NewClock(js, nil)
+func newSweeper(k *process.Kit, cfg config.Sweep) *sweeper {
+	clock := retry.NewClock(k.JS, nil)
 	return &sweeper{
-		js: js, kit: k, cfg: cfg, clock: clock,
+		kit: k, cfg: cfg, clock: clock,
 		stale: stale.Options{
-			JS: js, Tokens: tokens, Log: k.Log, Metrics: stale.NewMetrics(k.Registry, providers.All.Names()...),
+			JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: stale.NewMetrics(k.Registry, providers.All.Names()...),
 			Now: clock.Now, Jitter: rand.Float64, Horizon: cfg.Horizon,
 		},
-		stuck:   stuck.Options{JS: js, Log: k.Log, Metrics: stuck.NewMetrics(k.Registry), Now: clock.Now, After: stuckAfter},
-		givenUp: advisories.Options{JS: js, Tokens: tokens, Log: k.Log, Metrics: advisories.NewMetrics(k.Registry), Now: clock.Now},
+		stuck:   stuck.Options{JS: k.JS, Log: k.Log, Metrics: stuck.NewMetrics(k.Registry), Now: clock.Now, After: stuckAfter},
+		givenUp: advisories.Options{JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: advisories.NewMetrics(k.Registry), Now: clock.Now},
 		levels: levels.Options{
-			JS: js, Metrics: levels.NewMetrics(k.Registry),
-			Room: topology.RetriesRoom(topology.Settings{Store: int64(k.Config.Topology().Store)}),
+			JS: k.JS, Metrics: levels.NewMetrics(k.Registry),
+			Room: topology.RetriesRoom(k.Config.Topology()),
 		},
 		retain: retention.NewMetrics(k.Registry, providers.All.Names()...), handled: consume.NewMetrics(k.Registry),
 		store: durability.NewHealth(k.Config.NATS().Monitors),
@@ -142,13 +131,13 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 	if err = s.clock.Set(ctx); err != nil {
 		return err
 	}
-	if s.stale.Observations, err = observations.Open(ctx, s.js); err != nil {
+	if s.stale.Observations, err = observations.Open(ctx, s.kit.JS); err != nil {
 		return err
 	}
-	if s.stale.Retries, err = retry.Open(ctx, s.js, s.stale.Tokens); err != nil {
+	if s.stale.Retries, err = retry.Open(ctx, s.kit.JS, s.stale.Tokens); err != nil {
 		return err
 	}
-	if s.stale.DeadLetters, err = deadletter.Open(ctx, s.js); err != nil {
+	if s.stale.DeadLetters, err = deadletter.Open(ctx, s.kit.JS); err != nil {
 		return err
 	}
 	if s.payments, err = stale.New(ctx, s.stale); err != nil {
@@ -163,11 +152,11 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 	}
 	s.advisories = advisories.New(s.givenUp)
 	for name, stream := range map[string]*jetstream.Stream{subject.Notifications: &s.notifications, subject.Orders: &s.orders} {
-		if *stream, err = s.js.Stream(ctx, name); err != nil {
+		if *stream, err = s.kit.JS.Stream(ctx, name); err != nil {
 			return fmt.Errorf("open stream %s: %w", name, err)
 		}
 	}
-	if s.durable, err = s.js.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer); err != nil {
+	if s.durable, err = s.kit.JS.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer); err != nil {
 		return fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
 	}
 	return nil
@@ -176,7 +165,7 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 // tasks are the periodic tasks.
 func (s *sweeper) tasks() []periodic.Task {
 	purge := &retention.Notifications{
-		JS: s.js, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.retain, Log: s.kit.Log,
+		JS: s.kit.JS, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.retain, Log: s.kit.Log,
 		Now: s.clock.Now, Keep: s.cfg.KeepNotifications, MinAge: minAge, Judge: s.payments.Unprocessed,
 	}
 	compact := &retention.Orders{Stream: s.orders, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Unreadable: s.payments.Unreadable}

@@ -28,36 +28,61 @@ var (
 	pathKey = regexp.MustCompile(`^[A-Za-z0-9_~-]+$`)
 )
 
+// owner is an account of a provider.
+type owner struct{ provider, account string }
+
+func (o owner) compare(other owner) int {
+	return cmp.Or(cmp.Compare(o.provider, other.provider), cmp.Compare(o.account, other.account))
+}
+
+// placed is one account of the file and where it stands.
+type placed struct {
+	owner
+	provider provider.Provider
+	at       string
+	part     accountPart
+}
+
+// credentialKey is the key of the account's credentials, which depends on whether
+// its provider signs.
+func (a placed) credentialKey() string {
+	if a.provider.Unsigned != "" {
+		return "path_keys"
+	}
+	return "webhook_secrets"
+}
+
 // AccountNames lists the accounts of a provider, sorted, none for one that has
 // none. It reads no secret.
 func (c *Config) AccountNames(of string) []string {
 	return slices.Sorted(maps.Keys(c.file.Providers[of].Accounts))
 }
 
+// checkProviders also keeps every account with a usable name of a known provider,
+// in a fixed order, for the roles that resolve them.
 func (k *checks) checkProviders() {
-	for _, name := range slices.Sorted(maps.Keys(k.config.file.Providers)) {
-		part, at := k.config.file.Providers[name], "providers."+name
-		p, ok := k.config.providers.Get(name)
+	for _, name := range slices.Sorted(maps.Keys(k.file.Providers)) {
+		part, at := k.file.Providers[name], "providers."+name
+		p, ok := k.providers.Get(name)
 		if !ok {
-			k.refuse(at, shown(name)+" is not a provider; "+instead(name, k.config.providers.Names()))
+			k.refuse(at, shown(name)+" is not a provider; "+instead(name, k.providers.Names()))
 			continue
 		}
-		if policies := k.config.providers.RetryPolicies(); part.Retry != "" && !slices.Contains(policies, part.Retry) {
-			k.refuse(at+".retry", k.quoted(at+".retry", part.Retry)+" is not a retry policy; "+k.instead(at+".retry", part.Retry, policies))
+		if part.Retry != "" {
+			k.oneOf(at+".retry", part.Retry, "a retry policy", k.providers.RetryPolicies())
 		}
 		k.checkDelays(at+".delays", part.Delays)
-		k.checkRateLimit(at+".rate_limit", part.RateLimit)
-		rate := k.config.file.Gateway.Limit.Rate
+		rate := k.file.Gateway.Limit.Rate
 		k.checkLimit(at+".limit", part.Limit, rate)
-		for _, account := range slices.Sorted(maps.Keys(part.Accounts)) {
-			here := at + ".accounts." + account
+		for _, account := range k.AccountNames(name) {
+			a := placed{owner{name, account}, p, at + ".accounts." + account, part.Accounts[account]}
 			if !accountName.MatchString(account) {
-				k.refuse(here, "is not an account name; write at most 32 of a-z, 0-9 and -, not beginning with -")
+				k.refuse(a.at, "is not an account name; write at most 32 of a-z, 0-9 and -, not beginning with -")
 				continue
 			}
-			k.checkAccount(p, here, part.Accounts[account])
-			k.checkRateLimit(here+".rate_limit", part.Accounts[account].RateLimit)
-			k.checkLimit(here+".limit", part.Accounts[account].Limit, cmp.Or(part.Limit.Rate, rate))
+			k.checkAccount(a)
+			k.checkLimit(a.at+".limit", a.part.Limit, cmp.Or(part.Limit.Rate, rate))
+			k.accounts = append(k.accounts, a)
 		}
 	}
 }
@@ -76,46 +101,42 @@ func (k *checks) checkDelays(path string, delays []time.Duration) {
 
 // checkAccount refuses what is wrong with an account's form, without reading
 // a secret.
-func (k *checks) checkAccount(p provider.Provider, at string, a accountPart) {
-	if p.Unsigned == "" && len(a.PathKeys) > 0 {
-		k.refuse(at+".path_keys", p.Name+" authenticates its webhooks; write webhook_secrets instead")
-	}
-	if p.Unsigned != "" && len(a.WebhookSecrets) > 0 {
-		k.refuse(at+".webhook_secrets", p.Name+" does not sign its webhooks; write path_keys instead")
-	}
-	for name, list := range map[string][]reference{"webhook_secrets": a.WebhookSecrets, "path_keys": a.PathKeys} {
+func (k *checks) checkAccount(a placed) {
+	for key, list := range map[string][]reference{"webhook_secrets": a.part.WebhookSecrets, "path_keys": a.part.PathKeys} {
+		if own := a.credentialKey(); key != own && len(list) > 0 {
+			does := " authenticates its webhooks"
+			if own == "path_keys" {
+				does = " does not sign its webhooks"
+			}
+			k.refuse(a.at+"."+key, a.provider.Name+does+"; write "+own+" instead")
+		}
 		if len(list) > 2 {
-			k.refuse(at+"."+name, "has "+strconv.Itoa(len(list))+" entries; write one, or two during a rotation")
+			k.refuse(a.at+"."+key, "has "+strconv.Itoa(len(list))+" entries; write one, or two during a rotation")
 		}
 		for _, r := range list {
 			k.checkSecret(r)
 		}
 	}
-	names := settingNames(p)
-	for _, name := range slices.Sorted(maps.Keys(a.Settings)) {
-		r, i := a.Settings[name], slices.Index(names, name)
+	known := make([]string, len(a.provider.Settings))
+	for i, s := range a.provider.Settings {
+		known[i] = s.Name
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.part.Settings)) {
+		r, i := a.part.Settings[name], slices.Index(known, name)
 		switch {
 		case i < 0:
-			k.refuse(at+".settings."+name, p.Name+" has no setting "+shown(name)+"; "+instead(name, names))
+			k.refuse(a.at+".settings."+name, a.provider.Name+" has no setting "+shown(name)+"; "+instead(name, known))
 		case r.IsZero(): // Already reported.
-		case p.Settings[i].Secret:
+		case a.provider.Settings[i].Secret:
 			k.checkSecret(r)
 		default:
 			r.plain = true
-			a.Settings[name] = r
+			a.part.Settings[name] = r
 			if r.literal() && r.word.variable == "" {
-				k.wrong(r.path, k.config.settingWrong(p.Settings[i], r.word.text))
+				k.wrong(r.path, k.settingWrong(a.provider.Settings[i], r.word.text))
 			}
 		}
 	}
-}
-
-func settingNames(p provider.Provider) []string {
-	names := make([]string, len(p.Settings))
-	for i, s := range p.Settings {
-		names[i] = s.Name
-	}
-	return names
 }
 
 // settingWrong says what is wrong with a setting's value, "" for nothing. The
@@ -143,20 +164,6 @@ func loopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// credentials are secrets by provider and account.
-type credentials map[string]map[string][]Secret
-
-// of reveals one provider's secrets by account, in a map of the caller's own.
-func (all credentials) of(provider string) map[string][]string {
-	revealed := map[string][]string{}
-	for account, secrets := range all[provider] {
-		for _, s := range secrets {
-			revealed[account] = append(revealed[account], s.Reveal())
-		}
-	}
-	return revealed
-}
-
 // PlainSettings are an account's settings for people: the configured values or the
 // defaults. A stand-in takes the place of every secret that is configured, and of a
 // required value that is not. No secret is read. configured says whether the file
@@ -172,8 +179,8 @@ func (c *Config) PlainSettings(of, account, standIn string) (settings map[string
 		case s.Secret && !r.IsZero():
 			value = standIn
 		case !r.IsZero():
-			if plain, problem := c.resolve(r); problem == nil && plain != "" {
-				value = plain
+			if plain, wrong := c.read(r); wrong == "" {
+				value = cmp.Or(plain, value)
 			}
 		}
 		if value == "" && s.Required {

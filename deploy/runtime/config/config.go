@@ -14,11 +14,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/topology"
 	"arauto/schemas/provider"
+	"arauto/schemas/subject"
 )
 
 // The roles that have a section of their own. Load takes them by name.
@@ -39,10 +42,11 @@ const maxFile = 1 << 20
 type Config struct {
 	name      string
 	file      file
-	lines     map[string]int
-	origins   map[string]string
+	lines     map[string]int    // Where each key that is present stands, by path; "" is the file.
+	origins   map[string]string // How a message shows each text of the file, by path.
 	env       func(string) (string, bool)
 	providers provider.Set
+	accounts  []placed
 	nats      NATS
 }
 
@@ -65,59 +69,49 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 	if problem != nil {
 		return nil, Problems{*problem}
 	}
-	d := &decoder{name: name, env: env, lines: map[string]int{"": 1}, origins: map[string]string{}}
-	c := &Config{name: name, file: defaults(), env: env, providers: providers, lines: d.lines, origins: d.origins}
+	c := &Config{name: name, file: defaults(), env: env, providers: providers, lines: map[string]int{"": 1}, origins: map[string]string{}}
+	k := &checks{Config: c}
 	if root != nil {
-		d.decode(&c.file, root)
+		k.decode(reflect.ValueOf(&c.file).Elem(), root, "", "")
 	}
-	all := d.problems
-	all = append(all, c.check()...)
-	var found Problems
-	c.nats, found = c.resolveNATS()
-	all = append(all, found...)
+	k.check()
+	c.nats = k.resolveNATS()
 	for _, role := range roles {
-		all = append(all, c.needs(role)...)
+		switch role {
+		case RoleGateway:
+			k.gateway()
+		case RoleLookup:
+			k.lookup()
+		case RoleNormalize, RoleSweep:
+			k.tokens()
+		}
 	}
-	if len(all) > 0 {
-		return nil, all.sorted()
+	if err := k.problems.orNil(); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
 // document parses data as at most one YAML document, nil when it is empty.
 func document(name string, data []byte) (*yaml.Node, *Problem) {
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	var root yaml.Node
-	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
-		return nil, nil
-	} else if err != nil {
-		p := syntaxProblem(name, data, err)
-		return nil, &p
+	var documents [2]yaml.Node
+	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	for i := range documents {
+		if err == nil {
+			err = loader.Load(&documents[i])
+		}
 	}
-	var second yaml.Node
-	if err := decoder.Decode(&second); err == nil {
+	first, second := documents[0], documents[1]
+	switch {
+	case err == nil:
 		return nil, &Problem{File: name, Line: max(second.Line, 1), Text: "a second document begins; write everything in one document, without ---"}
-	} else if !errors.Is(err, io.EOF) {
+	case !errors.Is(err, io.EOF):
 		p := syntaxProblem(name, data, err)
 		return nil, &p
+	case len(first.Content) == 0:
+		return nil, nil
 	}
-	return root.Content[0], nil
-}
-
-// needs resolves what a role needs and returns the problems.
-func (c *Config) needs(role string) Problems {
-	var problems Problems
-	switch role {
-	case RoleGateway:
-		_, problems = c.resolveGateway()
-	case RoleLookup:
-		_, problems = c.resolveLookup()
-	case RoleNormalize:
-		_, problems = c.resolveNormalize()
-	case RoleSweep:
-		_, problems = c.resolveSweep()
-	}
-	return problems
+	return first.Content[0], nil
 }
 
 // Local reports whether the file is for one developer's machine: literal and
@@ -126,18 +120,11 @@ func (c *Config) Local() bool { return c.file.Profile == profileLocal }
 
 // Admin returns the address of the role's admin listener, "" for a role
 // without a section.
-func (c *Config) Admin(role string) string {
-	switch role {
-	case RoleGateway:
-		return c.file.Gateway.Admin
-	case RoleLookup:
-		return c.file.Lookup.Admin
-	case RoleNormalize:
-		return c.file.Normalize.Admin
-	case RoleSweep:
-		return c.file.Sweep.Admin
-	}
-	return ""
+func (c *Config) Admin(role string) string { return c.admins()[role] }
+
+func (c *Config) admins() map[string]string {
+	f := &c.file
+	return map[string]string{RoleGateway: f.Gateway.Admin, RoleLookup: f.Lookup.Admin, RoleNormalize: f.Normalize.Admin, RoleSweep: f.Sweep.Admin}
 }
 
 // Durability is what the gateway's 200 is claimed to survive.
@@ -150,7 +137,7 @@ func (c *Config) Durability() durability.Claim {
 // gateway.durability; text says what is wrong and what to write instead. A
 // role that returns it ends with the exit code of a refused configuration.
 func (c *Config) Refuse(key, text string) error {
-	k := &checks{config: c}
+	k := &checks{Config: c}
 	k.refuse(key, text)
 	return k.problems
 }
@@ -158,46 +145,40 @@ func (c *Config) Refuse(key, text string) error {
 // NATS says how to reach the broker.
 func (c *Config) NATS() NATS { return c.nats }
 
-// Topology sizes the streams.
-func (c *Config) Topology() Topology { return c.file.Topology }
-
-// HashKey resolves the key of schemas/subject.Keyed: at least 32 bytes, 16 with
-// profile local. The error is Problems.
-func (c *Config) HashKey() (Secret, error) {
-	key, problems := c.resolveHashKey()
-	return key, problems.orNil()
+// Topology sizes the streams, for the consumers of every known provider.
+func (c *Config) Topology() topology.Settings {
+	t := c.file.Topology
+	return topology.Settings{Replicas: t.Replicas, Store: int64(t.Store), Providers: c.providers.Names()}
 }
+
+// Tokens resolves hash_key: at least 32 bytes, 16 with profile local. The error is
+// Problems.
+func (c *Config) Tokens() (subject.Tokens, error) { return resolved(c, (*checks).tokens) }
 
 // Gateway resolves the webhook secrets and path keys, and nothing else. The
 // error is Problems.
-func (c *Config) Gateway() (Gateway, error) {
-	g, problems := c.resolveGateway()
-	return g, problems.orNil()
-}
+func (c *Config) Gateway() (Gateway, error) { return resolved(c, (*checks).gateway) }
 
 // Lookup resolves the look-up settings of the accounts that it serves, and
 // nothing else. The error is Problems.
-func (c *Config) Lookup() (Lookup, error) {
-	l, problems := c.resolveLookup()
-	return l, problems.orNil()
-}
+func (c *Config) Lookup() (Lookup, error) { return resolved(c, (*checks).lookup) }
 
 // Normalize resolves no secret of any account. The error is Problems.
-func (c *Config) Normalize() (Normalize, error) {
-	n, problems := c.resolveNormalize()
-	return n, problems.orNil()
-}
+func (c *Config) Normalize() (Normalize, error) { return resolved(c, (*checks).normalize) }
 
 // Sweep resolves no secret of any account. The error is Problems.
-func (c *Config) Sweep() (Sweep, error) {
-	s, problems := c.resolveSweep()
-	return s, problems.orNil()
+func (c *Config) Sweep() (Sweep, error) { return resolved(c, (*checks).sweep) }
+
+func resolved[T any](c *Config, resolve func(*checks) T) (T, error) {
+	k := &checks{Config: c}
+	section := resolve(k)
+	return section, k.problems.orNil()
 }
 
 // Redacted is the effective configuration as YAML: defaults applied, every
 // secret as ***, account settings from the environment by variable name.
 func (c *Config) Redacted() string {
-	out, err := yaml.Marshal(c.file)
+	out, err := yaml.Dump(c.file, yaml.WithV3Defaults())
 	if err != nil { // Only a type that YAML cannot hold could cause it, and file has none.
 		return "unprintable: " + err.Error()
 	}

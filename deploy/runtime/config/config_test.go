@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -62,44 +64,38 @@ func environment(more ...string) func(string) (string, bool) {
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "arauto.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
 func load(t *testing.T, text string, roles ...string) *Config {
 	t.Helper()
 	c, err := Load(write(t, text), environment(), known, roles...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return c
 }
 
 func TestWholeFileIsUnderstood(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/whole.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	path := write(t, string(text))
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte("from-a-file\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte("from-a-file\n"), 0o600))
 	c, err := Load(path, environment("TIMEOUT", "650ms", "NATS_PASSWORD", "broker", "THREE", "secret-three-of-alpha", "KEY", "a-path-key-of-enough-bytes"), known, RoleGateway, RoleLookup, RoleNormalize, RoleSweep)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g, _ := c.Gateway()
 	l, _ := c.Lookup()
 	n, _ := c.Normalize()
 	same(t, "publish timeout", g.PublishTimeout, 650*time.Millisecond)
 	same(t, "body limit", g.BodyLimit, 64*kib)
-	same(t, "hash key", g.HashKey.Reveal(), "0123456789abcdef0123456789abcdef")
-	same(t, "webhook secrets", g.WebhookSecrets("alpha"), map[string][]string{"default": {"secret-one-of-alpha"}, "acme": {"secret-two-of-alpha", "secret-three-of-alpha"}})
-	same(t, "path keys", g.PathKeys("bravo"), map[string][]string{"default": {"a-path-key-of-enough-bytes"}})
-	same(t, "no secrets of the unsigned", g.WebhookSecrets("bravo"), map[string][]string{})
+	tokens, err := subject.Keyed("0123456789abcdef0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "hash key", g.Tokens, tokens)
+	same(t, "webhook secrets", g.Credentials("alpha"), map[string][]string{"default": {"secret-one-of-alpha"}, "acme": {"secret-two-of-alpha", "secret-three-of-alpha"}})
+	same(t, "path keys", g.Credentials("bravo"), map[string][]string{"default": {"a-path-key-of-enough-bytes"}})
+	same(t, "no credentials of another", g.Credentials("charlie"), map[string][]string{})
 	same(t, "enabled providers", l.Providers, []string{"alpha"})
 	same(t, "accounts", l.Accounts("alpha"), map[string]provider.Account{
 		"default": {Name: "default", Settings: map[string]string{"base_url": "https://alpha.example/api", "token": "from-a-file", "mode": "fast"}},
@@ -116,12 +112,12 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "broker password", c.NATS().Password.Reveal(), "broker")
 	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
-	same(t, "topology", c.Topology(), Topology{Replicas: 3, Store: 16 * gib})
+	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	s, _ := c.Sweep()
 	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter},
 		[]time.Duration{30 * time.Second, 1000 * time.Hour, 24 * time.Hour, 500 * time.Hour})
-	same(t, "sweep's hash key", s.HashKey.Reveal(), g.HashKey.Reveal())
+	same(t, "hash keys of the other roles", []subject.Tokens{l.Tokens, n.Tokens, s.Tokens}, []subject.Tokens{tokens, tokens, tokens})
 	same(t, "admin of sweep", c.Admin(RoleSweep), "127.0.0.1:9094")
 	same(t, "admin", []string{c.Admin(RoleGateway), c.Admin(RoleLookup), c.Admin(RoleNormalize), c.Admin("other")},
 		[]string{"127.0.0.1:9091", "127.0.0.1:9092", "127.0.0.1:19093", ""})
@@ -137,12 +133,11 @@ func same(t *testing.T, what string, got, want any) {
 func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	t.Parallel()
 	want, err := os.ReadFile("testdata/defaults.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got := load(t, "hash_key: ${HASH}\n").Redacted(); got != string(want) {
 		t.Errorf("the defaults are\n%s\nbut testdata/defaults.yaml says\n%s", got, want)
 	}
+	load(t, strings.Replace(string(want), "hash_key: '***'", "hash_key: ${HASH}", 1)) // Every default lies within its bounds.
 }
 
 func TestRoleReadsOnlyItsOwnSecrets(t *testing.T) {
@@ -198,7 +193,7 @@ func TestEmptySecondSecretIsDropped(t *testing.T) {
 	for _, second := range []string{"${NEXT:-}", "${EMPTY:-}"} {
 		c := load(t, "hash_key: ${HASH}\nproviders: {alpha: {accounts: {default: {webhook_secrets: ['${ONE}', '"+second+"']}}}}\n")
 		g, err := c.Gateway()
-		if got := g.WebhookSecrets("alpha")["default"]; err != nil || !reflect.DeepEqual(got, []string{"secret-one-of-alpha"}) {
+		if got := g.Credentials("alpha")["default"]; err != nil || !reflect.DeepEqual(got, []string{"secret-one-of-alpha"}) {
 			t.Errorf("with %s the secrets are %v, %v", second, got, err)
 		}
 	}
@@ -216,8 +211,8 @@ providers:
 	if err != nil || !c.Local() {
 		t.Fatal(err)
 	}
-	same(t, "secrets", g.WebhookSecrets("alpha")["default"], []string{"short"})
-	same(t, "keys", g.PathKeys("bravo")["default"], []string{"bravo-key"})
+	same(t, "secrets", g.Credentials("alpha")["default"], []string{"short"})
+	same(t, "keys", g.Credentials("bravo")["default"], []string{"bravo-key"})
 }
 
 func TestTurnedClockReachesTheRoleThatWaits(t *testing.T) {
@@ -277,9 +272,7 @@ func TestNearestNameIsFound(t *testing.T) {
 func TestAccountsAreNamedWithoutTheirSecrets(t *testing.T) {
 	t.Parallel()
 	c, err := Load(write(t, "hash_key: ${HASH}\nproviders:\n  alpha:\n    accounts:\n      two: {}\n      one: {settings: {token: \"${NOT_SET}\"}}\n"), environment(), known)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got := c.AccountNames("alpha"); !slices.Equal(got, []string{"one", "two"}) {
 		t.Errorf("accounts are %v", got)
 	}

@@ -6,78 +6,57 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 )
 
-// decoder fills the file's structs from YAML nodes. It is our own because the
-// library's KnownFields stops at the first problem, knows no line numbers of
-// our problems and does not reach into values that decode themselves.
-type decoder struct {
-	name     string
-	env      func(string) (string, bool)
-	lines    map[string]int    // Where each key that is present stands, by path; "" is the file.
-	origins  map[string]string // The environment variable that a value came from, by path.
-	problems Problems
-}
-
-// decode fills the struct that target points to; what node leaves out keeps
-// its value.
-func (d *decoder) decode(target any, node *yaml.Node) {
-	d.value(reflect.ValueOf(target).Elem(), node, "")
-}
-
-func (d *decoder) refuse(node *yaml.Node, path, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if path != "" {
-		text = path + ": " + text
-	}
-	d.problems = append(d.problems, Problem{File: d.name, Line: max(node.Line, 1), Text: text})
-}
-
-func (d *decoder) value(v reflect.Value, node *yaml.Node, path string) {
-	if !d.plain(node, path) {
+// decode fills the file's structs from YAML nodes. It walks the nodes itself
+// because the library's own decoding stops at the first key that it does not
+// know and cannot say where a value of the file came from. within is the range
+// of the value, from the tag of its field, "" for any value.
+func (k *checks) decode(v reflect.Value, node *yaml.Node, path, within string) {
+	switch { // Both make a file mean something else than it seems to say.
+	case node.Kind == yaml.AliasNode:
+		k.refuseAt(node.Line, path, "an alias is not allowed; write the value out")
+		return
+	case node.Style&yaml.TaggedStyle != 0:
+		k.refuseAt(node.Line, path, "a tag is not allowed; write the value alone")
 		return
 	}
 	switch target := v.Addr().Interface().(type) {
 	case *reference:
-		d.reference(target, node, path)
-		return
+		k.reference(target, node, path)
 	case *time.Duration:
-		scalar(d, node, path, target, duration)
-		return
+		scalar(k, node, path, target, duration, within)
 	case *Size:
-		scalar(d, node, path, target, size)
-		return
+		scalar(k, node, path, target, size, within)
 	case *int:
-		scalar(d, node, path, target, whole)
-		return
+		scalar(k, node, path, target, whole, within)
 	case *string:
-		scalar(d, node, path, target, text)
-		return
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		d.structure(v, node, path)
-	case reflect.Map:
-		d.mapping(v, node, path)
-	case reflect.Slice:
-		d.list(v, node, path)
-	default: // Only a new field in file.go can get here, and the golden test would.
-		d.refuse(node, path, "has the Go type %s, which this decoder does not know; teach it", v.Type())
+		if given, origin, ok := k.given(node, path); ok {
+			*target, k.origins[path] = given, origin
+		}
+	default:
+		k.collection(v, node, path)
 	}
 }
 
-// plain refuses what makes a file mean something else than it seems to say.
-func (d *decoder) plain(node *yaml.Node, path string) bool {
-	switch {
-	case node.Kind == yaml.AliasNode:
-		d.refuse(node, path, "an alias is not allowed; write the value out")
-	case node.Style&yaml.TaggedStyle != 0:
-		d.refuse(node, path, "a tag is not allowed; write the value alone")
-	default:
-		return true
+// collection decodes a mapping or a list.
+func (k *checks) collection(v reflect.Value, node *yaml.Node, path string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		k.structure(v, node, path)
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		k.entries(node, path, func(key, value *yaml.Node, at string) {
+			entry := reflect.New(v.Type().Elem()).Elem()
+			k.decode(entry, value, at, "")
+			v.SetMapIndex(reflect.ValueOf(key.Value), entry)
+		})
+	case reflect.Slice:
+		k.list(v, node, path)
+	default: // Only a new field in file.go can get here, and the golden test would.
+		k.refuseAt(node.Line, path, fmt.Sprintf("has the Go type %s, which this decoder does not know; teach it", v.Type()))
 	}
-	return false
 }
 
 // empty reports a key whose value is left out; for lists and mappings that is
@@ -85,119 +64,116 @@ func (d *decoder) plain(node *yaml.Node, path string) bool {
 // out.
 func empty(node *yaml.Node) bool { return node.Kind == yaml.ScalarNode && node.Tag == "!!null" }
 
-func (d *decoder) structure(v reflect.Value, node *yaml.Node, path string) {
-	fields, known := map[string]reflect.Value{}, []string{}
+func (k *checks) structure(v reflect.Value, node *yaml.Node, path string) {
+	fields, known := map[string]int{}, []string{}
 	for i := range v.NumField() {
 		key, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		if key != "" && key != "-" {
-			fields[key], known = v.Field(i), append(known, key)
+			fields[key], known = i, append(known, key)
 		}
 	}
-	d.entries(node, path, func(key, value *yaml.Node, at string) {
-		if field, ok := fields[key.Value]; ok {
-			d.value(field, value, at)
+	k.entries(node, path, func(key, value *yaml.Node, at string) {
+		if i, ok := fields[key.Value]; ok {
+			k.decode(v.Field(i), value, at, v.Type().Field(i).Tag.Get("within"))
 			return
 		}
-		d.refuse(key, path, "there is no key %s; %s", shown(key.Value), instead(key.Value, known))
-	})
-}
-
-func (d *decoder) mapping(v reflect.Value, node *yaml.Node, path string) {
-	v.Set(reflect.MakeMap(v.Type()))
-	d.entries(node, path, func(key, value *yaml.Node, at string) {
-		entry := reflect.New(v.Type().Elem()).Elem()
-		d.value(entry, value, at)
-		v.SetMapIndex(reflect.ValueOf(key.Value), entry)
+		k.refuseAt(key.Line, path, "there is no key "+shown(key.Value)+"; "+instead(key.Value, known))
 	})
 }
 
 // entries visits each key of a mapping once and remembers where it stands.
-func (d *decoder) entries(node *yaml.Node, path string, visit func(key, value *yaml.Node, at string)) {
+func (k *checks) entries(node *yaml.Node, path string, visit func(key, value *yaml.Node, at string)) {
 	if empty(node) {
 		return
 	}
 	if node.Kind != yaml.MappingNode {
-		d.refuse(node, path, "must be a mapping, not %s; write key: value lines", kind(node))
+		k.refuseAt(node.Line, path, "must be a mapping, not "+kind(node)+"; write key: value lines")
 		return
 	}
 	seen := map[string]int{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
-		if key.Kind != yaml.ScalarNode || key.Style&yaml.TaggedStyle != 0 {
-			d.refuse(key, path, "a key must be a plain word, not %s; write key: value lines", kind(key))
-			continue
+		first, twice := seen[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode || key.Style&yaml.TaggedStyle != 0:
+			k.refuseAt(key.Line, path, "a key must be a plain word, not "+kind(key)+"; write key: value lines")
+		case twice:
+			k.refuseAt(key.Line, path, fmt.Sprintf("the key %s stands here again, after line %d; keep one of them", shown(key.Value), first))
+		default:
+			seen[key.Value] = key.Line
+			at := strings.TrimPrefix(path+"."+key.Value, ".")
+			k.lines[at] = key.Line
+			visit(key, value, at)
 		}
-		if first, twice := seen[key.Value]; twice {
-			d.refuse(key, path, "the key %s stands here again, after line %d; keep one of them", shown(key.Value), first)
-			continue
-		}
-		seen[key.Value] = key.Line
-		at := join(path, key.Value)
-		d.lines[at] = key.Line
-		visit(key, value, at)
 	}
 }
 
-func (d *decoder) list(v reflect.Value, node *yaml.Node, path string) {
+func (k *checks) list(v reflect.Value, node *yaml.Node, path string) {
 	if empty(node) {
 		return
 	}
 	if node.Kind != yaml.SequenceNode {
-		d.refuse(node, path, "must be a list, not %s; write [a, b] or one - item per line", kind(node))
+		k.refuseAt(node.Line, path, "must be a list, not "+kind(node)+"; write [a, b] or one - item per line")
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(node.Content), len(node.Content)))
 	for i, item := range node.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		d.lines[at] = item.Line
-		d.value(v.Index(i), item, at)
+		k.lines[at] = item.Line
+		k.decode(v.Index(i), item, at, "")
 	}
 }
 
-// scalar parses one value into target. The problem shows a value that stands
-// in the file, never one from the environment.
-func scalar[T any](d *decoder, node *yaml.Node, path string, target *T, parse func(string) (T, string)) {
-	if !d.single(node, path) {
+// scalar parses one value into target.
+func scalar[T int | Size | time.Duration](k *checks, node *yaml.Node, path string, target *T, parse func(string) (T, string), within string) {
+	given, origin, ok := k.given(node, path)
+	if !ok {
 		return
-	}
-	word, advice := split(node.Value)
-	if advice != "" {
-		d.refuse(node, path, "%s", advice)
-		return
-	}
-	given, origin := word.text, shown(word.text)
-	if word.variable != "" {
-		origin = "the value of " + word.variable
-		d.origins[path] = word.variable
-		var set bool
-		given, set = d.env(word.variable)
-		switch {
-		case !set && !word.hasFallback:
-			d.refuse(node, path, "the environment variable %s is not set; set it or write ${%s:-default}", word.variable, word.variable)
-			return
-		case given == "" && word.hasFallback:
-			given = word.fallback
-		}
 	}
 	parsed, wrong := parse(given)
 	if wrong != "" {
-		d.refuse(node, path, "%s %s", origin, wrong)
+		k.refuseAt(node.Line, path, origin+" "+wrong)
 		return
 	}
 	*target = parsed
+	if low, high, bounded := strings.Cut(within, " "); bounded && !(parsed == 0 && unlimited(path)) {
+		lowest, _ := parse(low)
+		highest, _ := parse(high)
+		k.wrong(path, between(parsed, lowest, highest))
+	}
 }
 
-// single refuses what is not one value.
-func (d *decoder) single(node *yaml.Node, path string) bool {
+// unlimited reports whether 0 lifts the limit at path. In the limit of a provider or
+// of an account 0 would leave the gateway's as it is, so it is refused there.
+func unlimited(path string) bool { return strings.HasPrefix(path, "gateway.limit.") }
+
+// given returns the text of one value, from the file or from the environment. origin
+// shows it in a message, where a value from the environment is never shown.
+func (k *checks) given(node *yaml.Node, path string) (value, origin string, ok bool) {
+	w, ok := k.word(node, path)
+	if !ok || w.variable == "" {
+		return w.text, shown(w.text), ok
+	}
+	value, set := k.expand(w)
+	if !set {
+		k.refuseAt(node.Line, path, fmt.Sprintf("the environment variable %s is not set; set it or write ${%[1]s:-default}", w.variable))
+	}
+	return value, "the value of " + w.variable, set
+}
+
+// word takes apart what must be one value.
+func (k *checks) word(node *yaml.Node, path string) (word, bool) {
+	w, wrong := split(node.Value)
 	switch {
 	case empty(node):
-		d.refuse(node, path, "has no value; write one or remove the key")
+		wrong = "has no value; write one or remove the key"
 	case node.Kind != yaml.ScalarNode:
-		d.refuse(node, path, "must be one value, not %s; write it on the line of its key", kind(node))
-	default:
-		return true
+		wrong = "must be one value, not " + kind(node) + "; write it on the line of its key"
 	}
-	return false
+	if wrong != "" {
+		k.refuseAt(node.Line, path, wrong)
+	}
+	return w, wrong == ""
 }
 
 func kind(node *yaml.Node) string {
@@ -210,11 +186,4 @@ func kind(node *yaml.Node) string {
 		return "an alias"
 	}
 	return "a single value"
-}
-
-func join(path, key string) string {
-	if path == "" {
-		return key
-	}
-	return path + "." + key
 }

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"arauto/schemas/subject"
+)
 
 // The profiles. Anything that is not local is guarded like production.
 const (
@@ -8,13 +12,14 @@ const (
 	profileLocal      = "local"
 )
 
-// file is the YAML file, key by key. A field without a yaml tag is not a key.
+// file is the YAML file, key by key. A field without a yaml tag is not a key. The tag
+// within is the range that a value of the file must lie in, both ends included.
 type file struct {
 	Profile   string                  `yaml:"profile"`
 	TimeScale int                     `yaml:"time_scale"` // How many times as fast retries wait. Default 1; more is for tests.
 	HashKey   reference               `yaml:"hash_key,omitempty"`
 	NATS      natsSection             `yaml:"nats"`
-	Topology  Topology                `yaml:"topology"`
+	Topology  topologyPart            `yaml:"topology"`
 	Gateway   Gateway                 `yaml:"gateway"`
 	Lookup    Lookup                  `yaml:"lookup"`
 	Normalize Normalize               `yaml:"normalize"`
@@ -38,7 +43,7 @@ type natsSection struct {
 type providerPart struct {
 	Retry     string                 `yaml:"retry,omitempty"`
 	Delays    []time.Duration        `yaml:"delays,omitempty"`
-	RateLimit rateLimitPart          `yaml:"rate_limit,omitempty"`
+	RateLimit RateLimit              `yaml:"rate_limit,omitempty"`
 	Limit     Limit                  `yaml:"limit,omitempty"`
 	Accounts  map[string]accountPart `yaml:"accounts,omitempty"`
 }
@@ -48,15 +53,8 @@ type accountPart struct {
 	WebhookSecrets []reference          `yaml:"webhook_secrets,omitempty"`
 	PathKeys       []reference          `yaml:"path_keys,omitempty"`
 	Settings       map[string]reference `yaml:"settings,omitempty"`
-	RateLimit      rateLimitPart        `yaml:"rate_limit,omitempty"`
+	RateLimit      RateLimit            `yaml:"rate_limit,omitempty"`
 	Limit          Limit                `yaml:"limit,omitempty"`
-}
-
-// rateLimitPart changes parts of a RateLimit; 0 leaves one as it is.
-type rateLimitPart struct {
-	Rate        int `yaml:"rate,omitempty"`
-	Burst       int `yaml:"burst,omitempty"`
-	Concurrency int `yaml:"concurrency,omitempty"`
 }
 
 // NATS says how to reach the broker. Every process has its own user there.
@@ -70,45 +68,46 @@ type NATS struct {
 	Name            string   // Shown in the broker's connection list; "" leaves it to the process.
 }
 
-// Topology sizes the streams; deploy/runtime/topology applies it.
-type Topology struct {
-	Replicas int  `yaml:"replicas"` // 1 without a cluster, else 3 or 5. Default 1.
-	Store    Size `yaml:"store"`    // The broker's JetStream store, of which the streams may take 80 %. Default 8 GiB.
+// topologyPart sizes the streams; deploy/runtime/topology applies it.
+type topologyPart struct {
+	Replicas int  `yaml:"replicas"`                        // 1 without a cluster, else 3 or 5. Default 1.
+	Store    Size `yaml:"store" within:"64MiB 1048576GiB"` // The broker's JetStream store, of which the streams may take 80 %. Default 8 GiB.
 }
 
 // Gateway configures the role that takes webhooks in.
 type Gateway struct {
-	Listen         string        `yaml:"listen"`          // Public address. Default 127.0.0.1:8080.
-	Plaintext      string        `yaml:"plaintext"`       // Why Listen may serve other hosts without TLS: behind-tls-proxy, or "" for that it may not.
-	Admin          string        `yaml:"admin"`           // Health and metrics. Default 127.0.0.1:9091.
-	TLS            TLS           `yaml:"tls"`             // Of the public address. Default: plain HTTP.
-	PublishTimeout time.Duration `yaml:"publish_timeout"` // How long a webhook may wait for durability; after it, 503. Default 800 ms: providers time out soon after a second. At most 15 s together with read_timeout.
-	BodyLimit      Size          `yaml:"body_limit"`      // Largest webhook body. Default 256 KiB.
-	HeaderLimit    Size          `yaml:"header_limit"`    // Largest request line and headers. Default 16 KiB.
-	ReadTimeout    time.Duration `yaml:"read_timeout"`    // For one whole request. Default 5 s. At most 15 s together with publish_timeout, or a stop would cut webhooks off.
-	WriteTimeout   time.Duration `yaml:"write_timeout"`   // For one response. Default 5 s.
-	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // Between two requests of a connection. Default 920 s, above that of any load balancer but Envoy.
-	MaxConnections int           `yaml:"max_connections"` // Open at once; for one more, one that waits for its client is closed. Default 2,048.
-	BodyMemory     Size          `yaml:"body_memory"`     // All bodies that are being read, beyond the first 8 KiB of each. Default 16 MiB.
-	MemoryLimit    Size          `yaml:"memory_limit"`    // Of the Go runtime, as GOMEMLIMIT, which comes first. Default 192 MiB.
+	Listen         string        `yaml:"listen"`                            // Public address. Default 127.0.0.1:8080.
+	Plaintext      string        `yaml:"plaintext"`                         // Why Listen may serve other hosts without TLS: behind-tls-proxy, or "" for that it may not.
+	Admin          string        `yaml:"admin"`                             // Health and metrics. Default 127.0.0.1:9091.
+	TLS            TLS           `yaml:"tls"`                               // Of the public address. Default: plain HTTP.
+	PublishTimeout time.Duration `yaml:"publish_timeout" within:"10ms 15s"` // How long a webhook may wait for durability; after it, 503. Default 800 ms: providers time out soon after a second. At most 15 s together with read_timeout.
+	BodyLimit      Size          `yaml:"body_limit" within:"1KiB 8MiB"`     // Largest webhook body. Default 256 KiB.
+	HeaderLimit    Size          `yaml:"header_limit" within:"1KiB 1MiB"`   // Largest request line and headers. Default 16 KiB.
+	ReadTimeout    time.Duration `yaml:"read_timeout" within:"10ms 15s"`    // For one whole request. Default 5 s. At most 15 s together with publish_timeout, or a stop would cut webhooks off.
+	WriteTimeout   time.Duration `yaml:"write_timeout" within:"10ms 5m"`    // For one response. Default 5 s.
+	IdleTimeout    time.Duration `yaml:"idle_timeout" within:"10ms 1h"`     // Between two requests of a connection. Default 920 s, above that of any load balancer but Envoy.
+	MaxConnections int           `yaml:"max_connections" within:"1 262144"` // Open at once, of which Fiber serves 256 Ki; for one more, one that waits for its client is closed. Default 2,048.
+	BodyMemory     Size          `yaml:"body_memory" within:"1KiB 64GiB"`   // All bodies that are being read, beyond the first 8 KiB of each. Default 16 MiB.
+	MemoryLimit    Size          `yaml:"memory_limit"`                      // Of the Go runtime, as GOMEMLIMIT, which comes first. Default 192 MiB.
 
 	Limit Limit `yaml:"limit"` // Of every account, unless its provider or itself has another. Default: none.
 
 	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/runtime/durability; less is refused. Default "": nothing is claimed.
 
-	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 
-	webhookSecrets, pathKeys credentials
-	limits                   map[string]map[string]Limit // provider, account
+	credentials credentials
+	limits      map[owner]Limit
 }
 
 // Limit is how much one gateway takes of one account; what is over it gets a
 // 503. A fleet of n takes n times as much. In a provider's or an account's
-// section 0 leaves a part as it is.
+// section 0 leaves a part as it is. More than the most of a range is no limit, and a
+// slip of the pen; with less than the least bytes the largest notification does not fit.
 type Limit struct {
-	Rate  int  `yaml:"rate"`  // Webhooks per second, each of which is at least one look-up. Default 0: any number.
-	Burst int  `yaml:"burst"` // Webhooks at once after a quiet time. Default 0: twice the rate.
-	Bytes Size `yaml:"bytes"` // Bytes stored per minute; a webhook has some 700, and 8 KiB at the most. Default 0: any number.
+	Rate  int  `yaml:"rate" within:"1 10000"`      // Webhooks per second, each of which is at least one look-up. Default 0: any number.
+	Burst int  `yaml:"burst" within:"1 10000"`     // Webhooks at once after a quiet time. Default 0: twice the rate.
+	Bytes Size `yaml:"bytes" within:"64KiB 64GiB"` // Bytes stored per minute; a webhook has some 700, and 8 KiB at the most. Default 0: any number.
 }
 
 // TLS names the files of a certificate, both of them or neither. Gateway has
@@ -120,48 +119,49 @@ type TLS struct {
 
 // Lookup configures the role that asks providers.
 type Lookup struct {
-	Admin       string        `yaml:"admin"`               // Default 127.0.0.1:9092.
-	Concurrency int           `yaml:"concurrency"`         // Fresh look-ups in flight per provider, and as many due ones. Default 32.
-	AskTimeout  time.Duration `yaml:"ask_timeout"`         // For one whole exchange with a provider. Default 10 s.
-	AnswerLimit Size          `yaml:"answer_limit"`        // Largest answer that is read. Default 1 MiB.
-	Providers   []string      `yaml:"providers,omitempty"` // Whom this process asks. None in the file means all; here they are always listed.
+	Admin       string        `yaml:"admin"`                            // Default 127.0.0.1:9092.
+	Concurrency int           `yaml:"concurrency" within:"1 4096"`      // Fresh look-ups in flight per provider, and as many due ones. Default 32.
+	AskTimeout  time.Duration `yaml:"ask_timeout" within:"10ms 5m"`     // For one whole exchange with a provider. Default 10 s.
+	AnswerLimit Size          `yaml:"answer_limit" within:"1KiB 64MiB"` // Largest answer that is read. Default 1 MiB.
+	Providers   []string      `yaml:"providers,omitempty"`              // Whom this process asks. None in the file means all; here they are always listed.
 
-	Default   RateLimit `yaml:"rate_limit"` // Of every account, unless its provider or itself has another.
-	HashKey   Secret    `yaml:"-"`          // For schemas/subject.Keyed.
-	TimeScale int       `yaml:"-"`          // How many times as fast as a real clock retries wait: 1 but in tests.
+	Default   RateLimit      `yaml:"rate_limit"` // Of every account, unless its provider or itself has another.
+	Tokens    subject.Tokens `yaml:"-"`          // Made with hash_key.
+	TimeScale int            `yaml:"-"`          // How many times as fast as a real clock retries wait: 1 but in tests.
 
-	settings   map[string]map[string]map[string]Secret // provider, account, setting
+	settings   map[owner]map[string]Secret // By setting.
 	retries    map[string]Retry
-	rateLimits map[string]map[string]RateLimit // provider, account
+	rateLimits map[owner]RateLimit
 }
 
 // RateLimit is how much one process may ask of one account. A fleet of n asks n
-// times as much.
+// times as much. A part that a provider's or an account's section leaves out stays as
+// it is; 0 would stop an account for good and is refused.
 type RateLimit struct {
-	Rate        int `yaml:"rate"`        // Look-ups per second. Default 200.
-	Burst       int `yaml:"burst"`       // Look-ups at once after a quiet time. Default 400.
-	Concurrency int `yaml:"concurrency"` // Look-ups in flight. Default 32.
+	Rate        int `yaml:"rate,omitempty" within:"1 10000"`       // Look-ups per second. Default 200.
+	Burst       int `yaml:"burst,omitempty" within:"1 10000"`      // Look-ups at once after a quiet time. Default 400.
+	Concurrency int `yaml:"concurrency,omitempty" within:"1 4096"` // Look-ups in flight. Default 32.
 }
 
 // Normalize configures the role that folds observations into events.
 type Normalize struct {
-	Admin       string `yaml:"admin"`       // Default 127.0.0.1:9093.
-	Concurrency int    `yaml:"concurrency"` // Payments handled at once in this process. Default 16.
+	Admin       string `yaml:"admin"`                       // Default 127.0.0.1:9093.
+	Concurrency int    `yaml:"concurrency" within:"1 4096"` // Payments handled at once in this process. Default 16.
 
-	HashKey   Secret `yaml:"-"` // For schemas/subject.Keyed.
-	TimeScale int    `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
+	Tokens    subject.Tokens `yaml:"-"` // Made with hash_key.
+	TimeScale int            `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
 }
 
 // Sweep configures the role that finds what fell silent and removes what has
 // been of use.
 type Sweep struct {
-	Admin             string        `yaml:"admin"`              // Default 127.0.0.1:9094.
-	Every             time.Duration `yaml:"every"`              // Pause between two rounds. Default 1 min.
-	Horizon           time.Duration `yaml:"horizon"`            // After that long without a transition a payment is not asked for again. Default 400 days.
-	KeepNotifications time.Duration `yaml:"keep_notifications"` // How long finished ones stay where there is room, at most 29 days. Default 72 h.
-	CompactAfter      time.Duration `yaml:"compact_after"`      // How long a payment is final before only its last event stays. Default 180 days.
+	Admin             string        `yaml:"admin"`                            // Default 127.0.0.1:9094.
+	Every             time.Duration `yaml:"every" within:"100ms 1h"`          // Pause between two rounds. Default 1 min.
+	Horizon           time.Duration `yaml:"horizon" within:"1h 87600h"`       // After that long without a transition a payment is not asked for again. Default 400 days.
+	KeepNotifications time.Duration `yaml:"keep_notifications"`               // How long finished ones stay where there is room, at most 29 days. Default 72 h.
+	CompactAfter      time.Duration `yaml:"compact_after" within:"1h 87600h"` // How long a payment is final before only its last event stays. Default 180 days.
 
-	HashKey Secret `yaml:"-"` // For schemas/subject.Keyed.
+	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 }
 
 // Retry is what the file says about repeating a provider's failed look-ups.
@@ -179,7 +179,7 @@ func defaults() file {
 		Profile:   profileProduction,
 		TimeScale: 1,
 		NATS:      natsSection{URL: "nats://127.0.0.1:4222"},
-		Topology:  Topology{Replicas: 1, Store: 8 * gib},
+		Topology:  topologyPart{Replicas: 1, Store: 8 * gib},
 		Gateway: Gateway{
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9091",
 			PublishTimeout: 800 * time.Millisecond,

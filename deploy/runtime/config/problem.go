@@ -3,11 +3,14 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -37,44 +40,72 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (p Problems) sorted() Problems {
+// orNil is p as an error, nil without any problem.
+func (p Problems) orNil() error {
+	if len(p) == 0 {
+		return nil
+	}
 	slices.SortStableFunc(p, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Text, b.Text))
 	})
 	return slices.Compact(p)
 }
 
-// orNil is p as an error, nil without any problem.
-func (p Problems) orNil() error {
-	if len(p) == 0 {
-		return nil
-	}
-	return p.sorted()
+// checks collects the problems of a configuration while it is decoded, checked
+// and resolved.
+type checks struct {
+	*Config
+	problems Problems
 }
 
-// yamlLine finds the line that the YAML parser names; it has no typed errors.
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+// refuseAt reports a problem at a line; path is "" for the whole file.
+func (k *checks) refuseAt(line int, path, text string) {
+	if path != "" {
+		text = path + ": " + text
+	}
+	k.problems = append(k.problems, Problem{File: k.name, Line: max(line, 1), Text: text})
+}
 
-// parserError knows the errors for which the library counts lines from 0: yaml 3.0.6
-// (decode.go, fail) corrects only those of its scanner. Before this may go, check that
-// it corrects those of its parser.
-var parserError = regexp.MustCompile(`did not find expected (<document start>|node content|key|'-' indicator|',' or)`)
+// refuse reports a problem at the key, or at the nearest key above it that is
+// present.
+func (k *checks) refuse(path, text string) {
+	at := path
+	for k.lines[at] == 0 && at != "" {
+		at = at[:max(strings.LastIndexAny(at, ".["), 0)]
+	}
+	k.refuseAt(k.lines[at], path, text)
+}
 
-// syntaxProblem translates an error of the YAML parser. It keeps the parser's
+// wrong is refuse unless there is nothing to say.
+func (k *checks) wrong(path, text string) {
+	if text != "" {
+		k.refuse(path, text)
+	}
+}
+
+// oneOf refuses a value that is not one of the known; is says what it should
+// be. The value is no part of the advice when it comes from the environment.
+func (k *checks) oneOf(path, value, is string, known []string) {
+	if slices.Contains(known, value) {
+		return
+	}
+	origin, name := k.origins[path], value
+	if origin != shown(value) {
+		name = ""
+	}
+	k.refuse(path, origin+" is not "+is+"; "+instead(name, known))
+}
+
+// syntaxProblem translates an error of the YAML library. It keeps the library's
 // words but for those that quote the file, where a secret might stand.
 func syntaxProblem(name string, data []byte, err error) Problem {
 	text, line := err.Error(), 1
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		text = text[len(m[0]):]
+	if found := (*yaml.LoadError)(nil); errors.As(err, &found) {
+		text, line = found.Message, max(found.Mark.Line, 1)
 	}
-	if parserError.MatchString(text) {
-		line++
-	}
-	text = strings.TrimPrefix(text, "yaml: ")
 	advice := "write valid YAML"
 	switch {
-	case strings.Contains(text, "'") && strings.Contains(text, "anchor"):
+	case strings.Contains(text, "anchor"):
 		text, advice = "an alias names no anchor", "quote a value that begins with *"
 	case unquotedReference(data, line):
 		advice = `write "${NAME}" with quotes inside [ ] and { }`
@@ -88,19 +119,11 @@ var bareReference = regexp.MustCompile(`[\[{](?:.*[\[{,:])?\s*\$\{`)
 
 // unquotedReference reports whether a reference stands bare in a flow list or
 // mapping near the line, where YAML reads its braces as a mapping: by far the
-// likeliest mistake in this file. The parser may name the line before or after.
+// likeliest mistake in this file. The parser may name the line behind it.
 func unquotedReference(data []byte, line int) bool {
 	lines := bytes.Split(data, []byte("\n"))
-	near := lines[min(max(line-2, 0), len(lines)):min(line+1, len(lines))]
+	near := lines[min(max(line-2, 0), len(lines)):min(line, len(lines))]
 	return slices.ContainsFunc(near, bareReference.Match)
-}
-
-// listed joins names for a message.
-func listed(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	return strings.Join(names, ", ")
 }
 
 // instead advises on a name that is not one of the known: the nearest one if
@@ -112,10 +135,11 @@ func instead(name string, known []string) string {
 			best, distance = k, d
 		}
 	}
+	list := cmp.Or(strings.Join(known, ", "), "none")
 	if best != "" {
-		return fmt.Sprintf("write %s instead (known: %s)", best, listed(known))
+		return fmt.Sprintf("write %s instead (known: %s)", best, list)
 	}
-	return "write one of: " + listed(known)
+	return "write one of: " + list
 }
 
 // edits is the Levenshtein distance. Long names are not slips.

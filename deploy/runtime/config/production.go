@@ -2,9 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
-	"strings"
+	"slices"
 )
 
 // The words of nats.plaintext and gateway.plaintext. Each says why plain text is
@@ -26,7 +27,7 @@ const (
 func (k *checks) checkPlaintext(n natsSection, g Gateway) {
 	k.oneWord("nats.plaintext", n.Plaintext, privateNetwork)
 	k.oneWord("gateway.plaintext", g.Plaintext, behindTLSProxy)
-	if k.config.Local() {
+	if k.Local() {
 		return
 	}
 	// With nats.ca_file the client insists on TLS, whatever the scheme: RootCAs in
@@ -44,15 +45,15 @@ func (k *checks) checkPlaintext(n natsSection, g Gateway) {
 
 func (k *checks) oneWord(path, given, word string) {
 	if given != "" && given != word {
-		k.refuse(path, k.quoted(path, given)+" is not known; write "+word+", or remove the key")
+		k.refuse(path, k.origins[path]+" is not known; write "+word+", or remove the key")
 	}
 }
 
 // sentInPlain reports whether one of the broker's URLs, with commas between
 // them, is another host that is reached without TLS.
 func sentInPlain(list string) bool {
-	for one := range strings.SplitSeq(list, ",") {
-		u, err := url.Parse(strings.TrimSpace(one))
+	for _, one := range separated(list) {
+		u, err := url.Parse(one)
 		if err == nil && (u.Scheme == "nats" || u.Scheme == "ws") && !loopback(u.Hostname()) {
 			return true
 		}
@@ -79,23 +80,19 @@ func (c *Config) weak(secret string, shortest int) string {
 	return ""
 }
 
-// owned is a webhook secret or path key and the account that it belongs to.
-type owned struct {
-	provider, account string
-	secret            Secret
-}
-
-// shared refuses a secret that another account has too. Within one provider a
-// webhook would belong to both accounts. Production refuses it between two
-// providers as well: each of them could call in the other's name.
-func (c *Config) shared(value, provider string, taken []owned) string {
-	for _, o := range taken {
+// shared refuses a credential that another account has too, of those that were
+// resolved before. Within one provider a webhook would belong to both accounts.
+// Production refuses it between two providers as well: each of them could call in
+// the other's name.
+func (c *Config) shared(value string, own owner, taken credentials) string {
+	for _, other := range slices.SortedFunc(maps.Keys(taken), owner.compare) {
+		has := slices.ContainsFunc(taken[other], func(s Secret) bool { return s.Reveal() == value })
 		switch {
-		case o.secret.Reveal() != value:
-		case o.provider == provider:
-			return "is a secret of account " + o.account + " too; give each account its own"
+		case !has:
+		case other.provider == own.provider:
+			return "is a secret of account " + other.account + " too; give each account its own"
 		case !c.Local():
-			return "is a secret of account " + o.account + " of " + o.provider + " too; give each account its own"
+			return "is a secret of account " + other.account + " of " + other.provider + " too; give each account its own"
 		}
 	}
 	return ""

@@ -5,43 +5,35 @@ import (
 	"strings"
 	"unicode"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 )
 
 // reference is a value that is resolved only by the role that needs it: a
 // secret, or an account's setting. The zero reference is an absent key.
 type reference struct {
 	path  string // Where it stands, for problems; "" for an absent key.
-	line  int
 	word  word
 	file  string // {file: path} instead of a word.
 	plain bool   // Known to be no secret, so that Redacted may show it.
 }
 
-func (d *decoder) reference(target *reference, node *yaml.Node, path string) {
-	r := reference{path: path, line: max(node.Line, 1)}
-	if node.Kind == yaml.MappingNode {
-		var named struct {
-			File string `yaml:"file"`
+func (k *checks) reference(target *reference, node *yaml.Node, path string) {
+	if node.Kind != yaml.MappingNode {
+		if w, ok := k.word(node, path); ok {
+			*target = reference{path: path, word: w}
 		}
-		before := len(d.problems)
-		d.structure(reflect.ValueOf(&named).Elem(), node, path)
-		if r.file = named.File; r.file == "" && len(d.problems) == before {
-			d.refuse(node, path, "names no file; write {file: path}")
-			return
-		}
-		*target = r
 		return
 	}
-	if !d.single(node, path) {
+	var named struct {
+		File string `yaml:"file"`
+	}
+	before := len(k.problems)
+	k.structure(reflect.ValueOf(&named).Elem(), node, path)
+	if named.File == "" && len(k.problems) == before {
+		k.refuseAt(node.Line, path, "names no file; write {file: path}")
 		return
 	}
-	var advice string
-	if r.word, advice = split(node.Value); advice != "" {
-		d.refuse(node, path, "%s", advice)
-		return
-	}
-	*target = r
+	*target = reference{path: path, file: named.File}
 }
 
 // IsZero tells the YAML encoder that the key is absent.
@@ -67,26 +59,20 @@ func (r reference) literal() bool {
 	return r.file == "" && (r.word.variable == "" || r.word.fallback != "")
 }
 
-// refuse makes a problem at the place of the reference.
-func (c *Config) refuse(r reference, text string) Problem {
-	return Problem{File: c.name, Line: r.line, Text: r.path + ": " + text}
-}
-
 // resolve reads the value. It may be empty only where the file says so, with
 // ${NAME:-}.
-func (c *Config) resolve(r reference) (string, *Problem) {
-	value, wrong := c.read(r)
+func (k *checks) resolve(r reference) (value string, ok bool) {
+	value, wrong := k.read(r)
 	if wrong == "" && value == "" && !r.word.hasFallback {
 		wrong = "is empty; write a value"
 	}
-	if wrong == "" && unsendable(value) {
+	// Such a value cannot travel in a header as it stands. A newline at its end is
+	// the usual slip when secrets are copied.
+	if wrong == "" && (value != strings.TrimSpace(value) || strings.ContainsFunc(value, unicode.IsControl)) {
 		wrong = "begins or ends with white space or holds a control character; remove it"
 	}
-	if wrong != "" {
-		p := c.refuse(r, wrong)
-		return "", &p
-	}
-	return value, nil
+	k.wrong(r.path, wrong)
+	return value, wrong == ""
 }
 
 func (c *Config) read(r reference) (value, wrong string) {
@@ -105,20 +91,20 @@ func (c *Config) read(r reference) (value, wrong string) {
 	case r.word.variable == "":
 		return r.word.text, ""
 	}
-	value, set := c.env(r.word.variable)
+	value, set := c.expand(r.word)
 	switch {
-	case value != "":
-		return value, ""
-	case r.word.hasFallback:
-		return r.word.fallback, ""
-	case set:
+	case !set:
+		return "", "the environment variable " + r.word.variable + " is not set; set it or write {file: path} instead"
+	case value == "" && !r.word.hasFallback:
 		return "", "the environment variable " + r.word.variable + " is empty; set it to the value"
 	}
-	return "", "the environment variable " + r.word.variable + " is not set; set it or write {file: path} instead"
+	return value, ""
 }
 
-// unsendable reports a value that cannot travel in a header as it stands. A
-// newline at the end of a value is the usual slip when secrets are copied.
-func unsendable(value string) bool {
-	return value != strings.TrimSpace(value) || strings.ContainsFunc(value, unicode.IsControl)
+// expand reads the environment variable of a word. An empty one has the fallback too.
+func (c *Config) expand(w word) (value string, set bool) {
+	if value, set = c.env(w.variable); value == "" && w.hasFallback {
+		return w.fallback, true
+	}
+	return value, set
 }

@@ -1,35 +1,60 @@
 package config
 
 import (
-	"maps"
+	"cmp"
+	"crypto/tls"
 	"slices"
 	"strings"
 
 	"arauto/deploy/runtime/durability"
 	"arauto/schemas/provider"
+	"arauto/schemas/subject"
 )
 
-// WebhookSecrets returns the secrets of a provider that signs, one or two per
-// account, none of them empty. No account means an empty map.
-func (g Gateway) WebhookSecrets(provider string) map[string][]string {
-	return g.webhookSecrets.of(provider)
+// credentials are the webhook secrets or path keys of accounts, one or two each.
+type credentials map[owner][]Secret
+
+// Credentials returns the webhook secrets of a provider that signs, the path keys of
+// one that does not: one or two per account, none of them empty. No account means an
+// empty map.
+func (g Gateway) Credentials(provider string) map[string][]string {
+	revealed := map[string][]string{}
+	for o, secrets := range g.credentials {
+		for _, s := range secrets {
+			if o.provider == provider {
+				revealed[o.account] = append(revealed[o.account], s.Reveal())
+			}
+		}
+	}
+	return revealed
 }
 
-// PathKeys returns the path keys of a provider that does not sign, one or two
-// per account, none of them empty. No account means an empty map.
-func (g Gateway) PathKeys(provider string) map[string][]string { return g.pathKeys.of(provider) }
+// Limits returns what one gateway takes of the provider's accounts: what an
+// account's own section says, else its provider's, else gateway.limit.
+func (g Gateway) Limits(provider string) map[string]Limit {
+	limits := map[string]Limit{}
+	for o, l := range g.limits {
+		if o.provider == provider {
+			limits[o.account] = l
+		}
+	}
+	return limits
+}
 
 // Accounts returns a provider's accounts by name, each with a value for every
 // setting that the provider declares: the configured one, else its default.
 // It is empty for a provider that this process does not serve.
 func (l Lookup) Accounts(name string) map[string]provider.Account {
 	accounts := map[string]provider.Account{}
-	for account, settings := range l.settings[name] {
+	for o, settings := range l.settings {
+		if o.provider != name {
+			continue
+		}
 		revealed := make(map[string]string, len(settings))
 		for setting, value := range settings {
 			revealed[setting] = value.Reveal()
 		}
-		accounts[account] = provider.Account{Name: account, Settings: revealed}
+		accounts[o.account] = provider.Account{Name: o.account, Settings: revealed}
 	}
 	return accounts
 }
@@ -38,121 +63,124 @@ func (l Lookup) Accounts(name string) map[string]provider.Account {
 // look-ups; the zero Retry where it says nothing.
 func (l Lookup) Retry(provider string) Retry { return l.retries[provider] }
 
-func (c *Config) resolveHashKey() (Secret, Problems) {
-	k := &checks{config: c}
-	r := c.file.HashKey
+// RateLimit returns what one process may ask of an account: what its own section
+// says, else its provider's, else lookup.rate_limit.
+func (l Lookup) RateLimit(provider, account string) RateLimit {
+	return l.rateLimits[owner{provider, account}].over(l.Default)
+}
+
+// over is l where it says something, and base elsewhere.
+func (l Limit) over(base Limit) Limit {
+	return Limit{Rate: cmp.Or(l.Rate, base.Rate), Burst: cmp.Or(l.Burst, base.Burst), Bytes: cmp.Or(l.Bytes, base.Bytes)}
+}
+
+// over is r where it says something, and base elsewhere.
+func (r RateLimit) over(base RateLimit) RateLimit {
+	return RateLimit{
+		Rate:        cmp.Or(r.Rate, base.Rate),
+		Burst:       cmp.Or(r.Burst, base.Burst),
+		Concurrency: cmp.Or(r.Concurrency, base.Concurrency),
+	}
+}
+
+func (k *checks) tokens() (tokens subject.Tokens) {
+	r := k.file.HashKey
 	if r.IsZero() {
-		if _, present := c.lines["hash_key"]; !present {
+		if _, present := k.lines["hash_key"]; !present {
 			k.refuse("hash_key", "is missing; write hash_key: ${ARAUTO_HASH_KEY} and never change its value")
 		}
-		return Secret{}, k.problems
+		return tokens
 	}
-	value, problem := c.resolve(r)
-	if problem != nil {
-		return Secret{}, Problems{*problem}
+	value, ok := k.resolve(r)
+	if !ok {
+		return tokens
 	}
-	wrong := c.weak(value, minHashKey)
-	if len(value) < minKey && c.Local() {
+	wrong := k.weak(value, minHashKey)
+	tokens, err := subject.Keyed(value)
+	if err != nil && wrong == "" {
 		wrong = "has fewer than 16 bytes; use 32 random ones"
 	}
 	if wrong != "" {
-		return Secret{}, Problems{c.refuse(r, wrong+" and never change them")}
+		k.refuse(r.path, wrong+" and never change them")
 	}
-	return NewSecret(value), nil
+	return tokens
 }
 
-func (c *Config) resolveNormalize() (Normalize, Problems) {
-	n := c.file.Normalize
-	var problems Problems
-	n.HashKey, problems = c.resolveHashKey()
-	n.TimeScale = c.file.TimeScale
-	return n, problems
+func (k *checks) normalize() Normalize {
+	n := k.file.Normalize
+	n.Tokens, n.TimeScale = k.tokens(), k.file.TimeScale
+	return n
 }
 
-func (c *Config) resolveSweep() (Sweep, Problems) {
-	s := c.file.Sweep
-	var problems Problems
-	s.HashKey, problems = c.resolveHashKey()
-	return s, problems
+func (k *checks) sweep() Sweep {
+	s := k.file.Sweep
+	s.Tokens = k.tokens()
+	return s
 }
 
-func (c *Config) resolveGateway() (Gateway, Problems) {
-	g := c.file.Gateway
-	var problems Problems
-	g.HashKey, problems = c.resolveHashKey()
-	problems = append(problems, c.checkSight(g)...)
-	g.webhookSecrets, g.pathKeys, g.limits = credentials{}, credentials{}, map[string]map[string]Limit{}
-	tlsFiles, unusable := c.resolveTLS("gateway.tls", g.TLS)
-	g.TLS, problems = tlsFiles, append(problems, unusable...)
-	var taken []owned
-	for _, a := range c.accounts() {
-		into, key, list, form := g.webhookSecrets, "webhook_secrets", a.part.WebhookSecrets, c.secretForm
-		if a.provider.Unsigned != "" {
-			into, key, list, form = g.pathKeys, "path_keys", a.part.PathKeys, c.pathKeyForm
-		}
-		if len(a.part.WebhookSecrets)+len(a.part.PathKeys) == 0 {
-			k := &checks{config: c}
-			k.refuse(a.at, "has no "+key+"; write "+key+`: ["${NAME}"]`)
-			problems = append(problems, k.problems...)
-		}
-		if into[a.provider.Name] == nil {
-			into[a.provider.Name] = map[string][]Secret{}
-		}
-		if g.limits[a.provider.Name] == nil {
-			g.limits[a.provider.Name] = map[string]Limit{}
-		}
-		g.limits[a.provider.Name][a.account] = a.part.Limit.over(c.file.Providers[a.provider.Name].Limit.over(g.Limit))
-		secrets, found := c.resolveList(list, form, a.provider.Name, taken)
-		into[a.provider.Name][a.account] = secrets
-		problems = append(problems, found...)
-		for _, s := range secrets {
-			taken = append(taken, owned{a.provider.Name, a.account, s})
-		}
-	}
-	return g, problems
-}
-
-// checkSight refuses a claim that nobody could ever verify.
-func (c *Config) checkSight(g Gateway) Problems {
-	k := &checks{config: c}
-	claimed, err := durability.Parse(g.Durability)
-	if err == nil && claimed.Covers(durability.PowerLoss) && len(monitors(c.file.NATS.MonitorURL)) == 0 {
+func (k *checks) gateway() Gateway {
+	g := k.file.Gateway
+	g.Tokens = k.tokens()
+	if claimed := k.Durability(); claimed.Covers(durability.PowerLoss) && len(separated(k.file.NATS.MonitorURL)) == 0 {
 		k.refuse("gateway.durability", "claims "+claimed.String()+", but without nats.monitor_url nobody can see whether the broker syncs before it confirms; "+
 			"write nats.monitor_url, or claim no power-loss here")
 	}
-	return k.problems
+	g.TLS = k.readTLS(g.TLS)
+	g.credentials, g.limits = credentials{}, map[owner]Limit{}
+	for _, a := range k.accounts {
+		if len(a.part.WebhookSecrets)+len(a.part.PathKeys) == 0 {
+			k.refuse(a.at, "has no "+a.credentialKey()+"; write "+a.credentialKey()+`: ["${NAME}"]`)
+		}
+		g.credentials[a.owner] = k.credentials(a, g.credentials)
+		g.limits[a.owner] = a.part.Limit.over(k.file.Providers[a.provider.Name].Limit.over(g.Limit))
+	}
+	return g
 }
 
-// resolveList reads an account's one or two secrets. An empty second one that
-// the file allows to be empty is dropped: no rotation is under way. form says
-// what is wrong with a secret's form, "" for nothing. taken are the secrets of
-// other accounts, with which none may be shared.
-func (c *Config) resolveList(list []reference, form func(string) string, provider string, taken []owned) ([]Secret, Problems) {
+// readTLS reads the pair once, so that what cannot serve is refused at start, and
+// gives the paths a meaning that does not depend on the folder.
+func (k *checks) readTLS(t TLS) TLS {
+	resolved := TLS{Certificate: k.beside(t.Certificate), Key: k.beside(t.Key)}
+	if t.Certificate == "" || t.Key == "" {
+		return resolved // Neither, or reported by checkTLS.
+	}
+	certificate := k.readable("gateway.tls.certificate", t.Certificate, "PEM file")
+	key := k.readable("gateway.tls.key", t.Key, "PEM file")
+	if certificate == nil || key == nil {
+		return resolved
+	}
+	if _, err := tls.X509KeyPair(certificate, key); err != nil {
+		k.refuse("gateway.tls", "is not a usable pair: "+strings.TrimPrefix(err.Error(), "tls: ")+"; write the PEM files of a certificate with its chain and of its own key")
+	}
+	return resolved
+}
+
+// credentials reads an account's one or two webhook secrets or path keys. An empty
+// second one that the file allows to be empty is dropped: no rotation is under way.
+// taken are those of the accounts before it, with which none may be shared.
+func (k *checks) credentials(a placed, taken credentials) []Secret {
+	list, form := a.part.WebhookSecrets, k.secretForm
+	if a.provider.Unsigned != "" {
+		list, form = a.part.PathKeys, k.pathKeyForm
+	}
 	var secrets []Secret
-	var problems Problems
 	for i, r := range list {
 		if r.IsZero() {
 			continue // Reported by the decoder.
 		}
-		value, problem := c.resolve(r)
+		value, ok := k.resolve(r)
 		switch {
-		case problem != nil:
-			problems = append(problems, *problem)
-			continue
-		case value == "" && i > 0:
+		case !ok || value == "" && i > 0:
 			continue
 		case value == "":
-			problems = append(problems, c.refuse(r, "is empty; only the second of two may be"))
+			k.refuse(r.path, "is empty; only the second of two may be")
 			continue
 		}
-		for _, wrong := range []string{form(value), c.shared(value, provider, taken)} {
-			if wrong != "" {
-				problems = append(problems, c.refuse(r, wrong))
-			}
-		}
+		k.wrong(r.path, form(value))
+		k.wrong(r.path, k.shared(value, a.owner, taken))
 		secrets = append(secrets, NewSecret(value))
 	}
-	return secrets, problems
+	return secrets
 }
 
 // secretForm says what is wrong with a webhook secret. A provider chooses what
@@ -172,97 +200,53 @@ func (c *Config) pathKeyForm(key string) string {
 	return c.weak(key, minKey)
 }
 
-func (c *Config) resolveLookup() (Lookup, Problems) {
-	l := c.file.Lookup
-	var problems Problems
-	l.HashKey, problems = c.resolveHashKey()
-	l.TimeScale = c.file.TimeScale
-	l.settings, l.retries = map[string]map[string]map[string]Secret{}, map[string]Retry{}
-	l.rateLimits = map[string]map[string]RateLimit{}
+func (k *checks) lookup() Lookup {
+	l := k.file.Lookup
+	l.Tokens, l.TimeScale = k.tokens(), k.file.TimeScale
+	l.settings, l.retries, l.rateLimits = map[owner]map[string]Secret{}, map[string]Retry{}, map[owner]RateLimit{}
 	if l.Providers = slices.Clone(l.Providers); len(l.Providers) == 0 {
-		l.Providers = c.providers.Names()
+		l.Providers = k.providers.Names()
 	}
-	for name, part := range c.file.Providers {
+	for name, part := range k.file.Providers {
 		l.retries[name] = Retry{Policy: part.Retry, Delays: slices.Clone(part.Delays)}
 	}
-	for _, a := range c.accounts() {
-		name := a.provider.Name
-		if !slices.Contains(l.Providers, name) {
-			continue
+	for _, a := range k.accounts {
+		if slices.Contains(l.Providers, a.provider.Name) {
+			l.rateLimits[a.owner] = a.part.RateLimit.over(k.file.Providers[a.provider.Name].RateLimit)
+			l.settings[a.owner] = k.settings(a)
 		}
-		if l.settings[name] == nil {
-			l.settings[name] = map[string]map[string]Secret{}
-			l.rateLimits[name] = map[string]RateLimit{}
-		}
-		l.rateLimits[name][a.account] = a.part.RateLimit.over(c.file.Providers[name].RateLimit.over(l.Default))
-		settings, found := c.resolveSettings(a)
-		l.settings[name][a.account] = settings
-		problems = append(problems, found...)
 	}
-	return l, problems
+	return l
 }
 
-func (c *Config) resolveSettings(a placed) (map[string]Secret, Problems) {
+func (k *checks) settings(a placed) map[string]Secret {
 	settings := map[string]Secret{}
-	k := &checks{config: c}
 	for _, s := range a.provider.Settings {
 		r, present := a.part.Settings[s.Name]
-		at := a.at + ".settings." + s.Name
-		value := ""
+		at, value, ok := a.at+".settings."+s.Name, "", true
 		if !r.IsZero() {
-			var problem *Problem
-			if value, problem = c.resolve(r); problem != nil {
-				k.problems = append(k.problems, *problem)
-				continue
-			}
+			value, ok = k.resolve(r)
 		}
-		if value == "" {
-			value = s.Default
+		if !ok {
+			continue
 		}
+		value = cmp.Or(value, s.Default)
 		if value == "" && s.Required && (!present || !r.IsZero()) {
 			k.refuse(at, "is missing; write "+s.Name+": "+example(s)+" ("+s.Help+")")
 		}
-		k.wrong(at, c.settingWrong(s, value))
+		k.wrong(at, k.settingWrong(s, value))
 		settings[s.Name] = NewSecret(value)
 	}
-	return settings, k.problems
+	return settings
 }
 
 // example is what the operator should write for a setting.
 func example(s provider.Setting) string {
-	if s.Secret {
+	switch {
+	case s.Secret:
 		return "${NAME}"
-	}
-	if s.URL {
+	case s.URL:
 		return "https://host"
 	}
 	return "a value"
-}
-
-// placed is one account of the file and where it stands.
-type placed struct {
-	provider provider.Provider
-	account  string
-	at       string
-	part     accountPart
-}
-
-// accounts lists every account with a usable name of a known provider, in a
-// fixed order; check reports the others.
-func (c *Config) accounts() []placed {
-	var all []placed
-	for _, name := range slices.Sorted(maps.Keys(c.file.Providers)) {
-		p, ok := c.providers.Get(name)
-		if !ok {
-			continue
-		}
-		parts := c.file.Providers[name].Accounts
-		for _, account := range slices.Sorted(maps.Keys(parts)) {
-			if accountName.MatchString(account) {
-				at := "providers." + name + ".accounts." + account
-				all = append(all, placed{provider: p, account: account, at: at, part: parts[account]})
-			}
-		}
-	}
-	return all
 }

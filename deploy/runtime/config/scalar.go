@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -39,8 +40,6 @@ func (s Size) MarshalYAML() (any, error) { return s.String(), nil }
 // The parsers of scalars return the value, or what is wrong with it and what
 // to write instead.
 
-func text(given string) (string, string) { return given, "" }
-
 func whole(given string) (int, string) {
 	n, err := strconv.Atoi(given)
 	if err != nil {
@@ -58,19 +57,25 @@ func duration(given string) (time.Duration, string) {
 }
 
 func size(given string) (Size, string) {
-	const wrong = "is not a size; write a number with its unit, such as 256KiB, 1MiB or 8GiB"
 	for _, u := range units {
 		digits, ok := strings.CutSuffix(given, u.suffix)
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseInt(digits, 10, 64)
-		if err != nil || n < 0 || digits[0] == '+' || n > math.MaxInt64/int64(u.bytes) {
-			return 0, wrong
+		if n, err := strconv.ParseUint(digits, 10, 63); err == nil && n <= uint64(math.MaxInt64/u.bytes) {
+			return Size(n) * u.bytes, ""
 		}
-		return Size(n) * u.bytes, ""
+		break
 	}
-	return 0, wrong
+	return 0, "is not a size; write a number with its unit, such as 256KiB, 1MiB or 8GiB"
+}
+
+// between says that got must lie in a range, "" when it does.
+func between[T int | Size | time.Duration](got, low, high T) string {
+	if got >= low && got <= high {
+		return ""
+	}
+	return fmt.Sprintf("%v is out of range; write a value from %v to %v", got, low, high)
 }
 
 // word is a scalar as it stands in the file: a text, or a reference to an
@@ -82,41 +87,18 @@ type word struct {
 	hasFallback bool
 }
 
-// split takes a scalar apart. The advice is not empty when it is a reference
+var variableReference = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^{}]*)?\}$`)
+
+// split takes a scalar apart. wrong is not empty when it is a reference
 // written wrongly; it does not quote the scalar, which may hold a secret.
-func split(given string) (word, string) {
+func split(given string) (w word, wrong string) {
 	if !strings.Contains(given, "${") {
 		return word{text: given}, ""
 	}
-	const wrong = "is not a reference; write ${NAME} or ${NAME:-default} as the whole value, NAME of letters, digits and _"
-	inner, opened := strings.CutPrefix(given, "${")
-	inner, closed := strings.CutSuffix(inner, "}")
-	if !opened || !closed {
-		return word{}, wrong
+	m := variableReference.FindStringSubmatch(given)
+	if m == nil {
+		return word{}, "is not a reference; write ${NAME} or ${NAME:-default} as the whole value, NAME of letters, digits and _"
 	}
-	name, fallback, hasFallback := strings.Cut(inner, ":-")
-	if !variableName(name) || strings.ContainsAny(fallback, "{}") {
-		return word{}, wrong
-	}
-	return word{variable: name, fallback: fallback, hasFallback: hasFallback}, ""
-}
-
-func variableName(name string) bool {
-	if name == "" || '0' <= name[0] && name[0] <= '9' {
-		return false
-	}
-	for _, r := range name {
-		if r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
-			return false
-		}
-	}
-	return true
-}
-
-// between says that got must lie in a range, "" when it does.
-func between[T int | Size | time.Duration](got, low, high T) string {
-	if got >= low && got <= high {
-		return ""
-	}
-	return fmt.Sprintf("%v is out of range; write a value from %v to %v", got, low, high)
+	fallback, hasFallback := strings.CutPrefix(m[2], ":-")
+	return word{variable: m[1], fallback: fallback, hasFallback: hasFallback}, ""
 }

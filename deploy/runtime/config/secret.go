@@ -35,14 +35,5 @@ func (Secret) Format(f fmt.State, _ rune) {
 // String returns ***.
 func (Secret) String() string { return redacted }
 
-// GoString returns ***.
-func (Secret) GoString() string { return redacted }
-
-// MarshalText encodes *** for map keys and text encoders.
+// MarshalText encodes *** for the encoders of JSON, YAML and map keys.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// MarshalJSON encodes "***".
-func (Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
-
-// MarshalYAML encodes ***.
-func (Secret) MarshalYAML() (any, error) { return redacted, nil }

@@ -6,7 +6,6 @@ package durability
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -30,14 +29,8 @@ const (
 // all is well.
 const everything = ProcessKill | PowerLoss | NodeLoss
 
-// named is a loss and its word.
-type named struct {
-	claim Claim
-	word  string
-}
-
-// words are how the configuration and people name the losses.
-var words = []named{{ProcessKill, "process-kill"}, {PowerLoss, "power-loss"}, {NodeLoss, "node-loss"}}
+// words are how the configuration and people name the losses, from the lowest bit.
+var words = []string{"process-kill", "power-loss", "node-loss"}
 
 // none is the empty claim in words.
 const none = "none"
@@ -50,11 +43,11 @@ func Parse(text string) (Claim, error) {
 	}
 	var c Claim
 	for one := range strings.SplitSeq(text, ",") {
-		at := slices.IndexFunc(words, func(w named) bool { return w.word == strings.TrimSpace(one) })
+		at := slices.Index(words, strings.TrimSpace(one))
 		if at < 0 {
 			return 0, errors.New("is not a claim; write process-kill, power-loss, node-loss, or power-loss, node-loss for both")
 		}
-		c |= words[at].claim | ProcessKill
+		c |= 1<<at | ProcessKill
 	}
 	return c, nil
 }
@@ -65,31 +58,17 @@ func (c Claim) Covers(other Claim) bool { return c&other == other }
 // String is the claim in the words of Parse, without what others of its words
 // imply, and "none" for nothing.
 func (c Claim) String() string {
-	var all []string
-	for _, w := range words {
-		if c&w.claim != 0 && (w.claim != ProcessKill || c == ProcessKill) {
-			all = append(all, w.word)
-		}
+	if c <= ProcessKill {
+		return []string{none, words[0]}[c]
 	}
-	if len(all) == 0 {
-		return none
+	var all []string
+	for at, word := range words {
+		if loss := Claim(1 << at); loss != ProcessKill && c.Covers(loss) {
+			all = append(all, word)
+		}
 	}
 	return strings.Join(all, ",")
 }
 
 // MarshalText writes String.
 func (c Claim) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// UnmarshalText reads what MarshalText wrote.
-func (c *Claim) UnmarshalText(text []byte) error {
-	if string(text) == none {
-		*c = 0
-		return nil
-	}
-	parsed, err := Parse(string(text))
-	if err != nil {
-		return fmt.Errorf("read claim: it %w", err)
-	}
-	*c = parsed
-	return nil
-}

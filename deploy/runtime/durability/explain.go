@@ -63,18 +63,14 @@ func (h *Health) look(ctx context.Context) Facts {
 	if !h.at.IsZero() && time.Since(h.at) < healthLife {
 		return h.facts
 	}
-	servers := make([]Server, len(h.monitors))
-	var all sync.WaitGroup
-	for i, monitor := range h.monitors {
-		all.Go(func() {
-			servers[i].Name = monitor
-			if u, err := url.Parse(monitor); err == nil {
-				servers[i].Name = u.Host
-			}
-			servers[i].Failed, _ = h.reader.failures(ctx, monitor) // One that cannot be read has told of nothing.
-		})
-	}
-	all.Wait()
+	servers := each(h.monitors, func(monitor string) (s Server) {
+		s.Name = monitor
+		if u, err := url.Parse(monitor); err == nil {
+			s.Name = u.Host
+		}
+		s.Failed, _ = h.reader.failures(ctx, monitor) // A server that cannot be read tells of nothing.
+		return s
+	})
 	h.facts, h.at = Facts{Servers: servers}, time.Now()
 	return h.facts
 }

@@ -1,6 +1,7 @@
 package durability
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,10 +49,6 @@ type Facts struct {
 // Lines are the facts in two lines for people: one about the broker, one about
 // the stream.
 func (f Facts) Lines() []string {
-	version := "of unknown version"
-	if f.Version != "" {
-		version = f.Version
-	}
 	maxAge := none
 	if f.MaxAge > 0 {
 		maxAge = f.MaxAge.String()
@@ -61,7 +58,7 @@ func (f Facts) Lines() []string {
 		fill = fmt.Sprintf("%d %% of %d bytes full", share(f.Bytes, f.MaxBytes), f.MaxBytes)
 	}
 	return []string{
-		"broker: nats-server " + version + ", sync_interval " + policies(f.Servers),
+		"broker: nats-server " + cmp.Or(f.Version, "of unknown version") + ", sync_interval " + policies(f.Servers),
 		fmt.Sprintf("%s: replicas %d, storage %s, persist_mode %s, discard %s, max_age %s (look-ups need %v), %s",
 			subject.Notifications, f.Replicas, strings.ToLower(f.Storage.String()), strings.ToLower(f.Persist.String()),
 			strings.ToLower(strings.TrimPrefix(f.Discard.String(), "Discard")), maxAge, Horizon, fill),
@@ -72,25 +69,28 @@ func (f Facts) Lines() []string {
 func policies(servers []Server) string {
 	var all []string
 	for _, s := range servers {
-		switch {
-		case s.Offline:
+		if s.Offline {
 			all = append(all, s.Name+" is offline")
-		case s.Sync == Lazily:
-			all = append(all, s.Interval.String()+" on "+s.Name)
-		default:
-			all = append(all, string(s.Sync)+" on "+s.Name)
+		} else {
+			all = append(all, s.policy()+" on "+s.Name)
 		}
 	}
-	if len(all) == 0 {
-		return string(Unseen)
+	return cmp.Or(strings.Join(all, ", "), string(Unseen))
+}
+
+// policy is how late the server syncs, in the words of its configuration.
+func (s Server) policy() string {
+	if s.Sync == Lazily {
+		return s.Interval.String()
 	}
-	return strings.Join(all, ", ")
+	return string(s.Sync)
 }
 
 // Server is one that holds the stream, as its monitoring address shows it.
 type Server struct {
 	id         string    // Another one each time that the server starts.
 	away       bool      // It was, since it was last seen.
+	checked    bool      // Its /healthz was read, so Failed is all.
 	Name       string    `json:"name"`
 	Version    string    `json:"version,omitempty"`
 	Offline    bool      `json:"offline"` // It confirms nothing now, so its policy does not count now.
@@ -173,13 +173,3 @@ func (s Span) String() string { return time.Duration(s).String() }
 
 // MarshalText writes String.
 func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads what MarshalText wrote.
-func (s *Span) UnmarshalText(text []byte) error {
-	d, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("read duration: %w", err)
-	}
-	*s = Span(d)
-	return nil
-}

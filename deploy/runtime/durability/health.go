@@ -2,6 +2,7 @@ package durability
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,62 +48,56 @@ func (r *Reader) failures(ctx context.Context, url string) ([]Failure, bool) {
 // servers know its present id by their routes. A holder that was away, and of which
 // no server tells that it is the same as before, is forgotten too.
 func (r *Reader) forget(ctx context.Context, connected string, names []string, gone map[string]bool, seen map[string]string, l look) {
-	var silent []string
+	ids := sync.OnceValue(func() map[string][]string { return r.routed(ctx, seen, l) })
 	for _, name := range names {
 		s, known := r.known[name]
-		switch {
-		case !known || seen[name] != "" || name == connected: // The connection itself tells the id of its server.
-		case gone[name]:
+		if !known || seen[name] != "" || name == connected { // The connection itself tells the id of its server.
+			continue
+		}
+		if gone[name] {
 			s.away = true
-			r.known[name] = s
-		default:
-			silent = append(silent, name)
-		}
-	}
-	if len(silent) == 0 {
-		return
-	}
-	ids := r.routed(ctx, seen, l)
-	for _, name := range silent {
-		s := r.known[name]
-		told := ids[name]
-		another := slices.ContainsFunc(told, func(id string) bool { return id != s.id })
-		switch {
-		case another, len(told) == 0 && s.away:
-			delete(r.known, name)
-		case len(told) > 0:
+		} else {
+			told := ids()[name]
+			if slices.ContainsFunc(told, func(id string) bool { return id != s.id }) || len(told) == 0 && s.away {
+				delete(r.known, name)
+				continue
+			}
 			s.away = false
-			r.known[name] = s
 		}
+		r.known[name] = s
 	}
 }
 
 // routed are the ids of each server that those seen have a route to, by name. They
 // differ for a moment after a restart, until the old route is noticed to be dead.
 func (r *Reader) routed(ctx context.Context, seen map[string]string, l look) map[string][]string {
+	type routez struct {
+		Routes []struct {
+			ID   string `json:"remote_id"`
+			Name string `json:"remote_name"`
+		} `json:"routes"`
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.left)
 	defer cancel()
-	var mu sync.Mutex
-	var all sync.WaitGroup
 	ids := map[string][]string{}
-	for _, url := range seen {
-		all.Go(func() {
-			var routez struct {
-				Routes []struct {
-					ID   string `json:"remote_id"`
-					Name string `json:"remote_name"`
-				} `json:"routes"`
-			}
-			if _, err := r.get(ctx, url, "/routez", &routez); err != nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for _, route := range routez.Routes {
-				ids[route.Name] = append(ids[route.Name], route.ID)
-			}
-		})
+	for _, answer := range each(slices.Collect(maps.Values(seen)), func(url string) (z routez) {
+		_, _ = r.get(ctx, url, "/routez", &z) // A server that cannot be read tells of no route.
+		return z
+	}) {
+		for _, route := range answer.Routes {
+			ids[route.Name] = append(ids[route.Name], route.ID)
+		}
+	}
+	return ids
+}
+
+// each asks all addresses at once.
+func each[T any](urls []string, ask func(url string) T) []T {
+	answers := make([]T, len(urls))
+	var all sync.WaitGroup
+	for i, url := range urls {
+		all.Go(func() { answers[i] = ask(url) })
 	}
 	all.Wait()
-	return ids
+	return answers
 }

@@ -1,6 +1,7 @@
 package durability
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -63,9 +64,6 @@ func (v Verdict) missing(claimed Claim) []Weakness {
 	return all
 }
 
-// remedyOfFailure is the way out of a write error.
-const remedyOfFailure = "free space on its disk, then restart that server"
-
 const (
 	applyTopology = "run arauto topology apply"
 	remakeStream  = "it cannot be changed: drain the stream, delete it, and run arauto topology apply"
@@ -90,10 +88,20 @@ func weaknesses(f Facts) []Weakness {
 		fmt.Sprintf("a notification may expire before its look-up has been repeated to the end (%v)", Horizon), applyTopology, everything})
 	add(f.PerSubject > 0, Weakness{"max_msgs_per_subject", fmt.Sprint(f.PerSubject),
 		"a payment's newer notifications push out older ones that nobody has read", applyTopology, everything})
-	all = append(all, syncWeakness(f)...)
+	// About fsync. An asynchronous stream has none, whatever the server does.
+	add(f.Sync == Lazily, Weakness{"sync_interval", serversThat(f, Lazily),
+		"a power cut loses what was confirmed since the last fsync",
+		"write sync_interval: always in the jetstream block of the server's configuration and restart it", PowerLoss})
+	add(f.Sync != Always && f.Sync != Lazily, Weakness{"sync_interval", "unknown (" + serversThat(f, Unseen) + ")",
+		"nobody can tell whether a power cut loses what was confirmed",
+		"let nats.monitor_url name the monitoring address (http in the server's configuration) of every server that holds the stream", PowerLoss})
 	add(f.Replicas < 3, Weakness{"replicas", fmt.Sprint(f.Replicas),
 		"the loss of one machine's disk loses notifications", "run three servers (nats-cluster.conf) and set topology.replicas: 3", NodeLoss})
-	return append(append(all, fillWeaknesses(f)...), f.failureWeaknesses()...)
+	percent := share(f.Bytes, f.MaxBytes)
+	add(percent >= streamFull, Weakness{"fill", fmt.Sprintf("%d %% of max_bytes", percent),
+		"webhooks will be answered with 503 when it is full",
+		"see with arauto status why notifications are not finished, or raise topology.store", 0})
+	return append(append(all, storeWeaknesses(f)...), f.failureWeaknesses()...)
 }
 
 // failureWeaknesses are about write errors, one for each server. They are no loss:
@@ -104,33 +112,13 @@ func (f Facts) failureWeaknesses() []Weakness {
 	for _, s := range servers {
 		var what []string
 		for _, e := range s.Failed {
-			name := e.Name
-			if name == "" {
-				name = "the cluster's log"
-			}
-			what = append(what, name+" ("+e.Error+")")
+			what = append(what, cmp.Or(e.Name, "the cluster's log")+" ("+e.Error+")")
 		}
 		all = append(all, Weakness{"the store of " + s.Name, "in a write error: " + strings.Join(what, ", "),
 			"that server writes nothing there until it is restarted, also when its disk has room again, and what needs it waits or gets 503",
-			remedyOfFailure, 0})
+			"free space on its disk, then restart that server", 0})
 	}
 	return all
-}
-
-// syncWeakness is about fsync. An asynchronous stream has none, whatever the
-// server does; that is said elsewhere.
-func syncWeakness(f Facts) []Weakness {
-	if f.Sync == Always {
-		return nil
-	}
-	if f.Sync == Lazily {
-		return []Weakness{{"sync_interval", serversThat(f, Lazily),
-			"a power cut loses what was confirmed since the last fsync",
-			"write sync_interval: always in the jetstream block of the server's configuration and restart it", PowerLoss}}
-	}
-	return []Weakness{{"sync_interval", "unknown (" + serversThat(f, Unseen) + ")",
-		"nobody can tell whether a power cut loses what was confirmed",
-		"let nats.monitor_url name the monitoring address (http in the server's configuration) of every server that holds the stream", PowerLoss}}
 }
 
 // serversThat describes the servers of one policy.
@@ -142,13 +130,10 @@ func serversThat(f Facts, sync Sync) string {
 		case sync == Unseen:
 			all = append(all, s.Name+": "+s.Problem)
 		default:
-			all = append(all, s.Interval.String()+" on "+s.Name)
+			all = append(all, s.policy()+" on "+s.Name)
 		}
 	}
-	if len(all) == 0 {
-		return "no server was seen"
-	}
-	return strings.Join(all, ", ")
+	return cmp.Or(strings.Join(all, ", "), "no server was seen")
 }
 
 // Urgent are the facts that stop webhooks, or soon will, in sentences: write errors, and
@@ -159,16 +144,6 @@ func (f Facts) Urgent() []string {
 		all = append(all, w.String())
 	}
 	return all
-}
-
-func fillWeaknesses(f Facts) []Weakness {
-	var all []Weakness
-	if percent := share(f.Bytes, f.MaxBytes); percent >= streamFull {
-		all = append(all, Weakness{"fill", fmt.Sprintf("%d %% of max_bytes", percent),
-			"webhooks will be answered with 503 when it is full",
-			"see with arauto status why notifications are not finished, or raise topology.store", 0})
-	}
-	return append(all, storeWeaknesses(f)...)
 }
 
 func storeWeaknesses(f Facts) []Weakness {

@@ -6,13 +6,10 @@ import (
 	"time"
 )
 
-// state is what the request path needs of the last look.
+// state is what the last look saw. It is not changed, but replaced.
 type state struct {
-	seen       bool
-	connection uint64 // The number of the connection that was looked at.
-	holds      bool
-	sync       Sync
-	replicated bool
+	report     Report
+	connection uint64        // The number of the connection that was looked at.
 	failed     error         // Why NOTIFICATIONS cannot be written, as far as that was seen.
 	at         time.Time     // Of the look.
 	over       chan struct{} // Closed when there is a newer one.
@@ -39,9 +36,9 @@ func (w *Watcher) Open() error {
 // back is another one until it was looked at.
 func (s *state) open(connection uint64) error {
 	switch {
-	case !s.seen, s.holds && s.connection != connection:
+	case s.report.Facts == nil, s.report.Holds && s.connection != connection:
 		return errUnverified
-	case !s.holds:
+	case !s.report.Holds:
 		return errWeaker
 	}
 	return nil
@@ -111,6 +108,6 @@ func (w *Watcher) doubt() {
 // costs one atomic load and may be asked for each message. It is advice about
 // speed and promises nothing.
 func (w *Watcher) SyncsEach() bool {
-	s := w.state.Load()
-	return s.sync == Always && !s.replicated
+	f := w.state.Load().report.Facts
+	return f != nil && f.Sync == Always && f.Replicas <= 1
 }

@@ -124,11 +124,16 @@ func (r *Reader) holders(ctx context.Context, nc *nats.Conn, info *jetstream.Str
 	}
 	seen, problem := r.look(ctx, nc, names, l)
 	r.forget(ctx, nc.ConnectedServerName(), names, gone, seen, l)
-	all := make([]Server, 0, len(names))
-	for _, name := range names {
-		s := r.remembered(name, problem)
-		s.Offline = gone[name]
-		all = append(all, s)
+	all := make([]Server, len(names))
+	for i, name := range names {
+		s, known := r.known[name]
+		if !known {
+			s = Server{Name: name, Sync: Unseen}
+		}
+		if s.Offline = gone[name]; seen[name] == "" {
+			s.Problem = problem
+		}
+		all[i] = s
 	}
 	return all
 }
@@ -147,20 +152,8 @@ func away(peer *jetstream.PeerInfo, led time.Duration) bool {
 	return peer.Offline || peer.Active > silence || unheard
 }
 
-func (r *Reader) remembered(name string, problem func(string) string) Server {
-	s, ok := r.known[name]
-	if !ok {
-		s = Server{Name: name, Sync: Unseen}
-	}
-	s.Problem = problem(name)
-	return s
-}
-
-// varz is what we need of a server's /varz, and of its /healthz.
+// varz is what we need of a server's /varz.
 type varz struct {
-	failed  []Failure
-	checked bool // Its /healthz was read, so failed is all.
-
 	ID        string `json:"server_id"`
 	Name      string `json:"server_name"`
 	Version   string `json:"version"`
@@ -170,19 +163,19 @@ type varz struct {
 			SyncInterval time.Duration `json:"sync_interval"`
 			SyncAlways   bool          `json:"sync_always"`
 		} `json:"config"`
-		Stats *struct {
+		Stats struct {
 			Store uint64 `json:"storage"`
 		} `json:"stats"`
 	} `json:"jetstream"`
 }
 
 // look asks every monitoring address at once and remembers what they say. It
-// returns the addresses of the servers that were seen, by name, and what kept a
-// server of a name from being seen, "" for nothing.
-func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, l look) (seen map[string]string, problem func(name string) string) {
+// returns the addresses of the servers that were seen, by name, and what kept the
+// others from being seen.
+func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, l look) (seen map[string]string, problem string) {
 	seen = map[string]string{}
 	if len(r.monitors) == 0 {
-		return seen, func(string) string { return "nats.monitor_url is not set" }
+		return seen, "nats.monitor_url is not set"
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -191,99 +184,85 @@ func (r *Reader) look(ctx context.Context, nc *nats.Conn, holders []string, l lo
 		delete(r.known, connected)
 	}
 	type answer struct {
-		from  int
-		varz  varz
-		error error
+		from   int
+		server Server
+		error  error
 	}
 	answers, problems := make(chan answer, len(r.monitors)), make([]error, len(r.monitors))
 	for i, url := range r.monitors {
 		problems[i] = fmt.Errorf("%s has not answered so far", url)
 		go func() {
-			v, err := r.ask(ctx, url, l.health)
-			answers <- answer{i, v, err}
+			s, err := r.ask(ctx, url, l.health)
+			answers <- answer{i, s, err}
 		}()
 	}
 	var enough <-chan time.Time
-	for range r.monitors {
+	for waiting := len(r.monitors); waiting > 0; waiting-- {
 		select {
 		case a := <-answers:
 			problems[a.from] = a.error
 			switch {
 			case a.error != nil:
-			case a.varz.Name == connected && a.varz.ID != id:
+			case a.server.Name == connected && a.server.id != id:
 				problems[a.from] = fmt.Errorf("%s shows another server of the name %s than the one that is connected", r.monitors[a.from], connected)
 			default:
-				seen[a.varz.Name] = r.monitors[a.from]
-				r.remember(a.varz)
+				seen[a.server.Name] = r.monitors[a.from]
+				r.remember(a.server)
 			}
 		case <-enough:
-			return seen, r.unseen(seen, problems)
+			waiting = 0
 		}
-		if enough == nil && seen[connected] != "" && r.knows(holders) {
+		if enough == nil && seen[connected] != "" && !slices.ContainsFunc(holders, r.unknown) {
 			enough = time.After(l.left)
 		}
 	}
-	return seen, r.unseen(seen, problems)
+	if err := errors.Join(problems...); err != nil {
+		return seen, strings.ReplaceAll(err.Error(), "\n", ", ")
+	}
+	return seen, "none of the addresses in nats.monitor_url is that of this server"
 }
 
 // remember keeps what a server shows. A write error lasts as long as the process of
 // the server, so it stays where its health was not asked for or not told.
-func (r *Reader) remember(v varz) {
-	s := v.server(time.Now().UTC())
-	if before := r.known[s.Name]; !v.checked && before.id == s.id {
+func (r *Reader) remember(s Server) {
+	if before := r.known[s.Name]; !s.checked && before.id == s.id {
 		s.Failed = before.Failed
 	}
 	r.known[s.Name] = s
 }
 
-func (r *Reader) knows(names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { _, ok := r.known[name]; return !ok })
-}
-
-// unseen says what kept a server from being seen.
-func (r *Reader) unseen(seen map[string]string, problems []error) func(name string) string {
-	return func(name string) string {
-		if seen[name] != "" {
-			return ""
-		}
-		if err := errors.Join(problems...); err != nil {
-			return strings.ReplaceAll(err.Error(), "\n", ", ")
-		}
-		return "none of the addresses in nats.monitor_url is that of this server"
-	}
-}
-
-func (v varz) server(now time.Time) Server {
-	c := v.JetStream.Config
-	s := Server{id: v.ID, Failed: v.failed, Name: v.Name, Version: v.Version, Sync: Lazily, Interval: Span(c.SyncInterval), StoreLimit: c.MaxStore, SeenAt: now}
-	if c.SyncAlways {
-		s.Sync = Always
-	}
-	if v.JetStream.Stats != nil {
-		s.StoreUsed = v.JetStream.Stats.Store
-	}
-	return s
+func (r *Reader) unknown(name string) bool {
+	_, known := r.known[name]
+	return !known
 }
 
 // ask reads one server's /varz, and where health is true its /healthz. A server
 // without JetStream, or whose JetStream has not started yet, is an error: it shows
 // no policy.
-func (r *Reader) ask(ctx context.Context, url string, health bool) (varz, error) { //nolint:revive // The two answers are one reading.
+func (r *Reader) ask(ctx context.Context, url string, health bool) (Server, error) { //nolint:revive // The two answers are one reading.
 	var v varz
 	status, err := r.get(ctx, url, "/varz", &v)
 	if err != nil {
-		return v, err
+		return Server{}, err
 	}
 	if status != http.StatusOK {
-		return v, fmt.Errorf("%s answers with status %d", url, status)
+		return Server{}, fmt.Errorf("%s answers with status %d", url, status)
 	}
-	if v.JetStream.Config == nil {
-		return v, fmt.Errorf("%s shows no jetstream", url)
+	c := v.JetStream.Config
+	if c == nil {
+		return Server{}, fmt.Errorf("%s shows no jetstream", url)
+	}
+	s := Server{
+		id: v.ID, Name: v.Name, Version: v.Version, Sync: Lazily, Interval: Span(c.SyncInterval),
+		StoreUsed: v.JetStream.Stats.Store, StoreLimit: c.MaxStore, SeenAt: time.Now().UTC(),
+	}
+	if c.SyncAlways {
+		s.Sync = Always
 	}
 	if health {
-		v.failed, v.checked = r.failures(ctx, url)
+		s.Failed, s.checked = r.failures(ctx, url)
 	}
-	return v, nil
+	return s, nil
 }
 
 // get reads a document of a monitoring address, whatever the status.

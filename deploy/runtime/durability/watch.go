@@ -1,9 +1,11 @@
 package durability
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // How often a watcher looks: by default when all is well, while something is
@@ -37,7 +40,7 @@ const visibilityTimeout = 5 * time.Second
 // Options is what a Watcher needs; the times have defaults.
 type Options struct {
 	NC                *nats.Conn
-	Link              Link     // Of NC; by default what NC itself says, which may take seconds while it dials.
+	Link              Link     // Of NC.
 	Monitors          []string // Monitoring addresses, such as http://nats-1:8222.
 	Claimed           Claim    // 0 claims nothing: the watcher then only reports.
 	Log               *zap.Logger
@@ -54,12 +57,6 @@ type Link interface {
 	Connections() uint64 // A number that grows by one with each new connection.
 }
 
-// client is what the client itself says.
-type client struct{ nc *nats.Conn }
-
-func (c client) Up() bool            { return c.nc.IsConnected() }
-func (c client) Connections() uint64 { return c.nc.Stats().Reconnects }
-
 // Watcher looks at the broker at the start, after each reconnect and now and
 // then, and says whether what the configuration claims holds.
 type Watcher struct {
@@ -73,7 +70,6 @@ type Watcher struct {
 
 	mu         sync.Mutex // Held for a whole look.
 	reader     *Reader
-	report     Report
 	verified   bool // The claim has held once.
 	vain       int  // Looks in a row at which nothing was seen, on the connection of this number.
 	connection uint64
@@ -100,24 +96,14 @@ func (e *Unfounded) Error() string {
 
 // Watch returns a watcher, which knows nothing before Run.
 func Watch(o Options) (*Watcher, error) {
-	if o.Every == 0 {
-		o.Every = everyDefault
-	}
-	if o.VisibilityTimeout == 0 {
-		o.VisibilityTimeout = visibilityTimeout
-	}
-	if o.Limit == 0 {
-		o.Limit = lookLimit
-	}
-	if o.Link == nil {
-		o.Link = client{o.NC}
-	}
+	o.Every, o.Limit = cmp.Or(o.Every, everyDefault), cmp.Or(o.Limit, lookLimit)
+	o.VisibilityTimeout = cmp.Or(o.VisibilityTimeout, visibilityTimeout)
 	js, err := jetstream.New(o.NC)
 	if err != nil {
 		return nil, fmt.Errorf("open jetstream: %w", err)
 	}
 	w := &Watcher{
-		o: o, reader: NewReader(js, o.Monitors), report: unseen(o.Claimed),
+		o: o, reader: NewReader(js, o.Monitors),
 		broken: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "arauto_durability_requirement_unmet",
 			Help: "1 while the broker is weaker than gateway.durability claims, which it was not before: webhooks get 503.",
@@ -128,7 +114,7 @@ func Watch(o Options) (*Watcher, error) {
 		}),
 		doubts: make(chan struct{}, 1),
 	}
-	w.settle(state{sync: Unseen})
+	w.settle(state{report: unseen(o.Claimed)})
 	if err := errors.Join(o.Registerer.Register(w.broken), o.Registerer.Register(w.failed)); err != nil {
 		return nil, fmt.Errorf("register durability metrics: %w", err)
 	}
@@ -192,31 +178,32 @@ func (w *Watcher) look(ctx context.Context) Report {
 	if connection != w.connection {
 		w.connection, w.vain = connection, 0
 	}
+	s := *w.state.Load()
 	facts, err := w.read(ctx)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		err = ctx.Err() // A new connection made it pointless, and who did not answer was not asked for long enough.
 	}
 	if err != nil {
 		w.vain++
-		w.settle(*w.state.Load()) // Whoever waits may see for himself that it is away.
-		w.report.Problem = err.Error()
+		s.report.Problem = err.Error()
+		w.settle(s)                                   // Whoever waits may see for himself that it is away.
 		if w.o.NC.IsConnected() && ctx.Err() == nil { // That it is away, the connection's own log says.
-			w.say("durability cannot be seen", err.Error())
+			w.say(zap.WarnLevel, "durability cannot be seen", err.Error(), zap.Error(err))
 		}
-		return w.report
+		return s.report
 	}
 	w.vain = 0
-	w.report = reportOf(w.o.Claimed, facts)
-	w.settle(state{seen: true, connection: connection, holds: w.report.Holds, sync: facts.Sync, replicated: facts.Replicas > 1, failed: facts.Unwritable()})
-	w.verified = w.verified || w.report.Holds
+	s.report, s.connection, s.failed = reportOf(w.o.Claimed, facts), connection, facts.Unwritable()
+	w.settle(s)
+	w.verified = w.verified || s.report.Holds
 	w.broken.Set(0)
-	if w.verified && !w.report.Holds {
+	if w.verified && !s.report.Holds {
 		w.broken.Set(1)
 	}
 	w.failed.Set(float64(facts.writeErrors()))
-	w.hide(facts)
-	w.tell()
-	return w.report
+	w.hide(s.report)
+	w.tell(s.report)
+	return s.report
 }
 
 // read reads soon where webhooks wait for it.
@@ -228,13 +215,13 @@ func (w *Watcher) read(ctx context.Context) (Facts, error) {
 }
 
 // hide notes since when a claim fails for want of sight alone.
-func (w *Watcher) hide(f Facts) {
-	sighted := w.report.Claim
-	if f.Sync == Unseen && len(w.o.Monitors) > 0 {
+func (w *Watcher) hide(r Report) {
+	sighted := r.Claim
+	if r.Facts.Sync == Unseen && len(w.o.Monitors) > 0 {
 		sighted |= PowerLoss
 	}
 	switch {
-	case w.report.Holds || !sighted.Covers(w.o.Claimed):
+	case r.Holds || !sighted.Covers(w.o.Claimed):
 		w.hidden = time.Time{}
 	case w.hidden.IsZero():
 		w.hidden = time.Now()
@@ -247,68 +234,54 @@ func (w *Watcher) unfounded() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	hidden := !w.hidden.IsZero() && time.Since(w.hidden) < w.o.VisibilityTimeout
-	if w.report.Facts == nil || w.report.Holds || w.verified || hidden {
+	r := w.state.Load().report
+	if r.Facts == nil || r.Holds || w.verified || hidden {
 		return nil
 	}
-	return &Unfounded{Claimed: w.o.Claimed, Verdict: w.report.Verdict}
+	return &Unfounded{Claimed: w.o.Claimed, Verdict: r.Verdict}
 }
 
 // pause is how long to wait for the next look.
 func (w *Watcher) pause() time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if errors.Is(w.Open(), errUnverified) {
 		return everyShut
 	}
-	amiss := !w.report.Holds || w.report.Problem != "" || w.report.Facts == nil || w.report.Facts.writeErrors() > 0 ||
-		w.o.Claimed != 0 && w.report.Facts.elsewhere // Whose restart no connection tells us of.
-	if !amiss && len(w.o.Monitors) > 0 {
-		for _, s := range w.report.Facts.Servers {
-			amiss = amiss || s.Problem != "" && !s.Offline
-		}
-	}
-	if amiss {
+	r := w.state.Load().report
+	amiss := !r.Holds || r.Problem != "" || r.Facts == nil || r.Facts.writeErrors() > 0 ||
+		w.o.Claimed != 0 && r.Facts.elsewhere // Whose restart no connection tells us of.
+	unseen := func(s Server) bool { return s.Problem != "" && !s.Offline }
+	if amiss || len(w.o.Monitors) > 0 && slices.ContainsFunc(r.Facts.Servers, unseen) {
 		return min(everyAmiss, w.o.Every)
 	}
 	return w.o.Every
 }
 
 // tell logs the report when it says something new. The fill level is not new.
-func (w *Watcher) tell() {
-	weak := make([]string, 0, len(w.report.Weak))
-	key := fmt.Sprint(w.report.Claim, w.report.Holds)
-	for _, one := range w.report.Weak {
+func (w *Watcher) tell(r Report) {
+	weak := make([]string, 0, len(r.Weak))
+	key := fmt.Sprint(r.Claim, r.Holds)
+	for _, one := range r.Weak {
 		weak = append(weak, one.String())
 		key += one.Setting
 	}
 	fields := []zap.Field{
-		zap.Stringer("claim", w.report.Claim), zap.Stringer("claimed", w.o.Claimed),
-		zap.String("meaning", w.report.Sentence), zap.Strings("facts", w.report.Facts.Lines()), zap.Strings("weak", weak),
+		zap.Stringer("claim", r.Claim), zap.Stringer("claimed", w.o.Claimed),
+		zap.String("meaning", r.Sentence), zap.Strings("facts", r.Facts.Lines()), zap.Strings("weak", weak),
 	}
-	if w.verified && !w.report.Holds {
-		w.say("the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
-		return
+	switch {
+	case w.verified && !r.Holds:
+		w.say(zap.ErrorLevel, "the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
+	case r.Facts.writeErrors() > 0:
+		w.say(zap.ErrorLevel, "the broker cannot write until it is restarted", key, fields...)
+	default:
+		w.say(zap.InfoLevel, "durability", key, fields...)
 	}
-	if w.report.Facts.writeErrors() > 0 {
-		w.say("the broker cannot write until it is restarted", key, fields...)
-		return
-	}
-	w.say("durability", key, fields...)
 }
 
-// say logs unless it was said last: as an error while the claim is broken, or the
-// broker has a write error.
-func (w *Watcher) say(what, key string, fields ...zap.Field) {
-	if w.said == what+key {
-		return
-	}
-	w.said = what + key
-	switch {
-	case w.verified && !w.report.Holds, len(fields) > 0 && w.report.Facts.writeErrors() > 0:
-		w.o.Log.Error(what, fields...)
-	case len(fields) == 0:
-		w.o.Log.Warn(what, zap.String("error", key))
-	default:
-		w.o.Log.Info(what, fields...)
+// say logs unless it was said last.
+func (w *Watcher) say(level zapcore.Level, what, key string, fields ...zap.Field) {
+	if w.said != what+key {
+		w.said = what + key
+		w.o.Log.Log(level, what, fields...)
 	}
 }

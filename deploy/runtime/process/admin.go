@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,8 +34,13 @@ func (e *adminError) Error() string { return "serve admin: " + e.err.Error() }
 
 func (e *adminError) Unwrap() error { return e.err }
 
-func newAdmin(registry *prometheus.Registry, log *zap.Logger) *admin {
-	a := &admin{mux: http.NewServeMux(), log: log}
+// newAdmin opens the socket early, so that an address in use is an error of the start.
+func newAdmin(address string, registry *prometheus.Registry, log *zap.Logger) (*admin, error) {
+	listener, err := Listen("admin", address)
+	if err != nil {
+		return nil, err
+	}
+	a := &admin{mux: http.NewServeMux(), log: log, listener: listener}
 	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("Ok\n")) // The caller has gone if it fails.
 	})
@@ -52,29 +58,11 @@ func newAdmin(registry *prometheus.Registry, log *zap.Logger) *admin {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          zap.NewStdLog(log),
 	}
-	return a
-}
-
-// listen opens the socket early, so that an address in use is an error of the
-// start.
-func (a *admin) listen(address string) error {
-	var err error
-	a.listener, err = Listen("admin", address)
-	return err
-}
-
-func (a *admin) address() string {
-	if a.listener == nil {
-		return ""
-	}
-	return a.listener.Addr().String()
+	return a, nil
 }
 
 // serve answers requests until stop; failed is called when it cannot go on.
 func (a *admin) serve(failed context.CancelCauseFunc) {
-	if a.listener == nil {
-		return
-	}
 	go func() {
 		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
 			failed(&adminError{err})
@@ -125,21 +113,16 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ready registers a check of the role.
-func (a *admin) ready(name string, check func(context.Context) error) {
-	a.checks.add(name, check)
-	a.checks.begin()
-}
-
 // checkLimit bounds one round of readiness checks.
 const checkLimit = 2 * time.Second
 
 // checks are the readiness checks of a process.
 type checks struct {
-	mu       sync.Mutex
-	named    map[string]func(context.Context) error
-	begun    bool
-	stopping bool
+	begun    atomic.Bool // The role works now.
+	stopping atomic.Bool // Balancers must look elsewhere.
+
+	mu    sync.Mutex
+	named map[string]func(context.Context) error
 }
 
 // add registers a check; a second one of the same name replaces the first.
@@ -152,20 +135,6 @@ func (c *checks) add(name string, check func(context.Context) error) {
 	c.named[name] = check
 }
 
-// begin says that the role works now.
-func (c *checks) begin() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.begun = true
-}
-
-// close says that the process is stopping: balancers must look elsewhere.
-func (c *checks) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopping = true
-}
-
 // run makes one round, all checks at once, and never takes longer than
 // checkLimit.
 func (c *checks) run(ctx context.Context) readiness {
@@ -175,8 +144,8 @@ func (c *checks) run(ctx context.Context) readiness {
 		name string
 		err  error
 	}
+	result := c.process()
 	c.mu.Lock()
-	result := readiness{Ready: c.begun && !c.stopping, Checks: map[string]string{"process": c.phase()}}
 	outcomes := make(chan outcome, len(c.named))
 	for name, check := range c.named {
 		result.Checks[name] = fmt.Sprintf("no answer within %v", checkLimit)
@@ -201,18 +170,12 @@ func (c *checks) run(ctx context.Context) readiness {
 
 // process is the process's own check alone.
 func (c *checks) process() readiness {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return readiness{Ready: c.begun && !c.stopping, Checks: map[string]string{"process": c.phase()}}
-}
-
-// phase is the process's own check; c.mu is held.
-func (c *checks) phase() string {
+	phase := "ok"
 	switch {
-	case c.stopping:
-		return "stopping"
-	case !c.begun:
-		return "starting"
+	case c.stopping.Load():
+		phase = "stopping"
+	case !c.begun.Load():
+		phase = "starting"
 	}
-	return "ok"
+	return readiness{Ready: phase == "ok", Checks: map[string]string{"process": phase}}
 }

@@ -1,11 +1,13 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,7 +25,7 @@ const writeTimeout = 400 * time.Millisecond
 func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Conn, error) {
 	j := &journal{log: log, link: link}
 	options := []nats.Option{
-		nats.Name(n.Name),
+		nats.Name(cmp.Or(n.Name, "arauto-"+role)),
 		// An inbox prefix per role lets the broker's permissions keep one role
 		// from reading the replies to another.
 		nats.CustomInboxPrefix("_INBOX_" + role),
@@ -50,23 +52,11 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 		nats.ReconnectHandler(j.connected),
 		nats.ReconnectErrHandler(j.refused),
 	}
-	if n.Name == "" {
-		options[0] = nats.Name("arauto-" + role)
-	}
-	if n.User != "" {
-		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
-	}
-	if n.CredentialsFile != "" {
-		options = append(options, nats.UserCredentials(n.CredentialsFile))
-	}
-	if n.CAFile != "" {
-		options = append(options, nats.RootCAs(n.CAFile))
-	}
-	conn, err := nats.Connect(n.URL, options...)
+	conn, err := nats.Connect(n.URL, append(options, n.Login()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}
-	j.of(conn)
+	j.conn.Store(conn)
 	return conn, nil
 }
 
@@ -103,19 +93,12 @@ func refusedDelay(refusals int) time.Duration {
 func (j *journal) delay(tries int) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.conn == nil || !errors.Is(j.conn.LastError(), nats.ErrAuthorization) {
+	if conn := j.conn.Load(); conn == nil || !errors.Is(conn.LastError(), nats.ErrAuthorization) {
 		j.refusals = 0
 		return reconnectDelay(tries)
 	}
 	j.refusals++
 	return refusedDelay(j.refusals)
-}
-
-// of takes note of the connection that the journal is about.
-func (j *journal) of(c *nats.Conn) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.conn = c
 }
 
 // disconnect sends what is still buffered, acknowledgements above all, and
@@ -137,10 +120,10 @@ func disconnect(ctx context.Context, conn *nats.Conn) error {
 type journal struct {
 	log  *zap.Logger
 	link *Link
+	conn atomic.Pointer[nats.Conn] // nil until it is made.
 
 	mu       sync.Mutex
 	last     string
-	conn     *nats.Conn
 	refusals int // Of the password, in a row.
 }
 

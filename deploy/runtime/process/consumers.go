@@ -2,13 +2,14 @@ package process
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"arauto/deploy/runtime/stream"
 )
 
 const (
@@ -35,7 +36,6 @@ type ConsumerCollector struct {
 	failed *prometheus.CounterVec
 
 	mu       sync.Mutex // Held while reading, which is bounded.
-	streams  map[string]jetstream.Stream
 	readings []*reading
 	readAt   time.Time
 }
@@ -56,7 +56,7 @@ type gauge struct {
 // the broker only when it is scraped; the connection's user needs the
 // consumer's and stream's info and the stream's message get.
 func NewConsumerCollector(js jetstream.JetStream, names []ConsumerName) *ConsumerCollector {
-	c := &ConsumerCollector{js: js, names: names, streams: map[string]jetstream.Stream{}}
+	c := &ConsumerCollector{js: js, names: names}
 	c.failed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_consumer_scrape_errors_total",
 		Help: "Times that the broker did not say how a durable consumer is.",
@@ -117,7 +117,6 @@ func (c *ConsumerCollector) read() []*reading {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readingBudget)
 	defer cancel()
-	c.bind(ctx)
 	readings := make([]*reading, len(c.names))
 	var all sync.WaitGroup
 	for i, name := range c.names {
@@ -135,25 +134,8 @@ func (c *ConsumerCollector) read() []*reading {
 	return readings
 }
 
-// bind gets the handles of streams that it has not got yet. A stream that
-// cannot be had now is tried again by the next scrape.
-func (c *ConsumerCollector) bind(ctx context.Context) {
-	for _, name := range c.names {
-		if c.streams[name.Stream] != nil {
-			continue
-		}
-		if s, err := c.js.Stream(ctx, name.Stream); err == nil {
-			c.streams[name.Stream] = s
-		}
-	}
-}
-
 func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading, error) {
-	stream := c.streams[name.Stream]
-	if stream == nil {
-		return reading{}, fmt.Errorf("read stream %s: there is no handle", name.Stream)
-	}
-	consumer, err := stream.Consumer(ctx, name.Consumer)
+	consumer, err := c.js.Consumer(ctx, name.Stream, name.Consumer)
 	if err != nil {
 		return reading{}, fmt.Errorf("read consumer %s: %w", name.Consumer, err)
 	}
@@ -161,30 +143,10 @@ func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading
 	if r.info.NumPending == 0 && r.info.NumAckPending == 0 {
 		return r, nil
 	}
-	r.age, err = oldest(ctx, stream, r.info)
+	of, err := c.js.Stream(ctx, name.Stream)
+	if err != nil {
+		return reading{}, fmt.Errorf("open stream %s: %w", name.Stream, err)
+	}
+	r.age, err = stream.OldestAge(ctx, of, r.info)
 	return r, err
-}
-
-// oldest is the age of the first message above the acknowledgement floor that
-// the consumer's filters let through.
-func oldest(ctx context.Context, stream jetstream.Stream, info *jetstream.ConsumerInfo) (time.Duration, error) {
-	filters := info.Config.FilterSubjects
-	if len(filters) == 0 {
-		filters = []string{info.Config.FilterSubject}
-	}
-	var age time.Duration
-	for _, filter := range filters {
-		if filter == "" {
-			filter = ">"
-		}
-		m, err := stream.GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("read oldest message: %w", err)
-		}
-		age = max(age, time.Since(m.Time))
-	}
-	return age, nil
 }

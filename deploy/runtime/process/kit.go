@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
@@ -25,7 +26,8 @@ type Kit struct {
 	// instead of being buffered, so that nobody is told 200 for a message that
 	// only waits in this process. It may not be connected yet.
 	NATS *nats.Conn
-	Link *Link // Of NATS.
+	JS   jetstream.JetStream // On NATS.
+	Link *Link               // Of NATS.
 
 	admin    *admin
 	cleanups cleanups
@@ -40,13 +42,11 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	k.admin = newAdmin(k.Registry, log)
-	if address := cfg.Admin(role); address != "" {
-		if err := k.admin.listen(address); err != nil {
-			return k, err
-		}
-		k.OnStop("admin listener", k.admin.stop)
+	var err error
+	if k.admin, err = newAdmin(cfg.Admin(role), k.Registry, log); err != nil {
+		return k, err
 	}
+	k.OnStop("admin listener", k.admin.stop)
 	k.Link = newLink()
 	conn, err := connect(role, cfg.NATS(), k.Link, log)
 	if err != nil {
@@ -54,6 +54,9 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 	}
 	k.NATS = conn
 	k.OnStop("broker connection", func(ctx context.Context) error { return disconnect(ctx, conn) })
+	if k.JS, err = jetstream.New(conn); err != nil {
+		return k, fmt.Errorf("open jetstream: %w", err)
+	}
 	k.admin.checks.add("nats", func(context.Context) error {
 		if !conn.IsConnected() {
 			return errors.New("not connected to the broker")
@@ -67,14 +70,17 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 // before its role has registered the first one, so register when the work can
 // begin. A check gets a deadline of two seconds, must honour it, may run
 // concurrently with others, and its error is shown: no secrets in it.
-func (k *Kit) Ready(name string, check func(context.Context) error) { k.admin.ready(name, check) }
+func (k *Kit) Ready(name string, check func(context.Context) error) {
+	k.admin.checks.add(name, check)
+	k.admin.checks.begun.Store(true)
+}
 
 // Handle serves one more route on the admin listener; pattern is one of
 // http.ServeMux, such as "GET /durability".
 func (k *Kit) Handle(pattern string, handler http.Handler) { k.admin.mux.Handle(pattern, handler) }
 
-// Admin is the address of the admin listener, "" without one.
-func (k *Kit) Admin() string { return k.admin.address() }
+// Admin is the address of the admin listener.
+func (k *Kit) Admin() string { return k.admin.listener.Addr().String() }
 
 // OnStop registers a clean-up, to be run after the role has returned: the
 // last registered first, each bounded by the context that it gets. Their
@@ -93,11 +99,11 @@ func (k *Kit) work(ctx context.Context, run Role) error {
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		k.admin.checks.close()
+		k.admin.checks.stopping.Store(true)
 		k.Log.Info("stopping", zap.String("cause", context.Cause(ctx).Error()))
 		err = k.wait(done)
 	}
-	k.admin.checks.close()
+	k.admin.checks.stopping.Store(true)
 	if ctx.Err() == nil {
 		return err
 	}

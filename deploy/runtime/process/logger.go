@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -36,31 +35,14 @@ func newLogger(role string, env func(string) (string, bool), w io.Writer) (log *
 	}
 	out := newOutlet(w)
 	buffered := &zapcore.BufferedWriteSyncer{WS: out, Size: logBuffer, FlushInterval: logDelay}
-	core := prompt{zapcore.NewCore(zapcore.NewJSONEncoder(keys), buffered, level)}
+	prompt := func(e zapcore.Entry) error { // Runs once the line is in the buffer.
+		if e.Level < zapcore.WarnLevel {
+			return nil
+		}
+		return buffered.Sync()
+	}
 	// Stderr may be gone at the end, and there is nowhere else to say it.
 	end = func() { _ = buffered.Stop(); out.end() }
-	return zap.New(core).With(zap.String("role", role)), end, nil
-}
-
-// prompt is a core that does not keep warnings and errors waiting.
-type prompt struct{ zapcore.Core }
-
-func (p prompt) With(fields []zapcore.Field) zapcore.Core { return prompt{p.Core.With(fields)} }
-
-func (p prompt) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if p.Enabled(e.Level) {
-		return checked.AddCore(e, p)
-	}
-	return checked
-}
-
-func (p prompt) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	err := p.Core.Write(e, fields)
-	if e.Level >= zapcore.WarnLevel {
-		err = errors.Join(err, p.Sync())
-	}
-	if err != nil {
-		return fmt.Errorf("write log: %w", err)
-	}
-	return nil
+	log = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(keys), buffered, level), zap.Hooks(prompt), zap.Fields(zap.String("role", role)))
+	return log, end, nil
 }

@@ -64,6 +64,34 @@ func ExampleEach() {
 	// go on above 3 <nil>
 }
 
+func ExampleOldestAge() {
+	ctx := context.Background()
+	js, numbers, stop, err := broker()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer stop()
+	worker, err := js.CreateConsumer(ctx, "NUMBERS", jetstream.ConsumerConfig{Durable: "odd", FilterSubject: "n.odd"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, on := range []string{"n.even", "n.odd"} {
+		age, err := stream.OldestAge(ctx, numbers, worker.CachedInfo())
+		fmt.Println(age > 0, err)
+		if _, err := js.Publish(ctx, on, nil); err != nil {
+			fmt.Println(err)
+		}
+	}
+	age, err := stream.OldestAge(ctx, numbers, worker.CachedInfo())
+	fmt.Println(age > 0, err)
+	// Output:
+	// false <nil>
+	// false <nil>
+	// true <nil>
+}
+
 func ExampleSince() {
 	ctx := context.Background()
 	js, numbers, stop, err := broker()

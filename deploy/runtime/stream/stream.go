@@ -4,6 +4,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,4 +104,24 @@ func Since(ctx context.Context, s jetstream.Stream, filter string, at time.Time,
 		}
 	}
 	return low, nil
+}
+
+// OldestAge is the age of the oldest message that a durable consumer of a stream has not
+// acknowledged, 0 when there is none: the first above its ack floor that its filters let
+// through.
+func OldestAge(ctx context.Context, s jetstream.Stream, info *jetstream.ConsumerInfo) (age time.Duration, err error) {
+	filters := info.Config.FilterSubjects
+	if len(filters) == 0 {
+		filters = []string{cmp.Or(info.Config.FilterSubject, ">")}
+	}
+	for _, filter := range filters {
+		raw, err := Next(ctx, s, filter, info.AckFloor.Stream)
+		if err != nil {
+			return 0, fmt.Errorf("read oldest message of %s: %w", info.Name, err)
+		}
+		if raw != nil {
+			age = max(age, time.Since(raw.Time))
+		}
+	}
+	return age, nil
 }

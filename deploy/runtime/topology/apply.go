@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,8 +21,11 @@ func Apply(ctx context.Context, js jetstream.JetStream, s Settings) ([]Drift, er
 	if err != nil {
 		return nil, err
 	}
+	differs := func(object string) bool {
+		return slices.ContainsFunc(drift, func(d Drift) bool { return d.Object == object })
+	}
 	for _, stream := range Streams(s) {
-		if !concerns(drift, "stream "+stream.Name) {
+		if !differs("stream " + stream.Name) {
 			continue
 		}
 		if _, err := js.CreateOrUpdateStream(ctx, stream); err != nil {
@@ -29,7 +33,7 @@ func Apply(ctx context.Context, js jetstream.JetStream, s Settings) ([]Drift, er
 		}
 	}
 	for _, c := range Consumers(s) {
-		if !concerns(drift, c.object()) {
+		if !differs(c.object()) {
 			continue
 		}
 		if _, err := js.CreateOrUpdateConsumer(ctx, c.Stream, c.ConsumerConfig); err != nil {
@@ -86,18 +90,16 @@ func diff(ctx context.Context, js jetstream.JetStream, streams []jetstream.Strea
 
 func (c Consumer) object() string { return "consumer " + c.Durable + " of " + c.Stream }
 
-func concerns(drift []Drift, object string) bool {
-	return slices.ContainsFunc(drift, func(d Drift) bool { return d.Object == object })
-}
-
 // undeclared are fields that the broker fills in by itself, or that workers
 // set while a provider is down.
 var undeclared = []string{"metadata", "name", "consumer_limits", "pause_until"}
 
 func compare(object string, have, want any) []Drift {
 	haves, wants := fields(have), fields(want)
+	names := maps.Clone(haves)
+	maps.Copy(names, wants)
 	var all []Drift
-	for _, name := range sorted(haves, wants) {
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		h, w := haves[name], wants[name]
 		if h == w || slices.Contains(undeclared, name) || w == "" && brokerDefault(name) {
 			continue
@@ -116,12 +118,12 @@ func brokerDefault(name string) bool {
 // fields flattens a configuration to its JSON fields. A zero value counts as
 // left out, because the broker leaves it out too.
 func fields(config any) map[string]string {
-	raw, err := json.Marshal(config)
-	if err != nil {
-		return map[string]string{"unreadable": err.Error()}
-	}
 	var tree map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &tree); err != nil {
+	raw, err := json.Marshal(config)
+	if err == nil {
+		err = json.Unmarshal(raw, &tree)
+	}
+	if err != nil {
 		return map[string]string{"unreadable": err.Error()}
 	}
 	flat := make(map[string]string, len(tree))
@@ -136,20 +138,6 @@ func fields(config any) map[string]string {
 		flat[name] = text
 	}
 	return flat
-}
-
-func sorted(a, b map[string]string) []string {
-	var names []string
-	for name := range a {
-		names = append(names, name)
-	}
-	for name := range b {
-		if _, ok := a[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 func shown(value string) string {

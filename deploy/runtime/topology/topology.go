@@ -18,13 +18,11 @@ type Settings struct {
 	Providers []string // Slugs; each gets its own consumers.
 }
 
-// ackWait is how long a message may go without a sign of life from the worker
-// that holds it. Workers send one every third of it, so this is also how long
-// the messages of a killed worker wait for the next one.
-const ackWait = 9 * time.Second
-
-// AckWait is the acknowledgement wait of every durable consumer.
-const AckWait = ackWait
+// AckWait is the acknowledgement wait of every durable consumer: how long a message
+// may go without a sign of life from the worker that holds it. Workers send one every
+// third of it, so this is also how long the messages of a killed worker wait for the
+// next one.
+const AckWait = 9 * time.Second
 
 // maxAckPending is the fleet-wide concurrency cap of one consumer.
 const maxAckPending = 2048
@@ -157,7 +155,7 @@ func Consumers(s Settings) []Consumer {
 func durable(stream, name, filter string) Consumer {
 	return Consumer{Stream: stream, ConsumerConfig: jetstream.ConsumerConfig{
 		Durable: name, FilterSubject: filter,
-		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/providers"
 	"arauto/workers/operator"
 )
@@ -197,23 +198,13 @@ func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
 func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(example(t), environmentOf(filled(t)).get, providers.All, sections...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	gateway, err := c.Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	lookup, err := c.Lookup()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, p := range providers.All {
-		webhooks := gateway.WebhookSecrets(p.Name)
-		if p.Unsigned != "" {
-			webhooks = gateway.PathKeys(p.Name)
-		}
-		if got := slices.Sorted(maps.Keys(webhooks)); !slices.Equal(got, []string{"acme", "default"}) {
+		if got := slices.Sorted(maps.Keys(gateway.Credentials(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
 			t.Errorf("%s takes webhooks in for the accounts %v", p.Name, got)
 		}
 		if got := slices.Sorted(maps.Keys(lookup.Accounts(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
@@ -225,14 +216,10 @@ func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 func TestExampleSizesTheStreamsToTheBrokersStore(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(example(t), environmentOf(filled(t)).get, providers.All)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	options, err := server.ProcessConfigFile(natsConf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := int64(c.Topology().Store); got != options.JetStreamMaxStore {
+	testbench.Must(t, err)
+	if got := c.Topology().Store; got != options.JetStreamMaxStore {
 		t.Errorf("topology.store is %d bytes, max_file_store of nats.conf %d", got, options.JetStreamMaxStore)
 	}
 	gateway, err := c.Gateway()

@@ -13,7 +13,6 @@ import (
 	"arauto/deploy/runtime/topology"
 	"arauto/deploy/tools/simulator/api"
 	"arauto/schemas/providers"
-	"arauto/schemas/subject"
 )
 
 //go:embed arauto.yaml.tmpl
@@ -54,16 +53,10 @@ func (s *supervisor) configure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	key, err := cfg.HashKey()
-	if err != nil {
+	if s.tokens, err = cfg.Tokens(); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	if s.tokens, err = subject.Keyed(key.Reveal()); err != nil {
-		return fmt.Errorf("read hash_key: %w", err)
-	}
-	if _, err := topology.Apply(ctx, s.js, topology.Settings{
-		Replicas: cfg.Topology().Replicas, Store: int64(cfg.Topology().Store), Providers: providers.All.Names(),
-	}); err != nil {
+	if _, err := topology.Apply(ctx, s.js, cfg.Topology()); err != nil {
 		return fmt.Errorf("apply topology: %w", err)
 	}
 	return nil

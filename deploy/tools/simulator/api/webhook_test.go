@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -133,9 +134,7 @@ func TestYapayWebhookIsTheCapturedForm(t *testing.T) {
 		}
 	}
 	form, err := url.ParseQuery(h.body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for name, want := range map[string][]string{
 		"transaction[products][][code]":        {"1", "2"},
 		"transaction[price_original]":          {"104.01"},
