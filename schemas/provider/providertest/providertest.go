@@ -54,7 +54,6 @@ func Run(t *testing.T, p provider.Provider, fixtures fs.FS) {
 			c.expect(t, fixtures)
 		})
 	}
-	t.Run("credentials", func(t *testing.T) { t.Parallel(); credentials(t, p, all) })
 	t.Run("signing", func(t *testing.T) { t.Parallel(); signing(t, p) })
 	t.Run("vocabulary", func(t *testing.T) { t.Parallel(); vocabulary(t, p, all) })
 	t.Run("unknown payments", func(t *testing.T) { t.Parallel(); unknownPayments(t, p, all) })

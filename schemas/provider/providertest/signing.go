@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,11 @@ func (s signed) verify(what string, w provider.Webhook) (int, error) {
 		w.Body = nil // As the gateway calls it.
 	}
 	which, err := s.p.Verify(w, secrets)
+	for _, secret := range secrets {
+		if strings.Contains(text(err), secret) {
+			s.t.Errorf("%s: the error shows the secret: %v", what, err)
+		}
+	}
 	if again, problem := s.p.Verify(w, secrets); again != which || text(problem) != text(err) {
 		s.t.Errorf("%s: verifying an exact copy gives %d, %v after %d, %v", what, again, problem, which, err)
 	}
@@ -75,6 +81,9 @@ func (s signed) verify(what string, w provider.Webhook) (int, error) {
 // in what is signed.
 func signing(t *testing.T, p provider.Provider) {
 	if p.Verify == nil {
+		if len(p.Unsigned) < 20 {
+			t.Errorf("the reason for being unsigned says too little: %q", p.Unsigned)
+		}
 		return
 	}
 	if p.Sample.Webhook == nil || p.Sample.Sign == nil || len(p.Sample.Units) == 0 {
@@ -87,6 +96,11 @@ func signing(t *testing.T, p provider.Provider) {
 		}
 	}
 	s.refuses("another secret", s.webhook(arrival, "made-up-other-secret-02aa"))
+	for _, none := range [][]string{nil, {"", ""}} {
+		if _, err := p.Verify(s.webhook(arrival, secrets[0]), none); !errors.Is(err, provider.ErrBadCredential) {
+			t.Errorf("with the account's secrets %q it gives %v", none, err)
+		}
+	}
 	if _, err := p.Verify(s.webhook(arrival, ""), secrets); !errors.Is(err, provider.ErrNoCredential) {
 		t.Errorf("a webhook without a credential gives %v", err)
 	}
@@ -112,6 +126,8 @@ func (s signed) headers() {
 		spoiled("nothing")
 		spoiled("a blank", " ")
 		spoiled("another one behind it", values[0], "x")
+		spoiled("both secrets", values[0], headersOf(s.webhook(arrival, secrets[1]))[name][0])
+		spoiled("a letter behind it", values[0]+"0")
 		spoiled("a cut", values[0][:len(values[0])-1])
 		for i := range values[0] {
 			flipped := []byte(values[0])
