@@ -33,9 +33,13 @@ func callers(t testing.TB) []caller {
 		if p.Verify != nil {
 			_, signed, _ := c.about("default", "secret", "p")
 			for name, value := range signed {
-				if !reflect.DeepEqual(bare.Header.Values(name), []string{value}) {
-					c.header = name
+				if reflect.DeepEqual(bare.Header.Values(name), []string{value}) {
+					continue
 				}
+				if c.header != "" {
+					t.Fatalf("%s signs in %s and in %s", p.Name, c.header, name)
+				}
+				c.header = name
 			}
 		}
 		list = append(list, c)

@@ -66,6 +66,23 @@ func TestManifestIsSignedAsDocumented(t *testing.T) {
 	}
 }
 
+// Of two request ids, two parties could disagree on which one is signed.
+func TestRequestIDsMustBeTheSame(t *testing.T) {
+	t.Parallel()
+	for fits, ids := range map[bool][]string{true: {"f7b2a1d4", "f7b2a1d4"}, false: {"f7b2a1d4", "x"}} {
+		w := provider.Webhook{
+			Query: url.Values{"data.id": {"1234567890"}}, At: time.Unix(1704908010, 0),
+			Header: provider.HeaderMap{
+				"x-signature":  {"ts=1704908010,v1=bfeed2f7050792e3592b094fdaec3863b90682aa6a0e6f2b6daa96756a728c5c"},
+				"x-request-id": ids,
+			},
+		}
+		if _, err := mercadopago.Provider.Verify(w, []string{"secret"}); (err == nil) != fits {
+			t.Errorf("the ids %q give %v", ids, err)
+		}
+	}
+}
+
 func TestBodyNamesNoPayment(t *testing.T) {
 	t.Parallel()
 	w := provider.Webhook{Query: url.Values{"data.id": {"1"}}, Body: []byte(`{"type":"payment","data":{"id":"2"}}`)}

@@ -24,7 +24,6 @@ var sample = provider.Sample{
 	Webhook:    sampleWebhook,
 	Sign: func(w *provider.Webhook, secret string) {
 		if headers, ok := w.Header.(provider.HeaderMap); ok {
-			headers["x-request-id"] = []string{"f7b2a1d4-0b1c-4ec2-aaaa-9e8b1d2f3c4d"}
 			headers["x-signature"] = []string{asSent.Sign(*w, strconv.FormatInt(w.At.UnixMilli(), 10), secret)}
 		}
 	},
@@ -106,6 +105,7 @@ func sampleWebhook(s provider.State) provider.Webhook {
 		"id": 112233445566, "live_mode": true, "type": "payment", "date_created": sampleTime(s.Changed), "user_id": 987654321,
 		"api_version": "v1", "action": "payment.updated", "data": object{"id": s.ID},
 	})
+	w.Header = provider.HeaderMap{"content-type": {"application/json"}, "x-request-id": {"f7b2a1d4-0b1c-4ec2-aaaa-9e8b1d2f3c4d"}}
 	w.Query = url.Values{"data.id": {s.ID}, "type": {"payment"}}
 	return w
 }
