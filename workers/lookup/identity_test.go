@@ -1,14 +1,11 @@
 package lookup_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
@@ -32,26 +29,10 @@ func (r *rig) ids() (all []string) {
 // forget waits until the duplicate window of DEAD_LETTERS is over.
 func (r *rig) forget() {
 	r.T.Helper()
-	stream, err := r.JS.Stream(r.Ctx, subject.DeadLetters)
-	r.Must(err)
-	config := stream.CachedInfo().Config
-	config.Duplicates = 100 * time.Millisecond // The shortest window.
-	if _, err := r.JS.UpdateStream(r.Ctx, config); err != nil {
-		r.T.Fatal(err)
-	}
-	body, err := json.Marshal(record.DeadLetter{
+	r.ForgetIDs(subject.DeadLetters, r.Tokens.Unit("beeteller", "default", "other").DeadLetter("data", "test"), record.DeadLetter{
 		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: "test", Provider: "beeteller", Account: "default", Payment: "other",
 		Cause: "a probe", LastAnswer: "none", Stream: subject.Notifications, Sequence: 1, Next: "nothing", At: time.Now().UTC(),
 	})
-	r.Must(err)
-	on := r.Tokens.Unit("beeteller", "default", "other").DeadLetter("data", "test")
-	for stored := 0; stored < 2; { // A message that is stored a second time was stored after all the others.
-		ack, err := r.JS.Publish(r.Ctx, on, body, jetstream.WithMsgID("probe"))
-		r.Must(err)
-		if !ack.Duplicate {
-			stored++
-		}
-	}
 }
 
 // mark stores an operator's decision about the dead letter with an id.

@@ -125,3 +125,28 @@ func (b Bench) Go(name string, actor func(context.Context) error) {
 		}
 	})
 }
+
+// ForgetIDs shortens a stream's duplicate window, and returns once the ids of all messages
+// that are stored by now are forgotten. probe is a subject of the stream on which a
+// message may be stored.
+//
+// The window is set twice: nats-server 2.15.3 (server/stream.go, updateWithAdvisory) wakes
+// the timer that removes ids before it sets the new window, so the timer may go on with
+// the old one. Before the second update may go, check that it sets the window first.
+func (b Bench) ForgetIDs(name, probe string, document any) {
+	b.T.Helper()
+	config := b.Stream(name).CachedInfo().Config
+	for config.Duplicates = 101 * time.Millisecond; config.Duplicates >= 100*time.Millisecond; config.Duplicates -= time.Millisecond {
+		_, err := b.JS.UpdateStream(b.Ctx, config)
+		b.Must(err)
+	}
+	body, err := json.Marshal(document)
+	b.Must(err)
+	for stored := 0; stored < 2; { // A message that is stored a second time was stored after all the others.
+		ack, err := b.JS.Publish(b.Ctx, probe, body, jetstream.WithMsgID("probe"))
+		b.Must(err)
+		if !ack.Duplicate {
+			stored++
+		}
+	}
+}

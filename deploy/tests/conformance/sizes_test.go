@@ -36,7 +36,7 @@ var sizes = []struct {
 	{"schemas/subject", 600, "tokens, and building and parsing of every subject"},
 	{"deploy/runtime/config", 1820, "65 keys, each with its bounds and the advice that a refusal gives"},
 	{"deploy/runtime/durability", 1400, "what the broker survives, read from every server at start, on reconnect and all the time"},
-	{"deploy/runtime/testbench", 750, "broker, streams, waiting, clocks, metrics, certificates and a proxy for all tests above schemas"},
+	{"deploy/runtime/testbench", 780, "broker, streams, waiting, clocks, metrics, certificates and a proxy for all tests above schemas"},
 	{"deploy/runtime/process/processtest", 330, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
 	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 270, "tracing, waiting, and reading of streams, with the age that metrics and arauto status both need"},

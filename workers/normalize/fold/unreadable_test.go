@@ -222,24 +222,10 @@ func TestDeadLetterAboutAnEventKeepsReportedUpTo(t *testing.T) {
 func TestDeadLetterAboutAnEventIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
-	stream, err := b.JS.Stream(b.Ctx, subject.DeadLetters)
-	testbench.Must(t, err)
-	changed := stream.CachedInfo().Config
-	changed.Duplicates = 100 * time.Millisecond
-	if _, err := b.JS.UpdateStream(b.Ctx, changed); err != nil {
-		t.Fatal(err)
-	}
 	b.fold(t, b.observe(t, "p", "paid", 0))
 	b.plant(t, "{", nil)
 	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "bogus", 0)) // The dead letter about the observation is the last one.
-	probe := func() bool {
-		m := &nats.Msg{Subject: b.Unit("other").DeadLetter("ours", "sweep"), Data: []byte("{")}
-		ack, err := b.JS.PublishMsg(b.Ctx, m, jetstream.WithMsgID("probe"))
-		testbench.Must(t, err)
-		return ack.Duplicate
-	}
-	for probe(); probe(); { // Until the duplicate window of the older dead letters is over.
-	}
+	b.ForgetIDs(subject.DeadLetters, b.Unit("other").DeadLetter("ours", "sweep"), struct{}{})
 	b.fold(t, b.observe(t, "p", "paid", 0))
 	if deadLetters := b.deadLetters(t, "p"); len(deadLetters) != 2 || testbench.Value(t, b.registry, "arauto_unreadable_events_total") != 1 {
 		t.Errorf("dead letters are %+v", deadLetters)
