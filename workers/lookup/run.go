@@ -52,6 +52,14 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
+	statuses, err := k.Committer(subject.Statuses)
+	if err != nil {
+		return err
+	}
+	retries, err := k.Committer(subject.LookupRetries)
+	if err != nil {
+		return err
+	}
 	bound := map[process.ConsumerName]jetstream.Consumer{}
 	bind := func(ctx context.Context) error {
 		if err := clock.Set(ctx); err != nil {
@@ -60,6 +68,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err := open(ctx, k.JS, &shared); err != nil {
 			return err
 		}
+		shared.Observations.Writes, shared.Retries.Writes = statuses, retries
 		shared.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
 		if err := limits.bind(ctx); err != nil {
 			return err

@@ -35,9 +35,13 @@ func Run(ctx context.Context, k *process.Kit) error {
 	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, []process.ConsumerName{
 		{Stream: subject.Statuses, Consumer: subject.NormalizeConsumer},
 	}))
+	events, err := k.Committer(subject.Orders)
+	if err != nil {
+		return err
+	}
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
 	options := fold.Options{
-		JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
+		JS: k.JS, Events: events, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
 		Spans: order.Standard.Scaled(cfg.TimeScale), Clock: retry.NewClock(k.JS, nil),
 	}
 	var worker *fold.Worker

@@ -133,7 +133,7 @@ func (c *Committer) send(o outgoing) {
 		c.sendBatch(o.batch)
 	}
 	for _, e := range o.alone {
-		m := c.encode(e.message)
+		m := &nats.Msg{Subject: e.message.Subject, Data: e.message.Body, Header: e.message.headers()}
 		m.Header[jetstream.ExpectedStreamHeader] = []string{c.options.Stream}
 		m.Reply = c.inbox + strconv.FormatUint(e.token, 36)
 		// A connection that broke is handled by watch, which may send e again.
@@ -156,7 +156,7 @@ func (c *Committer) locked(f func(now time.Time)) {
 func (c *Committer) sendBatch(b *batch) {
 	id := []string{c.inbox[len(c.inbox)-9:len(c.inbox)-1] + "-" + strconv.FormatUint(b.token, 36)}
 	for i, e := range b.entries {
-		m := c.encode(e.message)
+		m := &nats.Msg{Subject: e.message.Subject, Data: e.message.Body, Header: e.message.headers()}
 		m.Header[batchID], m.Header[batchSequence] = id, []string{strconv.Itoa(i + 1)}
 		if i == 0 { // The broker refuses a batch as a whole.
 			m.Header[jetstream.ExpectedStreamHeader] = []string{c.options.Stream}
@@ -271,8 +271,9 @@ func (c *Committer) linger(b *batch, now time.Time) {
 	})
 }
 
-// interval is the time between two ticks: 25 ms of a timeout of 800 ms.
-func (c *Committer) interval() time.Duration { return c.options.Timeout / 32 }
+// interval is the time between two ticks: 25 ms, less for a timeout below 800 ms. So an
+// unsettled message is sent again after a few round trips between brokers.
+func (c *Committer) interval() time.Duration { return min(c.options.Timeout/32, 25*time.Millisecond) }
 
 // tick ends what takes too long, and sends again what has no answer. It runs while there is
 // a message without a result.

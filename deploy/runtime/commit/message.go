@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 
 	"github.com/nats-io/nats.go"
@@ -50,14 +51,12 @@ const (
 	batchCommit   = "Nats-Batch-Commit"
 )
 
-// encode returns m as it is published, without batch headers. The trace is not a header of
-// a notification: nats-server 2.15.3 searches all headers for each that it knows, and parses
-// all of them if there is a traceparent (server/msgtrace.go).
-func (c *Committer) encode(m Message) *nats.Msg {
+// headers are m's headers as it is published, without those of a batch. A notification's
+// trace is in its body: nats-server 2.15.3 searches all headers for each that it knows, and
+// parses all of them if there is a traceparent (server/msgtrace.go).
+func (m Message) headers() nats.Header {
 	header := make(nats.Header, len(m.Header)+4)
-	for name, values := range m.Header {
-		header[name] = values
-	}
+	maps.Copy(header, m.Header)
 	if m.ID != "" {
 		header[jetstream.MsgIDHeader] = []string{m.ID}
 	}
@@ -67,7 +66,7 @@ func (c *Committer) encode(m Message) *nats.Msg {
 			header[jetstream.ExpectedLastSubjSeqSubjHeader] = []string{g.Filter}
 		}
 	}
-	return &nats.Msg{Subject: m.Subject, Data: m.Body, Header: header}
+	return header
 }
 
 // answer is what the broker answers to a message or to the last message of a batch.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -28,7 +29,8 @@ var ErrRecreated = errors.New("stream was recreated, or has lost messages that o
 // Store reads and appends the observations of every payment. It is safe for concurrent
 // use.
 type Store struct {
-	js            jetstream.JetStream
+	Writes commit.Appender // What Append stores through; commit.Direct by default.
+
 	statuses      jetstream.Stream
 	notifications jetstream.Stream
 	created       time.Time // Of NOTIFICATIONS when it was opened.
@@ -44,7 +46,7 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Notifications, err)
 	}
-	return &Store{js: js, statuses: statuses, notifications: notifications, created: notifications.CachedInfo().Created}, nil
+	return &Store{Writes: commit.Direct{JS: js}, statuses: statuses, notifications: notifications, created: notifications.CachedInfo().Created}, nil
 }
 
 // Created is when the NOTIFICATIONS was created that the store counts on.
@@ -156,12 +158,11 @@ func (c *Store) Append(ctx context.Context, u subject.Unit, last Entry, o order.
 	if err != nil {
 		return 0, fmt.Errorf("encode observation: %w", err)
 	}
-	m := nats.NewMsg(u.Status())
-	m.Data = body
+	m := commit.Message{Subject: u.Status(), Body: body, Guard: &commit.Guard{Last: last.Sequence}}
 	if trace != "" {
-		m.Header.Set("traceparent", trace)
+		m.Header = nats.Header{"traceparent": {trace}}
 	}
-	ack, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(last.Sequence))
+	stored, err := c.Writes.Store(ctx, m)
 	if stream.IsConflict(err) {
 		if err := stream.WaitAfterConflict(ctx, err); err != nil {
 			return 0, fmt.Errorf("write observation: %w", err)
@@ -171,5 +172,5 @@ func (c *Store) Append(ctx context.Context, u subject.Unit, last Entry, o order.
 	if err != nil {
 		return 0, fmt.Errorf("write observation: %w", err)
 	}
-	return ack.Sequence, nil
+	return stored.Sequence, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -23,7 +24,8 @@ import (
 // methods reads from the leader of LOOKUP_RETRIES, and a write is a
 // compare-and-append on the payment's subject.
 type Store struct {
-	js     jetstream.JetStream
+	Writes commit.Appender // What schedules are stored through; commit.Direct by default.
+
 	stream jetstream.Stream
 	tokens subject.Tokens
 	usage  *usage // Nil without a limit.
@@ -36,7 +38,7 @@ func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.LookupRetries, err)
 	}
-	return &Store{js: js, stream: stream, tokens: tokens}, nil
+	return &Store{Writes: commit.Direct{JS: js}, stream: stream, tokens: tokens}, nil
 }
 
 // Entry is a payment's scheduled look-up as it was read. The zero Entry means that
@@ -273,11 +275,11 @@ func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected ui
 		return fmt.Errorf("encode scheduled look-up: %w", err)
 	}
 	subjects := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
-	m := nats.NewMsg(subjects.Parked())
-	m.Data = body
-	m.Header.Set(scheduleHeader, p.DueAt.UTC().Format(atFormat))
-	m.Header.Set("Nats-Schedule-Target", subjects.Due())
-	if _, err := l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(expected)); err != nil {
+	m := commit.Message{
+		Subject: subjects.Parked(), Body: body, Guard: &commit.Guard{Last: expected},
+		Header: nats.Header{scheduleHeader: {p.DueAt.UTC().Format(atFormat)}, "Nats-Schedule-Target": {subjects.Due()}},
+	}
+	if _, err := l.Writes.Store(ctx, m); err != nil {
 		return fmt.Errorf("schedule look-up: %w", err)
 	}
 	return nil

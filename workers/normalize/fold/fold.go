@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -30,6 +31,7 @@ const maxPositions = 65536
 // Options are what a worker works with.
 type Options struct {
 	JS          jetstream.JetStream
+	Events      commit.Appender // What events are stored through; commit.Direct on JS by default.
 	Tokens      subject.Tokens
 	Retries     *retry.Store
 	DeadLetters *deadletter.Store
@@ -57,6 +59,9 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	}
 	if w.Clock == nil {
 		w.Clock = retry.NewClock(o.JS, nil)
+	}
+	if w.Events == nil {
+		w.Events = commit.Direct{JS: o.JS}
 	}
 	var err error
 	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
@@ -219,24 +224,25 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	m := nats.NewMsg(u.Event(w.Tokens.Token(event.Order), event.Status))
-	m.Data = body
+	m := commit.Message{
+		ID: event.ID(), Subject: u.Event(w.Tokens.Token(event.Order), event.Status), Body: body,
+		Header: nats.Header{}, Guard: &commit.Guard{Filter: u.Events(), Last: at.event},
+	}
 	for name, value := range event.CloudEvent(w.Tokens.Shown(event.Order)) {
 		m.Header.Set(name, value)
 	}
 	if trace != "" {
 		m.Header.Set("traceparent", trace)
 	}
-	ack, err := w.JS.PublishMsg(ctx, m,
-		jetstream.WithMsgID(event.ID()), jetstream.WithExpectLastSequenceForSubject(at.event, u.Events()))
+	stored, err := w.Events.Store(ctx, m)
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
-	if ack.Duplicate {
+	if stored.Duplicate {
 		// An earlier publish of this event whose ack was lost: read what is stored.
 		return stream.ErrConflict
 	}
-	at.event, at.last, at.assumedEmpty = ack.Sequence, &event, false
+	at.event, at.last, at.assumedEmpty = stored.Sequence, &event, false
 	at.number, at.announced = event.Transition, nil
 	if seen.Cause == order.CauseSweep {
 		w.Metrics.repaired(u.Provider)
