@@ -1,40 +1,27 @@
 package main
 
 import (
-	"net"
 	"net/http"
-	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/providers"
 )
 
 func TestMain(m *testing.M) {
-	jetstreamtest.ServeFillable()
-	os.Exit(m.Run())
-}
-
-// free returns an address on which nothing listens.
-func free(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+	processtest.ServeFillable()
+	testbench.Main(m)
 }
 
 // post sends one webhook and returns the status and Retry-After of the answer.
 func post(t *testing.T, address string) (status int, later string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+"/v1/sandbox/notifications", strings.NewReader(`{"payment":"p"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	request.Header.Set("Authorization", "hook")
 	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Do(request)
@@ -49,19 +36,19 @@ func post(t *testing.T, address string) (status int, later string) {
 // room again. Until then the gateway answers 503, and readyz names the broker.
 func TestFullDiskIsReportedUntilTheBrokerIsRestarted(t *testing.T) {
 	t.Parallel()
-	f := jetstreamtest.StartFillable(t, providers.All.Names()...)
-	address := free(t)
+	f := processtest.StartFillable(t, providers.All.Names()...)
+	address := "127.0.0.1:" + strconv.Itoa(processtest.FreePorts(t, 1)[0])
 	s := start(t, "url: '"+f.URL+"', monitor_url: '"+f.Monitor+"'", "listen: '"+address+"', publish_timeout: 100ms, durability: power-loss")
 	accepted := func() bool { status, _ := post(t, address); return status == http.StatusOK }
-	until(t, "a webhook is stored", accepted)
+	testbench.Until(t, "a webhook is stored", accepted)
 	reports := func(when string) {
 		t.Helper()
-		until(t, when+": webhooks get 503, counted as store_failed", func() bool {
+		testbench.Until(t, when+": webhooks get 503, counted as store_failed", func() bool {
 			before := s.value(t, storeFailed)
 			status, later := post(t, address)
 			return status == http.StatusServiceUnavailable && later == "5" && s.value(t, storeFailed) != before
 		})
-		until(t, when+": readyz names the broker", func() bool {
+		testbench.Until(t, when+": readyz names the broker", func() bool {
 			code, text := s.get(t, "/readyz")
 			return code == http.StatusServiceUnavailable && strings.Contains(text, "the store of test is in a write error: NOTIFICATIONS (") &&
 				strings.Contains(text, "free space on its disk, then restart that server")
@@ -76,8 +63,8 @@ func TestFullDiskIsReportedUntilTheBrokerIsRestarted(t *testing.T) {
 	reports("when there is room again")
 	f.Kill()
 	f.Start()
-	until(t, "a webhook is stored again", accepted)
-	until(t, "it is ready", func() bool { code, _ := s.get(t, "/readyz"); return code == http.StatusOK })
+	testbench.Until(t, "a webhook is stored again", accepted)
+	testbench.Until(t, "it is ready", func() bool { code, _ := s.get(t, "/readyz"); return code == http.StatusOK })
 	for _, want := range []string{"the broker cannot write until it is restarted", "broker cannot write: the store of test is in a write error"} {
 		if !strings.Contains(s.out.String(), want) {
 			t.Errorf("the log lacks %q", want)

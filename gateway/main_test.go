@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,31 +15,13 @@ import (
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/providers"
 )
 
-// output collects the log of the process.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // started is a process but for its main function.
 type started struct {
-	out  *output
+	out  *testbench.Output
 	code chan int
 	stop context.CancelFunc
 }
@@ -58,11 +38,9 @@ nats: {` + nats + `}
 gateway: {admin: '127.0.0.1:0', ` + gateway + `}
 providers: {sandbox: {accounts: {default: {webhook_secrets: [hook]}}}}
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	ctx, stop := context.WithCancel(t.Context())
-	s := &started{out: &output{}, code: make(chan int, 1), stop: stop}
+	s := &started{out: &testbench.Output{}, code: make(chan int, 1), stop: stop}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -75,13 +53,7 @@ providers: {sandbox: {accounts: {default: {webhook_secrets: [hook]}}}}
 
 func (s *started) end(t *testing.T) int {
 	t.Helper()
-	select {
-	case code := <-s.code:
-		return code
-	case <-time.After(time.Minute):
-		t.Fatalf("the process did not end:\n%s", s.out)
-		return -1
-	}
+	return testbench.Receive(t, "the process ends", s.code)
 }
 
 var admin = regexp.MustCompile(`"msg":"starting".*"admin":"([^"]+)"`)
@@ -100,30 +72,14 @@ func (s *started) get(t *testing.T, path string) (int, string) {
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return answer.StatusCode, string(body)
 }
 
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	tick, timeout := time.NewTicker(10*time.Millisecond), time.NewTimer(time.Minute)
-	defer tick.Stop()
-	defer timeout.Stop()
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-timeout.C:
-			t.Fatalf("not reached within a minute: %s", what)
-		}
-	}
-}
-
 // deployed starts a broker with monitoring and the whole topology.
-func deployed(t *testing.T, change func(*server.Options)) *jetstreamtest.Broker {
+func deployed(t *testing.T, change func(*server.Options)) *testbench.Broker {
 	t.Helper()
-	b := jetstreamtest.StartEmpty(t, jetstreamtest.Monitored, change)
+	b := testbench.StartEmpty(t, testbench.Monitored, change)
 	b.Apply(providers.All.Names()...)
 	return b
 }
@@ -152,7 +108,7 @@ func TestMetDurabilityIsServedAndLogged(t *testing.T) {
 	t.Parallel()
 	b := deployed(t, func(o *server.Options) { o.SyncAlways = true })
 	s := start(t, "url: '"+b.URL+"', monitor_url: '"+b.Monitor()+"'", "durability: power-loss")
-	until(t, "it is ready", func() bool { code, _ := s.get(t, "/readyz"); return code == http.StatusOK })
+	testbench.Until(t, "it is ready", func() bool { code, _ := s.get(t, "/readyz"); return code == http.StatusOK })
 	if code, text := s.get(t, "/durability"); code != http.StatusOK || !strings.Contains(text, `"claim": "power-loss"`) || !strings.Contains(text, `"holds": true`) {
 		t.Errorf("/durability answers %d %s", code, text)
 	}
@@ -176,7 +132,7 @@ func TestDurabilityIsVerifiedOnceTheBrokerStarts(t *testing.T) {
 	nats := "url: '" + b.URL + "', monitor_url: '" + b.Monitor() + "'"
 	b.Stop()
 	required, unset := start(t, nats, "durability: power-loss"), start(t, nats, "durability: ''")
-	until(t, "they serve", func() bool {
+	testbench.Until(t, "they serve", func() bool {
 		one, text := required.get(t, "/readyz")
 		other, _ := unset.get(t, "/readyz")
 		return one == http.StatusServiceUnavailable && strings.Contains(text, "not verified yet") && other == http.StatusServiceUnavailable
@@ -185,7 +141,7 @@ func TestDurabilityIsVerifiedOnceTheBrokerStarts(t *testing.T) {
 	if code := required.end(t); code != process.ExitRefused {
 		t.Errorf("exit code %d:\n%s", code, required.out)
 	}
-	until(t, "the gateway without a requirement is ready", func() bool { code, _ := unset.get(t, "/readyz"); return code == http.StatusOK })
+	testbench.Until(t, "the gateway without a requirement is ready", func() bool { code, _ := unset.get(t, "/readyz"); return code == http.StatusOK })
 	if code, text := unset.get(t, "/durability"); code != http.StatusOK || !strings.Contains(text, `"claim": "process-kill"`) {
 		t.Errorf("/durability answers %d %s", code, text)
 	}

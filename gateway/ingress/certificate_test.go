@@ -7,47 +7,44 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // load loads a certificate, whose reload the test calls.
-func load(t *testing.T, files gatewaytest.Certificate) (*certificate, *observer.ObservedLogs) {
+func load(t *testing.T, files testbench.Certificate) (*certificate, *observer.ObservedLogs) {
 	t.Helper()
-	core, logs := observer.New(zapcore.DebugLevel)
+	log, logs := testbench.Logs(zapcore.DebugLevel)
 	c, err := newCertificate(Options{
 		Settings: Settings{TLS: TLS{Certificate: files.File, Key: files.Key}},
-		Log:      zap.New(core), Clock: time.Now, Registerer: prometheus.NewRegistry(),
+		Log:      log, Clock: time.Now, Registerer: prometheus.NewRegistry(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return c, logs
 }
 
 func TestBrokenCertificateIsReportedAtTheSecondReload(t *testing.T) {
 	t.Parallel()
-	for name, damage := range map[string]func(*testing.T, gatewaytest.Certificate){
-		"no PEM":      func(t *testing.T, f gatewaytest.Certificate) { write(t, f.File, "nonsense") },
-		"half a file": func(t *testing.T, f gatewaytest.Certificate) { write(t, f.Key, "-----BEGIN PRIVATE KEY-----\nMIG") },
-		"the key of another": func(t *testing.T, f gatewaytest.Certificate) {
-			other := gatewaytest.NewCertificate(t)
-			other.Renew(t, time.Now().Add(time.Hour))
+	for name, damage := range map[string]func(*testing.T, testbench.Certificate){
+		"no PEM":      func(t *testing.T, f testbench.Certificate) { write(t, f.File, "nonsense") },
+		"half a file": func(t *testing.T, f testbench.Certificate) { write(t, f.Key, "-----BEGIN PRIVATE KEY-----\nMIG") },
+		"the key of another": func(t *testing.T, f testbench.Certificate) {
+			other := testbench.NewCertificate(t)
+			other.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 			move(t, other.Key, f.Key)
 		},
-		"no file": func(t *testing.T, f gatewaytest.Certificate) { move(t, f.Key, f.Key+".old") },
-		"expired": func(t *testing.T, f gatewaytest.Certificate) { f.Renew(t, time.Now().Add(-time.Hour)) },
-		"not valid yet": func(t *testing.T, f gatewaytest.Certificate) {
-			f.Issue(t, time.Now().Add(time.Hour), time.Now().Add(9*time.Hour))
+		"no file": func(t *testing.T, f testbench.Certificate) { move(t, f.Key, f.Key+".old") },
+		"expired": func(t *testing.T, f testbench.Certificate) { f.Renew(t, time.Unix(0, 0), time.Now().Add(-time.Hour)) },
+		"not valid yet": func(t *testing.T, f testbench.Certificate) {
+			f.Renew(t, time.Now().Add(time.Hour), time.Now().Add(9*time.Hour))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			files := gatewaytest.NewCertificate(t)
-			files.Renew(t, time.Now().Add(time.Hour))
+			files := testbench.NewCertificate(t)
+			files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 			c, logs := load(t, files)
 			old := c.current.Load()
 			damage(t, files)
@@ -61,7 +58,7 @@ func TestBrokenCertificateIsReportedAtTheSecondReload(t *testing.T) {
 				t.Errorf("logged errors %v, want one certificate.reload_failed", errors.All())
 			}
 			expires := time.Now().Add(2 * time.Hour)
-			files.Renew(t, expires)
+			files.Renew(t, time.Unix(0, 0), expires)
 			c.reload()
 			if c.current.Load() == old || testutil.ToFloat64(c.expiry) != float64(expires.Unix()) {
 				t.Error("the mended pair is not in use")
@@ -72,25 +69,21 @@ func TestBrokenCertificateIsReportedAtTheSecondReload(t *testing.T) {
 
 func write(t *testing.T, file, text string) {
 	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(file, []byte(text), 0o600))
 }
 
 func move(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.Rename(from, to))
 }
 
 func TestRenewalInTwoStepsIsNoFailure(t *testing.T) {
 	t.Parallel()
-	files, next := gatewaytest.NewCertificate(t), gatewaytest.NewCertificate(t)
-	files.Renew(t, time.Now().Add(time.Hour))
+	files, next := testbench.NewCertificate(t), testbench.NewCertificate(t)
+	files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 	c, _ := load(t, files)
 	old := c.current.Load()
-	next.Renew(t, time.Now().Add(2*time.Hour))
+	next.Renew(t, time.Unix(0, 0), time.Now().Add(2*time.Hour))
 	move(t, next.Key, files.Key)
 	c.reload()
 	move(t, next.File, files.File)
@@ -102,8 +95,8 @@ func TestRenewalInTwoStepsIsNoFailure(t *testing.T) {
 
 func TestExpiredCertificateIsServedAndLoggedAsAnError(t *testing.T) {
 	t.Parallel()
-	files := gatewaytest.NewCertificate(t)
-	files.Renew(t, time.Now().Add(-time.Hour))
+	files := testbench.NewCertificate(t)
+	files.Renew(t, time.Unix(0, 0), time.Now().Add(-time.Hour))
 	_, logs := load(t, files)
 	if errors := logs.FilterLevelExact(zapcore.ErrorLevel); errors.Len() != 1 || errors.FilterMessage("certificate.loaded").Len() != 1 {
 		t.Errorf("logged errors %v, want one certificate.loaded", errors.All())

@@ -3,7 +3,7 @@ package publish_test
 import (
 	"testing"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 )
 
-func TestMain(m *testing.M) { gatewaytest.VerifyNoLeaks(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }

@@ -7,14 +7,14 @@ import (
 	"testing"
 
 	"arauto/deploy/runtime/commit"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 )
 
 func TestFullStreamIsNotReady(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t)
+	ctx := testbench.Context(t)
 	c, err := New(b.Connect(), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestFullStreamIsNotReady(t *testing.T) {
 // The broker's store may be full while the stream's own limit is not reached.
 func TestErrFullIsNotReady(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
+	b := testbench.Start(t)
 	c, err := New(b.Connect(), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestErrFullIsNotReady(t *testing.T) {
 		{nil, true}, {fmt.Errorf("store: %w", commit.ErrFull), false}, {commit.ErrTimeout, false}, {nil, true},
 	} {
 		c.full.observe(step.result)
-		if err := c.Ready(jetstreamtest.Context(t)); (err == nil) != step.ready || err != nil && !errors.Is(err, commit.ErrFull) {
+		if err := c.Ready(testbench.Context(t)); (err == nil) != step.ready || err != nil && !errors.Is(err, commit.ErrFull) {
 			t.Errorf("step %d: %v", i, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/webhook"
 )
 
@@ -121,9 +122,7 @@ func TestTruncatedBodyIsMalformed(t *testing.T) {
 		"Content-Length: 20000\r\n\r\n" + strings.Repeat(" ", 12000) + `{"payment":"p"}`, "Transfer-Encoding: chunked\r\n\r\n5\r\n{"} {
 		conn, r := g.dial()
 		fmt.Fprint(conn, head("HTTP/1.1")+body)
-		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, conn.(interface{ CloseWrite() error }).CloseWrite())
 		if got := next(t, r).code(t); got != 400100 {
 			t.Errorf("%q: code %d", body, got)
 		}
@@ -260,15 +259,11 @@ func TestConnectionsAreBounded(t *testing.T) {
 	second, r2 := g.dial()
 	fmt.Fprint(second, request("p2", ""))
 	// The only slot is taken by a request that is being handled, so it is not evicted.
-	if err := second.SetReadDeadline(time.Now().Add(700 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, second.SetReadDeadline(time.Now().Add(700*time.Millisecond)))
 	if _, err := r2.Peek(1); err == nil || len(p.entered) > 0 {
 		t.Error("a second connection is served")
 	}
-	if err := second.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, second.SetReadDeadline(time.Now().Add(2*time.Minute)))
 	close(p.open)
 	if got := next(t, r1).code(t); got != 200 {
 		t.Errorf("the first: code %d", got)

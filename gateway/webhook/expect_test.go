@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/webhook"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -190,7 +190,7 @@ func TestUnauthenticatedBodiesHaveAMemoryLimit(t *testing.T) {
 	begun := fmt.Sprintf("POST /v1/signer/notifications HTTP/1.1\r\nHost: x\r\nX-Signature: x\r\nContent-Length: %d\r\n\r\n%s", len(large)+1, large)
 	first, _ := g.dial()
 	fmt.Fprint(first, begun)
-	gatewaytest.Until(t, func() bool { return g.gauge("arauto_webhook_body_memory_bytes") > 50<<10 })
+	testbench.Until(t, "bodies take memory", func() bool { return g.gauge("arauto_webhook_body_memory_bytes") > 50<<10 })
 	second, r := g.dial()
 	fmt.Fprint(second, begun)
 	if answer := next(t, r); answer.code(t) != 503100 || !answer.last || answer.header.Get("retry-after") == "" {
@@ -202,5 +202,5 @@ func TestUnauthenticatedBodiesHaveAMemoryLimit(t *testing.T) {
 	}
 	// A closed connection frees its memory.
 	_ = first.Close()
-	gatewaytest.Until(t, func() bool { return g.raw(signed("p2"+strings.Repeat(" ", 60<<10), "")).code(t) == 200 })
+	testbench.Until(t, "a webhook is accepted", func() bool { return g.raw(signed("p2"+strings.Repeat(" ", 60<<10), "")).code(t) == 200 })
 }

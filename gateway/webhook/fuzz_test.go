@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
@@ -74,9 +75,7 @@ func FuzzConnection(f *testing.F) {
 		o, store := options(t, providers.All), &checkingPublisher{}
 		o.Publisher = store
 		g, err := webhook.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		p := &pipe{in: bytes.NewReader(input)}
 		_ = g.ServeConn(p)
 		if store.problem != nil {

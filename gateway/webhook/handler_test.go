@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/webhook"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -80,9 +81,7 @@ func (g *gateway) lines() string {
 	var b strings.Builder
 	for _, entry := range g.logs.All() {
 		raw, err := json.Marshal(entry.ContextMap())
-		if err != nil {
-			g.t.Fatal(err)
-		}
+		testbench.Must(g.t, err)
 		fmt.Fprintf(&b, "%s %s\n", entry.Message, raw)
 	}
 	return b.String()

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/webhook"
 )
 
@@ -31,7 +31,7 @@ func TestUntrustedCertificateIsCounted(t *testing.T) {
 	if err := openSSL.HandshakeContext(t.Context()); err == nil {
 		t.Error("the client trusts what it should not")
 	}
-	gatewaytest.Until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "refused") == 3 })
+	testbench.Until(t, "three handshakes are refused", func() bool { return g.metric("arauto_tls_handshake_failures_total", "refused") == 3 })
 }
 
 func TestPlainHTTPUnderTLSGets400(t *testing.T) {
@@ -118,7 +118,7 @@ func TestPortCheckIsCountedAndNotLogged(t *testing.T) {
 	before := g.logs.Len()
 	conn, _ := g.dial()
 	_ = conn.Close()
-	gatewaytest.Until(t, func() bool { return g.metric("arauto_tls_handshake_failures_total", "closed") == 1 })
+	testbench.Until(t, "a handshake is counted as closed", func() bool { return g.metric("arauto_tls_handshake_failures_total", "closed") == 1 })
 	if g.logs.Len() != before {
 		t.Errorf("logged: %v", g.logs.All()[before:])
 	}

@@ -19,8 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
@@ -29,12 +28,12 @@ import (
 	"arauto/schemas/subject"
 )
 
-func TestMain(m *testing.M) { gatewaytest.VerifyNoLeaks(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // gateway is a Gateway that runs on a socket, with a broker of its own.
 type gateway struct {
 	t        testing.TB
-	broker   *jetstreamtest.Broker
+	broker   *testbench.Broker
 	addr     string
 	client   *http.Client
 	registry *prometheus.Registry
@@ -45,15 +44,15 @@ type gateway struct {
 
 func start(t testing.TB, change func(*webhook.Options)) *gateway {
 	t.Helper()
-	return startOn(t, jetstreamtest.Start(t, providers.All.Names()...), change)
+	return startOn(t, testbench.Start(t, providers.All.Names()...), change)
 }
 
-func startOn(t testing.TB, broker *jetstreamtest.Broker, change func(*webhook.Options)) *gateway {
+func startOn(t testing.TB, broker *testbench.Broker, change func(*webhook.Options)) *gateway {
 	t.Helper()
-	core, logs := observer.New(zapcore.DebugLevel)
+	log, logs := testbench.Logs(zapcore.DebugLevel)
 	g := &gateway{t: t, broker: broker, registry: prometheus.NewRegistry(), logs: logs, ended: make(chan error, 1)}
 	o := options(t, providers.All)
-	o.Log, o.Registerer = zap.New(core), g.registry
+	o.Log, o.Registerer = log, g.registry
 	if change != nil {
 		change(&o)
 	}
@@ -67,10 +66,8 @@ func startOn(t testing.TB, broker *jetstreamtest.Broker, change func(*webhook.Op
 // options returns complete options but for the publisher.
 func options(t testing.TB, set provider.Set) webhook.Options {
 	t.Helper()
-	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	tokens, err := subject.Keyed(testbench.HashKey)
+	testbench.Must(t, err)
 	o := webhook.Options{
 		Providers: set, Tokens: tokens, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
 		Credentials: map[string]map[string][]string{},
@@ -88,22 +85,16 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Notifications {
 	t.Helper()
 	p, err := publish.New(nc, publish.Options{Timeout: timeout, GroupCommit: always})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return p
 }
 
 func (g *gateway) run(o webhook.Options) {
 	g.t.Helper()
 	w, err := webhook.New(o)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -153,9 +144,7 @@ func (g *gateway) post(path string, headers map[string]string, body string) repl
 func (g *gateway) do(method, path string, headers map[string]string, body io.Reader) reply {
 	g.t.Helper()
 	r, err := http.NewRequest(method, "http://"+g.addr+path, body)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	for name, value := range headers {
 		r.Header.Set(name, value)
 	}
@@ -180,12 +169,8 @@ func read(t testing.TB, answer *http.Response) reply {
 func (g *gateway) dial() (net.Conn, *bufio.Reader) {
 	g.t.Helper()
 	c, err := net.Dial("tcp", g.addr)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
+	testbench.Must(g.t, c.SetDeadline(time.Now().Add(2*time.Minute)))
 	g.t.Cleanup(func() { _ = c.Close() })
 	return c, bufio.NewReader(c)
 }
@@ -210,20 +195,11 @@ func (g *gateway) stored() []*jetstream.RawStreamMsg {
 // storedAfter returns the messages after a sequence, and the last sequence.
 func (g *gateway) storedAfter(seq uint64) ([]*jetstream.RawStreamMsg, uint64) {
 	g.t.Helper()
-	gatewaytest.Until(g.t, g.broker.NC.IsConnected) // After a restart of the broker.
-	ctx := jetstreamtest.Context(g.t)
-	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	info := stream.CachedInfo()
+	testbench.Until(g.t, "the test is connected", g.broker.NC.IsConnected) // After a restart of the broker.
+	info := g.broker.Stream(subject.Notifications).CachedInfo()
 	var all []*jetstream.RawStreamMsg
 	for seq++; seq <= info.State.LastSeq; seq++ {
-		m, err := stream.GetMsg(ctx, seq)
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		all = append(all, m)
+		all = append(all, g.broker.Delivered(subject.Notifications, seq).RawStreamMsg)
 	}
 	return all, info.State.LastSeq
 }
@@ -240,20 +216,7 @@ func document(t testing.TB, m *jetstream.RawStreamMsg) record.Notification {
 // metric returns the sum of a metric's series that have a label value.
 func (g *gateway) metric(name, value string) float64 {
 	g.t.Helper()
-	families, err := g.registry.Gather()
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	var sum float64
-	for _, family := range families {
-		for _, m := range family.GetMetric() {
-			for _, label := range m.GetLabel() {
-				if family.GetName() == name && label.GetValue() == value {
-					sum += m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
-				}
-			}
-		}
-	}
+	sum, _ := testbench.Metric(g.t, g.registry, name, value)
 	return sum
 }
 
@@ -261,9 +224,7 @@ func (g *gateway) metric(name, value string) float64 {
 func (g *gateway) series() int {
 	g.t.Helper()
 	n, err := testutil.GatherAndCount(g.registry)
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	return n
 }
 

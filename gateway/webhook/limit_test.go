@@ -6,14 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
@@ -80,8 +79,8 @@ func TestLargestNotificationFitsTheSmallestLimit(t *testing.T) {
 func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 	t.Parallel()
 	const store, burst = 256 << 20, 563
-	broker := jetstreamtest.StartEmpty(t, func(o *server.Options) { o.JetStreamMaxStore = store })
-	if _, err := topology.Apply(jetstreamtest.Context(t), broker.JS, topology.Settings{Replicas: 1, Store: store, Providers: providers.All.Names()}); err != nil {
+	broker := testbench.StartEmpty(t, func(o *server.Options) { o.JetStreamMaxStore = store })
+	if _, err := topology.Apply(testbench.Context(t), broker.JS, topology.Settings{Replicas: 1, Store: store, Providers: providers.All.Names()}); err != nil {
 		t.Fatal(err)
 	}
 	g := startOn(t, broker, nil)
@@ -108,10 +107,8 @@ func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 	if got := g.post(honest.path("acme", ""), honest.headers(honest.secret("acme")), honest.body("p")).code(t); got != http.StatusOK {
 		t.Errorf("another account's webhook gets code %d", got)
 	}
-	stream, err := broker.JS.Stream(jetstreamtest.Context(t), subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream, err := broker.JS.Stream(testbench.Context(t), subject.Notifications)
+	testbench.Must(t, err)
 	info := stream.CachedInfo()
 	if info.State.Msgs < 5*burst+1 || info.State.Bytes > uint64(info.Config.MaxBytes)/2 {
 		t.Errorf("%d notifications fill %d of %d bytes", info.State.Msgs, info.State.Bytes, info.Config.MaxBytes)
@@ -140,18 +137,11 @@ func (g *gateway) try(path string, headers map[string]string, body string) int {
 	return answer.StatusCode
 }
 
-// clock is a clock that the test sets.
-type clock struct{ now atomic.Int64 }
-
-func (c *clock) time() time.Time       { return time.Unix(0, c.now.Load()) }
-func (c *clock) turn(by time.Duration) { c.now.Add(int64(by)) }
-
 func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
-	var now clock
-	now.turn(time.Hour)
+	now := testbench.NewClock(time.Unix(3600, 0))
 	g := start(t, func(o *webhook.Options) {
-		o.Clock, o.RetryAfter = now.time, 7*time.Second
+		o.Clock, o.RetryAfter = now.Now, 7*time.Second
 		o.Limits = map[string]map[string]webhook.Limit{}
 		for _, name := range providers.All.Names() {
 			o.Limits[name] = map[string]webhook.Limit{"default": {Rate: 2, Burst: 3}}
@@ -183,7 +173,7 @@ func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 				t.Errorf("%s: the other account gets code %d", c.name, got)
 			}
 		}
-		now.turn(time.Second)
+		now.Advance(time.Second)
 		for i, want := range []int{http.StatusOK, http.StatusOK, 503100} {
 			if got := g.post(c.path("default", secret), c.headers(secret), c.body("p")).code(t); got != want {
 				t.Errorf("%s: webhook %d a second later gets code %d, want %d", c.name, i, got, want)
@@ -204,10 +194,9 @@ func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 
 func TestByteLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
-	var now clock
-	now.turn(time.Hour)
+	now := testbench.NewClock(time.Unix(3600, 0))
 	g := start(t, func(o *webhook.Options) {
-		o.Clock = now.time
+		o.Clock = now.Now
 		o.Limits = map[string]map[string]webhook.Limit{"beeteller": {"default": {Bytes: webhook.MinLimitBytes}}}
 	})
 	c := caller{name: "beeteller"}
@@ -236,7 +225,7 @@ func TestByteLimitHoldsOneAccountOnly(t *testing.T) {
 	if got := fill("acme"); got != 40 {
 		t.Errorf("%d of the other account are stored", got)
 	}
-	now.turn(time.Minute)
+	now.Advance(time.Minute)
 	if got := fill("default"); got < fits-1 || got > fits+1 {
 		t.Errorf("%d are stored a minute later, %d before", got, fits)
 	}

@@ -11,12 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/commit/committest"
-	"arauto/deploy/runtime/topology/jetstreamtest"
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
@@ -60,12 +57,12 @@ func TestDisconnectedBrokerIsUnavailableAtOnce(t *testing.T) {
 	g.accepted("before")
 	g.broker.Stop()
 	// Wait until the NATS client has noticed the disconnect.
-	gatewaytest.Until(t, func() bool { return g.sandbox("down") == 503100 })
+	testbench.Until(t, "webhooks are refused", func() bool { return g.sandbox("down") == 503100 })
 	if took := g.refused("disconnected"); took > atOnce {
 		t.Errorf("the fastest answer took %s", took)
 	}
 	g.broker.Restart()
-	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
+	testbench.Until(t, "webhooks are accepted again", func() bool { return g.sandbox("after") == 200 })
 	if n := document(t, g.stored()[0]); n.Payment != "before" {
 		t.Errorf("the first stored notification is about %q", n.Payment)
 	}
@@ -81,11 +78,9 @@ func (g *gateway) sandbox(payment string) int {
 func TestFullStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g.accepted("first")
 	config := stream.CachedInfo().Config
 	config.MaxMsgs = 1
@@ -106,9 +101,7 @@ func TestFullStreamIsUnavailable(t *testing.T) {
 func TestMissingStreamIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	if err := g.broker.JS.DeleteStream(jetstreamtest.Context(t), subject.Notifications); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, g.broker.JS.DeleteStream(testbench.Context(t), subject.Notifications))
 	if took := g.refused("missing"); took > atOnce {
 		t.Errorf("the fastest answer took %s", took)
 	}
@@ -117,20 +110,14 @@ func TestMissingStreamIsUnavailable(t *testing.T) {
 func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	stream, err := g.broker.JS.Stream(ctx, subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	config := stream.CachedInfo().Config
-	if err := g.broker.JS.DeleteStream(ctx, subject.Notifications); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, g.broker.JS.DeleteStream(ctx, subject.Notifications))
 	config.Name = "IMPOSTOR"
 	other, err := g.broker.JS.CreateStream(ctx, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g.refused("missing")
 	if info, err := other.Info(ctx); err != nil || info.State.Msgs != 0 {
 		t.Errorf("the other stream has %+v, %v", info, err)
@@ -139,17 +126,13 @@ func TestOtherStreamOnTheSubjectIsUnavailable(t *testing.T) {
 
 func TestNoAckInTimeIsUnavailable(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	broker := testbench.Start(t, providers.All.Names()...)
 	wire := committest.NewWire(t, broker.URL)
-	nc, err := nats.Connect(wire.URL, nats.ReconnectBufSize(-1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	nc, _ := testbench.Connect(t, wire.URL)
 	g := startOn(t, broker, func(o *webhook.Options) {
 		o.Publisher = publisher(t, nc, 100*time.Millisecond)
 	})
-	gatewaytest.Until(t, func() bool { return g.sandbox("before") == 200 })
+	testbench.Until(t, "a webhook is accepted", func() bool { return g.sandbox("before") == 200 })
 	release := wire.Hold(t) // No ack is received from here on.
 	g.refused("timeout")
 	// The context's deadline counts as well as the publish timeout.
@@ -160,7 +143,7 @@ func TestNoAckInTimeIsUnavailable(t *testing.T) {
 		t.Errorf("store with a short context: %v", err)
 	}
 	release()
-	gatewaytest.Until(t, func() bool { return g.sandbox("after") == 200 })
+	testbench.Until(t, "webhooks are accepted again", func() bool { return g.sandbox("after") == 200 })
 }
 
 // oversized stores every message with a body over the broker's limit. Real notifications
@@ -174,7 +157,7 @@ func (s oversized) Store(ctx context.Context, m publish.Message) error {
 
 func TestTooLargeForTheBrokerIsRefused(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	broker := testbench.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) {
 		o.Publisher = oversized{publisher(t, broker.Connect(), 5*time.Second)}
 	})
@@ -188,7 +171,7 @@ func TestTooLargeForTheBrokerIsRefused(t *testing.T) {
 
 func TestEvery200IsStored(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t, providers.All.Names()...)
+	broker := testbench.Start(t, providers.All.Names()...)
 	g := startOn(t, broker, func(o *webhook.Options) { o.Publisher = publisher(t, broker.Connect(), 800*time.Millisecond) })
 	var mu sync.Mutex
 	acknowledged, sheds := map[string]bool{}, 0

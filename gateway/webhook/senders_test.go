@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/webhook"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -186,9 +186,7 @@ func FuzzGzip(f *testing.F) {
 		o, store := options(t, providers.All), &checkingPublisher{}
 		o.Publisher, o.BodyLimit = store, 4<<10
 		g, err := webhook.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		c := caller{name: "sandbox"}
 		p := &pipe{in: bytes.NewReader(fmt.Appendf(nil, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\n"+
 			"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(packed), packed))}
@@ -223,7 +221,7 @@ func TestSmallGzippedBodyIsReadWithoutBodyMemory(t *testing.T) {
 	large := strings.Repeat(" ", 90<<10)
 	conn, _ := g.dial()
 	fmt.Fprintf(conn, "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n%s", c.secret("default"), len(large)+1, large)
-	gatewaytest.Until(t, func() bool { return g.gauge("arauto_webhook_body_memory_bytes") > 80<<10 })
+	testbench.Until(t, "bodies take memory", func() bool { return g.gauge("arauto_webhook_body_memory_bytes") > 80<<10 })
 	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), `{"payment":"p"}`+large).code(t); got != 503100 {
 		t.Errorf("another large body: code %d", got)
 	}

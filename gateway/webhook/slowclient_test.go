@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/webhook"
 	"arauto/schemas/providers"
 )
@@ -107,12 +107,8 @@ func TestClientThatNeverReadsTimesOut(t *testing.T) {
 	g := start(t, func(o *webhook.Options) { o.WriteTimeout, o.MaxConnections = 200*time.Millisecond, 1 })
 	conn, _ := g.dial()
 	// With a small window fewer answers fill the socket buffers.
-	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.SetDeadline(time.Now().Add(3 * time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, conn.(*net.TCPConn).SetReadBuffer(4096))
+	testbench.Must(t, conn.SetDeadline(time.Now().Add(3*time.Minute)))
 	block := bytes.Repeat([]byte("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"), 1000)
 	_, err := fmt.Fprint(conn, request("first", "")) // Without it the connection would be closed after the first 404.
 	for err == nil {
@@ -174,7 +170,7 @@ func TestWebhookOfADisconnectedClientIsStored(t *testing.T) {
 		if all := g.stored(); len(all) != 1 || document(t, all[0]).Payment != "orphan" {
 			t.Errorf("%s: %d notifications are stored, want the orphan", about, len(all))
 		}
-		gatewaytest.Until(t, func() bool { return g.metric("arauto_webhooks_total", "accepted") == 1 })
+		testbench.Until(t, "a webhook is accepted", func() bool { return g.metric("arauto_webhooks_total", "accepted") == 1 })
 		if got := g.raw(request("next", "")).code(t); got != 200 {
 			t.Errorf("%s: the next client: code %d", about, got)
 		}
@@ -212,9 +208,7 @@ func allocated(t *testing.T, text, status string) int {
 	o := options(t, providers.All)
 	o.Publisher = &checkingPublisher{}
 	g, err := webhook.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	const clients = 10
 	said := []byte(text)
 	var before, after runtime.MemStats

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
 )
@@ -54,7 +54,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 	<-p.entered
 	g.stop()
 	// New connections are refused, and idle ones are closed.
-	gatewaytest.Until(t, func() bool {
+	testbench.Until(t, "no connection is accepted", func() bool {
 		c, err := net.Dial("tcp", g.addr)
 		if err == nil {
 			_ = c.Close()
@@ -113,13 +113,9 @@ func TestBrokenListenerEndsTheRun(t *testing.T) {
 	o := options(t, nil)
 	o.Publisher = newGate()
 	g, err := webhook.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	_ = ln.Close()
 	if err := g.Run(t.Context(), ln); err == nil {
 		t.Error("ended without an error")

@@ -15,16 +15,16 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
-	"arauto/gateway/gatewaytest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/ingress"
 	"arauto/gateway/webhook"
 )
 
 // startTLS starts a gateway with TLS. Clients trust the pool.
-func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, gatewaytest.Certificate, *x509.CertPool) {
+func startTLS(t *testing.T, change func(*webhook.Options)) (*gateway, testbench.Certificate, *x509.CertPool) {
 	t.Helper()
-	files := gatewaytest.NewCertificate(t)
-	pool := files.Renew(t, time.Now().Add(time.Hour))
+	files := testbench.NewCertificate(t)
+	pool := files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 	g := start(t, func(o *webhook.Options) {
 		o.TLS = ingress.TLS{Certificate: files.File, Key: files.Key, ReloadInterval: 5 * time.Millisecond}
 		if change != nil {
@@ -48,9 +48,7 @@ func (g *gateway) handshake(c *tls.Config) (*tls.Conn, error) {
 func (g *gateway) connectTLS(pool *x509.CertPool) (*tls.Conn, *bufio.Reader) {
 	g.t.Helper()
 	c, err := g.handshake(&tls.Config{RootCAs: pool})
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, err)
 	return c, bufio.NewReader(c)
 }
 
@@ -63,8 +61,8 @@ func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 		t.Fatalf("code %d", got)
 	}
 	expires := time.Now().Add(48 * time.Hour)
-	renewed := files.Renew(t, expires)
-	gatewaytest.Until(t, func() bool {
+	renewed := files.Renew(t, time.Unix(0, 0), expires)
+	testbench.Until(t, "the renewed certificate is served", func() bool {
 		c, err := g.handshake(&tls.Config{RootCAs: renewed})
 		_ = c.Close()
 		return err == nil
@@ -89,26 +87,14 @@ func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 // gauge returns the value of a metric without labels.
 func (g *gateway) gauge(name string) float64 {
 	g.t.Helper()
-	families, err := g.registry.Gather()
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() == name {
-			return family.GetMetric()[0].GetGauge().GetValue() + family.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	g.t.Fatalf("there is no metric %s", name)
-	return 0
+	return testbench.Value(g.t, g.registry, name)
 }
 
 func TestBrokenRenewalKeepsTheOldCertificate(t *testing.T) {
 	t.Parallel()
 	g, files, pool := startTLS(t, nil)
-	if err := os.WriteFile(files.File, []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	gatewaytest.Until(t, func() bool { return g.gauge("arauto_tls_reload_failures_total") > 1 })
+	testbench.Must(t, os.WriteFile(files.File, []byte("nonsense"), 0o600))
+	testbench.Until(t, "reloads fail", func() bool { return g.gauge("arauto_tls_reload_failures_total") > 1 })
 	conn, r := g.connectTLS(pool)
 	fmt.Fprint(conn, request("p", ""))
 	if got := next(t, r).code(t); got != 200 {
@@ -150,7 +136,7 @@ func TestTLS12AndHTTP11AreTheMinimum(t *testing.T) {
 			t.Errorf("%s: code %d", about, got)
 		}
 	}
-	gatewaytest.Until(t, func() bool {
+	testbench.Until(t, "the failures are counted", func() bool {
 		return g.metric("arauto_tls_handshake_failures_total", "other") == 2 && g.metric("arauto_tls_handshake_failures_total", "refused") == 1
 	})
 }
@@ -184,9 +170,7 @@ func (g *gateway) recordedTLS(pool *x509.CertPool) (*tls.Conn, *recorded) {
 	raw, _ := g.dial()
 	r := &recorded{Conn: raw}
 	c := tls.Client(r, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MaxVersion: tls.VersionTLS12})
-	if err := c.HandshakeContext(g.t.Context()); err != nil {
-		g.t.Fatal(err)
-	}
+	testbench.Must(g.t, c.HandshakeContext(g.t.Context()))
 	return c, r
 }
 
@@ -218,7 +202,7 @@ func TestConnectionEndsWithCloseNotify(t *testing.T) {
 
 func TestUnusableCertificateIsRefused(t *testing.T) {
 	t.Parallel()
-	files := gatewaytest.NewCertificate(t)
+	files := testbench.NewCertificate(t)
 	for about, pair := range map[string]ingress.TLS{
 		"no files":    {Certificate: files.File, Key: files.Key},
 		"half a pair": {Certificate: files.File},

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
@@ -114,7 +115,7 @@ func TestMessageIsRedeliveredIfTheControlPaymentGetsNoAnswer(t *testing.T) {
 	r, _ := opened(t)
 	r.fails(http.StatusBadGateway)
 	m := r.notify("second")
-	if err := r.worker.HandleNotification(r.ctx, m); !errors.Is(err, consume.ErrRetryLater) || r.lookups("second") != 0 {
+	if err := r.worker.HandleNotification(r.Ctx, m); !errors.Is(err, consume.ErrRetryLater) || r.lookups("second") != 0 {
 		t.Errorf("after %d look-ups: %v", r.lookups("second"), err)
 	}
 	if c := r.circuit("default"); c.State != record.CircuitOpen {
@@ -140,9 +141,9 @@ func TestUnusableAnswersStartAPause(t *testing.T) {
 			w := r.limited(plenty)
 			r.script(func(string, int) (int, string) { return c.status, page })
 			for i := range 5 {
-				r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
+				r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("p-%d", i))))
 			}
-			err := w.HandleNotification(r.ctx, r.told("default", "late"))
+			err := w.HandleNotification(r.Ctx, r.told("default", "late"))
 			if errors.Is(err, consume.ErrRetryLater) != c.pauses || (r.lookups("late") == 0) != c.pauses {
 				t.Errorf("after five it is asked %d times more: %v", r.lookups("late"), err)
 			}
@@ -161,13 +162,13 @@ func TestOutageProbeUsesTheControlPayment(t *testing.T) {
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
 	})
 	w := r.limited(plenty)
-	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "known")))
 	for i := range 5 {
-		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
+		r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
 	}
 	m := r.told("default", "forged-probe")
-	r.until("does a probe ask", func() bool { return !errors.Is(w.HandleNotification(r.ctx, m), consume.ErrRetryLater) })
-	r.must(w.HandleNotification(r.ctx, r.told("default", "real")))
+	r.Until("a probe asks", func() bool { return !errors.Is(w.HandleNotification(r.Ctx, m), consume.ErrRetryLater) })
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "real")))
 	if r.lookups("known") != 2 || r.lookups("real") != 1 {
 		t.Errorf("%d look-ups of the known payment, %d of the real one", r.lookups("known"), r.lookups("real"))
 	}
@@ -182,7 +183,7 @@ func TestWorkerWithoutEgressPausesOnlyItself(t *testing.T) {
 	r.script(func(payment string, _ int) (int, string) {
 		select {
 		case <-paused:
-		case <-r.ctx.Done():
+		case <-r.Ctx.Done():
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
 	})
@@ -199,23 +200,23 @@ func TestWorkerWithoutEgressPausesOnlyItself(t *testing.T) {
 		sick.Accounts[name] = a
 	}
 	r.run(healthy)
-	r.until("is the healthy one at work", func() bool {
+	r.Until("the healthy one is at work", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return len(r.asked) > 0
 	})
 	r.run(sick)
-	r.until("does the sick one pause", func() bool { return sick.Outage.Room(1) == 0 })
+	r.Until("the sick one pauses", func() bool { return sick.Outage.Room(1) == 0 })
 	close(paused)
 	failed := func() (n int) {
-		for _, p := range read[record.ScheduledLookUp](r, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
+		for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
 			if p.Reason == "transport" {
 				n++
 			}
 		}
 		return n
 	}
-	r.until("is every other payment answered", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*")+failed() >= all })
+	r.Until("every other payment is answered", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*")+failed() >= all })
 	if got := failed(); got > 5+8 { // The failures that start a pause, and the look-ups in flight.
 		t.Errorf("%d look-ups failed", got)
 	}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -20,11 +22,11 @@ func TestNotificationYoungerThanItsAnswerIsLookedUp(t *testing.T) {
 	r := setup(t)
 	first, second := r.notify("p"), r.notify("p")
 	r.handle(first) // The answer covers both.
-	second.stored = time.Now().Add(time.Minute)
+	second.Time = time.Now().Add(time.Minute)
 	r.fails(http.StatusBadGateway)
 	r.handle(second)
 	entry := r.parked("p")
-	if p := entry.Parked; p.Cause != order.CauseRecheck || p.Covers != second.sequence || p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+	if p := entry.Parked; p.Cause != order.CauseRecheck || p.Covers != second.Sequence || p.Attempts != 0 || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
 		t.Fatalf("parked is %+v", p)
 	}
 	r.fire("p") // The look-up fails again and spends an attempt.
@@ -33,7 +35,7 @@ func TestNotificationYoungerThanItsAnswerIsLookedUp(t *testing.T) {
 	}
 	r.says("refunded", 10000, 10000)
 	r.fire("p")
-	if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.sequence || r.lookups("p") != 4 {
+	if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.Sequence || r.lookups("p") != 4 {
 		t.Errorf("after %d look-ups the last observation covers %d as %s", r.lookups("p"), got.Covers(), got.Observation.Status)
 	}
 }
@@ -48,15 +50,15 @@ func TestNotificationYoungerThanItsAnswerBesideACoveredRetry(t *testing.T) {
 			r := setup(t)
 			first, second := r.notify("p"), r.notify("p")
 			r.handle(first)
-			covered := scheduledFor(order.CauseNotification, second.sequence)
+			covered := scheduledFor(order.CauseNotification, second.Sequence)
 			covered.Reason = string(waits)
-			r.must(r.retries.Schedule(r.ctx, covered))
-			second.stored = time.Now().Add(time.Minute)
+			r.Must(r.retries.Schedule(r.Ctx, covered))
+			second.Time = time.Now().Add(time.Minute)
 			r.fails(http.StatusBadGateway)
 			r.handle(second)
 			r.says("refunded", 10000, 10000)
 			r.fire("p")
-			if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.sequence {
+			if got := r.last("p"); got.Observation.Status != order.Refunded || got.Covers() != second.Sequence {
 				t.Errorf("the last observation covers %d as %s", got.Covers(), got.Observation.Status)
 			}
 		})
@@ -66,17 +68,17 @@ func TestNotificationYoungerThanItsAnswerBesideACoveredRetry(t *testing.T) {
 func TestPayloadYoungerThanItsObservationIsStoredAgain(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
-	payload := func(status string) *delivered {
+	payload := func(status string) *testbench.Delivered {
 		return r.store(record.Notification{
 			Payment: "p", Order: "ref", Kind: order.Payout, Fields: map[string]string{"status": status, "reference": "ref"},
 		})
 	}
 	first, second := payload("PROCESSING"), payload("PAID")
 	r.handle(second)
-	first.stored = time.Now().Add(time.Minute)
+	first.Time = time.Now().Add(time.Minute)
 	r.handle(first)
 	seen := r.observations("p")
-	if len(seen) != 3 || seen[2].Status != order.Processing || seen[2].Covers != second.sequence {
+	if len(seen) != 3 || seen[2].Status != order.Processing || seen[2].Covers != second.Sequence {
 		t.Errorf("chain is %+v", seen)
 	}
 }
@@ -112,7 +114,7 @@ func TestLaterFailedNotificationHasItsOwnRechecks(t *testing.T) {
 	r.fails(http.StatusBadGateway)
 	later := r.notify("p")
 	r.handle(later)
-	if p := r.parked("p").Parked; p.Covers != later.sequence || p.Rechecks != 0 {
+	if p := r.parked("p").Parked; p.Covers != later.Sequence || p.Rechecks != 0 {
 		t.Errorf("parked is %+v", p)
 	}
 }
@@ -120,9 +122,7 @@ func TestLaterFailedNotificationHasItsOwnRechecks(t *testing.T) {
 func TestUnreadableDueLookUpIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if err := r.worker.HandleDue(r.ctx, &delivered{subject: "lookup.due.sandbox.default.h", data: []byte("{"), sequence: 7}); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, r.worker.HandleDue(r.Ctx, &testbench.Delivered{RawStreamMsg: &jetstream.RawStreamMsg{Subject: "lookup.due.sandbox.default.h", Data: []byte("{"), Sequence: 7}}))
 	deadLetters := r.deadLetters()
 	if len(deadLetters) != 1 || deadLetters[0].Stream != subject.LookupRetries || deadLetters[0].Sequence != 7 || deadLetters[0].Class != record.ClassOurs {
 		t.Errorf("dead letters are %+v", deadLetters)
@@ -163,17 +163,13 @@ func TestAnswerCoversItsPurgedNotification(t *testing.T) {
 	r.fails(http.StatusBadGateway)
 	m := r.notify("p")
 	r.handle(m)
-	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(r.ctx); err != nil {
-		t.Fatal(err)
-	}
+	stream, err := r.JS.Stream(r.Ctx, subject.Notifications)
+	testbench.Must(t, err)
+	testbench.Must(t, stream.Purge(r.Ctx))
 	r.says("refunded", 10000, 10000)
 	r.fire("p")
-	if last := r.last("p"); last.Covers() != m.sequence || last.Observation.Status != order.Refunded {
-		t.Errorf("the answer covers %d, want %d", last.Covers(), m.sequence)
+	if last := r.last("p"); last.Covers() != m.Sequence || last.Observation.Status != order.Refunded {
+		t.Errorf("the answer covers %d, want %d", last.Covers(), m.Sequence)
 	}
 }
 
@@ -183,24 +179,24 @@ func TestUnreadableScheduledLookUpBlocksNothing(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusOK, http.StatusServiceUnavailable} {
 		r := setup(t)
-		subjects := r.tokens.Waiting("sandbox", "default", "p")
+		subjects := r.Tokens.Waiting("sandbox", "default", "p")
 		m := nats.NewMsg(subjects.Parked())
 		m.Data = []byte("{")
 		m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05Z")
 		m.Header.Set("Nats-Schedule-Target", subjects.Due())
-		_, err := r.JS.PublishMsg(r.ctx, m)
-		r.must(err)
+		_, err := r.JS.PublishMsg(r.Ctx, m)
+		r.Must(err)
 		r.script(func(payment string, _ int) (int, string) { return status, state(payment, "paid", 10000, 0) })
 		told := r.notify("p")
 		r.handle(told)
 		left := r.parked("p")
 		switch status {
 		case http.StatusOK:
-			if left.Sequence != 0 || r.last("p").Covers() != told.sequence {
+			if left.Sequence != 0 || r.last("p").Covers() != told.Sequence {
 				t.Errorf("after an answer %+v is parked", left)
 			}
 		default:
-			if p := left.Parked; left.Unreadable || p.Covers != told.sequence || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
+			if p := left.Parked; left.Unreadable || p.Covers != told.Sequence || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
 				t.Errorf("after a failure %+v is parked", left)
 			}
 		}

@@ -2,10 +2,10 @@ package lookup_test
 
 import (
 	"net/http"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -15,11 +15,11 @@ import (
 
 // circuit reads the record of an account's circuit breaker.
 func (r *rig) circuit(account string) record.Circuit {
-	r.t.Helper()
-	store, err := circuit.Open(r.ctx, r.JS)
-	r.must(err)
-	all, err := store.List(r.ctx)
-	r.must(err)
+	r.T.Helper()
+	store, err := circuit.Open(r.Ctx, r.JS)
+	r.Must(err)
+	all, err := store.List(r.Ctx)
+	r.Must(err)
 	for _, c := range all {
 		if c.Account == account {
 			return c
@@ -30,8 +30,8 @@ func (r *rig) circuit(account string) record.Circuit {
 
 // probeDue waits until a probe of the account's open circuit is due.
 func (r *rig) probeDue(w *lookup.Worker, account string) {
-	r.t.Helper()
-	r.until("is a probe due", func() bool { return !w.Circuits.Acquire("sandbox", account, 0).Denied })
+	r.T.Helper()
+	r.Until("a probe is due", func() bool { return !w.Circuits.Acquire("sandbox", account, 0).Denied })
 }
 
 func TestOnlyAProvidersAnswerClosesTheCircuit(t *testing.T) {
@@ -56,10 +56,10 @@ func TestOnlyAProvidersAnswerClosesTheCircuit(t *testing.T) {
 			r := setup(t)
 			w := r.limited(plenty)
 			r.fails(http.StatusUnauthorized)
-			r.must(w.HandleNotification(r.ctx, r.told("acme", "first")))
+			r.Must(w.HandleNotification(r.Ctx, r.told("acme", "first")))
 			r.probeDue(w, "acme")
 			r.script(func(string, int) (int, string) { return c.status, c.body })
-			r.must(w.HandleNotification(r.ctx, r.told("acme", "probe")))
+			r.Must(w.HandleNotification(r.Ctx, r.told("acme", "probe")))
 			if got := r.circuit("acme"); r.lookups("probe") != 1 || got.State != c.want {
 				t.Errorf("after %d look-ups the circuit is %+v, want it %s", r.lookups("probe"), got, c.want)
 			}
@@ -84,12 +84,12 @@ func (r *rig) refuses(bad string) {
 // patient gives r's worker circuits that open for minutes of a clock that the test sets,
 // so that no scheduled look-up becomes due by itself.
 func (r *rig) patient() (turn func(time.Duration)) {
-	r.t.Helper()
+	r.T.Helper()
 	r.worker = r.limited(plenty)
-	var ahead atomic.Int64
+	var clock testbench.Clock
 	r.worker.Circuits.First, r.worker.Circuits.Longest = time.Minute, time.Minute
-	r.worker.Circuits.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	return func(d time.Duration) { ahead.Add(int64(d)) }
+	r.worker.Circuits.Now = clock.Now
+	return clock.Advance
 }
 
 // proven is a rig in which the credential was refused for one payment, and then proved
@@ -119,7 +119,7 @@ func TestPaymentRefusedAloneIsDeadLettered(t *testing.T) {
 	closed := r.circuit("default")
 	m := r.notify("bad") // Another webhook leads to a look-up at once.
 	r.handle(m)
-	if p := r.parked("bad").Parked; p.Covers != m.sequence || !p.Refused {
+	if p := r.parked("bad").Parked; p.Covers != m.Sequence || !p.Refused {
 		t.Errorf("after another webhook the scheduled look-up is %+v", p)
 	}
 	for i := range len(offsets) {
@@ -131,7 +131,7 @@ func TestPaymentRefusedAloneIsDeadLettered(t *testing.T) {
 	}
 	r.fire("bad")
 	deadLetters := r.deadLetters()
-	if len(deadLetters) != 1 || deadLetters[0].Class != record.ClassProvider || deadLetters[0].Sequence != m.sequence || deadLetters[0].LastAnswer != "refused" {
+	if len(deadLetters) != 1 || deadLetters[0].Class != record.ClassProvider || deadLetters[0].Sequence != m.Sequence || deadLetters[0].LastAnswer != "refused" {
 		t.Errorf("dead letters are %+v", deadLetters)
 	}
 	if c := r.circuit("default"); !c.Since.Equal(closed.Since) || c.State != record.CircuitClosed {

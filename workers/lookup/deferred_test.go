@@ -22,13 +22,13 @@ import (
 // farRetry schedules a retry of the payment that has spent two attempts and is due in
 // about 12 hours. Its policy's next offset is two hours after the first failure.
 func (r *rig) farRetry(payment string, stands uint64) record.ScheduledLookUp {
-	r.t.Helper()
+	r.T.Helper()
 	first := time.Now().Add(-time.Hour).UTC()
 	p := record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Covers: stands,
 		Cause: order.CauseNotification, Reason: "unavailable", Attempts: 2, FirstFailure: &first, DueAt: time.Now().Add(12 * time.Hour).UTC(),
 	}
-	r.must(r.retries.Reschedule(r.ctx, p))
+	r.Must(r.retries.Reschedule(r.Ctx, p))
 	return p
 }
 
@@ -60,12 +60,12 @@ func TestNotificationDuringOpenCircuitExpeditesAFarRetry(t *testing.T) {
 				return http.StatusOK, state(payment, "refunded", 10000, 10000)
 			})
 			w := r.limited(plenty)
-			r.must(w.HandleNotification(r.ctx, r.told("default", "probe"))) // This opens the circuit.
-			retry := r.farRetry("p", r.told("default", "p").sequence)
+			r.Must(w.HandleNotification(r.Ctx, r.told("default", "probe"))) // This opens the circuit.
+			retry := r.farRetry("p", r.told("default", "p").Sequence)
 			fresh := r.told("default", "p")
-			r.must(w.HandleNotification(r.ctx, fresh))
+			r.Must(w.HandleNotification(r.Ctx, fresh))
 			p := r.parked("p").Parked
-			if wait := time.Until(p.DueAt); wait > time.Minute || p.Covers != fresh.sequence || p.Attempts != 2 || !p.FirstFailure.Equal(*retry.FirstFailure) {
+			if wait := time.Until(p.DueAt); wait > time.Minute || p.Covers != fresh.Sequence || p.Attempts != 2 || !p.FirstFailure.Equal(*retry.FirstFailure) {
 				t.Fatalf("in %v comes due %+v", wait, p)
 			}
 			if r.lookups("p") != 0 {
@@ -73,7 +73,7 @@ func TestNotificationDuringOpenCircuitExpeditesAFarRetry(t *testing.T) {
 			}
 			mended.Store(true)
 			r.run(w)
-			r.until("is it asked for", func() bool { return c.done(r, retry) })
+			r.Until("it is asked for", func() bool { return c.done(r, retry) })
 		})
 	}
 }
@@ -84,12 +84,12 @@ func TestRateLimitedNotificationExpeditesAFarRetry(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	w := r.limited(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
-	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
-	r.farRetry("p", r.told("default", "p").sequence)
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "first")))
+	r.farRetry("p", r.told("default", "p").Sequence)
 	fresh := r.told("default", "p")
-	r.must(w.HandleNotification(r.ctx, fresh))
+	r.Must(w.HandleNotification(r.Ctx, fresh))
 	p := r.parked("p").Parked
-	if wait := time.Until(p.DueAt); wait > 5*time.Second || p.Reason != "rate_limit" || p.Covers != fresh.sequence || p.Attempts != 2 || !p.Expedited {
+	if wait := time.Until(p.DueAt); wait > 5*time.Second || p.Reason != "rate_limit" || p.Covers != fresh.Sequence || p.Attempts != 2 || !p.Expedited {
 		t.Errorf("in %v comes due %+v", wait, p)
 	}
 }
@@ -105,14 +105,14 @@ func TestCoveredNotificationKeepsItsDueTimeAfterDelivery(t *testing.T) {
 			r := setup(t)
 			old := r.told("default", "p")
 			soon := time.Now().Add(20 * time.Second).UTC()
-			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
-				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: old.sequence,
+			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: old.Sequence,
 				Cause: order.CauseNotification, Reason: waits, Attempts: 1, DueAt: soon,
 			}))
 			fresh := r.told("default", "p")
-			w := r.overtaken(func() { r.farRetry("p", old.sequence) })
-			r.must(w.HandleNotification(r.ctx, fresh))
-			if p := r.parked("p").Parked; p.DueAt.After(soon) || p.Covers != fresh.sequence || p.Attempts != 2 || !p.Expedited {
+			w := r.overtaken(func() { r.farRetry("p", old.Sequence) })
+			r.Must(w.HandleNotification(r.Ctx, fresh))
+			if p := r.parked("p").Parked; p.DueAt.After(soon) || p.Covers != fresh.Sequence || p.Attempts != 2 || !p.Expedited {
 				t.Errorf("parked is %+v", p)
 			}
 			if got := r.lookups("p"); got != 0 {
@@ -127,9 +127,9 @@ func TestCoveredNotificationKeepsItsDueTimeAfterDelivery(t *testing.T) {
 func TestExpeditedLookUpStaysExpeditedAfterFreeWaits(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	p := r.farRetry("p", r.notify("p").sequence)
+	p := r.farRetry("p", r.notify("p").Sequence)
 	p.DueAt, p.Expedited = time.Now().UTC(), true
-	r.must(r.retries.Reschedule(r.ctx, p))
+	r.Must(r.retries.Reschedule(r.Ctx, p))
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusUnauthorized, http.StatusNotFound} {
 		r.fails(status)
 		r.fire("p")
@@ -174,11 +174,11 @@ func TestDueLookUpCoversEveryStoredNotification(t *testing.T) {
 			entry.Parked.NotFound = len(r.worker.Policy.NotFound) // The next look-up is the last one.
 			second := r.notify("p")
 			r.handle(second)
-			r.must(r.retries.Cancel(r.ctx, r.parked("p"))) // As the delivery of the first does.
+			r.Must(r.retries.Cancel(r.Ctx, r.parked("p"))) // As the delivery of the first does.
 			r.script(func(payment string, _ int) (int, string) { return c.status, state(payment, "refunded", 10000, 10000) })
 			r.due(entry)
-			if !c.check(r, second.sequence) {
-				t.Errorf("notification %d: parked is %+v, dead letters are %+v, the last observation is %+v", second.sequence, r.parked("p").Parked, r.deadLetters(), r.last("p"))
+			if !c.check(r, second.Sequence) {
+				t.Errorf("notification %d: parked is %+v, dead letters are %+v, the last observation is %+v", second.Sequence, r.parked("p").Parked, r.deadLetters(), r.last("p"))
 			}
 		})
 	}
@@ -193,15 +193,15 @@ func TestAnswerCoversTheCancelledLookUpAfterAPurge(t *testing.T) {
 	m := r.notify("p")
 	r.handle(m)
 	waiting := r.parked("p").Parked
-	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
-	r.must(err)
-	r.must(stream.Purge(r.ctx))
+	stream, err := r.JS.Stream(r.Ctx, subject.Notifications)
+	r.Must(err)
+	r.Must(stream.Purge(r.Ctx))
 	r.says("refunded", 10000, 10000)
 	asked := waiting
 	asked.Covers, asked.Notification, asked.Cause = 0, "", order.CauseSweep
 	r.due(retry.Entry{Sequence: 1, Parked: asked})
-	if got := r.last("p").Covers(); got != m.sequence || r.parked("p").Sequence != 0 {
-		t.Errorf("the answer covers %d, want %d; parked is %+v", got, m.sequence, r.parked("p"))
+	if got := r.last("p").Covers(); got != m.Sequence || r.parked("p").Sequence != 0 {
+		t.Errorf("the answer covers %d, want %d; parked is %+v", got, m.Sequence, r.parked("p"))
 	}
 }
 
@@ -221,10 +221,10 @@ func (v *rival) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.P
 
 // overtaken is a worker before whose first scheduling the move is made.
 func (r *rig) overtaken(move func()) *lookup.Worker {
-	r.t.Helper()
+	r.T.Helper()
 	o := r.worker.Options
 	var err error
-	o.Retries, err = retry.Open(r.ctx, &rival{JetStream: r.JS, move: move}, r.tokens)
-	r.must(err)
+	o.Retries, err = retry.Open(r.Ctx, &rival{JetStream: r.JS, move: move}, r.Tokens)
+	r.Must(err)
 	return lookup.New(o)
 }

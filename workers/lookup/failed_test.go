@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 )
 
@@ -33,8 +33,8 @@ func TestFailedLookUpIsLoggedOnceAndKeptUntilAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			core, logs := observer.New(zap.InfoLevel)
-			r.worker.Log = zap.New(core)
+			log, logs := testbench.Logs(zap.InfoLevel)
+			r.worker.Log = log
 			r.script(func(string, int) (int, string) { return f.status, f.body })
 			r.handle(r.notify("p"))
 
@@ -96,8 +96,8 @@ func TestDeadLetterHasEveryFailedLookUp(t *testing.T) {
 func TestDeferredLookUpIsNotRecordedAsFailed(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	core, logs := observer.New(zap.InfoLevel)
-	r.worker.Log = zap.New(core)
+	log, logs := testbench.Logs(zap.InfoLevel)
+	r.worker.Log = log
 	delete(r.worker.Accounts, "default")
 	r.handle(r.notify("p"))
 	if got := r.parked("p").Parked.FailedLookUps; len(got) != 1 || got[0].Class != "ours" || got[0].HTTP != 0 {

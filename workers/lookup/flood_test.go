@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/ratelimit"
@@ -29,22 +31,22 @@ func turned(w *lookup.Worker) (turn func(to time.Time)) {
 
 // entry is the scheduled look-up of a payment of the account default.
 func (r *rig) entry(payment string) record.ScheduledLookUp {
-	r.t.Helper()
+	r.T.Helper()
 	entry := r.parked(payment)
 	if entry.Sequence == 0 {
-		r.t.Fatalf("nothing is parked for %s", payment)
+		r.T.Fatalf("nothing is parked for %s", payment)
 	}
 	return entry.Parked
 }
 
 // fireBy is fire for another worker than the rig's.
 func (r *rig) fireBy(w *lookup.Worker, payment string) {
-	r.t.Helper()
+	r.T.Helper()
 	entry := r.parked(payment)
-	r.must(r.retries.Cancel(r.ctx, entry))
+	r.Must(r.retries.Cancel(r.Ctx, entry))
 	body, err := json.Marshal(entry.Parked)
-	r.must(err)
-	r.must(w.HandleDue(r.ctx, &delivered{data: body, sequence: entry.Sequence}))
+	r.Must(err)
+	r.Must(w.HandleDue(r.Ctx, &testbench.Delivered{RawStreamMsg: &jetstream.RawStreamMsg{Data: body, Sequence: entry.Sequence}}))
 }
 
 // flooded answers forged payments as unknown and all others with a fact, and records
@@ -79,15 +81,15 @@ func TestRealPaymentsGoBeforeAFlood(t *testing.T) {
 	turn := turned(w)
 	w.Rates["default"] = ratelimit.New(limit, func() time.Time { return w.Now() })
 	began := w.Now()
-	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "known")))
 	for i := range forged {
-		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
+		r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("forged-%d", i))))
 	}
 	if got := len(asked()); got != limit.Burst {
 		t.Fatalf("%d look-ups at once, want the burst of %d", got, limit.Burst)
 	}
-	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
-	r.must(w.HandleNotification(r.ctx, r.told("default", "known")))
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "first")))
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "known")))
 	first, known := r.entry("first"), r.entry("known")
 	if wait := known.DueAt.Sub(began); known.Reason != "rate_limit" || wait > step {
 		t.Errorf("a known payment waits %v for %q behind %d forged ones", wait, known.Reason, forged)
@@ -126,8 +128,8 @@ func TestFloodIsLookedUpOnceBeforeRealPayments(t *testing.T) {
 	r.told("default", "real")
 	r.told("acme", "other")
 	r.run(w)
-	r.until("are all asked for", func() bool { return len(asked()) >= forged+2 })
-	r.until("are the real ones confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*") == 2 })
+	r.Until("all are asked for", func() bool { return len(asked()) >= forged+2 })
+	r.Until("the real ones are confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.*.*") == 2 })
 	got := asked()
 	slices.Sort(got)
 	if once := slices.Compact(slices.Clone(got)); len(got) != forged+2 || len(once) != len(got) {
@@ -235,17 +237,17 @@ func TestRepeatedWebhookIsQueuedOnce(t *testing.T) {
 	w := r.limited(limit)
 	turned(w)
 	w.Rates["default"] = ratelimit.New(limit, func() time.Time { return w.Now() })
-	r.must(w.HandleNotification(r.ctx, r.notify("first")))
-	var repeated *delivered
+	r.Must(w.HandleNotification(r.Ctx, r.notify("first")))
+	var repeated *testbench.Delivered
 	for range 40 {
 		repeated = r.notify("repeated")
-		r.must(w.HandleNotification(r.ctx, repeated))
+		r.Must(w.HandleNotification(r.Ctx, repeated))
 	}
-	r.must(w.HandleNotification(r.ctx, r.notify("later")))
+	r.Must(w.HandleNotification(r.Ctx, r.notify("later")))
 	if wait := r.entry("later").DueAt.Sub(w.Now()); wait > 10*time.Second {
 		t.Errorf("the payment behind waits for %v", wait)
 	}
-	if p := r.entry("repeated"); p.Covers != repeated.sequence {
-		t.Errorf("parked is %+v, the last webhook is %d", p, repeated.sequence)
+	if p := r.entry("repeated"); p.Covers != repeated.Sequence {
+		t.Errorf("parked is %+v, the last webhook is %d", p, repeated.Sequence)
 	}
 }

@@ -4,26 +4,27 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 )
 
 // hold makes STATUSES take at most so many messages, -1 for any number.
 func (r *rig) hold(messages int64) {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
-	r.must(err)
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.Statuses)
+	r.Must(err)
 	config := stream.CachedInfo().Config
 	config.MaxMsgs = messages
-	_, err = r.JS.UpdateStream(r.ctx, config)
-	r.must(err)
+	_, err = r.JS.UpdateStream(r.Ctx, config)
+	r.Must(err)
 }
 
 // refused delivers a notification whose result cannot be stored.
-func (r *rig) refused(m *delivered) {
-	r.t.Helper()
-	if err := r.worker.HandleNotification(r.ctx, m); err == nil {
-		r.t.Fatal("an answer that was not stored is called handled")
+func (r *rig) refused(m *testbench.Delivered) {
+	r.T.Helper()
+	if err := r.worker.HandleNotification(r.Ctx, m); err == nil {
+		r.T.Fatal("an answer that was not stored is called handled")
 	}
 }
 
@@ -49,7 +50,7 @@ func TestNoLookUpsWhileAnswersAreRefused(t *testing.T) {
 	now = now.Add(time.Minute)
 	r.handle(first)
 	r.handle(second)
-	if p, q := r.lookups("p"), r.lookups("q"); p != 3 || q != 1 || r.last("p").Covers() != first.sequence || r.last("q").Covers() != second.sequence {
+	if p, q := r.lookups("p"), r.lookups("q"); p != 3 || q != 1 || r.last("p").Covers() != first.Sequence || r.last("q").Covers() != second.Sequence {
 		t.Errorf("asked %d and %d times, the last answers are %+v and %+v", p, q, r.last("p"), r.last("q"))
 	}
 }
@@ -60,8 +61,8 @@ func TestConflictIsNoStoreFailure(t *testing.T) {
 	r := setup(t)
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 {
-			_, err := r.statuses.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), order.Observation{}, "")
-			r.must(err)
+			_, err := r.statuses.Append(r.Ctx, r.Unit(payment), r.last(payment), order.Observation{}, "")
+			r.Must(err)
 		}
 		return 200, state(payment, "paid", 10000, 0)
 	})
@@ -95,7 +96,7 @@ func TestRecheckWithLaterCoverageIsNotCancelled(t *testing.T) {
 	r.handle(r.notify("before"))
 	r.hold(1)
 	r.script(func(payment string, _ int) (int, string) {
-		r.must(r.retries.Schedule(r.ctx, scheduledFor(order.CauseNotification, 99)))
+		r.Must(r.retries.Schedule(r.Ctx, scheduledFor(order.CauseNotification, 99)))
 		return 200, state(payment, "pending", 10000, 0)
 	})
 	r.refused(r.notify("p"))

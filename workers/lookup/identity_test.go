@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -19,7 +20,7 @@ import (
 
 // ids are the ids of the payment's dead letters, in order.
 func (r *rig) ids() (all []string) {
-	r.t.Helper()
+	r.T.Helper()
 	for _, l := range r.deadLetters() {
 		if l.Payment == "p" {
 			all = append(all, l.ID)
@@ -30,29 +31,23 @@ func (r *rig) ids() (all []string) {
 
 // forget waits until the duplicate window of DEAD_LETTERS is over.
 func (r *rig) forget() {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.DeadLetters)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.DeadLetters)
+	r.Must(err)
 	config := stream.CachedInfo().Config
 	config.Duplicates = 100 * time.Millisecond // The shortest window.
-	if _, err := r.JS.UpdateStream(r.ctx, config); err != nil {
-		r.t.Fatal(err)
+	if _, err := r.JS.UpdateStream(r.Ctx, config); err != nil {
+		r.T.Fatal(err)
 	}
 	body, err := json.Marshal(record.DeadLetter{
 		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: "test", Provider: "beeteller", Account: "default", Payment: "other",
 		Cause: "a probe", LastAnswer: "none", Stream: subject.Notifications, Sequence: 1, Next: "nothing", At: time.Now().UTC(),
 	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	on := r.tokens.Unit("beeteller", "default", "other").DeadLetter("data", "test")
+	r.Must(err)
+	on := r.Tokens.Unit("beeteller", "default", "other").DeadLetter("data", "test")
 	for stored := 0; stored < 2; { // A message that is stored a second time was stored after all the others.
-		ack, err := r.JS.Publish(r.ctx, on, body, jetstream.WithMsgID("probe"))
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		ack, err := r.JS.Publish(r.Ctx, on, body, jetstream.WithMsgID("probe"))
+		r.Must(err)
 		if !ack.Duplicate {
 			stored++
 		}
@@ -61,24 +56,20 @@ func (r *rig) forget() {
 
 // mark stores an operator's decision about the dead letter with an id.
 func (r *rig) mark(id string, state record.State) {
-	r.t.Helper()
-	dead, err := deadletter.Open(r.ctx, r.JS)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.T.Helper()
+	dead, err := deadletter.Open(r.Ctx, r.JS)
+	r.Must(err)
 	var letter deadletter.Entry
-	err = dead.Each(r.ctx, "dead.>", 1, func(l deadletter.Entry) error {
+	err = dead.Each(r.Ctx, "dead.>", 1, func(l deadletter.Entry) error {
 		if l.ID == id {
 			letter = l
 		}
 		return nil
 	})
 	if err == nil {
-		err = dead.Mark(r.ctx, letter, state, "ana@desk", time.Now())
+		err = dead.Mark(r.Ctx, letter, state, "ana@desk", time.Now())
 	}
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.Must(err)
 }
 
 // A webhook of an unknown type has a dead letter of its own, which says nothing of the
@@ -94,12 +85,12 @@ func TestDeadLetterOfUnknownTypeHidesNoOther(t *testing.T) {
 	for range r.worker.Policy.NotFound {
 		r.fire("p")
 	}
-	want := []string{fmt.Sprintf("NOTIFICATIONS-%d", unknown.sequence), fmt.Sprintf("NOTIFICATIONS-%d", asked.sequence)}
+	want := []string{fmt.Sprintf("NOTIFICATIONS-%d", unknown.Sequence), fmt.Sprintf("NOTIFICATIONS-%d", asked.Sequence)}
 	deadLetters := r.deadLetters()
 	if got := r.ids(); !slices.Equal(got, want) {
 		t.Fatalf("dead letters are %v, want %v", got, want)
 	}
-	if deadLetters[0].Covers != 0 || deadLetters[1].Covers != asked.sequence || deadLetters[1].LastAnswer != "not_found" {
+	if deadLetters[0].Covers != 0 || deadLetters[1].Covers != asked.Sequence || deadLetters[1].LastAnswer != "not_found" {
 		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
@@ -118,9 +109,9 @@ func TestLaterLookUpHasItsOwnDeadLetter(t *testing.T) {
 			for range r.worker.Policy.NotFound {
 				r.fire("p")
 			}
-			first := fmt.Sprintf("NOTIFICATIONS-%d", m.sequence)
+			first := fmt.Sprintf("NOTIFICATIONS-%d", m.Sequence)
 			r.mark(first, record.Discarded)
-			if err := r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+			if err := r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Cause: cause, Reason: "test", DueAt: time.Now().Add(time.Hour),
 			}); err != nil {
 				t.Fatal(err)
@@ -129,7 +120,7 @@ func TestLaterLookUpHasItsOwnDeadLetter(t *testing.T) {
 				r.fire("p")
 			}
 			deadLetters := r.deadLetters()
-			if len(deadLetters) != 3 || deadLetters[2].ID == first || deadLetters[2].Stream != "LOOKUP_RETRIES" || deadLetters[2].Covers != m.sequence {
+			if len(deadLetters) != 3 || deadLetters[2].ID == first || deadLetters[2].Stream != "LOOKUP_RETRIES" || deadLetters[2].Covers != m.Sequence {
 				t.Errorf("dead letters are %+v", deadLetters)
 			}
 		})
@@ -141,13 +132,13 @@ func TestLaterLookUpHasItsOwnDeadLetter(t *testing.T) {
 func TestUnreadablePayloadIsDeadLetteredOnce(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
-	payload := func(fields map[string]string) *delivered {
+	payload := func(fields map[string]string) *testbench.Delivered {
 		return r.store(record.Notification{Payment: "p", Order: "ref", Kind: order.Payout, Fields: fields})
 	}
 	var want []string
 	for range 4 {
 		m := payload(nil)
-		want = append(want, fmt.Sprintf("NOTIFICATIONS-%d", m.sequence))
+		want = append(want, fmt.Sprintf("NOTIFICATIONS-%d", m.Sequence))
 		r.handle(m)
 		r.handle(m)
 	}
@@ -157,10 +148,10 @@ func TestUnreadablePayloadIsDeadLetteredOnce(t *testing.T) {
 	late, later := payload(nil), payload(nil)
 	paid := payload(map[string]string{"status": "PAID"})
 	r.forget()
-	for _, m := range []*delivered{paid, late, later} {
+	for _, m := range []*testbench.Delivered{paid, late, later} {
 		r.handle(m)
 	}
-	want = append(want, fmt.Sprintf("NOTIFICATIONS-%d", late.sequence), fmt.Sprintf("NOTIFICATIONS-%d", later.sequence))
+	want = append(want, fmt.Sprintf("NOTIFICATIONS-%d", late.Sequence), fmt.Sprintf("NOTIFICATIONS-%d", later.Sequence))
 	if got := r.ids(); !slices.Equal(got, want) {
 		t.Errorf("dead letters are %v, want %v", got, want)
 	}
@@ -176,7 +167,7 @@ func TestDiscardedPayloadIsNotDeadLetteredAgain(t *testing.T) {
 		m := r.store(record.Notification{Payment: "p", Order: "ref", Kind: order.Payout})
 		r.handle(m)
 		if i == 0 {
-			r.mark(fmt.Sprintf("NOTIFICATIONS-%d", m.sequence), record.Discarded)
+			r.mark(fmt.Sprintf("NOTIFICATIONS-%d", m.Sequence), record.Discarded)
 		}
 	}
 	open := map[string]bool{}
@@ -196,7 +187,7 @@ func TestLookUpDueDuringItsAnswerIsMadeAgain(t *testing.T) {
 	m := r.notify("p")
 	r.handle(m)
 	fired := record.ScheduledLookUp{
-		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.sequence,
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.Sequence,
 		Cause: order.CauseNotification, Reason: "transport", Attempts: 1, DueAt: time.Now().Add(-time.Minute),
 	}
 	entry := r.parked("p")
@@ -229,16 +220,16 @@ func TestLookUpThatFailsDuringAnotherAnswerIsMadeAgain(t *testing.T) {
 		}
 		o := order.Observation{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Notification: "another",
-			Status: order.Paid, ProviderStatus: "paid", Confirmed: true, Covers: m.sequence,
+			Status: order.Paid, ProviderStatus: "paid", Confirmed: true, Covers: m.Sequence,
 		}
-		if _, err := r.statuses.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), o, ""); err != nil {
+		if _, err := r.statuses.Append(r.Ctx, r.Unit(payment), r.last(payment), o, ""); err != nil {
 			t.Errorf("append: %v", err)
 		}
 		return http.StatusBadGateway, ""
 	})
 	entry := r.parked("p")
 	entry.Sequence, entry.Parked = 100, record.ScheduledLookUp{
-		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.sequence, Notification: "own",
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.Sequence, Notification: "own",
 		Cause: order.CauseNotification, Reason: "transport", Attempts: 1, DueAt: time.Now().Add(-time.Minute),
 	}
 	r.due(entry)
@@ -271,7 +262,7 @@ func TestSecondWebhookExpeditesAnUnknownPayment(t *testing.T) {
 	if got := r.lookups("p"); got != asked {
 		t.Errorf("it is asked for at once")
 	}
-	if wait := after.DueAt.Sub(before.At); wait > 6*time.Second || wait < 4*time.Second || after.Covers != fresh.sequence || !after.Expedited || after.NotFound != 1 {
+	if wait := after.DueAt.Sub(before.At); wait > 6*time.Second || wait < 4*time.Second || after.Covers != fresh.Sequence || !after.Expedited || after.NotFound != 1 {
 		t.Errorf("%v after the last look %+v is due", wait, after)
 	}
 	r.fire("p") // It was expedited, and is not counted.
@@ -281,7 +272,7 @@ func TestSecondWebhookExpeditesAnUnknownPayment(t *testing.T) {
 	for range r.worker.Policy.NotFound {
 		r.fire("p")
 	}
-	if got := r.ids(); len(got) != 1 || got[0] != fmt.Sprintf("NOTIFICATIONS-%d", fresh.sequence) {
+	if got := r.ids(); len(got) != 1 || got[0] != fmt.Sprintf("NOTIFICATIONS-%d", fresh.Sequence) {
 		t.Errorf("dead letters are %v", got)
 	}
 }
@@ -295,7 +286,7 @@ func TestRateLimitedUnknownPaymentIsDeadLettered(t *testing.T) {
 	m := r.notify("p")
 	for n := 1; n <= len(r.worker.Policy.NotFound); n++ {
 		r.due(retry.Entry{Sequence: uint64(n), Parked: record.ScheduledLookUp{
-			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.sequence,
+			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.Sequence,
 			Cause: order.CauseNotification, Reason: "rate_limit", NotFound: n - 1, Expedited: true, DueAt: time.Now(),
 		}})
 		if got := r.parked("p").Parked; got.NotFound != n {
@@ -317,7 +308,7 @@ func TestTrustedPayloadDueLateIsSuperseded(t *testing.T) {
 	m := r.store(record.Notification{Payment: "p", Order: "ref", Kind: order.Payout, Fields: map[string]string{"status": "PAID"}})
 	r.handle(m)
 	r.due(retry.Entry{Sequence: 7, Parked: record.ScheduledLookUp{
-		Provider: "beeteller", Account: "default", Kind: order.Payout, Payment: "p", Covers: m.sequence,
+		Provider: "beeteller", Account: "default", Kind: order.Payout, Payment: "p", Covers: m.Sequence,
 		Cause: order.CauseNotification, Reason: "ours", DueAt: time.Now().Add(-time.Hour),
 	}})
 	if entry := r.parked("p"); entry.Sequence != 0 || len(r.deadLetters()) != 0 || len(r.observations("p")) != 1 {
@@ -333,7 +324,7 @@ func TestExtraLookUpDeadLettersNothingAnswered(t *testing.T) {
 	r.handle(m)
 	first := time.Now().Add(-72 * time.Hour)
 	fired := retry.Entry{Sequence: 7, Parked: record.ScheduledLookUp{
-		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.sequence,
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: m.Sequence,
 		Cause: order.CauseNotification, Reason: "unavailable", Attempts: len(offsets) - 1, FirstFailure: &first, DueAt: time.Now().Add(-time.Hour),
 	}}
 	r.fails(http.StatusServiceUnavailable)
@@ -358,9 +349,7 @@ func TestOperatorsLookUpOfUnknownPaymentIsNotCounted(t *testing.T) {
 	r.fire("p")
 	summoned := r.parked("p").Parked
 	summoned.Cause, summoned.Reason, summoned.DueAt = order.CauseOperator, string(order.CauseOperator), time.Now().Add(time.Hour)
-	if err := r.retries.Enqueue(r.ctx, summoned); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, r.retries.Enqueue(r.Ctx, summoned))
 	r.fire("p")
 	if got := r.parked("p").Parked; got.NotFound != 3 || got.Expedited || len(r.deadLetters()) != 0 {
 		t.Errorf("parked is %+v, dead letters are %+v", got, r.deadLetters())

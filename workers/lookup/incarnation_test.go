@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -18,27 +19,27 @@ import (
 // recreate creates NOTIFICATIONS again, with so many messages of another payment that no
 // stored sequence lies above its last one, and restarts the worker.
 func (r *rig) recreate(others int) {
-	r.t.Helper()
+	r.T.Helper()
 	r.Recreate(subject.Notifications)
 	for range others {
 		r.notify("other")
 	}
 	o := r.worker.Options
 	var err error
-	o.Observations, err = observations.Open(r.ctx, r.JS)
-	r.must(err)
+	o.Observations, err = observations.Open(r.Ctx, r.JS)
+	r.Must(err)
 	r.statuses, r.worker = o.Observations, lookup.New(o)
 }
 
 // withEvents folds the payment's observations and returns the statuses of its events.
 func (r *rig) withEvents(payment string) (statuses []order.Status) {
-	r.t.Helper()
-	unit := r.tokens.Unit("sandbox", "default", payment)
-	fold := workertest.Bench{T: r.t, Ctx: r.ctx, JS: r.JS, Tokens: r.tokens}.Fold()
-	for _, raw := range messages(r, subject.Statuses, unit.Status()) {
-		r.must(fold.Handle(r.ctx, &delivered{subject: raw.Subject, data: raw.Data, sequence: raw.Sequence, stored: raw.Time}))
+	r.T.Helper()
+	unit := r.Tokens.Unit("sandbox", "default", payment)
+	fold := workertest.Bench{Bench: r.Bench}.Fold()
+	for _, raw := range r.Messages(subject.Statuses, unit.Status()) {
+		r.Must(fold.Handle(r.Ctx, &testbench.Delivered{RawStreamMsg: raw}))
 	}
-	for _, e := range read[order.Event](r, subject.Orders, unit.Events()) {
+	for _, e := range testbench.Documents[order.Event](r.Bench, subject.Orders, unit.Events()) {
 		statuses = append(statuses, e.Status)
 	}
 	return statuses
@@ -55,17 +56,17 @@ func TestNotificationsOfARecreatedStreamAreLookedUp(t *testing.T) {
 	r.recreate(3)
 	r.says("partially_refunded", 10000, 5000)
 	again := r.notify("p")
-	again.stored = time.Now()
+	again.Time = time.Now()
 	r.handle(again)
-	if got := r.last("p"); again.sequence != first.sequence || r.lookups("p") != 2 || got.Covers() != again.sequence {
-		t.Fatalf("after notification %d and %d look-ups the last observation covers %d", again.sequence, r.lookups("p"), got.Covers())
+	if got := r.last("p"); again.Sequence != first.Sequence || r.lookups("p") != 2 || got.Covers() != again.Sequence {
+		t.Fatalf("after notification %d and %d look-ups the last observation covers %d", again.Sequence, r.lookups("p"), got.Covers())
 	}
 	r.says("refunded", 10000, 10000)
 	later := r.notify("p")
-	later.stored = time.Now()
+	later.Time = time.Now()
 	r.handle(later)
-	if got := r.last("p"); later.sequence != second.sequence || r.lookups("p") != 3 || got.Covers() != later.sequence {
-		t.Errorf("after notification %d and %d look-ups the last observation covers %d", later.sequence, r.lookups("p"), got.Covers())
+	if got := r.last("p"); later.Sequence != second.Sequence || r.lookups("p") != 3 || got.Covers() != later.Sequence {
+		t.Errorf("after notification %d and %d look-ups the last observation covers %d", later.Sequence, r.lookups("p"), got.Covers())
 	}
 	if got := r.withEvents("p"); len(got) != 3 || got[1] != order.PartiallyRefunded || got[2] != order.Refunded {
 		t.Errorf("events are %q", got)
@@ -105,8 +106,8 @@ func TestAnswerCoversNoSequenceOfAnEarlierStream(t *testing.T) {
 	r.says("paid", 10000, 0)
 	m := r.notify("p")
 	r.handle(m) // The look-up that is scheduled for another 4 is cancelled.
-	if got := r.last("p").Covers(); got != m.sequence || r.parked("p").Sequence != 0 {
-		t.Errorf("the answer covers %d, want %d; scheduled is %+v", got, m.sequence, r.parked("p"))
+	if got := r.last("p").Covers(); got != m.Sequence || r.parked("p").Sequence != 0 {
+		t.Errorf("the answer covers %d, want %d; scheduled is %+v", got, m.Sequence, r.parked("p"))
 	}
 }
 
@@ -123,13 +124,13 @@ func TestScheduledLookUpOfAnEarlierStreamCoversANewNotification(t *testing.T) {
 	m := r.notify("p")
 	r.handle(m)
 	after := r.parked("p").Parked
-	if after.Covers != m.sequence || !after.NotificationsCreated.After(before.NotificationsCreated) || !after.DueAt.Equal(before.DueAt) {
+	if after.Covers != m.Sequence || !after.NotificationsCreated.After(before.NotificationsCreated) || !after.DueAt.Equal(before.DueAt) {
 		t.Fatalf("scheduled is %+v, before %+v", after, before)
 	}
 	r.fire("p")
 	r.fire("p")
 	r.fire("p") // It is given up.
-	if l := r.deadLetters(); len(l) != 1 || l[0].Covers != m.sequence || !l[0].Created[subject.Notifications].Equal(after.NotificationsCreated) {
+	if l := r.deadLetters(); len(l) != 1 || l[0].Covers != m.Sequence || !l[0].Created[subject.Notifications].Equal(after.NotificationsCreated) {
 		t.Errorf("dead letters are %+v", l)
 	}
 }
@@ -146,7 +147,7 @@ func TestDeadLetterOfAnEarlierStreamSuppressesNone(t *testing.T) {
 	r.handle(again)
 	l := r.deadLetters()
 	if len(l) != 2 || l[0].ID != l[1].ID || !l[1].Created[subject.Notifications].After(l[0].Created[subject.Notifications]) {
-		t.Errorf("dead letters of %d and %d are %+v", first.sequence, again.sequence, l)
+		t.Errorf("dead letters of %d and %d are %+v", first.Sequence, again.Sequence, l)
 	}
 }
 
@@ -168,10 +169,10 @@ func TestDeadLetterOfAnEarlierStreamCoversNoNewNotification(t *testing.T) {
 	r.fire("p")
 	r.fire("p")
 	waiting := r.parked("p")
-	r.must(r.retries.Cancel(r.ctx, waiting))
+	r.Must(r.retries.Cancel(r.Ctx, waiting))
 	later := r.notify("p") // Stored before the last look-up, which comes to cover it.
 	r.due(waiting)
-	if l, p := r.deadLetters(), r.parked("p").Parked; len(l) != 2 || p.Covers != later.sequence {
+	if l, p := r.deadLetters(), r.parked("p").Parked; len(l) != 2 || p.Covers != later.Sequence {
 		t.Errorf("dead letters are %+v, scheduled is %+v", l, p)
 	}
 }
@@ -183,7 +184,7 @@ func TestStreamRecreatedUnderTheWorkerStopsIt(t *testing.T) {
 	r.handle(r.notify("p"))
 	r.Recreate(subject.Notifications)
 	var fatal *consume.Fatal
-	err := r.worker.HandleNotification(r.ctx, r.notify("p"))
+	err := r.worker.HandleNotification(r.Ctx, r.notify("p"))
 	if !errors.As(err, &fatal) || !errors.Is(err, observations.ErrRecreated) {
 		t.Errorf("a notification at the covered sequence gave %v, want a fatal error", err)
 	}

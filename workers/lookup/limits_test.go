@@ -2,7 +2,6 @@ package lookup_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,8 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -32,19 +31,15 @@ import (
 // limited returns another worker of the rig, as another process has it: with its own cache
 // of circuits, its own rate limits, and two accounts.
 func (r *rig) limited(l ratelimit.Limit) *lookup.Worker {
-	r.t.Helper()
+	r.T.Helper()
 	o := r.worker.Options
-	store, err := circuit.Open(r.ctx, r.JS)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	o.Circuits, err = circuit.NewCache(r.ctx, store, circuit.Options{
+	store, err := circuit.Open(r.Ctx, r.JS)
+	r.Must(err)
+	o.Circuits, err = circuit.NewCache(r.Ctx, store, circuit.Options{
 		First: 300 * time.Millisecond, Longest: 3 * time.Second, Expiry: 20 * time.Second, Spread: 3 * time.Second,
 		Name: "worker", Now: time.Now,
 	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.Must(err)
 	o.Outage = outage.New(r.JS, "sandbox",
 		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second, Accounts: []string{"default", "acme"}},
 		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)
@@ -62,12 +57,12 @@ var plenty = ratelimit.Limit{Rate: 1000, Burst: 1000, Concurrency: 16}
 
 // run runs a worker's consumers, as its process does, until stop or the end of the test.
 func (r *rig) run(w *lookup.Worker) (stop func()) {
-	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.ctx)
+	r.T.Helper()
+	ctx, cancel := context.WithCancel(r.Ctx)
 	var all sync.WaitGroup
 	all.Go(func() {
 		if err := w.Circuits.Run(ctx); err != nil {
-			r.t.Errorf("circuits: %v", err)
+			r.T.Errorf("circuits: %v", err)
 		}
 	})
 	for _, c := range []struct {
@@ -77,67 +72,33 @@ func (r *rig) run(w *lookup.Worker) (stop func()) {
 		{subject.Notifications, subject.LookupConsumer("sandbox"), w.HandleNotification},
 		{subject.LookupRetries, subject.LookupDueConsumer("sandbox"), w.HandleDue},
 	} {
-		consumer, err := r.JS.Consumer(r.ctx, c.stream, c.name)
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		consumer, err := r.JS.Consumer(r.Ctx, c.stream, c.name)
+		r.Must(err)
 		all.Go(func() {
 			if err := consume.Run(ctx, consume.Options{
 				Consumer: consumer, Name: c.name, Concurrency: 8, AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(), Limit: w.Outage.Room,
 			}, c.handle); err != nil {
-				r.t.Errorf("%s: %v", c.name, err)
+				r.T.Errorf("%s: %v", c.name, err)
 			}
 		})
 	}
 	stop = sync.OnceFunc(func() { cancel(); all.Wait() })
-	r.t.Cleanup(stop)
+	r.T.Cleanup(stop)
 	return stop
 }
 
 // told stores a notification of an account.
-func (r *rig) told(account, payment string) *delivered {
-	r.t.Helper()
-	n := record.Notification{
-		ID: account + payment, Provider: "sandbox", Account: account, Kind: order.Payment, Payment: payment, ReceivedAt: time.Now().UTC(),
-	}
-	m := &delivered{subject: r.tokens.Unit(n.Provider, account, payment).Notification()}
-	var err error
-	if m.data, err = json.Marshal(n); err != nil {
-		r.t.Fatal(err)
-	}
-	ack, err := r.JS.Publish(r.ctx, m.subject, m.data)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	m.sequence = ack.Sequence
-	return m
+func (r *rig) told(account, payment string) *testbench.Delivered {
+	r.T.Helper()
+	return r.Delivered(subject.Notifications, r.Notify(record.Notification{ID: account + payment, Account: account, Payment: payment}))
 }
 
 // count is how many subjects of a stream have messages.
 func (r *rig) count(name, filter string) int {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, name)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	info, err := stream.Info(r.ctx, jetstream.WithSubjectFilter(filter))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.T.Helper()
+	info, err := r.Stream(name).Info(r.Ctx, jetstream.WithSubjectFilter(filter))
+	r.Must(err)
 	return len(info.State.Subjects)
-}
-
-func (r *rig) until(what string, done func() bool) {
-	r.t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-r.ctx.Done():
-			r.t.Fatalf("never %s", what)
-		}
-	}
 }
 
 func TestRefusedCredentialOpensOneAccountUntilMended(t *testing.T) {
@@ -164,11 +125,11 @@ func TestRefusedCredentialOpensOneAccountUntilMended(t *testing.T) {
 	}
 	r.run(r.limited(plenty))
 	r.run(r.limited(plenty))
-	r.until("is the good account done", func() bool { return r.count(subject.Statuses, "statuses.sandbox.default.*") == each })
-	r.until("does every payment of the bad one wait", func() bool {
+	r.Until("the good account is done", func() bool { return r.count(subject.Statuses, "statuses.sandbox.default.*") == each })
+	r.Until("every payment of the bad one waits", func() bool {
 		return r.count(subject.LookupRetries, "lookup.*.sandbox.acme.*") >= each
 	})
-	for _, p := range read[record.ScheduledLookUp](r, subject.LookupRetries, "lookup.parked.sandbox.acme.*") {
+	for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.acme.*") {
 		if p.Attempts != 0 || p.FirstFailure != nil || p.Reason != "credential" {
 			t.Fatalf("a refused credential parked %+v", p)
 		}
@@ -179,7 +140,7 @@ func TestRefusedCredentialOpensOneAccountUntilMended(t *testing.T) {
 	}
 	before := refused.Load()
 	refusing.Store(false)
-	r.until("are all confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.acme.*") == each })
+	r.Until("all are confirmed", func() bool { return r.count(subject.Statuses, "statuses.sandbox.acme.*") == each })
 	if got := asked.Load() - before; got > each+20 {
 		t.Errorf("%d look-ups for %d payments after the credential was mended", got, each)
 	}
@@ -194,26 +155,19 @@ func TestOpenCircuitOutlivesTheWorker(t *testing.T) {
 	r.fails(http.StatusForbidden)
 	first := r.limited(plenty)
 	first.Circuits.First = time.Minute // No probe is due before the end of the test.
-	r.must(first.HandleNotification(r.ctx, r.told("acme", "p-1")))
+	r.Must(first.HandleNotification(r.Ctx, r.told("acme", "p-1")))
 	second := r.limited(plenty)
 	m := r.told("acme", "p-2")
-	r.must(second.HandleNotification(r.ctx, m))
-	entry, err := r.retries.Read(r.ctx, "sandbox", "acme", "p-2")
-	r.must(err)
-	if p := entry.Parked; r.lookups("p-2") != 0 || p.Reason != "credential" || p.Covers != m.sequence || p.Attempts != 0 || p.FirstFailure != nil {
+	r.Must(second.HandleNotification(r.Ctx, m))
+	entry, err := r.retries.Read(r.Ctx, "sandbox", "acme", "p-2")
+	r.Must(err)
+	if p := entry.Parked; r.lookups("p-2") != 0 || p.Reason != "credential" || p.Covers != m.Sequence || p.Attempts != 0 || p.FirstFailure != nil {
 		t.Errorf("after %d look-ups parked is %+v", r.lookups("p-2"), p)
 	}
 	r.says("refunded", 10000, 10000)
-	r.must(second.HandleNotification(r.ctx, r.told("default", "p-3")))
+	r.Must(second.HandleNotification(r.Ctx, r.told("default", "p-3")))
 	if r.lookups("p-3") != 1 {
 		t.Error("another account waits too")
-	}
-}
-
-func (r *rig) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
 	}
 }
 
@@ -221,16 +175,16 @@ func TestRateLimitedLookUpSpendsNothingAndKeepsItsTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	w := r.limited(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
-	r.must(w.HandleNotification(r.ctx, r.told("default", "first")))
-	r.must(w.HandleNotification(r.ctx, r.told("default", "p")))
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "first")))
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "p")))
 	before := r.parked("p").Parked
 	if before.Reason != "rate_limit" || before.Attempts != 0 || before.FirstFailure != nil || r.lookups("p") != 0 {
 		t.Fatalf("parked is %+v", before)
 	}
 	again := r.told("default", "p")
-	r.must(w.HandleNotification(r.ctx, again))
+	r.Must(w.HandleNotification(r.Ctx, again))
 	after := r.parked("p").Parked
-	if after.Covers != again.sequence || !after.DueAt.Equal(before.DueAt) {
+	if after.Covers != again.Sequence || !after.DueAt.Equal(before.DueAt) {
 		t.Errorf("a second notification moved the turn: %+v became %+v", before, after)
 	}
 }
@@ -241,7 +195,7 @@ func TestUnknownPaymentIsNotLookedUpAgainAtOnce(t *testing.T) {
 	r.fails(http.StatusNotFound)
 	r.handle(r.notify("p"))
 	before := r.parked("p").Parked
-	var last *delivered
+	var last *testbench.Delivered
 	for range 20 {
 		last = r.notify("p")
 		r.handle(last)
@@ -250,13 +204,13 @@ func TestUnknownPaymentIsNotLookedUpAgainAtOnce(t *testing.T) {
 	if got := r.lookups("p"); got != 1 {
 		t.Errorf("%d look-ups, want 1", got)
 	}
-	if after.Covers != last.sequence || !after.DueAt.Equal(before.DueAt) || after.Attempts != before.Attempts {
+	if after.Covers != last.Sequence || !after.DueAt.Equal(before.DueAt) || after.Attempts != before.Attempts {
 		t.Errorf("parked was %+v and is %+v", before, after)
 	}
 	r.says("refunded", 10000, 10000)
 	r.fire("p")
-	if got := r.last("p").Covers(); got != last.sequence {
-		t.Errorf("the answer covers %d, want %d", got, last.sequence)
+	if got := r.last("p").Covers(); got != last.Sequence {
+		t.Errorf("the answer covers %d, want %d", got, last.Sequence)
 	}
 }
 
@@ -278,16 +232,16 @@ func TestOutageLeavesNotificationsInTheStream(t *testing.T) {
 		r.told([]string{"default", "acme"}[i%2], fmt.Sprintf("p-%d", i))
 	}
 	r.run(r.limited(plenty))
-	r.until("did a probe fail", func() bool { return failed.Load() >= 8+2 })
+	r.Until("a probe failed", func() bool { return failed.Load() >= 8+2 })
 	down.Store(false)
 	parked := int(failed.Load()) // Each of these waits for the policy's offset of a minute.
-	r.until("are the others confirmed", func() bool {
+	r.Until("the others are confirmed", func() bool {
 		return r.count(subject.Statuses, "statuses.sandbox.*.*") >= all-parked-8
 	})
 	if got := failed.Load(); got > 30 {
 		t.Errorf("%d look-ups during the outage", got)
 	}
-	for _, p := range read[record.ScheduledLookUp](r, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
+	for _, p := range testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, "lookup.parked.sandbox.*.*") {
 		if p.Reason == "rate_limit" {
 			continue // There were more at once than may be in flight.
 		}
@@ -310,17 +264,17 @@ func TestUnreachableAccountStopsNoOther(t *testing.T) {
 	w := r.limited(plenty)
 	for i := range 20 {
 		if i%10 == 0 { // So that twice as many fail in a row as would pause.
-			r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("before-%d", i))))
+			r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("before-%d", i))))
 		}
 		payment := fmt.Sprintf("acme-%d", i)
-		r.must(w.HandleNotification(r.ctx, r.told("acme", payment)))
-		entry, err := r.retries.Read(r.ctx, "sandbox", "acme", payment)
-		r.must(err)
+		r.Must(w.HandleNotification(r.Ctx, r.told("acme", payment)))
+		entry, err := r.retries.Read(r.Ctx, "sandbox", "acme", payment)
+		r.Must(err)
 		if p := entry.Parked; p.Reason != "unavailable" || p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] {
 			t.Fatalf("after %d failures parked is %+v", i+1, p)
 		}
 	}
-	r.must(w.HandleNotification(r.ctx, r.told("default", "p")))
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "p")))
 	if r.lookups("p") != 1 {
 		t.Error("the other account waits too")
 	}
@@ -332,10 +286,10 @@ func TestMessageDuringAPauseIsNotHandled(t *testing.T) {
 	r.fails(http.StatusBadGateway)
 	w := r.limited(plenty)
 	for i := range 4 {
-		r.must(w.HandleNotification(r.ctx, r.told("default", fmt.Sprintf("p-%d", i))))
+		r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("p-%d", i))))
 	}
-	r.must(w.HandleNotification(r.ctx, r.told("acme", "p-4")))
-	err := w.HandleNotification(r.ctx, r.told("default", "late"))
+	r.Must(w.HandleNotification(r.Ctx, r.told("acme", "p-4")))
+	err := w.HandleNotification(r.Ctx, r.told("default", "late"))
 	if !errors.Is(err, consume.ErrRetryLater) || r.lookups("late") != 0 || r.parked("late").Sequence != 0 {
 		t.Errorf("during the pause: error %v, %d look-ups, parked %+v", err, r.lookups("late"), r.parked("late"))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -31,7 +32,7 @@ func TestAnswerBecomesTheObservation(t *testing.T) {
 		t.Fatalf("%d observations, want 1", len(seen))
 	}
 	o := seen[0]
-	if o.Status != order.Paid || o.Order != "o-p" || !o.Confirmed || o.Covers != m.sequence || o.Amount.Value != 10000 {
+	if o.Status != order.Paid || o.Order != "o-p" || !o.Confirmed || o.Covers != m.Sequence || o.Amount.Value != 10000 {
 		t.Errorf("observation is %+v", o)
 	}
 }
@@ -81,15 +82,15 @@ func TestCoveredNotificationIsSuperseded(t *testing.T) {
 	if got := r.lookups("p"); got != 1 {
 		t.Errorf("%d look-ups, want 1", got)
 	}
-	if got := r.last("p").Covers(); got != third.sequence {
-		t.Errorf("covers %d, want %d", got, third.sequence)
+	if got := r.last("p").Covers(); got != third.Sequence {
+		t.Errorf("covers %d, want %d", got, third.Sequence)
 	}
 }
 
 func TestNotificationStoredDuringALookUpIsLookedUp(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	var during *delivered
+	var during *testbench.Delivered
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 {
 			during = r.notify(payment)
@@ -99,11 +100,11 @@ func TestNotificationStoredDuringALookUpIsLookedUp(t *testing.T) {
 	})
 	first := r.notify("p")
 	r.handle(first)
-	if got := r.last("p"); got.Covers() != first.sequence || got.Observation.Status != order.Authorized {
+	if got := r.last("p"); got.Covers() != first.Sequence || got.Observation.Status != order.Authorized {
 		t.Fatalf("the first answer covers %d as %s", got.Covers(), got.Observation.Status)
 	}
 	r.handle(during)
-	if got := r.last("p"); got.Covers() != during.sequence || got.Observation.Status != order.Paid {
+	if got := r.last("p"); got.Covers() != during.Sequence || got.Observation.Status != order.Paid {
 		t.Errorf("the second answer covers %d as %s", got.Covers(), got.Observation.Status)
 	}
 }
@@ -111,7 +112,7 @@ func TestNotificationStoredDuringALookUpIsLookedUp(t *testing.T) {
 func TestConflictWithACoveringAnswerEndsTheTask(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	var first *delivered
+	var first *testbench.Delivered
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 { // Another worker stores an answer during this look-up.
 			r.handle(first)
@@ -133,14 +134,14 @@ func TestConflictWithACoveringAnswerEndsTheTask(t *testing.T) {
 func TestConflictWithAnOlderAnswerLooksUpAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	unit := r.tokens.Unit("sandbox", "default", "p")
+	unit := r.Unit("p")
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 { // Another worker stores an answer for an older notification.
 			o := order.Observation{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment,
 				Status: order.Authorized, ProviderStatus: "authorized", Confirmed: true,
 			}
-			if _, err := r.statuses.Append(r.ctx, unit, r.last(payment), o, ""); err != nil {
+			if _, err := r.statuses.Append(r.Ctx, unit, r.last(payment), o, ""); err != nil {
 				t.Errorf("append: %v", err)
 			}
 		}
@@ -149,7 +150,7 @@ func TestConflictWithAnOlderAnswerLooksUpAgain(t *testing.T) {
 	m := r.notify("p")
 	r.handle(m)
 	seen := r.observations("p")
-	if len(seen) != 2 || seen[1].Status != order.Paid || seen[1].Covers != m.sequence || r.lookups("p") != 2 {
+	if len(seen) != 2 || seen[1].Status != order.Paid || seen[1].Covers != m.Sequence || r.lookups("p") != 2 {
 		t.Errorf("after %d look-ups the chain is %+v", r.lookups("p"), seen)
 	}
 }
@@ -175,7 +176,7 @@ func TestUnknownTypeIsDeadLetteredOnce(t *testing.T) {
 	r.handle(m)
 	r.handle(m)
 	deadLetters := r.deadLetters()
-	if len(deadLetters) != 1 || deadLetters[0].Class != record.ClassData || deadLetters[0].Sequence != m.sequence {
+	if len(deadLetters) != 1 || deadLetters[0].Class != record.ClassData || deadLetters[0].Sequence != m.Sequence {
 		t.Errorf("dead letters are %+v", deadLetters)
 	}
 	if got := r.lookups("p"); got != 0 {
@@ -190,10 +191,10 @@ func TestUnknownTypesCostTheSame(t *testing.T) {
 	r := setup(t)
 	read := make(chan *nats.Msg, 100)
 	tap, err := r.JS.Conn().ChanSubscribe("$JS.API.STREAM.MSG.GET."+subject.DeadLetters, read)
-	r.must(err)
+	r.Must(err)
 	reads := func() int {
 		r.handle(r.store(record.Notification{Payment: "unknown", Kind: order.Payment, Unknown: "BOLETO"}))
-		r.must(r.JS.Conn().Flush())
+		r.Must(r.JS.Conn().Flush())
 		n := len(read)
 		for range n {
 			<-read
@@ -207,7 +208,7 @@ func TestUnknownTypesCostTheSame(t *testing.T) {
 	if last := reads(); first == 0 || last != first {
 		t.Errorf("the first took %d reads of dead letters, the seventh %d", first, last)
 	}
-	r.must(tap.Unsubscribe())
+	r.Must(tap.Unsubscribe())
 	if deadLetters := r.deadLetters(); len(deadLetters) != 7 {
 		t.Errorf("%d dead letters, want 7", len(deadLetters))
 	}
@@ -216,34 +217,30 @@ func TestUnknownTypesCostTheSame(t *testing.T) {
 func TestBurstOfAHundredCausesAFewLookUps(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	var last *delivered
+	var last *testbench.Delivered
 	for range 100 {
 		last = r.notify("p")
 	}
-	consumer, err := r.JS.Consumer(r.ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(r.ctx)
+	consumer, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+	testbench.Must(t, err)
+	ctx, stop := context.WithCancel(r.Ctx)
 	defer stop()
 	err = consume.Run(ctx, consume.Options{
 		Consumer: consumer, Name: "lookup-sandbox", Concurrency: 16,
 		AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(),
 	}, func(ctx context.Context, m jetstream.Msg) error {
 		err := r.worker.HandleNotification(ctx, m)
-		if meta, _ := m.Metadata(); err == nil && meta.Sequence.Stream == last.sequence {
+		if meta, _ := m.Metadata(); err == nil && meta.Sequence.Stream == last.Sequence {
 			stop()
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got := r.lookups("p"); got < 1 || got > 3 {
 		t.Errorf("100 notifications caused %d look-ups, want 1 to 3", got)
 	}
-	if got := r.last("p").Covers(); got != last.sequence {
-		t.Errorf("covers %d, want %d", got, last.sequence)
+	if got := r.last("p").Covers(); got != last.Sequence {
+		t.Errorf("covers %d, want %d", got, last.Sequence)
 	}
 }
 
@@ -252,7 +249,7 @@ func TestBurstOfAHundredCausesAFewLookUps(t *testing.T) {
 func TestBurstDuringTheFirstLookUpCausesOneMore(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	var during []*delivered
+	var during []*testbench.Delivered
 	r.script(func(payment string, times int) (int, string) {
 		for range 20 * (2 - min(times, 2)) {
 			during = append(during, r.notify(payment))
@@ -261,15 +258,13 @@ func TestBurstDuringTheFirstLookUpCausesOneMore(t *testing.T) {
 	})
 	r.handle(r.notify("p"))
 	for _, m := range during {
-		if err := r.worker.HandleNotification(r.ctx, m); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, r.worker.HandleNotification(r.Ctx, m))
 	}
 	if got := r.lookups("p"); got != 2 {
 		t.Errorf("%d look-ups, want 2", got)
 	}
-	if got := r.last("p").Covers(); got != during[len(during)-1].sequence {
-		t.Errorf("covers %d, want %d", got, during[len(during)-1].sequence)
+	if got := r.last("p").Covers(); got != during[len(during)-1].Sequence {
+		t.Errorf("covers %d, want %d", got, during[len(during)-1].Sequence)
 	}
 }
 
@@ -281,15 +276,13 @@ func TestAnswerCoversTheCancelledLookUp(t *testing.T) {
 	first, second := r.notify("p"), r.notify("p")
 	r.fails(http.StatusServiceUnavailable)
 	r.handle(second)
-	if got := r.parked("p").Parked.Covers; got != second.sequence {
-		t.Fatalf("parked for %d, want %d", got, second.sequence)
+	if got := r.parked("p").Parked.Covers; got != second.Sequence {
+		t.Fatalf("parked for %d, want %d", got, second.Sequence)
 	}
 	r.says("paid", 10000, 0)
-	if err := r.worker.HandleNotification(r.ctx, first); err != nil {
-		t.Fatal(err)
-	}
-	if got, left := r.last("p").Covers(), r.parked("p").Sequence; got != second.sequence || left != 0 {
-		t.Errorf("covers %d, want %d; parked %d", got, second.sequence, left)
+	testbench.Must(t, r.worker.HandleNotification(r.Ctx, first))
+	if got, left := r.last("p").Covers(), r.parked("p").Sequence; got != second.Sequence || left != 0 {
+		t.Errorf("covers %d, want %d; parked %d", got, second.Sequence, left)
 	}
 }
 
@@ -301,7 +294,7 @@ func TestRecreatedNotificationsStopTheWorker(t *testing.T) {
 	}
 	r.handle(r.notify("p"))
 	r.Recreate(subject.Notifications)
-	err := r.worker.HandleNotification(r.ctx, r.notify("p"))
+	err := r.worker.HandleNotification(r.Ctx, r.notify("p"))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("a notification below covers of a recreated stream gave %v, want a fatal error", err)
@@ -311,7 +304,7 @@ func TestRecreatedNotificationsStopTheWorker(t *testing.T) {
 func TestShutdownDuringALookUpSpendsNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	ctx, stop := context.WithCancel(r.ctx)
+	ctx, stop := context.WithCancel(r.Ctx)
 	r.script(func(payment string, _ int) (int, string) {
 		stop()
 		return http.StatusOK, state(payment, "paid", 10000, 0)
@@ -363,7 +356,7 @@ func TestFinalAnswerIsNotRechecked(t *testing.T) {
 func TestWebhooksWithoutALookUpAreObservedInOrder(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "beeteller")
-	payload := func(status string) *delivered {
+	payload := func(status string) *testbench.Delivered {
 		return r.store(record.Notification{
 			Payment: "p", Order: "ref", Kind: order.Payout, Trace: "00-" + status, Fields: map[string]string{"status": status, "reference": "ref"},
 		})
@@ -375,7 +368,7 @@ func TestWebhooksWithoutALookUpAreObservedInOrder(t *testing.T) {
 	if len(seen) != 2 || seen[0].Status != order.Processing || seen[1].Status != order.Paid {
 		t.Fatalf("chain is %+v", seen)
 	}
-	if seen[0].Covers != first.sequence || seen[1].Covers != second.sequence || seen[1].Confirmed {
+	if seen[0].Covers != first.Sequence || seen[1].Covers != second.Sequence || seen[1].Confirmed {
 		t.Errorf("chain is %+v", seen)
 	}
 	if got := r.traces("p"); got[0] != "00-PROCESSING" || got[1] != "00-PAID" {

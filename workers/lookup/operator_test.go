@@ -16,7 +16,7 @@ func TestExpeditedLookUpSpendsNoAttempt(t *testing.T) {
 		r := setup(t)
 		r.fails(http.StatusInternalServerError)
 		first := time.Now().UTC().Truncate(time.Millisecond)
-		if err := r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+		if err := r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Cause: order.CauseOperator, Reason: "operator",
 			FirstFailure: &first, DueAt: time.Now().Add(time.Hour).UTC(), Expedited: early,
 		}); err != nil {
@@ -39,7 +39,7 @@ func TestOperatorsLookUpAnswersTheNotificationItCovers(t *testing.T) {
 	r := setup(t)
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 { // Another look-up, which began before the notification, is answered first.
-			if _, err := r.statuses.Append(r.ctx, r.tokens.Unit("sandbox", "default", payment), r.last(payment), order.Observation{
+			if _, err := r.statuses.Append(r.Ctx, r.Unit(payment), r.last(payment), order.Observation{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Status: order.Pending, ProviderStatus: "pending", Confirmed: true,
 			}, ""); err != nil {
 				t.Error(err)
@@ -47,7 +47,7 @@ func TestOperatorsLookUpAnswersTheNotificationItCovers(t *testing.T) {
 		}
 		return http.StatusOK, `{"payment":"p","order":"o","status":"paid","amount":1000,"refunded":0}`
 	})
-	if err := r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+	if err := r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 7, Cause: order.CauseOperator, Reason: "operator",
 		DueAt: time.Now().Add(time.Hour).UTC(),
 	}); err != nil {

@@ -20,12 +20,12 @@ func scheduledFor(cause order.Cause, stands uint64) record.ScheduledLookUp {
 func TestFailedWebhookReplacesALaterSweep(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.retries.Schedule(r.ctx, scheduledFor(order.CauseSweep, 0)))
+	r.Must(r.retries.Schedule(r.Ctx, scheduledFor(order.CauseSweep, 0)))
 	r.fails(http.StatusServiceUnavailable)
 	m := r.notify("p")
 	r.handle(m)
 	p := r.parked("p").Parked
-	if p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] || p.Covers != m.sequence || p.Cause != order.CauseNotification {
+	if p.FirstFailure == nil || p.DueAt.Sub(*p.FirstFailure) != offsets[0] || p.Covers != m.Sequence || p.Cause != order.CauseNotification {
 		t.Errorf("parked is %+v", p)
 	}
 }
@@ -40,13 +40,13 @@ func TestStaleAnswerIsRecheckedWhateverTheCause(t *testing.T) {
 			r := setup(t)
 			r.handle(r.notify("p"))
 			later := r.notify("p")
-			r.must(r.retries.Schedule(r.ctx, scheduledFor(cause, later.sequence)))
+			r.Must(r.retries.Schedule(r.Ctx, scheduledFor(cause, later.Sequence)))
 			r.fire("p")
 			if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Rechecks != 1 {
 				t.Errorf("parked is %+v", p)
 			}
-			r.must(r.retries.Cancel(r.ctx, r.parked("p")))
-			r.must(r.retries.Schedule(r.ctx, scheduledFor(cause, later.sequence))) // It covers no unanswered notification now.
+			r.Must(r.retries.Cancel(r.Ctx, r.parked("p")))
+			r.Must(r.retries.Schedule(r.Ctx, scheduledFor(cause, later.Sequence))) // It covers no unanswered notification now.
 			r.fire("p")
 			if entry := r.parked("p"); entry.Sequence != 0 {
 				t.Errorf("an answer that no webhook waits for led to %+v", entry.Parked)
@@ -66,7 +66,7 @@ func TestConfirmationThatMayBeStaleIsRechecked(t *testing.T) {
 	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck {
 		t.Fatalf("parked is %+v", p)
 	}
-	r.must(r.retries.ScheduleRecheck(r.ctx, scheduledFor(order.CauseConfirmation, r.last("p").Covers()))) // As normalize does.
+	r.Must(r.retries.ScheduleRecheck(r.Ctx, scheduledFor(order.CauseConfirmation, r.last("p").Covers()))) // As normalize does.
 	r.fire("p")
 	for number := 1; number <= 2; number++ {
 		if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Rechecks != number {

@@ -19,14 +19,14 @@ func TestFullStoreRefusesFurtherLookUps(t *testing.T) {
 	fresh := r.notify("fresh")
 	r.handle(fresh)
 	deadLetters := r.deadLetters()
-	if len(deadLetters) != 1 || deadLetters[0].Sequence != fresh.sequence || deadLetters[0].Class != record.ClassProvider ||
+	if len(deadLetters) != 1 || deadLetters[0].Sequence != fresh.Sequence || deadLetters[0].Class != record.ClassProvider ||
 		deadLetters[0].LastAnswer != "unavailable" || !strings.Contains(deadLetters[0].Cause, retry.ErrFull.Error()) {
 		t.Errorf("dead letters are %+v", deadLetters)
 	}
 	r.fire("parked") // It takes no further bytes.
 	later := r.notify("parked")
 	r.handle(later) // Nor does this.
-	if p := r.entry("parked"); p.Attempts != 1 || p.Covers != later.sequence || len(r.deadLetters()) != 1 {
+	if p := r.entry("parked"); p.Attempts != 1 || p.Covers != later.Sequence || len(r.deadLetters()) != 1 {
 		t.Errorf("parked is %+v, dead letters are %+v", p, r.deadLetters())
 	}
 }
@@ -58,7 +58,7 @@ func TestFullStoreDeadLettersUnknownPayments(t *testing.T) {
 	r.retries.SetLimit(100, 0)
 	r.fire("p")
 	deadLetters := r.deadLetters()
-	if len(deadLetters) != 1 || deadLetters[0].Sequence != m.sequence || deadLetters[0].Class != record.ClassData || r.parked("p").Sequence != 0 {
+	if len(deadLetters) != 1 || deadLetters[0].Sequence != m.Sequence || deadLetters[0].Class != record.ClassData || r.parked("p").Sequence != 0 {
 		t.Errorf("dead letters are %+v, parked is %+v", deadLetters, r.parked("p"))
 	}
 }

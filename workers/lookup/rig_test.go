@@ -1,9 +1,7 @@
 package lookup_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -13,14 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -33,14 +28,11 @@ import (
 	"arauto/workers/lookup"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker, a provider that the test scripts, and a worker.
 type rig struct {
-	*jetstreamtest.Broker
-	t        *testing.T
-	ctx      context.Context
-	tokens   subject.Tokens
+	*testbench.Broker
 	worker   *lookup.Worker
 	statuses *observations.Store
 	retries  *retry.Store
@@ -58,14 +50,7 @@ func setup(t *testing.T) *rig { return setupFor(t, "sandbox") }
 
 func setupFor(t *testing.T, name string) *rig {
 	t.Helper()
-	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{
-		Broker: jetstreamtest.Start(t, name), t: t, ctx: jetstreamtest.Context(t), tokens: tokens,
-		asked: map[string]int{},
-	}
+	r := &rig{Broker: testbench.Start(t, name), asked: map[string]int{}}
 	r.says("paid", 10000, 0)
 	server := httptest.NewServer(http.HandlerFunc(r.serve))
 	t.Cleanup(server.Close)
@@ -73,24 +58,17 @@ func setupFor(t *testing.T, name string) *rig {
 	if !ok {
 		t.Fatalf("no provider %s", name)
 	}
-	if r.statuses, err = observations.Open(r.ctx, r.JS); err != nil {
-		t.Fatal(err)
-	}
-	if r.retries, err = retry.Open(r.ctx, r.JS, tokens); err != nil {
-		t.Fatal(err)
-	}
-	dead, err := deadletter.Open(r.ctx, r.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var err error
+	r.statuses, err = observations.Open(r.Ctx, r.JS)
+	r.Must(err)
+	r.retries, err = retry.Open(r.Ctx, r.JS, r.Tokens)
+	r.Must(err)
+	dead, err := deadletter.Open(r.Ctx, r.JS)
+	r.Must(err)
 	named, err := providers.All.RetryPolicy("default")
-	if err != nil {
-		t.Fatal(err)
-	}
+	r.Must(err)
 	policy, err := named.WithOffsets(offsets)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r.Must(err)
 	client := providerhttp.New(providerhttp.Options{Timeout: 10 * time.Second, AnswerLimit: 1 << 20, Connections: 8, Now: time.Now})
 	t.Cleanup(client.Close)
 	r.worker = lookup.New(lookup.Options{
@@ -98,7 +76,7 @@ func setupFor(t *testing.T, name string) *rig {
 		Accounts: map[string]provider.Account{"default": {
 			Name: "default", Settings: map[string]string{"base_url": server.URL, "token": "t"},
 		}},
-		Policy: policy, Tokens: tokens, Ask: client, Observations: r.statuses, Retries: r.retries, DeadLetters: dead,
+		Policy: policy, Tokens: r.Tokens, Ask: client, Observations: r.statuses, Retries: r.retries, DeadLetters: dead,
 		Log: zap.NewNop(), Metrics: lookup.NewMetrics(prometheus.NewRegistry()),
 		Now: time.Now, Jitter: func() float64 { return 0 },
 	})
@@ -118,7 +96,7 @@ func (r *rig) serve(w http.ResponseWriter, q *http.Request) {
 	status, body := answer(payment, times)
 	w.WriteHeader(status)
 	if _, err := w.Write([]byte(body)); err != nil {
-		r.t.Logf("answer not written: %v", err)
+		r.T.Logf("answer not written: %v", err)
 	}
 }
 
@@ -150,71 +128,36 @@ func (r *rig) lookups(payment string) int {
 	return r.asked[payment]
 }
 
-// delivered is a stored message as a consumer delivers it, so that a test can choose
-// when, how often and in which order it is handled.
-type delivered struct {
-	jetstream.Msg
-	subject  string
-	data     []byte
-	sequence uint64
-	stored   time.Time
-	behind   uint64 // Messages pending behind it.
-}
-
-func (d *delivered) Subject() string      { return d.subject }
-func (d *delivered) Data() []byte         { return d.data }
-func (d *delivered) Headers() nats.Header { return nats.Header{} }
-func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.stored, NumPending: d.behind}, nil
-}
-
 // notify stores a notification as the gateway does.
-func (r *rig) notify(payment string) *delivered {
-	r.t.Helper()
-	return r.store(record.Notification{Payment: payment, Kind: order.Payment})
+func (r *rig) notify(payment string) *testbench.Delivered {
+	r.T.Helper()
+	return r.store(record.Notification{Payment: payment})
 }
 
-func (r *rig) store(n record.Notification) *delivered {
-	r.t.Helper()
-	id, err := uuid.NewV7()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	n.ID, n.Provider, n.Account, n.ReceivedAt = id.String(), r.worker.Provider.Name, "default", time.Now().UTC()
-	m := &delivered{subject: r.tokens.Unit(n.Provider, n.Account, n.Payment).Notification()}
-	if m.data, err = json.Marshal(n); err != nil {
-		r.t.Fatal(err)
-	}
-	ack, err := r.JS.Publish(r.ctx, m.subject, m.data)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	m.sequence = ack.Sequence
-	return m
+func (r *rig) store(n record.Notification) *testbench.Delivered {
+	r.T.Helper()
+	n.Provider = r.worker.Provider.Name
+	return r.Delivered(subject.Notifications, r.Notify(n))
 }
 
 // handle delivers a notification behind which every later stored one is pending.
-func (r *rig) handle(m *delivered) {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	m.behind = stream.CachedInfo().State.LastSeq - m.sequence
-	if err := r.worker.HandleNotification(r.ctx, m); err != nil {
-		r.t.Fatalf("handle notification %d: %v", m.sequence, err)
+func (r *rig) handle(m *testbench.Delivered) {
+	r.T.Helper()
+	m.Behind = r.Stream(subject.Notifications).CachedInfo().State.LastSeq - m.Sequence
+	if err := r.worker.HandleNotification(r.Ctx, m); err != nil {
+		r.T.Fatalf("handle notification %d: %v", m.Sequence, err)
 	}
 }
 
 // fire handles a payment's scheduled look-up as if it were due.
 func (r *rig) fire(payment string) record.ScheduledLookUp {
-	r.t.Helper()
+	r.T.Helper()
 	entry := r.parked(payment)
 	if entry.Sequence == 0 {
-		r.t.Fatal("no look-up is scheduled")
+		r.T.Fatal("no look-up is scheduled")
 	}
-	if err := r.retries.Cancel(r.ctx, entry); err != nil { // The delivery purges the schedule.
-		r.t.Fatal(err)
+	if err := r.retries.Cancel(r.Ctx, entry); err != nil { // The delivery purges the schedule.
+		r.T.Fatal(err)
 	}
 	r.due(entry)
 	return entry.Parked
@@ -222,83 +165,45 @@ func (r *rig) fire(payment string) record.ScheduledLookUp {
 
 // due handles a due look-up.
 func (r *rig) due(entry retry.Entry) {
-	r.t.Helper()
+	r.T.Helper()
 	body, err := json.Marshal(entry.Parked)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if err := r.worker.HandleDue(r.ctx, &delivered{data: body, sequence: entry.Sequence}); err != nil {
-		r.t.Fatalf("handle due look-up: %v", err)
+	r.Must(err)
+	if err := r.worker.HandleDue(r.Ctx, &testbench.Delivered{RawStreamMsg: &jetstream.RawStreamMsg{Data: body, Sequence: entry.Sequence}}); err != nil {
+		r.T.Fatalf("handle due look-up: %v", err)
 	}
 }
 
 func (r *rig) parked(payment string) retry.Entry {
-	r.t.Helper()
-	entry, err := r.retries.Read(r.ctx, r.worker.Provider.Name, "default", payment)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.T.Helper()
+	entry, err := r.retries.Read(r.Ctx, r.worker.Provider.Name, "default", payment)
+	r.Must(err)
 	return entry
 }
 
 func (r *rig) last(payment string) observations.Entry {
-	r.t.Helper()
-	last, err := r.statuses.Last(r.ctx, r.tokens.Unit(r.worker.Provider.Name, "default", payment))
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	r.T.Helper()
+	last, err := r.statuses.Last(r.Ctx, r.Tokens.Unit(r.worker.Provider.Name, "default", payment))
+	r.Must(err)
 	return last
 }
 
 // observations reads the payment's observations.
 func (r *rig) observations(payment string) []order.Observation {
-	r.t.Helper()
-	return read[order.Observation](r, subject.Statuses, r.tokens.Unit(r.worker.Provider.Name, "default", payment).Status())
+	r.T.Helper()
+	return testbench.Documents[order.Observation](r.Bench, subject.Statuses, r.Tokens.Unit(r.worker.Provider.Name, "default", payment).Status())
 }
 
 func (r *rig) deadLetters() []record.DeadLetter {
-	r.t.Helper()
-	return read[record.DeadLetter](r, subject.DeadLetters, "dead.>")
+	r.T.Helper()
+	return testbench.Documents[record.DeadLetter](r.Bench, subject.DeadLetters, "dead.>")
 }
 
 // traces are the traces of the payment's observations.
 func (r *rig) traces(payment string) []string {
-	r.t.Helper()
+	r.T.Helper()
 	var all []string
-	for _, raw := range messages(r, subject.Statuses, r.tokens.Unit(r.worker.Provider.Name, "default", payment).Status()) {
+	for _, raw := range r.Messages(subject.Statuses, r.Tokens.Unit(r.worker.Provider.Name, "default", payment).Status()) {
 		all = append(all, raw.Header.Get("traceparent"))
 	}
 	return all
-}
-
-func read[T any](r *rig, name, filter string) []T {
-	r.t.Helper()
-	var all []T
-	for _, raw := range messages(r, name, filter) {
-		var one T
-		if err := json.Unmarshal(raw.Data, &one); err != nil {
-			r.t.Fatal(err)
-		}
-		all = append(all, one)
-	}
-	return all
-}
-
-func messages(r *rig, name, filter string) []*jetstream.RawStreamMsg {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, name)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	var all []*jetstream.RawStreamMsg
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(r.ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all
-		}
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		all, next = append(all, raw), raw.Sequence+1
-	}
 }

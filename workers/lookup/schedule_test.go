@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -17,7 +18,7 @@ func TestFreshFailureIsScheduledAtTheFirstOffset(t *testing.T) {
 	m := r.notify("p")
 	r.handle(m)
 	p := r.parked("p").Parked
-	if p.Covers != m.sequence || p.Attempts != 0 || p.Cause != order.CauseNotification || p.Reason != "unavailable" {
+	if p.Covers != m.Sequence || p.Attempts != 0 || p.Cause != order.CauseNotification || p.Reason != "unavailable" {
 		t.Errorf("parked is %+v", p)
 	}
 	if got := p.DueAt.Sub(*p.FirstFailure); got != offsets[0] {
@@ -35,7 +36,7 @@ func TestSecondFreshFailureOnlyExtendsCoverage(t *testing.T) {
 	later := r.notify("p")
 	r.handle(later)
 	after := r.parked("p").Parked
-	if after.Covers != later.sequence || after.Attempts != 1 || !after.DueAt.Equal(before.DueAt) || !after.FirstFailure.Equal(*before.FirstFailure) {
+	if after.Covers != later.Sequence || after.Attempts != 1 || !after.DueAt.Equal(before.DueAt) || !after.FirstFailure.Equal(*before.FirstFailure) {
 		t.Errorf("parked was %+v and is %+v", before, after)
 	}
 }
@@ -61,7 +62,7 @@ func TestSpentAttemptsEndInOneDeadLetter(t *testing.T) {
 		t.Fatalf("%d dead letters, want 1", len(deadLetters))
 	}
 	l := deadLetters[0]
-	if l.Class != record.ClassProvider || l.Attempts != len(offsets) || l.LastAnswer != "unavailable" || l.Sequence != m.sequence {
+	if l.Class != record.ClassProvider || l.Attempts != len(offsets) || l.LastAnswer != "unavailable" || l.Sequence != m.Sequence {
 		t.Errorf("dead letter is %+v", l)
 	}
 }
@@ -87,7 +88,7 @@ func TestAnswerKeepsALookUpScheduledSince(t *testing.T) {
 	r.script(func(payment string, _ int) (int, string) {
 		// During the look-up, the scheduled one is delivered, fails, and is scheduled again.
 		replaced.Attempts, replaced.DueAt = 1, time.Now().Add(time.Hour)
-		if err := r.retries.Reschedule(r.ctx, replaced); err != nil {
+		if err := r.retries.Reschedule(r.Ctx, replaced); err != nil {
 			t.Errorf("park: %v", err)
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)
@@ -116,7 +117,7 @@ func TestCoveredDueLookUpIsSuperseded(t *testing.T) {
 func TestCoveredFreshFailureSchedulesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	var first *delivered
+	var first *testbench.Delivered
 	r.script(func(payment string, times int) (int, string) {
 		if times == 1 {
 			r.handle(first) // Another look-up gets the answer.
@@ -185,8 +186,8 @@ func TestFailedRecheckStaysARecheck(t *testing.T) {
 
 // bytes is how many bytes LOOKUP_RETRIES takes.
 func (r *rig) bytes() int64 {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
-	r.must(err)
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.LookupRetries)
+	r.Must(err)
 	return int64(stream.CachedInfo().State.Bytes) //nolint:gosec // A test's stream is small.
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 )
 
@@ -20,11 +21,11 @@ func (r *rig) refusesURL(status int) {
 
 // givenUp fails unless the one dead letter is about the notification, and no look-up is
 // scheduled.
-func (r *rig) givenUp(m *delivered) {
-	r.t.Helper()
+func (r *rig) givenUp(m *testbench.Delivered) {
+	r.T.Helper()
 	deadLetters := r.deadLetters()
-	if len(deadLetters) != 1 || deadLetters[0].Sequence != m.sequence || deadLetters[0].Class != record.ClassData || r.parked("bad").Sequence != 0 {
-		r.t.Errorf("parked is %+v, dead letters are %+v", r.parked("bad").Parked, deadLetters)
+	if len(deadLetters) != 1 || deadLetters[0].Sequence != m.Sequence || deadLetters[0].Class != record.ClassData || r.parked("bad").Sequence != 0 {
+		r.T.Errorf("parked is %+v, dead letters are %+v", r.parked("bad").Parked, deadLetters)
 	}
 }
 

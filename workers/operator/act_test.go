@@ -50,7 +50,7 @@ func TestReplayCountsTheEventsThatAppeared(t *testing.T) {
 	r.bank.say("p-2", "refunded")
 	out := r.run(ExitDone, "replay", "--since", "1h", "--provider", "sandbox", "--output", "json")
 	var got replayed
-	r.must(json.Unmarshal([]byte(out), &got))
+	r.Must(json.Unmarshal([]byte(out), &got))
 	if got.Asked != 2 || len(got.Transitions) != 2 || got.Transitions[0].From != "disputed" || got.Transitions[0].Status != "paid" || got.Transitions[1].Status != "refunded" {
 		t.Errorf("replay says %s", out)
 	}
@@ -61,7 +61,7 @@ func TestReplayThatFailsSaysSoAndSpendsNoAttempt(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
 	first := time.Now().Add(-10 * time.Minute).UTC().Truncate(time.Millisecond)
-	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7, Cause: order.CauseNotification, Reason: "unavailable",
 		Attempts: 1, FirstFailure: &first, DueAt: first.Add(time.Hour),
 	}))
@@ -69,8 +69,8 @@ func TestReplayThatFailsSaysSoAndSpendsNoAttempt(t *testing.T) {
 	if !strings.Contains(out, "sandbox/default/p-1: failed (unavailable), parked until ") || !strings.HasSuffix(out, "0 transitions\n") {
 		t.Errorf("output:\n%s", out)
 	}
-	place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
-	r.must(err)
+	place, err := r.retries.Read(r.Ctx, "sandbox", "default", "p-1")
+	r.Must(err)
 	if p := place.Parked; p.Attempts != 1 || p.Covers != 7 || p.Expedited || p.FirstFailure == nil || !p.FirstFailure.Equal(first) || !p.DueAt.Equal(first.Add(time.Hour)) {
 		t.Errorf("parked is %+v", p)
 	}
@@ -106,10 +106,10 @@ func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
 	r.bank.say("p-1", "paid")
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
-	observed, err := observations.Open(r.ctx, r.JS)
-	r.must(err)
-	s := &session{js: r.JS, tokens: r.tokens, observed: observed, retries: r.retries, deadLetters: r.dead}
-	answered := asked{payment: payment{unit: r.unit("p-1"), target: provider.Target{Payment: "p-1"}}}
+	observed, err := observations.Open(r.Ctx, r.JS)
+	r.Must(err)
+	s := &session{js: r.JS, tokens: r.Tokens, observed: observed, retries: r.retries, deadLetters: r.dead}
+	answered := asked{payment: payment{unit: r.Unit("p-1"), target: provider.Target{Payment: "p-1"}}}
 	for _, step := range []struct {
 		do      func()
 		trouble string
@@ -119,7 +119,7 @@ func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
 		{func() { r.run(ExitDone, "dead", "discard", "--all") }, ""},
 	} {
 		step.do()
-		done, trouble, err := s.finished(r.ctx, answered, r.count(subject.Statuses))
+		done, trouble, err := s.finished(r.Ctx, answered, r.count(subject.Statuses))
 		if !done || trouble != step.trouble || err != nil {
 			t.Errorf("done %v, trouble %q, error %v, want %q", done, trouble, err, step.trouble)
 		}
@@ -133,12 +133,12 @@ func TestReplayTakesWhatFollowsAnAnswerForNoFailure(t *testing.T) {
 	r.notify("p-1")
 	out := make(chan string, 1)
 	go func() { out <- r.run(ExitPartly, "replay", "--payment", "p-1", "--wait", "2s") }()
-	r.eventually("the look-up has fired", func() bool {
-		due, err := r.retries.ReadDue(r.ctx, "sandbox", "default", "p-1")
-		r.must(err)
+	r.Until("the look-up has fired", func() bool {
+		due, err := r.retries.ReadDue(r.Ctx, "sandbox", "default", "p-1")
+		r.Must(err)
 		return due.Sequence > 0
 	})
-	r.must(r.retries.ScheduleRecheck(r.ctx, record.ScheduledLookUp{
+	r.Must(r.retries.ScheduleRecheck(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7,
 		Cause: order.CauseRecheck, Reason: string(order.CauseRecheck), DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
@@ -221,13 +221,13 @@ func TestReplayKnowsFromTheLetterWhatAPaymentIs(t *testing.T) {
 		Kind: order.Payment, Payment: "p-1", Order: "o-of-the-letter", Cause: "down", LastAnswer: "unavailable",
 		Stream: subject.Notifications, Sequence: 7, Covers: 7, Next: "redrive", At: time.Now().UTC(),
 	}
-	r.must(r.dead.Put(r.ctx, r.unit("p-1"), letter, letter.ID, deadletter.SameID(letter.ID)))
+	r.Must(r.dead.Put(r.Ctx, r.Unit("p-1"), letter, letter.ID, deadletter.SameID(letter.ID)))
 	r.run(ExitPartly, "replay", "--class", "provider", "--wait", "50ms")
-	due, err := r.retries.ReadDue(r.ctx, "sandbox", "default", "p-1")
-	r.must(err)
+	due, err := r.retries.ReadDue(r.Ctx, "sandbox", "default", "p-1")
+	r.Must(err)
 	if due.Sequence == 0 {
-		due, err = r.retries.Read(r.ctx, "sandbox", "default", "p-1")
-		r.must(err)
+		due, err = r.retries.Read(r.Ctx, "sandbox", "default", "p-1")
+		r.Must(err)
 	}
 	if p := due.Parked; p.Kind != order.Payment || p.Order != "o-of-the-letter" {
 		t.Errorf("what is made due is %+v", p)
@@ -238,9 +238,9 @@ func TestPaymentsThatNobodyCanBeAskedAboutAreSkipped(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
 	body, err := json.Marshal(record.Notification{ID: "n", Provider: "beeteller", Account: "default", Kind: order.Payout, Payment: "b-1", ReceivedAt: time.Now().UTC()})
-	r.must(err)
-	_, err = r.JS.Publish(r.ctx, "notifications.beeteller.default.b-1", body)
-	r.must(err)
+	r.Must(err)
+	_, err = r.JS.Publish(r.Ctx, "notifications.beeteller.default.b-1", body)
+	r.Must(err)
 	if out := r.run(ExitDone, "replay", "--since", "1h"); out != "beeteller/default/b-1: it cannot be looked up\n0 transitions\n" || len(r.audits()) != 0 {
 		t.Errorf("output:\n%s", out)
 	}
@@ -250,16 +250,16 @@ func TestRetryNowKeepsAttemptsAndFirstFailure(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	first := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
-	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7, Cause: order.CauseNotification, Reason: "transport",
 		Attempts: 4, FirstFailure: &first, DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
 	if out := r.run(ExitDone, "retry", "now", "p-1"); out != "sandbox/default/p-1: due now, after 4 attempts\n" {
 		t.Errorf("output %q", out)
 	}
-	r.eventually("it has fired", func() bool {
-		due, err := r.retries.ReadDue(r.ctx, "sandbox", "default", "p-1")
-		r.must(err)
+	r.Until("it has fired", func() bool {
+		due, err := r.retries.ReadDue(r.Ctx, "sandbox", "default", "p-1")
+		r.Must(err)
 		p := due.Parked
 		if due.Sequence > 0 && (p.Attempts != 4 || !p.FirstFailure.Equal(first) || p.Covers != 7 || p.Cause != order.CauseNotification || !p.Expedited) {
 			t.Fatalf("what fired is %+v", p)
@@ -279,8 +279,8 @@ func TestNothingIsChangedThatCouldNotBeWrittenDown(t *testing.T) {
 	r := deploy(t)
 	r.bank.say("p-1", "no word of ours")
 	r.notify("p-1")
-	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
-	r.must(r.JS.DeleteStream(r.ctx, subject.Audit))
+	r.Until("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
+	r.Must(r.JS.DeleteStream(r.Ctx, subject.Audit))
 	letters, asked := r.count(subject.DeadLetters), r.bank.times()
 	r.run(ExitFailed, "replay", "--payment", "p-1")
 	r.run(ExitPartly, "dead", "redrive", "--all")

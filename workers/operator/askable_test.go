@@ -16,10 +16,10 @@ import (
 // blind takes the look-up settings from the configuration, as an operator's
 // environment does.
 func (r *rig) blind() {
-	r.t.Helper()
+	r.T.Helper()
 	text, err := os.ReadFile(r.config)
-	r.must(err)
-	r.must(os.WriteFile(r.config, []byte(strings.Replace(string(text), "token: token", `token: "${NOT_HERE}"`, 1)), 0o600))
+	r.Must(err)
+	r.Must(os.WriteFile(r.config, []byte(strings.Replace(string(text), "token: token", `token: "${NOT_HERE}"`, 1)), 0o600))
 }
 
 // Redriving such a letter would only make another one, three days later.
@@ -47,10 +47,10 @@ func TestWithoutSettingsOnlyWhoWasAskedBeforeCanBeAsked(t *testing.T) {
 			if c.event != nil {
 				r.observe(u, *c.event, time.Now())
 				r.work()
-				r.eventually("it has an event", func() bool { return r.last(subject.Orders, u.Events()) != nil })
-				stream, err := r.JS.Stream(r.ctx, subject.Statuses)
-				r.must(err)
-				r.must(stream.Purge(r.ctx))
+				r.Until("it has an event", func() bool { return r.last(subject.Orders, u.Events()) != nil })
+				stream, err := r.JS.Stream(r.Ctx, subject.Statuses)
+				r.Must(err)
+				r.Must(stream.Purge(r.Ctx))
 			}
 			if c.observed != nil {
 				r.observe(u, *c.observed, time.Now())
@@ -72,12 +72,12 @@ func TestWithoutSettingsOnlyWhoWasAskedBeforeCanBeAsked(t *testing.T) {
 
 // givenUp stores what a look-up came to.
 func (r *rig) givenUp(u subject.Unit, id string, class record.Class, attempts int, answer string, at time.Time) {
-	r.t.Helper()
+	r.T.Helper()
 	letter := record.DeadLetter{
 		ID: id, Class: class, Stage: "lookup", Provider: u.Provider, Account: u.Account, Kind: order.Payout, Payment: u.Payment,
 		Cause: "given up", Attempts: attempts, LastAnswer: answer, Stream: subject.Notifications, Sequence: 7, Next: "redrive", At: at.UTC(),
 	}
-	r.must(r.dead.Put(r.ctx, u, letter, letter.ID, deadletter.SameID(letter.ID)))
+	r.Must(r.dead.Put(r.Ctx, u, letter, letter.ID, deadletter.SameID(letter.ID)))
 }
 
 // What a provider answered, or failed to, in look-ups that were given up is
@@ -139,12 +139,12 @@ func TestALetterIsRedrivenForWhatItSaysItself(t *testing.T) {
 
 // observe stores an observation without asking anybody.
 func (r *rig) observe(u subject.Unit, confirmed bool, at time.Time) {
-	r.t.Helper()
+	r.T.Helper()
 	body, err := json.Marshal(order.Observation{
 		Provider: u.Provider, Account: u.Account, Kind: order.Payout, Payment: u.Payment, Order: "o", Status: order.Pending,
 		ProviderStatus: "INITIALIZED", Confirmed: confirmed, Cause: order.CauseNotification, AskedAt: at.UTC(), AnsweredAt: at.UTC(),
 	})
-	r.must(err)
-	_, err = r.JS.Publish(r.ctx, u.Status(), body)
-	r.must(err)
+	r.Must(err)
+	_, err = r.JS.Publish(r.Ctx, u.Status(), body)
+	r.Must(err)
 }

@@ -18,16 +18,16 @@ import (
 // cut runs a command and cancels it, as an interrupt does, once something is
 // so. It returns what was printed.
 func (r *rig) cut(want int, what string, so func() bool, args ...string) string {
-	r.t.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.ctx)) // A deadline would end the pace's waiting early.
+	r.T.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Ctx)) // A deadline would end the pace's waiting early.
 	defer cancel()
 	var out, problems bytes.Buffer
 	code := make(chan int, 1)
 	go func() { code <- Run(ctx, append(args, "--config", r.config), os.LookupEnv, &out, &problems) }()
-	r.eventually(what, so)
+	r.Until(what, so)
 	cancel()
 	if got := <-code; got != want || problems.Len() > 0 {
-		r.t.Fatalf("arauto %q: code %d, want %d; output:\n%s\nproblems:\n%s", args, got, want, out.String(), problems.String())
+		r.T.Fatalf("arauto %q: code %d, want %d; output:\n%s\nproblems:\n%s", args, got, want, out.String(), problems.String())
 	}
 	return out.String()
 }
@@ -92,7 +92,7 @@ func TestTransitionsThatWereMadeBeforeAnInterruptAreTold(t *testing.T) {
 	r.bank.say("p-1", "refunded")
 	r.bank.say("p-2", holdsUs)
 	out := r.cut(ExitPartly, "the first has moved", func() bool {
-		raw := r.last(subject.Orders, r.unit("p-1").Events())
+		raw := r.last(subject.Orders, r.Unit("p-1").Events())
 		return raw != nil && strings.HasSuffix(raw.Subject, ".refunded") && r.bank.holding()
 	}, "replay", "--since", "1h", "--rate", "100", "--wait", "1h")
 	if !strings.Contains(out, "sandbox/default/p-2: its answer was not waited for: ") ||
@@ -105,17 +105,17 @@ func TestRetriesThatWereMadeDueBeforeAFailureAreTold(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	for _, account := range []string{"acme", "default"} {
-		r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+		r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 			Provider: "sandbox", Account: account, Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep",
 			DueAt: time.Now().Add(time.Hour).UTC(),
 		}))
 	}
-	stream, err := r.JS.Stream(r.ctx, subject.Audit)
-	r.must(err)
+	stream, err := r.JS.Stream(r.Ctx, subject.Audit)
+	r.Must(err)
 	full := stream.CachedInfo().Config
 	full.MaxMsgs, full.Discard = 1, jetstream.DiscardNew
-	_, err = r.JS.UpdateStream(r.ctx, full)
-	r.must(err)
+	_, err = r.JS.UpdateStream(r.Ctx, full)
+	r.Must(err)
 	code, out, problems := arauto(t, "retry", "now", "p-1", "--config", r.config)
 	if code != ExitFailed || out != "sandbox/acme/p-1: due now, after 0 attempts\n" || !strings.HasPrefix(problems, "retry sandbox/default/p-1: write audit entry: ") {
 		t.Errorf("code %d, output %q, problems %q", code, out, problems)

@@ -16,9 +16,9 @@ import (
 
 // list runs dead list and returns the ids.
 func (r *rig) list(args ...string) (ids []string) {
-	r.t.Helper()
+	r.T.Helper()
 	var letters []record.DeadLetter
-	r.must(json.Unmarshal([]byte(r.run(ExitDone, append([]string{"dead", "list", "--output", "json"}, args...)...)), &letters))
+	r.Must(json.Unmarshal([]byte(r.run(ExitDone, append([]string{"dead", "list", "--output", "json"}, args...)...)), &letters))
 	for _, l := range letters {
 		ids = append(ids, l.ID)
 	}
@@ -30,7 +30,7 @@ func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
 	r := deploy(t)
 	r.bank.say("p-1", "no word of ours")
 	r.notify("p-1")
-	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
+	r.Until("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
 	if got := r.list(); len(got) != 1 || got[0] != "STATUSES-1" {
 		t.Fatalf("open letters are %v", got)
 	}
@@ -40,7 +40,7 @@ func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
 		t.Errorf("output:\n%s", out)
 	}
 	r.moved("p-1", order.Paid)
-	if got := r.last(subject.Orders, r.unit("p-1").Events()).Header.Get(trace.Header); !trace.Valid(got) {
+	if got := r.last(subject.Orders, r.Unit("p-1").Events()).Header.Get(trace.Header); !trace.Valid(got) {
 		t.Errorf("the event's trace is %q", got)
 	}
 	if open, all := r.list(), r.list("--state", "redriven"); len(open) != 0 || len(all) != 1 {
@@ -61,15 +61,15 @@ func TestRedrivenLookUpHasItsFullBudget(t *testing.T) {
 	r := deploy(t)
 	sequence := uint64(7)
 	id := "NOTIFICATIONS-7"
-	r.must(r.dead.Put(r.ctx, r.unit("p-1"), record.DeadLetter{
+	r.Must(r.dead.Put(r.Ctx, r.Unit("p-1"), record.DeadLetter{
 		ID: id, Class: record.ClassProvider, Stage: "lookup", Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1",
 		Cause: "no answer", Attempts: 11, LastAnswer: "transport", Stream: subject.Notifications, Sequence: sequence, Next: "redrive",
 		At: time.Now().UTC(),
 	}, id, deadletter.SameID(id)))
 	r.run(ExitDone, "dead", "redrive", "--class", "provider", "--stage", "lookup")
-	r.eventually("it has failed twice and is parked", func() bool {
-		place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
-		r.must(err)
+	r.Until("it has failed twice and is parked", func() bool {
+		place, err := r.retries.Read(r.Ctx, "sandbox", "default", "p-1")
+		r.Must(err)
 		return place.Parked.Attempts == 1 && place.Parked.Reason == "unavailable"
 	})
 }
@@ -84,17 +84,17 @@ func TestWhatIsAskedForAgainInVainIsReportedAgain(t *testing.T) {
 	spend := func() {
 		t.Helper()
 		var parked record.ScheduledLookUp
-		r.eventually("it waits for its last attempt", func() bool {
-			place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
-			r.must(err)
+		r.Until("it waits for its last attempt", func() bool {
+			place, err := r.retries.Read(r.Ctx, "sandbox", "default", "p-1")
+			r.Must(err)
 			parked = place.Parked
 			return parked.Attempts == 1
 		})
 		before := r.count(subject.DeadLetters)
 		// One that comes due early spends nothing, so its time must really come.
 		parked.DueAt, parked.Expedited = time.Now(), false
-		r.must(r.retries.Reschedule(r.ctx, parked))
-		r.eventually("it is given up", func() bool { return r.count(subject.DeadLetters) > before })
+		r.Must(r.retries.Reschedule(r.Ctx, parked))
+		r.Until("it is given up", func() bool { return r.count(subject.DeadLetters) > before })
 	}
 	spend()
 	if got := r.list(); len(got) != 1 || got[0] != "NOTIFICATIONS-1" {
@@ -128,7 +128,7 @@ func TestDiscardedLetterIsNotReportedAgain(t *testing.T) {
 		r.bank.say("p-1", word)
 		before := r.count(subject.DeadLetters)
 		r.notify("p-1")
-		r.eventually("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
+		r.Until("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
 	}
 	r.run(ExitDone, "dead", "discard", "STATUSES-1") // The older one: its marker is now the last.
 	letters := r.count(subject.DeadLetters)
@@ -151,7 +151,7 @@ func TestFiltersChooseLetters(t *testing.T) {
 		r.bank.say(payment, word)
 		before := r.count(subject.DeadLetters)
 		r.notify(payment)
-		r.eventually("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
+		r.Until("the letter is there", func() bool { return r.count(subject.DeadLetters) > before })
 	}
 	for args, want := range map[string]int{
 		"": 3, "--limit 2": 2, "--class provider": 3, "--class data": 0, "--stage normalize": 3, "--stage lookup": 0,
@@ -215,9 +215,9 @@ func TestCircuitOfAnAccountThatIsNotConfiguredIsRefused(t *testing.T) {
 func TestCircuitOfAnAccountThatIsNoLongerConfiguredCanBeClosed(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
-	circuits, err := circuit.Open(r.ctx, r.JS)
-	r.must(err)
-	r.must(circuits.OpenBy(r.ctx, "sandbox", "gone", "ana", time.Now()))
+	circuits, err := circuit.Open(r.Ctx, r.JS)
+	r.Must(err)
+	r.Must(circuits.OpenBy(r.Ctx, "sandbox", "gone", "ana", time.Now()))
 	if out := r.run(ExitDone, "circuit", "close", "--provider", "sandbox", "--account", "gone"); !strings.HasPrefix(out, "sandbox/gone: closed since ") {
 		t.Errorf("output %q", out)
 	}

@@ -15,13 +15,13 @@ import (
 
 // putDeadLetter stores a letter about a payment of which nothing else is known.
 func (r *rig) putDeadLetter(stage, payment string, sequence uint64) {
-	r.t.Helper()
+	r.T.Helper()
 	letter := record.DeadLetter{
 		ID: deadletter.ID(subject.Notifications, sequence), Class: record.ClassProvider, Stage: stage, Provider: "sandbox", Account: "default",
 		Kind: order.Payment, Payment: payment, Order: "o-" + payment, Cause: "down", LastAnswer: "unavailable",
 		Stream: subject.Notifications, Sequence: sequence, Covers: sequence, Next: "redrive", At: time.Now().UTC(),
 	}
-	r.must(r.dead.Put(r.ctx, r.unit(payment), letter, letter.ID, deadletter.SameID(letter.ID)))
+	r.Must(r.dead.Put(r.Ctx, r.Unit(payment), letter, letter.ID, deadletter.SameID(letter.ID)))
 }
 
 // Its letter outlives notifications and observations, so it may be all that is
@@ -53,15 +53,15 @@ func TestOrderIsFoundFromItsFirstWebhookOn(t *testing.T) {
 	for place, store := range map[string]func(r *rig){
 		"notified": func(r *rig) { r.notify("p-1") },
 		"parked": func(r *rig) {
-			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Order: "o-p-1", Cause: order.CauseNotification, Reason: "transport",
 				DueAt: time.Now().Add(time.Hour).UTC(),
 			}))
 		},
 		"due": func(r *rig) {
 			body, err := json.Marshal(record.ScheduledLookUp{Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Order: "o-p-1"})
-			r.must(err)
-			r.plant(r.tokens.Waiting("sandbox", "default", "p-1").Due(), string(body))
+			r.Must(err)
+			r.plant(r.Tokens.Waiting("sandbox", "default", "p-1").Due(), string(body))
 		},
 		"observed": func(r *rig) { r.refer("p-1", "") },
 		"dead":     func(r *rig) { r.putDeadLetter("lookup", "p-1", 7) },
@@ -89,13 +89,13 @@ func TestOrderIsFoundFromItsFirstWebhookOn(t *testing.T) {
 
 // refer stores an answer that names a reference of the provider.
 func (r *rig) refer(payment, reference string) {
-	r.t.Helper()
+	r.T.Helper()
 	body, err := json.Marshal(order.Observation{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o-" + payment, ProviderReference: reference,
 		ProviderStatus: "no word of ours", Confirmed: true, Cause: order.CauseNotification,
 	})
-	r.must(err)
-	r.plant(r.unit(payment).Status(), string(body))
+	r.Must(err)
+	r.plant(r.Unit(payment).Status(), string(body))
 }
 
 func TestPaymentIsFoundByTheProvidersReference(t *testing.T) {
@@ -120,7 +120,7 @@ func TestPaymentWithoutAnEventIsFoundBesideOneThatHasSome(t *testing.T) {
 	r.bank.say("p-1", "paid")
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
-	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "acme", Kind: order.Payment, Payment: "p-9", Order: "o-p-1", Cause: order.CauseNotification, Reason: "transport",
 		DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
@@ -135,9 +135,9 @@ func TestOrderShowListsEveryFailedLookUp(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
 	r.notify("p-1") // The bank knows no word for it, and answers 500.
-	r.eventually("it has failed twice and is parked", func() bool {
-		place, err := r.retries.Read(r.ctx, "sandbox", "default", "p-1")
-		r.must(err)
+	r.Until("it has failed twice and is parked", func() bool {
+		place, err := r.retries.Read(r.Ctx, "sandbox", "default", "p-1")
+		r.Must(err)
 		return place.Parked.Attempts == 1
 	})
 	failed := func() (all []string) {

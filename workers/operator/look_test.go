@@ -19,8 +19,8 @@ func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
 	r.moved("p-1", order.Paid)
 	r.bank.say("p-1", "no word of ours")
 	r.run(ExitPartly, "replay", "--payment", "p-1")
-	r.eventually("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
-	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+	r.Until("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
+	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep",
 		Attempts: 3, DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
@@ -29,7 +29,7 @@ func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
 		t.Errorf("by order:\n%s\nby payment:\n%s", byOrder, byPayment)
 	}
 	var line []entry
-	r.must(json.Unmarshal([]byte(byOrder), &line))
+	r.Must(json.Unmarshal([]byte(byOrder), &line))
 	var what []string
 	for i, e := range line {
 		what = append(what, e.What)
@@ -58,8 +58,8 @@ func TestPersonalIDsAreShownAsHashes(t *testing.T) {
 	out := r.run(ExitDone, "order", "show", "ana@example.com", "--output", "json") +
 		r.run(ExitDone, "replay", "--payment", "ana@example.com") + r.run(ExitDone, "order", "show", "ana@example.com")
 	body, err := json.Marshal(r.audits())
-	r.must(err)
-	if strings.Contains(out+string(body), "ana@") || !strings.Contains(out, "~"+r.tokens.Hash("ana@example.com")) {
+	r.Must(err)
+	if strings.Contains(out+string(body), "ana@") || !strings.Contains(out, "~"+r.Tokens.Hash("ana@example.com")) {
 		t.Errorf("output:\n%s\naudit:\n%s", out, body)
 	}
 }

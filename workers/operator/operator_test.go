@@ -13,15 +13,13 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // configure writes a configuration for the broker at url. The password in it
 // must reach no output.
@@ -29,23 +27,21 @@ func configure(t *testing.T, url string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "arauto.yaml")
 	text := fmt.Sprintf("nats:\n  url: %s\n  user: topology\n  password: ${CANARY}\ntopology:\n  store: 1GiB\n", url)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
 const canary = "canary-4711"
 
 // arauto runs the command as main does.
-func arauto(t *testing.T, args ...string) (code int, stdout, stderr string) {
+func arauto(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	env := func(name string) (string, bool) {
 		value, ok := map[string]string{"CANARY": canary}[name]
 		return value, ok
 	}
 	var out, problems bytes.Buffer
-	code = Run(jetstreamtest.Context(t), args, env, &out, &problems)
+	code = Run(testbench.Context(t), args, env, &out, &problems)
 	if strings.Contains(out.String()+problems.String(), canary) {
 		t.Errorf("the password is in the output of %q", args)
 	}
@@ -54,14 +50,14 @@ func arauto(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestApplyMakesEverythingAndThenFindsNothingToDo(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.StartEmpty(t)
+	b := testbench.StartEmpty(t)
 	path := configure(t, b.URL)
 	code, out, problems := arauto(t, "topology", "apply", "--config", path)
 	if code != ExitDone || !strings.Contains(out, "mended: stream ORDERS is missing\n") {
 		t.Fatalf("code %d, output %q, problems %q", code, out, problems)
 	}
 	settings := topology.Settings{Replicas: 1, Store: 1 << 30, Providers: providers.All.Names()}
-	if drift, err := topology.Diff(jetstreamtest.Context(t), b.JS, settings); err != nil || len(drift) != 0 {
+	if drift, err := topology.Diff(testbench.Context(t), b.JS, settings); err != nil || len(drift) != 0 {
 		t.Errorf("after apply: drift %v, error %v", drift, err)
 	}
 	code, out, problems = arauto(t, "topology", "apply", "--config", path)
@@ -75,21 +71,17 @@ func TestApplyMakesEverythingAndThenFindsNothingToDo(t *testing.T) {
 
 func TestDiffPrintsEachFieldThatDiffersAndExitsWith3(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, providers.All.Names()...)
+	b := testbench.Start(t, providers.All.Names()...)
 	path := configure(t, b.URL)
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	stream, err := b.JS.Stream(ctx, subject.DeadLetters)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	changed := stream.CachedInfo().Config
 	changed.MaxAge *= 2
 	if _, err := b.JS.UpdateStream(ctx, changed); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.JS.DeleteConsumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, b.JS.DeleteConsumer(ctx, subject.Statuses, subject.NormalizeConsumer))
 
 	code, out, problems := arauto(t, "topology", "diff", "--config", path)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
@@ -119,9 +111,7 @@ func TestDiffPrintsEachFieldThatDiffersAndExitsWith3(t *testing.T) {
 func TestWrongCommandLinesAndConfigurationsExitWith2(t *testing.T) {
 	t.Parallel()
 	broken := filepath.Join(t.TempDir(), "broken.yaml")
-	if err := os.WriteFile(broken, []byte("nats:\n  ulr: nats://127.0.0.1:4222\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(broken, []byte("nats:\n  ulr: nats://127.0.0.1:4222\n"), 0o600))
 	for _, c := range []struct{ args, says string }{
 		{"frobnicate", "unknown command"},
 		{"topology", "apply or diff"},
@@ -142,12 +132,8 @@ func TestWrongCommandLinesAndConfigurationsExitWith2(t *testing.T) {
 func TestBrokerThatIsAwayIsAFailure(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	testbench.Must(t, listener.Close())
 	code, _, problems := arauto(t, "topology", "diff", "--config", configure(t, "nats://"+listener.Addr().String()))
 	if code != ExitFailed || !strings.HasPrefix(problems, "connect to broker: ") {
 		t.Errorf("code %d, problems %q", code, problems)
@@ -168,9 +154,7 @@ func TestApplyRefusesABrokerThatIsTooOldAndSaysWhy(t *testing.T) {
 func oldBroker(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -225,8 +209,8 @@ func TestVersionNamesTheCommitAndWhetherItWasChanged(t *testing.T) {
 
 func TestCommandEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
-	ctx, cancel := context.WithCancel(jetstreamtest.Context(t))
+	b := testbench.Start(t)
+	ctx, cancel := context.WithCancel(testbench.Context(t))
 	cancel()
 	env := func(name string) (string, bool) { return canary, name == "CANARY" }
 	var out, problems bytes.Buffer

@@ -31,14 +31,14 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 	r.notify("p-2")
 	due := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	for payment, at := range map[string]time.Time{"p-3": due.Add(time.Hour), "p-4": due} {
-		r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+		r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Reason: "transport", DueAt: at,
 		}))
 	}
 	r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default")
 	out := r.run(ExitPartly, "status", "--output", "json")
 	var h shownHealth
-	r.must(json.Unmarshal([]byte(out), &h))
+	r.Must(json.Unmarshal([]byte(out), &h))
 	if h.Backlog != 2 || h.Parked.Count != 2 || h.Parked.NextDue == nil || !h.Parked.NextDue.Equal(due) ||
 		len(h.Circuits) != 1 || h.Circuits[0].State != record.CircuitOpen {
 		t.Errorf("status is %+v, the next is due at %s", h, due)
@@ -57,10 +57,10 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 
 // claim makes the configuration claim something.
 func (r *rig) claim(what string) {
-	r.t.Helper()
+	r.T.Helper()
 	text, err := os.ReadFile(r.config)
-	r.must(err)
-	r.must(os.WriteFile(r.config, append(text, "gateway: {durability: \""+what+"\"}\n"...), 0o600))
+	r.Must(err)
+	r.Must(os.WriteFile(r.config, append(text, "gateway: {durability: \""+what+"\"}\n"...), 0o600))
 }
 
 func TestStatusTellsOfAClaimThatDoesNotHold(t *testing.T) {
@@ -89,7 +89,7 @@ func TestStatusSaysNothingOfABrokerThatItCannotSee(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	r.claim("node-loss")
-	r.must(r.JS.DeleteStream(r.ctx, subject.Notifications))
+	r.Must(r.JS.DeleteStream(r.Ctx, subject.Notifications))
 	text := r.run(ExitPartly, "status")
 	if !strings.Contains(text, "which cannot be verified from here; ask /durability") || !strings.Contains(text, "\ndurability: What a 200 means is not known") ||
 		!strings.Contains(text, "durability cannot be seen: ") || strings.Contains(text, "503 or") {
@@ -101,7 +101,7 @@ func TestStatusNamesAStreamThatIsMissing(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	for _, d := range topology.Streams(topology.Settings{}) {
-		r.must(r.JS.DeleteStream(r.ctx, d.Name))
+		r.Must(r.JS.DeleteStream(r.Ctx, d.Name))
 		text := r.run(ExitPartly, "status")
 		found := false
 		for line := range strings.Lines(text) {
@@ -112,7 +112,7 @@ func TestStatusNamesAStreamThatIsMissing(t *testing.T) {
 		}
 	}
 	var h shownHealth
-	r.must(json.Unmarshal([]byte(r.run(ExitPartly, "status", "--output", "json")), &h))
+	r.Must(json.Unmarshal([]byte(r.run(ExitPartly, "status", "--output", "json")), &h))
 	for _, one := range h.Streams {
 		if !one.Missing {
 			t.Errorf("%s is not missing", one.Name)
@@ -126,7 +126,7 @@ func TestStatusNamesAStreamThatIsMissing(t *testing.T) {
 func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
-	r.must(r.JS.DeleteConsumer(r.ctx, subject.Statuses, subject.NormalizeConsumer))
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer))
 	for line := range strings.Lines(r.run(ExitPartly, "status")) {
 		if strings.HasPrefix(line, "normalize") && !strings.Contains(line, "missing") {
 			t.Errorf("status says %q", line)
@@ -136,9 +136,9 @@ func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
 
 // tend lets a worker that does nothing wait at every consumer.
 func (r *rig) tend() {
-	r.t.Helper()
+	r.T.Helper()
 	for _, c := range topology.Consumers(topology.Settings{Providers: []string{"sandbox", "beeteller"}}) {
-		r.consume(c.Stream, c.Durable, func(context.Context, jetstream.Msg) error { return nil })
+		r.workers().Consume(c.Stream, c.Durable, 2, func(context.Context, jetstream.Msg) error { return nil })
 	}
 }
 
@@ -161,24 +161,24 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 		{func() { r.putDeadLetter("lookup", "p-1", 7) }, "1 open dead letters of class provider: arauto dead list --class provider"},
 		{func() { r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default") }, "circuit sandbox/default is open since "},
 		{func() {
-			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-2", Cause: order.CauseNotification, Reason: "unavailable",
 				Attempts: 2, DueAt: time.Now().Add(time.Hour).UTC(),
 			}))
 		}, "1 look-ups have failed and wait: sandbox: unavailable"},
 		{func() {
 			for i := range flood {
-				r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+				r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 					Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: fmt.Sprintf("f-%d", i), Cause: order.CauseNotification,
 					Reason: "not_found", NotFound: 1, DueAt: time.Now().Add(time.Hour).UTC(),
 				}))
 			}
 		}, "100 look-ups of sandbox/default wait because the provider does not know their payments: "},
 		{func() {
-			_, err := r.JS.PauseConsumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), time.Now().Add(time.Hour))
-			r.must(err)
+			_, err := r.JS.PauseConsumer(r.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), time.Now().Add(time.Hour))
+			r.Must(err)
 		}, "provider sandbox is paused: it answers no account"},
-		{func() { r.must(r.JS.DeleteConsumer(r.ctx, subject.Notifications, subject.LookupConsumer("picpay"))) }, "consumer lookup-picpay is missing: arauto topology apply"},
+		{func() { r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("picpay"))) }, "consumer lookup-picpay is missing: arauto topology apply"},
 		{func() { r.shrink(subject.Orders) }, "stream ORDERS is 90."},
 	} {
 		step.do()
@@ -198,8 +198,8 @@ func TestStatusBeginsWithABrokerThatCannotWrite(t *testing.T) {
 		{Name: "nats-2", StoreUsed: 95, StoreLimit: 100},
 	}}}}
 	r := idle(t)
-	needs, err := (&session{js: r.JS}).needs(r.ctx, h)
-	r.must(err)
+	needs, err := (&session{js: r.JS}).needs(r.Ctx, h)
+	r.Must(err)
 	said := strings.Join(needs, "\n")
 	if !strings.HasPrefix(said, "the store of nats-1") {
 		t.Errorf("it begins with something else:\n%s", said)
@@ -216,13 +216,13 @@ func TestStatusBeginsWithABrokerThatCannotWrite(t *testing.T) {
 
 // shrink fills a stream to more than nine tenths.
 func (r *rig) shrink(name string) {
-	r.t.Helper()
-	_, err := r.JS.Publish(r.ctx, r.unit("p").Event("o", order.Paid), make([]byte, 1000))
-	r.must(err)
-	stream, err := r.JS.Stream(r.ctx, name)
-	r.must(err)
+	r.T.Helper()
+	_, err := r.JS.Publish(r.Ctx, r.Unit("p").Event("o", order.Paid), make([]byte, 1000))
+	r.Must(err)
+	stream, err := r.JS.Stream(r.Ctx, name)
+	r.Must(err)
 	changed := stream.CachedInfo().Config
 	changed.MaxBytes = int64(stream.CachedInfo().State.Bytes)*11/10 + 1
-	_, err = r.JS.UpdateStream(r.ctx, changed)
-	r.must(err)
+	_, err = r.JS.UpdateStream(r.Ctx, changed)
+	r.Must(err)
 }

@@ -5,16 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
 
 func TestApplyRefusesToShrinkAStreamBelowWhatItFills(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, providers.All.Names()...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, providers.All.Names()...)
+	ctx := testbench.Context(t)
 	for range 50 { // Of AUDIT 3 and of ADVISORIES 1 percent.
 		if _, err := b.JS.Publish(ctx, "audit.x", make([]byte, 1<<16)); err != nil {
 			t.Fatal(err)
@@ -22,14 +22,10 @@ func TestApplyRefusesToShrinkAStreamBelowWhatItFills(t *testing.T) {
 	}
 	path := configure(t, b.URL)
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	apply := func(store string, want int, flags ...string) string {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(text), "1GiB", store)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), "1GiB", store)), 0o600))
 		code, out, problems := arauto(t, append([]string{"topology", "apply", "--config", path}, flags...)...)
 		if code != want {
 			t.Fatalf("with a store of %s: code %d, output %q, problems %q", store, code, out, problems)
@@ -39,9 +35,7 @@ func TestApplyRefusesToShrinkAStreamBelowWhatItFills(t *testing.T) {
 	holds := func() uint64 {
 		t.Helper()
 		stream, err := b.JS.Stream(ctx, subject.Audit)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		return stream.CachedInfo().State.Msgs
 	}
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -14,9 +15,9 @@ import (
 
 // plant stores anything on a subject and returns its sequence.
 func (r *rig) plant(on, body string) uint64 {
-	r.t.Helper()
-	ack, err := r.JS.Publish(r.ctx, on, []byte(body))
-	r.must(err)
+	r.T.Helper()
+	ack, err := r.JS.Publish(r.Ctx, on, []byte(body))
+	r.Must(err)
 	return ack.Sequence
 }
 
@@ -25,16 +26,16 @@ func TestMessagesThatDoNotDecodeAreShownAndStopNoCommand(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
 	t.Cleanup(r.Stop) // Its own check at the end wants events only.
-	unit := r.unit("p-1")
+	unit := r.Unit("p-1")
 	event := unit.Event("o-p-1", order.Paid)
 	first := r.plant(event, "{")
 	r.bank.say("p-1", "paid")
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
-	r.eventually("the event is readable", func() bool { return r.count(subject.Orders) > first })
+	r.Until("the event is readable", func() bool { return r.count(subject.Orders) > first })
 	last := r.plant(event, `{"from":"tomorrow"}`)
 	planted := map[string]uint64{event: first, unit.Notification(): r.plant(unit.Notification(), "{"), unit.Status(): r.plant(unit.Status(), "{")}
-	r.eventually("each has its letter", func() bool { return len(r.list()) == 4 })
+	r.Until("each has its letter", func() bool { return len(r.list()) == 4 })
 	r.bank.say("p-1", "refunded")
 	if out := r.run(ExitDone, "replay", "--payment", "p-1"); !strings.Contains(out, "sandbox/default/p-1: paid -> refunded, order o-p-1\n") {
 		t.Errorf("replay says:\n%s", out)
@@ -52,7 +53,7 @@ func TestMessagesThatDoNotDecodeAreShownAndStopNoCommand(t *testing.T) {
 		}
 	}
 	var line []entry
-	r.must(json.Unmarshal([]byte(r.run(ExitDone, "order", "show", "p-1", "--output", "json")), &line))
+	r.Must(json.Unmarshal([]byte(r.run(ExitDone, "order", "show", "p-1", "--output", "json")), &line))
 	unreadable := 0
 	for _, e := range line {
 		if e.Unreadable && e.Subject != "" && e.Sequence > 0 {
@@ -69,7 +70,7 @@ func TestOrderWhoseOnlyEventDoesNotDecodeIsFound(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	t.Cleanup(r.Stop) // As above.
-	on := r.tokens.Unit("sandbox", "default", "p 1").Event("o-1", order.Paid)
+	on := r.Unit("p 1").Event("o-1", order.Paid)
 	r.plant(on, "{")
 	if out := r.run(ExitDone, "order", "show", "o-1"); !strings.Contains(out, "sandbox/default/p 1  event  does not decode: sequence 1 on "+on) {
 		t.Errorf("output:\n%s", out)
@@ -85,9 +86,7 @@ func hostileLetters(t *testing.T) map[string]string {
 	t.Helper()
 	encode := func(l record.DeadLetter) string {
 		body, err := json.Marshal(l)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		return string(body)
 	}
 	whole := record.DeadLetter{
@@ -118,7 +117,7 @@ func TestWhatIsListedIsOneLineAndCanBeDiscarded(t *testing.T) {
 			t.Parallel()
 			r := idle(t)
 			t.Cleanup(r.Stop) // Its own check at the end wants letters only.
-			r.plant(r.unit("p-1").DeadLetter("data", "lookup"), body)
+			r.plant(r.Unit("p-1").DeadLetter("data", "lookup"), body)
 			r.printable(r.run(ExitDone, "dead", "list", "--output", "json"))
 			out := r.run(ExitDone, "dead", "list")
 			r.printable(out)
@@ -143,9 +142,9 @@ func TestWhatIsListedIsOneLineAndCanBeDiscarded(t *testing.T) {
 
 // printable wants nothing that a terminal obeys, but for the end of a line.
 func (r *rig) printable(out string) {
-	r.t.Helper()
+	r.T.Helper()
 	if strings.ContainsFunc(out, func(c rune) bool { return c != '\n' && !unicode.IsPrint(c) }) {
-		r.t.Errorf("output is %q", out)
+		r.T.Errorf("output is %q", out)
 	}
 }
 
@@ -153,7 +152,7 @@ func TestCircuitsAreListedWithoutEscapes(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	body, err := json.Marshal(record.Circuit{Provider: "sandbox", Account: "default", State: record.CircuitOpen, Cause: hostile, By: hostile})
-	r.must(err)
+	r.Must(err)
 	r.plant(subject.Circuit("sandbox", "default"), string(body))
 	for _, format := range []string{"text", "json"} {
 		r.printable(r.run(ExitDone, "circuit", "list", "--output", format))

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // tryWith runs `webhook try` without a broker, on a body in a file.
@@ -14,16 +16,14 @@ func tryWith(t *testing.T, want int, body string, args ...string) string {
 	dir := t.TempDir()
 	configuration, webhook := filepath.Join(dir, "arauto.yaml"), filepath.Join(dir, "body")
 	for path, text := range map[string]string{configuration: `profile: local
-hash_key: ` + hashKey + `
+hash_key: ` + testbench.HashKey + `
 nats: {url: "nats://127.0.0.1:1"}
 providers:
   picpay: {accounts: {default: {webhook_secrets: [hook], settings: {base_url: "https://picpay.example", token: "${CANARY}"}}}}
   yapay: {accounts: {acme: {path_keys: [key], settings: {token_account: "${CANARY}"}}}}
   beeteller: {accounts: {default: {path_keys: [key]}}}
 `, webhook: body} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	code, out, problems := arauto(t, append([]string{"webhook", "try", webhook, "--config", configuration}, args...)...)
 	if code != want {
@@ -99,9 +99,7 @@ func TestTryingAWebhookSaysWhichRuleAndFieldRefuseIt(t *testing.T) {
 			t.Parallel()
 			out := tryWith(t, ExitPartly, c.body, "--provider", c.provider, "--output", "json")
 			var got tried
-			if err := json.Unmarshal([]byte(out), &got); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, json.Unmarshal([]byte(out), &got))
 			if got.Refused == nil || got.Refused.Code != 400103 || string(got.Refused.Rule) != c.rule || got.Refused.Field != c.field {
 				t.Errorf("it says %+v, want rule %s and field %q", got.Refused, c.rule, c.field)
 			}

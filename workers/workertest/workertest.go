@@ -5,13 +5,12 @@ package workertest
 
 import (
 	"context"
-	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -30,40 +29,27 @@ import (
 	"arauto/workers/sweep/stale"
 )
 
-// Bench is a connection to a broker with the declared streams, as the user of one role.
-// Its methods end the test if they fail.
-type Bench struct {
-	T      testing.TB
-	Ctx    context.Context // Ends the test's requests.
-	JS     jetstream.JetStream
-	Tokens subject.Tokens
-}
-
-func (b Bench) must(err error) {
-	b.T.Helper()
-	if err != nil {
-		b.T.Fatal(err)
-	}
-}
+// Bench is a bench as the user of one role.
+type Bench struct{ testbench.Bench }
 
 func (b Bench) retries() *retry.Store {
 	b.T.Helper()
 	s, err := retry.Open(b.Ctx, b.JS, b.Tokens)
-	b.must(err)
+	b.Must(err)
 	return s
 }
 
 func (b Bench) deadLetters() *deadletter.Store {
 	b.T.Helper()
 	s, err := deadletter.Open(b.Ctx, b.JS)
-	b.must(err)
+	b.Must(err)
 	return s
 }
 
 func (b Bench) observations() *observations.Store {
 	b.T.Helper()
 	s, err := observations.Open(b.Ctx, b.JS)
-	b.must(err)
+	b.Must(err)
 	return s
 }
 
@@ -73,10 +59,10 @@ func (b Bench) observations() *observations.Store {
 func (b Bench) Lookup(account provider.Account, limits lookup.Limits, offsets ...time.Duration) *lookup.Worker {
 	b.T.Helper()
 	policy, err := providers.All.RetryPolicy(provider.DefaultRetryPolicy)
-	b.must(err)
+	b.Must(err)
 	if len(offsets) > 0 {
 		policy, err = policy.WithOffsets(offsets)
-		b.must(err)
+		b.Must(err)
 	}
 	sandbox, ok := providers.All.Get("sandbox")
 	if !ok {
@@ -97,12 +83,12 @@ func (b Bench) Lookup(account provider.Account, limits lookup.Limits, offsets ..
 func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 	b.T.Helper()
 	store, err := circuit.Open(b.Ctx, b.JS)
-	b.must(err)
+	b.Must(err)
 	cache, err := circuit.NewCache(b.Ctx, store, circuit.Options{
 		First: wait, Longest: wait, Expiry: 10 * time.Second, Spread: wait, Name: "test", Now: time.Now,
 	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
-	b.must(err)
-	b.run("circuits", cache.Run)
+	b.Must(err)
+	b.Go("circuits", cache.Run)
 	return lookup.Limits{Circuits: cache, Outage: outage.New(b.JS, "sandbox",
 		outage.Options{Failures: 1, Window: time.Minute, First: wait, Longest: wait},
 		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)}
@@ -116,7 +102,7 @@ func (b Bench) Fold() *fold.Worker {
 		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(),
 		Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
-	b.must(err)
+	b.Must(err)
 	return w
 }
 
@@ -128,7 +114,7 @@ func (b Bench) Stale(now func() time.Time, horizon time.Duration) *stale.Sweeper
 		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), Observations: b.observations(), DeadLetters: b.deadLetters(), Log: zap.NewNop(),
 		Metrics: stale.NewMetrics(prometheus.NewRegistry()), Now: now, Jitter: func() float64 { return 0 }, Horizon: horizon,
 	})
-	b.must(err)
+	b.Must(err)
 	return s
 }
 
@@ -147,25 +133,12 @@ func (b Bench) Advisories() *advisories.Worker {
 func (b Bench) Consume(stream, durable string, concurrency int, handle consume.Handler) {
 	b.T.Helper()
 	c, err := b.JS.Consumer(b.Ctx, stream, durable)
-	b.must(err)
-	b.run(durable, func(ctx context.Context) error {
+	b.Must(err)
+	b.Go(durable, func(ctx context.Context) error {
 		return consume.Run(ctx, consume.Options{
 			Consumer: c, Name: durable, Concurrency: concurrency, AckWait: topology.AckWait,
 			Grace: 5 * time.Second, Log: zap.NewNop(), Metrics: consume.NewMetrics(prometheus.NewRegistry()),
 		}, handle)
-	})
-}
-
-// run runs an actor until the test ends.
-func (b Bench) run(name string, actor func(context.Context) error) {
-	ctx, stop := context.WithCancel(b.Ctx)
-	done := make(chan error, 1)
-	go func() { done <- actor(ctx) }()
-	b.T.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			b.T.Errorf("%s: %v", name, err)
-		}
 	})
 }
 
@@ -174,14 +147,14 @@ func (b Bench) run(name string, actor func(context.Context) error) {
 func (b Bench) AckFloor(stream, durable string) uint64 {
 	b.T.Helper()
 	floor, err := consume.AckFloor(b.Ctx, b.JS, stream, durable)
-	b.must(err)
+	b.Must(err)
 	return floor
 }
 
 // Schedule stores the first scheduled look-up of a payment.
 func (b Bench) Schedule(p record.ScheduledLookUp) {
 	b.T.Helper()
-	b.must(b.retries().Schedule(b.Ctx, p))
+	b.Must(b.retries().Schedule(b.Ctx, p))
 }
 
 // DeadLetter stores a dead letter about a message of NOTIFICATIONS.
@@ -189,5 +162,5 @@ func (b Bench) DeadLetter(sequence uint64, l record.DeadLetter) {
 	b.T.Helper()
 	l.ID = deadletter.ID(subject.Notifications, sequence)
 	l.Stream, l.Sequence = subject.Notifications, sequence
-	b.must(b.deadLetters().Put(b.Ctx, b.Tokens.Unit(l.Provider, l.Account, l.Payment), l, l.ID, deadletter.SameID(l.ID)))
+	b.Must(b.deadLetters().Put(b.Ctx, b.Tokens.Unit(l.Provider, l.Account, l.Payment), l, l.ID, deadletter.SameID(l.ID)))
 }

@@ -12,28 +12,20 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/commit/committest"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// nats-server 2.15.3: an embedded broker that is stopped under load rarely stages
-		// one more batch after its shutdown, and leaves the stage's store open.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*msgBlock).flushLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
-}
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // bench is a Committer whose connection passes a wire, with its broker and counts.
 type bench struct {
 	*commit.Committer
 	t       *testing.T
-	broker  *jetstreamtest.Broker
+	broker  *testbench.Broker
 	wire    *committest.Wire
 	nc      *nats.Conn
 	batches atomic.Int64 // Sent.
@@ -43,10 +35,10 @@ type bench struct {
 // start starts a Committer that batches, on a broker of its own.
 func start(t *testing.T, change func(*commit.Options)) *bench {
 	t.Helper()
-	return startOn(t, jetstreamtest.Start(t), change)
+	return startOn(t, testbench.Start(t), change)
 }
 
-func startOn(t *testing.T, broker *jetstreamtest.Broker, change func(*commit.Options)) *bench {
+func startOn(t *testing.T, broker *testbench.Broker, change func(*commit.Options)) *bench {
 	t.Helper()
 	c := &bench{t: t, broker: broker, wire: committest.NewWire(t, broker.URL)}
 	var err error
@@ -138,7 +130,7 @@ func messages(n int) []commit.Message {
 // stored counts the messages of the stream by their id.
 func (c *bench) stored() map[string]int {
 	c.t.Helper()
-	ctx := jetstreamtest.Context(c.t)
+	ctx := testbench.Context(c.t)
 	stream, err := c.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {
 		c.t.Fatal(err)
@@ -227,7 +219,7 @@ func TestNothingIsBatchedByDefault(t *testing.T) {
 // changeStream updates the configuration of NOTIFICATIONS.
 func (c *bench) changeStream(change func(*jetstream.StreamConfig)) {
 	c.t.Helper()
-	ctx := jetstreamtest.Context(c.t)
+	ctx := testbench.Context(c.t)
 	stream, err := c.broker.JS.Stream(ctx, subject.Notifications)
 	if err != nil {
 		c.t.Fatal(err)
@@ -297,8 +289,8 @@ func TestBatchLargerThanTheRoomIsStoredInPart(t *testing.T) {
 
 func TestStreamWithoutBatchesGetsSingles(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.StartEmpty(t)
-	if _, err := broker.JS.CreateStream(jetstreamtest.Context(t), jetstream.StreamConfig{
+	broker := testbench.StartEmpty(t)
+	if _, err := broker.JS.CreateStream(testbench.Context(t), jetstream.StreamConfig{
 		Name: subject.Notifications, Subjects: []string{"notifications.*.*.*"},
 	}); err != nil {
 		t.Fatal(err)
@@ -314,21 +306,8 @@ func TestStreamWithoutBatchesGetsSingles(t *testing.T) {
 	}
 }
 
-// until polls a condition every 5 ms and fails the test after two minutes.
-func until(t testing.TB, met func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("not reached within two minutes")
-		}
-	}
-}
+// until waits for a condition.
+func until(t testing.TB, met func() bool) { t.Helper(); testbench.Until(t, "the condition", met) }
 
 // TestFewCallersAreBatchedWhereItPays has six callers, fewer than the threshold of an
 // unknown broker, on a real one: what it costs decides, within the bounds.

@@ -11,7 +11,7 @@ import (
 
 	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/stream"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 )
 
@@ -134,7 +134,7 @@ func TestReceiptIsWhereTheMessageIs(t *testing.T) {
 // the messages stored one after the other in some order.
 func TestResultsAreThoseOfSomeOrder(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.Start(t)
+	broker := testbench.Start(t)
 	c := startOn(t, broker, func(o *commit.Options) { o.Threshold = 3 })
 	round := 0
 	rapid.Check(t, func(r *rapid.T) {

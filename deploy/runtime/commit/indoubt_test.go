@@ -285,10 +285,17 @@ func TestStoreEndsAtThePublishTimeout(t *testing.T) {
 		c := start(func(o *commit.Options) { o.Timeout = 200 * time.Millisecond })
 		release := c.wire.Hold(t)
 		began := time.Now()
+		timedOut := 0
 		for i, err := range c.storeAll(context.Background(), messages(100)...)() {
-			if !errors.Is(err, commit.ErrTimeout) {
+			switch {
+			case errors.Is(err, commit.ErrTimeout):
+				timedOut++
+			case !errors.Is(err, commit.ErrOverloaded): // On a busy machine the last are shed, because the first are old by then.
 				t.Errorf("message %d: %v", i, err)
 			}
+		}
+		if timedOut == 0 {
+			t.Error("no message timed out")
 		}
 		if took := time.Since(began); took < 200*time.Millisecond {
 			t.Errorf("the last ended after %v", took)

@@ -7,12 +7,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/commit"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 func TestMissingStreamFailsABatchAtOnce(t *testing.T) {
 	t.Parallel()
-	c := startOn(t, jetstreamtest.StartEmpty(t), nil)
+	c := startOn(t, testbench.StartEmpty(t), nil)
 	for i, err := range c.storeBatched(messages(100)...) {
 		if !errors.Is(err, commit.ErrMissing) {
 			t.Errorf("message %d: %v", i, err)
@@ -23,8 +23,8 @@ func TestMissingStreamFailsABatchAtOnce(t *testing.T) {
 // A stream that has taken the subjects of NOTIFICATIONS must not store its messages.
 func TestOtherStreamOnTheSubjectsStoresNothing(t *testing.T) {
 	t.Parallel()
-	broker := jetstreamtest.StartEmpty(t)
-	impostor, err := broker.JS.CreateStream(jetstreamtest.Context(t), jetstream.StreamConfig{
+	broker := testbench.StartEmpty(t)
+	impostor, err := broker.JS.CreateStream(testbench.Context(t), jetstream.StreamConfig{
 		Name: "IMPOSTOR", Subjects: []string{"notifications.>"}, AllowAtomicPublish: true,
 	})
 	if err != nil {
@@ -36,7 +36,7 @@ func TestOtherStreamOnTheSubjectsStoresNothing(t *testing.T) {
 			t.Errorf("message %d is confirmed", i)
 		}
 	}
-	info, err := impostor.Info(jetstreamtest.Context(t))
+	info, err := impostor.Info(testbench.Context(t))
 	if err != nil || info.State.Msgs > 0 {
 		t.Errorf("it has %d messages, %v", info.State.Msgs, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -63,35 +64,25 @@ func environment(more ...string) func(string) (string, bool) {
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "arauto.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
 func load(t *testing.T, text string, roles ...string) *Config {
 	t.Helper()
 	c, err := Load(write(t, text), environment(), known, roles...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return c
 }
 
 func TestWholeFileIsUnderstood(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/whole.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	path := write(t, string(text))
-	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte("from-a-file\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(filepath.Join(filepath.Dir(path), "token"), []byte("from-a-file\n"), 0o600))
 	c, err := Load(path, environment("TIMEOUT", "650ms", "NATS_PASSWORD", "broker", "THREE", "secret-three-of-alpha", "KEY", "a-path-key-of-enough-bytes"), known, RoleGateway, RoleLookup, RoleNormalize, RoleSweep)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g, _ := c.Gateway()
 	l, _ := c.Lookup()
 	n, _ := c.Normalize()
@@ -142,9 +133,7 @@ func same(t *testing.T, what string, got, want any) {
 func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	t.Parallel()
 	want, err := os.ReadFile("testdata/defaults.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got := load(t, "hash_key: ${HASH}\n").Redacted(); got != string(want) {
 		t.Errorf("the defaults are\n%s\nbut testdata/defaults.yaml says\n%s", got, want)
 	}
@@ -283,9 +272,7 @@ func TestNearestNameIsFound(t *testing.T) {
 func TestAccountsAreNamedWithoutTheirSecrets(t *testing.T) {
 	t.Parallel()
 	c, err := Load(write(t, "hash_key: ${HASH}\nproviders:\n  alpha:\n    accounts:\n      two: {}\n      one: {settings: {token: \"${NOT_SET}\"}}\n"), environment(), known)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got := c.AccountNames("alpha"); !slices.Equal(got, []string{"one", "two"}) {
 		t.Errorf("accounts are %v", got)
 	}

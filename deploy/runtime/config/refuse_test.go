@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // TestEachMistakeIsNamedWithItsLineAndAdvice compares whole messages, because
@@ -382,9 +384,7 @@ FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gate
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := write(t, c.text)
-			if err := os.WriteFile(filepath.Join(filepath.Dir(path), "empty"), []byte("\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, os.WriteFile(filepath.Join(filepath.Dir(path), "empty"), []byte("\n"), 0o600))
 			env := environment("BEARER", "bearer secret", "LINE", "secret\n", "SLASH", "0123456789/abcdef0123", "PLAIN", "http://10.0.0.1")
 			_, err := Load(path, env, known, c.role)
 			if err == nil {

@@ -8,8 +8,9 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
 	"go.yaml.in/yaml/v4"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // canary is a secret that must show up nowhere but where it is revealed.
@@ -37,12 +38,10 @@ func TestSecretNeverPrintsItself(t *testing.T) {
 	if err != nil || string(asYAML) != "s: '***'\n" {
 		t.Errorf("YAML is %s, %v", asYAML, err)
 	}
-	core, logs := observer.New(zapcore.DebugLevel)
-	zap.New(core).Info("secret", zap.Any("s", s), zap.Reflect("r", nested{s}), zap.Stringer("t", s))
+	log, logs := testbench.Logs(zapcore.DebugLevel)
+	log.Info("secret", zap.Any("s", s), zap.Reflect("r", nested{s}), zap.Stringer("t", s))
 	encoded, err := json.Marshal(logs.All()[0].ContextMap())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	mustNotShow(t, "zap", string(encoded))
 }
 
@@ -59,17 +58,11 @@ providers:
         settings: {base_url: "https://a.example", token: "${TOKEN}", mode: "${MODE:-slow}"}
   bravo: {accounts: {default: {path_keys: ["${KEY}"]}}}
 `), env, known)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g, err := c.Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	l, err := c.Lookup()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
 		mustNotShow(t, verb, fmt.Sprintf(verb+verb+verb+verb, g, l, c.NATS(), c.file))
 	}

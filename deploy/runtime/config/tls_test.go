@@ -1,42 +1,19 @@
 package config
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // pair writes a certificate and its key beside the configuration.
 func pair(t *testing.T, folder, name string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{
-		name + ".crt": {Type: "CERTIFICATE", Bytes: certificate}, name + ".key": {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(filepath.Join(folder, file), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	file := filepath.Join(folder, name)
+	testbench.Certificate{File: file + ".crt", Key: file + ".key"}.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
 }
 
 func TestTLSFilesStandBesideTheConfiguration(t *testing.T) {
@@ -45,9 +22,7 @@ func TestTLSFilesStandBesideTheConfiguration(t *testing.T) {
 	folder := filepath.Dir(path)
 	pair(t, folder, "a")
 	c, err := Load(path, environment("KEY", filepath.Join(folder, "a.key")), known, RoleGateway)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	g, err := c.Gateway()
 	if want := (TLS{Certificate: filepath.Join(folder, "a.crt"), Key: filepath.Join(folder, "a.key")}); err != nil || g.TLS != want {
 		t.Errorf("the files are %+v, %v; want %+v", g.TLS, err, want)

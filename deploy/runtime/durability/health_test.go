@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/durability"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 )
 
 // publish stores one notification, and reports whether it was confirmed.
-func publish(t *testing.T, f *jetstreamtest.Fillable) bool {
+func publish(t *testing.T, f *processtest.Fillable) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -28,9 +29,9 @@ func publish(t *testing.T, f *jetstreamtest.Fillable) bool {
 // until it is restarted.
 func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 	t.Parallel()
-	f := jetstreamtest.StartFillable(t)
+	f := processtest.StartFillable(t)
 	w := watchWith(t, durability.Options{NC: f.NC, Monitors: []string{f.Monitor}, Claimed: power, Every: time.Hour})
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	if !publish(t, f) || w.Stored(t.Context()) != nil {
 		t.Fatal("nothing can be stored at first")
 	}
@@ -50,7 +51,7 @@ func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 	if err := w.Unconfirmed(); err != nil { // One such caller is enough, also right after a look.
 		t.Fatal(err)
 	}
-	until(t, "a caller who was not confirmed has it looked at", func() bool { return w.Stored(t.Context()) != nil })
+	testbench.Until(t, "a caller who was not confirmed has it looked at", func() bool { return w.Stored(t.Context()) != nil })
 	f.Free()
 	if publish(t, f) {
 		t.Fatal("the broker has mended itself, so the watcher may stop to look for this")
@@ -83,8 +84,8 @@ func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 	}
 	f.Kill()
 	f.Start()
-	until(t, "it writes again", func() bool { return w.Stored(t.Context()) == nil && publish(t, f) })
-	until(t, "the gauge falls", func() bool { return w.gauge(t, "arauto_broker_write_errors") == 0 })
+	testbench.Until(t, "it writes again", func() bool { return w.Stored(t.Context()) == nil && publish(t, f) })
+	testbench.Until(t, "the gauge falls", func() bool { return w.gauge(t, "arauto_broker_write_errors") == 0 })
 }
 
 // With replicas a server with a write error is like one that is away.
@@ -122,9 +123,7 @@ func TestServerStartedAgainBehindASilentMonitorIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	n := newCluster(t, always, always, always)
 	to, err := url.Parse(n.monitors[2])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var silent atomic.Bool
 	pass := proxy(to)
 	third := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, q *http.Request) {
@@ -138,17 +137,17 @@ func TestServerStartedAgainBehindASilentMonitorIsNotTrusted(t *testing.T) {
 	w := watchWith(t, durability.Options{
 		NC: n.js.Conn(), Monitors: []string{n.monitors[0], n.monitors[1], third.URL}, Claimed: all, Every: time.Hour,
 	})
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	silent.Store(true)
 	if _, r := w.report(t); !r.Holds || w.Open() != nil {
 		t.Errorf("a silent address alone breaks the claim: %+v", r)
 	}
 	n.restart(t, 2, lazy)
-	until(t, "it shuts", func() bool { return w.Open() != nil })
+	testbench.Until(t, "it shuts", func() bool { return w.Open() != nil })
 	if n.js.Conn().Stats().Reconnects != 0 {
 		t.Error("the connection broke, so this shows nothing")
 	}
 	n.restart(t, 2, always)
 	silent.Store(false)
-	until(t, "it opens again", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens again", func() bool { return w.Open() == nil })
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/durability"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/providers"
 )
 
@@ -129,9 +130,7 @@ func TestHorizonIsLongerThanLookupsAreRepeated(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"default", "yapay"} {
 		policy, err := providers.All.RetryPolicy(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		last := policy.Offsets[len(policy.Offsets)-1]
 		if late := time.Duration(float64(last) * (1 + policy.Jitter)); late > durability.Horizon {
 			t.Errorf("policy %s ends after %v, and the stream may drop notifications after %v", name, last, durability.Horizon)

@@ -12,24 +12,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
 	"arauto/deploy/runtime/durability"
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
 
 func TestMain(m *testing.M) {
-	jetstreamtest.ServeFillable()
-	goleak.VerifyTestMain(m,
-		// Once in many runs an embedded cluster leaves a store of the server's own
-		// open after its shutdown, and with it the server's clock.
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"))
+	processtest.ServeFillable()
+	testbench.Main(m)
 }
 
 func always(o *server.Options) { o.SyncAlways = true }
@@ -39,7 +33,7 @@ func lazy(o *server.Options) { o.SyncAlways, o.SyncInterval = false, 0 }
 // declared is NOTIFICATIONS as the topology makes it, with one thing changed.
 func declared(t *testing.T, replicas int, change func(*jetstream.StreamConfig)) jetstream.StreamConfig {
 	t.Helper()
-	for _, c := range topology.Streams(topology.Settings{Replicas: replicas, Store: jetstreamtest.Store}) {
+	for _, c := range topology.Streams(topology.Settings{Replicas: replicas, Store: testbench.Store}) {
 		if c.Name == subject.Notifications {
 			if change != nil {
 				change(&c)
@@ -52,10 +46,10 @@ func declared(t *testing.T, replicas int, change func(*jetstream.StreamConfig)) 
 }
 
 // broker runs a monitored one that holds the stream.
-func broker(t *testing.T, change func(*jetstream.StreamConfig), options ...func(*server.Options)) *jetstreamtest.Broker {
+func broker(t *testing.T, change func(*jetstream.StreamConfig), options ...func(*server.Options)) *testbench.Broker {
 	t.Helper()
-	b := jetstreamtest.StartEmpty(t, append(options, jetstreamtest.Monitored)...)
-	if _, err := b.JS.CreateStream(jetstreamtest.Context(t), declared(t, 1, change)); err != nil {
+	b := testbench.StartEmpty(t, append(options, testbench.Monitored)...)
+	if _, err := b.JS.CreateStream(testbench.Context(t), declared(t, 1, change)); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -63,10 +57,8 @@ func broker(t *testing.T, change func(*jetstream.StreamConfig), options ...func(
 
 func judged(t *testing.T, js jetstream.JetStream, monitors ...string) (durability.Facts, durability.Verdict) {
 	t.Helper()
-	f, err := durability.NewReader(js, monitors).Read(jetstreamtest.Context(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, err := durability.NewReader(js, monitors).Read(testbench.Context(t))
+	testbench.Must(t, err)
 	return f, durability.Judge(f)
 }
 
@@ -102,7 +94,7 @@ func TestRealBrokerIsSeenAsItIs(t *testing.T) {
 			if got := strings.Join(named, " "); v.Claim != c.claim || got != c.weak {
 				t.Errorf("claim %v with the weak settings %q, want %v with %q; facts %+v", v.Claim, got, c.claim, c.weak, f)
 			}
-			if f.Version != server.VERSION || len(f.Servers) != 1 || f.Servers[0].Name != "test" || f.Servers[0].StoreLimit != jetstreamtest.Store {
+			if f.Version != server.VERSION || len(f.Servers) != 1 || f.Servers[0].Name != "test" || f.Servers[0].StoreLimit != testbench.Store {
 				t.Errorf("facts are %+v", f)
 			}
 		})
@@ -113,7 +105,7 @@ func TestFillLevelIsWarnedOfBeforeItIsFull(t *testing.T) {
 	t.Parallel()
 	b := broker(t, func(c *jetstream.StreamConfig) { c.MaxBytes = 100 << 10 }, always)
 	for i := range 9 {
-		if _, err := b.JS.Publish(jetstreamtest.Context(t), "notifications.p.a."+strconv.Itoa(i), make([]byte, 10<<10)); err != nil {
+		if _, err := b.JS.Publish(testbench.Context(t), "notifications.p.a."+strconv.Itoa(i), make([]byte, 10<<10)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,18 +148,16 @@ func TestMonitorThatGoesAwayLeavesWhatWasSeen(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	front := httptest.NewServer(proxy(to))
 	t.Cleanup(front.Close)
 	r := durability.NewReader(b.JS, []string{front.URL})
-	before, err := r.Read(jetstreamtest.Context(t))
+	before, err := r.Read(testbench.Context(t))
 	if err != nil || before.Sync != durability.Always {
 		t.Fatalf("%+v, %v", before, err)
 	}
 	front.Close()
-	after, err := r.Read(jetstreamtest.Context(t))
+	after, err := r.Read(testbench.Context(t))
 	if err != nil || after.Sync != durability.Always || after.Servers[0].SeenAt != before.Servers[0].SeenAt || after.Servers[0].Problem == "" {
 		t.Errorf("%+v, %v", after, err)
 	}
@@ -179,28 +169,26 @@ func TestServerThatWasStartedAgainIsNotKnown(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always, func(o *server.Options) { o.ServerName = "nats-1" })
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	front := httptest.NewServer(proxy(to))
 	t.Cleanup(front.Close)
 	r := durability.NewReader(b.JS, []string{front.URL})
-	if before, err := r.Read(jetstreamtest.Context(t)); err != nil || before.Sync != durability.Always {
+	if before, err := r.Read(testbench.Context(t)); err != nil || before.Sync != durability.Always {
 		t.Fatalf("%+v, %v", before, err)
 	}
 	front.Close()
 	b.Stop()
 	b.Restart(lazy)
-	until(t, "it is connected again", func() bool { return b.NC.IsConnected() && b.NC.Stats().Reconnects == 1 })
-	if after, err := r.Read(jetstreamtest.Context(t)); err != nil || after.Sync != durability.Unseen || after.Servers[0].Name != "nats-1" {
+	testbench.Until(t, "it is connected again", func() bool { return b.NC.IsConnected() && b.NC.Stats().Reconnects == 1 })
+	if after, err := r.Read(testbench.Context(t)); err != nil || after.Sync != durability.Unseen || after.Servers[0].Name != "nats-1" {
 		t.Errorf("%+v, %v", after, err)
 	}
 }
 
 func TestMissingStreamIsAnError(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.StartEmpty(t, jetstreamtest.Monitored)
-	if f, err := durability.NewReader(b.JS, []string{b.Monitor()}).Read(jetstreamtest.Context(t)); err == nil {
+	b := testbench.StartEmpty(t, testbench.Monitored)
+	if f, err := durability.NewReader(b.JS, []string{b.Monitor()}).Read(testbench.Context(t)); err == nil {
 		t.Errorf("facts without a stream: %+v", f)
 	}
 }
@@ -246,25 +234,19 @@ func newCluster(t *testing.T, each ...func(*server.Options)) *nodes {
 	for i, change := range each {
 		o := server.Options{
 			ServerName: "n" + strconv.Itoa(i+1), Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(),
-			JetStreamMaxStore: jetstreamtest.Store, NoLog: true, NoSigs: true,
+			JetStreamMaxStore: testbench.Store, NoLog: true, NoSigs: true,
 			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: ports[i]},
 		}
 		for _, port := range ports {
 			o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
 		}
-		jetstreamtest.Monitored(&o)
+		testbench.Monitored(&o)
 		n.options = append(n.options, o)
 		n.start(t, i, change)
 		shown := n.servers[i].MonitorAddr()
 		n.options[i].HTTPPort = shown.Port // It stays the same when the server starts again.
 		n.monitors = append(n.monitors, "http://"+shown.String())
 	}
-	t.Cleanup(func() {
-		for _, s := range n.servers {
-			s.Shutdown()
-			s.WaitForShutdown()
-		}
-	})
 	n.serve(t)
 	return n
 }
@@ -273,12 +255,7 @@ func (n *nodes) start(t *testing.T, i int, change func(*server.Options)) {
 	t.Helper()
 	o := n.options[i]
 	change(&o)
-	s, err := server.NewServer(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	n.servers[i] = s
+	n.servers[i] = testbench.Serve(t, &o)
 }
 
 // restart stops a server and starts it with other options on the same store.
@@ -292,38 +269,14 @@ func (n *nodes) restart(t *testing.T, i int, change func(*server.Options)) {
 // serve connects to the first server and declares the stream.
 func (n *nodes) serve(t *testing.T) {
 	t.Helper()
-	if !n.servers[0].ReadyForConnections(30 * time.Second) {
-		t.Fatal("the cluster is not ready")
-	}
-	nc, err := nats.Connect(n.servers[0].ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	if n.js, err = jetstream.New(nc); err != nil {
-		t.Fatal(err)
-	}
+	_, n.js = testbench.Connect(t, n.servers[0].ClientURL())
 	config := declared(t, len(n.servers), nil)
-	until(t, "the cluster takes the stream and shows all of its servers", func() bool {
+	testbench.Until(t, "the cluster takes the stream and shows all of its servers", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // Without a leader, nobody answers.
 		defer cancel()
 		stream, err := n.js.CreateOrUpdateStream(ctx, config)
 		return err == nil && len(stream.CachedInfo().Cluster.Replicas) == len(n.servers)-1
 	})
-}
-
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	tick, timeout := time.NewTicker(10*time.Millisecond), time.NewTimer(time.Minute)
-	defer tick.Stop()
-	defer timeout.Stop()
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-timeout.C:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
 }
 
 // Webhooks wait for the look after a reconnect. They must not wait for the
@@ -335,7 +288,7 @@ func TestSilentMonitoringAddressIsNotWaitedForWhenEnoughIsKnown(t *testing.T) {
 	defer silent.Close()
 	began := time.Now()
 	w := watch(t, b, power, silent.URL, b.Monitor())
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	if took := time.Since(began); took >= time.Second {
 		t.Errorf("a watcher opens after %v, the address has one second", took)
 	}
@@ -344,7 +297,7 @@ func TestSilentMonitoringAddressIsNotWaitedForWhenEnoughIsKnown(t *testing.T) {
 		"soon": func(ctx context.Context) (durability.Facts, error) { return r.ReadSoon(ctx, time.Minute) }, "whole": r.Read,
 	} {
 		began := time.Now()
-		facts, err := read(jetstreamtest.Context(t))
+		facts, err := read(testbench.Context(t))
 		took := time.Since(began)
 		if err != nil || facts.Sync != durability.Always || len(facts.Servers) != 1 || facts.Servers[0].Problem != "" {
 			t.Errorf("%s: facts are %+v, %v", name, facts, err)
@@ -355,7 +308,7 @@ func TestSilentMonitoringAddressIsNotWaitedForWhenEnoughIsKnown(t *testing.T) {
 	}
 	// A holder that nobody knows is waited for.
 	lonely := durability.NewReader(b.JS, []string{silent.URL})
-	if facts, err := lonely.ReadSoon(jetstreamtest.Context(t), time.Minute); err != nil || facts.Sync != durability.Unseen || !strings.Contains(facts.Servers[0].Problem, silent.URL) {
+	if facts, err := lonely.ReadSoon(testbench.Context(t), time.Minute); err != nil || facts.Sync != durability.Unseen || !strings.Contains(facts.Servers[0].Problem, silent.URL) {
 		t.Errorf("without the broker's own address: %+v, %v", facts, err)
 	}
 }

@@ -22,7 +22,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"arauto/deploy/runtime/durability"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // proxy passes on to a monitoring address, so that a test can take it away.
@@ -65,7 +65,7 @@ type watched struct {
 	ended    chan error
 }
 
-func watch(t *testing.T, b *jetstreamtest.Broker, claimed durability.Claim, monitors ...string) *watched {
+func watch(t *testing.T, b *testbench.Broker, claimed durability.Claim, monitors ...string) *watched {
 	t.Helper()
 	return watchWith(t, durability.Options{
 		NC: b.Connect(), Monitors: monitors, Claimed: claimed, Every: 20 * time.Millisecond, VisibilityTimeout: time.Second,
@@ -75,9 +75,9 @@ func watch(t *testing.T, b *jetstreamtest.Broker, claimed durability.Claim, moni
 // watchWith fills in where the watcher reports to.
 func watchWith(t *testing.T, o durability.Options) *watched {
 	t.Helper()
-	core, logs := observer.New(zapcore.InfoLevel)
+	log, logs := testbench.Logs(zapcore.InfoLevel)
 	w := &watched{registry: prometheus.NewRegistry(), logs: logs, ended: make(chan error, 1)}
-	o.Log, o.Registerer, o.Link = zap.New(core), w.registry, client{o.NC}
+	o.Log, o.Registerer, o.Link = log, w.registry, client{o.NC}
 	var err error
 	if w.Watcher, err = durability.Watch(o); err != nil {
 		t.Fatal(err)
@@ -95,16 +95,11 @@ func watchWith(t *testing.T, o durability.Options) *watched {
 // refusal waits for the end of the watcher.
 func (w *watched) refusal(t *testing.T) string {
 	t.Helper()
-	select {
-	case err := <-w.ended:
-		if unfounded := new(durability.Unfounded); !errors.As(err, &unfounded) {
-			t.Fatalf("it ended with %v", err)
-		}
-		return err.Error()
-	case <-time.After(time.Minute):
-		t.Fatal("it did not refuse")
-		return ""
+	err := testbench.Receive(t, "the watcher refuses", w.ended)
+	if unfounded := new(durability.Unfounded); !errors.As(err, &unfounded) {
+		t.Fatalf("it ended with %v", err)
 	}
+	return err.Error()
 }
 
 func (w *watched) broken(t *testing.T) float64 {
@@ -117,17 +112,7 @@ func (w *watched) gauge(t *testing.T, name string) float64 {
 	if problems, err := testutil.GatherAndLint(w.registry); err != nil || len(problems) > 0 {
 		t.Errorf("lint: %v, %v", problems, err)
 	}
-	families, err := w.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() == name {
-			return family.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("no metric is called %s", name)
-	return 0
+	return testbench.Value(t, w.registry, name)
 }
 
 // report asks as the admin listener does.
@@ -146,7 +131,7 @@ func TestClaimThatHoldsOpensAndIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	w := watch(t, b, power, b.Monitor())
-	until(t, "it opens", func() bool { return w.Open() == nil && w.Ready(t.Context()) == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil && w.Ready(t.Context()) == nil })
 	if !w.SyncsEach() {
 		t.Error("it does not know that each message is synced")
 	}
@@ -211,9 +196,7 @@ func TestPolicyThatShowsItselfInTimeIsNotRefused(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var asked atomic.Int32
 	shows := proxy(to)
 	front := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
@@ -225,7 +208,7 @@ func TestPolicyThatShowsItselfInTimeIsNotRefused(t *testing.T) {
 	}))
 	t.Cleanup(front.Close)
 	w := watch(t, b, power, front.URL)
-	until(t, "it opens", func() bool { return w.Open() == nil || len(w.ended) > 0 })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil || len(w.ended) > 0 })
 	if w.Open() != nil {
 		t.Errorf("it ended with %v after %d questions", <-w.ended, asked.Load())
 	}
@@ -238,7 +221,7 @@ func TestNothingClaimedIsReportedAndNeverRefused(t *testing.T) {
 	if w.Open() != nil {
 		t.Error("it is shut although nothing is claimed")
 	}
-	until(t, "it has looked", func() bool { return w.logs.Len() > 0 })
+	testbench.Until(t, "it has looked", func() bool { return w.logs.Len() > 0 })
 	code, r := w.report(t)
 	if code != http.StatusOK || !r.Holds || r.Claim != "process-kill" || r.Facts.Sync != durability.Unseen {
 		t.Errorf("report %d: %+v", code, r)
@@ -256,11 +239,9 @@ func TestBrokerThatIsAwayIsWaitedFor(t *testing.T) {
 	b := broker(t, nil, always)
 	nc, monitor := b.Connect(), b.Monitor()
 	b.Stop()
-	until(t, "it is away", func() bool { return !nc.IsConnected() })
+	testbench.Until(t, "it is away", func() bool { return !nc.IsConnected() })
 	w, err := durability.Watch(durability.Options{NC: nc, Link: client{nc}, Monitors: []string{monitor}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
@@ -269,7 +250,7 @@ func TestBrokerThatIsAwayIsWaitedFor(t *testing.T) {
 		t.Errorf("report %d: %+v, open %v", code, r, w.Open())
 	}
 	b.Restart()
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	stop()
 	if err := <-ended; err != nil {
 		t.Errorf("it ended with %v", err)
@@ -282,12 +263,12 @@ func TestBrokerThatComesBackWeakerIsNeverTrusted(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	w := watch(t, b, power, b.Monitor())
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	reconnected := b.Connect()
 	b.Stop()
 	b.Restart(lazy)
-	until(t, "the broker is back", func() bool { return reconnected.IsConnected() && reconnected.Stats().Reconnects == 1 })
-	until(t, "the alarm is raised", func() bool { return w.broken(t) == 1 })
+	testbench.Until(t, "the broker is back", func() bool { return reconnected.IsConnected() && reconnected.Stats().Reconnects == 1 })
+	testbench.Until(t, "the alarm is raised", func() bool { return w.broken(t) == 1 })
 	if _, r := w.report(t); r.Holds || r.Claim != "process-kill" || w.Open() == nil || w.Ready(t.Context()) == nil || w.SyncsEach() {
 		t.Errorf("report %+v, open %v, syncs each %v", r, w.Open(), w.SyncsEach())
 	}
@@ -296,7 +277,7 @@ func TestBrokerThatComesBackWeakerIsNeverTrusted(t *testing.T) {
 	}
 	b.Stop()
 	b.Restart(always)
-	until(t, "it opens again", func() bool { return w.Open() == nil && w.broken(t) == 0 })
+	testbench.Until(t, "it opens again", func() bool { return w.Open() == nil && w.broken(t) == 0 })
 	select {
 	case err := <-w.ended:
 		t.Errorf("it ended with %v", err)
@@ -311,49 +292,45 @@ func TestReconnectShutsUntilTheBrokerWasLookedAt(t *testing.T) {
 	b := broker(t, nil, always)
 	nc := b.Connect()
 	w, err := durability.Watch(durability.Options{NC: nc, Link: client{nc}, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	one := &watched{Watcher: w}
 	if _, r := one.report(t); !r.Holds || w.Open() != nil {
 		t.Fatalf("report %+v, open %v", r, w.Open())
 	}
 	b.Stop()
 	b.Restart()
-	until(t, "it is back", func() bool { return nc.Stats().Reconnects == 1 && nc.IsConnected() })
+	testbench.Until(t, "it is back", func() bool { return nc.Stats().Reconnects == 1 && nc.IsConnected() })
 	if w.Open() == nil {
 		t.Error("it is open before anybody has looked at the broker that came back")
 	}
-	until(t, "a look opens it", func() bool { one.report(t); return w.Open() == nil })
+	testbench.Until(t, "a look opens it", func() bool { one.report(t); return w.Open() == nil })
 }
 
 func TestStreamThatIsWeakenedIsNoticed(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	w := watch(t, b, power, b.Monitor())
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	change := func(c jetstream.StreamConfig) {
-		if _, err := b.JS.UpdateStream(jetstreamtest.Context(t), c); err != nil {
+		if _, err := b.JS.UpdateStream(testbench.Context(t), c); err != nil {
 			t.Fatal(err)
 		}
 	}
 	change(declared(t, 1, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }))
-	until(t, "it shuts", func() bool { return w.Open() != nil && w.broken(t) == 1 })
+	testbench.Until(t, "it shuts", func() bool { return w.Open() != nil && w.broken(t) == 1 })
 	change(declared(t, 1, nil))
-	until(t, "it opens again", func() bool { return w.Open() == nil && w.broken(t) == 0 })
+	testbench.Until(t, "it opens again", func() bool { return w.Open() == nil && w.broken(t) == 0 })
 }
 
 func TestMonitorThatGoesAwayBreaksNoClaim(t *testing.T) {
 	t.Parallel()
 	b := broker(t, nil, always)
 	to, err := url.Parse(b.Monitor())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	front := httptest.NewServer(proxy(to))
 	t.Cleanup(front.Close)
 	w := watch(t, b, power, front.URL)
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	front.Close()
 	if _, r := w.report(t); !r.Holds || r.Facts.Servers[0].Problem == "" || w.Open() != nil || w.broken(t) != 0 {
 		t.Errorf("report %+v, open %v", r, w.Open())
@@ -367,9 +344,7 @@ func TestRequestThatComesBeforeTheLookWaitsForIt(t *testing.T) {
 	b := broker(t, nil, always)
 	nc := b.Connect()
 	w, err := durability.Watch(durability.Options{NC: nc, Link: client{nc}, Monitors: []string{b.Monitor()}, Claimed: power, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	awaited := make(chan error, 1)
 	go func() {
 		_, err := w.Await(t.Context())
@@ -389,12 +364,12 @@ func TestRequestThatComesBeforeTheLookWaitsForIt(t *testing.T) {
 	end()
 	b.Stop()
 	b.Restart()
-	until(t, "it is back", func() bool { return nc.Stats().Reconnects == 1 && nc.IsConnected() })
+	testbench.Until(t, "it is back", func() bool { return nc.Stats().Reconnects == 1 && nc.IsConnected() })
 	if number, err := w.Await(over); err == nil || number != 1 {
 		t.Errorf("past its time: %d, %v", number, err)
 	}
 	b.Stop()
-	until(t, "it is away", func() bool { return !nc.IsConnected() })
+	testbench.Until(t, "it is away", func() bool { return !nc.IsConnected() })
 	one.report(t)
 	if _, err := w.Await(t.Context()); err == nil {
 		t.Error("it is open although the broker that came back was never looked at")
@@ -411,13 +386,13 @@ func TestReconnectEndsALookThatIsNeverAnswered(t *testing.T) {
 	w := watchWith(t, durability.Options{
 		NC: nc, Monitors: []string{b.Monitor()}, Claimed: power, Every: 20 * time.Millisecond, Limit: time.Hour,
 	})
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	r.silent.Store(true)
 	r.question(t)
-	r.cut()
+	r.Cut()
 	r.silent.Store(false)
-	until(t, "it is connected again", func() bool { return nc.IsConnected() && nc.Stats().Reconnects > 0 })
-	until(t, "it has looked at what it is connected to now", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it is connected again", func() bool { return nc.IsConnected() && nc.Stats().Reconnects > 0 })
+	testbench.Until(t, "it has looked at what it is connected to now", func() bool { return w.Open() == nil })
 }
 
 // While webhooks wait, a stream that does not answer is asked again soon: the one
@@ -432,7 +407,7 @@ func TestStreamThatDoesNotAnswerIsAskedAgainSoon(t *testing.T) {
 	r.question(t)
 	r.question(t)
 	r.silent.Store(false)
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 }
 
 // However long the broker was away, what is asked on a new connection is asked in
@@ -443,19 +418,19 @@ func TestFirstLookAfterAnOutageIsInAHurry(t *testing.T) {
 	r := newRelay(t, b.Server.Addr().String())
 	nc := r.connect(t)
 	w := watchWith(t, durability.Options{NC: nc, Link: client{nc}, Monitors: []string{b.Monitor()}, Claimed: power, Limit: time.Hour})
-	until(t, "it opens", func() bool { return w.Open() == nil })
-	r.down.Store(true)
-	r.cut()
-	until(t, "it is disconnected", func() bool { return !nc.IsConnected() })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
+	r.Refuse(true)
+	r.Cut()
+	testbench.Until(t, "it is disconnected", func() bool { return !nc.IsConnected() })
 	for range 12 {
 		w.report(t)
 	}
 	r.mute.Store(true) // It greets, and answers no question.
-	r.down.Store(false)
+	r.Refuse(false)
 	r.question(t)
 	r.question(t)
 	r.mute.Store(false)
-	until(t, "it opens again", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens again", func() bool { return w.Open() == nil })
 }
 
 // A server that holds the stream and that we are not connected to can start again
@@ -464,12 +439,12 @@ func TestServerElsewhereThatComesBackWeakerIsNoticed(t *testing.T) {
 	t.Parallel()
 	n := newCluster(t, always, always, always)
 	w := watchWith(t, durability.Options{NC: n.js.Conn(), Monitors: n.monitors, Claimed: all, Every: time.Hour})
-	until(t, "it opens", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens", func() bool { return w.Open() == nil })
 	n.restart(t, 2, lazy)
-	until(t, "it shuts", func() bool { return w.Open() != nil })
+	testbench.Until(t, "it shuts", func() bool { return w.Open() != nil })
 	if n.js.Conn().Stats().Reconnects != 0 {
 		t.Error("the connection broke, so this shows nothing")
 	}
 	n.restart(t, 2, always)
-	until(t, "it opens again", func() bool { return w.Open() == nil })
+	testbench.Until(t, "it opens again", func() bool { return w.Open() == nil })
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,45 +14,26 @@ import (
 	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
-)
 
-// quietPort finds a port that stays free until it is used: below the range
-// from which systems give out ports by themselves.
-func quietPort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 20000 + rand.IntN(10000)
-		listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
-	}
-	t.Fatal("there is no free port")
-	return 0
-}
+	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
+)
 
 func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
 	t.Parallel()
-	dir, port := t.TempDir(), quietPort(t)
+	dir, port := t.TempDir(), processtest.FreePorts(t, 1)[0]
 	s := broker(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
 	r := start(t, written(t, s.ClientURL(), ""), func(k *Kit) {
 		k.Ready("role", func(context.Context) error { return nil })
 	})
 	defer r.end(t)
-	if err := r.kit.NATS.Publish("a", nil); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the link is up", r.kit.Link.Up)
+	testbench.Must(t, r.kit.NATS.Publish("a", nil))
+	testbench.Until(t, "the link is up", r.kit.Link.Up)
 	connections := r.kit.Link.Connections()
 	s.Shutdown()
 	s.WaitForShutdown()
-	until(t, "disconnect", func() bool { return !r.kit.NATS.IsConnected() })
-	until(t, "the link is down", func() bool { return !r.kit.Link.Up() })
+	testbench.Until(t, "disconnect", func() bool { return !r.kit.NATS.IsConnected() })
+	testbench.Until(t, "the link is down", func() bool { return !r.kit.Link.Up() })
 	begun := time.Now()
 	err := r.kit.NATS.Publish("a", []byte("x"))
 	if took := time.Since(begun); !errors.Is(err, nats.ErrReconnectBufExceeded) || took > time.Second {
@@ -64,9 +43,9 @@ func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
 		t.Errorf("readyz answers %d %s", code, text)
 	}
 	broker(t, func(o *server.Options) { o.Port, o.StoreDir = port, dir })
-	until(t, "reconnect", func() bool { return r.kit.NATS.Publish("a", nil) == nil })
-	until(t, "ready again", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
-	until(t, "the link is up again", r.kit.Link.Up)
+	testbench.Until(t, "reconnect", func() bool { return r.kit.NATS.Publish("a", nil) == nil })
+	testbench.Until(t, "ready again", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
+	testbench.Until(t, "the link is up again", r.kit.Link.Up)
 	if got := r.kit.Link.Connections(); got <= connections {
 		t.Errorf("%d connections after a reconnect, %d before", got, connections)
 	}
@@ -79,7 +58,7 @@ func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
 
 func TestProcessStartsWithoutBrokerAndFindsItLater(t *testing.T) {
 	t.Parallel()
-	port := quietPort(t)
+	port := processtest.FreePorts(t, 1)[0]
 	r := start(t, written(t, "nats://127.0.0.1:"+strconv.Itoa(port), ""), func(k *Kit) {
 		k.Ready("role", func(context.Context) error { return nil })
 	})
@@ -87,16 +66,16 @@ func TestProcessStartsWithoutBrokerAndFindsItLater(t *testing.T) {
 	if err := r.kit.NATS.Publish("a", []byte("x")); !errors.Is(err, nats.ErrReconnectBufExceeded) {
 		t.Errorf("publish before the first connection: %v", err)
 	}
-	until(t, "the refusal is logged", func() bool { return strings.Contains(r.logs.String(), "broker cannot be reached") })
+	testbench.Until(t, "the refusal is logged", func() bool { return strings.Contains(r.logs.String(), "broker cannot be reached") })
 	broker(t, func(o *server.Options) { o.Port = port })
-	until(t, "ready", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
+	testbench.Until(t, "ready", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
 }
 
 func TestWrongBrokerPasswordIsTriedOnAndNeverShown(t *testing.T) {
 	t.Parallel()
 	s := broker(t, func(o *server.Options) { o.Username, o.Password = "me", "another" })
 	r := start(t, written(t, "", "nats: {url: '"+s.ClientURL()+"', user: me, password: "+canary+"}\n"), func(*Kit) {})
-	until(t, "refusals", func() bool {
+	testbench.Until(t, "refusals", func() bool {
 		seen, err := s.Varz(nil)
 		return err == nil && seen.TotalConnections >= 3
 	})
@@ -120,7 +99,7 @@ func TestWrongBrokerPasswordIsTriedOnAndNeverShown(t *testing.T) {
 
 func TestPasswordThatChangesIsReportedOnceAndTriedOn(t *testing.T) {
 	t.Parallel()
-	port := quietPort(t)
+	port := processtest.FreePorts(t, 1)[0]
 	with := func(password string) *server.Server {
 		return broker(t, func(o *server.Options) { o.Port, o.Username, o.Password = port, "me", password })
 	}
@@ -133,7 +112,7 @@ func TestPasswordThatChangesIsReportedOnceAndTriedOn(t *testing.T) {
 		s = with(password)
 	}
 	restart("after")
-	until(t, "refusals", func() bool {
+	testbench.Until(t, "refusals", func() bool {
 		seen, err := s.Varz(nil)
 		return err == nil && seen.TotalConnections >= 3
 	})
@@ -141,13 +120,13 @@ func TestPasswordThatChangesIsReportedOnceAndTriedOn(t *testing.T) {
 		t.Errorf("the refusal is logged %d times:\n%s", n, r.logs)
 	}
 	restart("before")
-	until(t, "connected again", r.kit.NATS.IsConnected)
+	testbench.Until(t, "connected again", r.kit.NATS.IsConnected)
 }
 
 func TestSameErrorIsLoggedOnceUntilItIsMended(t *testing.T) {
 	t.Parallel()
-	core, logs := observer.New(zapcore.DebugLevel)
-	j := &journal{log: zap.New(core), link: newLink()}
+	log, logs := testbench.Logs(zapcore.DebugLevel)
+	j := &journal{log: log, link: newLink()}
 	first, second := errors.New("refused"), errors.New("reset")
 	for _, err := range []error{first, first, first, second, first} {
 		j.refused(nil, err)
@@ -217,12 +196,10 @@ func TestRefusedPasswordIsTriedLessAndLessOften(t *testing.T) {
 	j := &journal{log: zap.NewNop(), link: newLink()}
 	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("me", "wrong"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(j.delay))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer c.Close()
 	j.conn.Store(c)
-	until(t, "the refusals are counted", func() bool {
+	testbench.Until(t, "the refusals are counted", func() bool {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		return j.refusals >= 2

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // childMode is the variable that makes the test binary a role's binary.
@@ -55,7 +57,7 @@ func child(ctx context.Context, k *Kit) error {
 type childProcess struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	logs  *output
+	logs  *testbench.Output
 	ended chan struct{}
 }
 
@@ -63,26 +65,20 @@ type childProcess struct {
 func spawn(t *testing.T, config string, socket net.Listener, env ...string) *childProcess {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &childProcess{cmd: exec.Command(self), logs: &output{}, ended: make(chan struct{})}
+	testbench.Must(t, err)
+	c := &childProcess{cmd: exec.Command(self), logs: &testbench.Output{}, ended: make(chan struct{})}
 	c.cmd.Env = append(append(os.Environ(), childMode+"=1", "ARAUTO_CONFIG="+config), env...)
 	c.cmd.Stdout, c.cmd.Stderr = c.logs, c.logs
 	if socket != nil {
 		file, err := socket.(*net.TCPListener).File()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		defer file.Close()
 		c.cmd.ExtraFiles = []*os.File{file}
 	}
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, c.cmd.Start())
 	go func() {
 		defer close(c.ended)
 		_ = c.cmd.Wait() // The test reads the state.
@@ -91,7 +87,7 @@ func spawn(t *testing.T, config string, socket net.Listener, env ...string) *chi
 		_ = c.cmd.Process.Kill() // It may have ended long ago.
 		<-c.ended
 	})
-	until(t, "child begins", func() bool {
+	testbench.Until(t, "child begins", func() bool {
 		select {
 		case <-c.ended:
 			t.Fatalf("the child ended: %v\n%s", c.cmd.ProcessState, c.logs)
@@ -105,13 +101,8 @@ func spawn(t *testing.T, config string, socket net.Listener, env ...string) *chi
 // code waits for the end and returns the exit code, -1 for a signal's.
 func (c *childProcess) code(t *testing.T) int {
 	t.Helper()
-	select {
-	case <-c.ended:
-		return c.cmd.ProcessState.ExitCode()
-	case <-time.After(longest):
-		t.Fatalf("the child does not end:\n%s", c.logs)
-		return -1
-	}
+	testbench.Receive(t, "the child ends", c.ended)
+	return c.cmd.ProcessState.ExitCode()
 }
 
 func TestSignalsStopTheProcessCleanly(t *testing.T) {
@@ -121,9 +112,7 @@ func TestSignalsStopTheProcessCleanly(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			c := spawn(t, config, nil)
-			if err := c.cmd.Process.Signal(sig); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, c.cmd.Process.Signal(sig))
 			if code := c.code(t); code != ExitClean || !strings.Contains(c.logs.String(), `"msg":"stopped"`) {
 				t.Errorf("the exit code is %d:\n%s", code, c.logs)
 			}
@@ -137,7 +126,7 @@ func TestSignalsStopTheProcessCleanly(t *testing.T) {
 func TestSecondSignalKillsAHungProcess(t *testing.T) {
 	t.Parallel()
 	c := spawn(t, written(t, broker(t, nil).ClientURL(), ""), nil, childMode+"="+deafChild)
-	until(t, "the child dies", func() bool {
+	testbench.Until(t, "the child dies", func() bool {
 		_ = c.cmd.Process.Signal(syscall.SIGTERM) // It may have died of the one before.
 		select {
 		case <-c.ended:
@@ -157,9 +146,7 @@ func TestEndOfStdinStopsOnlyWhoWasToldSo(t *testing.T) {
 	told := spawn(t, config, nil, "ARAUTO_STOP_ON_STDIN_EOF=1")
 	other := spawn(t, config, nil)
 	for _, c := range []*childProcess{told, other} {
-		if err := c.stdin.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, c.stdin.Close())
 	}
 	if code := told.code(t); code != ExitClean || !strings.Contains(told.logs.String(), "the supervisor is gone") {
 		t.Errorf("the exit code is %d:\n%s", code, told.logs)
@@ -174,9 +161,7 @@ func TestEndOfStdinStopsOnlyWhoWasToldSo(t *testing.T) {
 func TestRefusedConfigurationHasItsOwnExitCode(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), childMode+"=1", "ARAUTO_CONFIG="+written(t, "", "nope: 1\n"))
 	out, _ := cmd.CombinedOutput()
@@ -189,9 +174,7 @@ func TestInheritedSocketLosesNoConnectionOverARestart(t *testing.T) {
 	t.Parallel()
 	config := written(t, broker(t, nil).ClientURL(), "")
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer socket.Close()
 	url, env := "http://"+socket.Addr().String(), []string{"LISTEN_FDS=1", "LISTEN_FDNAMES=http"}
 
@@ -199,9 +182,7 @@ func TestInheritedSocketLosesNoConnectionOverARestart(t *testing.T) {
 	if _, pid := get(t, url); pid != strconv.Itoa(first.cmd.Process.Pid) {
 		t.Fatalf("the first child's socket is answered by %s", pid)
 	}
-	if err := first.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, first.cmd.Process.Kill())
 	first.code(t)
 
 	waiting, err := net.DialTimeout("tcp", socket.Addr().String(), longest)
@@ -210,9 +191,7 @@ func TestInheritedSocketLosesNoConnectionOverARestart(t *testing.T) {
 	}
 	defer waiting.Close()
 	second := spawn(t, config, socket, env...)
-	if err := waiting.SetDeadline(time.Now().Add(longest)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, waiting.SetDeadline(time.Now().Add(longest)))
 	if _, err := fmt.Fprint(waiting, "GET / HTTP/1.0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -10,22 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// dial connects to the broker and makes a stream with durable consumers.
-func dial(t *testing.T, s *server.Server) (*nats.Conn, jetstream.JetStream) {
-	t.Helper()
-	conn, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn, js
-}
+	"arauto/deploy/runtime/testbench"
+)
 
 // scrape gathers the collector's metrics as name{consumer} to value.
 func scrape(t *testing.T, c prometheus.Collector) map[string]float64 {
@@ -33,9 +20,7 @@ func scrape(t *testing.T, c prometheus.Collector) map[string]float64 {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(c)
 	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	values := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
@@ -61,12 +46,10 @@ func expect(t *testing.T, got map[string]float64, want map[string]float64) {
 
 func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 	t.Parallel()
-	_, js := dial(t, broker(t, nil))
+	_, js := testbench.Connect(t, broker(t, nil).ClientURL())
 	ctx := t.Context()
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, c := range []jetstream.ConsumerConfig{
 		{Durable: "some", FilterSubjects: []string{"s.a", "s.b"}, AckPolicy: jetstream.AckExplicitPolicy},
 		{Durable: "idle", FilterSubject: "s.none", AckPolicy: jetstream.AckExplicitPolicy},
@@ -85,28 +68,18 @@ func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := stream.GetMsg(ctx, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	some, err := stream.Consumer(ctx, "some")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	batch, err := some.Fetch(3, jetstream.FetchMaxWait(longest))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var held []jetstream.Msg
 	for m := range batch.Messages() {
 		held = append(held, m)
 	}
-	if err := held[0].Nak(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, held[0].Nak())
 	again, err := some.Next(jetstream.FetchMaxWait(longest))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 
 	names := []ConsumerName{{"S", "some"}, {"S", "idle"}, {"S", "all"}, {"S", "missing"}, {"MISSING", "x"}}
 	before := time.Since(second.Time).Seconds()
@@ -129,21 +102,15 @@ func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 	}
 
 	for _, m := range []jetstream.Msg{again, held[1]} {
-		if err := m.DoubleAck(ctx); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, m.DoubleAck(ctx))
 	}
 	fourth, err := stream.GetMsg(ctx, 4)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	got = scrape(t, NewConsumerCollector(js, names))
 	if age := got["oldest_age_seconds{S/some}"]; age <= 0 || age > time.Since(fourth.Time).Seconds() {
 		t.Errorf("after two acknowledgements the oldest is %v s old", age)
 	}
-	if err := held[2].DoubleAck(ctx); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, held[2].DoubleAck(ctx))
 	expect(t, scrape(t, NewConsumerCollector(js, names)), map[string]float64{
 		"pending_messages{S/some}": 0, "ack_pending_messages{S/some}": 0, "oldest_age_seconds{S/some}": 0,
 	})
@@ -151,11 +118,9 @@ func TestCollectorTellsWhatTheConsumerHasToDo(t *testing.T) {
 
 func TestCollectorAsksOnceForScrapesThatFollowEachOther(t *testing.T) {
 	t.Parallel()
-	conn, js := dial(t, broker(t, nil))
+	conn, js := testbench.Connect(t, broker(t, nil).ClientURL())
 	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if _, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
 		t.Fatal(err)
 	}
@@ -177,13 +142,11 @@ func TestCollectorNeverWaitsForADeafBroker(t *testing.T) {
 	t.Parallel()
 	// A broker without JetStream, and a subscriber that takes every question and
 	// answers none: the worst that a collector can meet.
-	conn, js := dial(t, broker(t, func(o *server.Options) { o.JetStream = false }))
+	conn, js := testbench.Connect(t, broker(t, func(o *server.Options) { o.JetStream = false }).ClientURL())
 	if _, err := conn.Subscribe("$JS.API.>", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, conn.Flush())
 	c := NewConsumerCollector(js, []ConsumerName{{"A", "a"}, {"B", "b"}, {"C", "c"}})
 	begun := time.Now()
 	got := scrape(t, c)

@@ -10,15 +10,14 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 )
 
 // frozen is a broker that greets and then reads nothing more.
 func frozen(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -59,9 +58,7 @@ func greet(c net.Conn) {
 func TestBrokerThatStopsReadingFailsPublishesInsteadOfHoldingThem(t *testing.T) {
 	t.Parallel()
 	conn, err := connect("gateway", config.NATS{URL: "nats://" + frozen(t)}, newLink(), zap.NewNop())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	t.Cleanup(conn.Close)
 	failed := make(chan error, 1)
 	go func() {

@@ -14,13 +14,14 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 )
 
 // running is a role that runs until the test ends or stops it.
 type running struct {
 	kit  *Kit
 	url  string
-	logs *output
+	logs *testbench.Output
 	stop context.CancelFunc
 	code <-chan int
 }
@@ -30,7 +31,7 @@ func start(t *testing.T, path string, begin func(*Kit)) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	kits, code := make(chan *Kit, 1), make(chan int, 1)
-	logs := &output{}
+	logs := &testbench.Output{}
 	go func() {
 		code <- Run(ctx, "normalize", []string{"-config", path}, nothing, io.Discard, logs, func(ctx context.Context, k *Kit) error {
 			begin(k)
@@ -55,13 +56,7 @@ func start(t *testing.T, path string, begin func(*Kit)) running {
 func (r running) end(t *testing.T) int {
 	t.Helper()
 	r.stop()
-	select {
-	case code := <-r.code:
-		return code
-	case <-time.After(longest):
-		t.Fatal("it did not end")
-		return -1
-	}
+	return testbench.Receive(t, "the role ends", r.code)
 }
 
 func TestReadinessFollowsTheRole(t *testing.T) {
@@ -161,11 +156,11 @@ func TestDrainingRoleIsNotReady(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var logs output
+	var logs testbench.Output
 	code := Run(ctx, "normalize", []string{"-config", path}, nothing, io.Discard, &logs, func(ctx context.Context, k *Kit) error {
 		k.Ready("role", func(context.Context) error { return nil })
 		cancel()
-		until(t, "the stop is noticed", func() bool { return strings.Contains(logs.String(), `"msg":"stopping"`) })
+		testbench.Until(t, "the stop is noticed", func() bool { return strings.Contains(logs.String(), `"msg":"stopping"`) })
 		ask(k)
 		return nil
 	})
@@ -187,9 +182,7 @@ func TestDrainingRoleIsNotReady(t *testing.T) {
 func TestFailedStartLeavesNothingOpen(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Load(written(t, "", "nats: {ca_file: arauto.yaml}\n"), nothing, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	k, err := newKit("normalize", cfg, zap.NewNop(), stopLimits)
 	if err == nil || !strings.HasPrefix(err.Error(), "connect to broker: ") {
 		t.Fatalf("the error is %v", err)
@@ -224,12 +217,10 @@ func TestAdminServesMetricsAndExtraRoutes(t *testing.T) {
 func TestAdminAddressInUseEndsTheStart(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer taken.Close()
 	path := written(t, broker(t, nil).ClientURL(), "gateway: {admin: '"+taken.Addr().String()+"'}\n")
-	var out output
+	var out testbench.Output
 	code := Run(t.Context(), "gateway", []string{"-config", path}, nothing, io.Discard, &out, func(context.Context, *Kit) error { return nil })
 	if code != ExitFailed || !strings.Contains(out.String(), "open socket admin") {
 		t.Errorf("the exit code is %d:\n%s", code, &out)
@@ -238,7 +229,7 @@ func TestAdminAddressInUseEndsTheStart(t *testing.T) {
 
 func TestBrokenAdminListenerStopsTheProcess(t *testing.T) {
 	t.Parallel()
-	var out output
+	var out testbench.Output
 	code := Run(t.Context(), "normalize", []string{"-config", written(t, broker(t, nil).ClientURL(), "")}, nothing, io.Discard, &out,
 		func(ctx context.Context, k *Kit) error {
 			if err := k.admin.listener.Close(); err != nil {

@@ -8,7 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 func TestInheritedSocketIsFoundByItsName(t *testing.T) {
@@ -49,20 +50,14 @@ func TestInheritedSocketIsFoundByItsName(t *testing.T) {
 func TestAdoptedDescriptorMayBeAdoptedAgain(t *testing.T) {
 	t.Parallel()
 	original, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer original.Close()
 	file, err := original.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer file.Close()
 	for range 2 {
 		adopted, err := adopt("http", int(file.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		if adopted.Addr().String() != original.Addr().String() {
 			t.Errorf("it listens on %v", adopted.Addr())
 		}
@@ -75,9 +70,7 @@ func TestAdoptedDescriptorMayBeAdoptedAgain(t *testing.T) {
 func TestDescriptorThatIsNoSocketIsRefused(t *testing.T) {
 	t.Parallel()
 	file, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer file.Close()
 	if _, err := adopt("http", int(file.Fd())); err == nil {
 		t.Error("a file was taken for a socket")
@@ -90,9 +83,7 @@ func TestDescriptorThatIsNoSocketIsRefused(t *testing.T) {
 func TestListenOpensItsOwnSocketWithoutInheritance(t *testing.T) {
 	t.Parallel()
 	listener, err := Listen("http", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer listener.Close()
 	if _, err := Listen("http", listener.Addr().String()); err == nil || !strings.HasPrefix(err.Error(), "open socket http: ") {
 		t.Errorf("an address in use: %v", err)
@@ -110,14 +101,8 @@ func TestContextEndsWithTheReader(t *testing.T) {
 	if ctx.Err() != nil {
 		t.Fatal("it ended with the first byte")
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(longest):
-		t.Fatal("it did not end")
-	}
+	testbench.Must(t, w.Close())
+	testbench.Receive(t, "the context ends", ctx.Done())
 	if cause := context.Cause(ctx); !errors.Is(cause, errParent) {
 		t.Errorf("the cause is %v", cause)
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 )
 
 // stubborn is a reader of the log that does not read until it is told to.
@@ -44,9 +45,7 @@ func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	s := newStubborn()
 	log, end, err := newLogger("gateway", func(string) (string, bool) { return "", false }, s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for i := range 3 {
 		log.Error("before", zap.Int("number", i))
 	}
@@ -55,7 +54,7 @@ func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 		log.Info("webhook", zap.String("padding", padding))
 	}
 	close(s.read)
-	until(t, "the log is read", func() bool {
+	testbench.Until(t, "the log is read", func() bool {
 		log.Error("behind")
 		return len(s.written) > 4
 	})
@@ -124,9 +123,7 @@ func TestProcessWhoseLogNobodyReadsStops(t *testing.T) {
 	defer close(s.read)
 	file := t.TempDir() + "/arauto.yaml"
 	text := fmt.Sprintf("profile: local\nhash_key: %s\nnats: {url: %q}\nnormalize: {admin: '127.0.0.1:0'}\n", strings.Repeat("k", 32), broker(t, nil).ClientURL())
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(file, []byte(text), 0o600))
 	ctx, stop := context.WithCancel(t.Context())
 	code := make(chan int, 1)
 	go func() {
@@ -146,7 +143,7 @@ func TestProcessWhoseLogNobodyReadsStops(t *testing.T) {
 func TestWarningIsWrittenAtOnceWithWhatCameBefore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		written := &output{}
+		written := &testbench.Output{}
 		log, end, err := newLogger("normalize", nothing, written)
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,14 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"go.uber.org/goleak"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 )
 
 // TestMain is also the main function of the child processes that the tests
@@ -27,7 +25,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childMode) != "" {
 		Main("normalize", child)
 	}
-	goleak.VerifyTestMain(m)
+	testbench.Main(m)
 }
 
 // longest bounds every wait. It is long, because the machine may be busy;
@@ -44,19 +42,7 @@ func broker(t *testing.T, change func(*server.Options)) *server.Server {
 	if change != nil {
 		change(o)
 	}
-	s, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(longest) {
-		t.Fatal("the broker did not start")
-	}
-	return s
+	return testbench.Serve(t, o)
 }
 
 // written writes a local configuration for the broker and returns its path.
@@ -67,47 +53,11 @@ func written(t *testing.T, url, more string) string {
 	if !strings.Contains(more, "nats:") {
 		text += "nats: {url: '" + url + "'}\n"
 	}
-	if err := os.WriteFile(path, []byte(text+more), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text+more), 0o600))
 	return path
 }
 
-// output collects what a process writes.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 func nothing(string) (string, bool) { return "", false }
-
-// until waits for a condition.
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), longest)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s: it did not happen within %v", what, longest)
-		}
-	}
-}
 
 // get asks the admin listener.
 func get(t *testing.T, url string) (int, string) {
@@ -119,9 +69,7 @@ func get(t *testing.T, url string) (int, string) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return resp.StatusCode, string(body)
 }
 
@@ -197,7 +145,7 @@ func TestExitCodeTellsHowItEnded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var out output
+			var out testbench.Output
 			env := func(name string) (string, bool) { value, ok := c.env[name]; return value, ok }
 			run := c.role
 			if run == nil {
@@ -221,7 +169,7 @@ func TestExitCodeTellsHowItEnded(t *testing.T) {
 
 func TestEveryLogLineIsOneJSONObject(t *testing.T) {
 	t.Parallel()
-	var out output
+	var out testbench.Output
 	code := Run(t.Context(), "normalize", []string{"-config", written(t, broker(t, nil).ClientURL(), "")}, nothing, io.Discard, &out,
 		func(_ context.Context, k *Kit) error {
 			k.Log.Debug("hidden")
@@ -246,7 +194,7 @@ func TestRoleStopsCleanlyWithItsContext(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var out output
+	var out testbench.Output
 	code := Run(ctx, "normalize", []string{"-config", written(t, broker(t, nil).ClientURL(), "")}, nothing, io.Discard, &out,
 		func(ctx context.Context, k *Kit) error {
 			cancel()
@@ -276,13 +224,9 @@ func TestRoleThatFailsWhileStoppingIsAFailure(t *testing.T) {
 func TestRoleThatNeverReturnsIsLeftBehind(t *testing.T) {
 	t.Parallel()
 	cfg, err := config.Load(written(t, broker(t, nil).ClientURL(), ""), nothing, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	log, flush, err := newLogger("normalize", nothing, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer flush()
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})

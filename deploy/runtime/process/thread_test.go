@@ -7,24 +7,22 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // pair returns the two ends of a connection, ours waited for on its own.
 func pair(t *testing.T) (ours net.Conn, theirs *net.TCPConn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer ln.Close() //nolint:errcheck // It has done its work.
 	l := newLink()
 	if ours, err = l.Dial("tcp", ln.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
 	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	theirs, _ = accepted.(*net.TCPConn)
 	t.Cleanup(func() { _, _ = ours.Close(), theirs.Close() })
 	if _, ok := ours.(*ownThread); !ok {
@@ -64,9 +62,7 @@ func TestConnectionOfItsOwnThreadReadsWhatComes(t *testing.T) {
 			t.Fatalf("read %q, want %q", got, text)
 		}
 	}
-	if err := theirs.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, theirs.CloseWrite())
 	if err := <-end; !errors.Is(err, io.EOF) {
 		t.Errorf("the other side's end reads as %v, want EOF", err)
 	}
@@ -76,9 +72,7 @@ func TestConnectionOfItsOwnThreadEndsWithAReset(t *testing.T) {
 	t.Parallel()
 	ours, theirs := pair(t)
 	_, end := listening(ours)
-	if err := errors.Join(theirs.SetLinger(0), theirs.Close()); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, errors.Join(theirs.SetLinger(0), theirs.Close()))
 	if err := <-end; err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("a reset reads as %v, want an error that is no end", err)
 	}
@@ -92,9 +86,7 @@ func TestClosingEndsAReadThatWaits(t *testing.T) {
 	for range 50 { // Before, while and after the read begins to wait.
 		ours, _ := pair(t)
 		_, end := listening(ours)
-		if err := ours.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, ours.Close())
 		if err := <-end; err == nil {
 			t.Fatal("a read on a closed connection ends without an error")
 		}
@@ -110,9 +102,7 @@ func TestClosingSendsWhatWasWritten(t *testing.T) {
 	if _, err := ours.Write(make([]byte, 100_000)); err != nil {
 		t.Fatal(err)
 	}
-	if err := ours.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, ours.Close())
 	if got, err := io.ReadAll(theirs); err != nil || len(got) != 100_000 {
 		t.Errorf("the other side got %d bytes (%v), want all 100,000", len(got), err)
 	}
@@ -126,15 +116,11 @@ func TestDeadlineHoldsOnAThreadOfItsOwn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ours, theirs := pair(t)
-			if err := set(ours, time.Now().Add(time.Millisecond)); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, set(ours, time.Now().Add(time.Millisecond)))
 			if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("read returns %v, want that its time is over", err)
 			}
-			if err := set(ours, time.Time{}); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, set(ours, time.Time{}))
 			texts, _ := listening(ours)
 			if _, err := theirs.Write([]byte("late")); err != nil {
 				t.Fatal(err)

@@ -10,19 +10,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/stream"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // numbers starts a broker with a stream of as many messages as subjects. The body
 // of each is its sequence.
-func numbers(t *testing.T, subjects ...string) (*jetstreamtest.Broker, jetstream.Stream) {
+func numbers(t *testing.T, subjects ...string) (*testbench.Broker, jetstream.Stream) {
 	t.Helper()
-	b := jetstreamtest.StartEmpty(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.StartEmpty(t)
+	ctx := testbench.Context(t)
 	s, err := b.JS.CreateStream(ctx, jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for i, on := range subjects {
 		if _, err := b.JS.Publish(ctx, on, []byte(strconv.Itoa(i+1))); err != nil {
 			t.Fatal(err)
@@ -34,7 +32,7 @@ func numbers(t *testing.T, subjects ...string) (*jetstreamtest.Broker, jetstream
 func TestEachVisitsInOrderAndGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	_, s := numbers(t, "n.a", "n.b", "n.a", "n.a")
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	var seen []uint64
 	visit := func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if raw.Sequence == 4 && len(seen) < 3 {
@@ -60,7 +58,7 @@ func TestEachVisitsInOrderAndGoesOnWhereItStopped(t *testing.T) {
 func TestNextAndLastAreNilWhereThereIsNone(t *testing.T) {
 	t.Parallel()
 	_, s := numbers(t, "n.a", "n.b", "n.a")
-	ctx := jetstreamtest.Context(t)
+	ctx := testbench.Context(t)
 	if raw, err := stream.Next(ctx, s, "n.a", 1); err != nil || raw.Sequence != 3 {
 		t.Errorf("next is %+v, %v", raw, err)
 	}
@@ -77,19 +75,13 @@ func TestNextAndLastAreNilWhereThereIsNone(t *testing.T) {
 func TestSinceFindsTheFirstMessageOfATime(t *testing.T) {
 	t.Parallel()
 	_, s := numbers(t, "n.a", "n.b", "n.a", "n.b", "n.a", "n.a", "n.b")
-	ctx := jetstreamtest.Context(t)
-	if err := s.DeleteMsg(ctx, 5); err != nil {
-		t.Fatal(err)
-	}
+	ctx := testbench.Context(t)
+	testbench.Must(t, s.DeleteMsg(ctx, 5))
 	for _, sequence := range []uint64{1, 3, 6} {
 		raw, err := s.GetMsg(ctx, sequence)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		found, err := stream.Since(ctx, s, "n.a", raw.Time, 8)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		if first, err := stream.Next(ctx, s, "n.a", found-1); err != nil || first.Sequence != sequence {
 			t.Errorf("from %d on the first is %v, %v; want %d", found, first, err, sequence)
 		}

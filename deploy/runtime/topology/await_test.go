@@ -11,25 +11,23 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
 
 // await waits for one stream and one consumer and returns what was said.
 func await(ctx context.Context, js jetstream.JetStream, bind func(context.Context) error) (*observer.ObservedLogs, error) {
-	core, said := observer.New(zap.InfoLevel)
-	return said, topology.Await(ctx, js, settings, zap.New(core),
+	log, said := testbench.Logs(zap.InfoLevel)
+	return said, topology.Await(ctx, js, settings, log,
 		[]string{subject.Statuses}, []string{subject.NormalizeConsumer}, bind)
 }
 
 func TestAwaitBindsAnewUntilNothingFails(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
+	b := testbench.Start(t, settings.Providers...)
 	js, err := jetstream.New(b.NC, jetstream.WithDefaultTimeout(time.Second))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var bound jetstream.Stream
 	rounds := 0
 	// As in production there is no deadline, so each question has the client's.
@@ -55,9 +53,9 @@ func TestAwaitBindsAnewUntilNothingFails(t *testing.T) {
 
 func TestAwaitSaysOnceWhatItWaitsFor(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
+	b := testbench.Start(t, settings.Providers...)
 	failures := 0
-	said, err := await(jetstreamtest.Context(t), b.JS, func(context.Context) error {
+	said, err := await(testbench.Context(t), b.JS, func(context.Context) error {
 		if failures++; failures <= 3 {
 			return errors.New("no leader")
 		}
@@ -70,8 +68,8 @@ func TestAwaitSaysOnceWhatItWaitsFor(t *testing.T) {
 
 func TestAwaitEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
-	ctx, cancel := context.WithCancel(jetstreamtest.Context(t))
+	b := testbench.Start(t, settings.Providers...)
+	ctx, cancel := context.WithCancel(testbench.Context(t))
 	_, err := await(ctx, b.JS, func(context.Context) error {
 		cancel()
 		return errors.New("no leader")
@@ -83,9 +81,9 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 
 func TestAwaitEndsWithAClosedConnection(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
+	b := testbench.Start(t, settings.Providers...)
 	b.NC.Close()
-	if _, err := await(jetstreamtest.Context(t), b.JS, func(context.Context) error { return nil }); !errors.Is(err, nats.ErrConnectionClosed) {
+	if _, err := await(testbench.Context(t), b.JS, func(context.Context) error { return nil }); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("ended with %v", err)
 	}
 }

@@ -5,16 +5,16 @@ import (
 	"slices"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
 
 // fill stores so many bytes and some more.
-func fill(t *testing.T, b *jetstreamtest.Broker, on string, bytes int) {
+func fill(t *testing.T, b *testbench.Broker, on string, bytes int) {
 	t.Helper()
 	for left := bytes; left > 0; left -= 1 << 16 {
-		if _, err := b.JS.Publish(jetstreamtest.Context(t), on, make([]byte, 1<<16)); err != nil {
+		if _, err := b.JS.Publish(testbench.Context(t), on, make([]byte, 1<<16)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -22,8 +22,8 @@ func fill(t *testing.T, b *jetstreamtest.Broker, on string, bytes int) {
 
 func TestShrinksNamesWhatWouldNotFit(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, settings.Providers...)
+	ctx := testbench.Context(t)
 	fill(t, b, "audit.x", 1<<20)
 	fill(t, b, "statuses.a.b.c", 1<<20)
 	if got, err := topology.Shrinks(ctx, b.JS, settings); err != nil || len(got) != 0 {
@@ -40,9 +40,7 @@ func TestShrinksNamesWhatWouldNotFit(t *testing.T) {
 		{Stream: subject.Audit, Gets: small.Store / 100 * 3, Loss: "the oldest messages would be removed"},
 	} {
 		stream, err := b.JS.Stream(ctx, want.Stream)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		want.Setting, want.Has, want.Enough = topology.Store, int64(stream.CachedInfo().State.Bytes), got[i].Enough
 		if !reflect.DeepEqual(got[i], want) {
 			t.Errorf("it shrinks %+v, want %+v", got[i], want)
@@ -54,9 +52,7 @@ func TestShrinksNamesWhatWouldNotFit(t *testing.T) {
 			s := small
 			s.Store = store
 			left, err := topology.Shrinks(ctx, b.JS, s)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, err)
 			if shrinks := slices.ContainsFunc(left, func(l topology.Shrinking) bool { return l.Stream == one.Stream }); shrinks != want {
 				t.Errorf("with a store of %d, %s shrinks: %v", store, one.Stream, shrinks)
 			}
@@ -67,8 +63,8 @@ func TestShrinksNamesWhatWouldNotFit(t *testing.T) {
 // What is full already is only made larger.
 func TestShrinksLeavesWhatGrowsAlone(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, settings.Providers...)
+	ctx := testbench.Context(t)
 	fill(t, b, "statuses.a.b.c", 1<<20)
 	narrow := topology.Streams(settings)[2]
 	narrow.MaxBytes = 1 << 19

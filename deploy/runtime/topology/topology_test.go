@@ -6,28 +6,24 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 )
 
-var settings = topology.Settings{Replicas: 1, Store: jetstreamtest.Store, Providers: []string{"picpay", "yapay"}}
+var settings = topology.Settings{Replicas: 1, Store: testbench.Store, Providers: []string{"picpay", "yapay"}}
 
 func TestApplyTwiceFindsNothingLeftToDo(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.StartEmpty(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.StartEmpty(t)
+	ctx := testbench.Context(t)
 	first, err := topology.Apply(ctx, b.JS, settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if want := len(topology.Streams(settings)) + len(topology.Consumers(settings)); len(first) != want {
 		t.Errorf("first apply reports %d missing objects, want %d: %v", len(first), want, first)
 	}
 	second, err := topology.Apply(ctx, b.JS, settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if len(second) != 0 {
 		t.Errorf("second apply still finds drift: %v", second)
 	}
@@ -35,8 +31,8 @@ func TestApplyTwiceFindsNothingLeftToDo(t *testing.T) {
 
 func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, settings.Providers...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, settings.Providers...)
+	ctx := testbench.Context(t)
 	changed := topology.Streams(settings)[0]
 	changed.Discard = jetstream.DiscardOld
 	changed.MaxBytes = 4096
@@ -49,9 +45,7 @@ func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
 		t.Fatal(err)
 	}
 	drift, err := topology.Diff(ctx, b.JS, settings)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var lines []string
 	for _, d := range drift {
 		lines = append(lines, d.String())

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 )
 
@@ -132,9 +133,7 @@ func TestNewWordIsOneLetterPerPayment(t *testing.T) {
 		Payment        string `json:"payment"`
 		ProviderStatus string `json:"provider_status"`
 	}
-	if err := json.Unmarshal([]byte(s.arauto("dead", "list", "--output", "json")), &letters); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, json.Unmarshal([]byte(s.arauto("dead", "list", "--output", "json")), &letters))
 	seen := map[string]int{}
 	for _, l := range letters {
 		if l.ProviderStatus == "moonlit" {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/process/processtest"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/providers"
 )
@@ -48,7 +48,7 @@ const (
 // the one behind it. It prints how long the outage was, and fails if a webhook is lost.
 func underFullDisk(b *testing.B) {
 	b.Helper()
-	f := jetstreamtest.StartFillable(b, providers.All.Names()...)
+	f := processtest.StartFillable(b, providers.All.Names()...)
 	s := startOn(b, f)
 	measure := func(name string, length time.Duration) *phase {
 		stop := s.trickle(name)
@@ -87,7 +87,7 @@ func underFullDisk(b *testing.B) {
 }
 
 // startOn is start with another broker than the supervisor's.
-func startOn(b *testing.B, f *jetstreamtest.Fillable) *stack {
+func startOn(b *testing.B, f *processtest.Fillable) *stack {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 4*time.Minute)
 	s := &stack{
@@ -98,7 +98,7 @@ func startOn(b *testing.B, f *jetstreamtest.Fillable) *stack {
 	address := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	s.at.NATS, s.at.Gateway, s.at.Admin, s.at.Simulator = strings.TrimPrefix(f.URL, "nats://"), address(0), address(1), address(2)
 	config := filepath.Join(s.dir, "arauto.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, fullConfig, f.URL, f.Monitor, s.at.Gateway, s.at.Admin, s.at.Simulator, jetstreamtest.Store>>20), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, fullConfig, f.URL, f.Monitor, s.at.Gateway, s.at.Admin, s.at.Simulator, testbench.Store>>20), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	if err := os.Mkdir(filepath.Join(s.dir, "log"), 0o700); err != nil {
@@ -130,9 +130,7 @@ func startOn(b *testing.B, f *jetstreamtest.Fillable) *stack {
 func (s *stack) role(name string, args ...string) {
 	s.t.Helper()
 	log, err := os.Create(filepath.Join(s.dir, "log", name+".log"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	defer log.Close() //nolint:errcheck // The child has its own descriptor.
 	c := exec.CommandContext(s.ctx, filepath.Join(bin, name), args...)
 	c.Env = append(os.Environ(), "ARAUTO_STOP_ON_STDIN_EOF=1")
@@ -140,9 +138,7 @@ func (s *stack) role(name string, args ...string) {
 	if _, err := c.StdinPipe(); err != nil { // It ends with this process.
 		s.t.Fatal(err)
 	}
-	if err := c.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, c.Start())
 	s.t.Cleanup(func() {
 		_ = c.Process.Kill() // It may be gone.
 		_ = c.Wait()         // It says that it was killed.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/order"
 	"arauto/schemas/providers"
@@ -98,9 +99,7 @@ func (s *stack) killAtRandom(done <-chan struct{}) int {
 // with this stack's configuration folder as its own.
 func (s *stack) child(role string) int {
 	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	for _, p := range processes {
 		exe, err := os.Readlink(filepath.Join(p, "exe"))
 		if err != nil || exe != filepath.Join(bin, role) {
@@ -121,25 +120,20 @@ func (s *stack) child(role string) int {
 // drained waits until every consumer has nothing left to do.
 func (s *stack) drained() {
 	s.t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for left := -1; left != 0; {
+	left := -1
+	if !testbench.Poll(s.ctx, func() bool {
 		left = 0
 		for _, c := range topology.Consumers(topology.Settings{Providers: providers.All.Names()}) {
 			if c.Stream == subject.LookupRetries {
 				continue // Rechecks of the past come due at their own time.
 			}
 			consumer, err := s.js.Consumer(s.ctx, c.Stream, c.Durable)
-			if err != nil {
-				s.t.Fatal(err)
-			}
+			testbench.Must(s.t, err)
 			info := consumer.CachedInfo()
 			left += int(info.NumPending) + info.NumAckPending //nolint:gosec // A test's backlog is small.
 		}
-		select {
-		case <-ticker.C:
-		case <-s.ctx.Done():
-			s.t.Fatalf("%d messages are still not done", left)
-		}
+		return left == 0
+	}) {
+		s.t.Fatalf("%d messages are still not done", left)
 	}
 }

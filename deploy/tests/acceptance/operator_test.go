@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/local/supervise"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -79,26 +81,15 @@ func TestRedriveAfterAnOutageGivesTheRightEvent(t *testing.T) {
 func (s *stack) awaitLetter() record.DeadLetter {
 	s.t.Helper()
 	stream, err := s.js.Stream(s.ctx, "DEAD_LETTERS")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		raw, err := stream.GetLastMsgForSubject(s.ctx, "dead.>")
-		if err == nil {
-			var l record.DeadLetter
-			if err := json.Unmarshal(raw.Data, &l); err != nil {
-				s.t.Fatal(err)
-			}
-			return l
-		}
-		select {
-		case <-tick.C:
-		case <-s.ctx.Done():
-			s.t.Fatal("waited in vain for a dead letter")
-		}
-	}
+	testbench.Must(s.t, err)
+	var raw *jetstream.RawStreamMsg
+	testbench.Until(s.t, "a dead letter", func() bool {
+		raw, err = stream.GetLastMsgForSubject(s.ctx, "dead.>")
+		return err == nil
+	})
+	var l record.DeadLetter
+	testbench.Must(s.t, json.Unmarshal(raw.Data, &l))
+	return l
 }
 
 // startTurned is start on a clock that runs so many times as fast.

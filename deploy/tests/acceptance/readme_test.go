@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/local/supervise"
 	"arauto/schemas/order"
 	"arauto/schemas/schematest"
@@ -23,9 +24,7 @@ func documents(t *testing.T) string {
 		"deploy/FIGURES.md", "schemas/providers/README.md",
 	} {
 		text, err := os.ReadFile(root + name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		all += string(text)
 	}
 	return all
@@ -82,9 +81,7 @@ func TestReadmeCommandsWorkAsTheyStand(t *testing.T) {
 func TestReadmeNamesOnlyMakeTargetsThatExist(t *testing.T) {
 	t.Parallel()
 	makefile, err := os.ReadFile(root + "Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	named := regexp.MustCompile("(?m)(?:^|`|[A-Z]=[a-z]+ )make ([a-z-]+)").FindAllStringSubmatch(documents(t), -1)
 	if len(named) < 4 {
 		t.Errorf("only %d make targets found in the README", len(named))

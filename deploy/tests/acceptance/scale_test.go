@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/local/supervise"
 )
 
@@ -104,9 +105,7 @@ func (s *stack) lookUp(config string) {
 	s.t.Helper()
 	c := exec.CommandContext(s.ctx, filepath.Join(bin, "lookup"), "-config", config)
 	c.Env = append(os.Environ(), "LOOKUP_CONCURRENCY=4")
-	if err := c.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, c.Start())
 	s.t.Cleanup(func() {
 		if err := c.Process.Kill(); err != nil {
 			s.t.Error(err)

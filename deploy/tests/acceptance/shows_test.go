@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 )
 
@@ -35,9 +36,7 @@ func TestSeedNotificationsBecomeTheProvidersTruth(t *testing.T) {
 		t.Errorf("event of 102030 is %+v", paid)
 	}
 	stream, err := s.js.Stream(s.ctx, "ORDERS")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if _, err := stream.GetLastMsgForSubject(s.ctx, "orders.picpay.default.102030.102030.paid"); err != nil {
 		t.Errorf("event is not on its subject: %v", err)
 	}

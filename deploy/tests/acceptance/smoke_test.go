@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // smokeConfig is a configuration as production writes it: broker users,
@@ -49,6 +49,8 @@ type plant struct {
 	gateway *net.TCPListener
 	sim     *net.TCPListener
 	running map[string]*exec.Cmd
+
+	passwords []string // Variables of the environment.
 }
 
 // TestSeparateProcessesSurviveTheirDeaths runs the real binaries against a
@@ -104,9 +106,7 @@ func build(t *testing.T) *plant {
 		}
 	})
 	p.gateway, p.sim = p.socket(), p.socket()
-	if err := os.WriteFile(p.config(), []byte(smokeConfig), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(p.config(), []byte(smokeConfig), 0o600))
 	return p
 }
 
@@ -115,9 +115,7 @@ func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
 func (p *plant) socket() *net.TCPListener {
 	p.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	p.t.Cleanup(func() { _ = l.Close() }) // Only ever handed on.
 	tcp, ok := l.(*net.TCPListener)
 	if !ok {
@@ -130,26 +128,9 @@ func (p *plant) socket() *net.TCPListener {
 // store of the test's own and with one more user that may read everything.
 func (p *plant) startBroker(address string) {
 	p.t.Helper()
-	shipped, err := os.ReadFile(root + "deploy/nats.conf")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	text := string(shipped)
-	for old, changed := range map[string]string{
-		`listen: "0.0.0.0:4222"`: `listen: "` + address + `"`,
-		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + p.dir + `"`,
-		`store_dir: "/data"`:     `store_dir: "` + filepath.Join(p.dir, "store") + `"`,
-		"users: [\n":             "users: [ {user: test, password: test}\n",
-	} {
-		if strings.Count(text, old) != 1 {
-			p.t.Fatalf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))
-		}
-		text = strings.Replace(text, old, changed, 1)
-	}
-	conf := filepath.Join(p.dir, "nats.conf")
-	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
+	conf, env, err := processtest.Shipped(root+"deploy/nats.conf", p.dir, address, "", filepath.Join(p.dir, "store"))
+	testbench.Must(p.t, err)
+	p.passwords = env
 	p.start("nats-server", nil, "-c", conf)
 	p.broker = p.brokerAddress()
 }
@@ -167,14 +148,8 @@ func (p *plant) brokerAddress() string {
 
 func (p *plant) poll(what string, done func() bool) {
 	p.t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-p.ctx.Done():
-			p.t.Fatalf("waited in vain for %s", what)
-		}
+	if !testbench.Poll(p.ctx, done) {
+		p.t.Fatalf("waited in vain for %s", what)
 	}
 }
 
@@ -186,9 +161,7 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 		"NATS_USER="+user, "NATS_PASSWORD="+user+"pw",
 		"SANDBOX_WEBHOOK=sandbox-local-token", "SANDBOX_TOKEN=sandbox-lookup-token",
 		"SANDBOX_URL=http://"+p.sim.Addr().String()+"/sandbox")
-	for _, u := range []string{"breakglass", "gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"} {
-		c.Env = append(c.Env, "NATS_"+strings.ToUpper(u)+"_PASSWORD="+u+"pw")
-	}
+	c.Env = append(c.Env, p.passwords...)
 	return c
 }
 
@@ -198,16 +171,12 @@ func (p *plant) start(name string, socket *net.TCPListener, args ...string) {
 	p.t.Helper()
 	c := p.command(name, name, args...)
 	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	defer log.Close() //nolint:errcheck // The child has its own descriptor.
 	c.Stdout, c.Stderr = log, log
 	if socket != nil {
 		file, err := socket.File()
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		testbench.Must(p.t, err)
 		defer file.Close() //nolint:errcheck // The child has its own descriptor.
 		c.ExtraFiles = []*os.File{file}
 		c.Env = append(c.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+name)
@@ -254,9 +223,7 @@ func (p *plant) request(method, target, body string) bool {
 	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(body))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	request.Header.Set("Authorization", "sandbox-local-token")
 	request.Close = true
 	response, err := (&http.Client{}).Do(request) // The request closes its connection, so nothing is left open.
@@ -271,15 +238,7 @@ func (p *plant) request(method, target, body string) bool {
 // events waits until ORDERS holds at least want events, and says how many.
 func (p *plant) events(want int) int {
 	p.t.Helper()
-	nc, err := nats.Connect("nats://"+p.broker, nats.UserInfo("test", "test"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	_, js := testbench.Connect(p.t, "nats://"+p.broker, nats.UserInfo("test", "test"))
 	got := 0
 	p.poll(fmt.Sprintf("%d events", want), func() bool {
 		stream, err := js.Stream(p.ctx, "ORDERS")

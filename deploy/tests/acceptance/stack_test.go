@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/process/processtest"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/local/supervise"
 	"arauto/schemas/order"
 )
@@ -29,7 +29,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
-	jetstreamtest.ServeFillable()
+	processtest.ServeFillable()
 	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep",
 		"arauto/deploy/tools/simulator", "arauto/workers/cmd/arauto", processtest.NATSServer))
 }
@@ -127,23 +127,13 @@ func (s *stack) showLogs() {
 // follow collects every event of ORDERS and holds each to the contract.
 func (s *stack) follow() {
 	s.t.Helper()
-	var err error
-	s.nc, err = nats.Connect("nats://"+s.at.NATS, nats.MaxReconnects(-1))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(s.nc.Close)
-	if s.js, err = jetstream.New(s.nc); err != nil {
-		s.t.Fatal(err)
-	}
+	s.nc, s.js = testbench.Connect(s.t, "nats://"+s.at.NATS)
 	consumer, err := s.js.OrderedConsumer(s.ctx, "ORDERS", jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	last := map[string]uint64{}
 	consuming, err := consumer.Consume(func(m jetstream.Msg) {
 		raw := &jetstream.RawStreamMsg{Subject: m.Subject(), Header: m.Headers(), Data: m.Data()}
-		if err := jetstreamtest.CheckEvent(raw, last); err != nil {
+		if err := testbench.CheckEvent(raw, last); err != nil {
 			s.t.Errorf("event on %s: %v", m.Subject(), err)
 		}
 		var e order.Event
@@ -160,9 +150,7 @@ func (s *stack) follow() {
 		close(s.grown)
 		s.grown = make(chan struct{})
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	s.t.Cleanup(func() { consuming.Stop(); <-consuming.Closed() })
 }
 
@@ -219,9 +207,7 @@ func statuses(events []order.Event) []order.Status {
 func (s *stack) call(method, target, contentType string, header map[string]string, body string) (int, string) {
 	s.t.Helper()
 	request, err := http.NewRequestWithContext(s.ctx, method, target, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	request.Header.Set("Content-Type", contentType)
 	for name, value := range header {
 		request.Header.Set(name, value)
@@ -263,9 +249,7 @@ func (s *stack) set(provider, payment string, state map[string]any) {
 func (s *stack) setOf(provider, account, payment string, state map[string]any) {
 	s.t.Helper()
 	body, err := json.Marshal(state)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, err)
 	target := "http://" + s.at.Simulator + "/_sim/" + provider + "/" + account + "/payments/" + url.PathEscape(payment)
 	if status, answer := s.call(http.MethodPut, target, "application/json", nil, string(body)); status != http.StatusOK {
 		s.t.Fatalf("PUT %s gave %d %s", target, status, answer)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/local/supervise"
 )
 
@@ -46,9 +47,7 @@ func stranger(address string, block []byte) (net.Conn, error) {
 func crowd(t testing.TB) int {
 	t.Helper()
 	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 	n := min(strangersMax, int(min(limit.Cur, 1<<20))-1000)
 	if n < strangersMin {
 		t.Fatalf("the limit of %d open files leaves no room for %d strangers", limit.Cur, strangersMin)
@@ -60,9 +59,7 @@ func crowd(t testing.TB) int {
 func peak(t *testing.T, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for line := range bytes.Lines(status) {
 		var kib int
 		if n, _ := fmt.Sscanf(string(line), "VmHWM: %d kB", &kib); n == 1 {
@@ -145,9 +142,7 @@ func (s *stack) invade(n int) []net.Conn {
 			}
 		}
 	})
-	if err := errors.Join(problems...); err != nil {
-		s.t.Fatal(err)
-	}
+	testbench.Must(s.t, errors.Join(problems...))
 	return conns
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/conf"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // accountInfo is imported by an account without JetStream, so that the server
@@ -83,9 +85,7 @@ func same(t *testing.T, what string, got, want []string) {
 func accountsOf(t *testing.T, path string) map[string]account {
 	t.Helper()
 	file, err := conf.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	all := map[string]account{}
 	for name, value := range as[map[string]any](t, file["accounts"]) {
 		a := account{exports: map[string][]string{}}

@@ -5,7 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 var (
@@ -45,17 +46,10 @@ func checkAlarms(t *testing.T, metrics string) {
 // levels waits until sweep has measured once, and returns all of its metrics.
 func (p *launched) levels(ctx context.Context) string {
 	p.t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		metrics := p.get(ctx, "/metrics")
-		if strings.Contains(metrics, "arauto_open_dead_letters{") {
-			return metrics
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			p.t.Fatalf("sweep has not measured: %s", metrics)
-		}
-	}
+	metrics := ""
+	testbench.Until(p.t, "sweep measures", func() bool {
+		metrics = p.get(ctx, "/metrics")
+		return strings.Contains(metrics, "arauto_open_dead_letters{")
+	})
+	return metrics
 }

@@ -1,7 +1,6 @@
 package conformance_test
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -10,11 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // natsConf is the configuration that production uses, from this package.
@@ -72,20 +72,8 @@ func startFile(t testing.TB, path string, change ...option) *broker {
 
 func run(t testing.TB, options *server.Options) *broker {
 	t.Helper()
-	s, err := server.NewServer(options)
-	if err != nil {
-		t.Fatalf("make server: %v", err)
-	}
-	b := &broker{t: t, server: s, trace: &trace{}}
-	s.SetLoggerV2(b.trace, false, true, false)
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("server is not ready after 10 s")
-	}
+	b := &broker{t: t, trace: &trace{}}
+	b.server = testbench.Serve(t, options, func(s *server.Server) { s.SetLoggerV2(b.trace, false, true, false) })
 	return b
 }
 
@@ -93,28 +81,16 @@ func run(t testing.TB, options *server.Options) *broker {
 // broker fails the test.
 func (b *broker) as(role string) (*nats.Conn, jetstream.JetStream) {
 	b.t.Helper()
-	nc := b.connect(role, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	return b.connect(role, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		b.t.Errorf("%s: %v", role, err)
 	}))
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.t.Fatalf("open jetstream: %v", err)
-	}
-	return nc, js
 }
 
-func (b *broker) connect(role string, more ...nats.Option) *nats.Conn {
+func (b *broker) connect(role string, more ...nats.Option) (*nats.Conn, jetstream.JetStream) {
 	b.t.Helper()
-	options := append([]nats.Option{
+	return testbench.Connect(b.t, b.server.ClientURL(), append([]nats.Option{
 		nats.Name(role), nats.UserInfo(role, password(role)), nats.CustomInboxPrefix("_INBOX_" + role),
-		nats.ReconnectBufSize(-1), nats.MaxReconnects(-1),
-	}, more...)
-	nc, err := nats.Connect(b.server.ClientURL(), options...)
-	if err != nil {
-		b.t.Fatalf("connect as %s: %v", role, err)
-	}
-	b.t.Cleanup(nc.Close)
-	return nc
+	}, more...)...)
 }
 
 // used returns the subjects that a role has published to and subscribed to,
@@ -184,11 +160,4 @@ func (l *trace) of(connection uint64, verb string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.subjects[strconv.FormatUint(connection, 10)+" "+verb]
-}
-
-func bounded(t testing.TB) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	t.Cleanup(cancel)
-	return ctx
 }

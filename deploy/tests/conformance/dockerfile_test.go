@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // unshipped are binaries that no image is made of, each with its reason.
@@ -101,9 +103,7 @@ func binaries(t *testing.T) map[string]string {
 			found[filepath.Base(folder)] = filepath.ToSlash(folder)
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 	}
 	return found
 }

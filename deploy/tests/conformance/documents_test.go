@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/workers/operator"
 )
@@ -25,7 +26,7 @@ var documents = []string{
 var fence = regexp.MustCompile("(?ms)^```([^\n`]*)\n(.*?)^```$")
 
 // fenced is the one block of a document whose fence says that.
-func fenced(t *testing.T, document, says string) string {
+func fenced(t testing.TB, document, says string) string {
 	t.Helper()
 	var found []string
 	for _, m := range fence.FindAllStringSubmatch(read(t, document), -1) {
@@ -111,9 +112,7 @@ func sourceFiles(t *testing.T) []string {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 	}
 	return all
 }

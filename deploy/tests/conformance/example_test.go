@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/providers"
 )
 
@@ -126,17 +127,11 @@ func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
 func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(example, environmentOf(filled(t)).get, providers.All, sections...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	gateway, err := c.Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	lookup, err := c.Lookup()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, p := range providers.All {
 		if got := slices.Sorted(maps.Keys(gateway.Credentials(p.Name))); !slices.Equal(got, []string{"acme", "default"}) {
 			t.Errorf("%s takes webhooks in for the accounts %v", p.Name, got)
@@ -150,13 +145,9 @@ func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 func TestExampleSizesTheStreamsToTheBrokersStore(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(example, environmentOf(filled(t)).get, providers.All)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	options, err := server.ProcessConfigFile(natsConf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if got := c.Topology().Store; got != options.JetStreamMaxStore {
 		t.Errorf("topology.store is %d bytes, max_file_store of nats.conf %d", got, options.JetStreamMaxStore)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/gateway/publish"
 	"arauto/schemas/order"
@@ -29,25 +30,16 @@ import (
 
 // flow is every role at work under its own user, on one sandbox payment.
 type flow struct {
-	t       *testing.T
-	ctx     context.Context
-	tokens  subject.Tokens
+	testbench.Bench
 	gateway *publish.Notifications
 	bank    *bank
 	events  *nats.Subscription // What viewer sees.
 	dead    *nats.Subscription // What the inspector sees of dead letters.
 }
 
-// hashKey is the deployment's key for hashed ids.
-const hashKey = "the same sixteen bytes or more for ever"
-
 func newFlow(t *testing.T, b *broker) *flow {
 	t.Helper()
-	tokens, err := subject.Keyed(hashKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &flow{t: t, ctx: bounded(t), tokens: tokens, bank: newBank(t)}
+	f := &flow{Bench: testbench.NewBench(t, nil), bank: newBank(t)}
 	f.applyTopology(b)
 	viewer, _ := b.as("viewer")
 	f.events = f.subscribe(viewer, "orders.>")
@@ -55,50 +47,46 @@ func newFlow(t *testing.T, b *broker) *flow {
 	f.dead = f.subscribe(all, "dead.>")
 
 	gateway, _ := b.as("gateway")
+	var err error
 	f.gateway, err = publish.New(gateway, publish.Options{Timeout: 10 * time.Second})
-	f.must(err)
-	f.must(f.gateway.Ready(f.ctx))
+	f.Must(err)
+	f.Must(f.gateway.Ready(f.Ctx))
 	f.runLookup(b)
 	f.runNormalize(b)
 	return f
 }
 
-func (f *flow) must(err error) {
-	f.t.Helper()
-	if err != nil {
-		f.t.Fatal(err)
-	}
-}
-
 func (f *flow) subscribe(nc *nats.Conn, on string) *nats.Subscription {
-	f.t.Helper()
+	f.T.Helper()
 	s, err := nc.SubscribeSync(on)
-	f.must(err)
-	f.must(nc.FlushWithContext(f.ctx))
+	f.Must(err)
+	f.Must(nc.FlushWithContext(f.Ctx))
 	return s
 }
 
 // applyTopology applies it twice with a change in between, so that creating
 // and updating both happen.
 func (f *flow) applyTopology(b *broker) {
-	f.t.Helper()
+	f.T.Helper()
 	_, js := b.as("topology")
 	settings := topology.Settings{Replicas: 1, Store: 1 << 30, Providers: []string{"sandbox"}}
-	_, err := topology.Apply(f.ctx, js, settings)
-	f.must(err)
+	_, err := topology.Apply(f.Ctx, js, settings)
+	f.Must(err)
 	settings.Store = 2 << 30
-	_, err = topology.Apply(f.ctx, js, settings)
-	f.must(err)
+	_, err = topology.Apply(f.Ctx, js, settings)
+	f.Must(err)
 }
 
 // bench runs workers as the user of a role.
 func (f *flow) bench(js jetstream.JetStream) workertest.Bench {
-	return workertest.Bench{T: f.t, Ctx: f.ctx, JS: js, Tokens: f.tokens}
+	b := f.Bench
+	b.JS = js
+	return workertest.Bench{Bench: b}
 }
 
 // runLookup has circuit breakers that one failure opens, so that each uses the broker.
 func (f *flow) runLookup(b *broker) {
-	f.t.Helper()
+	f.T.Helper()
 	_, js := b.as("lookup")
 	bench := f.bench(js)
 	w := bench.Lookup(f.bank.account(), bench.Breakers(50*time.Millisecond), 100*time.Millisecond, time.Minute)
@@ -109,7 +97,7 @@ func (f *flow) runLookup(b *broker) {
 // runNormalize has two workers with a memory of their own, which take turns: what one
 // of them has folded the other has to read.
 func (f *flow) runNormalize(b *broker) {
-	f.t.Helper()
+	f.T.Helper()
 	_, js := b.as("normalize")
 	bench := f.bench(js)
 	workers := [2]*fold.Worker{bench.Fold(), bench.Fold()}
@@ -124,7 +112,7 @@ func (f *flow) runNormalize(b *broker) {
 // that is cancelled, a return edge that is confirmed, and dead letters of both
 // stages.
 func (f *flow) play() {
-	f.t.Helper()
+	f.T.Helper()
 	f.bank.say("", locked, "pending")
 	f.notify("")
 	f.event(order.Pending)
@@ -145,37 +133,37 @@ func (f *flow) play() {
 }
 
 func (f *flow) notify(unknownType string) {
-	f.t.Helper()
+	f.T.Helper()
 	n := record.Notification{
 		ID: uuid.NewString(), Provider: "sandbox", Account: "default", Kind: order.Payment,
 		Payment: "p-1", Order: "o-1", ReceivedAt: time.Now().UTC(), Unknown: unknownType,
 	}
 	body, err := json.Marshal(n)
-	f.must(err)
-	f.must(f.gateway.Store(f.ctx, publish.Message{
-		ID: n.ID, Subject: f.tokens.Unit(n.Provider, n.Account, n.Payment).Notification(), Body: body,
+	f.Must(err)
+	f.Must(f.gateway.Store(f.Ctx, publish.Message{
+		ID: n.ID, Subject: f.Tokens.Unit(n.Provider, n.Account, n.Payment).Notification(), Body: body,
 	}))
 }
 
 func (f *flow) event(want order.Status) {
-	f.t.Helper()
-	m, err := f.events.NextMsgWithContext(f.ctx)
+	f.T.Helper()
+	m, err := f.events.NextMsgWithContext(f.Ctx)
 	if err != nil {
-		f.t.Fatalf("wait for the event %s: %v", want, err)
+		f.T.Fatalf("wait for the event %s: %v", want, err)
 	}
 	if got := path.Ext(m.Subject); got != "."+string(want) {
-		f.t.Fatalf("event on %s, want %s", m.Subject, want)
+		f.T.Fatalf("event on %s, want %s", m.Subject, want)
 	}
 }
 
 func (f *flow) letter(prefix string) {
-	f.t.Helper()
-	m, err := f.dead.NextMsgWithContext(f.ctx)
+	f.T.Helper()
+	m, err := f.dead.NextMsgWithContext(f.Ctx)
 	if err != nil {
-		f.t.Fatalf("wait for a dead letter on %s: %v", prefix, err)
+		f.T.Fatalf("wait for a dead letter on %s: %v", prefix, err)
 	}
 	if !strings.HasPrefix(m.Subject, prefix) {
-		f.t.Fatalf("dead letter on %s, want %s", m.Subject, prefix)
+		f.T.Fatalf("dead letter on %s, want %s", m.Subject, prefix)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // retiredRow is a row of the glossary whose last column has words.
@@ -101,9 +103,7 @@ func declared(t *testing.T) []declaration {
 			})
 			return nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 	}
 	return all
 }

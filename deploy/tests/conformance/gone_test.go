@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/providers"
 )
 
@@ -25,7 +25,7 @@ import (
 // once per process. None may end: it waits, says so, and is ready in the end.
 func TestWorkersOutliveABrokerThatGoesAwayWhileTheyStart(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	bin, services, b := built(ctx, t), composeFile(t).Services, start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
 	applyTopology(ctx, t, b, bin)
 	begin := func(role string, cut int) (*launched, *door) {
@@ -33,7 +33,7 @@ func TestWorkersOutliveABrokerThatGoesAwayWhileTheyStart(t *testing.T) {
 		c := command(ctx, t, b, bin, role, services[role])
 		for i, variable := range c.Env {
 			if strings.HasPrefix(variable, "NATS_URL=") {
-				c.Env[i] = "NATS_URL=nats://" + d.listener.Addr().String()
+				c.Env[i] = "NATS_URL=nats://" + d.Addr
 			}
 		}
 		return launch(t, c), d
@@ -90,21 +90,26 @@ func boundAt(asked []string, first, consumers int) int {
 // broker, and then ends it.
 func (p *launched) outlives(ctx context.Context, when string) {
 	p.t.Helper()
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	for !strings.HasPrefix(p.get(ctx, "/readyz"), "200 ") {
+	ended := false
+	var logged []byte
+	if !testbench.Poll(ctx, func() bool {
 		select {
-		case <-ticker.C:
-		case logged := <-p.rest:
-			p.t.Errorf("%s: it ended by itself:\n%s", when, logged)
-			_ = p.cmd.Wait() // It has said why.
-			return
-		case <-ctx.Done():
-			p.t.Fatalf("%s: it does not become ready", when)
+		case logged = <-p.rest:
+			ended = true
+			return true
+		default:
+			return strings.HasPrefix(p.get(ctx, "/readyz"), "200 ")
 		}
+	}) {
+		p.t.Fatalf("%s: it does not become ready", when)
+	}
+	if ended {
+		p.t.Errorf("%s: it ended by itself:\n%s", when, logged)
+		_ = p.cmd.Wait() // It has said why.
+		return
 	}
 	_ = p.cmd.Process.Kill() // There are many, and how one stops is tested elsewhere.
-	logged := <-p.rest
+	logged = <-p.rest
 	_ = p.cmd.Wait() // It says that it was killed.
 	if n := bytes.Count(logged, []byte("waiting for the broker")); n != 1 {
 		p.t.Errorf("%s: it said %d times that it waits:\n%s", when, n, logged)
@@ -114,13 +119,11 @@ func (p *launched) outlives(ctx context.Context, when string) {
 // away is how long a broker is gone.
 const away = 300 * time.Millisecond
 
-// door is a TCP proxy to the broker. Once, it goes away with the question to
-// JetStream of the given number unanswered, and comes back a little later.
+// door is a proxy to the broker. Once, it goes away with the question to JetStream of the
+// given number unanswered, and serves again a little later.
 type door struct {
-	listener net.Listener
-	broker   string
-	cut      int // Counted from 1, 0 for never.
-	running  sync.WaitGroup
+	*testbench.Proxy
+	cut int // Counted from 1, 0 for never.
 
 	mu     sync.Mutex
 	asked  []string
@@ -130,24 +133,8 @@ type door struct {
 // newDoor listens until the test ends.
 func newDoor(t *testing.T, broker string, cut int) *door {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &door{listener: listener, broker: broker, cut: cut}
-	d.running.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			d.running.Go(func() { d.pass(client) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = listener.Close()
-		d.running.Wait()
-	})
+	d := &door{cut: cut}
+	d.Proxy = testbench.NewProxy(t, broker, d.carry, nil)
 	return d
 }
 
@@ -157,32 +144,15 @@ func (d *door) subjects() []string {
 	return slices.Clone(d.asked)
 }
 
-// pass carries one connection.
-func (d *door) pass(client net.Conn) {
-	defer client.Close()
+// carry copies what a client says until it stops or the door closes.
+func (d *door) carry(broker io.Writer, from io.Reader) {
 	d.mu.Lock()
 	gone := time.Since(d.closed) < away
 	d.mu.Unlock()
 	if gone {
 		return
 	}
-	broker, err := net.Dial("tcp", d.broker)
-	if err != nil {
-		return
-	}
-	defer broker.Close()
-	var back sync.WaitGroup
-	back.Go(func() {
-		_, _ = io.Copy(client, broker) // It ends with the connection.
-		_ = client.Close()
-	})
-	d.carry(bufio.NewReader(client), broker)
-	_ = broker.Close()
-	back.Wait()
-}
-
-// carry copies what a client says until it stops or the door closes.
-func (d *door) carry(client *bufio.Reader, broker io.Writer) {
+	client := bufio.NewReader(from)
 	for {
 		line, err := client.ReadBytes('\n')
 		if err != nil {

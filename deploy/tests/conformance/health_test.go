@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // healthy runs the health check of compose.yaml as its container does.
@@ -33,14 +34,10 @@ func checkup(t *testing.T, monitor, store, restart string) *exec.Cmd {
 		t.Fatal("process 1 is not the broker, so to end it does not restart the broker")
 	}
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	bin := t.TempDir()
 	for _, program := range []string{"wget", "nc"} {
-		if err := os.Symlink(self, filepath.Join(bin, program)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.Symlink(self, filepath.Join(bin, program)))
 	}
 	command := exec.CommandContext(t.Context(), "/bin/sh", filepath.Join(root, "deploy", "nats-health.sh"))
 	command.Env = []string{"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "NATS_STORE=" + store, "NATS_MONITOR=" + monitor, "NATS_RESTART=" + restart}
@@ -61,15 +58,11 @@ func fullDisk(t *testing.T) string {
 // TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom fills the disk of a real broker.
 func TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom(t *testing.T) {
 	t.Parallel()
-	f := jetstreamtest.StartFillable(t)
+	f := processtest.StartFillable(t)
 	monitor, store := strings.TrimPrefix(f.Monitor, "http://"), t.TempDir()
 	stream := filepath.Join(store, "jetstream", "ARAUTO", "streams", "NOTIFICATIONS")
-	if err := os.MkdirAll(stream, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(stream, "meta.inf"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.MkdirAll(stream, 0o700))
+	testbench.Must(t, os.WriteFile(filepath.Join(stream, "meta.inf"), nil, 0o600))
 	kill := "kill -9 " + strconv.Itoa(f.Process.Pid)
 	if said, err := checkup(t, monitor, store, kill).CombinedOutput(); err != nil {
 		t.Fatalf("at first it says %q, %v", said, err)
@@ -89,16 +82,7 @@ func TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom(t *testing.T) {
 	if said, err := checkup(t, monitor, store, kill).CombinedOutput(); err == nil || !strings.Contains(string(said), "the broker is restarted") {
 		t.Errorf("when there is room again it says %q, %v", said, err)
 	}
-	minute := bounded(t)
-	f.Await(minute)
+	f.Await(testbench.Context(t))
 	f.Start()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for healthy(t, monitor, store) != nil {
-		select {
-		case <-tick.C:
-		case <-minute.Done():
-			t.Fatal("it is not healthy after the restart")
-		}
-	}
+	testbench.Until(t, "it is healthy after the restart", func() bool { return healthy(t, monitor, store) == nil })
 }

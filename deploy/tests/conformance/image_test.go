@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
@@ -38,9 +38,7 @@ func imageOf(t *testing.T, version string) string {
 	}
 	dir := t.TempDir()
 	for _, folder := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.Chmod(folder, 0o755))
 	}
 	c := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-X "+set[1]+"="+version, "-o", filepath.Join(dir, "arauto"), "./workers/cmd/arauto")
 	c.Dir = root
@@ -78,8 +76,8 @@ func (i image) run(args ...string) (code int, stdout, stderr string) {
 func TestImageOfTheOperatorWorksWithoutAUser(t *testing.T) {
 	t.Parallel()
 	i := image{t: t, dir: imageOf(t, "v1.2.3-4-gabcdef")}
-	i.ctx = bounded(t) // Building has no bound, a busy machine takes minutes.
-	b := jetstreamtest.Start(t, providers.All.Names()...)
+	i.ctx = testbench.Context(t) // Building has no bound, a busy machine takes minutes.
+	b := testbench.Start(t, providers.All.Names()...)
 	i.prepare(b)
 	for line, says := range map[string]string{
 		"version": "arauto v1.2.3-4-gabcdef, go", "--version": "arauto v1.2.3-4-gabcdef, go", "version --output json": `"revision": "v1.2.3-4-gabcdef"`,
@@ -107,12 +105,10 @@ func TestImageOfTheOperatorWorksWithoutAUser(t *testing.T) {
 
 // changes makes every change twice, by a name from the environment and by one of
 // the command line, and looks who is written down.
-func (i image) changes(b *jetstreamtest.Broker, lines []string) {
+func (i image) changes(b *testbench.Broker, lines []string) {
 	i.t.Helper()
 	audit, err := b.JS.Stream(i.ctx, subject.Audit)
-	if err != nil {
-		i.t.Fatal(err)
-	}
+	testbench.Must(i.t, err)
 	i.env = []string{"ARAUTO_BY=ana"}
 	for n, line := range lines {
 		args, who := strings.Fields(line), "ana"
@@ -123,9 +119,7 @@ func (i image) changes(b *jetstreamtest.Broker, lines []string) {
 			i.t.Errorf("arauto %q: code %d, output %q, problems %q", args, code, out, problems)
 		}
 		raw, err := audit.GetLastMsgForSubject(i.ctx, "audit.>")
-		if err != nil {
-			i.t.Fatal(err)
-		}
+		testbench.Must(i.t, err)
 		var entry record.Audit
 		if err := json.Unmarshal(raw.Data, &entry); err != nil || entry.Who != who {
 			i.t.Errorf("arauto %q is written down as %s", args, raw.Data)
@@ -140,23 +134,16 @@ func (i image) changes(b *jetstreamtest.Broker, lines []string) {
 
 // prepare writes the configuration, and makes a payment that is parked and has
 // two dead letters.
-func (i image) prepare(b *jetstreamtest.Broker) {
+func (i image) prepare(b *testbench.Broker) {
 	i.t.Helper()
-	must := func(err error) {
-		i.t.Helper()
-		if err != nil {
-			i.t.Fatal(err)
-		}
-	}
+	must := b.Must
 	config := filepath.Join(i.dir, "arauto.yaml")
 	must(os.WriteFile(config, fmt.Appendf(nil, "profile: local\nhash_key: %s\nnats: {url: %q}\ntopology: {store: 1GiB}\n"+
-		"providers: {sandbox: {accounts: {default: {webhook_secrets: [hook], settings: {base_url: \"http://127.0.0.1:1\", token: token}}}}}\n", hashKey, b.URL), 0o600))
+		"providers: {sandbox: {accounts: {default: {webhook_secrets: [hook], settings: {base_url: \"http://127.0.0.1:1\", token: token}}}}}\n", testbench.HashKey, b.URL), 0o600))
 	if os.Getuid() == 0 {
 		must(os.Chown(config, nobody, nobody))
 	}
-	tokens, err := subject.Keyed(hashKey)
-	must(err)
-	bench := workertest.Bench{T: i.t, Ctx: i.ctx, JS: b.JS, Tokens: tokens}
+	bench := workertest.Bench{Bench: b.Bench}
 	bench.Schedule(record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseNotification, Reason: "transport",
 		DueAt: time.Now().Add(time.Hour).UTC(),

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // ban forbids packages to reach others, directly or through what they import.
@@ -23,8 +25,8 @@ type ban struct {
 
 // madeForTestsOnly are packages that tests import and nothing else does.
 var madeForTestsOnly = []string{
-	"arauto/schemas/schematest", "arauto/schemas/provider/providertest", "arauto/deploy/runtime/topology/jetstreamtest",
-	"arauto/deploy/runtime/commit/committest", "arauto/deploy/runtime/process/processtest", "arauto/gateway/gatewaytest", "arauto/workers/workertest",
+	"arauto/schemas/schematest", "arauto/schemas/provider/providertest", "arauto/deploy/runtime/testbench",
+	"arauto/deploy/runtime/commit/committest", "arauto/deploy/runtime/process/processtest", "arauto/workers/workertest",
 }
 
 // benchmark measures the gateway's Committer without HTTP, and Fiber without
@@ -93,7 +95,7 @@ var bans = []ban{
 		because: "one package per outside dependency: only ingress serves HTTP by Fiber, and webhook answers its requests",
 	},
 	{
-		except: slices.Concat([]string{"arauto/deploy/tools/local/...", "arauto/deploy/runtime/topology/jetstreamtest"}, benchmark), reach: []string{"github.com/nats-io/nats-server/v2/..."},
+		except: slices.Concat([]string{"arauto/deploy/tools/local/..."}, madeForTestsOnly, benchmark), reach: []string{"github.com/nats-io/nats-server/v2/..."},
 		because: "in production the broker is a process of its own; embedding it is for make run and tests",
 	},
 	{
@@ -142,7 +144,7 @@ func (l listed) ours() bool {
 // packages lists every package of ours and all that it needs, tests included.
 func packages(t *testing.T) map[string]listed {
 	t.Helper()
-	cmd := exec.CommandContext(bounded(t), "go", "list", "-deps", "-test", "-json=ImportPath,Name,Imports,TestImports,XTestImports,ForTest", "./...")
+	cmd := exec.CommandContext(testbench.Context(t), "go", "list", "-deps", "-test", "-json=ImportPath,Name,Imports,TestImports,XTestImports,ForTest", "./...")
 	cmd.Dir = root
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints

@@ -10,16 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // roles are the users of nats.conf. Each has a password variable of its own.
 var roles = []string{"breakglass", "gateway", "lookup", "normalize", "operator", "sweep", "topology", "viewer"}
 
 func TestMain(m *testing.M) {
-	jetstreamtest.ServeFillable()
+	processtest.ServeFillable()
 	switch filepath.Base(os.Args[0]) {
 	case "wget":
 		os.Exit(spider(os.Args[len(os.Args)-1]))
@@ -41,7 +40,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	testbench.Main(m)
 }
 
 // spider is wget --spider of the broker's image, for machines without it: the

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/providers"
 )
@@ -28,9 +29,7 @@ const routePassword = "p5e17route"
 func TestConfirmedWritesAreOnDisk(t *testing.T) {
 	t.Parallel()
 	options, err := server.ProcessConfigFile(natsConf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if !options.JetStream || !options.SyncAlways {
 		t.Errorf("jetstream is %v, sync always %v", options.JetStream, options.SyncAlways)
 	}
@@ -47,9 +46,7 @@ func TestConfirmedWritesAreOnDisk(t *testing.T) {
 func TestComposeShowsThePolicyToTheGatewayOnly(t *testing.T) {
 	t.Parallel()
 	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "nats-compose.conf"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if options.HTTPHost != "0.0.0.0" || options.HTTPPort != 8222 || !options.SyncAlways || len(options.Users) == 0 {
 		t.Errorf("the monitoring address is %s:%d, sync always %v, %d users", options.HTTPHost, options.HTTPPort, options.SyncAlways, len(options.Users))
 	}
@@ -84,10 +81,10 @@ func TestComposeStagesBatchesInMemory(t *testing.T) {
 	}
 	b := start(t, func(o *server.Options) { o.StoreDir = store })
 	_, js := b.as("topology")
-	if _, err := topology.Apply(bounded(t), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
+	if _, err := topology.Apply(testbench.Context(t), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
 		t.Fatal(err)
 	}
-	nc := b.connect("gateway")
+	nc, _ := b.connect("gateway")
 	for sequence := range 2 {
 		m := nats.NewMsg("notifications.sandbox.default.p")
 		m.Header = nats.Header{server.JSBatchId: {"b"}, server.JSBatchSeq: {strconv.Itoa(sequence + 1)}}
@@ -113,7 +110,7 @@ func TestComposeBrokerIsHealthyBeforeAndAfterTheTopology(t *testing.T) {
 		t.Errorf("on a new volume: %v", err)
 	}
 	_, js := b.as("topology")
-	if _, err := js.CreateStream(bounded(t), topology.Streams(topology.Settings{Replicas: 1, Store: 8 << 30})[0]); err != nil {
+	if _, err := js.CreateStream(testbench.Context(t), topology.Streams(topology.Settings{Replicas: 1, Store: 8 << 30})[0]); err != nil {
 		t.Fatal(err)
 	}
 	if err := healthy(t, b.server.MonitorAddr().String(), store); err != nil {
@@ -122,9 +119,7 @@ func TestComposeBrokerIsHealthyBeforeAndAfterTheTopology(t *testing.T) {
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
 	meta := filepath.Join(store, "jetstream", "ARAUTO", "streams", "NOTIFICATIONS", "meta.inf")
-	if err := os.WriteFile(meta, []byte("broken"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(meta, []byte("broken"), 0o600))
 	if err := healthy(t, start(t, withStore).server.MonitorAddr().String(), store); err == nil {
 		t.Error("the broker is healthy without its stream of notifications")
 	}
@@ -155,9 +150,7 @@ func TestPasswordsNeedTheAdvisedForm(t *testing.T) {
 		variable := filepath.Join(t.TempDir(), "nats.conf")
 		text := strings.Replace(read(t, "deploy/nats.conf"), "$NATS_VIEWER_PASSWORD", "$viewer_password", 1)
 		// A reference is parsed like the variable's value, from either source.
-		if err := os.WriteFile(variable, []byte("viewer_password = "+value+"\n"+text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, os.WriteFile(variable, []byte("viewer_password = "+value+"\n"+text), 0o600))
 		options, err := parsed(variable)
 		if got := err == nil && passwordOf(options, "viewer") == value; got != usable {
 			t.Errorf("password %q: usable %v, error %v", value, got, err)
@@ -190,8 +183,8 @@ func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 	t.Parallel()
 	brokers := startCluster(t, clusterConfWithDocumentedUsers(t))
 	settings := topology.Settings{Replicas: 3, Store: 8 << 30, Providers: []string{"sandbox"}}
-	js := brokers[0].apply(bounded(t), settings)
-	ctx := bounded(t)
+	js := brokers[0].apply(testbench.Context(t), settings)
+	ctx := testbench.Context(t)
 	drift, err := topology.Diff(ctx, js, settings)
 	if err != nil || len(drift) != 0 {
 		t.Errorf("after apply: drift %v, error %v", drift, err)
@@ -207,7 +200,7 @@ func TestClusterOfThreeTakesTheTopology(t *testing.T) {
 			t.Errorf("with one replica it shrinks %+v", one)
 		}
 	}
-	f := &flow{t: t, ctx: bounded(t)}
+	f := &flow{Bench: testbench.NewBench(t, nil)}
 	f.reachStreams(brokers)
 }
 
@@ -241,19 +234,11 @@ func startCluster(t *testing.T, path string) []*broker {
 func (b *broker) apply(ctx context.Context, s topology.Settings) jetstream.JetStream {
 	b.t.Helper()
 	_, js := b.as("topology")
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := applied(ctx, js, s)
-		if err == nil {
-			return js
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			b.t.Fatalf("apply topology to the cluster: %v", err)
-		}
+	var err error
+	if !testbench.Poll(ctx, func() bool { err = applied(ctx, js, s); return err == nil }) {
+		b.t.Fatalf("apply topology to the cluster: %v", err)
 	}
+	return js
 }
 
 func applied(ctx context.Context, js jetstream.JetStream, s topology.Settings) error {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 	"arauto/workers/operator"
 )
@@ -16,14 +17,14 @@ import (
 // operate runs the operator's commands as their user: every one that reads,
 // and every one that changes something.
 func (f *flow) operate(b *broker) {
-	f.t.Helper()
-	path := filepath.Join(f.t.TempDir(), "arauto.yaml")
+	f.T.Helper()
+	path := filepath.Join(f.T.TempDir(), "arauto.yaml")
 	// The look-up settings of the account are not in the operator's environment.
 	text := fmt.Sprintf("hash_key: ${KEY}\nnats: {url: %q, user: operator, password: \"${PASSWORD}\"}\n"+
 		"providers: {sandbox: {accounts: {default: {settings: {base_url: %q, token: \"${TOKEN}\"}}}}}\n", b.server.ClientURL(), f.bank.url)
-	f.must(os.WriteFile(path, []byte(text), 0o600))
+	f.Must(os.WriteFile(path, []byte(text), 0o600))
 	env := func(name string) (string, bool) {
-		value, ok := map[string]string{"KEY": hashKey, "PASSWORD": password("operator")}[name]
+		value, ok := map[string]string{"KEY": testbench.HashKey, "PASSWORD": password("operator")}[name]
 		return value, ok
 	}
 	for _, line := range []string{
@@ -33,8 +34,8 @@ func (f *flow) operate(b *broker) {
 	} {
 		var out, problems bytes.Buffer
 		args := append(strings.Fields(line), "--config", path)
-		if code := operator.Run(f.ctx, args, env, &out, &problems); code != operator.ExitDone && (line != "status" || code != operator.ExitPartly) {
-			f.t.Fatalf("arauto %s: code %d, output %q, problems %q", line, code, out.String(), problems.String())
+		if code := operator.Run(f.Ctx, args, env, &out, &problems); code != operator.ExitDone && (line != "status" || code != operator.ExitPartly) {
+			f.T.Fatalf("arauto %s: code %d, output %q, problems %q", line, code, out.String(), problems.String())
 		}
 	}
 }
@@ -42,24 +43,24 @@ func (f *flow) operate(b *broker) {
 // removeParked does what OPERATING.md says of the user breakglass: it removes one
 // parked look-up, and then those of one account.
 func (f *flow) removeParked(b *broker) {
-	f.t.Helper()
+	f.T.Helper()
 	_, all := b.as(inspector)
 	var parked [3]uint64
 	for i, on := range []string{"lookup.parked.sandbox.acme.one", "lookup.parked.sandbox.acme.two", "lookup.parked.sandbox.other.one"} {
-		ack, err := all.Publish(f.ctx, on, nil)
-		f.must(err)
+		ack, err := all.Publish(f.Ctx, on, nil)
+		f.Must(err)
 		parked[i] = ack.Sequence
 	}
 	_, js := b.as("breakglass")
-	retries, err := js.Stream(f.ctx, subject.LookupRetries)
-	f.must(err)
-	f.must(retries.DeleteMsg(f.ctx, parked[0]))
-	f.must(retries.Purge(f.ctx, jetstream.WithPurgeSubject("lookup.parked.sandbox.acme.*")))
-	stored, err := all.Stream(f.ctx, subject.LookupRetries)
-	f.must(err)
+	retries, err := js.Stream(f.Ctx, subject.LookupRetries)
+	f.Must(err)
+	f.Must(retries.DeleteMsg(f.Ctx, parked[0]))
+	f.Must(retries.Purge(f.Ctx, jetstream.WithPurgeSubject("lookup.parked.sandbox.acme.*")))
+	stored, err := all.Stream(f.Ctx, subject.LookupRetries)
+	f.Must(err)
 	for i, sequence := range parked {
-		if _, err := stored.GetMsg(f.ctx, sequence); (err == nil) != (i == 2) {
-			f.t.Errorf("after the removal, parked look-up %d is read with the error %v", i, err)
+		if _, err := stored.GetMsg(f.Ctx, sequence); (err == nil) != (i == 2) {
+			f.T.Errorf("after the removal, parked look-up %d is read with the error %v", i, err)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // probe is something that a user must not be able to do.
@@ -154,10 +156,8 @@ func TestUsersCannotPublishWhatIsNotTheirs(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	for _, p := range publishing {
-		nc := b.connect(p.role, silent)
-		if err := nc.Publish(p.subject, nil); err != nil {
-			t.Fatal(err)
-		}
+		nc, _ := b.connect(p.role, silent)
+		testbench.Must(t, nc.Publish(p.subject, nil))
 		refused(t, nc, p)
 	}
 }
@@ -166,7 +166,7 @@ func TestUsersCannotListenToWhatIsNotTheirs(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	for _, p := range subscribing {
-		nc := b.connect(p.role, silent)
+		nc, _ := b.connect(p.role, silent)
 		if _, err := nc.SubscribeSync(p.subject); err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ var silent = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 // the flush comes after it.
 func refused(t *testing.T, nc *nats.Conn, p probe) {
 	t.Helper()
-	if err := nc.FlushWithContext(bounded(t)); err != nil {
+	if err := nc.FlushWithContext(testbench.Context(t)); err != nil {
 		t.Fatalf("flush: %v", err)
 	}
 	if err := nc.LastError(); !errors.Is(err, nats.ErrPermissionViolation) {

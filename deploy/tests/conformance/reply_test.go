@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/subject"
 )
@@ -109,7 +110,7 @@ func TestRepliesStayInTheirAccount(t *testing.T) {
 // the consumer of the documents. It returns the sequences of the messages.
 func plant(t *testing.T, b *broker) map[string]uint64 {
 	t.Helper()
-	f := &flow{t: t, ctx: bounded(t)}
+	f := &flow{Bench: testbench.NewBench(t, nil)}
 	f.applyTopology(b)
 	f.letServiceSubscribe(b)
 	_, js := b.as(inspector)
@@ -119,8 +120,8 @@ func plant(t *testing.T, b *broker) map[string]uint64 {
 		subject.Statuses: "statuses.sandbox.default.p", subject.Notifications: "notifications.sandbox.default.p",
 		subject.DeadLetters: "dead.data.lookup.sandbox.default.p", subject.Circuits: "circuits.sandbox.default",
 	} {
-		ack, err := js.Publish(f.ctx, on, nil)
-		f.must(err)
+		ack, err := js.Publish(f.Ctx, on, nil)
+		f.Must(err)
 		stored[stream] = ack.Sequence
 	}
 	return stored
@@ -130,9 +131,7 @@ func plant(t *testing.T, b *broker) map[string]uint64 {
 func publishable(t *testing.T, path string) map[string][]string {
 	t.Helper()
 	options, err := server.ProcessConfigFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	all := map[string][]string{}
 	for _, u := range options.Users {
 		if len(u.Permissions.Publish.Allow) > 0 {
@@ -146,7 +145,7 @@ func publishable(t *testing.T, path string) map[string][]string {
 // each form that the broker answers. It returns when the answers are out.
 func attack(t *testing.T, b *broker, user string, granted, replies []string) {
 	t.Helper()
-	nc := b.connect(user, silent)
+	nc, _ := b.connect(user, silent)
 	batch := 0
 	for _, pattern := range granted {
 		on := literal(pattern)
@@ -161,9 +160,7 @@ func attack(t *testing.T, b *broker, user string, granted, replies []string) {
 					&nats.Msg{Subject: on, Header: nats.Header{server.MsgTraceDest: {reply}}})
 			}
 			for _, m := range forms {
-				if err := nc.PublishMsg(m); err != nil {
-					t.Fatal(err)
-				}
+				testbench.Must(t, nc.PublishMsg(m))
 			}
 		}
 	}
@@ -173,7 +170,7 @@ func attack(t *testing.T, b *broker, user string, granted, replies []string) {
 		if strings.HasPrefix(on, "$JS.ACK.") { // Only the first acknowledgement of a message is answered.
 			continue
 		}
-		_, err := nc.RequestMsgWithContext(bounded(t), &nats.Msg{Subject: on, Data: []byte(harmless(on))})
+		_, err := nc.RequestMsgWithContext(testbench.Context(t), &nats.Msg{Subject: on, Data: []byte(harmless(on))})
 		if err != nil {
 			t.Fatalf("%s asks on %s: %v", user, on, err)
 		}
@@ -219,17 +216,17 @@ func harmless(on string) string {
 // listen returns what gives the forged subjects that were heard so far.
 func listen(t *testing.T, nc *nats.Conn, on string) func() []string {
 	t.Helper()
-	f := &flow{t: t, ctx: bounded(t)}
+	f := &flow{Bench: testbench.NewBench(t, nil)}
 	s := f.subscribe(nc, on)
 	return func() []string {
 		t.Helper()
-		f.must(nc.FlushWithContext(f.ctx))
+		f.Must(nc.FlushWithContext(f.Ctx))
 		count, _, err := s.Pending()
-		f.must(err)
+		f.Must(err)
 		seen := map[string]bool{}
 		for range count {
-			m, err := s.NextMsgWithContext(f.ctx)
-			f.must(err)
+			m, err := s.NextMsgWithContext(f.Ctx)
+			f.Must(err)
 			if slices.Contains(storing, m.Subject) {
 				seen[m.Subject] = true
 			}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // TestRealRolesNeedExactlyTheirPermissions runs the real code of every role
@@ -54,9 +56,7 @@ type allowed struct{ publish, subscribe []string }
 func grants(t *testing.T) map[string]allowed {
 	t.Helper()
 	options, err := server.ProcessConfigFile(natsConf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	all := map[string]allowed{}
 	for _, u := range options.Users {
 		if u.Permissions == nil || u.Permissions.Publish == nil || u.Permissions.Subscribe == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 )
 
@@ -40,9 +41,7 @@ func TestDocumentedUsersNeedExactlyTheirPermissions(t *testing.T) {
 		}
 	}
 	options, err := server.ProcessConfigFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, u := range options.Users {
 		if u.Username != biller && u.Username != auditor {
 			continue
@@ -74,10 +73,8 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 		{auditor, "$JS.API.STREAM.PURGE.AUDIT", "the trail stays"},
 		{auditor, "$JS.API.STREAM.MSG.GET.ORDERS", "it needs no event"},
 	} {
-		nc := b.connect(p.role, silent)
-		if err := nc.Publish(p.subject, nil); err != nil {
-			t.Fatal(err)
-		}
+		nc, _ := b.connect(p.role, silent)
+		testbench.Must(t, nc.Publish(p.subject, nil))
 		refused(t, nc, p)
 	}
 }
@@ -86,14 +83,8 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 // of ORDERS refused must not be among them, although it was published.
 func serve(t *testing.T, b *broker) {
 	t.Helper()
-	ctx := bounded(t)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	f := &flow{t: t, ctx: ctx}
+	f := &flow{Bench: testbench.NewBench(t, nil)}
+	ctx, must := f.Ctx, f.Must
 	f.applyTopology(b)
 	f.letServiceSubscribe(b)
 	watching, _ := b.as("viewer")
@@ -129,16 +120,14 @@ func serve(t *testing.T, b *broker) {
 // audit reads what an operator did.
 func audit(t *testing.T, b *broker) {
 	t.Helper()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	_, operator := b.as("operator")
 	if _, err := operator.Publish(ctx, "audit.redrive", []byte("who")); err != nil {
 		t.Fatal(err)
 	}
 	_, js := b.as(auditor)
 	trail, err := js.Stream(ctx, subject.Audit)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if m, err := trail.GetMsg(ctx, 1, jetstream.WithGetMsgSubject("audit.>")); err != nil || string(m.Data) != "who" {
 		t.Errorf("the auditor reads %v, %v", m, err)
 	}
@@ -164,25 +153,23 @@ func confWithDocumentedUsers(t *testing.T) string {
 		text = strings.Replace(text, list, list+more, 1)
 	}
 	path := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
 // letServiceSubscribe makes the documented consumer of ORDERS and looks at it, as
 // the user topology.
 func (f *flow) letServiceSubscribe(b *broker) {
-	f.t.Helper()
+	f.T.Helper()
 	_, js := b.as("topology")
-	_, err := js.CreateConsumer(f.ctx, subject.Orders, documentedConsumer(f.t))
-	f.must(err)
-	_, err = js.Consumer(f.ctx, subject.Orders, biller)
-	f.must(err)
+	_, err := js.CreateConsumer(f.Ctx, subject.Orders, documentedConsumer(f.T))
+	f.Must(err)
+	_, err = js.Consumer(f.Ctx, subject.Orders, biller)
+	f.Must(err)
 }
 
 // documentedConsumer is the consumer that the README has a service make.
-func documentedConsumer(t *testing.T) jetstream.ConsumerConfig {
+func documentedConsumer(t testing.TB) jetstream.ConsumerConfig {
 	t.Helper()
 	var c jetstream.ConsumerConfig
 	if err := json.Unmarshal([]byte(fenced(t, "deploy/SUBSCRIBING.md", "json consumer")), &c); err != nil {
@@ -200,9 +187,7 @@ func documentedConsumer(t *testing.T) jetstream.ConsumerConfig {
 func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
 	t.Parallel()
 	options, err := server.ProcessConfigFile(confWithDocumentedUsers(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, line := range strings.Split(fenced(t, "deploy/SUBSCRIBING.md", "conf exports"), "\n") {
 		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
 			t.Errorf("nothing bounds how long answers are awaited: %s", line)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // sizes bound the source lines of each folder, tests apart, each with what the number
@@ -15,12 +17,11 @@ var sizes = []struct {
 	reason string
 }{
 	{"gateway", 160, "the role's parts list"},
-	{"gateway/gatewaytest", 110, "certificates, the leak check"},
 	{"gateway/ingress", 1350, "connections, TLS, framing and bodies on fasthttp, which bounds none of them as a payment gateway must"},
 	{"gateway/publish", 350, "what a committer's result is worth to a webhook: readiness, classes, the durability gate"},
 	{"gateway/webhook", 1250, "routes, authentication, limits, answers, refusals"},
 	{"workers/cmd", 60, "a main for each role and for the operator's command"},
-	{"workers/workertest", 220, "real workers for suites outside workers/"},
+	{"workers/workertest", 180, "real workers for suites outside workers/"},
 	{"workers/internal", 3650, "what the roles share: scheduling, breakers, limits, dead letters, observations; issue F joins the breakers and the limiter"},
 	{"workers/lookup", 1850, "the look-up's decision and its role; issue F makes the decision a pure function"},
 	{"workers/normalize", 850, "folding observations into events"},
@@ -35,10 +36,12 @@ var sizes = []struct {
 	{"schemas/subject", 600, "tokens, and building and parsing of every subject"},
 	{"deploy/runtime/config", 1820, "65 keys, each with its bounds and the advice that a refusal gives"},
 	{"deploy/runtime/durability", 1400, "what the broker survives, read from every server at start, on reconnect and all the time"},
-	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
+	{"deploy/runtime/testbench", 750, "broker, streams, waiting, clocks, metrics, certificates and a proxy for all tests above schemas"},
+	{"deploy/runtime/process/processtest", 330, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
+	{"deploy/runtime/process", 1300, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 270, "tracing, waiting, and reading of streams, with the age that metrics and arauto status both need"},
 	{"deploy/runtime/commit", 1230, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
-	{"deploy/runtime/topology", 960, "streams and consumers as data, their users' broker for tests"},
+	{"deploy/runtime/topology", 460, "streams and consumers as data"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
 	{"deploy/tools/bench", 1750, "an open-loop driver and three rivals; below the gateway"},
 	{"deploy/tools/local", 1350, "make run: broker, children, screen, demo"},
@@ -72,9 +75,7 @@ func TestFoldersKeepTheirSize(t *testing.T) {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 	}
 	for i, s := range sizes {
 		if lines[i] > s.most {

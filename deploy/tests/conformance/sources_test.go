@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // use is one package-qualified name in the code, such as time.Now.
@@ -34,9 +36,7 @@ func sources(t *testing.T, folder string) []use {
 		all = append(all, found...)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return all
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 )
 
 // TestDeploymentStartsAsWritten starts the real binaries with the broker's
@@ -24,7 +25,7 @@ import (
 // compose.yaml gives each service. Nothing but addresses is changed.
 func TestDeploymentStartsAsWritten(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	b := start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
 	bin, services := built(ctx, t), composeFile(t).Services
 	applyTopology(ctx, t, b, bin)
@@ -127,9 +128,7 @@ type launched struct {
 func launch(t *testing.T, cmd *exec.Cmd) *launched {
 	t.Helper()
 	logs, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", cmd.Path, err)
 	}
@@ -162,15 +161,9 @@ var scrapeError = regexp.MustCompile(`arauto_consumer_scrape_errors_total\{.*\} 
 // awaitReady returns when the process says that it can work.
 func (p *launched) awaitReady(ctx context.Context) {
 	p.t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for said := ""; !strings.HasPrefix(said, "200 "); {
-		said = p.get(ctx, "/readyz")
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			p.t.Fatalf("%s is not ready: %s", filepath.Base(p.cmd.Path), said)
-		}
+	said := ""
+	if !testbench.Poll(ctx, func() bool { said = p.get(ctx, "/readyz"); return strings.HasPrefix(said, "200 ") }) {
+		p.t.Fatalf("%s is not ready: %s", filepath.Base(p.cmd.Path), said)
 	}
 }
 
@@ -180,9 +173,7 @@ func (p *launched) get(ctx context.Context, path string) string {
 	client := &http.Client{Timeout: 5 * time.Second}
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+path, nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	answer, err := client.Do(request)
 	if err != nil {
 		return err.Error()
@@ -199,9 +190,7 @@ func (p *launched) get(ctx context.Context, path string) string {
 // what the process logged.
 func (p *launched) stop() []byte {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, p.cmd.Process.Signal(syscall.SIGTERM))
 	logged := <-p.rest
 	if err := p.cmd.Wait(); err != nil {
 		p.t.Errorf("%s did not stop cleanly: %v\n%s", filepath.Base(p.cmd.Path), err, logged)

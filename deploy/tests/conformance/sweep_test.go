@@ -28,9 +28,9 @@ func later() time.Time { return time.Now().Add(ahead) }
 // behind: the payment is silent, then final and old, and something was given
 // up.
 func (f *flow) sweep(b *broker) {
-	f.t.Helper()
+	f.T.Helper()
 	_, js := b.as("sweep")
-	f.must(topology.Await(f.ctx, js, topology.Settings{Replicas: 1, Store: 2 << 30, Providers: []string{"sandbox"}}, zap.NewNop(),
+	f.Must(topology.Await(f.Ctx, js, topology.Settings{Replicas: 1, Store: 2 << 30, Providers: []string{"sandbox"}}, zap.NewNop(),
 		[]string{subject.Statuses, subject.Advisories},
 		[]string{subject.LookupConsumer("sandbox"), subject.LookupDueConsumer("sandbox"), subject.AdvisoriesConsumer},
 		func(context.Context) error { return nil }))
@@ -44,60 +44,58 @@ func (f *flow) sweep(b *broker) {
 
 // lookTwice parks a look-up of the silent payment and then finds it stuck.
 func (f *flow) lookTwice(js jetstream.JetStream) *stale.Sweeper {
-	f.t.Helper()
+	f.T.Helper()
 	silent := f.bench(js).Stale(later, 2*ahead)
-	f.must(silent.Round(f.ctx))
-	watch, err := stuck.New(f.ctx, stuck.Options{
+	f.Must(silent.Round(f.Ctx))
+	watch, err := stuck.New(f.Ctx, stuck.Options{
 		JS: js, Log: zap.NewNop(), Metrics: stuck.NewMetrics(prometheus.NewRegistry()), Now: later, After: 0,
 	})
-	f.must(err)
-	f.must(watch.Round(f.ctx))
+	f.Must(err)
+	f.Must(watch.Round(f.Ctx))
 	return silent
 }
 
 // removeOld purges notifications and compacts events.
 func (f *flow) removeOld(js jetstream.JetStream, silent *stale.Sweeper) {
-	f.t.Helper()
-	notifications, err := js.Stream(f.ctx, subject.Notifications)
-	f.must(err)
-	orders, err := js.Stream(f.ctx, subject.Orders)
-	f.must(err)
+	f.T.Helper()
+	notifications, err := js.Stream(f.Ctx, subject.Notifications)
+	f.Must(err)
+	orders, err := js.Stream(f.Ctx, subject.Orders)
+	f.Must(err)
 	removed := retention.NewMetrics(prometheus.NewRegistry())
 	finished := &retention.Notifications{
 		JS: js, Stream: notifications, Providers: []string{"sandbox"}, Metrics: removed, Log: zap.NewNop(),
 		Now: later, Keep: time.Hour, Judge: silent.Unprocessed,
 	}
-	f.must(finished.Round(f.ctx))
-	f.must((&retention.Orders{Stream: orders, Metrics: removed, Now: later, After: time.Hour, Unreadable: silent.Unreadable}).Round(f.ctx))
+	f.Must(finished.Round(f.Ctx))
+	f.Must((&retention.Orders{Stream: orders, Metrics: removed, Now: later, After: time.Hour, Unreadable: silent.Unreadable}).Round(f.Ctx))
 }
 
 // heed gives a dead letter to what the broker says that it gave up.
 func (f *flow) heed(b *broker, js jetstream.JetStream) {
-	f.t.Helper()
+	f.T.Helper()
 	_, all := b.as(inspector)
 	body, err := json.Marshal(map[string]any{"stream": subject.Statuses, "consumer": subject.NormalizeConsumer, "stream_seq": 1, "deliveries": 1})
-	f.must(err)
-	_, err = all.Publish(f.ctx, "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.STATUSES.normalize", body)
-	f.must(err)
+	f.Must(err)
+	_, err = all.Publish(f.Ctx, "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.STATUSES.normalize", body)
+	f.Must(err)
 
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for pending := uint64(0); pending == 0; <-ticker.C { // The broker tells the consumer of the message a moment after it has stored it.
-		c, err := all.Consumer(f.ctx, subject.Advisories, subject.AdvisoriesConsumer)
-		f.must(err)
-		pending = c.CachedInfo().NumPending
-	}
+	f.Until("the broker tells the consumer of the message", func() bool { // A moment after it has stored it.
+		c, err := all.Consumer(f.Ctx, subject.Advisories, subject.AdvisoriesConsumer)
+		f.Must(err)
+		return c.CachedInfo().NumPending > 0
+	})
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(process.NewConsumerCollector(js, []process.ConsumerName{
 		{Stream: subject.Advisories, Consumer: subject.AdvisoriesConsumer},
 	}))
 	_, err = metrics.Gather()
-	f.must(err)
+	f.Must(err)
 
 	bench := f.bench(js)
 	bench.Consume(subject.Advisories, subject.AdvisoriesConsumer, 2, bench.Advisories().Handle)
 	f.letter("dead.ours.sweep.")
-	for bench.AckFloor(subject.Advisories, subject.AdvisoriesConsumer) == 0 { // Until the acknowledgement has gone out too.
-		<-ticker.C
-	}
+	f.Until("the acknowledgement has gone out too", func() bool {
+		return bench.AckFloor(subject.Advisories, subject.AdvisoriesConsumer) > 0
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tests/reconcile"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -272,9 +273,7 @@ func TestTruthIsNotAskedOfWhatWaitsOrWasGivenUp(t *testing.T) {
 func TestLedgerIsPrintedAsATable(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	if err := reconcile.Audit(paid().notified(2).parked(2, time.Hour).Streams, nil).Print(&b); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, reconcile.Audit(paid().notified(2).parked(2, time.Hour).Streams, nil).Print(&b))
 	const want = `      accepted by  event  unchanged  late  superseded  parked  dead letter  sum
   sandbox/default      1          0     0           0       1            0    2
               all      1          0     0           0       1            0    2

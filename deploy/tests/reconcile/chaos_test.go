@@ -83,7 +83,7 @@ func (m *trouble) disturb(ctx context.Context) string {
 		w.mend()
 		return "slow " + role
 	}
-	w.reset()
+	w.Reset()
 	return "reset " + role
 }
 

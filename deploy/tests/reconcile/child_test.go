@@ -121,8 +121,10 @@ func (p *plant) launch(c *child) error {
 func (p *plant) prepared(name string) (*exec.Cmd, error) {
 	switch name {
 	case broker:
-		conf, err := p.brokerConfig()
-		return p.command(name, "-c", conf), err
+		conf, env, err := p.shipped()
+		c := p.command(name, "-c", conf)
+		c.Env = append(c.Env, env...)
+		return c, err
 	case "simulator":
 		return p.command(name, "-gateway", "http://"+p.gateway.Addr().String()), nil
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tests/reconcile"
 	"arauto/schemas/order"
 	"arauto/schemas/providers"
@@ -81,9 +82,7 @@ func TestProviderDownForThreeDays(t *testing.T) {
 func (p *plant) read() reconcile.Streams {
 	p.t.Helper()
 	s, err := reconcile.Read(p.ctx, p.js)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	return s
 }
 
@@ -177,9 +176,7 @@ func (p *plant) waits(payment reconcile.Payment) ([]reconcile.Stored[record.Sche
 func checkLetters(t *testing.T, o outage, all []reconcile.Stored[record.DeadLetter]) {
 	t.Helper()
 	policy, err := providers.All.RetryPolicy(o.policy)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var letters []record.DeadLetter
 	for _, l := range all {
 		if l.Record.Provider == o.payment.Provider && l.Record.Payment == o.payment.ID {

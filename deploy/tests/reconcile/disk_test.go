@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // disk is a file system of the test's own that can lose its power: what was
@@ -33,12 +35,8 @@ func newDisk(t testing.TB) *disk {
 	dir := t.TempDir()
 	d := &disk{image: filepath.Join(dir, "image"), at: filepath.Join(dir, "disk")}
 	image, err := os.Create(d.image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(image.Truncate(diskSize), image.Close(), os.Mkdir(d.at, 0o700)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	testbench.Must(t, errors.Join(image.Truncate(diskSize), image.Close(), os.Mkdir(d.at, 0o700)))
 	if err := d.run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,nodiscard", d.image); err != nil {
 		t.Fatalf("a power cut needs ext4: %v", err)
 	}

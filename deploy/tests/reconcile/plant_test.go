@@ -2,14 +2,11 @@ package reconcile_test
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // root is the repository, seen from this folder.
@@ -94,9 +92,7 @@ func buildOn(t *testing.T, limit time.Duration, store string) *plant {
 	})
 	p.gateway, p.sim = p.socket(), p.socket()
 	p.sockets = map[string]*net.TCPListener{"gateway": p.gateway, "simulator": p.sim}
-	if err := os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600))
 	p.address, p.monitor = "127.0.0.1:-1", "127.0.0.1:-1"
 	p.start(broker)
 	p.address, p.monitor = p.listening()
@@ -127,9 +123,7 @@ func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
 func (p *plant) socket() *net.TCPListener {
 	p.t.Helper()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	testbench.Must(p.t, err)
 	p.t.Cleanup(func() { _ = l.Close() }) // Only ever handed on.
 	return l
 }
@@ -138,38 +132,13 @@ func (p *plant) socket() *net.TCPListener {
 // may do everything.
 func (p *plant) connect() {
 	p.t.Helper()
-	nc, err := nats.Connect("nats://"+p.address, nats.UserInfo("test", "test"),
-		nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(nc.Close)
-	if p.js, err = jetstream.New(nc); err != nil {
-		p.t.Fatal(err)
-	}
+	_, p.js = testbench.Connect(p.t, "nats://"+p.address, nats.UserInfo("test", "test"))
 }
 
-// brokerConfig is deploy/nats.conf on an address and a store of the test's
-// own, with the test's user.
-func (p *plant) brokerConfig() (string, error) {
-	shipped, err := os.ReadFile(root + "deploy/nats.conf")
-	if err != nil {
-		return "", err
-	}
-	text := string(shipped)
-	for old, changed := range map[string]string{
-		`listen: "0.0.0.0:4222"`: `listen: "` + p.address + `"`,
-		`http: "127.0.0.1:8222"`: `http: "` + p.monitor + `", ports_file_dir: "` + p.dir + `"`,
-		`store_dir: "/data"`:     `store_dir: "` + p.store + `"`,
-		"users: [\n":             "users: [ {user: test, password: test}\n",
-	} {
-		if strings.Count(text, old) != 1 {
-			return "", fmt.Errorf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))
-		}
-		text = strings.Replace(text, old, changed, 1)
-	}
-	name := filepath.Join(p.dir, "nats.conf")
-	return name, os.WriteFile(name, []byte(text), 0o600)
+// shipped is deploy/nats.conf on an address and a store of the test's own, with the
+// test's user, and the environment with its passwords.
+func (p *plant) shipped() (conf string, env []string, err error) {
+	return processtest.Shipped(root+"deploy/nats.conf", p.dir, p.address, p.monitor, p.store)
 }
 
 // listening waits for the file in which nats-server says where it listens.
@@ -185,14 +154,7 @@ func (p *plant) listening() (address, monitor string) {
 }
 
 // poll asks until the answer is yes, or reports false when the time is over.
-func (p *plant) poll(done func() bool) bool {
-	for !done() {
-		if !pause(p.ctx, 25*time.Millisecond) {
-			return false
-		}
-	}
-	return true
-}
+func (p *plant) poll(done func() bool) bool { return testbench.Poll(p.ctx, done) }
 
 // pause waits and reports whether ctx is still alive.
 func pause(ctx context.Context, d time.Duration) bool {
@@ -206,27 +168,17 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// password is a variable of deploy/nats.conf.
-var password = regexp.MustCompile(`\$(NATS_([A-Z]+)_PASSWORD)`)
-
 // command prepares a binary with the environment of the broker user of its
 // name; the operator's command is the user topology.
 func (p *plant) command(name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(p.ctx, filepath.Join(bin, name), args...)
 	user, address := name, p.address
 	if w := p.wires[name]; w != nil {
-		address = w.listener.Addr().String()
+		address = w.Addr
 	}
 	if name == "arauto" {
 		user = "topology"
 	}
 	c.Env = append(os.Environ(), "NATS_URL=nats://"+address, "NATS_MONITOR_URL=http://"+p.monitor, "NATS_USER="+user, "NATS_PASSWORD="+user+"pw")
-	shipped, err := os.ReadFile(root + "deploy/nats.conf")
-	if err != nil {
-		p.t.Error(err)
-	}
-	for _, m := range password.FindAllStringSubmatch(string(shipped), -1) {
-		c.Env = append(c.Env, m[1]+"="+strings.ToLower(m[2])+"pw")
-	}
 	return c
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tests/reconcile"
 )
 
@@ -46,9 +47,7 @@ func TestEvery200OutlivesAPowerCut(t *testing.T) {
 	d.close()
 	finish(t, p)
 	s, err := reconcile.Read(p.ctx, p.js)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	closeBooks(t, s, d)
 	t.Logf("what went wrong meanwhile:\n%s%s%s", report(cuts), p.endings(), p.swept())
 	delete(cuts.done, "none")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/deploy/tests/reconcile"
 	"arauto/schemas/order"
@@ -113,9 +114,7 @@ func audit(t *testing.T, p *plant, d *driver) bool {
 	defer p.start("sweep")
 	finish(t, p)
 	s, err := reconcile.Read(p.ctx, p.js)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	stored := len(s.Notifications)
 	if !p.witness.upToDate(p.ctx) {
 		t.Fatal("not every notification could be copied")

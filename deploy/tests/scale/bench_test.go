@@ -117,7 +117,7 @@ func (m *meter) due(ctx context.Context, msg jetstream.Msg) error {
 // traffic sends count notifications, one each interval, and waits until all
 // are handled. It returns the times from sent to handled and the rate.
 func (m *meter) traffic(name string, count int, interval time.Duration) (spell, float64) {
-	m.t.Helper()
+	m.T.Helper()
 	m.mu.Lock()
 	m.took = map[string]time.Duration{}
 	m.mu.Unlock()
@@ -126,7 +126,7 @@ func (m *meter) traffic(name string, count int, interval time.Duration) (spell, 
 		m.until(began.Add(interval * time.Duration(i)))
 		return m.notification(fmt.Sprintf("%s-%d", name, i))
 	})
-	m.await("fresh notifications to be handled", func() bool {
+	m.Until("fresh notifications to be handled", func() bool {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		return len(m.took) == count
@@ -147,13 +147,13 @@ func (m *meter) until(at time.Time) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-m.ctx.Done():
+	case <-m.Ctx.Done():
 	}
 }
 
 // measure takes the figures of the system as it is now.
 func (m *meter) measure(name string) figures {
-	m.t.Helper()
+	m.T.Helper()
 	var f figures
 	f.steady, _ = m.traffic(name+"-steady", paced, pace)
 	_, f.rate = m.traffic(name+"-burst", burst, 0)
@@ -165,7 +165,7 @@ func (m *meter) measure(name string) figures {
 
 // fire lets look-ups come due during fresh traffic, on top of the backlog.
 func (m *meter) fire() figures {
-	m.t.Helper()
+	m.T.Helper()
 	var f figures
 	m.late = map[string]time.Duration{} // Nothing has fired yet, so nobody reads it.
 	first := time.Now().Add(4 * time.Second)
@@ -176,11 +176,11 @@ func (m *meter) fire() figures {
 		})
 	})
 	if time.Now().After(first) {
-		m.t.Fatal("parking took longer than the first due time was away")
+		m.T.Fatal("parking took longer than the first due time was away")
 	}
 	m.until(first)
 	f.steady, _ = m.traffic("firing", paced, pace)
-	m.await("parked look-ups to fire", func() bool {
+	m.Until("parked look-ups to fire", func() bool {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		return len(m.late) == firing
@@ -190,7 +190,7 @@ func (m *meter) fire() figures {
 	var late []time.Duration
 	for payment, d := range m.late {
 		if d < 0 {
-			m.t.Errorf("%s fired %v early", payment, -d)
+			m.T.Errorf("%s fired %v early", payment, -d)
 		}
 		late = append(late, d)
 	}

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/subject"
 )
@@ -32,13 +32,11 @@ func TestMain(m *testing.M) {
 // broker is a nats-server process under deploy/nats.conf, so that a confirmed
 // write is an fsynced one, and the test's connection to it.
 type broker struct {
-	t       testing.TB
-	ctx     context.Context
+	testbench.Bench
 	dir     string
 	address string // host:port, the same for its whole life.
 	process *exec.Cmd
 	nc      *nats.Conn
-	js      jetstream.JetStream
 }
 
 // startBroker starts it with the topology of one provider. It ends with the
@@ -46,91 +44,44 @@ type broker struct {
 func startBroker(t testing.TB, limit time.Duration) *broker {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // It must outlive the test's own end, to stop the process in order.
-	b := &broker{t: t, ctx: ctx, dir: t.TempDir(), address: "127.0.0.1:-1"}
+	b := &broker{Bench: testbench.NewBench(t, nil), dir: t.TempDir(), address: "127.0.0.1:-1"}
+	b.Ctx = ctx
 	t.Cleanup(func() {
 		b.end(syscall.SIGKILL)
 		cancel()
 	})
 	b.start()
 	b.address = b.listening()
-	nc, err := b.dial(nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectBufSize(-1))
-	b.must(err)
-	b.nc = nc
-	t.Cleanup(nc.Close)
-	b.js, err = jetstream.New(nc)
-	b.must(err)
-	_, err = topology.Apply(ctx, b.js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: []string{"sandbox"}})
-	b.must(err)
+	b.nc, b.JS = testbench.Connect(t, "nats://"+b.address, user)
+	_, err := topology.Apply(ctx, b.JS, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: []string{"sandbox"}})
+	b.Must(err)
 	return b
 }
 
-func (b *broker) must(err error) {
-	b.t.Helper()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// dial connects as a user who may do everything.
-func (b *broker) dial(options ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("nats://"+b.address, append(options, nats.UserInfo("test", "test"))...)
-}
-
-// password is a variable of deploy/nats.conf.
-var password = regexp.MustCompile(`\$(NATS_[A-Z]+_PASSWORD)`)
+// user may do everything.
+var user = nats.UserInfo("test", "test")
 
 // start runs the process on the broker's address and store.
 func (b *broker) start() {
-	b.t.Helper()
-	shipped, err := os.ReadFile("../../nats.conf")
-	b.must(err)
-	text := string(shipped)
-	for old, changed := range map[string]string{
-		`listen: "0.0.0.0:4222"`: `listen: "` + b.address + `"`,
-		`http: "127.0.0.1:8222"`: `ports_file_dir: "` + b.dir + `"`,
-		`store_dir: "/data"`:     `store_dir: "` + b.store() + `"`,
-		"users: [\n":             "users: [ {user: test, password: test}\n",
-	} {
-		if strings.Count(text, old) != 1 {
-			b.t.Fatalf("deploy/nats.conf has %q %d times, this test expects it once", old, strings.Count(text, old))
-		}
-		text = strings.Replace(text, old, changed, 1)
-	}
-	conf := filepath.Join(b.dir, "nats.conf")
-	b.must(os.WriteFile(conf, []byte(text), 0o600))
-	b.process = exec.CommandContext(b.ctx, filepath.Join(bin, "nats-server"), "-c", conf)
-	b.process.Env = os.Environ()
-	for _, m := range password.FindAllStringSubmatch(text, -1) {
-		b.process.Env = append(b.process.Env, m[1]+"=unused")
-	}
-	b.must(b.process.Start())
+	b.T.Helper()
+	conf, env, err := processtest.Shipped("../../nats.conf", b.dir, b.address, "", b.store())
+	b.Must(err)
+	b.process = exec.CommandContext(b.Ctx, filepath.Join(bin, "nats-server"), "-c", conf)
+	b.process.Env = append(os.Environ(), env...)
+	b.Must(b.process.Start())
 }
 
 func (b *broker) store() string { return filepath.Join(b.dir, "store") }
 
 // listening waits for the file in which nats-server says where it listens.
 func (b *broker) listening() string {
-	b.t.Helper()
+	b.T.Helper()
 	var address string
-	b.await("nats-server to listen", func() (ok bool) {
+	b.Until("nats-server to listen", func() (ok bool) {
 		address, _, ok = processtest.Listening(b.dir, b.process.Process.Pid)
 		return ok
 	})
 	return address
-}
-
-// await asks every few milliseconds until the answer is yes.
-func (b *broker) await(what string, done func() bool) {
-	b.t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-b.ctx.Done():
-			b.t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // end sends the process a signal and waits until it is gone.
@@ -139,7 +90,7 @@ func (b *broker) end(signal syscall.Signal) {
 		return
 	}
 	if err := b.process.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		b.t.Errorf("end nats-server: %v", err)
+		b.T.Errorf("end nats-server: %v", err)
 	}
 	_ = b.process.Wait() // It says that it was killed.
 	b.process = nil
@@ -148,19 +99,19 @@ func (b *broker) end(signal syscall.Signal) {
 // restart ends the process, starts it again on what it left on disk, and
 // returns how long nobody could read the parked look-ups.
 func (b *broker) restart(signal syscall.Signal) time.Duration {
-	b.t.Helper()
+	b.T.Helper()
 	began := time.Now()
 	b.end(signal)
 	b.start()
-	b.await("the broker to answer again", b.answers)
+	b.Until("the broker to answer again", b.answers)
 	took := time.Since(began)
-	b.await("the test's own connection", b.nc.IsConnected)
+	b.Until("the test's own connection", b.nc.IsConnected)
 	return took
 }
 
 // answers reports whether a new client can read the state of LOOKUP_RETRIES.
 func (b *broker) answers() bool {
-	nc, err := b.dial(nats.NoReconnect())
+	nc, err := nats.Connect("nats://"+b.address, user, nats.NoReconnect())
 	if err != nil {
 		return false
 	}
@@ -169,7 +120,7 @@ func (b *broker) answers() bool {
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	ctx, cancel := context.WithTimeout(b.Ctx, time.Second)
 	defer cancel()
 	_, err = js.Stream(ctx, subject.LookupRetries)
 	return err == nil
@@ -180,24 +131,24 @@ func (b *broker) memory() float64 { return b.status(b.process.Process.Pid, "VmRS
 
 // status is a size that the kernel tells of a process, in bytes.
 func (b *broker) status(pid int, field string) float64 {
-	b.t.Helper()
+	b.T.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	b.must(err)
+	b.Must(err)
 	m := regexp.MustCompile(field + `:\s*([0-9]+) kB`).FindSubmatch(data)
 	if m == nil {
-		b.t.Fatalf("the kernel does not tell the %s of a process", field)
+		b.T.Fatalf("the kernel does not tell the %s of a process", field)
 	}
 	var kib float64
 	_, err = fmt.Sscan(string(m[1]), &kib)
-	b.must(err)
+	b.Must(err)
 	return kib * 1024
 }
 
 // disk is the size of the files in the broker's store in bytes.
 func (b *broker) disk() float64 {
-	b.t.Helper()
+	b.T.Helper()
 	var sum int64
-	b.must(filepath.WalkDir(b.store(), func(_ string, d fs.DirEntry, err error) error {
+	b.Must(filepath.WalkDir(b.store(), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return ignoreGone(err)
 		}
@@ -220,16 +171,16 @@ func ignoreGone(err error) error {
 
 // subjects counts the messages that a stream holds, by subject.
 func (b *broker) subjects(stream, filter string) map[string]uint64 {
-	b.t.Helper()
-	s, err := b.js.Stream(b.ctx, stream)
-	b.must(err)
-	info, err := s.Info(b.ctx, jetstream.WithSubjectFilter(filter))
-	b.must(err)
+	b.T.Helper()
+	s, err := b.JS.Stream(b.Ctx, stream)
+	b.Must(err)
+	info, err := s.Info(b.Ctx, jetstream.WithSubjectFilter(filter))
+	b.Must(err)
 	return info.State.Subjects
 }
 
 // parked is how many look-ups wait for their time.
 func (b *broker) parked() int {
-	b.t.Helper()
+	b.T.Helper()
 	return len(b.subjects(subject.LookupRetries, "lookup.parked.>"))
 }

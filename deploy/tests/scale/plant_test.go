@@ -17,7 +17,6 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
-	"arauto/schemas/subject"
 	"arauto/workers/lookup"
 	"arauto/workers/normalize/fold"
 	"arauto/workers/workertest"
@@ -27,7 +26,6 @@ import (
 // workers between them.
 type plant struct {
 	*broker
-	tokens subject.Tokens
 	lookup *lookup.Worker
 	fold   *fold.Worker
 	asked  atomic.Int64
@@ -36,9 +34,6 @@ type plant struct {
 func build(t testing.TB, limit time.Duration) *plant {
 	t.Helper()
 	p := &plant{broker: startBroker(t, limit)}
-	var err error
-	p.tokens, err = subject.Keyed("a key for tests, 32 bytes long...")
-	p.must(err)
 	server := httptest.NewServer(http.HandlerFunc(p.serve))
 	t.Cleanup(server.Close)
 	bench := p.bench()
@@ -54,24 +49,24 @@ func (p *plant) serve(w http.ResponseWriter, q *http.Request) {
 	p.asked.Add(1)
 	payment := path.Base(q.URL.Path)
 	if _, err := fmt.Fprintf(w, `{"payment":%q,"order":%q,"status":"paid","amount":10000,"refunded":0}`, payment, "o-"+payment); err != nil {
-		p.t.Logf("answer not written: %v", err)
+		p.T.Logf("answer not written: %v", err)
 	}
 }
 
 func (p *plant) bench() workertest.Bench {
-	return workertest.Bench{T: p.t, Ctx: p.ctx, JS: p.js, Tokens: p.tokens}
+	return workertest.Bench{Bench: p.Bench}
 }
 
 // work runs a worker on a durable consumer until the test ends.
 func (p *plant) work(stream, durable string, handle func(context.Context, jetstream.Msg) error) {
-	p.t.Helper()
+	p.T.Helper()
 	p.bench().Consume(stream, durable, 32, handle)
 }
 
 // idle reports whether a durable consumer has nothing left to deliver and
 // nothing in work.
 func (p *plant) idle(stream, durable string) bool {
-	consumer, err := p.js.Consumer(p.ctx, stream, durable)
+	consumer, err := p.JS.Consumer(p.Ctx, stream, durable)
 	if err != nil {
 		return false
 	}
@@ -81,7 +76,7 @@ func (p *plant) idle(stream, durable string) bool {
 
 // notification is one as the gateway stores it.
 func (p *plant) notification(payment string) *nats.Msg {
-	return p.message(p.tokens.Unit("sandbox", "default", payment).Notification(), record.Notification{
+	return p.message(p.Tokens.Unit("sandbox", "default", payment).Notification(), record.Notification{
 		ID: payment, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, ReceivedAt: time.Now().UTC(),
 	})
 }
@@ -89,7 +84,7 @@ func (p *plant) notification(payment string) *nats.Msg {
 // schedule is a look-up of a payment, parked as workers/internal/retry does.
 func (p *plant) schedule(l record.ScheduledLookUp) *nats.Msg {
 	l.Provider, l.Account, l.Kind, l.Reason = "sandbox", "default", order.Payment, "unavailable"
-	place := p.tokens.Waiting(l.Provider, l.Account, l.Payment)
+	place := p.Tokens.Waiting(l.Provider, l.Account, l.Payment)
 	m := p.message(place.Parked(), l)
 	m.Header.Set("Nats-Schedule", "@at "+l.DueAt.UTC().Format(time.RFC3339Nano))
 	m.Header.Set("Nats-Schedule-Target", place.Due())
@@ -100,7 +95,7 @@ func (p *plant) message(on string, body any) *nats.Msg {
 	m := nats.NewMsg(on)
 	var err error
 	if m.Data, err = json.Marshal(body); err != nil {
-		p.t.Errorf("encode message: %v", err)
+		p.T.Errorf("encode message: %v", err)
 	}
 	return m
 }
@@ -108,12 +103,12 @@ func (p *plant) message(on string, body any) *nats.Msg {
 // publish stores messages without waiting for each, and returns their
 // sequences once all are confirmed.
 func (p *plant) publish(count int, message func(i int) *nats.Msg) []uint64 {
-	p.t.Helper()
+	p.T.Helper()
 	futures := make([]jetstream.PubAckFuture, count)
 	for i := range count {
 		var err error
-		futures[i], err = p.js.PublishMsgAsync(message(i), jetstream.WithStallWait(10*time.Second)) // A slow disk is no failure.
-		p.must(err)
+		futures[i], err = p.JS.PublishMsgAsync(message(i), jetstream.WithStallWait(10*time.Second)) // A slow disk is no failure.
+		p.Must(err)
 	}
 	sequences := make([]uint64, count)
 	for i, f := range futures {
@@ -121,9 +116,9 @@ func (p *plant) publish(count int, message func(i int) *nats.Msg) []uint64 {
 		case ack := <-f.Ok():
 			sequences[i] = ack.Sequence
 		case err := <-f.Err():
-			p.t.Fatalf("publish: %v", err)
-		case <-p.ctx.Done():
-			p.t.Fatal("publishing takes too long")
+			p.T.Fatalf("publish: %v", err)
+		case <-p.Ctx.Done():
+			p.T.Fatal("publishing takes too long")
 		}
 	}
 	return sequences
@@ -135,7 +130,7 @@ const batch = 1000
 // parkFar parks look-ups that come due after the test, in atomic batches: one
 // fsync for each batch makes the writing short. What is stored is the same.
 func (p *plant) parkFar(count int) {
-	p.t.Helper()
+	p.T.Helper()
 	due := time.Now().Add(12 * time.Hour)
 	for first := 0; first < count; first += batch {
 		end := min(first+batch, count)
@@ -147,7 +142,7 @@ func (p *plant) parkFar(count int) {
 			m.Header.Set("Nats-Batch-Id", fmt.Sprintf("far-%d", first))
 			m.Header.Set("Nats-Batch-Sequence", fmt.Sprint(i-first+1))
 			if i < end-1 {
-				p.must(p.nc.PublishMsg(m))
+				p.Must(p.nc.PublishMsg(m))
 				continue
 			}
 			m.Header.Set("Nats-Batch-Commit", "1")
@@ -155,23 +150,23 @@ func (p *plant) parkFar(count int) {
 		}
 	}
 	if got := p.parked(); got != count {
-		p.t.Fatalf("%d look-ups are parked, want %d", got, count)
+		p.T.Fatalf("%d look-ups are parked, want %d", got, count)
 	}
 }
 
 // commit sends the last message of a batch and waits for the broker's word.
 func (p *plant) commit(m *nats.Msg) {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	p.T.Helper()
+	ctx, cancel := context.WithTimeout(p.Ctx, time.Minute)
 	defer cancel()
 	answer, err := p.nc.RequestMsgWithContext(ctx, m)
-	p.must(err)
+	p.Must(err)
 	var ack struct {
 		Error *jetstream.APIError `json:"error"`
 		Count int                 `json:"count"`
 	}
-	p.must(json.Unmarshal(answer.Data, &ack))
+	p.Must(json.Unmarshal(answer.Data, &ack))
 	if ack.Error != nil || ack.Count == 0 {
-		p.t.Fatalf("park a batch: %v, %d stored", ack.Error, ack.Count)
+		p.T.Fatalf("park a batch: %v, %d stored", ack.Error, ack.Count)
 	}
 }

@@ -55,12 +55,12 @@ func surviveRestarts(t testing.TB, count int, limit time.Duration) {
 	p.work(subject.LookupRetries, subject.LookupDueConsumer("sandbox"), p.lookup.HandleDue)
 	p.work(subject.Statuses, subject.NormalizeConsumer, p.fold.Handle)
 
-	p.await("a quarter to be observed", func() bool { return len(p.subjects(subject.Statuses, "statuses.>")) >= count/4 })
+	p.Until("a quarter to be observed", func() bool { return len(p.subjects(subject.Statuses, "statuses.>")) >= count/4 })
 	if left := p.parked(); left == 0 {
 		t.Error("everything had fired before the second kill, so it shows little")
 	}
 	p.restart(syscall.SIGKILL)
-	p.await("everything to be done", func() bool {
+	p.Until("everything to be done", func() bool {
 		return p.parked() == 0 && p.idle(subject.LookupRetries, subject.LookupDueConsumer("sandbox")) &&
 			p.idle(subject.Statuses, subject.NormalizeConsumer)
 	})
@@ -71,11 +71,11 @@ func surviveRestarts(t testing.TB, count int, limit time.Duration) {
 // onceEach wants one observation and one event of every payment, no other
 // event, and no dead letter.
 func (p *plant) onceEach(count int, payment func(i int) string) {
-	p.t.Helper()
+	p.T.Helper()
 	observed, events := p.subjects(subject.Statuses, "statuses.>"), p.subjects(subject.Orders, "orders.>")
 	lost, repeated := 0, 0
 	for i := range count {
-		u := p.tokens.Unit("sandbox", "default", payment(i))
+		u := p.Tokens.Unit("sandbox", "default", payment(i))
 		seen, announced := observed[u.Status()], events[u.Event("o-"+payment(i), order.Paid)]
 		if seen == 0 || announced == 0 {
 			lost++
@@ -85,17 +85,17 @@ func (p *plant) onceEach(count int, payment func(i int) string) {
 		}
 	}
 	if lost > 0 || repeated > 0 {
-		p.t.Errorf("%d payments are lost, %d took effect twice", lost, repeated)
+		p.T.Errorf("%d payments are lost, %d took effect twice", lost, repeated)
 	}
 	if len(events) != count {
-		p.t.Errorf("there are events on %d subjects, want %d", len(events), count)
+		p.T.Errorf("there are events on %d subjects, want %d", len(events), count)
 	}
 	if letters := p.subjects(subject.DeadLetters, "dead.>"); len(letters) > 0 {
-		p.t.Errorf("there are %d dead letters", len(letters))
+		p.T.Errorf("there are %d dead letters", len(letters))
 	}
 	// The broker may leave a few acknowledged messages in a work queue when it
 	// is killed (a known fault of it). They are delivered to nobody.
 	if left := len(p.subjects(subject.LookupRetries, "lookup.due.>")); left > 0 {
-		p.t.Logf("%d look-ups that are done are still stored", left)
+		p.T.Logf("%d look-ups that are done are still stored", left)
 	}
 }

@@ -33,8 +33,8 @@ const silent = 5000
 func BenchmarkSweepWalk(b *testing.B) {
 	for b.Loop() {
 		p := build(b, 4*time.Minute)
-		_, err := topology.Apply(p.ctx, p.js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()})
-		p.must(err)
+		_, err := topology.Apply(p.Ctx, p.JS, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()})
+		p.Must(err)
 		small := p.startSweep()
 		none := small.round()
 		small.end()
@@ -60,7 +60,7 @@ func BenchmarkSweepWalk(b *testing.B) {
 
 // paid stores the order logs of payments that are paid.
 func (p *plant) paid(count int) {
-	p.t.Helper()
+	p.T.Helper()
 	p.publish(count, func(i int) *nats.Msg { return p.event(fmt.Sprintf("paid-%d", i), 1, order.Paid) })
 }
 
@@ -71,30 +71,30 @@ func (p *plant) event(payment string, transition uint64, status order.Status) *n
 		Transition: transition, Status: status, Confirmed: true, ProviderStatus: string(status),
 		Amount: &order.Amount{Currency: "BRL", Value: 10000}, ObservedAt: time.Now().UTC(), Observation: transition,
 	}
-	return p.message(p.tokens.Unit("sandbox", "default", payment).Event(p.tokens.Token(e.Order), e.Status), e)
+	return p.message(p.Tokens.Unit("sandbox", "default", payment).Event(p.Tokens.Token(e.Order), e.Status), e)
 }
 
 // makeDue is the time of a round two days from now.
 func (p *plant) makeDue() time.Duration {
-	p.t.Helper()
+	p.T.Helper()
 	took := p.lookAgain(p.sweeper(func() time.Time { return time.Now().Add(48 * time.Hour) }))
 	if got := p.parked(); got != silent {
-		p.t.Fatalf("%d payments were made due, want %d", got, silent)
+		p.T.Fatalf("%d payments were made due, want %d", got, silent)
 	}
 	return took
 }
 
 // sweeper is one in this process, with a clock of its own.
 func (p *plant) sweeper(now func() time.Time) *stale.Sweeper {
-	p.t.Helper()
+	p.T.Helper()
 	return p.bench().Stale(now, 400*24*time.Hour)
 }
 
 // lookAgain is the time of a sweeper's next round.
 func (p *plant) lookAgain(s *stale.Sweeper) time.Duration {
-	p.t.Helper()
+	p.T.Helper()
 	began := time.Now()
-	p.must(s.Round(p.ctx))
+	p.Must(s.Round(p.Ctx))
 	return time.Since(began)
 }
 
@@ -109,26 +109,26 @@ type sweep struct {
 
 // startSweep runs the real binary as the broker's user of its name.
 func (p *plant) startSweep() *sweep {
-	p.t.Helper()
+	p.T.Helper()
 	config := filepath.Join(p.dir, "arauto.yaml")
-	p.must(os.WriteFile(config, []byte(`profile: local
+	p.Must(os.WriteFile(config, []byte(`profile: local
 hash_key: a key for tests, 32 bytes long...
 nats: {url: "nats://`+p.address+`", user: sweep, password: unused}
 sweep: {admin: "127.0.0.1:0"}
 providers: {sandbox: {accounts: {default: {webhook_secrets: [secret], settings: {base_url: "http://127.0.0.1:1", token: t}}}}}
 `), 0o600))
-	s := &sweep{plant: p, cmd: exec.CommandContext(p.ctx, filepath.Join(bin, "sweep"), "-config", config)}
+	s := &sweep{plant: p, cmd: exec.CommandContext(p.Ctx, filepath.Join(bin, "sweep"), "-config", config)}
 	logs, err := s.cmd.StderrPipe()
-	p.must(err)
-	p.must(s.cmd.Start())
+	p.Must(err)
+	p.Must(s.cmd.Start())
 	reader := bufio.NewReader(logs)
 	for s.admin == "" { // The line that says so may not be the first.
 		line, err := reader.ReadBytes('\n')
-		p.must(err)
+		p.Must(err)
 		var starting struct {
 			Admin string `json:"admin"`
 		}
-		p.must(json.Unmarshal(line, &starting))
+		p.Must(json.Unmarshal(line, &starting))
 		s.admin = starting.Admin
 	}
 	s.rest.Go(func() { _, _ = io.Copy(io.Discard, reader) }) // It ends with the process.
@@ -137,9 +137,9 @@ providers: {sandbox: {accounts: {default: {webhook_secrets: [secret], settings: 
 
 // round waits for the first round over silent payments and returns its time.
 func (s *sweep) round() time.Duration {
-	s.t.Helper()
+	s.T.Helper()
 	var took time.Duration
-	s.await("a round of sweep", func() bool {
+	s.Until("a round of sweep", func() bool {
 		metrics := s.metrics()
 		if number(metrics, `arauto_sweep_rounds_total{result="done",task="stale"}`) < 1 {
 			return false
@@ -152,9 +152,9 @@ func (s *sweep) round() time.Duration {
 }
 
 func (s *sweep) metrics() string {
-	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.admin+"/metrics", http.NoBody)
-	s.must(err)
+	s.T.Helper()
+	request, err := http.NewRequestWithContext(s.Ctx, http.MethodGet, "http://"+s.admin+"/metrics", http.NoBody)
+	s.Must(err)
 	request.Close = true
 	client := &http.Client{Timeout: 5 * time.Second}
 	response, err := client.Do(request)
@@ -163,7 +163,7 @@ func (s *sweep) metrics() string {
 	}
 	defer response.Body.Close() //nolint:errcheck // Only read from.
 	body, err := io.ReadAll(response.Body)
-	s.must(err)
+	s.Must(err)
 	return string(body)
 }
 
@@ -181,8 +181,8 @@ func number(metrics, name string) float64 {
 }
 
 func (s *sweep) end() {
-	s.t.Helper()
-	s.must(s.cmd.Process.Kill())
+	s.T.Helper()
+	s.Must(s.cmd.Process.Kill())
 	s.rest.Wait()
 	_ = s.cmd.Wait() // It says that it was killed.
 }

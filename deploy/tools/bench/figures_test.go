@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/bench/load"
 )
 
@@ -66,18 +67,14 @@ func TestTableIsMarkdown(t *testing.T) {
 func document(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "FIGURES.md")
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(name, []byte(text), 0o600))
 	return name
 }
 
 func read(t *testing.T, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return string(data)
 }
 
@@ -85,9 +82,7 @@ func TestWriterReplacesTheMeasuredPartsOnly(t *testing.T) {
 	t.Parallel()
 	before, between := "# Title\r\n\n| by hand |\n"+opening("rivals"), closing("rivals")+"\nby hand\n"+opening("memory")
 	name := document(t, before+"old\n"+between+"old memory\n"+closing("memory")+"\nend")
-	if err := writeFigures(name, map[string]string{"rivals": "**new**\n\n| a |\n\n"}); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, writeFigures(name, map[string]string{"rivals": "**new**\n\n| a |\n\n"}))
 	if got, want := read(t, name), before+"**new**\n\n| a |\n"+between+"old memory\n"+closing("memory")+"\nend"; got != want {
 		t.Errorf("it is\n%s", got)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/bench/load"
 )
 
@@ -28,9 +29,7 @@ func TestEventTimesAreOfTheFirstEventOfEachPayment(t *testing.T) {
 		t.Fatal(err)
 	}
 	js, err := connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	const run = 7
 	o := load.Options{Start: time.Now(), Rate: 1000, Run: run}
 	publish := func(payment, status string) {

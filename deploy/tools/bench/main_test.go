@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // bin holds the real binaries, built once for all tests of this package.
@@ -42,9 +43,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	for _, part := range append([]string{"machine"}, parts...) {
 		text += opening(part) + closing(part)
 	}
-	if err := os.WriteFile(document, []byte(text+"below\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(document, []byte(text+"below\n"), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bench"), "-rounds", "2", "-for", "200ms", "-warm", "20ms", "-connections", "4",
@@ -56,9 +55,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 		t.Fatalf("%v\n%s%s", err, out.String(), progress.String())
 	}
 	data, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	written := string(data)
 	if !strings.HasPrefix(written, "above\n"+opening("machine")) || !strings.HasSuffix(written, closing("memory")+"below\n") {
 		t.Errorf("the text around the figures has changed:\n%s", written)
@@ -99,18 +96,12 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 			defer cancel()
 			own, dir, staged := t.TempDir(), filepath.Join(t.TempDir(), "stores"), t.TempDir()
 			for _, binary := range []string{"bench", "gateway"} {
-				if err := os.Link(filepath.Join(bin, binary), filepath.Join(own, binary)); err != nil {
-					t.Fatal(err)
-				}
+				testbench.Must(t, os.Link(filepath.Join(bin, binary), filepath.Join(own, binary)))
 			}
 			cmd := exec.CommandContext(ctx, filepath.Join(own, "bench"), "-only", "memory", "-for", "1h", "-dir", dir, "-stage", staged)
 			progress, err := cmd.StderrPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, err)
+			testbench.Must(t, cmd.Start())
 			defer func() {
 				for pid := range processes(ctx, t, own) { // None, unless the test has failed.
 					_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -119,7 +110,7 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 			if line, err := bufio.NewReader(progress).ReadString('\n'); err != nil || !strings.Contains(line, "512 connections for 1h") {
 				t.Fatalf("progress is %q, %v", line, err)
 			}
-			await(ctx, t, "all processes to run", func() bool {
+			testbench.Until(t, "all processes to run", func() bool {
 				running := processes(ctx, t, own)
 				var all []string
 				for _, args := range running {
@@ -128,12 +119,10 @@ func TestNothingStaysWhenTheBenchmarkIsKilled(t *testing.T) {
 				text := strings.Join(all, "\n")
 				return len(running) == 4 && strings.Contains(text, "gateway -config") && strings.Contains(text, "bench broker")
 			})
-			if err := cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, cmd.Process.Signal(signal))
 			_ = cmd.Wait() // Its error is the signal.
-			await(ctx, t, "its processes to end", func() bool { return len(processes(ctx, t, own)) == 0 })
-			await(ctx, t, "its folders to be removed", func() bool {
+			testbench.Until(t, "its processes to end", func() bool { return len(processes(ctx, t, own)) == 0 })
+			testbench.Until(t, "its folders to be removed", func() bool {
 				left, err := os.ReadDir(dir)
 				batches, missing := os.ReadDir(staged)
 				return err == nil && missing == nil && len(left)+len(batches) == 0
@@ -163,19 +152,6 @@ func processes(ctx context.Context, t *testing.T, folder string) map[int]string 
 		found[pid] = strings.Join(fields[2:], " ")
 	}
 	return found
-}
-
-func await(ctx context.Context, t *testing.T, what string, done func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 func TestCommandLineIsChecked(t *testing.T) {

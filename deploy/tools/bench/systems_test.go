@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/bench/load"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -38,10 +38,7 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 	case err := <-ended:
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
+	nc, _ := testbench.Connect(t, url)
 	send := func(sequence, commit string) string {
 		m := nats.NewMsg("notifications.sandbox.default.p" + sequence)
 		m.Header = nats.Header{server.JSBatchId: {"b"}, server.JSBatchSeq: {sequence}, jetstream.MsgIDHeader: {sequence}}
@@ -49,9 +46,7 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 			m.Header.Set(server.JSBatchCommit, commit)
 		}
 		answer, err := nc.RequestMsg(m, 10*time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		return string(answer.Data)
 	}
 	send("1", "")
@@ -63,12 +58,10 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 		t.Errorf("the commit is answered %s", answer)
 	}
 	// The batch is removed after the answer.
-	for tick := time.Tick(time.Millisecond); len(staged) != 0 && err == nil && ctx.Err() == nil; staged, err = os.ReadDir(dirs[1]) {
-		<-tick
-	}
-	if err != nil || ctx.Err() != nil {
-		t.Errorf("after the commit %v is staged, %v, %v", staged, err, ctx.Err())
-	}
+	testbench.Until(t, "nothing is staged after the commit", func() bool {
+		staged, err := os.ReadDir(dirs[1])
+		return err == nil && len(staged) == 0
+	})
 	nc.Close()
 	stop()
 	if err := <-ended; err != nil {
@@ -80,13 +73,9 @@ func TestMessageIsTheGatewaysNotification(t *testing.T) {
 	t.Parallel()
 	p := load.Payment{Group: 2, N: 3}
 	m, err := message(p)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var got record.Notification
-	if err := json.Unmarshal(m.Body, &got); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, json.Unmarshal(m.Body, &got))
 	if got.Payment != p.String() || got.Order != p.String() || got.ID != m.ID || m.Subject != "notifications.picpay-checkout.default."+p.String() {
 		t.Errorf("message %s on %s has %+v", m.ID, m.Subject, got)
 	}
@@ -95,15 +84,13 @@ func TestMessageIsTheGatewaysNotification(t *testing.T) {
 // TestEveryMessageOfTheCommitterIsStored runs it on a broker.
 func TestEveryMessageOfTheCommitterIsStored(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
+	b := testbench.Start(t)
 	r, err := committer(t.Context(), b.URL, 3, load.Options{Warm: 10 * time.Millisecond, For: 100 * time.Millisecond})
 	if err != nil || len(r.Failed) != 0 || r.Total == 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	info, err := b.JS.Stream(jetstreamtest.Context(t), subject.Notifications)
-	if err != nil {
-		t.Fatal(err)
-	}
+	info, err := b.JS.Stream(testbench.Context(t), subject.Notifications)
+	testbench.Must(t, err)
 	if stored := info.CachedInfo().State.Msgs; stored != uint64(r.Total) {
 		t.Errorf("%d are stored, %d were acknowledged", stored, r.Total)
 	}
@@ -113,7 +100,7 @@ func TestEveryMessageOfTheCommitterIsStored(t *testing.T) {
 // 200, and another one.
 func TestAuditFindsWhatWasLost(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
+	b := testbench.Start(t)
 	nc := b.Connect()
 	for _, n := range []uint64{1, 2, 3, 2} {
 		if _, err := nc.Request("notifications.picpay-checkout.default."+load.Payment{N: n}.String(), []byte("{}"), 5*time.Second); err != nil {

@@ -12,20 +12,18 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 func TestServeAnswersUntilItIsToldToStop(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	o := api.Options{StateFile: filepath.Join(t.TempDir(), "state.jsonl"), Log: zap.NewNop()}
@@ -61,21 +59,13 @@ func TestServeAnswersUntilItIsToldToStop(t *testing.T) {
 // await asks until the answer has what is wanted.
 func await(t *testing.T, url, want string) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for range tick.C {
+	testbench.Until(t, want, func() bool {
 		resp, err := client.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		body, err := io.ReadAll(resp.Body)
-		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(body), want) {
-			return
-		}
-	}
+		testbench.Must(t, errors.Join(err, resp.Body.Close()))
+		return strings.Contains(string(body), want)
+	})
 }
 
 // client opens a connection per request, so that none outlives the test.
@@ -94,14 +84,10 @@ func put(t *testing.T, url, body string) {
 func send(t *testing.T, method, url, body, token string, want int) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	r.Header.Set("authorization", token)
 	resp, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if err := resp.Body.Close(); err != nil {
 		t.Error(err)
 	}
@@ -113,9 +99,7 @@ func send(t *testing.T, method, url, body, token string, want int) {
 func TestStartRefusesWhatItCannotUse(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer taken.Close()
 	cases := map[string]struct {
 		args []string

@@ -1,7 +1,6 @@
 package circuit_test
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -9,16 +8,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/circuit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 const (
 	bank    = "sandbox"
@@ -27,82 +25,60 @@ const (
 
 // rig is a broker and a clock that the test sets.
 type rig struct {
-	*jetstreamtest.Broker
-	t     *testing.T
-	ctx   context.Context
+	*testbench.Broker
 	store *circuit.Store
-	ahead atomic.Int64 // Of the machine's clock.
+	clock testbench.Clock
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, bank), t: t, ctx: jetstreamtest.Context(t)}
+	r := &rig{Broker: testbench.Start(t, bank)}
 	var err error
-	if r.store, err = circuit.Open(r.ctx, r.JS); err != nil {
-		t.Fatal(err)
-	}
+	r.store, err = circuit.Open(r.Ctx, r.JS)
+	r.Must(err)
 	return r
 }
 
-func (r *rig) now() time.Time                          { return time.Now().Add(time.Duration(r.ahead.Load())) }
-func (r *rig) advance(d time.Duration)                 { r.ahead.Add(int64(d)) }
 func (r *rig) acquire(v *circuit.Cache) circuit.Permit { return v.Acquire(bank, account, 0) }
-
-func (r *rig) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-}
 
 // cache is one worker's cache; it does not follow changes by itself.
 func (r *rig) cache() (*circuit.Cache, *prometheus.Registry) {
-	r.t.Helper()
+	r.T.Helper()
 	registry := prometheus.NewRegistry()
-	v, err := circuit.NewCache(r.ctx, r.store, circuit.Options{
-		First: 5 * time.Second, Longest: time.Minute, Expiry: 20 * time.Second, Spread: 10 * time.Second, Name: "worker", Now: r.now,
+	v, err := circuit.NewCache(r.Ctx, r.store, circuit.Options{
+		First: 5 * time.Second, Longest: time.Minute, Expiry: 20 * time.Second, Spread: 10 * time.Second, Name: "worker", Now: r.clock.Now,
 	}, circuit.NewMetrics(registry), zap.NewNop())
-	r.must(err)
+	r.Must(err)
 	return v, registry
 }
 
 // follow keeps a cache up to date until the test ends.
-func (r *rig) follow(v *circuit.Cache) {
-	ctx, stop := context.WithCancel(r.ctx)
-	done := make(chan error, 1)
-	go func() { done <- v.Run(ctx) }()
-	r.t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			r.t.Errorf("run: %v", err)
-		}
-	})
-}
+func (r *rig) follow(v *circuit.Cache) { r.Go("follow", v.Run) }
 
 func (r *rig) refuse(v *circuit.Cache, p circuit.Permit) time.Duration {
-	r.t.Helper()
-	wait, err := v.Refused(r.ctx, bank, account, p, 0)
-	r.must(err)
+	r.T.Helper()
+	wait, err := v.Refused(r.Ctx, bank, account, p, 0)
+	r.Must(err)
 	return wait
 }
 
 // probe acquires the probe that is due.
 func (r *rig) probe(v *circuit.Cache) circuit.Permit {
-	r.t.Helper()
-	p, err := v.AcquireProbe(r.ctx, r.acquire(v), 0)
-	r.must(err)
+	r.T.Helper()
+	p, err := v.AcquireProbe(r.Ctx, r.acquire(v), 0)
+	r.Must(err)
 	if p.Denied {
-		r.t.Fatal("the due probe was not given")
+		r.T.Fatal("the due probe was not given")
 	}
 	return p
 }
 
 func (r *rig) recorded() record.Circuit {
-	r.t.Helper()
-	all, err := r.store.List(r.ctx)
-	r.must(err)
+	r.T.Helper()
+	all, err := r.store.List(r.Ctx)
+	r.Must(err)
 	if len(all) != 1 {
-		r.t.Fatalf("%d records, want 1", len(all))
+		r.T.Fatalf("%d records, want 1", len(all))
 	}
 	return all[0]
 }
@@ -114,14 +90,14 @@ func TestRefusedCredentialStopsEveryWorkerAtOnce(t *testing.T) {
 	there, _ := r.cache()
 	r.follow(there)
 	// Once it has taken a change in, its subscription is active.
-	r.must(r.store.OpenBy(r.ctx, bank, "warm-up", "ana", r.now()))
-	r.eventually(func() bool { return there.Acquire(bank, "warm-up", 0).Denied })
+	r.Must(r.store.OpenBy(r.Ctx, bank, "warm-up", "ana", r.clock.Now()))
+	r.Until("the cache follows", func() bool { return there.Acquire(bank, "warm-up", 0).Denied })
 	r.refuse(here, r.acquire(here))
 	if !r.acquire(here).Denied {
 		t.Error("the worker whose credential was refused does not stop")
 	}
 	began := time.Now()
-	r.eventually(func() bool { return r.acquire(there).Denied })
+	r.Until("the cache follows", func() bool { return r.acquire(there).Denied })
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("the other worker stopped after %v", took)
 	}
@@ -142,9 +118,9 @@ func TestOpenCircuitSurvivesRestart(t *testing.T) {
 	first, _ := r.cache()
 	r.refuse(first, r.acquire(first))
 	r.Stop()
-	r.eventually(func() bool { return !r.NC.IsConnected() })
+	r.Until("the connection is lost", func() bool { return !r.NC.IsConnected() })
 	r.Restart()
-	r.eventually(r.NC.IsConnected)
+	r.Until("the connection is back", r.NC.IsConnected)
 	second, _ := r.cache()
 	p := r.acquire(second)
 	if !p.Denied || p.Cause != "credential" || p.Wait <= 0 || p.Wait > 5*time.Second {
@@ -167,7 +143,7 @@ func TestOneOfManyWorkersProbes(t *testing.T) {
 	for i := range caches {
 		caches[i], _ = r.cache()
 	}
-	r.advance(6 * time.Second)
+	r.clock.Advance(6 * time.Second)
 	var probes atomic.Int32
 	var all sync.WaitGroup
 	for _, v := range caches {
@@ -176,7 +152,7 @@ func TestOneOfManyWorkersProbes(t *testing.T) {
 			t.Fatal("no probe is due")
 		}
 		all.Go(func() {
-			taken, err := v.AcquireProbe(r.ctx, p, 0)
+			taken, err := v.AcquireProbe(r.Ctx, p, 0)
 			if err != nil {
 				t.Errorf("acquire probe: %v", err)
 			}
@@ -202,18 +178,14 @@ func TestAnsweredProbeClosesTheCircuit(t *testing.T) {
 	v, registry := r.cache()
 	v.Acquire(bank, account, 0)
 	r.refuse(v, r.acquire(v))
-	r.advance(6 * time.Second)
+	r.clock.Advance(6 * time.Second)
 	p := r.probe(v)
-	r.must(v.Answered(r.ctx, p))
+	r.Must(v.Answered(r.Ctx, p))
 	if r.acquire(v).Denied || r.recorded().State != record.CircuitClosed {
 		t.Errorf("after an answer the record is %+v", r.recorded())
 	}
-	metrics, err := registry.Gather()
-	r.must(err)
-	for _, m := range metrics {
-		if m.GetName() == "arauto_circuit_open" && m.GetMetric()[0].GetGauge().GetValue() != 0 {
-			t.Error("the gauge still says that the circuit is open")
-		}
+	if open, _ := testbench.Metric(t, registry, "arauto_circuit_open"); open != 0 {
+		t.Error("the gauge still says that the circuit is open")
 	}
 }
 
@@ -223,7 +195,7 @@ func TestFailedProbesDoubleTheWait(t *testing.T) {
 	v, _ := r.cache()
 	waits := []time.Duration{r.refuse(v, r.acquire(v))}
 	for range 5 {
-		r.advance(waits[len(waits)-1] + time.Millisecond)
+		r.clock.Advance(waits[len(waits)-1] + time.Millisecond)
 		waits = append(waits, r.refuse(v, r.probe(v)))
 	}
 	for i, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
@@ -238,13 +210,13 @@ func TestFailedProbesDoubleTheWait(t *testing.T) {
 
 // recreate deletes the stream and creates it again.
 func (r *rig) recreate() {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.Circuits)
-	r.must(err)
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.Circuits)
+	r.Must(err)
 	config := stream.CachedInfo().Config
-	r.must(r.JS.DeleteStream(r.ctx, subject.Circuits))
-	_, err = r.JS.CreateStream(r.ctx, config)
-	r.must(err)
+	r.Must(r.JS.DeleteStream(r.Ctx, subject.Circuits))
+	_, err = r.JS.CreateStream(r.Ctx, config)
+	r.Must(err)
 }
 
 func TestRecreatedStreamClosesTheCircuit(t *testing.T) {
@@ -253,17 +225,17 @@ func TestRecreatedStreamClosesTheCircuit(t *testing.T) {
 	v, _ := r.cache()
 	r.refuse(v, r.acquire(v))
 	r.recreate()
-	r.advance(6 * time.Second)
-	p, err := v.AcquireProbe(r.ctx, r.acquire(v), 0)
-	r.must(err)
+	r.clock.Advance(6 * time.Second)
+	p, err := v.AcquireProbe(r.Ctx, r.acquire(v), 0)
+	r.Must(err)
 	if !p.Denied || r.acquire(v).Denied {
 		t.Errorf("after the stream was recreated, the probe's permit is %+v, and then %+v", p, r.acquire(v))
 	}
 	r.refuse(v, r.acquire(v))
-	r.must(r.store.CloseBy(r.ctx, bank, account, "ana", r.now()))
-	r.advance(6 * time.Second)
-	_, err = v.AcquireProbe(r.ctx, r.acquire(v), 0) // Reads the operator's record.
-	r.must(err)
+	r.Must(r.store.CloseBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.clock.Advance(6 * time.Second)
+	_, err = v.AcquireProbe(r.Ctx, r.acquire(v), 0) // Reads the operator's record.
+	r.Must(err)
 	r.recreate()
 	r.refuse(v, r.acquire(v)) // Reads that there is no record.
 	r.refuse(v, r.acquire(v))
@@ -278,26 +250,26 @@ func TestOperatorOpensAfterTheStreamWasRecreated(t *testing.T) {
 	v, _ := r.cache()
 	r.follow(v)
 	for range 3 { // So that its sequence is higher than any of the new stream.
-		r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
+		r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
 	}
-	r.eventually(func() bool { return r.acquire(v).Denied })
+	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
 	r.recreate()
-	r.eventually(func() bool { return !r.acquire(v).Denied }) // The new stream has no record.
-	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
-	r.eventually(func() bool { return r.acquire(v).Denied })
+	r.Until("the cache follows", func() bool { return !r.acquire(v).Denied }) // The new stream has no record.
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
 }
 
 func TestWaitsGrowWhileAnOperatorKeepsTheCircuitOpen(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	v, _ := r.cache()
-	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
 	r.follow(v)
-	r.eventually(func() bool { return r.acquire(v).Denied })
+	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
 	if got := v.Acquire(bank, account, 1).Wait; got != 20*time.Second {
 		t.Errorf("at first the last waits %v", got)
 	}
-	r.advance(time.Hour)
+	r.clock.Advance(time.Hour)
 	if got := v.Acquire(bank, account, 1).Wait; got != 10*time.Second+5*time.Minute {
 		t.Errorf("after an hour the last waits %v", got)
 	}
@@ -309,14 +281,14 @@ func TestFailedProbeWaitsWithJitter(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	v, _ := r.cache()
-	first, err := v.Refused(r.ctx, bank, account, r.acquire(v), 0.5)
-	r.must(err)
+	first, err := v.Refused(r.Ctx, bank, account, r.acquire(v), 0.5)
+	r.Must(err)
 	if first != 5*time.Second {
 		t.Errorf("the payment that opens the circuit waits %v", first)
 	}
-	r.advance(first + time.Millisecond)
-	again, err := v.Refused(r.ctx, bank, account, r.probe(v), 0.5)
-	r.must(err)
+	r.clock.Advance(first + time.Millisecond)
+	again, err := v.Refused(r.Ctx, bank, account, r.probe(v), 0.5)
+	r.Must(err)
 	if again != 10*time.Second+5*time.Second {
 		t.Errorf("the payment whose probe failed waits %v", again)
 	}
@@ -327,12 +299,12 @@ func TestUnprovenProbeKeepsTheCircuitOpen(t *testing.T) {
 	r := setup(t)
 	v, _ := r.cache()
 	r.refuse(v, r.acquire(v))
-	r.advance(6 * time.Second)
-	r.must(v.Unproven(r.ctx, r.probe(v)))
+	r.clock.Advance(6 * time.Second)
+	r.Must(v.Unproven(r.Ctx, r.probe(v)))
 	if p := r.acquire(v); !p.Denied {
 		t.Error("the circuit closes without an answer")
 	}
-	r.advance(6 * time.Second)
+	r.clock.Advance(6 * time.Second)
 	r.probe(v)
 }
 
@@ -341,14 +313,14 @@ func TestProbeExpires(t *testing.T) {
 	r := setup(t)
 	v, _ := r.cache()
 	r.refuse(v, r.acquire(v))
-	r.advance(6 * time.Second)
+	r.clock.Advance(6 * time.Second)
 	lost := r.probe(v)
 	other, _ := r.cache()
 	if !r.acquire(other).Denied {
 		t.Error("two probe at a time")
 	}
-	r.advance(21 * time.Second)
-	r.must(other.Answered(r.ctx, r.probe(other)))
+	r.clock.Advance(21 * time.Second)
+	r.Must(other.Answered(r.Ctx, r.probe(other)))
 	// The first worker was only slow. Its result no longer counts.
 	if wait := r.refuse(v, lost); wait <= 0 || r.recorded().State != record.CircuitClosed {
 		t.Errorf("a probe that has expired opens the circuit again: %+v", r.recorded())
@@ -361,8 +333,8 @@ func TestOldRefusalDoesNotReopen(t *testing.T) {
 	v, _ := r.cache()
 	slow := r.acquire(v)
 	r.refuse(v, r.acquire(v))
-	r.advance(6 * time.Second)
-	r.must(v.Answered(r.ctx, r.probe(v)))
+	r.clock.Advance(6 * time.Second)
+	r.Must(v.Answered(r.Ctx, r.probe(v)))
 	r.refuse(v, slow)
 	if r.acquire(v).Denied || r.recorded().State != record.CircuitClosed {
 		t.Errorf("an old refusal made the record %+v", r.recorded())
@@ -374,34 +346,20 @@ func TestOperatorsCircuitStaysOpenUntilClosed(t *testing.T) {
 	r := setup(t)
 	v, _ := r.cache()
 	r.follow(v)
-	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
-	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
-	r.eventually(func() bool { return r.acquire(v).Denied })
-	r.advance(48 * time.Hour)
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
+	r.clock.Advance(48 * time.Hour)
 	if p := r.acquire(v); !p.Denied || p.Cause != "operator" {
 		t.Errorf("two days later the permit is %+v", p)
 	}
 	if c := r.recorded(); c.By != "ana" || c.State != record.CircuitOpen || c.NextProbe != nil {
 		t.Errorf("record is %+v", c)
 	}
-	r.must(r.store.CloseBy(r.ctx, bank, account, "rui", r.now()))
-	r.eventually(func() bool { return !r.acquire(v).Denied })
+	r.Must(r.store.CloseBy(r.Ctx, bank, account, "rui", r.clock.Now()))
+	r.Until("the cache follows", func() bool { return !r.acquire(v).Denied })
 	if c := r.recorded(); c.By != "rui" || c.State != record.CircuitClosed {
 		t.Errorf("record is %+v", c)
-	}
-}
-
-// eventually waits for a condition that no signal announces.
-func (r *rig) eventually(done func() bool) {
-	r.t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-r.ctx.Done():
-			r.t.Fatal("the condition is never met")
-		}
 	}
 }
 
@@ -410,10 +368,10 @@ func TestOperatorOverrulesAProbe(t *testing.T) {
 	r := setup(t)
 	v, _ := r.cache()
 	r.refuse(v, r.acquire(v))
-	r.advance(6 * time.Second)
+	r.clock.Advance(6 * time.Second)
 	p := r.probe(v)
-	r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
-	r.must(v.Answered(r.ctx, p))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(v.Answered(r.Ctx, p))
 	if c := r.recorded(); c.State != record.CircuitOpen || c.By != "ana" || !r.acquire(v).Denied {
 		t.Errorf("the probe overruled the operator: %+v", c)
 	}

@@ -12,18 +12,18 @@ func TestOnlyAProbesAnswerProvesTheCredential(t *testing.T) {
 	if v.Proven(r.acquire(v)) {
 		t.Error("an account of which nothing is known has a proven credential")
 	}
-	r.must(r.store.CloseBy(r.ctx, bank, account, "ana", r.now()))
+	r.Must(r.store.CloseBy(r.Ctx, bank, account, "ana", r.clock.Now()))
 	v, _ = r.cache()
 	if v.Proven(r.acquire(v)) {
 		t.Error("an operator's record proves the credential")
 	}
 	r.refuse(v, r.acquire(v))
-	r.advance(6 * time.Second)
+	r.clock.Advance(6 * time.Second)
 	probe := r.probe(v)
 	if v.Proven(probe) {
 		t.Error("a probe in flight proves the credential")
 	}
-	r.must(v.Answered(r.ctx, probe))
+	r.Must(v.Answered(r.Ctx, probe))
 	permit := r.acquire(v)
 	if !v.Proven(permit) {
 		t.Error("a probe's answer proves nothing")

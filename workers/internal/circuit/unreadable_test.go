@@ -12,9 +12,9 @@ func (r *rig) writeHalf() { r.write("{") }
 
 // write replaces the account's record by any text.
 func (r *rig) write(body string) {
-	r.t.Helper()
-	_, err := r.JS.Publish(r.ctx, subject.Circuit(bank, account), []byte(body))
-	r.must(err)
+	r.T.Helper()
+	_, err := r.JS.Publish(r.Ctx, subject.Circuit(bank, account), []byte(body))
+	r.Must(err)
 }
 
 // A document that decodes and names no account, or another one, is no record.
@@ -24,8 +24,8 @@ func TestRecordOfAnotherAccountIsUnreadable(t *testing.T) {
 		r := setup(t)
 		r.write(body)
 		v, _ := r.cache()
-		all, err := r.store.List(r.ctx)
-		r.must(err)
+		all, err := r.store.List(r.Ctx)
+		r.Must(err)
 		if len(all) != 1 || all[0].Account != account || all[0].Cause != "unreadable" || v.Acquire(bank, "behind", 0).Denied {
 			t.Errorf("with %s the records are %+v", body, all)
 		}
@@ -37,13 +37,13 @@ func TestUnreadableRecordCountsAsClosed(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.writeHalf()
-	r.must(r.store.OpenBy(r.ctx, bank, "behind", "ana", r.now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, "behind", "ana", r.clock.Now()))
 	v, _ := r.cache()
 	if r.acquire(v).Denied || !v.Acquire(bank, "behind", 0).Denied {
 		t.Errorf("the account is denied: %v; the one after it: %v", r.acquire(v).Denied, v.Acquire(bank, "behind", 0).Denied)
 	}
-	all, err := r.store.List(r.ctx)
-	r.must(err)
+	all, err := r.store.List(r.Ctx)
+	r.Must(err)
 	if len(all) != 2 || all[0].Account != account || all[0].State != record.CircuitClosed || all[0].Cause != "unreadable" {
 		t.Errorf("the records are %+v", all)
 	}
@@ -65,7 +65,7 @@ func TestUnreadableRecordIsReplaced(t *testing.T) {
 		t.Parallel()
 		r := setup(t)
 		r.writeHalf()
-		r.must(r.store.OpenBy(r.ctx, bank, account, "ana", r.now()))
+		r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
 		if c := r.recorded(); c.State != record.CircuitOpen || c.By != "ana" {
 			t.Errorf("the record is %+v", c)
 		}

@@ -10,10 +10,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"go.uber.org/zap/zaptest/observer"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/workers/internal/consume"
 )
 
@@ -30,7 +29,7 @@ func TestHandledMessagesAreAckedAndConfirmed(t *testing.T) {
 	w.end()
 	r.checkDone()
 	r.results(map[string]int{"done": 30})
-	r.eventually("every ack asks the broker to confirm it", func() bool {
+	r.Until("every ack asks the broker to confirm it", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.acks == 30
@@ -166,7 +165,7 @@ func TestHeldMessagesAreBoundedAndKeptByHeartbeats(t *testing.T) {
 	})
 	// Nine heartbeats take three ack waits: without them every message would have
 	// been redelivered by then.
-	r.eventually("every held message shows nine signs of life", func() bool {
+	r.Until("every held message shows nine signs of life", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		lively := 0
@@ -182,7 +181,7 @@ func TestHeldMessagesAreBoundedAndKeptByHeartbeats(t *testing.T) {
 		t.Errorf("%d messages are held and %d redelivered, want %d and 0", info.NumAckPending, info.NumRedelivered, 2*concurrency)
 	}
 	close(release)
-	r.eventually("all are handled", func() bool { return seen.distinct() == len(names) })
+	r.Until("all are handled", func() bool { return seen.distinct() == len(names) })
 	w.end()
 	if n := seen.repeated(); n != 0 {
 		t.Errorf("%d messages were handled twice", n)
@@ -205,7 +204,7 @@ func TestTwoWorkersShareOneConsumer(t *testing.T) {
 		}
 	}
 	one, two := r.start(r.options(1), worker()), r.start(r.options(1), worker())
-	r.eventually("all are handled", func() bool { return seen.distinct() == 40 })
+	r.Until("all are handled", func() bool { return seen.distinct() == 40 })
 	one.end()
 	two.end()
 	if n := seen.repeated(); n != 0 {
@@ -244,8 +243,8 @@ func TestDeletedConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error { return nil })
-	r.eventually("the worker waits", func() bool { return r.info().NumWaiting > 0 })
-	r.must(r.JS.DeleteConsumer(r.ctx, "WORK", "worker"))
+	r.Until("the worker waits", func() bool { return r.info().NumWaiting > 0 })
+	r.Must(r.JS.DeleteConsumer(r.Ctx, "WORK", "worker"))
 	if err := w.wait(); err == nil {
 		t.Error("Run returned nil without a stop")
 	}
@@ -254,7 +253,7 @@ func TestDeletedConsumerEndsTheWorkerWithAnError(t *testing.T) {
 func TestMissingConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
-	r.must(r.JS.DeleteConsumer(r.ctx, "WORK", "worker"))
+	r.Must(r.JS.DeleteConsumer(r.Ctx, "WORK", "worker"))
 	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error { return nil })
 	if err := w.wait(); err == nil {
 		t.Error("Run returned nil without a stop")
@@ -265,9 +264,9 @@ func TestMissingConsumerEndsTheWorkerWithAnError(t *testing.T) {
 func TestRequeuedMessageIsLoggedOnce(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
-	core, logs := observer.New(zapcore.ErrorLevel)
+	log, logs := testbench.Logs(zapcore.ErrorLevel)
 	o := r.options(1)
-	o.Log, o.Explain = zap.New(core), func(err error) error { return fmt.Errorf("%w (the broker cannot write)", err) }
+	o.Log, o.Explain = log, func(err error) error { return fmt.Errorf("%w (the broker cannot write)", err) }
 	failed := make(chan struct{}, 8)
 	w := r.start(o, func(context.Context, jetstream.Msg) error { failed <- struct{}{}; return errBroken })
 	r.publish("a")

@@ -15,30 +15,30 @@ func TestAckFloorIsBelowTheFirstUnackedMessage(t *testing.T) {
 	r := setup(t, never)
 	r.publish(many(3, "a")...)
 	batch, err := r.consumer.Fetch(3, jetstream.FetchMaxWait(10*time.Second))
-	r.must(err)
+	r.Must(err)
 	var all []jetstream.Msg
 	for m := range batch.Messages() {
 		all = append(all, m)
 	}
 	floor := func(want uint64) {
 		t.Helper()
-		got, err := consume.AckFloor(r.ctx, r.JS, "WORK", "worker")
-		r.must(err)
+		got, err := consume.AckFloor(r.Ctx, r.JS, "WORK", "worker")
+		r.Must(err)
 		if got != want {
 			t.Errorf("the floor is %d, want %d", got, want)
 		}
 	}
 	floor(0)
-	r.must(all[1].DoubleAck(r.ctx))
+	r.Must(all[1].DoubleAck(r.Ctx))
 	floor(0)
-	r.must(all[0].DoubleAck(r.ctx))
+	r.Must(all[0].DoubleAck(r.Ctx))
 	floor(2)
 }
 
 func TestAckFloorOfAMissingConsumerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
-	if _, err := consume.AckFloor(r.ctx, r.JS, "WORK", "missing"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if _, err := consume.AckFloor(r.Ctx, r.JS, "WORK", "missing"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("got %v", err)
 	}
 }

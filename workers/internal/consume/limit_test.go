@@ -27,7 +27,7 @@ func TestPullKeepsTheLimit(t *testing.T) {
 		allowed.Store(more)
 		receive(r, handled, int(more))
 		before := asked.Load()
-		r.eventually("it is asked again", func() bool { return asked.Load() >= before+2 })
+		r.Until("it is asked again", func() bool { return asked.Load() >= before+2 })
 		if len(handled) != 0 {
 			t.Errorf("it pulled more than %d messages", more)
 		}

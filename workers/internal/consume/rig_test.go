@@ -13,14 +13,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/workers/internal/consume"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // never is an ack wait longer than any test, so that only returned messages are
 // redelivered.
@@ -29,9 +28,7 @@ const never = 10 * time.Minute
 // rig is a broker with one stream and one durable consumer, and a subscription to its
 // acks.
 type rig struct {
-	*jetstreamtest.Broker
-	t        *testing.T
-	ctx      context.Context
+	*testbench.Broker
 	ackWait  time.Duration
 	consumer jetstream.Consumer
 	registry *prometheus.Registry
@@ -45,28 +42,21 @@ type rig struct {
 func setup(t *testing.T, ackWait time.Duration) *rig {
 	t.Helper()
 	r := &rig{
-		Broker: jetstreamtest.StartEmpty(t), t: t, ctx: jetstreamtest.Context(t), ackWait: ackWait,
+		Broker: testbench.StartEmpty(t), ackWait: ackWait,
 		registry: prometheus.NewRegistry(), heartbeats: map[string]int{},
 	}
 	r.metrics = consume.NewMetrics(r.registry)
-	stream, err := r.JS.CreateStream(r.ctx, jetstream.StreamConfig{Name: "WORK", Subjects: []string{"work.>"}})
-	r.must(err)
-	r.consumer, err = stream.CreateConsumer(r.ctx, jetstream.ConsumerConfig{
+	stream, err := r.JS.CreateStream(r.Ctx, jetstream.StreamConfig{Name: "WORK", Subjects: []string{"work.>"}})
+	r.Must(err)
+	r.consumer, err = stream.CreateConsumer(r.Ctx, jetstream.ConsumerConfig{
 		Durable: "worker", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
 	})
-	r.must(err)
+	r.Must(err)
 	spy := r.Connect()
 	_, err = spy.Subscribe("$JS.ACK.>", r.countAck)
-	r.must(err)
-	r.must(spy.Flush())
+	r.Must(err)
+	r.Must(spy.Flush())
 	return r
-}
-
-func (r *rig) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // countAck counts an ack of the worker.
@@ -83,10 +73,10 @@ func (r *rig) countAck(m *nats.Msg) {
 
 // publish stores one message on each of the subjects, in this order.
 func (r *rig) publish(subjects ...string) {
-	r.t.Helper()
+	r.T.Helper()
 	for _, s := range subjects {
-		_, err := r.JS.Publish(r.ctx, "work."+s, nil)
-		r.must(err)
+		_, err := r.JS.Publish(r.Ctx, "work."+s, nil)
+		r.Must(err)
 	}
 }
 
@@ -115,77 +105,52 @@ type running struct {
 
 // start runs a worker until it is stopped, at the latest with the test.
 func (r *rig) start(o consume.Options, handle consume.Handler) *running {
-	ctx, stop := context.WithCancel(r.ctx)
+	ctx, stop := context.WithCancel(r.Ctx)
 	w := &running{r: r, stop: stop, done: make(chan error, 1)}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		w.done <- consume.Run(ctx, o, handle)
 	}()
-	r.t.Cleanup(func() { stop(); <-ended })
+	r.T.Cleanup(func() { stop(); <-ended })
 	return w
 }
 
 // wait returns what Run returned.
 func (w *running) wait() error {
-	w.r.t.Helper()
-	select {
-	case err := <-w.done:
-		return err
-	case <-w.r.ctx.Done():
-		w.r.t.Fatal("Run does not return")
-		return nil
-	}
+	w.r.T.Helper()
+	return testbench.Receive(w.r.T, "Run returns", w.done)
 }
 
 // end stops a worker and wants it to end without an error.
 func (w *running) end() {
-	w.r.t.Helper()
+	w.r.T.Helper()
 	w.stop()
 	if err := w.wait(); err != nil {
-		w.r.t.Fatalf("a stop gave %v", err)
+		w.r.T.Fatalf("a stop gave %v", err)
 	}
 }
 
 func (r *rig) info() *jetstream.ConsumerInfo {
-	r.t.Helper()
-	info, err := r.consumer.Info(r.ctx)
-	r.must(err)
+	r.T.Helper()
+	info, err := r.consumer.Info(r.Ctx)
+	r.Must(err)
 	return info
-}
-
-// eventually waits for a condition that no signal announces.
-func (r *rig) eventually(what string, condition func() bool) {
-	r.t.Helper()
-	ticker := time.NewTicker(2 * time.Millisecond)
-	defer ticker.Stop()
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-r.ctx.Done():
-			r.t.Fatalf("not met: %s", what)
-		}
-	}
 }
 
 // receive takes n values from a channel.
 func receive[T any](r *rig, from <-chan T, n int) []T {
-	r.t.Helper()
+	r.T.Helper()
 	var all []T
 	for len(all) < n {
-		select {
-		case v := <-from:
-			all = append(all, v)
-		case <-r.ctx.Done():
-			r.t.Fatalf("got %v, want %d of them", all, n)
-		}
+		all = append(all, testbench.Receive(r.T, fmt.Sprintf("value %d of %d", len(all)+1, n), from))
 	}
 	return all
 }
 
 // results checks the counter of messages, by result.
 func (r *rig) results(want map[string]int) {
-	r.t.Helper()
+	r.T.Helper()
 	text := "# HELP arauto_messages_total Messages handled by this process, by durable consumer and result: " +
 		"done, failed, interrupted, not_now, unacknowledged or fatal.\n# TYPE arauto_messages_total counter\n"
 	for _, result := range []string{"done", "failed", "interrupted", "not_now", "unacknowledged", "fatal"} {
@@ -193,17 +158,17 @@ func (r *rig) results(want map[string]int) {
 		text += fmt.Sprintf("arauto_messages_total{consumer=\"worker\",result=%q} %d\n", result, n)
 	}
 	if err := testutil.GatherAndCompare(r.registry, strings.NewReader(text)); err != nil {
-		r.t.Error(err)
+		r.T.Error(err)
 	}
 }
 
 // checkDone checks that every message was delivered and acked, and that as many were
 // redelivered as wanted.
 func (r *rig) checkDone() {
-	r.t.Helper()
+	r.T.Helper()
 	info := r.info()
 	if info.NumAckPending != 0 || info.NumPending != 0 || info.NumRedelivered != 0 {
-		r.t.Errorf("after all work %d messages are unacknowledged, %d undelivered, %d redelivered",
+		r.T.Errorf("after all work %d messages are unacknowledged, %d undelivered, %d redelivered",
 			info.NumAckPending, info.NumPending, info.NumRedelivered)
 	}
 }

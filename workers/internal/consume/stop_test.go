@@ -39,7 +39,7 @@ func TestStopReturnsQueuedMessagesAtOnce(t *testing.T) {
 			h := newHold()
 			w := r.start(r.options(1), h.handle)
 			receive(r, h.began, 1)
-			r.eventually("one waits", func() bool { return r.info().NumAckPending == 2 })
+			r.Until("one waits", func() bool { return r.info().NumAckPending == 2 })
 			w.stop()
 			handled := make(chan string, 4)
 			other := r.start(r.options(1), func(_ context.Context, m jetstream.Msg) error {
@@ -103,14 +103,14 @@ func TestStopBeforeStartPullsNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("a")
-	ctx, stop := context.WithCancel(r.ctx)
+	ctx, stop := context.WithCancel(r.Ctx)
 	stop()
-	r.ctx, ctx = ctx, r.ctx
+	r.Ctx, ctx = ctx, r.Ctx
 	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error {
 		t.Error("a message was handled")
 		return nil
 	})
-	r.ctx = ctx
+	r.Ctx = ctx
 	if err := w.wait(); err != nil {
 		t.Errorf("a stop gave %v", err)
 	}
@@ -130,15 +130,15 @@ func TestWorkerSurvivesBrokerRestart(t *testing.T) {
 	receive(r, middle, half/3)
 	r.Stop()
 	r.Restart()
-	r.eventually("the broker is back", func() bool {
-		ctx, cancel := context.WithTimeout(r.ctx, time.Second)
+	r.Until("the broker is back", func() bool {
+		ctx, cancel := context.WithTimeout(r.Ctx, time.Second)
 		defer cancel()
 		_, err := r.JS.Publish(ctx, "work.back", nil)
 		return err == nil
 	})
 	r.publish(many(half/4, "a", "b", "c", "d")...)
-	r.eventually("all are handled", func() bool { return seen.distinct() >= 2*half+1 })
-	r.eventually("all are acknowledged", func() bool {
+	r.Until("all are handled", func() bool { return seen.distinct() >= 2*half+1 })
+	r.Until("all are acknowledged", func() bool {
 		info := r.info()
 		return info.NumAckPending == 0 && info.NumPending == 0
 	})
@@ -179,7 +179,7 @@ func TestStopUnderLoadLosesNothing(t *testing.T) {
 				return
 			default:
 			}
-			if _, err := r.JS.Publish(r.ctx, "work."+subjects[n%len(subjects)], nil); err != nil {
+			if _, err := r.JS.Publish(r.Ctx, "work."+subjects[n%len(subjects)], nil); err != nil {
 				t.Errorf("publish: %v", err)
 				return
 			}
@@ -199,7 +199,7 @@ func TestStopUnderLoadLosesNothing(t *testing.T) {
 	close(enough)
 	total := <-published
 	w := r.start(r.options(4), handle)
-	r.eventually("all are handled", func() bool { return seen.distinct() == total })
+	r.Until("all are handled", func() bool { return seen.distinct() == total })
 	w.end()
 	if n := seen.repeated(); n != 0 {
 		t.Errorf("%d messages were handled twice though every stop was graceful", n)
@@ -215,15 +215,15 @@ func TestMessageDeliveredDuringStopIsReturned(t *testing.T) {
 	handle := func(_ context.Context, m jetstream.Msg) error { return seen.note(m) }
 	for range rounds {
 		w := r.start(r.options(2), handle)
-		r.eventually("the worker waits", func() bool { return r.info().NumWaiting > 0 })
+		r.Until("the worker waits", func() bool { return r.info().NumWaiting > 0 })
 		for _, subject := range []string{"a", "b", "c"} {
 			_, err := r.JS.PublishAsync("work."+subject, nil)
-			r.must(err)
+			r.Must(err)
 		}
 		w.end()
 	}
 	w := r.start(r.options(2), handle)
-	r.eventually("all are handled", func() bool { return seen.distinct() == 3*rounds })
+	r.Until("all are handled", func() bool { return seen.distinct() == 3*rounds })
 	w.end()
 	r.checkDone()
 }

@@ -12,45 +12,35 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 var unit = subject.Unit{Provider: "sandbox", Account: "default", Payment: "p"}
 
 // rig is a broker and a store on it.
 type rig struct {
-	*jetstreamtest.Broker
-	t     *testing.T
-	ctx   context.Context
+	*testbench.Broker
 	store *deadletter.Store
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t)}
+	r := &rig{Broker: testbench.Start(t, "sandbox")}
 	r.store = r.open(r.JS)
 	return r
 }
 
-func (r *rig) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 func (r *rig) open(js jetstream.JetStream) *deadletter.Store {
-	r.t.Helper()
-	store, err := deadletter.Open(r.ctx, js)
-	r.must(err)
+	r.T.Helper()
+	store, err := deadletter.Open(r.Ctx, js)
+	r.Must(err)
 	return store
 }
 
@@ -75,24 +65,24 @@ func never(deadletter.Entry) bool { return false }
 
 // stored reads every dead letter with its subject, in order.
 func (r *rig) stored() (letters []record.DeadLetter, subjects []string) {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.DeadLetters)
-	r.must(err)
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.DeadLetters)
+	r.Must(err)
 	for next := uint64(1); ; {
-		m, err := stream.GetMsg(r.ctx, next, jetstream.WithGetMsgSubject("dead.>"))
+		m, err := stream.GetMsg(r.Ctx, next, jetstream.WithGetMsgSubject("dead.>"))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return letters, subjects
 		}
-		r.must(err)
+		r.Must(err)
 		var l record.DeadLetter
-		r.must(json.Unmarshal(m.Data, &l))
+		r.Must(json.Unmarshal(m.Data, &l))
 		letters, subjects, next = append(letters, l), append(subjects, m.Subject), m.Sequence+1
 	}
 }
 
 // observations are the dead letters' observations, in order.
 func (r *rig) observations() (all []uint64) {
-	r.t.Helper()
+	r.T.Helper()
 	letters, _ := r.stored()
 	for _, l := range letters {
 		all = append(all, l.Observation)
@@ -104,10 +94,10 @@ func TestDeadLetterIsStoredUnderItsClass(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	want := letter(7, record.ClassData)
-	r.must(r.store.Put(r.ctx, unit, want, want.ID, deadletter.SameID(want.ID)))
+	r.Must(r.store.Put(r.Ctx, unit, want, want.ID, deadletter.SameID(want.ID)))
 	letters, subjects := r.stored()
-	statuses, err := r.JS.Stream(r.ctx, subject.Statuses)
-	r.must(err)
+	statuses, err := r.JS.Stream(r.Ctx, subject.Statuses)
+	r.Must(err)
 	want.Created = map[string]time.Time{subject.Statuses: statuses.CachedInfo().Created}
 	if len(letters) != 1 || !reflect.DeepEqual(letters[0], want) || subjects[0] != "dead.data.normalize.sandbox.default.p" {
 		t.Errorf("stored %+v on %v", letters, subjects)
@@ -125,7 +115,7 @@ func TestConcurrentPutsStoreOne(t *testing.T) {
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
-				if err := r.store.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)); err != nil {
+				if err := r.store.Put(r.Ctx, unit, l, l.ID, deadletter.SameID(l.ID)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -145,7 +135,7 @@ func TestReportedDeadLetterIsNotStoredAgain(t *testing.T) {
 	for _, observation := range []uint64{7, 9, 8, 9, 7, 10} {
 		l := letter(observation, record.ClassData)
 		l.ID = deadletter.ID("AGAIN", uint64(time.Now().UnixNano()))
-		r.must(r.store.Put(r.ctx, unit, l, l.ID, upTo(observation)))
+		r.Must(r.store.Put(r.Ctx, unit, l, l.ID, upTo(observation)))
 	}
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{7, 9, 10}) {
 		t.Errorf("stored %v, want what had not been reported", got)
@@ -157,7 +147,7 @@ func TestSameOriginalIsStoredOnceBehindAnother(t *testing.T) {
 	r := setup(t)
 	for _, observation := range []uint64{7, 8, 7} {
 		l := letter(observation, record.ClassData)
-		r.must(r.store.Put(r.ctx, unit, l, l.ID, deadletter.SameID(l.ID)))
+		r.Must(r.store.Put(r.Ctx, unit, l, l.ID, deadletter.SameID(l.ID)))
 	}
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{7, 8}) {
 		t.Errorf("stored %v", got)
@@ -167,18 +157,18 @@ func TestSameOriginalIsStoredOnceBehindAnother(t *testing.T) {
 func TestPutExpectsTheLastOfItsStageInAnyClass(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Put(r.ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)))
+	r.Must(r.store.Put(r.Ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)))
 	again := letter(7, record.ClassProvider)
 	again.ID = "ANOTHER-1"
-	r.must(r.store.Put(r.ctx, unit, again, again.ID, upTo(7)))
+	r.Must(r.store.Put(r.Ctx, unit, again, again.ID, upTo(7)))
 	elsewhere := letter(7, record.ClassData)
 	elsewhere.ID, elsewhere.Stage = "ELSEWHERE-1", "lookup"
-	r.must(r.store.Put(r.ctx, unit, elsewhere, elsewhere.ID, upTo(7)))
+	r.Must(r.store.Put(r.Ctx, unit, elsewhere, elsewhere.ID, upTo(7)))
 	other := unit
 	other.Account = "acme"
 	theirs := letter(7, record.ClassData)
 	theirs.ID = "THEIRS-1"
-	r.must(r.store.Put(r.ctx, other, theirs, theirs.ID, upTo(7)))
+	r.Must(r.store.Put(r.Ctx, other, theirs, theirs.ID, upTo(7)))
 	_, subjects := r.stored()
 	want := []string{
 		"dead.data.normalize.sandbox.default.p", "dead.data.lookup.sandbox.default.p", "dead.data.normalize.sandbox.acme.p",
@@ -212,7 +202,7 @@ func (r *rig) overtaken(observations ...uint64) *deadletter.Store {
 		js.moves = append(js.moves, func() {
 			l := letter(observation, record.ClassOurs)
 			l.ID = fmt.Sprintf("RIVAL-%d", observation)
-			r.must(r.store.Put(r.ctx, unit, l, l.ID, never))
+			r.Must(r.store.Put(r.Ctx, unit, l, l.ID, never))
 		})
 	}
 	return r.open(js)
@@ -222,12 +212,12 @@ func TestConflictIsDecidedAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	mine := letter(7, record.ClassData)
-	r.must(r.overtaken(5, 6).Put(r.ctx, unit, mine, mine.ID, upTo(7)))
+	r.Must(r.overtaken(5, 6).Put(r.Ctx, unit, mine, mine.ID, upTo(7)))
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{5, 6, 7}) {
 		t.Errorf("behind earlier ones: stored %v", got)
 	}
 	late := letter(8, record.ClassData)
-	r.must(r.overtaken(9).Put(r.ctx, unit, late, late.ID, upTo(8)))
+	r.Must(r.overtaken(9).Put(r.Ctx, unit, late, late.ID, upTo(8)))
 	if got := r.observations(); !reflect.DeepEqual(got, []uint64{5, 6, 7, 9}) {
 		t.Errorf("behind a later one: stored %v", got)
 	}
@@ -241,7 +231,7 @@ func TestEndlessConflictsAreAnError(t *testing.T) {
 		many[i] = uint64(i + 1)
 	}
 	mine := letter(100, record.ClassData)
-	if err := r.overtaken(many...).Put(r.ctx, unit, mine, mine.ID, upTo(100)); err == nil {
+	if err := r.overtaken(many...).Put(r.Ctx, unit, mine, mine.ID, upTo(100)); err == nil {
 		t.Error("a dead letter that was never stored is reported as stored")
 	}
 }
@@ -250,7 +240,7 @@ func TestPutWithoutBrokerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.Stop()
-	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(r.Ctx, 2*time.Second)
 	defer cancel()
 	if err := r.store.Put(ctx, unit, letter(7, record.ClassData), letter(7, record.ClassData).ID, upTo(7)); err == nil {
 		t.Error("without a broker, a dead letter is reported as stored")
@@ -260,10 +250,10 @@ func TestPutWithoutBrokerIsAnError(t *testing.T) {
 func TestDeadLetterBehindUnreadableOneIsStored(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	_, err := r.JS.Publish(r.ctx, unit.DeadLetter("ours", "normalize"), []byte("{"))
-	r.must(err)
+	_, err := r.JS.Publish(r.Ctx, unit.DeadLetter("ours", "normalize"), []byte("{"))
+	r.Must(err)
 	l := letter(7, record.ClassData)
-	r.must(r.store.Put(r.ctx, unit, l, l.ID, upTo(7)))
+	r.Must(r.store.Put(r.Ctx, unit, l, l.ID, upTo(7)))
 	if got := r.find(l.ID); got.Sequence != 2 {
 		t.Errorf("stored is %+v", got)
 	}

@@ -8,66 +8,55 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"arauto/deploy/runtime/stream"
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 var unit = subject.Unit{Provider: "sandbox", Account: "default", Payment: "p"}
 
 // rig is a broker and a store on it.
 type rig struct {
-	*jetstreamtest.Broker
-	t     *testing.T
-	ctx   context.Context
+	*testbench.Broker
 	store *observations.Store
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t)}
+	r := &rig{Broker: testbench.Start(t, "sandbox")}
 	var err error
-	r.store, err = observations.Open(r.ctx, r.JS)
-	r.must(err)
+	r.store, err = observations.Open(r.Ctx, r.JS)
+	r.Must(err)
 	return r
-}
-
-func (r *rig) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // notify stores a notification of a payment and returns its sequence.
 func (r *rig) notify(payment string) uint64 {
-	r.t.Helper()
+	r.T.Helper()
 	u := unit
 	u.Payment = payment
-	ack, err := r.JS.Publish(r.ctx, u.Notification(), []byte(`{"id":"n","provider":"`+u.Provider+`","account":"`+u.Account+`","payment":"`+payment+`"}`))
-	r.must(err)
+	ack, err := r.JS.Publish(r.Ctx, u.Notification(), []byte(`{"id":"n","provider":"`+u.Provider+`","account":"`+u.Account+`","payment":"`+payment+`"}`))
+	r.Must(err)
 	return ack.Sequence
 }
 
 func (r *rig) append(behind observations.Entry, o order.Observation) observations.Entry {
-	r.t.Helper()
-	sequence, err := r.store.Append(r.ctx, unit, behind, o, "")
-	r.must(err)
+	r.T.Helper()
+	sequence, err := r.store.Append(r.Ctx, unit, behind, o, "")
+	r.Must(err)
 	return observations.Entry{Sequence: sequence, Observation: o}
 }
 
 func (r *rig) last() observations.Entry {
-	r.t.Helper()
-	last, err := r.store.Last(r.ctx, unit)
-	r.must(err)
+	r.T.Helper()
+	last, err := r.store.Last(r.Ctx, unit)
+	r.Must(err)
 	if (last.Sequence > 0) == last.Stored.IsZero() {
-		r.t.Errorf("entry %d was stored at %v", last.Sequence, last.Stored)
+		r.T.Errorf("entry %d was stored at %v", last.Sequence, last.Stored)
 	}
 	last.Stored = time.Time{} // By the broker's clock, which the writer does not know.
 	return last
@@ -103,7 +92,7 @@ func TestAppendBehindStaleEntryIsAConflict(t *testing.T) {
 	first := r.append(observations.Entry{}, seen(order.Pending, 1))
 	second := r.append(first, seen(order.Paid, 2))
 	for name, stale := range map[string]observations.Entry{"none": {}, "earlier": first, "later": {Sequence: second.Sequence + 1}} {
-		if _, err := r.store.Append(r.ctx, unit, stale, seen(order.Refunded, 3), ""); !errors.Is(err, stream.ErrConflict) {
+		if _, err := r.store.Append(r.Ctx, unit, stale, seen(order.Refunded, 3), ""); !errors.Is(err, stream.ErrConflict) {
 			t.Errorf("behind %s observation: %v", name, err)
 		}
 	}
@@ -122,7 +111,7 @@ func TestOneOfConcurrentAppendsWins(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 20 {
 		all.Go(func() {
-			sequence, err := r.store.Append(r.ctx, unit, behind, seen(order.Paid, uint64(i+2)), "")
+			sequence, err := r.store.Append(r.Ctx, unit, behind, seen(order.Paid, uint64(i+2)), "")
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -147,7 +136,7 @@ func TestAppendIgnoresOtherPayments(t *testing.T) {
 	r.append(observations.Entry{}, seen(order.Paid, 1))
 	other := unit
 	other.Account = "acme"
-	if _, err := r.store.Append(r.ctx, other, observations.Entry{}, seen(order.Paid, 1), ""); err != nil {
+	if _, err := r.store.Append(r.Ctx, other, observations.Entry{}, seen(order.Paid, 1), ""); err != nil {
 		t.Errorf("another account's first observation: %v", err)
 	}
 }
@@ -156,12 +145,12 @@ func TestObservationKeepsTheTrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	const trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	sequence, err := r.store.Append(r.ctx, unit, observations.Entry{}, seen(order.Paid, 1), trace)
-	r.must(err)
-	stream, err := r.JS.Stream(r.ctx, subject.Statuses)
-	r.must(err)
-	m, err := stream.GetMsg(r.ctx, sequence)
-	r.must(err)
+	sequence, err := r.store.Append(r.Ctx, unit, observations.Entry{}, seen(order.Paid, 1), trace)
+	r.Must(err)
+	stream, err := r.JS.Stream(r.Ctx, subject.Statuses)
+	r.Must(err)
+	m, err := stream.GetMsg(r.Ctx, sequence)
+	r.Must(err)
 	if got := m.Header.Get("traceparent"); got != trace {
 		t.Errorf("traceparent is %q", got)
 	}
@@ -170,21 +159,19 @@ func TestObservationKeepsTheTrace(t *testing.T) {
 func TestLastNotificationIsThePaymentsOwn(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if newest, err := r.store.LastNotification(r.ctx, unit); newest != (observations.Notification{}) || err != nil {
+	if newest, err := r.store.LastNotification(r.Ctx, unit); newest != (observations.Notification{}) || err != nil {
 		t.Errorf("without a notification: %+v, %v", newest, err)
 	}
 	r.notify("p")
 	want := r.notify("p")
 	r.notify("other")
-	if newest, err := r.store.LastNotification(r.ctx, unit); newest != (observations.Notification{Sequence: want, NeedsLookUp: true}) || err != nil {
+	if newest, err := r.store.LastNotification(r.Ctx, unit); newest != (observations.Notification{Sequence: want, NeedsLookUp: true}) || err != nil {
 		t.Errorf("the last notification is %+v, %v, want %d", newest, err, want)
 	}
 	for _, body := range []string{`{"unknown_type":"NEW"}`, `[]`} {
-		ack, err := r.JS.Publish(r.ctx, unit.Notification(), []byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if newest, err := r.store.LastNotification(r.ctx, unit); newest != (observations.Notification{Sequence: ack.Sequence}) || err != nil {
+		ack, err := r.JS.Publish(r.Ctx, unit.Notification(), []byte(body))
+		testbench.Must(t, err)
+		if newest, err := r.store.LastNotification(r.Ctx, unit); newest != (observations.Notification{Sequence: ack.Sequence}) || err != nil {
 			t.Errorf("%s: %+v, %v", body, newest, err)
 		}
 	}
@@ -201,8 +188,8 @@ func TestNextNotificationIsInOrder(t *testing.T) {
 	}
 	var got []uint64
 	for above := uint64(0); ; {
-		s, ok, err := r.store.NextNotification(r.ctx, unit, above)
-		r.must(err)
+		s, ok, err := r.store.NextNotification(r.Ctx, unit, above)
+		r.Must(err)
 		if !ok {
 			break
 		}
@@ -222,22 +209,22 @@ func TestCoversAboveLastSequenceMeansRecreated(t *testing.T) {
 	r.notify("other")
 	last := r.notify("p")
 	for covers := range last + 1 {
-		if err := r.store.CheckCovers(r.ctx, covers); err != nil {
+		if err := r.store.CheckCovers(r.Ctx, covers); err != nil {
 			t.Errorf("covers %d of %d: %v", covers, last, err)
 		}
 	}
-	if err := r.store.CheckCovers(r.ctx, last+1); !errors.Is(err, observations.ErrRecreated) {
+	if err := r.store.CheckCovers(r.Ctx, last+1); !errors.Is(err, observations.ErrRecreated) {
 		t.Errorf("covers %d of %d: %v", last+1, last, err)
 	}
 	// A purge keeps the last sequence.
-	stream, err := r.JS.Stream(r.ctx, subject.Notifications)
-	r.must(err)
-	r.must(stream.Purge(r.ctx))
-	if err := r.store.CheckCovers(r.ctx, last); err != nil {
+	stream, err := r.JS.Stream(r.Ctx, subject.Notifications)
+	r.Must(err)
+	r.Must(stream.Purge(r.Ctx))
+	if err := r.store.CheckCovers(r.Ctx, last); err != nil {
 		t.Errorf("after a purge: %v", err)
 	}
 	r.Recreate(subject.Notifications)
-	if err := r.store.CheckCovers(r.ctx, last); !errors.Is(err, observations.ErrRecreated) {
+	if err := r.store.CheckCovers(r.Ctx, last); !errors.Is(err, observations.ErrRecreated) {
 		t.Errorf("after the stream was recreated: %v", err)
 	}
 }
@@ -253,12 +240,12 @@ func TestObservationOfAnEarlierStreamCoversNothing(t *testing.T) {
 	}
 	r.Recreate(subject.Notifications)
 	var err error
-	r.store, err = observations.Open(r.ctx, r.JS)
-	r.must(err)
+	r.store, err = observations.Open(r.Ctx, r.JS)
+	r.Must(err)
 	if got := r.last(); got.Covers() != 0 || got.Observation.Status != order.Paid {
 		t.Errorf("after the stream was recreated it is %+v", got)
 	}
-	if err := r.store.On(o.NotificationsCreated).CheckCovers(r.ctx, 0); !errors.Is(err, observations.ErrRecreated) {
+	if err := r.store.On(o.NotificationsCreated).CheckCovers(r.Ctx, 0); !errors.Is(err, observations.ErrRecreated) {
 		t.Errorf("a store of the earlier stream gave %v", err)
 	}
 }
@@ -267,14 +254,14 @@ func TestUnreadableMessageBlocksNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, s := range []string{unit.Status(), unit.Notification()} {
-		_, err := r.JS.Publish(r.ctx, s, []byte(`{"covers":7,"id":"x","kind":1}`))
-		r.must(err)
+		_, err := r.JS.Publish(r.Ctx, s, []byte(`{"covers":7,"id":"x","kind":1}`))
+		r.Must(err)
 	}
-	if _, ok, err := r.store.NextNotification(r.ctx, unit, 0); ok || err != nil {
+	if _, ok, err := r.store.NextNotification(r.Ctx, unit, 0); ok || err != nil {
 		t.Errorf("half a notification was read: %v, %v", ok, err)
 	}
 	whole := r.notify("p")
-	if s, ok, err := r.store.NextNotification(r.ctx, unit, 0); !ok || err != nil || s.Sequence != whole {
+	if s, ok, err := r.store.NextNotification(r.Ctx, unit, 0); !ok || err != nil || s.Sequence != whole {
 		t.Errorf("behind half a notification comes %d (%v, %v), want %d", s.Sequence, ok, err, whole)
 	}
 	broken := r.last()
@@ -291,7 +278,7 @@ func TestMissingBrokerIsNoConflict(t *testing.T) {
 	r := setup(t)
 	r.append(observations.Entry{}, seen(order.Paid, 1))
 	r.Stop()
-	ctx, cancel := context.WithTimeout(r.ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(r.Ctx, 2*time.Second)
 	defer cancel()
 	_, lastErr := r.store.Last(ctx, unit)
 	_, notifiedErr := r.store.LastNotification(ctx, unit)

@@ -7,24 +7,21 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/outage"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker, a clock that the test sets, and a breaker that opens after three
 // failures within ten seconds.
 type rig struct {
-	*jetstreamtest.Broker
+	*testbench.Broker
 	*outage.Breaker
-	t        *testing.T
-	ctx      context.Context
-	at       time.Time
+	clock    *testbench.Clock
 	registry *prometheus.Registry
 }
 
@@ -34,30 +31,30 @@ func setup(t *testing.T) *rig { t.Helper(); return setupFor(t, "default") }
 func setupFor(t *testing.T, accounts ...string) *rig {
 	t.Helper()
 	r := &rig{
-		Broker: jetstreamtest.Start(t, "sandbox", "picpay"), t: t, ctx: jetstreamtest.Context(t),
-		at: time.Now(), registry: prometheus.NewRegistry(),
+		Broker: testbench.Start(t, "sandbox", "picpay"),
+		clock:  testbench.NewClock(time.Now()), registry: prometheus.NewRegistry(),
 	}
 	r.Breaker = outage.New(r.JS, "sandbox",
 		outage.Options{Failures: 3, Window: 10 * time.Second, First: 10 * time.Minute, Longest: 35 * time.Minute, Accounts: accounts},
-		outage.NewMetrics(r.registry), zap.NewNop(), func() time.Time { return r.at })
+		outage.NewMetrics(r.registry), zap.NewNop(), r.clock.Now)
 	return r
 }
 
-func (r *rig) acquire() outage.Permit { r.t.Helper(); return r.acquireFor("default") }
+func (r *rig) acquire() outage.Permit { r.T.Helper(); return r.acquireFor("default") }
 
 func (r *rig) acquireFor(account string) outage.Permit {
-	r.t.Helper()
+	r.T.Helper()
 	l, ok := r.Acquire(account)
 	if !ok {
-		r.t.Fatal("a look-up is denied")
+		r.T.Fatal("a look-up is denied")
 	}
 	return l
 }
 
 func (r *rig) fail(times int) {
-	r.t.Helper()
+	r.T.Helper()
 	for range times {
-		r.Failed(r.ctx, r.acquire())
+		r.Failed(r.Ctx, r.acquire())
 	}
 }
 
@@ -70,27 +67,17 @@ func (r *rig) denied(account string) bool {
 
 // gauge is the value of the metric.
 func (r *rig) gauge() float64 {
-	r.t.Helper()
-	families, err := r.registry.Gather()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "arauto_provider_paused" {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	r.t.Fatal("no metric")
-	return 0
+	r.T.Helper()
+	return testbench.Value(r.T, r.registry, "arauto_provider_paused")
 }
 
 // paused reads from the broker for how long the consumers of a provider
 // pause; both must agree.
 func (r *rig) paused(provider string) time.Duration {
-	r.t.Helper()
+	r.T.Helper()
 	left := r.left(provider)
 	if gap := left[0] - left[1]; gap.Abs() > 30*time.Second {
-		r.t.Fatalf("consumers of %s pause for %v and %v", provider, left[0], left[1])
+		r.T.Fatalf("consumers of %s pause for %v and %v", provider, left[0], left[1])
 	}
 	return left[0].Round(time.Minute)
 }
@@ -98,15 +85,13 @@ func (r *rig) paused(provider string) time.Duration {
 // left is how long each consumer of a provider still pauses. They are paused and
 // resumed one after the other.
 func (r *rig) left(provider string) (left [2]time.Duration) {
-	r.t.Helper()
+	r.T.Helper()
 	for i, c := range []struct{ stream, consumer string }{
 		{subject.Notifications, subject.LookupConsumer(provider)},
 		{subject.LookupRetries, subject.LookupDueConsumer(provider)},
 	} {
-		consumer, err := r.JS.Consumer(r.ctx, c.stream, c.consumer)
-		if err != nil {
-			r.t.Fatal(err)
-		}
+		consumer, err := r.JS.Consumer(r.Ctx, c.stream, c.consumer)
+		r.Must(err)
 		left[i] = consumer.CachedInfo().PauseRemaining
 	}
 	return left
@@ -139,11 +124,11 @@ func TestAnswerOrTimeBetweenFailuresEndsTheStreak(t *testing.T) {
 	r := setup(t)
 	for range 5 {
 		r.fail(2)
-		r.Answered(r.ctx, r.acquire())
+		r.Answered(r.Ctx, r.acquire())
 	}
 	for range 5 {
 		r.fail(2)
-		r.at = r.at.Add(11 * time.Second)
+		r.clock.Advance(11 * time.Second)
 	}
 	if got := r.paused("sandbox"); got != 0 {
 		t.Errorf("paused for %v", got)
@@ -155,12 +140,12 @@ func TestFailedProbesDoubleThePause(t *testing.T) {
 	r := setup(t)
 	r.fail(3)
 	for _, want := range []time.Duration{20, 35, 35} {
-		r.at = r.at.Add(36 * time.Minute)
+		r.clock.Advance(36 * time.Minute)
 		probe := r.acquire()
 		if !r.denied("default") {
 			t.Fatal("two probes at a time")
 		}
-		r.Failed(r.ctx, probe)
+		r.Failed(r.Ctx, probe)
 		if got := r.paused("sandbox"); got != want*time.Minute {
 			t.Errorf("a failing probe pauses for %v, want %d min", got, want)
 		}
@@ -172,12 +157,12 @@ func TestAnsweredProbeResumesTheConsumers(t *testing.T) {
 	r := setup(t)
 	late := r.acquire() // Acquired before the outage, and answered during it.
 	r.fail(3)
-	r.Answered(r.ctx, late)
+	r.Answered(r.Ctx, late)
 	if got := r.paused("sandbox"); got != 10*time.Minute {
 		t.Errorf("an answer from before leaves a pause of %v", got)
 	}
-	r.at = r.at.Add(11 * time.Minute)
-	r.Answered(r.ctx, r.acquire())
+	r.clock.Advance(11 * time.Minute)
+	r.Answered(r.Ctx, r.acquire())
 	if got := r.paused("sandbox"); got != 0 {
 		t.Errorf("still paused for %v", got)
 	}
@@ -194,15 +179,15 @@ func TestFailingAccountBesideAnAnsweredOneDoesNotPause(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "default", "acme")
 	for range 5 {
-		r.Answered(r.ctx, r.acquireFor("acme"))
+		r.Answered(r.Ctx, r.acquireFor("acme"))
 		r.fail(5)
-		r.at = r.at.Add(9 * time.Second)
+		r.clock.Advance(9 * time.Second)
 		r.fail(5)
 	}
 	if got := r.paused("sandbox"); got != 0 || r.gauge() != 0 {
 		t.Fatalf("one of two accounts pauses both for %v, and the metric says %v", got, r.gauge())
 	}
-	r.Failed(r.ctx, r.acquireFor("acme"))
+	r.Failed(r.Ctx, r.acquireFor("acme"))
 	if got := r.paused("sandbox"); got != 10*time.Minute || r.gauge() != 1 {
 		t.Errorf("with the other account it is %v, and the metric says %v", got, r.gauge())
 	}
@@ -212,22 +197,22 @@ func TestFailingAccountBesideAnAnsweredOneDoesNotPause(t *testing.T) {
 func TestFailingAccountBesideAnIdleOnePauses(t *testing.T) {
 	t.Parallel()
 	r := setupFor(t, "default", "acme")
-	r.Answered(r.ctx, r.acquireFor("acme"))
-	r.at = r.at.Add(11 * time.Second)
+	r.Answered(r.Ctx, r.acquireFor("acme"))
+	r.clock.Advance(11 * time.Second)
 	r.fail(3)
 	if got := r.paused("sandbox"); got != 10*time.Minute || r.gauge() != 1 {
 		t.Fatalf("it pauses for %v, and the metric says %v", got, r.gauge())
 	}
-	r.at = r.at.Add(11 * time.Minute)
-	r.Failed(r.ctx, r.acquire())
-	r.Answered(r.ctx, r.acquireFor("acme"))
+	r.clock.Advance(11 * time.Minute)
+	r.Failed(r.Ctx, r.acquire())
+	r.Answered(r.Ctx, r.acquireFor("acme"))
 	if got := r.paused("sandbox"); got != 0 || r.gauge() != 0 {
 		t.Fatalf("after the other one's answer it pauses for %v, and the metric says %v", got, r.gauge())
 	}
 	for range 3 {
 		r.fail(10)
-		r.at = r.at.Add(9 * time.Second)
-		r.Answered(r.ctx, r.acquireFor("acme"))
+		r.clock.Advance(9 * time.Second)
+		r.Answered(r.Ctx, r.acquireFor("acme"))
 	}
 	r.fail(10)
 	if r.denied("default") || r.denied("acme") {
@@ -240,8 +225,8 @@ func resumedOfTwo(t *testing.T) *rig {
 	t.Helper()
 	r := setupFor(t, "default", "acme")
 	r.fail(2)
-	r.Failed(r.ctx, r.acquireFor("acme"))
-	r.at = r.at.Add(11 * time.Minute)
+	r.Failed(r.Ctx, r.acquireFor("acme"))
+	r.clock.Advance(11 * time.Minute)
 	return r
 }
 
@@ -251,13 +236,13 @@ func TestOtherAccountProbesAfterAFailedProbe(t *testing.T) {
 		other func(r *rig, l outage.Permit)
 		want  time.Duration
 	}{
-		"which is answered": {func(r *rig, l outage.Permit) { r.Answered(r.ctx, l) }, 0},
-		"which fails too":   {func(r *rig, l outage.Permit) { r.Failed(r.ctx, l) }, 20 * time.Minute},
+		"which is answered": {func(r *rig, l outage.Permit) { r.Answered(r.Ctx, l) }, 0},
+		"which fails too":   {func(r *rig, l outage.Permit) { r.Failed(r.Ctx, l) }, 20 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := resumedOfTwo(t)
-			r.Failed(r.ctx, r.acquire())
+			r.Failed(r.Ctx, r.acquire())
 			if !r.denied("default") {
 				t.Error("the account whose probe failed probes again at once")
 			}
@@ -272,9 +257,9 @@ func TestOtherAccountProbesAfterAFailedProbe(t *testing.T) {
 func TestOnlyAccountsFailedProbeDoublesThePause(t *testing.T) {
 	t.Parallel()
 	r := resumedOfTwo(t)
-	r.Failed(r.ctx, r.acquire())
-	r.at = r.at.Add(10 * time.Minute)
-	r.Failed(r.ctx, r.acquire())
+	r.Failed(r.Ctx, r.acquire())
+	r.clock.Advance(10 * time.Minute)
+	r.Failed(r.Ctx, r.acquire())
 	if got := r.paused("sandbox"); got != 20*time.Minute || !r.denied("acme") || r.gauge() != 1 {
 		t.Errorf("the pause is %v, and the metric says %v", got, r.gauge())
 	}
@@ -285,12 +270,12 @@ func TestFailedProbeEndsThePauseIfAnotherAccountIsAnswered(t *testing.T) {
 	r := setupFor(t, "default", "acme")
 	late := r.acquireFor("acme") // Acquired before the pause, which its answer alone does not end.
 	r.fail(3)
-	r.at = r.at.Add(11 * time.Minute)
-	r.Answered(r.ctx, late)
+	r.clock.Advance(11 * time.Minute)
+	r.Answered(r.Ctx, late)
 	if r.gauge() != 1 {
 		t.Fatal("an answer from before ends the pause")
 	}
-	r.Failed(r.ctx, r.acquire())
+	r.Failed(r.Ctx, r.acquire())
 	if r.denied("default") || r.denied("acme") || r.gauge() != 0 {
 		t.Errorf("it goes on, and the metric says %v", r.gauge())
 	}
@@ -304,7 +289,7 @@ func TestReleasedProbeIsAllowedAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fail(3)
-	r.at = r.at.Add(11 * time.Minute)
+	r.clock.Advance(11 * time.Minute)
 	r.Release(r.acquire())
 	r.acquire()
 }
@@ -313,7 +298,7 @@ func TestWorkerPausesWithoutBroker(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.Stop()
-	ctx, cancel := context.WithTimeout(r.ctx, 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(r.Ctx, 100*time.Millisecond)
 	defer cancel()
 	for range 3 {
 		r.Failed(ctx, r.acquire())
@@ -327,13 +312,13 @@ func TestOnePaymentsFailuresDoNotPause(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for range 10 {
-		r.Failed(r.ctx, r.acquire().About("p-1"))
+		r.Failed(r.Ctx, r.acquire().About("p-1"))
 	}
 	if r.denied("default") {
 		t.Error("one payment paused the provider")
 	}
 	for _, payment := range []string{"p-2", "p-3"} {
-		r.Failed(r.ctx, r.acquire().About(payment))
+		r.Failed(r.Ctx, r.acquire().About(payment))
 	}
 	if !r.denied("default") {
 		t.Error("three payments did not")

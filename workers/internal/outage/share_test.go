@@ -11,26 +11,18 @@ import (
 
 // answered stores an observation like another worker whose look-up was answered.
 func (r *rig) answered(provider string, confirmed bool) {
-	r.t.Helper()
+	r.T.Helper()
 	body, err := json.Marshal(order.Observation{Payment: "p", Confirmed: confirmed})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if _, err := r.JS.Publish(r.ctx, subject.Unit{Provider: provider, Account: "default", Payment: "p"}.Status(), body); err != nil {
-		r.t.Fatal(err)
+	r.Must(err)
+	if _, err := r.JS.Publish(r.Ctx, subject.Unit{Provider: provider, Account: "default", Payment: "p"}.Status(), body); err != nil {
+		r.T.Fatal(err)
 	}
 }
 
 // resumed waits until the consumers of the provider are not paused.
 func (r *rig) resumed() {
-	r.t.Helper()
-	for r.left("sandbox") != [2]time.Duration{} {
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-r.ctx.Done():
-			r.t.Fatal("the consumers are never resumed")
-		}
-	}
+	r.T.Helper()
+	r.Until("the consumers are resumed", func() bool { return r.left("sandbox") == [2]time.Duration{} })
 }
 
 func TestOnlyFailingWorkerPausesItself(t *testing.T) {
@@ -46,17 +38,17 @@ func TestOnlyFailingWorkerPausesItself(t *testing.T) {
 	if r.Room(8) != 0 {
 		t.Error("it takes messages from the others while it pauses")
 	}
-	r.at = r.at.Add(11 * time.Minute)
+	r.clock.Advance(11 * time.Minute)
 	if got := r.Room(8); got != 1 {
 		t.Errorf("it pulls %d messages for one probe", got)
 	}
 	r.answered("sandbox", true)
-	r.Failed(r.ctx, r.acquire())
+	r.Failed(r.Ctx, r.acquire())
 	if got := r.paused("sandbox"); got != 0 || !r.denied("default") {
 		t.Errorf("a failing probe pauses the others for %v", got)
 	}
-	r.at = r.at.Add(21 * time.Minute)
-	r.Answered(r.ctx, r.acquire())
+	r.clock.Advance(21 * time.Minute)
+	r.Answered(r.Ctx, r.acquire())
 	if r.denied("default") || r.Room(8) != 8 {
 		t.Error("after an answer it does not go on")
 	}
@@ -76,7 +68,7 @@ func TestAnswerToAnotherWorkerResumesTheConsumers(t *testing.T) {
 	if got := r.Room(8); got != 1 || r.gauge() != 1 {
 		t.Errorf("the worker that gets no answer pulls %d messages, and the metric says %v", got, r.gauge())
 	}
-	r.Failed(r.ctx, r.acquire())
+	r.Failed(r.Ctx, r.acquire())
 	if got := r.paused("sandbox"); got != 0 || !r.denied("default") {
 		t.Errorf("when its probe fails the others pause for %v", got)
 	}
@@ -98,7 +90,7 @@ func TestTrustedPayloadIsNoAnswer(t *testing.T) {
 func TestPauseEndsByTheBrokersClock(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.at = r.at.Add(time.Hour)
+	r.clock.Advance(time.Hour)
 	r.fail(3)
 	if got := r.paused("sandbox"); got != 10*time.Minute {
 		t.Errorf("the consumers pause for %v", got)
@@ -114,11 +106,11 @@ func TestEverySecondProbeUsesTheControlPayment(t *testing.T) {
 	}
 	r.fail(3)
 	for _, want := range []bool{true, false, true} {
-		r.at = r.at.Add(36 * time.Minute)
+		r.clock.Advance(36 * time.Minute)
 		l := r.acquire()
 		if l.Control() != want {
 			t.Errorf("a probe asks for it: %v, want %v", l.Control(), want)
 		}
-		r.Failed(r.ctx, l)
+		r.Failed(r.Ctx, l)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -33,9 +34,7 @@ func TestAnswerBecomesAFact(t *testing.T) {
 		says(http.StatusOK, paid)(w, q)
 	})
 	fact, err := lookUp(t.Context(), t, client(t, 10*time.Second, time.Now), s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if fact.Status != order.Paid || fact.Order != "o-1" || fact.Amount == nil || fact.Amount.Value != 10000 {
 		t.Errorf("fact is %+v", fact)
 	}
@@ -91,9 +90,7 @@ var broken = map[string]http.HandlerFunc{
 func refused(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer func() { _ = l.Close() }()
 	return "http://" + l.Addr().String()
 }

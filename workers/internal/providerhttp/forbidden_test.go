@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 )
@@ -91,8 +92,8 @@ func TestConcurrent403sShareOneLogIn(t *testing.T) {
 
 func TestPaymentRefusedAloneCausesFewLogIns(t *testing.T) {
 	t.Parallel()
-	g, c := &forbidding{}, &clock{}
-	c.advance(time.Hour)
+	g, c := &forbidding{}, testbench.NewClock(time.Unix(0, 0))
+	c.Advance(time.Hour)
 	lookUp := asker(t, g, c.Now)
 	for range 100 {
 		if _, err := lookUp(alone); !errors.Is(err, provider.ErrForeign) {
@@ -103,7 +104,7 @@ func TestPaymentRefusedAloneCausesFewLogIns(t *testing.T) {
 		}
 	}
 	g.counts(t, "after 100 refusals", 2)
-	c.advance(2 * time.Minute)
+	c.Advance(2 * time.Minute)
 	g.dead.Store(2) // The token may have ended by then.
 	if _, err := lookUp("p"); err != nil {
 		t.Errorf("a token that dies later gives %v", err)

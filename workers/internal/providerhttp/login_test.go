@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -50,12 +51,6 @@ func (o *tokenEndpoint) counts(t *testing.T, logins, lookUps int32) {
 		t.Errorf("%d logins and %d look-ups, want %d and %d", l, k, logins, lookUps)
 	}
 }
-
-// clock is a time that a test sets.
-type clock struct{ now atomic.Int64 }
-
-func (c *clock) Now() time.Time          { return time.Unix(0, c.now.Load()) }
-func (c *clock) advance(d time.Duration) { c.now.Add(int64(d)) }
 
 // open starts a token endpoint and returns a function that makes one look-up.
 func open(t *testing.T, o *tokenEndpoint, now func() time.Time) func(context.Context) (order.Fact, error) {
@@ -98,13 +93,13 @@ func TestEachAccountHasItsToken(t *testing.T) {
 
 func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
 	t.Parallel()
-	o, c := &tokenEndpoint{}, &clock{}
+	o, c := &tokenEndpoint{}, testbench.NewClock(time.Unix(0, 0))
 	lookUp := open(t, o, c.Now)
 	for _, step := range []struct {
 		wait   time.Duration
 		logins int32
 	}{{0, 1}, {29 * time.Second, 1}, {time.Second, 2}, {29 * time.Second, 2}, {31 * time.Second, 3}} {
-		c.advance(step.wait)
+		c.Advance(step.wait)
 		if _, err := lookUp(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -223,14 +218,14 @@ func TestLogInOutlivesItsFirstCaller(t *testing.T) {
 	first, cancel := context.WithCancel(t.Context())
 	gone, served := make(chan error, 1), make(chan error, 1)
 	go func() { _, err := lookUp(first); gone <- err }()
-	wait(t, asked)
+	testbench.Receive(t, "asked", asked)
 	go func() { _, err := lookUp(t.Context()); served <- err }()
 	cancel()
-	if err := wait(t, gone); !errors.Is(err, context.Canceled) || errors.Is(err, verdict.ErrTransport) {
+	if err := testbench.Receive(t, "gone", gone); !errors.Is(err, context.Canceled) || errors.Is(err, verdict.ErrTransport) {
 		t.Errorf("who left got %v", err)
 	}
 	close(release)
-	if err := wait(t, served); err != nil {
+	if err := testbench.Receive(t, "served", served); err != nil {
 		t.Errorf("who stayed got %v", err)
 	}
 	o.counts(t, 1, 1)

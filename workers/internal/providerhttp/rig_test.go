@@ -11,15 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 	"arauto/workers/internal/providerhttp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // canary is every secret of these tests: it must not appear in any output.
 const canary = "canary-5f1d"
@@ -136,15 +135,4 @@ func grant(token string, seconds int) string {
 
 func bearer(q *http.Request) string {
 	return strings.TrimPrefix(q.Header.Get("Authorization"), "Bearer ")
-}
-
-// wait takes one value, or fails the test.
-func wait[T any](t *testing.T, from <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-from:
-	case <-time.After(time.Minute):
-		t.Fatal("nothing happens")
-	}
-	return v
 }

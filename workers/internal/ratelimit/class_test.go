@@ -11,11 +11,11 @@ import (
 // broker delivers 100 ms late.
 func flood(crowd int, l ratelimit.Limit) (began map[ratelimit.Class][]time.Time) {
 	c := fresh()
-	a := ratelimit.New(l, c.now)
+	a := ratelimit.New(l, c.Now)
 	var visitors []arrival
 	for class := ratelimit.Unknown; class >= ratelimit.Known; class-- {
 		for i := range crowd {
-			visitors = append(visitors, arrival{name: int(class)*crowd + i, at: c.at, class: class})
+			visitors = append(visitors, arrival{name: int(class)*crowd + i, at: c.Now(), class: class})
 		}
 	}
 	began = map[ratelimit.Class][]time.Time{}
@@ -69,10 +69,10 @@ func TestLowestClassIsNotStarved(t *testing.T) {
 	t.Parallel()
 	c := fresh()
 	l := ratelimit.Limit{Rate: 20, Burst: 10, Concurrency: 4}
-	a := ratelimit.New(l, c.now)
+	a := ratelimit.New(l, c.Now)
 	begins, turns := 0, 0
 	for i := range 60 * l.Rate { // A minute, with one look-up of each class per token.
-		c.at = c.at.Add(time.Second / time.Duration(l.Rate))
+		c.Advance(time.Second / time.Duration(l.Rate))
 		for class := ratelimit.Known; class <= ratelimit.Unknown; class++ {
 			if _, ok := a.AllowQueued(class); ok {
 				a.Release()
@@ -94,14 +94,14 @@ func TestConcurrencyIsReservedForHigherClasses(t *testing.T) {
 		for class, kept := range want {
 			for queued, places := range map[bool]int{true: kept, false: concurrency} {
 				c := fresh()
-				a := ratelimit.New(ratelimit.Limit{Rate: 1000, Burst: 1, Concurrency: concurrency}, c.now)
+				a := ratelimit.New(ratelimit.Limit{Rate: 1000, Burst: 1, Concurrency: concurrency}, c.Now)
 				a.Allow(ratelimit.Class(class))
 				a.Release()
 				for range 100 { // A queue of a tenth of a second.
 					a.Allow(ratelimit.Class(class))
 				}
 				if !queued {
-					c.at = c.at.Add(time.Second)
+					c.Advance(time.Second)
 				}
 				a.AllowQueued(ratelimit.Class(class)) // Else a starved class would begin in any case.
 				got := 1
@@ -123,7 +123,7 @@ func TestConcurrencyIsReservedForHigherClasses(t *testing.T) {
 func TestFreshLookUpPassesLowerQueuesOnly(t *testing.T) {
 	t.Parallel()
 	c := fresh()
-	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 4}, c.now)
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 4}, c.Now)
 	a.Allow(ratelimit.Unknown)
 	for range 20 {
 		a.Allow(ratelimit.Unasked)

@@ -8,15 +8,13 @@ import (
 
 	"pgregory.net/rapid"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/workers/internal/ratelimit"
 )
 
-// clock is set by the test.
-type clock struct{ at time.Time }
-
-func (c *clock) now() time.Time { return c.at }
-
-func fresh() *clock { return &clock{at: time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC)} }
+func fresh() *testbench.Clock {
+	return testbench.NewClock(time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC))
+}
 
 // arrival is a look-up, fresh or delivered again at its queued time.
 type arrival struct {
@@ -28,14 +26,14 @@ type arrival struct {
 
 // day runs look-ups of an account until all have begun, each delivered late by as much
 // as late says, and returns when each began.
-func day(c *clock, a *ratelimit.Limiter, visitors []arrival, late func() time.Duration) map[int]time.Time {
+func day(c *testbench.Clock, a *ratelimit.Limiter, visitors []arrival, late func() time.Duration) map[int]time.Time {
 	began := map[int]time.Time{}
 	for len(visitors) > 0 {
 		slices.SortStableFunc(visitors, func(x, y arrival) int { return x.at.Compare(y.at) })
 		v := visitors[0]
 		visitors = visitors[1:]
-		if v.at.After(c.at) {
-			c.at = v.at
+		if v.at.After(c.Now()) {
+			c.Advance(v.at.Sub(c.Now()))
 		}
 		enter := a.Allow
 		if v.waited {
@@ -43,11 +41,11 @@ func day(c *clock, a *ratelimit.Limiter, visitors []arrival, late func() time.Du
 		}
 		wait, ok := enter(v.class)
 		if ok {
-			began[v.name] = c.at
+			began[v.name] = c.Now()
 			a.Release()
 			continue
 		}
-		visitors = append(visitors, arrival{name: v.name, at: c.at.Add(wait + late()), waited: true, class: v.class})
+		visitors = append(visitors, arrival{name: v.name, at: c.Now().Add(wait + late()), waited: true, class: v.class})
 	}
 	return began
 }
@@ -80,9 +78,9 @@ func TestRateIsNeverExceeded(t *testing.T) {
 			Rate: rapid.IntRange(1, 50).Draw(t, "rate"), Burst: rapid.IntRange(1, 40).Draw(t, "burst"), Concurrency: 1,
 		}
 		c := fresh()
-		a := ratelimit.New(l, c.now)
+		a := ratelimit.New(l, c.Now)
 		var visitors []arrival
-		at := c.at
+		at := c.Now()
 		for i := range rapid.IntRange(1, 120).Draw(t, "visitors") {
 			at = at.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "gap")) * time.Millisecond)
 			// Some were queued by another process.
@@ -112,8 +110,8 @@ func TestWaitIsBoundedByTheQueueAhead(t *testing.T) {
 			Rate: rapid.IntRange(2, 100).Draw(t, "rate"), Burst: rapid.IntRange(1, 40).Draw(t, "burst"), Concurrency: 1,
 		}
 		c, same := fresh(), class().Draw(t, "class")
-		a := ratelimit.New(l, c.now)
-		start, front := c.at, rapid.IntRange(0, 300).Draw(t, "front")
+		a := ratelimit.New(l, c.Now)
+		start, front := c.Now(), rapid.IntRange(0, 300).Draw(t, "front")
 		var visitors []arrival
 		for i := range front {
 			visitors = append(visitors, arrival{name: i, at: start, class: same})
@@ -137,7 +135,7 @@ func TestWaitIsBoundedByTheQueueAhead(t *testing.T) {
 func TestConcurrencyIsBoundedAndReleased(t *testing.T) {
 	t.Parallel()
 	c := fresh()
-	a := ratelimit.New(ratelimit.Limit{Rate: 100, Burst: 100, Concurrency: 2}, c.now)
+	a := ratelimit.New(ratelimit.Limit{Rate: 100, Burst: 100, Concurrency: 2}, c.Now)
 	for i := range 2 {
 		if _, ok := a.Allow(ratelimit.Unasked); !ok {
 			t.Fatalf("look-up %d is not allowed", i)
@@ -147,7 +145,7 @@ func TestConcurrencyIsBoundedAndReleased(t *testing.T) {
 	if ok || wait <= 0 {
 		t.Fatalf("a third one in flight: allowed %v, wait %v", ok, wait)
 	}
-	c.at = c.at.Add(wait)
+	c.Advance(wait)
 	if _, ok := a.AllowQueued(ratelimit.Unasked); ok {
 		t.Error("a turn goes beyond what may be in flight")
 	}
@@ -160,14 +158,14 @@ func TestConcurrencyIsBoundedAndReleased(t *testing.T) {
 func TestFreshLookUpDoesNotPassTheQueue(t *testing.T) {
 	t.Parallel()
 	c := fresh()
-	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 10, Concurrency: 1}, c.now)
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 10, Concurrency: 1}, c.Now)
 	a.Allow(ratelimit.Unasked)
 	wait, _ := a.Allow(ratelimit.Unasked) // There are tokens, but the concurrency is used up.
 	a.Release()
 	if _, ok := a.Allow(ratelimit.Unasked); ok {
 		t.Error("a fresh look-up passes the queue")
 	}
-	c.at = c.at.Add(wait)
+	c.Advance(wait)
 	if _, ok := a.AllowQueued(ratelimit.Unasked); !ok {
 		t.Error("the first of the queue is not allowed at its time")
 	}
@@ -176,9 +174,9 @@ func TestFreshLookUpDoesNotPassTheQueue(t *testing.T) {
 func TestIdleTimeFillsTheBurstAndNoMore(t *testing.T) {
 	t.Parallel()
 	c := fresh()
-	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 5, Concurrency: 100}, c.now)
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 5, Concurrency: 100}, c.Now)
 	for _, quiet := range []time.Duration{0, time.Hour} {
-		c.at = c.at.Add(quiet)
+		c.Advance(quiet)
 		allowed := 0
 		for range 20 {
 			if _, ok := a.Allow(ratelimit.Unasked); ok {
@@ -194,10 +192,10 @@ func TestIdleTimeFillsTheBurstAndNoMore(t *testing.T) {
 func TestClockSetBackOnlyDelays(t *testing.T) {
 	t.Parallel()
 	c := fresh()
-	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 1}, c.now)
+	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 1}, c.Now)
 	a.Allow(ratelimit.Unasked)
 	a.Release()
-	c.at = c.at.Add(-time.Hour)
+	c.Advance(-time.Hour)
 	wait, ok := a.AllowQueued(ratelimit.Unasked)
 	if ok {
 		a.Release()

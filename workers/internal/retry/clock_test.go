@@ -20,7 +20,7 @@ func TestClockTellsTheBrokersTime(t *testing.T) {
 		if got := c.Now(); got.UnixNano() != here.Load() {
 			t.Errorf("before it is set it says %v", got)
 		}
-		r.must(c.Set(r.ctx))
+		r.Must(c.Set(r.Ctx))
 		before := c.Now()
 		if gap := time.Since(before); gap.Abs() > 10*time.Minute {
 			t.Errorf("a machine that is %v off is still %v off", off, gap)
@@ -38,7 +38,7 @@ func TestClockIsNeverBehindTheBroker(t *testing.T) {
 	r := setup(t)
 	c := retry.NewClock(r.JS, nil)
 	for range 50 {
-		r.must(c.Set(r.ctx))
+		r.Must(c.Set(r.Ctx))
 		if now := time.Now(); c.Now().Before(now) { // The broker has this machine's clock.
 			t.Fatalf("it is %v behind", now.Sub(c.Now()))
 		}

@@ -16,23 +16,23 @@ func TestEnqueueKeepsAttemptsAndCoverage(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Cause: order.CauseOperator, Reason: "operator", DueAt: time.Now().Add(time.Hour).UTC(), // Far ahead, so that it can be read.
 	}
-	r.must(r.store.Enqueue(r.ctx, asked))
+	r.Must(r.store.Enqueue(r.Ctx, asked))
 	if got := r.read("p").Parked; got.Cause != order.CauseOperator || got.Attempts != 0 || got.FirstFailure != nil || !got.Expedited || got.Covers != 0 {
 		t.Errorf("with nothing parked: %+v", got)
 	}
 	// The look-up in flight while it was enqueued fails, and schedules its retry.
 	retry := asked
 	retry.Cause, retry.Reason, retry.Attempts, retry.DueAt = order.CauseNotification, "transport", 1, asked.DueAt.Add(12*time.Hour)
-	r.must(r.store.Reschedule(r.ctx, retry))
+	r.Must(r.store.Reschedule(r.Ctx, retry))
 	if got := r.read("p").Parked; !got.DueAt.Equal(asked.DueAt) || got.Attempts != 1 {
 		t.Errorf("behind a retry: %+v", got)
 	}
-	r.must(r.store.Cancel(r.ctx, r.read("p")))
+	r.Must(r.store.Cancel(r.Ctx, r.read("p")))
 
 	before := asked
 	before.Cause, before.Covers, before.Attempts, before.NotFound, before.FirstFailure = order.CauseNotification, 7, 4, 2, &first
-	r.must(r.store.Schedule(r.ctx, before))
-	r.must(r.store.Enqueue(r.ctx, asked))
+	r.Must(r.store.Schedule(r.Ctx, before))
+	r.Must(r.store.Enqueue(r.Ctx, asked))
 	got := r.read("p").Parked
 	if got.Cause != order.CauseOperator || got.Attempts != 4 || got.NotFound != 2 || got.Covers != 7 || !got.Expedited ||
 		got.FirstFailure == nil || !got.FirstFailure.Equal(first) {
@@ -50,10 +50,10 @@ func TestEnqueuedRecheckStaysARecheck(t *testing.T) {
 			r := setup(t)
 			follows := scheduled("p", 7, 1)
 			follows.Cause, follows.Reason, follows.Rechecks = cause, string(cause), 1
-			r.must(r.store.ScheduleRecheck(r.ctx, follows))
+			r.Must(r.store.ScheduleRecheck(r.Ctx, follows))
 			asked := scheduled("p", 0, 0)
 			asked.Cause, asked.Reason, asked.FirstFailure, asked.DueAt = order.CauseOperator, "operator", nil, far(-9)
-			r.must(r.store.Enqueue(r.ctx, asked))
+			r.Must(r.store.Enqueue(r.Ctx, asked))
 			want := follows
 			want.Reason, want.DueAt, want.Expedited = "operator", asked.DueAt, true
 			r.holds("p", want)
@@ -69,16 +69,16 @@ func TestRefusedCredentialStaysMarked(t *testing.T) {
 		parked, next record.ScheduledLookUp
 		put          func(*rig, record.ScheduledLookUp) error
 	}{
-		"enqueued": {refused(scheduled("p", 5, 1)), scheduled("p", 0, 0), func(r *rig, p record.ScheduledLookUp) error { return r.store.Enqueue(r.ctx, p) }},
-		"again":    {refused(scheduled("p", 7, 0)), scheduled("p", 5, 1), func(r *rig, p record.ScheduledLookUp) error { return r.store.Reschedule(r.ctx, p) }},
-		"first":    {scheduled("p", 5, 1), refused(scheduled("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.store.Schedule(r.ctx, p) }},
-		"joined":   {scheduled("p", 5, 1), refused(scheduled("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.store.ExtendCoverage(r.ctx, p) }},
+		"enqueued": {refused(scheduled("p", 5, 1)), scheduled("p", 0, 0), func(r *rig, p record.ScheduledLookUp) error { return r.store.Enqueue(r.Ctx, p) }},
+		"again":    {refused(scheduled("p", 7, 0)), scheduled("p", 5, 1), func(r *rig, p record.ScheduledLookUp) error { return r.store.Reschedule(r.Ctx, p) }},
+		"first":    {scheduled("p", 5, 1), refused(scheduled("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.store.Schedule(r.Ctx, p) }},
+		"joined":   {scheduled("p", 5, 1), refused(scheduled("p", 7, 0)), func(r *rig, p record.ScheduledLookUp) error { return r.store.ExtendCoverage(r.Ctx, p) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			r.must(r.store.Schedule(r.ctx, c.parked))
-			r.must(c.put(r, c.next))
+			r.Must(r.store.Schedule(r.Ctx, c.parked))
+			r.Must(c.put(r, c.next))
 			if p := r.read("p").Parked; !p.Refused {
 				t.Errorf("parked is %+v", p)
 			}
@@ -93,12 +93,12 @@ func TestExpediteMovesOnlyTheDueTime(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 7,
 		Cause: order.CauseNotification, Reason: "transport", Attempts: 4, DueAt: time.Now().Add(2 * time.Hour).UTC(),
 	}
-	if ok, err := r.store.Expedite(r.ctx, p); err != nil || ok || r.read("p").Sequence != 0 {
+	if ok, err := r.store.Expedite(r.Ctx, p); err != nil || ok || r.read("p").Sequence != 0 {
 		t.Errorf("with nothing parked: %v, %v", ok, err)
 	}
-	r.must(r.store.Schedule(r.ctx, p))
+	r.Must(r.store.Schedule(r.Ctx, p))
 	sooner := record.ScheduledLookUp{Provider: "sandbox", Account: "default", Payment: "p", DueAt: time.Now().Add(time.Hour).UTC()}
-	if ok, err := r.store.Expedite(r.ctx, sooner); err != nil || !ok {
+	if ok, err := r.store.Expedite(r.Ctx, sooner); err != nil || !ok {
 		t.Errorf("with something parked: %v, %v", ok, err)
 	}
 	got := r.read("p").Parked
@@ -116,8 +116,8 @@ func TestRetryThatReplacesARecheckStaysARecheck(t *testing.T) {
 	}
 	follows := fired
 	follows.Cause, follows.Reason, follows.Covers, follows.Attempts = order.CauseConfirmation, "confirmation", 6, 0
-	r.must(r.store.ScheduleRecheck(r.ctx, follows))
-	r.must(r.store.Reschedule(r.ctx, fired))
+	r.Must(r.store.ScheduleRecheck(r.Ctx, follows))
+	r.Must(r.store.Reschedule(r.Ctx, fired))
 	if got := r.read("p").Parked; got.Cause != order.CauseConfirmation || got.Covers != 6 || got.Attempts != 2 || got.Reason != "transport" {
 		t.Errorf("parked is %+v", got)
 	}

@@ -15,19 +15,19 @@ import (
 // fired checks a delivered look-up against the scheduled one: whole, on its payment's
 // subject, and not early by the broker's clock.
 func (r *rig) fired(m jetstream.Msg, parked map[string]record.ScheduledLookUp) string {
-	r.t.Helper()
+	r.T.Helper()
 	var got record.ScheduledLookUp
-	r.must(json.Unmarshal(m.Data(), &got))
+	r.Must(json.Unmarshal(m.Data(), &got))
 	meta, err := m.Metadata()
-	r.must(err)
+	r.Must(err)
 	if want := parked[got.Payment]; !reflect.DeepEqual(got, want) {
-		r.t.Errorf("fired\n%+v, want\n%+v", got, want)
+		r.T.Errorf("fired\n%+v, want\n%+v", got, want)
 	}
-	if want := r.tokens.Waiting("sandbox", "default", got.Payment).Due(); m.Subject() != want {
-		r.t.Errorf("fired on %s, want %s", m.Subject(), want)
+	if want := r.Tokens.Waiting("sandbox", "default", got.Payment).Due(); m.Subject() != want {
+		r.T.Errorf("fired on %s, want %s", m.Subject(), want)
 	}
 	if early := got.DueAt.Sub(meta.Timestamp); early > 0 {
-		r.t.Errorf("%s fired %v early", got.Payment, early)
+		r.T.Errorf("%s fired %v early", got.Payment, early)
 	}
 	return got.Payment
 }
@@ -41,7 +41,7 @@ func TestDueLookUpIsWholeAndNeverEarly(t *testing.T) {
 		p := scheduled(fmt.Sprintf("p-%d", i), 1, 0)
 		p.DueAt = now.Add(time.Duration(i)*180*time.Millisecond + 300*time.Millisecond)
 		parked[p.Payment] = p
-		r.must(r.store.Schedule(r.ctx, p))
+		r.Must(r.store.Schedule(r.Ctx, p))
 	}
 	for range len(parked) {
 		payment := r.fired(r.next(), parked)
@@ -59,7 +59,7 @@ func TestOverdueLookUpIsDeliveredAtOnce(t *testing.T) {
 	r := setup(t)
 	p := scheduled("p", 1, 0)
 	p.DueAt = time.Now().Add(-100 * time.Hour).UTC()
-	r.must(r.store.Schedule(r.ctx, p))
+	r.Must(r.store.Schedule(r.Ctx, p))
 	r.fired(r.next(), map[string]record.ScheduledLookUp{"p": p})
 }
 
@@ -69,9 +69,9 @@ func TestCancelledLookUpIsNotDelivered(t *testing.T) {
 	soon, later := scheduled("cancelled", 1, 0), scheduled("kept", 1, 0)
 	now := time.Now().UTC()
 	soon.DueAt, later.DueAt = now.Add(700*time.Millisecond), now.Add(900*time.Millisecond)
-	r.must(r.store.Schedule(r.ctx, soon))
-	r.must(r.store.Schedule(r.ctx, later))
-	r.must(r.store.Cancel(r.ctx, r.read("cancelled")))
+	r.Must(r.store.Schedule(r.Ctx, soon))
+	r.Must(r.store.Schedule(r.Ctx, later))
+	r.Must(r.store.Cancel(r.Ctx, r.read("cancelled")))
 	if got := r.fired(r.next(), map[string]record.ScheduledLookUp{"kept": later}); got != "kept" {
 		t.Errorf("%s fired", got)
 	}
@@ -82,15 +82,15 @@ func TestCancelAfterDeliveryChangesNothing(t *testing.T) {
 	r := setup(t)
 	p := scheduled("p", 1, 0)
 	p.DueAt = time.Now().Add(500 * time.Millisecond).UTC()
-	r.must(r.store.Schedule(r.ctx, p))
+	r.Must(r.store.Schedule(r.Ctx, p))
 	place := r.read("p")
 	m, err := r.due.Next(jetstream.FetchMaxWait(30 * time.Second))
-	r.must(err)
-	r.must(r.store.Cancel(r.ctx, place))
+	r.Must(err)
+	r.Must(r.store.Cancel(r.Ctx, place))
 	if n := r.stored(); n != 1 {
 		t.Errorf("%d messages are stored, want the one that fired", n)
 	}
-	r.must(m.DoubleAck(r.ctx))
+	r.Must(m.DoubleAck(r.Ctx))
 }
 
 func TestReplacedLookUpIsDeliveredOnceAtItsNewTime(t *testing.T) {
@@ -100,7 +100,7 @@ func TestReplacedLookUpIsDeliveredOnceAtItsNewTime(t *testing.T) {
 	now := time.Now().UTC()
 	old.DueAt, next.DueAt, fence.DueAt = now.Add(400*time.Millisecond), now.Add(800*time.Millisecond), now.Add(1200*time.Millisecond)
 	for _, p := range []record.ScheduledLookUp{old, next, fence} {
-		r.must(r.store.Reschedule(r.ctx, p))
+		r.Must(r.store.Reschedule(r.Ctx, p))
 	}
 	parked := map[string]record.ScheduledLookUp{"p": next, "fence": fence}
 	if first, second := r.fired(r.next(), parked), r.fired(r.next(), parked); first != "p" || second != "fence" {
@@ -114,8 +114,8 @@ func TestScheduledLookUpsSurviveRestart(t *testing.T) {
 	missed, later := scheduled("missed", 1, 0), scheduled("later", 1, 0)
 	now := time.Now().UTC()
 	missed.DueAt, later.DueAt = now.Add(500*time.Millisecond), now.Add(3*time.Second)
-	r.must(r.store.Schedule(r.ctx, missed))
-	r.must(r.store.Schedule(r.ctx, later))
+	r.Must(r.store.Schedule(r.Ctx, missed))
+	r.Must(r.store.Schedule(r.Ctx, later))
 	r.Stop()
 	<-time.After(time.Until(missed.DueAt)) // It becomes due while the broker is stopped.
 	r.Restart()
@@ -123,7 +123,7 @@ func TestScheduledLookUpsSurviveRestart(t *testing.T) {
 	var order []string
 	for len(order) < 2 {
 		m, err := r.due.Next(jetstream.FetchMaxWait(time.Second))
-		if r.ctx.Err() != nil {
+		if r.Ctx.Err() != nil {
 			t.Fatal("nothing fires after a restart")
 		}
 		if err != nil {

@@ -13,19 +13,19 @@ import (
 
 // parkedBytes is how many bytes the stream takes.
 func (r *rig) scheduledBytes() int64 {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
-	r.must(err)
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.LookupRetries)
+	r.Must(err)
 	return int64(stream.CachedInfo().State.Bytes) //nolint:gosec // A test's stream is small.
 }
 
 func TestFullStoreTakesKnownPayments(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	if err := r.store.CheckLimit(r.ctx, retry.LimitForAll); err != nil {
+	if err := r.store.CheckLimit(r.Ctx, retry.LimitForAll); err != nil {
 		t.Fatalf("a store without a bound: %v", err)
 	}
-	r.must(r.store.Schedule(r.ctx, scheduled(strings.Repeat("p", 200), 1, 0)))
+	r.Must(r.store.Schedule(r.Ctx, scheduled(strings.Repeat("p", 200), 1, 0)))
 	parked := r.scheduledBytes()
 	for _, c := range []struct {
 		percent           int64 // Of the limit that scheduled look-ups take.
@@ -33,7 +33,7 @@ func TestFullStoreTakesKnownPayments(t *testing.T) {
 	}{{50, true, true}, {79, true, true}, {82, false, true}, {94, false, true}, {97, false, false}, {150, false, false}} {
 		r.store.SetLimit(parked*100/c.percent, 0)
 		for share, want := range map[retry.Share]bool{retry.LimitForAll: c.stranger, retry.LimitForKnown: c.favored} {
-			if err := r.store.CheckLimit(r.ctx, share); (err == nil) != want || err != nil && !errors.Is(err, retry.ErrFull) {
+			if err := r.store.CheckLimit(r.Ctx, share); (err == nil) != want || err != nil && !errors.Is(err, retry.ErrFull) {
 				t.Errorf("at %d %% of the room, of which %d %% may be taken: %v", c.percent, share, err)
 			}
 		}
@@ -45,11 +45,11 @@ func TestUsageIsReadOncePerInterval(t *testing.T) {
 	r := setup(t)
 	r.store.SetLimit(1000, time.Hour)
 	for i := range 9 {
-		r.must(r.store.CheckLimit(r.ctx, retry.LimitForAll))
-		r.must(r.store.Schedule(r.ctx, scheduled(fmt.Sprintf("p-%d", i), 1, 0)))
+		r.Must(r.store.CheckLimit(r.Ctx, retry.LimitForAll))
+		r.Must(r.store.Schedule(r.Ctx, scheduled(fmt.Sprintf("p-%d", i), 1, 0)))
 	}
 	r.store.SetLimit(1000, time.Hour)
-	if err := r.store.CheckLimit(r.ctx, retry.LimitForAll); !errors.Is(err, retry.ErrFull) {
+	if err := r.store.CheckLimit(r.Ctx, retry.LimitForAll); !errors.Is(err, retry.ErrFull) {
 		t.Errorf("read again, with %d bytes scheduled: %v", r.scheduledBytes(), err)
 	}
 }
@@ -58,13 +58,13 @@ func TestScheduleIfNoneReplacesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second := scheduled("p-1", 1, 0), scheduled("p-1", 2, 0)
-	if parked, err := r.store.ScheduleIfNone(r.ctx, first); err != nil || !parked {
+	if parked, err := r.store.ScheduleIfNone(r.Ctx, first); err != nil || !parked {
 		t.Fatalf("where nothing is: %t, %v", parked, err)
 	}
-	if parked, err := r.store.ScheduleIfNone(r.ctx, second); err != nil || parked {
+	if parked, err := r.store.ScheduleIfNone(r.Ctx, second); err != nil || parked {
 		t.Errorf("where something is: %t, %v", parked, err)
 	}
-	place, err := r.store.Read(r.ctx, first.Provider, first.Account, "p-1")
+	place, err := r.store.Read(r.Ctx, first.Provider, first.Account, "p-1")
 	if err != nil || place.Parked.Covers != 1 || !place.Parked.Expedited {
 		t.Errorf("parked is %+v, %v", place.Parked, err)
 	}

@@ -8,51 +8,37 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // rig is a broker and a store on it.
 type rig struct {
-	*jetstreamtest.Broker
-	t      *testing.T
-	ctx    context.Context
-	tokens subject.Tokens
-	store  *retry.Store
-	due    jetstream.Consumer
+	*testbench.Broker
+	store *retry.Store
+	due   jetstream.Consumer
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	r := &rig{Broker: testbench.Start(t, "sandbox")}
 	r.store = r.open(r.JS)
-	r.due, err = r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
-	r.must(err)
+	var err error
+	r.due, err = r.JS.Consumer(r.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	r.Must(err)
 	return r
 }
 
-func (r *rig) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 func (r *rig) open(js jetstream.JetStream) *retry.Store {
-	r.t.Helper()
-	store, err := retry.Open(r.ctx, js, r.tokens)
-	r.must(err)
+	r.T.Helper()
+	store, err := retry.Open(r.Ctx, js, r.Tokens)
+	r.Must(err)
 	return store
 }
 
@@ -100,37 +86,37 @@ func scheduled(payment string, stands uint64, attempts int) record.ScheduledLook
 }
 
 func (r *rig) read(payment string) retry.Entry {
-	r.t.Helper()
-	entry, err := r.store.Read(r.ctx, "sandbox", "default", payment)
-	r.must(err)
+	r.T.Helper()
+	entry, err := r.store.Read(r.Ctx, "sandbox", "default", payment)
+	r.Must(err)
 	return entry
 }
 
 // next waits for one delivered look-up.
 func (r *rig) next() jetstream.Msg {
-	r.t.Helper()
+	r.T.Helper()
 	m, err := r.due.Next(jetstream.FetchMaxWait(30 * time.Second))
 	if err != nil {
-		r.t.Fatalf("nothing fires: %v", err)
+		r.T.Fatalf("nothing fires: %v", err)
 	}
-	r.must(m.DoubleAck(r.ctx))
+	r.Must(m.DoubleAck(r.Ctx))
 	return m
 }
 
 // stored is how many messages the stream has.
 func (r *rig) stored() uint64 {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
-	r.must(err)
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.LookupRetries)
+	r.Must(err)
 	return stream.CachedInfo().State.Msgs
 }
 
 // raw reads the schedule as it is stored.
 func (r *rig) raw(payment string) *jetstream.RawStreamMsg {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
-	r.must(err)
-	m, err := stream.GetLastMsgForSubject(r.ctx, r.tokens.Waiting("sandbox", "default", payment).Parked())
-	r.must(err)
+	r.T.Helper()
+	stream, err := r.JS.Stream(r.Ctx, subject.LookupRetries)
+	r.Must(err)
+	m, err := stream.GetLastMsgForSubject(r.Ctx, r.Tokens.Waiting("sandbox", "default", payment).Parked())
+	r.Must(err)
 	return m
 }

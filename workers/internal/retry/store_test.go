@@ -16,12 +16,12 @@ import (
 )
 
 func (r *rig) holds(payment string, want record.ScheduledLookUp) {
-	r.t.Helper()
+	r.T.Helper()
 	if got := r.read(payment).Parked; !reflect.DeepEqual(got, want) {
-		r.t.Errorf("parked is\n%+v, want\n%+v", got, want)
+		r.T.Errorf("parked is\n%+v, want\n%+v", got, want)
 	}
 	if n := r.stored(); n != 1 {
-		r.t.Errorf("%d messages are stored, want one schedule", n)
+		r.T.Errorf("%d messages are stored, want one schedule", n)
 	}
 }
 
@@ -40,7 +40,7 @@ func TestScheduledLookUpIsReadWhole(t *testing.T) {
 			r := setup(t)
 			p := scheduled("p", 5, 2)
 			p.Rechecks = 1
-			r.must(put(r.store, r, p))
+			r.Must(put(r.store, r, p))
 			r.holds("p", p)
 		})
 	}
@@ -48,18 +48,18 @@ func TestScheduledLookUpIsReadWhole(t *testing.T) {
 
 // verbs are the methods that store a look-up as it is given.
 var verbs = map[string]func(*retry.Store, *rig, record.ScheduledLookUp) error{
-	"first":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Schedule(r.ctx, p) },
-	"again":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Reschedule(r.ctx, p) },
-	"follow": func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.ScheduleRecheck(r.ctx, p) },
+	"first":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Schedule(r.Ctx, p) },
+	"again":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Reschedule(r.Ctx, p) },
+	"follow": func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.ScheduleRecheck(r.Ctx, p) },
 }
 
 func TestSubjectsNeverShowAnID(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, id := range []string{"plain-id", "ana@example.com", "529.982.247-25", "a.b *>"} {
-		r.must(r.store.Schedule(r.ctx, scheduled(id, 1, 0)))
+		r.Must(r.store.Schedule(r.Ctx, scheduled(id, 1, 0)))
 		m := r.raw(id)
-		want := "lookup.parked.sandbox.default." + r.tokens.Hash(id)
+		want := "lookup.parked.sandbox.default." + r.Tokens.Hash(id)
 		if m.Subject != want || m.Header.Get("Nats-Schedule-Target") != strings.Replace(want, "parked", "due", 1) {
 			t.Errorf("%q is parked on %s for %s", id, m.Subject, m.Header.Get("Nats-Schedule-Target"))
 		}
@@ -79,8 +79,8 @@ func TestAccountsAreSeparate(t *testing.T) {
 	r := setup(t)
 	one, two := scheduled("p", 1, 0), scheduled("p", 2, 0)
 	two.Account = "acme"
-	r.must(r.store.Schedule(r.ctx, one))
-	r.must(r.store.Schedule(r.ctx, two))
+	r.Must(r.store.Schedule(r.Ctx, one))
+	r.Must(r.store.Schedule(r.Ctx, two))
 	if got := r.read("p").Parked; !reflect.DeepEqual(got, one) {
 		t.Errorf("account default has %+v", got)
 	}
@@ -90,10 +90,10 @@ func TestScheduleExtendsCoverageOfTheScheduledOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	old := scheduled("p", 5, 3)
-	r.must(r.store.Schedule(r.ctx, old))
+	r.Must(r.store.Schedule(r.Ctx, old))
 	fresh := scheduled("p", 7, 0)
 	fresh.Reason, fresh.Cause, fresh.DueAt = "transport", order.CauseNotification, far(-100)
-	r.must(r.store.Schedule(r.ctx, fresh))
+	r.Must(r.store.Schedule(r.Ctx, fresh))
 	want := old
 	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
 	r.holds("p", want)
@@ -105,10 +105,10 @@ func TestScheduleExtendsCoverageOfTheScheduledOne(t *testing.T) {
 func TestScheduleOfAnEarlierNotificationChangesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 3)))
+	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 3)))
 	before := r.read("p")
 	for _, stands := range []uint64{0, 4, 5} {
-		r.must(r.store.Schedule(r.ctx, scheduled("p", stands, 0)))
+		r.Must(r.store.Schedule(r.Ctx, scheduled("p", stands, 0)))
 	}
 	if after := r.read("p"); !reflect.DeepEqual(after, before) {
 		t.Errorf("parked was %+v and is %+v", before, after)
@@ -119,9 +119,9 @@ func TestRescheduleReplacesTheScheduledOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	fresh := scheduled("p", 7, 0)
-	r.must(r.store.Schedule(r.ctx, fresh))
+	r.Must(r.store.Schedule(r.Ctx, fresh))
 	fired := scheduled("p", 5, 2)
-	r.must(r.store.Reschedule(r.ctx, fired))
+	r.Must(r.store.Reschedule(r.Ctx, fired))
 	want := fired
 	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
 	r.holds("p", want)
@@ -135,10 +135,10 @@ func TestRescheduleKeepsAnEarlierRecheck(t *testing.T) {
 		r := setup(t)
 		follows := scheduled("p", 7, 0)
 		follows.Cause, follows.Reason, follows.Rechecks, follows.FirstFailure, follows.DueAt = cause, string(cause), 1, nil, far(-1)
-		r.must(r.store.ScheduleRecheck(r.ctx, follows))
+		r.Must(r.store.ScheduleRecheck(r.Ctx, follows))
 		failed := scheduled("p", 5, 2)
 		failed.Cause, failed.Rechecks = order.CauseRecheck, 2
-		r.must(r.store.Reschedule(r.ctx, failed))
+		r.Must(r.store.Reschedule(r.Ctx, failed))
 		want := failed
 		want.Covers, want.Notification, want.NotifiedAt = 7, follows.Notification, follows.NotifiedAt
 		want.Cause, want.Reason, want.Rechecks, want.DueAt, want.Expedited = cause, string(cause), 1, follows.DueAt, true
@@ -149,21 +149,21 @@ func TestRescheduleKeepsAnEarlierRecheck(t *testing.T) {
 func TestRescheduleNeverLowersAttempts(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Reschedule(r.ctx, scheduled("p", 5, 4)))
+	r.Must(r.store.Reschedule(r.Ctx, scheduled("p", 5, 4)))
 	stale := scheduled("p", 5, 1) // The same delivery again, much later.
 	failed := far(-1)
 	stale.FirstFailure = &failed
-	r.must(r.store.Reschedule(r.ctx, stale))
+	r.Must(r.store.Reschedule(r.Ctx, stale))
 	r.holds("p", scheduled("p", 5, 4))
 }
 
 func TestRecheckReplacesACoveredRetry(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 3)))
+	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 3)))
 	recheck := scheduled("p", 6, 0)
 	recheck.Cause, recheck.Reason, recheck.Rechecks, recheck.FirstFailure = order.CauseRecheck, "recheck", 1, nil
-	r.must(r.store.ScheduleRecheck(r.ctx, recheck))
+	r.Must(r.store.ScheduleRecheck(r.Ctx, recheck))
 	r.holds("p", recheck)
 }
 
@@ -171,10 +171,10 @@ func TestRecheckKeepsAttemptsOfALaterNotification(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	old := scheduled("p", 9, 3)
-	r.must(r.store.Schedule(r.ctx, old))
+	r.Must(r.store.Schedule(r.Ctx, old))
 	recheck := scheduled("p", 6, 0)
 	recheck.Cause, recheck.Reason, recheck.FirstFailure, recheck.DueAt = order.CauseRecheck, "recheck", nil, far(-1)
-	r.must(r.store.ScheduleRecheck(r.ctx, recheck))
+	r.Must(r.store.ScheduleRecheck(r.Ctx, recheck))
 	want := recheck
 	want.Covers, want.Notification, want.NotifiedAt = 9, old.Notification, old.NotifiedAt
 	want.Attempts, want.FirstFailure, want.Expedited = 3, old.FirstFailure, true
@@ -203,10 +203,10 @@ func TestConflictIsDecidedAgain(t *testing.T) {
 			r := setup(t)
 			mine, theirs := scheduled("p", 7, 2), scheduled("p", 8, 1)
 			store := r.overtaken(
-				func() { r.must(r.store.Schedule(r.ctx, scheduled("p", 6, 1))) },
-				func() { r.must(r.store.Schedule(r.ctx, theirs)) },
+				func() { r.Must(r.store.Schedule(r.Ctx, scheduled("p", 6, 1))) },
+				func() { r.Must(r.store.Schedule(r.Ctx, theirs)) },
 			)
-			r.must(c.put(store, r, mine))
+			r.Must(c.put(store, r, mine))
 			r.holds("p", c.want(mine, theirs))
 		})
 	}
@@ -215,10 +215,10 @@ func TestConflictIsDecidedAgain(t *testing.T) {
 func TestConflictWithADeliverySchedulesAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 3)))
-	store := r.overtaken(func() { r.must(r.store.Cancel(r.ctx, r.read("p"))) }) // As its delivery does.
+	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 3)))
+	store := r.overtaken(func() { r.Must(r.store.Cancel(r.Ctx, r.read("p"))) }) // As its delivery does.
 	fresh := scheduled("p", 7, 0)
-	r.must(store.Schedule(r.ctx, fresh))
+	r.Must(store.Schedule(r.Ctx, fresh))
 	r.holds("p", fresh)
 }
 
@@ -227,9 +227,9 @@ func TestEndlessConflictsAreAnError(t *testing.T) {
 	r := setup(t)
 	var moves []func()
 	for i := range 30 {
-		moves = append(moves, func() { r.must(r.store.Schedule(r.ctx, scheduled("p", uint64(i+1), 0))) })
+		moves = append(moves, func() { r.Must(r.store.Schedule(r.Ctx, scheduled("p", uint64(i+1), 0))) })
 	}
-	if err := r.overtaken(moves...).Reschedule(r.ctx, scheduled("p", 1, 1)); !errors.Is(err, stream.ErrContended) {
+	if err := r.overtaken(moves...).Reschedule(r.Ctx, scheduled("p", 1, 1)); !errors.Is(err, stream.ErrContended) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -240,7 +240,7 @@ func TestConcurrentSchedulesKeepOneForTheHighest(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
-			if err := r.store.Schedule(r.ctx, scheduled("p", uint64(i+1), 0)); err != nil {
+			if err := r.store.Schedule(r.Ctx, scheduled("p", uint64(i+1), 0)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -257,15 +257,15 @@ func TestConcurrentSchedulesKeepOneForTheHighest(t *testing.T) {
 func TestCancelRemovesOnlyWhatWasRead(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Cancel(r.ctx, retry.Entry{}))
-	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 0)))
+	r.Must(r.store.Cancel(r.Ctx, retry.Entry{}))
+	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 0)))
 	entry := r.read("p")
-	r.must(r.store.Reschedule(r.ctx, scheduled("p", 5, 1)))
-	r.must(r.store.Cancel(r.ctx, entry)) // It was replaced.
+	r.Must(r.store.Reschedule(r.Ctx, scheduled("p", 5, 1)))
+	r.Must(r.store.Cancel(r.Ctx, entry)) // It was replaced.
 	r.holds("p", scheduled("p", 5, 1))
 	entry = r.read("p")
 	for range 2 { // The second time it no longer exists.
-		r.must(r.store.Cancel(r.ctx, entry))
+		r.Must(r.store.Cancel(r.Ctx, entry))
 		if left := r.read("p"); left.Sequence != 0 {
 			t.Errorf("after a cancel %+v is parked", left)
 		}
@@ -275,10 +275,10 @@ func TestCancelRemovesOnlyWhatWasRead(t *testing.T) {
 func TestCancelWithoutBrokerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Schedule(r.ctx, scheduled("p", 5, 0)))
+	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 0)))
 	entry := r.read("p")
 	r.Stop()
-	ctx, cancel := context.WithTimeout(r.ctx, time.Second)
+	ctx, cancel := context.WithTimeout(r.Ctx, time.Second)
 	defer cancel()
 	if err := r.store.Cancel(ctx, entry); err == nil {
 		t.Error("a cancel without a broker is said to have worked")

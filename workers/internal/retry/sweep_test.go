@@ -18,9 +18,9 @@ func swept(hours int) record.ScheduledLookUp {
 func TestScheduleReplacesALaterSweep(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Schedule(r.ctx, swept(60)))
+	r.Must(r.store.Schedule(r.Ctx, swept(60)))
 	fresh := scheduled("p", 7, 0)
-	r.must(r.store.Schedule(r.ctx, fresh))
+	r.Must(r.store.Schedule(r.Ctx, fresh))
 	r.holds("p", fresh)
 }
 
@@ -28,9 +28,9 @@ func TestScheduleReplacesALaterSweep(t *testing.T) {
 func TestScheduleKeepsASoonerSweep(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Schedule(r.ctx, swept(-9)))
+	r.Must(r.store.Schedule(r.Ctx, swept(-9)))
 	fresh := scheduled("p", 7, 0)
-	r.must(r.store.Schedule(r.ctx, fresh))
+	r.Must(r.store.Schedule(r.Ctx, fresh))
 	want := swept(-9)
 	want.Cause, want.Covers, want.Notification, want.NotifiedAt = order.CauseNotification, 7, fresh.Notification, fresh.NotifiedAt
 	r.holds("p", want)
@@ -47,9 +47,9 @@ func TestScheduleKeepsTheSweepsAttempts(t *testing.T) {
 			r := setup(t)
 			want := swept(60)
 			spend(&want)
-			r.must(r.store.Schedule(r.ctx, want))
+			r.Must(r.store.Schedule(r.Ctx, want))
 			fresh := scheduled("p", 7, 0)
-			r.must(r.store.Schedule(r.ctx, fresh))
+			r.Must(r.store.Schedule(r.Ctx, fresh))
 			want.Cause, want.Covers, want.Notification, want.NotifiedAt = order.CauseNotification, 7, fresh.Notification, fresh.NotifiedAt
 			r.holds("p", want)
 		})
@@ -60,14 +60,14 @@ func TestScheduleKeepsTheSweepsAttempts(t *testing.T) {
 func TestUnaskedNotificationTakesOverTheSweep(t *testing.T) {
 	t.Parallel()
 	for name, put := range map[string]func(*rig, record.ScheduledLookUp) error{
-		"held":   func(r *rig, p record.ScheduledLookUp) error { return r.store.ScheduleUnasked(r.ctx, p) },
-		"joined": func(r *rig, p record.ScheduledLookUp) error { return r.store.ExtendCoverage(r.ctx, p) },
+		"held":   func(r *rig, p record.ScheduledLookUp) error { return r.store.ScheduleUnasked(r.Ctx, p) },
+		"joined": func(r *rig, p record.ScheduledLookUp) error { return r.store.ExtendCoverage(r.Ctx, p) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			r.must(r.store.Schedule(r.ctx, swept(60)))
-			r.must(put(r, unasked(7, 1)))
+			r.Must(r.store.Schedule(r.Ctx, swept(60)))
+			r.Must(put(r, unasked(7, 1)))
 			want := early(swept(60), unasked(7, 1))
 			want.Cause = order.CauseNotification
 			r.holds("p", want)

@@ -24,12 +24,12 @@ func TestUnaskedIsDueAtTheEarlierTimeAndKeepsAttempts(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	retry := scheduled("p", 5, 3)
-	r.must(r.store.Schedule(r.ctx, retry))
-	r.must(r.store.ScheduleUnasked(r.ctx, unasked(7, 4))) // Later than the retry.
+	r.Must(r.store.Schedule(r.Ctx, retry))
+	r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(7, 4))) // Later than the retry.
 	want := retry
 	want.Covers, want.Notification, want.NotifiedAt = 7, unasked(7, 4).Notification, unasked(7, 4).NotifiedAt
 	r.holds("p", want)
-	r.must(r.store.ScheduleUnasked(r.ctx, unasked(8, -12)))
+	r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(8, -12)))
 	r.holds("p", early(retry, unasked(8, -12)))
 	if got := r.raw("p").Header.Get("Nats-Schedule"); got != "@at 2099-01-01T15:04:05.678901234Z" {
 		t.Errorf("the schedule became %q", got)
@@ -39,17 +39,17 @@ func TestUnaskedIsDueAtTheEarlierTimeAndKeepsAttempts(t *testing.T) {
 func TestUnaskedMovesNothingThatCoversIt(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.Schedule(r.ctx, scheduled("p", 7, 3))) // Its look-up was made and failed.
-	r.must(r.store.ScheduleUnasked(r.ctx, unasked(7, -12)))
-	r.must(r.store.ScheduleUnasked(r.ctx, unasked(6, -12)))
+	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 7, 3))) // Its look-up was made and failed.
+	r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(7, -12)))
+	r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(6, -12)))
 	r.holds("p", scheduled("p", 7, 3))
 }
 
 func TestUnaskedKeepsTheDueTimeOfTheSameLimit(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.must(r.store.ScheduleUnasked(r.ctx, unasked(5, 2)))
-	r.must(r.store.ScheduleUnasked(r.ctx, unasked(7, 1)))
+	r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(5, 2)))
+	r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(7, 1)))
 	want := unasked(7, 2)
 	want.Expedited = true
 	r.holds("p", want)
@@ -59,14 +59,14 @@ func TestRescheduleKeepsTheDueTimeOfAnUnaskedOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	fired := scheduled("p", 5, 2)
-	r.must(r.store.ScheduleUnasked(r.ctx, unasked(7, -12)))
+	r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(7, -12)))
 	for range 2 { // A redelivery changes nothing.
-		r.must(r.store.Reschedule(r.ctx, fired))
+		r.Must(r.store.Reschedule(r.Ctx, fired))
 		r.holds("p", early(fired, unasked(7, -12)))
 	}
 	sooner := fired
 	sooner.DueAt = far(-20)
-	r.must(r.store.Reschedule(r.ctx, sooner)) // At its own due time.
+	r.Must(r.store.Reschedule(r.Ctx, sooner)) // At its own due time.
 	want := early(sooner, unasked(7, -20))
 	want.Reason, want.Expedited = fired.Reason, false
 	r.holds("p", want)
@@ -81,23 +81,23 @@ func TestUnaskedAndRescheduledConflict(t *testing.T) {
 	t.Run("held", func(t *testing.T) {
 		t.Parallel()
 		r := setup(t)
-		store := r.overtaken(func() { r.must(r.store.Reschedule(r.ctx, fired)) })
-		r.must(store.ScheduleUnasked(r.ctx, unasked(7, -12)))
+		store := r.overtaken(func() { r.Must(r.store.Reschedule(r.Ctx, fired)) })
+		r.Must(store.ScheduleUnasked(r.Ctx, unasked(7, -12)))
 		r.holds("p", want)
 	})
 	t.Run("fired", func(t *testing.T) {
 		t.Parallel()
 		r := setup(t)
-		store := r.overtaken(func() { r.must(r.store.ScheduleUnasked(r.ctx, unasked(7, -12))) })
-		r.must(store.Reschedule(r.ctx, fired))
+		store := r.overtaken(func() { r.Must(r.store.ScheduleUnasked(r.Ctx, unasked(7, -12))) })
+		r.Must(store.Reschedule(r.Ctx, fired))
 		r.holds("p", want)
 	})
 	t.Run("held, against a firing", func(t *testing.T) {
 		t.Parallel()
 		r := setup(t)
-		r.must(r.store.Schedule(r.ctx, fired))
-		store := r.overtaken(func() { r.must(r.store.Cancel(r.ctx, r.read("p"))) }) // As its delivery does.
-		r.must(store.ScheduleUnasked(r.ctx, unasked(7, -12)))
+		r.Must(r.store.Schedule(r.Ctx, fired))
+		store := r.overtaken(func() { r.Must(r.store.Cancel(r.Ctx, r.read("p"))) }) // As its delivery does.
+		r.Must(store.ScheduleUnasked(r.Ctx, unasked(7, -12)))
 		alone := unasked(7, -12)
 		alone.Expedited = true
 		r.holds("p", alone)

@@ -17,14 +17,14 @@ func (r *rig) writeHalf() { r.plant(`{"provider":"elsewhere","covers":9`) }
 
 // plant stores any text as the schedule.
 func (r *rig) plant(body string) {
-	r.t.Helper()
-	entry := r.tokens.Waiting("sandbox", "default", "p")
+	r.T.Helper()
+	entry := r.Tokens.Waiting("sandbox", "default", "p")
 	m := nats.NewMsg(entry.Parked())
 	m.Data = []byte(body)
 	m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05.678901234Z")
 	m.Header.Set("Nats-Schedule-Target", entry.Due())
-	_, err := r.JS.PublishMsg(r.ctx, m)
-	r.must(err)
+	_, err := r.JS.PublishMsg(r.Ctx, m)
+	r.Must(err)
 }
 
 func TestUnreadableEntryHasPaymentAndDueTime(t *testing.T) {
@@ -35,7 +35,7 @@ func TestUnreadableEntryHasPaymentAndDueTime(t *testing.T) {
 	if got := r.read("p"); got.Sequence == 0 || !got.Unreadable || !reflect.DeepEqual(got.Parked, want) {
 		t.Errorf("half a document reads as %+v", got)
 	}
-	r.must(r.store.Cancel(r.ctx, r.read("p")))
+	r.Must(r.store.Cancel(r.Ctx, r.read("p")))
 	if got := r.read("p"); got.Sequence != 0 {
 		t.Errorf("it cannot be cancelled: %+v", got)
 	}
@@ -51,7 +51,7 @@ func TestEntryOfAnotherPaymentIsReplaced(t *testing.T) {
 			t.Errorf("%s is what is parked", body)
 		}
 		p := scheduled("p", 7, 1)
-		r.must(r.store.Schedule(r.ctx, p))
+		r.Must(r.store.Schedule(r.Ctx, p))
 		r.holds("p", p)
 	}
 }
@@ -78,7 +78,7 @@ func TestUnreadableEntryIsReplaced(t *testing.T) {
 				r := setup(t)
 				r.writeHalf()
 				p := scheduled("p", stands, 1)
-				r.must(c.put(r.store, r.ctx, p))
+				r.Must(c.put(r.store, r.Ctx, p))
 				r.holds("p", c.want(p))
 			}
 		})
@@ -90,7 +90,7 @@ func TestUnreadableEntryIsNotExpedited(t *testing.T) {
 	r := setup(t)
 	r.writeHalf()
 	before := r.read("p")
-	if ok, err := r.store.Expedite(r.ctx, before.Parked); ok || !errors.Is(err, retry.ErrUnreadable) {
+	if ok, err := r.store.Expedite(r.Ctx, before.Parked); ok || !errors.Is(err, retry.ErrUnreadable) {
 		t.Errorf("%v, %v", ok, err)
 	}
 	if got := r.read("p"); got.Sequence != before.Sequence {

@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/workers/internal/verdict"
@@ -25,9 +26,7 @@ func drawnPolicy(tb testing.TB, t *rapid.T) provider.RetryPolicy {
 		offsets[i] = time.Duration(n)
 	}
 	own, err := p.WithOffsets(offsets)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return own
 }
 

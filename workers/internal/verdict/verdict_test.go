@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
@@ -19,9 +20,7 @@ var began = time.Date(2026, 11, 22, 1, 2, 3, 4000, time.UTC)
 func named(t testing.TB, name string) provider.RetryPolicy {
 	t.Helper()
 	p, err := providers.All.RetryPolicy(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return p
 }
 
@@ -176,9 +175,7 @@ func TestOwnOffsetsMustAscend(t *testing.T) {
 	}
 	mine := []time.Duration{time.Second, time.Minute}
 	own, err := p.WithOffsets(mine)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	mine[0] = time.Hour
 	if offsets, _ := played(own, record.Transport, 1); !slices.Equal(offsets, []time.Duration{time.Second, time.Minute}) {
 		t.Errorf("own offsets park at %v", offsets)

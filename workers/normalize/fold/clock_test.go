@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/workers/internal/deadletter"
 )
@@ -15,23 +16,17 @@ func TestMarkFromASlowClockBlocksNothing(t *testing.T) {
 	b := setup(t)
 	fold := func(word string, refunded int64) {
 		t.Helper()
-		if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-1", word, refunded)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-1", word, refunded)))
 	}
 	fold("refunded", 10000)
 	fold("bogus", 0)
-	dead, err := deadletter.Open(b.ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dead, err := deadletter.Open(b.Ctx, b.JS)
+	testbench.Must(t, err)
 	var open deadletter.Entry
-	if err := dead.Each(b.ctx, "dead.>", 1, func(l deadletter.Entry) error { open = l; return nil }); err != nil {
+	if err := dead.Each(b.Ctx, "dead.>", 1, func(l deadletter.Entry) error { open = l; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if err := dead.Mark(b.ctx, open, record.Discarded, "ana@desk", time.Now().Add(-time.Hour)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, dead.Mark(b.Ctx, open, record.Discarded, "ana@desk", time.Now().Add(-time.Hour)))
 	fold("refunded", 10000) // A worker without a cache folds both again.
 	if deadLetters := b.deadLetters(t, "o-1"); len(deadLetters) != 2 {
 		t.Errorf("dead letters are %+v", deadLetters)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -22,7 +23,6 @@ var turned = order.Standard.Scaled(100)
 // provider answers one payment's look-ups, including the ones normalize schedules.
 type provider struct {
 	bench
-	t       *testing.T
 	worker  *fold.Worker
 	payment string
 	due     jetstream.Consumer
@@ -30,52 +30,47 @@ type provider struct {
 
 func newProvider(t *testing.T, payment string) *provider {
 	t.Helper()
+	return newProviderWithin(t, payment, turned)
+}
+
+func newProviderWithin(t *testing.T, payment string, spans order.Spans) *provider {
+	t.Helper()
 	b := setup(t)
-	b.spans = turned
-	due, err := b.JS.Consumer(b.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &provider{bench: b, t: t, worker: b.worker(t, b.JS), payment: payment, due: due}
+	b.spans = spans
+	due, err := b.JS.Consumer(b.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	testbench.Must(t, err)
+	return &provider{bench: b, worker: b.worker(t, b.JS), payment: payment, due: due}
 }
 
 // says stores an answer of the provider.
 func (p *provider) says(word string, refunded int64) {
-	p.t.Helper()
-	m := p.observe(p.t, p.payment, word, refunded)
+	p.T.Helper()
+	m := p.observe(p.T, p.payment, word, refunded)
 	for range 2 { // Redelivery changes nothing.
-		if err := p.worker.Handle(p.ctx, m); err != nil {
-			p.t.Fatal(err)
-		}
+		p.Must(p.worker.Handle(p.Ctx, m))
 	}
 }
 
 // asked waits until the next scheduled look-up is due and returns its cause.
 func (p *provider) asked() record.ScheduledLookUp {
-	p.t.Helper()
+	p.T.Helper()
 	fired, err := p.due.Next(jetstream.FetchMaxWait(30 * time.Second))
 	if err != nil {
-		p.t.Fatalf("no look-up came due: %v", err)
+		p.T.Fatalf("no look-up came due: %v", err)
 	}
 	var parked record.ScheduledLookUp
-	if err := json.Unmarshal(fired.Data(), &parked); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := fired.DoubleAck(p.ctx); err != nil {
-		p.t.Fatal(err)
-	}
+	p.Must(json.Unmarshal(fired.Data(), &parked))
+	p.Must(fired.DoubleAck(p.Ctx))
 	return parked
 }
 
 // idle reports a look-up that is scheduled although the provider agrees with the log.
 func (p *provider) idle() {
-	p.t.Helper()
-	stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	p.T.Helper()
+	stream, err := p.JS.Stream(p.Ctx, subject.LookupRetries)
+	p.Must(err)
 	if n := stream.CachedInfo().State.Msgs; n != 0 {
-		p.t.Errorf("%d look-ups are parked", n)
+		p.T.Errorf("%d look-ups are parked", n)
 	}
 }
 
@@ -107,23 +102,17 @@ func TestPaidAfterCanceledIsACorrection(t *testing.T) {
 // the confirmation, and a look-up that is due sooner leads to it.
 func TestConfirmationKeepsItsDueTimeAfterFreshAnswers(t *testing.T) {
 	t.Parallel()
-	p := newProvider(t, "o-1")
+	p := newProviderWithin(t, "o-1", order.Standard.Scaled(10)) // The fresh answer is handled before the six seconds are over.
 	p.says("canceled", 0)
 	p.says("paid", 0)
 	parked := func() record.ScheduledLookUp {
 		t.Helper()
-		stream, err := p.JS.Stream(p.ctx, subject.LookupRetries)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw, err := stream.GetLastMsgForSubject(p.ctx, "lookup.parked.>")
-		if err != nil {
-			t.Fatal(err)
-		}
+		stream, err := p.JS.Stream(p.Ctx, subject.LookupRetries)
+		testbench.Must(t, err)
+		raw, err := stream.GetLastMsgForSubject(p.Ctx, "lookup.parked.>")
+		testbench.Must(t, err)
 		var parked record.ScheduledLookUp
-		if err := json.Unmarshal(raw.Data, &parked); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, json.Unmarshal(raw.Data, &parked))
 		return parked
 	}
 	first := parked()
@@ -219,9 +208,9 @@ func TestPaidAfterRefundedNeedsThreeAnswers(t *testing.T) {
 
 // open lists the ids of the payment's dead letters that are open.
 func (p *provider) open() map[string]record.DeadLetter {
-	p.t.Helper()
+	p.T.Helper()
 	open := map[string]record.DeadLetter{}
-	for _, l := range p.deadLetters(p.t, p.payment) {
+	for _, l := range p.deadLetters(p.T, p.payment) {
 		if delete(open, l.ID); l.State == record.Open {
 			open[l.ID] = l
 		}
@@ -231,11 +220,11 @@ func (p *provider) open() map[string]record.DeadLetter {
 
 // insists repeats an answer until it has a dead letter.
 func (p *provider) insists(word string, refunded int64) {
-	p.t.Helper()
-	before := len(p.deadLetters(p.t, p.payment))
-	for len(p.deadLetters(p.t, p.payment)) == before {
+	p.T.Helper()
+	before := len(p.deadLetters(p.T, p.payment))
+	for len(p.deadLetters(p.T, p.payment)) == before {
 		p.says(word, refunded)
-		if len(p.deadLetters(p.t, p.payment)) == before {
+		if len(p.deadLetters(p.T, p.payment)) == before {
 			p.asked()
 		}
 	}
@@ -255,17 +244,11 @@ func TestOldAgreementResolvesNoNewerDeadLetter(t *testing.T) {
 	if open := p.open(); len(open) != 1 {
 		t.Fatalf("these are open: %+v", open)
 	}
-	stream, err := p.JS.Stream(p.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last, err := stream.GetLastMsgForSubject(p.ctx, p.tokens.Unit("sandbox", "default", "o-1").Status())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.bench.worker(t, p.JS).Handle(p.ctx, &delivered{RawStreamMsg: last}); err != nil {
-		t.Fatal(err)
-	}
+	stream, err := p.JS.Stream(p.Ctx, subject.Statuses)
+	testbench.Must(t, err)
+	last, err := stream.GetLastMsgForSubject(p.Ctx, p.Unit("o-1").Status())
+	testbench.Must(t, err)
+	testbench.Must(t, p.bench.worker(t, p.JS).Handle(p.Ctx, &testbench.Delivered{RawStreamMsg: last}))
 	if open := p.open(); len(open) != 1 {
 		t.Errorf("after folding again these are open: %+v", open)
 	}
@@ -303,13 +286,9 @@ func TestWorkerWithoutCacheKnowsThatAPaymentWasPaid(t *testing.T) {
 		Status: order.Refunded, ProviderStatus: "refunded", Confirmed: true, Cause: order.CauseNotification,
 		Amount: &order.Amount{Currency: "BRL", Value: 10000, Authorized: 10000}, AnsweredAt: time.Now(),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := p.deliver(t, &nats.Msg{Subject: p.tokens.Unit("sandbox", "default", "o-1").Status(), Data: void})
-	if err := p.worker.Handle(p.ctx, m); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	m := p.deliver(t, &nats.Msg{Subject: p.Unit("o-1").Status(), Data: void})
+	testbench.Must(t, p.worker.Handle(p.Ctx, m))
 	after := p.log(t, "o-1")
 	if last := after[len(after)-1]; len(after) != len(before)+1 || last.Status != order.Refunded {
 		t.Errorf("the log is %v", summary(after))

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 )
@@ -16,25 +17,19 @@ import (
 // of the events. The next observation is then the first again.
 func (b bench) expire(t *testing.T, payment string) {
 	t.Helper()
-	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.Purge(b.ctx, jetstream.WithPurgeSubject(b.tokens.Unit("sandbox", "default", payment).Status())); err != nil {
-		t.Fatal(err)
-	}
+	stream, err := b.JS.Stream(b.Ctx, subject.Statuses)
+	testbench.Must(t, err)
+	testbench.Must(t, stream.Purge(b.Ctx, jetstream.WithPurgeSubject(b.Unit(payment).Status())))
 }
 
 // Each step has a new worker, without a cache.
 func TestFirstObservationAfterExpiryFollowsTheLastEvent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	handle := func(m *delivered) {
+	handle := func(m *testbench.Delivered) {
 		t.Helper()
 		for range 2 { // Redelivery changes nothing.
-			if err := b.worker(t, b.JS).Handle(b.ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, b.worker(t, b.JS).Handle(b.Ctx, m))
 		}
 		b.expire(t, "o-9")
 	}
@@ -47,10 +42,8 @@ func TestFirstObservationAfterExpiryFollowsTheLastEvent(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "o-9", Order: "o-9",
 		Status: order.Authenticated, ProviderStatus: "authenticated", Cause: order.CauseNotification,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	handle(b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "o-9").Status(), Data: body}, jetstream.WithExpectLastSequencePerSubject(0)))
+	testbench.Must(t, err)
+	handle(b.deliver(t, &nats.Msg{Subject: b.Unit("o-9").Status(), Data: body}, jetstream.WithExpectLastSequencePerSubject(0)))
 	fold("partially_refunded", 3000) // A transition of a payment that was paid.
 	fold("partially_refunded", 3000) // Unchanged.
 	if got := summary(b.log(t, "o-9")); strings.Join(got, ", ") != "1 nothing>pending 0, 2 pending>paid 0, 3 paid>partially_refunded 3000" {

@@ -14,11 +14,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -28,49 +27,37 @@ import (
 	"arauto/workers/normalize/fold"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // bench is a broker and what the tests write to it and read from it.
 type bench struct {
-	*jetstreamtest.Broker
-	tokens subject.Tokens
-	ctx    context.Context
-	spans  order.Spans // Of the workers; those of production by default.
+	*testbench.Broker
+	spans order.Spans // Of the workers; those of production by default.
 }
 
 func setup(t testing.TB) bench {
 	t.Helper()
-	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bench{Broker: jetstreamtest.Start(t, "sandbox"), tokens: tokens, ctx: jetstreamtest.Context(t)}
+	return bench{Broker: testbench.Start(t, "sandbox")}
 }
 
 // worker returns a worker with its own cache that publishes through js.
 func (b bench) worker(t testing.TB, js jetstream.JetStream) *fold.Worker {
 	t.Helper()
-	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead, err := deadletter.Open(b.ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := fold.New(b.ctx, fold.Options{
-		JS: js, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
+	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
+	testbench.Must(t, err)
+	dead, err := deadletter.Open(b.Ctx, b.JS)
+	testbench.Must(t, err)
+	w, err := fold.New(b.Ctx, fold.Options{
+		JS: js, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: b.spans,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return w
 }
 
 // observe stores an observation of a payment behind its last one, as lookup does, and
 // returns it as a message.
-func (b bench) observe(t testing.TB, payment, word string, refunded int64) *delivered {
+func (b bench) observe(t testing.TB, payment, word string, refunded int64) *testbench.Delivered {
 	t.Helper()
 	o := order.Observation{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: payment,
@@ -82,16 +69,12 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *deli
 		o.Status = ""
 	}
 	body, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	on := b.tokens.Unit("sandbox", "default", payment).Status()
-	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
+	on := b.Unit(payment).Status()
+	stream, err := b.JS.Stream(b.Ctx, subject.Statuses)
+	testbench.Must(t, err)
 	var behind uint64
-	last, err := stream.GetLastMsgForSubject(b.ctx, on)
+	last, err := stream.GetLastMsgForSubject(b.Ctx, on)
 	if err == nil {
 		behind = last.Sequence
 	} else if !errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -102,85 +85,23 @@ func (b bench) observe(t testing.TB, payment, word string, refunded int64) *deli
 }
 
 // deliver stores a message on STATUSES and returns it as a consumer delivers it.
-func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOpt) *delivered {
+func (b bench) deliver(t testing.TB, m *nats.Msg, options ...jetstream.PublishOpt) *testbench.Delivered {
 	t.Helper()
-	ack, err := b.JS.PublishMsg(b.ctx, m, options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := b.JS.Stream(b.ctx, subject.Statuses)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := stream.GetMsg(b.ctx, ack.Sequence)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &delivered{RawStreamMsg: raw}
-}
-
-// delivered is a message of STATUSES as a consumer delivers it, with what the handler
-// reads. It lets a test choose the order of processing.
-type delivered struct {
-	jetstream.Msg
-	*jetstream.RawStreamMsg
-}
-
-func (d *delivered) Subject() string      { return d.RawStreamMsg.Subject }
-func (d *delivered) Headers() nats.Header { return d.Header }
-func (d *delivered) Data() []byte         { return d.RawStreamMsg.Data }
-func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.Sequence}, Timestamp: d.Time}, nil
+	ack, err := b.JS.PublishMsg(b.Ctx, m, options...)
+	testbench.Must(t, err)
+	return b.Delivered(subject.Statuses, ack.Sequence)
 }
 
 // log reads a payment's events.
 func (b bench) log(t testing.TB, payment string) []order.Event {
 	t.Helper()
-	stream, err := b.JS.Stream(b.ctx, subject.Orders)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []order.Event
-	filter := b.tokens.Unit("sandbox", "default", payment).Events()
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		var e order.Event
-		if err := json.Unmarshal(raw.Data, &e); err != nil {
-			t.Fatal(err)
-		}
-		all, next = append(all, e), raw.Sequence+1
-	}
+	return testbench.Documents[order.Event](b.Bench, subject.Orders, b.Unit(payment).Events())
 }
 
 // deadLetters reads the dead letters of a payment.
 func (b bench) deadLetters(t testing.TB, payment string) []record.DeadLetter {
 	t.Helper()
-	stream, err := b.JS.Stream(b.ctx, subject.DeadLetters)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []record.DeadLetter
-	filter := b.tokens.Unit("sandbox", "default", payment).DeadLetter("*", record.StageNormalize)
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return all
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		var l record.DeadLetter
-		if err := json.Unmarshal(raw.Data, &l); err != nil {
-			t.Fatal(err)
-		}
-		all, next = append(all, l), raw.Sequence+1
-	}
+	return testbench.Documents[record.DeadLetter](b.Bench, subject.DeadLetters, b.Unit(payment).DeadLetter("*", record.StageNormalize))
 }
 
 func summary(events []order.Event) []string {
@@ -224,9 +145,7 @@ func TestEachOutcomeHasItsEffect(t *testing.T) {
 	} {
 		m := b.observe(t, "o-1", step.word, step.refunded)
 		for range 2 { // Redelivery changes nothing.
-			if err := w.Handle(b.ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, w.Handle(b.Ctx, m))
 		}
 		if got := len(b.log(t, "o-1")); got != step.events {
 			t.Errorf("after %s %d: %d events, want %d", step.word, step.refunded, got, step.events)
@@ -247,9 +166,7 @@ func TestReturnNeedsAConfirmation(t *testing.T) {
 	w := b.worker(t, b.JS)
 	handle := func(word string) {
 		t.Helper()
-		if err := w.Handle(b.ctx, b.observe(t, "o-2", word, 0)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, b.observe(t, "o-2", word, 0)))
 	}
 	handle("paid")
 	handle("disputed")
@@ -257,18 +174,14 @@ func TestReturnNeedsAConfirmation(t *testing.T) {
 	if got := len(b.log(t, "o-2")); got != 2 {
 		t.Fatalf("a lone return observation made %d events, want 2", got)
 	}
-	due, err := b.JS.Consumer(b.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	due, err := b.JS.Consumer(b.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	testbench.Must(t, err)
 	fired, err := due.Next(jetstream.FetchMaxWait(20 * time.Second)) // The broker's schedule is the clock.
 	if err != nil {
 		t.Fatalf("no confirming look-up came due: %v", err)
 	}
 	var p record.ScheduledLookUp
-	if err := json.Unmarshal(fired.Data(), &p); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, json.Unmarshal(fired.Data(), &p))
 	if p.Cause != order.CauseConfirmation || p.Payment != "o-2" || p.Trace != "00-trace" {
 		t.Errorf("parked look-up is %+v", p)
 	}
@@ -286,11 +199,9 @@ func TestRecreatedStatusesStopTheWorker(t *testing.T) {
 	for range 3 {
 		b.observe(t, "other", "paid", 0)
 	}
-	if err := w.Handle(b.ctx, b.observe(t, "o-3", "paid", 0)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, w.Handle(b.Ctx, b.observe(t, "o-3", "paid", 0)))
 	b.Recreate(subject.Statuses)
-	err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-3", "refunded", 10000))
+	err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-3", "refunded", 10000))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("folding a recreated stream gave %v, want a fatal error", err)
@@ -303,11 +214,9 @@ func TestObservationYoungerThanItsEventIsTheSame(t *testing.T) {
 	b := setup(t)
 	w := b.worker(t, b.JS)
 	m := b.observe(t, "o-4", "paid", 0)
-	if err := w.Handle(b.ctx, m); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, w.Handle(b.Ctx, m))
 	m.Time = time.Now().Add(time.Minute)
-	if err := w.Handle(b.ctx, m); err != nil {
+	if err := w.Handle(b.Ctx, m); err != nil {
 		t.Errorf("handled again: %v", err)
 	}
 	if got := summary(b.log(t, "o-4")); len(got) != 1 {
@@ -319,11 +228,9 @@ func TestObservationYoungerThanItsEventIsTheSame(t *testing.T) {
 func TestOtherObservationAtTheEventsSequenceStopsTheWorker(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-4", "paid", 0)))
 	b.Recreate(subject.Statuses)
-	err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "refunded", 10000))
+	err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-4", "refunded", 10000))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("another observation under the same number gave %v, want a fatal error", err)
@@ -338,7 +245,7 @@ func TestObservationBehindALowerOneThanTheEventsStopsTheWorker(t *testing.T) {
 	for range 3 {
 		b.observe(t, "other", "paid", 0)
 	}
-	if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
+	if err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-4", "paid", 0)); err != nil {
 		t.Fatal(err)
 	}
 	b.Recreate(subject.Statuses)
@@ -346,7 +253,7 @@ func TestObservationBehindALowerOneThanTheEventsStopsTheWorker(t *testing.T) {
 	for range 3 {
 		b.observe(t, "other", "paid", 0)
 	}
-	err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-4", "refunded", 10000))
+	err := b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-4", "refunded", 10000))
 	var fatal *consume.Fatal
 	if !errors.As(err, &fatal) {
 		t.Errorf("an observation behind one that was never folded gave %v, want a fatal error", err)
@@ -357,22 +264,16 @@ func TestObservationBehindALowerOneThanTheEventsStopsTheWorker(t *testing.T) {
 func TestDeadLetterOfARecreatedStreamReportsNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	dead, err := deadletter.Open(b.ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dead, err := deadletter.Open(b.Ctx, b.JS)
+	testbench.Must(t, err)
 	old := record.DeadLetter{
 		ID: deadletter.ID(subject.Statuses, 99), Class: record.ClassData, Stage: record.StageNormalize, Provider: "sandbox", Account: "default",
 		Kind: order.Payment, Payment: "o-7", Cause: "illegal", LastAnswer: "answered", Stream: subject.Statuses, Sequence: 99,
 		Observation: 99, Next: "look", At: time.Now().UTC(),
 	}
-	if err := dead.Put(b.ctx, b.tokens.Unit("sandbox", "default", "o-7"), old, old.ID, deadletter.SameID(old.ID)); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, dead.Put(b.Ctx, b.Unit("o-7"), old, old.ID, deadletter.SameID(old.ID)))
 	for _, word := range []string{"moonlit", "sunlit"} {
-		if err := b.worker(t, b.JS).Handle(b.ctx, b.observe(t, "o-7", word, 0)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, b.worker(t, b.JS).Handle(b.Ctx, b.observe(t, "o-7", word, 0)))
 		if word == "moonlit" {
 			b.Recreate(subject.Statuses)
 		}
@@ -387,11 +288,9 @@ func TestUnreadableObservationIsDeadLettered(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	w := b.worker(t, b.JS)
-	broken := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "o-5").Status(), Data: []byte("{")})
-	for _, m := range []*delivered{b.observe(t, "o-5", "paid", 0), broken} {
-		if err := w.Handle(b.ctx, m); err != nil {
-			t.Fatal(err)
-		}
+	broken := b.deliver(t, &nats.Msg{Subject: b.Unit("o-5").Status(), Data: []byte("{")})
+	for _, m := range []*testbench.Delivered{b.observe(t, "o-5", "paid", 0), broken} {
+		testbench.Must(t, w.Handle(b.Ctx, m))
 	}
 	if got := summary(b.log(t, "o-5")); len(got) != 1 {
 		t.Errorf("log is %v, want the one event", got)
@@ -406,26 +305,18 @@ func TestOldReturnFoldedAgainSchedulesNothing(t *testing.T) {
 	b := setup(t)
 	w := b.worker(t, b.JS)
 	for _, word := range []string{"paid", "disputed", "paid"} {
-		if err := w.Handle(b.ctx, b.observe(t, "o-6", word, 0)); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, b.observe(t, "o-6", word, 0)))
 	}
-	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
-	entry, err := retries.Read(b.ctx, "sandbox", "default", "o-6")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := retries.Cancel(b.ctx, entry); err != nil {
-		t.Fatal(err)
-	}
+	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
+	testbench.Must(t, err)
+	entry, err := retries.Read(b.Ctx, "sandbox", "default", "o-6")
+	testbench.Must(t, err)
+	testbench.Must(t, retries.Cancel(b.Ctx, entry))
 	last := b.observe(t, "o-6", "disputed", 0)
-	if err := b.worker(t, b.JS).Handle(b.ctx, last); err != nil { // A worker without a cache folds all observations.
+	if err := b.worker(t, b.JS).Handle(b.Ctx, last); err != nil { // A worker without a cache folds all observations.
 		t.Fatal(err)
 	}
-	if entry, err = retries.Read(b.ctx, "sandbox", "default", "o-6"); err != nil || entry.Sequence != 0 {
+	if entry, err = retries.Read(b.Ctx, "sandbox", "default", "o-6"); err != nil || entry.Sequence != 0 {
 		t.Errorf("folding the past again scheduled %+v (%v)", entry.Parked, err)
 	}
 }
@@ -465,7 +356,7 @@ func TestAnyProcessingOrderGivesTheSameLog(t *testing.T) {
 		payment := fmt.Sprintf("p-%d", round.Add(1))
 		n := rapid.IntRange(1, 12).Draw(r, "observations")
 		var (
-			messages []*delivered
+			messages []*testbench.Delivered
 			expected []string
 			standing order.Standing
 			last     *order.Event
@@ -499,10 +390,10 @@ func TestAnyProcessingOrderGivesTheSameLog(t *testing.T) {
 
 // process delivers the messages in random order to concurrent workers that crash at
 // random, each message until a worker has handled it.
-func (b bench) process(t testing.TB, messages []*delivered, seed uint64, workers int) {
+func (b bench) process(t testing.TB, messages []*testbench.Delivered, seed uint64, workers int) {
 	dice := rand.New(rand.NewPCG(seed, 1))
 	dice.Shuffle(len(messages), func(i, j int) { messages[i], messages[j] = messages[j], messages[i] })
-	queue := make(chan *delivered, len(messages)*100)
+	queue := make(chan *testbench.Delivered, len(messages)*100)
 	var open sync.WaitGroup
 	for _, m := range messages {
 		open.Add(1)
@@ -515,8 +406,8 @@ func (b bench) process(t testing.TB, messages []*delivered, seed uint64, workers
 		w := b.worker(t, js)
 		running.Go(func() {
 			for m := range queue {
-				if err := w.Handle(b.ctx, m); err != nil {
-					if b.ctx.Err() != nil {
+				if err := w.Handle(b.Ctx, m); err != nil {
+					if b.Ctx.Err() != nil {
 						t.Error("test ran out of time")
 						open.Done()
 						continue

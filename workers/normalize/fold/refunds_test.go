@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 )
 
@@ -12,13 +13,11 @@ func TestDeadLetterNamesBothRefundedSums(t *testing.T) {
 	b := setup(t)
 	b.spans = order.Spans{Correction: 1, Refund: time.Hour, Undecided: time.Hour} // The second contradiction counts as insisted.
 	w := b.worker(t, b.JS)
-	for _, m := range []*delivered{
+	for _, m := range []*testbench.Delivered{
 		b.observe(t, "o-1", "paid", 0), b.observe(t, "o-1", "partially_refunded", 500), b.observe(t, "o-1", "paid", 600),
 		b.observe(t, "o-1", "paid", 600), b.observe(t, "o-1", "expired", 0),
 	} {
-		if err := w.Handle(b.ctx, m); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, w.Handle(b.Ctx, m))
 	}
 	deadLetters := b.deadLetters(t, "o-1")
 	want := []string{

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/retry"
@@ -20,21 +21,15 @@ import (
 func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead, err := deadletter.Open(b.ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
+	testbench.Must(t, err)
+	dead, err := deadletter.Open(b.Ctx, b.JS)
+	testbench.Must(t, err)
 	registry := prometheus.NewRegistry()
-	w, err := fold.New(b.ctx, fold.Options{
-		JS: b.JS, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
+	w, err := fold.New(b.Ctx, fold.Options{
+		JS: b.JS, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: fold.NewMetrics(registry), Now: time.Now,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, step := range []struct {
 		status order.Status
 		cause  order.Cause
@@ -51,14 +46,10 @@ func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 			Status: step.status, ProviderStatus: string(step.status), Confirmed: true, Cause: step.cause,
 			AskedAt: time.Now(), AnsweredAt: time.Now(),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Status(), Data: body})
+		testbench.Must(t, err)
+		m := b.deliver(t, &nats.Msg{Subject: b.Unit("p").Status(), Data: body})
 		for range 2 { // A redelivery does not count.
-			if err := w.Handle(b.ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, w.Handle(b.Ctx, m))
 		}
 		if got := repaired(t, registry); got != step.want {
 			t.Errorf("after %s by %s: %v repaired, want %v", step.status, step.cause, got, step.want)
@@ -68,14 +59,6 @@ func TestTransitionFoundBySweepIsCounted(t *testing.T) {
 
 func repaired(t *testing.T, g prometheus.Gatherer) float64 {
 	t.Helper()
-	families, err := g.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "arauto_sweep_repaired_total" {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	return 0
+	sum, _ := testbench.Metric(t, g, "arauto_sweep_repaired_total")
+	return sum
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/schematest"
@@ -54,34 +55,24 @@ func (b unreadableBench) plant(t *testing.T, body string, header nats.Header) ui
 	if strings.Contains(body, "half_paid") {
 		status = "half_paid" // Its subject says so, too.
 	}
-	m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Event("p", status), Data: []byte(body), Header: header}
-	ack, err := b.JS.PublishMsg(b.ctx, m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := &nats.Msg{Subject: b.Unit("p").Event("p", status), Data: []byte(body), Header: header}
+	ack, err := b.JS.PublishMsg(b.Ctx, m)
+	testbench.Must(t, err)
 	return ack.Sequence
 }
 
 // fold handles messages, each twice, with workers without a cache.
-func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
+func (b unreadableBench) fold(t *testing.T, messages ...*testbench.Delivered) {
 	t.Helper()
-	retries, err := retry.Open(b.ctx, b.JS, b.tokens)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead, err := deadletter.Open(b.ctx, b.JS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	retries, err := retry.Open(b.Ctx, b.JS, b.Tokens)
+	testbench.Must(t, err)
+	dead, err := deadletter.Open(b.Ctx, b.JS)
+	testbench.Must(t, err)
 	for _, m := range messages {
 		for range 2 {
-			w, err := fold.New(b.ctx, fold.Options{JS: b.JS, Tokens: b.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := w.Handle(b.ctx, m); err != nil {
-				t.Fatal(err)
-			}
+			w, err := fold.New(b.Ctx, fold.Options{JS: b.JS, Tokens: b.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(), Metrics: b.metrics, Now: time.Now})
+			testbench.Must(t, err)
+			testbench.Must(t, w.Handle(b.Ctx, m))
 		}
 	}
 }
@@ -89,28 +80,22 @@ func (b unreadableBench) fold(t *testing.T, messages ...*delivered) {
 // readable is the payment's log without unreadable messages.
 func (b unreadableBench) readable(t *testing.T) string {
 	t.Helper()
-	stream, err := b.JS.Stream(b.ctx, subject.Orders)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var all []string
-	for next := uint64(1); ; {
-		raw, err := stream.GetMsg(b.ctx, next, jetstream.WithGetMsgSubject(b.tokens.Unit("sandbox", "default", "p").Events()))
+	for _, raw := range b.Messages(subject.Orders, b.Unit("p").Events()) {
+		e, err := observations.EventOf(raw)
 		if err != nil {
-			return strings.Join(all, ", ")
+			continue
 		}
-		if e, err := observations.EventOf(raw); err == nil {
-			if err := schematest.Event(raw.Data); err != nil {
-				t.Error(err)
-			}
-			from := "nothing"
-			if e.From != nil {
-				from = string(*e.From)
-			}
-			all = append(all, fmt.Sprintf("%d %s>%s", e.Transition, from, e.Status))
+		if err := schematest.Event(raw.Data); err != nil {
+			t.Error(err)
 		}
-		next = raw.Sequence + 1
+		from := "nothing"
+		if e.From != nil {
+			from = string(*e.From)
+		}
+		all = append(all, fmt.Sprintf("%d %s>%s", e.Transition, from, e.Status))
 	}
+	return strings.Join(all, ", ")
 }
 
 // reports checks that each of the given messages of ORDERS has one dead letter, and is
@@ -127,7 +112,7 @@ func (b unreadableBench) reports(t *testing.T, sequences ...uint64) {
 			t.Errorf("dead letter %d is %+v, want one about %d", i, l, sequences[i])
 		}
 	}
-	if got := counted(t, b.registry, "arauto_unreadable_events_total"); got != float64(len(sequences)) {
+	if got := testbench.Value(t, b.registry, "arauto_unreadable_events_total"); got != float64(len(sequences)) {
 		t.Errorf("%v are counted, want %d", got, len(sequences))
 	}
 }
@@ -135,25 +120,8 @@ func (b unreadableBench) reports(t *testing.T, sequences ...uint64) {
 func encoded(t *testing.T, v any) []byte {
 	t.Helper()
 	body, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return body
-}
-
-func counted(t *testing.T, g prometheus.Gatherer, name string) float64 {
-	t.Helper()
-	families, err := g.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	t.Errorf("%s does not exist from the start", name)
-	return 0
 }
 
 func TestFoldGoesOnFromTheLastReadableEvent(t *testing.T) {
@@ -254,30 +222,26 @@ func TestDeadLetterAboutAnEventKeepsReportedUpTo(t *testing.T) {
 func TestDeadLetterAboutAnEventIsStoredOnce(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
-	stream, err := b.JS.Stream(b.ctx, subject.DeadLetters)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream, err := b.JS.Stream(b.Ctx, subject.DeadLetters)
+	testbench.Must(t, err)
 	changed := stream.CachedInfo().Config
 	changed.Duplicates = 100 * time.Millisecond
-	if _, err := b.JS.UpdateStream(b.ctx, changed); err != nil {
+	if _, err := b.JS.UpdateStream(b.Ctx, changed); err != nil {
 		t.Fatal(err)
 	}
 	b.fold(t, b.observe(t, "p", "paid", 0))
 	b.plant(t, "{", nil)
 	b.fold(t, b.observe(t, "p", "paid", 0), b.observe(t, "p", "bogus", 0)) // The dead letter about the observation is the last one.
 	probe := func() bool {
-		m := &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "other").DeadLetter("ours", "sweep"), Data: []byte("{")}
-		ack, err := b.JS.PublishMsg(b.ctx, m, jetstream.WithMsgID("probe"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := &nats.Msg{Subject: b.Unit("other").DeadLetter("ours", "sweep"), Data: []byte("{")}
+		ack, err := b.JS.PublishMsg(b.Ctx, m, jetstream.WithMsgID("probe"))
+		testbench.Must(t, err)
 		return ack.Duplicate
 	}
 	for probe(); probe(); { // Until the duplicate window of the older dead letters is over.
 	}
 	b.fold(t, b.observe(t, "p", "paid", 0))
-	if deadLetters := b.deadLetters(t, "p"); len(deadLetters) != 2 || counted(t, b.registry, "arauto_unreadable_events_total") != 1 {
+	if deadLetters := b.deadLetters(t, "p"); len(deadLetters) != 2 || testbench.Value(t, b.registry, "arauto_unreadable_events_total") != 1 {
 		t.Errorf("dead letters are %+v", deadLetters)
 	}
 }
@@ -285,7 +249,7 @@ func TestDeadLetterAboutAnEventIsStoredOnce(t *testing.T) {
 func TestObservationOfAnotherProviderIsUnreadable(t *testing.T) {
 	t.Parallel()
 	b := setupUnreadable(t)
-	m := b.deliver(t, &nats.Msg{Subject: b.tokens.Unit("sandbox", "default", "p").Status(), Data: []byte("{}")})
+	m := b.deliver(t, &nats.Msg{Subject: b.Unit("p").Status(), Data: []byte("{}")})
 	b.fold(t, m, b.observe(t, "p", "paid", 0))
 	deadLetters := b.deadLetters(t, "p")
 	if len(deadLetters) != 1 || deadLetters[0].Cause != "stored observation does not decode" || b.readable(t) != "1 nothing>paid" {

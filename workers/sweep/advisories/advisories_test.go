@@ -11,10 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -22,13 +21,10 @@ import (
 	"arauto/workers/sweep/advisories"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 type rig struct {
-	*jetstreamtest.Broker
-	t       *testing.T
-	ctx     context.Context
-	tokens  subject.Tokens
+	*testbench.Broker
 	dead    *deadletter.Store
 	metrics *prometheus.Registry
 	worker  *advisories.Worker
@@ -36,88 +32,54 @@ type rig struct {
 
 func setup(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), metrics: prometheus.NewRegistry()}
+	r := &rig{Broker: testbench.Start(t, "sandbox"), metrics: prometheus.NewRegistry()}
 	var err error
-	r.tokens, err = subject.Keyed("a key for tests, 32 bytes long...")
-	r.must(err)
-	r.dead, err = deadletter.Open(r.ctx, r.JS)
-	r.must(err)
+	r.dead, err = deadletter.Open(r.Ctx, r.JS)
+	r.Must(err)
 	r.worker = r.make(r.JS, advisories.NewMetrics(r.metrics))
 	return r
 }
 
 func (r *rig) make(js jetstream.JetStream, m *advisories.Metrics) *advisories.Worker {
-	r.t.Helper()
-	dead, err := deadletter.Open(r.ctx, js)
-	r.must(err)
+	r.T.Helper()
+	dead, err := deadletter.Open(r.Ctx, js)
+	r.Must(err)
 	return advisories.New(advisories.Options{
-		JS: js, Tokens: r.tokens, DeadLetters: dead, Log: zap.NewNop(), Metrics: m, Now: time.Now,
+		JS: js, Tokens: r.Tokens, DeadLetters: dead, Log: zap.NewNop(), Metrics: m, Now: time.Now,
 	})
-}
-
-func (r *rig) must(err error) {
-	r.t.Helper()
-	if err != nil {
-		r.t.Fatal(err)
-	}
 }
 
 // notify stores a notification.
 func (r *rig) notify(payment string) uint64 {
-	r.t.Helper()
-	body, err := json.Marshal(record.Notification{
-		ID: "n", Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o", ReceivedAt: time.Now(),
-	})
-	r.must(err)
-	ack, err := r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", payment).Notification(), body)
-	r.must(err)
-	return ack.Sequence
+	r.T.Helper()
+	return r.Notify(record.Notification{ID: "n", Payment: payment, Order: "o"})
 }
 
 // next is the next message of a durable consumer.
 func (r *rig) next(stream, name string) jetstream.Msg {
-	r.t.Helper()
-	consumer, err := r.JS.Consumer(r.ctx, stream, name)
-	r.must(err)
+	r.T.Helper()
+	consumer, err := r.JS.Consumer(r.Ctx, stream, name)
+	r.Must(err)
 	m, err := consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
-	r.must(err)
+	r.Must(err)
 	return m
 }
 
 // advisory is the next of the broker's own.
 func (r *rig) advisory() jetstream.Msg {
-	r.t.Helper()
+	r.T.Helper()
 	return r.next(subject.Advisories, subject.AdvisoriesConsumer)
 }
 
 // letters lists the dead letters on a subject.
 func (r *rig) letters(on string) []record.DeadLetter {
-	r.t.Helper()
-	stream, err := r.JS.Stream(r.ctx, subject.DeadLetters)
-	r.must(err)
-	var all []record.DeadLetter
-	for above := uint64(1); ; {
-		raw, err := stream.GetMsg(r.ctx, above, jetstream.WithGetMsgSubject(on))
-		if err != nil {
-			return all
-		}
-		var l record.DeadLetter
-		r.must(json.Unmarshal(raw.Data, &l))
-		all, above = append(all, l), raw.Sequence+1
-	}
+	r.T.Helper()
+	return testbench.Documents[record.DeadLetter](r.Bench, subject.DeadLetters, on)
 }
 
 func (r *rig) alarms() float64 {
-	r.t.Helper()
-	families, err := r.metrics.Gather()
-	r.must(err)
-	for _, f := range families {
-		if f.GetName() == "arauto_advisories_without_dead_letter_total" {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	r.t.Fatal("there is no such metric")
-	return 0
+	r.T.Helper()
+	return testbench.Value(r.T, r.metrics, "arauto_advisories_without_dead_letter_total")
 }
 
 func TestTerminatedNotificationGetsItsDeadLetterOnce(t *testing.T) {
@@ -125,11 +87,11 @@ func TestTerminatedNotificationGetsItsDeadLetterOnce(t *testing.T) {
 	r := setup(t)
 	r.notify("other")
 	sequence := r.notify("p")
-	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).DoubleAck(r.ctx))
-	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).TermWithReason("a test"))
+	r.Must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).DoubleAck(r.Ctx))
+	r.Must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).TermWithReason("a test"))
 	m := r.advisory()
 	for range 3 { // Redelivered, it finds its letter.
-		r.must(r.worker.Handle(r.ctx, m))
+		r.Must(r.worker.Handle(r.Ctx, m))
 	}
 	letters := r.letters("dead.ours.sweep.sandbox.default.p")
 	if len(letters) != 1 {
@@ -148,19 +110,19 @@ func TestTerminatedNotificationGetsItsDeadLetterOnce(t *testing.T) {
 func TestMessageDeliveredTooOftenGetsItsDeadLetter(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	consumer, err := r.JS.CreateOrUpdateConsumer(r.ctx, subject.Statuses, jetstream.ConsumerConfig{
+	consumer, err := r.JS.CreateOrUpdateConsumer(r.Ctx, subject.Statuses, jetstream.ConsumerConfig{
 		Durable: "impatient", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 1, AckWait: 50 * time.Millisecond,
 	})
-	r.must(err)
-	unit := r.tokens.Unit("sandbox", "default", "p")
+	r.Must(err)
+	unit := r.Unit("p")
 	body, err := json.Marshal(order.Observation{Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Order: "o"})
-	r.must(err)
-	_, err = r.JS.Publish(r.ctx, unit.Status(), body)
-	r.must(err)
+	r.Must(err)
+	_, err = r.JS.Publish(r.Ctx, unit.Status(), body)
+	r.Must(err)
 	_, err = consumer.Next(jetstream.FetchMaxWait(20 * time.Second))
-	r.must(err)
+	r.Must(err)
 	_, _ = consumer.Next(jetstream.FetchMaxWait(200 * time.Millisecond)) // Makes the broker look at it again.
-	r.must(r.worker.Handle(r.ctx, r.advisory()))
+	r.Must(r.worker.Handle(r.Ctx, r.advisory()))
 	letters := r.letters("dead.ours.sweep.sandbox.default.p")
 	if len(letters) != 1 || letters[0].ID != deadletter.ID(subject.Statuses, 1) || letters[0].Attempts != 1 {
 		t.Errorf("letters %+v", letters)
@@ -171,11 +133,11 @@ func TestMessageWithADeadLetterIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	sequence := r.notify("p")
-	unit := r.tokens.Unit("sandbox", "default", "p")
+	unit := r.Unit("p")
 	r.put(unit, deadletter.ID(subject.Notifications, sequence), sequence)
 	r.put(unit, deadletter.ID(subject.Notifications, sequence+7), sequence+7) // Not the last one, either.
-	r.must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).Term())
-	r.must(r.worker.Handle(r.ctx, r.advisory()))
+	r.Must(r.next(subject.Notifications, subject.LookupConsumer("sandbox")).Term())
+	r.Must(r.worker.Handle(r.Ctx, r.advisory()))
 	if letters := r.letters("dead.*.sweep.>"); len(letters) != 0 || r.alarms() != 0 {
 		t.Errorf("letters %+v, alarms %v", letters, r.alarms())
 	}
@@ -183,8 +145,8 @@ func TestMessageWithADeadLetterIsLeftAlone(t *testing.T) {
 
 // put stores a letter as lookup does.
 func (r *rig) put(u subject.Unit, id string, sequence uint64) {
-	r.t.Helper()
-	r.must(r.dead.Put(r.ctx, u, record.DeadLetter{
+	r.T.Helper()
+	r.Must(r.dead.Put(r.Ctx, u, record.DeadLetter{
 		ID: id, Class: record.ClassData, Stage: "lookup", Provider: u.Provider, Account: u.Account, Kind: order.Payment,
 		Payment: u.Payment, Cause: "c", LastAnswer: "none", Stream: subject.Notifications, Sequence: sequence, Covers: sequence, Next: "n", At: time.Now().UTC(),
 	}, id, deadletter.SameID(id)))
@@ -192,13 +154,13 @@ func (r *rig) put(u subject.Unit, id string, sequence uint64) {
 
 // due stores a look-up on the subject of due ones, as the broker does.
 func (r *rig) due(payment string, stands uint64) uint64 {
-	r.t.Helper()
+	r.T.Helper()
 	body, err := json.Marshal(record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Covers: stands, Cause: order.CauseNotification,
 	})
-	r.must(err)
-	ack, err := r.JS.Publish(r.ctx, r.tokens.Waiting("sandbox", "default", payment).Due(), body)
-	r.must(err)
+	r.Must(err)
+	ack, err := r.JS.Publish(r.Ctx, r.Tokens.Waiting("sandbox", "default", payment).Due(), body)
+	r.Must(err)
 	return ack.Sequence
 }
 
@@ -206,22 +168,22 @@ func TestDueLookUpIsKnownByTheNotificationThatItCovers(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	sequence := r.due("p", 41)
-	r.put(r.tokens.Unit("sandbox", "default", "p"), deadletter.ID(subject.Notifications, 41), 41)
-	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, sequence)))
+	r.put(r.Unit("p"), deadletter.ID(subject.Notifications, 41), 41)
+	r.Must(r.worker.Handle(r.Ctx, given(subject.LookupRetries, sequence)))
 	if n := r.alarms(); n != 0 {
 		t.Errorf("%v alarms for a look-up whose notification has its letter", n)
 	}
 	// One that was to do better has none, when its letter was redriven.
-	letter := deadletter.Entry{Unit: r.tokens.Unit("sandbox", "default", "p"), Sequence: 1}
+	letter := deadletter.Entry{Unit: r.Unit("p"), Sequence: 1}
 	letter.ID, letter.Stage = deadletter.ID(subject.Notifications, 41), "lookup"
-	r.must(r.dead.Mark(r.ctx, letter, record.Redriven, "ana@desk", time.Now()))
-	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, sequence)))
+	r.Must(r.dead.Mark(r.Ctx, letter, record.Redriven, "ana@desk", time.Now()))
+	r.Must(r.worker.Handle(r.Ctx, given(subject.LookupRetries, sequence)))
 	if letters := r.letters("dead.ours.sweep.sandbox.default.p"); len(letters) != 1 || letters[0].Sequence != sequence {
 		t.Errorf("letters %+v", letters)
 	}
 	other := r.due("q", 42)
-	r.put(r.tokens.Unit("sandbox", "default", "q"), deadletter.ID(subject.Notifications, 40), 40) // About an earlier one.
-	r.must(r.worker.Handle(r.ctx, given(subject.LookupRetries, other)))
+	r.put(r.Unit("q"), deadletter.ID(subject.Notifications, 40), 40) // About an earlier one.
+	r.Must(r.worker.Handle(r.Ctx, given(subject.LookupRetries, other)))
 	if letters := r.letters("dead.ours.sweep.sandbox.default.q"); len(letters) != 1 || letters[0].Sequence != other {
 		t.Errorf("letters %+v", letters)
 	}
@@ -232,7 +194,7 @@ func TestDeadLetterOfAnEarlierStreamHidesNoMessage(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for range 2 {
-		r.must(r.worker.Handle(r.ctx, given(subject.Notifications, r.notify("p"))))
+		r.Must(r.worker.Handle(r.Ctx, given(subject.Notifications, r.notify("p"))))
 		r.Recreate(subject.Notifications)
 	}
 	if letters := r.letters("dead.ours.sweep.sandbox.default.p"); len(letters) != 2 || letters[0].ID != letters[1].ID {
@@ -269,8 +231,8 @@ func TestMessageThatIsGoneGetsALetterThatSaysSo(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, m := range []handed{given(subject.LookupRetries, 99), given("NO_STREAM_OF_OURS", 5)} {
-		r.must(r.worker.Handle(r.ctx, m))
-		r.must(r.worker.Handle(r.ctx, m))
+		r.Must(r.worker.Handle(r.Ctx, m))
+		r.Must(r.worker.Handle(r.Ctx, m))
 	}
 	letters := r.letters("dead.ours.sweep.sandbox.unknown.unknown")
 	if len(letters) != 2 || letters[0].ID != "LOOKUP_RETRIES-99" || letters[1].ID != "NO_STREAM_OF_OURS-5" {
@@ -283,12 +245,12 @@ func TestUnreadableAdvisoryGetsItsDeadLetterOnce(t *testing.T) {
 	r := setup(t)
 	for i, data := range []string{"", "{}", `{"stream":"X"}`, "[]"} {
 		for range 2 {
-			if err := r.worker.Handle(r.ctx, handed{data: []byte(data), sequence: uint64(i + 1)}); err != nil {
+			if err := r.worker.Handle(r.Ctx, handed{data: []byte(data), sequence: uint64(i + 1)}); err != nil {
 				t.Errorf("%q: %v", data, err)
 			}
 		}
 	}
-	r.must(r.worker.Handle(r.ctx, handed{sequence: 1}))
+	r.Must(r.worker.Handle(r.Ctx, handed{sequence: 1}))
 	letters := r.letters("dead.ours.sweep.unknown.unknown.unknown")
 	if len(letters) != 4 || letters[3].ID != deadletter.ID(subject.Advisories, 4) || r.alarms() != 4 {
 		t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
@@ -299,19 +261,19 @@ func TestUnreadableAdvisoryGetsItsDeadLetterOnce(t *testing.T) {
 func TestUnreadableEventThatWasGivenUpHasOneDeadLetter(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	unit := r.tokens.Unit("sandbox", "default", "p")
+	unit := r.Unit("p")
 	for i, known := range []bool{true, false} {
-		ack, err := r.JS.Publish(r.ctx, unit.Event("o", order.Paid), []byte("{"))
-		r.must(err)
+		ack, err := r.JS.Publish(r.Ctx, unit.Event("o", order.Paid), []byte("{"))
+		r.Must(err)
 		if known {
-			stream, err := r.JS.Stream(r.ctx, subject.Orders)
-			r.must(err)
-			raw, err := stream.GetMsg(r.ctx, ack.Sequence)
-			r.must(err)
-			_, err = r.dead.Event(r.ctx, unit, "normalize", raw, nil, time.Now())
-			r.must(err)
+			stream, err := r.JS.Stream(r.Ctx, subject.Orders)
+			r.Must(err)
+			raw, err := stream.GetMsg(r.Ctx, ack.Sequence)
+			r.Must(err)
+			_, err = r.dead.Event(r.Ctx, unit, "normalize", raw, nil, time.Now())
+			r.Must(err)
 		}
-		r.must(r.worker.Handle(r.ctx, given(subject.Orders, ack.Sequence)))
+		r.Must(r.worker.Handle(r.Ctx, given(subject.Orders, ack.Sequence)))
 		if letters := r.letters("dead.ours.*.sandbox.default.p"); len(letters) != i+1 || r.alarms() != float64(i) {
 			t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
 		}
@@ -335,10 +297,10 @@ func TestCrashBehindTheWriteLeavesOneLetter(t *testing.T) {
 	r := setup(t)
 	m := given(subject.Notifications, r.notify("p"))
 	crashing := r.make(dying{r.JS}, advisories.NewMetrics(prometheus.NewRegistry()))
-	if err := crashing.Handle(r.ctx, m); !errors.Is(err, errCrash) {
+	if err := crashing.Handle(r.Ctx, m); !errors.Is(err, errCrash) {
 		t.Fatalf("the crash came out as %v", err)
 	}
-	r.must(r.worker.Handle(r.ctx, m))
+	r.Must(r.worker.Handle(r.Ctx, m))
 	if letters := r.letters("dead.>"); len(letters) != 1 {
 		t.Errorf("letters %+v", letters)
 	}
@@ -352,14 +314,14 @@ func TestDueLookUpThatIsOnlyGoneIsNoAlarm(t *testing.T) {
 	r := setup(t)
 	sequence := r.due("p", 7)
 	r.next(subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
-	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
-	r.must(err)
-	r.must(stream.DeleteMsg(r.ctx, sequence))
+	stream, err := r.JS.Stream(r.Ctx, subject.LookupRetries)
+	r.Must(err)
+	r.Must(stream.DeleteMsg(r.Ctx, sequence))
 	m := r.advisory()
 	if !strings.Contains(string(m.Data()), "Unacknowledged message was deleted") {
 		t.Errorf("the advisory says %s", m.Data())
 	}
-	r.must(r.worker.Handle(r.ctx, m))
+	r.Must(r.worker.Handle(r.Ctx, m))
 	if letters := r.letters("dead.>"); len(letters) != 0 || r.alarms() != 0 {
 		t.Errorf("%v alarms, letters %+v", r.alarms(), letters)
 	}

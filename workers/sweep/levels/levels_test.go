@@ -1,13 +1,13 @@
 package levels_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -16,20 +16,12 @@ import (
 	"arauto/workers/sweep/levels"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
-	must(err)
+	b := testbench.Start(t, "sandbox")
+	ctx, tokens, must := b.Ctx, b.Tokens, b.Must
 	store, err := retry.Open(ctx, b.JS, tokens)
 	must(err)
 	dead, err := deadletter.Open(ctx, b.JS)
@@ -100,16 +92,6 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 // level is the value of a gauge with one label of a value, as in "name value".
 func level(t *testing.T, registry *prometheus.Registry, series string) (float64, bool) {
 	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName()+" "+m.GetLabel()[0].GetValue() == series {
-				return m.GetGauge().GetValue(), true
-			}
-		}
-	}
-	return 0, false
+	name, label, _ := strings.Cut(series, " ")
+	return testbench.Metric(t, registry, name, label)
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/workers/sweep/periodic"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 func TestFailedAndPanickingRoundsAreMadeAgainUntilTheStop(t *testing.T) {
 	t.Parallel()
@@ -36,21 +36,9 @@ func TestFailedAndPanickingRoundsAreMadeAgainUntilTheStop(t *testing.T) {
 	if err != nil || made != 4 {
 		t.Fatalf("%d rounds, error %v", made, err)
 	}
-	results := map[string]float64{}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if l.GetName() == "result" {
-					results[l.GetValue()] = m.GetCounter().GetValue()
-				}
-			}
-		}
-	}
-	if results["failed"] != 2 || results["done"] != 1 { // The one that was stopped is neither.
-		t.Errorf("results %v", results)
+	failed, _ := testbench.Metric(t, registry, "arauto_sweep_rounds_total", "failed")
+	done, _ := testbench.Metric(t, registry, "arauto_sweep_rounds_total", "done")
+	if failed != 2 || done != 1 { // The one that was stopped is neither.
+		t.Errorf("%v rounds failed, %v are done", failed, done)
 	}
 }

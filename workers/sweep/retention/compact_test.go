@@ -2,18 +2,16 @@ package retention_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
@@ -27,10 +25,7 @@ const day = 24 * time.Hour
 // ledger is a broker with a real normalize worker, so that what is compacted
 // is what it writes, and what is left must be enough for it to go on.
 type ledger struct {
-	*jetstreamtest.Broker
-	t      *testing.T
-	ctx    context.Context
-	tokens subject.Tokens
+	*testbench.Broker
 	orders jetstream.Stream
 
 	unreadable []uint64 // Sequences of the events that compacting has reported as unreadable.
@@ -38,83 +33,50 @@ type ledger struct {
 
 func newLedger(t *testing.T) *ledger {
 	t.Helper()
-	tokens, err := subject.Keyed("a key for tests, 32 bytes long...")
-	ok(t, err)
-	l := &ledger{Broker: jetstreamtest.Start(t, "sandbox"), t: t, ctx: jetstreamtest.Context(t), tokens: tokens}
+	l := &ledger{Broker: testbench.Start(t, "sandbox")}
 	// The broker's own check at the end wants every log from 1 on; a compacted
 	// one begins later, and these tests look at the numbers themselves.
 	t.Cleanup(l.Stop)
-	l.orders, err = l.JS.Stream(l.ctx, subject.Orders)
-	ok(t, err)
+	l.orders = l.Stream(subject.Orders)
 	return l
 }
 
 // observe folds observations of a payment with a worker that remembers
 // nothing.
 func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Status) {
-	l.t.Helper()
-	retries, err := retry.Open(l.ctx, l.JS, l.tokens)
-	ok(l.t, err)
-	dead, err := deadletter.Open(l.ctx, l.JS)
-	ok(l.t, err)
-	w, err := fold.New(l.ctx, fold.Options{
-		JS: l.JS, Tokens: l.tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
+	l.T.Helper()
+	retries, err := retry.Open(l.Ctx, l.JS, l.Tokens)
+	l.Must(err)
+	dead, err := deadletter.Open(l.Ctx, l.JS)
+	l.Must(err)
+	w, err := fold.New(l.Ctx, fold.Options{
+		JS: l.JS, Tokens: l.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
 		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
-	ok(l.t, err)
+	l.Must(err)
 	for _, s := range statuses {
-		body, err := json.Marshal(order.Observation{
+		sequence := l.Publish(l.Unit(payment).Status(), order.Observation{
 			Provider: "sandbox", Account: "default", Kind: kind, Payment: payment, Order: payment,
 			Status: s, ProviderStatus: string(s), Confirmed: true, Cause: order.CauseNotification,
 			AskedAt: time.Now(), AnsweredAt: time.Now(),
 		})
-		ok(l.t, err)
-		m := &delivered{subject: l.unit(payment).Status(), data: body, at: time.Now()}
-		ack, err := l.JS.Publish(l.ctx, m.subject, body)
-		ok(l.t, err)
-		m.sequence = ack.Sequence
-		ok(l.t, w.Handle(l.ctx, m))
+		l.Must(w.Handle(l.Ctx, l.Delivered(subject.Statuses, sequence)))
 	}
-}
-
-func (l *ledger) unit(payment string) subject.Unit {
-	return l.tokens.Unit("sandbox", "default", payment)
-}
-
-// delivered is a message of STATUSES as a consumer hands it out.
-type delivered struct {
-	jetstream.Msg
-	subject  string
-	data     []byte
-	sequence uint64
-	at       time.Time
-}
-
-func (d *delivered) Subject() string      { return d.subject }
-func (d *delivered) Data() []byte         { return d.data }
-func (d *delivered) Headers() nats.Header { return nats.Header{} }
-func (d *delivered) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: d.sequence}, Timestamp: d.at}, nil
 }
 
 // log lists a payment's events as "number status".
 func (l *ledger) log(payment string) string {
-	l.t.Helper()
+	l.T.Helper()
 	var all []string
-	for next := uint64(1); ; {
-		raw, err := l.orders.GetMsg(l.ctx, next, jetstream.WithGetMsgSubject(l.unit(payment).Events()))
-		if err != nil {
-			return fmt.Sprint(all)
-		}
-		var e order.Event
-		ok(l.t, json.Unmarshal(raw.Data, &e))
-		all, next = append(all, fmt.Sprintf("%d %s", e.Transition, e.Status)), raw.Sequence+1
+	for _, e := range testbench.Documents[order.Event](l.Bench, subject.Orders, l.Unit(payment).Events()) {
+		all = append(all, fmt.Sprintf("%d %s", e.Transition, e.Status))
 	}
+	return fmt.Sprint(all)
 }
 
 // compact makes a round of a new copy whose clock is ahead.
 func (l *ledger) compact(ahead time.Duration) {
-	l.t.Helper()
+	l.T.Helper()
 	task := &retention.Orders{
 		Stream: l.orders, Metrics: retention.NewMetrics(prometheus.NewRegistry()),
 		Now: func() time.Time { return time.Now().Add(ahead) }, After: 180 * day,
@@ -123,13 +85,13 @@ func (l *ledger) compact(ahead time.Duration) {
 			return nil
 		},
 	}
-	ok(l.t, task.Round(l.ctx))
+	l.Must(task.Round(l.Ctx))
 }
 
 func (l *ledger) want(payment, log string) {
-	l.t.Helper()
+	l.T.Helper()
 	if got := l.log(payment); got != log {
-		l.t.Errorf("%s has the events %s, want %s", payment, got, log)
+		l.T.Errorf("%s has the events %s, want %s", payment, got, log)
 	}
 }
 
@@ -221,8 +183,8 @@ func TestEventThatDoesNotDecodeIsReportedBeforeItIsCompacted(t *testing.T) {
 	t.Parallel()
 	l := newLedger(t)
 	plant := func(payment string) uint64 {
-		ack, err := l.JS.Publish(l.ctx, l.unit(payment).Event(payment, order.Refunded), []byte("{"))
-		ok(l.t, err)
+		ack, err := l.JS.Publish(l.Ctx, l.Unit(payment).Event(payment, order.Refunded), []byte("{"))
+		l.Must(err)
 		return ack.Sequence
 	}
 	l.observe(order.Payment, "between", order.Paid)
@@ -237,7 +199,7 @@ func TestEventThatDoesNotDecodeIsReportedBeforeItIsCompacted(t *testing.T) {
 	if !slices.Contains(l.unreadable, between) || !slices.Contains(l.unreadable, last) || len(slices.Compact(slices.Sorted(slices.Values(l.unreadable)))) != 2 {
 		t.Errorf("%v are reported, want %d and %d", l.unreadable, between, last)
 	}
-	if first, err := l.orders.GetMsg(l.ctx, 1, jetstream.WithGetMsgSubject(l.unit("last").Events())); err != nil || first.Sequence >= last {
+	if first, err := l.orders.GetMsg(l.Ctx, 1, jetstream.WithGetMsgSubject(l.Unit("last").Events())); err != nil || first.Sequence >= last {
 		t.Errorf("the payment whose last event does not decode was compacted: %v", err)
 	}
 }

@@ -11,29 +11,21 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/topology/jetstreamtest"
 	"arauto/schemas/subject"
 	"arauto/workers/sweep/retention"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // must has the two forms of tests and of properties.
 type must interface {
 	Helper()
 	Fatal(args ...any)
-}
-
-func ok(t must, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // everything is the judge that has seen all.
@@ -44,7 +36,7 @@ func everything(_ context.Context, _ string, floor uint64, _ time.Time) (uint64,
 // notifications makes the task under test, with a clock that is ahead.
 func notifications(ctx context.Context, t must, js jetstream.JetStream, ahead time.Duration, providers ...string) *retention.Notifications {
 	stream, err := js.Stream(ctx, subject.Notifications)
-	ok(t, err)
+	testbench.Must(t, err)
 	return &retention.Notifications{
 		JS: js, Stream: stream, Providers: providers, Metrics: retention.NewMetrics(prometheus.NewRegistry()), Log: zap.NewNop(),
 		Now: func() time.Time { return time.Now().Add(ahead) }, Keep: 72 * time.Hour, MinAge: 10 * time.Minute, Judge: everything,
@@ -55,7 +47,7 @@ func notifications(ctx context.Context, t must, js jetstream.JetStream, ahead ti
 func store(ctx context.Context, t must, js jetstream.JetStream, provider string, size int) uint64 {
 	t.Helper()
 	ack, err := js.Publish(ctx, "notifications."+provider+".default.p", make([]byte, size))
-	ok(t, err)
+	testbench.Must(t, err)
 	return ack.Sequence
 }
 
@@ -63,7 +55,7 @@ func store(ctx context.Context, t must, js jetstream.JetStream, provider string,
 func stored(ctx context.Context, t must, js jetstream.JetStream, provider string) []uint64 {
 	t.Helper()
 	stream, err := js.Stream(ctx, subject.Notifications)
-	ok(t, err)
+	testbench.Must(t, err)
 	var all []uint64
 	for next := uint64(1); ; {
 		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject("notifications."+provider+".>"))
@@ -82,13 +74,13 @@ func acknowledge(ctx context.Context, t must, js jetstream.JetStream, provider s
 		return
 	}
 	consumer, err := js.Consumer(ctx, subject.Notifications, subject.LookupConsumer(provider))
-	ok(t, err)
+	testbench.Must(t, err)
 	batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(10*time.Second))
-	ok(t, err)
+	testbench.Must(t, err)
 	place := 0
 	for m := range batch.Messages() {
 		if slices.Contains(chosen, place) {
-			ok(t, m.DoubleAck(ctx))
+			testbench.Must(t, m.DoubleAck(ctx))
 		}
 		place++
 	}
@@ -96,20 +88,20 @@ func acknowledge(ctx context.Context, t must, js jetstream.JetStream, provider s
 
 func TestFinishedNotificationsGoAfterThreeDays(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox", "yapay")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox", "yapay")
+	ctx := testbench.Context(t)
 	for range 3 {
 		store(ctx, t, b.JS, "sandbox", 1)
 		store(ctx, t, b.JS, "yapay", 1)
 	}
 	acknowledge(ctx, t, b.JS, "sandbox", 3, 0, 1)
 	acknowledge(ctx, t, b.JS, "yapay", 3, 0, 2)
-	ok(t, notifications(ctx, t, b.JS, 71*time.Hour, "sandbox", "yapay").Round(ctx))
+	testbench.Must(t, notifications(ctx, t, b.JS, 71*time.Hour, "sandbox", "yapay").Round(ctx))
 	if got := len(stored(ctx, t, b.JS, "sandbox")) + len(stored(ctx, t, b.JS, "yapay")); got != 6 {
 		t.Fatalf("%d notifications are left before three days are over", got)
 	}
 	for range 2 { // Twice removes no more.
-		ok(t, notifications(ctx, t, b.JS, 73*time.Hour, "sandbox", "yapay").Round(ctx))
+		testbench.Must(t, notifications(ctx, t, b.JS, 73*time.Hour, "sandbox", "yapay").Round(ctx))
 		if got := stored(ctx, t, b.JS, "sandbox"); !slices.Equal(got, []uint64{5}) {
 			t.Errorf("sandbox keeps %v, want the one that is not acknowledged", got)
 		}
@@ -121,8 +113,8 @@ func TestFinishedNotificationsGoAfterThreeDays(t *testing.T) {
 
 func TestOnlyTheOldAreRemoved(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox")
+	ctx := testbench.Context(t)
 	for range 5 {
 		store(ctx, t, b.JS, "sandbox", 1)
 	}
@@ -133,7 +125,7 @@ func TestOnlyTheOldAreRemoved(t *testing.T) {
 	acknowledge(ctx, t, b.JS, "sandbox", 9, 0, 1, 2, 3, 4, 5, 6, 7, 8)
 	task := notifications(ctx, t, b.JS, 0, "sandbox")
 	task.Now = func() time.Time { return between.Add(task.Keep) }
-	ok(t, task.Round(ctx))
+	testbench.Must(t, task.Round(ctx))
 	if got := stored(ctx, t, b.JS, "sandbox"); !slices.Equal(got, []uint64{6, 7, 8, 9}) {
 		t.Errorf("%v are left", got)
 	}
@@ -141,15 +133,15 @@ func TestOnlyTheOldAreRemoved(t *testing.T) {
 
 func TestACrowdedStreamIsEmptiedAtOnce(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.StartEmpty(t)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.StartEmpty(t)
+	ctx := testbench.Context(t)
 	_, err := topology.Apply(ctx, b.JS, topology.Settings{Replicas: 1, Store: 1 << 20, Providers: []string{"sandbox"}})
-	ok(t, err)
+	testbench.Must(t, err)
 	for range 7 { // 30 % of the store is NOTIFICATIONS's; this is two thirds of that.
 		store(ctx, t, b.JS, "sandbox", 30<<10)
 	}
 	acknowledge(ctx, t, b.JS, "sandbox", 7, 0, 1, 2, 3, 5)
-	ok(t, notifications(ctx, t, b.JS, 0, "sandbox").Round(ctx))
+	testbench.Must(t, notifications(ctx, t, b.JS, 0, "sandbox").Round(ctx))
 	if got := stored(ctx, t, b.JS, "sandbox"); !slices.Equal(got, []uint64{5, 6, 7}) {
 		t.Errorf("%v are left, want what lies above the floor", got)
 	}
@@ -157,15 +149,15 @@ func TestACrowdedStreamIsEmptiedAtOnce(t *testing.T) {
 
 func TestNothingGoesThatWasNotJudged(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox")
+	ctx := testbench.Context(t)
 	for range 4 {
 		store(ctx, t, b.JS, "sandbox", 1)
 	}
 	acknowledge(ctx, t, b.JS, "sandbox", 4, 0, 1, 2, 3)
 	task := notifications(ctx, t, b.JS, 100*time.Hour, "sandbox")
 	task.Judge = func(_ context.Context, _ string, floor uint64, _ time.Time) (uint64, error) { return floor - 2, nil }
-	ok(t, task.Round(ctx))
+	testbench.Must(t, task.Round(ctx))
 	if got := stored(ctx, t, b.JS, "sandbox"); !slices.Equal(got, []uint64{3, 4}) {
 		t.Errorf("%v are left, want those that nobody has judged", got)
 	}
@@ -173,8 +165,8 @@ func TestNothingGoesThatWasNotJudged(t *testing.T) {
 
 func TestWhatWasJudgedGoesAlthoughOneCannotBeJudged(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t, "sandbox")
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, "sandbox")
+	ctx := testbench.Context(t)
 	for range 4 {
 		store(ctx, t, b.JS, "sandbox", 1)
 	}
@@ -198,8 +190,8 @@ func TestPurgeNeverRemovesWhatIsNotAcknowledged(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprintf("provider-%d", i)
 	}
-	b := jetstreamtest.Start(t, names...)
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t, names...)
+	ctx := testbench.Context(t)
 	var round atomic.Int64
 	rapid.Check(t, func(r *rapid.T) {
 		first := round.Add(2) - 2
@@ -231,8 +223,8 @@ func TestPurgeNeverRemovesWhatIsNotAcknowledged(t *testing.T) {
 			task := notifications(ctx, r, b.JS, ahead, mine...)
 			go func() { done <- task.Round(ctx) }()
 		}
-		ok(r, <-done)
-		ok(r, <-done)
+		testbench.Must(r, <-done)
+		testbench.Must(r, <-done)
 		for _, name := range mine {
 			got := stored(ctx, r, b.JS, name)
 			for _, sequence := range want[name] {

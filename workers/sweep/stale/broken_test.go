@@ -16,20 +16,20 @@ import (
 
 // plant parks what does not decode for a payment, due in an hour.
 func (r *rig) plant(payment string) {
-	r.t.Helper()
-	place := r.tokens.Waiting("sandbox", "default", payment)
+	r.T.Helper()
+	place := r.Tokens.Waiting("sandbox", "default", payment)
 	m := nats.NewMsg(place.Parked())
 	m.Data = []byte(`{"attempts":"many"`)
 	m.Header.Set("Nats-Schedule", "@at "+time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano))
 	m.Header.Set("Nats-Schedule-Target", place.Due())
-	_, err := r.JS.PublishMsg(r.ctx, m)
-	r.must(err)
+	_, err := r.JS.PublishMsg(r.Ctx, m)
+	r.Must(err)
 }
 
 // stands is the notification that the look-up of a payment stands for, parked or
 // fired, 0 where there is none or it does not decode.
 func (r *rig) stands(payment string) uint64 {
-	r.t.Helper()
+	r.T.Helper()
 	if p := r.parked(payment); p != nil {
 		return p.Covers
 	}
@@ -42,8 +42,8 @@ func TestParkedLookUpThatDoesNotDecodeHoldsUpNobodyElse(t *testing.T) {
 	r.events("bad", true, order.Pending)
 	r.events("good", true, order.Pending)
 	r.plant("bad")
-	r.turn(6 * time.Minute)
-	_ = r.sweeper(r.JS).Round(r.ctx) // Whether it calls the document an error is for park to say.
+	r.clock.Turn(6 * time.Minute)
+	_ = r.sweeper(r.JS).Round(r.Ctx) // Whether it calls the document an error is for park to say.
 	if r.parked("good") == nil {
 		t.Error("the payment behind it was not looked at")
 	}
@@ -54,7 +54,7 @@ func TestNotificationOfOneThatDoesNotDecodeHoldsUpNobodyElseAndIsNotLost(t *test
 	r := setup(t)
 	before, bad, behind := r.notify("before"), r.notify("bad"), r.notify("behind")
 	r.plant("bad")
-	judged, _ := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", behind, time.Now().Add(time.Minute))
+	judged, _ := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", behind, time.Now().Add(time.Minute))
 	if r.parked("before") == nil || r.parked("behind") == nil {
 		t.Error("one of the others was not made due")
 	}
@@ -93,10 +93,10 @@ func TestPaymentThatCannotBeJudgedIsToldOfAndJudgedAgain(t *testing.T) {
 	r := setup(t)
 	r.events("bad", true, order.Pending)
 	r.events("good", true, order.Pending)
-	s := r.sweeper(broken{r.JS, r.tokens.Waiting("sandbox", "default", "bad").Parked()})
+	s := r.sweeper(broken{r.JS, r.Tokens.Waiting("sandbox", "default", "bad").Parked()})
 	for _, after := range []time.Duration{6 * time.Minute, 8 * time.Minute} { // As a new one, and as one that is known.
-		r.turn(after)
-		if err := s.Round(r.ctx); !errors.Is(err, errBroken) {
+		r.clock.Turn(after)
+		if err := s.Round(r.Ctx); !errors.Is(err, errBroken) {
 			t.Errorf("after %v the round says %v", after, err)
 		}
 	}
@@ -110,10 +110,10 @@ func TestNotificationThatCannotBeJudgedIsNotPassed(t *testing.T) {
 	r := setup(t)
 	before := r.notify("before")
 	r.notify("bad")
-	s := r.sweeper(broken{r.JS, r.tokens.Waiting("sandbox", "default", "bad").Parked()})
+	s := r.sweeper(broken{r.JS, r.Tokens.Waiting("sandbox", "default", "bad").Parked()})
 	for _, name := range []string{"behind", "later"} { // Met for the first time, and as one that was passed over.
 		behind := r.notify(name)
-		judged, err := s.Unprocessed(r.ctx, "sandbox", behind, time.Now().Add(time.Minute))
+		judged, err := s.Unprocessed(r.Ctx, "sandbox", behind, time.Now().Add(time.Minute))
 		if !errors.Is(err, errBroken) || judged != before {
 			t.Errorf("judged up to %d, want %d, and it says %v", judged, before, err)
 		}
@@ -140,16 +140,16 @@ func TestNotificationsOfAStreamMadeAnewAreJudged(t *testing.T) {
 				floor = r.notify("gone")
 			}
 			s := r.sweeper(r.JS)
-			_, err := s.Unprocessed(r.ctx, "sandbox", floor, time.Now().Add(time.Minute))
-			r.must(err)
+			_, err := s.Unprocessed(r.Ctx, "sandbox", floor, time.Now().Add(time.Minute))
+			r.Must(err)
 			r.Recreate(subject.Notifications)
 			r.Apply("sandbox")
 			sequence := r.notify("new")
 			for i := range grown {
 				sequence = r.notify(fmt.Sprintf("later-%d", i))
 			}
-			judged, err := s.Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
-			r.must(err)
+			judged, err := s.Unprocessed(r.Ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+			r.Must(err)
 			if judged != sequence || r.parked("new") == nil {
 				t.Errorf("judged up to %d of %d, parked %+v", judged, sequence, r.parked("new"))
 			}

@@ -59,9 +59,9 @@ func TestOnlyWhatMayBeDueAndWhatIsNewIsRead(t *testing.T) {
 	s := r.sweeper(counting{r.JS, &reads})
 	round := func(at time.Duration, most int64) {
 		t.Helper()
-		r.turn(at)
+		r.clock.Turn(at)
 		reads.Store(0)
-		r.must(s.Round(r.ctx))
+		r.Must(s.Round(r.Ctx))
 		if n := reads.Load(); n > most {
 			t.Errorf("the round at %v read %d messages, want at most %d", at, n, most)
 		}
@@ -71,8 +71,8 @@ func TestOnlyWhatMayBeDueAndWhatIsNewIsRead(t *testing.T) {
 	for i := range waiting {
 		r.observe(fmt.Sprintf("waiting-%d", i), order.Pending, 0)
 	}
-	r.turn(6 * time.Minute)
-	r.must(s.Round(r.ctx)) // The superseded are found out.
+	r.clock.Turn(6 * time.Minute)
+	r.Must(s.Round(r.Ctx)) // The superseded are found out.
 	round(6*time.Minute+30*time.Second, states)
 	round(7*time.Minute+30*time.Second, states+8*waiting) // Two minutes and the pause are over.
 	for i := range waiting {
@@ -83,8 +83,8 @@ func TestOnlyWhatMayBeDueAndWhatIsNewIsRead(t *testing.T) {
 	for i := range waiting {
 		r.observe(fmt.Sprintf("waiting-%d", i), order.Pending, 0)
 	}
-	r.turn(9 * time.Minute)
-	r.must(s.Round(r.ctx)) // They have been heard of.
+	r.clock.Turn(9 * time.Minute)
+	r.Must(s.Round(r.Ctx)) // They have been heard of.
 	round(11*time.Minute, states)
 }
 
@@ -94,21 +94,21 @@ func TestAPaymentThatMovesOnIsForgottenAndANewOneIsFound(t *testing.T) {
 	r.events("first", true, order.Pending)
 	r.events("moves", true, order.Pending)
 	s := r.sweeper(r.JS)
-	r.must(s.Round(r.ctx))
+	r.Must(s.Round(r.Ctx))
 	r.append("moves", order.Pending, order.Paid)
 	r.events("new", true, order.Pending)
-	r.turn(6 * time.Minute)
-	r.must(s.Round(r.ctx))
+	r.clock.Turn(6 * time.Minute)
+	r.Must(s.Round(r.Ctx))
 	if r.parked("first") == nil || r.parked("new") == nil {
 		t.Error("one that is silent was not found")
 	}
-	r.turn(day - time.Minute)
-	r.must(s.Round(r.ctx))
+	r.clock.Turn(day - time.Minute)
+	r.Must(s.Round(r.Ctx))
 	if p := r.parked("moves"); p != nil {
 		t.Errorf("one that has moved on was swept as pending: %+v", p)
 	}
-	r.turn(2 * day)
-	r.must(s.Round(r.ctx))
+	r.clock.Turn(2 * day)
+	r.Must(s.Round(r.Ctx))
 	if r.parked("moves") == nil {
 		t.Error("one that has moved on was not swept in its new state")
 	}
@@ -120,14 +120,14 @@ func TestAnEventThatIsRemovedMeanwhileIsForgotten(t *testing.T) {
 	r.events("p", true, order.Pending)
 	var reads atomic.Int64
 	s := r.sweeper(counting{r.JS, &reads})
-	r.must(s.Round(r.ctx))
-	stream, err := r.JS.Stream(r.ctx, subject.Orders)
-	r.must(err)
-	r.must(stream.Purge(r.ctx))
+	r.Must(s.Round(r.Ctx))
+	stream, err := r.JS.Stream(r.Ctx, subject.Orders)
+	r.Must(err)
+	r.Must(stream.Purge(r.Ctx))
 	for _, after := range []time.Duration{6 * time.Minute, 8 * time.Minute} {
-		r.turn(after)
+		r.clock.Turn(after)
 		reads.Store(0)
-		r.must(s.Round(r.ctx))
+		r.Must(s.Round(r.Ctx))
 	}
 	if n := reads.Load(); n > states {
 		t.Errorf("%d reads for an event that is gone, want at most %d", n, states)
@@ -170,13 +170,13 @@ func TestEverythingIsReadAgainWhenNumbersBeginAnew(t *testing.T) {
 				r.events(fmt.Sprintf("gone-%d", i), true, order.Pending, order.Refunded)
 			}
 			s := r.sweeper(tc.js(r.JS))
-			r.turn(6 * time.Minute)
-			r.must(s.Round(r.ctx)) // It knows them all, and that none of them can be due.
+			r.clock.Turn(6 * time.Minute)
+			r.Must(s.Round(r.Ctx)) // It knows them all, and that none of them can be due.
 			r.Recreate(subject.Orders)
 			r.events("first", true, order.Pending)
 			r.events("second", true, order.Pending)
-			r.turn(8 * time.Minute)
-			r.must(s.Round(r.ctx))
+			r.clock.Turn(8 * time.Minute)
+			r.Must(s.Round(r.Ctx))
 			if r.parked("first") == nil || r.parked("second") == nil {
 				t.Error("silent payments of the new stream were not found")
 			}
@@ -191,14 +191,14 @@ func TestWhatWasBelievedIsAskedForAPauseAfterSomebodyWasAsked(t *testing.T) {
 	s := r.sweeper(r.JS)
 	round := func(at time.Duration, want bool) {
 		t.Helper()
-		r.turn(at)
-		r.must(s.Round(r.ctx))
+		r.clock.Turn(at)
+		r.Must(s.Round(r.Ctx))
 		if p := r.parked("p"); (p != nil) != want {
 			t.Errorf("after %v parked %+v, want one: %v", at, p, want)
 		}
 	}
 	round(6*time.Minute, false)
-	r.turn(7 * time.Minute)
+	r.clock.Turn(7 * time.Minute)
 	r.observe("p", order.Pending, 0)
 	round(11*time.Minute+30*time.Second, false)
 	round(13*time.Minute, true)
@@ -219,8 +219,8 @@ func TestLettersOfAUnitAreReadOnce(t *testing.T) {
 	var reads atomic.Int64
 	s := r.sweeper(counting{r.JS, &reads})
 	reads.Store(0)
-	judged, err := s.Unprocessed(r.ctx, "sandbox", orphan, time.Now().Add(time.Minute))
-	r.must(err)
+	judged, err := s.Unprocessed(r.Ctx, "sandbox", orphan, time.Now().Add(time.Minute))
+	r.Must(err)
 	if p := r.parked("unknown"); judged != orphan || p == nil || p.Covers != orphan {
 		t.Errorf("judged up to %d of %d, parked %+v", judged, orphan, p)
 	}
@@ -241,8 +241,8 @@ func TestRedrivenDeadLetterCoversNothing(t *testing.T) {
 			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: record.StageLookup, Stream: subject.LookupRetries, Sequence: 7, Covers: third, State: record.Redriven})
 		}
 	}})
-	_, err := s.Unprocessed(r.ctx, "sandbox", third, time.Now().Add(time.Minute))
-	r.must(err)
+	_, err := s.Unprocessed(r.Ctx, "sandbox", third, time.Now().Add(time.Minute))
+	r.Must(err)
 	if p := r.parked("p"); p == nil || p.Covers != second {
 		t.Errorf("parked %+v, want one for %d", p, second)
 	}

@@ -37,28 +37,28 @@ func TestSilentPaymentComesDueOnceItsPauseIsOver(t *testing.T) {
 		{name: "canceled for less than an hour", status: order.Canceled, after: 59 * time.Minute},
 		{name: "canceled for an hour", status: order.Canceled, after: 2 * time.Hour, want: true},
 		{name: "refused for a day, looked at after an hour", status: order.Refused, after: 25 * time.Hour, want: true, prepare: func(r *rig) {
-			r.turn(2 * time.Hour)
+			r.clock.Turn(2 * time.Hour)
 			r.observe("p", order.Refused, 0)
 		}},
 		{name: "expired for hours, looked at after an hour", status: order.Expired, after: 23 * time.Hour, prepare: func(r *rig) {
-			r.turn(2 * time.Hour)
+			r.clock.Turn(2 * time.Hour)
 			r.observe("p", order.Expired, 0)
 		}},
 		{name: "failed for a week, looked at after a day", status: order.Failed, after: 8 * day, want: true, prepare: func(r *rig) {
-			r.turn(2 * day)
+			r.clock.Turn(2 * day)
 			r.observe("p", order.Failed, 0)
 		}},
 		{name: "failed for a week, looked at then", status: order.Failed, after: 13 * day, prepare: func(r *rig) {
-			r.turn(7*day + time.Hour)
+			r.clock.Turn(7*day + time.Hour)
 			r.observe("p", order.Failed, 0)
 		}},
 		{name: "canceled for weeks", status: order.Canceled, after: 14 * day},
 		{name: "looked at just before", status: order.Pending, after: 10 * time.Minute, prepare: func(r *rig) {
-			r.turn(7 * time.Minute)
+			r.clock.Turn(7 * time.Minute)
 			r.observe("p", order.Pending, 0)
 		}},
 		{name: "looked at long before", status: order.Pending, after: 10 * time.Minute, want: true, prepare: func(r *rig) {
-			r.turn(2 * time.Minute)
+			r.clock.Turn(2 * time.Minute)
 			r.observe("p", order.Pending, 0)
 		}},
 	} {
@@ -69,8 +69,8 @@ func TestSilentPaymentComesDueOnceItsPauseIsOver(t *testing.T) {
 			if tc.prepare != nil {
 				tc.prepare(r)
 			}
-			r.turn(tc.after)
-			r.must(r.sweeper(r.JS).Round(r.ctx))
+			r.clock.Turn(tc.after)
+			r.Must(r.sweeper(r.JS).Round(r.Ctx))
 			p := r.parked("p")
 			if (p != nil) != tc.want {
 				t.Fatalf("parked %+v, want one: %v", p, tc.want)
@@ -86,8 +86,8 @@ func TestOnlyTheLastStateOfAPaymentCounts(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.events("moved", true, order.Pending, order.Paid)
-	r.turn(10 * time.Minute) // Long for pending, short for paid.
-	r.must(r.sweeper(r.JS).Round(r.ctx))
+	r.clock.Turn(10 * time.Minute) // Long for pending, short for paid.
+	r.Must(r.sweeper(r.JS).Round(r.Ctx))
 	if p := r.parked("moved"); p != nil {
 		t.Errorf("a paid payment was swept as pending: %+v", p)
 	}
@@ -97,8 +97,8 @@ func TestWhatWasOnlyEverBelievedIsNotAskedFor(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.events("believed", false, order.Pending)
-	r.turn(2 * time.Hour)
-	r.must(r.sweeper(r.JS).Round(r.ctx))
+	r.clock.Turn(2 * time.Hour)
+	r.Must(r.sweeper(r.JS).Round(r.Ctx))
 	if p := r.parked("believed"); p != nil {
 		t.Errorf("nobody can be asked, but parked %+v", p)
 	}
@@ -109,8 +109,8 @@ func TestGivingUpCountsAsALook(t *testing.T) {
 	r := setup(t)
 	r.events("p", true, order.Pending)
 	r.letter("p", record.StageLookup, record.Open)
-	r.turn(4*time.Minute + 59*time.Second)
-	r.must(r.sweeper(r.JS).Round(r.ctx))
+	r.clock.Turn(4*time.Minute + 59*time.Second)
+	r.Must(r.sweeper(r.JS).Round(r.Ctx))
 	if p := r.parked("p"); p != nil {
 		t.Errorf("parked %+v", p)
 	}
@@ -120,17 +120,17 @@ func TestADueLookUpIsNotParkedASecondTime(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.events("p", true, order.Pending)
-	r.turn(6 * time.Minute)
-	r.must(r.sweeper(r.JS).Round(r.ctx))
+	r.clock.Turn(6 * time.Minute)
+	r.Must(r.sweeper(r.JS).Round(r.Ctx))
 	r.fire("p")
 	for range 3 {
-		r.must(r.sweeper(r.JS).Round(r.ctx))
+		r.Must(r.sweeper(r.JS).Round(r.Ctx))
 	}
 	if due := r.due("p"); len(due) != 1 {
 		t.Fatalf("%d look-ups are due, want 1", len(due))
 	}
-	place, err := r.retries.Read(r.ctx, "sandbox", "default", "p")
-	r.must(err)
+	place, err := r.retries.Read(r.Ctx, "sandbox", "default", "p")
+	r.Must(err)
 	if place.Sequence != 0 {
 		t.Errorf("parked beside the due one: %+v", place.Parked)
 	}
@@ -139,21 +139,13 @@ func TestADueLookUpIsNotParkedASecondTime(t *testing.T) {
 // fire lets what is parked come due now and waits until the broker has
 // stored it.
 func (r *rig) fire(payment string) {
-	r.t.Helper()
-	place, err := r.retries.Read(r.ctx, "sandbox", "default", payment)
-	r.must(err)
+	r.T.Helper()
+	place, err := r.retries.Read(r.Ctx, "sandbox", "default", payment)
+	r.Must(err)
 	p := place.Parked
 	p.DueAt = time.Now()
-	r.must(r.retries.Reschedule(r.ctx, p))
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for len(r.due(payment)) == 0 {
-		select {
-		case <-ticker.C:
-		case <-r.ctx.Done():
-			r.t.Fatal("nothing fired")
-		}
-	}
+	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Until("the look-up is due", func() bool { return len(r.due(payment)) > 0 })
 }
 
 // dying is a JetStream that fails at its n-th write, after the broker took it.
@@ -179,25 +171,25 @@ func TestCrashInTheMiddleAndTwoCopiesParkEachPaymentOnce(t *testing.T) {
 	for i := range payments {
 		r.events(fmt.Sprintf("p-%d", i), true, order.Pending)
 	}
-	r.turn(time.Hour)
+	r.clock.Turn(time.Hour)
 	left := 15
-	if err := r.sweeper(dying{r.JS, &left}).Round(r.ctx); !errors.Is(err, errCrash) {
+	if err := r.sweeper(dying{r.JS, &left}).Round(r.Ctx); !errors.Is(err, errCrash) {
 		t.Fatalf("the crash came out as %v", err)
 	}
 	var copies sync.WaitGroup
 	for range 2 {
 		s := r.sweeper(r.JS)
 		copies.Go(func() {
-			if err := s.Round(r.ctx); err != nil {
+			if err := s.Round(r.Ctx); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	copies.Wait()
-	stream, err := r.JS.Stream(r.ctx, subject.LookupRetries)
-	r.must(err)
-	info, err := stream.Info(r.ctx)
-	r.must(err)
+	stream, err := r.JS.Stream(r.Ctx, subject.LookupRetries)
+	r.Must(err)
+	info, err := stream.Info(r.Ctx)
+	r.Must(err)
 	if info.State.Msgs != payments || info.State.LastSeq != payments {
 		t.Errorf("%d look-ups are parked by %d writes, want %d of each", info.State.Msgs, info.State.LastSeq, payments)
 	}
@@ -207,18 +199,18 @@ func TestStateIsWalkedAgainOnlyAfterAWhile(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	s := r.sweeper(r.JS)
-	r.must(s.Round(r.ctx))
+	r.Must(s.Round(r.Ctx))
 	r.events("paid", true, order.Paid)
 	r.events("pending", true, order.Pending)
-	r.turn(2 * day)
-	r.must(s.Round(r.ctx))
+	r.clock.Turn(2 * day)
+	r.Must(s.Round(r.Ctx))
 	if r.parked("paid") == nil || r.parked("pending") == nil {
 		t.Error("silent payments were not found two days later")
 	}
 	r.events("paid-2", true, order.Paid)
 	r.events("pending-2", true, order.Pending)
-	r.turn(2*day + 2*time.Minute)
-	r.must(s.Round(r.ctx))
+	r.clock.Turn(2*day + 2*time.Minute)
+	r.Must(s.Round(r.Ctx))
 	if r.parked("pending-2") == nil {
 		t.Error("pending payments were not looked through after two minutes")
 	}

@@ -45,8 +45,8 @@ func TestNotificationWithoutATraceComesDue(t *testing.T) {
 			r := setup(t)
 			sequence := r.notify("p")
 			tc.trace(r, sequence)
-			judged, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
-			r.must(err)
+			judged, err := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+			r.Must(err)
 			if judged != sequence {
 				t.Errorf("judged up to %d, want %d", judged, sequence)
 			}
@@ -67,12 +67,12 @@ func TestOutcomesOfAnEarlierStreamAreNone(t *testing.T) {
 	t.Parallel()
 	for name, leave := range map[string]func(r *rig, created time.Time){
 		"observation": func(r *rig, created time.Time) {
-			o := r.observation("p", order.Paid, r.now())
+			o := r.observation("p", order.Paid, r.clock.Now())
 			o.Covers, o.NotificationsCreated = 9, created
 			body, err := json.Marshal(o)
-			r.must(err)
-			_, err = r.JS.Publish(r.ctx, r.unit("p").Status(), body)
-			r.must(err)
+			r.Must(err)
+			_, err = r.JS.Publish(r.Ctx, r.Unit("p").Status(), body)
+			r.Must(err)
 		},
 		"dead letter": func(r *rig, created time.Time) {
 			r.put("p", record.DeadLetter{
@@ -81,7 +81,7 @@ func TestOutcomesOfAnEarlierStreamAreNone(t *testing.T) {
 			})
 		},
 		"scheduled look-up": func(r *rig, created time.Time) {
-			r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 9, NotificationsCreated: created,
 				Cause: order.CauseNotification, DueAt: time.Now().Add(time.Hour),
 			}))
@@ -90,15 +90,15 @@ func TestOutcomesOfAnEarlierStreamAreNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			notifications, err := r.JS.Stream(r.ctx, subject.Notifications)
-			r.must(err)
+			notifications, err := r.JS.Stream(r.Ctx, subject.Notifications)
+			r.Must(err)
 			s := r.sweeper(r.JS)
 			leave(r, notifications.CachedInfo().Created)
 			r.Recreate(subject.Notifications)
 			r.Apply("sandbox")
 			sequence := r.notify("p")
-			_, err = s.Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
-			r.must(err)
+			_, err = s.Unprocessed(r.Ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+			r.Must(err)
 			if p := r.parked("p"); p == nil || p.Covers != sequence || !p.NotificationsCreated.After(notifications.CachedInfo().Created) {
 				t.Errorf("scheduled is %+v", p)
 			}
@@ -110,12 +110,12 @@ func TestParkedNotificationIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	sequence := r.notify("p")
-	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))
-	_, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
-	r.must(err)
+	_, err := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+	r.Must(err)
 	if p := r.parked("p"); p.Attempts != 3 {
 		t.Errorf("the parked look-up became %+v", p)
 	}
@@ -128,18 +128,18 @@ func TestOnlySettledNotificationsAreJudged(t *testing.T) {
 	between := time.Now()
 	second := r.notify("young")
 	s := r.sweeper(r.JS)
-	judged, err := s.Unprocessed(r.ctx, "sandbox", second, between)
-	r.must(err)
+	judged, err := s.Unprocessed(r.Ctx, "sandbox", second, between)
+	r.Must(err)
 	if judged != first || r.parked("old") == nil || r.parked("young") != nil {
 		t.Errorf("judged up to %d, want %d", judged, first)
 	}
-	judged, err = s.Unprocessed(r.ctx, "sandbox", first, time.Now().Add(time.Hour))
-	r.must(err)
+	judged, err = s.Unprocessed(r.Ctx, "sandbox", first, time.Now().Add(time.Hour))
+	r.Must(err)
 	if judged != first || r.parked("young") != nil {
 		t.Errorf("judged up to %d, above the floor %d", judged, first)
 	}
-	judged, err = s.Unprocessed(r.ctx, "sandbox", second, time.Now().Add(time.Hour))
-	r.must(err)
+	judged, err = s.Unprocessed(r.Ctx, "sandbox", second, time.Now().Add(time.Hour))
+	r.Must(err)
 	if judged != second || r.parked("young") == nil {
 		t.Errorf("judged up to %d, want %d", judged, second)
 	}
@@ -155,12 +155,12 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, DueAt: time.Now().Add(time.Second),
 	}
-	r.must(r.retries.Schedule(r.ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, p))
 	s := r.sweeper(r.JS)
 	judge := func(want uint64) {
 		t.Helper()
-		judged, err := s.Unprocessed(r.ctx, "sandbox", behind, time.Now().Add(time.Minute))
-		r.must(err)
+		judged, err := s.Unprocessed(r.Ctx, "sandbox", behind, time.Now().Add(time.Minute))
+		r.Must(err)
 		if judged != want {
 			t.Errorf("judged up to %d, want %d", judged, want)
 		}
@@ -169,14 +169,14 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	if r.parked("q") == nil {
 		t.Error("nothing behind it is judged")
 	}
-	due, err := r.JS.Consumer(r.ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
-	r.must(err)
+	due, err := r.JS.Consumer(r.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	r.Must(err)
 	m, err := due.Next(jetstream.FetchMaxWait(30 * time.Second))
-	r.must(err)
+	r.Must(err)
 	judge(before) // It has fired and is being handled.
 	p.DueAt = time.Now().Add(time.Hour)
-	r.must(r.retries.Reschedule(r.ctx, p))
-	r.must(m.DoubleAck(r.ctx))
+	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Must(m.DoubleAck(r.Ctx))
 	judge(behind)
 }
 
@@ -186,12 +186,12 @@ func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second := r.notify("p"), r.notify("p")
-	r.must(r.retries.Schedule(r.ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: first, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))
-	_, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", second, time.Now().Add(time.Minute))
-	r.must(err)
+	_, err := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", second, time.Now().Add(time.Minute))
+	r.Must(err)
 	if p := r.parked("p"); p.Covers != second || p.Attempts != 3 {
 		t.Errorf("parked is %+v, want one for %d with its budget", p, second)
 	}
@@ -201,11 +201,11 @@ func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 		ID: "NOTIFICATIONS-1", Class: record.ClassData, Stage: record.StageLookup, Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "q",
 		Cause: "unknown", LastAnswer: "not_found", Stream: subject.Notifications, Sequence: third - 1, Next: "redrive", At: time.Now().UTC(),
 	})
-	r.must(err)
-	_, err = r.JS.Publish(r.ctx, r.tokens.Unit("sandbox", "default", "q").DeadLetter(string(record.ClassData), record.StageLookup), body)
-	r.must(err)
-	_, err = r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", third, time.Now().Add(time.Minute))
-	r.must(err)
+	r.Must(err)
+	_, err = r.JS.Publish(r.Ctx, r.Unit("q").DeadLetter(string(record.ClassData), record.StageLookup), body)
+	r.Must(err)
+	_, err = r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", third, time.Now().Add(time.Minute))
+	r.Must(err)
 	if p := r.parked("q"); p == nil || p.Covers != third {
 		t.Errorf("parked is %+v, want one for %d", p, third)
 	}

@@ -14,14 +14,14 @@ import (
 
 // scribble parks half a document that comes due long after every test.
 func (r *rig) scribble(payment string) {
-	r.t.Helper()
-	place := r.tokens.Waiting("sandbox", "default", payment)
+	r.T.Helper()
+	place := r.Tokens.Waiting("sandbox", "default", payment)
 	m := nats.NewMsg(place.Parked())
 	m.Data = []byte("{")
 	m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05Z")
 	m.Header.Set("Nats-Schedule-Target", place.Due())
-	_, err := r.JS.PublishMsg(r.ctx, m)
-	r.must(err)
+	_, err := r.JS.PublishMsg(r.Ctx, m)
+	r.Must(err)
 }
 
 func TestParkedLookUpThatDoesNotDecodeStopsNoRound(t *testing.T) {
@@ -30,8 +30,8 @@ func TestParkedLookUpThatDoesNotDecodeStopsNoRound(t *testing.T) {
 	r.scribble("broken")
 	r.events("broken", true, order.Paid)
 	r.events("behind", true, order.Paid)
-	r.turn(30 * time.Hour)
-	r.must(r.sweeper(r.JS).Round(r.ctx))
+	r.clock.Turn(30 * time.Hour)
+	r.Must(r.sweeper(r.JS).Round(r.Ctx))
 	if r.parked("behind") == nil {
 		t.Error("the payment behind it was not made due")
 	}
@@ -43,8 +43,8 @@ func TestParkedLookUpThatDoesNotDecodeIsNoWork(t *testing.T) {
 	r := setup(t)
 	r.scribble("broken")
 	r.events("broken", true, order.Paid)
-	r.turn(30 * time.Hour)
-	r.must(r.sweeper(r.JS).Round(r.ctx))
+	r.clock.Turn(30 * time.Hour)
+	r.Must(r.sweeper(r.JS).Round(r.Ctx))
 	if p := r.parked("broken"); p == nil || p.Cause != order.CauseSweep {
 		t.Errorf("parked is %+v", p)
 	}
@@ -56,8 +56,8 @@ func TestOrphanBehindAParkedLookUpThatDoesNotDecodeComesDue(t *testing.T) {
 	r := setup(t)
 	r.scribble("p")
 	sequence := r.notify("p")
-	judged, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
-	r.must(err)
+	judged, err := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+	r.Must(err)
 	if p := r.parked("p"); judged != sequence || p == nil || p.Covers != sequence || p.Notification != "n-p" {
 		t.Errorf("judged up to %d of %d, and parked is %+v", judged, sequence, p)
 	}
@@ -65,19 +65,19 @@ func TestOrphanBehindAParkedLookUpThatDoesNotDecodeComesDue(t *testing.T) {
 
 // plantEvent stores what is no event in the log of a payment.
 func (r *rig) plantEvent(payment, status, body string) uint64 {
-	r.t.Helper()
-	ack, err := r.JS.Publish(r.ctx, r.unit(payment).Event(payment, order.Status(status)), []byte(body))
-	r.must(err)
+	r.T.Helper()
+	ack, err := r.JS.Publish(r.Ctx, r.Unit(payment).Event(payment, order.Status(status)), []byte(body))
+	r.Must(err)
 	return ack.Sequence
 }
 
 // reported wants letters of sweep about messages of ORDERS.
 func (r *rig) reported(payment string, sequences ...uint64) {
-	r.t.Helper()
-	dead, err := deadletter.Open(r.ctx, r.JS)
-	r.must(err)
-	letters, err := dead.Latest(r.ctx, r.unit(payment).DeadLetter("ours", "sweep"))
-	r.must(err)
+	r.T.Helper()
+	dead, err := deadletter.Open(r.Ctx, r.JS)
+	r.Must(err)
+	letters, err := dead.Latest(r.Ctx, r.Unit(payment).DeadLetter("ours", "sweep"))
+	r.Must(err)
 	var got []uint64
 	for _, l := range letters {
 		if l.Stream == subject.Orders {
@@ -86,7 +86,7 @@ func (r *rig) reported(payment string, sequences ...uint64) {
 	}
 	slices.Sort(got)
 	if !slices.Equal(got, sequences) {
-		r.t.Errorf("letters of %s are about %v, want %v", payment, got, sequences)
+		r.T.Errorf("letters of %s are about %v, want %v", payment, got, sequences)
 	}
 }
 
@@ -117,11 +117,11 @@ func TestEventThatDoesNotDecodeIsReportedOnceAndHidesNoPayment(t *testing.T) {
 			t.Cleanup(r.Stop) // Its own check at the end wants events only.
 			planted := plant(r)
 			r.events("behind", true, order.Paid)
-			r.turn(30 * time.Hour)
+			r.clock.Turn(30 * time.Hour)
 			for range 2 { // The second copy remembers nothing.
 				s := r.sweeper(r.JS)
-				r.must(s.Round(r.ctx))
-				r.must(s.Round(r.ctx))
+				r.Must(s.Round(r.Ctx))
+				r.Must(s.Round(r.Ctx))
 			}
 			r.reported("p", planted...)
 			for _, payment := range []string{"p", "behind"} {
@@ -140,8 +140,8 @@ func TestEventThatDoesNotDecodeIsNoTraceOfANotification(t *testing.T) {
 	t.Cleanup(r.Stop) // As above.
 	sequence := r.notify("p")
 	r.plantEvent("p", "paid", "{")
-	_, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", sequence, time.Now().Add(time.Minute))
-	r.must(err)
+	_, err := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", sequence, time.Now().Add(time.Minute))
+	r.Must(err)
 	if got := r.stands("p"); got != sequence {
 		t.Errorf("what is made due stands for %d, want %d", got, sequence)
 	}
@@ -152,9 +152,9 @@ func TestNotificationOfAnotherPaymentIsJudged(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, body := range []string{"{}", "null", `{"provider":"sandbox","account":"default","payment":"another"}`} {
-		ack, err := r.JS.Publish(r.ctx, r.unit("p").Notification(), []byte(body))
-		r.must(err)
-		judged, err := r.sweeper(r.JS).Unprocessed(r.ctx, "sandbox", ack.Sequence, time.Now().Add(time.Minute))
+		ack, err := r.JS.Publish(r.Ctx, r.Unit("p").Notification(), []byte(body))
+		r.Must(err)
+		judged, err := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", ack.Sequence, time.Now().Add(time.Minute))
 		if err != nil || judged != ack.Sequence {
 			t.Errorf("%s: judged up to %d of %d, error %v", body, judged, ack.Sequence, err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology/jetstreamtest"
+	"arauto/deploy/runtime/testbench"
 	"arauto/workers/sweep/duequeue"
 )
 
@@ -20,32 +20,23 @@ import (
 // can bring it back under its old number, where nobody would look again.
 func TestWhatAKilledBrokerBringsBackIsFound(t *testing.T) {
 	t.Parallel()
-	b := jetstreamtest.Start(t)
-	nc := b.Connect()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := jetstreamtest.Context(t)
+	b := testbench.Start(t)
+	nc, js := testbench.Connect(t, b.URL)
+	ctx := b.Ctx
 	m := nats.NewMsg("lookup.parked.sandbox.default.p")
 	m.Header.Set("Nats-Schedule", "@at 2099-01-02T03:04:05Z")
 	m.Header.Set("Nats-Schedule-Target", "lookup.due.sandbox.default.p")
-	if _, err := js.PublishMsg(ctx, m); err != nil {
-		t.Fatal(err)
-	}
+	_, err := js.PublishMsg(ctx, m)
+	b.Must(err)
 	metrics := NewMetrics(prometheus.NewRegistry())
 	w, err := New(ctx, Options{
 		JS: js, Log: zap.NewNop(), Metrics: metrics, After: time.Minute,
 		Now: func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b.Must(err)
 	round := func(want float64) {
 		t.Helper()
-		if err := w.Round(ctx); err != nil {
-			t.Fatal(err)
-		}
+		b.Must(w.Round(ctx))
 		if got := testutil.ToFloat64(metrics.republished); got != want {
 			t.Errorf("%v schedules were published again, want %v", got, want)
 		}
@@ -56,15 +47,7 @@ func TestWhatAKilledBrokerBringsBackIsFound(t *testing.T) {
 	round(1)
 	b.Stop()
 	b.Restart()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	for nc.Stats().Reconnects == 0 || !nc.IsConnected() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			t.Fatal("the connection does not come back")
-		}
-	}
+	b.Until("the connection is back", func() bool { return nc.Stats().Reconnects > 0 && nc.IsConnected() })
 	round(2)
 }
 

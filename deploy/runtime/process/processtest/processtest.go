@@ -1,14 +1,17 @@
-// Package processtest lets tests run the real binaries as processes: it builds
-// them, and finds out where a broker among them listens.
+// Package processtest lets tests run the real binaries as processes: it builds them, runs
+// a broker with the configuration that is shipped, and one whose disk can be full.
 package processtest
 
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,27 +66,63 @@ func Listening(dir string, pid int) (clients, monitor string, ok bool) {
 	return strings.TrimPrefix(ports.Nats[0], "nats://"), monitor, true
 }
 
-// FreePorts finds ports that nobody listens on, for servers that must know
-// each other's before they start.
+// variable is a variable of deploy/nats.conf.
+var variable = regexp.MustCompile(`\$(NATS_([A-Z]+)_PASSWORD)`)
+
+// Shipped writes deploy/nats.conf, which is at path, into a folder for a nats-server of
+// the tests: with its addresses and its store changed, without monitoring if that is "", with ports_file_dir the folder, and
+// with a user test, password test, that may do everything. It returns the file, and the
+// environment in which each user's password is the user's name and "pw".
+func Shipped(path, dir, listen, monitor, store string) (conf string, env []string, err error) {
+	shipped, err := os.ReadFile(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("read what is shipped: %w", err)
+	}
+	text, http := string(shipped), `ports_file_dir: "`+dir+`"`
+	if monitor != "" {
+		http += `, http: "` + monitor + `"`
+	}
+	for old, changed := range map[string]string{
+		`listen: "0.0.0.0:4222"`: `listen: "` + listen + `"`,
+		`http: "127.0.0.1:8222"`: http,
+		`store_dir: "/data"`:     `store_dir: "` + store + `"`,
+		"users: [\n":             "users: [ {user: test, password: test}\n",
+	} {
+		if n := strings.Count(text, old); n != 1 {
+			return "", nil, fmt.Errorf("%s has %q %d times, tests expect it once", path, old, n)
+		}
+		text = strings.Replace(text, old, changed, 1)
+	}
+	for _, m := range variable.FindAllStringSubmatch(text, -1) {
+		env = append(env, m[1]+"="+strings.ToLower(m[2])+"pw")
+	}
+	conf = filepath.Join(dir, "nats.conf")
+	return conf, env, os.WriteFile(conf, []byte(text), 0o600) //nolint:gosec // The folder is the test's.
+}
+
+// FreePorts finds ports on which nothing listens, for servers that must know each other's
+// before they start. They are below the range from which systems choose ports, so that they
+// stay free until they are used.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	ports, open := make([]int, n), make([]net.Listener, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	var ports []int
+	open := map[int]net.Listener{} // Until all are found, so that they differ.
+	defer func() {
+		for _, l := range open {
+			_ = l.Close() // Nothing was accepted.
+		}
+	}()
+	for range 100 * n {
+		port := 20000 + rand.IntN(10000)
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		open[i] = l
-		address, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			t.Fatalf("listening on %v", l.Addr())
-		}
-		ports[i] = address.Port
-	}
-	for _, l := range open { // Only now, so that they are different ones.
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
+		open[port] = l
+		if ports = append(ports, port); len(ports) == n {
+			return ports
 		}
 	}
-	return ports
+	t.Fatalf("fewer than %d ports are free", n)
+	return nil
 }

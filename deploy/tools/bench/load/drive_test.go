@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"arauto/deploy/runtime/testbench"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // good is how the gateway answers.
 const good = "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nOk"
@@ -28,9 +28,7 @@ const good = "HTTP/1.1 200 OK\r\nDate: x\r\nContent-Type: text/plain\r\nContent-
 func serve(t *testing.T, answer func(n int64) string) (address string, connections *atomic.Int64) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	var requests, opened atomic.Int64
 	var handlers sync.WaitGroup
 	handlers.Go(func() {
@@ -74,9 +72,7 @@ func TestClosedLoopKeepsEveryConnectionBusy(t *testing.T) {
 		Warm: 100 * time.Millisecond, For: 200 * time.Millisecond, Keep: true,
 		Begin: func() { edges += "begin " }, End: func() { edges += "end" },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if edges != "begin end" || connections.Load() != 3 {
 		t.Errorf("edges %q, %d connections", edges, connections.Load())
 	}
@@ -113,9 +109,7 @@ func TestWhatIsNotOkIsCounted(t *testing.T) {
 		return good
 	})
 	r, err := Webhooks(t.Context(), address, 1, Options{Rate: 200, For: 200 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	want := map[string]int{"503": 1, "401": 1, "answer": 1, "connection": 2}
 	if !maps.Equal(r.Failed, want) || r.Total != 35 || r.Refused.TotalCount() != 2 {
 		t.Errorf("failed %v, %d accepted, %d refused", r.Failed, r.Total, r.Refused.TotalCount())

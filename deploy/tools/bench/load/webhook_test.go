@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers/picpaycheckout"
@@ -33,13 +34,9 @@ func rendered(t *testing.T, p Payment) (*http.Request, []byte) {
 		sent <- status
 	}()
 	got, err := http.ReadRequest(bufio.NewReader(server))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	body, err := io.ReadAll(got.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if _, err := io.WriteString(server, good); err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +51,7 @@ func rendered(t *testing.T, p Payment) (*http.Request, []byte) {
 func TestRequestIsTheDocumentedSample(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../../../../schemas/providers/picpaycheckout/testdata/seed_payment.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	seed := map[string]string{}
 	for _, f := range txtar.Parse(data).Files {
 		seed[f.Name] = string(f.Data)
@@ -132,9 +127,7 @@ func TestConnectionErrorIsNoAnswer(t *testing.T) {
 func TestServerThatIsGoneIsAnError(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	listener.Close()
 	if _, err := Webhooks(t.Context(), listener.Addr().String(), 2, Options{For: time.Millisecond}); err == nil {
 		t.Error("no error")

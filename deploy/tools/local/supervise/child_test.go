@@ -7,15 +7,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // script makes a stand-in for a binary that no real one can be made to be.
 func script(t *testing.T, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o700))
 	return path
 }
 
@@ -35,7 +35,7 @@ func TestChildThatIgnoresItsStopIsKilledWhenAborted(t *testing.T) {
 	c.abort = abort
 	done := make(chan error, 1)
 	c.start()
-	out.line(bounded(t), t, "up")
+	out.line(testbench.Context(t), t, "up")
 	go func() { done <- c.stop() }()
 	kill()
 	select {
@@ -53,7 +53,7 @@ func TestChildThatIgnoresItsStopIsKilledWhenAborted(t *testing.T) {
 
 func TestChildGetsItsOwnSocketsAndNobodyElses(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	out := newOutput()
 	c := newChild(t, script(t, t.TempDir(), "curious", `echo "$LISTEN_FDS/$LISTEN_FDNAMES/${LISTEN_PID-unset}/$KEPT/$ARAUTO_STOP_ON_STDIN_EOF"; read -r never`), out)
 	for _, name := range []string{"first", "second"} {
@@ -72,8 +72,8 @@ func TestChildThatKeepsEndingIsRestartedAtABoundedRate(t *testing.T) {
 	c := newChild(t, script(t, t.TempDir(), "brief", "exit 7"), out)
 	began := time.Now()
 	c.start()
-	out.line(bounded(t), t, "stand-in ended (exit status 7); starting it again")
-	eventually(bounded(t), t, "restarts beyond those at once", func() bool { return c.restarts.Load() > restartsAtOnce })
+	out.line(testbench.Context(t), t, "stand-in ended (exit status 7); starting it again")
+	testbench.Until(t, "restarts beyond those at once", func() bool { return c.restarts.Load() > restartsAtOnce })
 	if after, allowed := time.Since(began), restartPause; after < allowed {
 		t.Errorf("%d restarts within %v, want a pause of %v before the last", c.restarts.Load(), after, allowed)
 	}
@@ -86,11 +86,9 @@ func TestChildThatCannotBeStartedIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	c := newChild(t, filepath.Join(dir, "late"), out)
 	c.start()
-	out.line(bounded(t), t, "stand-in ended (start stand-in")
+	out.line(testbench.Context(t), t, "stand-in ended (start stand-in")
 	script(t, dir, "late.new", "echo here; read -r never")
-	if err := os.Rename(filepath.Join(dir, "late.new"), filepath.Join(dir, "late")); err != nil {
-		t.Fatal(err)
-	}
-	out.line(bounded(t), t, "here")
+	testbench.Must(t, os.Rename(filepath.Join(dir, "late.new"), filepath.Join(dir, "late")))
+	out.line(testbench.Context(t), t, "here")
 	_ = c.stop() // A shell that ends by SIGTERM has no status 0.
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
 )
 
 // binDir has the real binaries, built once for all tests.
@@ -25,9 +26,6 @@ func TestMain(m *testing.M) {
 
 // anyAddresses leaves every port to the system.
 var anyAddresses = Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"}
-
-// longest bounds each wait of a test. The machine may be busy.
-const longest = 180 * time.Second
 
 // output is a terminal that tests can wait on.
 type output struct {
@@ -79,20 +77,6 @@ func containsAll(text string, parts []string) bool {
 	return true
 }
 
-// eventually polls until check says that it holds.
-func eventually(ctx context.Context, t *testing.T, what string, check func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(20 * time.Millisecond)
-	defer ticker.Stop()
-	for !check() {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			t.Fatalf("it did not come to pass: %s", what)
-		}
-	}
-}
-
 // running is a supervisor inside the test's own process.
 type running struct {
 	Addresses
@@ -132,13 +116,6 @@ func begin(ctx context.Context, t *testing.T, change func(*Options)) *running {
 		t.Fatalf("it did not become ready:\n%s", text)
 	}
 	return r
-}
-
-func bounded(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), longest)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // patient is client for a busy machine.
@@ -185,17 +162,13 @@ func notify(ctx context.Context, t *testing.T, gateway string) int {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+gateway+"/v1/picpay/notifications",
 		strings.NewReader(`{"referenceId": "102030", "authorizationId": "555008cef7f321d00ef236333"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("x-seller-token", "4ef4edbd-5cda-42da-860b-0e8d7b90c784")
 	resp, err := patient.Do(r)
 	if err != nil {
 		t.Fatalf("notify: %v", err)
 	}
-	if err := resp.Body.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, resp.Body.Close())
 	return resp.StatusCode
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // program is the supervisor's own binary as a process.
@@ -68,7 +70,7 @@ func launch(ctx context.Context, t *testing.T) *program {
 func (p *program) gone(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, address := range append(p.admin, p.NATS, p.Gateway, p.Admin, p.Simulator) {
-		eventually(ctx, t, address+" is free", func() bool {
+		testbench.Until(t, address+" is free", func() bool {
 			conn, err := net.Dial("tcp", address)
 			if err == nil {
 				_ = conn.Close() // It was only a question.
@@ -83,16 +85,14 @@ func TestSignalEndsTheProgramInOrderWithExitCode0(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
-			ctx := bounded(t)
+			ctx := testbench.Context(t)
 			p := launch(ctx, t)
 			if status := notify(ctx, t, p.Gateway); status != http.StatusOK {
 				t.Fatalf("status %d, want 200", status)
 			}
 			p.out.line(ctx, t, "orders.picpay.default.102030.102030.paid")
 			// To the whole group, as a terminal does.
-			if err := syscall.Kill(-p.cmd.Process.Pid, signal); err != nil {
-				t.Fatal(err)
-			}
+			testbench.Must(t, syscall.Kill(-p.cmd.Process.Pid, signal))
 			if err := p.wait(); err != nil {
 				text, _ := p.out.read()
 				t.Errorf("exit: %v\n%s", err, text)
@@ -110,11 +110,9 @@ func TestSignalEndsTheProgramInOrderWithExitCode0(t *testing.T) {
 
 func TestChildrenEndWhenTheSupervisorIsKilled(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	p := launch(ctx, t)
-	if err := p.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, p.cmd.Process.Kill())
 	if err := p.wait(); err == nil {
 		t.Error("it ended cleanly, want killed")
 	}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -28,9 +29,7 @@ import (
 func load(t *testing.T, env map[string]string) (*config.Config, string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "arauto.yaml")
-	if err := writeSettings(file, DefaultAddresses(), "http://127.0.0.1:8222"); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, writeSettings(file, DefaultAddresses(), "http://127.0.0.1:8222"))
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
 	cfg, err := config.Load(file, lookup, providers.All, Gateway, Lookup, Normalize, Sweep)
 	if err != nil {
@@ -43,13 +42,9 @@ func TestLocalConfigurationHasEveryProviderWithBothAccounts(t *testing.T) {
 	t.Parallel()
 	cfg, _ := load(t, nil)
 	gateway, err := cfg.Gateway()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	lookup, err := cfg.Lookup()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for _, p := range providers.All {
 		credentials := gateway.Credentials(p.Name)
 		first, second := credentials["default"], credentials["acme"]
@@ -82,22 +77,16 @@ func TestNumbersOfTheLocalConfigurationCanBeTurned(t *testing.T) {
 	// runs show what production would do. The budget alone differs, because the
 	// simulator takes more than a provider would.
 	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	bare := regexp.MustCompile(`(?m)^ +[a-z_]+: \$\{[A-Z_]+:-.*\n`).ReplaceAll(text, nil)
 	if len(bare) == len(text) {
 		t.Fatal("the file has no number that can be turned")
 	}
 	without := filepath.Join(t.TempDir(), "bare.yaml")
-	if err := os.WriteFile(without, bare, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(without, bare, 0o600))
 	none := func(string) (string, bool) { return "", false }
 	defaults, err := config.Load(without, none, providers.All)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	budget := regexp.MustCompile(`(?m)^ +budget:\n( +(rate|burst|concurrency): \d+\n)+`)
 	unturned, _ := load(t, nil)
 	got, want := budget.ReplaceAllString(unturned.Redacted(), ""), budget.ReplaceAllString(defaults.Redacted(), "")
@@ -162,7 +151,7 @@ func TestDemoTellsEachLifeInOrderUnderItsOwnID(t *testing.T) {
 	defer simulator.Close()
 	s := &supervisor{Options: Options{DemoEvery: time.Millisecond, Log: zap.NewNop()}}
 	s.Addresses.Simulator = simulator.Listener.Addr().String()
-	ctx, cancel := context.WithCancel(bounded(t))
+	ctx, cancel := context.WithCancel(testbench.Context(t))
 	var telling sync.WaitGroup
 	telling.Go(func() { s.demo(ctx) })
 	lives := map[string][]step{}
@@ -170,9 +159,7 @@ func TestDemoTellsEachLifeInOrderUnderItsOwnID(t *testing.T) {
 		m := <-heard
 		id := path.Base(m.path)
 		number, err := strconv.Atoi(id[strings.LastIndex(id, "-")+1:])
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		lives[id] = append(lives[id], m.step)
 		want, n := stories()[number%len(stories())], len(lives[id])
 		if on := fmt.Sprintf("PUT /_sim/%s/%s/%s/%s", want.provider, want.account, want.unit, id); m.path != on {

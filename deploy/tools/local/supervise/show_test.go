@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 )
@@ -60,9 +60,7 @@ func TestEventIsOneAlignedLine(t *testing.T) {
 func TestReadmeShowsTheLineThatIsPrinted(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	line := timed(time.Date(2026, 11, 22, 1, 2, 3, 4e6, time.Local), eventLine("orders.picpay.default.102030.102030.paid", order.Event{
 		Provider: "picpay", Account: "default", Transition: 1, Status: order.Paid, Confirmed: true,
 		Amount: &order.Amount{Currency: "BRL", Value: 10000},
@@ -75,8 +73,8 @@ func TestReadmeShowsTheLineThatIsPrinted(t *testing.T) {
 func TestUnreadableMessageIsLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
-	core, logged := observer.New(zap.WarnLevel)
-	s := &supervisor{Options: Options{Log: zap.New(core)}, screen: &screen{to: &shown}}
+	log, logged := testbench.Logs(zap.WarnLevel)
+	s := &supervisor{Options: Options{Log: log}, screen: &screen{to: &shown}}
 	show := notes(s, shownPerSecond, func(_ string, l record.DeadLetter) string { return l.ID })
 	show("dead.x", []byte("{"))
 	if lines := logged.FilterField(zap.String("subject", "dead.x")).Len(); lines != 1 || shown.Len() != 0 {
@@ -116,9 +114,7 @@ func TestNothingThatATerminalObeysIsShown(t *testing.T) {
 func logging(t *testing.T, dir string, shown io.Writer) *supervisor {
 	t.Helper()
 	s := &supervisor{Options: Options{Dir: dir}, screen: &screen{to: shown}}
-	if err := os.Mkdir(s.logDir(), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.Mkdir(s.logDir(), 0o700))
 	return s
 }
 
@@ -127,9 +123,7 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 	dir := t.TempDir()
 	var shown bytes.Buffer
 	book, err := logging(t, dir, &shown).openLogbook("lookup")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	text := `{"level":"info","msg":"quiet"}` + "\n" +
 		`{"level":"warn","msg":"loud","error":"of course"}` + "\npanic: oh\n\n" +
 		`{"level":"warn","msg":"webhook.refused","provider":"picpay","rule":"type","field":"referenceId","error":"of course"}` + "\n"
@@ -138,9 +132,7 @@ func TestOnlyWarningsReachTheScreenButEverythingTheFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := book.file.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, book.file.Close())
 	file, err := os.ReadFile(filepath.Join(dir, "log", "lookup.log"))
 	if err != nil || string(file) != text {
 		t.Errorf("error %v, file %q, want %q", err, file, text)
@@ -160,9 +152,7 @@ func TestFloodOfWarningsIsCountedInsteadOfShown(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
 	book, err := logging(t, t.TempDir(), &shown).openLogbook("lookup")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer book.file.Close() //nolint:errcheck // Its content is not looked at.
 	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 	book.feed.now = func() time.Time { return now }

@@ -13,11 +13,13 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 func TestNotificationOfTheSeedsIsPrintedAsEvent(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	r := begin(ctx, t, nil)
 	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
 		t.Fatalf("status %d, want 200", status)
@@ -49,11 +51,9 @@ func (r *running) free(t *testing.T) {
 
 func TestDemoPlaysEventsOfSeveralProviders(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	every, err := ParseDemo("50ms")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	r := begin(ctx, t, func(o *Options) { o.DemoEvery = every })
 	for _, parts := range [][]string{
 		{"orders.picpay.", " #4 ", "partially_refunded -> refunded", "refunded R$ 100,00"},
@@ -70,7 +70,7 @@ func TestDemoPlaysEventsOfSeveralProviders(t *testing.T) {
 
 func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	r := begin(ctx, t, nil)
 	if status := notify(ctx, t, r.Gateway); status != http.StatusOK {
 		t.Fatalf("status %d, want 200", status)
@@ -105,7 +105,7 @@ func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
 
 func TestAdminShowsThatA200SurvivesAPowerCut(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	r := begin(ctx, t, func(o *Options) { o.Roles = []string{Gateway} })
 	status, text := get(ctx, t, "http://"+r.Admin+"/durability")
 	for _, want := range []string{`"claimed": "power-loss"`, `"holds": true`, `"claim": "power-loss"`, `"sync": "always"`} {
@@ -121,7 +121,7 @@ func TestAdminShowsThatA200SurvivesAPowerCut(t *testing.T) {
 
 func TestKilledChildrenAreStartedAgain(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	r := begin(ctx, t, nil)
 	before := roles(ctx, r.Admin)
 	for _, role := range Roles() {
@@ -134,11 +134,11 @@ func TestKilledChildrenAreStartedAgain(t *testing.T) {
 	}
 	// The gateway's socket never closes, so this waits for the new process
 	// instead of being refused.
-	eventually(ctx, t, "200 from the gateway that was started again", func() bool {
+	testbench.Until(t, "200 from the gateway that was started again", func() bool {
 		return notify(ctx, t, r.Gateway) == http.StatusOK // 503 while a busy broker is slow.
 	})
 	for _, role := range Roles() {
-		eventually(ctx, t, role+" is ready again, as another process", func() bool {
+		testbench.Until(t, role+" is ready again, as another process", func() bool {
 			now := roles(ctx, r.Admin)[role]
 			return now.Ready && now.PID != before[role].PID && now.Restarts == 1
 		})
@@ -152,7 +152,7 @@ func TestKilledChildrenAreStartedAgain(t *testing.T) {
 
 func TestGatewayIsGoneWhileALaterRoleStillStops(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	bin, out := t.TempDir(), newOutput()
 	script(t, bin, Gateway, "echo up; read -r never")
 	script(t, bin, Normalize, "trap '' TERM; echo up; read -r never")
@@ -176,13 +176,15 @@ func TestGatewayIsGoneWhileALaterRoleStillStops(t *testing.T) {
 	cancel()
 	soon, enough := context.WithTimeout(ctx, stopLimit/2) // Later, normalize would be killed and everything closed.
 	defer enough()
-	eventually(soon, t, "connections to the gateway are refused", func() bool {
+	if !testbench.Poll(soon, func() bool {
 		conn, err := net.Dial("tcp", gateway)
 		if err == nil {
 			_ = conn.Close() // It was only a question.
 		}
 		return errors.Is(err, syscall.ECONNREFUSED)
-	})
+	}) {
+		t.Fatal("connections to the gateway are not refused")
+	}
 	select {
 	case err := <-done:
 		t.Fatalf("it ended without normalize having stopped: %v", err)
@@ -196,7 +198,7 @@ func TestGatewayIsGoneWhileALaterRoleStillStops(t *testing.T) {
 
 func TestOnlyChosenRolesAreStartedAndCounted(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	r := begin(ctx, t, func(o *Options) { o.Roles, o.DemoEvery = []string{Gateway}, 1 })
 	if got := slices.Sorted(maps.Keys(roles(ctx, r.Admin))); !slices.Equal(got, []string{"broker", Gateway}) {
 		t.Errorf("readiness counts %v", got)
@@ -212,7 +214,7 @@ func TestOnlyChosenRolesAreStartedAndCounted(t *testing.T) {
 
 func TestTwoSupervisorsRunSideBySideButNotInOneFolder(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	first, second := begin(ctx, t, nil), begin(ctx, t, nil)
 	if status := notify(ctx, t, second.Gateway); status != http.StatusOK {
 		t.Fatalf("status %d, want 200", status)
@@ -232,7 +234,7 @@ func TestTwoSupervisorsRunSideBySideButNotInOneFolder(t *testing.T) {
 
 func TestStateSurvivesARestart(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	dir := t.TempDir()
 	in := func(o *Options) { o.Dir = dir }
 	r := begin(ctx, t, in)
@@ -245,9 +247,7 @@ func TestStateSurvivesARestart(t *testing.T) {
 	}
 	r = begin(ctx, t, in)
 	step := step{Status: "paid", Order: "102030", Amount: 10000, Refunded: 4000, Notify: true}
-	if err := step.make(ctx, r.Simulator, life{provider: "picpay", account: "default", unit: "payments"}, "102030"); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, step.make(ctx, r.Simulator, life{provider: "picpay", account: "default", unit: "payments"}, "102030"))
 	r.out.line(ctx, t, " #2 ", "paid -> partially_refunded", "refunded R$ 40,00")
 	if text, _ := r.out.read(); strings.Contains(text, " #1 ") {
 		t.Errorf("an event of the run before is shown again:\n%s", text)
@@ -257,11 +257,9 @@ func TestStateSurvivesARestart(t *testing.T) {
 func TestAddressInUseIsAnErrorThatNamesIt(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	defer taken.Close() //nolint:errcheck // It accepts nothing.
-	ctx, cancel := context.WithTimeout(bounded(t), 4*busyPause)
+	ctx, cancel := context.WithTimeout(testbench.Context(t), 4*busyPause)
 	defer cancel()
 	addresses := anyAddresses
 	addresses.Gateway = taken.Addr().String()
@@ -273,7 +271,7 @@ func TestAddressInUseIsAnErrorThatNamesIt(t *testing.T) {
 
 func TestMissingBinaryIsRefusedBeforeAnythingStarts(t *testing.T) {
 	t.Parallel()
-	err := Run(bounded(t), Options{Dir: t.TempDir(), BinDir: t.TempDir(), Addresses: anyAddresses})
+	err := Run(testbench.Context(t), Options{Dir: t.TempDir(), BinDir: t.TempDir(), Addresses: anyAddresses})
 	if err == nil || !strings.Contains(err.Error(), "make build") {
 		t.Errorf("got %v, want the advice to build", err)
 	}

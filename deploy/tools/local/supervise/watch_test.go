@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -18,9 +17,7 @@ import (
 func keyed(t *testing.T) *supervisor {
 	t.Helper()
 	tokens, err := subject.Keyed("a key for tests only, 32 bytes..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	return &supervisor{tokens: tokens}
 }
 
@@ -99,19 +96,15 @@ func TestCircuitsLettersAndPausesAreLines(t *testing.T) {
 // in a moment.
 func TestScreenSaysWhatGoesWrong(t *testing.T) {
 	t.Parallel()
-	ctx := bounded(t)
+	ctx := testbench.Context(t)
 	r := begin(ctx, t, func(o *Options) { o.Env = append(os.Environ(), "TIME_SCALE=20000") })
 	send := func(method, url, header, value, body string) {
 		t.Helper()
 		q, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		q.Header.Set(header, value)
 		answer, err := patient.Do(q)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, err)
 		if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusOK {
 			t.Fatalf("%s %s: status %d, %v", method, url, answer.StatusCode, err)
 		}
@@ -121,19 +114,9 @@ func TestScreenSaysWhatGoesWrong(t *testing.T) {
 	r.out.line(ctx, t, "dead letter ", " (data): sandbox/default payment nobody-knows: ")
 	send(http.MethodPut, "http://"+r.Simulator+"/_sim/sandbox/fault", "x", "y", `{"kind": "401", "account": "acme"}`)
 	paid := step{Status: "paid", Notify: true}
-	if err := paid.make(ctx, r.Simulator, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1"); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, paid.make(ctx, r.Simulator, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1"))
 	r.out.line(ctx, t, "circuit of sandbox/acme is open (credential)")
-	conn, err := nats.Connect("nats://" + r.NATS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, js := testbench.Connect(t, "nats://"+r.NATS)
 	if _, err := js.PauseConsumer(ctx, subject.LookupRetries, subject.LookupDueConsumer("yapay"), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}

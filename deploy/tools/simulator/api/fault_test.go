@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
 )
 
@@ -204,16 +205,7 @@ func (b *bench) untilMetric(want string) {
 
 func (b *bench) wait(what string, done func() bool) {
 	b.t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(2 * time.Minute)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-late:
-			b.t.Fatalf("never saw %s", what)
-		}
-	}
+	testbench.Until(b.t, what, done)
 }
 
 func TestFaultsOfOneAccountLeaveTheOthersAlone(t *testing.T) {

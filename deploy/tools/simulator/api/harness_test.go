@@ -9,12 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testbench.Main(m) }
 
 // noon is the simulators' clock in tests.
 var noon = time.Date(2026, 11, 22, 15, 0, 0, 0, time.UTC)
@@ -34,9 +33,7 @@ func simulate(t *testing.T, o api.Options) *bench {
 		o.Now = func() time.Time { return noon }
 	}
 	sim, err := api.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	server := httptest.NewServer(sim.Handler())
 	client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
 	t.Cleanup(func() {
@@ -60,9 +57,7 @@ type answer struct {
 func (b *bench) try(method, path, body string, headers ...string) (answer, error) {
 	b.t.Helper()
 	r, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(body))
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testbench.Must(b.t, err)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
@@ -79,9 +74,7 @@ func (b *bench) try(method, path, body string, headers ...string) (answer, error
 func (b *bench) do(method, path, body string, headers ...string) answer {
 	b.t.Helper()
 	a, err := b.try(method, path, body, headers...)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testbench.Must(b.t, err)
 	return a
 }
 
@@ -138,9 +131,7 @@ func (b *bench) look(provider, id string) (answer, error) {
 func (b *bench) mustLook(provider, id string) answer {
 	b.t.Helper()
 	a, err := b.look(provider, id)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	testbench.Must(b.t, err)
 	return a
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
 )
 
@@ -26,9 +27,7 @@ func TestStateSurvivesAStopAndAKill(t *testing.T) {
 			first.steer("picpay-checkout/acme/authentications/c", `{"status":"FAILED"}`)
 			first.steer("picpay/default/payments/102030", `{"status":"refunded"}`)
 			if end == "stop" {
-				if err := first.sim.Close(); err != nil {
-					t.Fatal(err)
-				}
+				testbench.Must(t, first.sim.Close())
 			} else {
 				file = copyOf(t, file) // What a killed process leaves: nothing is flushed.
 			}
@@ -57,23 +56,17 @@ func TestStateSurvivesAStopAndAKill(t *testing.T) {
 func copyOf(t *testing.T, file string) string {
 	t.Helper()
 	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	other := filepath.Join(t.TempDir(), "state.jsonl")
 	// A kill in the middle of a write leaves half a line behind.
-	if err := os.WriteFile(other, append(raw, `{"provider":"picpay","acc`...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(other, append(raw, `{"provider":"picpay","acc`...), 0o600))
 	return other
 }
 
 func TestAnUnreadableStateFileIsAnErrorThatNamesTheLine(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "state.jsonl")
-	if err := os.WriteFile(file, []byte("{}\nnonsense\n{}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, os.WriteFile(file, []byte("{}\nnonsense\n{}\n"), 0o600))
 	if _, err := api.New(api.Options{StateFile: file}); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("got %v", err)
 	}
@@ -88,19 +81,13 @@ func TestTheStateFileDoesNotGrowWithoutBound(t *testing.T) {
 		b.steer("sandbox/default/payments/p", fmt.Sprintf(`{"amount":%d}`, i))
 	}
 	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if lines := strings.Count(string(raw), "\n"); lines > 1100 {
 		t.Errorf("%d lines for four payments", lines)
 	}
-	if err := b.sim.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, b.sim.Close())
 	raw, err = os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	if lines := strings.Count(string(raw), "\n"); lines != 4 || !strings.Contains(string(raw), `"amount":2999,`) {
 		t.Errorf("after the stop: %s", raw)
 	}
@@ -113,9 +100,7 @@ func TestChangesAreRefusedAfterClose(t *testing.T) {
 	t.Parallel()
 	b := simulate(t, api.Options{StateFile: filepath.Join(t.TempDir(), "state.jsonl")})
 	for range 2 {
-		if err := b.sim.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testbench.Must(t, b.sim.Close())
 	}
 	if got := b.do(http.MethodPut, "/_sim/sandbox/default/payments/p", `{}`); got.status != http.StatusServiceUnavailable {
 		t.Errorf("got %d %s", got.status, got.body)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
@@ -130,9 +131,7 @@ func TestYapayWebhookIsTheCapturedForm(t *testing.T) {
 		}
 	}
 	form, err := url.ParseQuery(h.body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testbench.Must(t, err)
 	for name, want := range map[string][]string{
 		"transaction[products][][code]":        {"1", "2"},
 		"transaction[price_original]":          {"104.01"},

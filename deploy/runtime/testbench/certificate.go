@@ -1,4 +1,4 @@
-package gatewaytest
+package testbench
 
 import (
 	"crypto/ecdsa"
@@ -24,43 +24,24 @@ func NewCertificate(t testing.TB) Certificate {
 	return Certificate{File: filepath.Join(folder, "tls.crt"), Key: filepath.Join(folder, "tls.key")}
 }
 
-// Renew writes a new certificate that is valid from 1970 on, and its key. It returns a
-// pool that trusts this certificate only.
-func (c Certificate) Renew(t testing.TB, expires time.Time) *x509.CertPool {
-	t.Helper()
-	return c.Issue(t, time.Unix(0, 0), expires)
-}
-
-// Issue is Renew for a certificate that is not valid before from.
-func (c Certificate) Issue(t testing.TB, from, expires time.Time) *x509.CertPool {
+// Renew writes a new certificate for a span of time, and its key. It returns a pool that
+// trusts this certificate only.
+func (c Certificate) Renew(t testing.TB, from, expires time.Time) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: expires,
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Must(t, err)
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	write(t, c.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
-	write(t, c.File, certificate)
+	Must(t, os.WriteFile(c.Key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	Must(t, os.WriteFile(c.File, certificate, 0o600))
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(certificate)
 	return pool
-}
-
-func write(t testing.TB, file string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

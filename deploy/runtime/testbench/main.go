@@ -1,32 +1,13 @@
-// Package gatewaytest has what the tests of several packages of the gateway share.
-package gatewaytest
+package testbench
 
 import (
-	"context"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
 
-// Until polls a condition every 5 ms and fails the test after two minutes.
-func Until(t testing.TB, met func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatal("not reached within two minutes")
-		}
-	}
-}
-
-// VerifyNoLeaks runs a package's tests and fails on goroutines that outlive them.
-func VerifyNoLeaks(m *testing.M) {
+// Main is a package's TestMain: it runs the tests and fails on goroutines that outlive them.
+func Main(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// fasthttp 1.51.0: its clock lives as long as the process (header.go,
 		// updateServerDate), and its worker pool ends within ten seconds after its server

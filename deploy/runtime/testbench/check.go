@@ -1,4 +1,4 @@
-package jetstreamtest
+package testbench
 
 import (
 	"context"
@@ -11,48 +11,34 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/schematest"
 	"arauto/schemas/subject"
 )
 
-// checkEvents holds every event that the test has published to the contract:
-// the JSON Schema, CloudEvents' own reader, and the numbering of transitions.
-func (b *Broker) checkEvents() {
+// checkStored holds what the test has stored to the contract: every event to the JSON
+// Schema, to CloudEvents' own reader and to the numbering of transitions, and every dead
+// letter to the JSON Schema.
+func (b *Broker) checkStored() {
 	if !b.Server.Running() {
 		return
 	}
-	nc, err := nats.Connect(b.URL)
-	if err != nil {
-		b.t.Errorf("connect to check events: %v", err)
-		return
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		b.t.Errorf("open jetstream to check events: %v", err)
-		return
-	}
-	ctx := context.Background() // The test's own has ended; server calls have their default timeout.
-	orders, err := js.Stream(ctx, subject.Orders)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return
-	}
-	if err != nil {
-		b.t.Errorf("open stream to check events: %v", err)
-		return
-	}
+	_, js := Connect(b.T, b.URL)                              // The test's own may be closed.
+	after := Bench{T: b.T, Ctx: context.Background(), JS: js} // The test's own has ended; requests have their default timeout.
 	last := map[string]uint64{}
-	_, err = stream.Each(ctx, orders, subject.AllEvents, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	after.check(subject.Orders, subject.AllEvents, func(raw *jetstream.RawStreamMsg) error { return CheckEvent(raw, last) })
+	after.check(subject.DeadLetters, subject.AllDeadLetters, func(raw *jetstream.RawStreamMsg) error { return schematest.DeadLetter(raw.Data) })
+}
+
+func (b Bench) check(name, filter string, broken func(*jetstream.RawStreamMsg) error) {
+	if _, err := b.JS.Stream(b.Ctx, name); errors.Is(err, jetstream.ErrStreamNotFound) {
+		return
+	}
+	for _, raw := range b.Messages(name, filter) {
 		// What is no JSON was planted by a test; our code cannot encode it.
-		if err := CheckEvent(raw, last); err != nil && json.Valid(raw.Data) {
-			b.t.Errorf("event %d on %s: %v", raw.Sequence, raw.Subject, err)
+		if err := broken(raw); err != nil && json.Valid(raw.Data) {
+			b.T.Errorf("message %d on %s: %v", raw.Sequence, raw.Subject, err)
 		}
-		return true, nil
-	})
-	if err != nil {
-		b.t.Errorf("read events: %v", err)
 	}
 }
 

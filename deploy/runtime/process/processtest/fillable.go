@@ -1,4 +1,4 @@
-package jetstreamtest
+package processtest
 
 import (
 	"bufio"
@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/testbench"
 )
 
 // The variables that make a test binary a Fillable broker: its store, and, when it
@@ -42,7 +44,7 @@ func ServeFillable() {
 func serveFillable(store string, in io.Reader, out io.Writer) error {
 	o := server.Options{
 		ServerName: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
-		JetStream: true, StoreDir: store, JetStreamMaxStore: Store, SyncAlways: true, NoLog: true, NoSigs: true,
+		JetStream: true, StoreDir: store, JetStreamMaxStore: testbench.Store, SyncAlways: true, NoLog: true, NoSigs: true,
 	}
 	if ports := os.Getenv(fillablePorts); ports != "" {
 		if _, err := fmt.Sscan(ports, &o.Port, &o.HTTPPort); err != nil {
@@ -121,14 +123,8 @@ func StartFillable(t testing.TB, providers ...string) *Fillable {
 	f.Start()
 	port, monitor, _ := strings.Cut(f.ports, " ")
 	f.URL, f.Monitor = "nats://127.0.0.1:"+port, "http://127.0.0.1:"+monitor
-	b := &Broker{t: t, URL: f.URL}
-	f.NC = b.Connect()
-	var err error
-	if b.JS, err = jetstream.New(f.NC); err != nil {
-		t.Fatalf("open jetstream: %v", err)
-	}
-	f.JS = b.JS
-	b.Apply(providers...)
+	f.NC, f.JS = testbench.Connect(t, f.URL)
+	testbench.NewBench(t, f.JS).Apply(providers...)
 	return f
 }
 
@@ -140,13 +136,9 @@ func (f *Fillable) Start() {
 	cmd.Env = append(os.Environ(), fillableStore+"="+f.store, fillablePorts+"="+f.ports)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testbench.Must(f.t, err)
 	out, pipe, err := os.Pipe() // Wait closes a pipe of the command's own, which may still be read.
-	if err != nil {
-		f.t.Fatal(err)
-	}
+	testbench.Must(f.t, err)
 	cmd.Stdout = pipe
 	if err := errors.Join(cmd.Start(), pipe.Close()); err != nil {
 		f.t.Fatalf("start broker: %v", err)
@@ -165,7 +157,7 @@ func (f *Fillable) Start() {
 func (f *Fillable) Kill() {
 	f.t.Helper()
 	_ = f.Process.Kill() // It may be gone.
-	f.Await(Context(f.t))
+	f.Await(testbench.Context(f.t))
 }
 
 // Await waits until the process is gone.
