@@ -26,6 +26,7 @@ type TLS struct {
 // by content, because modification times are too coarse and two small files cost little.
 type certificate struct {
 	files    TLS
+	clients  tls.ClientAuthType
 	current  atomic.Pointer[tls.Certificate]
 	log      *zap.Logger
 	clock    func() time.Time
@@ -58,6 +59,9 @@ func newCertificate(o Options) (*certificate, error) {
 			Name: "arauto_tls_handshake_failures_total",
 			Help: "Connections that ended before a request, by reason (refused: the client sent an alert, so look at the certificate).",
 		}, []string{"reason"}),
+	}
+	if o.ClientCertificates {
+		c.clients = tls.RequestClientCert
 	}
 	found, err := c.files.read()
 	if err != nil {
@@ -129,6 +133,7 @@ func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},
+		ClientAuth:     c.clients,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
 	}
 }

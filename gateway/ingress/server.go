@@ -87,6 +87,10 @@ type Options struct {
 	// body. It is not called for ambiguous framing. A panic means no.
 	SendContinue func(*fasthttp.RequestHeader, Frame) bool
 
+	// ClientCertificates has handshakes ask for the client's certificate. A client without
+	// one is served all the same, and no certificate is verified.
+	ClientCertificates bool
+
 	// PlainHTTPBody is the JSON body of the 400 for a client that speaks plain HTTP to
 	// a Server with TLS.
 	PlainHTTPBody string

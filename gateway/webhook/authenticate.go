@@ -14,15 +14,18 @@ import (
 // refuse it.
 type authentication struct {
 	*endpoint
-	credentials []string        // Those of the account.
-	credential  int             // Index of the credential that the client sent.
-	encoding    contentEncoding // Of the body; never unsupported.
+	credentials []string         // Those of the account.
+	credential  int              // Index of the credential that the client sent.
+	encoding    contentEncoding  // Of the body; never unsupported.
+	webhook     provider.Webhook // As far as the header tells it.
 }
 
 // authenticate checks everything that the header can tell, in the order of the codes. It
-// authenticates the client, unless the provider signs the body.
-func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, d *delivery) (authentication, code) {
-	to, ok := parsePath(h.RequestURI())
+// authenticates the client, unless the provider signs the body. client is the client's
+// certificate, nil for none.
+func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, client []byte, d *delivery) (authentication, code) {
+	path, query := splitTarget(h.RequestURI())
+	to, ok := parsePath(path)
 	e, known := g.endpoints[to.provider]
 	if !ok || !known || e.Unsigned == "" && to.key != "" {
 		return authentication{}, notFound
@@ -42,13 +45,16 @@ func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, d *de
 		return authentication{}, notPermitted
 	}
 	d.account = to.account
-	w := provider.Webhook{Header: headers{h}}
-	a := authentication{endpoint: e, credentials: credentials, encoding: contentEncodingOf(w.Header)}
+	w := provider.Webhook{
+		Method: fasthttp.MethodPost, Path: path, Query: e.Parameters(query),
+		Header: headers{h}, At: d.started, Certificate: client,
+	}
+	a := authentication{endpoint: e, credentials: credentials, encoding: contentEncodingOf(w.Header), webhook: w}
 	if e.Unsigned == "" {
 		if e.SignsBody {
 			return a, accepted
 		}
-		c := g.verify(&a, w, d)
+		c := a.verify(d)
 		return a, c
 	}
 	if a.credential, ok = provider.Match(to.key, credentials); !ok {
@@ -63,8 +69,8 @@ func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, d *de
 
 // verify checks a webhook against the account's secrets, and then the body's content
 // encoding.
-func (*Gateway) verify(a *authentication, w provider.Webhook, d *delivery) code {
-	which, err := a.Verify(w, a.credentials)
+func (a *authentication) verify(d *delivery) code {
+	which, err := a.Verify(a.webhook, a.credentials)
 	a.credential = which
 	switch {
 	case err == nil && a.encoding == unsupported:

@@ -69,7 +69,7 @@ func TestCredentialsAreCountedDuringARotation(t *testing.T) {
 // deliver posts a webhook about a payment and expects the code.
 func (g *gateway) deliver(t *testing.T, c caller, account, credential string, want int) {
 	t.Helper()
-	if got := g.post(c.path(account, credential), c.headers(credential), c.body("p")).code(t); got != want {
+	if got := g.post(c.about(account, credential, "p")).code(t); got != want {
 		t.Errorf("%s of %s: code %d, want %d", account, c.name, got, want)
 	}
 }

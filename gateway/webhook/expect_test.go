@@ -35,13 +35,13 @@ func signer() provider.Provider {
 			}
 			return 0, provider.ErrBadCredential
 		},
-		Read: func(w provider.Webhook) (provider.Notice, error) {
+		Read: provider.One(func(w provider.Webhook) (provider.Notice, error) {
 			id := strings.TrimSpace(string(w.Body))
 			if id == "" {
 				return provider.Notice{}, provider.ErrInvalid
 			}
 			return provider.Notice{Kind: order.Payment, Payment: id}, nil
-		},
+		}),
 		Payload: func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
 	}
 }

@@ -61,9 +61,10 @@ func (p *pipe) SetWriteDeadline(time.Time) error { return nil }
 func FuzzConnection(f *testing.F) {
 	for _, c := range callers(f) {
 		for _, body := range []string{c.body("p-1"), c.body("a.b *>"), "null", "{}"} {
+			target, headers, _ := c.sending("default", c.secret("default"), body)
 			var b strings.Builder
-			fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: x\r\n", c.path("default", c.secret("default")))
-			for name, value := range c.headers(c.secret("default")) {
+			fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: x\r\n", target)
+			for name, value := range headers {
 				fmt.Fprintf(&b, "%s: %s\r\n", name, value)
 			}
 			f.Add([]byte(fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", b.String(), len(body), body)))

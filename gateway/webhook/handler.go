@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"runtime"
@@ -92,18 +93,26 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 		return malformed
 	}
 	d.bytes = f.Length
-	a, c := g.authenticate(h, f, d)
+	a, c := g.authenticate(h, f, certificateOf(rc.TLSConnectionState()), d)
 	if c == accepted && f.ExpectsContinue && f.HasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
 		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue said no for overload.
 	}
 	if c != accepted {
 		return g.refuse(rc, f, c)
 	}
-	notice, c := g.read(rc, f, a, d)
+	notices, c := g.read(rc, f, a, d)
 	if c != accepted {
 		return c
 	}
-	return g.store(d, notice, headers{h})
+	return g.storeAll(d, notices, headers{h})
+}
+
+// certificateOf is the client's certificate of a connection, nil for none.
+func certificateOf(state *tls.ConnectionState) []byte {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	return state.PeerCertificates[0].Raw
 }
 
 // refuse answers a request by its header alone. It closes the connection, unless that has

@@ -26,20 +26,26 @@ func faulty() provider.Provider {
 			}
 			return provider.Static("authorization", "")(w, secrets)
 		},
-		Read: func(w provider.Webhook) (provider.Notice, error) {
+		Read: func(w provider.Webhook) ([]provider.Notice, error) {
 			switch string(w.Body) {
 			case "panic":
 				panic("canary-from-the-body")
 			case "index":
-				return provider.Notice{Payment: strings.Split("a", ",")[len(w.Body)]}, nil
+				return []provider.Notice{{Payment: strings.Split("a", ",")[len(w.Body)]}}, nil
 			case "error":
-				return provider.Notice{}, errors.New("read broke")
+				return nil, errors.New("read broke")
+			case "nothing":
+				return nil, nil
 			case "dots":
-				return provider.Notice{Kind: order.Payment, Payment: ".."}, nil
+				return []provider.Notice{{Kind: order.Payment, Payment: ".."}}, nil
 			case "order":
-				return provider.Notice{Kind: order.Payment, Payment: "p", Order: "."}, nil
+				return []provider.Notice{{Kind: order.Payment, Payment: "p"}, {Kind: order.Payment, Payment: "p", Order: "."}}, nil
 			}
-			return provider.Notice{Kind: order.Payment, Payment: string(w.Body)}, nil
+			var all []provider.Notice
+			for id := range strings.FieldsSeq(string(w.Body)) {
+				all = append(all, provider.Notice{Kind: order.Payment, Payment: id})
+			}
+			return all, nil
 		},
 		Payload: func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
 	}
@@ -53,7 +59,7 @@ func TestAdapterFaultIsUnavailable(t *testing.T) {
 	})
 	c := caller{name: "faulty", header: "authorization"}
 	for body, want := range map[string]int{
-		"panic": 503100, "index": 503100, "error": 503100, "verify": 503100,
+		"panic": 503100, "index": 503100, "error": 503100, "nothing": 503100, "verify": 503100,
 		// The gateway checks the ids that an adapter returns.
 		"dots": 400103, "order": 400103,
 	} {
@@ -66,8 +72,8 @@ func TestAdapterFaultIsUnavailable(t *testing.T) {
 	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), "alive").code(t); got != 200 {
 		t.Errorf("afterwards: code %d", got)
 	}
-	if got := g.metric("arauto_webhooks_total", "503100"); got != 4 {
-		t.Errorf("%v faults are counted, want 4", got)
+	if got := g.metric("arauto_webhooks_total", "503100"); got != 5 {
+		t.Errorf("%v faults are counted, want 5", got)
 	}
 	lines := g.lines()
 	if !strings.Contains(lines, "webhook.panicked") || strings.Contains(lines, "canary") {
@@ -97,10 +103,16 @@ func TestEveryRequestIsLoggedAndCountedOnceWithoutSecrets(t *testing.T) {
 			c.path("default", secret), c.path("default", "canary-key"), c.path("canary-account", "canary-key"),
 			"/v1/canary-provider/notifications", "/v1/" + c.name + "/canary-key/notifications", "/canary-path",
 		} {
-			for _, body := range []string{c.body("ok"), c.body("canary@example.com"), c.body("529.982.247-25"), "canary-body"} {
-				g.post(path, with(c.headers(secret), "x-other", "canary-header"), body)
-				g.post(path, c.headers("canary-token"), body)
-				requests += 2
+			for _, id := range []string{"ok", "canary@example.com", "529.982.247-25", ""} {
+				for _, credential := range []string{secret, "canary-token"} {
+					target, headers, body := c.about("default", credential, id)
+					if id == "" {
+						body = "canary-body"
+					}
+					_, query, _ := strings.Cut(target, "?")
+					g.post(path+"?"+query, with(headers, "x-other", "canary-header"), body)
+					requests++
+				}
 			}
 		}
 	}

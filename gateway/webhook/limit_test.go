@@ -25,6 +25,9 @@ func TestIDOver256BytesIsInvalidAndNotStored(t *testing.T) {
 	for _, c := range callers(t) {
 		secret := c.secret("default")
 		for _, id := range []string{strings.Repeat("x", 257), strings.Repeat("x", 32<<10), strings.Repeat("é", 129), strings.Repeat("529.982.247-25 ", 3000)} {
+			if c.query && len(id) > 1000 {
+				continue // An address so long is refused as a header.
+			}
 			bodies := []string{c.body(c.write(id))}
 			switch c.name { // Providers with further ids in the body.
 			case "sandbox":
@@ -35,7 +38,11 @@ func TestIDOver256BytesIsInvalidAndNotStored(t *testing.T) {
 				bodies = append(bodies, "token_transaction=p&transaction[order_number]="+id)
 			}
 			for _, body := range bodies {
-				if got := g.post(c.path("default", secret), c.headers(secret), body).code(t); got != 400103 {
+				target, headers, sent := c.sending("default", secret, body)
+				if c.query {
+					target, headers, sent = c.about("default", secret, id)
+				}
+				if got := g.post(target, headers, sent).code(t); got != 400103 {
 					t.Errorf("%s: an id of %d bytes gives code %d", c.name, len(id), got)
 				}
 			}
@@ -104,7 +111,7 @@ func TestFiveBurstsOfTheLargestIDsFit(t *testing.T) {
 		group.Wait()
 	}
 	honest := callers(t)[0]
-	if got := g.post(honest.path("acme", ""), honest.headers(honest.secret("acme")), honest.body("p")).code(t); got != http.StatusOK {
+	if got := g.post(honest.about("acme", honest.secret("acme"), "p")).code(t); got != http.StatusOK {
 		t.Errorf("another account's webhook gets code %d", got)
 	}
 	stream, err := broker.JS.Stream(testbench.Context(t), subject.Notifications)
@@ -139,7 +146,7 @@ func (g *gateway) try(path string, headers map[string]string, body string) int {
 
 func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 	t.Parallel()
-	now := testbench.NewClock(time.Unix(3600, 0))
+	now := testbench.NewClock(time.Unix(1_790_000_000, 0))
 	g := start(t, func(o *webhook.Options) {
 		o.Clock, o.RetryAfter = now.Now, 7*time.Second
 		o.Limits = map[string]map[string]webhook.Limit{}
@@ -148,13 +155,12 @@ func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 		}
 	})
 	for _, c := range callers(t) {
+		c.at = now.Now()
 		secret := c.secret("default")
-		post := func(account, body string) reply {
-			return g.post(c.path(account, c.secret(account)), c.headers(c.secret(account)), body)
-		}
+		post := func(account, body string) reply { return g.post(c.sending(account, c.secret(account), body)) }
 		// Webhooks without the credential do not count.
 		for range 10 {
-			if got := g.post(c.path("default", "wrong"), c.headers("wrong"), c.body("p")).code(t); got == http.StatusOK || got == 503100 {
+			if got := g.post(c.about("default", "wrong", "p")).code(t); got == http.StatusOK || got == 503100 {
 				t.Fatalf("%s: without the credential: code %d", c.name, got)
 			}
 		}
@@ -175,7 +181,7 @@ func TestRateLimitHoldsOneAccountOnly(t *testing.T) {
 		}
 		now.Advance(time.Second)
 		for i, want := range []int{http.StatusOK, http.StatusOK, 503100} {
-			if got := g.post(c.path("default", secret), c.headers(secret), c.body("p")).code(t); got != want {
+			if got := g.post(c.about("default", secret, "p")).code(t); got != want {
 				t.Errorf("%s: webhook %d a second later gets code %d, want %d", c.name, i, got, want)
 			}
 		}

@@ -28,7 +28,7 @@ func (g *gateway) refused(class string) time.Duration {
 	for _, c := range callers(g.t) {
 		before := g.metric("arauto_publish_failures_total", class)
 		begun := time.Now()
-		r := g.post(c.path("default", c.secret("default")), c.headers(c.secret("default")), c.body("p"))
+		r := g.post(c.about("default", c.secret("default"), "p"))
 		if got := r.code(g.t); got != 503100 || r.header.Get("retry-after") != "5" {
 			g.t.Errorf("%s: code %d, retry after %q", c.name, got, r.header.Get("retry-after"))
 		}
@@ -46,7 +46,7 @@ const atOnce = 200 * time.Millisecond
 func (g *gateway) accepted(payment string) {
 	g.t.Helper()
 	c := callers(g.t)[0]
-	if got := g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t); got != 200 {
+	if got := g.post(c.about("default", c.secret("default"), payment)).code(g.t); got != 200 {
 		g.t.Errorf("code %d", got)
 	}
 }
@@ -72,7 +72,7 @@ func TestDisconnectedBrokerIsUnavailableAtOnce(t *testing.T) {
 func (g *gateway) sandbox(payment string) int {
 	g.t.Helper()
 	c := callers(g.t)[0]
-	return g.post(c.path("default", ""), c.headers(c.secret("default")), c.body(payment)).code(g.t)
+	return g.post(c.about("default", c.secret("default"), payment)).code(g.t)
 }
 
 func TestFullStreamIsUnavailable(t *testing.T) {
@@ -183,7 +183,7 @@ func TestEvery200IsStored(t *testing.T) {
 			for i := range 150 {
 				c := list[(worker+i)%len(list)]
 				id := fmt.Sprintf("w%d-%d", worker, i)
-				code := g.post(c.path("acme", c.second("acme")), c.headers(c.second("acme")), c.body(id)).code(t)
+				code := g.post(c.about("acme", c.second("acme"), id)).code(t)
 				mu.Lock()
 				switch code {
 				case 200:
@@ -228,8 +228,8 @@ func TestConcurrentWebhooksAreNotMixed(t *testing.T) {
 			for i := range 25 {
 				c := list[(worker+i)%len(list)]
 				id := fmt.Sprintf("%s-%d-%d", strings.Repeat(string(rune('a'+worker)), 5+i), worker, i)
-				headers := with(c.headers(c.secret("default")), "event-type", id)
-				if got := g.post(c.path("default", c.secret("default")), headers, c.body(id)).code(t); got != http.StatusOK {
+				target, headers, body := c.about("default", c.secret("default"), id)
+				if got := g.post(target, with(headers, "event-type", id), body).code(t); got != http.StatusOK {
 					t.Errorf("%s: code %d", c.name, got)
 				}
 			}
@@ -262,7 +262,7 @@ func TestOverloadShedsBeforeParsing(t *testing.T) {
 	g.refused("overloaded")
 	c := callers(t)[0]
 	for body, secret := range map[string]string{"{": c.secret("default"), c.body("p"): "no secret of ours"} {
-		got, want := g.post(c.path("default", ""), c.headers(secret), body).code(t), 503100
+		got, want := g.post(c.sending("default", secret, body)).code(t), 503100
 		if secret != c.secret("default") {
 			want = 400105
 		}

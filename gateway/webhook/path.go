@@ -8,18 +8,23 @@ const defaultAccount = "default"
 // target is what a webhook's path names.
 type target struct{ provider, account, key string }
 
-// parsePath parses a raw request target with one of these paths:
+// splitTarget splits a raw request target into path and query, as they were sent.
+func splitTarget(raw []byte) (path, query string) {
+	path, query, _ = strings.Cut(originForm(string(raw)), "?")
+	return path, query
+}
+
+// parsePath parses one of these paths:
 //
 //	/v1/{provider}/notifications
 //	/v1/{provider}/{account}/notifications
 //	/v1/{provider}/{account}/{key}/notifications
 //
 // One slash at the end is accepted, because some providers' panels add it; the query is
-// ignored. Nothing is normalized: a proxy that normalizes differently would see another
+// not looked at. Nothing is normalized: a proxy that normalizes differently would see another
 // path. So an empty, escaped or dot segment, a second slash at the end, and a further
 // segment are refused.
-func parsePath(raw []byte) (target, bool) {
-	path, _, _ := strings.Cut(originForm(string(raw)), "?")
+func parsePath(path string) (target, bool) {
 	inner, ok := strings.CutPrefix(path, "/v1/")
 	if !ok {
 		return target{}, false

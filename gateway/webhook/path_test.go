@@ -21,7 +21,7 @@ func TestPathNamesProviderAccountAndKey(t *testing.T) {
 		"http://gateway.example:80/v1/p/notifications":   {"p", "default", ""},
 		"HTTPS://u@gateway.example/v1/p/a/notifications": {"p", "a", ""},
 	} {
-		if got, ok := parsePath([]byte(path)); !ok || got != want {
+		if got, ok := parse([]byte(path)); !ok || got != want {
 			t.Errorf("%s: %+v, %t", path, got, ok)
 		}
 	}
@@ -35,7 +35,7 @@ func TestOtherPathsAreRefused(t *testing.T) {
 		"/v1/p/ação/notifications", "/v1/p/a\\b/notifications", "/v1/p/a;/b/c/notifications", "http://x", "http://x?/v1/p/notifications",
 		"http:///v1/p/notifications/x", "//v1/p/notifications", "/v1/p/./notifications", "/v1/p/..//notifications",
 	} {
-		if got, ok := parsePath([]byte(path)); ok {
+		if got, ok := parse([]byte(path)); ok {
 			t.Errorf("%q is %+v", path, got)
 		}
 	}
@@ -49,7 +49,7 @@ func TestPathIsParsedAsItWasWritten(t *testing.T) {
 		if len(names) == 1 {
 			names = append(names, "default")
 		}
-		got, ok := parsePath([]byte("/v1/" + strings.Join(names, "/") + "/notifications"))
+		got, ok := parse([]byte("/v1/" + strings.Join(names, "/") + "/notifications"))
 		if len(names) == 2 {
 			names = append(names, "")
 		}
@@ -66,7 +66,7 @@ func FuzzPath(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, ok := parsePath(raw)
+		got, ok := parse(raw)
 		if !ok {
 			return
 		}
@@ -82,8 +82,14 @@ func FuzzPath(f *testing.F) {
 		if got.key != "" {
 			path = "/v1/" + got.provider + "/" + got.account + "/" + got.key + "/notifications"
 		}
-		if again, ok := parsePath([]byte(path)); !ok || again != got {
+		if again, ok := parse([]byte(path)); !ok || again != got {
 			t.Errorf("%q is %+v, and %q is %+v", raw, got, path, again)
 		}
 	})
+}
+
+// parse parses the path of a raw request target.
+func parse(raw []byte) (target, bool) {
+	path, _ := splitTarget(raw)
+	return parsePath(path)
 }

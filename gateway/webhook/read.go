@@ -13,7 +13,7 @@ import (
 )
 
 // read reads the body and returns what the adapter finds in it. The body is not kept.
-func (g *Gateway) read(rc *fasthttp.RequestCtx, f ingress.Frame, a authentication, d *delivery) (provider.Notice, code) {
+func (g *Gateway) read(rc *fasthttp.RequestCtx, f ingress.Frame, a authentication, d *delivery) ([]provider.Notice, code) {
 	if !a.SignsBody {
 		ingress.MarkAuthenticated(rc)
 	}
@@ -21,59 +21,55 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f ingress.Frame, a authenticatio
 	ingress.MarkReceived(rc)
 	if err != nil {
 		ingress.CloseLingering(rc)
-		return provider.Notice{}, g.unreadable(d, err)
+		return nil, g.unreadable(d, err)
 	}
 	defer b.Release()
 	d.bytes = len(b.Bytes)
-	w := provider.Webhook{Header: headers{&rc.Request.Header}, Body: b.Bytes}
+	a.webhook.Body = b.Bytes
 	if a.SignsBody {
 		// The signature covers the decompressed body, because a proxy may compress it on
 		// the way. A body that cannot be decompressed is empty to the adapter, and its
 		// signature is checked first.
 		var decompressed code
-		if w.Body, decompressed = g.decompress(b, a, d); decompressed != accepted && decompressed != invalid {
-			return provider.Notice{}, decompressed
+		if a.webhook.Body, decompressed = g.decompress(b, a, d); decompressed != accepted && decompressed != invalid {
+			return nil, decompressed
 		}
-		if c := g.verify(&a, w, d); c != accepted {
-			return provider.Notice{}, c
+		if c := a.verify(d); c != accepted {
+			return nil, c
 		}
 		if decompressed != accepted {
-			return provider.Notice{}, decompressed
+			return nil, decompressed
 		}
 		ingress.MarkAuthenticated(rc)
 	}
 	a.authenticated[d.account][a.credential].Inc()
 	if g.options.Overloaded() { // Shed before the body is parsed, which would cost time of webhooks that are stored.
-		return provider.Notice{}, g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded))
+		return nil, g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded))
 	}
 	if !a.limits[d.account].allowWebhook(d.started) {
-		return provider.Notice{}, g.limited(d)
+		return nil, g.limited(d)
 	}
 	if !a.SignsBody {
 		var c code
-		if w.Body, c = g.decompress(b, a, d); c != accepted {
-			return provider.Notice{}, c
+		if a.webhook.Body, c = g.decompress(b, a, d); c != accepted {
+			return nil, c
 		}
 	}
-	return a.parse(w, d)
+	return a.parse(a.webhook, d)
 }
 
 // parse has the adapter read the webhook, and checks the ids that it found.
-func (e *endpoint) parse(w provider.Webhook, d *delivery) (provider.Notice, code) {
-	notice, err := e.Read(w)
+func (e *endpoint) parse(w provider.Webhook, d *delivery) ([]provider.Notice, code) {
+	notices, err := e.Notices(w)
 	switch {
 	case errors.Is(err, provider.ErrInvalid):
 		d.refused = provider.RefusalOf(err)
-		return notice, invalid
+		return nil, invalid
 	case err != nil:
 		d.failure = fmt.Errorf("read webhook: %w", err)
-		return notice, unavailable
+		return nil, unavailable
 	}
-	if err := provider.CheckIDs(notice.Payment, notice.Order); err != nil {
-		d.refused = provider.RefusalOf(err)
-		return notice, invalid
-	}
-	return notice, accepted
+	return notices, accepted
 }
 
 // decompress returns the body without gzip, if it has that content encoding.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"arauto/gateway/webhook"
+	"arauto/schemas/provider"
 )
 
 // with returns the headers with a further one.
@@ -85,32 +86,39 @@ func TestCredentialsAreChecked(t *testing.T) {
 	g := start(t, nil)
 	for _, c := range callers(t) {
 		secret := c.secret("default")
-		good, body := c.headers(secret), c.body("p")
+		target, good, _ := c.about("default", secret, "p")
+		_, query, _ := strings.Cut(target, "?")
 		cases := []struct {
-			about   string
-			path    string
-			headers map[string]string
-			code    int
+			about           string
+			account, secret string
+			change          func(headers map[string]string) map[string]string
+			code            int
 		}{
-			{"unknown account", c.path("nobody", secret), good, 401100},
-			{"account in capitals", c.path("DEFAULT", secret), good, 401100},
-			{"other account's secret", c.path("acme", secret), good, 400105},
-			{"prefix of the secret", c.path("default", secret[:len(secret)-1]), c.headers(secret[:len(secret)-1]), 400105},
-			{"longer than the secret", c.path("default", secret+"x"), c.headers(secret + "x"), 400105},
-			{"wrong secret", c.path("default", "wrong"), c.headers("wrong"), 400105},
-			{"no credential", c.path("default", "wrong"), without(good, c.header), 401100},
-			{"blank credential", c.path("default", "wrong"), with(good, c.header, " "), 401100},
-			{"no key in the path", "/v1/" + c.name + "/default/notifications", without(good, c.header), 401100},
-			{"no account, no key", "/v1/" + c.name + "/notifications", without(good, c.header), 401100},
+			{"unknown account", "nobody", secret, nil, 401100},
+			{"account in capitals", "DEFAULT", secret, nil, 401100},
+			{"other account's secret", "acme", secret, nil, 400105},
+			{"prefix of the secret", "default", secret[:len(secret)-1], nil, 400105},
+			{"longer than the secret", "default", secret + "x", nil, 400105},
+			{"wrong secret", "default", "wrong", nil, 400105},
+			{"no credential", "default", "wrong", func(h map[string]string) map[string]string { return without(h, c.header) }, 401100},
+			{"blank credential", "default", "wrong", func(h map[string]string) map[string]string { return with(h, c.header, " ") }, 401100},
 		}
 		for _, tc := range cases {
+			target, headers, body := c.about(tc.account, tc.secret, "p")
 			want := tc.code
+			if tc.change != nil && c.header != "" {
+				headers = tc.change(headers)
+			}
 			if c.header == "" {
 				want = 401100 // A wrong path key is answered like a missing credential.
-				tc.headers = without(good, "")
 			}
-			if got := g.post(tc.path, tc.headers, body).code(t); got != want {
+			if got := g.post(target, headers, body).code(t); got != want {
 				t.Errorf("%s, %s: code %d, want %d", c.name, tc.about, got, want)
+			}
+		}
+		for _, path := range []string{"/v1/" + c.name + "/default/notifications", "/v1/" + c.name + "/notifications"} { // Without a key.
+			if got := g.post(path+"?"+query, without(good, c.header), c.body("p")).code(t); got != 401100 {
+				t.Errorf("%s: code %d", path, got)
 			}
 		}
 	}
@@ -126,21 +134,39 @@ func TestTwoCredentialsMustBeEqual(t *testing.T) {
 		if c.header == "" {
 			continue
 		}
-		body, first, second := c.body("p"), c.secret("default"), c.second("default")
+		target, headers, body := c.about("default", "", "p")
+		rest := lines(without(headers, c.header))
 		for _, tc := range []struct {
 			one, two string
 			code     int
 		}{
-			{first, first, 200}, {second, second, 200}, {first, second, 400105}, {first, "", 400105}, {"", first, 400105},
+			{"first", "first", 200}, {"second", "second", 200}, {"first", "second", 400105}, {"first", "", 400105}, {"", "first", 400105},
 			{"wrong", "wrong", 400105}, {"", "", 401100},
 		} {
-			r := g.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\n%s: %s\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s",
-				c.path("default", ""), c.header, tc.one, c.header, tc.two, len(body), body))
+			credential := func(which string) string {
+				secret := map[string]string{"first": c.secret("default"), "second": c.second("default"), "wrong": "wrong"}[which]
+				if secret == "" {
+					return ""
+				}
+				_, headers, _ := c.about("default", secret, "p")
+				return headers[c.header]
+			}
+			r := g.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\n%s%s: %s\r\n%s: %s\r\nContent-Length: %d\r\n\r\n%s",
+				target, rest, c.header, credential(tc.one), c.header, credential(tc.two), len(body), body))
 			if got := r.code(t); got != tc.code {
 				t.Errorf("%s, %q and %q: code %d, want %d", c.name, tc.one, tc.two, got, tc.code)
 			}
 		}
 	}
+}
+
+// lines are headers as they are sent.
+func lines(headers map[string]string) string {
+	var b strings.Builder
+	for name, value := range headers {
+		fmt.Fprintf(&b, "%s: %s\r\n", name, value)
+	}
+	return b.String()
 }
 
 func TestNotPermittedHasOneAnswer(t *testing.T) {
@@ -178,7 +204,8 @@ func TestContentEncodingMayBeUnknownOrGzip(t *testing.T) {
 			"gzip": 400103, // The body is not gzip.
 		} {
 			secret := c.secret("default")
-			if got := g.post(c.path("default", secret), with(c.headers(secret), "content-encoding", coding), c.body("p")).code(t); got != want {
+			target, headers, body := c.about("default", secret, "p")
+			if got := g.post(target, with(headers, "content-encoding", coding), body).code(t); got != want {
 				t.Errorf("%s, coding %q: code %d, want %d", c.name, coding, got, want)
 			}
 		}
@@ -194,7 +221,8 @@ func TestAnyContentTypeIsAccepted(t *testing.T) {
 				kind = "application/x-www-form-urlencoded; charset=UTF-8" // Yapay's body is its type.
 			}
 			secret := c.secret("default")
-			if got := g.post(c.path("default", secret), with(c.headers(secret), "content-type", kind), c.body("p")).code(t); got != 200 {
+			target, headers, body := c.about("default", secret, "p")
+			if got := g.post(target, with(headers, "content-type", kind), body).code(t); got != 200 {
 				t.Errorf("%s, type %q: code %d", c.name, kind, got)
 			}
 		}
@@ -208,8 +236,10 @@ func TestBodyWithoutAPaymentIsInvalid(t *testing.T) {
 		bodies := []string{
 			"", " ", "null", "[]", `""`, "17", "true", "{", "}", "{}", c.body("p")[:len(c.body("p"))/2], c.body("p") + "{",
 			`{"payment":{},"referenceId":[],"order":{},"data":7}`, strings.Repeat("[", 100000), strings.Repeat(`{"a":`, 20000),
-			c.body(""), c.body("."), c.body(".."), c.body("\xff\xfe"), "\x00", "\xef\xbb\xbf\xef\xbb\xbf" + c.body("p"), c.body("a\xe3b"),
-			strings.Replace(c.body("p"), "{", `{"payment":"q","referenceId":"q","order":"q","data":{"merchantChargeId":"q"},`, 1),
+			"\x00", "\xef\xbb\xbf\xef\xbb\xbf" + c.body("p"), strings.Replace(c.body("p"), "{", `{"k":1,"k":2,`, 1),
+		}
+		if !c.query {
+			bodies = append(bodies, c.body(""), c.body("."), c.body(".."), c.body("\xff\xfe"), c.body("a\xe3b"))
 		}
 		if c.form {
 			bodies = []string{
@@ -218,8 +248,10 @@ func TestBodyWithoutAPaymentIsInvalid(t *testing.T) {
 			}
 		}
 		for _, body := range bodies {
-			secret := c.secret("default")
-			if got := g.post(c.path("default", secret), c.headers(secret), body).code(t); got != 400103 {
+			if _, err := c.p.Read(provider.Webhook{Query: c.sample("p").Query, Header: provider.HeaderMap{}, Body: []byte(body)}); err == nil && c.query {
+				continue // Its query names the payment.
+			}
+			if got := g.post(c.sending("default", c.secret("default"), body)).code(t); got != 400103 {
 				t.Errorf("%s, body %.60q: code %d", c.name, body, got)
 			}
 		}
@@ -245,8 +277,7 @@ func TestHugeBodyIsRefused(t *testing.T) {
 		for about, body := range map[string]string{
 			"10 MB": strings.Repeat("x", 10<<20), "100k keys": manyKeys(100000), "one byte over": strings.Repeat("x", 256<<10+1),
 		} {
-			secret := c.secret("default")
-			if got := g.post(c.path("default", secret), c.headers(secret), body).code(t); got != 413100 {
+			if got := g.post(c.sending("default", c.secret("default"), body)).code(t); got != 413100 {
 				t.Errorf("%s, %s: code %d", c.name, about, got)
 			}
 		}
@@ -259,11 +290,11 @@ func TestBodyOfExactlyTheLimitIsRead(t *testing.T) {
 	c := callers(t)[0]
 	for size, want := range map[int]int{64 << 10: 200, 64<<10 + 1: 413100} {
 		body := c.body("p")
-		body += strings.Repeat(" ", size-len(body))
-		if got := g.post(c.path("default", ""), c.headers(c.secret("default")), body).code(t); got != want {
+		target, headers, body := c.sending("default", c.secret("default"), body+strings.Repeat(" ", size-len(body)))
+		if got := g.post(target, headers, body).code(t); got != want {
 			t.Errorf("%d bytes: code %d, want %d", size, got, want)
 		}
-		chunked := g.do(http.MethodPost, c.path("default", ""), c.headers(c.secret("default")), chunks{strings.NewReader(body)})
+		chunked := g.do(http.MethodPost, target, headers, chunks{strings.NewReader(body)})
 		if got := chunked.code(t); got != want {
 			t.Errorf("%d bytes in chunks: code %d, want %d", size, got, want)
 		}
@@ -279,26 +310,26 @@ func (c chunks) Read(p []byte) (int, error) { return c.r.Read(p) }
 // time.
 func TestChecksAreInOrder(t *testing.T) {
 	t.Parallel()
-	g := start(t, func(o *webhook.Options) { o.BodyLimit = 1000 })
-	huge, small := strings.Repeat("x", 1001), "x"
+	g := start(t, func(o *webhook.Options) { o.BodyLimit = 4000 })
+	huge, small := strings.Repeat("x", 4001), "x"
 	for _, c := range callers(t) {
 		secret := c.secret("default")
-		coded := with(c.headers("wrong"), "content-encoding", "br")
+		coded := map[string]string{"content-encoding": "br"}
 		steps := []struct {
-			method, path string
-			headers      map[string]string
-			body         string
-			code         int
+			method, account, secret string
+			headers                 map[string]string
+			body                    string
+			code                    int
 		}{
-			{"GET", "/v1/nobody/notifications", coded, huge, 404100},
-			{"GET", c.path("nobody", "wrong"), coded, huge, 405100},
-			{"POST", c.path("nobody", "wrong"), coded, huge, 413100},
-			{"POST", c.path("nobody", "wrong"), coded, small, 401100},
-			{"POST", c.path("default", "wrong"), coded, small, 400105},
-			{"POST", c.path("default", secret), with(c.headers(secret), "content-encoding", "br"), small, 415100},
-			{"POST", c.path("default", secret), with(c.headers(secret), "content-encoding", "gzip"), small, 400103},
-			{"POST", c.path("default", secret), c.headers(secret), small, 400103},
-			{"POST", c.path("default", secret), c.headers(secret), c.body("p"), 200},
+			{"GET", "", "wrong", coded, huge, 404100},
+			{"GET", "nobody", "wrong", coded, huge, 405100},
+			{"POST", "nobody", "wrong", coded, huge, 413100},
+			{"POST", "nobody", "wrong", coded, small, 401100},
+			{"POST", "default", "wrong", coded, small, 400105},
+			{"POST", "default", secret, coded, small, 415100},
+			{"POST", "default", secret, map[string]string{"content-encoding": "gzip"}, small, 400103},
+			{"POST", "default", secret, nil, small, 400103},
+			{"POST", "default", secret, nil, c.body("p"), 200},
 		}
 		for i, step := range steps {
 			want := step.code
@@ -313,7 +344,12 @@ func TestChecksAreInOrder(t *testing.T) {
 						want = 401100 // The length of chunks is known only after that.
 					}
 				}
-				if got := g.do(step.method, step.path, step.headers, content).code(t); got != want {
+				target, headers, _ := c.sending(step.account, step.secret, step.body)
+				maps.Copy(headers, step.headers)
+				if step.account == "" {
+					target = "/v1/nobody/notifications"
+				}
+				if got := g.do(step.method, target, headers, content).code(t); got != want {
 					t.Errorf("%s, step %d by %s: code %d, want %d", c.name, i, body, got, want)
 				}
 			}

@@ -47,7 +47,7 @@ func (c code) rules() []provider.Rule {
 	case notPermitted:
 		return []provider.Rule{provider.RuleCredentialMissing, ruleAccount, rulePathKey}
 	case wrongToken:
-		return []provider.Rule{provider.RuleCredential}
+		return []provider.Rule{provider.RuleCredential, provider.RuleTimestamp}
 	case encodedBody:
 		return []provider.Rule{ruleContentEncoding}
 	case invalid:

@@ -16,9 +16,22 @@ import (
 // usualNotification is more bytes than most notifications have as JSON (measured).
 const usualNotification = 768
 
+// storeAll stores a notification for each notice, one after the other, so that those of
+// one payment keep their order. It ends at the first that is not stored: those before it
+// stay stored, and the provider's redelivery stores them again under other ids.
+func (g *Gateway) storeAll(d *delivery, notices []provider.Notice, h provider.Header) code {
+	trace := traceparent(h)
+	for _, n := range notices {
+		if c := g.store(d, n, h, trace); c != accepted {
+			return c
+		}
+	}
+	return accepted
+}
+
 // store has the notification stored, also if the client closes its connection meanwhile:
 // a webhook that was read is worth storing.
-func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code {
+func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header, trace string) code {
 	id, err := uuid.NewV7()
 	if err != nil {
 		d.failure = fmt.Errorf("make notification id: %w", err)
@@ -29,7 +42,7 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header) code 
 	body := record.Notification{
 		ID: d.id, Provider: d.provider, Account: d.account,
 		Kind: n.Kind, Payment: n.Payment, Order: n.Order, ReceivedAt: d.started.UTC(),
-		Unknown: n.Unknown, Trace: traceparent(h), Headers: storedHeaders(h), Fields: n.Fields,
+		Unknown: n.Unknown, Trace: trace, Headers: storedHeaders(h), Fields: n.Fields,
 	}.AppendTo(make([]byte, 0, usualNotification))
 	if !d.endpoint.limits[d.account].allowBytes(d.started, len(body)) {
 		return g.limited(d)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,8 +102,10 @@ func New(o Options) (*Gateway, error) {
 		}
 	}
 	g.server, err = ingress.New(ingress.Options{
-		Settings: o.Settings,
-		Handler:  g.serve, ErrorHandler: g.refuseUnreadable, SendContinue: g.sendContinue,
+		Settings:           o.Settings,
+		ClientCertificates: slices.ContainsFunc(o.Providers, func(p provider.Provider) bool { return p.ClientCertificate }),
+
+		Handler: g.serve, ErrorHandler: g.refuseUnreadable, SendContinue: g.sendContinue,
 		PlainHTTPBody: malformed.envelope("This address speaks HTTPS."),
 		Log:           o.Log, Registerer: o.Registerer, Clock: o.Clock,
 	})
@@ -124,7 +127,15 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 
 // sendContinue reports whether a client that waits for 100 Continue may send its body.
 func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
-	_, c := g.authenticate(h, f, g.begin())
+	d := g.begin()
+	_, c := g.authenticate(h, f, nil, d)
+	// fasthttp does not tell the connection here, and so not the client's certificate:
+	// what needs one is authenticated when its body begins.
+	if c == notPermitted || c == wrongToken {
+		if d.endpoint.ClientCertificate {
+			c = accepted
+		}
+	}
 	return c == accepted && !g.options.Overloaded()
 }
 

@@ -237,7 +237,7 @@ func AfterRefunds(status order.Status, value, refunded int64) order.Status {
 	}
 }
 
-// Sums are what an answer says of a payment's money, in centavos; 0 is what it
+// Sums are what an answer says of a payment's money, in minor units; 0 is what it
 // does not tell.
 type Sums struct {
 	Authorized int64
@@ -254,11 +254,11 @@ func (s Sums) Value() int64 {
 	return s.Authorized
 }
 
-// Reais is the amount of a payment with the given status, nil when the provider
-// gives none. A payment that is refunded without an explicit sum was refunded
+// AmountOf is the amount of a payment with the given status, nil when the provider
+// gives none. currency is its ISO 4217 code. A payment that is refunded without an explicit sum was refunded
 // whole, unless nothing was captured: see order.Observation.Void. Sums that
 // cannot be are ErrUnreadable.
-func Reais(status order.Status, s Sums) (*order.Amount, error) {
+func AmountOf(currency string, status order.Status, s Sums) (*order.Amount, error) {
 	value, refunded := s.Value(), s.Refunded
 	switch {
 	case s.Authorized < 0, s.Captured < 0, refunded < 0:
@@ -270,5 +270,5 @@ func Reais(status order.Status, s Sums) (*order.Amount, error) {
 	case status == order.Refunded && refunded == 0 && (!s.Void || s.Authorized == 0):
 		refunded = value
 	}
-	return &order.Amount{Currency: "BRL", Value: value, Refunded: refunded, Authorized: s.Authorized}, nil
+	return &order.Amount{Currency: currency, Value: value, Refunded: refunded, Authorized: s.Authorized}, nil
 }

@@ -6,6 +6,8 @@
 package provider
 
 import (
+	"errors"
+	"net/url"
 	"time"
 
 	"arauto/schemas/order"
@@ -39,10 +41,30 @@ type Provider struct {
 	// proxy on the way, packed with gzip is unpacked before it is verified.
 	SignsBody bool
 
-	// Read says which payment the webhook is about. It keeps allow-listed
-	// fields only, copies what it keeps, and wraps ErrInvalid when the webhook
-	// is unusable.
-	Read func(w Webhook) (Notice, error)
+	// Query are the query parameters that the provider's contract adds to the
+	// webhook's address. Verify and Read get these and no other.
+	Query []Parameter
+
+	// ClientCertificate says that Verify needs the client's TLS certificate. The
+	// gateway asks all clients for one if any provider needs it, and leaves to
+	// Verify which one will do.
+	ClientCertificate bool
+
+	// Tolerance is how far the timestamp that a signature covers may lie from
+	// the webhook's arrival, in both directions; 0 where nothing signs one. It
+	// is not below the time during which the provider is documented to send a
+	// webhook again, because a redelivery may carry its first timestamp.
+	Tolerance time.Duration
+
+	// Read says which payments the webhook is about: one notice for each, and
+	// at least one. It keeps allow-listed fields only, copies what it keeps,
+	// and wraps ErrInvalid when the webhook is unusable. Each notice is stored
+	// as a notification of its own, in this order, and the webhook is answered
+	// 200 only when all of them are durable. If one is not, the answer is 503;
+	// those before it stay stored, and the redelivery stores them once more,
+	// which costs a look-up and makes no event. Most webhooks are about one
+	// payment: see One.
+	Read func(w Webhook) ([]Notice, error)
 
 	// Settings are what an account of this provider is configured with, beside
 	// its webhook secrets or path key.
@@ -69,13 +91,73 @@ type Provider struct {
 	// Payload takes the stored notification's fields as the fact, for accounts
 	// that have no look-up. Its errors are those of Answer.
 	Payload func(t Target) (order.Fact, error)
+
+	// Sample plays the provider. It is never used in production.
+	Sample Sample
 }
 
 // Webhook is one inbound request, as far as adapters may see it. Nothing in
 // it may be kept or changed after the call.
 type Webhook struct {
-	Header Header
-	Body   []byte
+	Method      string
+	Path        string     // As it was sent, without the query. It has the path key of a provider that does not sign.
+	Query       url.Values // The parameters of Provider.Query only.
+	Header      Header
+	Body        []byte
+	At          time.Time // When it arrived.
+	Certificate []byte    // The client's TLS certificate in DER, nil without one.
+}
+
+// Parameter is a query parameter of a webhook's address.
+type Parameter struct {
+	Name   string
+	Signed bool // The signature covers it.
+}
+
+// One is a Read for providers whose webhooks are about one payment each.
+func One(read func(w Webhook) (Notice, error)) func(Webhook) ([]Notice, error) {
+	return func(w Webhook) ([]Notice, error) {
+		n, err := read(w)
+		if err != nil {
+			return nil, err
+		}
+		return []Notice{n}, nil
+	}
+}
+
+// Notices is what Read gives, with every id checked. Only an error that wraps ErrInvalid is
+// about the webhook; any other is a fault of the adapter.
+func (p Provider) Notices(w Webhook) ([]Notice, error) {
+	all, err := p.Read(w)
+	if err == nil && len(all) == 0 {
+		return nil, errors.New("adapter found neither a payment nor a reason to refuse the webhook")
+	}
+	for _, n := range all {
+		if err == nil {
+			err = CheckIDs(n.Payment, n.Order)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// Parameters is what a provider's Webhook has as Query: of a raw query the
+// parameters that the provider's contract adds. It is empty for a query that
+// cannot be read.
+func (p Provider) Parameters(raw string) url.Values {
+	if len(p.Query) == 0 {
+		return nil
+	}
+	all, err := url.ParseQuery(raw)
+	kept := url.Values{}
+	for _, q := range p.Query {
+		if values, ok := all[q.Name]; ok && err == nil {
+			kept[q.Name] = values
+		}
+	}
+	return kept
 }
 
 // Header gives every value of an inbound header, by its lower-case name, in
@@ -134,6 +216,7 @@ type Question struct {
 // Reply is what came back, whole and within the runtime's size limit.
 type Reply struct {
 	Status int
+	Header HeaderMap
 	Body   []byte
 }
 

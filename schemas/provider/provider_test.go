@@ -120,7 +120,7 @@ func good() provider.Provider {
 		Name:       "acme-2",
 		Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: {"OK": order.Paid}},
 		Unsigned:   "because",
-		Read:       func(provider.Webhook) (provider.Notice, error) { return provider.Notice{}, nil },
+		Read:       func(provider.Webhook) ([]provider.Notice, error) { return []provider.Notice{{}}, nil },
 		Payload:    func(provider.Target) (order.Fact, error) { return order.Fact{}, nil },
 	}
 }
@@ -220,19 +220,19 @@ func TestRefundsMoveAPaidPayment(t *testing.T) {
 	}
 }
 
-func TestReaisGivesOnlyWhatIsKnown(t *testing.T) {
+func TestAmountHasOnlyWhatIsKnown(t *testing.T) {
 	t.Parallel()
-	if got, err := provider.Reais(order.Paid, provider.Sums{}); got != nil || err != nil {
+	if got, err := provider.AmountOf("BRL", order.Paid, provider.Sums{}); got != nil || err != nil {
 		t.Errorf("nothing is %v, %v", got, err)
 	}
-	if got, err := provider.Reais(order.Refunded, provider.Sums{Captured: 100}); err != nil || *got != (order.Amount{Currency: "BRL", Value: 100, Refunded: 100}) {
+	if got, err := provider.AmountOf("BRL", order.Refunded, provider.Sums{Captured: 100}); err != nil || *got != (order.Amount{Currency: "BRL", Value: 100, Refunded: 100}) {
 		t.Errorf("a refund without a sum is %v, %v", got, err)
 	}
-	if got, err := provider.Reais(order.Refunded, provider.Sums{Captured: 100, Refunded: 40}); err != nil || got.Refunded != 40 {
+	if got, err := provider.AmountOf("BRL", order.Refunded, provider.Sums{Captured: 100, Refunded: 40}); err != nil || got.Refunded != 40 {
 		t.Errorf("a refund with a sum is %v, %v", got, err)
 	}
 	for _, c := range [][2]int64{{-1, 0}, {1, -1}, {0, 1}} {
-		if got, err := provider.Reais(order.Paid, provider.Sums{Captured: c[0], Refunded: c[1]}); !errors.Is(err, provider.ErrUnreadable) {
+		if got, err := provider.AmountOf("BRL", order.Paid, provider.Sums{Captured: c[0], Refunded: c[1]}); !errors.Is(err, provider.ErrUnreadable) {
 			t.Errorf("%v is %v, %v", c, got, err)
 		}
 	}

@@ -21,12 +21,13 @@ const (
 	RuleWord              Rule = "word"               // A notification's type is a word, and not personal.
 	RuleCredentialMissing Rule = "credential_missing" //nolint:gosec // A rule: the webhook carries a credential.
 	RuleCredential        Rule = "credential"         // Its credential is one of the account's.
+	RuleTimestamp         Rule = "timestamp"          // The time that its signature covers is near to its arrival.
 )
 
 // Rules lists every rule of Verify and Read.
 func Rules() []Rule {
 	return []Rule{
-		RuleBody, RuleKey, RuleType, RuleMissing, RuleID, RuleForm, RuleWord, RuleCredentialMissing, RuleCredential,
+		RuleBody, RuleKey, RuleType, RuleMissing, RuleID, RuleForm, RuleWord, RuleCredentialMissing, RuleCredential, RuleTimestamp,
 	}
 }
 

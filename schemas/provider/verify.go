@@ -16,7 +16,7 @@ func Static(header, scheme string) func(Webhook, []string) (int, error) {
 	return func(w Webhook, secrets []string) (_ int, err error) {
 		defer func() { err = named(header, err) }()
 		values := w.Header.Values(header)
-		if !slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) != "" }) {
+		if blank(values) {
 			return 0, ErrNoCredential
 		}
 		given := bare(values[0], scheme)
@@ -31,6 +31,22 @@ func Static(header, scheme string) func(Webhook, []string) (int, error) {
 		}
 		return which, nil
 	}
+}
+
+func blank(values []string) bool {
+	return !slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) != "" })
+}
+
+// only is the value of a header that may come more than once, if it says the same each
+// time.
+func only(values []string) (string, error) {
+	switch {
+	case blank(values):
+		return "", ErrNoCredential
+	case len(slices.Compact(slices.Clone(values))) > 1:
+		return "", ErrBadCredential
+	}
+	return values[0], nil
 }
 
 // named adds the header that the credential stands in.
@@ -85,8 +101,8 @@ func (p Provider) Check() error {
 		return fmt.Errorf("provider %s cannot read its webhooks", p.Name)
 	case (p.Verify == nil) == (p.Unsigned == ""):
 		return fmt.Errorf("provider %s needs either Verify or the reason for being unsigned", p.Name)
-	case p.SignsBody && p.Verify == nil:
-		return fmt.Errorf("provider %s signs bodies, but nothing verifies them", p.Name)
+	case p.Verify == nil && p.Signs():
+		return fmt.Errorf("provider %s signs its webhooks, but nothing verifies them", p.Name)
 	case (p.Ask == nil) != (p.Answer == nil):
 		return fmt.Errorf("provider %s needs Ask and Answer together", p.Name)
 	case p.Ask == nil && p.Payload == nil:
@@ -107,6 +123,11 @@ func (p Provider) Check() error {
 		}
 	}
 	return nil
+}
+
+// Signs reports whether the credential is made of parts of the webhook.
+func (p Provider) Signs() bool {
+	return p.SignsBody || p.Tolerance != 0 || slices.ContainsFunc(p.Query, func(q Parameter) bool { return q.Signed })
 }
 
 // Set is a closed list of providers.

@@ -81,7 +81,7 @@ func TestIDsHaveASize(t *testing.T) {
 	for size, fits := range map[int]bool{252: true, 253: false, 256: false, 32 << 10: false} {
 		body := `{"type":"THREE_DS_CHALLENGE","data":{"chargeId":"` + strings.Repeat("c", size) + `"}}`
 		n, err := checkout.Read(provider.Webhook{Header: provider.HeaderMap{}, Body: []byte(body)})
-		if (err == nil) != fits || err != nil && !errors.Is(err, provider.ErrInvalid) || len(n.Payment) > subject.MaxID {
+		if (err == nil) != fits || err != nil && !errors.Is(err, provider.ErrInvalid) || err == nil && len(n[0].Payment) > subject.MaxID {
 			t.Errorf("a chargeId of %d bytes gives %v", size, err)
 		}
 	}

@@ -5,8 +5,10 @@ package providers
 import (
 	"arauto/schemas/provider"
 	"arauto/schemas/providers/beeteller"
+	"arauto/schemas/providers/mercadopago"
 	"arauto/schemas/providers/picpay"
 	"arauto/schemas/providers/picpaycheckout"
+	"arauto/schemas/providers/picpaysubscriptions"
 	"arauto/schemas/providers/sandbox"
 	"arauto/schemas/providers/yapay"
 )
@@ -18,4 +20,6 @@ var All = provider.MustSet(
 	picpaycheckout.Provider,
 	beeteller.Provider,
 	yapay.Provider,
+	picpaysubscriptions.Provider,
+	mercadopago.Provider,
 )

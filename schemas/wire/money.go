@@ -6,9 +6,9 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// maxReais bounds a decimal amount before it is scaled, so that an exponent
+// maxAmount bounds a decimal amount before it is scaled, so that an exponent
 // from outside cannot make us compute a huge number.
-var maxReais = decimal.New(1, 13)
+var maxAmount = decimal.New(1, 13)
 
 // noise is how far from a whole cent a decimal may lie. Providers compute
 // with binary floats (Yapay's sales listing shows 3.0900000000000034); a real
@@ -17,7 +17,10 @@ var noise = decimal.New(1, -6)
 
 // Cents reads a decimal amount of reais, such as "20.51", as integer cents.
 // It refuses negative amounts, fractions of a cent and absurd sizes.
-func Cents(s string) (int64, error) {
+func Cents(s string) (int64, error) { return Minor(s, 2) }
+
+// Minor is Cents for a currency whose minor unit has digits decimals.
+func Minor(s string, digits int32) (int64, error) {
 	if len(s) == 0 || len(s) > 40 {
 		return 0, errors.New("amount is not a decimal number")
 	}
@@ -28,12 +31,12 @@ func Cents(s string) (int64, error) {
 	if d.IsNegative() {
 		return 0, errors.New("amount is negative")
 	}
-	if d.GreaterThan(maxReais) {
+	if d.GreaterThan(maxAmount) {
 		return 0, errors.New("amount is absurdly large")
 	}
-	scaled := d.Shift(2)
+	scaled := d.Shift(digits)
 	cents := scaled.Round(0)
-	if scaled.Sub(cents).Abs().GreaterThan(noise.Shift(2)) {
+	if scaled.Sub(cents).Abs().GreaterThan(noise.Shift(digits)) {
 		return 0, errors.New("amount has a fraction of a cent")
 	}
 	return cents.IntPart(), nil

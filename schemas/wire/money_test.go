@@ -51,3 +51,18 @@ func FuzzCents(f *testing.F) {
 		}
 	})
 }
+
+func TestMinorUnitsHaveTheDigitsOfTheirCurrency(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"1500": 1500, "1500.0": 1500, "1500.00000001": 1500} {
+		if got, err := wire.Minor(text, 0); err != nil || got != want {
+			t.Errorf("%s without decimals is %d, %v", text, got, err)
+		}
+	}
+	if got, err := wire.Minor("1500.5", 0); err == nil {
+		t.Errorf("half a minor unit is %d", got)
+	}
+	if got, err := wire.Minor("20.51", 2); err != nil || got != 2051 {
+		t.Errorf("20.51 is %d, %v", got, err)
+	}
+}

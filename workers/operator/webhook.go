@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -64,6 +66,7 @@ func newWebhook(s *settings) *cobra.Command {
 	}
 	var in scope
 	var headers []string
+	var query string
 	try := &cobra.Command{
 		Use:   "try --provider <provider> <file|->",
 		Short: "Say what a provider's adapter makes of a webhook's body",
@@ -82,12 +85,13 @@ func newWebhook(s *settings) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.tryWebhook(c, in, sent, args[0])
+			return s.tryWebhook(c, in, provider.Webhook{Method: http.MethodPost, Header: sent, At: time.Now()}, query, args[0])
 		},
 	}
 	in.flags(try)
 	try.Flags().Lookup("account").Usage = "look-ups of this `account`, default by default"
 	try.Flags().StringArrayVar(&headers, "header", nil, "a `header` that comes with it, as name: value; may be repeated")
+	try.Flags().StringVar(&query, "query", "", "the address's `query`, as name=value&name=value, for providers that add one")
 	group.AddCommand(try)
 	return group
 }
@@ -107,7 +111,7 @@ func headersOf(lines []string) (provider.HeaderMap, error) {
 	return headers, nil
 }
 
-func (s *settings) tryWebhook(c *cobra.Command, in scope, headers provider.HeaderMap, path string) error {
+func (s *settings) tryWebhook(c *cobra.Command, in scope, w provider.Webhook, query, path string) error {
 	cfg, tokens, err := s.load()
 	if err != nil {
 		return err
@@ -117,15 +121,18 @@ func (s *settings) tryWebhook(c *cobra.Command, in scope, headers provider.Heade
 		return err
 	}
 	p, _ := providers.All.Get(in.provider) // Known, since scope.check returned nil.
-	t := try(cfg, tokens, p, firstOf(in.account, "default"), provider.Webhook{Header: headers, Body: body})
-	write := t.write
-	if s.output == jsonOutput {
-		write = func(w io.Writer) error { return writeJSON(w, t) }
+	w.Body, w.Query = body, p.Parameters(query)
+	all := try(cfg, tokens, p, firstOf(in.account, "default"), w)
+	for _, t := range all {
+		write := t.write
+		if s.output == jsonOutput {
+			write = func(w io.Writer) error { return writeJSON(w, t) }
+		}
+		if err := write(c.OutOrStdout()); err != nil {
+			return err
+		}
 	}
-	if err := write(c.OutOrStdout()); err != nil {
-		return err
-	}
-	if t.Refused != nil {
+	if all[0].Refused != nil {
 		return errPartly
 	}
 	return nil
@@ -152,18 +159,24 @@ func readWebhook(stdin io.Reader, path string) ([]byte, error) {
 	return body, nil
 }
 
-// try calls the adapter.
-func try(cfg *config.Config, tokens subject.Tokens, p provider.Provider, account string, w provider.Webhook) tried {
-	t := tried{Provider: p.Name, Account: account}
-	notice, err := p.Read(w)
-	if err == nil {
-		err = provider.CheckIDs(notice.Payment, notice.Order)
-	}
+// try calls the adapter. There is one result for each notice, or for the refusal.
+func try(cfg *config.Config, tokens subject.Tokens, p provider.Provider, account string, w provider.Webhook) []tried {
+	notices, err := p.Notices(w)
 	if err != nil {
 		why := provider.RefusalOf(err)
-		t.Refused = &refusedTry{Code: codeInvalid, Rule: why.Rule, Field: why.Field, Problem: err.Error()}
-		return t
+		return []tried{{Provider: p.Name, Account: account, Refused: &refusedTry{
+			Code: codeInvalid, Rule: why.Rule, Field: why.Field, Problem: err.Error(),
+		}}}
 	}
+	all := make([]tried, len(notices))
+	for i, n := range notices {
+		all[i] = tryNotice(cfg, tokens, p, account, n)
+	}
+	return all
+}
+
+func tryNotice(cfg *config.Config, tokens subject.Tokens, p provider.Provider, account string, notice provider.Notice) tried {
+	t := tried{Provider: p.Name, Account: account}
 	fields := map[string]string{}
 	for name, value := range notice.Fields {
 		fields[name] = tokens.Shown(value)

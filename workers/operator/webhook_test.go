@@ -60,6 +60,10 @@ func TestTryingAWebhookSaysWhatBecomesOfIt(t *testing.T) {
 		"personal id": {
 			`{"referenceId": "buyer@example.com"}`, "--provider picpay", []string{"payment ~", "/payments/~"},
 		},
+		"named by the query": {
+			`{"type": "payment"}`, "--provider mercadopago --query data.id=1234567890&type=payment",
+			[]string{"payment 1234567890", "/v1/payments/1234567890", "account default is not in this configuration"},
+		},
 		"account that is not configured": {
 			`{"payment": "p-1"}`, "--provider sandbox", []string{"asked GET SECRET/payments/p-1", "account default is not in this configuration"},
 		},

@@ -27,7 +27,7 @@ var known = provider.MustSet(
 		Name:       "alpha",
 		Vocabulary: words,
 		Verify:     provider.Static("authorization", "Bearer"),
-		Read:       func(provider.Webhook) (provider.Notice, error) { return provider.Notice{}, nil },
+		Read:       func(provider.Webhook) ([]provider.Notice, error) { return []provider.Notice{{}}, nil },
 		Settings: []provider.Setting{
 			{Name: "base_url", URL: true, Required: true, Help: "where it answers"},
 			{Name: "token", Secret: true, Required: true, Help: "sent with look-ups"},
@@ -40,7 +40,7 @@ var known = provider.MustSet(
 		Vocabulary:   words,
 		Unsigned:     "it was never taught to",
 		RetryOffsets: []time.Duration{time.Hour, 12 * time.Hour},
-		Read:         func(provider.Webhook) (provider.Notice, error) { return provider.Notice{}, nil },
+		Read:         func(provider.Webhook) ([]provider.Notice, error) { return []provider.Notice{{}}, nil },
 		Payload:      claim,
 	},
 )

@@ -248,9 +248,15 @@ func (s *stack) set(provider, payment string, state map[string]any) {
 // setOf is set for an account other than the default one.
 func (s *stack) setOf(provider, account, payment string, state map[string]any) {
 	s.t.Helper()
+	s.setUnit(provider, account, "payments", payment, state)
+}
+
+// setUnit is setOf for a unit other than payments.
+func (s *stack) setUnit(provider, account, unit, id string, state map[string]any) {
+	s.t.Helper()
 	body, err := json.Marshal(state)
 	testbench.Must(s.t, err)
-	target := "http://" + s.at.Simulator + "/_sim/" + provider + "/" + account + "/payments/" + url.PathEscape(payment)
+	target := "http://" + s.at.Simulator + "/_sim/" + provider + "/" + account + "/" + unit + "/" + url.PathEscape(id)
 	if status, answer := s.call(http.MethodPut, target, "application/json", nil, string(body)); status != http.StatusOK {
 		s.t.Fatalf("PUT %s gave %d %s", target, status, answer)
 	}

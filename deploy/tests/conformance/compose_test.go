@@ -30,6 +30,7 @@ type service struct {
 	Command     []string             `yaml:"command"`
 	User        string               `yaml:"user"`
 	Environment map[string]string    `yaml:"environment"`
+	EnvFile     []string             `yaml:"env_file"`
 	Volumes     []string             `yaml:"volumes"`
 	Tmpfs       []string             `yaml:"tmpfs"`
 	Ports       []string             `yaml:"ports"`

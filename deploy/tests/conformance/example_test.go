@@ -1,8 +1,10 @@
 package conformance_test
 
 import (
+	"bytes"
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,9 +16,61 @@ import (
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/providers"
+	"arauto/workers/operator"
 )
 
-var example = filepath.Join("..", "..", "arauto.example.yaml")
+// printed is what a command prints that needs no configuration.
+func printed(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, problems bytes.Buffer
+	none := func(string) (string, bool) { return "", false }
+	if code := operator.Run(t.Context(), args, none, &out, &problems); code != operator.ExitDone {
+		t.Fatalf("arauto %q: code %d, %s", args, code, problems.String())
+	}
+	return out.String()
+}
+
+// exampleText is arauto.example.yaml with all providers that there are.
+func exampleText(t *testing.T) string {
+	t.Helper()
+	rest, _, found := strings.Cut(read(t, "deploy/arauto.example.yaml"), "\nproviders:\n")
+	if !found {
+		t.Fatal("arauto.example.yaml has no providers")
+	}
+	return rest + "\n" + printed(t, "example")
+}
+
+// example is a file with exampleText.
+func example(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "arauto.yaml")
+	if err := os.WriteFile(file, []byte(exampleText(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// providerVariables are those that a role reads for providers.
+func providerVariables(t *testing.T, role string) []string {
+	t.Helper()
+	return names(documented, printed(t, "example", "--env", role))
+}
+
+func TestExampleShowsProvidersAsTheCommandPrintsThem(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(read(t, "deploy/arauto.example.yaml"), "\nproviders:\n")
+	shown := 0
+	for _, p := range providers.All {
+		_, block, _ := strings.Cut(printed(t, "example", "--provider", p.Name), "\n")
+		if strings.Contains(section, block) {
+			shown++
+			section = strings.Replace(section, block, "", 1)
+		}
+	}
+	if shown < 2 || strings.TrimSpace(section) != "" {
+		t.Errorf("of %d providers this is not what `arauto example` prints:\n%s", shown, section)
+	}
+}
 
 // sections are the roles that the configuration knows. The service of the
 // topology has none: it needs the broker only.
@@ -42,15 +96,32 @@ func environmentOf(values map[string]string) environment {
 func filled(t *testing.T) map[string]string {
 	t.Helper()
 	values := map[string]string{}
-	for _, name := range names(documented, read(t, "deploy/.env.example")) {
+	for _, name := range slices.Concat(names(documented, read(t, "deploy/.env.example")), providerVariables(t, config.RoleGateway), providerVariables(t, config.RoleLookup)) {
 		values[name] = "value-of-the-example-" + strings.ToLower(name)
 	}
-	values["SANDBOX_BASE_URL"] = "https://sandbox.example.com"
+	for name := range values {
+		if strings.HasSuffix(name, "_URL") {
+			values[name] = "https://provider.example.com"
+		}
+	}
 	values["NATS_URL"] = "nats://nats-1:4222,nats://nats-2:4222"
 	values["NATS_PLAINTEXT"], values["GATEWAY_PLAINTEXT"] = "private-network", "behind-tls-proxy"
 	values["NATS_MONITOR_URL"] = "http://nats-1:8222,http://nats-2:8222"
 	values["GATEWAY_LISTEN"], values["ADMIN_LISTEN"] = "0.0.0.0:8080", "0.0.0.0:9090"
 	return values
+}
+
+// given is the environment that compose gives a service: what compose.yaml says, and the
+// files of variables that `arauto example` prints.
+func given(t *testing.T, values map[string]string, s service) map[string]string {
+	t.Helper()
+	all := interpolate(values, s.Environment)
+	for _, file := range s.EnvFile {
+		for _, name := range providerVariables(t, strings.TrimSuffix(file, ".env")) {
+			all[name] = values[name]
+		}
+	}
+	return all
 }
 
 // interpolate replaces a service's ${NAME...} as compose does.
@@ -69,11 +140,11 @@ func TestExampleLoadsForEveryRoleInTheEnvironmentOfItsService(t *testing.T) {
 	t.Parallel()
 	services := composeFile(t).Services
 	for _, role := range append(slices.Clone(sections), "topology") {
-		env := environmentOf(interpolate(filled(t), services[role].Environment))
-		if _, err := config.Load(example, env.get, providers.All, role); err != nil {
+		env := environmentOf(given(t, filled(t), services[role]))
+		if _, err := config.Load(example(t), env.get, providers.All, role); err != nil {
 			t.Errorf("%s does not start with what compose.yaml gives it:\n%v", role, err)
 		}
-		for name := range services[role].Environment {
+		for name := range env.values {
 			if !env.asked[name] && name != "ARAUTO_CONFIG" {
 				t.Errorf("%s is given %s, which it does not read", role, name)
 			}
@@ -95,8 +166,8 @@ var excuses = map[string]string{"NATS_PLAINTEXT": "nats.url: sends nats.password
 
 func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
 	t.Parallel()
-	all := names(braced, stripped(read(t, "deploy/arauto.example.yaml")))
-	_, err := config.Load(example, environmentOf(nil).get, providers.All, sections...)
+	all := names(braced, stripped(exampleText(t)))
+	_, err := config.Load(example(t), environmentOf(nil).get, providers.All, sections...)
 	var problems config.Problems
 	if !errors.As(err, &problems) {
 		t.Fatalf("without any variable: %v", err)
@@ -109,7 +180,7 @@ func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
 	for _, missing := range all {
 		values := filled(t)
 		delete(values, missing)
-		_, err := config.Load(example, environmentOf(values).get, providers.All, sections...)
+		_, err := config.Load(example(t), environmentOf(values).get, providers.All, sections...)
 		if refusal := excuses[missing]; refusal != "" {
 			if err == nil || !strings.Contains(err.Error(), refusal) {
 				t.Errorf("without %s: %v", missing, err)
@@ -126,7 +197,7 @@ func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
 
 func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 	t.Parallel()
-	c, err := config.Load(example, environmentOf(filled(t)).get, providers.All, sections...)
+	c, err := config.Load(example(t), environmentOf(filled(t)).get, providers.All, sections...)
 	testbench.Must(t, err)
 	gateway, err := c.Gateway()
 	testbench.Must(t, err)
@@ -144,7 +215,7 @@ func TestExampleShowsEveryProviderWithTwoAccounts(t *testing.T) {
 
 func TestExampleSizesTheStreamsToTheBrokersStore(t *testing.T) {
 	t.Parallel()
-	c, err := config.Load(example, environmentOf(filled(t)).get, providers.All)
+	c, err := config.Load(example(t), environmentOf(filled(t)).get, providers.All)
 	testbench.Must(t, err)
 	options, err := server.ProcessConfigFile(natsConf)
 	testbench.Must(t, err)

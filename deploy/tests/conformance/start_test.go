@@ -74,7 +74,7 @@ func applyTopology(ctx context.Context, t *testing.T, b *broker, bin string) {
 	t.Helper()
 	service := composeFile(t).Services["topology"]
 	topology := command(ctx, t, b, bin, "arauto", service)
-	topology.Args = append(topology.Args, atExample(service.Command)...)
+	topology.Args = append(topology.Args, atExample(t, service.Command)...)
 	if out, err := topology.CombinedOutput(); err != nil {
 		t.Fatalf("apply topology: %v\n%s", err, out)
 	}
@@ -87,11 +87,11 @@ func command(ctx context.Context, t *testing.T, b *broker, bin, binary string, s
 	for _, role := range roles {
 		values[passwordVariable(role)] = password(role)
 	}
-	environment := interpolate(values, s.Environment)
+	environment := given(t, values, s)
 	environment["NATS_URL"] = b.server.ClientURL()
 	environment["NATS_MONITOR_URL"] = "http://" + b.server.MonitorAddr().String()
 	for name, local := range map[string]string{
-		"ADMIN_LISTEN": "127.0.0.1:0", "GATEWAY_LISTEN": "127.0.0.1:0", "ARAUTO_CONFIG": example,
+		"ADMIN_LISTEN": "127.0.0.1:0", "GATEWAY_LISTEN": "127.0.0.1:0", "ARAUTO_CONFIG": example(t),
 	} {
 		if _, given := environment[name]; given {
 			environment[name] = local
@@ -107,10 +107,11 @@ func command(ctx context.Context, t *testing.T, b *broker, bin, binary string, s
 
 // atExample is a command line that reads the example where it would read the
 // configuration that the operator has made from it.
-func atExample(args []string) []string {
+func atExample(t *testing.T, args []string) []string {
+	t.Helper()
 	var changed []string
 	for _, arg := range args {
-		changed = append(changed, strings.Replace(arg, "/etc/arauto/arauto.yaml", example, 1))
+		changed = append(changed, strings.Replace(arg, "/etc/arauto/arauto.yaml", example(t), 1))
 	}
 	return changed
 }

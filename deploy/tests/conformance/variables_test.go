@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"arauto/deploy/runtime/config"
 )
 
 var (
@@ -33,10 +35,14 @@ func names(pattern *regexp.Regexp, text string) []string {
 
 func TestEveryVariableIsInTheOneList(t *testing.T) {
 	t.Parallel()
-	list := names(documented, read(t, "deploy/.env.example"))
+	list := slices.Concat(names(documented, read(t, "deploy/.env.example")), providerVariables(t, config.RoleGateway), providerVariables(t, config.RoleLookup))
 	used := map[string]bool{}
 	for file, pattern := range uses {
-		found := names(pattern, stripped(read(t, file)))
+		text := stripped(read(t, file))
+		if file == "deploy/arauto.example.yaml" {
+			text = stripped(exampleText(t))
+		}
+		found := names(pattern, text)
 		if len(found) == 0 {
 			t.Errorf("%s reads no variable; the pattern no longer fits", file)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
 
@@ -173,6 +174,20 @@ func (m *trouble) quota(ctx context.Context, bound func(held int64) int64) bool 
 	defer m.p.settled.Unlock()
 	_, err = m.p.js.UpdateStream(ctx, info.Config)
 	return err == nil
+}
+
+// victims are the providers that can be asked: those that fail for a while, and those with a
+// retry policy of their own, which fail for as long as that waits.
+func victims() (failing, down []string) {
+	for _, p := range providers.All {
+		switch {
+		case len(p.RetryOffsets) > 0:
+			down = append(down, p.Name)
+		case p.Ask != nil && p.Payload == nil:
+			failing = append(failing, p.Name)
+		}
+	}
+	return failing, down
 }
 
 // fault makes a provider answer wrongly for a while, for one account or both.

@@ -41,7 +41,7 @@ func TestProviderDownForThreeDays(t *testing.T) {
 	for _, o := range outages {
 		faults.setFault(o.payment.Provider, "", "500")
 		all.Go(func() { p.checkDays(o) })
-		d.tell(o.payment, step{word: o.word})
+		d.tell(o.payment, step{Word: o.word})
 	}
 	all.Wait()
 	if left := drain(p); left != "" {

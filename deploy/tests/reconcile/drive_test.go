@@ -9,57 +9,33 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"arauto/deploy/tests/reconcile"
 	"arauto/schemas/order"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
 )
 
-// step is a state of a payment at its provider, in the provider's word and in
-// ours.
-type step struct {
-	word     string
-	refunded int64
-	status   order.Status
-	captured *int64 // Of the 10000 that are authorized; nil is what the word says.
-}
+// step is a state of a payment at its provider, and what is published about it.
+type step = provider.Step
 
-// lives are the ways that payments of a provider go. Some end in what no log
-// can take.
-func lives() map[string][][]step {
-	part, nothing := new(int64), new(int64)
-	*part = 6000
-	return map[string][][]step{
-		"picpay": {
-			{{"created", 0, order.Pending, nil}, {"paid", 0, order.Paid, nil}, {"paid", 2500, order.PartiallyRefunded, nil}, {"paid", 4000, order.PartiallyRefunded, nil}, {"refunded", 10000, order.Refunded, nil}},
-			{{"created", 0, order.Pending, nil}, {"analysis", 0, order.InAnalysis, nil}, {"authorized", 0, order.Authorized, nil}, {"completed", 0, order.Settled, nil}, {"chargeback", 0, order.ChargedBack, nil}},
-			{{"created", 0, order.Pending, nil}, {"expired", 0, order.Expired, nil}},
-			{{"created", 0, order.Pending, nil}, {"expired", 0, order.Expired, nil}, {"paid", 0, order.Paid, nil}},                           // A correction.
-			{{"authorized", 0, order.Authorized, nil}, {"captured", 0, order.Paid, part}, {"captured", 1000, order.PartiallyRefunded, part}}, // Captured in part.
-			{{"authorized", 0, order.Authorized, nil}, {"refunded", 0, order.Canceled, nothing}},                                             // A void.
-		},
-		"picpay-checkout": {
-			{{"CREATED", 0, order.Pending, nil}, {"PAID", 0, order.Paid, nil}, {"PARTIAL", 2500, order.PartiallyRefunded, nil}, {"REFUNDED", 10000, order.Refunded, nil}},
-			{{"CREATED", 0, order.Pending, nil}, {"DENIED", 0, order.Refused, nil}},
-		},
-		"beeteller": {
-			{{"INITIALIZED", 0, order.Pending, nil}, {"PROCESSING", 0, order.Processing, nil}, {"PAID", 0, order.Paid, nil}},
-			{{"PROCESSING", 0, order.Processing, nil}, {"REJECTED", 0, order.Refused, nil}},
-		},
-		"yapay": {
-			{{"4", 0, order.Pending, nil}, {"87", 0, order.InAnalysis, nil}, {"6", 0, order.Paid, nil}, {"24", 0, order.Disputed, nil}, {"7", 0, order.Canceled, nil}},
-			{{"4", 0, order.Pending, nil}, {"7", 0, order.Canceled, nil}, {"6", 0, order.Paid, nil}}, // A correction.
-			{{"4", 0, order.Pending, nil}, {"6", 0, order.Paid, nil}, {"24", 0, order.Disputed, nil}, {"6", 0, order.Paid, nil}},
-		},
-		"sandbox": {
-			{{"pending", 0, order.Pending, nil}, {"authorized", 0, order.Authorized, nil}, {"paid", 0, order.Paid, nil}, {"refunded", 10000, order.Refunded, nil}},
-			{{"pending", 0, order.Pending, nil}, {"paid", 0, order.Paid, nil}, {"refused", 0, "", nil}},                  // No edge.
-			{{"pending", 0, order.Pending, nil}, {"moonlit", 0, "", nil}, {"paid", 0, order.Paid, nil}},                  // No word.
-			{{"processing", 0, order.Processing, nil}, {"pending", 0, order.Pending, nil}, {"paid", 0, order.Paid, nil}}, // A return edge.
-		},
+// lives are the ways that payments of a provider go: the stories of its sample. Some of
+// the sandbox's end in what no log can take.
+func lives(p provider.Provider) [][]step {
+	all := p.Sample.Units[0].Stories
+	if p.Name != "sandbox" {
+		return all
 	}
+	pending, paid := step{Word: "pending", Status: order.Pending}, step{Word: "paid", Status: order.Paid}
+	return append(slices.Clone(all),
+		[]step{pending, paid, {Word: "refused"}},                              // No edge.
+		[]step{pending, {Word: "moonlit"}, paid},                              // No word.
+		[]step{{Word: "processing", Status: order.Processing}, pending, paid}, // A return edge.
+	)
 }
 
 func accounts() []string { return []string{"default", "acme"} }
@@ -80,16 +56,15 @@ func newDriver(p *plant) *driver {
 
 // play lives through payments of its own until ctx ends.
 func (d *driver) play(ctx context.Context, name string, dice *rand.Rand) {
-	all := lives()
-	slugs := []string{"picpay", "picpay-checkout", "beeteller", "yapay", "sandbox"}
 	for i := 0; ctx.Err() == nil; i++ {
-		provider := slugs[dice.IntN(len(slugs))]
-		payment := reconcile.Payment{Provider: provider, Account: accounts()[dice.IntN(2)], ID: fmt.Sprintf("%s-%d", name, i)}
-		if provider == "sandbox" && dice.IntN(20) == 0 {
+		p := providers.All[dice.IntN(len(providers.All))]
+		payment := reconcile.Payment{Provider: p.Name, Account: accounts()[dice.IntN(2)], ID: fmt.Sprintf("%s-%d", name, i)}
+		if p.Name == "sandbox" && dice.IntN(20) == 0 {
 			d.ghost(payment)
 			continue
 		}
-		life, known := all[provider][dice.IntN(len(all[provider]))], dice.IntN(2) == 0
+		all, known := lives(p), dice.IntN(2) == 0
+		life := all[dice.IntN(len(all))]
 		for _, s := range life[:1+dice.IntN(len(life))] {
 			if known {
 				d.remember(payment, s)
@@ -112,7 +87,7 @@ func plays() []map[string]any {
 // move tells the simulator where a payment stands, as a play wants it. Nobody
 // counts the webhooks that it leads to.
 func (d *driver) move(payment reconcile.Payment, s step, play map[string]any) {
-	body := s.body()
+	body := bodyOf(s)
 	maps.Copy(body, play)
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -124,11 +99,11 @@ func (d *driver) move(payment reconcile.Payment, s step, play map[string]any) {
 	d.p.call(http.MethodPut, d.p.steering(payment), "", string(text))
 }
 
-// body is the control call that moves a payment to s and has it notified.
-func (s step) body() map[string]any {
-	body := map[string]any{"status": s.word, "refunded": s.refunded, "amount": 10000, "notify": true}
-	if s.captured != nil {
-		body["captured"] = *s.captured
+// bodyOf is the control call that moves a payment to s and has it notified.
+func bodyOf(s step) map[string]any {
+	body := map[string]any{"status": s.Word, "refunded": s.Refunded, "amount": 10000, "notify": true}
+	if s.Captured != nil {
+		body["captured"] = *s.Captured
 	}
 	return body
 }
@@ -166,7 +141,7 @@ func (d *driver) live(payment reconcile.Payment, s step, repeats int, play map[s
 
 // tell sends a notification until it is answered 200.
 func (d *driver) tell(payment reconcile.Payment, s step) {
-	body, err := json.Marshal(s.body())
+	body, err := json.Marshal(bodyOf(s))
 	if err != nil {
 		d.p.t.Error(err)
 		return
@@ -235,7 +210,7 @@ func (d *driver) close() {
 				d.tell(e.payment, e.step)
 				d.mu.Lock()
 				t := d.truths[e.payment]
-				t.Status, t.Refunded = e.step.status, e.step.refunded
+				t.Status, t.Refunded = e.step.Status, e.step.Refunded
 				d.truths[e.payment] = t
 				d.mu.Unlock()
 			}

@@ -47,7 +47,7 @@ func TestEveryAcceptedNotificationEndsAsExactlyOneThing(t *testing.T) {
 	for i := range troubles {
 		troubles[i] = &trouble{p: p, dice: dice(uint64(i)), done: map[string]int{}}
 	}
-	troubles[0].victims, troubles[4].victims = []string{"picpay", "picpay-checkout", "sandbox"}, []string{"yapay"}
+	troubles[0].victims, troubles[4].victims = victims()
 	for n := range rounds {
 		upset(p, d, troubles, func(i int) *rand.Rand { return dice(uint64(1000*(n+1) + i)) }, n, min(length-time.Duration(n)*round, round))
 		if !audit(t, p, d) {

@@ -23,7 +23,7 @@ var classes = []error{
 
 // answering asks what Answer and Claim do with what is not a good answer.
 func (c *fixture) answering(t *testing.T) {
-	n, err := c.p.Read(c.webhook())
+	n, err := c.read(c.webhook())
 	if err != nil || n.Unknown != "" {
 		return
 	}

@@ -41,6 +41,9 @@ func announced(t *testing.T, name, payment string, f order.Fact) {
 	if outcome != order.Applied {
 		t.Fatalf("fact with status %q is %s as the first", f.Status, outcome)
 	}
+	if _, outcome := after.Fold(o, at.Add(time.Second)); outcome != order.Unchanged {
+		t.Errorf("fact with status %q is %s when it is observed again, as after an exact replay of its webhook", f.Status, outcome)
+	}
 	raw, err := json.Marshal(order.Announce(nil, o, 1, after))
 	if err != nil {
 		t.Fatalf("write event: %v", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,14 +21,14 @@ import (
 // they are the file.
 var (
 	written = []string{
-		"settings", "personal", "webhook.headers", "webhook.secret", "webhook.id", "webhook.body",
+		"settings", "personal", "webhook.query", "webhook.headers", "webhook.secret", "webhook.id", "webhook.body",
 		"login.status", "login.body", "answer.status", "answer.body",
 	}
 	computed = []string{
 		"notice.json", "notice.error", "login.question", "token", "token.error", "question", "fact.json", "error",
 	}
 	layout = []string{
-		"settings", "personal", "webhook.headers", "webhook.secret", "webhook.id", "webhook.body",
+		"settings", "personal", "webhook.query", "webhook.headers", "webhook.secret", "webhook.id", "webhook.body",
 		"notice.json", "notice.error", "login.question", "login.status", "login.body", "token", "token.error",
 		"question", "answer.status", "answer.body", "fact.json", "error",
 	}
@@ -96,7 +97,7 @@ func mark(all []*fixture) {
 		return !known
 	}
 	for _, c := range all {
-		header, settings := c.text("webhook.headers"), c.text("settings")
+		header, settings := c.text("webhook.headers"), c.text("settings")+c.text("webhook.query")
 		c.newHeaders = first("headers", header, settings)
 		c.newWebhook = first("webhook", header, settings, c.text("webhook.body"))
 		if f, err := c.fact(); err == nil && c.has("answer.status") {
@@ -142,13 +143,26 @@ func (c *fixture) personal() []string {
 }
 
 // webhook is the fixture's, in fresh memory.
-func (c *fixture) webhook() provider.Webhook {
-	return provider.Webhook{Header: headers(c.text("webhook.headers")), Body: []byte(c.text("webhook.body"))}
-}
+func (c *fixture) webhook() provider.Webhook { return c.with(c.text("webhook.body")) }
 
 // with is the fixture's webhook with another body.
-func (c *fixture) with(body string) provider.Webhook {
-	return provider.Webhook{Header: headers(c.text("webhook.headers")), Body: []byte(body)}
+func (c *fixture) with(body string) provider.Webhook { return c.sent(c.text("webhook.query"), body) }
+
+// sent is the fixture's webhook with another query and body.
+func (c *fixture) sent(query, body string) provider.Webhook {
+	return provider.Webhook{
+		Method: http.MethodPost, Path: "/v1/" + c.p.Name + "/notifications", Query: c.p.Parameters(query),
+		Header: headers(c.text("webhook.headers")), Body: []byte(body), At: arrival,
+	}
+}
+
+// read is the first notice of a webhook: what is asked of a payment is asked of the first.
+func (c *fixture) read(w provider.Webhook) (provider.Notice, error) {
+	all, err := c.p.Notices(w)
+	if err != nil {
+		return provider.Notice{}, err
+	}
+	return all[0], nil
 }
 
 func headers(text string) provider.HeaderMap {

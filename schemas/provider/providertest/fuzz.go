@@ -17,27 +17,55 @@ import (
 func FuzzRead(f *testing.F, p provider.Provider, fixtures fs.FS) {
 	f.Helper()
 	for _, c := range load(f, p, fixtures) {
-		f.Add(c.text("webhook.headers"), []byte(c.text("webhook.body")))
+		f.Add(c.text("webhook.query"), c.text("webhook.headers"), []byte(c.text("webhook.body")))
 	}
-	f.Fuzz(func(t *testing.T, header string, body []byte) {
-		w := provider.Webhook{Header: headers(header), Body: body}
-		n, err := p.Read(w)
-		if again, _ := p.Read(w); !reflect.DeepEqual(n, again) {
-			t.Errorf("reading again gives %+v after %+v", again, n)
+	f.Fuzz(func(t *testing.T, query, header string, body []byte) {
+		w := provider.Webhook{Query: p.Parameters(query), Header: headers(header), Body: body, At: arrival}
+		all, err := p.Read(w)
+		if again, _ := p.Read(w); !reflect.DeepEqual(all, again) {
+			t.Errorf("reading again gives %+v after %+v", again, all)
 		}
 		switch {
 		case errors.Is(err, provider.ErrInvalid):
 		case err != nil:
 			t.Errorf("read gives %v, want ErrInvalid", err)
-		case subject.CheckID(n.Payment) != nil || n.Order == "." || n.Order == "..":
-			t.Errorf("payment %q or order %q cannot be used", n.Payment, n.Order)
-		case p.Vocabulary[n.Kind] == nil:
-			t.Errorf("kind %q is not in the vocabulary", n.Kind)
-		case n.Unknown == "" && p.Payload != nil:
-			fact, err := p.Payload(target(n))
-			if sound(t, fact, err) {
-				announced(t, p.Name, n.Payment, fact)
-			}
+		case len(all) == 0:
+			t.Error("read gives neither a notice nor an error")
+		}
+		for _, n := range all {
+			usable(t, p, n)
+		}
+	})
+}
+
+// usable fails for a notice that cannot be stored, or whose payload makes no event.
+func usable(t *testing.T, p provider.Provider, n provider.Notice) {
+	t.Helper()
+	switch {
+	case subject.CheckID(n.Payment) != nil || n.Order == "." || n.Order == "..":
+		t.Errorf("payment %q or order %q cannot be used", n.Payment, n.Order)
+	case p.Vocabulary[n.Kind] == nil:
+		t.Errorf("kind %q is not in the vocabulary", n.Kind)
+	case n.Unknown == "" && p.Payload != nil:
+		fact, err := p.Payload(target(n))
+		if sound(t, fact, err) {
+			announced(t, p.Name, n.Payment, fact)
+		}
+	}
+}
+
+// FuzzVerify looks for webhooks that Verify cannot take or lets in: it knows no secret of
+// theirs.
+func FuzzVerify(f *testing.F, p provider.Provider, fixtures fs.FS) {
+	f.Helper()
+	for _, c := range load(f, p, fixtures) {
+		f.Add(c.text("webhook.query"), c.text("webhook.headers"), []byte(c.text("webhook.body")))
+	}
+	f.Fuzz(func(t *testing.T, query, header string, body []byte) {
+		w := provider.Webhook{Query: p.Parameters(query), Header: headers(header), Body: body, At: arrival}
+		_, err := p.Verify(w, []string{"a secret that no fuzzer finds", ""})
+		if !errors.Is(err, provider.ErrNoCredential) && !errors.Is(err, provider.ErrBadCredential) {
+			t.Errorf("verify gives %v", err)
 		}
 	})
 }
@@ -47,7 +75,7 @@ func FuzzRead(f *testing.F, p provider.Provider, fixtures fs.FS) {
 func FuzzAnswer(f *testing.F, p provider.Provider, fixtures fs.FS) {
 	f.Helper()
 	for _, c := range load(f, p, fixtures) {
-		n, err := p.Read(c.webhook())
+		n, err := c.read(c.webhook())
 		if err == nil && n.Unknown == "" && c.has("answer.status") {
 			f.Add(string(n.Kind), n.Payment, n.Order, c.reply().Status, []byte(c.text("answer.body")))
 		}

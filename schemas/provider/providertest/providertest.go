@@ -9,9 +9,10 @@
 //	comment          what the case shows, and the source of the example
 //	settings         name: value, one a line; else defaults and made-up values
 //	personal         texts, one a line, that must not leave the bodies
-//	webhook.headers  name: value, one a line
+//	webhook.query    as in the address, for providers that add parameters
+//	webhook.headers  name: value, one a line; a signature is added by the sample
 //	webhook.secret   the account's webhook secret, for providers that sign
-//	webhook.id       the payment's id as the body has it, when it is not the payment
+//	webhook.id       the payment's id as query or body have it, when it is not the payment
 //	webhook.body     without its last newline
 //	notice.json      computed, or notice.error
 //	login.question   computed, with login.status
@@ -53,7 +54,7 @@ func Run(t *testing.T, p provider.Provider, fixtures fs.FS) {
 			c.expect(t, fixtures)
 		})
 	}
-	t.Run("credentials", func(t *testing.T) { t.Parallel(); credentials(t, p, all) })
+	t.Run("signing", func(t *testing.T) { t.Parallel(); signing(t, p) })
 	t.Run("vocabulary", func(t *testing.T) { t.Parallel(); vocabulary(t, p, all) })
 	t.Run("unknown payments", func(t *testing.T) { t.Parallel(); unknownPayments(t, p, all) })
 	t.Run("login", func(t *testing.T) { t.Parallel(); login(t, p, all) })
@@ -92,16 +93,23 @@ func (c *fixture) outcome(t *testing.T) map[string]string {
 	t.Helper()
 	sections := map[string]string{}
 	if c.p.Verify != nil {
-		if _, err := c.p.Verify(c.webhook(), []string{"another-secret", c.text("webhook.secret")}); err != nil {
+		w := c.webhook()
+		if c.p.Signs() {
+			c.p.Sample.Sign(&w, c.text("webhook.secret"))
+		}
+		if _, err := c.p.Verify(w, []string{"another-secret", c.text("webhook.secret")}); err != nil {
 			t.Errorf("verify: %v", err)
 		}
 	}
-	n, err := c.p.Read(c.webhook())
+	n, err := c.read(c.webhook())
 	if err != nil {
 		sections["notice.error"] = err.Error()
 		return sections
 	}
-	sections["notice.json"] = noticeJSON(t, n)
+	all, _ := c.p.Read(c.webhook())
+	for _, one := range all {
+		sections["notice.json"] += noticeJSON(t, one)
+	}
 	if n.Unknown != "" {
 		return sections
 	}
@@ -158,7 +166,7 @@ func (c *fixture) expect(t *testing.T, fixtures fs.FS) {
 // notice reads the fixture's webhook and fails the test when it cannot.
 func (c *fixture) notice(t *testing.T) provider.Notice {
 	t.Helper()
-	n, err := c.p.Read(c.webhook())
+	n, err := c.read(c.webhook())
 	if err != nil {
 		t.Fatalf("read: %v", err)
 	}
@@ -176,7 +184,7 @@ func (c *fixture) question(n provider.Notice) (provider.Question, error) {
 // fact is what the runtime would come to: the answer's meaning, or the claim
 // when the account has no look-up.
 func (c *fixture) fact() (order.Fact, error) {
-	n, err := c.p.Read(c.webhook())
+	n, err := c.read(c.webhook())
 	if err != nil {
 		return order.Fact{}, err
 	}

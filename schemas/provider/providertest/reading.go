@@ -24,13 +24,13 @@ func (c *fixture) reading(t *testing.T) {
 	if c.newHeaders {
 		maps.Copy(bad, hopeless())
 	}
-	if n, err := c.p.Read(c.webhook()); err == nil && n.Unknown != "" {
-		// A type that only the header names needs nothing in the body.
+	if n, err := c.read(c.webhook()); err == nil && (n.Unknown != "" || c.inQuery(c.id(n))) {
+		// A type that only the header names needs nothing in the body, nor does an id that the query has.
 		delete(bad, "an empty object")
 		delete(bad, "only unknown keys")
 	}
 	for what, body := range bad {
-		n, err := c.p.Read(c.with(body))
+		n, err := c.read(c.with(body))
 		if err == nil {
 			t.Errorf("%s is read as %+v", what, n)
 			continue
@@ -40,7 +40,7 @@ func (c *fixture) reading(t *testing.T) {
 		}
 		c.clean(t, what, err.Error())
 	}
-	n, err := c.p.Read(c.webhook())
+	n, err := c.read(c.webhook())
 	if err != nil {
 		if !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("read gives %v, want ErrInvalid", err)
@@ -48,17 +48,17 @@ func (c *fixture) reading(t *testing.T) {
 		return
 	}
 	c.keepsNothing(t, n)
-	if again, _ := c.p.Read(c.with(plant(c.text("webhook.body")))); !reflect.DeepEqual(n, again) {
+	if again, _ := c.read(c.with(plant(c.text("webhook.body")))); !reflect.DeepEqual(n, again) {
 		t.Errorf("an additional field changes the notice to %+v", again)
 	}
 	body := c.text("webhook.body")
-	read := func(body string) (provider.Notice, error) { return c.p.Read(c.with(body)) }
+	read := func(body string) (provider.Notice, error) { return c.read(c.with(body)) }
 	asSent(t, body, n, read)
 	emptied(t, body, read)
 	refused := oneReading(t, body, n, read)
 	if n.Unknown == "" {
 		c.ids(t, n)
-		if refused == 0 && !isForm(body) {
+		if refused == 0 && !isForm(body) && !c.inQuery(c.id(n)) {
 			t.Error("not even the id's key is refused in two spellings")
 		}
 	}
@@ -70,7 +70,7 @@ func (c *fixture) keepsNothing(t *testing.T, want provider.Notice) {
 	t.Helper()
 	w := c.webhook()
 	before := bytes.Clone(w.Body)
-	n, err := c.p.Read(w)
+	n, err := c.read(w)
 	if err != nil || !reflect.DeepEqual(n, want) {
 		t.Errorf("reading again gives %+v, %v", n, err)
 	}
@@ -90,11 +90,11 @@ func (c *fixture) ids(t *testing.T, n provider.Notice) {
 	t.Helper()
 	id := c.id(n)
 	body := c.text("webhook.body")
-	if !strings.Contains(body, encodeFor(body, id)) {
-		t.Fatalf("the body does not have the id %q; say which one it has in webhook.id", id)
+	if !c.inQuery(id) && !strings.Contains(body, encodeFor(body, id)) {
+		t.Fatalf("neither query nor body have the id %q; say which one they have in webhook.id", id)
 	}
 	for _, other := range []string{"", ".", "..", strings.Repeat("x", subject.MaxID+1), strings.Repeat("x", 32<<10)} {
-		if n, err := c.p.Read(c.with(c.replaceID(id, other))); !errors.Is(err, provider.ErrInvalid) {
+		if n, err := c.read(c.replaceID(id, other)); !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("the id %.40q gives %.60q, %v", other, n.Payment, err)
 		}
 	}
@@ -103,7 +103,7 @@ func (c *fixture) ids(t *testing.T, n provider.Notice) {
 		"...", "a.b", " a b ", "*", ">", "a.>", "a\nb", "\r\n", "a/b", "../../x", "a%2Fb", "?a=b&c=d#e", "{order}", "\x00",
 		"pedido n\u00ba 1 \u2014 caf\u00e9 \u65e5\u672c \U0001F600", strings.Repeat("x", subject.MaxID-len(prefix)), strings.Repeat("x", 36), "A-0z",
 	} {
-		got, err := c.p.Read(c.with(c.replaceID(id, other)))
+		got, err := c.read(c.replaceID(id, other))
 		if formed(other) && err != nil || err == nil && got.Payment != prefix+other || err != nil && !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("the id %.40q gives %.60q, %v", other, got.Payment, err)
 			continue
@@ -112,14 +112,14 @@ func (c *fixture) ids(t *testing.T, n provider.Notice) {
 		odd.Payment = prefix + other
 		c.escapes(t, n, odd, other)
 	}
-	if isForm(body) {
+	if isForm(body) || c.inQuery(id) {
 		return
 	}
 	c.numericIDs(t, n)
 	quoted := encodeFor(body, id)
 	for _, wrong := range []string{"true", "null", "{}", "[]", `["` + planted + `"]`, `{"a":"` + planted + `"}`, `"` + latin + `"`} {
 		broken := strings.ReplaceAll(body, `"`+quoted+`"`, wrong)
-		if n, err := c.p.Read(c.with(broken)); !errors.Is(err, provider.ErrInvalid) {
+		if n, err := c.read(c.with(broken)); !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("the id %s gives %+v, %v", wrong, n, err)
 		} else {
 			c.clean(t, "a wrong-typed id", err.Error())
@@ -179,12 +179,21 @@ func (c *fixture) id(n provider.Notice) string {
 	return n.Payment
 }
 
-func (c *fixture) replaceID(id, other string) string {
-	body := c.text("webhook.body")
-	if isForm(body) {
-		return strings.ReplaceAll(body, encodeFor(body, id), encodeFor(body, other))
+// inQuery reports whether the query names the payment. Then nothing in the body does.
+func (c *fixture) inQuery(id string) bool {
+	return strings.Contains(c.text("webhook.query"), "="+url.QueryEscape(id))
+}
+
+// replaceID is the webhook with another id, in its query if that has it, else in its body.
+func (c *fixture) replaceID(id, other string) provider.Webhook {
+	query, body := c.text("webhook.query"), c.text("webhook.body")
+	switch {
+	case c.inQuery(id):
+		return c.sent(strings.ReplaceAll(query, "="+url.QueryEscape(id), "="+url.QueryEscape(other)), body)
+	case isForm(body):
+		return c.with(strings.ReplaceAll(body, encodeFor(body, id), encodeFor(body, other)))
 	}
-	return strings.ReplaceAll(body, `"`+encodeFor(body, id)+`"`, `"`+encodeFor(body, other)+`"`)
+	return c.with(strings.ReplaceAll(body, `"`+encodeFor(body, id)+`"`, `"`+encodeFor(body, other)+`"`))
 }
 
 func isForm(body string) bool { return !strings.HasPrefix(strings.TrimSpace(body), "{") }
@@ -250,7 +259,7 @@ func (c *fixture) malformed(body string) map[string]string {
 // malformedForm repeats the key of the id with another value.
 func (c *fixture) malformedForm(body string) map[string]string {
 	bad := map[string]string{"too many fields": strings.Repeat("a=b&", deep) + body}
-	n, err := c.p.Read(c.webhook())
+	n, err := c.read(c.webhook())
 	if err != nil || n.Unknown != "" {
 		return bad
 	}

@@ -36,17 +36,16 @@ func (c *fixture) clean(t *testing.T, what, text string) {
 }
 
 // questionText writes a question with secrets shown as their names. A secret
-// is replaced only where it may be: as a whole header, as a whole query value,
-// or in the body of a login. Anywhere else it stays, and clean finds it.
+// is replaced only where it may be: in a header, which may have a scheme before
+// it, as a whole query value, or in the body of a login. Anywhere else it stays,
+// and clean finds it.
 func (c *fixture) questionText(q provider.Question) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s\n", q.Method, c.hideQuery(q.URL))
 	for _, name := range slices.Sorted(maps.Keys(q.Header)) {
 		value := q.Header[name]
 		for setting, secret := range c.secrets() {
-			if value == secret {
-				value = "{" + setting + "}"
-			}
+			value = strings.ReplaceAll(value, secret, "{"+setting+"}")
 		}
 		fmt.Fprintf(&b, "%s: %s\n", name, value)
 	}

@@ -127,7 +127,7 @@ func (c *fixture) numericIDs(t *testing.T, n provider.Notice) {
 	id, body := c.id(n), c.text("webhook.body")
 	prefix := strings.TrimSuffix(n.Payment, id)
 	for digits, fits := range numbers {
-		got, err := c.p.Read(c.with(strings.ReplaceAll(body, `"`+encodeFor(body, id)+`"`, digits)))
+		got, err := c.read(c.with(strings.ReplaceAll(body, `"`+encodeFor(body, id)+`"`, digits)))
 		if fits && (err != nil || got.Payment != prefix+number) || !fits && !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("the id %s gives %+v, %v", digits, got, err)
 		}
@@ -135,7 +135,7 @@ func (c *fixture) numericIDs(t *testing.T, n provider.Notice) {
 		if n.Order == "" || n.Order == id || !strings.Contains(body, quoted) {
 			continue
 		}
-		got, err = c.p.Read(c.with(strings.ReplaceAll(body, quoted, digits)))
+		got, err = c.read(c.with(strings.ReplaceAll(body, quoted, digits)))
 		if fits && (err != nil || got.Order != number || got.Payment != n.Payment) || !fits && !errors.Is(err, provider.ErrInvalid) {
 			t.Errorf("the order %s gives %+v, %v", digits, got, err)
 		}

@@ -20,9 +20,10 @@ const reversePix = "REVERSE_PIX"
 // Provider is Beeteller's Reverse Pix.
 var Provider = provider.Provider{
 	Name:       "beeteller",
+	Sample:     sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{order.Payout: words},
 	Unsigned:   "Beeteller documents no credential, signature or source address for its webhooks",
-	Read:       read,
+	Read:       provider.One(read),
 	Settings:   settings,
 	Ask:        ask,
 	Answer:     answer,

@@ -19,9 +19,10 @@ import (
 // x-seller-token comes from PicPay, x-picpay-token goes to PicPay.
 var Provider = provider.Provider{
 	Name:       "picpay",
+	Sample:     sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
 	Verify:     provider.Static("x-seller-token", ""),
-	Read:       read,
+	Read:       provider.One(read),
 	Settings: []provider.Setting{
 		{
 			Name: "base_url", URL: true, Required: true, Default: "https://appws.picpay.com/ecommerce/public",
@@ -105,7 +106,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	word, said, unknown := provider.Word(words, s.Status)
 	// A partial refund keeps the word, so only the sum tells.
 	word = provider.AfterRefunds(word, sums.Value(), sums.Refunded)
-	amount, err := provider.Reais(word, sums)
+	amount, err := provider.AmountOf("BRL", word, sums)
 	if err != nil && unknown == nil { // Sums that make no sense must not hide a word that we lack.
 		return order.Fact{}, err
 	}

@@ -20,13 +20,14 @@ const challengePrefix = "3ds-"
 // Provider is PicPay Checkout. The documented sample sends the bare token in
 // the authorization header; PicPay's own plug-in also takes "Bearer".
 var Provider = provider.Provider{
-	Name: "picpay-checkout",
+	Name:   "picpay-checkout",
+	Sample: sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{
 		order.Payment:        charges,
 		order.Authentication: challenges,
 	},
 	Verify: provider.Static("authorization", "Bearer"),
-	Read:   read,
+	Read:   provider.One(read),
 	Settings: []provider.Setting{
 		{
 			Name: "base_url", URL: true, Required: true, Default: "https://checkout-api.picpay.com/api/v1",
@@ -109,7 +110,7 @@ func answerCharge(t provider.Target, r provider.Reply) (order.Fact, error) {
 	word, said, unknown := provider.Word(charges, c.Status)
 	sums := c.sums(word)
 	word = c.refine(word, said, sums)
-	amount, err := provider.Reais(word, sums)
+	amount, err := provider.AmountOf("BRL", word, sums)
 	if err != nil {
 		return order.Fact{}, err
 	}

@@ -83,3 +83,16 @@ func TestTokenEndpointRefusesTheClientWith400Too(t *testing.T) {
 		}
 	}
 }
+
+func TestWordsMeanWhatTheDocumentsSay(t *testing.T) {
+	t.Parallel()
+	providertest.Words(t, picpaycheckout.Provider, order.Payment, map[order.Status]string{
+		order.Pending: "PRE_AUTHORIZED PreAuthorized CREATED", order.Authorized: "AUTHORIZED", order.Paid: "PAID CAPTURED",
+		order.PartiallyRefunded: "PARTIAL", order.Refunded: "REFUNDED", order.ChargedBack: "CHARGEBACK", order.Expired: "EXPIRED",
+		order.Canceled: "CANCELED CANCELLED", order.Refused: "DENIED", order.Failed: "ERROR",
+	})
+	providertest.Words(t, picpaycheckout.Provider, order.Authentication, map[order.Status]string{
+		order.Authenticated: "Approved AUTHENTICATED", order.NotAuthenticated: "REJECTED FAILED Rejected",
+		order.Pending: "CREATED Challenged",
+	})
+}

@@ -17,9 +17,10 @@ import (
 // Provider is the sandbox.
 var Provider = provider.Provider{
 	Name:       "sandbox",
+	Sample:     sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
 	Verify:     provider.Static("authorization", "Bearer"),
-	Read:       read,
+	Read:       provider.One(read),
 	Settings: []provider.Setting{
 		{Name: "base_url", URL: true, Required: true, Help: "where the sandbox answers look-ups"},
 		{Name: "token", Secret: true, Required: true, Help: "sent in the authorization header of look-ups"},
@@ -79,7 +80,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, fmt.Errorf("%w: it is about another payment", provider.ErrUnreadable)
 	}
 	word, said, unknown := provider.Word(words, s.Status)
-	amount, err := provider.Reais(word, provider.Sums{Authorized: s.Authorized, Captured: s.Amount, Refunded: s.Refunded})
+	amount, err := provider.AmountOf("BRL", word, provider.Sums{Authorized: s.Authorized, Captured: s.Amount, Refunded: s.Refunded})
 	if err != nil {
 		return order.Fact{}, err
 	}

@@ -19,9 +19,10 @@ import (
 // Provider is Yapay Intermediador.
 var Provider = provider.Provider{
 	Name:       "yapay",
+	Sample:     sample,
 	Vocabulary: map[order.Kind]map[string]order.Status{order.Payment: words},
 	Unsigned:   "Yapay documents no credential, signature or source address for its notifications",
-	Read:       read,
+	Read:       provider.One(read),
 	Settings: []provider.Setting{
 		{
 			Name: "base_url", URL: true, Required: true, Default: "https://api.intermediador.yapay.com.br/api/v3",
@@ -111,7 +112,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	}
 	word, said, unknown := provider.Word(words, string(tx.StatusID))
 	word = back.refine(word, value)
-	amount, err := provider.Reais(word, provider.Sums{Captured: value, Refunded: back.sum})
+	amount, err := provider.AmountOf("BRL", word, provider.Sums{Captured: value, Refunded: back.sum})
 	if err != nil {
 		return order.Fact{}, err
 	}

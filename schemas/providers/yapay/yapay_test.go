@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/provider/providertest"
 	"arauto/schemas/providers/yapay"
@@ -28,4 +29,12 @@ func FuzzRead(f *testing.F) { providertest.FuzzRead(f, yapay.Provider, providert
 
 func FuzzAnswer(f *testing.F) {
 	providertest.FuzzAnswer(f, yapay.Provider, providertest.Dir("testdata"))
+}
+
+func TestWordsMeanWhatTheDocumentsSay(t *testing.T) {
+	t.Parallel()
+	providertest.Words(t, yapay.Provider, order.Payment, map[order.Status]string{
+		order.Pending: "4 88 184", order.Processing: "5", order.InAnalysis: "87", order.Paid: "6",
+		order.Disputed: "24", order.Canceled: "7", order.Refused: "89",
+	})
 }

@@ -207,9 +207,17 @@ func (c *Client) send(ctx context.Context, q provider.Question, bearer string) (
 		return reply{}, fmt.Errorf("%w: it has more than %d bytes", provider.ErrUnreadable, c.options.AnswerLimit)
 	}
 	return reply{
-		Reply:      provider.Reply{Status: response.StatusCode, Body: body},
+		Reply:      provider.Reply{Status: response.StatusCode, Header: lowerNames(response.Header), Body: body},
 		retryAfter: c.retryAfter(response.Header.Get("Retry-After")),
 	}, nil
+}
+
+func lowerNames(h http.Header) provider.HeaderMap {
+	lower := make(provider.HeaderMap, len(h))
+	for name, values := range h {
+		lower[strings.ToLower(name)] = values
+	}
+	return lower
 }
 
 // errInvalid means that the described request cannot be sent, mostly because of a

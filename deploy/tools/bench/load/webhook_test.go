@@ -82,9 +82,9 @@ func TestEachRequestNamesItsOwnPayment(t *testing.T) {
 	if _, err := picpaycheckout.Provider.Verify(w, []string{credential}); err != nil {
 		t.Error(err)
 	}
-	notice, err := picpaycheckout.Provider.Read(w)
-	if err != nil || notice.Payment != want.String() || notice.Kind != order.Payment {
-		t.Errorf("read as %+v, %v; want payment %s", notice, err, want)
+	notices, err := picpaycheckout.Provider.Notices(w)
+	if err != nil || notices[0].Payment != want.String() || notices[0].Kind != order.Payment {
+		t.Errorf("read as %+v, %v; want payment %s", notices, err, want)
 	}
 }
 

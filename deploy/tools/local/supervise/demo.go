@@ -11,14 +11,17 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"arauto/schemas/providers"
 )
 
 // step moves a payment at its provider, which then sends the webhook.
 type step struct {
-	Status   any    `json:"status"` // In the provider's own word, a number for yapay.
+	Status   string `json:"status"` // In the provider's own word.
 	Order    string `json:"order"`
 	Amount   int64  `json:"amount"`   // Cents.
 	Refunded int64  `json:"refunded"` // Cents.
+	Captured *int64 `json:"captured,omitempty"`
 	Notify   bool   `json:"notify"`
 }
 
@@ -28,31 +31,25 @@ type life struct {
 	steps                   []step
 }
 
-// stories are the lives that the demo tells in turn, short ones of every
-// provider.
+// stories are the lives that the demo tells in turn: of every provider the first story of
+// each unit, and the second one of another account.
 func stories() []life {
-	const whole = 10000
-	at := func(words ...any) []step {
-		steps := make([]step, len(words))
-		for i, word := range words {
-			steps[i] = step{Status: word, Amount: whole, Notify: true}
+	var all []life
+	for i, account := range []string{"default", "acme"} {
+		for _, p := range providers.All {
+			for _, u := range p.Sample.Units {
+				if i >= len(u.Stories) {
+					continue
+				}
+				l := life{provider: p.Name, account: account, unit: u.Name}
+				for _, s := range u.Stories[i] {
+					l.steps = append(l.steps, step{Status: s.Word, Amount: 10000, Refunded: s.Refunded, Captured: s.Captured, Notify: true})
+				}
+				all = append(all, l)
+			}
 		}
-		return steps
 	}
-	refund := func(steps []step, part, full any) []step {
-		return append(steps,
-			step{Status: part, Amount: whole, Refunded: 4000, Notify: true},
-			step{Status: full, Amount: whole, Refunded: whole, Notify: true})
-	}
-	return []life{
-		{"picpay", "default", "payments", refund(at("created", "paid"), "paid", "refunded")},
-		{"yapay", "default", "payments", at(4, 6)},
-		{"beeteller", "default", "payments", at("INITIALIZED", "PROCESSING", "PAID")},
-		{"picpay-checkout", "default", "authentications", at("CREATED", "AUTHENTICATED")},
-		{"picpay-checkout", "default", "payments", refund(at("PRE_AUTHORIZED", "PAID"), "PARTIAL", "REFUNDED")},
-		{"sandbox", "acme", "payments", refund(at("pending", "paid"), "partially_refunded", "refunded")},
-		{"beeteller", "acme", "payments", at("PROCESSING", "REJECTED")},
-	}
+	return all
 }
 
 // together is how many lives are told at the same time, so that two steps of one payment

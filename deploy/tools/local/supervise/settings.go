@@ -11,6 +11,7 @@ import (
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/topology"
+	"arauto/deploy/tools/simulator/api"
 	"arauto/schemas/providers"
 )
 
@@ -25,8 +26,8 @@ func writeSettings(path string, a Addresses, monitor string) error {
 	var text bytes.Buffer
 	err := settings.Execute(&text, struct {
 		Addresses
-		Monitor string
-	}{a, monitor})
+		Monitor, Providers string
+	}{a, monitor, api.Configuration("http://" + a.Simulator)})
 	if err == nil {
 		err = os.WriteFile(path, text.Bytes(), 0o600)
 	}

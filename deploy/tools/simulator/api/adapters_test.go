@@ -1,11 +1,14 @@
 package api_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"arauto/deploy/tools/simulator/api"
 	"arauto/schemas/order"
@@ -16,24 +19,22 @@ import (
 // accountOf is account default as the workers would configure it for the
 // simulator: every setting by its name, else its default.
 func (b *bench) accountOf(p provider.Provider) provider.Account {
-	set := map[string]string{
-		"base_url":      b.url + "/" + p.Name,
-		"token":         p.Name + "-lookup-token",
-		"token_url":     b.url + "/" + p.Name + "/oauth2/token",
-		"client_id":     "checkout-client",
-		"client_secret": "checkout-secret",
-		"token_account": "yapay-lookup-token",
-		"lookup_url":    b.url + "/beeteller/orders/{order}",
-		"lookup_value":  "beeteller-lookup-token",
-	}
-	a := provider.Account{Name: "default", Settings: map[string]string{}}
+	a := provider.Account{Name: provider.DefaultAccount, Settings: map[string]string{}}
 	for _, s := range p.Settings {
 		a.Settings[s.Name] = s.Default
-		if value, ok := set[s.Name]; ok {
-			a.Settings[s.Name] = value
+		if value, ok := p.Sample.Settings[s.Name]; ok {
+			a.Settings[s.Name] = strings.ReplaceAll(value, "{url}", b.url+"/"+p.Name)
 		}
 	}
+	if p.Name == "beeteller" { // Its sample has none, because the real one is not public.
+		a.Settings["lookup_url"] = b.url + "/beeteller/orders/{order}"
+	}
 	return a
+}
+
+// asked are the providers that have a look-up.
+func asked() []provider.Provider {
+	return slices.DeleteFunc(slices.Clone(providers.All), func(p provider.Provider) bool { return p.Ask == nil })
 }
 
 // observe does what the look-up worker does, without its limits: log in, ask,
@@ -71,17 +72,24 @@ func (b *bench) perform(q provider.Question) provider.Reply {
 
 // target is payment id of a kind, and where control calls find it.
 func target(p provider.Provider, kind order.Kind, id string) (provider.Target, string) {
-	if kind == order.Authentication {
-		return provider.Target{Kind: kind, Payment: "3ds-" + id, Order: "order-1"}, p.Name + "/default/authentications/" + id
+	for _, u := range p.Sample.Units {
+		if u.Kind == kind {
+			return within(p, u, id)
+		}
 	}
-	return provider.Target{Kind: kind, Payment: id, Order: "order-1"}, p.Name + "/default/payments/" + id
+	return provider.Target{}, ""
+}
+
+// within is target for one of the provider's units.
+func within(p provider.Provider, u provider.SampleUnit, id string) (provider.Target, string) {
+	return provider.Target{Kind: u.Kind, Payment: u.Prefix + id, Order: "order-1"}, p.Name + "/default/" + u.Name + "/" + id
 }
 
 // The two sides were written from the same documents: each word that an adapter
 // knows must make its way through the simulator.
 func TestAdaptersReadEveryWord(t *testing.T) {
 	t.Parallel()
-	for _, p := range providers.All {
+	for _, p := range asked() {
 		for kind, vocabulary := range p.Vocabulary {
 			t.Run(p.Name+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
@@ -133,7 +141,7 @@ func TestAdaptersReadRefunds(t *testing.T) {
 		who, path := target(p, order.Payment, fmt.Sprintf("payment-%d", i))
 		b.steer(path, fmt.Sprintf(`{"status":%q,"amount":10000,"refunded":%d}`, c.word, c.refunded))
 		fact, err := b.observe(p, who)
-		want := order.Amount{Currency: "BRL", Value: 10000, Refunded: c.refunded}
+		want := order.Amount{Currency: p.Sample.Currency, Value: 10000, Refunded: c.refunded}
 		if strings.HasPrefix(c.provider, "picpay") {
 			want.Authorized = 10000
 		}
@@ -149,7 +157,7 @@ func TestAdaptersNameEveryFailure(t *testing.T) {
 		"500": provider.ErrUnavailable, "429": provider.ErrThrottled, "401": provider.ErrCredential,
 		"404": provider.ErrNotFound, "garbage": provider.ErrUnreadable, "unknown": provider.ErrNotFound, "word": nil,
 	}
-	for _, p := range providers.All {
+	for _, p := range asked() {
 		for kind := range p.Vocabulary {
 			t.Run(p.Name+" "+string(kind), func(t *testing.T) {
 				t.Parallel()
@@ -214,5 +222,61 @@ func TestExamplesAreKnownFromTheStart(t *testing.T) {
 	}
 	if got := b.do(http.MethodGet, "/_sim/picpay/acme/payments/102030", ""); got.status != http.StatusNotFound {
 		t.Errorf("acme knows the examples: %s", got.body)
+	}
+}
+
+// fact is what Arauto comes to know of a payment that was just moved: the answer, or what
+// the webhook says where the provider cannot be asked.
+func (b *bench) fact(p provider.Provider, who provider.Target, hooks <-chan hook) (order.Fact, error) {
+	h := <-hooks
+	if p.Ask != nil {
+		if f, err := b.observe(p, who); !errors.Is(err, provider.ErrNoLookUp) {
+			return f, err
+		}
+	}
+	_, query, _ := strings.Cut(h.uri, "?")
+	notices, err := p.Notices(provider.Webhook{Query: p.Parameters(query), Header: lower(h.header), Body: []byte(h.body), At: noon})
+	if err != nil {
+		return order.Fact{}, err
+	}
+	n := notices[0]
+	return p.Payload(provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields})
+}
+
+// TestStoriesBecomeWhatTheySay folds each state of each provider's stories, until it has
+// been observed for long enough to be a correction.
+func TestStoriesBecomeWhatTheySay(t *testing.T) {
+	t.Parallel()
+	to, hooks := gateway(t, http.StatusOK)
+	b := simulate(t, api.Options{GatewayURL: to})
+	for _, p := range providers.All {
+		for _, u := range p.Sample.Units {
+			for i, story := range u.Stories {
+				who, path := within(p, u, fmt.Sprintf("story-%d", i))
+				var standing order.Standing
+				for minute, step := range story {
+					body := map[string]any{"order": "order-1", "status": step.Word, "refunded": step.Refunded, "notify": true}
+					if step.Captured != nil {
+						body["captured"] = *step.Captured
+					}
+					text, err := json.Marshal(body)
+					if err != nil {
+						t.Fatal(err)
+					}
+					b.steer(path, string(text))
+					f, err := b.fact(p, who, hooks)
+					if err != nil {
+						t.Fatalf("%s, story %d, %s: %v", p.Name, i, step.Word, err)
+					}
+					o := order.Observation{Kind: f.Kind, Payment: who.Payment, Status: f.Status, ProviderStatus: f.ProviderStatus, Amount: f.Amount, Confirmed: true}
+					for again := range 3 {
+						standing, _ = standing.Fold(o, noon.Add(time.Duration(minute*3+again)*time.Hour))
+					}
+					if standing.Status != step.Status || standing.Refunded != step.Refunded && f.Amount != nil {
+						t.Errorf("%s, story %d: %s makes it %s with %d refunded, want %s with %d", p.Name, i, step.Word, standing.Status, standing.Refunded, step.Status, step.Refunded)
+					}
+				}
+			}
+		}
 	}
 }

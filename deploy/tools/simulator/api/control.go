@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
+	"arauto/schemas/provider"
 	"arauto/schemas/subject"
 )
 
@@ -25,23 +27,27 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path []strin
 		problem(w, http.StatusNotFound, "unknown path")
 		return
 	}
-	provider := path[0]
-	d, ok := s.dialects[provider]
+	slug := path[0]
+	d, ok := s.dialects[slug]
 	if !ok {
 		problem(w, http.StatusNotFound, "unknown provider")
 		return
 	}
 	switch {
 	case len(path) == 2 && path[1] == "fault":
-		s.controlFault(w, r, provider)
+		s.controlFault(w, r, slug)
 	case len(path) == 2 && path[1] == "lookups":
-		s.controlLookups(w, r, provider)
-	case len(path) == 4 && d.opening[unit(path[2])] != "":
-		if !knownAccount(path[1]) {
+		s.controlLookups(w, r, slug)
+	case len(path) == 4:
+		u, ok := d.unit(path[2])
+		switch {
+		case !ok:
+			problem(w, http.StatusNotFound, "unknown path")
+		case !slices.Contains(accounts, path[1]):
 			problem(w, http.StatusNotFound, "unknown account")
-			return
+		default:
+			s.controlUnit(w, r, key{slug, path[1], u.Name, path[3]}, u)
 		}
-		s.controlUnit(w, r, key{provider, path[1], unit(path[2]), path[3]})
 	default:
 		problem(w, http.StatusNotFound, "unknown path")
 	}
@@ -71,7 +77,7 @@ func (s *Simulator) controlLookups(w http.ResponseWriter, r *http.Request, provi
 	}
 }
 
-func (s *Simulator) controlUnit(w http.ResponseWriter, r *http.Request, k key) {
+func (s *Simulator) controlUnit(w http.ResponseWriter, r *http.Request, k key, u provider.SampleUnit) {
 	if err := subject.CheckID(k.ID); err != nil {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
@@ -85,7 +91,7 @@ func (s *Simulator) controlUnit(w http.ResponseWriter, r *http.Request, k key) {
 		}
 		reply(w, http.StatusOK, stateOf(e.Now))
 	case http.MethodPut:
-		s.put(w, r, k)
+		s.put(w, r, k, u)
 	default:
 		allow(w, r, http.MethodGet+", "+http.MethodPut)
 	}
@@ -109,14 +115,13 @@ type change struct {
 	Earlier bool    `json:"earlier"` // They say what was true before this change.
 }
 
-func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key) {
-	d := s.dialects[k.Provider]
+func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key, u provider.SampleUnit) {
 	var c change
 	if err := readControl(r, &c); err != nil {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	word, err := c.check(d)
+	word, err := c.check(u)
 	if err != nil {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
@@ -124,7 +129,7 @@ func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key) {
 	var before *payment
 	p, err := s.ledger.put(k, func(now *payment) payment {
 		before = now
-		return c.apply(k, now, word, d.opening[k.Unit], s)
+		return c.apply(k, now, word, u.Opening, s)
 	})
 	if err != nil {
 		problem(w, http.StatusServiceUnavailable, err.Error())
@@ -149,12 +154,13 @@ func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key) {
 // tell sends the webhook and answers what became of it. A provider takes
 // nothing but 200 for received.
 func (s *Simulator) tell(w http.ResponseWriter, k key, p, said payment, times int) {
-	status, err := s.notify(k, said)
+	at := s.now() // Of all of them, so that they are exact copies.
+	status, err := s.notify(k, said, at)
 	for range times - 1 {
 		if err != nil {
 			break
 		}
-		status, err = s.notify(k, said)
+		status, err = s.notify(k, said, at)
 	}
 	state := stateOf(p)
 	state.Notified = status
@@ -167,7 +173,7 @@ func (s *Simulator) tell(w http.ResponseWriter, k key, p, said payment, times in
 }
 
 // check says what is wrong with a change, or else its status, "" for none.
-func (c change) check(d dialect) (string, error) {
+func (c change) check(u provider.SampleUnit) (string, error) {
 	for _, cents := range []*int64{c.Amount, c.Refunded, c.Captured} {
 		if cents != nil && *cents < 0 {
 			return "", errors.New("amounts are cents and not negative")
@@ -184,7 +190,7 @@ func (c change) check(d dialect) (string, error) {
 	if c.Status == nil || string(c.Status) == "null" {
 		return "", nil
 	}
-	return d.word(c.Status)
+	return word(u, c.Status)
 }
 
 // apply is the state after the change, from the present one, nil for none.

@@ -3,15 +3,8 @@
 // them, keeps a state per payment, sends webhooks as each provider does, and
 // fails on demand. Scripts steer it through the control calls under /_sim/.
 //
-// Look-ups live under a prefix per provider:
-//
-//	GET  /picpay/payments/{id}/status
-//	POST /picpay-checkout/oauth2/token
-//	GET  /picpay-checkout/charge/{id}
-//	GET  /picpay-checkout/charge/3ds/{chargeId}/status
-//	GET  /yapay/transactions/get_by_token_brief?token_account=&token_transaction=
-//	GET  /beeteller/orders/{order}
-//	GET  /sandbox/payments/{id}
+// Look-ups live under a prefix per provider, such as GET /picpay/payments/{id}/status; the
+// samples of package providers say which.
 package api
 
 import (

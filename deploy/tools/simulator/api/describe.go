@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
 
 	"arauto/schemas/order"
@@ -28,13 +27,7 @@ type call struct {
 
 // unitsOf are the units of a provider, with the words that their status may have
 // and what Arauto makes of each.
-type unitsOf map[unit]map[string]order.Status
-
-// kindsIn are the kinds of payments that a unit stands for.
-var kindsIn = map[unit][]order.Kind{
-	payments:        {order.Payment, order.Payout},
-	authentications: {order.Authentication},
-}
+type unitsOf map[string]map[string]order.Status
 
 // describe answers how the simulator is steered.
 func (s *Simulator) describe(w http.ResponseWriter, r *http.Request) {
@@ -79,17 +72,12 @@ func (s *Simulator) description() description {
 			"account":     "hits this account only; empty hits all",
 			"payment":     "hits look-ups of this payment only; empty hits all",
 		},
-		Faults: kindsOfFaults(), Accounts: accounts[:], Providers: map[string]unitsOf{},
+		Faults: kindsOfFaults(), Accounts: accounts, Providers: map[string]unitsOf{},
 	}
-	for name, speaks := range s.dialects {
-		known, _ := providers.All.Get(name) // The zero value has no words.
-		d.Providers[name] = unitsOf{}
-		for u := range speaks.opening {
-			words := map[string]order.Status{}
-			for _, kind := range kindsIn[u] {
-				maps.Copy(words, known.Vocabulary[kind])
-			}
-			d.Providers[name][u] = words
+	for _, p := range providers.All {
+		d.Providers[p.Name] = unitsOf{}
+		for _, u := range p.Sample.Units {
+			d.Providers[p.Name][u.Name] = p.Vocabulary[u.Kind]
 		}
 	}
 	return d

@@ -1,123 +1,154 @@
 package api
 
 import (
+	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"net/http"
-	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
 )
 
-// unit is what an id names at a provider. It is also the word for it in the
-// control calls' paths.
-type unit string
+// accounts are the merchants that every provider knows.
+var accounts = []string{provider.DefaultAccount, "acme"}
 
-const (
-	payments        unit = "payments"
-	authentications unit = "authentications" // Checkout's 3DS results, by charge id.
-)
-
-// key names one payment, or one authentication, of one account.
+// key names one payment, or one part of one, of one account.
 type key struct {
 	Provider string `json:"provider"`
 	Account  string `json:"account"`
-	Unit     unit   `json:"unit"`
+	Unit     string `json:"unit"`
 	ID       string `json:"payment"`
-}
-
-// payment is where a payment stands, in the provider's own word. Amounts are
-// cents.
-type payment struct {
-	Order     string    `json:"order"`
-	Status    string    `json:"status"`
-	Amount    int64     `json:"amount"`
-	Refunded  int64     `json:"refunded"`
-	Captured  *int64    `json:"captured,omitempty"` // Of Amount; nil is all of it, once the word says that money was taken.
-	Known     time.Time `json:"known,omitzero"`     // From when on look-ups know the payment.
-	Reference string    `json:"reference"`          // The provider's own id beside the payment's.
-	Created   time.Time `json:"created"`
-	Changed   time.Time `json:"changed"`
-	Since     time.Time `json:"since"` // When the status became what it is.
-}
-
-// captured is the part of the amount that was captured, given whether the word
-// says that money was taken.
-func (p payment) captured(taken bool) int64 {
-	switch {
-	case p.Captured != nil:
-		return *p.Captured
-	case taken:
-		return p.Amount
-	}
-	return 0
 }
 
 // question is one look-up, before it is answered.
 type question struct {
-	unit    unit
+	unit    string
 	id      string
 	account string // "" when the credential is nobody's.
 }
 
-// dialect is how one provider speaks, as a value of pure functions: the
-// server around it keeps the state, fails on demand and counts.
+// payment is where a payment stands.
+type payment = provider.State
+
+// dialect is how one provider speaks: its adapter's sample.
 type dialect struct {
-	// opening is the word of a payment that is put without one. Its keys are
-	// the units that the provider has.
-	opening map[unit]string
-
-	// word reads a status from a control call.
-	word func(raw json.RawMessage) (string, error)
-
-	// question says what a request under the provider's prefix asks for, and
-	// for whom; false when its path is not one of the API.
-	question func(r *http.Request, path []string, now time.Time) (question, bool)
-
-	// login answers requests to the provider's token endpoint, nil when it has
-	// none; false when the path is not that endpoint.
-	login func(r *http.Request, path []string, now time.Time) (status int, body any, ok bool)
-
-	// missing is the HTTP status for an id that the provider does not know.
-	missing func(u unit) int
-
-	// answer is the body for a known payment.
-	answer func(k key, p payment) any
-
-	// refusal is the body that goes with an HTTP error status.
-	refusal func(status int) any
-
-	// webhook is the request that tells the gateway of a payment. Its URL is
-	// the gateway's base followed by a path without query.
-	webhook func(base *url.URL, k key, p payment, now time.Time) (*http.Request, error)
+	provider.Sample
 }
 
 // dialects are the providers that the simulator speaks, by slug.
 func dialects() map[string]dialect {
-	return map[string]dialect{
-		picpay:    picpayDialect(),
-		checkout:  checkoutDialect(),
-		beeteller: beetellerDialect(),
-		yapay:     yapayDialect(),
-		sandbox:   sandboxDialect(),
+	all := make(map[string]dialect, len(providers.All))
+	for _, p := range providers.All {
+		all[p.Name] = dialect{p.Sample}
+	}
+	return all
+}
+
+// unit is the unit of that name, false for none.
+func (d dialect) unit(name string) (provider.SampleUnit, bool) {
+	i := slices.IndexFunc(d.Units, func(u provider.SampleUnit) bool { return u.Name == name })
+	if i < 0 {
+		return provider.SampleUnit{}, false
+	}
+	return d.Units[i], true
+}
+
+// examples are the payments of the providers' own documentation, known from the start so
+// that their sample notifications lead to an answer.
+func examples(now time.Time) map[key]entry {
+	all := map[key]entry{}
+	for name, d := range dialects() {
+		for _, u := range d.Units {
+			for _, s := range u.Known {
+				s.Created, s.Changed, s.Since = now, now, now
+				all[key{name, provider.DefaultAccount, u.Name, s.ID}] = entry{Now: s}
+			}
+		}
+	}
+	return all
+}
+
+// question says what a request under the provider's prefix asks for, and for whom; false
+// when its path is not one of the API.
+func (d dialect) question(r *http.Request, path []string, now time.Time) (question, bool) {
+	for _, u := range d.Units {
+		if id, ok := match(u.LookUp, r, path); ok && u.LookUp != "" {
+			return question{u.Name, id, d.asker(r, now)}, true
+		}
+	}
+	return question{}, false
+}
+
+// match finds the id in a request for the path and query of a template.
+func match(template string, r *http.Request, path []string) (id string, ok bool) {
+	fixed, query, _ := strings.Cut(template, "?")
+	segments := strings.Split(fixed, "/")
+	if len(segments) != len(path) {
+		return "", false
+	}
+	for i, segment := range segments {
+		if segment == "{id}" {
+			id = path[i]
+		} else if segment != path[i] {
+			return "", false
+		}
+	}
+	if name, ok := strings.CutSuffix(query, "={id}"); ok {
+		id = r.URL.Query().Get(name)
+	}
+	return id, true
+}
+
+// asker says which account's credential a look-up carries, "" when it is nobody's.
+func (d dialect) asker(r *http.Request, now time.Time) string {
+	switch t := d.Token; {
+	case t.Login != "":
+		return bearer(r.Header.Get("authorization"), now)
+	case t.Query != "":
+		return d.holder(r.URL.Query().Get(t.Query), t.Setting)
+	case t.Scheme != "":
+		scheme, token, _ := strings.Cut(r.Header.Get(t.Header), " ")
+		if !strings.EqualFold(scheme, t.Scheme) {
+			return ""
+		}
+		return d.holder(token, t.Setting)
+	default:
+		return d.holder(r.Header.Get(t.Header), t.Setting)
 	}
 }
 
-// examples are the payments of the providers' own documentation, known from
-// the start so that their sample notifications lead to an answer.
-func examples(now time.Time) map[key]entry {
-	const charge = "61e35ec2-caa8-4598-bed5-d43e25e14151"
-	known := func(p payment) entry {
-		p.Created, p.Changed, p.Since = now, now, now
-		return entry{Now: p}
+// holder says which account has the value of a setting, "" when none does.
+func (d dialect) holder(given, setting string) string {
+	for _, account := range accounts {
+		if subtle.ConstantTimeCompare([]byte(given), []byte(provider.OfAccount(account, d.Settings[setting]))) == 1 {
+			return account
+		}
 	}
-	return map[key]entry{
-		{picpay, "default", payments, "102030"}: known(payment{
-			Order: "102030", Status: "paid", Amount: 10000, Reference: "555008cef7f321d00ef236333",
-		}),
-		{checkout, "default", payments, charge}: known(payment{
-			Order: charge, Status: "PAID", Amount: 10000, Reference: "07bef486-8d86-41b8-804b-f68e343a1791",
-		}),
-		{checkout, "default", authentications, "bac0ffd7-e4cb-48c7-9f3e-a05ff7eb40a1"}: known(payment{
-			Order: charge, Status: "AUTHENTICATED", Amount: 10000, Reference: "21b91897-a897-49bc-b16e-6256f0bf2368",
-		}),
+	return ""
+}
+
+// word reads a status from a control call. Any word is accepted, since a provider may say
+// one that nobody documented; a number may also come as text.
+func word(u provider.SampleUnit, raw json.RawMessage) (string, error) {
+	if !u.Numbers {
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil || text == "" {
+			return "", errors.New("status is not a word")
+		}
+		return text, nil
 	}
+	var number json.Number // Takes a number and the text of one.
+	if err := json.Unmarshal(raw, &number); err != nil {
+		return "", errors.New("status is not a number")
+	}
+	n, err := strconv.ParseInt(number.String(), 10, 64)
+	if err != nil || n < 0 {
+		return "", errors.New("status is not a whole number")
+	}
+	return strconv.FormatInt(n, 10), nil
 }

@@ -73,7 +73,7 @@ func (f fault) check() error {
 		return errors.New("count is negative")
 	case !(f.RetryAfter >= 0 && f.RetryAfter <= longest):
 		return fmt.Errorf("retry_after is not between 0 and %d seconds", longest)
-	case f.Account != "" && !knownAccount(f.Account):
+	case f.Account != "" && !slices.Contains(accounts, f.Account):
 		return errors.New("unknown account")
 	}
 	return nil

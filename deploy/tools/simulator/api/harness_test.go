@@ -5,12 +5,16 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
 )
 
 func TestMain(m *testing.M) { testbench.Main(m) }
@@ -107,24 +111,29 @@ func (b *bench) token(account string) string {
 	return g.AccessToken
 }
 
-// look asks a provider for a payment as account default would; the id is
-// already escaped.
+// look asks a provider for a payment as account default would; the id is already escaped.
 func (b *bench) look(provider, id string) (answer, error) {
 	b.t.Helper()
-	switch provider {
-	case "picpay":
-		return b.try(http.MethodGet, "/picpay/payments/"+id+"/status", "", "x-picpay-token", "picpay-lookup-token")
-	case "picpay-checkout":
-		return b.try(http.MethodGet, "/picpay-checkout/charge/"+id, "", "authorization", "Bearer "+b.token("default"))
-	case "yapay":
-		return b.try(http.MethodGet, "/yapay/transactions/get_by_token_brief?token_account=yapay-lookup-token&token_transaction="+id, "")
-	case "beeteller":
-		return b.try(http.MethodGet, "/beeteller/orders/"+id, "", "authorization", "beeteller-lookup-token")
-	case "sandbox":
-		return b.try(http.MethodGet, "/sandbox/payments/"+id, "", "authorization", "sandbox-lookup-token")
+	p := providerOf(b.t, provider)
+	path := "/" + provider + "/" + strings.Replace(p.Sample.Units[0].LookUp, "{id}", id, 1)
+	secret := p.Sample.Settings[p.Sample.Token.Setting]
+	switch token := p.Sample.Token; {
+	case token.Login != "":
+		return b.try(http.MethodGet, path, "", "authorization", "Bearer "+b.token("default"))
+	case token.Query != "":
+		return b.try(http.MethodGet, path+"&"+token.Query+"="+secret, "")
+	default:
+		return b.try(http.MethodGet, path, "", token.Header, strings.TrimSpace(token.Scheme+" "+secret))
 	}
-	b.t.Fatalf("unknown provider %q", provider)
-	return answer{}, nil
+}
+
+func providerOf(t *testing.T, name string) provider.Provider {
+	t.Helper()
+	p, ok := providers.All.Get(name)
+	if !ok {
+		t.Fatalf("unknown provider %q", name)
+	}
+	return p
 }
 
 // mustLook is look for look-ups that must be answered.
@@ -135,14 +144,40 @@ func (b *bench) mustLook(provider, id string) answer {
 	return a
 }
 
-// slugs are the simulated providers.
-var slugs = []string{"picpay", "picpay-checkout", "yapay", "beeteller", "sandbox"}
+// slugs are the simulated providers that can be asked.
+var slugs = func() (all []string) {
+	for _, p := range providers.All {
+		if p.Sample.Units[0].LookUp != "" {
+			all = append(all, p.Name)
+		}
+	}
+	return all
+}()
 
-// words are two statuses of each provider, as control calls take them.
-var words = map[string][2]string{
-	"picpay":          {`"created"`, `"paid"`},
-	"picpay-checkout": {`"PRE_AUTHORIZED"`, `"PAID"`},
-	"yapay":           {`4`, `"6"`},
-	"beeteller":       {`"PROCESSING"`, `"PAID"`},
-	"sandbox":         {`"pending"`, `"paid"`},
+// words are two statuses of each provider, as control calls take them: a number also as
+// text.
+var words = func() map[string][2]string {
+	all := map[string][2]string{}
+	for _, p := range providers.All {
+		story := p.Sample.Units[0].Stories[0]
+		two := [2]string{strconv.Quote(story[0].Word), strconv.Quote(story[len(story)-1].Word)}
+		if p.Sample.Units[0].Numbers {
+			two[0] = story[0].Word
+		}
+		all[p.Name] = two
+	}
+	return all
+}()
+
+// sameJSON reports whether two texts are the same document, or the same text.
+func sameJSON(got, want string) bool {
+	read := func(text string) (v any) {
+		d := json.NewDecoder(strings.NewReader(text))
+		d.UseNumber()
+		if d.Decode(&v) != nil {
+			return text
+		}
+		return v
+	}
+	return reflect.DeepEqual(read(got), read(want))
 }

@@ -13,20 +13,18 @@ func (s *Simulator) provide(w http.ResponseWriter, r *http.Request, path []strin
 		problem(w, http.StatusNotFound, "unknown provider or path")
 		return
 	}
-	if d.login != nil {
-		if status, body, ok := d.login(r, path[1:], s.now()); ok {
-			reply(w, status, body)
-			return
-		}
+	if status, body, ok := d.login(r, path[1:], s.now()); ok {
+		reply(w, status, body)
+		return
 	}
 	q, ok := d.question(r, path[1:], s.now())
 	if !ok {
-		reply(w, http.StatusNotFound, d.refusal(http.StatusNotFound))
+		reply(w, http.StatusNotFound, d.Refusal(http.StatusNotFound))
 		return
 	}
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		reply(w, http.StatusMethodNotAllowed, d.refusal(http.StatusMethodNotAllowed))
+		reply(w, http.StatusMethodNotAllowed, d.Refusal(http.StatusMethodNotAllowed))
 		return
 	}
 	s.asked.add(path[0], q.account, q.id)
@@ -34,7 +32,7 @@ func (s *Simulator) provide(w http.ResponseWriter, r *http.Request, path []strin
 	defer func() { s.metrics.lookups.WithLabelValues(path[0], result).Inc() }()
 	if q.account == "" {
 		result = "unauthorized"
-		reply(w, http.StatusUnauthorized, d.refusal(http.StatusUnauthorized))
+		reply(w, http.StatusUnauthorized, d.Refusal(http.StatusUnauthorized))
 		return
 	}
 	result = s.lookUp(w, r, path[0], q)
@@ -51,7 +49,7 @@ func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, provider stri
 		if f.Kind == fault429 {
 			w.Header().Set("Retry-After", f.retryAfter())
 		}
-		reply(w, status, d.refusal(status))
+		reply(w, status, d.Refusal(status))
 		return "fault_" + f.Kind
 	case fault403:
 		page(w, http.StatusForbidden, "Request blocked.")
@@ -72,12 +70,19 @@ func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, provider stri
 	if ok && f.Kind == faultStale {
 		p, ok = e.stale()
 	}
+	u, _ := d.unit(q.unit)
 	if !ok || s.now().Before(p.Known) {
-		reply(w, d.missing(q.unit), d.refusal(d.missing(q.unit)))
+		reply(w, u.Missing, d.Refusal(u.Missing))
 		return "not_found"
 	}
-	reply(w, http.StatusOK, d.answer(k, p))
+	reply(w, http.StatusOK, u.Answer(named(k, p)))
 	return "answered"
+}
+
+// named is a payment with what its key says.
+func named(k key, p payment) payment {
+	p.Account, p.Unit, p.ID = k.Account, k.Unit, k.ID
+	return p
 }
 
 // page answers as something before the provider does that knows nothing of its

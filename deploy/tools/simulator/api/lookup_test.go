@@ -53,7 +53,7 @@ func TestLookUpsHaveTheDocumentedShape(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := b.mustLook(c.provider, c.id)
-			if got.status != http.StatusOK || got.body != c.want {
+			if got.status != http.StatusOK || !sameJSON(got.body, c.want) {
 				t.Errorf("got  %d %s\nwant 200 %s", got.status, got.body, c.want)
 			}
 		})
@@ -73,7 +73,7 @@ func TestYapayPartialRefundIsOfKind52(t *testing.T) {
 	b := simulate(t, api.Options{})
 	b.steer("yapay/default/payments/tok", `{"status":6,"amount":10000,"refunded":2550}`)
 	got := b.mustLook("yapay", "tok").body
-	for _, want := range []string{`"status_id":6,`, `"value":25.5,`, `"refund_kind_id":52,"refund_kind_name":"refund_kind_partial"`} {
+	for _, want := range []string{`"status_id":6,`, `"value":25.5}`, `"refund_kind_id":52,"refund_kind_name":"refund_kind_partial"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("answer lacks %s: %s", want, got)
 		}
@@ -96,7 +96,7 @@ func TestUnknownPaymentsAreRefusedInTheProvidersWords(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := b.mustLook(c.provider, c.id); got.status != c.status || got.body != c.body {
+			if got := b.mustLook(c.provider, c.id); got.status != c.status || !sameJSON(got.body, c.body) {
 				t.Errorf("got  %d %s\nwant %d %s", got.status, got.body, c.status, c.body)
 			}
 		})
@@ -127,7 +127,7 @@ func TestBadCredentialsAreRefusedInTheProvidersWords(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := b.do(http.MethodGet, c.path, "", c.header...); got.status != http.StatusUnauthorized || got.body != c.body {
+			if got := b.do(http.MethodGet, c.path, "", c.header...); got.status != http.StatusUnauthorized || !sameJSON(got.body, c.body) {
 				t.Errorf("got  %d %s\nwant 401 %s", got.status, got.body, c.body)
 			}
 		})

@@ -19,7 +19,7 @@ func TestCapturedSumIsToldAsTheProviderTellsIt(t *testing.T) {
 	for _, c := range []struct{ provider, body, want string }{
 		{"picpay", `{"status":"captured","captured":6000}`, `"summary":{"authorized":100,"paid":60,"refunded":0}`},
 		{"picpay", `{"status":"refunded","captured":0}`, `"summary":{"authorized":100,"paid":0,"refunded":0}`},
-		{"picpay-checkout", `{"status":"PARTIAL","captured":6000,"refunded":1000}`, `"amount":5000,"originalAmount":10000,"refundedAmount":1000`},
+		{"picpay-checkout", `{"status":"PARTIAL","captured":6000,"refunded":1000}`, `"amount":5000,"chargeStatus":"PARTIAL"`},
 		{"sandbox", `{"status":"paid","captured":6000}`, `"amount":6000,"refunded":0,"authorized":10000`},
 	} {
 		b.steer(c.provider+"/default/payments/p", c.body)

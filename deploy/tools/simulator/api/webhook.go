@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"arauto/schemas/provider"
 )
 
 // webhookTimeout is how long a webhook may take.
@@ -32,15 +33,16 @@ func newClient() *http.Client {
 	}
 }
 
-// notify tells the gateway of a payment as its provider would. It returns the
+// notify tells the gateway of a payment as its provider would, in a webhook that is signed
+// at the given time. It returns the
 // gateway's HTTP status, 0 without one, and an error for everything but 200.
 // It does not end when the caller of the control call goes away, because a
 // provider would not notice that either.
-func (s *Simulator) notify(k key, p payment) (int, error) {
+func (s *Simulator) notify(k key, p payment, at time.Time) (int, error) {
 	if s.gateway == "" {
 		return 0, errors.New("send webhook: no gateway URL is configured")
 	}
-	status, err := s.send(k, p)
+	status, err := s.send(k, p, at)
 	code := "error"
 	if status != 0 {
 		code = strconv.Itoa(status)
@@ -55,23 +57,24 @@ func (s *Simulator) notify(k key, p payment) (int, error) {
 // never are.
 func (s *Simulator) tellLater(k key, p payment, c change) {
 	time.AfterFunc(time.Duration(c.After*float64(time.Second)), func() {
+		at := s.now()
 		for range max(1, c.Times) {
 			if s.stopped.Err() != nil {
 				return
 			}
-			_, _ = s.notify(k, p) // It counts and logs what becomes of it.
+			_, _ = s.notify(k, p, at) // It counts and logs what becomes of it.
 		}
 	})
 }
 
-func (s *Simulator) send(k key, p payment) (int, error) {
+func (s *Simulator) send(k key, p payment, at time.Time) (int, error) {
 	ctx, cancel := context.WithTimeout(s.stopped, webhookTimeout)
 	defer cancel()
 	base, err := url.Parse(s.gateway)
 	if err != nil {
 		return 0, errors.New("send webhook: gateway URL is unusable")
 	}
-	r, err := s.dialects[k.Provider].webhook(base, k, p, s.now())
+	r, err := s.dialects[k.Provider].request(base, k, p, at)
 	if err != nil {
 		return 0, fmt.Errorf("build webhook: %w", err)
 	}
@@ -97,47 +100,39 @@ func withoutURL(err error) error {
 	return err
 }
 
-// signed is where the gateway takes the webhooks of providers that carry a
-// credential; only accounts other than the default are named.
-func signed(base *url.URL, k key) string {
-	path := []string{"v1", k.Provider}
-	if k.Account != accounts[0] {
+// request is the webhook to the gateway as the provider sends it. Where that carries a
+// credential, only accounts other than the default are named; else the path holds the
+// account's key.
+func (d dialect) request(base *url.URL, k key, p payment, now time.Time) (*http.Request, error) {
+	secret, path := provider.OfAccount(k.Account, d.Secret), []string{"v1", k.Provider}
+	switch {
+	case d.Sign == nil:
+		path = append(path, k.Account, secret)
+	case k.Account != provider.DefaultAccount:
 		path = append(path, k.Account)
 	}
-	return base.JoinPath(append(path, "notifications")...).String()
-}
-
-// unsigned is where it takes those of providers that carry none: the path
-// holds the account's key.
-func unsigned(base *url.URL, k key) string {
-	return base.JoinPath("v1", k.Provider, k.Account, secretOf(k.Account, k.Provider+"-local-key"), "notifications").String()
-}
-
-// postJSON is a webhook with a JSON body.
-func postJSON(to string, body any) (*http.Request, error) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return nil, err
+	target := base.JoinPath(append(path, "notifications")...)
+	w := d.Webhook(named(k, p))
+	w.Method, w.Path, w.At = http.MethodPost, target.EscapedPath(), now
+	if d.Sign != nil {
+		d.Sign(&w, secret)
 	}
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, to, bytes.NewReader(text))
+	target.RawQuery = w.Query.Encode()
+	r, err := http.NewRequestWithContext(context.Background(), w.Method, target.String(), bytes.NewReader(w.Body))
 	if err != nil {
 		return nil, errors.New("address is unusable")
 	}
-	r.Header.Set("Content-Type", "application/json")
+	headers, _ := w.Header.(provider.HeaderMap)
+	for name, values := range headers {
+		r.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	r.Close = r.Header.Get("connection") == "close"
 	return r, nil
 }
 
 // referenceOf is a made-up id that the provider itself gives a payment: 32
 // hexadecimal digits, always the same ones for the same payment.
 func referenceOf(k key) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{k.Provider, k.Account, string(k.Unit), k.ID}, "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{k.Provider, k.Account, k.Unit, k.ID}, "\x00")))
 	return hex.EncodeToString(sum[:16])
-}
-
-// uuidOf writes a reference as a UUID; the examples' references already are.
-func uuidOf(reference string) string {
-	if len(reference) != 32 {
-		return reference
-	}
-	return reference[:8] + "-" + reference[8:12] + "-4" + reference[13:16] + "-a" + reference[17:20] + "-" + reference[20:]
 }

@@ -5,9 +5,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tools/simulator/api"
@@ -96,7 +99,7 @@ func TestWebhooksAreSentAsEachProviderDoes(t *testing.T) {
 				t.Errorf("PUT answered %s", got)
 			}
 			h := <-hooks
-			if h.method != http.MethodPost || h.uri != c.uri || h.body != c.body {
+			if h.method != http.MethodPost || h.uri != c.uri || !sameJSON(h.body, c.body) {
 				t.Errorf("got  %s %s %s\nwant POST %s %s", h.method, h.uri, h.body, c.uri, c.body)
 			}
 			for name, want := range c.header {
@@ -152,32 +155,23 @@ func TestAdaptersAcceptEveryWebhook(t *testing.T) {
 	t.Parallel()
 	to, hooks := gateway(t, http.StatusOK)
 	b := simulate(t, api.Options{GatewayURL: to})
-	secrets := map[string]string{
-		"picpay": "4ef4edbd-5cda-42da-860b-0e8d7b90c784", "picpay-checkout": "a45c2dee-6435-1234-5678-b2a5f0ae7a8a", "sandbox": "sandbox-local-token",
-	}
 	for _, p := range providers.All {
-		id := "id/1"
-		if p.Name == "picpay-checkout" || p.Name == "yapay" {
-			id = "id-1" // Their documents say which letters an id has.
-		}
+		id := "id-1" // Some providers' documents say which letters an id has.
 		for _, account := range []string{"default", "acme"} {
 			b.steer(p.Name+"/"+account+"/payments/"+url.PathEscape(id), `{"order":"order 1","notify":true}`)
 			h := <-hooks
-			w := provider.Webhook{Header: lower(h.header), Body: []byte(h.body)}
+			path, query, _ := strings.Cut(h.uri, "?")
+			w := provider.Webhook{Method: h.method, Path: path, Query: p.Parameters(query), Header: lower(h.header), Body: []byte(h.body), At: noon}
 			if p.Verify != nil {
-				secret := secrets[p.Name]
-				if account != "default" {
-					secret = account + "-" + secret
-				}
-				if _, err := p.Verify(w, []string{secret}); err != nil {
+				if _, err := p.Verify(w, []string{provider.OfAccount(account, p.Sample.Secret)}); err != nil {
 					t.Errorf("%s of %s: %v", p.Name, account, err)
 				}
-			} else if !strings.Contains(h.uri, "-local-key/") {
+			} else if !strings.Contains(h.uri, "/"+provider.OfAccount(account, p.Sample.Secret)+"/") {
 				t.Errorf("%s of %s: no path key in %s", p.Name, account, h.uri)
 			}
-			n, err := p.Read(w)
-			if err != nil || n.Payment != id {
-				t.Errorf("%s of %s: read %q, %v", p.Name, account, n.Payment, err)
+			n, err := p.Notices(w)
+			if err != nil || n[0].Payment != id || n[0].Kind != p.Sample.Units[0].Kind {
+				t.Errorf("%s of %s: read %+v, %v", p.Name, account, n, err)
 			}
 		}
 	}
@@ -255,5 +249,18 @@ func TestWebhooksAreCounted(t *testing.T) {
 	b.do(http.MethodPut, "/_sim/picpay/default/payments/1", `{"notify":true}`)
 	if want, got := `arauto_simulator_webhooks_total{code="401",provider="picpay"} 1`, b.do(http.MethodGet, "/metrics", "").body; !strings.Contains(got, want) {
 		t.Errorf("metrics lack %s", want)
+	}
+}
+
+func TestRepeatedWebhooksAreExactCopies(t *testing.T) {
+	t.Parallel()
+	to, hooks := gateway(t, http.StatusOK)
+	var ticks atomic.Int64
+	b := simulate(t, api.Options{GatewayURL: to, Now: func() time.Time { return noon.Add(time.Duration(ticks.Add(1)) * time.Second) }})
+	for _, p := range providers.All {
+		b.steer(p.Name+"/default/payments/p", `{"notify":true,"times":2}`)
+		if first, second := <-hooks, <-hooks; !reflect.DeepEqual(first, second) {
+			t.Errorf("%s sends %+v, then %+v", p.Name, first, second)
+		}
 	}
 }
