@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,15 +19,18 @@ import (
 
 // stubborn is a reader of the log that does not read until it is told to.
 type stubborn struct {
+	asked   chan struct{} // Closed when it is first given something.
 	read    chan struct{}
 	written chan string
+	first   sync.Once
 }
 
 func newStubborn() *stubborn {
-	return &stubborn{read: make(chan struct{}), written: make(chan string, 100_000)}
+	return &stubborn{asked: make(chan struct{}), read: make(chan struct{}), written: make(chan string, 100_000)}
 }
 
 func (s *stubborn) Write(b []byte) (int, error) {
+	s.first.Do(func() { close(s.asked) })
 	<-s.read
 	s.written <- string(b)
 	return len(b), nil
@@ -49,6 +53,7 @@ func TestLogThatNobodyReadsHoldsNobodyUp(t *testing.T) {
 	for i := range 3 {
 		log.Error("before", zap.Int("number", i))
 	}
+	testbench.Receive(t, "the first line is given to the reader", s.asked) // Else all could be lost before it.
 	padding := strings.Repeat("x", 1000)
 	for range 2 * outletRoom / len(padding) {
 		log.Info("webhook", zap.String("padding", padding))
