@@ -28,7 +28,7 @@ var sizes = []struct {
 	{"workers/sweep", 2050, "stale payments, stuck schedules, retention, advisories, gauges"},
 	{"workers/operator", 3550, "one file for each verb of the operator's command, with its screen and its dry run"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
-	{"schemas/provider", 3200, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},
+	{"schemas/provider", 3120, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},
 	{"schemas/providers/*", 650, "an adapter of 110 to 430 lines, and a sample that plays the provider"},
 	{"schemas/record", 320, "documents on the internal streams, and which of their sequences may be compared"},
 	{"schemas/schematest", 60, "validation against the JSON Schemas"},
