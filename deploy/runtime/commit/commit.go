@@ -284,6 +284,10 @@ func (c *Committer) apply(e *entry, on event, r Receipt, err error) {
 func (c *Committer) unlock(now time.Time) outgoing {
 	o, finished := c.next(now), c.finished
 	c.finished = nil
+	if c.pending == 0 && c.ticking { // A timer that fires for nothing costs a lone message more than its ack.
+		c.ticking = false
+		c.ticker.Stop()
+	}
 	c.mu.Unlock()
 	for _, e := range finished {
 		close(e.result)

@@ -292,9 +292,7 @@ func (c *Committer) tick() {
 				c.apply(e, expired, Receipt{}, ErrDisconnected)
 			}
 		}
-		if c.ticking = c.pending > 0; c.ticking {
-			c.ticker.Reset(c.interval())
-		}
+		c.ticker.Reset(c.interval()) // Unless unlock stops it.
 	})
 }
 

@@ -120,7 +120,7 @@ type TLS struct {
 // Lookup configures the role that asks providers.
 type Lookup struct {
 	Admin       string        `yaml:"admin"`                            // Default 127.0.0.1:9092.
-	Concurrency int           `yaml:"concurrency" within:"1 4096"`      // Fresh look-ups in flight per provider, and as many due ones. Default 32.
+	Concurrency int           `yaml:"concurrency" within:"1 4096"`      // Fresh look-ups in flight per provider, and as many due ones. Default 64.
 	AskTimeout  time.Duration `yaml:"ask_timeout" within:"10ms 5m"`     // For one whole exchange with a provider. Default 10 s.
 	AnswerLimit Size          `yaml:"answer_limit" within:"1KiB 64MiB"` // Largest answer that is read. Default 1 MiB.
 	Providers   []string      `yaml:"providers,omitempty"`              // Whom this process asks. None in the file means all; here they are always listed.
@@ -146,7 +146,7 @@ type RateLimit struct {
 // Normalize configures the role that folds observations into events.
 type Normalize struct {
 	Admin       string `yaml:"admin"`                       // Default 127.0.0.1:9093.
-	Concurrency int    `yaml:"concurrency" within:"1 4096"` // Payments handled at once in this process. Default 16.
+	Concurrency int    `yaml:"concurrency" within:"1 4096"` // Payments handled at once in this process. Default 64.
 
 	Tokens    subject.Tokens `yaml:"-"` // Made with hash_key.
 	TimeScale int            `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
@@ -187,8 +187,8 @@ func defaults() file {
 			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 920 * time.Second,
 			MaxConnections: 2048, BodyMemory: 16 * mib, MemoryLimit: 192 * mib,
 		},
-		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 32, AskTimeout: 10 * time.Second, AnswerLimit: mib, Default: RateLimit{Rate: 200, Burst: 400, Concurrency: 32}},
-		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 16},
+		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 64, AskTimeout: 10 * time.Second, AnswerLimit: mib, Default: RateLimit{Rate: 200, Burst: 400, Concurrency: 32}},
+		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 64},
 		Sweep: Sweep{
 			Admin: "127.0.0.1:9094", Every: time.Minute, Horizon: 400 * day,
 			KeepNotifications: 3 * day, CompactAfter: 180 * day,
