@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// While every slot is taken and another client waits, a connection is evicted every
-// evictionInterval: of evictionSample open ones that which has waited for its client for
-// longest, and for evictAfter at least. It is idle, or its request comes slowly.
+// While every slot is taken and another client waits, one connection is evicted every
+// evictionInterval: of evictionSample open connections, the one that has waited for its
+// client the longest, and for evictAfter at least. It is idle, or its request comes slowly.
 // Guesses; the sample bounds the search to microseconds.
 const (
 	evictAfter       = 500 * time.Millisecond
@@ -39,7 +39,7 @@ type listener struct {
 
 	mu    sync.Mutex
 	open  map[*conn]struct{}
-	conns sync.WaitGroup // Of the open ones.
+	conns sync.WaitGroup // Of the open connections.
 }
 
 // newListener serves at most limit connections at once.

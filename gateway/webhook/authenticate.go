@@ -14,7 +14,7 @@ import (
 // refuse it.
 type authentication struct {
 	*endpoint
-	credentials []string         // Those of the account.
+	credentials []string         // The credentials of the account.
 	credential  int              // Index of the credential that the client sent.
 	encoding    contentEncoding  // Of the body; never unsupported.
 	webhook     provider.Webhook // As far as the header tells it.

@@ -95,7 +95,7 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	d.bytes = f.Length
 	a, c := g.authenticate(h, f, certificateOf(rc.TLSConnectionState()), d)
 	if c == accepted && f.ExpectsContinue && f.HasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
-		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue said no for overload.
+		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue refused the body because of overload.
 	}
 	if c != accepted {
 		return g.refuse(rc, f, c)

@@ -54,7 +54,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
 
-	RetryAfter time.Duration // What a 503 asks for; 5 s by default.
+	RetryAfter time.Duration // The Retry-After of a 503; 5 s by default.
 }
 
 // Gateway answers webhooks. Make it with New and serve it with Run.

@@ -156,7 +156,7 @@ func (w *Worker) reschedule(ctx context.Context, t task, d verdict.Decision, cau
 		p.Cause, p.Rechecks = order.CauseRecheck, len(rechecks)
 		return w.Retries.Reschedule(ctx, p)
 	case t.fired != nil:
-		counted := cause == record.NotFound && t.expedited() // From now on look-ups count again.
+		counted := cause == record.NotFound && t.expedited() // The look-up was made, so later ones count again.
 		p.Rechecks, p.Expedited = t.fired.Rechecks, d.Free && t.fired.Expedited && !counted
 		return w.Retries.Reschedule(ctx, p)
 	case cause == record.Credential, cause == record.RateLimited, cause == record.Stopped:
@@ -179,7 +179,7 @@ func (t task) scheduled() record.ScheduledLookUp {
 func (t task) recheckOf(seen order.Observation, delay time.Duration, number int) record.ScheduledLookUp {
 	p := t.scheduled()
 	p.Cause, p.Reason, p.Refused = order.CauseRecheck, string(order.CauseRecheck), false
-	p.FailedLookUps = nil // The observation has them.
+	p.FailedLookUps = nil // The observation records the failed look-ups.
 	p.Covers, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
 	return p
 }

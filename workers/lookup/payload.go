@@ -39,7 +39,8 @@ func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observ
 			return "", order.Observation{}, err
 		}
 		if !ok || stored.Sequence > t.covers {
-			// It was purged since it was delivered; the task has its contents.
+			// The notification was purged since it was delivered; the task has its
+			// contents.
 			stored = observations.Stored{Sequence: t.covers, Notification: t.asNotification()}
 		}
 		above = stored.Sequence

@@ -49,7 +49,7 @@ func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation,
 			switch {
 			case err != nil:
 				return "", order.Observation{}, err
-			case t.coverOlder: // It is looked up.
+			case t.coverOlder: // Look it up, although an answer covers it.
 			case t.mayHaveLostSuccessor(last) && !w.makesNoRequest(t):
 				t = t.asLastRecheck()
 			default:
@@ -124,8 +124,8 @@ func (w *Worker) checkCoverage(ctx context.Context, t task, last observations.En
 	return true, nil
 }
 
-// lookUpOnce makes one look-up and appends the answer behind last. With
-// observations.ErrConflict, the task must be decided again.
+// lookUpOnce makes one look-up and appends the answer behind last. After stream.ErrConflict
+// the task must be decided again.
 func (w *Worker) lookUpOnce(ctx context.Context, t task, last observations.Entry) (string, order.Observation, error) {
 	// First the scheduled look-up, then the newest notification: so an answer that
 	// cancels the former covers what that was to cover.

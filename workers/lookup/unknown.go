@@ -45,8 +45,8 @@ const (
 	proofWindow = time.Minute
 )
 
-// answers is what the provider lately said of one account's payments: a count of known
-// and unknown ones that decays. It is safe for concurrent use.
+// answers counts the provider's recent answers about known and unknown payments of one
+// account. The counts decay. It is safe for concurrent use.
 type answers struct {
 	mu      sync.Mutex
 	last    time.Time // When the last answer was; the counts are as of then.
@@ -110,9 +110,9 @@ func (w *Worker) slowdown(account string) float64 {
 }
 
 // final reports whether a retry cannot help, because the provider refuses the payment's
-// URL. A 400 counts only if another payment of the account was answered lately, or
-// since this one first failed, and this one never was: else the base URL may be wrong,
-// or a proxy broken, and that must not end in dead letters.
+// URL. A 400 counts only if this payment was never answered, and another payment of the
+// account was answered within proofWindow or since this one first failed. Otherwise the
+// base URL may be wrong, or a proxy broken, and that must not end in dead letters.
 func (w *Worker) final(t task, last observations.Entry, cause error, now time.Time) bool {
 	if errors.Is(cause, verdict.ErrURLTooLong) {
 		return true

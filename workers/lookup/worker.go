@@ -46,7 +46,7 @@ type Options struct {
 type Worker struct {
 	Options
 	storeFailure storeFailure           // Set while STATUSES refuses answers.
-	answers      map[string]*answers    // By account: known and unknown payments of late.
+	answers      map[string]*answers    // By account: the recent answers about known and unknown payments.
 	checks       map[string]*sync.Mutex // By account: held while a refused credential is checked.
 }
 
@@ -68,7 +68,7 @@ type task struct {
 	target       provider.Target
 	cause        order.Cause
 	covers       uint64    // Highest notification that it covers, 0 for none.
-	created      time.Time // When the NOTIFICATIONS that covers counts on was created.
+	created      time.Time // Creation time of the NOTIFICATIONS that covers is a sequence of.
 	notification string
 	notifiedAt   *time.Time
 	fired        *record.ScheduledLookUp // The scheduled look-up that became due; nil for a fresh notification.

@@ -132,9 +132,9 @@ func (s *session) discard(ctx context.Context, l deadletter.Entry) error {
 	return s.deadLetters.Mark(ctx, l, record.Discarded, s.by(), time.Now())
 }
 
-// askable returns why a look-up of a payment would be in vain, or nil. Where the payload was
-// trusted there is no look-up, and asking would only make another dead letter. inHand
-// is a dead letter of the payment, the zero Entry for none.
+// askable returns why a look-up of a payment is of no use, or nil. Where the payload was
+// trusted there is no look-up, and asking would only make another dead letter. inHand is a
+// dead letter of the payment, the zero Entry for none.
 func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entry) error {
 	known, ok := providers.All.Get(p.unit.Provider)
 	if !ok || known.Ask == nil {
@@ -164,7 +164,7 @@ func (s *session) askedBefore(ctx context.Context, known provider.Provider, p pa
 	if known.Payload == nil {
 		return nil
 	}
-	var trusted time.Time // When a payload was last trusted; zero for never.
+	var trusted time.Time // The time at which a payload was last trusted; zero for never.
 	last, err := s.observed.Last(ctx, p.unit)
 	if err != nil || last.Observation.Confirmed {
 		return err

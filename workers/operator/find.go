@@ -191,7 +191,7 @@ func (p *payment) fill(kind order.Kind, of string) {
 	p.target.Kind, p.target.Order = cmp.Or(p.target.Kind, kind), cmp.Or(p.target.Order, of)
 }
 
-// name is provider, account and payment, without personal data.
+// name is "provider/account/payment", without personal data.
 func (s *session) name(p payment) string {
 	return p.unit.Provider + "/" + p.unit.Account + "/" + s.tokens.Shown(p.target.Payment)
 }

@@ -38,7 +38,8 @@ const (
 	// minAge is the age from which on an acknowledged notification must have an outcome.
 	// A guess: its look-up may be redelivered several times until then.
 	minAge = 10 * time.Minute
-	// compactEvery is much shorter than the retention in question, which is days.
+	// compactEvery is how often order logs are compacted. A guess: far less than
+	// sweep.compact_after, which is days.
 	compactEvery = time.Hour
 )
 

@@ -16,8 +16,8 @@ const (
 	// readingLife is how long the numbers of one scrape serve the next ones: a
 	// dashboard and an alerting rule must not double the broker's work.
 	readingLife = 2 * time.Second
-	// readingBudget bounds one round of questions to the broker. Prometheus
-	// itself gives up after ten seconds.
+	// readingBudget bounds one round of requests to the broker. Prometheus itself gives up
+	// after ten seconds.
 	readingBudget = 1500 * time.Millisecond
 )
 

@@ -82,7 +82,7 @@ func Run(ctx context.Context, role string, args []string, env func(string) (stri
 		return refuse(stderr, err)
 	}
 	if o.check {
-		_, _ = io.WriteString(stdout, cfg.Redacted()) // Nobody reads it if it fails.
+		_, _ = io.WriteString(stdout, cfg.Redacted()) // A failed write to stdout cannot be reported.
 		return ExitClean
 	}
 	return finish(log, flush, stderr, serve(ctx, role, cfg, log, stopLimits, run))
@@ -104,7 +104,7 @@ func finish(log *zap.Logger, flush func(), stderr io.Writer, err error) int {
 }
 
 func refuse(stderr io.Writer, err error) int {
-	_, _ = fmt.Fprintln(stderr, err) // There is nowhere else to say it.
+	_, _ = fmt.Fprintln(stderr, err) // A failed write to stderr cannot be reported.
 	return ExitRefused
 }
 

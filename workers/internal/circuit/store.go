@@ -20,9 +20,9 @@ import (
 
 // The causes of a record.
 const (
-	causeCredential = "credential" // The provider refused it.
+	causeCredential = "credential" // The provider refused the credential.
 	causeAnswered   = "answered"   // A probe got an answer.
-	causeOperator   = "operator"   // An operator opened or closed it.
+	causeOperator   = "operator"   // An operator opened or closed the circuit breaker.
 	causeUnreadable = "unreadable" // The record does not decode. This cause is never written.
 )
 

@@ -18,7 +18,7 @@ import (
 // Entry is a stored dead letter.
 type Entry struct {
 	record.DeadLetter
-	Sequence uint64 // On DEAD_LETTERS; the mark's if there is one.
+	Sequence uint64 // Sequence on DEAD_LETTERS; that of the mark if there is one.
 	Unit     subject.Unit
 	StoredAt time.Time // By the broker's clock.
 }

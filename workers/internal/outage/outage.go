@@ -19,8 +19,8 @@ import (
 
 // Options say when a provider counts as down, and how long its look-ups pause.
 type Options struct {
-	Failures int           // In a row, each of another payment.
-	Window   time.Duration // Within which the failures must lie.
+	Failures int           // Failures in a row that start a pause, each of another payment.
+	Window   time.Duration // The time within which these failures must lie.
 	First    time.Duration // The first pause; each failed probe doubles it.
 	Longest  time.Duration // The longest pause.
 	Accounts []string      // The accounts that have a look-up. Each may probe once before a pause grows.
@@ -53,7 +53,7 @@ type Breaker struct {
 	consumersPaused bool          // The consumers are paused by this process.
 
 	lastAnswer      uint64 // STATUSES sequence of the provider's last answer to any worker when the streak or the pause began.
-	lastAnswerKnown bool   // It has been read.
+	lastAnswerKnown bool   // Whether lastAnswer has been read.
 
 	streakPayments map[string]bool // The payments whose failures are in the streak.
 

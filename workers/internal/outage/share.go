@@ -24,7 +24,7 @@ const answerCheckInterval = 500 * time.Millisecond
 func (b *Breaker) markLastAnswer(ctx context.Context) {
 	last, err := b.readLastAnswer(ctx)
 	if err != nil {
-		return // pauseConsumers reads it again.
+		return // pauseConsumers reads the last answer again.
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

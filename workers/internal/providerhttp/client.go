@@ -198,7 +198,7 @@ func (c *Client) send(ctx context.Context, q provider.Question, bearer string) (
 	if err != nil {
 		return reply{}, transportError(err)
 	}
-	defer func() { _ = response.Body.Close() }() // It was only read from.
+	defer func() { _ = response.Body.Close() }() // Close cannot lose data: the body was only read.
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.options.AnswerLimit+1))
 	if err != nil {
 		return reply{}, transportError(err)

@@ -14,7 +14,7 @@ import (
 type Limit struct {
 	Rate        int // Look-ups per second.
 	Burst       int // Look-ups at once after an idle time.
-	Concurrency int // Look-ups in flight.
+	Concurrency int // Most look-ups in flight at a time.
 }
 
 // Class is a look-up's priority while there are too many. A lower value goes first.

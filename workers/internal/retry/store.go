@@ -242,10 +242,10 @@ func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLook
 	})
 }
 
-// compareAndSwap reads what is scheduled, lets next decide, and writes with the
-// sequence that was read as the expected one. On a conflict it starts again. Of
-// two look-ups that count on different incarnations of NOTIFICATIONS, the one that counts
-// on the older one covers nothing.
+// compareAndSwap reads what is scheduled, lets next decide, and writes with the sequence
+// that was read as the expected one. On a conflict it starts again. Of two look-ups whose
+// sequences are of different incarnations of NOTIFICATIONS, the older incarnation's covers
+// nothing.
 func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool)) error {
 	return stream.RetryConflicts(ctx, func() error {
 		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)

@@ -72,7 +72,7 @@ type Attempts struct {
 	Attempts     int       // Spent before this failure.
 	FirstFailure time.Time // The first failure that spends an attempt, zero before it.
 	NotFound     int       // Look-ups for which the provider did not know the payment.
-	Expedited    bool      // The wait after the last of these was cut short, so this look-up is not counted.
+	Expedited    bool      // The wait after the last of these was cut short, so this look-up is not counted in NotFound.
 }
 
 // Decision is what to do: schedule a retry at Due, or store a dead letter of Class.

@@ -158,7 +158,7 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	return nil
 }
 
-// find reads the message that the advisory is about. If the message is gone, only its
+// find reads the message that the advisory is about. If it is no longer stored, only its
 // sequence and its consumer are known.
 func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	own := deadletter.ID(a.Stream, a.Sequence)

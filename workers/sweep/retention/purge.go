@@ -34,7 +34,7 @@ type Notifications struct {
 	Log       *zap.Logger
 	Now       func() time.Time
 	Keep      time.Duration // How long processed notifications stay while the stream is not full.
-	MinAge    time.Duration // Age of a notification from which on Judge checks it.
+	MinAge    time.Duration // Judge checks notifications from this age on.
 	Judge     Judge         // Nothing is purged above its result.
 }
 

@@ -14,8 +14,7 @@ import (
 	"arauto/workers/sweep/duequeue"
 )
 
-// state is the cache of the events that led to a status. It is rebuilt by reading them
-// once.
+// state is the cache of the events that led to one status. Reading them once rebuilds it.
 type state struct {
 	walked time.Time      // When its events were last examined.
 	above  uint64         // The last sequence that was read.

@@ -51,7 +51,7 @@ func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64
 	s.reported = deadLetters{created: map[string]time.Time{subject.Notifications: info.Created}}
 	switch {
 	case !info.Created.Equal(j.created), info.State.LastSeq < j.above:
-		j = judged{created: info.Created} // As in resetIfRecreated.
+		j = judged{created: info.Created} // NOTIFICATIONS was recreated, or restored from an older copy: see resetIfRecreated.
 	case j.above > floor: // A broker that was killed may have lost acknowledgements.
 		return min(floor, j.upTo()), nil
 	}

@@ -140,9 +140,9 @@ func (r *Republisher) republishAll(ctx context.Context) error {
 		if err != nil {
 			failed = err
 			if oldest == 0 {
-				oldest = late // It may be stuck.
+				oldest = late // The failed publish does not tell whether the schedule is still stored.
 			}
-			break // The others would fail too.
+			break // The broker would refuse the others too.
 		}
 		r.due.Drop()
 	}
