@@ -24,7 +24,7 @@ const (
 // acceptSocket may go, check that acceptConn tries again after EMFILE and ENFILE.
 const acceptRetry = 50 * time.Millisecond
 
-// listener bounds the open connections, and knows them when the server stops.
+// listener bounds the open connections, and closes them when the server stops.
 type listener struct {
 	net.Listener
 	tlsConfig       *tls.Config        // Nil for plain HTTP.
@@ -71,7 +71,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.tlsConfig == nil {
 		return c, nil
 	}
-	// fasthttp makes the handshake in the connection's goroutine. Here it would block
+	// fasthttp calls Handshake in the connection's goroutine. A handshake here would block
 	// the next Accept.
 	s := &tlsConn{conn: c, tls: tls.Server(socket, l.tlsConfig)}
 	c.Conn = s.tls

@@ -139,9 +139,9 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// newApp makes the Fiber application. Bodies are streamed, so that fasthttp leaves them
-// to ReadBody. Fiber's Immutable is off: it would copy every value, and handlers copy
-// what they keep.
+// newApp makes the Fiber application. Bodies are streamed, so that fasthttp leaves them to
+// ReadBody. Immutable is off, because it would copy every value; handlers copy what they
+// keep.
 func (s *Server) newApp() *fiber.App {
 	o := s.options
 	app := fiber.New(fiber.Config{
@@ -174,7 +174,7 @@ func (s *Server) newApp() *fiber.App {
 		}
 		o.Handler(rc)
 	}
-	app.Handler() // Builds the routes, for ServeConn.
+	app.Handler() // Handler builds the routes, which ServeConn needs.
 	return app
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 // none is the label, in metrics and logs, of an unknown provider or account. The text of
-// the request is not used, because an unauthenticated client could write any label or a
-// misplaced path key.
+// the request is not used: it comes from an unauthenticated client, and may be a path key
+// in the wrong place.
 const none = "none"
 
 // delivery is what is known of one webhook while it is handled, for its log line.

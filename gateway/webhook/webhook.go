@@ -129,8 +129,9 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
 	d := g.begin()
 	_, c := g.authenticate(h, f, nil, d)
-	// fasthttp does not tell the connection here, and so not the client's certificate:
-	// what needs one is authenticated when its body begins.
+	// fasthttp does not pass the connection to this hook, and so not the client's
+	// certificate. A provider that needs the certificate is authenticated again before its
+	// body is read.
 	if c == notPermitted || c == wrongToken {
 		if d.endpoint.ClientCertificate {
 			c = accepted

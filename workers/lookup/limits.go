@@ -179,7 +179,7 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 		}
 		if !errors.Is(result, provider.ErrRevoked) && !p.circuit.Probe() {
 			switch valid, busy := w.credentialValid(ctx, t); {
-			case busy: // The look-up that checks it opens the circuit breaker, or does not.
+			case busy: // Another look-up is checking the credential, and opens the circuit breaker if it is refused there too.
 				return fmt.Errorf("%w: %w", &verdict.DeferredError{Kind: record.Credential, Wait: checkDelay}, result)
 			case valid:
 				return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result)

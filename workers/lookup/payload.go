@@ -83,7 +83,7 @@ func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored,
 	return outcomeObserved, seen, nil
 }
 
-// asNotification returns the task's notification, as far as payloads need it.
+// asNotification returns the task's notification with the fields that payloads need.
 func (t task) asNotification() record.Notification {
 	n := record.Notification{
 		ID: t.notification, Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,

@@ -78,7 +78,7 @@ type task struct {
 	noPending    bool                 // The consumer had no further message pending when it delivered the notification.
 	coverOlder   bool                 // The notification is covered by an answer that is older than it: see checkCoverage.
 	refused      bool                 // The provider refused the account's credential in a look-up of this payment.
-	failures     []order.FailedLookUp // Those since the last answer, this one included; nil before it has failed, see failedLookUps.
+	failures     []order.FailedLookUp // The failed look-ups since the last answer, this one included; nil until this one has failed, see failedLookUps.
 	trace        string
 }
 
@@ -110,8 +110,9 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		noPending: meta.NumPending == 0,
 	}
 	if n.Unknown != "" {
-		// All such notifications of an account are one unit, whose dead letters are
-		// not read here: the message id alone keeps this one from being stored twice.
+		// All notifications of unknown types of an account are one unit, whose dead letters
+		// are not read here: the message id alone keeps this dead letter from being stored
+		// twice.
 		err := w.putDeadLetter(ctx, t, nil, record.DeadLetter{
 			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: record.NoAnswer,
 		})

@@ -78,7 +78,7 @@ func (s *session) act(ctx context.Context, a action, letters []deadletter.Entry,
 		switch {
 		case err != nil && i == 0:
 			return err
-		case err != nil: // The dead letters before it are printed.
+		case err != nil: // The results of the dead letters before this one are printed.
 			err = fmt.Errorf("not reached: %w", err)
 		default:
 			err = a.do(s, ctx, l)
@@ -157,9 +157,9 @@ func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entr
 	return s.askedBefore(ctx, known, p, inHand)
 }
 
-// askedBefore is askable without the settings of the account. Whether an account of a
-// provider whose payload may be trusted has a look-up shows only in the stored results
-// of the payment, of which the latest counts.
+// askedBefore is askable without the account's settings. A provider whose payload may be
+// trusted has accounts with and without a look-up; which of them the payment's account is
+// shows only in the payment's stored results, of which the latest counts.
 func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Entry) error {
 	if known.Payload == nil {
 		return nil
@@ -194,7 +194,8 @@ func (s *session) askedBefore(ctx context.Context, known provider.Provider, p pa
 }
 
 // askedSince reports whether a dead letter shows that the provider was asked after t. The
-// number of attempts does not: a worker that cannot ask counts them too, in class ours.
+// number of attempts does not show it: a worker that cannot ask counts attempts too, in
+// class ours.
 func askedSince(l deadletter.Entry, t time.Time) bool {
 	return l.Stage == record.StageLookup && l.Class != record.ClassOurs && l.LastAnswer != record.NoAnswer && l.At.After(t)
 }

@@ -150,7 +150,7 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 		return p, fmt.Errorf("read last notification: %w", err)
 	}
 	var n record.Notification
-	if raw != nil && json.Unmarshal(raw.Data, &n) == nil { // Else the next document may be readable.
+	if raw != nil && json.Unmarshal(raw.Data, &n) == nil { // If this document does not decode, the next one may.
 		p.fill(n.Kind, n.Order)
 		p.target.Fields = n.Fields
 	}

@@ -179,7 +179,7 @@ func (s *sweeper) tasks() []periodic.Task {
 	}
 }
 
-// explained is a round whose error says what the monitoring of the broker shows.
+// explained returns the round with what the broker's monitoring shows added to its error.
 func (s *sweeper) explained(round func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 }

@@ -186,7 +186,7 @@ type Permit struct {
 	Cause  string        // If denied: why the circuit is open.
 
 	probe     bool
-	decidedBy entry // The record by which it was decided.
+	decidedBy entry // The record that led to the decision.
 }
 
 // Probe reports whether the look-up probes an open circuit breaker.

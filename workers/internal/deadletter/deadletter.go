@@ -143,7 +143,7 @@ func SameID(id string) func(Entry) bool {
 
 // Reports is what a unit's dead letters of a stage say.
 type Reports struct {
-	IDs    map[string]bool // Of dead letters after which the same original is not reported again, as SameID decides.
+	IDs    map[string]bool // The ids of dead letters after which the same original is not reported again, as SameID decides.
 	Covers uint64          // Highest notification that a dead letter covers, whatever its state.
 }
 

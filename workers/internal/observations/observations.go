@@ -102,7 +102,7 @@ func (c *Store) Answered(ctx context.Context, provider, account string) (last En
 // none.
 type Notification struct {
 	Sequence    uint64
-	NeedsLookUp bool // It needs a look-up. One of an unknown type, or that does not decode, has a dead letter instead.
+	NeedsLookUp bool // The notification needs a look-up. A notification of an unknown type, or that does not decode, has a dead letter instead.
 }
 
 // LastNotification returns the unit's last notification from the stream's leader.
@@ -140,8 +140,8 @@ func (c *Store) NextNotification(ctx context.Context, u subject.Unit, above uint
 }
 
 // CheckCovers returns ErrRecreated if NOTIFICATIONS was recreated since the store was
-// opened, or has not reached the notification that the payment's observations cover.
-// Then no notification counts as superseded.
+// opened, or has not reached the notification that the payment's observations cover. In
+// both cases the covered sequences name other notifications, so none counts as superseded.
 func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 	info, err := c.notifications.Info(ctx)
 	if err != nil {

@@ -45,7 +45,7 @@ type Breaker struct {
 
 	mu              sync.Mutex
 	streak          int           // Failures since the last answer.
-	streakBegan     time.Time     // When the first of them was.
+	streakBegan     time.Time     // When the first of these failures was.
 	pause           time.Duration // Length of the current pause; 0 while the breaker is closed.
 	pauseEnd        time.Time     // End of the current pause, from which look-ups may probe.
 	probing         bool          // A probe is in flight.
@@ -216,9 +216,9 @@ func (b *Breaker) countFailure(l Permit) (pause time.Duration, first bool) {
 	return b.pause, false
 }
 
-// probeFailed reports whether a failed probe starts a longer pause. b.mu is held. It
-// does not if another account is answered, which ends the pause, nor after an account's
-// first failed probe while other accounts have not probed yet.
+// probeFailed reports whether a failed probe starts a longer pause. It does not if another
+// account is answered, which ends the pause, nor after an account's first failed probe
+// while other accounts have not probed yet. b.mu is held.
 func (b *Breaker) probeFailed(l Permit, now time.Time) (longer bool) {
 	b.probing = false
 	_, again := b.failedProbes[l.account]

@@ -33,9 +33,9 @@ func (b *Breaker) markLastAnswer(ctx context.Context) {
 	}
 }
 
-// pauseConsumers pauses the consumers for every worker, unless another worker was
-// answered since the streak or the last pause began. The pause ends by the broker's
-// clock, because this worker's may be wrong.
+// pauseConsumers pauses the consumers for every worker, unless another worker was answered
+// since the streak or the last pause began. The pause ends by the broker's clock, because
+// the clock of this worker may be wrong.
 func (b *Breaker) pauseConsumers(ctx context.Context, pause time.Duration) {
 	last, err := b.readLastAnswer(ctx)
 	b.mu.Lock()

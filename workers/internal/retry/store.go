@@ -197,7 +197,7 @@ func (l *Store) Reschedule(ctx context.Context, p record.ScheduledLookUp) error 
 		next.FailedLookUps = order.JoinFailed(now.Parked.FailedLookUps, next.FailedLookUps)
 		next.Refused = next.Refused || now.Parked.Refused
 		if p.Cause == order.CauseNotification {
-			next.Cause = now.Parked.Cause // A recheck is made even if an answer covers the notification by then.
+			next.Cause = now.Parked.Cause // The scheduled cause stays: a recheck is made even if an answer covers the notification by then.
 		}
 		if now.Parked.Attempts > p.Attempts {
 			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt

@@ -132,8 +132,8 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	return nil
 }
 
-// deadLetter stores a dead letter about an advisory that does not decode. A message may
-// have been given up, and nothing says which.
+// deadLetter stores a dead letter about an advisory that does not decode: it may be about a
+// message that the broker gave up, and does not say which.
 func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {

@@ -35,7 +35,7 @@ type Notifications struct {
 	Now       func() time.Time
 	Keep      time.Duration // How long processed notifications stay while the stream is not full.
 	MinAge    time.Duration // Judge checks notifications from this age on.
-	Judge     Judge         // Nothing is purged above its result.
+	Judge     Judge         // Checks notifications; nothing is purged above the sequence that it returns.
 }
 
 // Round judges the notifications of every provider and purges those that all providers

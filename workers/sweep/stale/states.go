@@ -77,7 +77,7 @@ func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) err
 		}
 		raw, err := s.orders.GetMsg(ctx, sequence)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			one.live.Drop() // Compacted: the payment has a later event.
+			one.live.Drop() // The event was compacted: the payment has a later one.
 			continue
 		}
 		if err != nil {
