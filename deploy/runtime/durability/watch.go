@@ -188,7 +188,7 @@ func (w *Watcher) look(ctx context.Context) Report {
 		s.report.Problem = err.Error()
 		w.settle(s)                                   // Callers of Await then see that the broker is disconnected.
 		if w.o.NC.IsConnected() && ctx.Err() == nil { // The log of the connection reports that the broker is disconnected.
-			w.say(zap.WarnLevel, "durability cannot be seen", err.Error(), zap.Error(err))
+			w.say(zap.WarnLevel, "durability.read_failed", err.Error(), zap.Error(err))
 		}
 		return s.report
 	}
@@ -270,11 +270,11 @@ func (w *Watcher) tell(r Report) {
 	}
 	switch {
 	case w.verified && !r.Holds:
-		w.say(zap.ErrorLevel, "the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
+		w.say(zap.ErrorLevel, "durability.requirement_unmet", key, fields...)
 	case r.Facts.writeErrors() > 0:
-		w.say(zap.ErrorLevel, "the broker cannot write until it is restarted", key, fields...)
+		w.say(zap.ErrorLevel, "broker.write_failed", key, fields...)
 	default:
-		w.say(zap.InfoLevel, "durability", key, fields...)
+		w.say(zap.InfoLevel, "durability.read", key, fields...)
 	}
 }
 

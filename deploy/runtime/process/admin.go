@@ -109,7 +109,7 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	if err := json.NewEncoder(w).Encode(result); err != nil {
-		a.log.Debug("readiness was not read", zap.Error(err))
+		a.log.Debug("readiness.write_failed", zap.Error(err))
 	}
 }
 

@@ -140,7 +140,7 @@ func (j *journal) connected(c *nats.Conn) {
 	j.mu.Lock()
 	j.last = ""
 	j.mu.Unlock()
-	j.log.Info("broker connected", zap.String("url", c.ConnectedUrlRedacted()), zap.String("server", c.ConnectedServerName()))
+	j.log.Info("broker.connected", zap.String("url", c.ConnectedUrlRedacted()), zap.String("server", c.ConnectedServerName()))
 }
 
 func (j *journal) disconnected(_ *nats.Conn, err error) {
@@ -148,12 +148,12 @@ func (j *journal) disconnected(_ *nats.Conn, err error) {
 	if err == nil { // Closed by ourselves.
 		return
 	}
-	j.log.Warn("broker disconnected", zap.Error(err))
+	j.log.Warn("broker.disconnected", zap.Error(err))
 }
 
 func (j *journal) refused(_ *nats.Conn, err error) {
 	if j.news(err) {
-		j.log.Warn("broker cannot be reached, trying on", zap.Error(err))
+		j.log.Warn("broker.connect_failed", zap.Error(err))
 	}
 }
 
@@ -162,8 +162,8 @@ func (j *journal) refused(_ *nats.Conn, err error) {
 func (j *journal) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
 	case sub != nil:
-		j.log.Error("broker reported an error", zap.Error(err), zap.String("subscription", sub.Subject))
+		j.log.Error("broker.error_received", zap.Error(err), zap.String("subscription", sub.Subject))
 	case j.news(err):
-		j.log.Error("broker reported an error", zap.Error(err))
+		j.log.Error("broker.error_received", zap.Error(err))
 	}
 }

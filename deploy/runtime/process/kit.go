@@ -100,7 +100,7 @@ func (k *Kit) work(ctx context.Context, run Role) error {
 	case err = <-done:
 	case <-ctx.Done():
 		k.admin.checks.stopping.Store(true)
-		k.Log.Info("stopping", zap.String("cause", context.Cause(ctx).Error()))
+		k.Log.Info("process.stop_requested", zap.String("cause", context.Cause(ctx).Error()))
 		err = k.wait(done)
 	}
 	k.admin.checks.stopping.Store(true)

@@ -96,10 +96,10 @@ func finish(log *zap.Logger, flush func(), stderr io.Writer, err error) int {
 		flush() // The plain lines come after all others.
 		return refuse(stderr, problems)
 	case err != nil:
-		log.Error("failed", zap.Error(err))
+		log.Error("process.failed", zap.Error(err))
 		return ExitFailed
 	}
-	log.Info("stopped")
+	log.Info("process.stopped")
 	return ExitClean
 }
 
@@ -141,6 +141,6 @@ func serve(ctx context.Context, role string, cfg *config.Config, log *zap.Logger
 	if err != nil {
 		return errors.Join(err, k.stop())
 	}
-	log.Info("starting", zap.String("admin", k.Admin()), zap.String("config", cfg.Redacted()))
+	log.Info("process.started", zap.String("admin", k.Admin()), zap.String("config", cfg.Redacted()))
 	return errors.Join(k.work(ctx, run), k.stop())
 }

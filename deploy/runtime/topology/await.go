@@ -37,7 +37,7 @@ func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Log
 		if err == nil && missing < 0 {
 			if err = bind(ctx); err == nil {
 				for _, d := range drift {
-					log.Warn("topology drift, run: arauto topology diff", zap.String("drift", d.String()))
+					log.Warn("topology.drift_found", zap.String("next", "arauto topology diff"), zap.String("drift", d.String()))
 				}
 				return nil
 			}
@@ -49,10 +49,10 @@ func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Log
 			return err
 		case err != nil && said != err.Error():
 			said = err.Error()
-			log.Warn("waiting for the broker", zap.Error(err))
+			log.Warn("broker.awaited", zap.Error(err))
 		case err == nil && said != drift[missing].String():
 			said = drift[missing].String()
-			log.Warn("waiting for the topology, run: arauto topology apply", zap.String("drift", said))
+			log.Warn("topology.awaited", zap.String("next", "arauto topology apply"), zap.String("drift", said))
 		}
 		select {
 		case <-ticker.C:
