@@ -38,7 +38,8 @@ const (
 	// minAge is the age from which on an acknowledged notification must have an outcome.
 	// A guess: its look-up may be redelivered several times until then.
 	minAge = 10 * time.Minute
-	// compactEvery is much shorter than the retention in question, which is days.
+	// compactEvery is how often order logs are compacted. A guess: far less than
+	// sweep.compact_after, which is days.
 	compactEvery = time.Hour
 )
 
@@ -178,7 +179,7 @@ func (s *sweeper) tasks() []periodic.Task {
 	}
 }
 
-// explained is a round whose error says what the monitoring of the broker shows.
+// explained returns the round with what the broker's monitoring shows added to its error.
 func (s *sweeper) explained(round func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 }

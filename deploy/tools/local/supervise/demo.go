@@ -82,7 +82,7 @@ func (s *supervisor) tell(ctx context.Context, l life, id string, ticks <-chan t
 		}
 		step.Order = id
 		if err := step.make(ctx, s.Addresses.Simulator, l, id); err != nil && ctx.Err() == nil {
-			s.Log.Warn("demo step failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
+			s.Log.Warn("demo.step_failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
 		}
 	}
 }
