@@ -160,17 +160,13 @@ func (c *fixture) expect(t *testing.T, fixtures fs.FS) {
 			t.Errorf("personal text %q is in no body, so nothing is proved", canary)
 		}
 	}
-	c.firstEvent(t)
-}
-
-// notice reads the fixture's webhook and fails the test when it cannot.
-func (c *fixture) notice(t *testing.T) provider.Notice {
-	t.Helper()
-	n, err := c.read(c.webhook())
-	if err != nil {
-		t.Fatalf("read: %v", err)
+	if f, err := c.fact(); err == nil {
+		n, _ := c.read(c.webhook()) // There is no fact without a notice.
+		if f.Kind != n.Kind {
+			t.Errorf("fact is a %s, the notice a %s", f.Kind, n.Kind)
+		}
+		announced(t, c.p.Name, n.Payment, f)
 	}
-	return n
 }
 
 // question asks as the fixture's account would.
@@ -197,14 +193,9 @@ func (c *fixture) fact() (order.Fact, error) {
 	case !c.has("answer.status"):
 		return order.Fact{}, provider.ErrNoLookUp
 	}
-	return c.p.Answer(target(n), c.account(), c.reply())
+	return c.p.Answer(target(n), c.account(), c.reply("answer"))
 }
 
 func target(n provider.Notice) provider.Target {
 	return provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
-}
-
-func isUnknownWord(err error) bool {
-	var unknown *provider.UnknownWordError
-	return errors.As(err, &unknown)
 }
