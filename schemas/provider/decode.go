@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"arauto/schemas/order"
@@ -28,11 +29,8 @@ func DecodeWebhook(w Webhook, dst any) error {
 // DecodeForm reads a webhook's form, URL-encoded or multipart. Its errors wrap
 // ErrInvalid.
 func DecodeForm(w Webhook) (url.Values, error) {
-	kind := ""
-	for _, value := range w.Header.Values("content-type") {
-		kind = value
-	}
-	form, err := wire.FormOf(kind, w.Body)
+	kinds := append([]string{""}, w.Header.Values("content-type")...)
+	form, err := wire.FormOf(kinds[len(kinds)-1], w.Body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -51,29 +49,22 @@ func DecodeReply(r Reply, dst any) error {
 	return nil
 }
 
-// Missing is ErrNotFound where a 404 or a 410 has a JSON object, which is then
-// what the provider itself says of the payment, else nil. Adapters of providers
-// that document no better evidence ask it before they decode.
-func Missing(r Reply) error {
-	gone := r.Status == http.StatusNotFound || r.Status == http.StatusGone
-	if gone && IsObject(r) {
+// NoAnswer is what adapters ask of a reply before they decode it. own says that the body
+// is the provider's own error. Then the statuses unknown mean ErrNotFound. A 403 that is
+// not its own is ErrForeign: a firewall refuses a request for the id in it, and says
+// nothing of the credential. Any other reply gives nil.
+func NoAnswer(r Reply, own bool, unknown ...int) error {
+	switch {
+	case own && slices.Contains(unknown, r.Status):
 		return fmt.Errorf("status %d: %w", r.Status, ErrNotFound)
+	case !own && r.Status == http.StatusForbidden:
+		return fmt.Errorf("status %d: %w", r.Status, ErrForeign)
 	}
 	return nil
 }
 
-// Foreign is ErrForeign for a 403, else nil. An adapter asks it about a body that is
-// not its provider's own error, before it decodes: a firewall refuses a request for
-// the id in it, and says nothing of the credential.
-func Foreign(r Reply) error {
-	if r.Status != http.StatusForbidden {
-		return nil
-	}
-	return fmt.Errorf("status %d: %w", r.Status, ErrForeign)
-}
-
-// IsObject reports whether a reply is a JSON object. It is all that tells the own
-// error of a provider that documents none.
+// IsObject reports whether a reply is a JSON object, which is all
+// that tells the own error of a provider that documents none.
 func IsObject(r Reply) bool { return wire.Object(r.Body, &struct{}{}) == nil }
 
 // CheckIDs says why a webhook's ids cannot be used: the payment must be there,
@@ -88,13 +79,13 @@ func CheckNamed(paymentField, payment, orderField, order string) error {
 		if payment == "" {
 			rule = RuleMissing
 		}
-		return &Refusal{Rule: rule, Field: paymentField, Err: fmt.Errorf("%w: payment: %w", ErrInvalid, err)}
+		return Refuse(rule, paymentField, "payment: %w", err)
 	}
 	if order == "" {
 		return nil
 	}
 	if err := subject.CheckID(order); err != nil {
-		return &Refusal{Rule: RuleID, Field: orderField, Err: fmt.Errorf("%w: order: %w", ErrInvalid, err)}
+		return Refuse(RuleID, orderField, "order: %w", err)
 	}
 	return nil
 }
@@ -106,13 +97,13 @@ func CheckNamed(paymentField, payment, orderField, order string) error {
 // errors wrap ErrInvalid and do not show the id.
 func CheckForm(name, id string, longest int, others string) error {
 	if len(id) > longest {
-		return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id has more than %d bytes", ErrInvalid, name, longest)}
+		return Refuse(RuleForm, name, "%s: id has more than %d bytes", name, longest)
 	}
 	for i := range len(id) {
 		c := id[i]
 		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
 		if !letter && (c < '0' || '9' < c) && strings.IndexByte(others, c) < 0 {
-			return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id is not of the provider's form", ErrInvalid, name)}
+			return Refuse(RuleForm, name, "%s: id is not of the provider's form", name)
 		}
 	}
 	return nil
@@ -123,10 +114,10 @@ func CheckForm(name, id string, longest int, others string) error {
 // can look at it; nobody is asked about it.
 func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	if len(word) > maxWord {
-		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is too long", ErrInvalid)}
+		return Notice{}, Refuse(RuleWord, "type", "its type is too long")
 	}
 	if subject.Personal(word) {
-		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is personal data", ErrInvalid)}
+		return Notice{}, Refuse(RuleWord, "type", "its type is personal data")
 	}
 	payment := "unknown"
 	for _, id := range ids {

@@ -51,10 +51,7 @@ func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 }
 
 func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact, error) {
-	if err := provider.Missing(r); err != nil {
-		return order.Fact{}, err
-	}
-	if err := provider.Foreign(r); err != nil && !provider.IsObject(r) {
+	if err := provider.NoAnswer(r, provider.IsObject(r), http.StatusNotFound, http.StatusGone); err != nil {
 		return order.Fact{}, err
 	}
 	var body map[string]jsontext.Value
