@@ -9,6 +9,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 )
@@ -146,4 +148,45 @@ func segments(u *url.URL) ([]string, error) {
 		parts[i] = plain
 	}
 	return parts, nil
+}
+
+// reply sends a JSON answer. A value that cannot be encoded is a bug of ours
+// and says so.
+func reply(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error":"answer cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n'))
+}
+
+// problem is an error of the simulator itself, not one that a provider words.
+func problem(w http.ResponseWriter, status int, message string) {
+	reply(w, status, map[string]string{"error": message})
+}
+
+// metrics are in a registry of their own, so that two simulators in one
+// process do not meet.
+type metrics struct {
+	registry *prometheus.Registry
+	lookups  *prometheus.CounterVec
+	webhooks *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_simulator_lookups_total",
+			Help: "Look-ups that the simulated providers were asked, by what became of them.",
+		}, []string{"provider", "result"}),
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_simulator_webhooks_total",
+			Help: "Webhooks that the simulated providers sent, by the gateway's HTTP status or \"error\" without one.",
+		}, []string{"provider", "code"}),
+	}
+	m.registry.MustRegister(m.lookups, m.webhooks)
+	return m
 }

@@ -27,7 +27,7 @@ type key struct {
 
 // question is one look-up, before it is answered.
 type question struct {
-	unit    string
+	unit    provider.SampleUnit
 	id      string
 	account string // "" when the credential is nobody's.
 }
@@ -78,7 +78,7 @@ func examples(now time.Time) map[key]entry {
 func (d dialect) question(r *http.Request, path []string, now time.Time) (question, bool) {
 	for _, u := range d.Units {
 		if id, ok := match(u.LookUp, r, path); ok && u.LookUp != "" {
-			return question{u.Name, id, d.asker(r, now)}, true
+			return question{u, id, d.asker(r, now)}, true
 		}
 	}
 	return question{}, false
