@@ -99,12 +99,8 @@ func CheckForm(name, id string, longest int, others string) error {
 	if len(id) > longest {
 		return Refuse(RuleForm, name, "%s: id has more than %d bytes", name, longest)
 	}
-	for i := range len(id) {
-		c := id[i]
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !letter && (c < '0' || '9' < c) && strings.IndexByte(others, c) < 0 {
-			return Refuse(RuleForm, name, "%s: id is not of the provider's form", name)
-		}
+	if strings.Trim(id, alphanumeric+others) != "" {
+		return Refuse(RuleForm, name, "%s: id is not of the provider's form", name)
 	}
 	return nil
 }
@@ -142,35 +138,18 @@ func Present(fields map[string]string) map[string]string {
 // codeLetters is what providers' words, opaque ids, reasons and dates are made
 // of, and maxCode how many bytes of it they have at most.
 const (
-	codeLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+-"
-	maxCode     = 200
+	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	codeLetters  = alphanumeric + "._:/+-"
+	maxCode      = 200
 )
 
 // Code returns text from outside when it can only be a code, else "": free
 // text may be about a person, and so may a number that is a valid CPF or CNPJ.
 func Code(text string) string {
-	if len(text) > maxCode || !coded(text) || subject.Personal(text) {
+	if len(text) > maxCode || strings.Trim(text, codeLetters) != "" || subject.Personal(text) {
 		return ""
 	}
 	return text
-}
-
-// isCodeLetter is codeLetters by byte: several fields of each webhook are
-// looked at.
-var isCodeLetter = func() (is [256]bool) {
-	for _, letter := range []byte(codeLetters) {
-		is[letter] = true
-	}
-	return is
-}()
-
-func coded(text string) bool {
-	for i := range len(text) {
-		if !isCodeLetter[text[i]] {
-			return false
-		}
-	}
-	return true
 }
 
 // Sayable reports whether text from where a provider puts its words may be
