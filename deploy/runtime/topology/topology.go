@@ -53,7 +53,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Description: "Accepted webhooks. Full means 503 at the gateway, never a silent loss.",
 			Subjects:    []string{unit.Notification()},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(notificationsShare),
-			Duplicates: 10 * time.Minute, AllowAtomicPublish: true,
+			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
 		{
 			Name:        subject.LookupRetries,

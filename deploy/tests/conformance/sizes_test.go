@@ -25,7 +25,7 @@ var sizes = []struct {
 	{"workers/internal", 3650, "what the roles share: scheduling, breakers, limits, dead letters, observations; issue F joins the breakers and the limiter"},
 	{"workers/lookup", 1850, "the look-up's decision and its role; issue F makes the decision a pure function"},
 	{"workers/normalize", 850, "folding observations into events"},
-	{"workers/sweep", 2050, "stale payments, stuck schedules, retention, advisories, gauges"},
+	{"workers/sweep", 2100, "stale payments, stuck schedules, retention, advisories, gauges"},
 	{"workers/operator", 3550, "one file for each verb of the operator's command, with its screen and its dry run"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
 	{"schemas/provider", 3120, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},

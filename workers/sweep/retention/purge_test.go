@@ -131,6 +131,110 @@ func TestOnlyTheOldAreRemoved(t *testing.T) {
 	}
 }
 
+func TestProviderWithoutNotificationsKeepsNobodysOld(t *testing.T) {
+	t.Parallel()
+	for name, replicas := range map[string]int{"one replica": 1, "replicated": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := testbench.Start(t, "sandbox", "yapay")
+			ctx := testbench.Context(t)
+			store(ctx, t, b.JS, "yapay", 1)
+			acknowledge(ctx, t, b.JS, "yapay", 1, 0)
+			for range 3 {
+				store(ctx, t, b.JS, "sandbox", 1)
+			}
+			acknowledge(ctx, t, b.JS, "sandbox", 2, 0, 1)
+			task := notifications(ctx, t, b.JS, 73*time.Hour, "sandbox", "yapay")
+			task.Stream = replicated{task.Stream, replicas}
+			testbench.Must(t, task.Round(ctx))
+			if sandbox, yapay := stored(ctx, t, b.JS, "sandbox"), stored(ctx, t, b.JS, "yapay"); !slices.Equal(sandbox, []uint64{4}) || len(yapay) > 0 {
+				t.Errorf("sandbox keeps %v, yapay %v", sandbox, yapay)
+			}
+		})
+	}
+}
+
+// replicated is a stream that says of itself that it has so many replicas.
+type replicated struct {
+	jetstream.Stream
+	replicas int
+}
+
+func (r replicated) Info(ctx context.Context, o ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	info, err := r.Stream.Info(ctx, o...)
+	if err == nil {
+		info.Config.Replicas = r.replicas
+	}
+	return info, err
+}
+
+// In a cluster the leader of an idle consumer may not know of the provider's last
+// notification yet.
+func TestNotificationThatTheConsumerDoesNotKnowStays(t *testing.T) {
+	t.Parallel()
+	b := testbench.Start(t, "sandbox", "yapay")
+	ctx := testbench.Context(t)
+	store(ctx, t, b.JS, "yapay", 1)
+	acknowledge(ctx, t, b.JS, "yapay", 1, 0)
+	before := store(ctx, t, b.JS, "sandbox", 1)
+	acknowledge(ctx, t, b.JS, "sandbox", 1, 0)
+	consumer, err := b.JS.Consumer(ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+	testbench.Must(t, err)
+	unknown := store(ctx, t, b.JS, "sandbox", 1)
+	task := notifications(ctx, t, b.JS, 73*time.Hour, "sandbox", "yapay")
+	task.Stream, task.JS = replicated{task.Stream, 3}, lagging{JetStream: b.JS, consumer: consumer}
+	testbench.Must(t, task.Round(ctx))
+	if got := stored(ctx, t, b.JS, "sandbox"); !slices.Equal(got, []uint64{unknown}) {
+		t.Errorf("sandbox keeps %v, want %d, which its consumer does not know, and not %d", got, unknown, before)
+	}
+}
+
+// lagging has a consumer of which it says what it knew before.
+type lagging struct {
+	jetstream.JetStream
+	consumer jetstream.Consumer
+}
+
+func (l lagging) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
+	if name == l.consumer.CachedInfo().Name {
+		return l.consumer, nil
+	}
+	return l.JetStream.Consumer(ctx, stream, name)
+}
+
+// The consumer of a provider that is no longer configured stays while it has something left.
+func TestNotificationsOfARemovedProviderStay(t *testing.T) {
+	t.Parallel()
+	b := testbench.Start(t, "sandbox", "yapay")
+	ctx := testbench.Context(t)
+	for range 3 {
+		store(ctx, t, b.JS, "yapay", 1)
+		store(ctx, t, b.JS, "sandbox", 1)
+	}
+	acknowledge(ctx, t, b.JS, "sandbox", 3, 0, 1, 2)
+	testbench.Must(t, notifications(ctx, t, b.JS, 73*time.Hour, "sandbox").Round(ctx))
+	if sandbox, yapay := stored(ctx, t, b.JS, "sandbox"), stored(ctx, t, b.JS, "yapay"); len(sandbox) > 0 || len(yapay) != 3 {
+		t.Errorf("sandbox keeps %v, yapay %v", sandbox, yapay)
+	}
+}
+
+func TestDeadProviderDoesNotFillTheStreamForAll(t *testing.T) {
+	t.Parallel()
+	b := testbench.StartEmpty(t)
+	ctx := testbench.Context(t)
+	_, err := topology.Apply(ctx, b.JS, topology.Settings{Replicas: 1, Store: 1 << 20, Providers: []string{"sandbox", "yapay"}})
+	testbench.Must(t, err)
+	store(ctx, t, b.JS, "yapay", 1)
+	for range 7 { // 30 % of the store is NOTIFICATIONS's; this is two thirds of that.
+		store(ctx, t, b.JS, "sandbox", 30<<10)
+	}
+	acknowledge(ctx, t, b.JS, "sandbox", 7, 0, 1, 2, 3, 4, 5, 6)
+	testbench.Must(t, notifications(ctx, t, b.JS, 0, "sandbox", "yapay").Round(ctx))
+	if sandbox, yapay := stored(ctx, t, b.JS, "sandbox"), stored(ctx, t, b.JS, "yapay"); len(sandbox) > 0 || len(yapay) != 1 {
+		t.Errorf("sandbox keeps %v, yapay %v", sandbox, yapay)
+	}
+}
+
 func TestACrowdedStreamIsEmptiedAtOnce(t *testing.T) {
 	t.Parallel()
 	b := testbench.StartEmpty(t)
