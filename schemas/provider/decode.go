@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -217,12 +218,7 @@ type Sums struct {
 }
 
 // Value is what was captured once something was, else what was authorized.
-func (s Sums) Value() int64 {
-	if s.Captured != 0 {
-		return s.Captured
-	}
-	return s.Authorized
-}
+func (s Sums) Value() int64 { return cmp.Or(s.Captured, s.Authorized) }
 
 // AmountOf is the amount of a payment with the given status, nil when the provider
 // gives none. currency is its ISO 4217 code. A payment that is refunded without an explicit sum was refunded

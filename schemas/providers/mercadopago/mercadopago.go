@@ -8,6 +8,7 @@
 package mercadopago
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -58,10 +59,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err != nil {
 		return provider.Notice{}, err
 	}
-	word := string(body.Type)
-	if word == "" {
-		word = w.Query.Get("type")
-	}
+	word := cmp.Or(string(body.Type), w.Query.Get("type"))
 	if word != "" && !strings.EqualFold(word, typePayment) {
 		return provider.Unknown(order.Payment, word, payment)
 	}
@@ -117,10 +115,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if err != nil && unknown == nil { // Sums that make no sense must not hide a word that we lack.
 		return order.Fact{}, err
 	}
-	f := order.Fact{Kind: order.Payment, Order: string(p.ExternalReference), Status: word, ProviderStatus: said, Amount: amount}
-	if f.Order == "" {
-		f.Order = t.Payment
-	}
+	f := order.Fact{Kind: order.Payment, Order: cmp.Or(string(p.ExternalReference), t.Payment), Status: word, ProviderStatus: said, Amount: amount}
 	switch word {
 	case order.Refused, order.Canceled, order.Expired, order.ChargedBack, order.Disputed:
 		f.Reason = provider.Code(string(p.StatusDetail))

@@ -5,6 +5,7 @@
 package picpay
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -47,10 +48,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.DecodeWebhook(w, &c); err != nil {
 		return provider.Notice{}, err
 	}
-	payment := string(c.ReferenceID)
-	if payment == "" {
-		payment = string(c.PaymentID)
-	}
+	payment := string(cmp.Or(c.ReferenceID, c.PaymentID))
 	if err := provider.CheckNamed("referenceId", payment, "", ""); err != nil {
 		return provider.Notice{}, err
 	}

@@ -4,6 +4,7 @@
 package yapay
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -111,12 +112,8 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, err
 	}
 	f := order.Fact{
-		Kind: order.Payment, Order: string(tx.OrderNumber), ProviderReference: provider.Code(tx.ID.Loose()),
-		Status: word, ProviderStatus: said, Amount: amount,
-	}
-	if f.Order == "" {
-		// The form's number is anybody's claim, so it does not stand in.
-		f.Order = t.Payment
+		Kind: order.Payment, ProviderReference: provider.Code(tx.ID.Loose()), Status: word, ProviderStatus: said, Amount: amount,
+		Order: cmp.Or(string(tx.OrderNumber), t.Payment), // The form's number is a claim, and not taken in its place.
 	}
 	if approved, err := wire.Time(string(tx.Payment.Fields.DateApproval)); err == nil && word == order.Paid {
 		f.OccurredAt = &approved

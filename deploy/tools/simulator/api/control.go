@@ -28,7 +28,7 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path []strin
 		return
 	}
 	slug := path[0]
-	d, ok := s.dialects[slug]
+	d, ok := dialectOf(slug)
 	if !ok {
 		problem(w, http.StatusNotFound, "unknown provider")
 		return

@@ -36,16 +36,15 @@ type Options struct {
 
 // Simulator is all providers at once. It is safe for concurrent use.
 type Simulator struct {
-	gateway  string
-	log      *zap.Logger
-	now      func() time.Time
-	dialects map[string]dialect
-	ledger   *ledger
-	faults   *faults
-	asked    *tally
-	metrics  *metrics
-	scrape   http.Handler
-	client   *http.Client
+	gateway string
+	log     *zap.Logger
+	now     func() time.Time
+	ledger  *ledger
+	faults  *faults
+	asked   *tally
+	metrics *metrics
+	scrape  http.Handler
+	client  *http.Client
 
 	stopped context.Context // Ends slow answers and webhooks under way.
 	stop    context.CancelFunc
@@ -71,18 +70,17 @@ func New(o Options) (*Simulator, error) {
 	m := newMetrics()
 	ctx, stop := context.WithCancel(context.Background())
 	return &Simulator{
-		gateway:  strings.TrimRight(o.GatewayURL, "/"),
-		log:      o.Log,
-		now:      o.Now,
-		dialects: dialects(),
-		ledger:   book,
-		faults:   newFaults(),
-		asked:    newTally(),
-		metrics:  m,
-		scrape:   promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}),
-		client:   newClient(),
-		stopped:  ctx,
-		stop:     stop,
+		gateway: strings.TrimRight(o.GatewayURL, "/"),
+		log:     o.Log,
+		now:     o.Now,
+		ledger:  book,
+		faults:  newFaults(),
+		asked:   newTally(),
+		metrics: m,
+		scrape:  promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}),
+		client:  newClient(),
+		stopped: ctx,
+		stop:    stop,
 	}, nil
 }
 

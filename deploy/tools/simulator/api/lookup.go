@@ -8,7 +8,7 @@ import (
 
 // provide answers a request under a provider's prefix.
 func (s *Simulator) provide(w http.ResponseWriter, r *http.Request, path []string) {
-	d, ok := s.dialects[path[0]]
+	d, ok := dialectOf(path[0])
 	if !ok {
 		problem(w, http.StatusNotFound, "unknown provider or path")
 		return
@@ -35,13 +35,13 @@ func (s *Simulator) provide(w http.ResponseWriter, r *http.Request, path []strin
 		reply(w, http.StatusUnauthorized, d.Refusal(http.StatusUnauthorized))
 		return
 	}
-	result = s.lookUp(w, r, path[0], q)
+	result = s.lookUp(w, r, d, path[0], q)
 }
 
 // lookUp answers a look-up that carries a good credential, as the fault in
 // force wants it, and says in a word what became of it.
-func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, provider string, q question) string {
-	d, k := s.dialects[provider], key{provider, q.account, q.unit.Name, q.id}
+func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, d dialect, provider string, q question) string {
+	k := key{provider, q.account, q.unit.Name, q.id}
 	f := s.faults.take(provider, q.account, q.id)
 	switch f.Kind {
 	case "500", "401", "404", "429":
