@@ -63,7 +63,8 @@ func Run(ctx context.Context, k *process.Kit) error {
 	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}}
 	counts := newRoundMetrics(k.Registry)
 	for _, t := range s.tasks() {
-		t.do = s.explained(t.do)
+		round := t.do // Its error is to say what the monitoring of the broker shows.
+		t.do = func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 		actors = append(actors, process.Actor{Name: t.name, Run: func(ctx context.Context) error { return t.run(ctx, k.Log, counts) }})
 	}
 	return process.Together(ctx, actors...)
@@ -174,11 +175,6 @@ func (s *sweeper) tasks() []task {
 		{"levels", s.cfg.Every, s.gauge.Round},
 		{"orders", compactEvery, compact.Round},
 	}
-}
-
-// explained is a round whose error says what the monitoring of the broker shows.
-func (s *sweeper) explained(round func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 }
 
 // runAdvisories handles the messages of ADVISORIES.

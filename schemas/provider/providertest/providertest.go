@@ -68,20 +68,19 @@ func Run(t *testing.T, p provider.Provider, fixtures fs.FS) {
 
 // vocabulary asks for one fixture per word whose status is the declared one.
 func vocabulary(t *testing.T, p provider.Provider, all []*fixture) {
-	seen := map[order.Kind]map[string]bool{}
+	type shown struct {
+		kind order.Kind
+		word string
+	}
+	seen := map[shown]bool{}
 	for _, c := range all {
-		f, err := c.fact()
-		if err != nil || p.Vocabulary[f.Kind][f.ProviderStatus] != f.Status {
-			continue
+		if f, err := c.fact(); err == nil && p.Vocabulary[f.Kind][f.ProviderStatus] == f.Status {
+			seen[shown{f.Kind, f.ProviderStatus}] = true
 		}
-		if seen[f.Kind] == nil {
-			seen[f.Kind] = map[string]bool{}
-		}
-		seen[f.Kind][f.ProviderStatus] = true
 	}
 	for kind, words := range p.Vocabulary {
 		for word, status := range words {
-			if !seen[kind][word] {
+			if !seen[shown{kind, word}] {
 				t.Errorf("no fixture shows %s %q as %s", kind, word, status)
 			}
 		}

@@ -57,8 +57,8 @@ func read(w provider.Webhook) (provider.Notice, error) {
 		return readCharge(e, d)
 	case strings.EqualFold(word, typeChallenge):
 		return readChallenge(e, d)
-	default:
-		return readUnknown(e, d, word)
+	default: // Its data may have any shape, so that any id that is there is taken.
+		return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), e.ID.Loose())
 	}
 }
 
@@ -134,10 +134,4 @@ func readChallenge(e envelope, d data) (provider.Notice, error) {
 			"paresStatus": string(d.PARes), "eciRaw": string(d.ECI),
 		}),
 	}, nil
-}
-
-// readUnknown takes whatever id is there. The data of a type that we do not
-// know may have any shape.
-func readUnknown(e envelope, d data, word string) (provider.Notice, error) {
-	return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), e.ID.Loose())
 }

@@ -66,8 +66,6 @@ type faults struct {
 	force map[string]map[aim]*fault
 }
 
-func newFaults() *faults { return &faults{force: map[string]map[aim]*fault{}} }
-
 // set puts a fault in force. One for every account and payment ends all others.
 func (f *faults) set(provider string, next fault) {
 	f.mu.Lock()

@@ -99,8 +99,6 @@ type tally struct {
 	asked map[[3]string]int
 }
 
-func newTally() *tally { return &tally{asked: map[[3]string]int{}} }
-
 func (t *tally) add(provider, account, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
