@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"arauto/schemas/order"
@@ -28,11 +30,8 @@ func DecodeWebhook(w Webhook, dst any) error {
 // DecodeForm reads a webhook's form, URL-encoded or multipart. Its errors wrap
 // ErrInvalid.
 func DecodeForm(w Webhook) (url.Values, error) {
-	kind := ""
-	for _, value := range w.Header.Values("content-type") {
-		kind = value
-	}
-	form, err := wire.FormOf(kind, w.Body)
+	kinds := append([]string{""}, w.Header.Values("content-type")...)
+	form, err := wire.FormOf(kinds[len(kinds)-1], w.Body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -51,29 +50,22 @@ func DecodeReply(r Reply, dst any) error {
 	return nil
 }
 
-// Missing is ErrNotFound where a 404 or a 410 has a JSON object, which is then
-// what the provider itself says of the payment, else nil. Adapters of providers
-// that document no better evidence ask it before they decode.
-func Missing(r Reply) error {
-	gone := r.Status == http.StatusNotFound || r.Status == http.StatusGone
-	if gone && IsObject(r) {
+// NoAnswer is what adapters ask of a reply before they decode it. own says that the body
+// is the provider's own error. Then the statuses unknown mean ErrNotFound. A 403 that is
+// not its own is ErrForeign: a firewall refuses a request for the id in it, and says
+// nothing of the credential. Any other reply gives nil.
+func NoAnswer(r Reply, own bool, unknown ...int) error {
+	switch {
+	case own && slices.Contains(unknown, r.Status):
 		return fmt.Errorf("status %d: %w", r.Status, ErrNotFound)
+	case !own && r.Status == http.StatusForbidden:
+		return fmt.Errorf("status %d: %w", r.Status, ErrForeign)
 	}
 	return nil
 }
 
-// Foreign is ErrForeign for a 403, else nil. An adapter asks it about a body that is
-// not its provider's own error, before it decodes: a firewall refuses a request for
-// the id in it, and says nothing of the credential.
-func Foreign(r Reply) error {
-	if r.Status != http.StatusForbidden {
-		return nil
-	}
-	return fmt.Errorf("status %d: %w", r.Status, ErrForeign)
-}
-
-// IsObject reports whether a reply is a JSON object. It is all that tells the own
-// error of a provider that documents none.
+// IsObject reports whether a reply is a JSON object, which is all
+// that tells the own error of a provider that documents none.
 func IsObject(r Reply) bool { return wire.Object(r.Body, &struct{}{}) == nil }
 
 // CheckIDs says why a webhook's ids cannot be used: the payment must be there,
@@ -88,13 +80,13 @@ func CheckNamed(paymentField, payment, orderField, order string) error {
 		if payment == "" {
 			rule = RuleMissing
 		}
-		return &Refusal{Rule: rule, Field: paymentField, Err: fmt.Errorf("%w: payment: %w", ErrInvalid, err)}
+		return Refuse(rule, paymentField, "payment: %w", err)
 	}
 	if order == "" {
 		return nil
 	}
 	if err := subject.CheckID(order); err != nil {
-		return &Refusal{Rule: RuleID, Field: orderField, Err: fmt.Errorf("%w: order: %w", ErrInvalid, err)}
+		return Refuse(RuleID, orderField, "order: %w", err)
 	}
 	return nil
 }
@@ -106,14 +98,10 @@ func CheckNamed(paymentField, payment, orderField, order string) error {
 // errors wrap ErrInvalid and do not show the id.
 func CheckForm(name, id string, longest int, others string) error {
 	if len(id) > longest {
-		return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id has more than %d bytes", ErrInvalid, name, longest)}
+		return Refuse(RuleForm, name, "%s: id has more than %d bytes", name, longest)
 	}
-	for i := range len(id) {
-		c := id[i]
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !letter && (c < '0' || '9' < c) && strings.IndexByte(others, c) < 0 {
-			return &Refusal{Rule: RuleForm, Field: name, Err: fmt.Errorf("%w: %s: id is not of the provider's form", ErrInvalid, name)}
-		}
+	if strings.Trim(id, alphanumeric+others) != "" {
+		return Refuse(RuleForm, name, "%s: id is not of the provider's form", name)
 	}
 	return nil
 }
@@ -123,10 +111,10 @@ func CheckForm(name, id string, longest int, others string) error {
 // can look at it; nobody is asked about it.
 func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	if len(word) > maxWord {
-		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is too long", ErrInvalid)}
+		return Notice{}, Refuse(RuleWord, "type", "its type is too long")
 	}
 	if subject.Personal(word) {
-		return Notice{}, &Refusal{Rule: RuleWord, Field: "type", Err: fmt.Errorf("%w: its type is personal data", ErrInvalid)}
+		return Notice{}, Refuse(RuleWord, "type", "its type is personal data")
 	}
 	payment := "unknown"
 	for _, id := range ids {
@@ -151,35 +139,18 @@ func Present(fields map[string]string) map[string]string {
 // codeLetters is what providers' words, opaque ids, reasons and dates are made
 // of, and maxCode how many bytes of it they have at most.
 const (
-	codeLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:/+-"
-	maxCode     = 200
+	alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	codeLetters  = alphanumeric + "._:/+-"
+	maxCode      = 200
 )
 
 // Code returns text from outside when it can only be a code, else "": free
 // text may be about a person, and so may a number that is a valid CPF or CNPJ.
 func Code(text string) string {
-	if len(text) > maxCode || !coded(text) || subject.Personal(text) {
+	if len(text) > maxCode || strings.Trim(text, codeLetters) != "" || subject.Personal(text) {
 		return ""
 	}
 	return text
-}
-
-// isCodeLetter is codeLetters by byte: several fields of each webhook are
-// looked at.
-var isCodeLetter = func() (is [256]bool) {
-	for _, letter := range []byte(codeLetters) {
-		is[letter] = true
-	}
-	return is
-}()
-
-func coded(text string) bool {
-	for i := range len(text) {
-		if !isCodeLetter[text[i]] {
-			return false
-		}
-	}
-	return true
 }
 
 // Sayable reports whether text from where a provider puts its words may be
@@ -247,12 +218,7 @@ type Sums struct {
 }
 
 // Value is what was captured once something was, else what was authorized.
-func (s Sums) Value() int64 {
-	if s.Captured != 0 {
-		return s.Captured
-	}
-	return s.Authorized
-}
+func (s Sums) Value() int64 { return cmp.Or(s.Captured, s.Authorized) }
 
 // AmountOf is the amount of a payment with the given status, nil when the provider
 // gives none. currency is its ISO 4217 code. A payment that is refunded without an explicit sum was refunded

@@ -7,7 +7,9 @@ package provider
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"arauto/schemas/order"
@@ -203,6 +205,20 @@ type Setting struct {
 	URL      bool   // An absolute http or https URL without user information.
 	Default  string // Used when it is not configured.
 	Help     string // One line, with the source for a provider fact.
+}
+
+// Get is the question for the JSON at a path below the account's base_url, with headers
+// beside it as names and values in turn.
+func Get(a Account, path string, headers ...string) Question {
+	q := Question{
+		Method: http.MethodGet,
+		URL:    strings.TrimRight(a.Settings["base_url"], "/") + path,
+		Header: map[string]string{"accept": "application/json"},
+	}
+	for i := 0; i < len(headers); i += 2 {
+		q.Header[headers[i]] = headers[i+1]
+	}
+	return q
 }
 
 // Question is an HTTP request to the provider, described but not performed.

@@ -98,18 +98,22 @@ func TestStatusErrorHasAClassForEveryStatus(t *testing.T) {
 
 func TestOnlyAnObjectSaysThatAPaymentIsUnknown(t *testing.T) {
 	t.Parallel()
+	says := func(status int, body []byte) error {
+		r := provider.Reply{Status: status, Body: body}
+		return provider.NoAnswer(r, provider.IsObject(r), 404, 410)
+	}
 	for _, status := range []int{404, 410} {
-		if err := provider.Missing(provider.Reply{Status: status, Body: []byte(`{"error":"unknown"}`)}); !errors.Is(err, provider.ErrNotFound) {
+		if err := says(status, []byte(`{"error":"unknown"}`)); !errors.Is(err, provider.ErrNotFound) {
 			t.Errorf("status %d with an object is %v", status, err)
 		}
 		for _, body := range []string{"", "<html></html>", "[]", `"unknown"`, "null", `{"error":"cut`} {
-			if err := provider.Missing(provider.Reply{Status: status, Body: []byte(body)}); err != nil {
+			if err := says(status, []byte(body)); err != nil {
 				t.Errorf("status %d with %q is %v", status, body, err)
 			}
 		}
 	}
 	for _, status := range []int{200, 400, 403, 500} {
-		if err := provider.Missing(provider.Reply{Status: status, Body: []byte("{}")}); err != nil {
+		if err := says(status, []byte("{}")); err != nil {
 			t.Errorf("status %d is %v", status, err)
 		}
 	}

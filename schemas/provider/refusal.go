@@ -2,6 +2,7 @@ package provider
 
 import (
 	"errors"
+	"fmt"
 
 	"arauto/schemas/wire"
 )
@@ -44,6 +45,11 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 
 // Unwrap returns the error in words, which wraps one of this package's sentinels.
 func (r *Refusal) Unwrap() error { return r.Err }
+
+// Refuse is the refusal of a webhook that breaks a rule of Read.
+func Refuse(rule Rule, field, format string, args ...any) error {
+	return &Refusal{Rule: rule, Field: field, Err: fmt.Errorf("%w: "+format, append([]any{ErrInvalid}, args...)...)}
+}
 
 // RefusalOf is the Refusal in an error of Verify or Read. One that names no rule is
 // about the body as a whole.

@@ -32,7 +32,7 @@ const maxSums = 4
 // and looks at the timestamp only of a webhook whose sum is right.
 func (s Signature) Verify(w Webhook, secrets []string) (which int, err error) {
 	defer func() { err = named(s.Header, err) }()
-	header, err := only(w.Header.Values(s.Header))
+	header, err := only(w.Header.Values(s.Header), "")
 	if err != nil {
 		return 0, err
 	}

@@ -15,15 +15,9 @@ import (
 func Static(header, scheme string) func(Webhook, []string) (int, error) {
 	return func(w Webhook, secrets []string) (_ int, err error) {
 		defer func() { err = named(header, err) }()
-		values := w.Header.Values(header)
-		if blank(values) {
-			return 0, ErrNoCredential
-		}
-		given := bare(values[0], scheme)
-		for _, other := range values[1:] {
-			if bare(other, scheme) != given {
-				return 0, ErrBadCredential
-			}
+		given, err := only(w.Header.Values(header), scheme)
+		if err != nil {
+			return 0, err
 		}
 		which, ok := Match(given, secrets)
 		if !ok {
@@ -33,20 +27,19 @@ func Static(header, scheme string) func(Webhook, []string) (int, error) {
 	}
 }
 
-func blank(values []string) bool {
-	return !slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) != "" })
-}
-
-// only is the value of a header that may come more than once, if it says the same each
-// time.
-func only(values []string) (string, error) {
-	switch {
-	case blank(values):
+// only is the value of a header behind its scheme, if it says the same each time that it
+// comes.
+func only(values []string, scheme string) (string, error) {
+	if !slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) != "" }) {
 		return "", ErrNoCredential
-	case len(slices.Compact(slices.Clone(values))) > 1:
-		return "", ErrBadCredential
 	}
-	return values[0], nil
+	given := bare(values[0], scheme)
+	for _, other := range values[1:] {
+		if bare(other, scheme) != given {
+			return "", ErrBadCredential
+		}
+	}
+	return given, nil
 }
 
 // named adds the header that the credential stands in.

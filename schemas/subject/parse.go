@@ -36,9 +36,6 @@ func parse(on, form string) ([]string, error) {
 	return found, nil
 }
 
-// ParseNotification reads the unit off a subject of NOTIFICATIONS.
-func ParseNotification(on string) (Unit, error) { return parseUnit(on, notificationForm) }
-
 // ParseStatus reads the unit off a subject of STATUSES.
 func ParseStatus(on string) (Unit, error) { return parseUnit(on, statusForm) }
 
@@ -87,7 +84,7 @@ func ParseUnit(on string) (Unit, error) {
 	family, _, _ := strings.Cut(on, ".")
 	switch family {
 	case "notifications":
-		return ParseNotification(on)
+		return parseUnit(on, notificationForm)
 	case "statuses":
 		return ParseStatus(on)
 	case "orders":

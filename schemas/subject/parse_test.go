@@ -51,7 +51,7 @@ func TestEverySubjectIsParsedAsItWasBuilt(t *testing.T) {
 				t.Fatalf("%s is parsed as %v, %v", on, got, err)
 			}
 		}
-		if got, err := subject.ParseNotification(u.Notification()); err != nil || got != u {
+		if got, err := subject.ParseUnit(u.Notification()); err != nil || got != u {
 			t.Fatalf("notification is parsed as %v, %v", got, err)
 		}
 		if got, err := subject.ParseStatus(u.Status()); err != nil || got != u {
@@ -82,13 +82,12 @@ func TestForeignSubjectIsNotParsed(t *testing.T) {
 		return func(on string) error { _, err := parse(on); return err }
 	}
 	parsers := map[string]func(string) error{
-		"unit":         unit(subject.ParseUnit),
-		"notification": unit(subject.ParseNotification),
-		"status":       unit(subject.ParseStatus),
-		"event":        func(on string) error { _, err := subject.ParseEvent(on); return err },
-		"dead letter":  func(on string) error { _, err := subject.ParseDeadLetter(on); return err },
-		"waiting":      func(on string) error { _, err := subject.ParseWaiting(on); return err },
-		"circuit":      func(on string) error { _, _, err := subject.ParseCircuit(on); return err },
+		"unit":        unit(subject.ParseUnit),
+		"status":      unit(subject.ParseStatus),
+		"event":       func(on string) error { _, err := subject.ParseEvent(on); return err },
+		"dead letter": func(on string) error { _, err := subject.ParseDeadLetter(on); return err },
+		"waiting":     func(on string) error { _, err := subject.ParseWaiting(on); return err },
+		"circuit":     func(on string) error { _, _, err := subject.ParseCircuit(on); return err },
 	}
 	for _, on := range []string{
 		"", ".", "notifications", "notifications.a.b", "notifications.a.b.c.d", "notifications.a..c", "notifications.a.b.", "statuses.a.b",

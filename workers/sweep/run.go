@@ -23,7 +23,6 @@ import (
 	"arauto/workers/internal/retry"
 	"arauto/workers/sweep/advisories"
 	"arauto/workers/sweep/levels"
-	"arauto/workers/sweep/periodic"
 	"arauto/workers/sweep/retention"
 	"arauto/workers/sweep/stale"
 	"arauto/workers/sweep/stuck"
@@ -63,11 +62,11 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	})
 	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}}
-	counts := periodic.NewMetrics(k.Registry)
-	for _, task := range s.tasks() {
-		actors = append(actors, process.Actor{Name: task.Name, Run: func(ctx context.Context) error {
-			return periodic.Run(ctx, task, k.Log, counts)
-		}})
+	counts := newRoundMetrics(k.Registry)
+	for _, t := range s.tasks() {
+		round := t.do // Its error is to say what the monitoring of the broker shows.
+		t.do = func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
+		actors = append(actors, process.Actor{Name: t.name, Run: func(ctx context.Context) error { return t.run(ctx, k.Log, counts) }})
 	}
 	return process.Together(ctx, actors...)
 }
@@ -164,24 +163,19 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 }
 
 // tasks are the periodic tasks.
-func (s *sweeper) tasks() []periodic.Task {
+func (s *sweeper) tasks() []task {
 	purge := &retention.Notifications{
 		JS: s.kit.JS, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.retain, Log: s.kit.Log,
 		Now: s.clock.Now, Keep: s.cfg.KeepNotifications, MinAge: minAge, Judge: s.payments.Unprocessed,
 	}
 	compact := &retention.Orders{Stream: s.orders, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Unreadable: s.payments.Unreadable}
-	return []periodic.Task{
-		{Name: "stale", Every: s.cfg.Every, Do: s.explained(s.payments.Round)},
-		{Name: "stuck", Every: min(s.cfg.Every, stuckAfter), Do: s.explained(s.schedules.Round)},
-		{Name: "notifications", Every: s.cfg.Every, Do: s.explained(purge.Round)},
-		{Name: "levels", Every: s.cfg.Every, Do: s.explained(s.gauge.Round)},
-		{Name: "orders", Every: compactEvery, Do: s.explained(compact.Round)},
+	return []task{
+		{"stale", s.cfg.Every, s.payments.Round},
+		{"stuck", min(s.cfg.Every, stuckAfter), s.schedules.Round},
+		{"notifications", s.cfg.Every, purge.Round},
+		{"levels", s.cfg.Every, s.gauge.Round},
+		{"orders", compactEvery, compact.Round},
 	}
-}
-
-// explained returns the round with what the broker's monitoring shows added to its error.
-func (s *sweeper) explained(round func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 }
 
 // runAdvisories handles the messages of ADVISORIES.

@@ -17,7 +17,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/process/processtest"
 	"arauto/deploy/runtime/testbench"
@@ -75,7 +74,7 @@ func startWith(t testing.TB, change func(*supervise.Options)) *stack {
 	options := supervise.Options{
 		Dir: s.dir, BinDir: bin,
 		Addresses: supervise.Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"},
-		Roles:     supervise.Roles(), Log: zap.NewNop(),
+		Roles:     supervise.Roles(),
 		Listening: func(a supervise.Addresses) { listening <- a },
 		Ready:     func() { close(ready) },
 	}

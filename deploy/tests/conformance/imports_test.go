@@ -121,7 +121,7 @@ var bans = []ban{
 // and methods, which TestSchemasUseNamesOfHTTPOnly holds, and mime for what
 // stands in memory already.
 var pureImports = []string{
-	"bytes", "crypto/hmac", "crypto/sha256", "crypto/subtle", "embed", "encoding/hex", "encoding/json", "errors",
+	"bytes", "cmp", "crypto/hmac", "crypto/sha256", "crypto/subtle", "embed", "encoding/hex", "encoding/json", "errors",
 	"fmt", "io", "maps", "mime", "mime/multipart", "net/http", "net/url", "slices", "strconv", "strings", "time", "unicode/utf8",
 	"github.com/go-json-experiment/json", "github.com/go-json-experiment/json/jsontext",
 	"github.com/go-json-experiment/json/v1", "github.com/shopspring/decimal",

@@ -28,8 +28,8 @@ var sizes = []struct {
 	{"workers/sweep", 2100, "stale payments, stuck schedules, retention, advisories, gauges"},
 	{"workers/operator", 3550, "one file for each verb of the operator's command, with its screen and its dry run"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
-	{"schemas/provider", 3120, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},
-	{"schemas/providers/*", 650, "an adapter of 110 to 430 lines, and a sample that plays the provider"},
+	{"schemas/provider", 2900, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},
+	{"schemas/providers/*", 600, "an adapter of 110 to 430 lines, and a sample that plays the provider"},
 	{"schemas/record", 320, "documents on the internal streams, and which of their sequences may be compared"},
 	{"schemas/schematest", 60, "validation against the JSON Schemas"},
 	{"schemas/wire", 560, "JSON objects, forms and decimals from outside"},
@@ -44,8 +44,8 @@ var sizes = []struct {
 	{"deploy/runtime/topology", 500, "streams and consumers as data"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
 	{"deploy/tools/bench", 1750, "an open-loop driver and three rivals; below the gateway"},
-	{"deploy/tools/local", 1350, "make run: broker, children, screen, demo"},
-	{"deploy/tools/simulator", 1650, "state, faults, control calls and the server around what the samples of the adapters say"},
+	{"deploy/tools/local", 1300, "make run: broker, children, screen, demo"},
+	{"deploy/tools/simulator", 1530, "state, faults, control calls and the server around what the samples of the adapters say"},
 }
 
 // sizeOf is the index in sizes of the longest folder that holds a file, -1 for none.

@@ -3,7 +3,6 @@ package providertest
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,20 +16,16 @@ import (
 	"arauto/schemas/provider"
 )
 
-// written and computed are the sections of a fixture; together, in this order,
-// they are the file.
+// layout are the sections of a fixture in the order of its file, and computed those of them
+// that -update writes.
 var (
-	written = []string{
-		"settings", "personal", "webhook.query", "webhook.headers", "webhook.secret", "webhook.id", "webhook.body",
-		"login.status", "login.body", "answer.status", "answer.body",
-	}
-	computed = []string{
-		"notice.json", "notice.error", "login.question", "token", "token.error", "question", "fact.json", "error",
-	}
 	layout = []string{
 		"settings", "personal", "webhook.query", "webhook.headers", "webhook.secret", "webhook.id", "webhook.body",
 		"notice.json", "notice.error", "login.question", "login.status", "login.body", "token", "token.error",
 		"question", "answer.status", "answer.body", "fact.json", "error",
+	}
+	computed = []string{
+		"notice.json", "notice.error", "login.question", "token", "token.error", "question", "fact.json", "error",
 	}
 )
 
@@ -113,15 +108,13 @@ func (c *fixture) write(t *testing.T, fixtures fs.FS, got map[string]string) {
 	if !ok {
 		t.Fatal("these fixtures cannot be written; use Dir")
 	}
-	sections := maps.Clone(got)
-	for _, name := range written {
-		if c.has(name) {
-			sections[name] = c.files[name]
-		}
-	}
 	archive := &txtar.Archive{Comment: c.comment}
 	for _, name := range layout {
-		if text, ok := sections[name]; ok {
+		text, ok := c.files[name]
+		if slices.Contains(computed, name) {
+			text, ok = got[name]
+		}
+		if ok {
 			archive.Files = append(archive.Files, txtar.File{Name: name, Data: []byte(text)})
 		}
 	}
@@ -176,12 +169,10 @@ func headers(text string) provider.HeaderMap {
 	return h
 }
 
-func (c *fixture) reply() provider.Reply {
-	status, err := strconv.Atoi(strings.TrimSpace(c.text("answer.status")))
-	if err != nil {
-		status = 0
-	}
-	return provider.Reply{Status: status, Body: []byte(c.text("answer.body"))}
+// reply is the provider's reply to the "login" or the look-up, which is the "answer".
+func (c *fixture) reply(to string) provider.Reply {
+	status, _ := strconv.Atoi(strings.TrimSpace(c.text(to + ".status"))) // 0 for none.
+	return provider.Reply{Status: status, Body: []byte(c.text(to + ".body"))}
 }
 
 // account has every setting: the fixture's value, else the default, else for

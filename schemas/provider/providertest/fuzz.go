@@ -1,26 +1,36 @@
 package providertest
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
 	"reflect"
 	"testing"
+	"time"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
+	"arauto/schemas/schematest"
 	"arauto/schemas/subject"
 )
 
-// FuzzRead looks for webhooks that Read cannot take, starting from the
-// fixtures: a panic, a notice that cannot be used, an error without a class.
-func FuzzRead(f *testing.F, p provider.Provider, fixtures fs.FS) {
+// fuzzWebhooks asks about webhooks, starting from the fixtures.
+func fuzzWebhooks(f *testing.F, p provider.Provider, fixtures fs.FS, ask func(t *testing.T, w provider.Webhook)) {
 	f.Helper()
 	for _, c := range load(f, p, fixtures) {
 		f.Add(c.text("webhook.query"), c.text("webhook.headers"), []byte(c.text("webhook.body")))
 	}
 	f.Fuzz(func(t *testing.T, query, header string, body []byte) {
-		w := provider.Webhook{Query: p.Parameters(query), Header: headers(header), Body: body, At: arrival}
+		ask(t, provider.Webhook{Query: p.Parameters(query), Header: headers(header), Body: body, At: arrival})
+	})
+}
+
+// FuzzRead looks for webhooks that Read cannot take, starting from the
+// fixtures: a panic, a notice that cannot be used, an error without a class.
+func FuzzRead(f *testing.F, p provider.Provider, fixtures fs.FS) {
+	f.Helper()
+	fuzzWebhooks(f, p, fixtures, func(t *testing.T, w provider.Webhook) {
 		all, err := p.Read(w)
 		if again, _ := p.Read(w); !reflect.DeepEqual(all, again) {
 			t.Errorf("reading again gives %+v after %+v", again, all)
@@ -58,11 +68,7 @@ func usable(t *testing.T, p provider.Provider, n provider.Notice) {
 // theirs.
 func FuzzVerify(f *testing.F, p provider.Provider, fixtures fs.FS) {
 	f.Helper()
-	for _, c := range load(f, p, fixtures) {
-		f.Add(c.text("webhook.query"), c.text("webhook.headers"), []byte(c.text("webhook.body")))
-	}
-	f.Fuzz(func(t *testing.T, query, header string, body []byte) {
-		w := provider.Webhook{Query: p.Parameters(query), Header: headers(header), Body: body, At: arrival}
+	fuzzWebhooks(f, p, fixtures, func(t *testing.T, w provider.Webhook) {
 		_, err := p.Verify(w, []string{"a secret that no fuzzer finds", ""})
 		if !errors.Is(err, provider.ErrNoCredential) && !errors.Is(err, provider.ErrBadCredential) {
 			t.Errorf("verify gives %v", err)
@@ -77,7 +83,7 @@ func FuzzAnswer(f *testing.F, p provider.Provider, fixtures fs.FS) {
 	for _, c := range load(f, p, fixtures) {
 		n, err := c.read(c.webhook())
 		if err == nil && n.Unknown == "" && c.has("answer.status") {
-			f.Add(string(n.Kind), n.Payment, n.Order, c.reply().Status, []byte(c.text("answer.body")))
+			f.Add(string(n.Kind), n.Payment, n.Order, c.reply("answer").Status, []byte(c.text("answer.body")))
 		}
 	}
 	account := provider.Account{Name: "default", Settings: madeUp(p)}
@@ -100,20 +106,40 @@ func FuzzAnswer(f *testing.F, p provider.Provider, fixtures fs.FS) {
 // a class.
 func sound(t *testing.T, fact order.Fact, err error) bool {
 	t.Helper()
-	if err == nil {
-		return true
+	if isUnknownWord(err) && (fact.Status != "" || fact.ProviderStatus == "") {
+		t.Errorf("an unknown word beside the fact %+v", fact)
 	}
-	if isUnknownWord(err) {
-		if fact.Status != "" || fact.ProviderStatus == "" {
-			t.Errorf("an unknown word beside the fact %+v", fact)
-		}
-		return false
+	if err != nil && !hasClass(err) {
+		t.Errorf("%v has no class", err)
 	}
-	for _, class := range classes {
-		if errors.Is(err, class) {
-			return false
-		}
+	return err == nil
+}
+
+// announced folds f as a payment's first observation and validates the event
+// as it would be published.
+func announced(t *testing.T, name, payment string, f order.Fact) {
+	t.Helper()
+	if f.ProviderReference != provider.Code(f.ProviderReference) {
+		t.Errorf("the provider's reference %q did not pass provider.Code", f.ProviderReference)
 	}
-	t.Errorf("%v has no class", err)
-	return false
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	o := order.Observation{
+		Provider: name, Account: "default", Kind: f.Kind, Payment: payment, Order: f.Order,
+		ProviderReference: f.ProviderReference, Status: f.Status, ProviderStatus: f.ProviderStatus,
+		Reason: f.Reason, Amount: f.Amount, OccurredAt: f.OccurredAt, AnsweredAt: at,
+	}
+	after, outcome := order.Standing{}.Fold(o, at)
+	if outcome != order.Applied {
+		t.Fatalf("fact with status %q is %s as the first", f.Status, outcome)
+	}
+	if _, outcome := after.Fold(o, at.Add(time.Second)); outcome != order.Unchanged {
+		t.Errorf("fact with status %q is %s when it is observed again, as after an exact replay of its webhook", f.Status, outcome)
+	}
+	raw, err := json.Marshal(order.Announce(nil, o, 1, after))
+	if err != nil {
+		t.Fatalf("write event: %v", err)
+	}
+	if err := schematest.Event(raw); err != nil {
+		t.Errorf("event %s: %v", raw, err)
+	}
 }

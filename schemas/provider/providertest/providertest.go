@@ -68,20 +68,19 @@ func Run(t *testing.T, p provider.Provider, fixtures fs.FS) {
 
 // vocabulary asks for one fixture per word whose status is the declared one.
 func vocabulary(t *testing.T, p provider.Provider, all []*fixture) {
-	seen := map[order.Kind]map[string]bool{}
+	type shown struct {
+		kind order.Kind
+		word string
+	}
+	seen := map[shown]bool{}
 	for _, c := range all {
-		f, err := c.fact()
-		if err != nil || p.Vocabulary[f.Kind][f.ProviderStatus] != f.Status {
-			continue
+		if f, err := c.fact(); err == nil && p.Vocabulary[f.Kind][f.ProviderStatus] == f.Status {
+			seen[shown{f.Kind, f.ProviderStatus}] = true
 		}
-		if seen[f.Kind] == nil {
-			seen[f.Kind] = map[string]bool{}
-		}
-		seen[f.Kind][f.ProviderStatus] = true
 	}
 	for kind, words := range p.Vocabulary {
 		for word, status := range words {
-			if !seen[kind][word] {
+			if !seen[shown{kind, word}] {
 				t.Errorf("no fixture shows %s %q as %s", kind, word, status)
 			}
 		}
@@ -160,17 +159,13 @@ func (c *fixture) expect(t *testing.T, fixtures fs.FS) {
 			t.Errorf("personal text %q is in no body, so nothing is proved", canary)
 		}
 	}
-	c.firstEvent(t)
-}
-
-// notice reads the fixture's webhook and fails the test when it cannot.
-func (c *fixture) notice(t *testing.T) provider.Notice {
-	t.Helper()
-	n, err := c.read(c.webhook())
-	if err != nil {
-		t.Fatalf("read: %v", err)
+	if f, err := c.fact(); err == nil {
+		n, _ := c.read(c.webhook()) // There is no fact without a notice.
+		if f.Kind != n.Kind {
+			t.Errorf("fact is a %s, the notice a %s", f.Kind, n.Kind)
+		}
+		announced(t, c.p.Name, n.Payment, f)
 	}
-	return n
 }
 
 // question asks as the fixture's account would.
@@ -197,14 +192,9 @@ func (c *fixture) fact() (order.Fact, error) {
 	case !c.has("answer.status"):
 		return order.Fact{}, provider.ErrNoLookUp
 	}
-	return c.p.Answer(target(n), c.account(), c.reply())
+	return c.p.Answer(target(n), c.account(), c.reply("answer"))
 }
 
 func target(n provider.Notice) provider.Target {
 	return provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
-}
-
-func isUnknownWord(err error) bool {
-	var unknown *provider.UnknownWordError
-	return errors.As(err, &unknown)
 }

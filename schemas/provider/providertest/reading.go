@@ -1,13 +1,10 @@
 package providertest
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"maps"
 	"net/url"
-	"reflect"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,86 +12,54 @@ import (
 	"arauto/schemas/subject"
 )
 
-// deep is how many levels the nested bodies have.
-const deep = 100_000
+func isInvalid(err error) bool { return errors.Is(err, provider.ErrInvalid) }
 
 // reading asks what Read does with what is not a good webhook.
 func (c *fixture) reading(t *testing.T) {
-	bad := c.malformed(c.text("webhook.body"))
+	n, err := c.read(c.webhook())
+	body, inQuery, id := c.text("webhook.body"), err == nil && c.inQuery(c.id(n)), ""
+	if err == nil && n.Unknown == "" {
+		id = n.Payment
+	}
+	bad := malformed(body, id)
 	if c.newHeaders {
 		maps.Copy(bad, hopeless())
 	}
-	if n, err := c.read(c.webhook()); err == nil && (n.Unknown != "" || c.inQuery(c.id(n))) {
+	if n.Unknown != "" || inQuery {
 		// A type that only the header names needs nothing in the body, nor does an id that the query has.
 		delete(bad, "an empty object")
 		delete(bad, "only unknown keys")
 	}
-	for what, body := range bad {
-		n, err := c.read(c.with(body))
-		if err == nil {
-			t.Errorf("%s is read as %+v", what, n)
-			continue
-		}
-		if !errors.Is(err, provider.ErrInvalid) {
-			t.Errorf("%s gives %v, want ErrInvalid", what, err)
-		}
-		c.clean(t, what, err.Error())
-	}
-	n, err := c.read(c.webhook())
+	r := reader[provider.Notice]{c, body, n, func(body []byte) (provider.Notice, error) {
+		w := c.webhook()
+		w.Body = body
+		return c.read(w)
+	}, isInvalid}
 	if err != nil {
-		if !errors.Is(err, provider.ErrInvalid) {
+		r.refuses(t, bad)
+		if !isInvalid(err) {
 			t.Errorf("read gives %v, want ErrInvalid", err)
 		}
 		return
 	}
-	c.keepsNothing(t, n)
-	if again, _ := c.read(c.with(plant(c.text("webhook.body")))); !reflect.DeepEqual(n, again) {
-		t.Errorf("an additional field changes the notice to %+v", again)
-	}
-	body := c.text("webhook.body")
-	read := func(body string) (provider.Notice, error) { return c.read(c.with(body)) }
-	asSent(t, body, n, read)
-	emptied(t, body, read)
-	refused := oneReading(t, body, n, read)
+	refused := r.ask(t, bad)
 	if n.Unknown == "" {
 		c.ids(t, n)
-		if refused == 0 && !isForm(body) && !c.inQuery(c.id(n)) {
+		if refused == 0 && !isForm(body) && !inQuery {
 			t.Error("not even the id's key is refused in two spellings")
 		}
 	}
 }
 
-// keepsNothing proves that Read neither changes its input nor keeps it, and
-// that it gives the same result again.
-func (c *fixture) keepsNothing(t *testing.T, want provider.Notice) {
-	t.Helper()
-	w := c.webhook()
-	before := bytes.Clone(w.Body)
-	n, err := c.read(w)
-	if err != nil || !reflect.DeepEqual(n, want) {
-		t.Errorf("reading again gives %+v, %v", n, err)
-	}
-	if !bytes.Equal(before, w.Body) {
-		t.Error("read changed its input")
-	}
-	for i := range w.Body {
-		w.Body[i] = '#'
-	}
-	if !reflect.DeepEqual(n, want) {
-		t.Errorf("read kept its input: %+v", n)
-	}
-}
-
-// ids puts other ids where the fixture's body has the payment's.
+// ids puts other ids where the fixture's webhook has the payment's.
 func (c *fixture) ids(t *testing.T, n provider.Notice) {
 	t.Helper()
-	id := c.id(n)
-	body := c.text("webhook.body")
-	if !c.inQuery(id) && !strings.Contains(body, encodeFor(body, id)) {
+	id, body := c.id(n), c.text("webhook.body")
+	if !c.inQuery(id) && !strings.Contains(body, literal(body, id)) {
 		t.Fatalf("neither query nor body have the id %q; say which one they have in webhook.id", id)
 	}
 	for _, other := range []string{"", ".", "..", strings.Repeat("x", subject.MaxID+1), strings.Repeat("x", 32<<10)} {
-		if n, err := c.read(c.replaceID(id, other)); !errors.Is(err, provider.ErrInvalid) {
+		if n, err := c.read(c.replaceID(id, other)); !isInvalid(err) {
 			t.Errorf("the id %.40q gives %.60q, %v", other, n.Payment, err)
 		}
 	}
@@ -104,7 +69,7 @@ func (c *fixture) ids(t *testing.T, n provider.Notice) {
 		"pedido n\u00ba 1 \u2014 caf\u00e9 \u65e5\u672c \U0001F600", strings.Repeat("x", subject.MaxID-len(prefix)), strings.Repeat("x", 36), "A-0z",
 	} {
 		got, err := c.read(c.replaceID(id, other))
-		if formed(other) && err != nil || err == nil && got.Payment != prefix+other || err != nil && !errors.Is(err, provider.ErrInvalid) {
+		if formed(other) && err != nil || err == nil && got.Payment != prefix+other || err != nil && !isInvalid(err) {
 			t.Errorf("the id %.40q gives %.60q, %v", other, got.Payment, err)
 			continue
 		}
@@ -115,15 +80,29 @@ func (c *fixture) ids(t *testing.T, n provider.Notice) {
 	if isForm(body) || c.inQuery(id) {
 		return
 	}
-	c.numericIDs(t, n)
-	quoted := encodeFor(body, id)
+	c.numericIDs(t, n, prefix)
 	for _, wrong := range []string{"true", "null", "{}", "[]", `["` + planted + `"]`, `{"a":"` + planted + `"}`, `"` + latin + `"`} {
-		broken := strings.ReplaceAll(body, `"`+quoted+`"`, wrong)
-		if n, err := c.read(c.with(broken)); !errors.Is(err, provider.ErrInvalid) {
+		if n, err := c.read(c.with(strings.ReplaceAll(body, literal(body, id), wrong))); !isInvalid(err) {
 			t.Errorf("the id %s gives %+v, %v", wrong, n, err)
 		} else {
 			c.clean(t, "a wrong-typed id", err.Error())
 		}
+	}
+}
+
+// numericIDs puts numbers where the fixture's webhook has its ids as text.
+func (c *fixture) numericIDs(t *testing.T, n provider.Notice, prefix string) {
+	t.Helper()
+	id, body := c.id(n), c.text("webhook.body")
+	numeric(t, body, id, prefix+number, provider.ErrInvalid, func(body string) (string, error) {
+		got, err := c.read(c.with(body))
+		return got.Payment, err
+	})
+	if n.Order != "" && n.Order != id && strings.Contains(body, literal(body, n.Order)) {
+		numeric(t, body, n.Order, n.Payment+" of "+number, provider.ErrInvalid, func(body string) (string, error) {
+			got, err := c.read(c.with(body))
+			return got.Payment + " of " + got.Order, err
+		})
 	}
 }
 
@@ -164,12 +143,9 @@ func (c *fixture) escapes(t *testing.T, usual, odd provider.Notice, id string) {
 	for _, values := range got.Query() {
 		segments = append(segments, values...)
 	}
-	for _, segment := range segments {
-		if segment == id {
-			return
-		}
+	if !slices.Contains(segments, id) {
+		t.Errorf("the id %.40q cannot be read back from %.200q", id, q.URL)
 	}
-	t.Errorf("the id %.40q cannot be read back from %.200q", id, q.URL)
 }
 
 func (c *fixture) id(n provider.Notice) string {
@@ -187,87 +163,8 @@ func (c *fixture) inQuery(id string) bool {
 // replaceID is the webhook with another id, in its query if that has it, else in its body.
 func (c *fixture) replaceID(id, other string) provider.Webhook {
 	query, body := c.text("webhook.query"), c.text("webhook.body")
-	switch {
-	case c.inQuery(id):
+	if c.inQuery(id) {
 		return c.sent(strings.ReplaceAll(query, "="+url.QueryEscape(id), "="+url.QueryEscape(other)), body)
-	case isForm(body):
-		return c.with(strings.ReplaceAll(body, encodeFor(body, id), encodeFor(body, other)))
 	}
-	return c.with(strings.ReplaceAll(body, `"`+encodeFor(body, id)+`"`, `"`+encodeFor(body, other)+`"`))
-}
-
-func isForm(body string) bool { return !strings.HasPrefix(strings.TrimSpace(body), "{") }
-
-// encodeFor writes text as the body would: within JSON quotes, or in a form.
-func encodeFor(body, text string) string {
-	if isForm(body) {
-		return url.QueryEscape(text)
-	}
-	raw, err := json.Marshal(text)
-	if err != nil {
-		return text
-	}
-	return string(raw[1 : len(raw)-1])
-}
-
-// plant adds a field that no provider has.
-func plant(body string) string {
-	if isForm(body) {
-		return body + "&planted%5Bemail%5D=" + url.QueryEscape(planted)
-	}
-	return strings.Replace(body, "{", `{"planted":{"email":"`+planted+`"},`, 1)
-}
-
-// hopeless are bodies that are wrong for everybody.
-func hopeless() map[string]string {
-	return map[string]string{
-		"an empty body": "", "a blank": " ", "null": "null", "an array": "[]", "an array of objects": "[{}]", "a number": "1",
-		"a text": `"x"`, "an open object": "{", "an empty object": "{}", "html": "<html></html>",
-		"deep nesting":      `{"a":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + "}",
-		"deep objects":      strings.Repeat(`{"a":`, deep) + "1" + strings.Repeat("}", deep),
-		"deep open nesting": strings.Repeat("[", deep),
-		"a huge text":       `{"a":"` + strings.Repeat("x", 2<<20) + `"`,
-		"many keys":         strings.Repeat("a&", deep),
-		"something huge":    strings.Repeat("x", 2<<20),
-		"only unknown keys": `{"planted":"` + planted + `"}`,
-		"a trailing comma":  plant("{}"),
-	}
-}
-
-// malformed spoils a good body in ways that nobody may overlook.
-func (c *fixture) malformed(body string) map[string]string {
-	if isForm(body) {
-		return c.malformedForm(body)
-	}
-	body = strings.TrimSpace(body)
-	bad := map[string]string{
-		"a key twice":         `{"k":1,"k":1,` + body[1:],
-		"a deep key twice":    `{"k":[{"k":1,"k":1}],` + body[1:],
-		"something behind it": body + "{}",
-		"a letter behind it":  body + "x",
-		"a planted cut":       plant(body)[:len(plant(body))-1],
-	}
-	for cut := range body {
-		// Long bodies repeat themselves; every seventh byte will do there.
-		if cut < 300 || cut%7 == 0 {
-			bad["a cut at byte "+strconv.Itoa(cut)] = body[:cut]
-		}
-	}
-	return bad
-}
-
-// malformedForm repeats the key of the id with another value.
-func (c *fixture) malformedForm(body string) map[string]string {
-	bad := map[string]string{"too many fields": strings.Repeat("a=b&", deep) + body}
-	n, err := c.read(c.webhook())
-	if err != nil || n.Unknown != "" {
-		return bad
-	}
-	for pair := range strings.SplitSeq(body, "&") {
-		if key, value, _ := strings.Cut(pair, "="); value == url.QueryEscape(n.Payment) {
-			bad["another id behind it"] = body + "&" + key + "=" + planted
-			break
-		}
-	}
-	return bad
+	return c.with(strings.ReplaceAll(body, literal(body, id), literal(body, other)))
 }

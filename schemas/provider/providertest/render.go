@@ -14,9 +14,6 @@ import (
 	"arauto/schemas/provider"
 )
 
-// planted is a personal text that the suite itself puts into bodies.
-const planted = "planted.canary@example.com"
-
 // clean fails when text has anything in it that must not leave the bodies.
 func (c *fixture) clean(t *testing.T, what, text string) {
 	t.Helper()
@@ -41,39 +38,30 @@ func (c *fixture) clean(t *testing.T, what, text string) {
 // and clean finds it.
 func (c *fixture) questionText(q provider.Question) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s\n", q.Method, c.hideQuery(q.URL))
+	path, query, found := strings.Cut(q.URL, "?")
+	if found {
+		path += "?" + strings.TrimSuffix(c.hidden(query+"&", "=", "&"), "&")
+	}
+	fmt.Fprintf(&b, "%s %s\n", q.Method, path)
 	for _, name := range slices.Sorted(maps.Keys(q.Header)) {
-		value := q.Header[name]
-		for setting, secret := range c.secrets() {
-			value = strings.ReplaceAll(value, secret, "{"+setting+"}")
-		}
-		fmt.Fprintf(&b, "%s: %s\n", name, value)
+		fmt.Fprintf(&b, "%s: %s\n", name, c.hidden(q.Header[name], "", ""))
 	}
 	if len(q.Body) > 0 {
-		body := string(q.Body)
-		for setting, secret := range c.secrets() {
-			body = strings.ReplaceAll(body, `"`+secret+`"`, `"{`+setting+`}"`)
-		}
-		fmt.Fprintf(&b, "\n%s\n", body)
+		fmt.Fprintf(&b, "\n%s\n", c.hidden(string(q.Body), `"`, `"`))
 	}
 	return b.String()
 }
 
-func (c *fixture) hideQuery(address string) string {
-	path, query, found := strings.Cut(address, "?")
-	if !found {
-		return address
-	}
-	pairs := strings.Split(query, "&")
-	for i, pair := range pairs {
-		key, value, _ := strings.Cut(pair, "=")
-		for setting, secret := range c.secrets() {
-			if value == url.QueryEscape(secret) {
-				pairs[i] = key + "={" + setting + "}"
-			}
+// hidden is text with the names of secrets in their place, where before and after stand
+// around them. Behind a = they are escaped as in a query.
+func (c *fixture) hidden(text, before, after string) string {
+	for setting, secret := range c.secrets() {
+		if before == "=" {
+			secret = url.QueryEscape(secret)
 		}
+		text = strings.ReplaceAll(text, before+secret+after, before+"{"+setting+"}"+after)
 	}
-	return path + "?" + strings.Join(pairs, "&")
+	return text
 }
 
 func noticeJSON(t *testing.T, n provider.Notice) string {

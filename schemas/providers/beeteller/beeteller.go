@@ -6,6 +6,7 @@
 package beeteller
 
 import (
+	"cmp"
 	"strings"
 
 	"arauto/schemas/order"
@@ -58,7 +59,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.CheckNamed("order", payment, "reference", number); err != nil {
 		return provider.Notice{}, err
 	}
-	fields := provider.Present(map[string]string{"reason": n.reason()})
+	fields := provider.Present(map[string]string{"reason": string(cmp.Or(n.RejectionReason, n.Error))})
 	if provider.Sayable(n.Status) {
 		fields["status"] = n.Status // Also one that nobody knows: it must be named.
 	}
@@ -66,13 +67,6 @@ func read(w provider.Webhook) (provider.Notice, error) {
 		fields["reference"] = number // An id, and so the merchant's free choice.
 	}
 	return provider.Notice{Kind: order.Payout, Payment: payment, Order: number, Fields: fields}, nil
-}
-
-func (n notification) reason() string {
-	if n.RejectionReason != "" {
-		return string(n.RejectionReason)
-	}
-	return string(n.Error)
 }
 
 // claim takes the notification as the fact.

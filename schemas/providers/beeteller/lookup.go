@@ -1,6 +1,7 @@
 package beeteller
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -51,10 +52,7 @@ func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 }
 
 func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact, error) {
-	if err := provider.Missing(r); err != nil {
-		return order.Fact{}, err
-	}
-	if err := provider.Foreign(r); err != nil && !provider.IsObject(r) {
+	if err := provider.NoAnswer(r, provider.IsObject(r), http.StatusNotFound, http.StatusGone); err != nil {
 		return order.Fact{}, err
 	}
 	var body map[string]jsontext.Value
@@ -76,10 +74,7 @@ func answer(t provider.Target, a provider.Account, r provider.Reply) (order.Fact
 	if id := texts["order_field"]; id != "" && id != t.Payment {
 		return order.Fact{}, fmt.Errorf("%w: it is about another payout", provider.ErrUnreadable)
 	}
-	if texts["reference_field"] == "" {
-		texts["reference_field"] = t.Order
-	}
-	return fact(texts["status_field"], texts["reference_field"], texts["reason_field"])
+	return fact(texts["status_field"], cmp.Or(texts["reference_field"], t.Order), texts["reason_field"])
 }
 
 func asText(raw []byte) (string, error) {

@@ -8,6 +8,7 @@
 package mercadopago
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -58,10 +59,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err != nil {
 		return provider.Notice{}, err
 	}
-	word := string(body.Type)
-	if word == "" {
-		word = w.Query.Get("type")
-	}
+	word := cmp.Or(string(body.Type), w.Query.Get("type"))
 	if word != "" && !strings.EqualFold(word, typePayment) {
 		return provider.Unknown(order.Payment, word, payment)
 	}
@@ -71,18 +69,14 @@ func read(w provider.Webhook) (provider.Notice, error) {
 // paymentOf is the query's data.id. One that comes twice names nothing.
 func paymentOf(w provider.Webhook) (string, error) {
 	if differ(w.Query[dataID]) {
-		return "", &provider.Refusal{Rule: provider.RuleKey, Field: dataID, Err: fmt.Errorf("%w: %s comes twice", provider.ErrInvalid, dataID)}
+		return "", provider.Refuse(provider.RuleKey, dataID, "%s comes twice", dataID)
 	}
 	id := w.Query.Get(dataID)
 	return id, provider.CheckNamed(dataID, id, "", "")
 }
 
 func ask(t provider.Target, a provider.Account) (provider.Question, error) {
-	return provider.Question{
-		Method: http.MethodGet,
-		URL:    strings.TrimRight(a.Settings["base_url"], "/") + "/v1/payments/" + url.PathEscape(t.Payment),
-		Header: map[string]string{"accept": "application/json", "authorization": "Bearer " + a.Settings["access_token"]},
-	}, nil
+	return provider.Get(a, "/v1/payments/"+url.PathEscape(t.Payment), "authorization", "Bearer "+a.Settings["access_token"]), nil
 }
 
 // payment is the look-up's answer as far as it is read. Amounts are decimals of the
@@ -102,11 +96,11 @@ type payment struct {
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
 	refusal, own := ownError(r)
+	if err := provider.NoAnswer(r, own); err != nil {
+		return order.Fact{}, err
+	}
 	if r.Status == http.StatusNotFound && own && refusal == "not_found" {
 		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
-	}
-	if err := provider.Foreign(r); err != nil && !own {
-		return order.Fact{}, err
 	}
 	var p payment
 	if err := provider.DecodeReply(r, &p); err != nil {
@@ -121,10 +115,7 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 	if err != nil && unknown == nil { // Sums that make no sense must not hide a word that we lack.
 		return order.Fact{}, err
 	}
-	f := order.Fact{Kind: order.Payment, Order: string(p.ExternalReference), Status: word, ProviderStatus: said, Amount: amount}
-	if f.Order == "" {
-		f.Order = t.Payment
-	}
+	f := order.Fact{Kind: order.Payment, Order: cmp.Or(string(p.ExternalReference), t.Payment), Status: word, ProviderStatus: said, Amount: amount}
 	switch word {
 	case order.Refused, order.Canceled, order.Expired, order.ChargedBack, order.Disputed:
 		f.Reason = provider.Code(string(p.StatusDetail))

@@ -5,10 +5,10 @@
 package picpay
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -48,10 +48,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	if err := provider.DecodeWebhook(w, &c); err != nil {
 		return provider.Notice{}, err
 	}
-	payment := string(c.ReferenceID)
-	if payment == "" {
-		payment = string(c.PaymentID)
-	}
+	payment := string(cmp.Or(c.ReferenceID, c.PaymentID))
 	if err := provider.CheckNamed("referenceId", payment, "", ""); err != nil {
 		return provider.Notice{}, err
 	}
@@ -62,11 +59,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 }
 
 func ask(t provider.Target, a provider.Account) (provider.Question, error) {
-	return provider.Question{
-		Method: http.MethodGet,
-		URL:    strings.TrimRight(a.Settings["base_url"], "/") + "/payments/" + url.PathEscape(t.Payment) + "/status",
-		Header: map[string]string{"accept": "application/json", "x-picpay-token": a.Settings["token"]},
-	}, nil
+	return provider.Get(a, "/payments/"+url.PathEscape(t.Payment)+"/status", "x-picpay-token", a.Settings["token"]), nil
 }
 
 // status is the look-up's answer. The summary is in decimal reais; answers of
@@ -85,11 +78,7 @@ type summary struct {
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
-	own := ownError(r)
-	if r.Status == http.StatusNotFound && own {
-		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
-	}
-	if err := provider.Foreign(r); err != nil && !own {
+	if err := provider.NoAnswer(r, ownError(r), http.StatusNotFound); err != nil {
 		return order.Fact{}, err
 	}
 	var s status

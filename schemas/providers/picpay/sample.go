@@ -1,6 +1,7 @@
 package picpay
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -88,14 +89,10 @@ func sampleAnswer(s provider.State) any {
 // sampleRefusal has the documented 401 and the 429 of the sibling 1-Click API; the other
 // texts are ours.
 func sampleRefusal(status int) any {
-	message := map[int]string{
+	return map[string]string{"message": cmp.Or(map[int]string{
 		http.StatusUnauthorized:     "O Token informado é inválido",
 		http.StatusNotFound:         "Pedido não encontrado",
 		http.StatusMethodNotAllowed: "Método não permitido",
 		http.StatusTooManyRequests:  "API rate limit exceeded",
-	}[status]
-	if message == "" {
-		message = "Erro interno"
-	}
-	return map[string]string{"message": message}
+	}[status], "Erro interno")}
 }

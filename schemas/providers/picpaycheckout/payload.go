@@ -2,7 +2,6 @@ package picpaycheckout
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"arauto/schemas/order"
@@ -58,8 +57,8 @@ func read(w provider.Webhook) (provider.Notice, error) {
 		return readCharge(e, d)
 	case strings.EqualFold(word, typeChallenge):
 		return readChallenge(e, d)
-	default:
-		return readUnknown(e, d, word)
+	default: // Its data may have any shape, so that any id that is there is taken.
+		return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), e.ID.Loose())
 	}
 }
 
@@ -105,7 +104,7 @@ func checkCharge(field, payment, merchant string) error {
 func readCharge(e envelope, d data) (provider.Notice, error) {
 	charge, err := d.MerchantChargeID.Strict()
 	if err != nil {
-		return provider.Notice{}, wrongID("merchantChargeId", err)
+		return provider.Notice{}, provider.Refuse(provider.RuleType, "merchantChargeId", "merchantChargeId: %w", err)
 	}
 	if err := checkCharge("merchantChargeId", charge, charge); err != nil {
 		return provider.Notice{}, err
@@ -120,7 +119,7 @@ func readChallenge(e envelope, d data) (provider.Notice, error) {
 	charge, problem := d.ChargeID.Strict()
 	merchant, err := d.MerchantChargeID.Strict()
 	if err := errors.Join(problem, err); err != nil {
-		return provider.Notice{}, wrongID("chargeId or merchantChargeId", err)
+		return provider.Notice{}, provider.Refuse(provider.RuleType, "chargeId or merchantChargeId", "chargeId or merchantChargeId: %w", err)
 	}
 	if err := provider.CheckNamed("chargeId", charge, "", ""); err != nil {
 		return provider.Notice{}, err
@@ -135,15 +134,4 @@ func readChallenge(e envelope, d data) (provider.Notice, error) {
 			"paresStatus": string(d.PARes), "eciRaw": string(d.ECI),
 		}),
 	}, nil
-}
-
-// readUnknown takes whatever id is there. The data of a type that we do not
-// know may have any shape.
-func readUnknown(e envelope, d data, word string) (provider.Notice, error) {
-	return provider.Unknown(order.Payment, word, d.MerchantChargeID.Loose(), d.ChargeID.Loose(), e.ID.Loose())
-}
-
-// wrongID refuses an id that stands there as something else than an id.
-func wrongID(field string, err error) error {
-	return &provider.Refusal{Rule: provider.RuleType, Field: field, Err: fmt.Errorf("%w: %s: %w", provider.ErrInvalid, field, err)}
 }

@@ -50,22 +50,14 @@ func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 	if t.Kind == order.Authentication {
 		path = "/charge/3ds/" + url.PathEscape(chargeID(t)) + "/status"
 	}
-	return provider.Question{
-		Method: http.MethodGet,
-		URL:    strings.TrimRight(a.Settings["base_url"], "/") + path,
-		Header: map[string]string{"accept": "application/json"},
-	}, nil
+	return provider.Get(a, path), nil
 }
 
 func chargeID(t provider.Target) string { return strings.TrimPrefix(t.Payment, challengePrefix) }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
-	own := ownError(r)
-	if own && (r.Status == http.StatusBadRequest || r.Status == http.StatusNotFound) {
-		// It lists a 404 for unknown authentications and only a 400 for charges.
-		return order.Fact{}, fmt.Errorf("status %d: %w", r.Status, provider.ErrNotFound)
-	}
-	if err := provider.Foreign(r); err != nil && !own {
+	// It lists a 404 for unknown authentications and only a 400 for charges.
+	if err := provider.NoAnswer(r, ownError(r), http.StatusBadRequest, http.StatusNotFound); err != nil {
 		return order.Fact{}, err
 	}
 	if t.Kind == order.Authentication {

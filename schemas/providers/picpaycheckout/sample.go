@@ -1,6 +1,7 @@
 package picpaycheckout
 
 import (
+	"cmp"
 	"net/http"
 	"time"
 
@@ -89,7 +90,7 @@ func sampleChargeAnswer(s provider.State) any {
 // here the former is PRE_AUTHORIZED, the latter AUTHORIZED. A word that is not in the list
 // is the transaction's too.
 func sampleTransaction(charge string) string {
-	word, ok := map[string]string{
+	return cmp.Or(map[string]string{
 		"CREATED":        "PENDING",
 		"PRE_AUTHORIZED": "PENDING",
 		"PreAuthorized":  "PENDING",
@@ -97,11 +98,7 @@ func sampleTransaction(charge string) string {
 		"CAPTURED":       "PAID",
 		"PARTIAL":        "PARTIALLY_REFUNDED",
 		"CANCELLED":      "CANCELED",
-	}[charge]
-	if !ok {
-		return charge
-	}
-	return word
+	}[charge], charge)
 }
 
 // sampleError is the documented error body.

@@ -70,9 +70,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 	case typeNew, typeCancelRequest, typeCancelled:
 		return notice(e, "subscription_id", subscriptionPrefix, d.SubscriptionID, string(d.Status), e.Date)
 	case "":
-		return provider.Notice{}, &provider.Refusal{
-			Rule: provider.RuleMissing, Field: "event_type", Err: fmt.Errorf("%w: it has no type", provider.ErrInvalid),
-		}
+		return provider.Notice{}, provider.Refuse(provider.RuleMissing, "event_type", "it has no type")
 	default:
 		return provider.Unknown(order.Payment, e.Type, d.TransactionID.Loose(), d.SubscriptionID.Loose())
 	}
@@ -94,11 +92,11 @@ func fromQuery(w provider.Webhook) provider.Webhook {
 func notice(e envelope, field, prefix string, id wire.HintID, word string, at wire.Loose) (provider.Notice, error) {
 	unit, err := id.Strict()
 	if err != nil {
-		return provider.Notice{}, wrongID(field, err)
+		return provider.Notice{}, provider.Refuse(provider.RuleType, field, "%s: %w", field, err)
 	}
 	number, err := e.Event.Fields.SubscriptionID.Strict()
 	if err != nil {
-		return provider.Notice{}, wrongID("subscription_id", err)
+		return provider.Notice{}, provider.Refuse(provider.RuleType, "subscription_id", "subscription_id: %w", err)
 	}
 	if err := provider.CheckNamed(field, unit, "subscription_id", number); err != nil {
 		return provider.Notice{}, err
@@ -116,11 +114,6 @@ func notice(e envelope, field, prefix string, id wire.HintID, word string, at wi
 		fields["value"] = value
 	}
 	return provider.Notice{Kind: order.Payment, Payment: prefix + unit, Order: number, Fields: fields}, nil
-}
-
-// wrongID refuses an id that stands there as something else than an id.
-func wrongID(field string, err error) error {
-	return &provider.Refusal{Rule: provider.RuleType, Field: field, Err: fmt.Errorf("%w: %s: %w", provider.ErrInvalid, field, err)}
 }
 
 // payload takes the notification as the fact. Only a processed payment says of money: a

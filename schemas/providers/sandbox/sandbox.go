@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -47,11 +46,7 @@ func read(w provider.Webhook) (provider.Notice, error) {
 }
 
 func ask(t provider.Target, a provider.Account) (provider.Question, error) {
-	return provider.Question{
-		Method: http.MethodGet,
-		URL:    strings.TrimRight(a.Settings["base_url"], "/") + "/payments/" + url.PathEscape(t.Payment),
-		Header: map[string]string{"authorization": a.Settings["token"]},
-	}, nil
+	return provider.Get(a, "/payments/"+url.PathEscape(t.Payment), "authorization", a.Settings["token"]), nil
 }
 
 // status is the look-up's answer; amounts are cents.
@@ -66,10 +61,7 @@ type status struct {
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
-	if err := provider.Missing(r); err != nil {
-		return order.Fact{}, err
-	}
-	if err := provider.Foreign(r); err != nil && !provider.IsObject(r) {
+	if err := provider.NoAnswer(r, provider.IsObject(r), http.StatusNotFound, http.StatusGone); err != nil {
 		return order.Fact{}, err
 	}
 	var s status

@@ -1,6 +1,7 @@
 package yapay
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -76,10 +77,7 @@ func decode(r provider.Reply) (transaction, error) {
 			return transaction{}, fmt.Errorf("status %d: %w: it names an error that we do not know", r.Status, provider.ErrUnreadable)
 		}
 	}
-	if foreign := provider.Foreign(r); foreign != nil && (err != nil || !body.faulty()) {
-		return transaction{}, foreign
-	}
-	if err := provider.StatusError(r.Status); err != nil {
+	if err := cmp.Or(provider.NoAnswer(r, err == nil && body.faulty()), provider.StatusError(r.Status)); err != nil {
 		return transaction{}, err
 	}
 	if err == nil && !success {

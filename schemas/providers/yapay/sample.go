@@ -1,6 +1,7 @@
 package yapay
 
 import (
+	_ "embed"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
@@ -121,72 +122,13 @@ func sampleRefusal(status int) any {
 }
 
 // sampleForm is the status notification, in the order and the formats of a captured one
-// (src/webhooks.rs of saskenuba/yapay-sdk-rust, 3116975), with made-up people. TX[x] is
-// short for transaction[x]. The CPF is the usual example of a valid one, and the seller's
-// tokens are the credential of the look-up: the trap is Yapay's. Keys of products repeat,
-// and only their order tells which belong together.
-const sampleForm = `token_transaction={id}
-TX[order_number]={order}
-TX[free]=
-TX[transaction_id]={number}
-TX[status_id]={status}
-TX[status_name]={name}
-TX[date_transaction]={created}
-TX[date_payment]={paid}
-TX[price_original]={amount}
-TX[price_payment]={amount}
-TX[price_seller]={amount}
-TX[price_additional]=0.0
-TX[price_discount]=0.0
-TX[shipping_price]=0
-TX[shipping_type]=
-TX[split]=1
-TX[payment_method_id]=27
-TX[payment_method_name]=Pix
-TX[seller_token]={token}
-TX[transaction_token]={id}
-TX[token_transaction]={id}
-TX[products][][code]=1
-TX[products][][description]=Camiseta 100% algodão
-TX[products][][extra]=
-TX[products][][price_unit]=60.0
-TX[products][][quantity]=1.0
-TX[products][][code]=2
-TX[products][][description]=Meia & cia
-TX[products][][extra]=Tamanho G
-TX[products][][price_unit]=20.0
-TX[products][][quantity]=2.0
-TX[customer][name]=Pessoa da Silva
-TX[customer][cpf]=12345678909
-TX[customer][cnpj]=
-TX[customer][email]=pessoa.silva@example.com
-TX[customer][token]=0123456789abcde
-TX[company][name]=Loja de Exemplo
-TX[company][cnpj]=11222333000181
-TX[company][cpf]=
-TX[company][contact]=(11) 99999-0000
-TX[company][url]=https://loja.example.com
-TX[company][token]={token}
-TX[customer][address][street]=Rua das Acácias
-TX[customer][address][number]=12
-TX[customer][address][neighborhood]=Centro
-TX[customer][address][postal_code]=01001000
-TX[customer][address][completion]=
-TX[customer][address][city]=São Paulo
-TX[customer][address][state]=SP
-TX[payment][payment_response]=
-TX[payment][payment_response_code]=
-TX[payment][price_payment]={amount}
-TX[payment][url_payment]={page}
-TX[payment][selling_message]=
-TX[payment][number_of_voucher_sales]=
-TX[payment][payment_method_id]=27
-TX[payment][payment_method_name]=Pix
-TX[payment][card_id]=
-TX[payment][number_proccess]=
-TX[payment][split]=1
-TX[payment][date_approval]={approval}
-TX[payment][date_payment]={day}`
+// (src/webhooks.rs of saskenuba/yapay-sdk-rust, 3116975), with made-up people. The CPF is the
+// usual example of a valid one, and the seller's tokens are the credential of the look-up:
+// the trap is Yapay's. Keys of products repeat, and only their order tells which belong
+// together.
+//
+//go:embed sample.form
+var sampleForm string
 
 // sampleWebhook writes keys as they stand, with literal brackets and repeats, and spaces in
 // values as %20.
@@ -201,12 +143,12 @@ func sampleWebhook(s provider.State) provider.Webhook {
 		values["{paid}"], values["{approval}"], values["{day}"] = since.Format(clock), since.Format("02/01/2006 - 15:04:05"), since.Format("02/01/2006")
 	}
 	var pairs []string
-	for line := range strings.SplitSeq(sampleForm, "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(sampleForm), "\n") {
 		key, value, _ := strings.Cut(line, "=")
 		if strings.HasPrefix(value, "{") {
 			value = values[value]
 		}
-		pairs = append(pairs, strings.Replace(key, "TX", "transaction", 1)+"="+strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+		pairs = append(pairs, key+"="+strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
 	}
 	return provider.Webhook{
 		Header: provider.HeaderMap{"content-type": {"application/x-www-form-urlencoded"}}, Body: []byte(strings.Join(pairs, "&")),

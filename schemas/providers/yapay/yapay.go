@@ -4,11 +4,10 @@
 package yapay
 
 import (
+	"cmp"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"arauto/schemas/order"
@@ -75,7 +74,7 @@ func first(form url.Values, keys ...string) (string, error) {
 	for _, key := range keys {
 		values := slices.Compact(form[key])
 		if len(values) > 1 {
-			return "", &provider.Refusal{Rule: provider.RuleKey, Field: key, Err: fmt.Errorf("%w: %s comes twice", provider.ErrInvalid, key)}
+			return "", provider.Refuse(provider.RuleKey, key, "%s comes twice", key)
 		}
 		if len(values) == 1 && values[0] != "" {
 			return values[0], nil
@@ -87,11 +86,7 @@ func first(form url.Values, keys ...string) (string, error) {
 // ask uses the call that leaves the customer out of the answer.
 func ask(t provider.Target, a provider.Account) (provider.Question, error) {
 	query := url.Values{"token_account": {a.Settings["token_account"]}, "token_transaction": {t.Payment}}
-	return provider.Question{
-		Method: http.MethodGet,
-		URL:    strings.TrimRight(a.Settings["base_url"], "/") + "/transactions/get_by_token_brief?" + query.Encode(),
-		Header: map[string]string{"accept": "application/json"},
-	}, nil
+	return provider.Get(a, "/transactions/get_by_token_brief?"+query.Encode()), nil
 }
 
 func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact, error) {
@@ -117,12 +112,8 @@ func answer(t provider.Target, _ provider.Account, r provider.Reply) (order.Fact
 		return order.Fact{}, err
 	}
 	f := order.Fact{
-		Kind: order.Payment, Order: string(tx.OrderNumber), ProviderReference: provider.Code(tx.ID.Loose()),
-		Status: word, ProviderStatus: said, Amount: amount,
-	}
-	if f.Order == "" {
-		// The form's number is anybody's claim, so it does not stand in.
-		f.Order = t.Payment
+		Kind: order.Payment, ProviderReference: provider.Code(tx.ID.Loose()), Status: word, ProviderStatus: said, Amount: amount,
+		Order: cmp.Or(string(tx.OrderNumber), t.Payment), // The form's number is a claim, and not taken in its place.
 	}
 	if approved, err := wire.Time(string(tx.Payment.Fields.DateApproval)); err == nil && word == order.Paid {
 		f.OccurredAt = &approved

@@ -36,11 +36,6 @@ func (m *Metrics) Expect(provider, account string) {
 	m.openings.WithLabelValues(provider, account)
 }
 
-// opened counts an opening by this process.
-func (m *Metrics) opened(provider, account string) {
-	m.openings.WithLabelValues(provider, account).Inc()
-}
-
 // state shows an account's circuit as open or closed.
 func (m *Metrics) state(c record.Circuit) {
 	value := 1.0

@@ -43,7 +43,7 @@ func (v *Cache) Refused(ctx context.Context, provider, account string, p Permit,
 		// With jitter, so that another payment may probe next: a provider can refuse a single one.
 		return wait + jittered(v.Spread, jitter), nil
 	}
-	v.metrics.opened(provider, account)
+	v.metrics.openings.WithLabelValues(provider, account).Inc()
 	return wait, nil // Without jitter: this payment's next look-up is the first probe.
 }
 

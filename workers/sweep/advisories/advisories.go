@@ -115,21 +115,26 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	if strings.Contains(m.Subject(), ".MSG_TERMINATED.") {
 		cause = "the message was terminated without a dead letter"
 	}
-	id := found.id
-	err = w.DeadLetters.Put(ctx, found.unit, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: record.StageSweep,
-		Provider: found.unit.Provider, Account: found.account, Kind: found.kind, Payment: found.payment, Order: found.order,
-		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), LastAnswer: record.NoAnswer,
-		Stream: a.Stream, Sequence: a.Sequence, Covers: found.covers,
-		Next: "find out why the worker could not finish it, mend that, then redrive", At: w.Now().UTC(),
-	}, id, deadletter.SameID(id))
-	if err != nil {
+	if err := w.put(ctx, found.unit, record.DeadLetter{
+		ID: found.id, Account: found.account, Kind: found.kind, Payment: found.payment, Order: found.order,
+		Cause: cause + ", consumer " + a.Consumer, Attempts: int(a.Deliveries), Stream: a.Stream, Sequence: a.Sequence, Covers: found.covers,
+		Next: "find out why the worker could not finish it, mend that, then redrive",
+	}); err != nil {
 		return err
 	}
-	w.Metrics.without.Inc()
 	w.Log.Error("message.dead_lettered",
 		zap.String("stream", a.Stream), zap.Uint64("sequence", a.Sequence), zap.String("consumer", a.Consumer))
 	return nil
+}
+
+// put stores and counts a dead letter of a unit.
+func (w *Worker) put(ctx context.Context, u subject.Unit, l record.DeadLetter) error {
+	l.Class, l.Stage, l.Provider, l.LastAnswer, l.At = record.ClassOurs, record.StageSweep, u.Provider, record.NoAnswer, w.Now().UTC()
+	err := w.DeadLetters.Put(ctx, u, l, l.ID, deadletter.SameID(l.ID))
+	if err == nil {
+		w.Metrics.without.Inc()
+	}
+	return err
 }
 
 // deadLetter stores a dead letter about an advisory that does not decode: it may be about a
@@ -145,15 +150,13 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	if err != nil || slices.ContainsFunc(letters, func(l deadletter.Entry) bool { return l.ID == id }) {
 		return err
 	}
-	err = w.DeadLetters.Put(ctx, u, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: record.StageSweep, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
-		Cause: "stored advisory does not decode", LastAnswer: record.NoAnswer, Stream: subject.Advisories, Sequence: meta.Sequence.Stream,
-		Next: "compare the versions of the broker and of this worker; the broker's log says what it gave up, then discard", At: w.Now().UTC(),
-	}, id, deadletter.SameID(id))
-	if err != nil {
+	if err := w.put(ctx, u, record.DeadLetter{
+		ID: id, Account: u.Account, Payment: u.Payment,
+		Cause: "stored advisory does not decode", Stream: subject.Advisories, Sequence: meta.Sequence.Stream,
+		Next: "compare the versions of the broker and of this worker; the broker's log says what it gave up, then discard",
+	}); err != nil {
 		return err
 	}
-	w.Metrics.without.Inc()
 	w.Log.Error("advisory.unreadable", zap.String("subject", m.Subject()), zap.Uint64("sequence", meta.Sequence.Stream))
 	return nil
 }
@@ -162,10 +165,9 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 // sequence and its consumer are known.
 func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	own := deadletter.ID(a.Stream, a.Sequence)
-	none := original{
-		unit:    subject.Unit{Provider: providerOf(a.Consumer), Account: unknown, Payment: unknown},
-		id:      own,
-		account: unknown, payment: unknown,
+	none := original{unit: subject.Unit{Provider: unknown, Account: unknown, Payment: unknown}, id: own, account: unknown, payment: unknown}
+	if provider, ok := subject.ParseLookupConsumer(a.Consumer); ok {
+		none.unit.Provider = provider
 	}
 	if !slices.Contains(readable, a.Stream) {
 		return none, nil
@@ -229,14 +231,6 @@ func named(o original, on string) original {
 	o.unit = unit
 	o.account, o.payment = o.unit.Account, o.unit.Payment
 	return o
-}
-
-// providerOf reads the provider off the name of a look-up consumer.
-func providerOf(consumer string) string {
-	if provider, ok := subject.ParseLookupConsumer(consumer); ok {
-		return provider
-	}
-	return unknown
 }
 
 // hasDeadLetter looks through the dead letters of the payment. A redriven one no

@@ -20,8 +20,10 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// bounded are the streams that have a maximum size and that this role may read.
-var bounded = []string{subject.Notifications, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories}
+// measured are the streams that this role may read.
+var measured = []string{
+	subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories,
+}
 
 // maxScheduled is how many scheduled look-ups a round reads: about a second's worth.
 const maxScheduled = 5000
@@ -93,7 +95,7 @@ type standing struct {
 // New opens the streams and returns a Gauge.
 func New(ctx context.Context, o Options) (*Gauge, error) {
 	g := &Gauge{Options: o, streams: map[string]jetstream.Stream{}, letters: map[deadletter.Name]standing{}}
-	for _, name := range append([]string{subject.LookupRetries}, bounded...) {
+	for _, name := range measured {
 		stream, err := o.JS.Stream(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("open stream %s: %w", name, err)
@@ -110,21 +112,19 @@ func (g *Gauge) Round(ctx context.Context) error {
 
 // measureFill measures how full the streams are.
 func (g *Gauge) measureFill(ctx context.Context) error {
-	for _, name := range bounded {
+	for _, name := range measured {
 		info, err := g.streams[name].Info(ctx)
 		if err != nil {
 			return fmt.Errorf("read state of %s: %w", name, err)
 		}
-		g.Metrics.fill.WithLabelValues(name).Set(float64(info.State.Bytes) / float64(max(info.Config.MaxBytes, 1)))
+		room := info.Config.MaxBytes
+		if name == subject.LookupRetries {
+			room = g.Room
+		}
+		if room > 0 {
+			g.Metrics.fill.WithLabelValues(name).Set(float64(info.State.Bytes) / float64(room))
+		}
 	}
-	if g.Room <= 0 {
-		return nil
-	}
-	info, err := g.streams[subject.LookupRetries].Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read state of %s: %w", subject.LookupRetries, err)
-	}
-	g.Metrics.fill.WithLabelValues(subject.LookupRetries).Set(float64(info.State.Bytes) / float64(g.Room))
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -54,11 +55,9 @@ func (o *Orders) Round(ctx context.Context) error {
 // finals lists the statuses that are final for any kind of payment.
 func finals() []order.Status {
 	var all []order.Status
-	have := map[order.Status]bool{}
 	for _, kind := range order.Kinds() {
 		for _, s := range kind.Statuses() {
-			if kind.Final(s) && !have[s] {
-				have[s] = true
+			if kind.Final(s) && !slices.Contains(all, s) {
 				all = append(all, s)
 			}
 		}

@@ -38,7 +38,3 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	}
 	return m
 }
-
-func (m *Metrics) countEnqueued(provider, reason string) {
-	m.enqueued.WithLabelValues(provider, reason).Inc()
-}

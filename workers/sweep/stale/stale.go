@@ -269,7 +269,7 @@ func (s *Sweeper) enqueue(ctx context.Context, reason string, within time.Durati
 	if err := s.Retries.Schedule(ctx, p); err != nil {
 		return err
 	}
-	s.Metrics.countEnqueued(p.Provider, reason)
+	s.Metrics.enqueued.WithLabelValues(p.Provider, reason).Inc()
 	level := zap.InfoLevel
 	if reason == reasonUnprocessed {
 		level = zap.WarnLevel // The look-up of the notification was lost.

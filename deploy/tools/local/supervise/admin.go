@@ -37,7 +37,7 @@ func (s *supervisor) serveAdmin(ctx context.Context) error {
 		return err
 	}
 	s.Addresses.Admin = listener.Addr().String()
-	mux, errorLog := http.NewServeMux(), zap.NewStdLog(s.Log)
+	mux, errorLog := http.NewServeMux(), zap.NewStdLog(s.log)
 	var metrics prometheus.Gatherers
 	for _, c := range s.children {
 		metrics = append(metrics, prometheus.GathererFunc(c.scrape))

@@ -12,23 +12,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 )
-
-// step moves a payment at its provider, which then sends the webhook.
-type step struct {
-	Status   string `json:"status"` // In the provider's own word.
-	Order    string `json:"order"`
-	Amount   int64  `json:"amount"`   // Cents.
-	Refunded int64  `json:"refunded"` // Cents.
-	Captured *int64 `json:"captured,omitempty"`
-	Notify   bool   `json:"notify"`
-}
 
 // life is the story of one payment.
 type life struct {
 	provider, account, unit string
-	steps                   []step
+	steps                   []provider.Step
 }
 
 // stories are the lives that the demo tells in turn: of every provider the first story of
@@ -38,14 +29,9 @@ func stories() []life {
 	for i, account := range []string{"default", "acme"} {
 		for _, p := range providers.All {
 			for _, u := range p.Sample.Units {
-				if i >= len(u.Stories) {
-					continue
+				if i < len(u.Stories) {
+					all = append(all, life{p.Name, account, u.Name, u.Stories[i]})
 				}
-				l := life{provider: p.Name, account: account, unit: u.Name}
-				for _, s := range u.Stories[i] {
-					l.steps = append(l.steps, step{Status: s.Word, Amount: 10000, Refunded: s.Refunded, Captured: s.Captured, Notify: true})
-				}
-				all = append(all, l)
 			}
 		}
 	}
@@ -80,20 +66,21 @@ func (s *supervisor) tell(ctx context.Context, l life, id string, ticks <-chan t
 			return
 		case <-ticks:
 		}
-		step.Order = id
-		if err := step.make(ctx, s.Addresses.Simulator, l, id); err != nil && ctx.Err() == nil {
-			s.Log.Warn("demo.step_failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
+		if err := move(ctx, s.Addresses.Simulator, l, id, step); err != nil && ctx.Err() == nil {
+			s.log.Warn("demo.step_failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
 		}
 	}
 }
 
-// make makes the control call of the simulator.
-func (s step) make(ctx context.Context, simulator string, of life, id string) error {
-	body, err := json.Marshal(s)
+// move moves a payment at its provider, which then sends the webhook.
+func move(ctx context.Context, simulator string, l life, id string, to provider.Step) error {
+	body, err := json.Marshal(map[string]any{
+		"status": to.Word, "order": id, "amount": 10000, "refunded": to.Refunded, "captured": to.Captured, "notify": true,
+	})
 	if err != nil {
 		return fmt.Errorf("encode step: %w", err)
 	}
-	to := fmt.Sprintf("http://%s/_sim/%s/%s/%s/%s", simulator, of.provider, of.account, of.unit, url.PathEscape(id))
-	_, err = fetch(ctx, http.MethodPut, to, body)
+	on := fmt.Sprintf("http://%s/_sim/%s/%s/%s/%s", simulator, l.provider, l.account, l.unit, url.PathEscape(id))
+	_, err = fetch(ctx, http.MethodPut, on, body)
 	return err
 }

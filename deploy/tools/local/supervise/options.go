@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // The roles that a supervisor can start. The name is also that of the binary
@@ -53,7 +51,6 @@ type Options struct {
 	DemoEvery time.Duration // Pause between two steps of demo traffic; 0 for none.
 	Env       []string      // Environment of the children and of ${NAME} in the configuration; nil means this process's own.
 	Stdout    io.Writer     // The terminal: what runs where, order events, warnings. nil shows nothing.
-	Log       *zap.Logger   // The supervisor's own log; nil writes to a file beside the children's.
 
 	Listening func(Addresses) // Called when every address is open; connections wait for the children. May be nil.
 	Ready     func()          // Called when everything is ready for the first time. May be nil.

@@ -103,6 +103,10 @@ func TestDemoTellsOfEveryProvider(t *testing.T) {
 
 func TestDemoTellsEachLifeInOrderUnderItsOwnID(t *testing.T) {
 	t.Parallel()
+	type step struct {
+		Status, Order string
+		Notify        bool
+	}
 	type made struct {
 		path string
 		step step
@@ -119,7 +123,7 @@ func TestDemoTellsEachLifeInOrderUnderItsOwnID(t *testing.T) {
 		}
 	}))
 	defer simulator.Close()
-	s := &supervisor{Options: Options{DemoEvery: time.Millisecond, Log: zap.NewNop()}}
+	s := &supervisor{Options: Options{DemoEvery: time.Millisecond}, log: zap.NewNop()}
 	s.Addresses.Simulator = simulator.Listener.Addr().String()
 	ctx, cancel := context.WithCancel(testbench.Context(t))
 	var telling sync.WaitGroup
@@ -135,7 +139,7 @@ func TestDemoTellsEachLifeInOrderUnderItsOwnID(t *testing.T) {
 		if on := fmt.Sprintf("PUT /_sim/%s/%s/%s/%s", want.provider, want.account, want.unit, id); m.path != on {
 			t.Errorf("step %d of %s is a %s, want %s", n, id, m.path, on)
 		}
-		if m.step.Order != id || !m.step.Notify || n > len(want.steps) || fmt.Sprint(m.step.Status) != fmt.Sprint(want.steps[n-1].Status) {
+		if m.step.Order != id || !m.step.Notify || n > len(want.steps) || m.step.Status != want.steps[n-1].Word {
 			t.Errorf("step %d of %s is %+v, want the story %+v", n, id, m.step, want)
 		}
 	}

@@ -74,7 +74,7 @@ func TestUnreadableMessageIsLoggedAndNotShown(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
 	log, logged := testbench.Logs(zap.WarnLevel)
-	s := &supervisor{Options: Options{Log: log}, screen: &screen{to: &shown}}
+	s := &supervisor{log: log, screen: &screen{to: &shown}}
 	show := notes(s, shownPerSecond, func(_ string, l record.DeadLetter) string { return l.ID })
 	show("dead.x", []byte("{"))
 	if lines := logged.FilterField(zap.String("subject", "dead.x")).Len(); lines != 1 || shown.Len() != 0 {

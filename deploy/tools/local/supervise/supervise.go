@@ -19,6 +19,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
 	"arauto/schemas/subject"
@@ -51,6 +52,7 @@ type supervisor struct {
 	Options
 
 	began    time.Time
+	log      *zap.Logger // In a file beside the children's.
 	screen   *screen
 	broker   *server.Server
 	js       jetstream.JetStream
@@ -77,14 +79,11 @@ func (s *supervisor) openFolder(context.Context) error {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return fmt.Errorf("lock %s (does it run already?): %w", s.Dir, err)
 	}
-	if s.Log == nil {
-		book, err := s.openLogbook("local")
-		if err != nil {
-			return err
-		}
-		s.Log = book.logger()
+	book, err := s.openLogbook("local")
+	if err == nil {
+		s.log = book.logger()
 	}
-	return nil
+	return err
 }
 
 // addChildren opens the logs and the sockets of all roles. The processes are started later.

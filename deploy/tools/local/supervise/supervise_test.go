@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/provider"
 )
 
 func TestNotificationOfTheSeedsIsPrintedAsEvent(t *testing.T) {
@@ -246,8 +247,8 @@ func TestStateSurvivesARestart(t *testing.T) {
 		t.Fatalf("stop: %v", err)
 	}
 	r = begin(ctx, t, in)
-	step := step{Status: "paid", Order: "102030", Amount: 10000, Refunded: 4000, Notify: true}
-	testbench.Must(t, step.make(ctx, r.Simulator, life{provider: "picpay", account: "default", unit: "payments"}, "102030"))
+	picpay := life{provider: "picpay", account: "default", unit: "payments"}
+	testbench.Must(t, move(ctx, r.Simulator, picpay, "102030", provider.Step{Word: "paid", Refunded: 4000}))
 	r.out.line(ctx, t, " #2 ", "paid -> partially_refunded", "refunded R$ 40,00")
 	if text, _ := r.out.read(); strings.Contains(text, " #1 ") {
 		t.Errorf("an event of the run before is shown again:\n%s", text)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -113,8 +114,8 @@ func TestScreenSaysWhatGoesWrong(t *testing.T) {
 	r.out.line(ctx, t, "sandbox does not know payment nobody-knows; asked again at ")
 	r.out.line(ctx, t, "dead letter ", " (data): sandbox/default payment nobody-knows: ")
 	send(http.MethodPut, "http://"+r.Simulator+"/_sim/sandbox/fault", "x", "y", `{"kind": "401", "account": "acme"}`)
-	paid := step{Status: "paid", Notify: true}
-	testbench.Must(t, paid.make(ctx, r.Simulator, life{provider: "sandbox", account: "acme", unit: "payments"}, "p-1"))
+	acme := life{provider: "sandbox", account: "acme", unit: "payments"}
+	testbench.Must(t, move(ctx, r.Simulator, acme, "p-1", provider.Step{Word: "paid"}))
 	r.out.line(ctx, t, "circuit of sandbox/acme is open (credential)")
 	_, js := testbench.Connect(t, "nats://"+r.NATS)
 	if _, err := js.PauseConsumer(ctx, subject.LookupRetries, subject.LookupDueConsumer("yapay"), time.Now().Add(time.Hour)); err != nil {

@@ -20,7 +20,7 @@ import (
 // one field, error.
 func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path []string) {
 	if len(path) == 0 || len(path) == 1 && path[0] == "" {
-		s.describe(w, r)
+		describe(w, r)
 		return
 	}
 	if len(path) < 2 {
@@ -28,7 +28,7 @@ func (s *Simulator) control(w http.ResponseWriter, r *http.Request, path []strin
 		return
 	}
 	slug := path[0]
-	d, ok := s.dialects[slug]
+	d, ok := dialectOf(slug)
 	if !ok {
 		problem(w, http.StatusNotFound, "unknown provider")
 		return
@@ -58,11 +58,11 @@ func (s *Simulator) controlFault(w http.ResponseWriter, r *http.Request, provide
 		return
 	}
 	var f fault
-	if err := readControl(r, &f); err != nil {
-		problem(w, http.StatusBadRequest, err.Error())
-		return
+	err := readControl(r, &f)
+	if err == nil {
+		err = f.check()
 	}
-	if err := f.check(); err != nil {
+	if err != nil {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
@@ -117,11 +117,11 @@ type change struct {
 
 func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key, u provider.SampleUnit) {
 	var c change
-	if err := readControl(r, &c); err != nil {
-		problem(w, http.StatusBadRequest, err.Error())
-		return
+	var word string
+	err := readControl(r, &c)
+	if err == nil {
+		word, err = c.check(u)
 	}
-	word, err := c.check(u)
 	if err != nil {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
@@ -155,15 +155,11 @@ func (s *Simulator) put(w http.ResponseWriter, r *http.Request, k key, u provide
 // nothing but 200 for received.
 func (s *Simulator) tell(w http.ResponseWriter, k key, p, said payment, times int) {
 	at := s.now() // Of all of them, so that they are exact copies.
-	status, err := s.notify(k, said, at)
-	for range times - 1 {
-		if err != nil {
-			break
-		}
-		status, err = s.notify(k, said, at)
-	}
 	state := stateOf(p)
-	state.Notified = status
+	var err error
+	for n := 0; n < max(times, 1) && err == nil; n++ {
+		state.Notified, err = s.notify(k, said, at)
+	}
 	if err != nil {
 		state.Error = err.Error()
 		reply(w, http.StatusBadGateway, state)

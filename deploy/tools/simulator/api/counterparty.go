@@ -9,6 +9,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 )
@@ -34,16 +36,15 @@ type Options struct {
 
 // Simulator is all providers at once. It is safe for concurrent use.
 type Simulator struct {
-	gateway  string
-	log      *zap.Logger
-	now      func() time.Time
-	dialects map[string]dialect
-	ledger   *ledger
-	faults   *faults
-	asked    *tally
-	metrics  *metrics
-	scrape   http.Handler
-	client   *http.Client
+	gateway string
+	log     *zap.Logger
+	now     func() time.Time
+	ledger  *ledger
+	faults  *faults
+	asked   *tally
+	metrics *metrics
+	scrape  http.Handler
+	client  *http.Client
 
 	stopped context.Context // Ends slow answers and webhooks under way.
 	stop    context.CancelFunc
@@ -69,18 +70,17 @@ func New(o Options) (*Simulator, error) {
 	m := newMetrics()
 	ctx, stop := context.WithCancel(context.Background())
 	return &Simulator{
-		gateway:  strings.TrimRight(o.GatewayURL, "/"),
-		log:      o.Log,
-		now:      o.Now,
-		dialects: dialects(),
-		ledger:   book,
-		faults:   newFaults(),
-		asked:    newTally(),
-		metrics:  m,
-		scrape:   promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}),
-		client:   newClient(),
-		stopped:  ctx,
-		stop:     stop,
+		gateway: strings.TrimRight(o.GatewayURL, "/"),
+		log:     o.Log,
+		now:     o.Now,
+		ledger:  book,
+		faults:  &faults{force: map[string]map[aim]*fault{}},
+		asked:   &tally{asked: map[[3]string]int{}},
+		metrics: m,
+		scrape:  promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}),
+		client:  newClient(),
+		stopped: ctx,
+		stop:    stop,
 	}, nil
 }
 
@@ -146,4 +146,45 @@ func segments(u *url.URL) ([]string, error) {
 		parts[i] = plain
 	}
 	return parts, nil
+}
+
+// reply sends a JSON answer. A value that cannot be encoded is a bug of ours
+// and says so.
+func reply(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		status, text = http.StatusInternalServerError, []byte(`{"error":"answer cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n'))
+}
+
+// problem is an error of the simulator itself, not one that a provider words.
+func problem(w http.ResponseWriter, status int, message string) {
+	reply(w, status, map[string]string{"error": message})
+}
+
+// metrics are in a registry of their own, so that two simulators in one
+// process do not meet.
+type metrics struct {
+	registry *prometheus.Registry
+	lookups  *prometheus.CounterVec
+	webhooks *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_simulator_lookups_total",
+			Help: "Look-ups that the simulated providers were asked, by what became of them.",
+		}, []string{"provider", "result"}),
+		webhooks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_simulator_webhooks_total",
+			Help: "Webhooks that the simulated providers sent, by the gateway's HTTP status or \"error\" without one.",
+		}, []string{"provider", "code"}),
+	}
+	m.registry.MustRegister(m.lookups, m.webhooks)
+	return m
 }

@@ -27,7 +27,7 @@ type key struct {
 
 // question is one look-up, before it is answered.
 type question struct {
-	unit    string
+	unit    provider.SampleUnit
 	id      string
 	account string // "" when the credential is nobody's.
 }
@@ -40,13 +40,10 @@ type dialect struct {
 	provider.Sample
 }
 
-// dialects are the providers that the simulator speaks, by slug.
-func dialects() map[string]dialect {
-	all := make(map[string]dialect, len(providers.All))
-	for _, p := range providers.All {
-		all[p.Name] = dialect{p.Sample}
-	}
-	return all
+// dialectOf is how the provider of that slug speaks, false for none.
+func dialectOf(slug string) (dialect, bool) {
+	p, ok := providers.All.Get(slug)
+	return dialect{p.Sample}, ok
 }
 
 // unit is the unit of that name, false for none.
@@ -62,11 +59,11 @@ func (d dialect) unit(name string) (provider.SampleUnit, bool) {
 // that their sample notifications lead to an answer.
 func examples(now time.Time) map[key]entry {
 	all := map[key]entry{}
-	for name, d := range dialects() {
-		for _, u := range d.Units {
+	for _, p := range providers.All {
+		for _, u := range p.Sample.Units {
 			for _, s := range u.Known {
 				s.Created, s.Changed, s.Since = now, now, now
-				all[key{name, provider.DefaultAccount, u.Name, s.ID}] = entry{Now: s}
+				all[key{p.Name, provider.DefaultAccount, u.Name, s.ID}] = entry{Now: s}
 			}
 		}
 	}
@@ -78,7 +75,7 @@ func examples(now time.Time) map[key]entry {
 func (d dialect) question(r *http.Request, path []string, now time.Time) (question, bool) {
 	for _, u := range d.Units {
 		if id, ok := match(u.LookUp, r, path); ok && u.LookUp != "" {
-			return question{u.Name, id, d.asker(r, now)}, true
+			return question{u, id, d.asker(r, now)}, true
 		}
 	}
 	return question{}, false

@@ -12,42 +12,6 @@ import (
 	"time"
 )
 
-// The kinds of faults. An HTTP status is a kind of its own.
-const (
-	faultNone    = "none"
-	fault500     = "500"
-	fault429     = "429"
-	fault401     = "401"
-	fault403     = "403" // What a firewall before the provider says: a page, not the provider's own error.
-	fault404     = "404"
-	faultSlow    = "slow"    // Wait, then answer normally.
-	faultReset   = "reset"   // Close the connection with a TCP reset.
-	faultGarbage = "garbage" // 200 with bytes that are not JSON.
-	faultStale   = "stale"   // Answer the state before the last change.
-)
-
-// kindOfFault is one kind as GET /_sim/ describes it.
-type kindOfFault struct {
-	Kind string `json:"kind"`
-	Does string `json:"does"`
-}
-
-// kindsOfFaults are all that there are.
-func kindsOfFaults() []kindOfFault {
-	return []kindOfFault{
-		{faultNone, "ends the fault that is in force"},
-		{fault500, "answers 500"},
-		{fault429, "answers 429 with Retry-After: retry_after, at least 1"},
-		{fault401, "answers 401, as for a refused credential"},
-		{fault403, "answers 403 with a firewall's page, not with the provider's own error"},
-		{fault404, "answers 404, as for an unknown payment"},
-		{faultSlow, "answers after retry_after seconds, 0.2 by default"},
-		{faultReset, "closes the connection with a TCP reset"},
-		{faultGarbage, "answers 200 with a page that is not JSON"},
-		{faultStale, "answers what was true before the last PUT"},
-	}
-}
-
 // slowness is how long a slow answer takes when the fault does not say.
 const slowness = 200 * time.Millisecond
 
@@ -65,7 +29,7 @@ type fault struct {
 
 // check says what is wrong with a fault from a control call.
 func (f fault) check() error {
-	if !slices.ContainsFunc(kindsOfFaults(), func(k kindOfFault) bool { return k.Kind == f.Kind }) {
+	if !slices.ContainsFunc(described.Faults, func(k kindOfFault) bool { return k.Kind == f.Kind }) {
 		return fmt.Errorf("unknown kind of fault %q", f.Kind)
 	}
 	switch {
@@ -102,8 +66,6 @@ type faults struct {
 	force map[string]map[aim]*fault
 }
 
-func newFaults() *faults { return &faults{force: map[string]map[aim]*fault{}} }
-
 // set puts a fault in force. One for every account and payment ends all others.
 func (f *faults) set(provider string, next fault) {
 	f.mu.Lock()
@@ -134,7 +96,7 @@ func (f *faults) take(provider, account, payment string) fault {
 		}
 		return *hit
 	}
-	return fault{Kind: faultNone}
+	return fault{Kind: "none"}
 }
 
 // reset ends the connection so that the client sees "connection reset by

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -90,38 +89,28 @@ func (j *journal) compactWhenLong(entries map[key]entry) error {
 // rewrite replaces the file as a whole: a new one beside it is renamed over
 // it, so that there is a complete file at every moment.
 func (j *journal) rewrite(entries map[key]entry) error {
-	file, err := os.CreateTemp(filepath.Dir(j.name), filepath.Base(j.name)+".new-*")
-	if err != nil {
-		return fmt.Errorf("create state file: %w", err)
-	}
-	if err := writeLines(file, entries); err != nil {
-		return errors.Join(err, file.Close(), os.Remove(file.Name()))
-	}
-	if err := os.Rename(file.Name(), j.name); err != nil {
-		return errors.Join(fmt.Errorf("replace state file: %w", err), file.Close(), os.Remove(file.Name()))
-	}
-	old := j.file
-	j.file, j.lines = file, len(entries)
-	if old == nil {
-		return nil
-	}
-	if err := old.Close(); err != nil {
-		return fmt.Errorf("close old state file: %w", err)
-	}
-	return nil
-}
-
-func writeLines(file *os.File, entries map[key]entry) error {
-	w := bufio.NewWriter(file)
-	lines := json.NewEncoder(w)
+	var text bytes.Buffer
+	lines := json.NewEncoder(&text)
 	for k, e := range entries {
 		if err := lines.Encode(line{k, e}); err != nil {
 			return fmt.Errorf("encode state: %w", err)
 		}
 	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("write state file: %w", err)
+	next := j.name + ".new"
+	err := os.WriteFile(next, text.Bytes(), 0o600)
+	if err == nil {
+		err = os.Rename(next, j.name)
 	}
+	if err == nil && j.file != nil {
+		err = j.file.Close()
+	}
+	if err == nil {
+		j.file, err = os.OpenFile(j.name, os.O_APPEND|os.O_WRONLY, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("replace state file: %w", err)
+	}
+	j.lines = len(entries)
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 
 // provide answers a request under a provider's prefix.
 func (s *Simulator) provide(w http.ResponseWriter, r *http.Request, path []string) {
-	d, ok := s.dialects[path[0]]
+	d, ok := dialectOf(path[0])
 	if !ok {
 		problem(w, http.StatusNotFound, "unknown provider or path")
 		return
@@ -35,47 +35,46 @@ func (s *Simulator) provide(w http.ResponseWriter, r *http.Request, path []strin
 		reply(w, http.StatusUnauthorized, d.Refusal(http.StatusUnauthorized))
 		return
 	}
-	result = s.lookUp(w, r, path[0], q)
+	result = s.lookUp(w, r, d, path[0], q)
 }
 
 // lookUp answers a look-up that carries a good credential, as the fault in
 // force wants it, and says in a word what became of it.
-func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, provider string, q question) string {
-	d, k := s.dialects[provider], key{provider, q.account, q.unit, q.id}
+func (s *Simulator) lookUp(w http.ResponseWriter, r *http.Request, d dialect, provider string, q question) string {
+	k := key{provider, q.account, q.unit.Name, q.id}
 	f := s.faults.take(provider, q.account, q.id)
 	switch f.Kind {
-	case fault500, fault401, fault404, fault429:
+	case "500", "401", "404", "429":
 		status, _ := strconv.Atoi(f.Kind)
-		if f.Kind == fault429 {
+		if f.Kind == "429" {
 			w.Header().Set("Retry-After", f.retryAfter())
 		}
 		reply(w, status, d.Refusal(status))
 		return "fault_" + f.Kind
-	case fault403:
+	case "403": // What a firewall before the provider says: a page, not the provider's own error.
 		page(w, http.StatusForbidden, "Request blocked.")
 		return "fault_403"
-	case faultReset:
+	case "reset":
 		reset(w)
 		return "fault_reset"
-	case faultGarbage:
+	case "garbage":
 		page(w, http.StatusOK, "We will be back soon.")
 		return "fault_garbage"
-	case faultSlow:
+	case "slow":
 		if !s.pause(r, f.wait()) {
 			panic(http.ErrAbortHandler) // Nobody is there to be answered.
 		}
 	}
 	e, ok := s.ledger.get(k)
 	p := e.Now
-	if ok && f.Kind == faultStale {
+	if ok && f.Kind == "stale" {
 		p, ok = e.stale()
 	}
-	u, _ := d.unit(q.unit)
 	if !ok || s.now().Before(p.Known) {
-		reply(w, u.Missing, d.Refusal(u.Missing))
+		reply(w, q.unit.Missing, d.Refusal(q.unit.Missing))
 		return "not_found"
 	}
-	reply(w, http.StatusOK, u.Answer(named(k, p)))
+	reply(w, http.StatusOK, q.unit.Answer(named(k, p)))
 	return "answered"
 }
 
@@ -99,8 +98,6 @@ type tally struct {
 	mu    sync.Mutex
 	asked map[[3]string]int
 }
-
-func newTally() *tally { return &tally{asked: map[[3]string]int{}} }
 
 func (t *tally) add(provider, account, id string) {
 	t.mu.Lock()

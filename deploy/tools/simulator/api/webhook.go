@@ -74,7 +74,8 @@ func (s *Simulator) send(k key, p payment, at time.Time) (int, error) {
 	if err != nil {
 		return 0, errors.New("send webhook: gateway URL is unusable")
 	}
-	r, err := s.dialects[k.Provider].request(base, k, p, at)
+	d, _ := dialectOf(k.Provider) // There is no key without one.
+	r, err := d.request(base, k, p, at)
 	if err != nil {
 		return 0, fmt.Errorf("build webhook: %w", err)
 	}

@@ -1,6 +1,4 @@
-// Package periodic runs the tasks of sweep in rounds. Each round is idempotent, so
-// a failed round is repeated without a clean-up, and several copies of the role may run.
-package periodic
+package sweep
 
 import (
 	"context"
@@ -13,15 +11,16 @@ import (
 	"arauto/workers/internal/panics"
 )
 
-// Task is one periodic task.
-type Task struct {
-	Name  string        // A metric label, and a field of log lines.
-	Every time.Duration // From the end of a round to the beginning of the next.
-	Do    func(ctx context.Context) error
+// task runs in rounds. Each round is idempotent, so that a failed round is repeated without
+// a clean-up, and several copies of the role may run.
+type task struct {
+	name  string        // A metric label, and a field of log lines.
+	every time.Duration // From the end of a round to the beginning of the next.
+	do    func(ctx context.Context) error
 }
 
-// Metrics count and time rounds.
-type Metrics struct {
+// roundMetrics count and time rounds.
+type roundMetrics struct {
 	rounds  *prometheus.CounterVec
 	seconds *prometheus.GaugeVec
 }
@@ -32,9 +31,8 @@ const (
 	failed = "failed"
 )
 
-// NewMetrics registers the metrics.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	m := &Metrics{
+func newRoundMetrics(r prometheus.Registerer) *roundMetrics {
+	m := &roundMetrics{
 		rounds: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_sweep_rounds_total",
 			Help: "Rounds of the sweeper by task and result: done or failed.",
@@ -48,27 +46,27 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	return m
 }
 
-// Run runs a round at once, and the next one Every after each, until ctx ends. It
+// run runs a round at once, and the next one every after each, until ctx ends. It
 // returns nil: a failed round is logged and counted, and must not end the other tasks of
 // the process.
-func Run(ctx context.Context, t Task, log *zap.Logger, m *Metrics) error {
+func (t task) run(ctx context.Context, log *zap.Logger, m *roundMetrics) error {
 	for _, result := range []string{done, failed} { // Present from the start, so that rate() sees the first failure.
-		m.rounds.WithLabelValues(t.Name, result)
+		m.rounds.WithLabelValues(t.name, result)
 	}
 	for {
 		began := time.Now()
-		err := panics.Try(func() error { return t.Do(ctx) })
+		err := panics.Try(func() error { return t.do(ctx) })
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // A round that was stopped has not failed.
 		}
 		result := done
 		if err != nil {
 			result = failed
-			log.Error("round.failed", zap.String("task", t.Name), zap.Error(err))
+			log.Error("round.failed", zap.String("task", t.name), zap.Error(err))
 		}
-		m.rounds.WithLabelValues(t.Name, result).Inc()
-		m.seconds.WithLabelValues(t.Name).Set(time.Since(began).Seconds())
-		if !wait.For(ctx, t.Every) {
+		m.rounds.WithLabelValues(t.name, result).Inc()
+		m.seconds.WithLabelValues(t.name).Set(time.Since(began).Seconds())
+		if !wait.For(ctx, t.every) {
 			return nil
 		}
 	}

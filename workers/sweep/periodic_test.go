@@ -1,4 +1,4 @@
-package periodic_test
+package sweep
 
 import (
 	"context"
@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/testbench"
-	"arauto/workers/sweep/periodic"
 )
 
 func TestMain(m *testing.M) { testbench.Main(m) }
@@ -21,7 +20,7 @@ func TestFailedAndPanickingRoundsAreMadeAgainUntilTheStop(t *testing.T) {
 	defer stop()
 	registry := prometheus.NewRegistry()
 	made := 0
-	err := periodic.Run(ctx, periodic.Task{Name: "task", Every: time.Millisecond, Do: func(context.Context) error {
+	err := task{name: "task", every: time.Millisecond, do: func(context.Context) error {
 		made++
 		switch made {
 		case 1:
@@ -32,7 +31,7 @@ func TestFailedAndPanickingRoundsAreMadeAgainUntilTheStop(t *testing.T) {
 			stop()
 		}
 		return nil
-	}}, zap.NewNop(), periodic.NewMetrics(registry))
+	}}.run(ctx, zap.NewNop(), newRoundMetrics(registry))
 	if err != nil || made != 4 {
 		t.Fatalf("%d rounds, error %v", made, err)
 	}
