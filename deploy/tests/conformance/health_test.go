@@ -13,6 +13,7 @@ import (
 
 	"arauto/deploy/runtime/process/processtest"
 	"arauto/deploy/runtime/testbench"
+	"arauto/deploy/runtime/topology"
 )
 
 // healthy runs the health check of compose.yaml as its container does.
@@ -60,9 +61,11 @@ func TestBrokerWithAWriteErrorIsRestartedOnceThereIsRoom(t *testing.T) {
 	t.Parallel()
 	f := processtest.StartFillable(t)
 	monitor, store := strings.TrimPrefix(f.Monitor, "http://"), t.TempDir()
-	stream := filepath.Join(store, "jetstream", "ARAUTO", "streams", "NOTIFICATIONS")
-	testbench.Must(t, os.MkdirAll(stream, 0o700))
-	testbench.Must(t, os.WriteFile(filepath.Join(stream, "meta.inf"), nil, 0o600))
+	for _, s := range topology.Streams(topology.Settings{}) {
+		stream := filepath.Join(store, "jetstream", "ARAUTO", "streams", s.Name)
+		testbench.Must(t, os.MkdirAll(stream, 0o700))
+		testbench.Must(t, os.WriteFile(filepath.Join(stream, "meta.inf"), nil, 0o600))
+	}
 	kill := "kill -9 " + strconv.Itoa(f.Process.Pid)
 	if said, err := checkup(t, monitor, store, kill).CombinedOutput(); err != nil {
 		t.Fatalf("at first it says %q, %v", said, err)
