@@ -17,13 +17,15 @@ restart=${NATS_RESTART:-kill 1}
 # Also says no while JetStream is still recovering its streams.
 wget --quiet --spider "http://$monitor/healthz" && exit 0
 
-# Before the topology was applied it says no of the folder of NOTIFICATIONS, which the tmpfs
-# of compose.yaml makes: nats-server 2.15.3, server/monitor.go. Then JetStream itself must
-# be well.
-if ! test -e "$store/jetstream/ARAUTO/streams/NOTIFICATIONS/meta.inf"; then
-  wget --quiet --spider "http://$monitor/healthz?js-enabled-only=true"
-  exit
-fi
+# Before the topology was applied it says no of the folders of these streams, which the
+# tmpfs mounts of compose.yaml make: nats-server 2.15.3, server/monitor.go. Then JetStream
+# itself must be well.
+for stream in NOTIFICATIONS LOOKUP_RETRIES STATUSES ORDERS; do
+  if ! test -e "$store/jetstream/ARAUTO/streams/$stream/meta.inf"; then
+    wget --quiet --spider "http://$monitor/healthz?js-enabled-only=true"
+    exit
+  fi
+done
 
 # wget shows no body of a 503, which says why.
 why=$(printf 'GET /healthz?details=true HTTP/1.0\r\n\r\n' | nc "${monitor%:*}" "${monitor##*:}")

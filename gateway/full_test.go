@@ -65,7 +65,7 @@ func TestFullDiskIsReportedUntilTheBrokerIsRestarted(t *testing.T) {
 	f.Start()
 	testbench.Until(t, "a webhook is stored again", accepted)
 	testbench.Until(t, "it is ready", func() bool { code, _ := s.get(t, "/readyz"); return code == http.StatusOK })
-	for _, want := range []string{"the broker cannot write until it is restarted", "broker cannot write: the store of test is in a write error"} {
+	for _, want := range []string{`"broker.write_failed"`, "broker cannot write: the store of test is in a write error"} {
 		if !strings.Contains(s.out.String(), want) {
 			t.Errorf("the log lacks %q", want)
 		}

@@ -71,7 +71,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: cfg.Tokens,
 		Limits: limits(providers.All, cfg),
 		Publisher: publish.RequireDurability(committer, publish.DurabilityGate{
-			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, Queue: commit.DefaultQueue,
+			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, QueueLimit: commit.DefaultQueueLimit,
 		}),
 		Overloaded: committer.Overloaded, StoreFailure: watcher.Unconfirmed,
 		Log: k.Log, Registerer: k.Registry,

@@ -56,7 +56,7 @@ func (s *started) end(t *testing.T) int {
 	return testbench.Receive(t, "the process ends", s.code)
 }
 
-var admin = regexp.MustCompile(`"msg":"starting".*"admin":"([^"]+)"`)
+var admin = regexp.MustCompile(`"msg":"process.started".*"admin":"([^"]+)"`)
 
 // get requests a path of the admin listener. The status is 0 before it listens.
 func (s *started) get(t *testing.T, path string) (int, string) {
@@ -115,7 +115,7 @@ func TestMetDurabilityIsServedAndLogged(t *testing.T) {
 	if _, text := s.get(t, "/metrics"); !strings.Contains(text, "arauto_durability_requirement_unmet 0") {
 		t.Error("the alarm is missing")
 	}
-	if !strings.Contains(s.out.String(), `"msg":"durability"`) {
+	if !strings.Contains(s.out.String(), `"msg":"durability.read"`) {
 		t.Errorf("the durability is not logged:\n%s", s.out)
 	}
 	s.stop()

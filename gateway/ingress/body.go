@@ -14,7 +14,7 @@ import (
 // Checkout 500.
 const SmallBody = 8 << 10
 
-// minBuffer is the size of a body's first buffer, in bytes: enough for those examples.
+// minBuffer is the size of a body's first buffer, in bytes: enough for the usual webhook.
 const minBuffer = 1 << 10
 
 var (

@@ -26,11 +26,11 @@ const maxLingering = 512
 // conn is one client's connection.
 type conn struct {
 	net.Conn
-	socket        net.Conn // Below TLS where there is TLS.
+	socket        net.Conn // The TCP connection: net.Conn itself for plain HTTP.
 	listener      *listener
-	linger        atomic.Bool  // Close lingers.
-	authenticated atomic.Bool  // It has carried an authenticated request.
-	waitingSince  atomic.Int64 // Since when it waits for bytes of the client, as Unix time in nanoseconds; 0 while a request is handled.
+	linger        atomic.Bool  // Whether Close lingers.
+	authenticated atomic.Bool  // Whether the connection has carried an authenticated request.
+	waitingSince  atomic.Int64 // When the connection began to wait for bytes of the client, as Unix time in nanoseconds; 0 while a request is handled.
 	closeOnce     sync.Once
 }
 
@@ -121,7 +121,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 // what the client sends until it ends its side. Under TLS the bytes are not decrypted.
 func (c *conn) drain() {
 	if secure, ok := c.Conn.(*tls.Conn); ok {
-		_ = secure.CloseWrite() // Fails after a failed handshake, which has no TLS to end.
+		_ = secure.CloseWrite() // CloseWrite fails after a failed handshake, which leaves no TLS to end.
 	}
 	half, ok := c.socket.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil || c.socket.SetReadDeadline(time.Now().Add(lingerTimeout)) != nil {

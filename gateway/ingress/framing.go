@@ -8,7 +8,7 @@ import (
 
 // Frame is what a request's header says about where the request ends.
 type Frame struct {
-	Ambiguous       bool // Two HTTP parsers may see the end at different bytes (request smuggling).
+	Ambiguous       bool // Two HTTP parsers may see the end of the request at different bytes (request smuggling).
 	Close           bool // The client wants the connection closed after the answer.
 	Chunked         bool
 	Length          int  // Bytes of the body, 0 for chunks or no body.
@@ -28,8 +28,8 @@ func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfi
 	h.SetContentLength(0)
 	if len(h.Peek(fasthttp.HeaderExpect)) > 0 {
 		if s.sendsContinue(h) {
-			// fasthttp 1.51.0 (http.go, MayContinue) compares it in lower case only. Before
-			// this may go, check that it compares it in any case.
+			// fasthttp 1.51.0 (http.go, MayContinue) compares the Expect header in lower
+			// case only. Before this may go, check that it compares in any case.
 			h.Set(fasthttp.HeaderExpect, "100-continue")
 		} else {
 			h.Del(fasthttp.HeaderExpect)

@@ -42,7 +42,7 @@ func (b *Body) Decompress() error {
 	if d.Reset(&d.compressed) != nil {
 		return ErrNotGzip
 	}
-	d.Multistream(false) // Each of many empty members would cost as much as a full one.
+	d.Multistream(false) // Members are not read one after the other: each of many empty ones would cost as much as a full one.
 	b.Bytes, b.limit = nil, b.bodyLimit
 	if err := b.readAll(d); err != nil {
 		return err

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// While every slot is taken and another client waits, a connection is evicted every
-// evictionInterval: of evictionSample open ones that which has waited for its client for
-// longest, and for evictAfter at least. It is idle, or its request comes slowly.
+// While every slot is taken and another client waits, one connection is evicted every
+// evictionInterval: of evictionSample open connections, the one that has waited for its
+// client the longest, and for evictAfter at least. It is idle, or its request comes slowly.
 // Guesses; the sample bounds the search to microseconds.
 const (
 	evictAfter       = 500 * time.Millisecond
@@ -24,7 +24,7 @@ const (
 // acceptSocket may go, check that acceptConn tries again after EMFILE and ENFILE.
 const acceptRetry = 50 * time.Millisecond
 
-// listener bounds the open connections, and knows them when the server stops.
+// listener bounds the open connections, and closes them when the server stops.
 type listener struct {
 	net.Listener
 	tlsConfig       *tls.Config        // Nil for plain HTTP.
@@ -39,7 +39,7 @@ type listener struct {
 
 	mu    sync.Mutex
 	open  map[*conn]struct{}
-	conns sync.WaitGroup // Of the open ones.
+	conns sync.WaitGroup // Of the open connections.
 }
 
 // newListener serves at most limit connections at once.
@@ -71,7 +71,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if l.tlsConfig == nil {
 		return c, nil
 	}
-	// fasthttp makes the handshake in the connection's goroutine. Here it would block
+	// fasthttp calls Handshake in the connection's goroutine. A handshake here would block
 	// the next Accept.
 	s := &tlsConn{conn: c, tls: tls.Server(socket, l.tlsConfig)}
 	c.Conn = s.tls

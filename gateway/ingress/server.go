@@ -25,7 +25,7 @@ type Settings struct {
 	BodyLimit      int // Bytes of one body; 256 KiB by default.
 	BodyMemory     int // Bytes of all bodies while they are read, beyond the first 8 KiB of each; 16 MiB by default.
 	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
-	MaxConnections int // Served at once, further ones wait; 2,048 by default, MaxConnections at most.
+	MaxConnections int // Connections served at once, further ones wait; 2,048 by default, MaxConnections at most.
 
 	TLS TLS // Plain HTTP by default.
 
@@ -35,9 +35,9 @@ type Settings struct {
 	StopTimeout  time.Duration // For the requests that are being answered when the server stops; 10 s by default.
 }
 
-// MaxConnections is the concurrency of Fiber 2.52.15. With more connections fasthttp
-// 1.51.0 (server.go, Serve) answers a plain-text 503 of its own while it accepts. Before
-// the bound may go, check that it lets further connections wait.
+// MaxConnections is the concurrency of Fiber 2.52.15. Beyond it fasthttp 1.51.0 (server.go,
+// Serve) answers new connections with a plain-text 503 of its own. Before the bound may go,
+// check that fasthttp lets further connections wait.
 const MaxConnections = fiber.DefaultConcurrency
 
 // DefaultIdleTimeout is longer than that of load balancers (Cloudflare 900 s, Google Cloud
@@ -139,9 +139,9 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// newApp makes the Fiber application. Bodies are streamed, so that fasthttp leaves them
-// to ReadBody. Fiber's Immutable is off: it would copy every value, and handlers copy
-// what they keep.
+// newApp makes the Fiber application. Bodies are streamed, so that fasthttp leaves them to
+// ReadBody. Immutable is off, because it would copy every value; handlers copy what they
+// keep.
 func (s *Server) newApp() *fiber.App {
 	o := s.options
 	app := fiber.New(fiber.Config{
@@ -174,7 +174,7 @@ func (s *Server) newApp() *fiber.App {
 		}
 		o.Handler(rc)
 	}
-	app.Handler() // Builds the routes, for ServeConn.
+	app.Handler() // Handler builds the routes, which ServeConn needs.
 	return app
 }
 

@@ -16,10 +16,10 @@ type DurabilityGate struct {
 	// Await waits until the broker is verified or ctx ends. It returns why nothing may
 	// be stored, or nil and the number of the connection that was verified. Numbers
 	// grow by one with each connection.
-	Await   func(context.Context) (connection uint64, err error)
-	Up      func() bool   // Whether the broker is connected.
-	Timeout time.Duration // The publish timeout, for verification and storing together.
-	Queue   int           // Messages that may wait for the verification; more are shed.
+	Await      func(context.Context) (connection uint64, err error)
+	Up         func() bool   // Whether the broker is connected.
+	Timeout    time.Duration // The publish timeout, for verification and storing together.
+	QueueLimit int           // Messages that may wait for the verification; more are shed.
 }
 
 // RequireDurability returns a Publisher that stores by p, and confirms a message only if
@@ -75,10 +75,10 @@ func (v *verifiedPublisher) Store(ctx context.Context, m Message) error {
 	return nil
 }
 
-// wait waits for the verification, unless Queue messages already do.
+// wait waits for the verification, unless QueueLimit messages already do.
 func (v *verifiedPublisher) wait(ctx context.Context) (connection uint64, err error) {
 	defer v.waiting.Add(-1)
-	if v.waiting.Add(1) > int64(v.Queue) {
+	if v.waiting.Add(1) > int64(v.QueueLimit) {
 		return 0, commit.ErrOverloaded
 	}
 	connection, err = v.Await(ctx)

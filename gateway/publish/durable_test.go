@@ -24,7 +24,7 @@ func (c *countingPublisher) Store(ctx context.Context, _ publish.Message) error 
 }
 
 func gate(queue int, timeout time.Duration, await func(context.Context) (uint64, error)) publish.DurabilityGate {
-	return publish.DurabilityGate{Await: await, Up: func() bool { return true }, Timeout: timeout, Queue: queue}
+	return publish.DurabilityGate{Await: await, Up: func() bool { return true }, Timeout: timeout, QueueLimit: queue}
 }
 
 func TestDisconnectedBrokerIsNotUnverified(t *testing.T) {

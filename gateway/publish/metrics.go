@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts batches and the messages that fell out of them.
+// metrics counts batches, and the messages that were stored alone after their batch failed.
 type metrics struct {
 	batches   prometheus.Histogram
 	fallbacks prometheus.Counter

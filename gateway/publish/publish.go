@@ -1,6 +1,6 @@
 // Package publish makes notifications durable. Notifications stores them on the
-// NOTIFICATIONS stream by group commit, and RequireDurability trusts its result only where
-// the broker was verified to keep what it confirms.
+// NOTIFICATIONS stream by group commit. RequireDurability confirms a notification only if
+// the broker was verified to keep what it acks.
 package publish
 
 import (

@@ -14,10 +14,10 @@ import (
 // refuse it.
 type authentication struct {
 	*endpoint
-	credentials []string         // Those of the account.
+	credentials []string         // The credentials of the account.
 	credential  int              // Index of the credential that the client sent.
 	encoding    contentEncoding  // Of the body; never unsupported.
-	webhook     provider.Webhook // As far as the header tells it.
+	webhook     provider.Webhook // Without the body, which is not read yet.
 }
 
 // authenticate checks everything that the header can tell, in the order of the codes. It

@@ -18,8 +18,8 @@ import (
 )
 
 // none is the label, in metrics and logs, of an unknown provider or account. The text of
-// the request is not used, because an unauthenticated client could write any label or a
-// misplaced path key.
+// the request is not used: it comes from an unauthenticated client, and may be a path key
+// in the wrong place.
 const none = "none"
 
 // delivery is what is known of one webhook while it is handled, for its log line.
@@ -95,7 +95,7 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	d.bytes = f.Length
 	a, c := g.authenticate(h, f, certificateOf(rc.TLSConnectionState()), d)
 	if c == accepted && f.ExpectsContinue && f.HasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
-		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue said no for overload.
+		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue refused the body because of overload.
 	}
 	if c != accepted {
 		return g.refuse(rc, f, c)

@@ -25,7 +25,7 @@ var errLimited = errors.New("account is over its limit")
 // classLimited is the class of errLimited in arauto_publish_failures_total.
 const classLimited = "limited"
 
-// check returns why a limit cannot be held. With Bytes below MinLimitBytes a large
+// check returns what is wrong with a limit. With Bytes below MinLimitBytes a large
 // notification would never be stored.
 func (l Limit) check() error {
 	if l.Rate < 0 || l.Burst < 0 || l.Bytes < 0 || l.Bytes > 0 && l.Bytes < MinLimitBytes {

@@ -83,7 +83,8 @@ func (g *Gateway) decompress(b *ingress.Body, a authentication, d *delivery) ([]
 	return b.Bytes, accepted
 }
 
-// unreadable is readFailure, with the cause of a 503 in the delivery.
+// unreadable returns the code of readFailure, and records the cause of a 503 in the
+// delivery.
 func (*Gateway) unreadable(d *delivery, err error) code {
 	c := readFailure(err)
 	if c == unavailable {

@@ -12,8 +12,8 @@ import (
 	"arauto/schemas/provider"
 )
 
-// The rules of the gateway itself. Those about credentials and bodies are in
-// schemas/provider.
+// The rules of the gateway itself, each in the words of a webhook that keeps it. The rules
+// about credentials and bodies are in schemas/provider.
 const (
 	ruleFraming         provider.Rule = "framing"          // Its framing is not ambiguous, and the request is complete.
 	ruleTime            provider.Rule = "time"             // It was received within the read timeout.

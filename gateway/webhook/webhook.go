@@ -54,7 +54,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
 
-	RetryAfter time.Duration // What a 503 asks for; 5 s by default.
+	RetryAfter time.Duration // The Retry-After of a 503; 5 s by default.
 }
 
 // Gateway answers webhooks. Make it with New and serve it with Run.
@@ -129,8 +129,9 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
 	d := g.begin()
 	_, c := g.authenticate(h, f, nil, d)
-	// fasthttp does not tell the connection here, and so not the client's certificate:
-	// what needs one is authenticated when its body begins.
+	// fasthttp does not pass the connection to this hook, and so not the client's
+	// certificate. A provider that needs the certificate is authenticated again before its
+	// body is read.
 	if c == notPermitted || c == wrongToken {
 		if d.endpoint.ClientCertificate {
 			c = accepted

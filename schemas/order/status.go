@@ -90,8 +90,8 @@ func (k Kind) Returns(from, to Status) bool { return slices.Contains(returns[k][
 // than a return edge (see Spans), and its event says so.
 func (k Kind) Corrects(from, to Status) bool { return slices.Contains(corrections[k][from], to) }
 
-// forward holds the forward edges of each kind. A status without an entry of
-// its own is final.
+// forward, returns and corrections are the status graph. forward holds the forward
+// edges of each kind; a status without an entry of its own is final.
 var forward = map[Kind]map[Status][]Status{
 	Payment: {
 		Pending:           {Processing, InAnalysis, Authorized, Paid, Expired, Canceled, Refused, Failed},

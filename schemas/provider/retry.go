@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// RetryPolicy says when a failed look-up is repeated. Every duration in it is of
-// the policy's own clock; Wait converts it to real time.
+// RetryPolicy is the retry schedule: when a failed look-up is repeated. Every duration
+// in it is of the policy's own clock; Wait converts it to real time.
 type RetryPolicy struct {
 	// Offsets are the attempts for failures that spend one, counted from the
 	// first such failure, ascending.

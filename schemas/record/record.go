@@ -41,7 +41,7 @@ type ScheduledLookUp struct {
 	Trace        string            `json:"traceparent,omitempty"`      // Its trace context.
 	Cause        order.Cause       `json:"cause"`                      // Why it will ask.
 	Reason       string            `json:"reason"`                     // Why it waits, in a word.
-	Attempts     int               `json:"attempts"`                   // Failures that spent budget.
+	Attempts     int               `json:"attempts"`                   // Failures that counted against the retry policy.
 	NotFound     int               `json:"not_found,omitempty"`        // Times that the provider did not know the payment.
 	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series, at most MaxRechecks.
 	Refused      bool              `json:"refused,omitempty"`          // The provider refused the account's credential when it was asked about this payment.

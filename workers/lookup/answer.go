@@ -35,7 +35,7 @@ func (r *storeFailure) recent(now time.Time) bool { return now.UnixNano() < r.un
 func (r *storeFailure) note(err error, now time.Time) bool {
 	var refused *jetstream.APIError
 	if !errors.As(err, &refused) {
-		return false // For example observations.ErrConflict.
+		return false // For example stream.ErrConflict.
 	}
 	r.until.Store(now.Add(storePause).UnixNano())
 	return true
@@ -65,7 +65,7 @@ func (w *Worker) write(ctx context.Context, t task, last observations.Entry, sch
 		return "", seen, err
 	}
 	if !follows && !stillNeeded(scheduled, last.Observation, seen) {
-		// If it is delivered nevertheless, it is superseded, so this is not retried.
+		// A look-up that is delivered all the same is superseded, so Cancel is not retried.
 		if err := w.Retries.Cancel(ctx, scheduled); err != nil {
 			w.Log.Warn("retry.cancel_failed", zap.Error(err))
 		}

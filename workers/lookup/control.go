@@ -33,7 +33,7 @@ func (w *Worker) probe(ctx context.Context, t task, c ratelimit.Class, p permit)
 	case ctx.Err() != nil:
 		return permit{}, ctx.Err()
 	case errors.As(err, &deferred):
-		return permit{}, deferred // Without what it wraps: the task's payment was not refused.
+		return permit{}, deferred // The wrapped error is left out, because the provider did not refuse the task's own payment.
 	case !answered(err) && !errors.Is(err, provider.ErrNotFound):
 		return permit{}, consume.ErrRetryLater
 	}

@@ -19,9 +19,9 @@ func (t task) original() (stream string, sequence uint64) {
 	return t.stream, t.sequence
 }
 
-// deadLetterCovered dead-letters a look-up. Notifications that it came to cover only
-// when it was made, see covering, get a scheduled look-up of their own, unless a dead
-// letter covers them.
+// deadLetterCovered dead-letters a look-up. A notification that the look-up covers only
+// since it was made (see covering) gets a scheduled look-up of its own, unless a dead
+// letter covers it.
 func (w *Worker) deadLetterCovered(ctx context.Context, t task, l record.DeadLetter) error {
 	reported, err := w.DeadLetters.Reported(ctx, t.unit, record.StageLookup)
 	if err != nil {
@@ -49,7 +49,8 @@ func (w *Worker) deadLetter(ctx context.Context, t task, l record.DeadLetter) er
 	return w.putDeadLetter(ctx, t, reported.IDs, l)
 }
 
-// putDeadLetter is deadLetter with the ids that are dead-lettered already.
+// putDeadLetter is deadLetter for a caller that has read which ids are dead-lettered
+// already.
 func (w *Worker) putDeadLetter(ctx context.Context, t task, reported map[string]bool, l record.DeadLetter) error {
 	l.Stream, l.Sequence = t.original()
 	l.ID = deadletter.ID(l.Stream, l.Sequence)

@@ -70,8 +70,8 @@ func (w *Worker) failed(ctx context.Context, t task, before retry.Entry, cause e
 	return outcomeScheduled, w.reschedule(ctx, t, decision, failure.Kind)
 }
 
-// noteFailed logs a failed request once and returns t with it. Without a request it
-// returns t as it is.
+// noteFailed logs a failed request once and returns t with the request. Without a request
+// it returns t unchanged.
 func (w *Worker) noteFailed(t task, request *order.FailedLookUp, class record.Failure, d verdict.Decision, full error) task {
 	if request == nil {
 		return t
@@ -106,9 +106,10 @@ func (t task) failedLookUps() []order.FailedLookUp {
 	return t.failures
 }
 
-// checkLimit returns retry.ErrFull if a look-up must be dead-lettered instead of
-// scheduled. A look-up that takes no further bytes is refused only if the provider does
-// not know the payment: so a store that is full of invented payments empties.
+// checkLimit returns retry.ErrFull if a look-up must be dead-lettered instead of scheduled.
+// A look-up that replaces a scheduled one takes no further bytes, and is refused only if
+// the provider does not know the payment: so a store that is full of invented payments
+// empties.
 func (w *Worker) checkLimit(ctx context.Context, t task, last observations.Entry, before retry.Entry, cause record.Failure) error {
 	share := retry.LimitForAll
 	if classOf(t, last, before) == ratelimit.Known {
@@ -140,8 +141,8 @@ func (t task) expedited() bool {
 }
 
 // reschedule schedules a failed look-up. A fresh look-up keeps the due time of what is
-// scheduled, unless it was not made at all; a due one replaces it. A notification
-// covered by an older answer becomes the last recheck of a series: as a notification it
+// scheduled, unless no request was made; a due look-up replaces it. A notification that an
+// older answer covers becomes the last recheck of a series, because as a notification it
 // would end as superseded.
 func (w *Worker) reschedule(ctx context.Context, t task, d verdict.Decision, cause record.Failure) error {
 	p := t.scheduled()
@@ -156,7 +157,7 @@ func (w *Worker) reschedule(ctx context.Context, t task, d verdict.Decision, cau
 		p.Cause, p.Rechecks = order.CauseRecheck, len(rechecks)
 		return w.Retries.Reschedule(ctx, p)
 	case t.fired != nil:
-		counted := cause == record.NotFound && t.expedited() // From now on look-ups count again.
+		counted := cause == record.NotFound && t.expedited() // The look-up was made, so later ones count again.
 		p.Rechecks, p.Expedited = t.fired.Rechecks, d.Free && t.fired.Expedited && !counted
 		return w.Retries.Reschedule(ctx, p)
 	case cause == record.Credential, cause == record.RateLimited, cause == record.Stopped:
@@ -179,7 +180,7 @@ func (t task) scheduled() record.ScheduledLookUp {
 func (t task) recheckOf(seen order.Observation, delay time.Duration, number int) record.ScheduledLookUp {
 	p := t.scheduled()
 	p.Cause, p.Reason, p.Refused = order.CauseRecheck, string(order.CauseRecheck), false
-	p.FailedLookUps = nil // The observation has them.
+	p.FailedLookUps = nil // The observation records the failed look-ups.
 	p.Covers, p.Rechecks, p.DueAt = seen.Covers, number, seen.AnsweredAt.Add(delay)
 	return p
 }

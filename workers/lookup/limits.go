@@ -32,7 +32,7 @@ type permit struct {
 	given   bool               // False in the zero permit.
 	circuit circuit.Permit     // Of the account's circuit breaker.
 	outage  outage.Permit      // Of the provider's circuit breaker.
-	rate    *ratelimit.Limiter // Where it has a place; nil without a rate limit.
+	rate    *ratelimit.Limiter // The limiter that counts the look-up; nil without a rate limit.
 	proven  bool               // The control payment was answered just before.
 }
 
@@ -164,7 +164,7 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 		w.Outage.Release(p.outage)
 		err = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Refused, record.Throttled:
-		// A proxy or firewall answers so, whatever the credential.
+		// A proxy or a firewall gives such answers whatever the credential.
 		if errors.Is(result, provider.ErrForeign) {
 			w.Outage.Failed(ctx, p.outage) // The answer is not the provider's own.
 		} else {
@@ -179,7 +179,7 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 		}
 		if !errors.Is(result, provider.ErrRevoked) && !p.circuit.Probe() {
 			switch valid, busy := w.credentialValid(ctx, t); {
-			case busy: // The look-up that checks it opens the circuit breaker, or does not.
+			case busy: // Another look-up is checking the credential, and opens the circuit breaker if it is refused there too.
 				return fmt.Errorf("%w: %w", &verdict.DeferredError{Kind: record.Credential, Wait: checkDelay}, result)
 			case valid:
 				return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result)
@@ -198,8 +198,8 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 	return result
 }
 
-// shouldAskNow reports whether to look up now for a fresh notification. Not if the
-// provider has just called the payment unknown, or the payment is queued for the rate
+// shouldAskNow reports whether to look up now for a fresh notification. It is false if the
+// provider has just called the payment unknown, or if the payment is queued for the rate
 // limit: then the scheduled look-up is to cover the notification too.
 func (w *Worker) shouldAskNow(t task, scheduled retry.Entry) bool {
 	if t.fired != nil || scheduled.Sequence == 0 || !scheduled.Parked.DueAt.After(w.Now()) {

@@ -39,7 +39,8 @@ func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observ
 			return "", order.Observation{}, err
 		}
 		if !ok || stored.Sequence > t.covers {
-			// It was purged since it was delivered; the task has its contents.
+			// The notification was purged since it was delivered; the task has its
+			// contents.
 			stored = observations.Stored{Sequence: t.covers, Notification: t.asNotification()}
 		}
 		above = stored.Sequence
@@ -82,7 +83,7 @@ func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored,
 	return outcomeObserved, seen, nil
 }
 
-// asNotification returns the task's notification, as far as payloads need it.
+// asNotification returns the task's notification with the fields that payloads need.
 func (t task) asNotification() record.Notification {
 	n := record.Notification{
 		ID: t.notification, Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,

@@ -49,7 +49,7 @@ func (w *Worker) lookUp(ctx context.Context, t task) (string, order.Observation,
 			switch {
 			case err != nil:
 				return "", order.Observation{}, err
-			case t.coverOlder: // It is looked up.
+			case t.coverOlder: // Look it up, although an answer covers it.
 			case t.mayHaveLostSuccessor(last) && !w.makesNoRequest(t):
 				t = t.asLastRecheck()
 			default:
@@ -84,8 +84,8 @@ func (t task) mayHaveLostSuccessor(last observations.Entry) bool {
 	return last.Stored.After(t.fired.DueAt)
 }
 
-// asLastRecheck returns the task as the last recheck of a series. It has spent nothing,
-// because what t had spent was for a notification that is answered.
+// asLastRecheck returns the task as the last recheck of a series, without spent attempts:
+// those of t were spent for a notification that is answered.
 func (t task) asLastRecheck() task {
 	fired := *t.fired
 	fired.Attempts, fired.NotFound, fired.FirstFailure = 0, 0, nil
@@ -94,8 +94,8 @@ func (t task) asLastRecheck() task {
 	return t
 }
 
-// redundant reports whether another look-up's answer suffices for a sweep's or an
-// operator's. If that replaced a scheduled look-up it covers a notification too, which
+// redundant reports whether the answer of another look-up suffices for a look-up of sweep
+// or an operator. If t replaced a scheduled look-up, it covers a notification too, which
 // must be answered first.
 func (t task) redundant(last observations.Entry) bool {
 	return (t.cause == order.CauseSweep || t.cause == order.CauseOperator) && t.covers <= last.Covers()
@@ -124,8 +124,8 @@ func (w *Worker) checkCoverage(ctx context.Context, t task, last observations.En
 	return true, nil
 }
 
-// lookUpOnce makes one look-up and appends the answer behind last. With
-// observations.ErrConflict, the task must be decided again.
+// lookUpOnce makes one look-up and appends the answer behind last. After stream.ErrConflict
+// the task must be decided again.
 func (w *Worker) lookUpOnce(ctx context.Context, t task, last observations.Entry) (string, order.Observation, error) {
 	// First the scheduled look-up, then the newest notification: so an answer that
 	// cancels the former covers what that was to cover.
@@ -187,9 +187,9 @@ func (w *Worker) lookUpOnce(ctx context.Context, t task, last observations.Entry
 	return w.write(ctx, t, last, scheduled, seen)
 }
 
-// newestCovered is the newest notification that an answer from now on covers. A lower
-// one is safe and costs a look-up. So for a payment's first notification, behind which
-// none is pending, the broker is not asked.
+// newestCovered is the newest notification that an answer from now on covers. To return an
+// older one is safe and costs a look-up. So the broker is not asked for a payment's first
+// notification when no message was pending behind it.
 func (w *Worker) newestCovered(ctx context.Context, t task, last observations.Entry, scheduled retry.Entry) (observations.Notification, error) {
 	if t.noPending && last.Sequence == 0 && scheduled.Sequence == 0 {
 		return observations.Notification{Sequence: t.covers, NeedsLookUp: true}, nil
@@ -254,7 +254,7 @@ func (w *Worker) recovered(ctx context.Context, a provider.Account, t provider.T
 	var p *panics.Error
 	if errors.As(err, &p) {
 		w.Log.Error("adapter.panicked", zap.String("provider", w.Provider.Name), zap.String("stack", p.Stack))
-		err = errors.New("adapter panicked") // Without the value, which may hold a credential.
+		err = errors.New("adapter panicked") // The panic's value is left out, because it may hold a credential.
 	}
 	return fact, err
 }

@@ -34,8 +34,8 @@ const (
 	// halfLife is how long an answer takes to count half. Look-ups of a flood of
 	// unknown payments go on for hours, half of them within minutes.
 	halfLife = 10 * time.Minute
-	// minAnswers is how many answers say anything of the account: a merchant's few
-	// payments may all be unknown for a moment.
+	// minAnswers is how many answers are needed before their share of unknown payments
+	// counts: a merchant's few payments may all be unknown for a moment.
 	minAnswers = 50
 	// maxSlowdown is the largest factor for the waits of an unknown payment. Its dead
 	// letter then comes after a day, and its third look-up within ten minutes.
@@ -45,11 +45,11 @@ const (
 	proofWindow = time.Minute
 )
 
-// answers is what the provider lately said of one account's payments: a count of known
-// and unknown ones that decays. It is safe for concurrent use.
+// answers counts the provider's recent answers about known and unknown payments of one
+// account. The counts decay. It is safe for concurrent use.
 type answers struct {
 	mu      sync.Mutex
-	last    time.Time // When the last answer was; the counts are as of then.
+	last    time.Time // When the last answer was counted; the decayed counts are as of then.
 	known   float64
 	unknown float64
 }
@@ -101,7 +101,8 @@ func (w *Worker) countAnswer(account, payment string) {
 	w.Metrics.countAnswer(w.Provider.Name, account, payment)
 }
 
-// slowdown is that of the account, 1 for one without look-up settings.
+// slowdown is the account's factor for the waits of unknown payments, 1 for an account
+// without look-up settings.
 func (w *Worker) slowdown(account string) float64 {
 	if a := w.answers[account]; a != nil {
 		return a.slowdown()
@@ -110,9 +111,9 @@ func (w *Worker) slowdown(account string) float64 {
 }
 
 // final reports whether a retry cannot help, because the provider refuses the payment's
-// URL. A 400 counts only if another payment of the account was answered lately, or
-// since this one first failed, and this one never was: else the base URL may be wrong,
-// or a proxy broken, and that must not end in dead letters.
+// URL. A 400 counts only if this payment was never answered, and another payment of the
+// account was answered within proofWindow or since this one first failed. Otherwise the
+// base URL may be wrong, or a proxy broken, and that must not end in dead letters.
 func (w *Worker) final(t task, last observations.Entry, cause error, now time.Time) bool {
 	if errors.Is(cause, verdict.ErrURLTooLong) {
 		return true

@@ -28,7 +28,7 @@ type limitsBuilder struct {
 	circuits *circuit.Cache // Set by bind.
 }
 
-// newLimits makes what does not need the broker.
+// newLimits returns a limitsBuilder. bind must be called before forProvider.
 func newLimits(k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBuilder, error) {
 	id, err := uuid.NewRandom()
 	if err != nil {

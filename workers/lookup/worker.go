@@ -46,7 +46,7 @@ type Options struct {
 type Worker struct {
 	Options
 	storeFailure storeFailure           // Set while STATUSES refuses answers.
-	answers      map[string]*answers    // By account: known and unknown payments of late.
+	answers      map[string]*answers    // By account: the recent answers about known and unknown payments.
 	checks       map[string]*sync.Mutex // By account: held while a refused credential is checked.
 }
 
@@ -68,7 +68,7 @@ type task struct {
 	target       provider.Target
 	cause        order.Cause
 	covers       uint64    // Highest notification that it covers, 0 for none.
-	created      time.Time // When the NOTIFICATIONS that covers counts on was created.
+	created      time.Time // Creation time of the NOTIFICATIONS that covers is a sequence of.
 	notification string
 	notifiedAt   *time.Time
 	fired        *record.ScheduledLookUp // The scheduled look-up that became due; nil for a fresh notification.
@@ -78,7 +78,7 @@ type task struct {
 	noPending    bool                 // The consumer had no further message pending when it delivered the notification.
 	coverOlder   bool                 // The notification is covered by an answer that is older than it: see checkCoverage.
 	refused      bool                 // The provider refused the account's credential in a look-up of this payment.
-	failures     []order.FailedLookUp // Those since the last answer, this one included; nil before it has failed, see failedLookUps.
+	failures     []order.FailedLookUp // The failed look-ups since the last answer, this one included; nil until this one has failed, see failedLookUps.
 	trace        string
 }
 
@@ -110,8 +110,9 @@ func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error 
 		noPending: meta.NumPending == 0,
 	}
 	if n.Unknown != "" {
-		// All such notifications of an account are one unit, whose dead letters are
-		// not read here: the message id alone keeps this one from being stored twice.
+		// All notifications of unknown types of an account are one unit, whose dead letters
+		// are not read here: the message id alone keeps this dead letter from being stored
+		// twice.
 		err := w.putDeadLetter(ctx, t, nil, record.DeadLetter{
 			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: record.NoAnswer,
 		})

@@ -78,7 +78,7 @@ func (s *session) act(ctx context.Context, a action, letters []deadletter.Entry,
 		switch {
 		case err != nil && i == 0:
 			return err
-		case err != nil: // The dead letters before it are printed.
+		case err != nil: // The results of the dead letters before this one are printed.
 			err = fmt.Errorf("not reached: %w", err)
 		default:
 			err = a.do(s, ctx, l)
@@ -132,9 +132,9 @@ func (s *session) discard(ctx context.Context, l deadletter.Entry) error {
 	return s.deadLetters.Mark(ctx, l, record.Discarded, s.by(), time.Now())
 }
 
-// askable returns why a look-up of a payment would be in vain, or nil. Where the payload was
-// trusted there is no look-up, and asking would only make another dead letter. inHand
-// is a dead letter of the payment, the zero Entry for none.
+// askable returns why a look-up of a payment is of no use, or nil. Where the payload was
+// trusted there is no look-up, and asking would only make another dead letter. inHand is a
+// dead letter of the payment, the zero Entry for none.
 func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entry) error {
 	known, ok := providers.All.Get(p.unit.Provider)
 	if !ok || known.Ask == nil {
@@ -157,14 +157,14 @@ func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entr
 	return s.askedBefore(ctx, known, p, inHand)
 }
 
-// askedBefore is askable without the settings of the account. Whether an account of a
-// provider whose payload may be trusted has a look-up shows only in the stored results
-// of the payment, of which the latest counts.
+// askedBefore is askable without the account's settings. A provider whose payload may be
+// trusted has accounts with and without a look-up; which of them the payment's account is
+// shows only in the payment's stored results, of which the latest counts.
 func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Entry) error {
 	if known.Payload == nil {
 		return nil
 	}
-	var trusted time.Time // When a payload was last trusted; zero for never.
+	var trusted time.Time // The time at which a payload was last trusted; zero for never.
 	last, err := s.observed.Last(ctx, p.unit)
 	if err != nil || last.Observation.Confirmed {
 		return err
@@ -194,7 +194,8 @@ func (s *session) askedBefore(ctx context.Context, known provider.Provider, p pa
 }
 
 // askedSince reports whether a dead letter shows that the provider was asked after t. The
-// number of attempts does not: a worker that cannot ask counts them too, in class ours.
+// number of attempts does not show it: a worker that cannot ask counts attempts too, in
+// class ours.
 func askedSince(l deadletter.Entry, t time.Time) bool {
 	return l.Stage == record.StageLookup && l.Class != record.ClassOurs && l.LastAnswer != record.NoAnswer && l.At.After(t)
 }

@@ -49,8 +49,8 @@ func (s *session) replay(ctx context.Context, r replaying) error {
 	return s.showReplayed(result)
 }
 
-// notAsked is the problem of a payment that the command did not reach. The first of them
-// may have been enqueued without a confirmation.
+// notAsked is the problem of a payment that the command did not reach. The look-up of the
+// first such payment may have been enqueued without a confirmation.
 func notAsked(err error) string { return "not asked, as far as is known: " + err.Error() }
 
 // count adds the events above a sequence to a result. If ctx has ended it takes another

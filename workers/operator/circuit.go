@@ -75,8 +75,9 @@ func newCircuitSet(s *settings, name, short, verb string,
 	return c
 }
 
-// checkAccount refuses an account that the configuration does not list. The circuit of one
-// that it no longer lists may be closed, or its record would stay open for good.
+// checkAccount refuses an account that the configuration does not list. The circuit of an
+// account that was removed from it may be closed, since its record would stay open for
+// good.
 func (s *session) checkAccount(ctx context.Context, store *circuit.Store, in scope, verb string) error {
 	names := s.config.AccountNames(in.provider)
 	if slices.Contains(names, in.account) {

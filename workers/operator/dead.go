@@ -64,8 +64,8 @@ func (f *letterFilter) chooses() bool {
 	return len(f.ids) > 0 || f.scope != scope{} || f.class != "" || f.stage != "" || f.order != "" || f.word != "" || f.since > 0 || f.limit > 0
 }
 
-// matches reports whether a dead letter in its last state is chosen. Its own time counts,
-// not that of its marker.
+// matches reports whether a dead letter in its last state is chosen. The time of the dead
+// letter counts, not that of its mark.
 func (f *letterFilter) matches(l deadletter.Entry, now time.Time) bool {
 	switch {
 	case f.class != "" && string(l.Class) != f.class,
@@ -205,7 +205,8 @@ func (s *session) shownLetters(letters []deadletter.Entry) []record.DeadLetter {
 }
 
 // unknownWord is equal for dead letters about the same unknown status word of a provider,
-// which are one thing to do however many payments they concern. It is "" for others.
+// which need one change of its adapter however many payments they concern. It is "" for
+// others.
 func unknownWord(l record.DeadLetter) string {
 	if l.Class != record.ClassProvider || l.ProviderStatus == "" || l.Insists != nil {
 		return ""
@@ -213,8 +214,8 @@ func unknownWord(l record.DeadLetter) string {
 	return strings.Join([]string{l.Provider, l.Stage, string(l.State), l.ProviderStatus}, "\n")
 }
 
-// letterTable is the table of dead letters. It has one line for all dead letters about
-// an unknown word in same, which it changes. The line shows the first.
+// letterTable is the table of dead letters. All dead letters about one unknown word share a
+// line, which shows the first; same counts them, and letterTable changes it.
 func letterTable(letters []record.DeadLetter, same map[string]int) []string {
 	if len(letters) == 0 {
 		return []string{line("no dead letters")}
@@ -227,7 +228,7 @@ func letterTable(letters []record.DeadLetter, same map[string]int) []string {
 			cause = fmt.Sprintf("%s (and %d more)", cause, others)
 			same[name] = -1
 		case same[name] < 0:
-			continue // Counted on the line of the first one.
+			continue // The dead letter is counted on the line of the first one.
 		}
 		rows = append(rows, l.ID+"\t"+row(l.At.Format(time.RFC3339), cmp.Or(string(l.State), stateOpen), string(l.Class), l.Stage,
 			l.Provider+"/"+l.Account+"/"+l.Payment, cause)) // The id is not cut, because it is typed into other commands.

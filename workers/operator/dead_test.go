@@ -56,7 +56,7 @@ func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
 	}
 }
 
-func TestRedrivenLookUpHasItsFullBudget(t *testing.T) {
+func TestRedrivenLookUpHasAllAttempts(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
 	sequence := uint64(7)
@@ -74,7 +74,7 @@ func TestRedrivenLookUpHasItsFullBudget(t *testing.T) {
 	})
 }
 
-// TestWhatIsAskedForAgainInVainIsReportedAgain uses up a whole budget three
+// TestWhatIsAskedForAgainInVainIsReportedAgain uses up all attempts three
 // times: for the webhook, for the operator who redrives its letter, and for the
 // one who replays the payment. Each of them must hear of it.
 func TestWhatIsAskedForAgainInVainIsReportedAgain(t *testing.T) {

@@ -150,7 +150,7 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 		return p, fmt.Errorf("read last notification: %w", err)
 	}
 	var n record.Notification
-	if raw != nil && json.Unmarshal(raw.Data, &n) == nil { // Else the next document may be readable.
+	if raw != nil && json.Unmarshal(raw.Data, &n) == nil { // If this document does not decode, the next one may.
 		p.fill(n.Kind, n.Order)
 		p.target.Fields = n.Fields
 	}
@@ -191,7 +191,7 @@ func (p *payment) fill(kind order.Kind, of string) {
 	p.target.Kind, p.target.Order = cmp.Or(p.target.Kind, kind), cmp.Or(p.target.Order, of)
 }
 
-// name is provider, account and payment, without personal data.
+// name is "provider/account/payment", without personal data.
 func (s *session) name(p payment) string {
 	return p.unit.Provider + "/" + p.unit.Account + "/" + s.tokens.Shown(p.target.Payment)
 }

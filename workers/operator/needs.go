@@ -184,7 +184,8 @@ func active(info *jetstream.ConsumerInfo) bool {
 	return false
 }
 
-// wanted reports whether a consumer needs a worker.
+// wanted reports whether a consumer needs a worker: it has messages, or its provider has
+// accounts.
 func (s *session) wanted(info *jetstream.ConsumerInfo) bool {
 	if info.NumPending > 0 || info.NumAckPending > 0 {
 		return true

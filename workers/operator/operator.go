@@ -50,7 +50,7 @@ func (e usageError) Unwrap() error { return e.err }
 func Run(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) int {
 	err := execute(ctx, args, env, stdout, stderr)
 	if err != nil && !errors.Is(err, errDrift) && !errors.Is(err, errPartly) {
-		_, _ = fmt.Fprintln(stderr, visibleLines(err.Error())) // There is no other place for it.
+		_, _ = fmt.Fprintln(stderr, visibleLines(err.Error())) // A failed write to stderr cannot be reported.
 	}
 	var problems config.Problems
 	switch {
@@ -74,7 +74,7 @@ func execute(ctx context.Context, args []string, env func(string) (string, bool)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil && strings.HasPrefix(err.Error(), "unknown command") { // Cobra has no type for it.
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command") { // Cobra has no type for this error.
 		return usageError{err}
 	}
 	return err

@@ -73,7 +73,7 @@ func (s *session) retryNow(ctx context.Context, payments []payment) error {
 		one, err := s.expedite(ctx, p)
 		if err != nil {
 			err = fmt.Errorf("retry %s: %w", s.name(p), err)
-			if len(list) > 0 { // Print what was done before it failed.
+			if len(list) > 0 { // Print what was done before the failure.
 				err = errors.Join(s.show(s.command, list, lines...), err)
 			}
 			return err

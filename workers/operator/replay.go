@@ -182,7 +182,7 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 			return nil, err
 		}
 		err = s.each(ctx, stream, filter, from, func(raw *jetstream.RawStreamMsg) bool {
-			var named struct{ Provider, Account, Payment string } // The fields of both documents.
+			var named struct{ Provider, Account, Payment string } // The fields that both kinds of documents have.
 			err := json.Unmarshal(raw.Data, &named)
 			unit := s.tokens.Unit(named.Provider, named.Account, named.Payment)
 			if err == nil && strings.HasSuffix(raw.Subject, "."+unit.String()) { // Else it has a dead letter.

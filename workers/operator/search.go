@@ -47,7 +47,7 @@ func (s *session) findByContent(ctx context.Context, id string, in scope, most u
 			return
 		}
 		on := "." + named.Provider + "." + named.Account + "."
-		if strings.Contains(raw.Subject, on) { // Else body and subject disagree.
+		if strings.Contains(raw.Subject, on) { // Otherwise the body and the subject disagree.
 			found[s.tokens.Unit(named.Provider, named.Account, named.Payment)] = named.Payment
 		}
 	}

@@ -157,8 +157,8 @@ func (s *session) each(ctx context.Context, name, filter string, from uint64, vi
 	return nil
 }
 
-// since is the sequence of a stream's first message on filter that was stored at or
-// after a time.
+// since is the sequence of a stream's first message on filter that was stored at or after
+// the given time.
 func (s *session) since(ctx context.Context, name, filter string, at time.Time) (uint64, error) {
 	info, err := s.streams[name].Info(ctx)
 	if err != nil {

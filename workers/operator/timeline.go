@@ -111,8 +111,8 @@ func failedLookUps(list []order.FailedLookUp) []entry {
 	return all
 }
 
-// stored lists every message of a subject, as read returns it, behind the failed look-ups
-// before it. A message that does not decode is an entry too.
+// stored lists every message of a subject as an entry that read returns, each after the
+// failed look-ups that it records. A message that does not decode is an entry too.
 func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
 	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) bool {
 		e, before, err := read(raw)

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// show writes the result of a command: as JSON for a program, else the lines, of which
-// those of row are a table where they stand together.
+// show writes the result of a command: as JSON for a program, else as lines, where adjacent
+// lines of row form a table.
 func (s *settings) show(c *cobra.Command, result any, lines ...string) error {
 	if s.output == jsonOutput {
 		return writeJSON(c.OutOrStdout(), result)
@@ -27,7 +27,7 @@ func (s *settings) show(c *cobra.Command, result any, lines ...string) error {
 	return nil
 }
 
-// line is a line of text for a person.
+// line formats one line of output, with what cannot be printed as escapes.
 func line(format string, a ...any) string { return visible(fmt.Sprintf(format, a...)) + "\n" }
 
 // visible replaces what cannot be printed by an escape. Ids and words come from outside: a
@@ -44,12 +44,12 @@ func visible(text string) string {
 	return b.String()
 }
 
-// widestCell is how many characters of an id from outside a table shows. An id may have
-// hundreds, and would widen its whole column. A guess.
+// widestCell is the largest width of a table's cell, in characters. An id from a provider
+// may have hundreds, and would widen its whole column. A guess.
 const widestCell = 64
 
-// cell is visible for every column but the last: without two blanks in a row, which would
-// look like the next column, and cut.
+// cell is visible for a cell that is not the last of its row. It is cut to widestCell, and
+// has no two blanks in a row, which would look like the next column.
 func cell(text string) string {
 	shown := []rune(strings.ReplaceAll(visible(text), "  ", ` \x20`))
 	if len(shown) > widestCell {

@@ -96,8 +96,8 @@ func newWebhook(s *settings) *cobra.Command {
 	return group
 }
 
-// headersOf parses headers of the form name: value. Its error does not print one, which may
-// be a credential.
+// headersOf parses headers of the form "name: value". Its error does not print a header,
+// which may be a credential.
 func headersOf(lines []string) (provider.HeaderMap, error) {
 	headers := provider.HeaderMap{}
 	for _, line := range lines {

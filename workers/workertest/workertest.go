@@ -29,7 +29,7 @@ import (
 	"arauto/workers/sweep/stale"
 )
 
-// Bench is a bench as the user of one role.
+// Bench is a testbench.Bench that is connected as the user of one role.
 type Bench struct{ testbench.Bench }
 
 func (b Bench) retries() *retry.Store {

@@ -39,7 +39,7 @@ type Options struct {
 	// check that IsConnected does not wait for that.
 	Up func() bool
 
-	Queue      int // Messages without a result at a time, 4096 by default.
+	QueueLimit int // Messages without a result at a time, 4096 by default; more are shed with ErrOverloaded.
 	QueueBytes int // Bytes of their bodies, 32 MiB by default.
 
 	// ReconnectGrace is how long messages whose connection broke wait for the next one, to
@@ -52,14 +52,14 @@ type Options struct {
 	Batched, FellApart func(messages int)
 }
 
-// DefaultQueue is how many messages may be without a result by default. A guess: more than
+// DefaultQueueLimit is how many messages may be without a result by default. A guess: more than
 // the connections that a gateway serves by default.
-const DefaultQueue = 4096
+const DefaultQueueLimit = 4096
 
 func (o Options) withDefaults(nc *nats.Conn) Options {
 	o.Timeout = cmp.Or(o.Timeout, 800*time.Millisecond)
 	o.ReconnectGrace = cmp.Or(o.ReconnectGrace, 25*time.Millisecond)
-	o.Queue = cmp.Or(o.Queue, DefaultQueue)
+	o.QueueLimit = cmp.Or(o.QueueLimit, DefaultQueueLimit)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 32<<20)
 	if o.GroupCommit == nil {
 		o.GroupCommit = func() bool { return false }
@@ -182,7 +182,7 @@ func (c *Committer) admit(e *entry) error {
 	case c.closed || !c.connected:
 		return ErrDisconnected
 	case c.pending == 0:
-	case c.pending >= c.options.Queue, c.pendingBytes+size > c.options.QueueBytes,
+	case c.pending >= c.options.QueueLimit, c.pendingBytes+size > c.options.QueueBytes,
 		age > c.options.Timeout/2,
 		age > c.options.Timeout/lagging && c.pending >= c.rate.room(c.options):
 		c.shedUntil.Store(e.at.Add(shedFor).UnixNano())
@@ -231,7 +231,7 @@ func (r *rate) add(messages int, now time.Time, window time.Duration) {
 // room is how many messages the broker can be expected to store within half of the
 // timeout: as many as in the better of the last two windows, because one may have been a
 // stall. An eighth of the queue is always taken in, a guess.
-func (r *rate) room(o Options) int { return max(r.now, r.previous, o.Queue/8) }
+func (r *rate) room(o Options) int { return max(r.now, r.previous, o.QueueLimit/8) }
 
 // shedFor is how long Overloaded reports true after a message was shed, so that the next
 // requests are answered without the cost of reading them. A guess.

@@ -38,10 +38,10 @@ func (m *costs) threshold() int {
 	case m.alones < costSamples:
 		return maxThreshold
 	case m.batches < costSamples:
-		return minBatch
+		return minBatchSize
 	}
 	threshold := math.Ceil(m.batch / (m.alone * (1 - marginalCost)))
-	return int(min(max(threshold, minBatch), maxThreshold))
+	return int(min(max(threshold, minBatchSize), maxThreshold))
 }
 
 // sent records that a message is sent alone while none other is in flight.

@@ -22,7 +22,7 @@ func measure(t *testing.T, alone, batch time.Duration) int {
 		}
 	}
 	for i := range costSamples {
-		if got := m.threshold(); got != minBatch {
+		if got := m.threshold(); got != minBatchSize {
 			t.Fatalf("the threshold is %d while batches are measured", got)
 		}
 		took := batch + time.Duration(float64(8*alone)*marginalCost)
@@ -40,10 +40,10 @@ func TestThresholdIsWhereABatchTakesLessTime(t *testing.T) {
 		alone, batch time.Duration
 		want         int
 	}{
-		{400 * time.Microsecond, 6 * time.Millisecond, 19},            // Staged in files.
-		{400 * time.Microsecond, 500 * time.Microsecond, minBatch},    // Staged in memory.
-		{10 * time.Microsecond, 100 * time.Millisecond, maxThreshold}, // Batches never pay.
-		{time.Millisecond, 4 * time.Millisecond, 5},                   // A slow disk.
+		{400 * time.Microsecond, 6 * time.Millisecond, 19},             // Staged in files.
+		{400 * time.Microsecond, 500 * time.Microsecond, minBatchSize}, // Staged in memory.
+		{10 * time.Microsecond, 100 * time.Millisecond, maxThreshold},  // Batches never pay.
+		{time.Millisecond, 4 * time.Millisecond, 5},                    // A slow disk.
 	} {
 		if got := measure(t, c.alone, c.batch); got != c.want {
 			t.Errorf("%v a message and %v a batch: %d, want %d", c.alone, c.batch, got, c.want)

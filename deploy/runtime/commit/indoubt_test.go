@@ -168,7 +168,7 @@ func TestClosedConnectionFailsEveryMessage(t *testing.T) {
 func TestFullQueueSheds(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]func(*commit.Options){
-		"messages": func(o *commit.Options) { o.Queue = 32 },
+		"messages": func(o *commit.Options) { o.QueueLimit = 32 },
 		"bytes":    func(o *commit.Options) { o.QueueBytes = 32 * len(message(0).Body) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestFullQueueSheds(t *testing.T) {
 func TestCanceledMessagesFreeTheQueue(t *testing.T) {
 	t.Parallel()
 	atEachThreshold(t, func(t *testing.T, start func(func(*commit.Options)) *bench) {
-		c := start(func(o *commit.Options) { o.Queue = 100 })
+		c := start(func(o *commit.Options) { o.QueueLimit = 100 })
 		ctx, cancel := context.WithCancel(t.Context())
 		release := c.wire.Hold(t)
 		wait := c.storeAll(ctx, messages(100)...)

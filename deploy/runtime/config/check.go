@@ -46,8 +46,8 @@ const longestKept = 29 * day
 // schedules no more often than that, so more would only be noise.
 const longestScale = 1_000_000
 
-// checkTimeScale keeps the clock that tests turn out of production, where it
-// would give payments up for dead within seconds of an outage.
+// checkTimeScale refuses a scaled clock, which is for tests, in production: retries would
+// be used up within seconds of an outage.
 func (k *checks) checkTimeScale(scale int) {
 	if scale != 1 && !k.Local() {
 		k.refuse("time_scale", "turns days of retries into seconds and is for tests; remove it, or write profile: local where no real payment is")
@@ -64,8 +64,9 @@ func (k *checks) checkSecret(r reference) {
 	}
 }
 
-// longestWebhook leaves room for a webhook that has just begun to come when the
-// gateway is told to stop, which has 20 seconds for it.
+// longestWebhook bounds read_timeout and publish_timeout together: a webhook that has just
+// begun to arrive when the gateway is stopped must be answered within the 20 seconds that a
+// stop may take.
 const longestWebhook = 15 * time.Second
 
 // What the gateway takes, in bytes: by itself, and for an open connection beside its
@@ -110,8 +111,8 @@ func (k *checks) checkGateway(g Gateway) {
 	}
 }
 
-// checkLimit refuses a burst without a rate. rate is the one that holds where the
-// section at path says none.
+// checkLimit refuses a burst without a rate. rate is the rate that holds where the section
+// at path has none.
 func (k *checks) checkLimit(path string, l Limit, rate int) {
 	if l.Burst > 0 && l.Rate == 0 && rate == 0 {
 		k.refuse(path+".burst", "limits nothing without a rate; write rate beside it, in webhooks per second")

@@ -32,13 +32,12 @@ const (
 	RoleSweep     = "sweep"
 )
 
-// maxFile bounds what is read of a configuration or secret file, in bytes, so
-// that a wrong path such as a device cannot eat the memory.
+// maxFile bounds what is read of a configuration or secret file, in bytes, so that a wrong
+// path such as that of a device cannot use up the memory.
 const maxFile = 1 << 20
 
-// Config is a configuration file that has been read and found usable. It
-// holds references to account secrets, not the secrets: the role methods
-// resolve those that their role needs.
+// Config is a configuration file that was read and is valid. It holds references to account
+// secrets, not the secrets: the method of a role resolves the secrets that the role needs.
 type Config struct {
 	name      string
 	file      file

@@ -86,7 +86,7 @@ type Gateway struct {
 	ReadTimeout    time.Duration `yaml:"read_timeout" within:"10ms 15s"`    // For one whole request. Default 5 s. At most 15 s together with publish_timeout, or a stop would cut webhooks off.
 	WriteTimeout   time.Duration `yaml:"write_timeout" within:"10ms 5m"`    // For one response. Default 5 s.
 	IdleTimeout    time.Duration `yaml:"idle_timeout" within:"10ms 1h"`     // Between two requests of a connection. Default 920 s, above that of any load balancer but Envoy.
-	MaxConnections int           `yaml:"max_connections" within:"1 262144"` // Open at once, of which Fiber serves 256 Ki; for one more, one that waits for its client is closed. Default 2,048.
+	MaxConnections int           `yaml:"max_connections" within:"1 262144"` // Connections at once, 256 Ki at most (Fiber). One more is accepted by closing the connection that has waited for its client the longest. Default 2,048.
 	BodyMemory     Size          `yaml:"body_memory" within:"1KiB 64GiB"`   // All bodies that are being read, beyond the first 8 KiB of each. Default 16 MiB.
 	MemoryLimit    Size          `yaml:"memory_limit"`                      // Of the Go runtime, as GOMEMLIMIT, which comes first. Default 192 MiB.
 
@@ -100,18 +100,19 @@ type Gateway struct {
 	limits      map[owner]Limit
 }
 
-// Limit is how much one gateway takes of one account; what is over it gets a
-// 503. A fleet of n takes n times as much. In a provider's or an account's
-// section 0 leaves a part as it is. More than the most of a range is no limit, and a
-// slip of the pen; with less than the least bytes the largest notification does not fit.
+// Limit is how much one gateway accepts of one account; a webhook over it gets a 503. n
+// gateways accept n times as much. In a provider's or an account's section, 0 leaves a part
+// as it is. The upper end of each range is so high that a larger value can only be a typing
+// error; with fewer bytes than the lower end the largest notification would never be
+// stored.
 type Limit struct {
 	Rate  int  `yaml:"rate" within:"1 10000"`      // Webhooks per second, each of which is at least one look-up. Default 0: any number.
 	Burst int  `yaml:"burst" within:"1 10000"`     // Webhooks at once after a quiet time. Default 0: twice the rate.
 	Bytes Size `yaml:"bytes" within:"64KiB 64GiB"` // Bytes stored per minute; a webhook has some 700, and 8 KiB at the most. Default 0: any number.
 }
 
-// TLS names the files of a certificate, both of them or neither. Gateway has
-// read them once; who serves TLS reads them again when they are renewed.
+// TLS names the files of a certificate, both or neither. Gateway has read them once; the
+// server reads them again when they are renewed.
 type TLS struct {
 	Certificate string `yaml:"certificate"` // PEM: the certificate, then the rest of its chain. "" for plain HTTP.
 	Key         string `yaml:"key"`         // PEM: the private key of the first one.
@@ -123,7 +124,7 @@ type Lookup struct {
 	Concurrency int           `yaml:"concurrency" within:"1 4096"`      // Fresh look-ups in flight per provider, and as many due ones. Default 64.
 	AskTimeout  time.Duration `yaml:"ask_timeout" within:"10ms 5m"`     // For one whole exchange with a provider. Default 10 s.
 	AnswerLimit Size          `yaml:"answer_limit" within:"1KiB 64MiB"` // Largest answer that is read. Default 1 MiB.
-	Providers   []string      `yaml:"providers,omitempty"`              // Whom this process asks. None in the file means all; here they are always listed.
+	Providers   []string      `yaml:"providers,omitempty"`              // The providers that this process asks. None in the file means all; here they are always listed.
 
 	Default   RateLimit      `yaml:"rate_limit"` // Of every account, unless its provider or itself has another.
 	Tokens    subject.Tokens `yaml:"-"`          // Made with hash_key.
@@ -134,9 +135,9 @@ type Lookup struct {
 	rateLimits map[owner]RateLimit
 }
 
-// RateLimit is how much one process may ask of one account. A fleet of n asks n
-// times as much. A part that a provider's or an account's section leaves out stays as
-// it is; 0 would stop an account for good and is refused.
+// RateLimit bounds how much one process asks about one account; n processes ask n times as
+// much. A part that a provider's or an account's section leaves out stays as it is. 0 would
+// stop an account for good and is refused.
 type RateLimit struct {
 	Rate        int `yaml:"rate,omitempty" within:"1 10000"`       // Look-ups per second. Default 200.
 	Burst       int `yaml:"burst,omitempty" within:"1 10000"`      // Look-ups at once after a quiet time. Default 400.
@@ -152,13 +153,12 @@ type Normalize struct {
 	TimeScale int            `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
 }
 
-// Sweep configures the role that finds what fell silent and removes what has
-// been of use.
+// Sweep configures the role that looks up stale payments and removes processed messages.
 type Sweep struct {
 	Admin             string        `yaml:"admin"`                            // Default 127.0.0.1:9094.
 	Every             time.Duration `yaml:"every" within:"100ms 1h"`          // Pause between two rounds. Default 1 min.
-	Horizon           time.Duration `yaml:"horizon" within:"1h 87600h"`       // After that long without a transition a payment is not asked for again. Default 400 days.
-	KeepNotifications time.Duration `yaml:"keep_notifications"`               // How long finished ones stay where there is room, at most 29 days. Default 72 h.
+	Horizon           time.Duration `yaml:"horizon" within:"1h 87600h"`       // A payment without a transition for so long is not looked up again. Default 400 days.
+	KeepNotifications time.Duration `yaml:"keep_notifications"`               // How long processed notifications stay while there is room, at most 29 days. Default 72 h.
 	CompactAfter      time.Duration `yaml:"compact_after" within:"1h 87600h"` // How long a payment is final before only its last event stays. Default 180 days.
 
 	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.

@@ -60,7 +60,7 @@ func (k *checks) readable(path, file, kind string) []byte {
 	return data
 }
 
-// Login are the options with which the process tells the broker who it is.
+// Login returns the client's options for authentication at the broker.
 func (n NATS) Login() []nats.Option {
 	var options []nats.Option
 	if n.User != "" {

@@ -80,10 +80,9 @@ func (c *Config) weak(secret string, shortest int) string {
 	return ""
 }
 
-// shared refuses a credential that another account has too, of those that were
-// resolved before. Within one provider a webhook would belong to both accounts.
-// Production refuses it between two providers as well: each of them could call in
-// the other's name.
+// shared refuses a credential that another account has too, among the credentials resolved
+// before. Within one provider a webhook would belong to both accounts. Production also
+// refuses it between two providers, because each of them could send webhooks as the other.
 func (c *Config) shared(value string, own owner, taken credentials) string {
 	for _, other := range slices.SortedFunc(maps.Keys(taken), owner.compare) {
 		has := slices.ContainsFunc(taken[other], func(s Secret) bool { return s.Reveal() == value })

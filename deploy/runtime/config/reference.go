@@ -80,7 +80,7 @@ func (c *Config) read(r reference) (value, wrong string) {
 	case r.file != "":
 		data, err := readBounded(c.beside(r.file))
 		if err != nil {
-			// Not the path: whoever confuses value and path puts a secret here.
+			// The path is not shown: a secret may have been written in its place.
 			return "", "cannot read its file: " + reason(err) + "; write the path of a readable file"
 		}
 		value = strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")

@@ -155,9 +155,9 @@ func (k *checks) readTLS(t TLS) TLS {
 	return resolved
 }
 
-// credentials reads an account's one or two webhook secrets or path keys. An empty
-// second one that the file allows to be empty is dropped: no rotation is under way.
-// taken are those of the accounts before it, with which none may be shared.
+// credentials reads an account's one or two webhook secrets or path keys. An empty second
+// one is dropped where the file allows it: no rotation is under way. taken are the
+// credentials of the accounts before, none of which may be shared.
 func (k *checks) credentials(a placed, taken credentials) []Secret {
 	list, form := a.part.WebhookSecrets, k.secretForm
 	if a.provider.Unsigned != "" {

@@ -70,7 +70,7 @@ func size(given string) (Size, string) {
 	return 0, "is not a size; write a number with its unit, such as 256KiB, 1MiB or 8GiB"
 }
 
-// between says that got must lie in a range, "" when it does.
+// between returns what is wrong if got is outside a range, "" if it is inside.
 func between[T int | Size | time.Duration](got, low, high T) string {
 	if got >= low && got <= high {
 		return ""

@@ -1,7 +1,7 @@
-// Package durability says what a 200 of the gateway survives, judged by what
-// can be seen of the broker: never by what somebody meant to configure. Judge
-// is the judgement, a pure function; a Reader gathers its facts; a Watcher
-// holds the gateway to what its configuration claims.
+// Package durability says what a 200 of the gateway survives, by what is observed of the
+// broker and not by what is configured. Judge is a pure function from facts to a verdict; a
+// Reader reads the facts; a Watcher compares the verdict with what the configuration
+// claims.
 package durability
 
 import (
@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// Claim is a set of losses that a notification survives once it was answered
-// with 200. It is a set and not a scale, because three lazily syncing replicas
-// and one that syncs always each survive what the other does not.
+// Claim is a set of losses that a notification survives after it was answered with 200. It
+// is a set and not a scale: three replicas that sync lazily and one server that syncs
+// always each survive a loss that the other does not.
 type Claim uint8
 
 const (
@@ -25,8 +25,8 @@ const (
 	NodeLoss
 )
 
-// everything is what a setting costs that may lose a notification even while
-// all is well.
+// everything is the claim that is lost by a setting which may lose a notification even
+// without any failure.
 const everything = ProcessKill | PowerLoss | NodeLoss
 
 // words are how the configuration and people name the losses, from the lowest bit.
@@ -52,7 +52,7 @@ func Parse(text string) (Claim, error) {
 	return c, nil
 }
 
-// Covers reports whether c survives whatever other does.
+// Covers reports whether c includes every loss of other.
 func (c Claim) Covers(other Claim) bool { return c&other == other }
 
 // String is the claim in the words of Parse, without what others of its words

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// healthLife is how long an answer about the broker's health serves the next callers:
-// a worker whose messages all fail must not ask for each of them.
+// healthLife is how long an answer about the broker's health is reused: a worker whose
+// messages all fail must not ask for each of them. A guess.
 const healthLife = 5 * time.Second
 
-// Health tells a process that stores elsewhere than on NOTIFICATIONS whether the broker
-// cannot write until it is restarted. It asks when it is asked, and may be asked
-// concurrently.
+// Health reports to a process that stores on other streams than NOTIFICATIONS whether the
+// broker cannot write until it is restarted. It reads the monitoring addresses when it is
+// called, and is safe for concurrent use.
 type Health struct {
 	monitors []string
 	reader   *Reader
@@ -48,7 +48,7 @@ func (h *Health) Explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), monitorTimeout) // The caller's may have ended.
+	ctx, cancel := context.WithTimeout(context.Background(), monitorTimeout) // The caller's context may have ended.
 	defer cancel()
 	if why := h.look(ctx).firstFailure(); why != nil {
 		return fmt.Errorf("%w (%w)", err, why)
@@ -68,14 +68,14 @@ func (h *Health) look(ctx context.Context) Facts {
 		if u, err := url.Parse(monitor); err == nil {
 			s.Name = u.Host
 		}
-		s.Failed, _ = h.reader.failures(ctx, monitor) // A server that cannot be read tells of nothing.
+		s.Failed, _ = h.reader.failures(ctx, monitor) // A server that cannot be read is not counted as failed.
 		return s
 	})
 	h.facts, h.at = Facts{Servers: servers}, time.Now()
 	return h.facts
 }
 
-// firstFailure is the first write error, with the way out.
+// firstFailure is the first write error, with what to do about it.
 func (f Facts) firstFailure() error {
 	for _, w := range f.failureWeaknesses() {
 		return errors.New(w.String())

@@ -20,18 +20,18 @@ const (
 	Always Sync = "always"
 	// Lazily is some time after it.
 	Lazily Sync = "lazily"
-	// Unseen is what nobody could look at.
+	// Unseen means that the policy could not be read.
 	Unseen Sync = "unknown"
 )
 
-// Facts are what was seen of the broker and of the stream NOTIFICATIONS. A
-// fact that nobody could see has its least favourable value.
+// Facts are what was read of the broker and of the stream NOTIFICATIONS. A fact that could
+// not be read has its least favourable value.
 type Facts struct {
 	Version string   `json:"version"` // Of the server that we are connected to.
-	Sync    Sync     `json:"sync"`    // The weakest of the servers that hold the stream and are there.
-	Servers []Server `json:"servers"` // Those that hold the stream.
+	Sync    Sync     `json:"sync"`    // The weakest policy of the servers that hold the stream and are online.
+	Servers []Server `json:"servers"` // The servers that hold the stream.
 
-	elsewhere bool // Some are not the one that we are connected to, so that they can start again unnoticed.
+	elsewhere bool // Whether the stream is on a server other than the connected one, whose restart this process would not notice.
 
 	Replicas   int                       `json:"replicas"`
 	Storage    jetstream.StorageType     `json:"storage"`
@@ -86,22 +86,22 @@ func (s Server) policy() string {
 	return string(s.Sync)
 }
 
-// Server is one that holds the stream, as its monitoring address shows it.
+// Server is a server that holds the stream, as its monitoring address shows it.
 type Server struct {
-	id         string    // Another one each time that the server starts.
+	id         string    // The server's id, which is new after each start.
 	away       bool      // It was, since it was last seen.
 	checked    bool      // Its /healthz was read, so Failed is all.
 	Name       string    `json:"name"`
 	Version    string    `json:"version,omitempty"`
-	Offline    bool      `json:"offline"` // It confirms nothing now, so its policy does not count now.
+	Offline    bool      `json:"offline"` // Offline or silent: it confirms nothing now, so its policy does not count.
 	Sync       Sync      `json:"sync"`
-	Interval   Span      `json:"sync_interval"` // How late a lazy one may be.
+	Interval   Span      `json:"sync_interval"` // How late a lazily syncing server may sync.
 	StoreUsed  uint64    `json:"store_bytes"`
 	StoreLimit int64     `json:"store_max_bytes"` // 0 where it was not seen.
 	SeenAt     time.Time `json:"seen_at,omitzero"`
 	Problem    string    `json:"problem,omitempty"` // Why it was not seen this time; the rest is then from SeenAt.
 
-	Failed []Failure `json:"failed,omitempty"` // What it cannot write until it is restarted.
+	Failed []Failure `json:"failed,omitempty"` // The write errors that last until it is restarted.
 }
 
 // Failure is a write error that a server of the broker keeps: nats-server 2.15.3

@@ -9,10 +9,10 @@ import (
 	"sync"
 )
 
-// writeError is how nats-server 2.15.3 (server/monitor.go, healthz) begins to tell of
-// an error of a store that lasts until a restart. What else makes a server unhealthy,
-// such as a replica that catches up, passes by itself. Before the text may go, check that
-// healthz tells write errors from others by a field.
+// writeError is the beginning of the text of nats-server 2.15.3 (server/monitor.go,
+// healthz) about a store's error that lasts until a restart. Other causes of an unhealthy
+// server, such as a replica that catches up, end without a restart. Before the text may go,
+// check that healthz distinguishes write errors by a field.
 const writeError = "write error: "
 
 // failures reads a server's /healthz. It reports false where that cannot be read.
@@ -43,10 +43,10 @@ func (r *Reader) failures(ctx context.Context, url string) ([]Failure, bool) {
 	return all, true
 }
 
-// forget drops what is remembered of a holder that was started again while its own
-// monitoring address is silent: its sync policy may be another one. The other
-// servers know its present id by their routes. A holder that was away, and of which
-// no server tells that it is the same as before, is forgotten too.
+// forget drops what was read of a server that was restarted while its own monitoring
+// address is silent: its sync policy may have changed. The other servers know its present
+// id by their routes. A server that was offline, and whose id no other server reports, is
+// forgotten too.
 func (r *Reader) forget(ctx context.Context, connected string, names []string, gone map[string]bool, seen map[string]string, l look) {
 	ids := sync.OnceValue(func() map[string][]string { return r.routed(ctx, seen, l) })
 	for _, name := range names {
@@ -81,7 +81,7 @@ func (r *Reader) routed(ctx context.Context, seen map[string]string, l look) map
 	defer cancel()
 	ids := map[string][]string{}
 	for _, answer := range each(slices.Collect(maps.Values(seen)), func(url string) (z routez) {
-		_, _ = r.get(ctx, url, "/routez", &z) // A server that cannot be read tells of no route.
+		_, _ = r.get(ctx, url, "/routez", &z) // A server that cannot be read reports no routes.
 		return z
 	}) {
 		for _, route := range answer.Routes {

@@ -79,7 +79,7 @@ func TestWriteErrorIsSeenUntilTheBrokerIsRestarted(t *testing.T) {
 	if got := durability.Look(t.Context(), durability.NewReader(f.JS, []string{f.Monitor}), 0); !strings.Contains(got.Weak[len(got.Weak)-1].String(), "in a write error") {
 		t.Errorf("arauto status shows %v", got.Weak)
 	}
-	if n := len(w.logs.FilterMessage("the broker cannot write until it is restarted").All()); n != 1 || w.gauge(t, "arauto_broker_write_errors") != 1 {
+	if n := len(w.logs.FilterMessage("broker.write_failed").All()); n != 1 || w.gauge(t, "arauto_broker_write_errors") != 1 {
 		t.Errorf("logged %d times, the gauge is %v", n, w.gauge(t, "arauto_broker_write_errors"))
 	}
 	f.Kill()

@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Horizon is the least age at which the stream may drop a notification: the 72
-// hours for which a failed look-up is repeated, and a day for people to notice
-// that nothing is being looked up.
+// Horizon is the least age at which the stream may drop a notification: the 72 hours for
+// which a failed look-up is repeated, and a day in which an operator can notice that
+// look-ups have stopped.
 const Horizon = (72 + 24) * time.Hour
 
 // From these shares on, in percent, a warning says that 503s are near. They

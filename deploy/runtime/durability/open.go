@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// state is what the last look saw. It is not changed, but replaced.
+// state is the result of the last reading. It is not changed, but replaced.
 type state struct {
 	report     Report
-	connection uint64        // The number of the connection that was looked at.
+	connection uint64        // The number of the connection that was read.
 	failed     error         // Why NOTIFICATIONS cannot be written, as far as that was seen.
-	at         time.Time     // Of the look.
+	at         time.Time     // When it was read.
 	over       chan struct{} // Closed when there is a newer one.
 }
 
-// settle replaces the state; w.mu is held or nobody else knows w yet.
+// settle replaces the state; w.mu is held, or w is not yet shared.
 func (w *Watcher) settle(s state) {
 	s.over, s.at = make(chan struct{}), time.Now()
 	if before := w.state.Swap(&s); before != nil {
@@ -32,8 +32,8 @@ func (w *Watcher) Open() error {
 	return w.state.Load().open(w.o.Link.Connections())
 }
 
-// open judges the state for the connection of a number: a broker that has come
-// back is another one until it was looked at.
+// open judges the state for a connection by its number: after a reconnect the broker is
+// unverified until it was read again.
 func (s *state) open(connection uint64) error {
 	switch {
 	case s.report.Facts == nil, s.report.Holds && s.connection != connection:
@@ -93,7 +93,7 @@ func (w *Watcher) Unconfirmed() error {
 	return s.failed
 }
 
-// doubt has the broker looked at, unless that is about to be done.
+// doubt makes the watcher read the broker soon, unless a reading is due already.
 func (w *Watcher) doubt() {
 	select {
 	case w.doubts <- struct{}{}:

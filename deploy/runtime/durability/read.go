@@ -39,7 +39,7 @@ type Reader struct {
 func NewReader(js jetstream.JetStream, monitors []string) *Reader {
 	return &Reader{js: js, monitors: monitors, known: map[string]Server{}, client: &http.Client{
 		Timeout: monitorTimeout,
-		// Questions are rare and a kept connection would outlive its server.
+		// Requests are rare, and a kept connection would outlive its server.
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -56,11 +56,10 @@ func (r *Reader) Read(ctx context.Context) (Facts, error) {
 	return r.facts(ctx, info, look{left: monitorTimeout, health: true}), nil
 }
 
-// ReadSoon is Read while webhooks wait for it. The stream has so much time to
-// answer: one that is about to get a new leader never does, and the next question
-// finds that. When the connected server and all that hold the stream are known,
-// the other monitoring addresses have only a moment left: one may be that of a
-// host that is gone.
+// ReadSoon is Read while webhooks wait for it. The stream gets a bounded time to answer: a
+// stream whose leader is about to change never answers, and the next reading finds the new
+// leader. Once the connected server and all that hold the stream are known, the other
+// monitoring addresses get 50 ms more: one may be of a host that is down.
 func (r *Reader) ReadSoon(ctx context.Context, stream time.Duration) (Facts, error) {
 	hasty, cancel := context.WithTimeout(ctx, stream)
 	defer cancel()
@@ -77,7 +76,7 @@ type look struct {
 	health bool          // Also whether a server has a write error.
 }
 
-// stragglers is the moment that the others have when enough is known.
+// stragglers is the time that the other addresses have once enough is known. A guess.
 const stragglers = 50 * time.Millisecond
 
 func (r *Reader) stream(ctx context.Context) (*jetstream.StreamInfo, error) {
@@ -138,15 +137,15 @@ func (r *Reader) holders(ctx context.Context, nc *nats.Conn, info *jetstream.Str
 	return all
 }
 
-// silence is after how long without a sign of life a server confirms nothing. The
-// leader hears from each about once a second.
+// silence is how long a server may be without activity before it counts as confirming
+// nothing. The leader hears of each server about once a second.
 const silence = 5 * time.Second
 
-// away reports whether a server confirms nothing now. nats-server 2.15.3
-// (server/events.go, checkRemoteServers) calls one that crashed offline only minutes
-// later, and a gateway that starts meanwhile must not be refused for its sake. Before
-// this may go, check that it does so within silence. What a server that leads for so long has never
-// heard of shows no time at all: the one that led before it.
+// away reports whether a server confirms nothing now. nats-server 2.15.3 (server/events.go,
+// checkRemoteServers) marks a crashed server as offline only minutes later, and a gateway
+// that starts meanwhile must not be refused because of it. Before this may go, check that
+// it does so within silence. A leader reports no time of activity for a server that it has
+// never heard from: usually the former leader.
 func away(peer *jetstream.PeerInfo, led time.Duration) bool {
 	unheard := !peer.Current && peer.Active == 0 && led > silence
 	return peer.Offline || peer.Active > silence || unheard
@@ -275,7 +274,7 @@ func (r *Reader) get(ctx context.Context, url, path string, into any) (status in
 	if err != nil {
 		return 0, fmt.Errorf("ask monitoring address: %w", err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // It was only read.
+	defer answer.Body.Close() //nolint:errcheck // Close cannot lose data: the body was only read.
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxVarz)).Decode(into); err != nil && answer.StatusCode == http.StatusOK {
 		return 0, fmt.Errorf("%s does not answer like a monitoring address: %w", url, err)
 	}

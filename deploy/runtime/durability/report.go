@@ -15,8 +15,9 @@ type Report struct {
 	Problem string    `json:"problem,omitempty"` // Why nothing could be seen this time; the rest is then from seen_at.
 }
 
-// Unverified reports whether the claim may hold and only sight is missing: of
-// the broker, or of its sync policy alone. Who stands elsewhere may see more.
+// Unverified reports whether the claim may hold although it could not be read: the broker,
+// or its sync policy alone, is out of this process's sight. Another process may be able to
+// read it.
 func (r Report) Unverified() bool {
 	if r.Holds || r.Facts == nil {
 		return !r.Holds

@@ -19,6 +19,6 @@ func (w *Watcher) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
 	encoder := json.NewEncoder(answer)
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(report); err != nil {
-		w.o.Log.Debug("durability was not read", zap.Error(err))
+		w.o.Log.Debug("durability.write_failed", zap.Error(err))
 	}
 }

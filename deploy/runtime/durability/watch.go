@@ -18,16 +18,16 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// How often a watcher looks: by default when all is well, while something is
-// amiss, and while nothing may be stored before it has looked.
+// The time between two readings: by default while the claim holds, while something is
+// wrong, and while nothing may be stored before the first reading.
 const (
 	everyDefault = 30 * time.Second
 	everyAmiss   = time.Second
 	everyShut    = 100 * time.Millisecond
 )
 
-// lookLimit bounds one look. While webhooks wait for it, the stream has hasty to
-// answer at first, and twice as long with each look that was in vain.
+// lookLimit bounds one reading. While webhooks wait for it, the stream gets hasty to answer
+// at first, and twice as long after each reading that failed.
 const (
 	lookLimit = 2 * time.Second
 	hasty     = 250 * time.Millisecond
@@ -181,14 +181,14 @@ func (w *Watcher) look(ctx context.Context) Report {
 	s := *w.state.Load()
 	facts, err := w.read(ctx)
 	if errors.Is(ctx.Err(), context.Canceled) {
-		err = ctx.Err() // A new connection made it pointless, and who did not answer was not asked for long enough.
+		err = ctx.Err() // A new connection ended the reading early, so a server that did not answer may be well.
 	}
 	if err != nil {
 		w.vain++
 		s.report.Problem = err.Error()
-		w.settle(s)                                   // Whoever waits may see for himself that it is away.
-		if w.o.NC.IsConnected() && ctx.Err() == nil { // That it is away, the connection's own log says.
-			w.say(zap.WarnLevel, "durability cannot be seen", err.Error(), zap.Error(err))
+		w.settle(s)                                   // Callers of Await then see that the broker is disconnected.
+		if w.o.NC.IsConnected() && ctx.Err() == nil { // The log of the connection reports that the broker is disconnected.
+			w.say(zap.WarnLevel, "durability.read_failed", err.Error(), zap.Error(err))
 		}
 		return s.report
 	}
@@ -214,7 +214,7 @@ func (w *Watcher) read(ctx context.Context) (Facts, error) {
 	return w.reader.Read(ctx)
 }
 
-// hide notes since when a claim fails for want of sight alone.
+// hide records when a claim began to fail only because the policy could not be read.
 func (w *Watcher) hide(r Report) {
 	sighted := r.Claim
 	if r.Facts.Sync == Unseen && len(w.o.Monitors) > 0 {
@@ -228,8 +228,8 @@ func (w *Watcher) hide(r Report) {
 	}
 }
 
-// unfounded is why the process must not go on: its first sight of the broker
-// showed less than is claimed.
+// unfounded is why the process must end: its first reading of the broker showed less than
+// is claimed.
 func (w *Watcher) unfounded() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -241,14 +241,14 @@ func (w *Watcher) unfounded() error {
 	return &Unfounded{Claimed: w.o.Claimed, Verdict: r.Verdict}
 }
 
-// pause is how long to wait for the next look.
+// pause is the time until the next reading.
 func (w *Watcher) pause() time.Duration {
 	if errors.Is(w.Open(), errUnverified) {
 		return everyShut
 	}
 	r := w.state.Load().report
 	amiss := !r.Holds || r.Problem != "" || r.Facts == nil || r.Facts.writeErrors() > 0 ||
-		w.o.Claimed != 0 && r.Facts.elsewhere // Whose restart no connection tells us of.
+		w.o.Claimed != 0 && r.Facts.elsewhere // No connection of this process breaks when such a server restarts.
 	unseen := func(s Server) bool { return s.Problem != "" && !s.Offline }
 	if amiss || len(w.o.Monitors) > 0 && slices.ContainsFunc(r.Facts.Servers, unseen) {
 		return min(everyAmiss, w.o.Every)
@@ -256,7 +256,7 @@ func (w *Watcher) pause() time.Duration {
 	return w.o.Every
 }
 
-// tell logs the report when it says something new. The fill level is not new.
+// tell logs the report when it has changed, other than by the fill level.
 func (w *Watcher) tell(r Report) {
 	weak := make([]string, 0, len(r.Weak))
 	key := fmt.Sprint(r.Claim, r.Holds)
@@ -270,15 +270,15 @@ func (w *Watcher) tell(r Report) {
 	}
 	switch {
 	case w.verified && !r.Holds:
-		w.say(zap.ErrorLevel, "the broker is weaker than gateway.durability claims, webhooks get 503", key, fields...)
+		w.say(zap.ErrorLevel, "durability.requirement_unmet", key, fields...)
 	case r.Facts.writeErrors() > 0:
-		w.say(zap.ErrorLevel, "the broker cannot write until it is restarted", key, fields...)
+		w.say(zap.ErrorLevel, "broker.write_failed", key, fields...)
 	default:
-		w.say(zap.InfoLevel, "durability", key, fields...)
+		w.say(zap.InfoLevel, "durability.read", key, fields...)
 	}
 }
 
-// say logs unless it was said last.
+// say logs a message unless the last one was the same.
 func (w *Watcher) say(level zapcore.Level, what, key string, fields ...zap.Field) {
 	if w.said != what+key {
 		w.said = what + key

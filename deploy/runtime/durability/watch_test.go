@@ -143,7 +143,7 @@ func TestClaimThatHoldsOpensAndIsLoggedOnce(t *testing.T) {
 		}
 	}
 	entries := w.logs.All()
-	if len(entries) != 1 || entries[0].Message != "durability" || entries[0].ContextMap()["claim"] != "power-loss" || w.broken(t) != 0 {
+	if len(entries) != 1 || entries[0].Message != "durability.read" || entries[0].ContextMap()["claim"] != "power-loss" || w.broken(t) != 0 {
 		t.Errorf("logs are %v, broken %v", entries, w.broken(t))
 	}
 }

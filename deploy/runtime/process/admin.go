@@ -16,8 +16,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// admin serves health, readiness and metrics. It outlives the role, so that
-// whoever watches can see it stop.
+// admin serves health, readiness and metrics. It outlives the role, so that the stop can be
+// observed.
 type admin struct {
 	mux      *http.ServeMux
 	checks   checks
@@ -26,8 +26,8 @@ type admin struct {
 	listener net.Listener
 }
 
-// adminError is the cause when the admin listener fails: a process that
-// nobody can watch must not go on.
+// adminError is the cause of an end by a failure of the admin listener: a process that
+// cannot be monitored must not go on.
 type adminError struct{ err error }
 
 func (e *adminError) Error() string { return "serve admin: " + e.err.Error() }
@@ -42,7 +42,7 @@ func newAdmin(address string, registry *prometheus.Registry, log *zap.Logger) (*
 	}
 	a := &admin{mux: http.NewServeMux(), log: log, listener: listener}
 	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("Ok\n")) // The caller has gone if it fails.
+		_, _ = w.Write([]byte("Ok\n")) // The write fails only if the client has closed the connection.
 	})
 	a.mux.HandleFunc("GET /readyz", a.readyz)
 	// A collector that fails must not take the other metrics with it.
@@ -109,7 +109,7 @@ func (a *admin) readyz(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	if err := json.NewEncoder(w).Encode(result); err != nil {
-		a.log.Debug("readiness was not read", zap.Error(err))
+		a.log.Debug("readiness.write_failed", zap.Error(err))
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"arauto/deploy/runtime/config"
 )
 
-// writeTimeout is how long a write to the broker's socket may take. It lies
-// below the default publish budget of 800 ms.
+// writeTimeout is how long a write to the broker's socket may take. It is below the default
+// publish timeout of 800 ms.
 const writeTimeout = 400 * time.Millisecond
 
 // connect opens the broker connection. It does not fail because the broker is
@@ -38,8 +38,8 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 		nats.CustomReconnectDelay(j.delay),
 		// No buffer: see Kit.NATS.
 		nats.ReconnectBufSize(-1),
-		// Two missed pings tell of a frozen or black-holed broker within about
-		// six seconds instead of the default's six minutes.
+		// Two missed pings detect a frozen or unreachable broker within about six seconds,
+		// instead of six minutes by default.
 		nats.PingInterval(2 * time.Second),
 		// A broker that is connected but does not read fills the socket, and a
 		// publish then waits in the write, for a minute by default. The gateway's
@@ -60,10 +60,10 @@ func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Con
 	return conn, nil
 }
 
-// reconnectDelay is the pause before a try to reconnect, when every server has
-// been tried so often. The first comes almost at once: a connection that was
-// cut is then back before a webhook's budget is over. The others keep below
-// 150 ms, so that a broker that is back is used within 200 ms.
+// reconnectDelay is the pause before an attempt to reconnect, after every server was tried
+// so often. The first attempt follows almost at once, so that a connection that was cut is
+// replaced within a webhook's publish timeout. The others follow within 150 ms, so that a
+// broker that is up again is used within 200 ms.
 func reconnectDelay(tries int) time.Duration {
 	if tries <= 1 {
 		return rand.N(10 * time.Millisecond)
@@ -114,9 +114,8 @@ func disconnect(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// journal logs what happens to the connection, and tells the link. The client
-// tries five to ten times a second, so the same error is logged once and not
-// every time.
+// journal logs the events of the connection, and updates the link. The client tries five to
+// ten times a second, so an error that repeats is logged once.
 type journal struct {
 	log  *zap.Logger
 	link *Link
@@ -141,7 +140,7 @@ func (j *journal) connected(c *nats.Conn) {
 	j.mu.Lock()
 	j.last = ""
 	j.mu.Unlock()
-	j.log.Info("broker connected", zap.String("url", c.ConnectedUrlRedacted()), zap.String("server", c.ConnectedServerName()))
+	j.log.Info("broker.connected", zap.String("url", c.ConnectedUrlRedacted()), zap.String("server", c.ConnectedServerName()))
 }
 
 func (j *journal) disconnected(_ *nats.Conn, err error) {
@@ -149,12 +148,12 @@ func (j *journal) disconnected(_ *nats.Conn, err error) {
 	if err == nil { // Closed by ourselves.
 		return
 	}
-	j.log.Warn("broker disconnected", zap.Error(err))
+	j.log.Warn("broker.disconnected", zap.Error(err))
 }
 
 func (j *journal) refused(_ *nats.Conn, err error) {
 	if j.news(err) {
-		j.log.Warn("broker cannot be reached, trying on", zap.Error(err))
+		j.log.Warn("broker.connect_failed", zap.Error(err))
 	}
 }
 
@@ -163,8 +162,8 @@ func (j *journal) refused(_ *nats.Conn, err error) {
 func (j *journal) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
 	case sub != nil:
-		j.log.Error("broker reported an error", zap.Error(err), zap.String("subscription", sub.Subject))
+		j.log.Error("broker.error_received", zap.Error(err), zap.String("subscription", sub.Subject))
 	case j.news(err):
-		j.log.Error("broker reported an error", zap.Error(err))
+		j.log.Error("broker.error_received", zap.Error(err))
 	}
 }

@@ -49,7 +49,7 @@ func TestPublishFailsAtOnceWithoutBrokerAndWorksAgainAfter(t *testing.T) {
 	if got := r.kit.Link.Connections(); got <= connections {
 		t.Errorf("%d connections after a reconnect, %d before", got, connections)
 	}
-	for _, want := range []string{"broker connected", "broker disconnected"} {
+	for _, want := range []string{"broker.connected", "broker.disconnected"} {
 		if !strings.Contains(r.logs.String(), want) {
 			t.Errorf("the logs lack %q:\n%s", want, r.logs)
 		}
@@ -66,7 +66,7 @@ func TestProcessStartsWithoutBrokerAndFindsItLater(t *testing.T) {
 	if err := r.kit.NATS.Publish("a", []byte("x")); !errors.Is(err, nats.ErrReconnectBufExceeded) {
 		t.Errorf("publish before the first connection: %v", err)
 	}
-	testbench.Until(t, "the refusal is logged", func() bool { return strings.Contains(r.logs.String(), "broker cannot be reached") })
+	testbench.Until(t, "the refusal is logged", func() bool { return strings.Contains(r.logs.String(), "broker.connect_failed") })
 	broker(t, func(o *server.Options) { o.Port = port })
 	testbench.Until(t, "ready", func() bool { code, _ := get(t, r.url+"/readyz"); return code == 200 })
 }

@@ -113,7 +113,7 @@ func TestSignalsStopTheProcessCleanly(t *testing.T) {
 			t.Parallel()
 			c := spawn(t, config, nil)
 			testbench.Must(t, c.cmd.Process.Signal(sig))
-			if code := c.code(t); code != ExitClean || !strings.Contains(c.logs.String(), `"msg":"stopped"`) {
+			if code := c.code(t); code != ExitClean || !strings.Contains(c.logs.String(), `"msg":"process.stopped"`) {
 				t.Errorf("the exit code is %d:\n%s", code, c.logs)
 			}
 			if strings.Contains(c.logs.String(), canary) {

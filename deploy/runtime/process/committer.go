@@ -10,9 +10,8 @@ import (
 // default for a publish. The message that led to it is redelivered after that.
 const storeTimeout = 5 * time.Second
 
-// Committer stores a worker's messages on a stream by group commit. It always batches where
-// that takes less time, as measured on the connection: a worker's messages come as fast as
-// they are stored, so a batch costs no one more than it saves.
+// Committer stores a worker's messages on a stream by group commit. It batches wherever
+// that takes less time, as measured on the connection.
 func (k *Kit) Committer(stream string) (*commit.Committer, error) {
 	return commit.New(k.NATS, commit.Options{
 		Stream: stream, Timeout: storeTimeout, GroupCommit: func() bool { return true }, Up: k.Link.Up,

@@ -16,9 +16,9 @@ const (
 	// readingLife is how long the numbers of one scrape serve the next ones: a
 	// dashboard and an alerting rule must not double the broker's work.
 	readingLife = 2 * time.Second
-	// readingBudget bounds one round of questions to the broker. Prometheus
-	// itself gives up after ten seconds.
-	readingBudget = 1500 * time.Millisecond
+	// readingTimeout bounds one round of requests to the broker. Prometheus itself gives up
+	// after ten seconds.
+	readingTimeout = 1500 * time.Millisecond
 )
 
 // ConsumerName names a durable consumer.
@@ -115,7 +115,7 @@ func (c *ConsumerCollector) read() []*reading {
 	if !c.readAt.IsZero() && time.Since(c.readAt) < readingLife {
 		return c.readings
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readingBudget)
+	ctx, cancel := context.WithTimeout(context.Background(), readingTimeout)
 	defer cancel()
 	readings := make([]*reading, len(c.names))
 	var all sync.WaitGroup

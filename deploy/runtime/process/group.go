@@ -6,17 +6,17 @@ import (
 	"fmt"
 )
 
-// Actor is one long-lived thing. Run blocks until ctx ends or it cannot go
-// on, and leaves nothing behind.
+// Actor is one long-running task. Run blocks until ctx ends or it cannot go on, and leaves
+// no goroutine running.
 type Actor struct {
 	Name string
 	Run  func(ctx context.Context) error
 }
 
-// Together runs the actors at once and returns when all have returned. The
-// first to return, whatever it returns, stops the rest: half a process is
-// worse than none, because nobody restarts it. The errors are joined, each
-// with its actor's name; context.Canceled after the stop is none.
+// Together runs the actors at once and returns when all have returned. The first to return,
+// with or without an error, stops the others, because an orchestrator restarts only a
+// process that has ended. The errors are joined, each with its actor's name;
+// context.Canceled after the stop is no error.
 func Together(ctx context.Context, actors ...Actor) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

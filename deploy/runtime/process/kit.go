@@ -22,9 +22,9 @@ type Kit struct {
 	// Registry is served on /metrics; Go's and the process's own metrics are in
 	// it already.
 	Registry *prometheus.Registry
-	// NATS reconnects for ever. While disconnected, publishes fail at once
-	// instead of being buffered, so that nobody is told 200 for a message that
-	// only waits in this process. It may not be connected yet.
+	// NATS reconnects for ever. While it is disconnected, publishes fail at once and are
+	// not buffered, so that no webhook gets 200 for a message that is only in this process.
+	// It may not be connected yet.
 	NATS *nats.Conn
 	JS   jetstream.JetStream // On NATS.
 	Link *Link               // Of NATS.
@@ -100,7 +100,7 @@ func (k *Kit) work(ctx context.Context, run Role) error {
 	case err = <-done:
 	case <-ctx.Done():
 		k.admin.checks.stopping.Store(true)
-		k.Log.Info("stopping", zap.String("cause", context.Cause(ctx).Error()))
+		k.Log.Info("process.stop_requested", zap.String("cause", context.Cause(ctx).Error()))
 		err = k.wait(done)
 	}
 	k.admin.checks.stopping.Store(true)
@@ -117,7 +117,7 @@ func (k *Kit) work(ctx context.Context, run Role) error {
 	return err
 }
 
-// wait gives the role its grace.
+// wait waits for the role to return, within its grace.
 func (k *Kit) wait(done <-chan error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), k.limits.grace)
 	defer cancel()

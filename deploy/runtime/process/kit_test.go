@@ -160,7 +160,7 @@ func TestDrainingRoleIsNotReady(t *testing.T) {
 	code := Run(ctx, "normalize", []string{"-config", path}, nothing, io.Discard, &logs, func(ctx context.Context, k *Kit) error {
 		k.Ready("role", func(context.Context) error { return nil })
 		cancel()
-		testbench.Until(t, "the stop is noticed", func() bool { return strings.Contains(logs.String(), `"msg":"stopping"`) })
+		testbench.Until(t, "the stop is noticed", func() bool { return strings.Contains(logs.String(), `"msg":"process.stop_requested"`) })
 		ask(k)
 		return nil
 	})

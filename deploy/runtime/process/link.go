@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// dialTimeout is how long one address of the broker may take to accept a
-// connection. A name may have several, one of them that of a host that is gone.
+// dialTimeout is how long one address of the broker may take to accept a connection. A name
+// may have several addresses, one of them of a host that is down.
 const dialTimeout = time.Second
 
 // Link says at once how the connection to the broker stands. The client's own

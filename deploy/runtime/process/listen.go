@@ -51,7 +51,7 @@ func inherited(name string, env func(string) (string, bool), self int) (fd int, 
 		return 0, false, nil
 	}
 	if pid, ok := env("LISTEN_PID"); ok && pid != strconv.Itoa(self) {
-		return 0, false, nil // They were meant for another process.
+		return 0, false, nil // The descriptors were meant for another process.
 	}
 	n, err := strconv.Atoi(count)
 	if err != nil || n < 0 {

@@ -41,7 +41,7 @@ func newLogger(role string, env func(string) (string, bool), w io.Writer) (log *
 		}
 		return buffered.Sync()
 	}
-	// Stderr may be gone at the end, and there is nowhere else to say it.
+	// A failed write to stderr cannot be reported.
 	end = func() { _ = buffered.Stop(); out.end() }
 	log = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(keys), buffered, level), zap.Hooks(prompt), zap.Fields(zap.String("role", role)))
 	return log, end, nil

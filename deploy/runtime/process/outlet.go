@@ -8,19 +8,18 @@ import (
 	"time"
 )
 
-// How much waits for a reader of the log that does not read, in bytes, and at the
-// end for how long anybody waits for one who reads nothing, and for one who reads
-// slowly.
+// How many bytes may wait for a reader of the log, and how long the end of the process
+// waits for a reader that reads nothing, and for one that reads slowly. Guesses.
 const (
 	outletRoom    = 4 << 20
 	outletSilence = 100 * time.Millisecond
 	outletEnd     = 3 * time.Second
 )
 
-// outlet writes the log in a goroutine of its own. A pipe that nobody reads, of a
-// collector that hangs or a screen that is stopped, would otherwise hold up
-// whoever logs: in the end every webhook, and the stop. What finds no room is
-// lost, and a line says how much once there is somebody to read it.
+// outlet writes the log in a goroutine of its own. A pipe that is not read, of a log
+// collector that hangs or a stopped terminal, would otherwise block every caller that logs:
+// in the end all webhooks, and the stop. Lines that find no room are lost, and a line says
+// how many bytes once the pipe is read again.
 type outlet struct {
 	to      io.Writer
 	silence time.Duration // How long the end waits for a write,
@@ -57,12 +56,11 @@ func (o *outlet) Write(lines []byte) (int, error) {
 	return len(lines), nil
 }
 
-// Sync has nothing to do: what was taken is being written, and whoever logs does
-// not wait for that.
+// Sync does nothing: lines are written by the goroutine, and callers do not wait for it.
 func (o *outlet) Sync() error { return nil }
 
-// end takes nothing more and waits until everything is written, as long as
-// somebody reads.
+// end refuses further lines and waits until all are written, for as long as the pipe is
+// read.
 func (o *outlet) end() {
 	o.mu.Lock()
 	o.ended = true
@@ -95,14 +93,14 @@ func (o *outlet) work() {
 				time.Now().Format(time.RFC3339Nano), lost)
 		}
 		if len(lines) > 0 {
-			_, _ = o.to.Write(lines) // There is nowhere else to say it.
+			_, _ = o.to.Write(lines) // A failed write to stderr cannot be reported.
 		}
 		o.writes.Add(1)
 	}
 }
 
-// next waits for something to write, and gives its room back. It reports false
-// when everything is said.
+// next waits for lines to write, and frees the room of those written. It reports false when
+// all are written and end was called.
 func (o *outlet) next() (lines []byte, lost int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// errParent is the cause when a parent is gone.
+// errParent is the cause of a stop by the end of the parent process.
 var errParent = errors.New("stdin reached its end: the supervisor is gone")
 
 // Parent ends the context when stdin reaches its end, if the environment says

@@ -82,7 +82,7 @@ func Run(ctx context.Context, role string, args []string, env func(string) (stri
 		return refuse(stderr, err)
 	}
 	if o.check {
-		_, _ = io.WriteString(stdout, cfg.Redacted()) // Nobody reads it if it fails.
+		_, _ = io.WriteString(stdout, cfg.Redacted()) // A failed write to stdout cannot be reported.
 		return ExitClean
 	}
 	return finish(log, flush, stderr, serve(ctx, role, cfg, log, stopLimits, run))
@@ -96,15 +96,15 @@ func finish(log *zap.Logger, flush func(), stderr io.Writer, err error) int {
 		flush() // The plain lines come after all others.
 		return refuse(stderr, problems)
 	case err != nil:
-		log.Error("failed", zap.Error(err))
+		log.Error("process.failed", zap.Error(err))
 		return ExitFailed
 	}
-	log.Info("stopped")
+	log.Info("process.stopped")
 	return ExitClean
 }
 
 func refuse(stderr io.Writer, err error) int {
-	_, _ = fmt.Fprintln(stderr, err) // There is nowhere else to say it.
+	_, _ = fmt.Fprintln(stderr, err) // A failed write to stderr cannot be reported.
 	return ExitRefused
 }
 
@@ -141,6 +141,6 @@ func serve(ctx context.Context, role string, cfg *config.Config, log *zap.Logger
 	if err != nil {
 		return errors.Join(err, k.stop())
 	}
-	log.Info("starting", zap.String("admin", k.Admin()), zap.String("config", cfg.Redacted()))
+	log.Info("process.started", zap.String("admin", k.Admin()), zap.String("config", cfg.Redacted()))
 	return errors.Join(k.work(ctx, run), k.stop())
 }

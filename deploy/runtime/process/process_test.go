@@ -88,12 +88,12 @@ func TestExitCodeTellsHowItEnded(t *testing.T) {
 		"role ends by itself": {
 			args: []string{"-config", good},
 			role: func(context.Context, *Kit) error { return nil },
-			code: ExitClean, says: []string{`"msg":"stopped"`, `"role":"normalize"`},
+			code: ExitClean, says: []string{`"msg":"process.stopped"`, `"role":"normalize"`},
 		},
 		"role fails": {
 			args: []string{"-config", good},
 			role: func(context.Context, *Kit) error { return errors.New("no more paper") },
-			code: ExitFailed, says: []string{`"level":"error"`, `"msg":"failed","role":"normalize","error":"no more paper"`},
+			code: ExitFailed, says: []string{`"level":"error"`, `"msg":"process.failed","role":"normalize","error":"no more paper"`},
 		},
 		"clean-up fails": {
 			args: []string{"-config", good},
@@ -201,7 +201,7 @@ func TestRoleStopsCleanlyWithItsContext(t *testing.T) {
 			<-ctx.Done()
 			return fmt.Errorf("consume: %w", ctx.Err())
 		})
-	if code != ExitClean || !strings.Contains(out.String(), `"msg":"stopping"`) {
+	if code != ExitClean || !strings.Contains(out.String(), `"msg":"process.stop_requested"`) {
 		t.Errorf("the exit code is %d:\n%s", code, &out)
 	}
 }

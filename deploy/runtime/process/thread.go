@@ -40,8 +40,9 @@ func onItsOwn(conn net.Conn) net.Conn {
 // Read waits without Go's queue unless there is a deadline.
 func (c *ownThread) Read(b []byte) (int, error) {
 	if !c.limited.Load() {
-		// Whoever the last read has woken comes first: this thread takes the right
-		// to run Go code with it until the runtime notices that it waits.
+		// A goroutine that the last read has woken runs first: until the runtime notices
+		// that this thread blocks in a system call, it occupies the processor that Go code
+		// needs.
 		runtime.Gosched()
 		if err := c.raw.Read(waitReadable); err != nil {
 			return 0, err //nolint:wrapcheck // The client compares it.
@@ -50,8 +51,8 @@ func (c *ownThread) Read(b []byte) (int, error) {
 	return c.TCPConn.Read(b) //nolint:wrapcheck // As above.
 }
 
-// waitReadable returns when a read would not wait: there is something, the end,
-// or an error. It always has done all that there is to do.
+// waitReadable returns when a read would not block: there are bytes, the end, or an error.
+// It reports true always, because it has done all that it can.
 func waitReadable(socket uintptr) bool {
 	one := []unix.PollFd{{Fd: int32(socket), Events: unix.POLLIN}}
 	for {
@@ -76,7 +77,7 @@ func (c *ownThread) SetReadDeadline(t time.Time) error {
 // Close ends a read that waits. The system would not wake it for a socket that
 // is merely closed.
 func (c *ownThread) Close() error {
-	err := c.raw.Control(func(socket uintptr) { _ = unix.Shutdown(int(socket), unix.SHUT_RDWR) }) // Fails for one that the other side has reset.
+	err := c.raw.Control(func(socket uintptr) { _ = unix.Shutdown(int(socket), unix.SHUT_RDWR) }) // Shutdown fails for a connection that the other side has reset.
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return errors.Join(os.NewSyscallError("shutdown", err), c.TCPConn.Close())
 	}

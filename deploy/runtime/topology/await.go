@@ -14,16 +14,15 @@ import (
 // awaitEvery is how often a role looks whether what it needs is there.
 const awaitEvery = 500 * time.Millisecond
 
-// Await blocks until the named streams and durable consumers exist and bind,
-// which opens what the role works with, has succeeded. It logs every field in
-// which they differ from the declaration. A role that starts before the
-// topology was applied so becomes ready by itself.
+// Await blocks until the named streams and durable consumers exist and bind, which opens
+// what the role works with, has succeeded. It logs every field in which they differ from
+// the declaration. So a role that starts before the topology was applied becomes ready by
+// itself.
 //
-// The broker may go away at any moment, also between two questions of bind, so
-// bind is run again from its beginning until nothing in it fails. It must
-// therefore ask the broker and do nothing else: what fails for another reason
-// would be tried for ever. Each reason to wait is said once. Only the end of
-// ctx, or a connection that was closed for good, ends Await early.
+// The broker may disconnect at any moment, also between two requests of bind, so bind is
+// run again from its beginning until all of it succeeds. It must only send requests to the
+// broker: another kind of error would be retried for ever. Each reason to wait is logged
+// once. Only the end of ctx, or a connection that was closed for good, ends Await early.
 func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Logger,
 	streams, consumers []string, bind func(ctx context.Context) error,
 ) error {
@@ -38,7 +37,7 @@ func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Log
 		if err == nil && missing < 0 {
 			if err = bind(ctx); err == nil {
 				for _, d := range drift {
-					log.Warn("topology drift, run: arauto topology diff", zap.String("drift", d.String()))
+					log.Warn("topology.drift_found", zap.String("next", "arauto topology diff"), zap.String("drift", d.String()))
 				}
 				return nil
 			}
@@ -50,10 +49,10 @@ func Await(ctx context.Context, js jetstream.JetStream, s Settings, log *zap.Log
 			return err
 		case err != nil && said != err.Error():
 			said = err.Error()
-			log.Warn("waiting for the broker", zap.Error(err))
+			log.Warn("broker.awaited", zap.Error(err))
 		case err == nil && said != drift[missing].String():
 			said = drift[missing].String()
-			log.Warn("waiting for the topology, run: arauto topology apply", zap.String("drift", said))
+			log.Warn("topology.awaited", zap.String("next", "arauto topology apply"), zap.String("drift", said))
 		}
 		select {
 		case <-ticker.C:

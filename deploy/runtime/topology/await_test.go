@@ -46,7 +46,7 @@ func TestAwaitBindsAnewUntilNothingFails(t *testing.T) {
 	for _, line := range said.All() {
 		reasons[line.ContextMap()["error"].(string)] = true
 	}
-	if len(reasons) == 0 || len(reasons) != said.FilterMessage("waiting for the broker").Len() {
+	if len(reasons) == 0 || len(reasons) != said.FilterMessage("broker.awaited").Len() {
 		t.Errorf("said %v", said.All())
 	}
 }

@@ -29,8 +29,8 @@ const (
 	Replicas Setting = "replicas"
 )
 
-// Shrinks lists what Apply would shrink, in the order of the declaration. Ask it
-// before applying what a person wrote: a slip in a file must not cost messages.
+// Shrinks lists what Apply would shrink, in the order of the declaration. Call it before
+// Apply with an operator's settings: a typing error must not cost messages.
 func Shrinks(ctx context.Context, js jetstream.JetStream, s Settings) ([]Shrinking, error) {
 	var all []Shrinking
 	for _, want := range Streams(s) {

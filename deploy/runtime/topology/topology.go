@@ -18,10 +18,9 @@ type Settings struct {
 	Providers []string // Slugs; each gets its own consumers.
 }
 
-// AckWait is the acknowledgement wait of every durable consumer: how long a message
-// may go without a sign of life from the worker that holds it. Workers send one every
-// third of it, so this is also how long the messages of a killed worker wait for the
-// next one.
+// AckWait is the ack wait of every durable consumer: how long a message may go without a
+// heartbeat from the worker that holds it. Workers send one every third of it. The messages
+// of a killed worker are redelivered after it.
 const AckWait = 9 * time.Second
 
 // maxAckPending is the fleet-wide concurrency cap of one consumer.
@@ -149,9 +148,9 @@ func Consumers(s Settings) []Consumer {
 	)
 }
 
-// durable has no delivery limit: a message leaves a consumer by a confirmed
-// acknowledgement only, after its result was stored. No BackOff either, it
-// would shift the delay of a negative acknowledgement.
+// durable has no delivery limit: only a confirmed ack, after the result was stored, removes
+// a message from a consumer. It has no BackOff either, which would change the delay of a
+// nak.
 func durable(stream, name, filter string) Consumer {
 	return Consumer{Stream: stream, ConsumerConfig: jetstream.ConsumerConfig{
 		Durable: name, FilterSubject: filter,

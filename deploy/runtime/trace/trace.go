@@ -1,5 +1,5 @@
-// Package trace makes and checks W3C trace contexts, by which a payment's way
-// is followed from the webhook, or whoever else asked, to its event.
+// Package trace makes and checks W3C trace contexts, which connect a webhook, or an
+// operator's request, with its look-ups and its event.
 package trace
 
 import (

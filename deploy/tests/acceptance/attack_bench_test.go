@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/deploy/runtime/topology"
 	"arauto/deploy/tools/local/supervise"
 )
 
@@ -57,6 +61,7 @@ func BenchmarkRealWebhooksUnderAttack(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				s := startWith(b, func(o *supervise.Options) { o.Env = append(os.Environ(), "GATEWAY_LIMIT_RATE="+c.limit) })
+				s.stageInMemory()
 				underAttack(b, s, c.attack)
 			}
 		})
@@ -66,6 +71,15 @@ func BenchmarkRealWebhooksUnderAttack(b *testing.B) {
 			underFullDisk(b)
 		}
 	})
+}
+
+// stageInMemory makes the broker stage batches as deploy/compose.yaml does.
+func (s *stack) stageInMemory() {
+	s.t.Helper()
+	memory, err := os.MkdirTemp("/dev/shm", "arauto-")
+	testbench.Must(s.t, err)
+	s.t.Cleanup(func() { _ = os.RemoveAll(memory) })
+	testbench.Must(s.t, topology.StageBatches(filepath.Join(s.dir, "nats", server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT), memory))
 }
 
 // underAttack measures a quiet phase and one with an attack, on a stack of its own.

@@ -67,7 +67,7 @@ func TestReadmeCommandsWorkAsTheyStand(t *testing.T) {
 			}
 		}
 	}
-	if ran < 14 {
+	if ran < 16 {
 		t.Errorf("only %d commands found, the README has more", ran)
 	}
 	s.awaitStatuses("picpay/default/102030", order.Paid)
@@ -75,6 +75,8 @@ func TestReadmeCommandsWorkAsTheyStand(t *testing.T) {
 	s.awaitStatuses("picpay-checkout/default/3ds-bac0ffd7-e4cb-48c7-9f3e-a05ff7eb40a1", order.Authenticated)
 	s.awaitStatuses("beeteller/default/1e7ce9c5-75b1-40c2-949a-bb221aafe70d", order.Paid)
 	s.awaitStatuses("yapay/default/f0c4e2", order.Pending)
+	s.awaitStatuses("picpay-subscriptions/default/5f3a1c", order.Paid)
+	s.awaitStatuses("mercadopago/default/123456789", order.Paid)
 	s.awaitStatuses("sandbox/default/my-payment", order.Paid, order.PartiallyRefunded)
 }
 

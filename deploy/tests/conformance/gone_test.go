@@ -111,7 +111,7 @@ func (p *launched) outlives(ctx context.Context, when string) {
 	_ = p.cmd.Process.Kill() // There are many, and how one stops is tested elsewhere.
 	logged = <-p.rest
 	_ = p.cmd.Wait() // It says that it was killed.
-	if n := bytes.Count(logged, []byte("waiting for the broker")); n != 1 {
+	if n := bytes.Count(logged, []byte(`"broker.awaited"`)); n != 1 {
 		p.t.Errorf("%s: it said %d times that it waits:\n%s", when, n, logged)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/providers"
+	"arauto/schemas/subject"
 )
 
 // routePassword is set for the cluster's configuration by TestMain.
@@ -61,24 +62,30 @@ func TestComposeShowsThePolicyToTheGatewayOnly(t *testing.T) {
 // stages a batch of the gateway.
 func TestComposeStagesBatchesInMemory(t *testing.T) {
 	t.Parallel()
-	mounts := composeFile(t).Services["nats"].Tmpfs
-	if len(mounts) != 1 {
-		t.Fatalf("compose.yaml mounts %v", mounts)
-	}
-	path, options, _ := strings.Cut(mounts[0], ":")
-	if !strings.HasSuffix(options, ",mode=0700,uid=65532,gid=65532") {
-		t.Errorf("the mount belongs to another user than the broker's: %s", options)
-	}
-	inside, ok := strings.CutPrefix(path, "/data/")
-	if !ok {
-		t.Fatalf("%s is not in the store", path)
-	}
 	store := t.TempDir()
-	stage := filepath.Join(store, filepath.FromSlash(inside))
 	makeFolders(t, store)
-	if found, err := os.Stat(stage); err != nil || !found.IsDir() {
-		t.Fatalf("the place of the mount is not there, so the engine would make it, for root: %v", err)
+	stages := map[string]string{} // By stream.
+	for _, mount := range composeFile(t).Services["nats"].Tmpfs {
+		path, options, _ := strings.Cut(mount, ":")
+		if !strings.HasSuffix(options, ",mode=0700,uid=65532,gid=65532") {
+			t.Errorf("the mount belongs to another user than the broker's: %s", options)
+		}
+		inside, ok := strings.CutPrefix(path, "/data/")
+		if !ok {
+			t.Fatalf("%s is not in the store", path)
+		}
+		stage := filepath.Join(store, filepath.FromSlash(inside))
+		if found, err := os.Stat(stage); err != nil || !found.IsDir() {
+			t.Fatalf("the place of the mount is not there, so the engine would make it, for root: %v", err)
+		}
+		stages[filepath.Base(filepath.Dir(stage))] = stage
 	}
+	for _, s := range topology.Streams(topology.Settings{}) {
+		if _, mounted := stages[s.Name]; mounted != s.AllowAtomicPublish {
+			t.Errorf("%s allows batches: %v, and has a mount: %v", s.Name, s.AllowAtomicPublish, mounted)
+		}
+	}
+	stage := stages[subject.Notifications]
 	b := start(t, func(o *server.Options) { o.StoreDir = store })
 	_, js := b.as("topology")
 	if _, err := topology.Apply(testbench.Context(t), js, topology.Settings{Replicas: 1, Store: 8 << 30, Providers: providers.All.Names()}); err != nil {
@@ -110,11 +117,15 @@ func TestComposeBrokerIsHealthyBeforeAndAfterTheTopology(t *testing.T) {
 		t.Errorf("on a new volume: %v", err)
 	}
 	_, js := b.as("topology")
-	if _, err := js.CreateStream(testbench.Context(t), topology.Streams(topology.Settings{Replicas: 1, Store: 8 << 30})[0]); err != nil {
-		t.Fatal(err)
+	for _, s := range topology.Streams(topology.Settings{Replicas: 1, Store: 8 << 30}) {
+		if err := healthy(t, b.server.MonitorAddr().String(), store); err != nil {
+			t.Errorf("before %s is there: %v", s.Name, err)
+		}
+		_, err := js.CreateStream(testbench.Context(t), s)
+		testbench.Must(t, err)
 	}
 	if err := healthy(t, b.server.MonitorAddr().String(), store); err != nil {
-		t.Errorf("with its stream: %v", err)
+		t.Errorf("with its streams: %v", err)
 	}
 	b.server.Shutdown()
 	b.server.WaitForShutdown()
@@ -130,7 +141,7 @@ func TestComposeBrokerIsHealthyBeforeAndAfterTheTopology(t *testing.T) {
 func makeFolders(t *testing.T, store string) {
 	t.Helper()
 	s := composeFile(t).Services["store"]
-	script := strings.NewReplacer("/data", store, composeFile(t).Services["nats"].User, strconv.Itoa(os.Getuid())+":"+strconv.Itoa(os.Getgid())).Replace(s.Command[0])
+	script := strings.NewReplacer("$$", "$", "/data", store, composeFile(t).Services["nats"].User, strconv.Itoa(os.Getuid())+":"+strconv.Itoa(os.Getgid())).Replace(s.Command[0])
 	command := exec.CommandContext(t.Context(), s.Entrypoint[0], append(slices.Clone(s.Entrypoint[1:]), script)...)
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", script, err, out)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -66,11 +65,8 @@ func serveBroker(ctx context.Context, dirs []string, ready func(addresses ...any
 		return fmt.Errorf("apply topology: %w", err)
 	}
 	if len(dirs) > 1 {
-		// A link needs no rights, unlike the mount of deploy/compose.yaml. The
-		// broker removes it only when it starts.
-		stream := filepath.Join(dirs[0], server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams", subject.Notifications)
-		if err := os.Symlink(dirs[1], filepath.Join(stream, "batches")); err != nil {
-			return fmt.Errorf("stage batches elsewhere: %w", err)
+		if err := topology.StageBatches(filepath.Join(dirs[0], server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT), dirs[1]); err != nil {
+			return err
 		}
 	}
 	if err := ready(srv.ClientURL(), "http://"+srv.MonitorAddr().String()); err != nil {

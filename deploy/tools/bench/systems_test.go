@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 		return string(answer.Data)
 	}
 	send("1", "")
-	staged, err := os.ReadDir(dirs[1])
+	staged, err := os.ReadDir(filepath.Join(dirs[1], subject.Notifications))
 	if err != nil || len(staged) != 1 {
 		t.Errorf("%v is staged, %v", staged, err)
 	}
@@ -59,7 +60,7 @@ func TestBatchesAreStagedWhereConfigured(t *testing.T) {
 	}
 	// The batch is removed after the answer.
 	testbench.Until(t, "nothing is staged after the commit", func() bool {
-		staged, err := os.ReadDir(dirs[1])
+		staged, err := os.ReadDir(filepath.Join(dirs[1], subject.Notifications))
 		return err == nil && len(staged) == 0
 	})
 	nc.Close()

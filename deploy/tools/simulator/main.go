@@ -74,7 +74,7 @@ func serve(ctx context.Context, listener net.Listener, o api.Options) error {
 	server := &http.Server{Handler: sim.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	o.Log.Info("simulator serves", zap.Stringer("address", listener.Addr()))
+	o.Log.Info("simulator.started", zap.Stringer("address", listener.Addr()))
 	select {
 	case err := <-failed:
 		return errors.Join(fmt.Errorf("serve: %w", err), sim.Close())

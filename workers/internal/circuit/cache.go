@@ -21,11 +21,11 @@ import (
 
 // Options say how long an open circuit breaker waits.
 type Options struct {
-	First   time.Duration // From opening to the first probe; each failed probe doubles it.
-	Longest time.Duration // Between two probes.
+	First   time.Duration // The time from opening to the first probe; each failed probe doubles it.
+	Longest time.Duration // The longest time between two probes.
 	Expiry  time.Duration // How long a probe may take before another worker may probe.
-	Spread  time.Duration // Over which at least the deferred look-ups are spread.
-	Name    string        // Of this worker, in records.
+	Spread  time.Duration // The shortest time over which the deferred look-ups are spread.
+	Name    string        // The name of this worker in records.
 	Now     func() time.Time
 }
 
@@ -186,7 +186,7 @@ type Permit struct {
 	Cause  string        // If denied: why the circuit is open.
 
 	probe     bool
-	decidedBy entry // The record by which it was decided.
+	decidedBy entry // The record that led to the decision.
 }
 
 // Probe reports whether the look-up probes an open circuit breaker.

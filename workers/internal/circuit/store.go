@@ -20,9 +20,9 @@ import (
 
 // The causes of a record.
 const (
-	causeCredential = "credential" // The provider refused it.
+	causeCredential = "credential" // The provider refused the credential.
 	causeAnswered   = "answered"   // A probe got an answer.
-	causeOperator   = "operator"   // An operator opened or closed it.
+	causeOperator   = "operator"   // An operator opened or closed the circuit breaker.
 	causeUnreadable = "unreadable" // The record does not decode. This cause is never written.
 )
 
@@ -76,8 +76,8 @@ func (s *Store) entries(ctx context.Context) ([]entry, error) {
 	return all, nil
 }
 
-// decoded returns an account's record. An unreadable one counts as closed, and the next
-// record expects its sequence: it must neither keep workers from starting nor the
+// decoded returns an account's record. A record that does not decode counts as closed, and
+// the next record expects its sequence: it must neither keep workers from starting nor the
 // account's circuit breaker from opening.
 func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
 	e := entry{sequence: raw.Sequence}

@@ -63,7 +63,7 @@ const ackTimeout = 5 * time.Second
 type Options struct {
 	Consumer    jetstream.Consumer
 	Name        string             // Of the consumer, for logs and metrics.
-	Concurrency int                // Handlers at a time in this process.
+	Concurrency int                // Most handlers at a time in this process.
 	AckWait     time.Duration      // Of the consumer; a heartbeat is sent every third of it.
 	Grace       time.Duration      // How long handlers may finish after a stop.
 	Limit       func(want int) int // How many of want messages to pull now; nil: all. If less than want, it is called again after 500 ms.
@@ -190,8 +190,8 @@ func (w *worker) recovered(m jetstream.Msg) error {
 	return err
 }
 
-// ack acks m and waits until the broker has confirmed it. Without that the message is
-// redelivered, and its handler finds the result.
+// ack acks m and waits until the broker has confirmed the ack. Without the confirmation the
+// message is redelivered, and its handler finds the result.
 func (w *worker) ack(m jetstream.Msg) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.work), min(w.AckWait, ackTimeout))
 	defer cancel()

@@ -143,12 +143,12 @@ func SameID(id string) func(Entry) bool {
 
 // Reports is what a unit's dead letters of a stage say.
 type Reports struct {
-	IDs    map[string]bool // Of dead letters after which the same original is not reported again, as SameID decides.
+	IDs    map[string]bool // The ids of dead letters after which the same original is not reported again, as SameID decides.
 	Covers uint64          // Highest notification that a dead letter covers, whatever its state.
 }
 
-// Reported reads the unit's dead letters of a stage. Those that name sequences of other
-// incarnations of NOTIFICATIONS and LOOKUP_RETRIES than the present ones say nothing.
+// Reported reads the unit's dead letters of a stage. Dead letters that name sequences of
+// earlier incarnations of NOTIFICATIONS and LOOKUP_RETRIES are left out.
 func (s *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
 	letters, err := s.Latest(ctx, u.DeadLetter(subject.Any, stage))

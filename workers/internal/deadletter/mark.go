@@ -18,7 +18,7 @@ import (
 // Entry is a stored dead letter.
 type Entry struct {
 	record.DeadLetter
-	Sequence uint64 // On DEAD_LETTERS; the mark's if there is one.
+	Sequence uint64 // Sequence on DEAD_LETTERS; that of the mark if there is one.
 	Unit     subject.Unit
 	StoredAt time.Time // By the broker's clock.
 }
@@ -27,7 +27,7 @@ type Entry struct {
 type Name struct {
 	unit      subject.Unit
 	stage, id string
-	created   int64 // Of the stream that the id names, so that the id is of one incarnation.
+	created   int64 // Creation time of the stream that the id names, so that the id is of one incarnation.
 }
 
 // Name returns the dead letter's name.
@@ -87,9 +87,9 @@ func (s *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([
 	return entries, err
 }
 
-// CoversNotification reports whether the dead letter is about a notification, or about
-// a look-up that covered it. A redriven one is not: the redrive's look-up has a result
-// of its own. The caller knows that both are of the same incarnation.
+// CoversNotification reports whether the dead letter is about a notification, or about a
+// look-up that covered it. A redriven dead letter covers none: the redrive's look-up has a
+// result of its own. The caller ensures that both are of the same incarnation.
 func (l Entry) CoversNotification(notification uint64) bool {
 	own := l.Stream == subject.Notifications && l.DeadLetter.Sequence == notification
 	return l.State != record.Redriven && (own || l.Covers >= notification)

@@ -49,10 +49,11 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	return &Store{Writes: commit.Direct{JS: js}, statuses: statuses, notifications: notifications, created: notifications.CachedInfo().Created}, nil
 }
 
-// Created is when the NOTIFICATIONS was created that the store counts on.
+// Created is the creation time of the NOTIFICATIONS whose sequences the store uses.
 func (c *Store) Created() time.Time { return c.created }
 
-// On returns a store that counts on the NOTIFICATIONS that was created at a time.
+// On returns a store for another incarnation of NOTIFICATIONS: the one with that creation
+// time.
 func (c *Store) On(created time.Time) *Store {
 	on := *c
 	on.created = created
@@ -70,10 +71,11 @@ type Entry struct {
 // Covers is the highest notification that the payment's observations answer.
 func (l Entry) Covers() uint64 { return l.Observation.Covers }
 
-// Last returns the unit's last observation from the stream's leader. An unreadable one,
-// and one that counts on another incarnation of NOTIFICATIONS, covers nothing, but the
-// next one expects its sequence, so that it does not block the payment; normalize stores
-// the dead letter of an unreadable one.
+// Last returns the unit's last observation from the stream's leader. An observation that
+// does not decode, or whose sequences are of another incarnation of NOTIFICATIONS, is
+// returned with Covers 0, so that it supersedes nothing. Its own sequence is returned all
+// the same, so that the next observation can be appended behind it. normalize stores the
+// dead letter of an observation that does not decode.
 func (c *Store) Last(ctx context.Context, u subject.Unit) (Entry, error) {
 	raw, err := stream.Last(ctx, c.statuses, u.Status())
 	if err != nil || raw == nil {
@@ -100,7 +102,7 @@ func (c *Store) Answered(ctx context.Context, provider, account string) (last En
 // none.
 type Notification struct {
 	Sequence    uint64
-	NeedsLookUp bool // It needs a look-up. One of an unknown type, or that does not decode, has a dead letter instead.
+	NeedsLookUp bool // The notification needs a look-up. A notification of an unknown type, or that does not decode, has a dead letter instead.
 }
 
 // LastNotification returns the unit's last notification from the stream's leader.
@@ -138,8 +140,8 @@ func (c *Store) NextNotification(ctx context.Context, u subject.Unit, above uint
 }
 
 // CheckCovers returns ErrRecreated if NOTIFICATIONS was recreated since the store was
-// opened, or has not reached the notification that the payment's observations cover.
-// Then no notification counts as superseded.
+// opened, or has not reached the notification that the payment's observations cover. In
+// both cases the covered sequences name other notifications, so none counts as superseded.
 func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 	info, err := c.notifications.Info(ctx)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 
 // Options say when a provider counts as down, and how long its look-ups pause.
 type Options struct {
-	Failures int           // In a row, each of another payment.
-	Window   time.Duration // Within which the failures must lie.
+	Failures int           // Failures in a row that start a pause, each of another payment.
+	Window   time.Duration // The time within which these failures must lie.
 	First    time.Duration // The first pause; each failed probe doubles it.
 	Longest  time.Duration // The longest pause.
 	Accounts []string      // The accounts that have a look-up. Each may probe once before a pause grows.
@@ -45,7 +45,7 @@ type Breaker struct {
 
 	mu              sync.Mutex
 	streak          int           // Failures since the last answer.
-	streakBegan     time.Time     // When the first of them was.
+	streakBegan     time.Time     // When the first of these failures was.
 	pause           time.Duration // Length of the current pause; 0 while the breaker is closed.
 	pauseEnd        time.Time     // End of the current pause, from which look-ups may probe.
 	probing         bool          // A probe is in flight.
@@ -53,7 +53,7 @@ type Breaker struct {
 	consumersPaused bool          // The consumers are paused by this process.
 
 	lastAnswer      uint64 // STATUSES sequence of the provider's last answer to any worker when the streak or the pause began.
-	lastAnswerKnown bool   // It has been read.
+	lastAnswerKnown bool   // Whether lastAnswer has been read.
 
 	streakPayments map[string]bool // The payments whose failures are in the streak.
 
@@ -216,9 +216,9 @@ func (b *Breaker) countFailure(l Permit) (pause time.Duration, first bool) {
 	return b.pause, false
 }
 
-// probeFailed reports whether a failed probe starts a longer pause. b.mu is held. It
-// does not if another account is answered, which ends the pause, nor after an account's
-// first failed probe while other accounts have not probed yet.
+// probeFailed reports whether a failed probe starts a longer pause. It does not if another
+// account is answered, which ends the pause, nor after an account's first failed probe
+// while other accounts have not probed yet. b.mu is held.
 func (b *Breaker) probeFailed(l Permit, now time.Time) (longer bool) {
 	b.probing = false
 	_, again := b.failedProbes[l.account]

@@ -24,7 +24,7 @@ const answerCheckInterval = 500 * time.Millisecond
 func (b *Breaker) markLastAnswer(ctx context.Context) {
 	last, err := b.readLastAnswer(ctx)
 	if err != nil {
-		return // pauseConsumers reads it again.
+		return // pauseConsumers reads the last answer again.
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -33,9 +33,9 @@ func (b *Breaker) markLastAnswer(ctx context.Context) {
 	}
 }
 
-// pauseConsumers pauses the consumers for every worker, unless another worker was
-// answered since the streak or the last pause began. The pause ends by the broker's
-// clock, because this worker's may be wrong.
+// pauseConsumers pauses the consumers for every worker, unless another worker was answered
+// since the streak or the last pause began. The pause ends by the broker's clock, because
+// the clock of this worker may be wrong.
 func (b *Breaker) pauseConsumers(ctx context.Context, pause time.Duration) {
 	last, err := b.readLastAnswer(ctx)
 	b.mu.Lock()

@@ -198,7 +198,7 @@ func (c *Client) send(ctx context.Context, q provider.Question, bearer string) (
 	if err != nil {
 		return reply{}, transportError(err)
 	}
-	defer func() { _ = response.Body.Close() }() // It was only read from.
+	defer func() { _ = response.Body.Close() }() // Close cannot lose data: the body was only read.
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.options.AnswerLimit+1))
 	if err != nil {
 		return reply{}, transportError(err)
@@ -225,8 +225,8 @@ func lowerNames(h http.Header) provider.HeaderMap {
 var errInvalid = errors.New("the look-up is not a valid request")
 
 // valid reports whether a request can be sent. net/http of Go 1.26 (transport.go,
-// roundTrip) refuses the others with errors that look like those of a connection. Before
-// this may go, check that these have a type.
+// roundTrip) refuses an invalid request with errors that look like those of a connection.
+// Before this may go, check that these errors have a type.
 func valid(r *http.Request) bool {
 	if r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.Host == "" {
 		return false

@@ -12,7 +12,7 @@ import (
 	"arauto/schemas/provider"
 )
 
-// tokenMargin is how long before its end a token is replaced. PicPay's last five
+// tokenMargin is how long before its end a token is replaced. PicPay's tokens last five
 // minutes, and public clients refresh them 30 s early too.
 const tokenMargin = 30 * time.Second
 
@@ -39,9 +39,9 @@ type renewal struct {
 	pending bool
 }
 
-// renewEvery is the shortest time between two log-ins after a 403. It bounds what a
-// payment costs that the provider refuses whatever the token. A guess, well below the
-// lifetime of a token.
+// renewEvery is the shortest time between two log-ins after a 403. It bounds the cost of a
+// payment that the provider refuses whatever the token. A guess, well below the lifetime of
+// a token.
 const renewEvery = time.Minute
 
 // renewAgain is the wait before such a log-in is tried again after it failed. A guess:
@@ -63,8 +63,8 @@ func (l *logins) token(ctx context.Context, p provider.Provider, a provider.Acco
 	if cached, ok := l.cached(k); ok && cached != refused {
 		return cached, nil
 	}
-	// The first caller's log-in serves all. Its cancellation must not fail the other
-	// callers; its deadline is as good as theirs.
+	// One log-in serves all callers. Cancelling the first caller must not fail the others,
+	// so only its deadline applies.
 	shared := context.WithoutCancel(ctx)
 	result := l.calls.DoChan(k, func() (any, error) {
 		if cached, ok := l.cached(k); ok && cached != refused {

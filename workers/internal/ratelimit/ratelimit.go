@@ -14,7 +14,7 @@ import (
 type Limit struct {
 	Rate        int // Look-ups per second.
 	Burst       int // Look-ups at once after an idle time.
-	Concurrency int // Look-ups in flight.
+	Concurrency int // Most look-ups in flight at a time.
 }
 
 // Class is a look-up's priority while there are too many. A lower value goes first.
@@ -43,10 +43,10 @@ const (
 	starvedBorrow = 1.0
 )
 
-// Limiter is the rate limit of one account: a token bucket with a queue for each class.
-// A look-up that finds no token is given a time at the end of the queue, N/Rate seconds
-// away behind N others of its or a higher class. In any time T at most Burst + Rate ×
-// (T + 1 s) look-ups begin. It is safe for concurrent use.
+// Limiter is the rate limit of one account: a token bucket with a queue for each class. A
+// look-up that finds no token is given the time at the end of its queue: N/Rate seconds
+// from now if N look-ups of the same or a higher class are queued. In any time T at most
+// Burst + Rate × (T + 1 s) look-ups begin. It is safe for concurrent use.
 type Limiter struct {
 	limit Limit
 	now   func() time.Time
@@ -54,7 +54,7 @@ type Limiter struct {
 	mu       sync.Mutex
 	tokens   float64            // Below zero while queued look-ups have borrowed.
 	refilled time.Time          // When tokens was last refilled.
-	ends     [classes]time.Time // The end of each class's queue; it is empty if that has passed.
+	ends     [classes]time.Time // The end of each class's queue; a queue whose end has passed is empty.
 	began    [classes]time.Time // When the last look-up of the class began.
 	inFlight int                // Look-ups in flight.
 }

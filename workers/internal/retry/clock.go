@@ -47,9 +47,9 @@ func (c *Clock) Now() time.Time {
 // which is the most exact. A guess: a scheduling delay rarely hits three in a row.
 const readings = 3
 
-// Set reads the broker's time. The clock is then ahead of the broker by the time
-// that the request travelled, and never behind: a message that a worker has read is
-// never younger than what the worker does next.
+// Set reads the broker's time. The clock is then ahead of the broker by the time that the
+// request took, and never behind, so that no message that a worker has read is dated later
+// than the worker's next action.
 func (c *Clock) Set(ctx context.Context) error {
 	var here, broker time.Time
 	quickest := time.Duration(-1)

@@ -19,7 +19,7 @@ var ErrFull = errors.New("too many look-ups are scheduled already")
 // messages.
 const (
 	LimitForAll   Share = 80
-	LimitForKnown Share = 95 // For a payment that the provider has known.
+	LimitForKnown Share = 95 // The share for a payment that the provider has known.
 )
 
 // Share is a percentage of the bytes that scheduled look-ups may take.

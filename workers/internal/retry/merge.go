@@ -14,7 +14,7 @@ func expedited(p, other record.ScheduledLookUp) record.ScheduledLookUp {
 	return p
 }
 
-// mergeRecheck returns p with what ScheduleRecheck keeps of old.
+// mergeRecheck returns p with the fields of old that ScheduleRecheck keeps.
 func mergeRecheck(p, old record.ScheduledLookUp) record.ScheduledLookUp {
 	if old.Covers > p.Covers {
 		p.Attempts, p.FirstFailure = old.Attempts, old.FirstFailure

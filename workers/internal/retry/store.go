@@ -197,7 +197,7 @@ func (l *Store) Reschedule(ctx context.Context, p record.ScheduledLookUp) error 
 		next.FailedLookUps = order.JoinFailed(now.Parked.FailedLookUps, next.FailedLookUps)
 		next.Refused = next.Refused || now.Parked.Refused
 		if p.Cause == order.CauseNotification {
-			next.Cause = now.Parked.Cause // A recheck is made even if an answer covers the notification by then.
+			next.Cause = now.Parked.Cause // The scheduled cause stays: a recheck is made even if an answer covers the notification by then.
 		}
 		if now.Parked.Attempts > p.Attempts {
 			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
@@ -242,10 +242,10 @@ func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLook
 	})
 }
 
-// compareAndSwap reads what is scheduled, lets next decide, and writes with the
-// sequence that was read as the expected one. On a conflict it starts again. Of
-// two look-ups that count on different incarnations of NOTIFICATIONS, the one that counts
-// on the older one covers nothing.
+// compareAndSwap reads what is scheduled, lets next decide, and writes with the sequence
+// that was read as the expected one. On a conflict it starts again. Of two look-ups whose
+// sequences are of different incarnations of NOTIFICATIONS, the older incarnation's covers
+// nothing.
 func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool)) error {
 	return stream.RetryConflicts(ctx, func() error {
 		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)

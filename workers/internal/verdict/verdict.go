@@ -13,8 +13,8 @@ import (
 // ErrTransport is wrapped by the errors of a look-up that got no HTTP response.
 var ErrTransport = errors.New("no answer from the provider")
 
-// What providerhttp wraps around provider.ErrRefused if the provider may refuse the
-// URL, which contains the payment's id. A 414 is certain. A 400 may also be about what
+// The errors that providerhttp wraps around provider.ErrRefused if the provider may refuse
+// the URL, which contains the payment's id. A 414 is certain. A 400 may also be about what
 // all look-ups of the account share, such as a wrong base URL.
 var (
 	ErrURL        = errors.New("provider may refuse the URL")
@@ -25,7 +25,7 @@ var (
 // says nothing of the payment, so it spends no attempt.
 type DeferredError struct {
 	Kind record.Failure // record.Credential, record.RateLimited or record.Stopped.
-	Wait time.Duration  // Until the limit may allow it, in real time.
+	Wait time.Duration  // The wait until the limit may allow the look-up, in real time.
 }
 
 func (e *DeferredError) Error() string { return "deferred: " + string(e.Kind) }
@@ -69,10 +69,10 @@ type Failure struct {
 // Attempts is what counts against a payment's retry policy so far.
 type Attempts struct {
 	Fired        bool      // The look-up was a scheduled one; only those spend an attempt.
-	Attempts     int       // Spent before this failure.
+	Attempts     int       // Attempts spent before this failure.
 	FirstFailure time.Time // The first failure that spends an attempt, zero before it.
 	NotFound     int       // Look-ups for which the provider did not know the payment.
-	Expedited    bool      // The wait after the last of these was cut short, so this look-up is not counted.
+	Expedited    bool      // The wait after the last of these was cut short, so this look-up is not counted in NotFound.
 }
 
 // Decision is what to do: schedule a retry at Due, or store a dead letter of Class.
@@ -87,10 +87,10 @@ type Decision struct {
 	Free         bool // Due is none of the policy's offsets: waiting for it spends no attempt.
 }
 
-// Judge decides about a failure under a policy. Offsets count from the first failure
-// that spends an attempt. That look-up itself spends none, even if it was scheduled,
-// because it was no retry. jitter, from 0 to 1, is the share of the policy's jitter, or
-// of the spread after a 429, to add.
+// Judge decides about a failure under a policy. Offsets count from the first failure that
+// spends an attempt. That first look-up itself spends none, even if it was scheduled,
+// because it was no retry. jitter, from 0 to 1, is the share of the policy's jitter, or of
+// the spread after a 429, to add.
 func Judge(f Failure, b Attempts, p provider.RetryPolicy, jitter float64) Decision {
 	d := Decision{Attempts: b.Attempts, FirstFailure: b.FirstFailure, NotFound: b.NotFound}
 	if f.Final {
@@ -117,8 +117,8 @@ func Judge(f Failure, b Attempts, p provider.RetryPolicy, jitter float64) Decisi
 	offset := p.Offsets[d.Attempts]
 	offset += time.Duration(jitter * p.Jitter * float64(offset))
 	d.Retry, d.Due = true, d.FirstFailure.Add(p.Wait(offset))
-	// After long waits that spend nothing, many offsets lie in the past. Their
-	// attempts are made one after the other, and not all at once.
+	// After long waits that spend no attempt, many offsets lie in the past. Their attempts
+	// are made one after the other, and not all at once.
 	if d.Due.Before(f.At) {
 		d.Due = f.At.Add(p.Wait(min(minGap, p.Offsets[0])))
 	}

@@ -170,7 +170,7 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
 	if at.assumedEmpty && outcome != order.Applied {
-		return "", seen, stream.ErrConflict // Its effects are no compare-and-append behind the last event.
+		return "", seen, stream.ErrConflict // Only publishing an event would notice that the log is not empty, so the log is read first.
 	}
 	trace := raw.Header.Get("traceparent")
 	if agrees := outcome == order.Applied || outcome == order.Unchanged; agrees && at.standing.Told() {

@@ -25,7 +25,7 @@ type position struct {
 	last         *order.Event // Its last readable event, nil for none.
 	folded       uint64       // STATUSES sequence of the last folded observation.
 	standing     order.Standing
-	assumedEmpty bool // It was not read whether there is an event: only a compare-and-append may follow.
+	assumedEmpty bool // The log was not read: only a compare-and-append may follow.
 
 	// The highest transition number in the log, and the ids of the events that the
 	// unreadable messages behind the last readable event announce.
@@ -52,8 +52,8 @@ func firstPosition(handled *jetstream.RawStreamMsg) (position, bool) {
 	return position{assumedEmpty: first}, first
 }
 
-// position returns where to go on: behind the observation that the payment's last
-// readable event names, or further if this worker remembers that those behind it led to
+// position returns where folding goes on: behind the observation that the payment's last
+// readable event names, or further if this worker remembers that later observations led to
 // no event. It stores dead letters for unreadable messages of the log.
 func (w *Worker) position(ctx context.Context, u subject.Unit) (position, error) {
 	log, err := observations.OrderLog(ctx, w.orders, u)
@@ -145,9 +145,9 @@ func observationOf(e *order.Event) uint64 {
 }
 
 // checkRecreated returns a fatal error if the observation that the log's last event names
-// is not what the event was folded from: STATUSES was recreated, or has lost its end, and
-// to go on behind that sequence would skip transitions. It is not missing for its age,
-// because the handled one, or the one before that, is older and is still stored.
+// is not the one that the event was folded from. Then STATUSES was recreated or has lost
+// its end, and folding behind that sequence would skip transitions. The observation cannot
+// have expired: the handled one, or the one before it, is older and is still stored.
 func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, last *order.Event) error {
 	raw, err := w.statuses.GetMsg(ctx, last.Observation)
 	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -160,15 +160,17 @@ func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, last *order
 	return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, observations.ErrRecreated)}
 }
 
-// skips reports whether the handled observation was appended right behind one below a
-// folded one. So STATUSES was recreated: behind the folded one it would name that.
+// skips reports whether the handled observation was appended behind an observation below
+// the last folded one. Then STATUSES was recreated: otherwise its expected sequence would
+// be the folded one or a later one.
 func skips(handled *jetstream.RawStreamMsg, folded uint64) bool {
 	expected, err := strconv.ParseUint(handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader), 10, 64)
 	return err == nil && expected > 0 && expected < folded // 0 also when all earlier ones have expired.
 }
 
-// next returns the unit's first observation above the folded one. If the handled one
-// was written with that as expected sequence, it is the next, and nothing is read.
+// next returns the unit's first observation above the folded one. If the handled
+// observation was written with folded as its expected sequence, it is the next one and
+// nothing is read.
 func (w *Worker) next(ctx context.Context, u subject.Unit, folded uint64, handled *jetstream.RawStreamMsg) (*jetstream.RawStreamMsg, error) {
 	if expected := handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader); expected != "" && expected == strconv.FormatUint(folded, 10) {
 		return handled, nil

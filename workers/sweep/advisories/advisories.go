@@ -137,8 +137,8 @@ func (w *Worker) put(ctx context.Context, u subject.Unit, l record.DeadLetter) e
 	return err
 }
 
-// deadLetter stores a dead letter about an advisory that does not decode. A message may
-// have been given up, and nothing says which.
+// deadLetter stores a dead letter about an advisory that does not decode: it may be about a
+// message that the broker gave up, and does not say which.
 func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -161,7 +161,7 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	return nil
 }
 
-// find reads the message that the advisory is about. If the message is gone, only its
+// find reads the message that the advisory is about. If it is no longer stored, only its
 // sequence and its consumer are known.
 func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	own := deadletter.ID(a.Stream, a.Sequence)

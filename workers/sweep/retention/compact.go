@@ -85,7 +85,7 @@ func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error
 		return err
 	}
 	if first == nil || first.Sequence == raw.Sequence {
-		return nil // Compacted already, as most payments are when a copy starts.
+		return nil // The order log is compacted already, like most when a copy of the role starts.
 	}
 	last, err := stream.Last(ctx, o.Stream, events)
 	if err != nil || last == nil || last.Sequence != raw.Sequence {

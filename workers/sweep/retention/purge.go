@@ -35,8 +35,8 @@ type Notifications struct {
 	Log       *zap.Logger
 	Now       func() time.Time
 	Keep      time.Duration // How long processed notifications stay while the stream is not full.
-	MinAge    time.Duration // Age of a notification from which on Judge checks it.
-	Judge     Judge         // Nothing is purged above its result.
+	MinAge    time.Duration // Judge checks notifications from this age on.
+	Judge     Judge         // Checks notifications; nothing is purged above the sequence that it returns.
 }
 
 // Round judges the notifications of every provider and purges those that all providers

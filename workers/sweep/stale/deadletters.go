@@ -48,7 +48,7 @@ func (r *reported) note(l deadletter.Entry) {
 	r.highest = max(r.highest, l.Covers)
 }
 
-// coversNotification is deadletter.Entry.CoversNotification for all of them.
+// coversNotification is deadletter.Entry.CoversNotification for all dead letters of r.
 func (r *reported) coversNotification(notification uint64) bool {
 	if r.outdated {
 		r.highest, r.outdated = 0, false

@@ -197,7 +197,7 @@ func (s *Sweeper) isStale(ctx context.Context, u subject.Unit, e order.Event, ev
 		return now, false, err
 	}
 	if !e.Confirmed && !seen.Observation.Confirmed {
-		return now.Add(interval), false, nil // Its account has no look-up.
+		return now.Add(interval), false, nil // The account of the payment has no look-up.
 	}
 	tried, err := s.tried(ctx, u, seen, now.Add(-interval))
 	if err != nil {
@@ -211,7 +211,7 @@ func (s *Sweeper) isStale(ctx context.Context, u subject.Unit, e order.Event, ev
 }
 
 // earlier is the earlier of two times. An answer may carry the time of a clock that is
-// ahead, which must not delay the next look-up.
+// ahead, and must not delay the next look-up.
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
@@ -220,8 +220,8 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // tried is when a look-up of the unit was answered or dead-lettered, zero if that was not
-// after a time. Without the dead letters, a payment that its provider has forgotten would
-// get one each round.
+// after the given time. Dead letters count, because a payment that its provider has
+// forgotten would otherwise get one each round.
 func (s *Sweeper) tried(ctx context.Context, u subject.Unit, seen observations.Entry, since time.Time) (time.Time, error) {
 	if seen.Sequence > 0 && seen.Observation.AnsweredAt.After(since) {
 		return seen.Observation.AnsweredAt, nil
@@ -238,9 +238,10 @@ func (s *Sweeper) tried(ctx context.Context, u subject.Unit, seen observations.E
 	return time.Time{}, nil
 }
 
-// isScheduled reports whether a look-up of the payment is scheduled or due. It reads in
-// this order because a look-up moves so while it fires. A scheduled look-up that does not
-// decode asks no provider when it fires, so it does not count.
+// isScheduled reports whether a look-up of the payment is scheduled or due. The scheduled
+// subject is read first, because a look-up that fires moves from there to the due subject.
+// A scheduled look-up that does not decode asks no provider when it fires, so it does not
+// count.
 func (s *Sweeper) isScheduled(ctx context.Context, provider, account, payment string) (bool, error) {
 	place, err := s.Retries.Read(ctx, provider, account, payment)
 	if err != nil || place.Sequence > 0 && !place.Unreadable {
@@ -271,7 +272,7 @@ func (s *Sweeper) enqueue(ctx context.Context, reason string, within time.Durati
 	s.Metrics.enqueued.WithLabelValues(p.Provider, reason).Inc()
 	level := zap.InfoLevel
 	if reason == reasonUnprocessed {
-		level = zap.WarnLevel // Its look-up was lost.
+		level = zap.WarnLevel // The look-up of the notification was lost.
 	}
 	s.Log.Log(level, logEvents[reason],
 		zap.String("provider", p.Provider), zap.String("account", p.Account),

@@ -17,8 +17,7 @@ import (
 	"arauto/workers/sweep/duequeue"
 )
 
-// state is the cache of the events that led to a status. It is rebuilt by reading them
-// once.
+// state is the cache of the events that led to one status. Reading them once rebuilds it.
 type state struct {
 	walked time.Time      // When its events were last examined.
 	above  uint64         // The last sequence that was read.
@@ -81,7 +80,7 @@ func (s *Sweeper) revisit(ctx context.Context, one *state, failed *failures) err
 		}
 		raw, err := s.orders.GetMsg(ctx, sequence)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			one.live.Drop() // Compacted: the payment has a later event.
+			one.live.Drop() // The event was compacted: the payment has a later one.
 			continue
 		}
 		if err != nil {

@@ -47,11 +47,12 @@ func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64
 		return 0, fmt.Errorf("read state of %s: %w", subject.Notifications, err)
 	}
 	s.Observations = s.Observations.On(info.Created)
-	// Its from is searched for the first notification of a call, the oldest.
+	// The dead letters are searched from the first notification of a call, which is the
+	// oldest.
 	s.reported = deadLetters{created: map[string]time.Time{subject.Notifications: info.Created}}
 	switch {
 	case !info.Created.Equal(j.created), info.State.LastSeq < j.above:
-		j = judged{created: info.Created} // As in resetIfRecreated.
+		j = judged{created: info.Created} // NOTIFICATIONS was recreated, or restored from an older copy: see resetIfRecreated.
 	case j.above > floor: // A broker that was killed may have lost acknowledgements.
 		return min(floor, j.upTo()), nil
 	}
@@ -146,8 +147,8 @@ func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStrea
 	})
 }
 
-// hasOutcome reports whether the notification has an outcome. An event counts only where
-// the observations have expired, because they say exactly what they cover.
+// hasOutcome reports whether the notification has an outcome. Observations say which
+// notifications they cover. So an event counts only where the observations have expired.
 func (s *Sweeper) hasOutcome(ctx context.Context, u subject.Unit, n record.Notification, raw *jetstream.RawStreamMsg) (bool, error) {
 	seen, err := s.Observations.Last(ctx, u)
 	if err != nil || seen.Sequence > 0 && seen.Covers() >= raw.Sequence {

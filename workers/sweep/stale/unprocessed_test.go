@@ -193,7 +193,7 @@ func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 	_, err := r.sweeper(r.JS).Unprocessed(r.Ctx, "sandbox", second, time.Now().Add(time.Minute))
 	r.Must(err)
 	if p := r.parked("p"); p.Covers != second || p.Attempts != 3 {
-		t.Errorf("parked is %+v, want one for %d with its budget", p, second)
+		t.Errorf("parked is %+v, want one for %d with all attempts", p, second)
 	}
 
 	third := r.notify("q")

@@ -107,7 +107,7 @@ func (r *Republisher) note(raw *jetstream.RawStreamMsg) {
 	r.due.Add(raw.Sequence, due)
 }
 
-// dueAt reads the schedule's header, by which the broker goes.
+// dueAt reads the due time from the schedule's header, which the broker uses too.
 func dueAt(h nats.Header) (time.Time, error) {
 	at, ok := strings.CutPrefix(h.Get("Nats-Schedule"), "@at ")
 	if !ok {
@@ -140,9 +140,9 @@ func (r *Republisher) republishAll(ctx context.Context) error {
 		if err != nil {
 			failed = err
 			if oldest == 0 {
-				oldest = late // It may be stuck.
+				oldest = late // The failed publish does not tell whether the schedule is still stored.
 			}
-			break // The others would fail too.
+			break // The broker would refuse the others too.
 		}
 		r.due.Drop()
 	}
@@ -179,8 +179,9 @@ func (r *Republisher) republish(ctx context.Context, sequence uint64) (stuck boo
 	return true, nil
 }
 
-// copied reports whether a header belongs to the schedule. With its message id the broker
-// would drop it as a duplicate, and an expected sequence is of one write only.
+// copied reports whether a header is copied to the re-published schedule. The message id is
+// not, because the broker would drop the schedule as a duplicate; the expected sequence is
+// not, because it belongs to one write.
 func copied(name string) bool {
 	return !strings.HasPrefix(name, "Nats-") || name == "Nats-Schedule" || name == "Nats-Schedule-Target"
 }

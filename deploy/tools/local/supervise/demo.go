@@ -67,7 +67,7 @@ func (s *supervisor) tell(ctx context.Context, l life, id string, ticks <-chan t
 		case <-ticks:
 		}
 		if err := move(ctx, s.Addresses.Simulator, l, id, step); err != nil && ctx.Err() == nil {
-			s.log.Warn("demo step failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
+			s.log.Warn("demo.step_failed", zap.String("provider", l.provider), zap.String("payment", id), zap.Error(err))
 		}
 	}
 }

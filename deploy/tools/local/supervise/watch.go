@@ -61,7 +61,7 @@ func notes[T any](s *supervisor, perSecond rate.Limit, line func(on string, mess
 	return func(on string, body []byte) {
 		var message T
 		if err := json.Unmarshal(body, &message); err != nil {
-			s.log.Warn("message cannot be shown", zap.String("subject", on), zap.Error(err))
+			s.log.Warn("message.decode_failed", zap.String("subject", on), zap.Error(err))
 			return
 		}
 		f.show(line(on, message))

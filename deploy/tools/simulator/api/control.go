@@ -67,7 +67,7 @@ func (s *Simulator) controlFault(w http.ResponseWriter, r *http.Request, provide
 		return
 	}
 	s.faults.set(provider, f)
-	s.log.Info("fault set", zap.String("provider", provider), zap.String("kind", f.Kind), zap.String("account", f.Account), zap.Int("count", f.Count))
+	s.log.Info("fault.set", zap.String("provider", provider), zap.String("kind", f.Kind), zap.String("account", f.Account), zap.Int("count", f.Count))
 	reply(w, http.StatusOK, f)
 }
 

@@ -48,7 +48,7 @@ func (s *Simulator) notify(k key, p payment, at time.Time) (int, error) {
 		code = strconv.Itoa(status)
 	}
 	s.metrics.webhooks.WithLabelValues(k.Provider, code).Inc()
-	s.log.Debug("webhook sent", zap.String("provider", k.Provider), zap.String("account", k.Account), zap.String("code", code))
+	s.log.Debug("webhook.sent", zap.String("provider", k.Provider), zap.String("account", k.Account), zap.String("code", code))
 	return status, err
 }
 

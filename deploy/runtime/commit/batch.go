@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// maxBatch and maxBatchBytes bound a batch. nats-server 2.15.3 takes up to 1,000
-	// messages (server/stream.go, streamDefaultMaxAtomicBatchSize).
-	maxBatch      = 1000
-	minBatch      = 3 // Two messages in a batch took longer than two alone on every disk that was measured.
+	// maxBatchSize is the batch size limit in messages, and maxBatchBytes in bytes.
+	// nats-server 2.15.3 takes up to 1,000 messages (server/stream.go,
+	// streamDefaultMaxAtomicBatchSize).
+	maxBatchSize  = 1000
+	minBatchSize  = 3 // Two messages in a batch took longer than two alone on every disk that was measured.
 	maxBatchBytes = 2 << 20
 	// flushAt is the queue length from which a batch is sent at once, although messages
 	// that were sent alone have no answer and the last batch lingers. A guess.
@@ -65,7 +66,7 @@ func (c *Committer) next(now time.Time) outgoing {
 		o.alone, c.queue, c.expected = c.sendAlone(o.alone, c.queue, now), nil, 0
 	case len(c.alone) > 0 && n < flushAt && now.Sub(c.queue[0].at) < c.options.Timeout/lagging:
 		// The queue is a batch once the messages that were sent alone are answered.
-	case n < minBatch:
+	case n < minBatchSize:
 		o.alone, c.queue, c.expected = c.sendAlone(o.alone, c.queue, now), nil, 0
 	default:
 		o.batch = c.takeBatch(now)
@@ -103,7 +104,7 @@ func (c *Committer) takeBatch(now time.Time) *batch {
 	c.lingerUntil = 0
 	b := &batch{token: c.lastToken, sentAt: now, only: len(c.alone) == 0}
 	size, ids, filters := 0, map[string]bool{}, map[string]bool{}
-	for len(b.entries) < maxBatch && len(c.queue) > 0 {
+	for len(b.entries) < maxBatchSize && len(c.queue) > 0 {
 		e := c.queue[0]
 		if e.state == done {
 			c.queue = c.queue[1:]
@@ -262,7 +263,7 @@ func (c *Committer) doubt(b *batch, on event) {
 // linger delays the next batch until the queue has as many messages as the last batch, or
 // the time has passed. c.mu is held.
 func (c *Committer) linger(b *batch, now time.Time) {
-	if c.lingerUntil = min(len(c.queue)+len(b.entries), maxBatch); len(c.queue) >= flushAt {
+	if c.lingerUntil = min(len(c.queue)+len(b.entries), maxBatchSize); len(c.queue) >= flushAt {
 		c.lingerUntil = 0
 		return
 	}
