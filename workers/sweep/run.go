@@ -64,7 +64,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}}
 	counts := newRoundMetrics(k.Registry)
 	for _, t := range s.tasks() {
-		round := t.do // Its error is to say what the monitoring of the broker shows.
+		round := t.do // What the broker's monitoring shows is added to its error.
 		t.do = func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
 		actors = append(actors, process.Actor{Name: t.name, Run: func(ctx context.Context) error { return t.run(ctx, k.Log, counts) }})
 	}
