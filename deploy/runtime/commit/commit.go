@@ -268,8 +268,7 @@ func (c *Committer) apply(e *entry, on event, r Receipt, err error) {
 	case nothing:
 	case resend:
 		c.resends = append(c.resends, e)
-	case resendSoon:
-		delete(c.alone, e.token)
+	case resendSoon: // It stays in alone: the ack of an earlier attempt still counts.
 		e.wait = true
 	case finish:
 		delete(c.alone, e.token)

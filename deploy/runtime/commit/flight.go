@@ -230,7 +230,7 @@ func (c *Committer) finishBatch(b *batch, on event, a answer, now time.Time) {
 }
 
 // batchFailed ends a batch that was refused. A fault of one message must not fail the
-// others, so each is sent alone, unless no message could be stored. c.mu is held.
+// others, so each is sent alone. c.mu is held.
 func (c *Committer) batchFailed(b *batch, err error, now time.Time) {
 	if c.batch != b {
 		return
@@ -240,13 +240,9 @@ func (c *Committer) batchFailed(b *batch, err error, now time.Time) {
 	if errors.As(err, &api) && api.ErrorCode == batchDisabled || errors.Is(err, errNoBatches) {
 		c.noBatches = now.Add(batchesOffFor)
 	}
-	on := batchRefused
-	if errors.Is(err, ErrDisconnected) || errors.Is(err, ErrMissing) {
-		on = refused
-	}
 	c.options.FellApart(len(b.entries))
 	for _, e := range b.entries {
-		c.apply(e, on, Receipt{}, err)
+		c.apply(e, batchRefused, Receipt{}, nil)
 	}
 }
 
@@ -317,7 +313,7 @@ func (c *Committer) watch(changes chan nats.Status) {
 		connected := <-changes == nats.CONNECTED
 		c.locked(func(now time.Time) {
 			if connected {
-				c.connected, c.costs = true, costs{}
+				c.connected, c.costs = true, costs{from: now}
 				c.resend(now)
 			} else {
 				c.disconnected(now)
@@ -345,5 +341,5 @@ func (c *Committer) disconnected(now time.Time) {
 	for _, e := range c.admitted {
 		c.apply(e, disconnected, Receipt{}, ErrDisconnected)
 	}
-	c.queue, c.lingerUntil, c.alone = nil, 0, map[uint64]*entry{}
+	c.queue, c.lingerUntil = nil, 0
 }

@@ -77,7 +77,6 @@ var transitions = [states][events]transition{
 	},
 	batched: {
 		stored:       {done, finish},
-		refused:      {done, finish},
 		batchRefused: {single, resend},
 		batchSilent:  {inDoubt, resend},
 		disconnected: {lost, resendSoon},
