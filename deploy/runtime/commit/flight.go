@@ -288,7 +288,8 @@ func (c *Committer) tick() {
 				c.apply(e, expired, Receipt{}, ErrDisconnected)
 			}
 		}
-		c.ticker.Reset(c.interval()) // Unless unlock stops it.
+		c.ticking = true // Until unlock stops it.
+		c.ticker.Reset(c.interval())
 	})
 }
 
