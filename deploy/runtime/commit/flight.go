@@ -65,10 +65,14 @@ func (c *Committer) next(now time.Time) outgoing {
 		o.alone, c.queue, c.expected = c.sendAlone(o.alone, c.queue, now), nil, 0
 	case len(c.alone) > 0 && n < flushAt && now.Sub(c.queue[0].at) < c.options.Timeout/lagging:
 		// The queue is a batch once the messages that were sent alone are answered.
-	case n < minBatch:
-		o.alone, c.queue, c.expected = c.sendAlone(o.alone, c.queue, now), nil, 0
 	default:
-		o.batch = c.takeBatch(now)
+		b, rest := c.takeBatch(now)
+		o.alone = c.sendAlone(o.alone, rest, now)
+		if o.batch = b; b == nil {
+			c.expected = 0
+		} else {
+			b.only = len(c.alone) == 0
+		}
 	}
 	return o
 }
@@ -97,34 +101,40 @@ func (c *Committer) sendAlone(list, more []*entry, now time.Time) []*entry {
 
 // takeBatch takes as much of the queue as a batch may hold: no id twice, and no two guards
 // on one filter, because the broker checks each guard against the state before the batch.
-// c.mu is held.
-func (c *Committer) takeBatch(now time.Time) *batch {
-	c.lastToken++
+// It returns the messages that may not share the batch, the whole queue if too few may. c.mu is held.
+func (c *Committer) takeBatch(now time.Time) (*batch, []*entry) {
 	c.lingerUntil = 0
-	b := &batch{token: c.lastToken, sentAt: now, only: len(c.alone) == 0}
+	b, rest := &batch{sentAt: now}, []*entry(nil)
 	size, ids, filters := 0, map[string]bool{}, map[string]bool{}
-	for len(b.entries) < maxBatch && len(c.queue) > 0 {
+	for ; len(b.entries) < maxBatch && len(c.queue) > 0; c.queue = c.queue[1:] {
 		e := c.queue[0]
-		if e.state == done {
-			c.queue = c.queue[1:]
-			continue
-		}
 		m := e.message
-		size += len(m.Body)
-		if len(b.entries) > 0 && size > maxBatchBytes || m.ID != "" && ids[m.ID] || m.Guard != nil && filters[m.filter()] {
+		if size += len(m.Body); len(b.entries) > 0 && size > maxBatchBytes {
 			break
 		}
-		if m.ID != "" {
+		switch {
+		case e.state == done:
+		case m.ID != "" && ids[m.ID], m.Guard != nil && filters[m.filter()]:
+			rest = append(rest, e)
+		default:
 			ids[m.ID] = true
+			if m.Guard != nil {
+				filters[m.filter()] = true
+			}
+			b.entries = append(b.entries, e)
 		}
-		if m.Guard != nil {
-			filters[m.filter()] = true
-		}
-		c.apply(e, sentInBatch, Receipt{}, nil)
-		b.entries, c.queue = append(b.entries, e), c.queue[1:]
 	}
-	c.batch = b
-	return b
+	if len(b.entries) < minBatch {
+		rest = append(append(b.entries, rest...), c.queue...)
+		c.queue = nil
+		return nil, rest
+	}
+	for _, e := range b.entries {
+		c.apply(e, sentInBatch, Receipt{}, nil)
+	}
+	c.lastToken++
+	b.token, c.batch = c.lastToken, b
+	return b, rest
 }
 
 // send publishes what next decided on. c.mu must not be held.
