@@ -197,18 +197,16 @@ func (c *Committer) answered(m *nats.Msg) {
 				if c.linger(b, now); b.only {
 					c.costs.batchAcked(len(b.entries), now.Sub(b.sentAt))
 				}
-				c.finishBatch(b, stored, a, now)
+				c.finishBatch(b, a, now)
 			} else {
 				c.batchFailed(b, err, now)
 			}
 		case late != nil && late.token == token:
 			c.late = nil
 			if a, err := c.readAnswer(m, len(late.entries)); err == nil {
-				c.finishBatch(late, batchStored, a, now)
+				c.finishBatch(late, a, now)
 			} else {
-				for _, e := range late.entries {
-					c.apply(e, batchRefused, Receipt{}, nil)
-				}
+				c.applyAll(late, batchRefused)
 			}
 		case e != nil:
 			a, err := c.readAnswer(m, 0)
@@ -231,11 +229,11 @@ func (c *Committer) answered(m *nats.Msg) {
 
 // finishBatch applies the ack of a batch, whose messages are stored one behind the other.
 // c.mu is held.
-func (c *Committer) finishBatch(b *batch, on event, a answer, now time.Time) {
+func (c *Committer) finishBatch(b *batch, a answer, now time.Time) {
 	c.rate.add(len(b.entries), now, c.options.Timeout/2)
 	first := a.Sequence - uint64(len(b.entries)) + 1
 	for i, e := range b.entries {
-		c.apply(e, on, Receipt{Sequence: first + uint64(i)}, nil)
+		c.apply(e, stored, Receipt{Sequence: first + uint64(i)}, nil)
 	}
 }
 
@@ -251,8 +249,12 @@ func (c *Committer) batchFailed(b *batch, err error, now time.Time) {
 		c.noBatches = now.Add(batchesOffFor)
 	}
 	c.options.FellApart(len(b.entries))
+	c.applyAll(b, batchRefused)
+}
+
+func (c *Committer) applyAll(b *batch, on event) {
 	for _, e := range b.entries {
-		c.apply(e, batchRefused, Receipt{}, nil)
+		c.apply(e, on, Receipt{}, nil)
 	}
 }
 
@@ -260,9 +262,7 @@ func (c *Committer) batchFailed(b *batch, err error, now time.Time) {
 func (c *Committer) doubt(b *batch, on event) {
 	c.batch, c.late = nil, b
 	c.options.FellApart(len(b.entries))
-	for _, e := range b.entries {
-		c.apply(e, on, Receipt{}, nil)
-	}
+	c.applyAll(b, on)
 }
 
 // linger delays the next batch until the queue has as many messages as the last batch, or
@@ -321,15 +321,15 @@ func (c *Committer) resend(now time.Time) {
 func (c *Committer) watch(changes chan nats.Status) {
 	defer c.nc.RemoveStatusListener(changes)
 	for !c.nc.IsClosed() {
-		connected := <-changes == nats.CONNECTED
-		c.locked(func(now time.Time) {
-			if connected {
-				c.connected, c.costs = true, costs{from: now}
-				c.resend(now)
-			} else {
-				c.disconnected(now)
-			}
-		})
+		connected, now := <-changes == nats.CONNECTED, time.Now()
+		c.mu.Lock()
+		if connected {
+			c.connected, c.costs = true, costs{from: now}
+			c.resend(now)
+		} else {
+			c.disconnected(now)
+		}
+		go c.send(c.unlock(now)) // The client drops changes while ten are not received.
 	}
 	c.locked(func(now time.Time) {
 		c.closed = true
