@@ -66,10 +66,14 @@ func (c *Committer) next(now time.Time) outgoing {
 		o.alone, c.queue, c.expected = c.sendAlone(o.alone, c.queue, now), nil, 0
 	case len(c.alone) > 0 && n < flushAt && now.Sub(c.queue[0].at) < c.options.Timeout/lagging:
 		// The queue is a batch once the messages that were sent alone are answered.
-	case n < minBatchSize:
-		o.alone, c.queue, c.expected = c.sendAlone(o.alone, c.queue, now), nil, 0
 	default:
-		o.batch = c.takeBatch(now)
+		b, rest := c.takeBatch(now)
+		o.alone = c.sendAlone(o.alone, rest, now)
+		if o.batch = b; b == nil {
+			c.expected = 0
+		} else {
+			b.only = len(c.alone) == 0
+		}
 	}
 	return o
 }
@@ -98,34 +102,40 @@ func (c *Committer) sendAlone(list, more []*entry, now time.Time) []*entry {
 
 // takeBatch takes as much of the queue as a batch may hold: no id twice, and no two guards
 // on one filter, because the broker checks each guard against the state before the batch.
-// c.mu is held.
-func (c *Committer) takeBatch(now time.Time) *batch {
-	c.lastToken++
+// It returns the messages that may not share the batch, the whole queue if too few may. c.mu is held.
+func (c *Committer) takeBatch(now time.Time) (*batch, []*entry) {
 	c.lingerUntil = 0
-	b := &batch{token: c.lastToken, sentAt: now, only: len(c.alone) == 0}
+	b, rest := &batch{sentAt: now}, []*entry(nil)
 	size, ids, filters := 0, map[string]bool{}, map[string]bool{}
-	for len(b.entries) < maxBatchSize && len(c.queue) > 0 {
+	for ; len(b.entries) < maxBatchSize && len(c.queue) > 0; c.queue = c.queue[1:] {
 		e := c.queue[0]
-		if e.state == done {
-			c.queue = c.queue[1:]
-			continue
-		}
 		m := e.message
-		size += len(m.Body)
-		if len(b.entries) > 0 && size > maxBatchBytes || m.ID != "" && ids[m.ID] || m.Guard != nil && filters[m.filter()] {
+		if size += len(m.Body); len(b.entries) > 0 && size > maxBatchBytes {
 			break
 		}
-		if m.ID != "" {
+		switch {
+		case e.state == done:
+		case m.ID != "" && ids[m.ID], m.Guard != nil && filters[m.filter()]:
+			rest = append(rest, e)
+		default:
 			ids[m.ID] = true
+			if m.Guard != nil {
+				filters[m.filter()] = true
+			}
+			b.entries = append(b.entries, e)
 		}
-		if m.Guard != nil {
-			filters[m.filter()] = true
-		}
-		c.apply(e, sentInBatch, Receipt{}, nil)
-		b.entries, c.queue = append(b.entries, e), c.queue[1:]
 	}
-	c.batch = b
-	return b
+	if len(b.entries) < minBatchSize {
+		rest = append(append(b.entries, rest...), c.queue...)
+		c.queue = nil
+		return nil, rest
+	}
+	for _, e := range b.entries {
+		c.apply(e, sentInBatch, Receipt{}, nil)
+	}
+	c.lastToken++
+	b.token, c.batch = c.lastToken, b
+	return b, rest
 }
 
 // send publishes what next decided on. c.mu must not be held.
@@ -188,18 +198,16 @@ func (c *Committer) answered(m *nats.Msg) {
 				if c.linger(b, now); b.only {
 					c.costs.batchAcked(len(b.entries), now.Sub(b.sentAt))
 				}
-				c.finishBatch(b, stored, a, now)
+				c.finishBatch(b, a, now)
 			} else {
 				c.batchFailed(b, err, now)
 			}
 		case late != nil && late.token == token:
 			c.late = nil
 			if a, err := c.readAnswer(m, len(late.entries)); err == nil {
-				c.finishBatch(late, batchStored, a, now)
+				c.finishBatch(late, a, now)
 			} else {
-				for _, e := range late.entries {
-					c.apply(e, batchRefused, Receipt{}, nil)
-				}
+				c.applyAll(late, batchRefused)
 			}
 		case e != nil:
 			a, err := c.readAnswer(m, 0)
@@ -222,16 +230,16 @@ func (c *Committer) answered(m *nats.Msg) {
 
 // finishBatch applies the ack of a batch, whose messages are stored one behind the other.
 // c.mu is held.
-func (c *Committer) finishBatch(b *batch, on event, a answer, now time.Time) {
+func (c *Committer) finishBatch(b *batch, a answer, now time.Time) {
 	c.rate.add(len(b.entries), now, c.options.Timeout/2)
 	first := a.Sequence - uint64(len(b.entries)) + 1
 	for i, e := range b.entries {
-		c.apply(e, on, Receipt{Sequence: first + uint64(i)}, nil)
+		c.apply(e, stored, Receipt{Sequence: first + uint64(i)}, nil)
 	}
 }
 
 // batchFailed ends a batch that was refused. A fault of one message must not fail the
-// others, so each is sent alone, unless no message could be stored. c.mu is held.
+// others, so each is sent alone. c.mu is held.
 func (c *Committer) batchFailed(b *batch, err error, now time.Time) {
 	if c.batch != b {
 		return
@@ -241,13 +249,13 @@ func (c *Committer) batchFailed(b *batch, err error, now time.Time) {
 	if errors.As(err, &api) && api.ErrorCode == batchDisabled || errors.Is(err, errNoBatches) {
 		c.noBatches = now.Add(batchesOffFor)
 	}
-	on := batchRefused
-	if errors.Is(err, ErrDisconnected) || errors.Is(err, ErrMissing) {
-		on = refused
-	}
 	c.options.FellApart(len(b.entries))
+	c.applyAll(b, batchRefused)
+}
+
+func (c *Committer) applyAll(b *batch, on event) {
 	for _, e := range b.entries {
-		c.apply(e, on, Receipt{}, err)
+		c.apply(e, on, Receipt{}, nil)
 	}
 }
 
@@ -255,9 +263,7 @@ func (c *Committer) batchFailed(b *batch, err error, now time.Time) {
 func (c *Committer) doubt(b *batch, on event) {
 	c.batch, c.late = nil, b
 	c.options.FellApart(len(b.entries))
-	for _, e := range b.entries {
-		c.apply(e, on, Receipt{}, nil)
-	}
+	c.applyAll(b, on)
 }
 
 // linger delays the next batch until the queue has as many messages as the last batch, or
@@ -293,7 +299,8 @@ func (c *Committer) tick() {
 				c.apply(e, expired, Receipt{}, ErrDisconnected)
 			}
 		}
-		c.ticker.Reset(c.interval()) // Unless unlock stops it.
+		c.ticking = true // Until unlock stops it.
+		c.ticker.Reset(c.interval())
 	})
 }
 
@@ -315,15 +322,15 @@ func (c *Committer) resend(now time.Time) {
 func (c *Committer) watch(changes chan nats.Status) {
 	defer c.nc.RemoveStatusListener(changes)
 	for !c.nc.IsClosed() {
-		connected := <-changes == nats.CONNECTED
-		c.locked(func(now time.Time) {
-			if connected {
-				c.connected, c.costs = true, costs{}
-				c.resend(now)
-			} else {
-				c.disconnected(now)
-			}
-		})
+		connected, now := <-changes == nats.CONNECTED, time.Now()
+		c.mu.Lock()
+		if connected {
+			c.connected, c.costs = true, costs{from: now}
+			c.resend(now)
+		} else {
+			c.disconnected(now)
+		}
+		go c.send(c.unlock(now)) // The client drops changes while ten are not received.
 	}
 	c.locked(func(now time.Time) {
 		c.closed = true
@@ -346,5 +353,5 @@ func (c *Committer) disconnected(now time.Time) {
 	for _, e := range c.admitted {
 		c.apply(e, disconnected, Receipt{}, ErrDisconnected)
 	}
-	c.queue, c.lingerUntil, c.alone = nil, 0, map[uint64]*entry{}
+	c.queue, c.lingerUntil = nil, 0
 }

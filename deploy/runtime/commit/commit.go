@@ -134,9 +134,9 @@ func New(nc *nats.Conn, o Options) (*Committer, error) {
 	return c, nil
 }
 
-// errUnproven means that the guard refused a message which may be stored already, in a batch
-// in doubt.
-var errUnproven = fmt.Errorf("%w: the message itself may be what its guard refuses", ErrTimeout)
+// errUnproven means that the stream has the id of a message in doubt, or something that its
+// guard refuses. Both may be the message itself, not durable.
+var errUnproven = fmt.Errorf("%w: what is stored may not be durable", ErrTimeout)
 
 // errNeither refuses a message that could be stored twice.
 var errNeither = errors.New("message has neither an id nor a guard")
@@ -257,19 +257,15 @@ func (c *Committer) apply(e *entry, on event, r Receipt, err error) {
 	if t.to == 0 {
 		return
 	}
-	if e.state == lost && on == known {
-		r, err = Receipt{}, ErrDisconnected
-	}
-	if (e.state == inDoubt || e.state == lost) && errors.Is(err, stream.ErrConflict) {
-		err = errUnproven // With a conflict, the caller would trust a copy that may not be durable.
+	if e.state == inDoubt && (on == known || errors.Is(err, stream.ErrConflict)) {
+		r, err = Receipt{}, errUnproven // With a conflict, the caller would trust a copy that may not be durable.
 	}
 	e.state = t.to
 	switch t.do {
 	case nothing:
 	case resend:
 		c.resends = append(c.resends, e)
-	case resendSoon:
-		delete(c.alone, e.token)
+	case resendSoon: // It stays in alone: the ack of an earlier attempt still counts.
 		e.wait = true
 	case finish:
 		delete(c.alone, e.token)

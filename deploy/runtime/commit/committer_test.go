@@ -260,6 +260,21 @@ func TestSameIDTwiceIsStoredOnceAndAckedTwice(t *testing.T) {
 	}
 }
 
+// A batch of one costs the broker a staging file, and its refusal a second message.
+func TestRepeatedIDsAreNotBatchedOneByOne(t *testing.T) {
+	t.Parallel()
+	c := start(t, nil)
+	all := make([]commit.Message, 200)
+	for i := range all {
+		all[i] = message(7)
+	}
+	allNil(t, c.storeBatched(all...))
+	c.storedOnce(message(7))
+	if got := c.batches.Load(); got > 0 {
+		t.Errorf("%v batches of one message", got)
+	}
+}
+
 func TestBatchLargerThanTheRoomIsStoredInPart(t *testing.T) {
 	t.Parallel()
 	c := start(t, nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -87,6 +88,10 @@ func meaning(err error) error {
 		if errors.Is(err, m.cause) {
 			return m.meaning
 		}
+	}
+	var network net.Error // The client returns that of its connection as it is.
+	if errors.As(err, &network) {
+		return ErrDisconnected
 	}
 	var api *jetstream.APIError
 	if !errors.As(err, &api) {

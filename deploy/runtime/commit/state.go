@@ -8,7 +8,6 @@ const (
 	single                   // Sent alone, without an answer.
 	batched                  // Sent in the batch that has no answer yet.
 	inDoubt                  // Sent in a batch whose answer is missing, and sent again alone.
-	lost                     // The same, and the connection of the batch broke.
 	done                     // Its caller has the result.
 	states
 )
@@ -26,7 +25,6 @@ const (
 	overdue            // It has no answer after half of the timeout.
 	batchRefused       // The broker refused its batch and stored nothing of it.
 	batchSilent        // Its batch has no answer after half of the timeout.
-	batchStored        // The late answer to a batch in doubt: all of it is stored.
 	disconnected       // The connection broke.
 	expired            // Its timeout has passed, or its caller's context ended.
 	events
@@ -53,7 +51,9 @@ type transition struct {
 // A duplicate is no proof of durability in doubt. nats-server 2.15.3 (server/stream.go,
 // processJetStreamAtomicBatchMsg) sends no answer to a batch whose sync failed, yet keeps
 // its ids in the duplicate window, and a power cut would lose the messages. Before this may
-// go, check that a failed sync there is answered with an error or removes the ids.
+// go, check that a failed sync there is answered with an error or removes the ids. The
+// duplicate ends the doubt all the same: the broker answers in order, so an ack of the batch
+// would have come before it.
 //
 // A message that is overdue is sent again, because nats-server 2.15.3 (server/stream.go,
 // processJetStreamMsg, canRespond) sends no answer to a message that a replica received as
@@ -77,29 +77,18 @@ var transitions = [states][events]transition{
 	},
 	batched: {
 		stored:       {done, finish},
-		refused:      {done, finish},
 		batchRefused: {single, resend},
 		batchSilent:  {inDoubt, resend},
-		disconnected: {lost, resendSoon},
+		disconnected: {inDoubt, resendSoon},
 		expired:      {done, finish},
 	},
 	inDoubt: {
 		stored:       {done, finish},
-		batchStored:  {done, finish},
+		known:        {done, finish},    // With errUnproven.
 		batchRefused: {single, nothing}, // Its own attempt is under way.
 		refused:      {done, finish},
 		unsettled:    {inDoubt, resendSoon},
-		disconnected: {lost, resendSoon},
-		expired:      {done, finish},
-	},
-	lost: {
-		stored:       {done, finish},
-		batchStored:  {done, finish},
-		batchRefused: {single, nothing},
-		known:        {done, finish}, // With ErrDisconnected: nothing will tell whether it is durable.
-		refused:      {done, finish},
-		unsettled:    {lost, resendSoon},
-		disconnected: {lost, resendSoon},
+		disconnected: {inDoubt, resendSoon},
 		expired:      {done, finish},
 	},
 }

@@ -1,6 +1,11 @@
 package commit
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"arauto/deploy/runtime/stream"
+)
 
 // TestTransitionsKeepThePromise walks the whole table.
 func TestTransitionsKeepThePromise(t *testing.T) {
@@ -31,9 +36,6 @@ func TestTransitionsKeepThePromise(t *testing.T) {
 			t.Errorf("state %d: a stored message has no result", from)
 		}
 	}
-	if transitions[inDoubt][known].to != 0 {
-		t.Error("a duplicate proves that a message in doubt is durable")
-	}
 	if transitions[queued][disconnected].to != done {
 		t.Error("a message that was not sent waits for the next connection")
 	}
@@ -42,15 +44,19 @@ func TestTransitionsKeepThePromise(t *testing.T) {
 // A duplicate or a refused guard says nothing of the durability of a message in doubt.
 func TestDoubtIsNoSuccess(t *testing.T) {
 	t.Parallel()
-	for _, from := range []state{inDoubt, lost} {
-		for on := range events {
-			c := &Committer{alone: map[uint64]*entry{}, pending: 1}
-			e := &entry{state: from}
-			c.apply(e, on, Receipt{Sequence: 7, Duplicate: on == known}, nil)
-			success := e.state == done && e.err == nil && on != expired && on != refused
-			if want := on == stored || on == batchStored; success != want {
-				t.Errorf("state %d, event %d: success %v", from, on, success)
-			}
+	for on := range events {
+		c := &Committer{alone: map[uint64]*entry{}, pending: 1}
+		e := &entry{state: inDoubt}
+		c.apply(e, on, Receipt{Sequence: 7, Duplicate: on == known}, nil)
+		success := e.state == done && e.err == nil && on != expired && on != refused
+		if success != (on == stored) {
+			t.Errorf("event %d: success %v", on, success)
 		}
+	}
+	c := &Committer{alone: map[uint64]*entry{}, pending: 1}
+	e := &entry{state: inDoubt}
+	c.apply(e, refused, Receipt{}, stream.ErrConflict)
+	if errors.Is(e.err, stream.ErrConflict) || !errors.Is(e.err, ErrTimeout) {
+		t.Errorf("a conflict in doubt ends with %v", e.err)
 	}
 }
