@@ -20,7 +20,7 @@ func bare(change func(*Options)) *Committer {
 	if change != nil {
 		change(&o)
 	}
-	c := &Committer{options: o.withDefaults(nil), alone: map[uint64]*entry{}, connected: true}
+	c := &Committer{inbox: "_INBOX.0123456789.", options: o.withDefaults(nil), alone: map[uint64]*entry{}, connected: true}
 	c.ticker = time.AfterFunc(time.Hour, func() {})
 	c.ticker.Stop()
 	return c
@@ -194,5 +194,94 @@ func TestCostsAreMeasuredOnEachConnection(t *testing.T) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return c.costs.alones == 0
+	})
+}
+
+func TestBatchHasNoIDAndNoFilterTwice(t *testing.T) {
+	t.Parallel()
+	c, now := bare(nil), time.Now()
+	for i, m := range []Message{
+		{ID: "a", Subject: "s.1"}, {ID: "a", Subject: "s.2"}, {ID: "b", Subject: "s.3", Guard: &Guard{Filter: "s.*"}},
+		{ID: "c", Subject: "s.4", Guard: &Guard{Filter: "s.*"}}, {Subject: "s.5", Guard: &Guard{}}, {ID: "d", Subject: "s.5"},
+		{Subject: "s.6", Guard: &Guard{}}, {Subject: "s.7", Guard: &Guard{Filter: "s.6"}},
+	} {
+		m.Body = []byte{byte(i)}
+		if err := c.admit(&entry{message: m, at: now, state: queued, result: make(chan struct{})}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := c.next(now)
+	var together, alone []byte
+	for _, e := range o.batch.entries {
+		together = append(together, e.message.Body[0])
+	}
+	for _, e := range o.alone {
+		alone = append(alone, e.message.Body[0])
+	}
+	if string(together) != "\x00\x02\x04\x05\x06" || string(alone) != "\x01\x03\x07" || len(c.queue) > 0 {
+		t.Errorf("together %v, alone %v", together, alone)
+	}
+}
+
+func TestQueueIsSentOnceTheCanceledMessageNoLongerHoldsItUp(t *testing.T) {
+	t.Parallel()
+	c, now := bare(func(o *Options) { o.Threshold = 1 }), time.Now()
+	first, _ := c.put("a", 1, now)
+	if o := c.next(now); len(o.alone) != 1 {
+		t.Fatalf("%+v", o)
+	}
+	for i := range 3 {
+		_, _ = c.put(fmt.Sprint(i), 1, now)
+	}
+	if o := c.next(now); !o.empty() {
+		t.Errorf("the queue does not wait for a message without an answer: %+v", o)
+	}
+	if o := c.next(now.Add(time.Second / lagging)); o.batch == nil {
+		t.Error("the queue waits for ever")
+	}
+	c.doubt(c.batch, batchSilent)
+	c.apply(first, expired, Receipt{}, ErrTimeout)
+	if _, there := c.alone[first.token]; there {
+		t.Error("the answer of a canceled message is awaited")
+	}
+}
+
+func TestManyAreSentAlthoughOneHasNoAnswer(t *testing.T) {
+	t.Parallel()
+	c, now := bare(func(o *Options) { o.Threshold = 1 }), time.Now()
+	_, _ = c.put("a", 1, now)
+	c.next(now)
+	for i := range flushAt - 1 {
+		_, _ = c.put(fmt.Sprint(i), 1, now)
+	}
+	if o := c.next(now); !o.empty() {
+		t.Errorf("%+v", o)
+	}
+	_, _ = c.put("b", 1, now)
+	if o := c.next(now); o.batch == nil {
+		t.Error("the queue waits")
+	}
+}
+
+// Clients that wait for their answers send again at once.
+func TestBatchesAreExpectedToStayAsLarge(t *testing.T) {
+	t.Parallel()
+	c, now := bare(func(o *Options) { o.Stream, o.Threshold = "S", 8 }), time.Now()
+	put := func(n int) {
+		for i := range n {
+			_, _ = c.put(fmt.Sprint(i), 1, now)
+		}
+	}
+	put(8)
+	b := c.next(now).batch
+	c.answer(b.token, `{"stream":"S","seq":8,"count":8}`)
+	put(5)
+	if o := c.next(now); !o.empty() {
+		t.Errorf("the queue does not linger for as many: %+v", o)
+	}
+	testbench.Until(t, "lingering ends", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.lingerUntil == 0
 	})
 }
