@@ -299,8 +299,7 @@ func (c *Committer) tick() {
 				c.apply(e, expired, Receipt{}, ErrDisconnected)
 			}
 		}
-		c.ticking = true // Until unlock stops it.
-		c.ticker.Reset(c.interval())
+		c.ticker.Reset(c.interval()) // Unless unlock stops it.
 	})
 }
 

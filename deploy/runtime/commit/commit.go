@@ -101,7 +101,6 @@ type Committer struct {
 	noBatches    time.Time         // Until then nothing is batched: see batchesOffFor.
 	rate         rate
 	costs        costs
-	ticking      bool
 	ticker       *time.Timer
 	lastToken    uint64
 }
@@ -190,8 +189,7 @@ func (c *Committer) admit(e *entry) error {
 	}
 	c.pending, c.pendingBytes = c.pending+1, c.pendingBytes+size
 	c.admitted, c.queue = append(c.admitted, e), append(c.queue, e)
-	if !c.ticking {
-		c.ticking = true
+	if c.pending == 1 {
 		c.ticker.Reset(c.interval())
 	}
 	return nil
@@ -280,8 +278,7 @@ func (c *Committer) apply(e *entry, on event, r Receipt, err error) {
 func (c *Committer) unlock(now time.Time) outgoing {
 	o, finished := c.next(now), c.finished
 	c.finished = nil
-	if c.pending == 0 && c.ticking { // A timer that fires for nothing costs a lone message more than its ack.
-		c.ticking = false
+	if c.pending == 0 { // A timer that fires for nothing costs a lone message more than its ack.
 		c.ticker.Stop()
 	}
 	c.mu.Unlock()

@@ -56,18 +56,23 @@ var meanings = []struct{ cause, meaning error }{
 	{jetstream.ErrJetStreamNotEnabledForAccount, ErrMissing},
 }
 
-// Error codes of nats-server 2.15.3 (server/jetstream_errors_generated.go) that nats.go
-// 1.55.0 gives no name. Before one may go, check that jetstream/errors.go of nats.go has it.
+// codes maps error codes of nats-server 2.15.3 (server/jetstream_errors_generated.go) that
+// nats.go 1.55.0 gives no name to what they mean. Before one may go, check that
+// jetstream/errors.go of nats.go has it.
+var codes = map[jetstream.ErrorCode]error{
+	10023:       ErrFull,            // A limit of the account or the server is reached.
+	10028:       ErrFull,            // The same of its memory.
+	10047:       ErrFull,            // The same of its storage.
+	10060:       ErrMissing,         // The subject belongs to another stream.
+	10071:       stream.ErrConflict, // The guard refuses the message.
+	storeFailed: ErrStoreFailed,
+	10158:       errUnsettled, // A message with this id is being replicated.
+	10164:       errUnsettled, // A message on the guard's filter is being replicated.
+}
+
 const (
-	insufficientResources = 10023 // A limit of the account or the server is reached.
-	memoryExceeded        = 10028
-	storageExceeded       = 10047
-	streamMismatch        = 10060 // The subject belongs to another stream.
-	wrongLastSequence     = 10071 // The guard refuses the message.
-	storeFailed           = 10077 // The description is the store's own: a limit, or an error of the disk.
-	duplicateInProcess    = 10158 // A message with this id is being replicated.
-	sequenceInProcess     = 10164 // A message on the guard's filter is being replicated.
-	batchDisabled         = 10174 // The stream does not allow atomic batches.
+	storeFailed   = 10077 // The description is the store's own: a limit, or an error of the disk.
+	batchDisabled = 10174 // The stream does not allow atomic batches.
 )
 
 // Classify wraps an error of the client or the broker in the Err value that it means, or in
@@ -97,20 +102,8 @@ func meaning(err error) error {
 	if !errors.As(err, &api) {
 		return nil
 	}
-	switch api.ErrorCode {
-	case insufficientResources, memoryExceeded, storageExceeded:
+	if api.ErrorCode == storeFailed && strings.Contains(api.Description, "maximum") {
 		return ErrFull
-	case streamMismatch:
-		return ErrMissing
-	case wrongLastSequence:
-		return stream.ErrConflict
-	case duplicateInProcess, sequenceInProcess:
-		return errUnsettled
-	case storeFailed:
-		if strings.Contains(api.Description, "maximum") {
-			return ErrFull
-		}
-		return ErrStoreFailed
 	}
-	return nil
+	return codes[api.ErrorCode]
 }
