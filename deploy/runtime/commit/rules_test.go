@@ -14,7 +14,7 @@ import (
 // bare is a Committer without a connection, whose decisions a test asks for.
 func bare(change func(*Options)) *Committer {
 	o := Options{
-		Timeout: time.Second, Queue: 80, QueueBytes: 1000, Threshold: minBatch,
+		Timeout: time.Second, QueueLimit: 80, QueueBytes: 1000, Threshold: minBatchSize,
 		GroupCommit: func() bool { return true }, Up: func() bool { return true },
 	}
 	if change != nil {
@@ -70,7 +70,7 @@ func TestMessageIsShedByRoomAndAge(t *testing.T) {
 func TestRateIsThatOfTheBetterWindow(t *testing.T) {
 	t.Parallel()
 	var r rate
-	o, now := Options{Queue: 8}, time.Unix(1000, 0)
+	o, now := Options{QueueLimit: 8}, time.Unix(1000, 0)
 	r.add(50, now, time.Second)
 	r.add(5, now.Add(time.Second), time.Second)
 	if got := r.room(o); got != 50 {
@@ -102,21 +102,21 @@ func TestResultFreesItsRoom(t *testing.T) {
 func TestBatchIsBounded(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	c := bare(func(o *Options) { o.Queue, o.QueueBytes = 5000, 64<<20 })
-	for i := range 2 * maxBatch {
+	c := bare(func(o *Options) { o.QueueLimit, o.QueueBytes = 5000, 64<<20 })
+	for i := range 2 * maxBatchSize {
 		_, _ = c.put(fmt.Sprint(i), 1, now)
 	}
-	if b, _ := c.takeBatch(now); len(b.entries) != maxBatch || len(c.queue) != maxBatch {
+	if b, _ := c.takeBatch(now); len(b.entries) != maxBatchSize || len(c.queue) != maxBatchSize {
 		t.Errorf("%d messages in a batch, %d are left", len(b.entries), len(c.queue))
 	}
-	c = bare(func(o *Options) { o.Queue, o.QueueBytes = 5000, 64<<20 })
+	c = bare(func(o *Options) { o.QueueLimit, o.QueueBytes = 5000, 64<<20 })
 	for i := range 10 {
 		_, _ = c.put(fmt.Sprint(i), maxBatchBytes/4, now)
 	}
 	if b, _ := c.takeBatch(now); len(b.entries) != 4 || len(c.queue) != 6 {
 		t.Errorf("%d quarters of the bytes in a batch, %d are left", len(b.entries), len(c.queue))
 	}
-	c = bare(func(o *Options) { o.Queue, o.QueueBytes = 5000, 64<<20 })
+	c = bare(func(o *Options) { o.QueueLimit, o.QueueBytes = 5000, 64<<20 })
 	for i := range 5 {
 		_, _ = c.put(fmt.Sprint(i), maxBatchBytes, now)
 	}
@@ -272,12 +272,16 @@ func TestBatchesAreExpectedToStayAsLarge(t *testing.T) {
 			_, _ = c.put(fmt.Sprint(i), 1, now)
 		}
 	}
+	c.mu.Lock() // The timer that ends lingering waits.
 	put(8)
 	b := c.next(now).batch
-	c.answer(b.token, `{"stream":"S","seq":8,"count":8}`)
+	c.batch, c.expected = nil, len(b.entries)
+	c.linger(b, now)
 	put(5)
-	if o := c.next(now); !o.empty() {
-		t.Errorf("the queue does not linger for as many: %+v", o)
+	o, until := c.next(now), c.lingerUntil
+	c.mu.Unlock()
+	if !o.empty() || until != 8 {
+		t.Errorf("the queue does not linger for as many: %+v, until %d", o, until)
 	}
 	testbench.Until(t, "lingering ends", func() bool {
 		c.mu.Lock()
