@@ -223,10 +223,15 @@ func (s *stack) call(method, target, contentType string, header map[string]strin
 	return response.StatusCode, string(answer)
 }
 
-// post sends a webhook to the gateway and wants 200 Ok.
+// post sends a webhook to the gateway and wants 200 Ok. Like a provider it sends again
+// after a 503: on a busy machine a sync may take longer than the publish timeout.
 func (s *stack) post(path, contentType string, header map[string]string, body string) {
 	s.t.Helper()
-	if status, answer := s.call(http.MethodPost, "http://"+s.at.Gateway+path, contentType, header, body); status != http.StatusOK || answer != "Ok" {
+	status, answer := http.StatusServiceUnavailable, ""
+	for status == http.StatusServiceUnavailable && s.ctx.Err() == nil {
+		status, answer = s.call(http.MethodPost, "http://"+s.at.Gateway+path, contentType, header, body)
+	}
+	if status != http.StatusOK || answer != "Ok" {
 		s.t.Fatalf("POST %s gave %d %q", path, status, answer)
 	}
 }
