@@ -260,6 +260,26 @@ func TestMissingConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	}
 }
 
+// A broker whose disk fails, or that is starting, calls a consumer missing that it has.
+func TestConsumerThatIsMissingForAMomentDoesNotEndTheWorker(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	info := r.info()
+	log, logs := testbench.Logs(zapcore.WarnLevel)
+	o := r.options(1)
+	o.Log = log
+	handled := make(chan struct{}, 8)
+	w := r.start(o, func(context.Context, jetstream.Msg) error { handled <- struct{}{}; return nil })
+	r.Until("the worker waits", func() bool { return r.info().NumWaiting > 0 })
+	r.Must(r.JS.DeleteConsumer(r.Ctx, "WORK", "worker"))
+	r.Until("the worker misses its consumer", func() bool { return logs.FilterMessage("pull.failed").Len() > 0 })
+	_, err := r.JS.CreateConsumer(r.Ctx, "WORK", info.Config)
+	r.Must(err)
+	r.publish("a")
+	receive(r, handled, 1)
+	w.end()
+}
+
 // An error of the log is explained by what is known of the broker.
 func TestRequeuedMessageIsLoggedOnce(t *testing.T) {
 	t.Parallel()
