@@ -60,7 +60,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	bound := map[process.ConsumerName]jetstream.Consumer{}
+	bound, from := map[process.ConsumerName]jetstream.Consumer{}, map[string]jetstream.Stream{}
 	bind := func(ctx context.Context) error {
 		if err := clock.Set(ctx); err != nil {
 			return err
@@ -77,6 +77,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 			var err error
 			if bound[name], err = k.JS.Consumer(ctx, name.Stream, name.Consumer); err != nil {
 				return fmt.Errorf("bind consumer %s: %w", name.Consumer, err)
+			}
+			if from[name.Stream], err = k.JS.Stream(ctx, name.Stream); err != nil {
+				return fmt.Errorf("open stream %s: %w", name.Stream, err)
 			}
 		}
 		return nil
@@ -98,7 +101,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		} {
 			actors = append(actors, process.Actor{Name: durable.Consumer, Run: func(ctx context.Context) error {
 				return consume.Run(ctx, consume.Options{
-					Consumer: bound[durable], Name: durable.Consumer, Concurrency: cfg.Concurrency,
+					Consumer: bound[durable], Stream: from[durable.Stream], Name: durable.Consumer, Concurrency: cfg.Concurrency,
 					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
 					Limit: worker.Outage.Room,
 				}, handle)

@@ -134,9 +134,11 @@ func (b Bench) Consume(stream, durable string, concurrency int, handle consume.H
 	b.T.Helper()
 	c, err := b.JS.Consumer(b.Ctx, stream, durable)
 	b.Must(err)
+	from, err := b.JS.Stream(b.Ctx, stream)
+	b.Must(err)
 	b.Go(durable, func(ctx context.Context) error {
 		return consume.Run(ctx, consume.Options{
-			Consumer: c, Name: durable, Concurrency: concurrency, AckWait: topology.AckWait,
+			Consumer: c, Stream: from, Name: durable, Concurrency: concurrency, AckWait: topology.AckWait,
 			Grace: 5 * time.Second, Log: zap.NewNop(), Metrics: consume.NewMetrics(prometheus.NewRegistry()),
 		}, handle)
 	})

@@ -101,12 +101,44 @@ func (w *worker) fetch(ctx context.Context, room int) error {
 	if err != nil {
 		return err
 	}
+	var unsynced error
 	for m := range batch.Messages() {
-		w.dispatch(ctx, m)
 		room--
+		if err := w.awaitSynced(ctx, m); err != nil {
+			unsynced = err
+			w.nak(m, firstDelay)
+			continue
+		}
+		w.dispatch(ctx, m)
 	}
-	return batch.Error()
+	return errors.Join(unsynced, batch.Error())
 }
+
+// awaitSynced waits until the batch that m was stored in is synced. A single server
+// delivers the messages of a batch before that (nats-server 2.15.3, server/stream.go,
+// processJetStreamAtomicBatchMsg), and what a worker stores of a message that a power cut
+// then takes away would name a message that does not exist. The same function keeps reads
+// out until the batch is synced (isolateMu), so one read proves it for all messages up to
+// the last one. Before the read may go, check that messages are delivered once they are
+// synced.
+func (w *worker) awaitSynced(ctx context.Context, m jetstream.Msg) error {
+	if w.Stream == nil || m.Headers().Get(batchHeader) == "" || sequence(m) <= w.synced {
+		return nil
+	}
+	last, err := w.Stream.GetLastMsgForSubject(ctx, ">")
+	switch {
+	case err == nil:
+		w.synced = max(last.Sequence, sequence(m))
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		w.synced = sequence(m) // It was removed since.
+	default:
+		return fmt.Errorf("wait for the sync of message %d: %w", sequence(m), err)
+	}
+	return nil
+}
+
+// batchHeader is the header that names the batch of a message.
+const batchHeader = "Nats-Batch-Id"
 
 // maxMissing is how many pulls in a row must find the consumer missing before the worker
 // ends, about 3 s: a broker whose disk fails, or that is stopping or starting, says so of a
