@@ -33,6 +33,7 @@ var sizes = []struct {
 	{"schemas/record", 320, "documents on the internal streams, and which of their sequences may be compared"},
 	{"schemas/schematest", 60, "validation against the JSON Schemas"},
 	{"schemas/wire", 560, "JSON objects, forms and decimals from outside"},
+	{"schemas/subscriber", 460, "the Go package for services that subscribe: order per payment, retries, heartbeats, dead letters, replay"},
 	{"schemas/subject", 600, "tokens, and building and parsing of every subject"},
 	{"deploy/runtime/config", 1820, "65 keys, each with its bounds and the advice that a refusal gives"},
 	{"deploy/runtime/durability", 1400, "what the broker survives, read from every server at start, on reconnect and all the time"},
