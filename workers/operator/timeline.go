@@ -187,7 +187,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 }
 
 func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
-	err = s.deadLetters.Each(ctx, p.unit.DeadLetter(subject.Any, subject.Any), 1, func(l deadletter.Entry) error {
+	err = s.deadLetters.EachOf(ctx, p.unit, subject.Any, 1, func(l deadletter.Entry) error {
 		all = append(all, failedLookUps(l.FailedLookUps)...)
 		all = append(all, entry{
 			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,

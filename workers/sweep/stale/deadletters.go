@@ -79,7 +79,7 @@ func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage stri
 		known = &reported{next: s.reported.from, covers: map[string]uint64{}}
 		s.reported.of[unitStage{u, stage}] = known
 	}
-	err := s.DeadLetters.Each(ctx, u.DeadLetter(subject.Any, stage), known.next, func(l deadletter.Entry) error {
+	err := s.DeadLetters.EachOf(ctx, u, stage, known.next, func(l deadletter.Entry) error {
 		if known.next = l.Sequence + 1; l.ComparableWith(s.reported.created) {
 			known.note(l)
 		}
