@@ -112,12 +112,12 @@ func (n *Notifications) finished(ctx context.Context, provider string, before *j
 // remove removes the old notifications of a provider, or of all if it is empty, up to a
 // sequence.
 func (n *Notifications) remove(ctx context.Context, provider string, upTo uint64, old time.Time) error {
-	filter, options := subject.AllNotifications, []jetstream.StreamPurgeOpt{}
+	filter, options := stream.All, []jetstream.StreamPurgeOpt{}
 	if provider != "" {
 		filter = subject.NotificationsOf(provider)
 		options = append(options, jetstream.WithPurgeSubject(filter))
 	}
-	below, err := stream.Since(ctx, n.Stream, filter, old, upTo+1)
+	below, err := stream.Since(ctx, n.Stream, old, upTo+1)
 	if err != nil || below <= 1 {
 		return err
 	}

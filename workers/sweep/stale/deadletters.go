@@ -68,7 +68,7 @@ func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage stri
 		if err != nil {
 			return false, fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 		}
-		s.reported.from, err = stream.Since(ctx, s.dead, subject.AllDeadLetters, raw.Time.Add(-skew), info.State.LastSeq+1)
+		s.reported.from, err = stream.Since(ctx, s.dead, raw.Time.Add(-skew), info.State.LastSeq+1)
 		if err != nil {
 			return false, fmt.Errorf("find first dead letter: %w", err)
 		}

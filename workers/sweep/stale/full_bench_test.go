@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -55,6 +56,62 @@ func BenchmarkRoundInAFullStore(b *testing.B) {
 			b.Errorf("a round in which nothing is due takes %.0f times as long in a full store", ratio)
 		}
 		r.Must(r.Stream(subject.Orders).Purge(r.Ctx)) // The broker's clean-up reads what is stored, one by one.
+	}
+}
+
+// BenchmarkQuietProviderInAFullStore judges the notifications of a provider that has none
+// that are new, and finds the first one of a time, before and after many of another provider
+// are stored.
+func BenchmarkQuietProviderInAFullStore(b *testing.B) {
+	for b.Loop() {
+		r := &rig{Broker: testbench.Start(b, "sandbox")}
+		var err error
+		r.retries, err = retry.Open(r.Ctx, r.JS, r.Tokens)
+		r.Must(err)
+		floor := r.notify("p")
+		r.observe("p", order.Paid, floor)
+		s := r.sweeper(r.JS)
+		ask := map[string]func(){
+			"judge": func() {
+				judged, err := s.Unprocessed(r.Ctx, "sandbox", floor, time.Now())
+				r.Must(err)
+				if judged != floor {
+					b.Fatalf("judged up to %d of %d", judged, floor)
+				}
+			},
+			"search": func() {
+				_, err := stream.Since(r.Ctx, r.Stream(subject.Notifications), time.Now(), floor+2*others)
+				r.Must(err)
+			},
+		}
+		middle := func(name string) time.Duration {
+			took := make([]time.Duration, 21)
+			for i := range took {
+				began := time.Now()
+				ask[name]()
+				took[i] = time.Since(began)
+			}
+			slices.Sort(took)
+			return took[len(took)/2]
+		}
+		small := map[string]time.Duration{"judge": middle("judge"), "search": middle("search")}
+		body := make([]byte, 1<<10)
+		for i := range 2 * others {
+			_, err := r.JS.PublishAsync(fmt.Sprintf("notifications.picpay.default.p%d", i), body)
+			r.Must(err)
+			if i%1000 == 0 {
+				<-r.JS.PublishAsyncComplete()
+			}
+		}
+		<-r.JS.PublishAsyncComplete()
+		for name, before := range small {
+			ratio := float64(middle(name)) / float64(before)
+			b.ReportMetric(ratio, name+"-ratio")
+			if ratio > most {
+				b.Errorf("%s takes %.0f times as long in a full store", name, ratio)
+			}
+		}
+		r.Must(r.Stream(subject.Notifications).Purge(r.Ctx))
 	}
 }
 

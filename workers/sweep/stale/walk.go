@@ -68,7 +68,7 @@ func (s *Sweeper) resetIfRecreated(ctx context.Context) error {
 // all that there are, so that each payment's last event is known.
 func (s *Sweeper) read(ctx context.Context, failed *failures) (ended bool, err error) {
 	left := s.maxRead
-	above, err := stream.Each(ctx, s.orders, everything, s.walk.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	above, err := stream.Each(ctx, s.orders, stream.All, s.walk.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if left == 0 {
 			return false, nil
 		}
@@ -78,11 +78,6 @@ func (s *Sweeper) read(ctx context.Context, failed *failures) (ended bool, err e
 	s.walk.above = above
 	return left > 0, err
 }
-
-// everything is a filter for each message of a stream. With any other one nats-server
-// 2.15.3 compares the subjects of messages, and those of the whole stream at its first
-// one (server/filestore.go, firstMatching and numFilteredPending).
-const everything = ">"
 
 // note remembers when to judge the payment of an event. An event that does not decode gets
 // a dead letter, and its payment goes on from the event before.
