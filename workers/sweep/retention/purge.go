@@ -1,5 +1,5 @@
 // Package retention purges processed notifications, and compacts the order logs of
-// payments that have long been final. Each removal names the sequence below which it
+// payments that have not moved for long. Each removal names the sequence below which it
 // removes, so it may be repeated, and run by several copies at once.
 package retention
 
@@ -154,7 +154,7 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 		}, []string{"provider"}),
 		compacted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_sweep_compacted_payments_total",
-			Help: "Final payments that were compacted to their last event.",
+			Help: "Payments that were compacted to their last event.",
 		}, []string{"provider"}),
 		filled: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "arauto_notifications_fill_ratio",
