@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -68,18 +69,41 @@ func (n *Notifications) Round(ctx context.Context) error {
 		}
 		finished[provider], least = upTo, min(least, upTo)
 	}
-	// A further consumer is that of a provider that is no longer configured, whose
-	// notifications may not be finished.
-	onlyOurs := info.State.Consumers == len(n.Providers)
-	if onlyOurs {
-		all = append(all, n.remove(ctx, "", least, old))
+	if info.State.Consumers > len(n.Providers) {
+		others, err := n.othersFinished(ctx, info.State.LastSeq)
+		if err != nil {
+			return errors.Join(append(all, err)...)
+		}
+		least = min(least, others)
 	}
-	if !onlyOurs || fill > fullShare { // A provider that is paused or dead must not fill the stream for all.
+	all = append(all, n.remove(ctx, "", least, old))
+	if fill > fullShare { // The last resort: a provider that is paused or dead must not fill the stream for all.
 		for provider, upTo := range finished {
-			all = append(all, n.remove(ctx, provider, upTo, old))
+			if upTo > least {
+				all = append(all, n.remove(ctx, provider, upTo, old))
+			}
 		}
 	}
 	return errors.Join(all...)
+}
+
+// othersFinished is the sequence up to which the consumers of providers that are no longer
+// known have acknowledged everything. Such a consumer stays until it is empty, and then holds
+// nothing up: last is the stream's last sequence, read before. In a cluster its leader may
+// not know the newest notifications; what is removed is older, unless the stream is full.
+func (n *Notifications) othersFinished(ctx context.Context, last uint64) (uint64, error) {
+	floor := last
+	consumers := n.Stream.ListConsumers(ctx)
+	for c := range consumers.Info() {
+		provider, _ := subject.ParseLookupConsumer(c.Name)
+		if !slices.Contains(n.Providers, provider) && (c.NumPending > 0 || c.NumAckPending > 0) {
+			floor = min(floor, c.AckFloor.Stream)
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return 0, fmt.Errorf("list consumers of %s: %w", subject.Notifications, err)
+	}
+	return floor, nil
 }
 
 // finished returns the sequence up to which a provider's notifications are acknowledged and
