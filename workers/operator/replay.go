@@ -177,7 +177,7 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 		subject.Notifications: subject.Filter(r.provider, r.account).Notification(),
 		subject.Statuses:      subject.Filter(r.provider, r.account).Status(),
 	} {
-		from, err := s.since(ctx, stream, filter, at)
+		from, err := s.since(ctx, stream, at)
 		if err != nil {
 			return nil, err
 		}

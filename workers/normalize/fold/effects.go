@@ -65,7 +65,7 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 			deadLetter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
 		}
 	}
-	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageNormalize))
+	deadLetters, err := w.DeadLetters.LatestOf(ctx, u, record.StageNormalize)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (w *Worker) newDeadLetter(seen order.Observation, raw *jetstream.RawStreamM
 // observation agrees with the log again. The marks cover every observation up to that
 // one, so that folding them again reports nothing.
 func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) error {
-	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageNormalize))
+	deadLetters, err := w.DeadLetters.LatestOf(ctx, u, record.StageNormalize)
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
 // Package retention purges processed notifications, and compacts the order logs of
-// payments that have long been final. Each removal names the sequence below which it
+// payments that have not moved for long. Each removal names the sequence below which it
 // removes, so it may be repeated, and run by several copies at once.
 package retention
 
@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -68,18 +69,41 @@ func (n *Notifications) Round(ctx context.Context) error {
 		}
 		finished[provider], least = upTo, min(least, upTo)
 	}
-	// A further consumer is that of a provider that is no longer configured, whose
-	// notifications may not be finished.
-	onlyOurs := info.State.Consumers == len(n.Providers)
-	if onlyOurs {
-		all = append(all, n.remove(ctx, "", least, old))
+	if info.State.Consumers > len(n.Providers) {
+		others, err := n.othersFinished(ctx, info.State.LastSeq)
+		if err != nil {
+			return errors.Join(append(all, err)...)
+		}
+		least = min(least, others)
 	}
-	if !onlyOurs || fill > fullShare { // A provider that is paused or dead must not fill the stream for all.
+	all = append(all, n.remove(ctx, "", least, old))
+	if fill > fullShare { // The last resort: a provider that is paused or dead must not fill the stream for all.
 		for provider, upTo := range finished {
-			all = append(all, n.remove(ctx, provider, upTo, old))
+			if upTo > least {
+				all = append(all, n.remove(ctx, provider, upTo, old))
+			}
 		}
 	}
 	return errors.Join(all...)
+}
+
+// othersFinished is the sequence up to which the consumers of providers that are no longer
+// known have acknowledged everything. Such a consumer stays until it is empty, and then holds
+// nothing up: last is the stream's last sequence, read before. In a cluster its leader may
+// not know the newest notifications; what is removed is older, unless the stream is full.
+func (n *Notifications) othersFinished(ctx context.Context, last uint64) (uint64, error) {
+	floor := last
+	consumers := n.Stream.ListConsumers(ctx)
+	for c := range consumers.Info() {
+		provider, _ := subject.ParseLookupConsumer(c.Name)
+		if !slices.Contains(n.Providers, provider) && (c.NumPending > 0 || c.NumAckPending > 0) {
+			floor = min(floor, c.AckFloor.Stream)
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return 0, fmt.Errorf("list consumers of %s: %w", subject.Notifications, err)
+	}
+	return floor, nil
 }
 
 // finished returns the sequence up to which a provider's notifications are acknowledged and
@@ -112,12 +136,12 @@ func (n *Notifications) finished(ctx context.Context, provider string, before *j
 // remove removes the old notifications of a provider, or of all if it is empty, up to a
 // sequence.
 func (n *Notifications) remove(ctx context.Context, provider string, upTo uint64, old time.Time) error {
-	filter, options := subject.AllNotifications, []jetstream.StreamPurgeOpt{}
+	filter, options := stream.All, []jetstream.StreamPurgeOpt{}
 	if provider != "" {
 		filter = subject.NotificationsOf(provider)
 		options = append(options, jetstream.WithPurgeSubject(filter))
 	}
-	below, err := stream.Since(ctx, n.Stream, filter, old, upTo+1)
+	below, err := stream.Since(ctx, n.Stream, old, upTo+1)
 	if err != nil || below <= 1 {
 		return err
 	}
@@ -154,7 +178,7 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 		}, []string{"provider"}),
 		compacted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_sweep_compacted_payments_total",
-			Help: "Final payments that were compacted to their last event.",
+			Help: "Payments that were compacted to their last event.",
 		}, []string{"provider"}),
 		filled: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "arauto_notifications_fill_ratio",

@@ -2,6 +2,7 @@ package stale_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -209,4 +210,36 @@ func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 	if p := r.parked("q"); p == nil || p.Covers != third {
 		t.Errorf("parked is %+v, want one for %d", p, third)
 	}
+}
+
+// To find that a quiet provider has no further notification, the broker walks over those of
+// all other providers.
+func TestQuietProviderIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	floor := r.notify("p")
+	r.observe("p", order.Paid, floor)
+	young := r.notify("q")
+	r.observe("q", order.Paid, young)
+	var asked []uint64
+	s := r.sweeper(marking{r.JS, func(sequence uint64) { asked = append(asked, sequence) }})
+	judge := func(upTo uint64, before time.Time, want uint64, wantAsked ...uint64) {
+		t.Helper()
+		asked = nil
+		judged, err := s.Unprocessed(r.Ctx, "sandbox", upTo, before)
+		r.Must(err)
+		if judged != want || !slices.Equal(asked, wantAsked) {
+			t.Errorf("judged up to %d, want %d; asked for those from %v on, want %v", judged, want, asked, wantAsked)
+		}
+	}
+	later := time.Now().Add(time.Minute)
+	judge(floor, later, floor, 1)
+	judge(floor, later, floor)
+	r.JS.Publish(r.Ctx, "notifications.picpay.default.p", []byte("{}")) //nolint:errcheck // The last one is checked.
+	last := r.notify("r")
+	r.observe("r", order.Paid, last)
+	raw, err := r.Stream(subject.Notifications).GetMsg(r.Ctx, last)
+	r.Must(err)
+	judge(last, raw.Time, last-1, floor+1, young+1) // The last one is too young, and is where the next call begins.
+	judge(last, later, last, last)
 }
