@@ -21,9 +21,9 @@ func classOf(t task, last observations.Entry, before retry.Entry) ratelimit.Clas
 	switch {
 	case o.Confirmed && (o.Status != "" || o.ProviderStatus != ""):
 		return ratelimit.Known
-	case before.Parked.NotFound > 0, t.fired != nil && t.fired.NotFound > 0:
+	case before.Parked.NotFound > 0, t.NotFound > 0:
 		return ratelimit.Unknown
-	case t.cause != order.CauseNotification: // The payment has an event, or an operator wants the look-up.
+	case t.Cause != order.CauseNotification: // The payment has an event, or an operator wants the look-up.
 		return ratelimit.Known
 	}
 	return ratelimit.Unasked
@@ -118,14 +118,14 @@ func (w *Worker) final(t task, last observations.Entry, cause error, now time.Ti
 	if errors.Is(cause, verdict.ErrURLTooLong) {
 		return true
 	}
-	answers := w.answers[t.account]
-	known := last.Observation.Confirmed || t.cause == order.CauseSweep // Sweep looks up payments that have an event.
+	answers := w.answers[t.Account]
+	known := last.Observation.Confirmed || t.Cause == order.CauseSweep // Sweep looks up payments that have an event.
 	if !errors.Is(cause, verdict.ErrURL) || answers == nil || known {
 		return false
 	}
 	from := now.Add(-proofWindow)
-	if t.fired != nil && t.fired.FirstFailure != nil && t.fired.FirstFailure.Before(from) {
-		from = *t.fired.FirstFailure
+	if t.FirstFailure != nil && t.FirstFailure.Before(from) {
+		from = *t.FirstFailure
 	}
 	return answers.since(from)
 }

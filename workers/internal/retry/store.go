@@ -15,7 +15,6 @@ import (
 
 	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/stream"
-	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -50,21 +49,22 @@ type Entry struct {
 	Unreadable bool // It does not decode, or names another payment: of Parked, only the payment and the due time are set.
 }
 
-// readable reports whether a look-up is scheduled that a merge must keep. An
-// unreadable one is replaced, so that it does not delay the payment until it is
-// due.
-func (p Entry) readable() bool { return p.Sequence > 0 && !p.Unreadable }
-
 // Read returns what is scheduled for a payment, or the zero Entry.
 func (l *Store) Read(ctx context.Context, provider, account, payment string) (Entry, error) {
-	whose := record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}
-	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Parked(), whose)
+	return l.read(ctx, subject.Waiting.Parked, provider, account, payment)
 }
 
-// read returns the last look-up on a subject. It is unreadable unless it names the
-// payment of whose.
-func (l *Store) read(ctx context.Context, on string, whose record.ScheduledLookUp) (Entry, error) {
-	raw, err := stream.Last(ctx, l.stream, on)
+// ReadDue returns the payment's look-up that the broker has delivered and no worker
+// has acknowledged, or the zero Entry.
+func (l *Store) ReadDue(ctx context.Context, provider, account, payment string) (Entry, error) {
+	return l.read(ctx, subject.Waiting.Due, provider, account, payment)
+}
+
+// read returns the last look-up on one of the payment's subjects. It is unreadable unless
+// it names the payment.
+func (l *Store) read(ctx context.Context, on func(subject.Waiting) string, provider, account, payment string) (Entry, error) {
+	whose := record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}
+	raw, err := stream.Last(ctx, l.stream, on(l.tokens.Waiting(provider, account, payment)))
 	if err != nil || raw == nil {
 		return Entry{}, err
 	}
@@ -109,160 +109,53 @@ func (l *Store) gone(ctx context.Context, entry Entry) bool {
 	return errors.Is(err, jetstream.ErrMsgNotFound)
 }
 
-// Schedule stores p, a fresh look-up that failed. If one is scheduled already, it
-// keeps its due time and attempts, and covers p's notification too. A sweep's
-// look-up that has not failed is replaced where p is due sooner.
-func (l *Store) Schedule(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			return p, true
-		}
-		kept := now.Parked
-		if p.Covers <= kept.Covers {
-			return kept, false
-		}
-		failed := order.JoinFailed(kept.FailedLookUps, p.FailedLookUps)
-		kept.FailedLookUps, p.FailedLookUps = failed, failed
-		if kept.Cause == order.CauseSweep && kept.FirstFailure == nil && kept.NotFound == 0 && p.DueAt.Before(kept.DueAt) {
-			return p, true
-		}
-		return mergeCoverage(kept, p), true
-	})
+// Schedule merges a look-up with what is scheduled for its payment: see Merge.
+func (l *Store) Schedule(ctx context.Context, as Request, p record.ScheduledLookUp) error {
+	_, err := l.compareAndSwap(ctx, as, p, nil)
+	return err
 }
 
-// ScheduleIfNone stores p, a fresh look-up that a rate limit or circuit breaker
-// kept from being made. parked is false if the payment has a scheduled look-up by
-// now.
-func (l *Store) ScheduleIfNone(ctx context.Context, p record.ScheduledLookUp) (parked bool, err error) {
-	p.Expedited = true // See ScheduleUnasked.
-	err = l.write(ctx, p, 0)
-	if stream.IsConflict(err) {
-		return false, nil
+// ScheduleOver is Schedule for a caller that has read what is scheduled, which saves a
+// read unless that has changed since.
+func (l *Store) ScheduleOver(ctx context.Context, read Entry, as Request, p record.ScheduledLookUp) error {
+	_, err := l.compareAndSwap(ctx, as, p, &read)
+	return err
+}
+
+// ErrUnreadable means that the scheduled look-up does not decode.
+var ErrUnreadable = errors.New("the scheduled look-up does not decode; the next look-up of the payment replaces it")
+
+// Expedite makes the payment's scheduled look-up due at p.DueAt. ok is false if none is
+// scheduled.
+func (l *Store) Expedite(ctx context.Context, p record.ScheduledLookUp) (ok bool, err error) {
+	old, err := l.compareAndSwap(ctx, Expedite, p, nil)
+	if err == nil && old.Unreadable {
+		err = ErrUnreadable
 	}
-	return err == nil, err
+	return err == nil && old.Sequence > 0, err
 }
 
-// ScheduleUnasked stores p, a fresh look-up that a rate limit or circuit breaker
-// kept from being made. A scheduled look-up that does not cover p yet will, at the
-// earlier of both due times, unless both wait for the same limit. Attempts and
-// first failure stay.
-func (l *Store) ScheduleUnasked(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			p.Expedited = true // Reschedule keeps the due time of an expedited look-up.
-			return p, true
-		}
-		kept := now.Parked
-		if p.Covers <= kept.Covers {
-			return kept, false
-		}
-		kept = mergeCoverage(kept, p)
-		if kept.Reason != p.Reason {
-			kept = expedited(kept, p)
-		}
-		return kept, true
-	})
-}
-
-// ExtendCoverage makes the scheduled look-up cover p's notification too. It gets a
-// recheck series of its own and is due at the earlier of both times; a look-up that
-// was brought forward spends no attempt.
-func (l *Store) ExtendCoverage(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		p.NotFound = min(p.NotFound, 1)
-		if !now.readable() {
-			p.Expedited = true // See ScheduleUnasked.
-			return p, true
-		}
-		kept := now.Parked
-		if p.Covers <= kept.Covers {
-			return kept, false
-		}
-		kept = mergeCoverage(kept, p)
-		kept.NotFound = min(kept.NotFound, 1)
-		return expedited(kept, p), true
-	})
-}
-
-// Reschedule stores p, a look-up that was due and failed, merged with what was
-// scheduled since. Attempts and covered sequence take the maximum; the earlier due
-// time wins if the other one is a recheck, a confirmation or expedited.
-func (l *Store) Reschedule(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		next := p
-		if !now.readable() {
-			return next, true
-		}
-		next = mergeCoveredNotification(next, now.Parked)
-		next.FailedLookUps = order.JoinFailed(now.Parked.FailedLookUps, next.FailedLookUps)
-		next.Refused = next.Refused || now.Parked.Refused
-		if p.Cause == order.CauseNotification {
-			next.Cause = now.Parked.Cause // The scheduled cause stays: a recheck is made even if an answer covers the notification by then.
-		}
-		if now.Parked.Attempts > p.Attempts {
-			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
-		}
-		if followsAnswer(now.Parked) && now.Parked.DueAt.Before(next.DueAt) {
-			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
-		}
-		if followsAnswer(now.Parked) || now.Parked.Expedited {
-			next = expedited(next, now.Parked)
-		}
-		return next, true
-	})
-}
-
-// ScheduleRecheck stores p, a recheck or a confirmation of an answer, in place of
-// what is scheduled. If that covers a later notification than the answer does, its
-// attempts and first failure stay.
-func (l *Store) ScheduleRecheck(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			return p, true
-		}
-		return mergeRecheck(p, now.Parked), true
-	})
-}
-
-// ScheduleConfirmation stores p, a look-up that normalize wants because an answer
-// contradicts the order log. A scheduled look-up that asks the provider in any case,
-// and no later, stays. It is written again, so that lookup cannot cancel it by a
-// sequence that it read before.
-func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			return p, true
-		}
-		asks := now.Parked.Cause != order.CauseNotification || now.Parked.Covers > p.Covers
-		if asks && !now.Parked.DueAt.After(p.DueAt) {
-			return mergeCoveredNotification(now.Parked, p), true
-		}
-		p.FailedLookUps = now.Parked.FailedLookUps // No observation has recorded them yet.
-		return mergeRecheck(p, now.Parked), true
-	})
-}
-
-// compareAndSwap reads what is scheduled, lets next decide, and writes with the sequence
-// that was read as the expected one. On a conflict it starts again. Of two look-ups whose
-// sequences are of different incarnations of NOTIFICATIONS, the older incarnation's covers
-// nothing.
-func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool)) error {
-	return stream.RetryConflicts(ctx, func() error {
-		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
-		if err != nil {
+// compareAndSwap reads what is scheduled unless it is given, merges, and writes with the
+// sequence that was read as the expected one. On a conflict it starts again with a read. It
+// returns what was scheduled before.
+func (l *Store) compareAndSwap(ctx context.Context, as Request, p record.ScheduledLookUp, read *Entry) (old Entry, err error) {
+	err = stream.RetryConflicts(ctx, func() (err error) {
+		if read != nil {
+			old, read = *read, nil
+		} else if old, err = l.Read(ctx, p.Provider, p.Account, p.Payment); err != nil {
 			return err
 		}
-		created := p.NotificationsCreated
-		if later := now.Parked.NotificationsCreated; later.After(created) {
-			created = later
+		merged := old.Parked
+		if old.Unreadable { // It is replaced, so that it does not delay the payment until it is due.
+			merged = record.ScheduledLookUp{}
 		}
-		now.Parked = now.Parked.On(created)
-		parked, write := next(p.On(created), now)
+		next, write := Merge(merged, p, as)
 		if !write {
 			return nil
 		}
-		return l.write(ctx, parked, now.Sequence)
+		return l.write(ctx, next, old.Sequence)
 	})
+	return old, err
 }
 
 // write publishes a schedule. It sets the header itself, because
