@@ -29,16 +29,15 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 		return fact, err
 	}
 	result := resultAnswered
-	switch {
-	case answered(err):
-		w.countAnswer(t.Account, knownPayment)
-	case errors.Is(err, provider.ErrNotFound):
-		w.countAnswer(t.Account, unknownPayment)
-		fallthrough
-	default:
+	if !answered(err) {
 		result = string(verdict.FailureOf(err))
 	}
-	w.Metrics.asked(w.Provider.Name, result, w.Now().Sub(began))
+	if known := answered(err); known || errors.Is(err, provider.ErrNotFound) {
+		w.answers[t.Account].note(known, w.Now())
+		w.Metrics.answers.WithLabelValues(w.Provider.Name, t.Account, paymentLabels[known]).Inc()
+	}
+	w.Metrics.lookups.WithLabelValues(w.Provider.Name, result).Inc()
+	w.Metrics.seconds.WithLabelValues(w.Provider.Name).Observe(w.Now().Sub(began).Seconds())
 	return fact, err
 }
 

@@ -51,7 +51,7 @@ func TestSlowdownGrowsWithTheShareOfUnknownPayments(t *testing.T) {
 	for _, c := range []struct{ known, unknown, want float64 }{
 		{0, 0, 1}, {0, 49, 1}, {0, 50, 4}, {0, 1e6, 4}, {50, 0, 1}, {50, 50, 1}, {100, 50, 1}, {25, 75, 2.5}, {10, 90, 3.4},
 	} {
-		if got := slowdown(c.known, c.unknown); got < c.want-1e-9 || got > c.want+1e-9 {
+		if got := (&answers{known: c.known, unknown: c.unknown}).slowdown(); got < c.want-1e-9 || got > c.want+1e-9 {
 			t.Errorf("with %v known and %v unknown payments they wait %v times as long, want %v", c.known, c.unknown, got, c.want)
 		}
 	}

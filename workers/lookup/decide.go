@@ -71,9 +71,9 @@ func (t task) redundant(last observations.Entry) bool {
 
 // makeRecheck turns a covered task into a recheck, which is made in any case. After an older
 // answer it begins a series; else it is the last of one.
-func (t *task) makeRecheck(s stored) {
+func (t *task) makeRecheck(older bool) {
 	made := len(rechecks)
-	if s.older {
+	if older {
 		made = 0
 	}
 	t.ScheduledLookUp, t.fresh = t.asRecheck(made), false
@@ -95,38 +95,17 @@ var rechecks = [record.MaxRechecks]time.Duration{2 * time.Second, 13 * time.Seco
 
 // recheck returns the wait and the number of the recheck that an answer needs, because
 // a provider's read side may lag its own webhook: the answer is not final, and says
-// nothing new, is pending, or is behind an earlier one.
-//   - A recheck continues its series.
-//   - A confirmation begins one, because it replaced the recheck of the answer it confirms.
-//   - Look-ups of sweep and operators have none, unless they cover an unanswered notification.
+// nothing new, is pending, or is behind an earlier one by status or refunded sum.
+// Look-ups of sweep and operators have none, unless they cover an unanswered notification.
 func recheck(t task, before, seen order.Observation) (wait time.Duration, number int, ok bool) {
-	made := 0
-	switch t.Cause {
-	case order.CauseNotification, order.CauseConfirmation:
-	case order.CauseRecheck:
-		made = t.Rechecks
-	case order.CauseSweep, order.CauseOperator:
-		if t.Covers <= before.Covers {
-			return 0, 0, false
-		}
-	}
-	if made >= len(rechecks) || seen.Status == "" || seen.Kind.Final(seen.Status) {
+	optional := t.Cause == order.CauseSweep || t.Cause == order.CauseOperator
+	if optional && t.Covers <= before.Covers || t.Rechecks >= len(rechecks) || seen.Status == "" || seen.Kind.Final(seen.Status) {
 		return 0, 0, false
 	}
-	if seen.Status == order.Pending || seen.SameWord(before) || behind(before, seen) {
-		return rechecks[made], made + 1, true
+	behind := before.Status != "" && seen.Kind.Reachable(seen.Status, before.Status) ||
+		seen.Status == before.Status && before.Amount != nil && seen.Amount != nil && seen.Amount.Refunded < before.Amount.Refunded
+	if seen.Status != order.Pending && !seen.SameWord(before) && !behind {
+		return 0, 0, false
 	}
-	return 0, 0, false
-}
-
-// behind reports whether an answer is behind an earlier one, by status or refunded sum.
-func behind(before, seen order.Observation) bool {
-	if before.Status == "" {
-		return false
-	}
-	if seen.Kind.Reachable(seen.Status, before.Status) {
-		return true
-	}
-	return seen.Status == before.Status && before.Amount != nil && seen.Amount != nil &&
-		seen.Amount.Refunded < before.Amount.Refunded
+	return rechecks[t.Rechecks], t.Rechecks + 1, true
 }

@@ -73,7 +73,7 @@ func TestDecide(t *testing.T) {
 		{"a webhook of a payment that the provider has just called unknown waits with it", webhook(5), waiting(nothing, "not_found", 1), join},
 		{"so does one of a payment that is queued for the rate limit", webhook(5), waiting(nothing, "rate_limit", 1), join},
 		{"a webhook beside any other scheduled look-up is looked up at once", webhook(5), waiting(nothing, "transport", 1), ask},
-		{"and beside one that is due", webhook(5), waiting(nothing, "not_found", 0), ask},
+		{"and beside a due one", webhook(5), waiting(nothing, "not_found", 0), ask},
 		{"a scheduled look-up holds back no due one", due(order.CauseNotification, 5, -1), waiting(nothing, "not_found", 1), ask},
 		{"nor a webhook that an older answer covers", webhook(5), waiting(older(answer("other", 5, -1)), "not_found", 1), askAgain},
 	} {
@@ -120,7 +120,7 @@ func TestRulesOfAnyDecision(t *testing.T) {
 				rt.Fatalf("%+v joins %+v", job, s.scheduled.Parked)
 			}
 		case askAgain:
-			job.makeRecheck(s)
+			job.makeRecheck(s.older)
 			if again := decide(job, s, noon); again != ask || job.Cause != order.CauseRecheck || job.Attempts != 0 {
 				rt.Fatalf("as a recheck, %+v is to %s", job, again)
 			}

@@ -83,30 +83,6 @@ func (w *Worker) acquire(ctx context.Context, t task, c ratelimit.Class) (permit
 	return p, nil
 }
 
-// deferRateLimited schedules a fresh notification if nothing is scheduled for its
-// payment and the account's rate limit is reached, and then returns errQueued. In a
-// flood of invented payments this costs three round trips to the broker per webhook
-// instead of six. acquire decides about every other task.
-func (w *Worker) deferRateLimited(ctx context.Context, t task, s stored) error {
-	b := w.Rates[t.Account]
-	if b == nil || !t.fresh || s.scheduled.Sequence > 0 || w.makesNoRequest(t) ||
-		w.Circuits.Acquire(w.Provider.Name, t.Account, w.Jitter()).Denied {
-		return nil
-	}
-	if w.checkLimit(ctx, t, s.last, s.scheduled, record.RateLimited) != nil {
-		return nil
-	}
-	wait, queued := b.Queue(classOf(t, s.last, s.scheduled))
-	if !queued {
-		return nil
-	}
-	t.Reason, t.DueAt = string(record.RateLimited), w.Now().Add(wait).UTC()
-	if err := w.Retries.ScheduleOver(ctx, s.scheduled, retry.Deferred, t.ScheduledLookUp); err != nil {
-		return err
-	}
-	return errQueued
-}
-
 // deniedBy is the error for a look-up that a circuit breaker denied.
 func deniedBy(p circuit.Permit) error {
 	cause := record.Stopped

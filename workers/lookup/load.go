@@ -45,18 +45,16 @@ func (w *Worker) load(ctx context.Context, t *task) (s stored, err error) {
 // be on different servers. A guess, far above the skew of synchronized clocks.
 const skew = 10 * time.Second
 
-// checkCoverage is called before a covered task ends without a look-up. older reports
-// that the answer which covers its notification is older than the notification, by the
-// broker's clock: the clock was set back, or NOTIFICATIONS has lost its end, which keeps
-// its creation time, and counts the same sequences again. Then a look-up is right in both
-// cases. It is fatal if NOTIFICATIONS was recreated, or has not reached what the answer
-// covers.
+// checkCoverage reports whether the answer that covers a notification is older than it, by
+// the broker's clock: the clock was set back, or NOTIFICATIONS has lost its end and counts
+// the same sequences again. It is fatal if NOTIFICATIONS was recreated, or has not reached
+// what the answer covers.
 func (w *Worker) checkCoverage(ctx context.Context, t *task, last observations.Entry) (older bool, err error) {
 	err = w.Observations.CheckCovers(ctx, last.Covers())
 	if errors.Is(err, observations.ErrRecreated) {
 		err = &consume.Fatal{Err: err}
 	}
-	if err != nil || !t.stored.After(last.Stored.Add(skew)) {
+	if err != nil || !t.storedAt.After(last.Stored.Add(skew)) {
 		return false, err
 	}
 	w.Log.Warn("coverage.contradicted",
@@ -65,9 +63,8 @@ func (w *Worker) checkCoverage(ctx context.Context, t *task, last observations.E
 }
 
 // newestCovered is the newest notification that an answer from now on covers. It is read
-// after the scheduled look-up, so that an answer which cancels that one covers what it was
-// to cover. To return an older notification is safe and costs a look-up. So the broker is
-// not asked for a payment's first notification when no message was pending behind it.
+// after the scheduled look-up, which that answer may cancel. An older one is safe and costs a
+// look-up, so it is not read for a first notification behind which no message was pending.
 func (w *Worker) newestCovered(ctx context.Context, t *task, s stored) (observations.Notification, error) {
 	if t.noPending && s.last.Sequence == 0 && s.scheduled.Sequence == 0 {
 		return observations.Notification{Sequence: t.Covers, NeedsLookUp: true}, nil

@@ -2,14 +2,12 @@ package lookup
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
 )
 
@@ -25,7 +23,7 @@ func (w *Worker) hasNoLookUp(t *task) bool {
 // are stored first, in order, so that none is superseded unread.
 func (w *Worker) trustPayload(ctx context.Context, t *task) (outcome string, err error) {
 	if w.Provider.Payload == nil {
-		return outcomeDead, w.deadLetter(ctx, t, record.DeadLetter{
+		return outcomeDead, w.deadLetterCovered(ctx, t, record.DeadLetter{
 			Class: record.ClassOurs, Cause: provider.ErrNoLookUp.Error(), LastAnswer: record.NoAnswer,
 		})
 	}
@@ -38,7 +36,6 @@ func (w *Worker) trustPayload(ctx context.Context, t *task) (outcome string, err
 			return outcomeSuperseded, err
 		}
 	}
-	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, record.StageLookup) })
 	for above := last.Covers(); ; {
 		next, ok, err := w.Observations.NextNotification(ctx, t.unit, above)
 		if err != nil {
@@ -46,11 +43,11 @@ func (w *Worker) trustPayload(ctx context.Context, t *task) (outcome string, err
 		}
 		own := *t // It has its notification's contents, which may have been purged since it was delivered.
 		if ok && next.Sequence <= t.Covers {
-			own.ScheduledLookUp = lookUpFor(next.Notification, next.Sequence, t.NotificationsCreated)
-			own.unknownType = next.Notification.Unknown
+			own.ScheduledLookUp, own.unknownType = lookUpFor(next.Notification, next.Sequence), next.Notification.Unknown
+			own.NotificationsCreated = t.NotificationsCreated
 		}
 		own.stream, own.sequence, above = subject.Notifications, own.Covers, own.Covers
-		outcome, err := w.readPayload(ctx, &own, &last, reported)
+		outcome, err := w.readPayload(ctx, &own, &last)
 		if err != nil || own.Covers == t.Covers {
 			t.seen = own.seen
 			return outcome, err
@@ -60,17 +57,17 @@ func (w *Worker) trustPayload(ctx context.Context, t *task) (outcome string, err
 
 // readPayload appends one notification's payload behind last and moves last to it. It
 // skips a notification of an unknown type, whose own message stores its dead letter.
-func (w *Worker) readPayload(ctx context.Context, t *task, last *observations.Entry, reported func() (deadletter.Reports, error)) (string, error) {
+func (w *Worker) readPayload(ctx context.Context, t *task, last *observations.Entry) (string, error) {
 	if t.unknownType != "" {
 		return outcomeDead, nil
 	}
 	fact, err := w.Provider.Payload(t.target())
 	if !answered(err) {
-		before, problem := reported()
+		reported, problem := w.DeadLetters.Reported(ctx, t.unit, record.StageLookup)
 		if problem != nil {
 			return "", problem
 		}
-		return outcomeDead, w.putDeadLetter(ctx, t, before.IDs, record.DeadLetter{
+		return outcomeDead, w.putDeadLetter(ctx, t, reported.IDs, record.DeadLetter{
 			Class: record.ClassData, Cause: err.Error(), LastAnswer: record.NoAnswer,
 		})
 	}

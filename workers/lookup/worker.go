@@ -9,7 +9,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,19 +51,18 @@ type Options struct {
 // this and other processes.
 type Worker struct {
 	Options
-	storeFailure storeFailure           // Set while STATUSES refuses answers.
-	answers      map[string]*answers    // By account: the recent answers about known and unknown payments.
-	checks       map[string]*sync.Mutex // By account: held while a refused credential is checked.
+	pausedUntil atomic.Int64           // Nanoseconds since 1970: no look-up is made before, because STATUSES refused an answer.
+	answers     map[string]*answers    // By account: the recent answers about known and unknown payments.
+	checks      map[string]*sync.Mutex // By account: held while a refused credential is checked.
 }
 
 // New returns a worker and sets the provider's metrics to 0.
 func New(o Options) *Worker {
-	o.Metrics.expect(o.Provider.Name)
 	w := &Worker{Options: o, answers: map[string]*answers{}, checks: map[string]*sync.Mutex{}}
 	for account := range o.Accounts {
 		w.answers[account], w.checks[account] = &answers{}, &sync.Mutex{}
-		o.Metrics.expectAccount(o.Provider.Name, account)
 	}
+	o.Metrics.expect(o.Provider.Name, slices.Collect(maps.Keys(o.Accounts)))
 	return w
 }
 
@@ -72,7 +74,7 @@ type task struct {
 	fresh       bool              // It is made for a notification; else the broker delivered a scheduled look-up.
 	stream      string            // Of the message that is handled.
 	sequence    uint64            // Of the message.
-	stored      time.Time         // When the broker stored the notification; zero for a scheduled look-up.
+	storedAt    time.Time         // When the broker stored the notification; zero for a scheduled look-up.
 	noPending   bool              // The consumer had no further message pending when it delivered the notification.
 	unknownType string            // The provider's type of the notification if we do not know it.
 	delivered   uint64            // The notification that it covered when it was delivered.
@@ -86,59 +88,63 @@ func (t task) target() provider.Target {
 }
 
 // lookUpFor is the look-up that a notification leads to.
-func lookUpFor(n record.Notification, sequence uint64, created time.Time) record.ScheduledLookUp {
+func lookUpFor(n record.Notification, sequence uint64) record.ScheduledLookUp {
 	return record.ScheduledLookUp{
 		Provider: n.Provider, Account: n.Account, Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields,
-		Covers: sequence, NotificationsCreated: created, Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace,
-		Cause: order.CauseNotification,
+		Covers: sequence, Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace, Cause: order.CauseNotification,
 	}
 }
 
 // HandleNotification handles one message of NOTIFICATIONS. It is a consume.Handler.
 func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error {
+	var n record.Notification
+	unreadable := json.Unmarshal(m.Data(), &n)
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("read message metadata: %w", err)
 	}
-	var n record.Notification
-	err = json.Unmarshal(m.Data(), &n)
-	return w.handle(ctx, m, err, task{
-		ScheduledLookUp: lookUpFor(n, meta.Sequence.Stream, w.Observations.Created()),
-		fresh:           true, unknownType: n.Unknown, stored: meta.Timestamp, noPending: meta.NumPending == 0,
-		stream: subject.Notifications, sequence: meta.Sequence.Stream,
+	return w.handle(ctx, m.Subject(), unreadable, task{
+		ScheduledLookUp: lookUpFor(n, meta.Sequence.Stream), stream: subject.Notifications, sequence: meta.Sequence.Stream,
+		fresh: true, storedAt: meta.Timestamp, noPending: meta.NumPending == 0, unknownType: n.Unknown,
 	})
 }
 
 // HandleDue handles one scheduled look-up that the broker delivered at its due time. It
 // is a consume.Handler.
 func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
+	var p record.ScheduledLookUp
+	unreadable := json.Unmarshal(m.Data(), &p)
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("read message metadata: %w", err)
 	}
-	var p record.ScheduledLookUp
-	if err = json.Unmarshal(m.Data(), &p); err == nil {
-		w.Metrics.fired(w.Provider.Name, w.Now().Sub(p.DueAt))
-	}
-	created := w.Observations.Created()
-	p = p.On(created)
-	p.NotificationsCreated = created
-	return w.handle(ctx, m, err, task{ScheduledLookUp: p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream})
+	return w.handle(ctx, m.Subject(), unreadable, task{ScheduledLookUp: p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream})
 }
 
-// handle looks up a task's payment, counts the outcome and writes the one canonical log
-// line of a handled message. A message that does not decode is dead-lettered.
-func (w *Worker) handle(ctx context.Context, m jetstream.Msg, unreadable error, t task) error {
+// handle brings a message's task to its outcome, counts that, and writes the one canonical
+// log line of a handled message. A message that does not decode is dead-lettered.
+func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task) error {
+	began, created := w.Now(), w.Observations.Created()
+	t.ScheduledLookUp = t.On(created)
+	t.NotificationsCreated, t.delivered = created, t.Covers
 	if unreadable != nil || t.Provider != w.Provider.Name {
-		return w.deadLetterUnreadable(ctx, t.stream, m.Subject(), t.sequence)
+		w.Log.Error("message.decode_failed", zap.String("subject", on), zap.Uint64("sequence", t.sequence))
+		t.ScheduledLookUp = record.ScheduledLookUp{Provider: w.Provider.Name, Account: "unreadable", Payment: "unreadable"}
+		t.unit = w.Tokens.Unit(t.Provider, t.Account, t.Payment)
+		return w.putDeadLetter(ctx, &t, nil, record.DeadLetter{
+			Class: record.ClassOurs, Cause: "stored message does not decode", LastAnswer: record.NoAnswer,
+			Next: "compare the versions of the gateway and of this worker",
+		})
 	}
-	began := w.Now()
-	t.unit, t.delivered = w.Tokens.Unit(t.Provider, t.Account, t.Payment), t.Covers
+	if !t.fresh {
+		w.Metrics.lateness.WithLabelValues(w.Provider.Name).Observe(began.Sub(t.DueAt).Seconds())
+	}
+	t.unit = w.Tokens.Unit(t.Provider, t.Account, t.Payment)
 	outcome, err := w.lookUp(ctx, &t)
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", t.unit, err)
 	}
-	w.Metrics.outcome(w.Provider.Name, outcome)
+	w.Metrics.outcomes.WithLabelValues(w.Provider.Name, outcome).Inc()
 	w.Log.Info("lookup.handled",
 		zap.String("provider", t.unit.Provider), zap.String("account", t.Account), zap.String("payment", t.unit.Payment),
 		zap.String("notification", t.Notification), zap.Uint64("sequence", t.delivered),
@@ -148,36 +154,27 @@ func (w *Worker) handle(ctx context.Context, m jetstream.Msg, unreadable error, 
 	return nil
 }
 
-// maxConflicts bounds how often one message is looked up again after a conflict. A
-// guess: each conflict means that another look-up of the payment succeeded.
-const maxConflicts = 5
-
-// errConflict causes a redelivery after too many conflicts.
-var errConflict = errors.New("other workers keep observing the payment")
-
 // lookUp brings a task to its outcome. After a conflict it is decided again.
 func (w *Worker) lookUp(ctx context.Context, t *task) (outcome string, err error) {
-	attempt := w.pursue
-	switch {
-	case t.unknownType != "":
+	if t.unknownType != "" {
 		// All notifications of unknown types of an account are one unit, whose dead letters
-		// are not read here: the message id alone keeps this dead letter from being stored
-		// twice.
+		// are not read: the message id alone keeps this one from being stored twice.
 		return outcomeDead, w.putDeadLetter(ctx, t, nil, record.DeadLetter{
 			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", t.unknownType), LastAnswer: record.NoAnswer,
 		})
-	case w.hasNoLookUp(t):
+	}
+	attempt := w.pursue
+	if w.hasNoLookUp(t) {
 		attempt = w.trustPayload
 	}
-	for range maxConflicts {
+	err = stream.RetryConflicts(ctx, func() (err error) {
 		outcome, err = attempt(ctx, t)
-		if !errors.Is(err, stream.ErrConflict) {
-			return outcome, err
+		if t.conflict = stream.IsConflict(err); t.conflict {
+			w.Metrics.conflicts.WithLabelValues(w.Provider.Name).Inc()
 		}
-		w.Metrics.countConflict(w.Provider.Name)
-		t.conflict = true
-	}
-	return "", errConflict
+		return err
+	})
+	return outcome, err
 }
 
 // pursue loads what is stored about the payment, decides, asks every limit, asks the
@@ -194,14 +191,12 @@ func (w *Worker) pursue(ctx context.Context, t *task) (outcome string, err error
 	case join:
 		return outcomeScheduled, w.join(ctx, t, s)
 	case askAgain:
-		t.makeRecheck(s)
+		t.makeRecheck(s.older)
 	case ask:
 	}
 	p, newest, err := w.admit(ctx, t, s)
 	var deferred *verdict.DeferredError
 	switch {
-	case errors.Is(err, errQueued):
-		return outcomeScheduled, nil
 	case errors.As(err, &deferred):
 		return w.failed(ctx, t, s, deferred, nil)
 	case err != nil:

@@ -107,13 +107,19 @@ func TestRulesOfAnyMerge(t *testing.T) {
 
 // exceptions are the requests after which a look-up may be due at the later time, and when.
 var exceptions = map[retry.Request]func(old, p record.ScheduledLookUp) bool{
-	retry.Fresh:        func(old, p record.ScheduledLookUp) bool { return p.DueAt.Before(old.DueAt) && old.Cause != order.CauseSweep || old.FirstFailure != nil || old.NotFound > 0 },
-	retry.Deferred:     func(old, p record.ScheduledLookUp) bool { return old.Reason == p.Reason },
-	retry.Retry:        func(old, p record.ScheduledLookUp) bool { return old.Attempts > p.Attempts || !follows(old) && !old.Expedited },
-	retry.Recheck:      func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
-	retry.Confirmation: func(old, p record.ScheduledLookUp) bool { return old.Cause == order.CauseNotification && old.Covers <= p.Covers },
-	retry.Enqueue:      func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
-	retry.Expedite:     func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
+	retry.Fresh: func(old, p record.ScheduledLookUp) bool {
+		return p.DueAt.Before(old.DueAt) && old.Cause != order.CauseSweep || old.FirstFailure != nil || old.NotFound > 0
+	},
+	retry.Deferred: func(old, p record.ScheduledLookUp) bool { return old.Reason == p.Reason },
+	retry.Retry: func(old, p record.ScheduledLookUp) bool {
+		return old.Attempts > p.Attempts || !follows(old) && !old.Expedited
+	},
+	retry.Recheck: func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
+	retry.Confirmation: func(old, p record.ScheduledLookUp) bool {
+		return old.Cause == order.CauseNotification && old.Covers <= p.Covers
+	},
+	retry.Enqueue:  func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
+	retry.Expedite: func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
 }
 
 func TestEarlierDueTimeWins(t *testing.T) {

@@ -95,7 +95,7 @@ var merges = []struct {
 	{rule: "both refusals stay in the list", old: a(5, 1, refused(1)), as: retry.Fresh, p: a(7, 0, refused(2)), want: a(5, 1, covering(7), refused(1), refused(2))},
 
 	{rule: "a deferred webhook that is due later waits for the retry", old: a(5, 3), as: retry.Deferred, p: open(7, 4), want: a(5, 3, covering(7))},
-	{rule: "one that is due sooner brings the retry forward, which keeps its attempts", old: a(5, 3), as: retry.Deferred, p: open(8, -12), want: a(5, 3, covering(8), reason("circuit"), due(-12), expedited)},
+	{rule: "an earlier due one brings the retry forward, which keeps its attempts", old: a(5, 3), as: retry.Deferred, p: open(8, -12), want: a(5, 3, covering(8), reason("circuit"), due(-12), expedited)},
 	{rule: "a webhook that is covered has been asked for", old: a(7, 3), as: retry.Deferred, p: open(7, -12), want: a(7, 3), still: true},
 	{rule: "so has an earlier one", old: a(7, 3), as: retry.Deferred, p: open(6, -12), want: a(7, 3), still: true},
 	{rule: "exception: two that wait for the same limit are due when the first is", old: open(5, 2), as: retry.Deferred, p: open(7, 1), want: open(7, 2)},

@@ -19,15 +19,14 @@ import (
 	"arauto/schemas/subject"
 )
 
-// Store holds the scheduled look-ups. It is safe for concurrent use. Each of its
-// methods reads from the leader of LOOKUP_RETRIES, and a write is a
-// compare-and-append on the payment's subject.
+// Store holds the scheduled look-ups. It is safe for concurrent use. It reads from the
+// leader of LOOKUP_RETRIES, and a write is a compare-and-append on the payment's subject.
 type Store struct {
 	Writes commit.Appender // What schedules are stored through; commit.Direct by default.
 
 	stream jetstream.Stream
 	tokens subject.Tokens
-	usage  *usage // Nil without a limit.
+	usage  usage
 }
 
 // Open binds to LOOKUP_RETRIES. The error wraps the client's if the stream cannot
@@ -60,30 +59,21 @@ func (l *Store) ReadDue(ctx context.Context, provider, account, payment string) 
 	return l.read(ctx, subject.Waiting.Due, provider, account, payment)
 }
 
-// read returns the last look-up on one of the payment's subjects. It is unreadable unless
-// it names the payment.
 func (l *Store) read(ctx context.Context, on func(subject.Waiting) string, provider, account, payment string) (Entry, error) {
-	whose := record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}
 	raw, err := stream.Last(ctx, l.stream, on(l.tokens.Waiting(provider, account, payment)))
 	if err != nil || raw == nil {
 		return Entry{}, err
 	}
 	entry := Entry{Sequence: raw.Sequence, At: raw.Time}
 	err = json.Unmarshal(raw.Data, &entry.Parked)
-	if p := entry.Parked; err != nil || p.Provider != whose.Provider || p.Account != whose.Account || p.Payment != whose.Payment {
+	if p := entry.Parked; err != nil || p.Provider != provider || p.Account != account || p.Payment != payment {
+		entry.Parked, entry.Unreadable = record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}, true
 		if at, err := time.Parse(atFormat, raw.Header.Get(scheduleHeader)); err == nil {
-			whose.DueAt = at
+			entry.Parked.DueAt = at
 		}
-		entry.Parked, entry.Unreadable = whose, true
 	}
 	return entry, nil
 }
-
-// The header that carries a schedule's due time, and its format.
-const (
-	scheduleHeader = "Nats-Schedule"
-	atFormat       = "@at " + time.RFC3339Nano
-)
 
 // Cancel deletes a scheduled look-up by its sequence. A look-up that fired or was
 // replaced since the entry was read has another sequence and stays.
@@ -92,8 +82,12 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 		return nil
 	}
 	err := l.stream.DeleteMsg(ctx, entry.Sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && l.gone(ctx, entry) {
-		return nil
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		// nats.go 1.55.0 (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text
+		// only. Before this read may go, check that the error wraps the APIError.
+		if _, gone := l.stream.GetMsg(ctx, entry.Sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
+			return nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cancel scheduled look-up %d: %w", entry.Sequence, err)
@@ -101,79 +95,68 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 	return nil
 }
 
-// gone reports whether a scheduled look-up no longer exists. nats.go 1.55.0
-// (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text only. Before
-// this read may go, check that ErrMsgDeleteUnsuccessful wraps the APIError.
-func (l *Store) gone(ctx context.Context, entry Entry) bool {
-	_, err := l.stream.GetMsg(ctx, entry.Sequence)
-	return errors.Is(err, jetstream.ErrMsgNotFound)
-}
+// ErrUnreadable means that a look-up which does not decode cannot be expedited.
+var ErrUnreadable = errors.New("the scheduled look-up does not decode; the next look-up of the payment replaces it")
 
 // Schedule merges a look-up with what is scheduled for its payment: see Merge.
 func (l *Store) Schedule(ctx context.Context, as Request, p record.ScheduledLookUp) error {
-	_, err := l.compareAndSwap(ctx, as, p, nil)
-	return err
-}
-
-// ScheduleOver is Schedule for a caller that has read what is scheduled, which saves a
-// read unless that has changed since.
-func (l *Store) ScheduleOver(ctx context.Context, read Entry, as Request, p record.ScheduledLookUp) error {
-	_, err := l.compareAndSwap(ctx, as, p, &read)
-	return err
-}
-
-// ErrUnreadable means that the scheduled look-up does not decode.
-var ErrUnreadable = errors.New("the scheduled look-up does not decode; the next look-up of the payment replaces it")
-
-// Expedite makes the payment's scheduled look-up due at p.DueAt. ok is false if none is
-// scheduled.
-func (l *Store) Expedite(ctx context.Context, p record.ScheduledLookUp) (ok bool, err error) {
-	old, err := l.compareAndSwap(ctx, Expedite, p, nil)
-	if err == nil && old.Unreadable {
-		err = ErrUnreadable
+	old, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
+	if err == nil {
+		_, err = l.ScheduleOver(ctx, old, as, p)
 	}
-	return err == nil && old.Sequence > 0, err
+	return err
 }
 
-// compareAndSwap reads what is scheduled unless it is given, merges, and writes with the
-// sequence that was read as the expected one. On a conflict it starts again with a read. It
-// returns what was scheduled before.
-func (l *Store) compareAndSwap(ctx context.Context, as Request, p record.ScheduledLookUp, read *Entry) (old Entry, err error) {
+// ScheduleOver is Schedule for a caller that has read what is scheduled, which is read
+// again only after a conflict. It returns what is scheduled now, the zero Entry if nothing
+// was written.
+func (l *Store) ScheduleOver(ctx context.Context, old Entry, as Request, p record.ScheduledLookUp) (stored Entry, err error) {
+	given := true
 	err = stream.RetryConflicts(ctx, func() (err error) {
-		if read != nil {
-			old, read = *read, nil
-		} else if old, err = l.Read(ctx, p.Provider, p.Account, p.Payment); err != nil {
-			return err
+		if !given {
+			if old, err = l.Read(ctx, p.Provider, p.Account, p.Payment); err != nil {
+				return err
+			}
 		}
 		merged := old.Parked
-		if old.Unreadable { // It is replaced, so that it does not delay the payment until it is due.
+		if given = false; old.Unreadable { // It is replaced, so that it does not delay the payment until it is due.
 			merged = record.ScheduledLookUp{}
 		}
 		next, write := Merge(merged, p, as)
-		if !write {
+		switch {
+		case old.Unreadable && as == Expedite:
+			return ErrUnreadable
+		case !write:
 			return nil
 		}
-		return l.write(ctx, next, old.Sequence)
+		stored, err = l.write(ctx, next, old.Sequence)
+		return err
 	})
-	return old, err
+	return stored, err
 }
+
+// The header that carries a schedule's due time, and its format.
+const (
+	scheduleHeader = "Nats-Schedule"
+	atFormat       = "@at " + time.RFC3339Nano
+)
 
 // write publishes a schedule. It sets the header itself, because
 // jetstream.WithScheduleAt of nats.go 1.55.0 (jetstream/jetstream_options.go) truncates
 // to whole seconds and so fires up to 1 s early. Before the option may be used, check
 // that it formats fractions.
-func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) error {
+func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) (Entry, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("encode scheduled look-up: %w", err)
+		return Entry{}, fmt.Errorf("encode scheduled look-up: %w", err)
 	}
 	subjects := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
-	m := commit.Message{
+	stored, err := l.Writes.Store(ctx, commit.Message{
 		Subject: subjects.Parked(), Body: body, Guard: &commit.Guard{Last: expected},
 		Header: nats.Header{scheduleHeader: {p.DueAt.UTC().Format(atFormat)}, "Nats-Schedule-Target": {subjects.Due()}},
+	})
+	if err != nil {
+		return Entry{}, fmt.Errorf("schedule look-up: %w", err)
 	}
-	if _, err := l.Writes.Store(ctx, m); err != nil {
-		return fmt.Errorf("schedule look-up: %w", err)
-	}
-	return nil
+	return Entry{Sequence: stored.Sequence, Parked: p}, nil
 }

@@ -133,7 +133,8 @@ func TestConflictIsDecidedAgain(t *testing.T) {
 				put := store.Schedule
 				if given {
 					put = func(ctx context.Context, as retry.Request, p record.ScheduledLookUp) error {
-						return store.ScheduleOver(ctx, read, as, p)
+						_, err := store.ScheduleOver(ctx, read, as, p)
+						return err
 					}
 				}
 				r.Must(put(r.Ctx, c.as, c.p))
@@ -153,13 +154,17 @@ func TestScheduleOverReadsNothing(t *testing.T) {
 	asked := make(chan *nats.Msg, 10)
 	tap, err := r.JS.Conn().ChanSubscribe("$JS.API.STREAM.MSG.GET."+subject.LookupRetries, asked)
 	r.Must(err)
-	r.Must(r.store.ScheduleOver(r.Ctx, read, retry.Fresh, scheduled("p", 5, 0)))
+	stored, err := r.store.ScheduleOver(r.Ctx, read, retry.Fresh, scheduled("p", 5, 0))
+	r.Must(err)
 	r.Must(r.JS.Conn().Flush())
 	if len(asked) != 0 {
 		t.Errorf("%d reads", len(asked))
 	}
 	r.Must(tap.Unsubscribe())
 	r.holds("p", scheduled("p", 5, 0))
+	if got := r.read("p"); stored.Sequence != got.Sequence || !reflect.DeepEqual(stored.Parked, got.Parked) {
+		t.Errorf("stored is said to be %+v, and is %+v", stored, got)
+	}
 }
 
 func TestConflictWithADeliverySchedulesAgain(t *testing.T) {

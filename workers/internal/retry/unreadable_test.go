@@ -78,8 +78,8 @@ func TestUnreadableEntryIsNotExpedited(t *testing.T) {
 	r := setup(t)
 	r.writeHalf()
 	before := r.read("p")
-	if ok, err := r.store.Expedite(r.Ctx, before.Parked); ok || !errors.Is(err, retry.ErrUnreadable) {
-		t.Errorf("%v, %v", ok, err)
+	if stored, err := r.store.ScheduleOver(r.Ctx, before, retry.Expedite, before.Parked); stored.Sequence != 0 || !errors.Is(err, retry.ErrUnreadable) {
+		t.Errorf("%+v, %v", stored, err)
 	}
 	if got := r.read("p"); got.Sequence != before.Sequence {
 		t.Errorf("it became %+v", got)
