@@ -91,43 +91,51 @@ func TestDecide(t *testing.T) {
 //   - A look-up for a notification above the last answer is made, or joins a scheduled one.
 func TestRulesOfAnyDecision(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
-		number := func(most int, of string) int { return rapid.IntRange(0, most).Draw(rt, of) }
-		job := due(rapid.SampledFrom([]order.Cause{
-			order.CauseNotification, order.CauseRecheck, order.CauseConfirmation, order.CauseSweep, order.CauseOperator,
-		}).Draw(rt, "cause"), uint64(number(3, "covers")), -number(3, "due"))
-		if job.Cause == order.CauseNotification {
-			job.fresh = rapid.Bool().Draw(rt, "fresh")
-		}
-		job.conflict = rapid.Bool().Draw(rt, "conflict")
-		alone := answer(rapid.SampledFrom([]string{"own", "other"}).Draw(rt, "answered"), uint64(number(3, "answer covers")), -number(3, "answered at"))
-		alone.older = job.fresh && rapid.Bool().Draw(rt, "older")
-		s := waiting(alone, rapid.SampledFrom([]string{"not_found", "rate_limit", "transport", "recheck"}).Draw(rt, "reason"), number(4, "scheduled")-2)
+	for name, job := range map[string]task{
+		"webhook": webhook(0), "due": due(order.CauseNotification, 0, 0), "recheck": due(order.CauseRecheck, 0, 0),
+		"confirmation": due(order.CauseConfirmation, 0, 0), "sweep": due(order.CauseSweep, 0, 0), "operator": due(order.CauseOperator, 0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(rt *rapid.T) { decideAny(rt, job) })
+		})
+	}
+}
 
-		got := decide(job, s, noon)
-		covered := job.Covers <= s.last.Covers()
-		switch got {
-		case superseded:
-			if job.Cause != order.CauseNotification || !covered || job.Covers == 0 {
-				rt.Fatalf("%+v is superseded", job)
-			}
-		case redundant:
-			if job.Cause != order.CauseSweep && job.Cause != order.CauseOperator || !covered || !job.conflict {
-				rt.Fatalf("%+v is redundant", job)
-			}
-		case join:
-			if !job.fresh || !s.scheduled.Parked.DueAt.After(noon) {
-				rt.Fatalf("%+v joins %+v", job, s.scheduled.Parked)
-			}
-		case askAgain:
-			job.makeRecheck(s.older)
-			if again := decide(job, s, noon); again != ask || job.Cause != order.CauseRecheck || job.Attempts != 0 {
-				rt.Fatalf("as a recheck, %+v is to %s", job, again)
-			}
-		case ask:
+// decideAny checks the rules for a task of any coverage, due time and past.
+func decideAny(rt *rapid.T, job task) {
+	number := func(most int, of string) int { return rapid.IntRange(0, most).Draw(rt, of) }
+	job.Covers, job.DueAt = uint64(number(3, "covers")), at(-number(3, "due"))
+	job.conflict = rapid.Bool().Draw(rt, "conflict")
+	alone := answer(rapid.SampledFrom([]string{"own", "other"}).Draw(rt, "answered"), uint64(number(3, "answer covers")), -number(3, "answered at"))
+	alone.older = job.fresh && rapid.Bool().Draw(rt, "older")
+	s := waiting(alone, rapid.SampledFrom([]string{"not_found", "rate_limit", "transport", "recheck"}).Draw(rt, "reason"), number(4, "scheduled")-2)
+
+	got := decide(job, s, noon)
+	covered := job.Covers <= s.last.Covers()
+	switch got {
+	case superseded:
+		if job.Cause != order.CauseNotification || !covered || job.Covers == 0 {
+			rt.Fatalf("%+v is superseded", job)
 		}
-		if ends := got == superseded || got == redundant; ends != (decide(job, alone, noon) == got && ends) {
-			rt.Fatalf("%s beside %+v, else %s", got, s.scheduled.Parked, decide(job, alone, noon))
+	case redundant:
+		if job.Cause != order.CauseSweep && job.Cause != order.CauseOperator || !covered || !job.conflict {
+			rt.Fatalf("%+v is redundant", job)
 		}
-	})
+	case join:
+		if !job.fresh || !s.scheduled.Parked.DueAt.After(noon) {
+			rt.Fatalf("%+v joins %+v", job, s.scheduled.Parked)
+		}
+	case askAgain:
+		recheck := job
+		recheck.makeRecheck(s.older)
+		if again := decide(recheck, s, noon); again != ask || recheck.Cause != order.CauseRecheck || recheck.Attempts != 0 {
+			rt.Fatalf("as a recheck, %+v is to %s", recheck, again)
+		}
+	case ask:
+	}
+	ends := func(d decision) bool { return d == superseded || d == redundant }
+	if unread := decide(job, alone, noon); ends(got) != ends(unread) {
+		rt.Fatalf("%s beside %+v, else %s", got, s.scheduled.Parked, unread)
+	}
 }

@@ -37,25 +37,37 @@ func drawn(rt *rapid.T, name string, causes ...order.Cause) record.ScheduledLook
 	return p
 }
 
+var requests = []retry.Request{
+	retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite,
+}
+
 // drawnRequest is a request as its caller makes it.
-func drawnRequest(rt *rapid.T) (retry.Request, record.ScheduledLookUp) {
-	as := rapid.SampledFrom([]retry.Request{
-		retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite,
-	}).Draw(rt, "request")
+func drawnRequest(rt *rapid.T, as retry.Request) record.ScheduledLookUp {
 	switch as {
 	case retry.Fresh, retry.Deferred:
 		p := drawn(rt, "p", order.CauseNotification)
 		p.Attempts, p.Covers = 0, p.Covers+1
-		return as, p
+		return p
 	case retry.Retry:
-		return as, drawn(rt, "p", causes...)
+		return drawn(rt, "p", causes...)
 	case retry.Recheck, retry.Confirmation:
 		p := drawn(rt, "p", order.CauseRecheck, order.CauseConfirmation)
 		p.Attempts, p.FirstFailure, p.NotFound, p.Expedited, p.FailedLookUps = 0, nil, 0, false, nil
-		return as, p
+		return p
 	case retry.Enqueue, retry.Expedite:
 	}
-	return as, a(0, 0, of(order.CauseOperator, 0), unannounced, unfailed, due(rapid.IntRange(0, 5).Draw(rt, "p due")))
+	return a(0, 0, of(order.CauseOperator, 0), unannounced, unfailed, due(rapid.IntRange(0, 5).Draw(rt, "p due")))
+}
+
+// ofEachRequest checks a property of every request.
+func ofEachRequest(t *testing.T, check func(*rapid.T, retry.Request)) {
+	t.Helper()
+	for _, as := range requests {
+		t.Run(string(as), func(t *testing.T) {
+			t.Parallel()
+			rapid.Check(t, func(rt *rapid.T) { check(rt, as) })
+		})
+	}
 }
 
 func follows(p record.ScheduledLookUp) bool {
@@ -72,9 +84,8 @@ func follows(p record.ScheduledLookUp) bool {
 //   - The same request again changes nothing.
 func TestRulesOfAnyMerge(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
-		old := drawn(rt, "old", causes...)
-		as, p := drawnRequest(rt)
+	ofEachRequest(t, func(rt *rapid.T, as retry.Request) {
+		old, p := drawn(rt, "old", causes...), drawnRequest(rt, as)
 		next, written := retry.Merge(old, p, as)
 		created := old.NotificationsCreated
 		if p.NotificationsCreated.After(created) {
@@ -124,9 +135,8 @@ var exceptions = map[retry.Request]func(old, p record.ScheduledLookUp) bool{
 
 func TestEarlierDueTimeWins(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
-		old := drawn(rt, "old", causes...)
-		as, p := drawnRequest(rt)
+	ofEachRequest(t, func(rt *rapid.T, as retry.Request) {
+		old, p := drawn(rt, "old", causes...), drawnRequest(rt, as)
 		p.NotificationsCreated = old.NotificationsCreated
 		next, written := retry.Merge(old, p, as)
 		if !written || exceptions[as](old, p) {
