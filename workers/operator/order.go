@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"arauto/workers/internal/retry"
 )
 
 func newOrder(s *settings) *cobra.Command {

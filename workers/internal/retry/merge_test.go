@@ -57,12 +57,20 @@ func refused(hour int) lookUp {
 func unannounced(p *record.ScheduledLookUp) { p.Notification, p.NotifiedAt = "", nil }
 
 var (
-	none     = record.ScheduledLookUp{}
-	swept    = func(hours int) record.ScheduledLookUp { return a(0, 0, of(order.CauseSweep, 0), unannounced, unfailed, due(hours)) }
-	open     = func(covers uint64, hours int) record.ScheduledLookUp { return a(covers, 0, reason("circuit"), unfailed, due(hours)) }
+	none  = record.ScheduledLookUp{}
+	swept = func(hours int) record.ScheduledLookUp {
+		return a(0, 0, of(order.CauseSweep, 0), unannounced, unfailed, due(hours))
+	}
+	open = func(covers uint64, hours int) record.ScheduledLookUp {
+		return a(covers, 0, reason("circuit"), unfailed, due(hours))
+	}
 	operator = a(0, 0, of(order.CauseOperator, 0), unfailed, due(-9))
-	recheck  = func(covers uint64, n, hours int) record.ScheduledLookUp { return a(covers, 0, of(order.CauseRecheck, n), unfailed, due(hours)) }
-	confirm  = func(covers uint64, hours int) record.ScheduledLookUp { return a(covers, 0, of(order.CauseConfirmation, 0), unfailed, due(hours)) }
+	recheck  = func(covers uint64, n, hours int) record.ScheduledLookUp {
+		return a(covers, 0, of(order.CauseRecheck, n), unfailed, due(hours))
+	}
+	confirm = func(covers uint64, hours int) record.ScheduledLookUp {
+		return a(covers, 0, of(order.CauseConfirmation, 0), unfailed, due(hours))
+	}
 )
 
 // merges are the rules of Merge. A due time is in hours; unchanged means that nothing is
