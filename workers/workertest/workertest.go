@@ -156,7 +156,7 @@ func (b Bench) AckFloor(stream, durable string) uint64 {
 // Schedule stores the first scheduled look-up of a payment.
 func (b Bench) Schedule(p record.ScheduledLookUp) {
 	b.T.Helper()
-	b.Must(b.retries().Schedule(b.Ctx, p))
+	b.Must(b.retries().Schedule(b.Ctx, retry.Fresh, p))
 }
 
 // DeadLetter stores a dead letter about a message of NOTIFICATIONS.

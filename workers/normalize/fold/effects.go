@@ -13,6 +13,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 )
 
 // scheduleRecheck schedules the look-up that an answer which contradicts the log needs.
@@ -37,7 +38,7 @@ func (w *Worker) scheduleRecheck(ctx context.Context, seen order.Observation, at
 	if outcome != order.Unconfirmed { // The fold counts these look-ups, so lookup must not add rechecks.
 		p.Cause, p.Reason, p.Rechecks = order.CauseRecheck, string(order.CauseRecheck), record.MaxRechecks
 	}
-	return w.Retries.ScheduleConfirmation(ctx, p)
+	return w.Retries.Schedule(ctx, retry.Confirmation, p)
 }
 
 // report stores the dead letter of an observation that contradicts the log: once per

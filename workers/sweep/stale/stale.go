@@ -261,7 +261,7 @@ func (s *Sweeper) enqueue(ctx context.Context, reason string, within time.Durati
 	if p.Trace == "" {
 		p.Trace = trace.New() // No webhook has begun a trace.
 	}
-	if err := s.Retries.Schedule(ctx, p); err != nil {
+	if err := s.Retries.Schedule(ctx, retry.Fresh, p); err != nil {
 		return err
 	}
 	s.Metrics.enqueued.WithLabelValues(p.Provider, reason).Inc()

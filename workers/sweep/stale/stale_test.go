@@ -16,6 +16,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 const day = 24 * time.Hour
@@ -145,7 +146,7 @@ func (r *rig) fire(payment string) {
 	r.Must(err)
 	p := place.Parked
 	p.DueAt = time.Now()
-	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Retry, p))
 	r.Until("the look-up is due", func() bool { return len(r.due(payment)) > 0 })
 }
 

@@ -11,6 +11,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 func TestNotificationWithoutATraceComesDue(t *testing.T) {
@@ -82,7 +83,7 @@ func TestOutcomesOfAnEarlierStreamAreNone(t *testing.T) {
 			})
 		},
 		"scheduled look-up": func(r *rig, created time.Time) {
-			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 9, NotificationsCreated: created,
 				Cause: order.CauseNotification, DueAt: time.Now().Add(time.Hour),
 			}))
@@ -111,7 +112,7 @@ func TestParkedNotificationIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	sequence := r.notify("p")
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))
@@ -156,7 +157,7 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, DueAt: time.Now().Add(time.Second),
 	}
-	r.Must(r.retries.Schedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, p))
 	s := r.sweeper(r.JS)
 	judge := func(want uint64) {
 		t.Helper()
@@ -176,7 +177,7 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	r.Must(err)
 	judge(before) // It has fired and is being handled.
 	p.DueAt = time.Now().Add(time.Hour)
-	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Retry, p))
 	r.Must(m.DoubleAck(r.Ctx))
 	judge(behind)
 }
@@ -187,7 +188,7 @@ func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second := r.notify("p"), r.notify("p")
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: first, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))
