@@ -61,6 +61,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	bound := map[process.ConsumerName]jetstream.Consumer{}
+	var notifications jetstream.Stream
 	bind := func(ctx context.Context) error {
 		if err := clock.Set(ctx); err != nil {
 			return err
@@ -73,8 +74,11 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err := limits.bind(ctx); err != nil {
 			return err
 		}
+		var err error
+		if notifications, err = k.JS.Stream(ctx, subject.Notifications); err != nil {
+			return fmt.Errorf("open stream %s: %w", subject.Notifications, err)
+		}
 		for _, name := range names {
-			var err error
 			if bound[name], err = k.JS.Consumer(ctx, name.Stream, name.Consumer); err != nil {
 				return fmt.Errorf("bind consumer %s: %w", name.Consumer, err)
 			}
@@ -92,6 +96,11 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err != nil {
 			return err
 		}
+		relief := &Relief{
+			Worker: worker, JS: k.JS, Stream: notifications,
+			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
+		}
+		actors = append(actors, process.Actor{Name: "relief-" + name, Run: relief.Run})
 		for durable, handle := range map[process.ConsumerName]consume.Handler{
 			{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}:    worker.HandleNotification,
 			{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)}: worker.HandleDue,
