@@ -39,6 +39,7 @@ type Event struct {
 	Reason            *string    `json:"reason"`
 	Amount            *Amount    `json:"amount"`
 	Correction        bool       `json:"correction,omitempty"` // It contradicts the event before it, which was final or said that more was refunded.
+	Restarted         bool       `json:"restarted,omitempty"`  // Its log may have been removed, and begins again.
 	OccurredAt        *time.Time `json:"occurred_at"`
 	ObservedAt        time.Time  `json:"observed_at"`
 	Observation       uint64     `json:"observation"` // STATUSES sequence that it was folded from.

@@ -106,6 +106,11 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err != nil {
 			return err
 		}
+		relief := &Relief{
+			Worker: worker, JS: k.JS, Stream: from[subject.Notifications],
+			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
+		}
+		actors = append(actors, process.Actor{Name: "relief-" + name, Run: relief.Run})
 		for j, handle := range []consume.Handler{worker.HandleNotification, worker.HandleDue} {
 			durable := names[2*i+j]
 			actors = append(actors, process.Actor{Name: durable.Consumer, Run: func(ctx context.Context) error {

@@ -18,12 +18,14 @@ type Orders struct {
 	Metrics *Metrics
 	Now     func() time.Time
 	After   time.Duration // For how long a payment has not moved before it is compacted.
+	Remove  time.Duration // For how long it has not moved before it is removed, 0 for never.
 
 	// Unreadable stores a dead letter about an event that does not decode.
 	Unreadable func(context.Context, *jetstream.RawStreamMsg) error
 
 	created time.Time // Creation time of ORDERS when it was walked.
-	above   uint64    // The last event that was examined.
+	above   uint64    // The last event that was examined to compact its payment.
+	removed uint64    // The last event that was examined to remove its payment.
 }
 
 // Round compacts the payments that have not moved for After, whatever their status. The
@@ -36,22 +38,58 @@ func (o *Orders) Round(ctx context.Context) error {
 		return fmt.Errorf("read state of %s: %w", subject.Orders, err)
 	}
 	if !info.Created.Equal(o.created) || o.above > info.State.LastSeq {
-		o.created, o.above = info.Created, 0 // ORDERS was created again, or restored from an older copy.
+		o.created, o.above, o.removed = info.Created, 0, 0 // ORDERS was created again, or restored from an older copy.
 	}
 	floor, err := o.floor(ctx, info.State.LastSeq)
 	if err != nil {
 		return err
 	}
-	old := o.Now().Add(-o.After)
-	o.above, err = stream.Each(ctx, o.Stream, stream.All, o.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	if o.above, err = o.walk(ctx, o.above, floor, o.After, o.compact); err != nil {
+		return fmt.Errorf("compact payments: %w", err)
+	}
+	if o.Remove == 0 {
+		return nil
+	}
+	if o.removed, err = o.walk(ctx, o.removed, floor, o.Remove, o.remove); err != nil {
+		return fmt.Errorf("remove payments: %w", err)
+	}
+	return nil
+}
+
+// walk calls do for each event above a sequence that is older than age, up to floor.
+func (o *Orders) walk(ctx context.Context, above, floor uint64, age time.Duration, do func(context.Context, *jetstream.RawStreamMsg) error) (uint64, error) {
+	old := o.Now().Add(-age)
+	return stream.Each(ctx, o.Stream, stream.All, above, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if !raw.Time.Before(old) || raw.Sequence > floor {
 			return false, nil
 		}
-		return true, o.compact(ctx, raw)
+		return true, do(ctx, raw)
 	})
+}
+
+// remove removes all events of a payment if raw is the last one. An event that is appended
+// meanwhile is above raw and stays. An unreadable last event stays: it has a dead letter.
+func (o *Orders) remove(ctx context.Context, raw *jetstream.RawStreamMsg) error {
+	e, err := observations.EventOf(raw)
 	if err != nil {
-		return fmt.Errorf("compact payments: %w", err)
+		return o.Unreadable(ctx, raw)
 	}
+	on, err := subject.ParseEvent(raw.Subject)
+	if err != nil {
+		return err
+	}
+	events := on.Unit.Events()
+	last, err := stream.Last(ctx, o.Stream, events)
+	if err != nil || last == nil || last.Sequence != raw.Sequence {
+		return err
+	}
+	if err := o.report(ctx, events, last.Sequence); err != nil {
+		return err
+	}
+	if err := o.Stream.Purge(ctx, jetstream.WithPurgeSubject(events), jetstream.WithPurgeSequence(last.Sequence+1)); err != nil {
+		return fmt.Errorf("remove events up to %d: %w", last.Sequence, err)
+	}
+	o.Metrics.removed.WithLabelValues(e.Provider).Inc()
 	return nil
 }
 

@@ -28,6 +28,7 @@ type ledger struct {
 	*testbench.Broker
 	orders jetstream.Stream
 	spans  order.Spans // Of the worker; production's if empty.
+	remove time.Duration
 
 	unreadable []uint64 // Sequences of the events that compacting has reported as unreadable.
 }
@@ -52,7 +53,7 @@ func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Stat
 	l.Must(err)
 	w, err := fold.New(l.Ctx, fold.Options{
 		JS: l.JS, Tokens: l.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
-		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: l.spans,
+		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: l.spans, RemoveAfter: l.remove,
 	})
 	l.Must(err)
 	for _, s := range statuses {
@@ -87,7 +88,7 @@ func (l *ledger) round() func(ahead time.Duration) {
 	clock := time.Duration(0)
 	task := &retention.Orders{
 		Stream: l.orders, Metrics: retention.NewMetrics(prometheus.NewRegistry()),
-		Now: func() time.Time { return time.Now().Add(clock) }, After: 180 * day,
+		Now: func() time.Time { return time.Now().Add(clock) }, After: 180 * day, Remove: l.remove,
 		Unreadable: func(_ context.Context, raw *jetstream.RawStreamMsg) error {
 			l.unreadable = append(l.unreadable, raw.Sequence)
 			return nil
@@ -234,6 +235,31 @@ func TestEventsOfAStreamThatWasCreatedAgainAreCompacted(t *testing.T) {
 	l.observe(order.Payment, "p", order.Pending, order.Paid)
 	round(181 * day)
 	l.want("p", "[2 paid]")
+}
+
+func TestAPaymentThatIsRemovedBeginsALogThatSaysSo(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "p", order.Pending, order.Paid)
+	l.observe(order.Payment, "expired", order.Expired)
+	l.compact(1000 * day)
+	l.want("p", "[2 paid]") // None is removed by default.
+	l.remove = 400 * day
+	l.compact(399 * day)
+	l.want("p", "[2 paid]")
+	l.compact(401 * day)
+	l.want("p", "[]")
+	l.want("expired", "[]")
+	l.Must(l.Stream(subject.Statuses).Purge(l.Ctx)) // Observations are kept for 30 days.
+	l.observe(order.Payment, "p", order.Settled, order.Refunded)
+	l.observe(order.Payment, "expired", order.Pending)
+	for payment, want := range map[string][]bool{"p": {true, false}, "expired": {false}} {
+		for i, e := range testbench.Documents[order.Event](l.Bench, subject.Orders, l.Unit(payment).Events()) {
+			if i >= len(want) || e.Restarted != want[i] {
+				t.Errorf("event %d of %s, %s, says restarted: %v", i, payment, e.Status, e.Restarted)
+			}
+		}
+	}
 }
 
 // What is removed with the early events must not leave silently, and what cannot
