@@ -33,7 +33,7 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 		result = string(verdict.FailureOf(err))
 	}
 	if known := answered(err); known || errors.Is(err, provider.ErrNotFound) {
-		w.answers[t.Account].note(known, w.Now())
+		w.answers[t.Account].note(err, w.Now())
 		w.Metrics.answers.WithLabelValues(w.Provider.Name, t.Account, paymentLabels[known]).Inc()
 	}
 	w.Metrics.lookups.WithLabelValues(w.Provider.Name, result).Inc()

@@ -71,9 +71,9 @@ func (t task) redundant(last observations.Entry) bool {
 
 // makeRecheck turns a covered task into a recheck, which is made in any case. After an older
 // answer it begins a series; else it is the last of one.
-func (t *task) makeRecheck(older bool) {
+func (t *task) makeRecheck(s stored) {
 	made := len(rechecks)
-	if older {
+	if s.older {
 		made = 0
 	}
 	t.ScheduledLookUp, t.fresh = t.asRecheck(made), false

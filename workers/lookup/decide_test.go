@@ -128,7 +128,7 @@ func decideAny(rt *rapid.T, job task) {
 		}
 	case askAgain:
 		recheck := job
-		recheck.makeRecheck(s.older)
+		recheck.makeRecheck(s)
 		if again := decide(recheck, s, noon); again != ask || recheck.Cause != order.CauseRecheck || recheck.Attempts != 0 {
 			rt.Fatalf("as a recheck, %+v is to %s", recheck, again)
 		}

@@ -127,7 +127,7 @@ func (w *Worker) failed(ctx context.Context, t *task, s stored, cause error, req
 			w.noteFailed(t, request, kind, string(decision))
 			return string(decision), nil
 		case askAgain:
-			t.makeRecheck(false)
+			t.makeRecheck(stored{})
 		case ask, join:
 		}
 	}

@@ -54,8 +54,8 @@ type answers struct {
 	unknown float64
 }
 
-// note counts an answer about a payment that the provider knows or does not know.
-func (a *answers) note(known bool, now time.Time) {
+// note counts the result of a look-up that is an answer about a known or an unknown payment.
+func (a *answers) note(result error, now time.Time) {
 	if a == nil {
 		return
 	}
@@ -65,7 +65,7 @@ func (a *answers) note(known bool, now time.Time) {
 		left := math.Exp2(-max(now.Sub(a.last), 0).Seconds() / halfLife.Seconds())
 		a.known, a.unknown = a.known*left, a.unknown*left
 	}
-	if a.last = now; known {
+	if a.last = now; answered(result) {
 		a.known++
 	} else {
 		a.unknown++

@@ -191,7 +191,7 @@ func (w *Worker) pursue(ctx context.Context, t *task) (outcome string, err error
 	case join:
 		return outcomeScheduled, w.join(ctx, t, s)
 	case askAgain:
-		t.makeRecheck(s.older)
+		t.makeRecheck(s)
 	case ask:
 	}
 	p, newest, err := w.admit(ctx, t, s)
