@@ -67,7 +67,7 @@ func (r *Relief) Round(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read consumer: %w", err)
 	}
-	if !consumer.Paused || consumer.NumPending+uint64(consumer.NumAckPending) == 0 { //nolint:gosec // A count.
+	if !consumer.Paused || consumer.NumPending+uint64(consumer.NumAckPending) == 0 {
 		return nil
 	}
 	until := consumer.TimeStamp.Add(consumer.PauseRemaining) // By the broker's clock, which ends the pause.

@@ -46,7 +46,7 @@ func (s *session) find(ctx context.Context, id string, in scope) ([]payment, err
 	if len(more) == 0 {
 		most = searchAll
 	}
-	named, unread, err := s.findByContent(ctx, id, in, most, most == searchMore)
+	named, unread, err := s.findByContent(ctx, id, in, most)
 	if err != nil {
 		return nil, err
 	}

@@ -35,9 +35,8 @@ type content struct {
 
 // findByContent finds the units of stored documents whose order or provider's reference is
 // id: all that are scheduled or dead letters, and at most so many of the newest messages of
-// the other streams. named means that subjects name the id. more reports whether there are
-// more messages.
-func (s *session) findByContent(ctx context.Context, id string, in scope, most uint64, named bool) (found map[subject.Unit]string, more bool, err error) {
+// the other streams. more reports whether there are more messages.
+func (s *session) findByContent(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
 	found = map[subject.Unit]string{}
 	look := func(raw *jetstream.RawStreamMsg) {
 		var of content
@@ -72,7 +71,7 @@ func (s *session) findByContent(ctx context.Context, id string, in scope, most u
 		}
 	}
 	streams := []string{subject.Notifications, subject.Statuses}
-	if !named { // Else what ORDERS holds of the order is found.
+	if most == searchAll { // Else subjects name the id, and what ORDERS holds of the order is found.
 		streams = append(streams, subject.Orders)
 	}
 	for _, stream := range streams {

@@ -70,13 +70,11 @@ func (n *Notifications) Round(ctx context.Context) error {
 		}
 		finished[provider], least = upTo, min(least, upTo)
 	}
-	if info.State.Consumers > len(n.Providers) {
-		others, err := n.othersFinished(ctx, info.State.LastSeq)
-		if err != nil {
-			return errors.Join(append(all, err)...)
-		}
-		least = min(least, others)
+	others, err := n.othersFinished(ctx, info.State.LastSeq)
+	if err != nil {
+		return errors.Join(append(all, err)...)
 	}
+	least = min(least, others)
 	all = append(all, n.remove(ctx, "", least, old))
 	if fill > fullShare { // The last resort: a provider that is paused or dead must not fill the stream for all.
 		for provider, upTo := range finished {
