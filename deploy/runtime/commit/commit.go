@@ -6,41 +6,33 @@ package commit
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"arauto/deploy/runtime/stream"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Options configure a Committer. The zero value of each field but Stream means its default.
 type Options struct {
 	Stream string // Name of the stream that all messages are for.
 
-	// Timeout is how long Store may take, 800 ms by default. A message without an answer
-	// is sent again after half of it, and messages are shed once the oldest is that old.
-	Timeout time.Duration
+	Timeout    time.Duration // How long Store may take, 800 ms by default.
+	Threshold  int           // How many messages without an answer are worth a batch, measured on each connection by default.
+	QueueLimit int           // Messages without a result at a time, 4096 by default; more are shed with ErrOverloaded.
+	QueueBytes int           // Bytes of their bodies, 32 MiB by default.
 
-	// GroupCommit reports whether concurrent messages are stored as atomic batches. It is
-	// called for each message and must not block. Never by default.
+	// GroupCommit reports whether concurrent messages without guards are stored as atomic
+	// batches. It is called for each message and must not block. Never by default.
 	GroupCommit func() bool
-
-	// Threshold is how many messages without an answer are worth a batch, measured on each
-	// connection by default.
-	Threshold int
 
 	// Up reports whether the broker is connected. nc.IsConnected by default, which takes
 	// the client's lock: nats.go 1.55.0 (nats.go, processConnectInit) holds that lock for
 	// seconds while it connects to a host that does not answer. Before this field may go,
 	// check that IsConnected does not wait for that.
 	Up func() bool
-
-	QueueLimit int // Messages without a result at a time, 4096 by default; more are shed with ErrOverloaded.
-	QueueBytes int // Bytes of their bodies, 32 MiB by default.
 
 	// ReconnectGrace is how long messages whose connection broke wait for the next one, to
 	// be sent again. 25 ms by default: the client's first attempt follows at once, so a
@@ -76,6 +68,26 @@ func (o Options) withDefaults(nc *nats.Conn) Options {
 	return o
 }
 
+// Appender stores messages: a Committer, or Direct for a process that stores few.
+type Appender interface {
+	Store(ctx context.Context, m Message) (Receipt, error)
+}
+
+// Direct stores each message by itself, on whatever stream has its subject.
+type Direct struct{ JS jetstream.JetStream }
+
+// Store is Committer.Store without batches. Its errors are classified as there.
+func (d Direct) Store(ctx context.Context, m Message) (Receipt, error) {
+	if m.ID == "" && m.Guard == nil {
+		return Receipt{}, errNeither
+	}
+	ack, err := d.JS.PublishMsg(ctx, m.wire())
+	if err != nil {
+		return Receipt{}, Classify(err)
+	}
+	return Receipt{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
 // Committer stores messages on one stream. It is safe for concurrent use.
 type Committer struct {
 	nc        *nats.Conn
@@ -84,21 +96,20 @@ type Committer struct {
 	shedUntil atomic.Int64 // See shedFor; Unix time in nanoseconds, 0 if nothing was shed.
 
 	mu           sync.Mutex
-	closed       bool
 	connected    bool
 	brokeAt      time.Time // When the connection broke.
 	admitted     []*entry  // Without a result, the oldest first; those that are done leave it later.
 	pending      int       // Entries without a result.
 	pendingBytes int
-	queue        []*entry          // Not yet sent.
-	alone        map[uint64]*entry // Sent alone and without an answer, by token.
-	batch        *batch            // Sent and without an answer, nil for none.
-	late         *batch            // The last batch in doubt, whose answer may still come; nil for none.
-	resends      []*entry          // To be sent again alone, now.
-	finished     []*entry          // Their callers are notified after the unlock.
-	expected     int               // Messages that were pending when the last batch was acked, 0 after messages that were sent alone.
-	lingerUntil  int               // Queue length that ends lingering, 0 for no lingering.
-	noBatches    time.Time         // Until then nothing is batched: see batchesOffFor.
+	queue        []*entry            // Not yet sent.
+	alone        map[uint64]*request // Messages sent alone and without an answer, by token.
+	batch        *request            // Sent and without an answer, nil for none.
+	late         *request            // The last batch in doubt, whose answer may still come; nil for none.
+	resends      []*entry            // To be sent again alone, now.
+	finished     []*entry            // Their callers are notified after the unlock.
+	expected     int                 // Messages that were pending when the last batch was acked, 0 after messages that were sent alone.
+	lingering    bool                // The queue waits for as many messages as are expected.
+	noBatches    time.Time           // Until then nothing is batched: see batchesOffFor.
 	rate         rate
 	costs        costs
 	ticker       *time.Timer
@@ -111,9 +122,9 @@ type entry struct {
 	message Message
 	at      time.Time // When it was admitted.
 	state   state
-	token   uint64 // Its reply subject, 0 if it was never sent alone.
-	wait    bool   // To be sent again at the next tick.
-	sends   int    // How often it was sent alone.
+	alone   *request // All attempts of the message alone, nil before the first: the answer to any of them counts.
+	wait    bool     // To be sent again at the next tick.
+	sends   int      // How often it was sent alone.
 	result  chan struct{}
 	receipt Receipt
 	err     error
@@ -123,7 +134,7 @@ type entry struct {
 // message in the client's buffer would get an answer that nothing waits for. A Committer
 // ends with its connection and needs no Close.
 func New(nc *nats.Conn, o Options) (*Committer, error) {
-	c := &Committer{nc: nc, options: o.withDefaults(nc), inbox: nc.NewInbox() + ".", alone: map[uint64]*entry{}, connected: true}
+	c := &Committer{nc: nc, options: o.withDefaults(nc), inbox: nc.NewInbox() + ".", alone: map[uint64]*request{}, connected: true}
 	c.ticker = time.AfterFunc(time.Hour, c.tick)
 	c.ticker.Stop()
 	if _, err := nc.Subscribe(c.inbox+"*", c.answered); err != nil {
@@ -132,13 +143,6 @@ func New(nc *nats.Conn, o Options) (*Committer, error) {
 	go c.watch(nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED))
 	return c, nil
 }
-
-// errUnproven means that the stream has the id of a message in doubt, or something that its
-// guard refuses. Both may be the message itself, not durable.
-var errUnproven = fmt.Errorf("%w: what is stored may not be durable", ErrTimeout)
-
-// errNeither refuses a message that could be stored twice.
-var errNeither = errors.New("message has neither an id nor a guard")
 
 // Store stores m and waits for the result, for the timeout at most. Errors wrap an Err
 // value of this package where the cause is known, or stream.ErrConflict if the guard
@@ -151,22 +155,15 @@ func (c *Committer) Store(ctx context.Context, m Message) (Receipt, error) {
 	if !c.options.Up() {
 		return Receipt{}, ErrDisconnected
 	}
-	now := time.Now()
-	e := &entry{message: m, at: now, state: queued, result: make(chan struct{})}
-	c.mu.Lock()
-	if err := c.admit(e); err != nil {
-		c.mu.Unlock()
+	e, err := &entry{message: m, state: queued, result: make(chan struct{})}, error(nil)
+	c.locked(func(now time.Time) { e.at = now; err = c.admit(e) })
+	if err != nil {
 		return Receipt{}, err
-	}
-	if o := c.unlock(now); !o.empty() {
-		go c.send(o) // A broker that does not read may hold this up for longer than the timeout.
 	}
 	select {
 	case <-e.result:
 	case <-ctx.Done():
-		c.mu.Lock()
-		c.apply(e, expired, Receipt{}, ErrTimeout)
-		go c.send(c.unlock(time.Now())) // The queue may have waited for this entry's answer.
+		c.locked(func(time.Time) { c.apply(e, expired, Receipt{}, ErrTimeout) })
 		<-e.result
 	}
 	return e.receipt, e.err
@@ -175,15 +172,13 @@ func (c *Committer) Store(ctx context.Context, m Message) (Receipt, error) {
 // admit takes an entry in or sheds it. It is always taken in when there is no other, so
 // that a broker that was slow can show that it no longer is. c.mu is held.
 func (c *Committer) admit(e *entry) error {
-	size := len(e.message.Body)
-	age := c.oldest(e.at)
+	size, age := len(e.message.Body), c.oldest(e.at)
 	switch {
-	case c.closed || !c.connected:
+	case !c.connected:
 		return ErrDisconnected
 	case c.pending == 0:
 	case c.pending >= c.options.QueueLimit, c.pendingBytes+size > c.options.QueueBytes,
-		age > c.options.Timeout/2,
-		age > c.options.Timeout/lagging && c.pending >= c.rate.room(c.options):
+		age > c.options.Timeout/2, age > c.options.Timeout/lagging && c.pending >= c.rate.room(c.options):
 		c.shedUntil.Store(e.at.Add(shedFor).UnixNano())
 		return ErrOverloaded
 	}
@@ -255,8 +250,8 @@ func (c *Committer) apply(e *entry, on event, r Receipt, err error) {
 	if t.to == 0 {
 		return
 	}
-	if e.state == inDoubt && (on == known || errors.Is(err, stream.ErrConflict)) {
-		r, err = Receipt{}, errUnproven // With a conflict, the caller would trust a copy that may not be durable.
+	if e.state == inDoubt && on == known {
+		r, err = Receipt{}, errUnproven
 	}
 	e.state = t.to
 	switch t.do {
@@ -266,17 +261,23 @@ func (c *Committer) apply(e *entry, on event, r Receipt, err error) {
 	case resendSoon: // It stays in alone: the ack of an earlier attempt still counts.
 		e.wait = true
 	case finish:
-		delete(c.alone, e.token)
+		if e.alone != nil {
+			delete(c.alone, e.alone.token)
+		}
 		c.pending, c.pendingBytes = c.pending-1, c.pendingBytes-len(e.message.Body)
 		e.receipt, e.err = r, err
 		c.finished = append(c.finished, e)
 	}
 }
 
-// unlock decides what is sent next, unlocks, and notifies the callers whose messages have
-// a result. The caller sends what it returns.
-func (c *Committer) unlock(now time.Time) outgoing {
-	o, finished := c.next(now), c.finished
+// locked calls f with the lock, decides what is sent next, and notifies the callers whose
+// messages have a result. A broker that does not read may hold up the sending for longer
+// than the timeout.
+func (c *Committer) locked(f func(now time.Time)) {
+	now := time.Now()
+	c.mu.Lock()
+	f(now)
+	requests, finished := c.next(now), c.finished
 	c.finished = nil
 	if c.pending == 0 { // A timer that fires for nothing costs a lone message more than its ack.
 		c.ticker.Stop()
@@ -285,5 +286,7 @@ func (c *Committer) unlock(now time.Time) outgoing {
 	for _, e := range finished {
 		close(e.result)
 	}
-	return o
+	if len(requests) > 0 {
+		go c.send(requests)
+	}
 }

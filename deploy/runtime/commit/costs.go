@@ -24,23 +24,34 @@ const (
 // once, from the first messages: a broker that stages batches in files on a disk takes ten
 // times as long for one as a broker that stages them in memory.
 type costs struct {
-	alone, batch    float64       // Seconds per message while several are in flight; seconds of a batch beyond the marginal cost of its messages.
-	alones, batches int           // Samples of each.
-	from            time.Time     // The last ack, or when a message was sent while the broker had nothing to do.
-	first           bool          // No ack came since then.
-	busy            time.Duration // The time that the current sample's acks took.
-	acks            int
+	alone, batch lowest        // Seconds per message while several are in flight; seconds of a batch beyond the marginal cost of its messages.
+	from         time.Time     // The last ack, or when a message was sent while the broker had nothing to do.
+	first        bool          // No ack came since then.
+	busy         time.Duration // The time that the current sample's acks took.
+	acks         int
+}
+
+// lowest is the lowest of a number of samples.
+type lowest struct {
+	value   float64
+	samples int
+}
+
+func (l *lowest) add(value float64) {
+	if l.samples++; l.samples == 1 || value < l.value {
+		l.value = value
+	}
 }
 
 // threshold is how many messages are worth a batch.
 func (m *costs) threshold() int {
 	switch {
-	case m.alones < costSamples:
+	case m.alone.samples < costSamples:
 		return maxThreshold
-	case m.batches < costSamples:
+	case m.batch.samples < costSamples:
 		return minBatchSize
 	}
-	threshold := math.Ceil(m.batch / (m.alone * (1 - marginalCost)))
+	threshold := math.Ceil(m.batch.value / (m.alone.value * (1 - marginalCost)))
 	return int(min(max(threshold, minBatchSize), maxThreshold))
 }
 
@@ -54,9 +65,8 @@ func (m *costs) acked(left int, now time.Time) {
 		m.busy, m.acks = m.busy+now.Sub(m.from), m.acks+1
 	}
 	m.from, m.first = now, false
-	if m.busy >= sampleTime && m.alones < costSamples {
-		m.alone = lowest(m.alones, m.alone, m.busy.Seconds()/float64(m.acks))
-		m.alones++
+	if m.busy >= sampleTime && m.alone.samples < costSamples {
+		m.alone.add(m.busy.Seconds() / float64(m.acks))
 		m.busy, m.acks = 0, 0
 	}
 }
@@ -64,17 +74,7 @@ func (m *costs) acked(left int, now time.Time) {
 // batchAcked records a batch that the broker worked on alone. The fixed cost of a large one
 // is lost in that of its messages.
 func (m *costs) batchAcked(messages int, took time.Duration) {
-	if m.alones < costSamples || m.batches >= costSamples || messages > 2*maxThreshold {
-		return
+	if m.alone.samples == costSamples && m.batch.samples < costSamples && messages <= 2*maxThreshold {
+		m.batch.add(took.Seconds() - float64(messages)*marginalCost*m.alone.value)
 	}
-	m.batch = lowest(m.batches, m.batch, took.Seconds()-float64(messages)*marginalCost*m.alone)
-	m.batches++
-}
-
-// lowest is the lower one of the values so far and another.
-func lowest(count int, so, another float64) float64 {
-	if count == 0 {
-		return another
-	}
-	return min(so, another)
 }

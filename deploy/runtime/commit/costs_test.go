@@ -11,7 +11,7 @@ func measure(t *testing.T, alone, batch time.Duration) int {
 	t.Helper()
 	var m costs
 	now := time.Unix(1000, 0)
-	for m.alones < costSamples {
+	for m.alone.samples < costSamples {
 		if got := m.threshold(); got != maxThreshold {
 			t.Fatalf("the threshold is %d while messages alone are measured", got)
 		}
@@ -63,8 +63,8 @@ func TestBurstOfAcksIsNoSample(t *testing.T) {
 			m.acked(16, now)
 		}
 	}
-	if m.alones < costSamples || m.alone < 0.0004 {
-		t.Errorf("%d samples, %v s a message that takes 0.0005", m.alones, m.alone)
+	if m.alone.samples < costSamples || m.alone.value < 0.0004 {
+		t.Errorf("%d samples, %v s a message that takes 0.0005", m.alone.samples, m.alone.value)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestLoneMessagesAreNoSample(t *testing.T) {
 		now = now.Add(time.Second)
 		m.acked(0, now)
 	}
-	if m.alones > 0 {
-		t.Errorf("%d samples", m.alones)
+	if m.alone.samples > 0 {
+		t.Errorf("%d samples", m.alone.samples)
 	}
 }

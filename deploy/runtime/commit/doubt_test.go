@@ -21,15 +21,15 @@ const (
 )
 
 // doubted is a Committer with a batch of three messages in doubt, which were sent alone.
-func doubted(t *testing.T, now time.Time) (*Committer, *batch) {
+func doubted(t *testing.T, now time.Time) (*Committer, *request) {
 	t.Helper()
 	c := bare(func(o *Options) { o.Stream = "S" })
 	for i := range 3 {
 		_, _ = c.put(strconv.Itoa(i), 1, now)
 	}
-	b := c.next(now).batch
+	b := c.decide(now).batch
 	c.doubt(b, batchSilent)
-	if alone := c.next(now).alone; len(alone) != 3 {
+	if alone := c.decide(now).alone; len(alone) != 3 {
 		t.Fatalf("%d of three messages in doubt are sent alone", len(alone))
 	}
 	return c, b
@@ -39,18 +39,8 @@ func TestDuplicateInDoubtIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	c, b := doubted(t, time.Now())
 	e := b.entries[1]
-	c.answer(e.token, duplicateAck)
+	c.answer(e.alone.token, duplicateAck)
 	if e.state != done || !errors.Is(e.err, errUnproven) || e.receipt != (Receipt{}) {
-		t.Errorf("%+v", e)
-	}
-}
-
-func TestConflictInDoubtIsNone(t *testing.T) {
-	t.Parallel()
-	c, b := doubted(t, time.Now())
-	e := b.entries[1]
-	c.answer(e.token, fmt.Sprintf(refusal, 10071))
-	if e.state != done || !errors.Is(e.err, errUnproven) {
 		t.Errorf("%+v", e)
 	}
 }
@@ -74,7 +64,7 @@ func TestLateRefusalEndsTheDoubt(t *testing.T) {
 	t.Parallel()
 	c, b := doubted(t, time.Now())
 	c.answer(b.token, fmt.Sprintf(refusal, 10201))
-	c.answer(b.entries[1].token, duplicateAck)
+	c.answer(b.entries[1].alone.token, duplicateAck)
 	if e := b.entries[1]; e.state != done || e.err != nil || e.receipt.Sequence != 7 {
 		t.Errorf("%+v", e)
 	}
@@ -85,14 +75,14 @@ func TestUnsettledMessageInDoubtIsSentAgain(t *testing.T) {
 	now := time.Now()
 	c, b := doubted(t, now)
 	e := b.entries[1]
-	c.answer(e.token, fmt.Sprintf(refusal, 10158))
+	c.answer(e.alone.token, fmt.Sprintf(refusal, 10158))
 	for range 2 { // It is sent once for each refusal.
 		c.resend(now)
-		if alone := c.next(now).alone; e.sends == 2 && len(alone) == 1 && alone[0] != e || e.sends != 2 {
+		if alone := c.decide(now).alone; e.sends == 2 && len(alone) == 1 && alone[0] != e || e.sends != 2 {
 			t.Errorf("%d attempts, %v", e.sends, alone)
 		}
 	}
-	c.answer(e.token, `{"stream":"S","seq":9}`)
+	c.answer(e.alone.token, `{"stream":"S","seq":9}`)
 	if e.state != done || e.err != nil || e.receipt.Sequence != 9 {
 		t.Errorf("%+v", e)
 	}
@@ -103,14 +93,14 @@ func TestMessageInDoubtWaitsForTheNextConnection(t *testing.T) {
 	now := time.Now()
 	c, b := doubted(t, now)
 	c.disconnected(now)
-	if alone := c.next(now).alone; len(alone) > 0 {
+	if alone := c.decide(now).alone; len(alone) > 0 {
 		t.Errorf("%d are sent without a connection", len(alone))
 	}
 	if _, err := c.put("next", 1, now); !errors.Is(err, ErrDisconnected) {
 		t.Errorf("another message: %v", err)
 	}
 	c.resend(now)
-	if alone := c.next(now).alone; len(alone) != 3 || b.entries[0].state != inDoubt {
+	if alone := c.decide(now).alone; len(alone) != 3 || b.entries[0].state != inDoubt {
 		t.Errorf("%d of three are sent with the next one", len(alone))
 	}
 }
@@ -122,16 +112,20 @@ func TestFirstBatchesOffThenOnAgain(t *testing.T) {
 		for i := range 3 {
 			_, _ = c.put(strconv.Itoa(i), 1, at)
 		}
-		o := c.next(at)
+		o := c.decide(at)
 		for _, e := range o.alone {
 			c.apply(e, stored, Receipt{}, nil)
 		}
 		return o
 	}
 	o := three(now)
-	c.answer(o.batch.token, fmt.Sprintf(refusal, batchDisabled))
+	_, err := c.readAnswer(&nats.Msg{Data: []byte(fmt.Sprintf(refusal, 10174))}, o.batch)
+	c.settle(o.batch, answer{}, err, now)
+	for _, e := range c.decide(now).alone {
+		c.apply(e, stored, Receipt{}, nil)
+	}
 	for _, e := range o.batch.entries {
-		if e.state != done { // Without a connection each fails when it is sent alone.
+		if e.state != done || e.err != nil {
 			t.Errorf("%+v", e)
 		}
 	}

@@ -15,45 +15,36 @@ import (
 
 // Why a message could not be stored.
 var (
-	// ErrTimeout means that no ack came in time. The message may be stored.
-	ErrTimeout = errors.New("no confirmation in time")
-	// ErrDisconnected means that the connection to the broker is down, or broke before
-	// the ack. The message may be stored.
-	ErrDisconnected = errors.New("broker is not connected")
-	// ErrOverloaded means that the message was shed: an ack would not come in time. The
-	// message is not stored.
-	ErrOverloaded = errors.New("too many messages wait for the broker")
-	// ErrStoreFailed means that the broker cannot write because of an error of its disk.
-	// It stores nothing more until it is restarted.
-	ErrStoreFailed = errors.New("broker cannot write")
-	// ErrFull means that the stream or the broker's store is full.
-	ErrFull = errors.New("stream is full")
-	// ErrMissing means that the stream does not exist or has no leader.
-	ErrMissing = errors.New("stream is missing")
-	// ErrTooLarge means that the broker never accepts a message of this size.
-	ErrTooLarge = errors.New("message is too large for the broker")
+	ErrTimeout      = errors.New("no confirmation in time")                 // The message may be stored.
+	ErrDisconnected = errors.New("broker is not connected")                 // Or was not until the ack. The message may be stored.
+	ErrOverloaded   = errors.New("too many messages wait for the broker")   // The message was shed: an ack would not come in time. It is not stored.
+	ErrStoreFailed  = errors.New("broker cannot write")                     // Because of an error of its disk. It stores nothing more until it is restarted.
+	ErrFull         = errors.New("stream is full")                          // Or the broker's store is.
+	ErrMissing      = errors.New("stream is missing")                       // Or has no leader.
+	ErrTooLarge     = errors.New("message is too large for the broker")     // The broker never accepts a message of this size.
+	errNeither      = errors.New("message has neither an id nor a guard")   // It could be stored twice.
+	errNoBatches    = errors.New("the broker or the stream has no batches") // Brokers before nats-server 2.12 store the last message of a batch alone.
+
+	// errUnproven means that the stream has the id of a message in doubt. That may be the
+	// message itself, not durable.
+	errUnproven = fmt.Errorf("%w: what is stored may not be durable", ErrTimeout)
+
+	// errUnsettled means that the broker is still replicating the message or another one on
+	// the guard's filter, or has too many batches in flight. The message is sent again, so no
+	// caller gets this error before the timeout.
+	errUnsettled = errors.New("another write is in flight")
 )
 
-// errUnsettled means that the broker is still replicating the message or another one on the
-// guard's filter, or has too many batches in flight. It is sent again, so no caller gets
-// this error before the timeout.
-var errUnsettled = errors.New("another write is in flight")
-
 // meanings maps errors of the client to the Err value that they mean.
-var meanings = []struct{ cause, meaning error }{
-	{nats.ErrDisconnected, ErrDisconnected},
-	{nats.ErrReconnectBufExceeded, ErrDisconnected},
-	{nats.ErrConnectionReconnecting, ErrDisconnected},
-	{nats.ErrConnectionClosed, ErrDisconnected},
-	{nats.ErrConnectionDraining, ErrDisconnected},
-	{nats.ErrMaxPayload, ErrTooLarge},
-	{jetstream.ErrStreamMessageExceedsMaximum, ErrTooLarge},
-	{context.DeadlineExceeded, ErrTimeout},
-	{jetstream.ErrNoStreamResponse, ErrMissing},
-	{nats.ErrNoResponders, ErrMissing},
-	{jetstream.ErrStreamNotFound, ErrMissing},
-	{jetstream.ErrJetStreamNotEnabled, ErrMissing},
-	{jetstream.ErrJetStreamNotEnabledForAccount, ErrMissing},
+var meanings = []struct {
+	meaning error
+	causes  []error
+}{
+	{ErrDisconnected, []error{nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrConnectionClosed, nats.ErrConnectionDraining}},
+	{ErrTooLarge, []error{nats.ErrMaxPayload, jetstream.ErrStreamMessageExceedsMaximum}},
+	{ErrTimeout, []error{context.DeadlineExceeded}},
+	{ErrMissing, []error{jetstream.ErrNoStreamResponse, nats.ErrNoResponders, jetstream.ErrStreamNotFound}},
+	{ErrMissing, []error{jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount}},
 }
 
 // codes maps error codes of nats-server 2.15.3 (server/jetstream_errors_generated.go) that
@@ -68,19 +59,14 @@ var codes = map[jetstream.ErrorCode]error{
 	storeFailed: ErrStoreFailed,
 	10158:       errUnsettled, // A message with this id is being replicated.
 	10164:       errUnsettled, // A message on the guard's filter is being replicated.
+	10174:       errNoBatches, // The stream does not allow atomic batches.
 }
 
-const (
-	storeFailed   = 10077 // The description is the store's own: a limit, or an error of the disk.
-	batchDisabled = 10174 // The stream does not allow atomic batches.
-)
+const storeFailed = 10077 // The description is the store's own: a limit, or an error of the disk.
 
 // Classify wraps an error of the client or the broker in the Err value that it means, or in
 // stream.ErrConflict for a refused guard. Nil stays nil.
 func Classify(err error) error {
-	if err == nil {
-		return nil
-	}
 	if known := meaning(err); known != nil {
 		return fmt.Errorf("%w: %w", known, err)
 	}
@@ -90,8 +76,10 @@ func Classify(err error) error {
 // meaning is the value that an error means, nil if there is none.
 func meaning(err error) error {
 	for _, m := range meanings {
-		if errors.Is(err, m.cause) {
-			return m.meaning
+		for _, cause := range m.causes {
+			if errors.Is(err, cause) {
+				return m.meaning
+			}
 		}
 	}
 	var network net.Error // The client returns that of its connection as it is.

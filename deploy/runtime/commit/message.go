@@ -2,7 +2,6 @@ package commit
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"strconv"
@@ -23,19 +22,10 @@ type Message struct {
 }
 
 // Guard makes the broker refuse a message unless the last message on a filter has the
-// expected sequence. All writers of one log use the same filter: messages whose guards have
-// the same filter never share a batch, others may.
+// expected sequence. All writers of one log use the same filter.
 type Guard struct {
 	Filter string // Empty for the message's own subject.
 	Last   uint64 // Expected sequence, 0 for none.
-}
-
-// filter is what m's guard is about.
-func (m Message) filter() string {
-	if m.Guard.Filter != "" {
-		return m.Guard.Filter
-	}
-	return m.Subject
 }
 
 // Receipt says where a message is stored.
@@ -51,10 +41,10 @@ const (
 	batchCommit   = "Nats-Batch-Commit"
 )
 
-// headers are m's headers as it is published, without those of a batch. A notification's
-// trace is in its body: nats-server 2.15.3 searches all headers for each that it knows, and
-// parses all of them if there is a traceparent (server/msgtrace.go).
-func (m Message) headers() nats.Header {
+// wire is m as it is published alone. A notification's trace is in its body: nats-server
+// 2.15.3 searches all headers for each that it knows, and parses all of them if there is a
+// traceparent (server/msgtrace.go).
+func (m Message) wire() *nats.Msg {
 	header := make(nats.Header, len(m.Header)+4)
 	maps.Copy(header, m.Header)
 	if m.ID != "" {
@@ -66,7 +56,7 @@ func (m Message) headers() nats.Header {
 			header[jetstream.ExpectedLastSubjSeqSubjHeader] = []string{g.Filter}
 		}
 	}
-	return header
+	return &nats.Msg{Subject: m.Subject, Data: m.Body, Header: header}
 }
 
 // answer is what the broker answers to a message or to the last message of a batch.
@@ -78,14 +68,8 @@ type answer struct {
 	Count     int                 `json:"count"`
 }
 
-// errNoBatches means that the broker stored the last message of a batch alone. Brokers
-// before nats-server 2.12 ignore the batch headers.
-var errNoBatches = errors.New("the broker does not know atomic batches")
-
-// readAnswer returns the answer to a single message (batch is 0) or to a batch of that many
-// messages. Every answer but an ack is a classified error.
-func (c *Committer) readAnswer(m *nats.Msg, batch int) (answer, error) {
-	var a answer
+// readAnswer returns the answer to a request. Every answer but an ack is a classified error.
+func (c *Committer) readAnswer(m *nats.Msg, to *request) (a answer, err error) {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		return a, Classify(nats.ErrNoResponders)
 	}
@@ -97,7 +81,7 @@ func (c *Committer) readAnswer(m *nats.Msg, batch int) (answer, error) {
 		return a, Classify(a.Error)
 	case a.Stream != c.options.Stream || a.Sequence == 0:
 		return a, fmt.Errorf("%w: stream %q confirmed instead", ErrMissing, a.Stream)
-	case batch > 0 && a.Count != batch:
+	case to.batch && a.Count != len(to.entries):
 		return a, errNoBatches
 	}
 	return a, nil

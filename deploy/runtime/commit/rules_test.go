@@ -20,7 +20,7 @@ func bare(change func(*Options)) *Committer {
 	if change != nil {
 		change(&o)
 	}
-	c := &Committer{inbox: "_INBOX.0123456789.", options: o.withDefaults(nil), alone: map[uint64]*entry{}, connected: true}
+	c := &Committer{inbox: "_INBOX.0123456789.", options: o.withDefaults(nil), alone: map[uint64]*request{}, connected: true}
 	c.ticker = time.AfterFunc(time.Hour, func() {})
 	c.ticker.Stop()
 	return c
@@ -30,6 +30,25 @@ func bare(change func(*Options)) *Committer {
 func (c *Committer) put(id string, bytes int, at time.Time) (*entry, error) {
 	e := &entry{message: Message{ID: id, Subject: id, Body: make([]byte, bytes)}, at: at, state: queued, result: make(chan struct{})}
 	return e, c.admit(e)
+}
+
+// outgoing is what the Committer sends next: a batch, nil for none, and messages alone.
+type outgoing struct {
+	batch *request
+	alone []*entry
+}
+
+func (o outgoing) empty() bool { return o.batch == nil && len(o.alone) == 0 }
+
+func (c *Committer) decide(now time.Time) (o outgoing) {
+	for _, r := range c.next(now) {
+		if r.batch {
+			o.batch = r
+		} else {
+			o.alone = append(o.alone, r.entries...)
+		}
+	}
+	return o
 }
 
 func TestMessageIsShedByRoomAndAge(t *testing.T) {
@@ -89,11 +108,9 @@ func TestResultFreesItsRoom(t *testing.T) {
 	if _, err := c.put("b", 900, now); err == nil {
 		t.Fatal("more than the room is admitted")
 	}
-	c.mu.Lock()
-	c.unlock(now)
-	c.mu.Lock()
+	c.decide(now)
 	c.apply(e, stored, Receipt{}, nil)
-	c.unlock(now)
+	c.decide(now)
 	if c.pending != 0 || c.pendingBytes != 0 || len(c.alone) != 0 {
 		t.Errorf("%d messages, %d bytes, %d tokens are left", c.pending, c.pendingBytes, len(c.alone))
 	}
@@ -106,22 +123,22 @@ func TestBatchIsBounded(t *testing.T) {
 	for i := range 2 * maxBatchSize {
 		_, _ = c.put(fmt.Sprint(i), 1, now)
 	}
-	if b, _ := c.takeBatch(now); len(b.entries) != maxBatchSize || len(c.queue) != maxBatchSize {
-		t.Errorf("%d messages in a batch, %d are left", len(b.entries), len(c.queue))
+	if c.takeBatch(now); len(c.batch.entries) != maxBatchSize || len(c.queue) != maxBatchSize {
+		t.Errorf("%d messages in a batch, %d are left", len(c.batch.entries), len(c.queue))
 	}
 	c = bare(func(o *Options) { o.QueueLimit, o.QueueBytes = 5000, 64<<20 })
 	for i := range 10 {
 		_, _ = c.put(fmt.Sprint(i), maxBatchBytes/4, now)
 	}
-	if b, _ := c.takeBatch(now); len(b.entries) != 4 || len(c.queue) != 6 {
-		t.Errorf("%d quarters of the bytes in a batch, %d are left", len(b.entries), len(c.queue))
+	if c.takeBatch(now); len(c.batch.entries) != 4 || len(c.queue) != 6 {
+		t.Errorf("%d quarters of the bytes in a batch, %d are left", len(c.batch.entries), len(c.queue))
 	}
 	c = bare(func(o *Options) { o.QueueLimit, o.QueueBytes = 5000, 64<<20 })
 	for i := range 5 {
 		_, _ = c.put(fmt.Sprint(i), maxBatchBytes, now)
 	}
-	if b, rest := c.takeBatch(now); b != nil || len(rest) != 5 || len(c.queue) != 0 {
-		t.Errorf("messages that are too large to share a batch: %v, %d alone, %d are left", b, len(rest), len(c.queue))
+	if rest := c.takeBatch(now); c.batch != nil || len(rest) != 5 || len(c.queue) != 0 {
+		t.Errorf("messages that are too large to share a batch: %v, %d alone, %d are left", c.batch, len(rest), len(c.queue))
 	}
 }
 
@@ -136,7 +153,7 @@ func TestMessageThatIsDoneIsNotSent(t *testing.T) {
 	for _, i := range []int{0, 3, 7} {
 		c.apply(all[i], expired, Receipt{}, ErrTimeout)
 	}
-	if o := c.next(now); o.batch == nil || len(o.batch.entries) != 5 || len(o.alone) != 0 {
+	if o := c.decide(now); o.batch == nil || len(o.batch.entries) != 5 || len(o.alone) != 0 {
 		t.Errorf("of eight messages, three done: %+v", o)
 	}
 }
@@ -146,10 +163,10 @@ func TestOverdueMessageIsSentTwice(t *testing.T) {
 	t.Parallel()
 	c, began := bare(nil), time.Unix(1000, 0)
 	e, _ := c.put("a", 1, began)
-	sent := len(c.next(began).alone)
+	sent := len(c.decide(began).alone)
 	for _, age := range []time.Duration{time.Second/2 - 1, time.Second / 2, time.Second - 1} {
 		c.resend(began.Add(age))
-		sent += len(c.next(began.Add(age)).alone)
+		sent += len(c.decide(began.Add(age)).alone)
 		if want := map[bool]int{false: 1, true: 2}[age >= time.Second/2]; sent != want || e.sends != want {
 			t.Errorf("after %v it was sent %d times", age, sent)
 		}
@@ -164,15 +181,15 @@ func TestErrorOfAnOldBatchLeavesTheNewOne(t *testing.T) {
 	for i := range 3 {
 		_, _ = c.put(fmt.Sprint(i), 1, now)
 	}
-	old := c.next(now).batch
+	old := c.decide(now).batch
 	c.doubt(old, batchSilent)
-	c.next(now)
-	c.alone = map[uint64]*entry{}
+	c.decide(now)
+	c.alone = map[uint64]*request{}
 	for i := range 3 {
 		_, _ = c.put(fmt.Sprint("n", i), 1, now)
 	}
-	current := c.next(now).batch
-	c.batchFailed(old, nats.ErrConnectionReconnecting, now)
+	current := c.decide(now).batch
+	c.unsent(old, nats.ErrConnectionReconnecting, now)
 	if current == nil || c.batch != current || old.entries[0].state != inDoubt {
 		t.Errorf("the batch is %v, want %v", c.batch, current)
 	}
@@ -187,30 +204,29 @@ func TestCostsAreMeasuredOnEachConnection(t *testing.T) {
 	c, err := New(nc, Options{Stream: "S"})
 	testbench.Must(t, err)
 	c.mu.Lock()
-	c.costs.alones = costSamples
+	c.costs.alone.samples = costSamples
 	c.mu.Unlock()
 	testbench.Must(t, nc.ForceReconnect())
 	testbench.Until(t, "the costs are unknown", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.costs.alones == 0
+		return c.costs.alone.samples == 0
 	})
 }
 
-func TestBatchHasNoIDAndNoFilterTwice(t *testing.T) {
+func TestBatchHasNoIDTwiceAndNoGuard(t *testing.T) {
 	t.Parallel()
 	c, now := bare(nil), time.Now()
 	for i, m := range []Message{
 		{ID: "a", Subject: "s.1"}, {ID: "a", Subject: "s.2"}, {ID: "b", Subject: "s.3", Guard: &Guard{Filter: "s.*"}},
-		{ID: "c", Subject: "s.4", Guard: &Guard{Filter: "s.*"}}, {Subject: "s.5", Guard: &Guard{}}, {ID: "d", Subject: "s.5"},
-		{Subject: "s.6", Guard: &Guard{}}, {Subject: "s.7", Guard: &Guard{Filter: "s.6"}},
+		{Subject: "s.4", Guard: &Guard{}}, {ID: "c", Subject: "s.5"}, {ID: "d", Subject: "s.5"},
 	} {
 		m.Body = []byte{byte(i)}
 		if err := c.admit(&entry{message: m, at: now, state: queued, result: make(chan struct{})}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	o := c.next(now)
+	o := c.decide(now)
 	var together, alone []byte
 	for _, e := range o.batch.entries {
 		together = append(together, e.message.Body[0])
@@ -218,7 +234,7 @@ func TestBatchHasNoIDAndNoFilterTwice(t *testing.T) {
 	for _, e := range o.alone {
 		alone = append(alone, e.message.Body[0])
 	}
-	if string(together) != "\x00\x02\x04\x05\x06" || string(alone) != "\x01\x03\x07" || len(c.queue) > 0 {
+	if string(together) != "\x00\x04\x05" || string(alone) != "\x01\x02\x03" || len(c.queue) > 0 {
 		t.Errorf("together %v, alone %v", together, alone)
 	}
 }
@@ -227,21 +243,21 @@ func TestQueueIsSentOnceTheCanceledMessageNoLongerHoldsItUp(t *testing.T) {
 	t.Parallel()
 	c, now := bare(func(o *Options) { o.Threshold = 1 }), time.Now()
 	first, _ := c.put("a", 1, now)
-	if o := c.next(now); len(o.alone) != 1 {
+	if o := c.decide(now); len(o.alone) != 1 {
 		t.Fatalf("%+v", o)
 	}
 	for i := range 3 {
 		_, _ = c.put(fmt.Sprint(i), 1, now)
 	}
-	if o := c.next(now); !o.empty() {
+	if o := c.decide(now); !o.empty() {
 		t.Errorf("the queue does not wait for a message without an answer: %+v", o)
 	}
-	if o := c.next(now.Add(time.Second / lagging)); o.batch == nil {
+	if o := c.decide(now.Add(time.Second / lagging)); o.batch == nil {
 		t.Error("the queue waits for ever")
 	}
 	c.doubt(c.batch, batchSilent)
 	c.apply(first, expired, Receipt{}, ErrTimeout)
-	if _, there := c.alone[first.token]; there {
+	if _, there := c.alone[first.alone.token]; there {
 		t.Error("the answer of a canceled message is awaited")
 	}
 }
@@ -250,15 +266,15 @@ func TestManyAreSentAlthoughOneHasNoAnswer(t *testing.T) {
 	t.Parallel()
 	c, now := bare(func(o *Options) { o.Threshold = 1 }), time.Now()
 	_, _ = c.put("a", 1, now)
-	c.next(now)
+	c.decide(now)
 	for i := range flushAt - 1 {
 		_, _ = c.put(fmt.Sprint(i), 1, now)
 	}
-	if o := c.next(now); !o.empty() {
+	if o := c.decide(now); !o.empty() {
 		t.Errorf("%+v", o)
 	}
 	_, _ = c.put("b", 1, now)
-	if o := c.next(now); o.batch == nil {
+	if o := c.decide(now); o.batch == nil {
 		t.Error("the queue waits")
 	}
 }
@@ -274,18 +290,18 @@ func TestBatchesAreExpectedToStayAsLarge(t *testing.T) {
 	}
 	c.mu.Lock() // The timer that ends lingering waits.
 	put(8)
-	b := c.next(now).batch
-	c.batch, c.expected = nil, len(b.entries)
+	b := c.decide(now).batch
+	c.batch = nil
 	c.linger(b, now)
 	put(5)
-	o, until := c.next(now), c.lingerUntil
+	o, expected := c.decide(now), c.expected
 	c.mu.Unlock()
-	if !o.empty() || until != 8 {
-		t.Errorf("the queue does not linger for as many: %+v, until %d", o, until)
+	if !o.empty() || expected != 8 {
+		t.Errorf("the queue does not linger for as many: %+v, for %d", o, expected)
 	}
 	testbench.Until(t, "lingering ends", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.lingerUntil == 0
+		return !c.lingering
 	})
 }

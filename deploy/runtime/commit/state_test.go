@@ -1,10 +1,7 @@
 package commit
 
 import (
-	"errors"
 	"testing"
-
-	"arauto/deploy/runtime/stream"
 )
 
 // TestTransitionsKeepThePromise walks the whole table.
@@ -41,22 +38,16 @@ func TestTransitionsKeepThePromise(t *testing.T) {
 	}
 }
 
-// A duplicate or a refused guard says nothing of the durability of a message in doubt.
+// A duplicate says nothing of the durability of a message in doubt.
 func TestDoubtIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	for on := range events {
-		c := &Committer{alone: map[uint64]*entry{}, pending: 1}
+		c := &Committer{alone: map[uint64]*request{}, pending: 1}
 		e := &entry{state: inDoubt}
 		c.apply(e, on, Receipt{Sequence: 7, Duplicate: on == known}, nil)
 		success := e.state == done && e.err == nil && on != expired && on != refused
 		if success != (on == stored) {
 			t.Errorf("event %d: success %v", on, success)
 		}
-	}
-	c := &Committer{alone: map[uint64]*entry{}, pending: 1}
-	e := &entry{state: inDoubt}
-	c.apply(e, refused, Receipt{}, stream.ErrConflict)
-	if errors.Is(e.err, stream.ErrConflict) || !errors.Is(e.err, ErrTimeout) {
-		t.Errorf("a conflict in doubt ends with %v", e.err)
 	}
 }
