@@ -112,6 +112,7 @@ type worker struct {
 	fatal    chan error         // Has room for the first fatal error.
 	slots    chan struct{}      // One token per running handler.
 	capacity chan struct{}      // One token per held message.
+	missing  int                // Pulls in a row that found no consumer.
 
 	mu     sync.Mutex
 	behind map[string][]jetstream.Msg // Messages queued behind the handled one, by subject.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap/zapcore"
 
@@ -248,6 +249,27 @@ func TestDeletedConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	if err := w.wait(); err == nil {
 		t.Error("Run returned nil without a stop")
 	}
+}
+
+// A server of a cluster that was restarted says that there is no consumer until it has
+// recovered it.
+func TestConsumerThatWasMissingForAMomentIsPulledAgain(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	config := r.info().Config
+	asked, handled := make(chan struct{}, 100), make(chan struct{}, 1)
+	spy := r.Connect()
+	_, err := spy.Subscribe("$JS.API.CONSUMER.INFO.WORK.worker", func(*nats.Msg) { asked <- struct{}{} })
+	r.Must(err)
+	r.Must(spy.Flush())
+	r.Must(r.JS.DeleteConsumer(r.Ctx, "WORK", "worker"))
+	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error { handled <- struct{}{}; return nil })
+	receive(r, asked, 2)
+	_, err = r.JS.CreateConsumer(r.Ctx, "WORK", config)
+	r.Must(err)
+	r.publish("a")
+	receive(r, handled, 1)
+	w.end()
 }
 
 func TestMissingConsumerEndsTheWorkerWithAnError(t *testing.T) {

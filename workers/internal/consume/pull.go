@@ -18,6 +18,14 @@ import (
 // cost the broker nothing.
 const fetchWait = 500 * time.Millisecond
 
+// missingAnswers is how many pulls in a row must find no consumer until it counts as
+// deleted. A server of a cluster that was restarted says of a consumer, half a second after
+// it is asked, that there is none until it has recovered it (nats-server 2.15.3,
+// server/jetstream_api.go, jsConsumerInfoRequest, "have not created a node yet"), and the
+// consumer may have no leader meanwhile. A guess: 5 to 10 s. Before this may go, check that
+// such a server stays silent.
+const missingAnswers = 10
+
 // pull dispatches messages until ctx ends. It asks for no more messages than it has
 // capacity for: those in the client's buffer get no heartbeats, and would be
 // redelivered. A pull is not cut short, so that messages which the broker has sent are
@@ -39,7 +47,7 @@ func (w *worker) pull(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // The pull was cut short by the stop, which is no failure.
 		case err == nil:
-			unanswered = false
+			unanswered, w.missing = false, 0
 			if limited < room {
 				wait.For(ctx, fetchWait)
 			}
@@ -113,9 +121,13 @@ func (w *worker) unrecoverable(ctx context.Context, err error) bool {
 		defer cancel()
 		_, err = w.Consumer.Info(ctx)
 	}
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		w.missing++
+		return w.missing == missingAnswers
+	}
+	w.missing = 0
 	for _, end := range []error{
-		nats.ErrConnectionClosed, jetstream.ErrConsumerDeleted, jetstream.ErrConsumerNotFound,
-		jetstream.ErrStreamNotFound, jetstream.ErrBadRequest,
+		nats.ErrConnectionClosed, jetstream.ErrConsumerDeleted, jetstream.ErrStreamNotFound, jetstream.ErrBadRequest,
 	} {
 		if errors.Is(err, end) {
 			return true
