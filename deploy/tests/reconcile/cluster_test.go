@@ -16,7 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/tests/reconcile"
 	"arauto/schemas/subject"
@@ -137,31 +141,49 @@ func TestEvery200OutlivesItsLeader(t *testing.T) {
 	testbench.Must(t, err)
 	closeBooks(t, s, d)
 	t.Logf("what went wrong meanwhile:\n%s%s%s", report(m), p.endings(), p.swept())
+	if !p.batched() {
+		t.Error("no notification came in a batch, so this shows nothing of them")
+	}
 	if delete(m.done, "none"); len(m.done) < 3 {
 		t.Error("not every trouble happened, so this shows nothing of the others")
 	}
 }
 
+// batched reports whether a notification that is stored came in a batch.
+func (p *plant) batched() (found bool) {
+	s, err := p.js.Stream(p.ctx, subject.Notifications)
+	if err == nil {
+		_, err = stream.Each(p.ctx, s, subject.NotificationsOf("*"), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+			found = raw.Header.Get(server.JSBatchId) != ""
+			return !found, nil
+		})
+	}
+	if err != nil {
+		p.t.Error(err)
+	}
+	return found
+}
+
 // leader finds the server that leads a stream of those on the way from webhook to event.
-func (m *trouble) leader(ctx context.Context) (stream, server string) {
+func (m *trouble) leader(ctx context.Context) (name, leads string) {
 	names := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders}
-	stream = names[m.dice.IntN(len(names))]
+	name = names[m.dice.IntN(len(names))]
 	testbench.Poll(ctx, func() bool {
 		asking, cancel := context.WithTimeout(ctx, time.Second) // Without a leader, nothing answers.
 		defer cancel()
-		s, err := m.p.js.Stream(asking, stream)
+		s, err := m.p.js.Stream(asking, name)
 		if err == nil && s.CachedInfo().Cluster != nil {
-			server = s.CachedInfo().Cluster.Leader
+			leads = s.CachedInfo().Cluster.Leader
 		}
-		return server != ""
+		return leads != ""
 	})
-	return stream, server
+	return name, leads
 }
 
 // stepDown makes the leaders of a stream and of the consumer of observations step down.
 func (m *trouble) stepDown(ctx context.Context) string {
-	stream, _ := m.leader(ctx)
-	for _, leader := range []string{"STREAM.LEADER.STEPDOWN." + stream, "CONSUMER.LEADER.STEPDOWN." + subject.Statuses + "." + subject.NormalizeConsumer} {
+	name, _ := m.leader(ctx)
+	for _, leader := range []string{"STREAM.LEADER.STEPDOWN." + name, "CONSUMER.LEADER.STEPDOWN." + subject.Statuses + "." + subject.NormalizeConsumer} {
 		if !testbench.Poll(ctx, func() bool {
 			_, err := m.p.js.Conn().Request("$JS.API."+leader, nil, time.Second)
 			return err == nil
@@ -176,26 +198,26 @@ func (m *trouble) stepDown(ctx context.Context) string {
 // freezeLeader stops a leader for about as long as the others take to elect one: at times
 // it goes on as the leader, at times as a former leader with writes that were not confirmed.
 func (m *trouble) freezeLeader(ctx context.Context) string {
-	stream, server := m.leader(ctx)
-	if server == "" {
+	name, leads := m.leader(ctx)
+	if leads == "" {
 		return "none"
 	}
-	m.p.signal(server, syscall.SIGSTOP)
+	m.p.signal(leads, syscall.SIGSTOP)
 	pause(ctx, m.upTo(1000, 8000))
-	m.p.signal(server, syscall.SIGCONT)
+	m.p.signal(leads, syscall.SIGCONT)
 	pause(ctx, m.upTo(300, 3000))
-	return "frozen leader of " + stream
+	return "frozen leader of " + name
 }
 
 // killLeader kills a leader, and starts it a little later.
 func (m *trouble) killLeader(ctx context.Context) string {
-	stream, server := m.leader(ctx)
-	if server == "" {
+	name, leads := m.leader(ctx)
+	if leads == "" {
 		return "none"
 	}
-	m.p.kill(server)
+	m.p.kill(leads)
 	pause(ctx, m.upTo(0, 2000))
-	m.p.start(server)
+	m.p.start(leads)
 	pause(ctx, m.upTo(300, 3000))
-	return "SIGKILL leader of " + stream
+	return "SIGKILL leader of " + name
 }
