@@ -62,7 +62,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	committer, err := publish.New(k.NATS, publish.Options{
-		Timeout: cfg.PublishTimeout, GroupCommit: watcher.SyncsEach, Up: k.Link.Up, Registerer: k.Registry,
+		Timeout: cfg.PublishTimeout, GroupCommit: watcher.SyncsEach, Registerer: k.Registry,
 	})
 	if err != nil {
 		return err

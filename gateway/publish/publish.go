@@ -31,7 +31,6 @@ type Publisher interface {
 type Options struct {
 	Timeout     time.Duration         // The publish timeout: see commit.Options.
 	GroupCommit func() bool           // See commit.Options.
-	Up          func() bool           // Whether the broker is connected: see commit.Options.
 	Registerer  prometheus.Registerer // Nil for no metrics.
 }
 
@@ -51,7 +50,7 @@ func New(nc *nats.Conn, o Options) (*Notifications, error) {
 	}
 	m := newMetrics()
 	c, err := commit.New(nc, commit.Options{
-		Stream: subject.Notifications, Timeout: o.Timeout, GroupCommit: o.GroupCommit, Up: o.Up,
+		Stream: subject.Notifications, Timeout: o.Timeout, GroupCommit: o.GroupCommit,
 		Batched:   func(messages int) { m.batches.Observe(float64(messages)) },
 		FellApart: func(messages int) { m.fallbacks.Add(float64(messages)) },
 	})

@@ -28,12 +28,6 @@ type Options struct {
 	// batches. It is called for each message and must not block. Never by default.
 	GroupCommit func() bool
 
-	// Up reports whether the broker is connected. nc.IsConnected by default, which takes
-	// the client's lock: nats.go 1.55.0 (nats.go, processConnectInit) holds that lock for
-	// seconds while it connects to a host that does not answer. Before this field may go,
-	// check that IsConnected does not wait for that.
-	Up func() bool
-
 	// ReconnectGrace is how long messages whose connection broke wait for the next one, to
 	// be sent again. 25 ms by default: the client's first attempt follows at once, so a
 	// longer wait means an outage.
@@ -48,16 +42,13 @@ type Options struct {
 // the connections that a gateway serves by default.
 const DefaultQueueLimit = 4096
 
-func (o Options) withDefaults(nc *nats.Conn) Options {
+func (o Options) withDefaults() Options {
 	o.Timeout = cmp.Or(o.Timeout, 800*time.Millisecond)
 	o.ReconnectGrace = cmp.Or(o.ReconnectGrace, 25*time.Millisecond)
 	o.QueueLimit = cmp.Or(o.QueueLimit, DefaultQueueLimit)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 32<<20)
 	if o.GroupCommit == nil {
 		o.GroupCommit = func() bool { return false }
-	}
-	if o.Up == nil {
-		o.Up = nc.IsConnected
 	}
 	if o.Batched == nil {
 		o.Batched = func(int) {}
@@ -96,7 +87,7 @@ type Committer struct {
 	shedUntil atomic.Int64 // See shedFor; Unix time in nanoseconds, 0 if nothing was shed.
 
 	mu           sync.Mutex
-	connected    bool
+	connected    bool      // As watch hears it: the client's own answer may take seconds, see process.Link.
 	brokeAt      time.Time // When the connection broke.
 	admitted     []*entry  // Without a result, the oldest first; those that are done leave it later.
 	pending      int       // Entries without a result.
@@ -134,13 +125,15 @@ type entry struct {
 // message in the client's buffer would get an answer that nothing waits for. A Committer
 // ends with its connection and needs no Close.
 func New(nc *nats.Conn, o Options) (*Committer, error) {
-	c := &Committer{nc: nc, options: o.withDefaults(nc), inbox: nc.NewInbox() + ".", alone: map[uint64]*request{}, connected: true}
+	c := &Committer{nc: nc, options: o.withDefaults(), inbox: nc.NewInbox() + ".", alone: map[uint64]*request{}}
 	c.ticker = time.AfterFunc(time.Hour, c.tick)
 	c.ticker.Stop()
 	if _, err := nc.Subscribe(c.inbox+"*", c.answered); err != nil {
 		return nil, fmt.Errorf("subscribe to confirmations: %w", err)
 	}
-	go c.watch(nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED))
+	changes := nc.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	c.connected = nc.IsConnected()
+	go c.watch(changes)
 	return c, nil
 }
 
@@ -151,9 +144,6 @@ func New(nc *nats.Conn, o Options) (*Committer, error) {
 func (c *Committer) Store(ctx context.Context, m Message) (Receipt, error) {
 	if m.ID == "" && m.Guard == nil {
 		return Receipt{}, errNeither
-	}
-	if !c.options.Up() {
-		return Receipt{}, ErrDisconnected
 	}
 	e, err := &entry{message: m, state: queued, result: make(chan struct{})}, error(nil)
 	c.locked(func(now time.Time) { e.at = now; err = c.admit(e) })

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"arauto/deploy/runtime/commit"
 )
@@ -71,13 +68,10 @@ func TestSingleWithoutAckIsRetransmittedAndStoredOnce(t *testing.T) {
 }
 
 // The client holds its lock for seconds while it connects to a host that does not
-// answer. See Options.Up.
+// answer (nats.go 1.55.0, nats.go, processConnectInit).
 func TestSilentBrokerDelaysNoStore(t *testing.T) {
 	t.Parallel()
-	var up atomic.Bool // As deploy/runtime/process keeps it.
-	up.Store(true)
-	c := start(t, func(o *commit.Options) { o.Up = up.Load })
-	c.nc.SetDisconnectErrHandler(func(*nats.Conn, error) { up.Store(false) })
+	c := start(t, nil)
 	allNil(t, c.storeAll(t.Context(), message(0))())
 	connected := c.wire.Blackhole()
 	for range 3 {

@@ -15,12 +15,12 @@ import (
 func bare(change func(*Options)) *Committer {
 	o := Options{
 		Timeout: time.Second, QueueLimit: 80, QueueBytes: 1000, Threshold: minBatchSize,
-		GroupCommit: func() bool { return true }, Up: func() bool { return true },
+		GroupCommit: func() bool { return true },
 	}
 	if change != nil {
 		change(&o)
 	}
-	c := &Committer{inbox: "_INBOX.0123456789.", options: o.withDefaults(nil), alone: map[uint64]*request{}, connected: true}
+	c := &Committer{inbox: "_INBOX.0123456789.", options: o.withDefaults(), alone: map[uint64]*request{}, connected: true}
 	c.ticker = time.AfterFunc(time.Hour, func() {})
 	c.ticker.Stop()
 	return c

@@ -16,5 +16,5 @@ const storeTimeout = 5 * time.Second
 // observations that a power cut then took away, and ORDERS named what STATUSES did not have.
 // Before workers may batch, check that a batch is synced before its messages are delivered.
 func (k *Kit) Committer(stream string) (*commit.Committer, error) {
-	return commit.New(k.NATS, commit.Options{Stream: stream, Timeout: storeTimeout, Up: k.Link.Up})
+	return commit.New(k.NATS, commit.Options{Stream: stream, Timeout: storeTimeout})
 }
