@@ -40,10 +40,10 @@ var sizes = []struct {
 	{"deploy/runtime/process/processtest", 330, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
 	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 270, "tracing, waiting, and reading of streams, with the age that metrics and arauto status both need"},
-	{"deploy/runtime/commit", 1230, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
+	{"deploy/runtime/commit", 1100, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
 	{"deploy/runtime/topology", 500, "streams and consumers as data"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
-	{"deploy/tools/bench", 1750, "an open-loop driver and three rivals; below the gateway"},
+	{"deploy/tools/bench", 1900, "an open-loop driver, three rivals, and one server or three; below the gateway"},
 	{"deploy/tools/local", 1300, "make run: broker, children, screen, demo"},
 	{"deploy/tools/simulator", 1530, "state, faults, control calls and the server around what the samples of the adapters say"},
 }
