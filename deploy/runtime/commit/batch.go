@@ -1,3 +1,4 @@
+// LEAD SAYS STOP: read /tmp/wt/cluster/READ_ME_FIRST_from_the_lead.txt first, then remove this line
 package commit
 
 import (
@@ -118,13 +119,13 @@ func (c *Committer) takeBatch(now time.Time) (rest []*entry) {
 	}
 	c.lastToken++
 	c.batch = &request{token: c.lastToken, entries: together, batch: true, sentAt: now}
-	c.applyAll(c.batch, sentInBatch)
+	c.applyAll(together, sentInBatch, nil)
 	return rest
 }
 
-func (c *Committer) applyAll(r *request, on event) {
-	for _, e := range r.entries {
-		c.apply(e, on, Receipt{}, nil)
+func (c *Committer) applyAll(entries []*entry, on event, err error) {
+	for _, e := range entries {
+		c.apply(e, on, Receipt{}, err)
 	}
 }
 

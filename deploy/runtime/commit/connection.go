@@ -1,3 +1,4 @@
+// LEAD SAYS STOP: read /tmp/wt/cluster/READ_ME_FIRST_from_the_lead.txt first, then remove this line
 package commit
 
 import (
@@ -10,7 +11,7 @@ import (
 func (c *Committer) doubt(b *request, on event) {
 	c.batch, c.late = nil, b
 	c.options.FellApart(len(b.entries))
-	c.applyAll(b, on)
+	c.applyAll(b.entries, on, nil)
 }
 
 // interval is the time between two ticks: 25 ms, less for a timeout below 800 ms. So an
@@ -30,18 +31,10 @@ func (c *Committer) tick() {
 		if c.connected {
 			c.resend(now)
 		} else if now.Sub(c.brokeAt) >= c.options.ReconnectGrace {
-			c.fail(expired)
+			c.applyAll(c.admitted, expired, ErrDisconnected)
 		}
 		c.ticker.Reset(c.interval()) // Unless unlock stops it.
 	})
-}
-
-// fail gives every message the error that the connection is down, where that is what the
-// event means in its state. c.mu is held.
-func (c *Committer) fail(on event) {
-	for _, e := range c.admitted {
-		c.apply(e, on, Receipt{}, ErrDisconnected)
-	}
 }
 
 // resend sends entries again that wait for that, and those without an answer after half of
@@ -74,7 +67,7 @@ func (c *Committer) watch(changes chan nats.Status) {
 	}
 	c.locked(func(now time.Time) {
 		c.disconnected(now)
-		c.fail(expired)
+		c.applyAll(c.admitted, expired, ErrDisconnected)
 	})
 }
 
@@ -87,6 +80,6 @@ func (c *Committer) disconnected(now time.Time) {
 	if c.batch != nil {
 		c.doubt(c.batch, disconnected)
 	}
-	c.fail(disconnected)
+	c.applyAll(c.admitted, disconnected, ErrDisconnected)
 	c.queue, c.lingering = nil, false
 }
