@@ -1,4 +1,3 @@
-// LEAD SAYS STOP: read /tmp/wt/cluster/READ_ME_FIRST_from_the_lead.txt first, then remove this line
 package commit
 
 import (

@@ -43,9 +43,9 @@ type plant struct {
 	t       *testing.T
 	ctx     context.Context
 	dir     string
-	store   string // Folder of the broker's store.
-	address string // Of the broker, host:port.
-	monitor string // Of its monitoring, host:port.
+	store   string             // Folder of the broker's store.
+	address string             // Of the broker, host:port.
+	monitor string             // Of its monitoring, host:port.
 	members map[string]*member // Of the cluster, by name; nil without one.
 	gateway *net.TCPListener
 	sim     *net.TCPListener

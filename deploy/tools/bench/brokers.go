@@ -60,18 +60,14 @@ func serveCluster(ctx context.Context, dirs []string, ready func(addresses ...an
 	var members []*server.Options
 	var routes []*url.URL
 	for i, dir := range dirs {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := freePort()
 		if err != nil {
-			return fmt.Errorf("find a port: %w", err)
+			return err
 		}
-		routes = append(routes, &url.URL{Scheme: "nats", Host: listener.Addr().String()})
+		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
 		o := brokerOptions(fmt.Sprintf("arauto-bench-%d", i+1), dir)
-		o.Cluster = server.ClusterOpts{Name: "arauto-bench", Host: "127.0.0.1", Port: listener.Addr().(*net.TCPAddr).Port} //nolint:forcetypeassert // It listens on TCP.
+		o.Cluster = server.ClusterOpts{Name: "arauto-bench", Host: "127.0.0.1", Port: port}
 		members = append(members, o)
-		defer listener.Close() //nolint:errcheck // Closed below, unless a later one fails.
-		if err := listener.Close(); err != nil {
-			return fmt.Errorf("find a port: %w", err)
-		}
 	}
 	for _, o := range members {
 		o.Routes = routes
@@ -79,20 +75,36 @@ func serveCluster(ctx context.Context, dirs []string, ready func(addresses ...an
 	return serve(ctx, members, func(urls, monitors string) error { return ready(urls, monitors) })
 }
 
+// freePort finds a port on which nothing listens: servers must know each other's before
+// they start.
+func freePort() (int, error) {
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return 0, fmt.Errorf("find a port: %w", err)
+	}
+	var port int
+	if _, err := fmt.Sscanf(listener.Addr().String(), "127.0.0.1:%d", &port); err != nil {
+		return 0, fmt.Errorf("read port: %w", err)
+	}
+	return port, listener.Close()
+}
+
 // serve runs servers until ctx ends, and calls ready with their URLs, and those of their
 // monitoring, once they have the topology.
 func serve(ctx context.Context, members []*server.Options, ready func(urls, monitors string) error) error {
 	var servers []*server.Server
+	defer func() {
+		for _, s := range servers {
+			s.Shutdown()
+			s.WaitForShutdown()
+		}
+	}()
 	for _, o := range members {
 		s, err := server.NewServer(o)
 		if err != nil {
 			return fmt.Errorf("make broker: %w", err)
 		}
 		s.Start()
-		defer func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		}()
 		servers = append(servers, s)
 	}
 	var urls, monitors []string
