@@ -13,11 +13,11 @@ LINTER = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # How long each fuzz target runs in `make fuzz`.
 FUZZTIME ?= 20s
 
-# How long `make soak` and `make powercut` make trouble.
+# How long `make soak`, `make cluster` and `make powercut` make trouble.
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet format lint fuzz soak powercut bench clean
+.PHONY: help build run test check vet format lint fuzz soak cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 
 soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/tests/reconcile
+
+cluster: ## run the ledger test on three servers, whose leaders step down, freeze and die, for FOR
+	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEvery200OutlivesItsLeader$$' ./deploy/tests/reconcile
 
 powercut: ## take the power from the broker's disk for FOR (needs root on Linux, and ext4 on a loop device)
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -tags powercut -count 1 -timeout 0 -v -run '^TestEvery200OutlivesAPowerCut$$' ./deploy/tests/reconcile

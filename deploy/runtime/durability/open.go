@@ -104,10 +104,11 @@ func (w *Watcher) doubt() {
 // SyncsEach reports whether the broker, as the last look saw it, syncs each
 // message to disk before it confirms it, and nothing but that: then an atomic
 // batch costs one sync instead of one per message. With replicas the broker
-// gathers writes by itself, and on a lazy broker plain publishes are faster. It
-// costs one atomic load and may be asked for each message. It is advice about
-// speed and promises nothing.
+// gathers writes into the Raft log by itself, and a batch still costs less,
+// because it is one entry; on a lazy broker plain publishes are faster (both
+// measured). It costs one atomic load and may be asked for each message. It is
+// advice about speed and promises nothing.
 func (w *Watcher) SyncsEach() bool {
 	f := w.state.Load().report.Facts
-	return f != nil && f.Sync == Always && f.Replicas <= 1
+	return f != nil && f.Sync == Always
 }

@@ -44,7 +44,7 @@ var sizes = []struct {
 	{"deploy/runtime/commit", 1230, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
 	{"deploy/runtime/topology", 500, "streams and consumers as data"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
-	{"deploy/tools/bench", 1750, "an open-loop driver and three rivals; below the gateway"},
+	{"deploy/tools/bench", 1900, "an open-loop driver, three rivals, and one server or three; below the gateway"},
 	{"deploy/tools/local", 1300, "make run: broker, children, screen, demo"},
 	{"deploy/tools/simulator", 1530, "state, faults, control calls and the server around what the samples of the adapters say"},
 }

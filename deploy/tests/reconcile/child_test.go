@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -119,6 +120,11 @@ func (p *plant) launch(c *child) error {
 
 // prepared is the command line of a process.
 func (p *plant) prepared(name string) (*exec.Cmd, error) {
+	if m := p.members[name]; m != nil {
+		c := p.command(broker, "-c", m.conf)
+		c.Env = append(c.Env, m.env...)
+		return c, nil
+	}
 	switch name {
 	case broker:
 		conf, env, err := p.shipped()
@@ -151,6 +157,18 @@ func (p *plant) kill(name string) {
 		case <-time.After(again): // It was being started again.
 		}
 	}
+}
+
+// signal sends a signal to a process that runs, and returns its id.
+func (p *plant) signal(name string, s syscall.Signal) (pid int) {
+	p.mu.Lock()
+	c := p.running[name]
+	p.mu.Unlock()
+	pid = c.pid()
+	if err := syscall.Kill(pid, s); err != nil {
+		p.t.Errorf("send %v to %s: %v", s, name, err)
+	}
+	return pid
 }
 
 // loseStage removes what the broker has staged of batches of notifications, as

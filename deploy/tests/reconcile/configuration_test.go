@@ -17,17 +17,18 @@ const hashKey = "a-key-for-this-test-only-32-bytes"
 
 // configuration is one file for every role, with both accounts of every
 // provider that the simulator speaks. Only the local profile may turn the clock.
-func configuration(sim string) string {
+func configuration(sim string, replicas int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `profile: local
 time_scale: %d
 hash_key: %s
+topology: {replicas: %d}
 nats: {url: "${NATS_URL}", monitor_url: "${NATS_MONITOR_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
 gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 2s}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0", every: 300ms}
-%s`, turned, hashKey, api.Configuration("http://"+sim))
+%s`, turned, hashKey, replicas, api.Configuration("http://"+sim))
 	text := b.String()
 	for _, p := range providers.All { // Those that wait as they deliver themselves; the others have the default.
 		if len(p.RetryOffsets) > 0 {

@@ -2,11 +2,13 @@ package reconcile_test
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -35,14 +37,16 @@ const broker = "nats-server"
 func roles() []string { return []string{"gateway", "lookup", "normalize", "sweep"} }
 
 // plant is a deployment of separate processes: nats-server with the users of
-// deploy/nats.conf, and every role behind a wire of its own.
+// deploy/nats.conf, and every role behind a wire of its own; or three of nats-server, as
+// deploy/nats-cluster.conf has them, and no wires.
 type plant struct {
 	t       *testing.T
 	ctx     context.Context
 	dir     string
-	store   string // Folder of the broker's store.
-	address string // Of the broker, host:port.
-	monitor string // Of its monitoring, host:port.
+	store   string             // Folder of the broker's store.
+	address string             // Of the broker, host:port.
+	monitor string             // Of its monitoring, host:port.
+	members map[string]*member // Of the cluster, by name; nil without one.
 	gateway *net.TCPListener
 	sim     *net.TCPListener
 	sockets map[string]*net.TCPListener // By the name of who listens.
@@ -75,14 +79,28 @@ func build(t *testing.T, limit time.Duration) *plant {
 // buildOn is build with the broker's store in a folder of the caller's.
 func buildOn(t *testing.T, limit time.Duration, store string) *plant {
 	t.Helper()
+	p := newPlant(t, limit)
+	p.store, p.address, p.monitor = store, "127.0.0.1:-1", "127.0.0.1:-1"
+	p.start(broker)
+	p.address, p.monitor = p.listening()
+	for _, role := range roles() {
+		p.wires[role] = newWire(t, p.address)
+	}
+	p.open(1)
+	return p
+}
+
+// newPlant is a plant of which nothing runs yet.
+func newPlant(t *testing.T, limit time.Duration) *plant {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // It must outlive the test's own end, to stop the processes in order.
 	p := &plant{
-		t: t, ctx: ctx, dir: t.TempDir(), store: store, running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
+		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
 		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	t.Cleanup(func() {
 		p.http.CloseIdleConnections()
-		for _, name := range append(roles(), "simulator", broker) {
+		for _, name := range slices.Concat(roles(), []string{"simulator", broker}, slices.Collect(maps.Keys(p.members))) {
 			p.kill(name)
 		}
 		cancel()
@@ -92,21 +110,28 @@ func buildOn(t *testing.T, limit time.Duration, store string) *plant {
 	})
 	p.gateway, p.sim = p.socket(), p.socket()
 	p.sockets = map[string]*net.TCPListener{"gateway": p.gateway, "simulator": p.sim}
-	testbench.Must(t, os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String())), 0o600))
-	p.address, p.monitor = "127.0.0.1:-1", "127.0.0.1:-1"
-	p.start(broker)
-	p.address, p.monitor = p.listening()
-	p.connect()
-	apply := p.command("arauto", "topology", "apply", "--config", p.config())
-	if out, err := apply.CombinedOutput(); err != nil {
-		t.Fatalf("apply topology: %v\n%s", err, out)
+	return p
+}
+
+// open applies the topology with so many replicas, and starts everything but the broker.
+// Until the servers of a cluster have found a leader, they refuse the topology.
+func (p *plant) open(replicas int) {
+	p.t.Helper()
+	testbench.Must(p.t, os.WriteFile(p.config(), []byte(configuration(p.sim.Addr().String(), replicas)), 0o600))
+	_, p.js = testbench.Connect(p.t, p.urls(), nats.UserInfo("test", "test")) // Around the wires.
+	var out []byte
+	var err error
+	apply := func() bool {
+		out, err = p.command("arauto", "topology", "apply", "--config", p.config()).CombinedOutput()
+		return err == nil
+	}
+	if applied := apply(); !applied && (replicas == 1 || !p.poll(apply)) {
+		p.t.Fatalf("apply topology: %v\n%s", err, out)
 	}
 	p.start("simulator")
 	for _, role := range roles() {
-		p.wires[role] = newWire(t, p.address)
 		p.start(role)
 	}
-	return p
 }
 
 // observe starts the witness.
@@ -126,13 +151,6 @@ func (p *plant) socket() *net.TCPListener {
 	testbench.Must(p.t, err)
 	p.t.Cleanup(func() { _ = l.Close() }) // Only ever handed on.
 	return l
-}
-
-// connect opens the test's own connection, around the wires, as a user who
-// may do everything.
-func (p *plant) connect() {
-	p.t.Helper()
-	_, p.js = testbench.Connect(p.t, "nats://"+p.address, nats.UserInfo("test", "test"))
 }
 
 // shipped is deploy/nats.conf on an address and a store of the test's own, with the
@@ -172,13 +190,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 // name; the operator's command is the user topology.
 func (p *plant) command(name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(p.ctx, filepath.Join(bin, name), args...)
-	user, address := name, p.address
+	user, urls := name, p.urls()
 	if w := p.wires[name]; w != nil {
-		address = w.Addr
+		urls = "nats://" + w.Addr
 	}
 	if name == "arauto" {
 		user = "topology"
 	}
-	c.Env = append(os.Environ(), "NATS_URL=nats://"+address, "NATS_MONITOR_URL=http://"+p.monitor, "NATS_USER="+user, "NATS_PASSWORD="+user+"pw")
+	c.Env = append(os.Environ(), "NATS_URL="+urls, "NATS_MONITOR_URL="+p.monitors(), "NATS_USER="+user, "NATS_PASSWORD="+user+"pw")
 	return c
 }

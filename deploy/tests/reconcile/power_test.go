@@ -122,14 +122,3 @@ func stopped(pid int) bool {
 
 // thaw lets a process go on that was frozen.
 func (p *plant) thaw(name string) { p.signal(name, syscall.SIGCONT) }
-
-func (p *plant) signal(name string, s syscall.Signal) (pid int) {
-	p.mu.Lock()
-	c := p.running[name]
-	p.mu.Unlock()
-	pid = c.pid()
-	if err := syscall.Kill(pid, s); err != nil {
-		p.t.Errorf("send %v to %s: %v", s, name, err)
-	}
-	return pid
-}

@@ -16,6 +16,8 @@ type system struct {
 	name    string
 	gateway string // The binary.
 	rival   string // Of rivals.
+	alone   bool   // It makes no batches: the committer as it is asked, the gateway because it sees no monitoring.
+	cluster bool   // On three servers.
 }
 
 // arauto is the gateway that is measured.
@@ -33,7 +35,11 @@ type cell struct {
 // cell measures a system on a new broker with an empty store.
 func (b *bench) cell(ctx context.Context, s system, n int, o load.Options) (c cell, err error) {
 	b.EndAll()
-	broker, err := b.Broker(ctx)
+	start := b.Broker
+	if s.cluster {
+		start = b.Cluster
+	}
+	broker, err := start(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -41,7 +47,11 @@ func (b *bench) cell(ctx context.Context, s system, n int, o load.Options) (c ce
 	var itself *stack.Process
 	switch {
 	case s.gateway != "":
-		itself, err = b.gateway(ctx, s.gateway, broker)
+		seen := *broker
+		if s.alone {
+			seen.Monitor = ""
+		}
+		itself, err = b.gateway(ctx, s.gateway, &seen)
 	case s.rival != "":
 		itself, err = b.Self(ctx, "rival", s.rival, broker.Address)
 	}
@@ -62,7 +72,7 @@ func (b *bench) cell(ctx context.Context, s system, n int, o load.Options) (c ce
 		c.end, c.peak = itself.Memory()
 	}
 	if itself == nil {
-		c.Report, err = committer(ctx, broker.Address, n, o)
+		c.Report, err = committer(ctx, broker.Address, n, !s.alone, o)
 	} else {
 		c.Report, err = load.Webhooks(ctx, itself.Address, n, o)
 	}
@@ -82,9 +92,7 @@ func (b *bench) gateway(ctx context.Context, binary string, broker *stack.Proces
 	return b.Role(ctx, binary, []string{"gateway", "admin"}, "-config", config)
 }
 
-// rivals compares the gateway with the others. Every round measures every
-// system, every second round in the other direction, so that what else the
-// machine does reaches all of them alike.
+// rivals compares the gateway with the others.
 func (b *bench) rivals(ctx context.Context) (string, error) {
 	systems := []system{
 		arauto, {name: "(a) Fiber, one publish each", rival: "fiber"}, {name: "(b) net/http, one publish each", rival: "net-http"},
@@ -93,6 +101,27 @@ func (b *bench) rivals(ctx context.Context) (string, error) {
 	if b.against != "" {
 		systems = append(systems, system{name: "(d) " + b.against, gateway: b.against})
 	}
+	return b.versus(ctx, "A 200 for each webhook, connections kept", systems)
+}
+
+// cluster compares batches with messages alone, which the broker gathers into its Raft log,
+// on three servers: the gateway as it decides by itself, and one that does not see that the
+// broker syncs each message; and the committer without HTTP, both ways.
+func (b *bench) cluster(ctx context.Context) (string, error) {
+	clustered := *b
+	clustered.stageFolder = "memory" // By the servers themselves, whatever -stage says.
+	return clustered.versus(ctx, "A 200 for each webhook, three servers with three replicas in one process", []system{
+		{name: arauto.name, gateway: arauto.gateway, cluster: true},
+		{name: "Arauto, one by one", gateway: arauto.gateway, alone: true, cluster: true},
+		{name: "Arauto's committer, no HTTP", cluster: true},
+		{name: "the committer, one by one", alone: true, cluster: true},
+	})
+}
+
+// versus measures every system in every round, in every second round in the other
+// direction, so that what else the machine does reaches all of them alike. Ratios are to
+// the first.
+func (b *bench) versus(ctx context.Context, title string, systems []system) (string, error) {
 	o := b.schedule(usualWindow)
 	var rows [][]string
 	for _, n := range b.connections {
@@ -114,7 +143,7 @@ func (b *bench) rivals(ctx context.Context) (string, error) {
 			rows = append(rows, append([]string{fmt.Sprint(n), s.name}, compare(cells[i], cells[0])...))
 		}
 	}
-	return b.titled("A 200 for each webhook, connections kept", o.For, b.rounds, []string{
+	return b.titled(title, o.For, b.rounds, []string{
 		"connections", "", "requests/s", "p50 ms", "p99 ms", "CPU µs per request: itself + broker + load", "Arauto's rate ÷ this", "Arauto's p99 ÷ this", "not 200",
 	}, rows...), nil
 }

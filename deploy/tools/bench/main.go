@@ -1,5 +1,5 @@
-// Command bench measures the gateway beside rivals, the way from webhook to
-// order event, overload and memory, prints a table of each, and can write them
+// Command bench measures the gateway beside rivals, three servers, the way from
+// webhook to order event, overload and memory, prints a table of each, and can write them
 // into deploy/FIGURES.md. It starts the real binaries, and itself under
 // subcommands, as processes of their own.
 package main
@@ -39,6 +39,8 @@ func run(ctx context.Context, args []string) error {
 	switch first := append(args, "")[0]; {
 	case first == "broker" && len(args) > 1:
 		return serveBroker(ctx, args[1:], announce)
+	case first == "brokers" && len(args) > 1:
+		return serveCluster(ctx, args[1:], announce)
 	case first == "rival" && len(args) == 3 && rivals[args[1]] != nil:
 		return serveRival(ctx, args[1], args[2], announce)
 	case first == "janitor":
@@ -61,7 +63,7 @@ func announce(addresses ...any) error {
 }
 
 // parts are measured in this order.
-var parts = []string{"rivals", "journey", "overload", "memory"}
+var parts = []string{"rivals", "cluster", "journey", "overload", "memory"}
 
 // options are the command line, see parse.
 type options struct {
@@ -90,7 +92,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 5, "how `often` every part but memory measures")
 	flags.DurationVar(&o.window, "for", 0, "how `long` a load is counted; 0 is 4s, and 20s for memory")
 	flags.DurationVar(&o.warm, "warm", 700*time.Millisecond, "how `long` it is not counted before")
-	flags.Func("connections", "`numbers` of connections of rivals (default 8,64,256,512)", numbers(&o.connections))
+	flags.Func("connections", "`numbers` of connections of rivals and cluster (default 8,64,256,512)", numbers(&o.connections))
 	flags.Func("rates", "webhooks per second of journey (default 100,400)", numbers(&o.rates))
 	flags.IntVar(&o.crowd, "crowd", 6000, "`connections` of overload")
 	flags.StringVar(&o.against, "against", "", "absolute path of another build's gateway `binary`, which rivals measures too")

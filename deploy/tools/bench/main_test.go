@@ -33,21 +33,46 @@ func TestMain(m *testing.M) {
 // wrong are the outcomes of a request that a slow machine does not explain.
 var wrong = regexp.MustCompile(`× ([1-3]\d\d|40[1-7]|connection|answer|store)`)
 
-// TestBenchmarkMeasuresEveryPart runs all of it, as short as possible. It
+// clusterPart is measured by a test of its own: each of its cells starts three servers.
+const clusterPart = "cluster"
+
+func TestClusterIsMeasuredBothWays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bench"), "-only", clusterPart, "-rounds", "1", "-for", "200ms", "-warm", "20ms",
+		"-connections", "4", "-dir", dir)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, row := range []string{"Arauto ", "Arauto, one by one ", "Arauto's committer, no HTTP ", "the committer, one by one "} {
+		if !regexp.MustCompile(`\| 4 +\| ` + row + ` *\| \d`).Match(out) {
+			t.Errorf("no row of %s", row)
+		}
+	}
+	if m := wrong.Find(out); m != nil || t.Failed() {
+		t.Errorf("%s in\n%s", m, out)
+	}
+}
+
+// TestBenchmarkMeasuresEveryPart runs all of it, as short as possible, but the cluster. It
 // judges no figure, only that there is one: a machine under test is slow.
 func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	document := filepath.Join(dir, "FIGURES.md")
 	text := "above\n"
-	for _, part := range append([]string{"machine"}, parts...) {
+	quick := slices.DeleteFunc(slices.Clone(parts), func(part string) bool { return part == clusterPart })
+	for _, part := range append([]string{"machine"}, quick...) {
 		text += opening(part) + closing(part)
 	}
 	testbench.Must(t, os.WriteFile(document, []byte(text+"below\n"), 0o600))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "bench"), "-rounds", "2", "-for", "200ms", "-warm", "20ms", "-connections", "4",
-		"-crowd", "16", "-rates", "50", "-against", filepath.Join(bin, "gateway"),
+		"-only", strings.Join(quick, ","), "-crowd", "16", "-rates", "50", "-against", filepath.Join(bin, "gateway"),
 		"-dir", filepath.Join(dir, "stores"), "-stage", filepath.Join(dir, "staged"), "-write", document)
 	var out, progress bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &progress
@@ -60,7 +85,7 @@ func TestBenchmarkMeasuresEveryPart(t *testing.T) {
 	if !strings.HasPrefix(written, "above\n"+opening("machine")) || !strings.HasSuffix(written, closing("memory")+"below\n") {
 		t.Errorf("the text around the figures has changed:\n%s", written)
 	}
-	for _, part := range parts {
+	for _, part := range quick {
 		if !strings.Contains(written, opening(part)+"**") {
 			t.Errorf("%s is missing", part)
 		}
@@ -166,7 +191,7 @@ func TestCommandLineIsChecked(t *testing.T) {
 	}
 	for _, wrong := range []string{
 		"-only machine", "-only everything", "-rounds 0", "-connections 8,x", "-connections 0", "-for -1s", "something", "-rates 1.5",
-		"broker", "rival", "rival vegeta nats://127.0.0.1:1", "-crowd 0",
+		"broker", "brokers", "rival", "rival vegeta nats://127.0.0.1:1", "-crowd 0",
 	} {
 		if err := run(t.Context(), strings.Fields(wrong)); err == nil {
 			t.Errorf("%s is accepted", wrong)

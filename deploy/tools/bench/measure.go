@@ -36,7 +36,7 @@ func measure(ctx context.Context, o options, out, progress io.Writer) (err error
 	figures := map[string]string{}
 	for _, part := range append([]string{"machine"}, o.parts...) {
 		measure := map[string]func(context.Context) (string, error){
-			"machine": b.machine, "rivals": b.rivals, "journey": b.journeys, "overload": b.overload, "memory": b.memory,
+			"machine": b.machine, "rivals": b.rivals, "cluster": b.cluster, "journey": b.journeys, "overload": b.overload, "memory": b.memory,
 		}[part]
 		if figures[part], err = measure(ctx); err != nil {
 			return fmt.Errorf("measure %s: %w", part, err)

@@ -3,78 +3,24 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"arauto/deploy/runtime/topology"
 	"arauto/deploy/tools/bench/load"
 	"arauto/gateway/publish"
 	"arauto/schemas/order"
-	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
-
-// storeBytes is how much JetStream may store: more than any run fills.
-const storeBytes = 256 << 30
-
-// serveBroker runs an embedded broker that syncs always, without credentials,
-// with the declared topology and on free ports, until ctx ends. It stores in
-// the first folder, and stages batches in the second if there is one. It calls
-// ready with its URL and that of its monitoring.
-func serveBroker(ctx context.Context, dirs []string, ready func(addresses ...any) error) error {
-	srv, err := server.NewServer(&server.Options{
-		ServerName: "arauto-bench", Host: "127.0.0.1", Port: server.RANDOM_PORT,
-		HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
-		JetStream: true, StoreDir: dirs[0], JetStreamMaxStore: storeBytes,
-		SyncAlways: true, NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		return fmt.Errorf("make broker: %w", err)
-	}
-	srv.Start()
-	defer func() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-	}()
-	if !srv.ReadyForConnections(30 * time.Second) {
-		return errors.New("start broker: it is not ready after 30 s")
-	}
-	nc, err := nats.Connect("", nats.InProcessServer(srv))
-	if err != nil {
-		return fmt.Errorf("connect to broker: %w", err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("open jetstream: %w", err)
-	}
-	if _, err := topology.Apply(ctx, js, topology.Settings{Replicas: 1, Store: storeBytes, Providers: providers.All.Names()}); err != nil {
-		return fmt.Errorf("apply topology: %w", err)
-	}
-	if len(dirs) > 1 {
-		if err := topology.StageBatches(filepath.Join(dirs[0], server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT), dirs[1]); err != nil {
-			return err
-		}
-	}
-	if err := ready(srv.ClientURL(), "http://"+srv.MonitorAddr().String()); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return nil
-}
 
 // publishTimeout is how long a message may take, as in the gateway.
 const publishTimeout = 800 * time.Millisecond
@@ -142,14 +88,14 @@ func serveHTTP(listener net.Listener, publish func([]byte) error) error {
 }
 
 // committer drives the gateway's own committer without HTTP, in this process:
-// the ceiling of what the gateway can reach.
-func committer(ctx context.Context, broker string, callers int, o load.Options) (load.Report, error) {
+// the ceiling of what the gateway can reach, with batches or without.
+func committer(ctx context.Context, broker string, callers int, batches bool, o load.Options) (load.Report, error) {
 	nc, err := nats.Connect(broker, nats.ReconnectBufSize(-1), nats.FlusherTimeout(publishTimeout/2))
 	if err != nil {
 		return load.Report{}, fmt.Errorf("connect to broker: %w", err)
 	}
 	defer nc.Close()
-	store, err := publish.New(nc, publish.Options{Timeout: publishTimeout, GroupCommit: func() bool { return true }})
+	store, err := publish.New(nc, publish.Options{Timeout: publishTimeout, GroupCommit: func() bool { return batches }})
 	if err != nil {
 		return load.Report{}, fmt.Errorf("make committer: %w", err)
 	}

@@ -86,7 +86,7 @@ func TestMessageIsTheGatewaysNotification(t *testing.T) {
 func TestEveryMessageOfTheCommitterIsStored(t *testing.T) {
 	t.Parallel()
 	b := testbench.Start(t)
-	r, err := committer(t.Context(), b.URL, 3, load.Options{Warm: 10 * time.Millisecond, For: 100 * time.Millisecond})
+	r, err := committer(t.Context(), b.URL, 3, true, load.Options{Warm: 10 * time.Millisecond, For: 100 * time.Millisecond})
 	if err != nil || len(r.Failed) != 0 || r.Total == 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}

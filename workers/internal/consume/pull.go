@@ -141,9 +141,12 @@ func (w *worker) awaitSynced(ctx context.Context, m jetstream.Msg) error {
 const batchHeader = "Nats-Batch-Id"
 
 // maxMissing is how many pulls in a row must find the consumer missing before the worker
-// ends, about 3 s: a broker whose disk fails, or that is stopping or starting, says so of a
-// consumer that it has. Found by make powercut. The number is a guess.
-const maxMissing = 6
+// ends, 5 to 10 s: a broker whose disk fails, or that is stopping, says so of a consumer that
+// it has (found by make powercut), and so does a server of a cluster that was restarted,
+// until it has recovered the consumer (found by the ledger; nats-server 2.15.3,
+// server/jetstream_api.go, jsConsumerInfoRequest, "have not created a node yet"). The number
+// is a guess.
+const maxMissing = 10
 
 // isMissing reports whether the consumer or its stream does not exist. "No responders" is
 // returned for a deleted consumer and while the broker starts (nats-server 2.15.3,

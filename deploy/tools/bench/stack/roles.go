@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -27,6 +28,19 @@ func (s *Stack) Broker(ctx context.Context) (*Process, error) {
 	p, err := s.Self(ctx, args...)
 	if err == nil {
 		p.files = append(p.files, args[1:]...)
+	}
+	return p, err
+}
+
+// Cluster starts three servers with empty stores, in one process.
+func (s *Stack) Cluster(ctx context.Context) (*Process, error) {
+	dir, err := os.MkdirTemp(s.Dir, "")
+	if err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	p, err := s.Self(ctx, "brokers", filepath.Join(dir, "1"), filepath.Join(dir, "2"), filepath.Join(dir, "3"))
+	if err == nil {
+		p.files = append(p.files, dir)
 	}
 	return p, err
 }
@@ -82,10 +96,14 @@ func (s *Stack) Role(ctx context.Context, binary string, names []string, args ..
 var configuration string
 
 // Configure writes the configuration of all roles and returns its file. Of the
-// simulator it takes the host:port.
+// simulator it takes the host:port. Without the broker's monitoring the gateway
+// claims no durability, because it cannot see it.
 func (s *Stack) Configure(broker *Process, simulator string) (file string, err error) {
 	file = s.file("yaml")
 	text := strings.NewReplacer("BROKER", broker.Address, "MONITOR", broker.Monitor, "SIMULATOR", simulator).Replace(configuration)
+	if broker.Monitor == "" {
+		text = strings.Replace(text, "durability: power-loss", "durability: process-kill", 1)
+	}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", fmt.Errorf("write configuration: %w", err)
 	}
