@@ -59,7 +59,7 @@ func TestNotificationsOfAPausedProviderAreParkedWhenTheStreamFills(t *testing.T)
 	for i := range 100 {
 		p := r.parked(fmt.Sprintf("p-%d", i)).Parked
 		if want := last - 99 + uint64(i); p.Covers != want || p.Cause != order.CauseNotification || p.Attempts != 0 { //nolint:gosec // An index.
-			t.Errorf("parked for p-%d is %+v, want one that covers %d", i, p, want)
+			t.Errorf("parked for p-%d is %+v, want a look-up that covers %d", i, p, want)
 		}
 	}
 	if letters := r.deadLetters(); len(letters) != 1 || r.lookups("p-0") > 0 {

@@ -86,8 +86,8 @@ func Created(ctx context.Context, js jetstream.JetStream, name string) (time.Tim
 	return s.CachedInfo().Created, nil
 }
 
-// All is the filter for every message of a stream. Any other one, also one that every
-// subject matches, has nats-server 2.15.3 compare subjects: those of the whole stream for
+// All is the filter for every message of a stream. Any other filter, even if every
+// subject matches it, has nats-server 2.15.3 compare subjects: those of the whole stream for
 // its first message, and those of each block that it walks for a later one
 // (server/filestore.go, numFilteredPending and firstMatching).
 const All = ">"

@@ -48,7 +48,7 @@ type lastSeen struct {
 var seed = maphash.MakeSeed()
 
 // unitKey is a hash of 64 bits: two of ten million payments share one in one of 370,000
-// deployments. Then the one that moved last hides the other one.
+// deployments. Then the payment that moved last hides the other.
 func unitKey(u subject.Unit) uint64 { return maphash.Comparable(seed, u) }
 
 // resetIfRecreated drops the memory when ORDERS was created again, or restored from an
