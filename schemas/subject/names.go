@@ -114,13 +114,21 @@ func EventsOf(status order.Status) string { return Filter("", "").Event(Any, sta
 // AuditEntry is where an operator's action of that verb is recorded.
 func AuditEntry(verb string) string { return "audit." + verb }
 
-// Circuit is where the record of an account's circuit is kept.
-func Circuit(provider, account string) string { return "circuits." + provider + "." + account }
+// Circuit is where the record of an account's circuit is kept, or that of a host.
+func Circuit(provider, account string) string { return "circuits." + circuit(provider, account) }
 
-// CircuitChanged is where the broker repeats a record of an account's circuit after
-// it is stored. A message on Circuit itself may still be refused.
+// CircuitChanged is where the broker repeats a record after it is stored. A message on
+// Circuit itself may still be refused.
 func CircuitChanged(provider, account string) string {
-	return "circuits-changed." + provider + "." + account
+	return "circuits-changed." + circuit(provider, account)
+}
+
+// circuit encodes the account, because that of a host has characters which no token has.
+func circuit(provider, account string) string {
+	if account == Any {
+		return provider + "." + Any
+	}
+	return provider + "." + encode(account)
 }
 
 // LookupConsumer is the durable consumer of a provider's notifications.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/google/uuid"
@@ -11,8 +12,7 @@ import (
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
 	"arauto/schemas/provider"
-	"arauto/workers/internal/circuit"
-	"arauto/workers/internal/outage"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 )
@@ -21,11 +21,9 @@ import (
 type limitsBuilder struct {
 	kit      *process.Kit
 	cfg      config.Lookup
-	name     string // Of this worker, in circuit records.
-	clock    *retry.Clock
-	opened   *circuit.Metrics
-	paused   *outage.Metrics
-	circuits *circuit.Cache // Set by bind.
+	options  breaker.Options
+	metrics  *breaker.Metrics
+	circuits *breaker.Cache // Set by bind.
 }
 
 // newLimits returns a limitsBuilder. bind must be called before forProvider.
@@ -34,22 +32,19 @@ func newLimits(k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBu
 	if err != nil {
 		return nil, fmt.Errorf("name this worker: %w", err)
 	}
-	return &limitsBuilder{
-		kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(), clock: clock,
-		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
-	}, nil
+	options := breaker.Defaults(config.RoleLookup+" "+id.String(), cfg.AskTimeout)
+	options.Now = clock.Now // Records are timed by the broker.
+	return &limitsBuilder{kit: k, cfg: cfg, options: options, metrics: breaker.NewMetrics(k.Registry)}, nil
 }
 
 // bind reads the circuit breakers' records, so that a worker which starts while one is
 // open makes no look-ups.
 func (b *limitsBuilder) bind(ctx context.Context) error {
-	store, err := circuit.Open(ctx, b.kit.JS)
+	store, err := breaker.Open(ctx, b.kit.JS)
 	if err != nil {
 		return err
 	}
-	options := circuit.Defaults(b.name, b.cfg.AskTimeout)
-	options.Now = b.clock.Now // Every worker must agree on when a probe is due.
-	b.circuits, err = circuit.NewCache(ctx, store, options, b.opened, b.kit.Log)
+	b.circuits, err = breaker.NewCache(ctx, store, b.options, b.metrics, b.kit.Log)
 	return err
 }
 
@@ -60,23 +55,27 @@ func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
 	for account := range accounts {
 		limit := b.cfg.RateLimit(name, account)
 		rates[account] = ratelimit.New(ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency}, time.Now)
-		b.opened.Expect(name, account)
+		b.metrics.Expect(name, account)
 	}
-	return Limits{
-		Circuits: b.circuits, Rates: rates,
-		Outage: outage.New(b.kit.JS, name, outage.Defaults(withLookUp(p, accounts)), b.paused, b.kit.Log, time.Now),
-	}
+	outage := breaker.NewOutage(b.circuits, name, hostsOf(p, accounts), breaker.OutageDefaults(b.cfg.AskTimeout))
+	return Limits{Circuits: b.circuits, Rates: rates, Outage: outage}
 }
 
-// withLookUp lists the accounts that have a look-up.
-func withLookUp(p provider.Provider, accounts map[string]provider.Account) (names []string) {
+// hostsOf returns the upstream host of every account that has a look-up.
+func hostsOf(p provider.Provider, accounts map[string]provider.Account) map[string]string {
+	hosts := map[string]string{}
 	for name, account := range accounts {
 		if p.Ask == nil {
 			continue
 		}
-		if _, err := p.Ask(provider.Target{}, account); !errors.Is(err, provider.ErrNoLookUp) {
-			names = append(names, name)
+		question, err := p.Ask(provider.Target{Payment: "p", Order: "o"}, account)
+		if errors.Is(err, provider.ErrNoLookUp) {
+			continue
+		}
+		hosts[name] = ""
+		if at, err := url.Parse(question.URL); err == nil {
+			hosts[name] = at.Host
 		}
 	}
-	return names
+	return hosts
 }

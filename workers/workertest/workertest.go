@@ -16,11 +16,10 @@ import (
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
-	"arauto/workers/internal/outage"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
@@ -82,16 +81,15 @@ func (b Bench) Lookup(account provider.Account, limits lookup.Limits, offsets ..
 // wait. They run until the test ends.
 func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 	b.T.Helper()
-	store, err := circuit.Open(b.Ctx, b.JS)
+	store, err := breaker.Open(b.Ctx, b.JS)
 	b.Must(err)
-	cache, err := circuit.NewCache(b.Ctx, store, circuit.Options{
-		First: wait, Longest: wait, Expiry: 10 * time.Second, Spread: wait, Name: "test", Now: time.Now,
-	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
+	waits := breaker.Waits{First: wait, Longest: wait, Expiry: 10 * time.Second}
+	cache, err := breaker.NewCache(b.Ctx, store, breaker.Options{Waits: waits, Name: "test", Now: time.Now},
+		breaker.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
 	b.Must(err)
 	b.Go("circuits", cache.Run)
-	return lookup.Limits{Circuits: cache, Outage: outage.New(b.JS, "sandbox",
-		outage.Options{Failures: 1, Window: time.Minute, First: wait, Longest: wait},
-		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)}
+	return lookup.Limits{Circuits: cache, Outage: breaker.NewOutage(cache, "sandbox", map[string]string{"default": "sandbox.test"},
+		breaker.OutageOptions{Waits: waits, Failures: 1, Window: time.Minute})}
 }
 
 // Fold returns a worker that folds observations. It shares no memory with other
