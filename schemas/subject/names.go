@@ -16,6 +16,7 @@ const (
 	Audit         = "AUDIT"
 	Advisories    = "ADVISORIES"
 	Circuits      = "CIRCUITS"
+	Leases        = "LEASES"
 )
 
 // Unit names one payment on the wire: provider and account as configured, and
@@ -82,6 +83,9 @@ const (
 	AllAudit         = "audit.>"
 	// AllCircuitChanges is where the broker repeats what is stored on AllCircuits.
 	AllCircuitChanges = "circuits-changed.>"
+	AllLeases         = "leases.>"
+	// AllLeaseChanges is where the broker repeats what is stored on AllLeases.
+	AllLeaseChanges = "leases-changed.>"
 )
 
 // Filter makes the unit of a filter: every payment of a provider and an account,
@@ -130,6 +134,12 @@ func circuit(provider, account string) string {
 	}
 	return provider + "." + encode(account)
 }
+
+// Lease is where a look-up worker keeps its lease, under a name that it has made up.
+func Lease(name string) string { return "leases." + name }
+
+// LeaseChanged is where the broker repeats a lease after it is stored.
+func LeaseChanged(name string) string { return "leases-changed." + name }
 
 // LookupConsumer is the durable consumer of a provider's notifications.
 func LookupConsumer(provider string) string { return "lookup-" + provider }

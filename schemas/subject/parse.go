@@ -125,3 +125,6 @@ func ParseCircuit(on string) (provider, account string, err error) {
 	}
 	return t[0], account, nil
 }
+
+// ParseLease reads the name off the subject of a lease, stored or repeated.
+func ParseLease(on string) (name string) { return on[strings.LastIndexByte(on, '.')+1:] }
