@@ -35,6 +35,17 @@ type permit struct {
 	proven  bool               // The control payment was answered just before.
 }
 
+// room returns how many of want messages to pull: none while this worker has no share of
+// the rate limits.
+func (w *Worker) room(want int) int {
+	for _, b := range w.Rates {
+		if !b.Ready() {
+			return 0
+		}
+	}
+	return w.Outage.Room(want)
+}
+
 // release ends a look-up's place in the rate limit, however the look-up ended.
 func (p permit) release() {
 	if p.rate != nil {
@@ -75,6 +86,9 @@ func (w *Worker) acquireRate(t task, c ratelimit.Class, p *permit) error {
 	if b == nil {
 		return nil
 	}
+	if !b.Ready() {
+		return consume.ErrRetryLater
+	}
 	allow := b.Allow
 	if t.fired != nil && t.fired.Reason == string(record.RateLimited) {
 		allow = b.AllowQueued
@@ -113,7 +127,7 @@ func (w *Worker) acquireProbe(ctx context.Context, p *permit) error {
 // instead of six. acquire decides about every other task.
 func (w *Worker) deferRateLimited(ctx context.Context, t task, last observations.Entry, scheduled retry.Entry) (bool, error) {
 	b := w.Rates[t.account]
-	if b == nil || t.fired != nil || t.coverOlder || scheduled.Sequence > 0 || w.makesNoRequest(t) ||
+	if b == nil || !b.Ready() || t.fired != nil || t.coverOlder || scheduled.Sequence > 0 || w.makesNoRequest(t) ||
 		w.Circuits.Acquire(w.Provider.Name, t.account).Denied {
 		return false, nil
 	}

@@ -295,3 +295,20 @@ func TestMessageDuringAPauseIsNotHandled(t *testing.T) {
 		t.Errorf("during the pause: error %v, %d look-ups, parked %+v", err, r.lookups("late"), r.parked("late"))
 	}
 }
+
+// A worker that has no share of the rate limits looks nothing up, and leaves the messages to
+// the others.
+func TestWorkerWithoutALeaseAsksNothing(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	fleet, err := ratelimit.OpenFleet(r.Ctx, r.JS, []string{"sandbox"}, zap.NewNop())
+	r.Must(err)
+	w := r.limited(plenty)
+	w.Rates["default"] = fleet.Limiter("sandbox", plenty)
+	m := r.told("default", "p")
+	if err := w.HandleNotification(r.Ctx, m); !errors.Is(err, consume.ErrRetryLater) || r.lookups("p") != 0 || r.parked("p").Sequence != 0 {
+		t.Errorf("without a lease: error %v, %d look-ups, parked %+v", err, r.lookups("p"), r.parked("p"))
+	}
+	r.Go("leases", fleet.Run)
+	r.Until("it holds a lease and looks up", func() bool { return w.HandleNotification(r.Ctx, m) == nil && r.lookups("p") == 1 })
+}

@@ -85,7 +85,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)
-	actors := []process.Actor{{Name: "circuits", Run: limits.circuits.Run}, {Name: "clock", Run: clock.Run}}
+	actors := append(limits.actors(), process.Actor{Name: "clock", Run: clock.Run})
 	counts := consume.NewMetrics(k.Registry)
 	for _, name := range cfg.Providers {
 		worker, err := newWorker(shared, limits, name, cfg)
@@ -100,7 +100,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 				return consume.Run(ctx, consume.Options{
 					Consumer: bound[durable], Name: durable.Consumer, Concurrency: cfg.Concurrency,
 					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
-					Limit: worker.Outage.Room,
+					Limit: worker.room,
 				}, handle)
 			}})
 		}
@@ -123,7 +123,7 @@ func await(ctx context.Context, k *process.Kit, names []process.ConsumerName, bi
 	for i, n := range names {
 		consumers[i] = n.Consumer
 	}
-	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
+	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits, subject.Leases}
 	return topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind)
 }
 

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"time"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/provider"
+	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
@@ -23,7 +25,10 @@ type limitsBuilder struct {
 	cfg      config.Lookup
 	options  breaker.Options
 	metrics  *breaker.Metrics
-	circuits *breaker.Cache // Set by bind.
+	circuits *breaker.Cache   // Set by bind.
+	fleet    *ratelimit.Fleet // Set by bind.
+
+	scheduled atomic.Int64 // How many look-ups are scheduled.
 }
 
 // newLimits returns a limitsBuilder. bind must be called before forProvider.
@@ -44,8 +49,32 @@ func (b *limitsBuilder) bind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if b.fleet, err = ratelimit.OpenFleet(ctx, b.kit.JS, b.cfg.Providers, b.kit.Log); err != nil {
+		return err
+	}
+	b.options.Workers, b.options.Scheduled = b.fleet.Size, func() int { return int(b.scheduled.Load()) }
 	b.circuits, err = breaker.NewCache(ctx, store, b.options, b.metrics, b.kit.Log)
 	return err
+}
+
+// actors keep the limits up to date.
+func (b *limitsBuilder) actors() []process.Actor {
+	return []process.Actor{
+		{Name: "circuits", Run: b.circuits.Run}, {Name: "leases", Run: b.fleet.Run}, {Name: "scheduled", Run: b.countScheduled},
+	}
+}
+
+// countScheduled reads how many look-ups are scheduled, until ctx ends. After a failed
+// reading the last one counts.
+func (b *limitsBuilder) countScheduled(ctx context.Context) error {
+	for {
+		if stream, err := b.kit.JS.Stream(ctx, subject.LookupRetries); err == nil {
+			b.scheduled.Store(int64(stream.CachedInfo().State.Msgs))
+		}
+		if !wait.For(ctx, usageInterval) {
+			return nil
+		}
+	}
 }
 
 // forProvider returns the limits of one provider.
@@ -54,7 +83,7 @@ func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
 	rates := map[string]*ratelimit.Limiter{}
 	for account := range accounts {
 		limit := b.cfg.RateLimit(name, account)
-		rates[account] = ratelimit.New(ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency}, time.Now)
+		rates[account] = b.fleet.Limiter(name, ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency})
 		b.metrics.Expect(name, account)
 	}
 	outage := breaker.NewOutage(b.circuits, name, hostsOf(p, accounts), breaker.OutageDefaults(b.cfg.AskTimeout))

@@ -21,6 +21,7 @@ import (
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/providerhttp"
+	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
 	"arauto/workers/normalize/fold"
@@ -77,8 +78,8 @@ func (b Bench) Lookup(account provider.Account, limits lookup.Limits, offsets ..
 	})
 }
 
-// Breakers returns circuit breakers that open at the first failure, for as long as
-// wait. They run until the test ends.
+// Breakers returns circuit breakers that open at the first failure, for as long as wait,
+// and a rate limit by a lease. They run until the test ends.
 func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 	b.T.Helper()
 	store, err := breaker.Open(b.Ctx, b.JS)
@@ -88,7 +89,11 @@ func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 		breaker.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
 	b.Must(err)
 	b.Go("circuits", cache.Run)
-	return lookup.Limits{Circuits: cache, Outage: breaker.NewOutage(cache, "sandbox", map[string]string{"default": "sandbox.test"},
+	fleet, err := ratelimit.OpenFleet(b.Ctx, b.JS, []string{"sandbox"}, zap.NewNop())
+	b.Must(err)
+	plenty := fleet.Limiter("sandbox", ratelimit.Limit{Rate: 1000, Burst: 1000, Concurrency: 64})
+	b.Go("leases", fleet.Run)
+	return lookup.Limits{Circuits: cache, Rates: map[string]*ratelimit.Limiter{"default": plenty}, Outage: breaker.NewOutage(cache, "sandbox", map[string]string{"default": "sandbox.test"},
 		breaker.OutageOptions{Waits: waits, Failures: 1, Window: time.Minute})}
 }
 

@@ -193,7 +193,7 @@ func (v *Cache) set(e entry) {
 	}
 	v.records[k] = e
 	if !e.OfHost() {
-		v.metrics.open.WithLabelValues(e.Provider, e.Account).Set(gauge(e.open()))
+		v.metrics.open.WithLabelValues(e.Provider, e.Account).Set(gauge[e.open()])
 	}
 }
 

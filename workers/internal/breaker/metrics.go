@@ -42,9 +42,5 @@ func (m *Metrics) Expect(provider, account string) {
 	m.openings.WithLabelValues(provider, account)
 }
 
-func gauge(on bool) float64 {
-	if on {
-		return 1
-	}
-	return 0
-}
+// gauge is the value of a gauge that is 1 while something holds.
+var gauge = map[bool]float64{true: 1}

@@ -118,7 +118,7 @@ func (b *Outage) follow(h *host) entry {
 			b.cache.log.Warn("outage.limited_to_worker", zap.String("provider", b.provider), zap.String("host", h.name))
 		}
 	}
-	b.cache.metrics.paused.WithLabelValues(b.provider, h.name).Set(gauge(e.open() || h.own.open()))
+	b.cache.metrics.paused.WithLabelValues(b.provider, h.name).Set(gauge[e.open() || h.own.open()])
 	return e
 }
 

@@ -24,6 +24,7 @@ const renewEvery = time.Second
 // Fleet divides the limits of all accounts among the workers that hold a lease. It adds no
 // request to a look-up. It is safe for concurrent use.
 type Fleet struct {
+	nc        *nats.Conn
 	leases    leases
 	providers []string
 	now       func() time.Time
@@ -49,7 +50,9 @@ func OpenFleet(ctx context.Context, js jetstream.JetStream, providers []string, 
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Leases, err)
 	}
-	return newFleet(brokerLeases{js, s}, providers, log, time.Now), nil
+	f := newFleet(brokerLeases{js, s}, providers, log, time.Now)
+	f.nc = js.Conn()
+	return f, nil
 }
 
 func newFleet(l leases, providers []string, log *zap.Logger, now func() time.Time) *Fleet {
@@ -77,9 +80,9 @@ func (f *Fleet) Size() int {
 }
 
 // Run holds a lease until ctx ends. It fails only if it cannot subscribe.
-func (f *Fleet) Run(ctx context.Context, nc *nats.Conn) error {
+func (f *Fleet) Run(ctx context.Context) error {
 	changes := make(chan *nats.Msg, 256)
-	subscription, err := nc.ChanSubscribe(subject.LeaseChanged(subject.Any), changes)
+	subscription, err := f.nc.ChanSubscribe(subject.LeaseChanged(subject.Any), changes)
 	if err != nil {
 		return fmt.Errorf("listen to leases: %w", err)
 	}

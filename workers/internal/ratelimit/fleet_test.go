@@ -21,7 +21,7 @@ type world struct {
 	limit   Limit
 	log     []storedLease // Every lease that was stored, in order.
 	workers []*worker
-	most    int // The largest number of workers at a time.
+	most    int     // The largest number of workers at a time.
 	asked   int     // Look-ups that have begun.
 	least   float64 // The least by which they were above the rate, at any time.
 	depth   int
@@ -116,8 +116,8 @@ func (w *worker) renewed() { _ = w.renew(w.world.Context()) } // A lost request 
 func (w *world) step() {
 	what := rapid.IntRange(0, 10).Draw(w.T, "step")
 	if what == 0 {
-		any := w.workers[rapid.IntRange(0, len(w.workers)-1).Draw(w.T, "cut")]
-		any.cut = !any.cut && rapid.Bool().Draw(w.T, "off")
+		one := w.workers[rapid.IntRange(0, len(w.workers)-1).Draw(w.T, "cut")]
+		one.cut = !one.cut && rapid.Bool().Draw(w.T, "off")
 	}
 	one := w.pick()
 	switch {
