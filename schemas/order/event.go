@@ -21,7 +21,7 @@ const SchemaID = "urn:arauto:order-event:v1"
 
 // Event announces one transition of one payment. The numbers of a payment's
 // transitions are consecutive from 1, so whoever sees n+2 after n knows that
-// one is missing. Of a payment that has long been final sweep keeps the last
+// one is missing. Of a payment that has not moved for long sweep keeps the last
 // event only, so the first one that somebody sees may have any number.
 type Event struct {
 	Provider          string     `json:"provider"`
@@ -39,6 +39,7 @@ type Event struct {
 	Reason            *string    `json:"reason"`
 	Amount            *Amount    `json:"amount"`
 	Correction        bool       `json:"correction,omitempty"` // It contradicts the event before it, which was final or said that more was refunded.
+	Restarted         bool       `json:"restarted,omitempty"`  // Its log may have been removed, and begins again.
 	OccurredAt        *time.Time `json:"occurred_at"`
 	ObservedAt        time.Time  `json:"observed_at"`
 	Observation       uint64     `json:"observation"` // STATUSES sequence that it was folded from.

@@ -99,7 +99,7 @@ func TestTheSchemaRefusesWhatIsNoEvent(t *testing.T) {
 		"provider_status": {"", nil}, "observation": {0}, "notification": {""}, "reason": {1},
 		"amount":      {1, map[string]any{"currency": "BRL", "value": 1}, map[string]any{"currency": "brl", "value": 1, "refunded": 0}, map[string]any{"currency": "BRL", "value": -1, "refunded": 0}, map[string]any{"currency": "BRL", "value": 1.5, "refunded": 0}},
 		"observed_at": {nil, "yesterday", "2026-01-02", "2026-13-02T03:04:05Z", "2026-01-02T03:04:05-03:00"}, "occurred_at": {"", "2026-01-02T03:04:05"},
-		"correction": {nil, 1},
+		"correction": {nil, 1}, "restarted": {nil, "yes"},
 	} {
 		for _, value := range wrong {
 			doc := maps.Clone(good)
@@ -134,7 +134,7 @@ func TestTheSchemaAndTheStructHaveTheSameFields(t *testing.T) {
 	if required := slices.Sorted(slices.Values(schema.Required)); !slices.Equal(required, fields) {
 		t.Errorf("required are %v, the struct has %v", required, fields)
 	}
-	fields = slices.Sorted(slices.Values(append(fields, "correction"))) // It is left out where it is false.
+	fields = slices.Sorted(slices.Values(append(fields, "correction", "restarted"))) // They are left out where they are false.
 	if declared := slices.Sorted(maps.Keys(schema.Properties)); !slices.Equal(declared, fields) {
 		t.Errorf("declared are %v, the struct has %v", declared, fields)
 	}

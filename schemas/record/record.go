@@ -5,6 +5,7 @@ package record
 
 import (
 	_ "embed"
+	"slices"
 	"time"
 
 	"arauto/schemas/order"
@@ -44,7 +45,6 @@ type ScheduledLookUp struct {
 	Attempts     int               `json:"attempts"`                   // Failures that counted against the retry policy.
 	NotFound     int               `json:"not_found,omitempty"`        // Times that the provider did not know the payment.
 	Rechecks     int               `json:"rechecks,omitempty"`         // Rechecks in this series, at most MaxRechecks.
-	Refused      bool              `json:"refused,omitempty"`          // The provider refused the account's credential when it was asked about this payment.
 	FirstFailure *time.Time        `json:"first_failure_at,omitempty"` // All offsets count from it.
 	DueAt        time.Time         `json:"due_at"`
 	Expedited    bool              `json:"expedited,omitempty"` // It is due before its retry is; failing then spends no attempt.
@@ -63,6 +63,12 @@ func (p *ScheduledLookUp) Cover(other ScheduledLookUp) {
 	p.Covers, p.NotificationsCreated = other.Covers, other.NotificationsCreated
 	p.Notification, p.NotifiedAt, p.Trace = other.Notification, other.NotifiedAt, other.Trace
 	p.Order, p.Fields = other.Order, other.Fields
+}
+
+// Refused reports whether the provider refused the account's credential in a look-up of the
+// payment since its last answer.
+func (p ScheduledLookUp) Refused() bool {
+	return slices.ContainsFunc(p.FailedLookUps, func(f order.FailedLookUp) bool { return f.Class == string(Credential) })
 }
 
 // NoAnswer is the last answer in the letter of what was given up unasked.

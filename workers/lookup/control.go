@@ -46,13 +46,14 @@ func (w *Worker) probe(ctx context.Context, t task, c ratelimit.Class, p permit)
 // control is the look-up of an account's control payment. ok is false if there is none
 // besides the task's payment, or if it cannot be read.
 func (w *Worker) control(ctx context.Context, t task) (c task, ok bool) {
-	last, ok, err := w.Observations.Answered(ctx, t.unit.Provider, t.account)
+	last, ok, err := w.Observations.Answered(ctx, t.Provider, t.Account)
 	seen := last.Observation
-	if err != nil || !ok || seen.Payment == t.target.Payment {
+	if err != nil || !ok || seen.Payment == t.Payment {
 		return task{}, false
 	}
-	c = task{unit: w.Tokens.Unit(t.unit.Provider, t.account, seen.Payment), account: t.account, cause: order.CauseRecheck}
-	c.target = provider.Target{Kind: seen.Kind, Payment: seen.Payment, Order: seen.Order}
+	c = task{unit: w.Tokens.Unit(t.Provider, t.Account, seen.Payment)}
+	c.Provider, c.Account, c.Cause = t.Provider, t.Account, order.CauseRecheck
+	c.Kind, c.Payment, c.Order = seen.Kind, seen.Payment, seen.Order
 	return c, true
 }
 
@@ -65,7 +66,7 @@ const checkDelay = time.Second
 // payments do not stop the account. busy is true while another look-up of the account
 // checks it.
 func (w *Worker) credentialValid(ctx context.Context, t task) (valid, busy bool) {
-	check := w.checks[t.account]
+	check := w.checks[t.Account]
 	if check == nil {
 		return false, false
 	}

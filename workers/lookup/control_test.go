@@ -41,7 +41,7 @@ func TestFirewallsRefusalOfOnePaymentStopsNoOther(t *testing.T) {
 		}
 	}
 	for i := range len(offsets) {
-		if p := r.parked("forged").Parked; p.Reason != "refused" || p.Attempts != i || p.Refused {
+		if p := r.parked("forged").Parked; p.Reason != "refused" || p.Attempts != i || p.Refused() {
 			t.Fatalf("refusal %d parks %+v", i+1, p)
 		}
 		r.fire("forged")
@@ -93,7 +93,7 @@ func TestTaskSpendsNothingWhileTheControlPaymentIsRefused(t *testing.T) {
 	t.Parallel()
 	r, turn := opened(t)
 	r.handle(r.notify("second"))
-	if p := r.parked("second").Parked; r.lookups("second") != 0 || r.lookups("known") != 3 || p.Reason != "credential" || p.Refused || p.FirstFailure != nil {
+	if p := r.parked("second").Parked; r.lookups("second") != 0 || r.lookups("known") != 3 || p.Reason != "credential" || p.Refused() || p.FirstFailure != nil {
 		t.Errorf("after %d look-ups it is parked as %+v", r.lookups("second"), p)
 	}
 	// The control payment may be refused alone by now, so the next probe is about the task's.

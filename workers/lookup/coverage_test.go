@@ -13,6 +13,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 // If the broker's clock was set back, or the stream recreated, an answer can be older
@@ -52,7 +53,7 @@ func TestNotificationYoungerThanItsAnswerBesideACoveredRetry(t *testing.T) {
 			r.handle(first)
 			covered := scheduledFor(order.CauseNotification, second.Sequence)
 			covered.Reason = string(waits)
-			r.Must(r.retries.Schedule(r.Ctx, covered))
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, covered))
 			second.Time = time.Now().Add(time.Minute)
 			r.fails(http.StatusBadGateway)
 			r.handle(second)

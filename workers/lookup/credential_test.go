@@ -119,7 +119,7 @@ func TestPaymentRefusedAloneIsDeadLettered(t *testing.T) {
 	closed := r.circuit("default")
 	m := r.notify("bad") // Another webhook leads to a look-up at once.
 	r.handle(m)
-	if p := r.parked("bad").Parked; p.Covers != m.Sequence || !p.Refused {
+	if p := r.parked("bad").Parked; p.Covers != m.Sequence || !p.Refused() {
 		t.Errorf("after another webhook the scheduled look-up is %+v", p)
 	}
 	for i := range len(offsets) {
@@ -172,7 +172,7 @@ func TestRevokedCredentialOpensTheCircuitForAnyPayment(t *testing.T) {
 	if c := r.circuit("default"); c.State != record.CircuitOpen {
 		t.Errorf("the circuit is %+v", c)
 	}
-	if p := r.parked("bad").Parked; !before.Refused || p.Reason != "credential" || p.Attempts != before.Attempts {
+	if p := r.parked("bad").Parked; !before.Refused() || p.Reason != "credential" || p.Attempts != before.Attempts {
 		t.Errorf("parked was %+v and is %+v", before, p)
 	}
 }
@@ -186,7 +186,7 @@ func TestRefusalOfADeferredPaymentOpensTheCircuit(t *testing.T) {
 	r.refuses("bad")
 	r.handle(r.notify("bad"))
 	r.handle(r.notify("held"))
-	if p := r.parked("held").Parked; p.Reason != "credential" || p.Refused || r.lookups("held") != 0 {
+	if p := r.parked("held").Parked; p.Reason != "credential" || p.Refused() || r.lookups("held") != 0 {
 		t.Fatalf("held is parked as %+v", p)
 	}
 	turn(time.Minute)
@@ -196,7 +196,7 @@ func TestRefusalOfADeferredPaymentOpensTheCircuit(t *testing.T) {
 	if c := r.circuit("default"); c.State != record.CircuitOpen {
 		t.Errorf("the circuit is %+v", c)
 	}
-	if p := r.parked("held").Parked; p.Reason != "credential" || !p.Refused || p.FirstFailure != nil {
+	if p := r.parked("held").Parked; p.Reason != "credential" || !p.Refused() || p.FirstFailure != nil {
 		t.Errorf("it is parked as %+v", p)
 	}
 }

@@ -28,7 +28,7 @@ func (r *rig) farRetry(payment string, stands uint64) record.ScheduledLookUp {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Covers: stands,
 		Cause: order.CauseNotification, Reason: "unavailable", Attempts: 2, FirstFailure: &first, DueAt: time.Now().Add(12 * time.Hour).UTC(),
 	}
-	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Retry, p))
 	return p
 }
 
@@ -105,7 +105,7 @@ func TestCoveredNotificationKeepsItsDueTimeAfterDelivery(t *testing.T) {
 			r := setup(t)
 			old := r.told("default", "p")
 			soon := time.Now().Add(20 * time.Second).UTC()
-			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: old.Sequence,
 				Cause: order.CauseNotification, Reason: waits, Attempts: 1, DueAt: soon,
 			}))
@@ -129,7 +129,7 @@ func TestExpeditedLookUpStaysExpeditedAfterFreeWaits(t *testing.T) {
 	r := setup(t)
 	p := r.farRetry("p", r.notify("p").Sequence)
 	p.DueAt, p.Expedited = time.Now().UTC(), true
-	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Retry, p))
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusUnauthorized, http.StatusNotFound} {
 		r.fails(status)
 		r.fire("p")

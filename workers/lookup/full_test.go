@@ -7,6 +7,7 @@ import (
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 // hold makes STATUSES take at most so many messages, -1 for any number.
@@ -96,7 +97,7 @@ func TestRecheckWithLaterCoverageIsNotCancelled(t *testing.T) {
 	r.handle(r.notify("before"))
 	r.hold(1)
 	r.script(func(payment string, _ int) (int, string) {
-		r.Must(r.retries.Schedule(r.Ctx, scheduledFor(order.CauseNotification, 99)))
+		r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, scheduledFor(order.CauseNotification, 99)))
 		return 200, state(payment, "pending", 10000, 0)
 	})
 	r.refused(r.notify("p"))

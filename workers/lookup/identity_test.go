@@ -92,7 +92,7 @@ func TestLaterLookUpHasItsOwnDeadLetter(t *testing.T) {
 			}
 			first := fmt.Sprintf("NOTIFICATIONS-%d", m.Sequence)
 			r.mark(first, record.Discarded)
-			if err := r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+			if err := r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Cause: cause, Reason: "test", DueAt: time.Now().Add(time.Hour),
 			}); err != nil {
 				t.Fatal(err)
@@ -330,7 +330,7 @@ func TestOperatorsLookUpOfUnknownPaymentIsNotCounted(t *testing.T) {
 	r.fire("p")
 	summoned := r.parked("p").Parked
 	summoned.Cause, summoned.Reason, summoned.DueAt = order.CauseOperator, string(order.CauseOperator), time.Now().Add(time.Hour)
-	testbench.Must(t, r.retries.Enqueue(r.Ctx, summoned))
+	testbench.Must(t, r.retries.Schedule(r.Ctx, retry.Enqueue, summoned))
 	r.fire("p")
 	if got := r.parked("p").Parked; got.NotFound != 3 || got.Expedited || len(r.deadLetters()) != 0 {
 		t.Errorf("parked is %+v, dead letters are %+v", got, r.deadLetters())

@@ -11,7 +11,6 @@ import (
 	"arauto/schemas/record"
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
-	"arauto/workers/internal/observations"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 	"arauto/workers/internal/verdict"
@@ -60,12 +59,12 @@ func (w *Worker) acquire(ctx context.Context, t task, c ratelimit.Class) (permit
 	if w.makesNoRequest(t) {
 		return permit{}, nil
 	}
-	p := permit{given: true, circuit: w.Circuits.Acquire(w.Provider.Name, t.account)}
+	p := permit{given: true, circuit: w.Circuits.Acquire(w.Provider.Name, t.Account)}
 	if p.circuit.Denied {
 		return permit{}, w.deniedBy(p.circuit)
 	}
 	var ok bool
-	if p.outage, ok = w.Outage.Acquire(t.account); !ok {
+	if p.outage, ok = w.Outage.Acquire(t.Account); !ok {
 		return permit{}, w.deniedByHost(p.outage)
 	}
 	p.outage = p.outage.About(t.unit.Payment)
@@ -82,7 +81,7 @@ func (w *Worker) acquire(ctx context.Context, t task, c ratelimit.Class) (permit
 
 // acquireRate asks the account's rate limit.
 func (w *Worker) acquireRate(t task, c ratelimit.Class, p *permit) error {
-	b := w.Rates[t.account]
+	b := w.Rates[t.Account]
 	if b == nil {
 		return nil
 	}
@@ -90,7 +89,7 @@ func (w *Worker) acquireRate(t task, c ratelimit.Class, p *permit) error {
 		return consume.ErrRetryLater
 	}
 	allow := b.Allow
-	if t.fired != nil && t.fired.Reason == string(record.RateLimited) {
+	if t.Reason == string(record.RateLimited) {
 		allow = b.AllowQueued
 	}
 	wait, ok := allow(c)
@@ -121,32 +120,6 @@ func (w *Worker) acquireProbe(ctx context.Context, p *permit) error {
 	return nil
 }
 
-// deferRateLimited schedules a fresh notification if nothing is scheduled for its
-// payment and the account's rate limit is reached, and reports whether it did. In a
-// flood of invented payments this costs three round trips to the broker per webhook
-// instead of six. acquire decides about every other task.
-func (w *Worker) deferRateLimited(ctx context.Context, t task, last observations.Entry, scheduled retry.Entry) (bool, error) {
-	b := w.Rates[t.account]
-	if b == nil || !b.Ready() || t.fired != nil || t.coverOlder || scheduled.Sequence > 0 || w.makesNoRequest(t) ||
-		w.Circuits.Acquire(w.Provider.Name, t.account).Denied {
-		return false, nil
-	}
-	switch err := w.checkLimit(ctx, t, last, scheduled, record.RateLimited); {
-	case errors.Is(err, retry.ErrFull):
-		return false, nil
-	case err != nil:
-		return false, err
-	}
-	wait, queued := b.Queue(classOf(t, last, scheduled))
-	if !queued {
-		return false, nil
-	}
-	d := verdict.Judge(verdict.Failure{Kind: record.RateLimited, Deferred: wait, At: w.Now()}, t.attempts(), w.Policy, w.Jitter())
-	p := t.scheduled()
-	p.Reason, p.DueAt = string(record.RateLimited), d.Due.UTC()
-	return w.Retries.ScheduleIfNone(ctx, p)
-}
-
 // deniedBy is the error for a look-up that an account's circuit breaker denied.
 func (w *Worker) deniedBy(p breaker.Permit) error {
 	cause := record.Stopped
@@ -167,14 +140,14 @@ func (w *Worker) deniedByHost(p breaker.HostPermit) error {
 // makesNoRequest reports whether a task needs no request to the provider, because the
 // payload is trusted or the account is unknown. Then no limit applies.
 func (w *Worker) makesNoRequest(t task) bool {
-	account, ok := w.Accounts[t.account]
+	account, ok := w.Accounts[t.Account]
 	if w.Provider.Ask == nil || !ok {
 		return true
 	}
 	if w.Provider.Payload == nil {
 		return false
 	}
-	_, err := w.Provider.Ask(t.target, account)
+	_, err := w.Provider.Ask(t.target(), account)
 	return errors.Is(err, provider.ErrNoLookUp)
 }
 
@@ -223,7 +196,7 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 		circuit = w.Circuits.Answered(ctx, p.circuit)
 	}
 	if err := errors.Join(host, circuit); err != nil {
-		w.Log.Warn("circuit.write_failed", zap.String("provider", w.Provider.Name), zap.String("account", t.account), zap.Error(err))
+		w.Log.Warn("circuit.write_failed", zap.String("provider", w.Provider.Name), zap.String("account", t.Account), zap.Error(err))
 	}
 	return result
 }
@@ -231,7 +204,7 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 // credentialRefused returns the error by which a task is decided whose credential was
 // refused. It opens the account's circuit breaker unless the payment alone is refused.
 func (w *Worker) credentialRefused(ctx context.Context, t task, p permit, before retry.Entry, result error) (decided, written error) {
-	alone := t.refused || before.Parked.Refused || p.proven
+	alone := t.Refused() || before.Parked.Refused() || p.proven
 	switch {
 	case errors.Is(result, provider.ErrRevoked):
 	case alone && w.Circuits.Proven(p.circuit):
@@ -247,33 +220,4 @@ func (w *Worker) credentialRefused(ctx context.Context, t task, p permit, before
 	}
 	wait, err := w.Circuits.Refused(ctx, p.circuit, w.Jitter())
 	return fmt.Errorf("%w: %w", &verdict.DeferredError{Kind: record.Credential, Wait: wait}, result), err
-}
-
-// shouldAskNow reports whether to look up now for a fresh notification. It is false if the
-// provider has just called the payment unknown, or if the payment is queued for the rate
-// limit: then the scheduled look-up is to cover the notification too.
-func (w *Worker) shouldAskNow(t task, scheduled retry.Entry) bool {
-	if t.fired != nil || scheduled.Sequence == 0 || !scheduled.Parked.DueAt.After(w.Now()) {
-		return true
-	}
-	return scheduled.Parked.Reason != string(record.NotFound) && scheduled.Parked.Reason != string(record.RateLimited)
-}
-
-// extendCoverage makes the scheduled look-up cover a fresh notification too. A payment
-// that is unknown to the provider is looked up as soon as after the first time, because
-// the provider may know it by now.
-func (w *Worker) extendCoverage(ctx context.Context, t task, scheduled retry.Entry) error {
-	p := scheduled.Parked
-	p.Cover(t.scheduled())
-	if p.Reason != string(record.NotFound) {
-		return w.Retries.ScheduleUnasked(ctx, p)
-	}
-	soon := scheduled.At.Add(w.Policy.WaitNotFound(1, w.slowdown(t.account)))
-	if now := w.Now(); soon.Before(now) {
-		soon = now
-	}
-	if soon.Before(p.DueAt) {
-		p.DueAt = soon.UTC()
-	}
-	return w.Retries.ExtendCoverage(ctx, p)
 }

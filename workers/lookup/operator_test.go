@@ -7,6 +7,7 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/record"
+	"arauto/workers/internal/retry"
 )
 
 // An operator who tries during an outage must not use up the payment's attempts.
@@ -16,7 +17,7 @@ func TestExpeditedLookUpSpendsNoAttempt(t *testing.T) {
 		r := setup(t)
 		r.fails(http.StatusInternalServerError)
 		first := time.Now().UTC().Truncate(time.Millisecond)
-		if err := r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+		if err := r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Cause: order.CauseOperator, Reason: "operator",
 			FirstFailure: &first, DueAt: time.Now().Add(time.Hour).UTC(), Expedited: early,
 		}); err != nil {
@@ -47,7 +48,7 @@ func TestOperatorsLookUpAnswersTheNotificationItCovers(t *testing.T) {
 		}
 		return http.StatusOK, `{"payment":"p","order":"o","status":"paid","amount":1000,"refunded":0}`
 	})
-	if err := r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	if err := r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 7, Cause: order.CauseOperator, Reason: "operator",
 		DueAt: time.Now().Add(time.Hour).UTC(),
 	}); err != nil {

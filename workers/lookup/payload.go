@@ -2,95 +2,85 @@ package lookup
 
 import (
 	"context"
-	"sync"
+	"time"
 
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
 )
+
+// hasNoLookUp reports whether a notification is about a payment that its provider, or the
+// provider for this account, cannot be asked for.
+func (w *Worker) hasNoLookUp(t *task) bool {
+	_, known := w.Accounts[t.Account]
+	return t.Cause == order.CauseNotification && (w.Provider.Ask == nil || known && w.makesNoRequest(*t))
+}
 
 // trustPayload stores what an authenticated webhook's payload says, for a provider
 // without a look-up. Each notification is an observation; the payment's earlier ones
 // are stored first, in order, so that none is superseded unread.
-func (w *Worker) trustPayload(ctx context.Context, t task) (string, order.Observation, error) {
+func (w *Worker) trustPayload(ctx context.Context, t *task) (outcome string, err error) {
 	if w.Provider.Payload == nil {
-		err := w.deadLetter(ctx, t, record.DeadLetter{
+		return outcomeDead, w.deadLetterCovered(ctx, t, record.DeadLetter{
 			Class: record.ClassOurs, Cause: provider.ErrNoLookUp.Error(), LastAnswer: record.NoAnswer,
 		})
-		return outcomeDead, order.Observation{}, err
 	}
 	last, err := w.Observations.Last(ctx, t.unit)
 	if err != nil {
-		return "", order.Observation{}, err
+		return "", err
 	}
 	if t.superseded(last) {
-		older, err := w.checkCoverage(ctx, t, last)
-		if err != nil || !older {
-			return outcomeSuperseded, order.Observation{}, err
+		if older, err := w.checkCoverage(ctx, t, last); err != nil || !older {
+			return outcomeSuperseded, err
 		}
 	}
-	reported := sync.OnceValues(func() (deadletter.Reports, error) { return w.DeadLetters.Reported(ctx, t.unit, record.StageLookup) })
 	for above := last.Covers(); ; {
-		stored, ok, err := w.Observations.NextNotification(ctx, t.unit, above)
+		next, ok, err := w.Observations.NextNotification(ctx, t.unit, above)
 		if err != nil {
-			return "", order.Observation{}, err
+			return "", err
 		}
-		if !ok || stored.Sequence > t.covers {
-			// The notification was purged since it was delivered; the task has its
-			// contents.
-			stored = observations.Stored{Sequence: t.covers, Notification: t.asNotification()}
+		own := *t // It has its notification's contents, which may have been purged since it was delivered.
+		if ok && next.Sequence <= t.Covers {
+			own.ScheduledLookUp, own.unknownType = lookUpFor(next.Notification, next.Sequence), next.Notification.Unknown
+			own.NotificationsCreated = t.NotificationsCreated
 		}
-		above = stored.Sequence
-		outcome, seen, err := w.readPayload(ctx, t, stored, &last, reported)
-		if err != nil || stored.Sequence == t.covers {
-			return outcome, seen, err
+		own.stream, own.sequence, above = subject.Notifications, own.Covers, own.Covers
+		outcome, err := w.readPayload(ctx, &own, &last)
+		if err != nil || own.Covers == t.Covers {
+			t.seen = own.seen
+			return outcome, err
 		}
 	}
 }
 
 // readPayload appends one notification's payload behind last and moves last to it. It
 // skips a notification of an unknown type, whose own message stores its dead letter.
-func (w *Worker) readPayload(ctx context.Context, t task, s observations.Stored, last *observations.Entry,
-	reported func() (deadletter.Reports, error)) (string, order.Observation, error) {
-	n := s.Notification
-	if n.Unknown != "" {
-		return outcomeDead, order.Observation{}, nil
+func (w *Worker) readPayload(ctx context.Context, t *task, last *observations.Entry) (string, error) {
+	if t.unknownType != "" {
+		return outcomeDead, nil
 	}
-	own := t
-	own.target = provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields}
-	own.trace, own.notification, own.notifiedAt, own.covers = n.Trace, n.ID, &n.ReceivedAt, s.Sequence
-	own.stream, own.sequence = subject.Notifications, s.Sequence
-	fact, err := w.Provider.Payload(own.target)
+	fact, err := w.Provider.Payload(t.target())
 	if !answered(err) {
-		before, problem := reported()
+		reported, problem := w.DeadLetters.Reported(ctx, t.unit, record.StageLookup)
 		if problem != nil {
-			return "", order.Observation{}, problem
+			return "", problem
 		}
-		return outcomeDead, order.Observation{}, w.putDeadLetter(ctx, own, before.IDs, record.DeadLetter{
+		return outcomeDead, w.putDeadLetter(ctx, t, reported.IDs, record.DeadLetter{
 			Class: record.ClassData, Cause: err.Error(), LastAnswer: record.NoAnswer,
 		})
 	}
-	seen := own.observation(fact, n.ReceivedAt, n.ReceivedAt)
-	seen.Covers = max(s.Sequence, last.Covers())
-	sequence, err := w.Observations.Append(ctx, t.unit, *last, seen, own.trace)
+	var received time.Time
+	if t.NotifiedAt != nil {
+		received = *t.NotifiedAt
+	}
+	t.seen = t.observation(fact, received, received)
+	t.seen.Covers = max(t.Covers, last.Covers())
+	sequence, err := w.Observations.Append(ctx, t.unit, *last, t.seen, t.Trace)
 	if err != nil {
-		return "", seen, err
+		return "", err
 	}
-	*last = observations.Entry{Sequence: sequence, Observation: seen}
-	return outcomeObserved, seen, nil
-}
-
-// asNotification returns the task's notification with the fields that payloads need.
-func (t task) asNotification() record.Notification {
-	n := record.Notification{
-		ID: t.notification, Provider: t.unit.Provider, Account: t.account, Kind: t.target.Kind,
-		Payment: t.target.Payment, Order: t.target.Order, Fields: t.target.Fields, Trace: t.trace,
-	}
-	if t.notifiedAt != nil {
-		n.ReceivedAt = *t.notifiedAt
-	}
-	return n
+	*last = observations.Entry{Sequence: sequence, Observation: t.seen}
+	return outcomeObserved, nil
 }

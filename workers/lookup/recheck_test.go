@@ -7,6 +7,7 @@ import (
 
 	"arauto/schemas/order"
 	"arauto/schemas/record"
+	"arauto/workers/internal/retry"
 )
 
 // scheduledFor is a look-up of p that is due in some hours.
@@ -20,7 +21,7 @@ func scheduledFor(cause order.Cause, stands uint64) record.ScheduledLookUp {
 func TestFailedWebhookReplacesALaterSweep(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.Must(r.retries.Schedule(r.Ctx, scheduledFor(order.CauseSweep, 0)))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, scheduledFor(order.CauseSweep, 0)))
 	r.fails(http.StatusServiceUnavailable)
 	m := r.notify("p")
 	r.handle(m)
@@ -40,13 +41,13 @@ func TestStaleAnswerIsRecheckedWhateverTheCause(t *testing.T) {
 			r := setup(t)
 			r.handle(r.notify("p"))
 			later := r.notify("p")
-			r.Must(r.retries.Schedule(r.Ctx, scheduledFor(cause, later.Sequence)))
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, scheduledFor(cause, later.Sequence)))
 			r.fire("p")
 			if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Rechecks != 1 {
 				t.Errorf("parked is %+v", p)
 			}
 			r.Must(r.retries.Cancel(r.Ctx, r.parked("p")))
-			r.Must(r.retries.Schedule(r.Ctx, scheduledFor(cause, later.Sequence))) // It covers no unanswered notification now.
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, scheduledFor(cause, later.Sequence))) // It covers no unanswered notification now.
 			r.fire("p")
 			if entry := r.parked("p"); entry.Sequence != 0 {
 				t.Errorf("an answer that no webhook waits for led to %+v", entry.Parked)
@@ -66,7 +67,7 @@ func TestConfirmationThatMayBeStaleIsRechecked(t *testing.T) {
 	if p := r.parked("p").Parked; p.Cause != order.CauseRecheck {
 		t.Fatalf("parked is %+v", p)
 	}
-	r.Must(r.retries.ScheduleRecheck(r.Ctx, scheduledFor(order.CauseConfirmation, r.last("p").Covers()))) // As normalize does.
+	r.Must(r.retries.Schedule(r.Ctx, retry.Recheck, scheduledFor(order.CauseConfirmation, r.last("p").Covers()))) // As normalize does.
 	r.fire("p")
 	for number := 1; number <= 2; number++ {
 		if p := r.parked("p").Parked; p.Cause != order.CauseRecheck || p.Rechecks != number {

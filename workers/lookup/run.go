@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -38,7 +39,14 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	names := durables(cfg.Providers)
+	var names []process.ConsumerName
+	var consumers []string
+	for _, name := range cfg.Providers {
+		fresh, due := subject.LookupConsumer(name), subject.LookupDueConsumer(name)
+		names = append(names, process.ConsumerName{Stream: subject.Notifications, Consumer: fresh},
+			process.ConsumerName{Stream: subject.LookupRetries, Consumer: due})
+		consumers = append(consumers, fresh, due)
+	}
 	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, names))
 	clock := retry.NewClock(k.JS, nil)
 	shared := Options{
@@ -60,45 +68,54 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	bound := map[process.ConsumerName]jetstream.Consumer{}
-	bind := func(ctx context.Context) error {
-		if err := clock.Set(ctx); err != nil {
+	bound, from := map[process.ConsumerName]jetstream.Consumer{}, map[string]jetstream.Stream{}
+	bind := func(ctx context.Context) (err error) {
+		if err = clock.Set(ctx); err != nil {
 			return err
 		}
-		if err := open(ctx, k.JS, &shared); err != nil {
+		if shared.Observations, err = observations.Open(ctx, k.JS); err != nil {
+			return err
+		}
+		if shared.Retries, err = retry.Open(ctx, k.JS, cfg.Tokens); err != nil {
+			return err
+		}
+		if shared.DeadLetters, err = deadletter.Open(ctx, k.JS); err != nil {
 			return err
 		}
 		shared.Observations.Writes, shared.Retries.Writes = statuses, retries
 		shared.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
-		if err := limits.bind(ctx); err != nil {
-			return err
-		}
 		for _, name := range names {
-			var err error
 			if bound[name], err = k.JS.Consumer(ctx, name.Stream, name.Consumer); err != nil {
 				return fmt.Errorf("bind consumer %s: %w", name.Consumer, err)
 			}
+			if from[name.Stream], err = k.JS.Stream(ctx, name.Stream); err != nil {
+				return fmt.Errorf("open stream %s: %w", name.Stream, err)
+			}
 		}
-		return nil
+		return limits.bind(ctx)
 	}
-	if err := await(ctx, k, names, bind); err != nil {
+	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits, subject.Leases}
+	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind); err != nil {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)
 	actors := append(limits.actors(), process.Actor{Name: "clock", Run: clock.Run})
 	counts := consume.NewMetrics(k.Registry)
-	for _, name := range cfg.Providers {
+	for i, name := range cfg.Providers {
 		worker, err := newWorker(shared, limits, name, cfg)
 		if err != nil {
 			return err
 		}
-		for durable, handle := range map[process.ConsumerName]consume.Handler{
-			{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}:    worker.HandleNotification,
-			{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)}: worker.HandleDue,
-		} {
+		relief := &Relief{
+			Worker: worker, Stream: from[subject.Notifications],
+			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
+		}
+		actors = append(actors, process.Actor{Name: "relief-" + name, Run: relief.Run})
+		for j, handle := range []consume.Handler{worker.HandleNotification, worker.HandleDue} {
+			durable := names[2*i+j]
 			actors = append(actors, process.Actor{Name: durable.Consumer, Run: func(ctx context.Context) error {
 				return consume.Run(ctx, consume.Options{
-					Consumer: bound[durable], Name: durable.Consumer, Concurrency: cfg.Concurrency,
+					Consumer: bound[durable], Stream: from[durable.Stream], Name: durable.Consumer, Concurrency: cfg.Concurrency,
 					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
 					Limit: worker.room,
 				}, handle)
@@ -117,65 +134,23 @@ func Run(ctx context.Context, k *process.Kit) error {
 	return process.Together(ctx, actors...)
 }
 
-// await waits for the streams and consumers that the workers need, and binds to them.
-func await(ctx context.Context, k *process.Kit, names []process.ConsumerName, bind func(context.Context) error) error {
-	consumers := make([]string, len(names))
-	for i, n := range names {
-		consumers[i] = n.Consumer
-	}
-	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits, subject.Leases}
-	return topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind)
-}
-
-// durables lists the consumers of the given providers.
-func durables(names []string) []process.ConsumerName {
-	var all []process.ConsumerName
-	for _, name := range names {
-		all = append(all,
-			process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)},
-			process.ConsumerName{Stream: subject.LookupRetries, Consumer: subject.LookupDueConsumer(name)})
-	}
-	return all
-}
-
-// open opens the stores that every worker shares.
-func open(ctx context.Context, js jetstream.JetStream, o *Options) (err error) {
-	if o.Observations, err = observations.Open(ctx, js); err != nil {
-		return err
-	}
-	if o.Retries, err = retry.Open(ctx, js, o.Tokens); err != nil {
-		return err
-	}
-	o.DeadLetters, err = deadletter.Open(ctx, js)
-	return err
-}
-
-// newWorker returns the worker of one provider.
+// newWorker returns the worker of one provider. The default retry policy is Yapay's too: its
+// offsets of 12 hours are how Yapay delivers webhooks, and too long for a look-up during a
+// short outage.
 func newWorker(o Options, g *limitsBuilder, name string, cfg config.Lookup) (*Worker, error) {
 	p, ok := providers.All.Get(name)
 	if !ok {
 		return nil, fmt.Errorf("no provider is called %s", name)
 	}
-	policy, err := policyOf(cfg.Retry(name))
+	configured := cfg.Retry(name)
+	policy, err := providers.All.RetryPolicy(cmp.Or(configured.Policy, provider.DefaultRetryPolicy))
+	if err == nil && len(configured.Delays) > 0 {
+		policy, err = policy.WithOffsets(configured.Delays)
+	}
 	if err != nil {
 		return nil, err
 	}
 	o.Limits = g.forProvider(p)
 	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy.Scaled(cfg.TimeScale)
 	return New(o), nil
-}
-
-// policyOf returns the configured retry policy. The default is Yapay's too: its offsets
-// of 12 hours are how Yapay delivers webhooks, and too long for a look-up during a
-// short outage.
-func policyOf(r config.Retry) (provider.RetryPolicy, error) {
-	name := r.Policy
-	if name == "" {
-		name = provider.DefaultRetryPolicy
-	}
-	policy, err := providers.All.RetryPolicy(name)
-	if err != nil || len(r.Delays) == 0 {
-		return policy, err
-	}
-	return policy.WithOffsets(r.Delays)
 }

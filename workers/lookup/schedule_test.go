@@ -9,6 +9,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 func TestFreshFailureIsScheduledAtTheFirstOffset(t *testing.T) {
@@ -88,7 +89,7 @@ func TestAnswerKeepsALookUpScheduledSince(t *testing.T) {
 	r.script(func(payment string, _ int) (int, string) {
 		// During the look-up, the scheduled one is delivered, fails, and is scheduled again.
 		replaced.Attempts, replaced.DueAt = 1, time.Now().Add(time.Hour)
-		if err := r.retries.Reschedule(r.Ctx, replaced); err != nil {
+		if err := r.retries.Schedule(r.Ctx, retry.Retry, replaced); err != nil {
 			t.Errorf("park: %v", err)
 		}
 		return http.StatusOK, state(payment, "refunded", 10000, 10000)

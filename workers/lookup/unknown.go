@@ -21,9 +21,9 @@ func classOf(t task, last observations.Entry, before retry.Entry) ratelimit.Clas
 	switch {
 	case o.Confirmed && (o.Status != "" || o.ProviderStatus != ""):
 		return ratelimit.Known
-	case before.Parked.NotFound > 0, t.fired != nil && t.fired.NotFound > 0:
+	case before.Parked.NotFound > 0, t.NotFound > 0:
 		return ratelimit.Unknown
-	case t.cause != order.CauseNotification: // The payment has an event, or an operator wants the look-up.
+	case t.Cause != order.CauseNotification: // The payment has an event, or an operator wants the look-up.
 		return ratelimit.Known
 	}
 	return ratelimit.Unasked
@@ -54,18 +54,21 @@ type answers struct {
 	unknown float64
 }
 
-// note counts an answer: a fact, or "unknown payment".
-func (a *answers) note(payment string, now time.Time) {
+// note counts the result of a look-up that is an answer about a known or an unknown payment.
+func (a *answers) note(result error, now time.Time) {
+	if a == nil {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.last.IsZero() {
 		left := math.Exp2(-max(now.Sub(a.last), 0).Seconds() / halfLife.Seconds())
 		a.known, a.unknown = a.known*left, a.unknown*left
 	}
-	if a.last = now; payment == unknownPayment {
-		a.unknown++
-	} else {
+	if a.last = now; answered(result) {
 		a.known++
+	} else {
+		a.unknown++
 	}
 }
 
@@ -76,56 +79,37 @@ func (a *answers) since(at time.Time) bool {
 	return !a.last.IsZero() && !a.last.Before(at)
 }
 
-// slowdown is the current factor for the waits of the account's unknown payments.
+// slowdown is the current factor for the waits of the account's unknown payments. It grows
+// from 1, while at most half of the answers are about them, to maxSlowdown, when all are. It
+// is 1 for an account without look-up settings.
 func (a *answers) slowdown() float64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slowdown(a.known, a.unknown)
-}
-
-// slowdown grows from 1, while at most half of the answers are about unknown payments,
-// to maxSlowdown, when all are.
-func slowdown(known, unknown float64) float64 {
-	if known+unknown < minAnswers {
+	if a == nil {
 		return 1
 	}
-	above := unknown/(known+unknown) - 0.5
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.known+a.unknown < minAnswers {
+		return 1
+	}
+	above := a.unknown/(a.known+a.unknown) - 0.5
 	return 1 + max(above, 0)/0.5*(maxSlowdown-1)
 }
 
-// countAnswer counts an answer about a known or an unknown payment of the account.
-func (w *Worker) countAnswer(account, payment string) {
-	if a := w.answers[account]; a != nil {
-		a.note(payment, w.Now())
-	}
-	w.Metrics.countAnswer(w.Provider.Name, account, payment)
-}
-
-// slowdown is the account's factor for the waits of unknown payments, 1 for an account
-// without look-up settings.
-func (w *Worker) slowdown(account string) float64 {
-	if a := w.answers[account]; a != nil {
-		return a.slowdown()
-	}
-	return 1
-}
-
 // final reports whether a retry cannot help, because the provider refuses the payment's
-// URL. A 400 counts only if this payment was never answered, and another payment of the
-// account was answered within proofWindow or since this one first failed. Otherwise the
-// base URL may be wrong, or a proxy broken, and that must not end in dead letters.
+// URL. A 400 may be due to a wrong base URL: it counts only if this payment was never answered
+// and another one was, within proofWindow or since this one first failed.
 func (w *Worker) final(t task, last observations.Entry, cause error, now time.Time) bool {
 	if errors.Is(cause, verdict.ErrURLTooLong) {
 		return true
 	}
-	answers := w.answers[t.account]
-	known := last.Observation.Confirmed || t.cause == order.CauseSweep // Sweep looks up payments that have an event.
+	answers := w.answers[t.Account]
+	known := last.Observation.Confirmed || t.Cause == order.CauseSweep // Sweep looks up payments that have an event.
 	if !errors.Is(cause, verdict.ErrURL) || answers == nil || known {
 		return false
 	}
 	from := now.Add(-proofWindow)
-	if t.fired != nil && t.fired.FirstFailure != nil && t.fired.FirstFailure.Before(from) {
-		from = *t.fired.FirstFailure
+	if t.FirstFailure != nil && t.FirstFailure.Before(from) {
+		from = *t.FirstFailure
 	}
 	return answers.since(from)
 }

@@ -7,13 +7,18 @@ package lookup
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -22,6 +27,7 @@ import (
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/retry"
+	"arauto/workers/internal/verdict"
 )
 
 // Options are what a worker of one provider works with.
@@ -45,132 +51,166 @@ type Options struct {
 // this and other processes.
 type Worker struct {
 	Options
-	storeFailure storeFailure           // Set while STATUSES refuses answers.
-	answers      map[string]*answers    // By account: the recent answers about known and unknown payments.
-	checks       map[string]*sync.Mutex // By account: held while a refused credential is checked.
+	pausedUntil atomic.Int64           // Nanoseconds since 1970: no look-up is made before, because STATUSES refused an answer.
+	answers     map[string]*answers    // By account: the recent answers about known and unknown payments.
+	checks      map[string]*sync.Mutex // By account: held while a refused credential is checked.
 }
 
 // New returns a worker and sets the provider's metrics to 0.
 func New(o Options) *Worker {
-	o.Metrics.expect(o.Provider.Name)
 	w := &Worker{Options: o, answers: map[string]*answers{}, checks: map[string]*sync.Mutex{}}
 	for account := range o.Accounts {
 		w.answers[account], w.checks[account] = &answers{}, &sync.Mutex{}
-		o.Metrics.expectAccount(o.Provider.Name, account)
 	}
+	o.Metrics.expect(o.Provider.Name, slices.Collect(maps.Keys(o.Accounts)))
 	return w
 }
 
-// task is one look-up of a payment, and why it is made.
+// task is one look-up of a payment. Its ScheduledLookUp says why it is made, and is what is
+// scheduled if it fails.
 type task struct {
-	unit         subject.Unit
-	account      string
-	target       provider.Target
-	cause        order.Cause
-	covers       uint64    // Highest notification that it covers, 0 for none.
-	created      time.Time // Creation time of the NOTIFICATIONS that covers is a sequence of.
-	notification string
-	notifiedAt   *time.Time
-	fired        *record.ScheduledLookUp // The scheduled look-up that became due; nil for a fresh notification.
-	stored       time.Time               // When the broker stored the notification; zero for a scheduled look-up.
-	stream       string                  // Of the message that is handled.
-	sequence     uint64
-	noPending    bool                 // The consumer had no further message pending when it delivered the notification.
-	coverOlder   bool                 // The notification is covered by an answer that is older than it: see checkCoverage.
-	refused      bool                 // The provider refused the account's credential in a look-up of this payment.
-	failures     []order.FailedLookUp // The failed look-ups since the last answer, this one included; nil until this one has failed, see failedLookUps.
-	trace        string
+	record.ScheduledLookUp
+	unit        subject.Unit
+	fresh       bool              // It is made for a notification; else the broker delivered a scheduled look-up.
+	stream      string            // Of the message that is handled.
+	sequence    uint64            // Of the message.
+	storedAt    time.Time         // When the broker stored the notification; zero for a scheduled look-up.
+	noPending   bool              // The consumer had no further message pending when it delivered the notification.
+	unknownType string            // The provider's type of the notification if we do not know it.
+	delivered   uint64            // The notification that it covered when it was delivered.
+	conflict    bool              // Another look-up was answered while this one was made.
+	seen        order.Observation // The answer, for the log.
 }
 
-// superseded reports whether an answer covers the task's notification already.
-// Rechecks, confirmations, the look-ups of sweep and operators, and those for a
-// notification of another incarnation of NOTIFICATIONS are made in any case.
-func (t task) superseded(last observations.Entry) bool {
-	return t.cause == order.CauseNotification && t.covers > 0 && t.covers <= last.Covers()
+// target is what the provider is asked for.
+func (t task) target() provider.Target {
+	return provider.Target{Kind: t.Kind, Payment: t.Payment, Order: t.Order, Fields: t.Fields}
+}
+
+// lookUpFor is the look-up that a notification leads to.
+func lookUpFor(n record.Notification, sequence uint64) record.ScheduledLookUp {
+	return record.ScheduledLookUp{
+		Provider: n.Provider, Account: n.Account, Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields,
+		Covers: sequence, Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace, Cause: order.CauseNotification,
+	}
 }
 
 // HandleNotification handles one message of NOTIFICATIONS. It is a consume.Handler.
 func (w *Worker) HandleNotification(ctx context.Context, m jetstream.Msg) error {
+	var n record.Notification
+	unreadable := json.Unmarshal(m.Data(), &n)
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("read message metadata: %w", err)
 	}
-	began := w.Now()
-	sequence := meta.Sequence.Stream
-	var n record.Notification
-	if err := json.Unmarshal(m.Data(), &n); err != nil || n.Provider != w.Provider.Name {
-		return w.deadLetterUnreadable(ctx, subject.Notifications, m.Subject(), sequence)
-	}
-	t := task{
-		unit: w.Tokens.Unit(n.Provider, n.Account, n.Payment), account: n.Account,
-		target: provider.Target{Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields},
-		cause:  order.CauseNotification, covers: sequence, created: w.Observations.Created(),
-		notification: n.ID, notifiedAt: &n.ReceivedAt, stored: meta.Timestamp,
-		stream: subject.Notifications, sequence: sequence, trace: n.Trace,
-		noPending: meta.NumPending == 0,
-	}
-	if n.Unknown != "" {
-		// All notifications of unknown types of an account are one unit, whose dead letters
-		// are not read here: the message id alone keeps this dead letter from being stored
-		// twice.
-		err := w.putDeadLetter(ctx, t, nil, record.DeadLetter{
-			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", n.Unknown), LastAnswer: record.NoAnswer,
-		})
-		return w.done(t, outcomeDead, order.Observation{}, began, err)
-	}
-	outcome, seen, err := w.lookUp(ctx, t)
-	return w.done(t, outcome, seen, began, err)
+	return w.handle(ctx, m.Subject(), unreadable, task{
+		ScheduledLookUp: lookUpFor(n, meta.Sequence.Stream), stream: subject.Notifications, sequence: meta.Sequence.Stream,
+		fresh: true, storedAt: meta.Timestamp, noPending: meta.NumPending == 0, unknownType: n.Unknown,
+	})
 }
 
 // HandleDue handles one scheduled look-up that the broker delivered at its due time. It
 // is a consume.Handler.
 func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
+	var p record.ScheduledLookUp
+	unreadable := json.Unmarshal(m.Data(), &p)
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("read message metadata: %w", err)
 	}
-	began := w.Now()
-	var p record.ScheduledLookUp
-	if err := json.Unmarshal(m.Data(), &p); err != nil || p.Provider != w.Provider.Name {
-		return w.deadLetterUnreadable(ctx, subject.LookupRetries, m.Subject(), meta.Sequence.Stream)
-	}
-	created := w.Observations.Created()
-	p = p.On(created)
-	t := task{
-		unit: w.Tokens.Unit(p.Provider, p.Account, p.Payment), account: p.Account,
-		target: provider.Target{Kind: p.Kind, Payment: p.Payment, Order: p.Order, Fields: p.Fields},
-		cause:  p.Cause, covers: p.Covers, created: created,
-		notification: p.Notification, notifiedAt: p.NotifiedAt,
-		fired: &p, refused: p.Refused, stream: subject.LookupRetries, sequence: meta.Sequence.Stream, trace: p.Trace,
-	}
-	w.Metrics.fired(w.Provider.Name, began.Sub(p.DueAt))
-	outcome, seen, err := w.lookUp(ctx, t)
-	return w.done(t, outcome, seen, began, err)
+	return w.handle(ctx, m.Subject(), unreadable, task{ScheduledLookUp: p, stream: subject.LookupRetries, sequence: meta.Sequence.Stream})
 }
 
-// deadLetterUnreadable stores the dead letter of a message that does not decode.
-func (w *Worker) deadLetterUnreadable(ctx context.Context, stream, on string, sequence uint64) error {
-	w.Log.Error("message.decode_failed", zap.String("subject", on), zap.Uint64("sequence", sequence))
-	u := subject.Unit{Provider: w.Provider.Name, Account: "unreadable", Payment: "unreadable"}
-	id := deadletter.ID(stream, sequence)
-	return w.DeadLetters.Put(ctx, u, record.DeadLetter{
-		ID: id, Class: record.ClassOurs, Stage: record.StageLookup, Provider: u.Provider, Account: u.Account, Payment: u.Payment,
-		Cause: "stored message does not decode", LastAnswer: record.NoAnswer, Stream: stream, Sequence: sequence,
-		Next: "compare the versions of the gateway and of this worker", At: w.Now().UTC(),
-	}, id, deadletter.SameID(id))
-}
-
-// done counts the outcome and writes the one canonical log line of a handled message.
-func (w *Worker) done(t task, outcome string, seen order.Observation, began time.Time, err error) error {
+// handle brings a message's task to its outcome, counts that, and writes the one canonical
+// log line of a handled message. A message that does not decode is dead-lettered.
+func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task) error {
+	began, created := w.Now(), w.Observations.Created()
+	t.ScheduledLookUp = t.On(created)
+	t.NotificationsCreated, t.delivered = created, t.Covers
+	if unreadable != nil || t.Provider != w.Provider.Name {
+		w.Log.Error("message.decode_failed", zap.String("subject", on), zap.Uint64("sequence", t.sequence))
+		t.ScheduledLookUp = record.ScheduledLookUp{Provider: w.Provider.Name, Account: "unreadable", Payment: "unreadable"}
+		t.unit = w.Tokens.Unit(t.Provider, t.Account, t.Payment)
+		return w.putDeadLetter(ctx, &t, nil, record.DeadLetter{
+			Class: record.ClassOurs, Cause: "stored message does not decode", LastAnswer: record.NoAnswer,
+			Next: "compare the versions of the gateway and of this worker",
+		})
+	}
+	if !t.fresh {
+		w.Metrics.lateness.WithLabelValues(w.Provider.Name).Observe(began.Sub(t.DueAt).Seconds())
+	}
+	t.unit = w.Tokens.Unit(t.Provider, t.Account, t.Payment)
+	outcome, err := w.lookUp(ctx, &t)
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", t.unit, err)
 	}
-	w.Metrics.outcome(w.Provider.Name, outcome)
+	w.Metrics.outcomes.WithLabelValues(w.Provider.Name, outcome).Inc()
 	w.Log.Info("lookup.handled",
-		zap.String("provider", t.unit.Provider), zap.String("account", t.account), zap.String("payment", t.unit.Payment),
-		zap.String("notification", t.notification), zap.Uint64("sequence", t.covers),
-		zap.String("cause", string(t.cause)), zap.String("decision", outcome),
-		zap.String("status", string(seen.Status)), zap.String("provider_status", seen.ProviderStatus),
-		zap.Duration("took", w.Now().Sub(began)), zap.String("traceparent", t.trace))
+		zap.String("provider", t.unit.Provider), zap.String("account", t.Account), zap.String("payment", t.unit.Payment),
+		zap.String("notification", t.Notification), zap.Uint64("sequence", t.delivered),
+		zap.String("cause", string(t.Cause)), zap.String("decision", outcome),
+		zap.String("status", string(t.seen.Status)), zap.String("provider_status", t.seen.ProviderStatus),
+		zap.Duration("took", w.Now().Sub(began)), zap.String("traceparent", t.Trace))
 	return nil
+}
+
+// lookUp brings a task to its outcome. After a conflict it is decided again.
+func (w *Worker) lookUp(ctx context.Context, t *task) (outcome string, err error) {
+	if t.unknownType != "" {
+		// All notifications of unknown types of an account are one unit, whose dead letters
+		// are not read: the message id alone keeps this one from being stored twice.
+		return outcomeDead, w.putDeadLetter(ctx, t, nil, record.DeadLetter{
+			Class: record.ClassData, Cause: fmt.Sprintf("unknown notification type %q", t.unknownType), LastAnswer: record.NoAnswer,
+		})
+	}
+	attempt := w.pursue
+	if w.hasNoLookUp(t) {
+		attempt = w.trustPayload
+	}
+	err = stream.RetryConflicts(ctx, func() (err error) {
+		outcome, err = attempt(ctx, t)
+		if t.conflict = stream.IsConflict(err); t.conflict {
+			w.Metrics.conflicts.WithLabelValues(w.Provider.Name).Inc()
+		}
+		return err
+	})
+	return outcome, err
+}
+
+// pursue loads what is stored about the payment, decides, asks every limit, asks the
+// provider, and stores what came of it.
+func (w *Worker) pursue(ctx context.Context, t *task) (outcome string, err error) {
+	s, err := w.load(ctx, t)
+	if err != nil {
+		return "", err
+	}
+	switch decision := decide(*t, s, w.Now()); decision {
+	case superseded, redundant:
+		t.seen = s.last.Observation
+		return string(decision), nil
+	case join:
+		return outcomeScheduled, w.join(ctx, t, s)
+	case askAgain:
+		t.makeRecheck(s)
+	case ask:
+	}
+	p, newest, err := w.admit(ctx, t, s)
+	var deferred *verdict.DeferredError
+	switch {
+	case errors.As(err, &deferred):
+		return w.failed(ctx, t, s, deferred, nil)
+	case err != nil:
+		return "", err
+	}
+	defer p.release()
+	askedAt := w.Now()
+	fact, err := w.ask(ctx, *t)
+	err = w.reportResult(ctx, *t, p, s.scheduled, err)
+	switch {
+	case answered(err):
+		return w.store(ctx, t, s, t.observation(fact, askedAt, w.Now()), newest)
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	}
+	return w.failed(ctx, t, s, err, &order.FailedLookUp{At: askedAt.UTC(), Error: err.Error(), HTTP: providerhttp.StatusOf(err)})
 }

@@ -42,10 +42,11 @@ func Run(ctx context.Context, k *process.Kit) error {
 	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
 	options := fold.Options{
 		JS: k.JS, Events: events, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
-		Spans: order.Standard.Scaled(cfg.TimeScale), Clock: retry.NewClock(k.JS, nil),
+		Spans: order.Standard.Scaled(cfg.TimeScale), RemoveAfter: cfg.RemoveAfter, Clock: retry.NewClock(k.JS, nil),
 	}
 	var worker *fold.Worker
 	var durable jetstream.Consumer
+	var statuses jetstream.Stream
 	bind := func(ctx context.Context) (err error) {
 		if options.Retries, err = retry.Open(ctx, k.JS, cfg.Tokens); err != nil {
 			return err
@@ -58,6 +59,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 		}
 		if worker, err = fold.New(ctx, options); err != nil {
 			return err
+		}
+		if statuses, err = k.JS.Stream(ctx, subject.Statuses); err != nil {
+			return fmt.Errorf("open stream %s: %w", subject.Statuses, err)
 		}
 		if durable, err = k.JS.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer); err != nil {
 			return fmt.Errorf("bind consumer %s: %w", subject.NormalizeConsumer, err)
@@ -77,7 +81,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	return process.Together(ctx, process.Actor{Name: "clock", Run: options.Clock.Run},
 		process.Actor{Name: subject.NormalizeConsumer, Run: func(ctx context.Context) error {
 			return consume.Run(ctx, consume.Options{
-				Consumer: durable, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
+				Consumer: durable, Stream: statuses, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
 				AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
 			}, worker.Handle)
 		}})

@@ -12,6 +12,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/retry"
 )
 
 func TestReplayOverAHealthyDayMakesNoTransitionAndPublishesNothing(t *testing.T) {
@@ -61,7 +62,7 @@ func TestReplayThatFailsSaysSoAndSpendsNoAttempt(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)
 	first := time.Now().Add(-10 * time.Minute).UTC().Truncate(time.Millisecond)
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7, Cause: order.CauseNotification, Reason: "unavailable",
 		Attempts: 1, FirstFailure: &first, DueAt: first.Add(time.Hour),
 	}))
@@ -138,7 +139,7 @@ func TestReplayTakesWhatFollowsAnAnswerForNoFailure(t *testing.T) {
 		r.Must(err)
 		return due.Sequence > 0
 	})
-	r.Must(r.retries.ScheduleRecheck(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Recheck, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7,
 		Cause: order.CauseRecheck, Reason: string(order.CauseRecheck), DueAt: time.Now().Add(time.Hour).UTC(),
 	}))
@@ -250,7 +251,7 @@ func TestRetryNowKeepsAttemptsAndFirstFailure(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	first := time.Now().Add(-time.Hour).UTC().Truncate(time.Millisecond)
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Covers: 7, Cause: order.CauseNotification, Reason: "transport",
 		Attempts: 4, FirstFailure: &first, DueAt: time.Now().Add(time.Hour).UTC(),
 	}))

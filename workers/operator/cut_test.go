@@ -13,6 +13,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 // cut runs a command and cancels it, as an interrupt does, once something is
@@ -105,7 +106,7 @@ func TestRetriesThatWereMadeDueBeforeAFailureAreTold(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
 	for _, account := range []string{"acme", "default"} {
-		r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+		r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 			Provider: "sandbox", Account: account, Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep",
 			DueAt: time.Now().Add(time.Hour).UTC(),
 		}))

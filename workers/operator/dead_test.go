@@ -12,6 +12,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 )
 
 // list runs dead list and returns the ids.
@@ -93,7 +94,7 @@ func TestWhatIsAskedForAgainInVainIsReportedAgain(t *testing.T) {
 		before := r.count(subject.DeadLetters)
 		// One that comes due early spends nothing, so its time must really come.
 		parked.DueAt, parked.Expedited = time.Now(), false
-		r.Must(r.retries.Reschedule(r.Ctx, parked))
+		r.Must(r.retries.Schedule(r.Ctx, retry.Retry, parked))
 		r.Until("it is given up", func() bool { return r.count(subject.DeadLetters) > before })
 	}
 	spend()

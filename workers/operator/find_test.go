@@ -11,6 +11,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 )
 
 // putDeadLetter stores a letter about a payment of which nothing else is known.
@@ -53,7 +54,7 @@ func TestOrderIsFoundFromItsFirstWebhookOn(t *testing.T) {
 	for place, store := range map[string]func(r *rig){
 		"notified": func(r *rig) { r.notify("p-1") },
 		"parked": func(r *rig) {
-			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Order: "o-p-1", Cause: order.CauseNotification, Reason: "transport",
 				DueAt: time.Now().Add(time.Hour).UTC(),
 			}))
@@ -120,7 +121,7 @@ func TestPaymentWithoutAnEventIsFoundBesideOneThatHasSome(t *testing.T) {
 	r.bank.say("p-1", "paid")
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "acme", Kind: order.Payment, Payment: "p-9", Order: "o-p-1", Cause: order.CauseNotification, Reason: "transport",
 		DueAt: time.Now().Add(time.Hour).UTC(),
 	}))

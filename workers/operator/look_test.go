@@ -9,6 +9,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
@@ -20,7 +21,7 @@ func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
 	r.bank.say("p-1", "no word of ours")
 	r.run(ExitPartly, "replay", "--payment", "p-1")
 	r.Until("the letter is there", func() bool { return r.last(subject.DeadLetters, "dead.>") != nil })
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep",
 		Attempts: 3, DueAt: time.Now().Add(time.Hour).UTC(),
 	}))

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"arauto/workers/internal/retry"
 )
 
 func newOrder(s *settings) *cobra.Command {
@@ -99,6 +101,7 @@ func (s *session) expedite(ctx context.Context, p payment) (expedited, error) {
 	}
 	parked := scheduled.Parked
 	parked.DueAt = s.now().UTC()
-	one.Due, err = s.retries.Expedite(ctx, parked)
+	stored, err := s.retries.ScheduleOver(ctx, scheduled, retry.Expedite, parked)
+	one.Due = stored.Sequence > 0
 	return one, err
 }

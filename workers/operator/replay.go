@@ -17,6 +17,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 )
 
 // replaying is what a replay is to do.
@@ -177,7 +178,7 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 		subject.Notifications: subject.Filter(r.provider, r.account).Notification(),
 		subject.Statuses:      subject.Filter(r.provider, r.account).Status(),
 	} {
-		from, err := s.since(ctx, stream, filter, at)
+		from, err := s.since(ctx, stream, at)
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +217,7 @@ const waitsOperator = string(order.CauseOperator)
 
 // enqueue makes a look-up of a payment due now.
 func (s *session) enqueue(ctx context.Context, p payment) error {
-	return s.retries.Enqueue(ctx, record.ScheduledLookUp{
+	return s.retries.Schedule(ctx, retry.Enqueue, record.ScheduledLookUp{
 		Provider: p.unit.Provider, Account: p.unit.Account, Kind: p.target.Kind,
 		Payment: p.target.Payment, Order: p.target.Order, Fields: p.target.Fields,
 		Cause: order.CauseOperator, Reason: waitsOperator, DueAt: s.now().UTC(), Trace: trace.New(),

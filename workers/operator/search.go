@@ -16,8 +16,8 @@ import (
 
 const (
 	// searchMore is how many of a stream's newest messages are read for an id that subjects
-	// name: the order may have another payment without an event. Less than a second, a guess.
-	searchMore = 5_000
+	// name: the order may have another payment without an event. A tenth of a second, a guess.
+	searchMore = 500
 	// searchAll is how many are read for an id that no subject names: some seconds.
 	searchAll = 200_000
 	// readers is how many messages are read at a time.
@@ -39,16 +39,16 @@ type content struct {
 func (s *session) findByContent(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
 	found = map[subject.Unit]string{}
 	look := func(raw *jetstream.RawStreamMsg) {
-		var named content
-		if json.Unmarshal(raw.Data, &named) != nil || named.Order != id && named.Reference != id || named.Payment == "" {
+		var of content
+		if json.Unmarshal(raw.Data, &of) != nil || of.Order != id && of.Reference != id || of.Payment == "" {
 			return
 		}
-		if in.provider != "" && in.provider != named.Provider || in.account != "" && in.account != named.Account {
+		if in.provider != "" && in.provider != of.Provider || in.account != "" && in.account != of.Account {
 			return
 		}
-		on := "." + named.Provider + "." + named.Account + "."
+		on := "." + of.Provider + "." + of.Account + "."
 		if strings.Contains(raw.Subject, on) { // Otherwise the body and the subject disagree.
-			found[s.tokens.Unit(named.Provider, named.Account, named.Payment)] = named.Payment
+			found[s.tokens.Unit(of.Provider, of.Account, of.Payment)] = of.Payment
 		}
 	}
 	for _, place := range []struct{ stream, filter string }{
@@ -70,7 +70,11 @@ func (s *session) findByContent(ctx context.Context, id string, in scope, most u
 			return nil, false, err
 		}
 	}
-	for _, stream := range []string{subject.Notifications, subject.Statuses, subject.Orders} {
+	streams := []string{subject.Notifications, subject.Statuses}
+	if most == searchAll { // Else subjects name the id, and what ORDERS holds of the order is found.
+		streams = append(streams, subject.Orders)
+	}
+	for _, stream := range streams {
 		rest, err := s.newest(ctx, stream, most, look)
 		if err != nil {
 			return nil, false, err

@@ -157,14 +157,14 @@ func (s *session) each(ctx context.Context, name, filter string, from uint64, vi
 	return nil
 }
 
-// since is the sequence of a stream's first message on filter that was stored at or after
-// the given time.
-func (s *session) since(ctx context.Context, name, filter string, at time.Time) (uint64, error) {
+// since is the sequence of a stream's first message that was stored at or after the given
+// time.
+func (s *session) since(ctx context.Context, name string, at time.Time) (uint64, error) {
 	info, err := s.streams[name].Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("read state of %s: %w", name, err)
 	}
-	return stream.Since(ctx, s.streams[name], filter, at, info.State.LastSeq+1)
+	return stream.Since(ctx, s.streams[name], at, info.State.LastSeq+1)
 }
 
 // scope narrows a command to a provider and an account, "" for all.

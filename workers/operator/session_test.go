@@ -23,7 +23,7 @@ func TestSearchByTimeFindsTheFirstThatIsNotOlder(t *testing.T) {
 		var last uint64
 		r.Must(s.each(r.Ctx, subject.Notifications, filter, 1, func(raw *jetstream.RawStreamMsg) bool {
 			last = raw.Sequence
-			from, err := s.since(r.Ctx, subject.Notifications, filter, raw.Time)
+			from, err := s.since(r.Ctx, subject.Notifications, raw.Time)
 			r.Must(err)
 			found, err := stream.GetMsg(r.Ctx, from, jetstream.WithGetMsgSubject(filter))
 			r.Must(err)
@@ -32,7 +32,7 @@ func TestSearchByTimeFindsTheFirstThatIsNotOlder(t *testing.T) {
 			}
 			return true
 		}))
-		if from, err := s.since(r.Ctx, subject.Notifications, filter, time.Now().Add(time.Hour)); err != nil || from <= last {
+		if from, err := s.since(r.Ctx, subject.Notifications, time.Now().Add(time.Hour)); err != nil || from <= last {
 			t.Errorf("nothing is that young, but it finds %d, %v", from, err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 // shownHealth is health as its JSON is read here: the durability has a test of its own.
@@ -32,7 +33,7 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 	r.notify("p-2")
 	due := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	for payment, at := range map[string]time.Time{"p-3": due.Add(time.Hour), "p-4": due} {
-		r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+		r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Reason: "transport", DueAt: at,
 		}))
 	}
@@ -167,14 +168,14 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 		{func() { r.putDeadLetter("lookup", "p-1", 7) }, "1 open dead letters of class provider: arauto dead list --class provider"},
 		{func() { r.run(ExitDone, "circuit", "open", "--provider", "sandbox", "--account", "default") }, "circuit sandbox/default is open since "},
 		{func() {
-			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-2", Cause: order.CauseNotification, Reason: "unavailable",
 				Attempts: 2, DueAt: time.Now().Add(time.Hour).UTC(),
 			}))
 		}, "1 look-ups have failed and wait: sandbox: unavailable"},
 		{func() {
 			for i := range flood {
-				r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+				r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 					Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: fmt.Sprintf("f-%d", i), Cause: order.CauseNotification,
 					Reason: "not_found", NotFound: 1, DueAt: time.Now().Add(time.Hour).UTC(),
 				}))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -111,18 +112,21 @@ func failedLookUps(list []order.FailedLookUp) []entry {
 	return all
 }
 
-// stored lists every message of a subject as an entry that read returns, each after the
+// stored lists every message of a payment's subjects as an entry that read returns, each after the
 // failed look-ups that it records. A message that does not decode is an entry too.
-func (s *session) stored(ctx context.Context, stream, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
-	err = s.each(ctx, stream, on, 1, func(raw *jetstream.RawStreamMsg) bool {
+func (s *session) stored(ctx context.Context, name, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
+	err = stream.EachFew(ctx, s.streams[name], on, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		e, before, err := read(raw)
 		if err != nil {
 			e, before = entry{What: what, Unreadable: true, Subject: raw.Subject}, nil
 		}
 		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
 		all = append(append(all, before...), e)
-		return true
+		return true, nil
 	})
+	if err != nil {
+		err = fmt.Errorf("read %s: %w", name, err)
+	}
 	return all, err
 }
 
@@ -187,7 +191,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 }
 
 func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
-	err = s.deadLetters.Each(ctx, p.unit.DeadLetter(subject.Any, subject.Any), 1, func(l deadletter.Entry) error {
+	err = s.deadLetters.EachOf(ctx, p.unit, subject.Any, 1, func(l deadletter.Entry) error {
 		all = append(all, failedLookUps(l.FailedLookUps)...)
 		all = append(all, entry{
 			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,

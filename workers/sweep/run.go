@@ -168,7 +168,7 @@ func (s *sweeper) tasks() []task {
 		JS: s.kit.JS, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.retain, Log: s.kit.Log,
 		Now: s.clock.Now, Keep: s.cfg.KeepNotifications, MinAge: minAge, Judge: s.payments.Unprocessed,
 	}
-	compact := &retention.Orders{Stream: s.orders, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Unreadable: s.payments.Unreadable}
+	compact := &retention.Orders{Stream: s.orders, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Remove: s.cfg.RemoveAfter, Unreadable: s.payments.Unreadable}
 	return []task{
 		{"stale", s.cfg.Every, s.payments.Round},
 		{"stuck", min(s.cfg.Every, stuckAfter), s.schedules.Round},

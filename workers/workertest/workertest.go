@@ -137,9 +137,11 @@ func (b Bench) Consume(stream, durable string, concurrency int, handle consume.H
 	b.T.Helper()
 	c, err := b.JS.Consumer(b.Ctx, stream, durable)
 	b.Must(err)
+	from, err := b.JS.Stream(b.Ctx, stream)
+	b.Must(err)
 	b.Go(durable, func(ctx context.Context) error {
 		return consume.Run(ctx, consume.Options{
-			Consumer: c, Name: durable, Concurrency: concurrency, AckWait: topology.AckWait,
+			Consumer: c, Stream: from, Name: durable, Concurrency: concurrency, AckWait: topology.AckWait,
 			Grace: 5 * time.Second, Log: zap.NewNop(), Metrics: consume.NewMetrics(prometheus.NewRegistry()),
 		}, handle)
 	})
@@ -157,7 +159,7 @@ func (b Bench) AckFloor(stream, durable string) uint64 {
 // Schedule stores the first scheduled look-up of a payment.
 func (b Bench) Schedule(p record.ScheduledLookUp) {
 	b.T.Helper()
-	b.Must(b.retries().Schedule(b.Ctx, p))
+	b.Must(b.retries().Schedule(b.Ctx, retry.Fresh, p))
 }
 
 // DeadLetter stores a dead letter about a message of NOTIFICATIONS.

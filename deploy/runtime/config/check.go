@@ -35,8 +35,16 @@ func (k *checks) check() {
 	if text := between(f.Sweep.KeepNotifications, time.Minute, longestKept); text != "" {
 		k.refuse("sweep.keep_notifications", text+": observations are kept for 30 days, and without its own a finished notification looks as if nobody had asked")
 	}
+	if after := f.Sweep.RemoveAfter; after != 0 {
+		if text := between(after, max(f.Sweep.Horizon, f.Sweep.CompactAfter), longestRemembered); text != "" {
+			k.refuse("sweep.remove_after", text+", or 0 for never: a payment that is looked up or not compacted yet must stay")
+		}
+	}
 	k.checkProviders()
 }
+
+// longestRemembered is ten years, as for the other times of sweep.
+const longestRemembered = 3650 * day
 
 // longestKept leaves sweep a day to remove a finished notification before its
 // observation expires, which STATUSES keeps for 30.

@@ -115,8 +115,8 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	s, _ := c.Sweep()
-	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter},
-		[]time.Duration{30 * time.Second, 1000 * time.Hour, 24 * time.Hour, 500 * time.Hour})
+	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter, s.RemoveAfter, n.RemoveAfter},
+		[]time.Duration{30 * time.Second, 1000 * time.Hour, 24 * time.Hour, 500 * time.Hour, 2000 * time.Hour, 2000 * time.Hour})
 	same(t, "hash keys of the other roles", []subject.Tokens{l.Tokens, n.Tokens, s.Tokens}, []subject.Tokens{tokens, tokens, tokens})
 	same(t, "admin of sweep", c.Admin(RoleSweep), "127.0.0.1:9094")
 	same(t, "admin", []string{c.Admin(RoleGateway), c.Admin(RoleLookup), c.Admin(RoleNormalize), c.Admin("other")},

@@ -151,6 +151,8 @@ type Normalize struct {
 
 	Tokens    subject.Tokens `yaml:"-"` // Made with hash_key.
 	TimeScale int            `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
+
+	RemoveAfter time.Duration `yaml:"-"` // That of sweep.
 }
 
 // Sweep configures the role that looks up stale payments and removes processed messages.
@@ -159,7 +161,8 @@ type Sweep struct {
 	Every             time.Duration `yaml:"every" within:"100ms 1h"`          // Pause between two rounds. Default 1 min.
 	Horizon           time.Duration `yaml:"horizon" within:"1h 87600h"`       // A payment without a transition for so long is not looked up again. Default 400 days.
 	KeepNotifications time.Duration `yaml:"keep_notifications"`               // How long processed notifications stay while there is room, at most 29 days. Default 72 h.
-	CompactAfter      time.Duration `yaml:"compact_after" within:"1h 87600h"` // How long a payment is final before only its last event stays. Default 180 days.
+	CompactAfter      time.Duration `yaml:"compact_after" within:"1h 87600h"` // How long a payment has not moved before only its last event stays. Default 180 days.
+	RemoveAfter       time.Duration `yaml:"remove_after"`                     // How long a payment has not moved before it is removed from ORDERS, 0 for never, which is the default.
 
 	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 }

@@ -55,6 +55,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "[a]: 1\n",
 			want: `FILE:2: a key must be a plain word, not a list; write key: value lines`,
 		},
+		"payments that are removed before they are left alone": {
+			text: head + "sweep:\n  remove_after: 9599h\n",
+			want: `FILE:3: sweep.remove_after: 9599h0m0s is out of range; write a value from 9600h0m0s to 87600h0m0s, or 0 for never: a payment that is looked up or not compacted yet must stay`,
+		},
 		"notifications that outlive their observations": {
 			text: head + "sweep:\n  keep_notifications: 720h\n",
 			want: `FILE:3: sweep.keep_notifications: 720h0m0s is out of range; write a value from 1m0s to 696h0m0s: observations are kept for 30 days, and without its own a finished notification looks as if nobody had asked`,

@@ -110,7 +110,7 @@ func ExampleSince() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(stream.Since(ctx, numbers, "n.odd", second.Time, 4))
+	fmt.Println(stream.Since(ctx, numbers, second.Time, 4))
 	// Output: 2 <nil>
 }
 

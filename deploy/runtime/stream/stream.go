@@ -86,14 +86,21 @@ func Created(ctx context.Context, js jetstream.JetStream, name string) (time.Tim
 	return s.CachedInfo().Created, nil
 }
 
-// Since is the lowest sequence, at most limit, at or above which every message
-// on filter was stored at or after a time. It is a binary search, because the
-// broker's timestamps rise with the sequence.
-func Since(ctx context.Context, s jetstream.Stream, filter string, at time.Time, limit uint64) (uint64, error) {
+// All is the filter for every message of a stream. Any other one, also one that every
+// subject matches, has nats-server 2.15.3 compare subjects: those of the whole stream for
+// its first message, and those of each block that it walks for a later one
+// (server/filestore.go, numFilteredPending and firstMatching).
+const All = ">"
+
+// Since is the lowest sequence, at most limit, at or above which every message was stored
+// at or after a time. It is a binary search, because the broker's timestamps rise with the
+// sequence. It searches the messages of all subjects: the next one on a filter may be far,
+// and the broker walks there.
+func Since(ctx context.Context, s jetstream.Stream, at time.Time, limit uint64) (uint64, error) {
 	low, high := uint64(1), limit
 	for low < high {
 		middle := low + (high-low)/2
-		raw, err := Next(ctx, s, filter, middle-1)
+		raw, err := Next(ctx, s, All, middle-1)
 		switch {
 		case err != nil:
 			return 0, err

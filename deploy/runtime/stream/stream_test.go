@@ -80,12 +80,12 @@ func TestSinceFindsTheFirstMessageOfATime(t *testing.T) {
 	for _, sequence := range []uint64{1, 3, 6} {
 		raw, err := s.GetMsg(ctx, sequence)
 		testbench.Must(t, err)
-		found, err := stream.Since(ctx, s, "n.a", raw.Time, 8)
+		found, err := stream.Since(ctx, s, raw.Time, 8)
 		testbench.Must(t, err)
-		if first, err := stream.Next(ctx, s, "n.a", found-1); err != nil || first.Sequence != sequence {
+		if first, err := stream.Next(ctx, s, stream.All, found-1); err != nil || first.Sequence != sequence {
 			t.Errorf("from %d on the first is %v, %v; want %d", found, first, err, sequence)
 		}
-		if found, err = stream.Since(ctx, s, "n.a", raw.Time.Add(1), 2); err != nil || found != 2 {
+		if found, err = stream.Since(ctx, s, raw.Time.Add(1), 2); err != nil || found != 2 {
 			t.Errorf("the limit is passed: %d, %v", found, err)
 		}
 	}

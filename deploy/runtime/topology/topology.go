@@ -75,14 +75,14 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Description: "Observations: what the provider said, in the order in which it was written.",
 			Subjects:    []string{unit.Status()},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(statusesShare), MaxAge: 30 * day,
-			Duplicates: 2 * time.Minute,
+			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
 		{
 			Name:        subject.Orders,
 			Description: "The order log: one event per transition. It is the state.",
 			Subjects:    []string{unit.Event(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(ordersShare),
-			Duplicates: 2 * time.Minute,
+			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
 		{
 			Name:        subject.DeadLetters,

@@ -77,6 +77,10 @@ var bans = []ban{
 		because: "the committer stores bytes on any stream",
 	},
 	{
+		from: []string{"arauto/schemas/subscriber"}, reach: []string{"arauto/schemas/provider", "arauto/schemas/providers/...", "go.uber.org/zap"},
+		because: "services that subscribe import it, and must not carry the server",
+	},
+	{
 		reach: []string{"arauto/deploy/tests/..."}, except: []string{"arauto/deploy/tests/..."},
 		because: "suites are the top floor",
 	},
@@ -252,11 +256,12 @@ func exists(all map[string]listed, pattern string) bool {
 	return false
 }
 
-// pure lists the packages of schemas, without what is made for tests.
+// pure lists the packages of schemas, without what is made for tests, and without the
+// package for the services that subscribe, which reads from the broker.
 func pure(all map[string]listed) []listed {
 	var found []listed
 	for path, p := range all {
-		if matches("arauto/schemas/...", path) && !strings.HasSuffix(path, "test") {
+		if matches("arauto/schemas/...", path) && !strings.HasSuffix(path, "test") && path != "arauto/schemas/subscriber" {
 			found = append(found, p)
 		}
 	}

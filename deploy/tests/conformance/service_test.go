@@ -1,8 +1,11 @@
 package conformance_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,7 +16,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/schemas/subscriber"
 )
 
 // The users that the documents show, for whoever has such a service or person.
@@ -34,6 +39,7 @@ func TestDocumentedUsersNeedExactlyTheirPermissions(t *testing.T) {
 			o.FeatureFlags = map[string]bool{server.FeatureFlagJsAckFormatV2: v2}
 		})
 		serve(t, b)
+		refuse(t, b)
 		audit(t, b)
 		for _, user := range []string{biller, auditor} {
 			p, s := b.used(user)
@@ -114,6 +120,54 @@ func serve(t *testing.T, b *broker) {
 		if m, err := heard.NextMsgWithContext(ctx); err != nil || m.Subject != want {
 			t.Errorf("who only listens heard %v, %v, want %s: the documents warn of it", m, err, want)
 		}
+	}
+}
+
+// refuse has the service refuse an event with the package for subscribers, which must be
+// able to store the dead letter.
+func refuse(t *testing.T, b *broker) {
+	t.Helper()
+	ctx := testbench.Context(t)
+	body, err := json.Marshal(order.Event{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Order: "o", Payment: "q", Transition: 1,
+		Status: order.Paid, ProviderStatus: "paid", ObservedAt: time.Now().UTC(), Observation: 1,
+	})
+	testbench.Must(t, err)
+	_, normalize := b.as("normalize")
+	_, err = normalize.Publish(ctx, "orders.sandbox.default.q.o.paid", body)
+	testbench.Must(t, err)
+
+	_, js := b.as(biller)
+	running, stop := context.WithCancel(ctx)
+	refused := make(chan struct{}, 8)
+	done := make(chan error, 1)
+	go func() {
+		done <- subscriber.Run(running, js, subscriber.Options{Consumer: biller, DeadLetters: true}, func(context.Context, subscriber.Event) error {
+			refused <- struct{}{}
+			return subscriber.Refuse(errors.New("no such order"))
+		})
+	}()
+	testbench.Receive(t, "the refused event", refused)
+	_, operator := b.as("operator")
+	dead, err := operator.Stream(ctx, subject.DeadLetters)
+	testbench.Must(t, err)
+	testbench.Until(t, "the dead letter is stored", func() bool {
+		raw, err := dead.GetLastMsgForSubject(ctx, "dead.subscriber."+biller+".>")
+		return err == nil && strings.Contains(string(raw.Data), "no such order")
+	})
+	stop()
+	testbench.Must(t, <-done)
+}
+
+// TestDocumentedGoServiceCompiles builds the service of the document.
+func TestDocumentedGoServiceCompiles(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "main.go")
+	testbench.Must(t, os.WriteFile(file, []byte(fenced(t, "deploy/SUBSCRIBING.md", "go")), 0o600))
+	c := exec.CommandContext(testbench.Context(t), "go", "build", "-o", filepath.Join(t.TempDir(), "service"), file)
+	c.Dir = root
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("go build: %v\n%s", err, out)
 	}
 }
 

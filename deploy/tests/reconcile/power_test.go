@@ -32,7 +32,7 @@ func TestEvery200OutlivesAPowerCut(t *testing.T) {
 	power := newDisk(t)
 	length, seed := fromEnvironment(t)
 	t.Logf("SEED=%d", seed)
-	p := buildOn(t, length+4*longest+time.Minute, filepath.Join(power.at, "store"))
+	p := buildOn(t, 3*length+4*longest+time.Minute, filepath.Join(power.at, "store"))
 	d := newDriver(p)
 	dice := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
 	cuts := &trouble{p: p, dice: dice(0), done: map[string]int{}}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -37,6 +38,7 @@ type broker struct {
 	address string // host:port, the same for its whole life.
 	process *exec.Cmd
 	nc      *nats.Conn
+	change  *strings.Replacer // What the process runs with in place of what is shipped, nil for nothing.
 }
 
 // startBroker starts it with the topology of one provider. It ends with the
@@ -66,6 +68,11 @@ func (b *broker) start() {
 	b.T.Helper()
 	conf, env, err := processtest.Shipped("../../nats.conf", b.dir, b.address, "", b.store())
 	b.Must(err)
+	if b.change != nil {
+		text, err := os.ReadFile(conf)
+		b.Must(err)
+		b.Must(os.WriteFile(conf, []byte(b.change.Replace(string(text))), 0o600)) //nolint:gosec // The folder is the test's.
+	}
 	b.process = exec.CommandContext(b.Ctx, filepath.Join(bin, "nats-server"), "-c", conf)
 	b.process.Env = append(os.Environ(), env...)
 	b.Must(b.process.Start())

@@ -113,7 +113,7 @@ func (p *plant) startSweep() *sweep {
 	config := filepath.Join(p.dir, "arauto.yaml")
 	p.Must(os.WriteFile(config, []byte(`profile: local
 hash_key: a key for tests, 32 bytes long...
-nats: {url: "nats://`+p.address+`", user: sweep, password: unused}
+nats: {url: "nats://`+p.address+`", user: sweep, password: sweeppw}
 sweep: {admin: "127.0.0.1:0"}
 providers: {sandbox: {accounts: {default: {webhook_secrets: [secret], settings: {base_url: "http://127.0.0.1:1", token: t}}}}}
 `), 0o600))

@@ -217,12 +217,14 @@ func TestFatalErrorEndsTheWorker(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
 	r.publish("a", "b", "c", "d")
-	first := true
-	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error {
-		if !first {
+	calls, first := 0, ""
+	w := r.start(r.options(1), func(_ context.Context, m jetstream.Msg) error {
+		if calls++; calls == 1 {
+			first = m.Subject()
+		}
+		if m.Subject() != first || calls > 2 {
 			t.Error("another message was handled after a fatal error")
 		}
-		first = false
 		return &consume.Fatal{Err: errBroken}
 	})
 	if err := w.wait(); !errors.Is(err, errBroken) {
@@ -237,6 +239,24 @@ func TestFatalErrorEndsTheWorker(t *testing.T) {
 	receive(r, handled, 4)
 	again.end()
 	r.checkDone()
+}
+
+// A broker whose disk fails answers that messages do not exist which it cannot read.
+func TestFatalErrorThatPassesDoesNotEndTheWorker(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	r.publish("a", "b")
+	calls, handled := 0, make(chan struct{}, 4)
+	w := r.start(r.options(1), func(context.Context, jetstream.Msg) error {
+		if calls++; calls == 1 {
+			return &consume.Fatal{Err: errBroken}
+		}
+		handled <- struct{}{}
+		return nil
+	})
+	receive(r, handled, 2)
+	w.end()
+	r.results(map[string]int{"done": 2})
 }
 
 func TestDeletedConsumerEndsTheWorkerWithAnError(t *testing.T) {
@@ -258,6 +278,26 @@ func TestMissingConsumerEndsTheWorkerWithAnError(t *testing.T) {
 	if err := w.wait(); err == nil {
 		t.Error("Run returned nil without a stop")
 	}
+}
+
+// A broker whose disk fails, or that is starting, calls a consumer missing that it has.
+func TestConsumerThatIsMissingForAMomentDoesNotEndTheWorker(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	info := r.info()
+	log, logs := testbench.Logs(zapcore.WarnLevel)
+	o := r.options(1)
+	o.Log = log
+	handled := make(chan struct{}, 8)
+	w := r.start(o, func(context.Context, jetstream.Msg) error { handled <- struct{}{}; return nil })
+	r.Until("the worker waits", func() bool { return r.info().NumWaiting > 0 })
+	r.Must(r.JS.DeleteConsumer(r.Ctx, "WORK", "worker"))
+	r.Until("the worker misses its consumer", func() bool { return logs.FilterMessage("pull.failed").Len() > 0 })
+	_, err := r.JS.CreateConsumer(r.Ctx, "WORK", info.Config)
+	r.Must(err)
+	r.publish("a")
+	receive(r, handled, 1)
+	w.end()
 }
 
 // An error of the log is explained by what is known of the broker.

@@ -151,7 +151,7 @@ type Reports struct {
 // earlier incarnations of NOTIFICATIONS and LOOKUP_RETRIES are left out.
 func (s *Store) Reported(ctx context.Context, u subject.Unit, stage string) (Reports, error) {
 	r := Reports{IDs: map[string]bool{}}
-	letters, err := s.Latest(ctx, u.DeadLetter(subject.Any, stage))
+	letters, err := s.LatestOf(ctx, u, stage)
 	if err != nil || len(letters) == 0 {
 		return r, err
 	}

@@ -40,16 +40,26 @@ var ErrNotOpen = errors.New("no such dead letter is open")
 var ErrFailedAgain = errors.New("it has failed again meanwhile")
 
 // Each calls visit for every dead letter and mark on a filter, in the order of the
-// stream, starting at a sequence.
+// stream, starting at a sequence. EachOf is for those of one unit.
 func (s *Store) Each(ctx context.Context, filter string, from uint64, visit func(Entry) error) error {
-	_, err := stream.Each(ctx, s.stream, filter, max(from, 1)-1, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	_, err := stream.Each(ctx, s.stream, filter, max(from, 1)-1, reading(visit))
+	return err
+}
+
+// EachOf is Each for the dead letters of a unit and a stage, subject.Any for every stage.
+// It takes no longer when more dead letters of others are stored.
+func (s *Store) EachOf(ctx context.Context, u subject.Unit, stage string, from uint64, visit func(Entry) error) error {
+	return stream.EachFew(ctx, s.stream, u.DeadLetter(subject.Any, stage), max(from, 1)-1, reading(visit))
+}
+
+func reading(visit func(Entry) error) func(*jetstream.RawStreamMsg) (bool, error) {
+	return func(raw *jetstream.RawStreamMsg) (bool, error) {
 		l, err := read(raw)
 		if err != nil {
 			return false, err
 		}
 		return true, visit(l)
-	})
-	return err
+	}
 }
 
 // Newest returns a sequence above which there are about most messages, 0 if there are
@@ -73,18 +83,33 @@ func (s *Store) Latest(ctx context.Context, filter string) ([]Entry, error) {
 
 // LatestAbove is Latest for what is stored above a sequence.
 func (s *Store) LatestAbove(ctx context.Context, filter string, above uint64) ([]Entry, error) {
-	indexes := map[Name]int{}
-	var entries []Entry
-	err := s.Each(ctx, filter, above+1, func(l Entry) error {
-		if index, again := indexes[l.Name()]; again {
-			entries[index] = l
-			return nil
-		}
-		indexes[l.Name()] = len(entries)
-		entries = append(entries, l)
+	all := latest{indexes: map[Name]int{}}
+	err := s.Each(ctx, filter, above+1, all.note)
+	return all.entries, err
+}
+
+// LatestOf is Latest for the dead letters of a unit and a stage, subject.Any for every
+// stage.
+func (s *Store) LatestOf(ctx context.Context, u subject.Unit, stage string) ([]Entry, error) {
+	all := latest{indexes: map[Name]int{}}
+	err := s.EachOf(ctx, u, stage, 1, all.note)
+	return all.entries, err
+}
+
+// latest holds each dead letter in its latest state.
+type latest struct {
+	indexes map[Name]int
+	entries []Entry
+}
+
+func (a *latest) note(l Entry) error {
+	if index, again := a.indexes[l.Name()]; again {
+		a.entries[index] = l
 		return nil
-	})
-	return entries, err
+	}
+	a.indexes[l.Name()] = len(a.entries)
+	a.entries = append(a.entries, l)
+	return nil
 }
 
 // CoversNotification reports whether the dead letter is about a notification, or about a
@@ -139,7 +164,7 @@ func (s *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, 
 func (s *Store) Mark(ctx context.Context, l Entry, state record.State, by string, at time.Time) error {
 	filter := l.Unit.DeadLetter(subject.Any, l.Stage)
 	return stream.RetryConflicts(ctx, func() error {
-		marker, expected, err := s.current(ctx, filter, l)
+		marker, expected, err := s.current(ctx, l)
 		if err != nil {
 			return err
 		}
@@ -151,14 +176,14 @@ func (s *Store) Mark(ctx context.Context, l Entry, state record.State, by string
 }
 
 // current returns the dead letter as it is now, with ReportedUpTo filled in, and the
-// sequence that the next record on the filter must expect.
-func (s *Store) current(ctx context.Context, filter string, read Entry) (record.DeadLetter, uint64, error) {
+// sequence that the next record of its unit and stage must expect.
+func (s *Store) current(ctx context.Context, read Entry) (record.DeadLetter, uint64, error) {
 	var (
 		found        Entry
 		expected     uint64
 		reportedUpTo uint64
 	)
-	err := s.Each(ctx, filter, 1, func(l Entry) error {
+	err := s.EachOf(ctx, read.Unit, read.Stage, 1, func(l Entry) error {
 		expected = l.Sequence
 		if record.SameIncarnation(l.Created[subject.Statuses], read.Created[subject.Statuses]) {
 			reportedUpTo = max(reportedUpTo, l.Reported())

@@ -17,7 +17,7 @@ import (
 // none. stored reports whether this call stored it.
 func (s *Store) Event(ctx context.Context, u subject.Unit, stage string, raw *jetstream.RawStreamMsg, last *order.Event, at time.Time) (stored bool, err error) {
 	id := ID(subject.Orders, raw.Sequence)
-	entries, err := s.Latest(ctx, u.DeadLetter(subject.Any, subject.Any))
+	entries, err := s.LatestOf(ctx, u, subject.Any)
 	if err != nil {
 		return false, err
 	}

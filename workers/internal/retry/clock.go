@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/subject"
 )
 
@@ -48,8 +49,7 @@ func (c *Clock) Now() time.Time {
 const readings = 3
 
 // Set reads the broker's time. The clock is then ahead of the broker by the time that the
-// request took, and never behind, so that no message that a worker has read is dated later
-// than the worker's next action.
+// request took, and never behind: no message that was read is dated after the next action.
 func (c *Clock) Set(ctx context.Context) error {
 	var here, broker time.Time
 	quickest := time.Duration(-1)
@@ -76,14 +76,8 @@ const setEvery = time.Minute
 // Run calls Set every minute until ctx ends. After a failed reading the clock runs
 // on from the last one.
 func (c *Clock) Run(ctx context.Context) error {
-	ticker := time.NewTicker(setEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			_ = c.Set(ctx) // Read again in a minute.
-		}
+	for wait.For(ctx, setEvery) {
+		_ = c.Set(ctx) // Read again in a minute.
 	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/record"
+	"arauto/workers/internal/retry"
 )
 
 // fired checks a delivered look-up against the scheduled one: whole, on its payment's
@@ -41,7 +42,7 @@ func TestDueLookUpIsWholeAndNeverEarly(t *testing.T) {
 		p := scheduled(fmt.Sprintf("p-%d", i), 1, 0)
 		p.DueAt = now.Add(time.Duration(i)*180*time.Millisecond + 300*time.Millisecond)
 		parked[p.Payment] = p
-		r.Must(r.store.Schedule(r.Ctx, p))
+		r.Must(r.store.Schedule(r.Ctx, retry.Fresh, p))
 	}
 	for range len(parked) {
 		payment := r.fired(r.next(), parked)
@@ -59,7 +60,7 @@ func TestOverdueLookUpIsDeliveredAtOnce(t *testing.T) {
 	r := setup(t)
 	p := scheduled("p", 1, 0)
 	p.DueAt = time.Now().Add(-100 * time.Hour).UTC()
-	r.Must(r.store.Schedule(r.Ctx, p))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, p))
 	r.fired(r.next(), map[string]record.ScheduledLookUp{"p": p})
 }
 
@@ -69,8 +70,8 @@ func TestCancelledLookUpIsNotDelivered(t *testing.T) {
 	soon, later := scheduled("cancelled", 1, 0), scheduled("kept", 1, 0)
 	now := time.Now().UTC()
 	soon.DueAt, later.DueAt = now.Add(700*time.Millisecond), now.Add(900*time.Millisecond)
-	r.Must(r.store.Schedule(r.Ctx, soon))
-	r.Must(r.store.Schedule(r.Ctx, later))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, soon))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, later))
 	r.Must(r.store.Cancel(r.Ctx, r.read("cancelled")))
 	if got := r.fired(r.next(), map[string]record.ScheduledLookUp{"kept": later}); got != "kept" {
 		t.Errorf("%s fired", got)
@@ -82,7 +83,7 @@ func TestCancelAfterDeliveryChangesNothing(t *testing.T) {
 	r := setup(t)
 	p := scheduled("p", 1, 0)
 	p.DueAt = time.Now().Add(500 * time.Millisecond).UTC()
-	r.Must(r.store.Schedule(r.Ctx, p))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, p))
 	place := r.read("p")
 	m, err := r.due.Next(jetstream.FetchMaxWait(30 * time.Second))
 	r.Must(err)
@@ -100,7 +101,7 @@ func TestReplacedLookUpIsDeliveredOnceAtItsNewTime(t *testing.T) {
 	now := time.Now().UTC()
 	old.DueAt, next.DueAt, fence.DueAt = now.Add(400*time.Millisecond), now.Add(800*time.Millisecond), now.Add(1200*time.Millisecond)
 	for _, p := range []record.ScheduledLookUp{old, next, fence} {
-		r.Must(r.store.Reschedule(r.Ctx, p))
+		r.Must(r.store.Schedule(r.Ctx, retry.Retry, p))
 	}
 	parked := map[string]record.ScheduledLookUp{"p": next, "fence": fence}
 	if first, second := r.fired(r.next(), parked), r.fired(r.next(), parked); first != "p" || second != "fence" {
@@ -114,8 +115,8 @@ func TestScheduledLookUpsSurviveRestart(t *testing.T) {
 	missed, later := scheduled("missed", 1, 0), scheduled("later", 1, 0)
 	now := time.Now().UTC()
 	missed.DueAt, later.DueAt = now.Add(500*time.Millisecond), now.Add(3*time.Second)
-	r.Must(r.store.Schedule(r.Ctx, missed))
-	r.Must(r.store.Schedule(r.Ctx, later))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, missed))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, later))
 	r.Stop()
 	<-time.After(time.Until(missed.DueAt)) // It becomes due while the broker is stopped.
 	r.Restart()

@@ -25,7 +25,7 @@ func TestFullStoreTakesKnownPayments(t *testing.T) {
 	if err := r.store.CheckLimit(r.Ctx, retry.LimitForAll); err != nil {
 		t.Fatalf("a store without a bound: %v", err)
 	}
-	r.Must(r.store.Schedule(r.Ctx, scheduled(strings.Repeat("p", 200), 1, 0)))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled(strings.Repeat("p", 200), 1, 0)))
 	parked := r.scheduledBytes()
 	for _, c := range []struct {
 		percent           int64 // Of the limit that scheduled look-ups take.
@@ -46,26 +46,10 @@ func TestUsageIsReadOncePerInterval(t *testing.T) {
 	r.store.SetLimit(1000, time.Hour)
 	for i := range 9 {
 		r.Must(r.store.CheckLimit(r.Ctx, retry.LimitForAll))
-		r.Must(r.store.Schedule(r.Ctx, scheduled(fmt.Sprintf("p-%d", i), 1, 0)))
+		r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled(fmt.Sprintf("p-%d", i), 1, 0)))
 	}
 	r.store.SetLimit(1000, time.Hour)
 	if err := r.store.CheckLimit(r.Ctx, retry.LimitForAll); !errors.Is(err, retry.ErrFull) {
 		t.Errorf("read again, with %d bytes scheduled: %v", r.scheduledBytes(), err)
-	}
-}
-
-func TestScheduleIfNoneReplacesNothing(t *testing.T) {
-	t.Parallel()
-	r := setup(t)
-	first, second := scheduled("p-1", 1, 0), scheduled("p-1", 2, 0)
-	if parked, err := r.store.ScheduleIfNone(r.Ctx, first); err != nil || !parked {
-		t.Fatalf("where nothing is: %t, %v", parked, err)
-	}
-	if parked, err := r.store.ScheduleIfNone(r.Ctx, second); err != nil || parked {
-		t.Errorf("where something is: %t, %v", parked, err)
-	}
-	place, err := r.store.Read(r.Ctx, first.Provider, first.Account, "p-1")
-	if err != nil || place.Parked.Covers != 1 || !place.Parked.Expedited {
-		t.Errorf("parked is %+v, %v", place.Parked, err)
 	}
 }

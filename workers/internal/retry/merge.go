@@ -5,45 +5,133 @@ import (
 	"arauto/schemas/record"
 )
 
-// expedited returns p, due at other's time and marked as expedited where that is
-// earlier.
-func expedited(p, other record.ScheduledLookUp) record.ScheduledLookUp {
+// Request says why a look-up is to be scheduled.
+type Request string
+
+// The requests.
+const (
+	Fresh        Request = "fresh"        // A notification's look-up failed, or a sweep wants one.
+	Deferred     Request = "deferred"     // A notification's look-up was not made: by a limit, or because the provider has just called the payment unknown.
+	Retry        Request = "retry"        // A scheduled look-up was due and failed.
+	Recheck      Request = "recheck"      // An answer of lookup may be stale.
+	Confirmation Request = "confirmation" // An answer contradicts the order log, so normalize wants another.
+	Enqueue      Request = "enqueue"      // An operator wants a look-up now.
+	Expedite     Request = "expedite"     // An operator wants the scheduled look-up now.
+)
+
+// Merge returns what is scheduled for a payment after a request, as its only scheduled
+// look-up; old is the one before, zero for none. write is false where nothing changes. The
+// later of both notifications is covered, and every failed look-up since the last answer is
+// kept. TestMerge has a row for each rule.
+func Merge(old, p record.ScheduledLookUp, as Request) (next record.ScheduledLookUp, write bool) {
+	created := p.NotificationsCreated
+	if old.NotificationsCreated.After(created) {
+		created = old.NotificationsCreated
+	}
+	old, p = old.On(created), p.On(created)
+	if old.Payment == "" {
+		p.Expedited = p.Expedited || as == Deferred || as == Enqueue
+		return p, as != Expedite
+	}
+	next = p
+	switch as {
+	case Fresh, Deferred:
+		if p.Covers <= old.Covers {
+			return old, false
+		}
+		next = mergeNotification(old, p, as)
+	case Retry:
+		next = mergeRetry(old, p)
+	case Recheck, Confirmation:
+		asks := old.Cause != order.CauseNotification || old.Covers > p.Covers
+		if as == Confirmation && asks && !old.DueAt.After(p.DueAt) {
+			next = old // It is written all the same, so that lookup cannot cancel it by a sequence that it read before.
+		} else if old.Covers > p.Covers {
+			next.Attempts, next.FirstFailure = old.Attempts, old.FirstFailure
+			next.Expedited = old.Expedited || p.DueAt.Before(old.DueAt)
+		}
+	case Enqueue:
+		next.Attempts, next.NotFound, next.FirstFailure, next.Expedited = old.Attempts, old.NotFound, old.FirstFailure, true
+		if followsAnswer(old) {
+			next.Cause, next.Rechecks = old.Cause, old.Rechecks
+		}
+		if next.Fields == nil {
+			next.Fields = old.Fields
+		}
+	case Expedite:
+		next = old
+		next.DueAt, next.Expedited = p.DueAt, true
+	}
+	if as != Recheck { // The observation of a recheck's answer has recorded those of old.
+		next.FailedLookUps = order.JoinFailed(old.FailedLookUps, p.FailedLookUps)
+	}
+	for _, other := range []record.ScheduledLookUp{old, p} {
+		if other.Covers > next.Covers {
+			next.Cover(other)
+		}
+	}
+	next.NotificationsCreated = created
+	return next, true
+}
+
+// mergeNotification returns old, which is to cover p's notification too. Its attempts stay,
+// and its due time unless p was deferred: then the earlier one wins, except between two
+// look-ups that wait for the same limit. A sweep's look-up that has not failed yields to an
+// earlier p.
+func mergeNotification(old, p record.ScheduledLookUp, as Request) record.ScheduledLookUp {
+	if old.Cause == order.CauseSweep && old.FirstFailure == nil && old.NotFound == 0 && p.DueAt.Before(old.DueAt) {
+		p.Expedited = p.Expedited || as == Deferred
+		return p
+	}
+	next := old
+	next.Cause, next.Rechecks = series(old, p)
+	if p.NotFound > 0 {
+		next.NotFound = min(next.NotFound, p.NotFound)
+	}
+	if as == Deferred && (p.Reason != old.Reason || p.NotFound > 0) {
+		next = sooner(next, p)
+	}
+	return next
+}
+
+// mergeRetry returns p, which was due and failed, merged with old, which was scheduled since.
+// A recheck, a confirmation and an expedited look-up keep an earlier due time.
+func mergeRetry(old, p record.ScheduledLookUp) record.ScheduledLookUp {
+	if old.Attempts > p.Attempts { // p is an earlier attempt that was delivered again.
+		p.Attempts, p.FirstFailure = old.Attempts, old.FirstFailure
+		p.DueAt, p.Reason, p.Expedited = old.DueAt, old.Reason, old.Expedited
+	}
+	if followsAnswer(old) || p.Cause == order.CauseNotification {
+		p.Cause, p.Rechecks = series(old, p)
+	}
+	if followsAnswer(old) || old.Expedited {
+		p = sooner(p, old)
+	}
+	return p
+}
+
+// series returns the cause of old and its number of rechecks once it covers p's notification
+// too. A later notification has a recheck series of its own, and is more urgent than a sweep.
+func series(old, p record.ScheduledLookUp) (order.Cause, int) {
+	switch {
+	case p.Covers <= old.Covers:
+		return old.Cause, old.Rechecks
+	case old.Cause == order.CauseSweep:
+		return order.CauseNotification, 0
+	}
+	return old.Cause, 0
+}
+
+// sooner returns p, due at other's time and expedited where that is earlier.
+func sooner(p, other record.ScheduledLookUp) record.ScheduledLookUp {
 	if other.DueAt.Before(p.DueAt) {
 		p.DueAt, p.Reason, p.Expedited = other.DueAt, other.Reason, true
 	}
 	return p
 }
 
-// mergeRecheck returns p with the fields of old that ScheduleRecheck keeps.
-func mergeRecheck(p, old record.ScheduledLookUp) record.ScheduledLookUp {
-	if old.Covers > p.Covers {
-		p.Attempts, p.FirstFailure = old.Attempts, old.FirstFailure
-		p.Expedited = old.Expedited || p.DueAt.Before(old.DueAt)
-	}
-	return mergeCoveredNotification(p, old)
-}
-
-// mergeCoverage returns kept, which now covers p's notification too, with a recheck
-// series of its own. A sweep's look-up becomes that of the notification, because an
-// answer to it is urgent.
-func mergeCoverage(kept, p record.ScheduledLookUp) record.ScheduledLookUp {
-	kept.Rechecks = 0
-	kept.Refused = kept.Refused || p.Refused
-	if kept.Cause == order.CauseSweep {
-		kept.Cause = order.CauseNotification
-	}
-	return mergeCoveredNotification(kept, p)
-}
-
-// followsAnswer reports whether a look-up is a recheck or a confirmation.
+// followsAnswer reports whether a look-up is a recheck or a confirmation, which is made even
+// if an answer covers its notification.
 func followsAnswer(p record.ScheduledLookUp) bool {
 	return p.Cause == order.CauseRecheck || p.Cause == order.CauseConfirmation
-}
-
-// mergeCoveredNotification returns p, covering the later one of both notifications.
-func mergeCoveredNotification(p, old record.ScheduledLookUp) record.ScheduledLookUp {
-	if old.Covers > p.Covers {
-		p.Cover(old)
-	}
-	return p
 }

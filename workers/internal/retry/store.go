@@ -15,20 +15,18 @@ import (
 
 	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/stream"
-	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
 
-// Store holds the scheduled look-ups. It is safe for concurrent use. Each of its
-// methods reads from the leader of LOOKUP_RETRIES, and a write is a
-// compare-and-append on the payment's subject.
+// Store holds the scheduled look-ups. It is safe for concurrent use. It reads from the
+// leader of LOOKUP_RETRIES, and a write is a compare-and-append on the payment's subject.
 type Store struct {
 	Writes commit.Appender // What schedules are stored through; commit.Direct by default.
 
 	stream jetstream.Stream
 	tokens subject.Tokens
-	usage  *usage // Nil without a limit.
+	usage  usage
 }
 
 // Open binds to LOOKUP_RETRIES. The error wraps the client's if the stream cannot
@@ -50,40 +48,32 @@ type Entry struct {
 	Unreadable bool // It does not decode, or names another payment: of Parked, only the payment and the due time are set.
 }
 
-// readable reports whether a look-up is scheduled that a merge must keep. An
-// unreadable one is replaced, so that it does not delay the payment until it is
-// due.
-func (p Entry) readable() bool { return p.Sequence > 0 && !p.Unreadable }
-
 // Read returns what is scheduled for a payment, or the zero Entry.
 func (l *Store) Read(ctx context.Context, provider, account, payment string) (Entry, error) {
-	whose := record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}
-	return l.read(ctx, l.tokens.Waiting(provider, account, payment).Parked(), whose)
+	return l.read(ctx, subject.Waiting.Parked, provider, account, payment)
 }
 
-// read returns the last look-up on a subject. It is unreadable unless it names the
-// payment of whose.
-func (l *Store) read(ctx context.Context, on string, whose record.ScheduledLookUp) (Entry, error) {
-	raw, err := stream.Last(ctx, l.stream, on)
+// ReadDue returns the payment's look-up that the broker has delivered and no worker
+// has acknowledged, or the zero Entry.
+func (l *Store) ReadDue(ctx context.Context, provider, account, payment string) (Entry, error) {
+	return l.read(ctx, subject.Waiting.Due, provider, account, payment)
+}
+
+func (l *Store) read(ctx context.Context, on func(subject.Waiting) string, provider, account, payment string) (Entry, error) {
+	raw, err := stream.Last(ctx, l.stream, on(l.tokens.Waiting(provider, account, payment)))
 	if err != nil || raw == nil {
 		return Entry{}, err
 	}
 	entry := Entry{Sequence: raw.Sequence, At: raw.Time}
 	err = json.Unmarshal(raw.Data, &entry.Parked)
-	if p := entry.Parked; err != nil || p.Provider != whose.Provider || p.Account != whose.Account || p.Payment != whose.Payment {
+	if p := entry.Parked; err != nil || p.Provider != provider || p.Account != account || p.Payment != payment {
+		entry.Parked, entry.Unreadable = record.ScheduledLookUp{Provider: provider, Account: account, Payment: payment}, true
 		if at, err := time.Parse(atFormat, raw.Header.Get(scheduleHeader)); err == nil {
-			whose.DueAt = at
+			entry.Parked.DueAt = at
 		}
-		entry.Parked, entry.Unreadable = whose, true
 	}
 	return entry, nil
 }
-
-// The header that carries a schedule's due time, and its format.
-const (
-	scheduleHeader = "Nats-Schedule"
-	atFormat       = "@at " + time.RFC3339Nano
-)
 
 // Cancel deletes a scheduled look-up by its sequence. A look-up that fired or was
 // replaced since the entry was read has another sequence and stays.
@@ -92,8 +82,12 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 		return nil
 	}
 	err := l.stream.DeleteMsg(ctx, entry.Sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && l.gone(ctx, entry) {
-		return nil
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		// nats.go 1.55.0 (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text
+		// only. Before this read may go, check that the error wraps the APIError.
+		if _, gone := l.stream.GetMsg(ctx, entry.Sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
+			return nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("cancel scheduled look-up %d: %w", entry.Sequence, err)
@@ -101,186 +95,68 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 	return nil
 }
 
-// gone reports whether a scheduled look-up no longer exists. nats.go 1.55.0
-// (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text only. Before
-// this read may go, check that ErrMsgDeleteUnsuccessful wraps the APIError.
-func (l *Store) gone(ctx context.Context, entry Entry) bool {
-	_, err := l.stream.GetMsg(ctx, entry.Sequence)
-	return errors.Is(err, jetstream.ErrMsgNotFound)
-}
+// ErrUnreadable means that a look-up which does not decode cannot be expedited.
+var ErrUnreadable = errors.New("the scheduled look-up does not decode; the next look-up of the payment replaces it")
 
-// Schedule stores p, a fresh look-up that failed. If one is scheduled already, it
-// keeps its due time and attempts, and covers p's notification too. A sweep's
-// look-up that has not failed is replaced where p is due sooner.
-func (l *Store) Schedule(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			return p, true
-		}
-		kept := now.Parked
-		if p.Covers <= kept.Covers {
-			return kept, false
-		}
-		failed := order.JoinFailed(kept.FailedLookUps, p.FailedLookUps)
-		kept.FailedLookUps, p.FailedLookUps = failed, failed
-		if kept.Cause == order.CauseSweep && kept.FirstFailure == nil && kept.NotFound == 0 && p.DueAt.Before(kept.DueAt) {
-			return p, true
-		}
-		return mergeCoverage(kept, p), true
-	})
-}
-
-// ScheduleIfNone stores p, a fresh look-up that a rate limit or circuit breaker
-// kept from being made. parked is false if the payment has a scheduled look-up by
-// now.
-func (l *Store) ScheduleIfNone(ctx context.Context, p record.ScheduledLookUp) (parked bool, err error) {
-	p.Expedited = true // See ScheduleUnasked.
-	err = l.write(ctx, p, 0)
-	if stream.IsConflict(err) {
-		return false, nil
+// Schedule merges a look-up with what is scheduled for its payment: see Merge.
+func (l *Store) Schedule(ctx context.Context, as Request, p record.ScheduledLookUp) error {
+	old, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
+	if err == nil {
+		_, err = l.ScheduleOver(ctx, old, as, p)
 	}
-	return err == nil, err
+	return err
 }
 
-// ScheduleUnasked stores p, a fresh look-up that a rate limit or circuit breaker
-// kept from being made. A scheduled look-up that does not cover p yet will, at the
-// earlier of both due times, unless both wait for the same limit. Attempts and
-// first failure stay.
-func (l *Store) ScheduleUnasked(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			p.Expedited = true // Reschedule keeps the due time of an expedited look-up.
-			return p, true
+// ScheduleOver is Schedule for a caller that has read what is scheduled, which is read
+// again only after a conflict. It returns what is scheduled now, the zero Entry if nothing
+// was written.
+func (l *Store) ScheduleOver(ctx context.Context, old Entry, as Request, p record.ScheduledLookUp) (stored Entry, err error) {
+	given := true
+	err = stream.RetryConflicts(ctx, func() (err error) {
+		if !given {
+			if old, err = l.Read(ctx, p.Provider, p.Account, p.Payment); err != nil {
+				return err
+			}
 		}
-		kept := now.Parked
-		if p.Covers <= kept.Covers {
-			return kept, false
+		merged := old.Parked
+		if given = false; old.Unreadable { // It is replaced, so that it does not delay the payment until it is due.
+			merged = record.ScheduledLookUp{}
 		}
-		kept = mergeCoverage(kept, p)
-		if kept.Reason != p.Reason {
-			kept = expedited(kept, p)
-		}
-		return kept, true
-	})
-}
-
-// ExtendCoverage makes the scheduled look-up cover p's notification too. It gets a
-// recheck series of its own and is due at the earlier of both times; a look-up that
-// was brought forward spends no attempt.
-func (l *Store) ExtendCoverage(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		p.NotFound = min(p.NotFound, 1)
-		if !now.readable() {
-			p.Expedited = true // See ScheduleUnasked.
-			return p, true
-		}
-		kept := now.Parked
-		if p.Covers <= kept.Covers {
-			return kept, false
-		}
-		kept = mergeCoverage(kept, p)
-		kept.NotFound = min(kept.NotFound, 1)
-		return expedited(kept, p), true
-	})
-}
-
-// Reschedule stores p, a look-up that was due and failed, merged with what was
-// scheduled since. Attempts and covered sequence take the maximum; the earlier due
-// time wins if the other one is a recheck, a confirmation or expedited.
-func (l *Store) Reschedule(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		next := p
-		if !now.readable() {
-			return next, true
-		}
-		next = mergeCoveredNotification(next, now.Parked)
-		next.FailedLookUps = order.JoinFailed(now.Parked.FailedLookUps, next.FailedLookUps)
-		next.Refused = next.Refused || now.Parked.Refused
-		if p.Cause == order.CauseNotification {
-			next.Cause = now.Parked.Cause // The scheduled cause stays: a recheck is made even if an answer covers the notification by then.
-		}
-		if now.Parked.Attempts > p.Attempts {
-			next.Attempts, next.FirstFailure, next.DueAt = now.Parked.Attempts, now.Parked.FirstFailure, now.Parked.DueAt
-		}
-		if followsAnswer(now.Parked) && now.Parked.DueAt.Before(next.DueAt) {
-			next.Cause, next.Rechecks = now.Parked.Cause, now.Parked.Rechecks
-		}
-		if followsAnswer(now.Parked) || now.Parked.Expedited {
-			next = expedited(next, now.Parked)
-		}
-		return next, true
-	})
-}
-
-// ScheduleRecheck stores p, a recheck or a confirmation of an answer, in place of
-// what is scheduled. If that covers a later notification than the answer does, its
-// attempts and first failure stay.
-func (l *Store) ScheduleRecheck(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			return p, true
-		}
-		return mergeRecheck(p, now.Parked), true
-	})
-}
-
-// ScheduleConfirmation stores p, a look-up that normalize wants because an answer
-// contradicts the order log. A scheduled look-up that asks the provider in any case,
-// and no later, stays. It is written again, so that lookup cannot cancel it by a
-// sequence that it read before.
-func (l *Store) ScheduleConfirmation(ctx context.Context, p record.ScheduledLookUp) error {
-	return l.compareAndSwap(ctx, p, func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool) {
-		if !now.readable() {
-			return p, true
-		}
-		asks := now.Parked.Cause != order.CauseNotification || now.Parked.Covers > p.Covers
-		if asks && !now.Parked.DueAt.After(p.DueAt) {
-			return mergeCoveredNotification(now.Parked, p), true
-		}
-		p.FailedLookUps = now.Parked.FailedLookUps // No observation has recorded them yet.
-		return mergeRecheck(p, now.Parked), true
-	})
-}
-
-// compareAndSwap reads what is scheduled, lets next decide, and writes with the sequence
-// that was read as the expected one. On a conflict it starts again. Of two look-ups whose
-// sequences are of different incarnations of NOTIFICATIONS, the older incarnation's covers
-// nothing.
-func (l *Store) compareAndSwap(ctx context.Context, p record.ScheduledLookUp, next func(p record.ScheduledLookUp, now Entry) (record.ScheduledLookUp, bool)) error {
-	return stream.RetryConflicts(ctx, func() error {
-		now, err := l.Read(ctx, p.Provider, p.Account, p.Payment)
-		if err != nil {
-			return err
-		}
-		created := p.NotificationsCreated
-		if later := now.Parked.NotificationsCreated; later.After(created) {
-			created = later
-		}
-		now.Parked = now.Parked.On(created)
-		parked, write := next(p.On(created), now)
-		if !write {
+		next, write := Merge(merged, p, as)
+		switch {
+		case old.Unreadable && as == Expedite:
+			return ErrUnreadable
+		case !write:
 			return nil
 		}
-		return l.write(ctx, parked, now.Sequence)
+		stored, err = l.write(ctx, next, old.Sequence)
+		return err
 	})
+	return stored, err
 }
+
+// The header that carries a schedule's due time, and its format.
+const (
+	scheduleHeader = "Nats-Schedule"
+	atFormat       = "@at " + time.RFC3339Nano
+)
 
 // write publishes a schedule. It sets the header itself, because
 // jetstream.WithScheduleAt of nats.go 1.55.0 (jetstream/jetstream_options.go) truncates
 // to whole seconds and so fires up to 1 s early. Before the option may be used, check
 // that it formats fractions.
-func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) error {
+func (l *Store) write(ctx context.Context, p record.ScheduledLookUp, expected uint64) (Entry, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("encode scheduled look-up: %w", err)
+		return Entry{}, fmt.Errorf("encode scheduled look-up: %w", err)
 	}
 	subjects := l.tokens.Waiting(p.Provider, p.Account, p.Payment)
-	m := commit.Message{
+	stored, err := l.Writes.Store(ctx, commit.Message{
 		Subject: subjects.Parked(), Body: body, Guard: &commit.Guard{Last: expected},
 		Header: nats.Header{scheduleHeader: {p.DueAt.UTC().Format(atFormat)}, "Nats-Schedule-Target": {subjects.Due()}},
+	})
+	if err != nil {
+		return Entry{}, fmt.Errorf("schedule look-up: %w", err)
 	}
-	if _, err := l.Writes.Store(ctx, m); err != nil {
-		return fmt.Errorf("schedule look-up: %w", err)
-	}
-	return nil
+	return Entry{Sequence: stored.Sequence, Parked: p}, nil
 }

@@ -3,15 +3,19 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/internal/retry"
 )
 
@@ -34,30 +38,18 @@ func TestNothingIsScheduledAtFirst(t *testing.T) {
 
 func TestScheduledLookUpIsReadWhole(t *testing.T) {
 	t.Parallel()
-	for name, put := range verbs {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := setup(t)
-			p := scheduled("p", 5, 2)
-			p.Rechecks = 1
-			r.Must(put(r.store, r, p))
-			r.holds("p", p)
-		})
-	}
-}
-
-// verbs are the methods that store a look-up as it is given.
-var verbs = map[string]func(*retry.Store, *rig, record.ScheduledLookUp) error{
-	"first":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Schedule(r.Ctx, p) },
-	"again":  func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.Reschedule(r.Ctx, p) },
-	"follow": func(l *retry.Store, r *rig, p record.ScheduledLookUp) error { return l.ScheduleRecheck(r.Ctx, p) },
+	r := setup(t)
+	p := scheduled("p", 5, 2)
+	p.Rechecks = 1
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, p))
+	r.holds("p", p)
 }
 
 func TestSubjectsNeverShowAnID(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	for _, id := range []string{"plain-id", "ana@example.com", "529.982.247-25", "a.b *>"} {
-		r.Must(r.store.Schedule(r.Ctx, scheduled(id, 1, 0)))
+		r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled(id, 1, 0)))
 		m := r.raw(id)
 		want := "lookup.parked.sandbox.default." + r.Tokens.Hash(id)
 		if m.Subject != want || m.Header.Get("Nats-Schedule-Target") != strings.Replace(want, "parked", "due", 1) {
@@ -79,8 +71,8 @@ func TestAccountsAreSeparate(t *testing.T) {
 	r := setup(t)
 	one, two := scheduled("p", 1, 0), scheduled("p", 2, 0)
 	two.Account = "acme"
-	r.Must(r.store.Schedule(r.Ctx, one))
-	r.Must(r.store.Schedule(r.Ctx, two))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, one))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, two))
 	if got := r.read("p").Parked; !reflect.DeepEqual(got, one) {
 		t.Errorf("account default has %+v", got)
 	}
@@ -90,10 +82,10 @@ func TestScheduleExtendsCoverageOfTheScheduledOne(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	old := scheduled("p", 5, 3)
-	r.Must(r.store.Schedule(r.Ctx, old))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, old))
 	fresh := scheduled("p", 7, 0)
 	fresh.Reason, fresh.Cause, fresh.DueAt = "transport", order.CauseNotification, far(-100)
-	r.Must(r.store.Schedule(r.Ctx, fresh))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, fresh))
 	want := old
 	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
 	r.holds("p", want)
@@ -105,120 +97,83 @@ func TestScheduleExtendsCoverageOfTheScheduledOne(t *testing.T) {
 func TestScheduleOfAnEarlierNotificationChangesNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 3)))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled("p", 5, 3)))
 	before := r.read("p")
 	for _, stands := range []uint64{0, 4, 5} {
-		r.Must(r.store.Schedule(r.Ctx, scheduled("p", stands, 0)))
+		r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled("p", stands, 0)))
 	}
 	if after := r.read("p"); !reflect.DeepEqual(after, before) {
 		t.Errorf("parked was %+v and is %+v", before, after)
 	}
 }
 
-func TestRescheduleReplacesTheScheduledOne(t *testing.T) {
+// Of two writers the second one decides again, with what the first has stored.
+func TestConflictIsDecidedAgain(t *testing.T) {
 	t.Parallel()
-	r := setup(t)
-	fresh := scheduled("p", 7, 0)
-	r.Must(r.store.Schedule(r.Ctx, fresh))
-	fired := scheduled("p", 5, 2)
-	r.Must(r.store.Reschedule(r.Ctx, fired))
-	want := fired
-	want.Covers, want.Notification, want.NotifiedAt = 7, fresh.Notification, fresh.NotifiedAt
-	r.holds("p", want)
-}
-
-// A recheck that an answer scheduled must not wait for hours because an older recheck
-// failed.
-func TestRescheduleKeepsAnEarlierRecheck(t *testing.T) {
-	t.Parallel()
-	for _, cause := range []order.Cause{order.CauseRecheck, order.CauseConfirmation} {
-		r := setup(t)
-		follows := scheduled("p", 7, 0)
-		follows.Cause, follows.Reason, follows.Rechecks, follows.FirstFailure, follows.DueAt = cause, string(cause), 1, nil, far(-1)
-		r.Must(r.store.ScheduleRecheck(r.Ctx, follows))
-		failed := scheduled("p", 5, 2)
-		failed.Cause, failed.Rechecks = order.CauseRecheck, 2
-		r.Must(r.store.Reschedule(r.Ctx, failed))
-		want := failed
-		want.Covers, want.Notification, want.NotifiedAt = 7, follows.Notification, follows.NotifiedAt
-		want.Cause, want.Reason, want.Rechecks, want.DueAt, want.Expedited = cause, string(cause), 1, follows.DueAt, true
-		r.holds("p", want)
+	fired, held := scheduled("p", 5, 3), open(7, -12)
+	for name, c := range map[string]struct {
+		before, first record.ScheduledLookUp
+		firstAs, as   retry.Request
+		p             record.ScheduledLookUp
+	}{
+		"two failed webhooks":           {a(6, 1), a(8, 1), retry.Fresh, retry.Fresh, a(7, 2)},
+		"a retry after a webhook":       {a(6, 1), a(8, 1), retry.Fresh, retry.Retry, a(7, 2)},
+		"a recheck after a webhook":     {a(6, 1), a(8, 1), retry.Fresh, retry.Recheck, a(7, 2)},
+		"a deferred one after a retry":  {a(4, 1), fired, retry.Retry, retry.Deferred, held},
+		"a retry after a deferred one":  {a(4, 1), held, retry.Deferred, retry.Retry, fired},
+		"an operator's after a recheck": {a(4, 1), recheck(5, 1, 1), retry.Recheck, retry.Enqueue, operator},
+	} {
+		for _, given := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", given ", given), func(t *testing.T) {
+				t.Parallel()
+				r := setup(t)
+				r.Must(r.store.Schedule(r.Ctx, retry.Fresh, c.before))
+				read := r.read("p")
+				store := r.overtaken(func() { r.Must(r.store.Schedule(r.Ctx, c.firstAs, c.first)) })
+				put := store.Schedule
+				if given {
+					put = func(ctx context.Context, as retry.Request, p record.ScheduledLookUp) error {
+						_, err := store.ScheduleOver(ctx, read, as, p)
+						return err
+					}
+				}
+				r.Must(put(r.Ctx, c.as, c.p))
+				first, _ := retry.Merge(c.before, c.first, c.firstAs)
+				want, _ := retry.Merge(first, c.p, c.as)
+				r.holds("p", want)
+			})
+		}
 	}
 }
 
-func TestRescheduleNeverLowersAttempts(t *testing.T) {
+// A caller that has read what is scheduled costs the broker no second read.
+func TestScheduleOverReadsNothing(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.Must(r.store.Reschedule(r.Ctx, scheduled("p", 5, 4)))
-	stale := scheduled("p", 5, 1) // The same delivery again, much later.
-	failed := far(-1)
-	stale.FirstFailure = &failed
-	r.Must(r.store.Reschedule(r.Ctx, stale))
-	r.holds("p", scheduled("p", 5, 4))
-}
-
-func TestRecheckReplacesACoveredRetry(t *testing.T) {
-	t.Parallel()
-	r := setup(t)
-	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 3)))
-	recheck := scheduled("p", 6, 0)
-	recheck.Cause, recheck.Reason, recheck.Rechecks, recheck.FirstFailure = order.CauseRecheck, "recheck", 1, nil
-	r.Must(r.store.ScheduleRecheck(r.Ctx, recheck))
-	r.holds("p", recheck)
-}
-
-func TestRecheckKeepsAttemptsOfALaterNotification(t *testing.T) {
-	t.Parallel()
-	r := setup(t)
-	old := scheduled("p", 9, 3)
-	r.Must(r.store.Schedule(r.Ctx, old))
-	recheck := scheduled("p", 6, 0)
-	recheck.Cause, recheck.Reason, recheck.FirstFailure, recheck.DueAt = order.CauseRecheck, "recheck", nil, far(-1)
-	r.Must(r.store.ScheduleRecheck(r.Ctx, recheck))
-	want := recheck
-	want.Covers, want.Notification, want.NotifiedAt = 9, old.Notification, old.NotifiedAt
-	want.Attempts, want.FirstFailure, want.Expedited = 3, old.FirstFailure, true
-	r.holds("p", want)
-}
-
-func TestConflictIsDecidedAgain(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		put  func(*retry.Store, *rig, record.ScheduledLookUp) error
-		want func(mine, theirs record.ScheduledLookUp) record.ScheduledLookUp
-	}{
-		"first": {verbs["first"], func(_, theirs record.ScheduledLookUp) record.ScheduledLookUp { return theirs }},
-		"again": {verbs["again"], func(mine, theirs record.ScheduledLookUp) record.ScheduledLookUp {
-			mine.Covers, mine.Notification, mine.NotifiedAt = theirs.Covers, theirs.Notification, theirs.NotifiedAt
-			return mine
-		}},
-		"follow": {verbs["follow"], func(mine, theirs record.ScheduledLookUp) record.ScheduledLookUp {
-			mine.Covers, mine.Notification, mine.NotifiedAt = theirs.Covers, theirs.Notification, theirs.NotifiedAt
-			mine.Attempts, mine.FirstFailure = theirs.Attempts, theirs.FirstFailure
-			return mine // Due later than the others, so not expedited.
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := setup(t)
-			mine, theirs := scheduled("p", 7, 2), scheduled("p", 8, 1)
-			store := r.overtaken(
-				func() { r.Must(r.store.Schedule(r.Ctx, scheduled("p", 6, 1))) },
-				func() { r.Must(r.store.Schedule(r.Ctx, theirs)) },
-			)
-			r.Must(c.put(store, r, mine))
-			r.holds("p", c.want(mine, theirs))
-		})
+	read := r.read("p")
+	asked := make(chan *nats.Msg, 10)
+	tap, err := r.JS.Conn().ChanSubscribe("$JS.API.STREAM.MSG.GET."+subject.LookupRetries, asked)
+	r.Must(err)
+	stored, err := r.store.ScheduleOver(r.Ctx, read, retry.Fresh, scheduled("p", 5, 0))
+	r.Must(err)
+	r.Must(r.JS.Conn().Flush())
+	if len(asked) != 0 {
+		t.Errorf("%d reads", len(asked))
+	}
+	r.Must(tap.Unsubscribe())
+	r.holds("p", scheduled("p", 5, 0))
+	if got := r.read("p"); stored.Sequence != got.Sequence || !reflect.DeepEqual(stored.Parked, got.Parked) {
+		t.Errorf("stored is said to be %+v, and is %+v", stored, got)
 	}
 }
 
 func TestConflictWithADeliverySchedulesAgain(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 3)))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled("p", 5, 3)))
 	store := r.overtaken(func() { r.Must(r.store.Cancel(r.Ctx, r.read("p"))) }) // As its delivery does.
 	fresh := scheduled("p", 7, 0)
-	r.Must(store.Schedule(r.Ctx, fresh))
+	r.Must(store.Schedule(r.Ctx, retry.Fresh, fresh))
 	r.holds("p", fresh)
 }
 
@@ -227,9 +182,9 @@ func TestEndlessConflictsAreAnError(t *testing.T) {
 	r := setup(t)
 	var moves []func()
 	for i := range 30 {
-		moves = append(moves, func() { r.Must(r.store.Schedule(r.Ctx, scheduled("p", uint64(i+1), 0))) })
+		moves = append(moves, func() { r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled("p", uint64(i+1), 0))) })
 	}
-	if err := r.overtaken(moves...).Reschedule(r.Ctx, scheduled("p", 1, 1)); !errors.Is(err, stream.ErrContended) {
+	if err := r.overtaken(moves...).Schedule(r.Ctx, retry.Retry, scheduled("p", 1, 1)); !errors.Is(err, stream.ErrContended) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -240,7 +195,7 @@ func TestConcurrentSchedulesKeepOneForTheHighest(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
-			if err := r.store.Schedule(r.Ctx, scheduled("p", uint64(i+1), 0)); err != nil {
+			if err := r.store.Schedule(r.Ctx, retry.Fresh, scheduled("p", uint64(i+1), 0)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -258,9 +213,9 @@ func TestCancelRemovesOnlyWhatWasRead(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.Must(r.store.Cancel(r.Ctx, retry.Entry{}))
-	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 0)))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled("p", 5, 0)))
 	entry := r.read("p")
-	r.Must(r.store.Reschedule(r.Ctx, scheduled("p", 5, 1)))
+	r.Must(r.store.Schedule(r.Ctx, retry.Retry, scheduled("p", 5, 1)))
 	r.Must(r.store.Cancel(r.Ctx, entry)) // It was replaced.
 	r.holds("p", scheduled("p", 5, 1))
 	entry = r.read("p")
@@ -275,7 +230,7 @@ func TestCancelRemovesOnlyWhatWasRead(t *testing.T) {
 func TestCancelWithoutBrokerIsAnError(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	r.Must(r.store.Schedule(r.Ctx, scheduled("p", 5, 0)))
+	r.Must(r.store.Schedule(r.Ctx, retry.Fresh, scheduled("p", 5, 0)))
 	entry := r.read("p")
 	r.Stop()
 	ctx, cancel := context.WithTimeout(r.Ctx, time.Second)

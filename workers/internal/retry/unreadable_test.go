@@ -1,7 +1,6 @@
 package retry_test
 
 import (
-	"context"
 	"errors"
 	"reflect"
 	"testing"
@@ -51,7 +50,7 @@ func TestEntryOfAnotherPaymentIsReplaced(t *testing.T) {
 			t.Errorf("%s is what is parked", body)
 		}
 		p := scheduled("p", 7, 1)
-		r.Must(r.store.Schedule(r.Ctx, p))
+		r.Must(r.store.Schedule(r.Ctx, retry.Fresh, p))
 		r.holds("p", p)
 	}
 }
@@ -59,27 +58,16 @@ func TestEntryOfAnotherPaymentIsReplaced(t *testing.T) {
 // Else the payment would be blocked until the broker delivers it.
 func TestUnreadableEntryIsReplaced(t *testing.T) {
 	t.Parallel()
-	early := func(p record.ScheduledLookUp) record.ScheduledLookUp { p.Expedited = true; return p }
-	same := func(p record.ScheduledLookUp) record.ScheduledLookUp { return p }
-	for name, c := range map[string]struct {
-		put  func(*retry.Store, context.Context, record.ScheduledLookUp) error
-		want func(record.ScheduledLookUp) record.ScheduledLookUp
-	}{
-		"first":   {(*retry.Store).Schedule, same},
-		"held":    {(*retry.Store).ScheduleUnasked, early},
-		"join":    {(*retry.Store).ExtendCoverage, early},
-		"again":   {(*retry.Store).Reschedule, same},
-		"follow":  {(*retry.Store).ScheduleRecheck, same},
-		"enqueue": {(*retry.Store).Enqueue, early},
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, as := range []retry.Request{retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue} {
+		t.Run(string(as), func(t *testing.T) {
 			t.Parallel()
 			for _, stands := range []uint64{0, 7} {
 				r := setup(t)
 				r.writeHalf()
 				p := scheduled("p", stands, 1)
-				r.Must(c.put(r.store, r.Ctx, p))
-				r.holds("p", c.want(p))
+				r.Must(r.store.Schedule(r.Ctx, as, p))
+				p.Expedited = as == retry.Deferred || as == retry.Enqueue
+				r.holds("p", p)
 			}
 		})
 	}
@@ -90,8 +78,8 @@ func TestUnreadableEntryIsNotExpedited(t *testing.T) {
 	r := setup(t)
 	r.writeHalf()
 	before := r.read("p")
-	if ok, err := r.store.Expedite(r.Ctx, before.Parked); ok || !errors.Is(err, retry.ErrUnreadable) {
-		t.Errorf("%v, %v", ok, err)
+	if stored, err := r.store.ScheduleOver(r.Ctx, before, retry.Expedite, before.Parked); stored.Sequence != 0 || !errors.Is(err, retry.ErrUnreadable) {
+		t.Errorf("%+v, %v", stored, err)
 	}
 	if got := r.read("p"); got.Sequence != before.Sequence {
 		t.Errorf("it became %+v", got)

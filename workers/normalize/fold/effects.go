@@ -13,6 +13,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/retry"
 )
 
 // scheduleRecheck schedules the look-up that an answer which contradicts the log needs.
@@ -37,7 +38,7 @@ func (w *Worker) scheduleRecheck(ctx context.Context, seen order.Observation, at
 	if outcome != order.Unconfirmed { // The fold counts these look-ups, so lookup must not add rechecks.
 		p.Cause, p.Reason, p.Rechecks = order.CauseRecheck, string(order.CauseRecheck), record.MaxRechecks
 	}
-	return w.Retries.ScheduleConfirmation(ctx, p)
+	return w.Retries.Schedule(ctx, retry.Confirmation, p)
 }
 
 // report stores the dead letter of an observation that contradicts the log: once per
@@ -65,7 +66,7 @@ func (w *Worker) report(ctx context.Context, u subject.Unit, at *position, seen 
 			deadLetter.Next = "compare the amount with the provider's panel and the merchant's order before anything is shipped"
 		}
 	}
-	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageNormalize))
+	deadLetters, err := w.DeadLetters.LatestOf(ctx, u, record.StageNormalize)
 	if err != nil {
 		return err
 	}
@@ -103,7 +104,7 @@ func (w *Worker) newDeadLetter(seen order.Observation, raw *jetstream.RawStreamM
 // observation agrees with the log again. The marks cover every observation up to that
 // one, so that folding them again reports nothing.
 func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) error {
-	deadLetters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageNormalize))
+	deadLetters, err := w.DeadLetters.LatestOf(ctx, u, record.StageNormalize)
 	if err != nil {
 		return err
 	}

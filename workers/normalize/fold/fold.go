@@ -40,6 +40,8 @@ type Options struct {
 	Now         func() time.Time
 	Spans       order.Spans  // The times that corrections and returns need. order.Standard by default; tests shorten them.
 	Clock       *retry.Clock // The broker's time; the machine's by default.
+
+	RemoveAfter time.Duration // How long a payment has not moved before sweep removes its log, 0 for never.
 }
 
 // Worker folds observations. Its handler may run concurrently, in this and other
@@ -208,6 +210,16 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	return outcome, seen, nil
 }
 
+// mayRestart reports whether sweep may have removed earlier events of a payment whose log
+// begins with an event that says that money was captured. It has not if the provider says
+// that this was lately: an event about it would be too young.
+func (w *Worker) mayRestart(e order.Event) bool {
+	if w.RemoveAfter == 0 || !order.StandingOf(&e).EverPaid() {
+		return false
+	}
+	return e.Status != order.Paid || e.OccurredAt == nil || w.Now().Sub(*e.OccurredAt) >= w.RemoveAfter
+}
+
 // publish publishes the event of a transition, as a compare-and-append on the payment's
 // order log. It does not publish an event that an unreadable message of the log has
 // announced.
@@ -215,6 +227,7 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	sequence uint64, after order.Standing, trace string) error {
 	event := order.Announce(at.last, seen, sequence, after)
 	event.Transition = max(event.Transition, at.number+1)
+	event.Restarted = at.event == 0 && w.mayRestart(event)
 	if at.announced[event.ID()] {
 		event.Transition = at.number
 		at.last, at.assumedEmpty = &event, false

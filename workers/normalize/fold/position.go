@@ -100,14 +100,13 @@ func (w *Worker) everPaid(ctx context.Context, u subject.Unit, upTo uint64) (pai
 
 // events calls visit for the payment's readable events, up to a sequence.
 func (w *Worker) events(ctx context.Context, u subject.Unit, upTo uint64, visit func(order.Event)) error {
-	_, err := stream.Each(ctx, w.orders, u.Events(), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	return stream.EachFew(ctx, w.orders, u.Events(), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		var e order.Event
 		if raw.Sequence <= upTo && json.Unmarshal(raw.Data, &e) == nil {
 			visit(e)
 		}
 		return raw.Sequence < upTo, nil
 	})
-	return err
 }
 
 // numbers reads the headers of the unreadable messages behind the last readable event.

@@ -146,7 +146,7 @@ func (w *Worker) deadLetter(ctx context.Context, m jetstream.Msg) error {
 	}
 	id := deadletter.ID(subject.Advisories, meta.Sequence.Stream)
 	u := subject.Unit{Provider: unknown, Account: unknown, Payment: unknown}
-	letters, err := w.DeadLetters.Latest(ctx, u.DeadLetter(subject.Any, record.StageSweep))
+	letters, err := w.DeadLetters.LatestOf(ctx, u, record.StageSweep)
 	if err != nil || slices.ContainsFunc(letters, func(l deadletter.Entry) bool { return l.ID == id }) {
 		return err
 	}
@@ -237,7 +237,7 @@ func named(o original, on string) original {
 // longer covers its notification: the message that was given up may be the look-up
 // that the operator asked for.
 func (w *Worker) hasDeadLetter(ctx context.Context, o original) (bool, error) {
-	letters, err := w.DeadLetters.Latest(ctx, o.unit.DeadLetter(subject.Any, subject.Any))
+	letters, err := w.DeadLetters.LatestOf(ctx, o.unit, subject.Any)
 	return slices.ContainsFunc(letters, func(l deadletter.Entry) bool {
 		return l.ComparableWith(o.created) && (l.ID == o.id || o.covers > 0 && l.CoversNotification(o.covers))
 	}), err

@@ -1,5 +1,5 @@
-// Package duequeue holds sequences of stored messages by the time at which each is to
-// be read again. A message takes 16 bytes.
+// Package duequeue holds keys of stored messages, such as their sequences, by the time at
+// which each is to be read again. A key takes 16 bytes.
 package duequeue
 
 import (
@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// Queue holds messages of one stream by due time. The zero Queue is empty. It is not
+// Queue holds keys by due time. The zero Queue is empty. It is not
 // safe for concurrent use.
 type Queue struct{ items items }
 
-// Add adds a message that is due at a time, in O(log n).
-func (q *Queue) Add(sequence uint64, at time.Time) {
-	heap.Push(&q.items, entry{sequence, at.UnixNano()})
+// Add adds a key that is due at a time, in O(log n).
+func (q *Queue) Add(key uint64, at time.Time) {
+	heap.Push(&q.items, entry{key, at.UnixNano()})
 }
 
-// First is the message with the earliest time. ok is false when the queue is empty.
-func (q *Queue) First() (sequence uint64, at time.Time, ok bool) {
+// First is the key with the earliest time. ok is false when the queue is empty.
+func (q *Queue) First() (key uint64, at time.Time, ok bool) {
 	if len(q.items) == 0 {
 		return 0, time.Time{}, false
 	}
-	return q.items[0].sequence, time.Unix(0, q.items[0].at), true
+	return q.items[0].key, time.Unix(0, q.items[0].at), true
 }
 
-// Drop removes the first message. The queue must not be empty.
+// Drop removes the first key. The queue must not be empty.
 func (q *Queue) Drop() { heap.Pop(&q.items) }
 
-// entry is a message: its sequence and its due time, in nanoseconds since 1970.
+// entry is a key and its due time, in nanoseconds since 1970.
 type entry struct {
-	sequence uint64
-	at       int64
+	key uint64
+	at  int64
 }
 
 // items is a heap.Interface whose first element is due first.

@@ -45,7 +45,7 @@ func TestLevelsFollowStreamsParkedLookUpsAndLetters(t *testing.T) {
 		"arauto_scheduled_lookups transport": 0, "arauto_scheduled_lookups credential": 0, "arauto_scheduled_lookups other": 0,
 	})
 	for payment, waits := range map[string]string{"p-1": "transport", "p-2": "transport", "p-3": "strange"} {
-		must(store.Schedule(ctx, record.ScheduledLookUp{
+		must(store.Schedule(ctx, retry.Fresh, record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Cause: order.CauseNotification, Reason: waits,
 			DueAt: time.Now().Add(time.Hour).UTC(),
 		}))

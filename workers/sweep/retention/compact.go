@@ -2,15 +2,12 @@ package retention
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/stream"
-	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
 )
@@ -20,59 +17,109 @@ type Orders struct {
 	Stream  jetstream.Stream
 	Metrics *Metrics
 	Now     func() time.Time
-	After   time.Duration // For how long a payment has been final before it is compacted.
+	After   time.Duration // For how long a payment has not moved before it is compacted.
+	Remove  time.Duration // For how long it has not moved before it is removed, 0 for never.
 
 	// Unreadable stores a dead letter about an event that does not decode.
 	Unreadable func(context.Context, *jetstream.RawStreamMsg) error
 
-	seen map[order.Status]uint64 // The last event of a status that was examined.
+	created time.Time // Creation time of ORDERS when it was walked.
+	above   uint64    // The last event that was examined to compact its payment.
+	removed uint64    // The last event that was examined to remove its payment.
 }
 
-// Round compacts the payments that became final longer than After ago. The last event
-// stays, because it is the state of the payment and the expected sequence of the next
-// event. Each copy of the role examines an event once.
+// Round compacts the payments that have not moved for After, whatever their status. The
+// last event stays, because it is the state of the payment and the expected sequence of
+// the next event. What a consumer has not acknowledged stays too, so that each subscriber
+// sees every event. Each copy of the role examines an event once.
 func (o *Orders) Round(ctx context.Context) error {
-	if o.seen == nil {
-		o.seen = map[order.Status]uint64{}
+	info, err := o.Stream.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read state of %s: %w", subject.Orders, err)
 	}
-	old := o.Now().Add(-o.After)
-	var all []error
-	for _, status := range finals() {
-		above, err := stream.Each(ctx, o.Stream, subject.EventsOf(status), o.seen[status], func(raw *jetstream.RawStreamMsg) (bool, error) {
-			if !raw.Time.Before(old) {
-				return false, nil
-			}
-			return true, o.compact(ctx, raw)
-		})
-		o.seen[status] = above
-		if err != nil {
-			all = append(all, fmt.Errorf("compact payments that are %s: %w", status, err))
-		}
+	if !info.Created.Equal(o.created) || o.above > info.State.LastSeq {
+		o.created, o.above, o.removed = info.Created, 0, 0 // ORDERS was created again, or restored from an older copy.
 	}
-	return errors.Join(all...)
+	floor, err := o.floor(ctx, info.State.LastSeq)
+	if err != nil {
+		return err
+	}
+	if o.above, err = o.walk(ctx, o.above, floor, o.After, o.compact); err != nil {
+		return fmt.Errorf("compact payments: %w", err)
+	}
+	if o.Remove == 0 {
+		return nil
+	}
+	if o.removed, err = o.walk(ctx, o.removed, floor, o.Remove, o.remove); err != nil {
+		return fmt.Errorf("remove payments: %w", err)
+	}
+	return nil
 }
 
-// finals lists the statuses that are final for any kind of payment.
-func finals() []order.Status {
-	var all []order.Status
-	for _, kind := range order.Kinds() {
-		for _, s := range kind.Statuses() {
-			if kind.Final(s) && !slices.Contains(all, s) {
-				all = append(all, s)
-			}
+// walk calls do for each event above a sequence that is older than age, up to floor.
+func (o *Orders) walk(ctx context.Context, above, floor uint64, age time.Duration, do func(context.Context, *jetstream.RawStreamMsg) error) (uint64, error) {
+	old := o.Now().Add(-age)
+	return stream.Each(ctx, o.Stream, stream.All, above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		if !raw.Time.Before(old) || raw.Sequence > floor {
+			return false, nil
 		}
-	}
-	return all
+		return true, do(ctx, raw)
+	})
 }
 
-// compact removes the events below raw if raw is final and the payment's last event. A
-// transition that is appended meanwhile is above raw and stays.
+// remove removes all events of a payment if raw is the last one. An event that is appended
+// meanwhile is above raw and stays. An unreadable last event stays: it has a dead letter.
+func (o *Orders) remove(ctx context.Context, raw *jetstream.RawStreamMsg) error {
+	e, err := observations.EventOf(raw)
+	if err != nil {
+		return o.Unreadable(ctx, raw)
+	}
+	on, err := subject.ParseEvent(raw.Subject)
+	if err != nil {
+		return err
+	}
+	events := on.Unit.Events()
+	last, err := stream.Last(ctx, o.Stream, events)
+	if err != nil || last == nil || last.Sequence != raw.Sequence {
+		return err
+	}
+	if err := o.report(ctx, events, last.Sequence); err != nil {
+		return err
+	}
+	if err := o.Stream.Purge(ctx, jetstream.WithPurgeSubject(events), jetstream.WithPurgeSequence(last.Sequence+1)); err != nil {
+		return fmt.Errorf("remove events up to %d: %w", last.Sequence, err)
+	}
+	o.Metrics.removed.WithLabelValues(e.Provider).Inc()
+	return nil
+}
+
+// floor is the sequence up to which every consumer has acknowledged all events. last is the
+// stream's last sequence, read before. A consumer for which nothing is pending has
+// acknowledged everything up to it: its filter may have let nothing through for long. In a
+// cluster a consumer's leader may not know the newest events; what is compacted is older by
+// After, an hour at least.
+func (o *Orders) floor(ctx context.Context, last uint64) (uint64, error) {
+	floor := last
+	all := o.Stream.ListConsumers(ctx)
+	for consumer := range all.Info() {
+		if consumer.NumPending > 0 || consumer.NumAckPending > 0 {
+			floor = min(floor, consumer.AckFloor.Stream)
+		}
+	}
+	if err := all.Err(); err != nil {
+		return 0, fmt.Errorf("list consumers of %s: %w", subject.Orders, err)
+	}
+	return floor, nil
+}
+
+// compact removes the events below raw if raw is the payment's last event. A transition
+// that is appended meanwhile is above raw and stays.
 func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error {
 	e, err := observations.EventOf(raw)
 	if err != nil {
 		return o.Unreadable(ctx, raw) // Other payments are compacted all the same.
 	}
-	if !e.Final || e.Transition == 1 {
+	if e.Transition == 1 || e.Correction { // Only the events before a correction say whether the payment was ever paid.
 		return nil
 	}
 	on, err := subject.ParseEvent(raw.Subject)
@@ -104,7 +151,7 @@ func (o *Orders) compact(ctx context.Context, raw *jetstream.RawStreamMsg) error
 // report stores dead letters about the events below a sequence that do not decode,
 // before they are removed.
 func (o *Orders) report(ctx context.Context, events string, below uint64) error {
-	_, err := stream.Each(ctx, o.Stream, events, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	return stream.EachFew(ctx, o.Stream, events, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if raw.Sequence >= below {
 			return false, nil
 		}
@@ -113,5 +160,4 @@ func (o *Orders) report(ctx context.Context, events string, below uint64) error 
 		}
 		return true, nil
 	})
-	return err
 }

@@ -27,6 +27,8 @@ const day = 24 * time.Hour
 type ledger struct {
 	*testbench.Broker
 	orders jetstream.Stream
+	spans  order.Spans // Of the worker; production's if empty.
+	remove time.Duration
 
 	unreadable []uint64 // Sequences of the events that compacting has reported as unreadable.
 }
@@ -51,7 +53,7 @@ func (l *ledger) observe(kind order.Kind, payment string, statuses ...order.Stat
 	l.Must(err)
 	w, err := fold.New(l.Ctx, fold.Options{
 		JS: l.JS, Tokens: l.Tokens, Retries: retries, DeadLetters: dead, Log: zap.NewNop(),
-		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+		Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now, Spans: l.spans, RemoveAfter: l.remove,
 	})
 	l.Must(err)
 	for _, s := range statuses {
@@ -77,15 +79,26 @@ func (l *ledger) log(payment string) string {
 // compact makes a round of a new copy whose clock is ahead.
 func (l *ledger) compact(ahead time.Duration) {
 	l.T.Helper()
+	l.round()(ahead)
+}
+
+// round is the round of a copy at a time ahead.
+func (l *ledger) round() func(ahead time.Duration) {
+	l.T.Helper()
+	clock := time.Duration(0)
 	task := &retention.Orders{
 		Stream: l.orders, Metrics: retention.NewMetrics(prometheus.NewRegistry()),
-		Now: func() time.Time { return time.Now().Add(ahead) }, After: 180 * day,
+		Now: func() time.Time { return time.Now().Add(clock) }, After: 180 * day, Remove: l.remove,
 		Unreadable: func(_ context.Context, raw *jetstream.RawStreamMsg) error {
 			l.unreadable = append(l.unreadable, raw.Sequence)
 			return nil
 		},
 	}
-	l.Must(task.Round(l.Ctx))
+	return func(ahead time.Duration) {
+		l.T.Helper()
+		clock = ahead
+		l.Must(task.Round(l.Ctx))
+	}
 }
 
 func (l *ledger) want(payment, log string) {
@@ -95,7 +108,7 @@ func (l *ledger) want(payment, log string) {
 	}
 }
 
-func TestLongFinalPaymentsKeepTheirLastEventOnly(t *testing.T) {
+func TestPaymentsThatHaveNotMovedForLongKeepTheirLastEventOnly(t *testing.T) {
 	t.Parallel()
 	l := newLedger(t)
 	l.observe(order.Payment, "refunded", order.Pending, order.Paid, order.Refunded)
@@ -107,7 +120,7 @@ func TestLongFinalPaymentsKeepTheirLastEventOnly(t *testing.T) {
 	for range 2 { // A second copy finds nothing left to do.
 		l.compact(181 * day)
 		l.want("refunded", "[3 refunded]")
-		l.want("open", "[1 pending 2 paid]")
+		l.want("open", "[2 paid]")
 		l.want("payout", "[2 paid]")
 		l.want("single", "[1 expired]")
 	}
@@ -161,7 +174,6 @@ func TestNumberingGoesOnAfterCompaction(t *testing.T) {
 	await(t, order.Standard.Return)
 	l.observe(order.Payment, "p", order.Paid)
 	l.want("p", "[3 charged_back 4 paid]")
-	l.compact(181 * day)
 	l.want("p", "[3 charged_back 4 paid]")
 	l.observe(order.Payment, "p", order.Refunded)
 	l.want("p", "[3 charged_back 4 paid 5 refunded]")
@@ -175,6 +187,79 @@ func await(t *testing.T, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	<-timer.C
+}
+
+func TestWhatAConsumerHasNotAcknowledgedIsNotCompacted(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "first", order.Pending, order.Paid)
+	l.observe(order.Payment, "second", order.Pending, order.Paid)
+	consumer := func(name, filter string) jetstream.Consumer {
+		c, err := l.orders.CreateConsumer(l.Ctx, jetstream.ConsumerConfig{Durable: name, FilterSubject: filter, AckPolicy: jetstream.AckExplicitPolicy})
+		l.Must(err)
+		return c
+	}
+	shop := consumer("shop", "")
+	consumer("refunds", subject.EventsOf(order.Refunded)) // Idle: its filter has let nothing through.
+	acknowledge := func() {
+		m, err := shop.Next(jetstream.FetchMaxWait(10 * time.Second))
+		l.Must(err)
+		l.Must(m.DoubleAck(l.Ctx))
+	}
+	round := l.round()
+	want := func(ahead time.Duration, first, second string) {
+		l.T.Helper()
+		round(ahead)
+		l.want("first", first)
+		l.want("second", second)
+	}
+	acknowledge()
+	want(181*day, "[1 pending 2 paid]", "[1 pending 2 paid]")
+	acknowledge()
+	want(181*day, "[2 paid]", "[1 pending 2 paid]")
+	acknowledge()
+	want(181*day, "[2 paid]", "[1 pending 2 paid]")
+	acknowledge()
+	want(179*day, "[2 paid]", "[1 pending 2 paid]")
+	want(181*day, "[2 paid]", "[2 paid]")
+}
+
+// A sequence of the stream that is gone names another event of the new one.
+func TestEventsOfAStreamThatWasCreatedAgainAreCompacted(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	round := l.round()
+	l.observe(order.Payment, "gone", order.Pending, order.Paid, order.Refunded)
+	round(181 * day)
+	l.Recreate(subject.Orders)
+	l.observe(order.Payment, "p", order.Pending, order.Paid)
+	round(181 * day)
+	l.want("p", "[2 paid]")
+}
+
+func TestAPaymentThatIsRemovedBeginsALogThatSaysSo(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "p", order.Pending, order.Paid)
+	l.observe(order.Payment, "expired", order.Expired)
+	l.compact(1000 * day)
+	l.want("p", "[2 paid]") // None is removed by default.
+	l.remove = 400 * day
+	l.compact(399 * day)
+	l.want("p", "[2 paid]")
+	l.compact(401 * day)
+	l.want("p", "[]")
+	l.want("expired", "[]")
+	l.Must(l.Stream(subject.Statuses).Purge(l.Ctx)) // Observations are kept for 30 days.
+	l.observe(order.Payment, "p", order.Settled, order.Refunded)
+	l.observe(order.Payment, "expired", order.Pending)
+	for payment, want := range map[string][]bool{"p": {true, false}, "expired": {false}} {
+		for i, e := range testbench.Documents[order.Event](l.Bench, subject.Orders, l.Unit(payment).Events()) {
+			if i >= len(want) || e.Restarted != want[i] {
+				t.Errorf("event %d of %s, %s, says restarted: %v", i, payment, e.Status, e.Restarted)
+			}
+		}
+	}
 }
 
 // What is removed with the early events must not leave silently, and what cannot
@@ -202,4 +287,21 @@ func TestEventThatDoesNotDecodeIsReportedBeforeItIsCompacted(t *testing.T) {
 	if first, err := l.orders.GetMsg(l.Ctx, 1, jetstream.WithGetMsgSubject(l.Unit("last").Events())); err != nil || first.Sequence >= last {
 		t.Errorf("the payment whose last event does not decode was compacted: %v", err)
 	}
+}
+
+// The last event of such a payment does not say that money was captured once.
+func TestACorrectionKeepsTheEventsBeforeIt(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.spans = order.Standard.Scaled(600)
+	l.observe(order.Payment, "p", order.Pending, order.Canceled, order.Paid)
+	await(t, l.spans.Correction)
+	l.observe(order.Payment, "p", order.Paid)
+	want := l.log("p")
+	last := testbench.Documents[order.Event](l.Bench, subject.Orders, l.Unit("p").Events())
+	if e := last[len(last)-1]; !e.Correction {
+		t.Fatalf("%s ends with no correction", want)
+	}
+	l.compact(181 * day)
+	l.want("p", want)
 }

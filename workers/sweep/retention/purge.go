@@ -1,12 +1,14 @@
 // Package retention purges processed notifications, and compacts the order logs of
-// payments that have long been final. Each removal names the sequence below which it
+// payments that have not moved for long. Each removal names the sequence below which it
 // removes, so it may be repeated, and run by several copies at once.
 package retention
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -68,18 +70,48 @@ func (n *Notifications) Round(ctx context.Context) error {
 		}
 		finished[provider], least = upTo, min(least, upTo)
 	}
-	// A further consumer is that of a provider that is no longer configured, whose
-	// notifications may not be finished.
-	onlyOurs := info.State.Consumers == len(n.Providers)
-	if onlyOurs {
-		all = append(all, n.remove(ctx, "", least, old))
+	others, err := n.othersFinished(ctx, info.State.LastSeq)
+	if err != nil {
+		return errors.Join(append(all, err)...)
 	}
-	if !onlyOurs || fill > fullShare { // A provider that is paused or dead must not fill the stream for all.
+	least = min(least, others)
+	all = append(all, n.remove(ctx, "", least, old))
+	if fill > fullShare { // The last resort: a provider that is paused or dead must not fill the stream for all.
 		for provider, upTo := range finished {
-			all = append(all, n.remove(ctx, provider, upTo, old))
+			if upTo > least {
+				all = append(all, n.remove(ctx, provider, upTo, old))
+			}
 		}
 	}
 	return errors.Join(all...)
+}
+
+// othersFinished is the sequence up to which the consumers of providers that are no longer
+// known have acknowledged everything. Such a consumer stays until it is empty, and then holds
+// nothing up: last is the stream's last sequence, read before.
+func (n *Notifications) othersFinished(ctx context.Context, last uint64) (uint64, error) {
+	floor := last
+	consumers := n.Stream.ListConsumers(ctx)
+	for c := range consumers.Info() {
+		provider, _ := subject.ParseLookupConsumer(c.Name)
+		if slices.Contains(n.Providers, provider) {
+			continue
+		}
+		none := false
+		if c.NumPending == 0 && c.NumAckPending == 0 {
+			var err error
+			if none, err = n.noneAbove(ctx, cmp.Or(c.Config.FilterSubject, stream.All), c.AckFloor.Stream); err != nil {
+				return 0, err
+			}
+		}
+		if !none {
+			floor = min(floor, c.AckFloor.Stream)
+		}
+	}
+	if err := consumers.Err(); err != nil {
+		return 0, fmt.Errorf("list consumers of %s: %w", subject.Notifications, err)
+	}
+	return floor, nil
 }
 
 // finished returns the sequence up to which a provider's notifications are acknowledged and
@@ -87,8 +119,7 @@ func (n *Notifications) Round(ctx context.Context) error {
 // that cannot be judged stays, with everything above it.
 //
 // A provider without notifications above that has finished all that the stream had when its
-// state was read. In a cluster the consumer's leader may not know the last ones yet, so
-// they are read from the stream's leader.
+// state was read.
 func (n *Notifications) finished(ctx context.Context, provider string, before *jetstream.StreamInfo, judgeBefore time.Time) (uint64, error) {
 	consumer, err := n.JS.Consumer(ctx, subject.Notifications, subject.LookupConsumer(provider))
 	if err != nil {
@@ -100,24 +131,30 @@ func (n *Notifications) finished(ctx context.Context, provider string, before *j
 	if err != nil || judged < floor || state.NumPending > 0 || state.NumAckPending > 0 {
 		return min(floor, judged), err
 	}
-	if before.Config.Replicas > 1 {
-		last, err := stream.Last(ctx, n.Stream, subject.NotificationsOf(provider))
-		if err != nil || last != nil && last.Sequence > floor {
-			return floor, err
-		}
+	if none, err := n.noneAbove(ctx, subject.NotificationsOf(provider), floor); err != nil || !none {
+		return floor, err
 	}
 	return max(floor, before.State.LastSeq), nil
+}
+
+// noneAbove reports whether a consumer that has nothing pending has acknowledged the last
+// notification on its filter. A consumer learns of what is stored a moment later, on a
+// single server too (nats-server 2.15.3, server/stream.go, signalConsumersLoop), and in a
+// cluster from its leader's own replica, so the last one is read from the stream.
+func (n *Notifications) noneAbove(ctx context.Context, filter string, floor uint64) (bool, error) {
+	last, err := stream.Last(ctx, n.Stream, filter)
+	return err == nil && (last == nil || last.Sequence <= floor), err
 }
 
 // remove removes the old notifications of a provider, or of all if it is empty, up to a
 // sequence.
 func (n *Notifications) remove(ctx context.Context, provider string, upTo uint64, old time.Time) error {
-	filter, options := subject.AllNotifications, []jetstream.StreamPurgeOpt{}
+	filter, options := stream.All, []jetstream.StreamPurgeOpt{}
 	if provider != "" {
 		filter = subject.NotificationsOf(provider)
 		options = append(options, jetstream.WithPurgeSubject(filter))
 	}
-	below, err := stream.Since(ctx, n.Stream, filter, old, upTo+1)
+	below, err := stream.Since(ctx, n.Stream, old, upTo+1)
 	if err != nil || below <= 1 {
 		return err
 	}
@@ -141,6 +178,7 @@ func (n *Notifications) remove(ctx context.Context, provider string, upTo uint64
 type Metrics struct {
 	purged    *prometheus.GaugeVec
 	compacted *prometheus.CounterVec
+	removed   *prometheus.CounterVec
 	filled    prometheus.Gauge
 }
 
@@ -154,16 +192,21 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 		}, []string{"provider"}),
 		compacted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_sweep_compacted_payments_total",
-			Help: "Final payments that were compacted to their last event.",
+			Help: "Payments that were compacted to their last event.",
+		}, []string{"provider"}),
+		removed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_sweep_removed_payments_total",
+			Help: "Payments that were removed from ORDERS.",
 		}, []string{"provider"}),
 		filled: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "arauto_notifications_fill_ratio",
 			Help: "How full NOTIFICATIONS is, from 0 to 1; at 1 webhooks get 503.",
 		}),
 	}
-	r.MustRegister(m.purged, m.compacted, m.filled)
+	r.MustRegister(m.purged, m.compacted, m.removed, m.filled)
 	for _, provider := range providers {
 		m.compacted.WithLabelValues(provider)
+		m.removed.WithLabelValues(provider)
 	}
 	return m
 }

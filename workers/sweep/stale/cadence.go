@@ -79,12 +79,17 @@ func UnpaidLookUp(age time.Duration) (last, next time.Duration) {
 	return last, 0
 }
 
-// walkEvery is how often the payments of a status are examined: a fifth of the shortest
-// interval, so that no look-up is later than that, and the broker is spared a walk over
-// all paid payments each minute.
-func walkEvery(s order.Status) time.Duration {
+// moves reports whether a payment should leave a status soon.
+func moves(s order.Status) bool {
+	steps := cadence[s]
+	return len(steps) > 0 && steps[0] == movingCadence[0]
+}
+
+// again is when a payment is judged again whose look-up is scheduled: after a fifth of the
+// shortest interval of its status, so that no look-up is later than that.
+func again(now time.Time, s order.Status) time.Time {
 	if steps := cadence[s]; len(steps) > 0 {
-		return steps[0].every / 5
+		return now.Add(steps[0].every / 5)
 	}
-	return unpaidLookUps[0] / 5
+	return now.Add(unpaidLookUps[0] / 5)
 }

@@ -68,7 +68,7 @@ func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage stri
 		if err != nil {
 			return false, fmt.Errorf("read state of %s: %w", subject.DeadLetters, err)
 		}
-		s.reported.from, err = stream.Since(ctx, s.dead, subject.AllDeadLetters, raw.Time.Add(-skew), info.State.LastSeq+1)
+		s.reported.from, err = stream.Since(ctx, s.dead, raw.Time.Add(-skew), info.State.LastSeq+1)
 		if err != nil {
 			return false, fmt.Errorf("find first dead letter: %w", err)
 		}
@@ -79,7 +79,7 @@ func (s *Sweeper) isDeadLettered(ctx context.Context, u subject.Unit, stage stri
 		known = &reported{next: s.reported.from, covers: map[string]uint64{}}
 		s.reported.of[unitStage{u, stage}] = known
 	}
-	err := s.DeadLetters.Each(ctx, u.DeadLetter(subject.Any, stage), known.next, func(l deadletter.Entry) error {
+	err := s.DeadLetters.EachOf(ctx, u, stage, known.next, func(l deadletter.Entry) error {
 		if known.next = l.Sequence + 1; l.ComparableWith(s.reported.created) {
 			known.note(l)
 		}

@@ -6,19 +6,15 @@
 // Its memory is a cache. A look-up is only scheduled where none is, so any number of
 // copies may examine the same payments and be killed at any time.
 //
-// It reads the events of ORDERS per status, one at a time and from the leader, so that
-// payments in other statuses cost nothing. Each event is read once when it is new, and
-// again only when its payment may be stale; in between it takes 16 bytes of memory. Then
-// the payment's last event is read: any other event is dropped for good. If it is
-// the last one, the last observation is read, and if that is old, the last dead letters
-// and the scheduled look-up.
+// It reads each event of ORDERS once, one at a time and from the leader, and remembers each
+// payment's last one and when to judge it. Then that event is read again, and the last
+// observation; if that is old, the last dead letters and the scheduled look-up.
 package stale
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -59,15 +55,17 @@ type Sweeper struct {
 	orders        jetstream.Stream
 	dead          jetstream.Stream
 
-	created  time.Time // Creation time of ORDERS when states was read.
-	states   map[order.Status]*state
+	created  time.Time // Creation time of ORDERS when it was walked.
+	walk     walk
 	judged   map[string]judged // By provider.
 	reported deadLetters
+
+	maxRead, maxJudged int // The constants, unless a test sets them.
 }
 
 // New opens the streams and returns a Sweeper.
 func New(ctx context.Context, o Options) (*Sweeper, error) {
-	s := &Sweeper{Options: o, states: map[order.Status]*state{}, judged: map[string]judged{}}
+	s := &Sweeper{Options: o, walk: walk{last: map[uint64]lastSeen{}}, judged: map[string]judged{}, maxRead: maxRead, maxJudged: maxJudged}
 	for name, stream := range map[string]*jetstream.Stream{
 		subject.Notifications: &s.notifications, subject.LookupRetries: &s.retries,
 		subject.Orders: &s.orders, subject.DeadLetters: &s.dead,
@@ -80,55 +78,59 @@ func New(ctx context.Context, o Options) (*Sweeper, error) {
 	return s, nil
 }
 
-// Round examines the payments of every status whose interval has passed. It goes on after
+// Round reads the new events and judges the payments that are due. It judges none before
+// it has read all events: a later one may say that the payment has moved. It goes on after
 // a payment that cannot be judged, returns an error, and judges that payment again in the
 // next round.
 func (s *Sweeper) Round(ctx context.Context) error {
 	if err := s.resetIfRecreated(ctx); err != nil {
 		return err
 	}
-	var all []error
-	for _, status := range slices.Concat(slices.Sorted(maps.Keys(cadence)), unpaid) {
-		one := s.states[status]
-		if one == nil {
-			one = &state{}
-			s.states[status] = one
-		}
-		now := s.Now()
-		if now.Sub(one.walked) < walkEvery(status) {
-			continue
-		}
-		if err := s.lookThrough(ctx, status, one); err != nil {
-			all = append(all, fmt.Errorf("look through payments that are %s: %w", status, err))
-			continue
-		}
-		one.walked = now
+	var failed failures
+	if err := s.storeAgain(ctx, &failed); err != nil {
+		return err
 	}
-	return errors.Join(all...)
+	ended, err := s.read(ctx, &failed)
+	if err == nil && ended {
+		err = s.judgeDue(ctx, &failed)
+	}
+	return errors.Join(err, failed.err())
 }
 
 // never is the time of a message that need not be judged again.
 var never time.Time
 
-// judge enqueues a look-up of an event's payment if the event is its last one and the
-// payment is stale. It returns when to judge the event again. The cheap reasons not to
-// enqueue come first.
-func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.Time, error) {
-	now := s.Now()
-	unit, err := subject.ParseUnit(raw.Subject)
-	if err != nil {
-		return never, err
+// firstDue is when a payment whose last event was stored at a time is to be judged.
+func (s *Sweeper) firstDue(e order.Event, stored time.Time) time.Time {
+	age := s.Now().Sub(stored)
+	if age >= s.Horizon {
+		return never
 	}
-	e, err := observations.EventOf(raw)
-	if err != nil {
-		if err := s.Unreadable(ctx, raw); err != nil {
-			return now, err
+	if slices.Contains(unpaid, e.Status) {
+		last, next := UnpaidLookUp(age)
+		switch {
+		case last > 0:
+			return stored.Add(last)
+		case next > 0:
+			return stored.Add(next)
 		}
-		return never, nil // It has a dead letter; go on with the next payment.
+		return never
 	}
+	every := Every(e.Status, age)
+	if e.Final || every == 0 {
+		return never
+	}
+	return stored.Add(every)
+}
+
+// judge enqueues a look-up of an event's payment, of which the event is the last one, if
+// the payment is stale. It returns when to judge it again. The cheap reasons not to enqueue
+// come first.
+func (s *Sweeper) judge(ctx context.Context, u subject.Unit, e order.Event, raw *jetstream.RawStreamMsg) (time.Time, error) {
+	now := s.Now()
 	age := now.Sub(raw.Time)
 	if slices.Contains(unpaid, e.Status) {
-		return s.judgeUnpaid(ctx, unit, e, raw, now)
+		return s.judgeUnpaid(ctx, u, e, raw, now)
 	}
 	every := Every(e.Status, age)
 	if e.Final || every == 0 || age >= s.Horizon {
@@ -137,11 +139,14 @@ func (s *Sweeper) judge(ctx context.Context, raw *jetstream.RawStreamMsg) (time.
 	if age < every {
 		return raw.Time.Add(every), nil
 	}
-	next, stale, err := s.isStale(ctx, unit, e, raw, now, every)
+	next, stale, err := s.isStale(ctx, u, e, now, every)
 	if err != nil || !stale {
 		return next, err
 	}
-	return now, s.enqueue(ctx, reasonStale, every/10, lookUpOf(e))
+	if err := s.enqueue(ctx, reasonStale, every/10, lookUpOf(e)); err != nil {
+		return now, err
+	}
+	return again(now, e.Status), nil
 }
 
 // judgeUnpaid enqueues a look-up of a payment that ended without money, at the ages of
@@ -156,14 +161,13 @@ func (s *Sweeper) judgeUnpaid(ctx context.Context, u subject.Unit, e order.Event
 	if last == 0 || age >= s.Horizon {
 		return then, nil
 	}
-	again, stale, err := s.isStale(ctx, u, e, raw, now, age-last)
-	switch {
-	case err != nil:
+	_, stale, err := s.isStale(ctx, u, e, now, age-last)
+	if err == nil && stale {
+		then = again(now, e.Status)
+		err = s.enqueue(ctx, reasonUnpaid, last/10, lookUpOf(e))
+	}
+	if err != nil {
 		return now, err
-	case stale:
-		return now, s.enqueue(ctx, reasonUnpaid, last/10, lookUpOf(e))
-	case again == never:
-		return never, nil
 	}
 	return then, nil
 }
@@ -176,22 +180,10 @@ func lookUpOf(e order.Event) record.ScheduledLookUp {
 	}
 }
 
-// isStale reports whether the event is its payment's last readable one, no look-up ended
-// during the interval before now, and none is scheduled. If not, next is the earliest
-// time at which that may be so: a look-up that ends from now on begins a new interval.
-func (s *Sweeper) isStale(ctx context.Context, u subject.Unit, e order.Event, event *jetstream.RawStreamMsg, now time.Time, interval time.Duration) (next time.Time, stale bool, err error) {
-	log, err := observations.OrderLog(ctx, s.orders, u)
-	if err != nil || log.At < event.Sequence {
-		return now, false, err // The server that answered lags behind the leader.
-	}
-	for _, raw := range log.Unreadable {
-		if err := s.deadLetter(ctx, u, raw, log.Last); err != nil {
-			return now, false, err
-		}
-	}
-	if log.At > event.Sequence {
-		return never, false, nil
-	}
+// isStale reports whether no look-up of the payment ended during the interval before now,
+// and none is scheduled. If not, next is the earliest time at which that may be so: a
+// look-up that ends from now on begins a new interval.
+func (s *Sweeper) isStale(ctx context.Context, u subject.Unit, e order.Event, now time.Time, interval time.Duration) (next time.Time, stale bool, err error) {
 	seen, err := s.Observations.Last(ctx, u)
 	if err != nil {
 		return now, false, err
@@ -207,7 +199,10 @@ func (s *Sweeper) isStale(ctx context.Context, u subject.Unit, e order.Event, ev
 		return earlier(tried, now).Add(interval), false, nil
 	}
 	waits, err := s.isScheduled(ctx, e.Provider, e.Account, e.Payment)
-	return now, err == nil && !waits, err
+	if err != nil {
+		return now, false, err
+	}
+	return again(now, e.Status), !waits, nil
 }
 
 // earlier is the earlier of two times. An answer may carry the time of a clock that is
@@ -266,7 +261,7 @@ func (s *Sweeper) enqueue(ctx context.Context, reason string, within time.Durati
 	if p.Trace == "" {
 		p.Trace = trace.New() // No webhook has begun a trace.
 	}
-	if err := s.Retries.Schedule(ctx, p); err != nil {
+	if err := s.Retries.Schedule(ctx, retry.Fresh, p); err != nil {
 		return err
 	}
 	s.Metrics.enqueued.WithLabelValues(p.Provider, reason).Inc()

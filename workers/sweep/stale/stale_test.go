@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 const day = 24 * time.Hour
@@ -144,7 +146,7 @@ func (r *rig) fire(payment string) {
 	r.Must(err)
 	p := place.Parked
 	p.DueAt = time.Now()
-	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Retry, p))
 	r.Until("the look-up is due", func() bool { return len(r.due(payment)) > 0 })
 }
 
@@ -195,26 +197,55 @@ func TestCrashInTheMiddleAndTwoCopiesParkEachPaymentOnce(t *testing.T) {
 	}
 }
 
-func TestStateIsWalkedAgainOnlyAfterAWhile(t *testing.T) {
+func TestANewPaymentIsFoundInTheNextRound(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	s := r.sweeper(r.JS)
 	r.Must(s.Round(r.Ctx))
-	r.events("paid", true, order.Paid)
-	r.events("pending", true, order.Pending)
-	r.clock.Turn(2 * day)
-	r.Must(s.Round(r.Ctx))
-	if r.parked("paid") == nil || r.parked("pending") == nil {
-		t.Error("silent payments were not found two days later")
+	for _, after := range []time.Duration{2 * day, 2*day + time.Second} {
+		payment := after.String()
+		r.events(payment, true, order.Paid)
+		r.clock.Turn(after)
+		r.Must(s.Round(r.Ctx))
+		if r.parked(payment) == nil {
+			t.Errorf("the payment of two days was not found in the round after %v", after)
+		}
 	}
-	r.events("paid-2", true, order.Paid)
-	r.events("pending-2", true, order.Pending)
-	r.clock.Turn(2*day + 2*time.Minute)
-	r.Must(s.Round(r.Ctx))
-	if r.parked("pending-2") == nil {
-		t.Error("pending payments were not looked through after two minutes")
+}
+
+// A round that has not read all events cannot tell which one is a payment's last.
+func TestARoundReadsAPieceAndJudgesOnceAllIsRead(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	const waiting = 5
+	r.events("moved", true, order.Pending)
+	for i := range waiting {
+		r.events(fmt.Sprintf("waiting-%d", i), true, order.Pending)
 	}
-	if r.parked("paid-2") != nil {
-		t.Error("paid payments are looked through every two minutes")
+	r.append("moved", order.Pending, order.Paid)
+	var reads atomic.Int64
+	s := r.sweeper(counting{r.JS, &reads})
+	s.Bound(4, 3)
+	r.clock.Turn(time.Hour)
+	parked := func() (n int) {
+		for i := range waiting {
+			if r.parked(fmt.Sprintf("waiting-%d", i)) != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for round, want := range []int{0, 3, waiting} {
+		reads.Store(0)
+		r.Must(s.Round(r.Ctx))
+		if got := parked(); got != want {
+			t.Errorf("after round %d look-ups of %d payments are scheduled, want %d", round+1, got, want)
+		}
+		if n := reads.Load(); round == 0 && n != 4+1 {
+			t.Errorf("the first round has read %d messages, want four and the next one", n)
+		}
+	}
+	if p := r.parked("moved"); p != nil {
+		t.Errorf("a paid payment was swept as pending: %+v", p)
 	}
 }

@@ -88,27 +88,27 @@ func (s *Sweeper) judgeAgain(ctx context.Context, j *judged, failed *failures) e
 	return nil
 }
 
-// judgeNew judges the notifications that were not read before.
+// judgeNew judges the notifications that were not read before. It asks for none above floor:
+// the broker would walk over all notifications of other providers to find that there is none.
 func (s *Sweeper) judgeNew(ctx context.Context, provider string, floor uint64, before time.Time, j *judged, failed *failures) error {
-	all := true
-	above, err := stream.Each(ctx, s.notifications, subject.NotificationsOf(provider), j.above, func(raw *jetstream.RawStreamMsg) (bool, error) {
-		if raw.Sequence > floor {
-			return false, nil
-		}
-		if !raw.Time.Before(before) || len(j.passed) >= maxPassed {
-			all = false
-			return false, nil
+	for j.above < floor {
+		raw, err := stream.Next(ctx, s.notifications, subject.NotificationsOf(provider), j.above)
+		switch {
+		case err != nil:
+			return err
+		case raw == nil || raw.Sequence > floor:
+			j.above = floor
+			return nil
+		case !raw.Time.Before(before) || len(j.passed) >= maxPassed:
+			j.above = raw.Sequence - 1 // The next call finds it at once.
+			return nil
 		}
 		if s.passOver(ctx, raw, failed) {
 			j.passed = append(j.passed, raw.Sequence)
 		}
-		return true, nil
-	})
-	if err == nil && all {
-		above = floor
+		j.above = raw.Sequence
 	}
-	j.above = above
-	return err
+	return nil
 }
 
 // passOver judges a notification, and reports whether it must be judged again later.

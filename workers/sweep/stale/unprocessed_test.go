@@ -2,6 +2,7 @@ package stale_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/retry"
 )
 
 func TestNotificationWithoutATraceComesDue(t *testing.T) {
@@ -81,7 +83,7 @@ func TestOutcomesOfAnEarlierStreamAreNone(t *testing.T) {
 			})
 		},
 		"scheduled look-up": func(r *rig, created time.Time) {
-			r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+			r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 				Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Covers: 9, NotificationsCreated: created,
 				Cause: order.CauseNotification, DueAt: time.Now().Add(time.Hour),
 			}))
@@ -110,7 +112,7 @@ func TestParkedNotificationIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	sequence := r.notify("p")
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))
@@ -155,7 +157,7 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: sequence, Cause: order.CauseNotification, DueAt: time.Now().Add(time.Second),
 	}
-	r.Must(r.retries.Schedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, p))
 	s := r.sweeper(r.JS)
 	judge := func(want uint64) {
 		t.Helper()
@@ -175,7 +177,7 @@ func TestNotificationOfALookUpOnItsWayIsNotJudgedYet(t *testing.T) {
 	r.Must(err)
 	judge(before) // It has fired and is being handled.
 	p.DueAt = time.Now().Add(time.Hour)
-	r.Must(r.retries.Reschedule(r.Ctx, p))
+	r.Must(r.retries.Schedule(r.Ctx, retry.Retry, p))
 	r.Must(m.DoubleAck(r.Ctx))
 	judge(behind)
 }
@@ -186,7 +188,7 @@ func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	first, second := r.notify("p"), r.notify("p")
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p",
 		Covers: first, Cause: order.CauseNotification, Attempts: 3, DueAt: time.Now().Add(time.Hour),
 	}))
@@ -209,4 +211,36 @@ func TestObservationOfAnEarlierNotificationIsNoTrace(t *testing.T) {
 	if p := r.parked("q"); p == nil || p.Covers != third {
 		t.Errorf("parked is %+v, want one for %d", p, third)
 	}
+}
+
+// To find that a quiet provider has no further notification, the broker walks over those of
+// all other providers.
+func TestQuietProviderIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	floor := r.notify("p")
+	r.observe("p", order.Paid, floor)
+	young := r.notify("q")
+	r.observe("q", order.Paid, young)
+	var asked []uint64
+	s := r.sweeper(marking{r.JS, func(sequence uint64) { asked = append(asked, sequence) }})
+	judge := func(upTo uint64, before time.Time, want uint64, wantAsked ...uint64) {
+		t.Helper()
+		asked = nil
+		judged, err := s.Unprocessed(r.Ctx, "sandbox", upTo, before)
+		r.Must(err)
+		if judged != want || !slices.Equal(asked, wantAsked) {
+			t.Errorf("judged up to %d, want %d; asked for those from %v on, want %v", judged, want, asked, wantAsked)
+		}
+	}
+	later := time.Now().Add(time.Minute)
+	judge(floor, later, floor, 1)
+	judge(floor, later, floor)
+	r.JS.Publish(r.Ctx, "notifications.picpay.default.p", []byte("{}")) //nolint:errcheck // The last one is checked.
+	last := r.notify("r")
+	r.observe("r", order.Paid, last)
+	raw, err := r.Stream(subject.Notifications).GetMsg(r.Ctx, last)
+	r.Must(err)
+	judge(last, raw.Time, last-1, floor+1, young+1) // The last one is too young, and is where the next call begins.
+	judge(last, later, last, last)
 }

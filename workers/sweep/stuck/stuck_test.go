@@ -41,7 +41,7 @@ func over(b *testbench.Broker) *rig {
 
 func (r *rig) park(payment string, due time.Time) {
 	r.T.Helper()
-	r.Must(r.retries.Schedule(r.Ctx, record.ScheduledLookUp{
+	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment,
 		Cause: order.CauseNotification, Attempts: 2, DueAt: due,
 	}))
@@ -220,7 +220,7 @@ func TestWhatIsReplacedOrCancelledMeanwhileIsNotBroughtBack(t *testing.T) {
 		"replaced": func() {
 			p := r.place("replaced").Parked
 			p.Attempts, p.DueAt = 7, time.Now().Add(9*time.Hour)
-			r.Must(r.retries.Reschedule(r.Ctx, p))
+			r.Must(r.retries.Schedule(r.Ctx, retry.Retry, p))
 		},
 		"cancelled": func() { r.Must(r.retries.Cancel(r.Ctx, r.place("cancelled"))) },
 	} {

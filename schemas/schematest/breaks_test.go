@@ -1,0 +1,79 @@
+package schematest_test
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/schematest"
+)
+
+// published are the golden copies of the schemas that readers have.
+var published = map[string]struct {
+	file    string
+	current []byte
+}{
+	"order event": {"../order/testdata/event.v1.published.json", order.EventSchema},
+	"dead letter": {"../record/testdata/deadletter.v1.published.json", record.DeadLetterSchema},
+}
+
+func TestSchemasKeepWhatWasPublished(t *testing.T) {
+	t.Parallel()
+	for name, s := range published {
+		before, err := os.ReadFile(s.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		breaks, err := schematest.Breaks(before, s.current)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range breaks {
+			t.Errorf("%s: %s; a change that breaks readers is a new version in a new file", name, b)
+		}
+	}
+}
+
+func TestBreaksNameTheField(t *testing.T) {
+	t.Parallel()
+	current := string(order.EventSchema)
+	for name, c := range map[string]struct{ old, now, want string }{
+		"removed field":       {`"kind": {"enum"`, `"sort": {"enum"`, "kind: was removed"},
+		"retyped field":       {`"final": {"type": "boolean"`, `"final": {"type": "string"`, "final: type was boolean and is string"},
+		"null where was none": {`"provider_status": {"type": "string"`, `"provider_status": {"type": ["string", "null"]`, "provider_status: type was string and is [string null]"},
+		"never null":          {`"reason": {"type": ["string", "null"]`, `"reason": {"type": "string"`, "reason: type was [string null] and is string"},
+		"no longer required":  {`"final", "confirmed"`, `"confirmed"`, "final: is no longer required"},
+		"newly required":      {`"provider", "account", "kind"`, `"correction", "provider", "account", "kind"`, "correction: is newly required"},
+		"narrowed enum":       {`"enum": ["payment", "payout", "authentication"]`, `"enum": ["payment", "payout"]`, "kind: the word authentication was removed"},
+		"narrowed statuses":   {`"authenticated", "not_authenticated"`, `"authenticated"`, "$defs.status: the word not_authenticated was removed"},
+		"nested field":        {`"refunded": {"type": "integer"`, `"refunded": {"type": "number"`, "amount.refunded: type was integer and is number"},
+		"other bound":         {`"minimum": 1, "description": "Number`, `"minimum": 2, "description": "Number`, "transition: minimum was 1 and is 2"},
+		"closed document":     {`"type": "object",`, `"type": "object", "additionalProperties": false,`, " additionalProperties: <nil> became false"},
+	} {
+		if !strings.Contains(current, c.old) {
+			t.Errorf("%s: the schema has no %s", name, c.old)
+			continue
+		}
+		breaks, err := schematest.Breaks([]byte(current), []byte(strings.Replace(current, c.old, c.now, 1)))
+		if err != nil || !slices.Contains(breaks, c.want) {
+			t.Errorf("%s: %v, %v, want %q", name, breaks, err, c.want)
+		}
+	}
+}
+
+func TestNewOptionalFieldsAndWordsBreakNoReader(t *testing.T) {
+	t.Parallel()
+	current := string(order.EventSchema)
+	changed := strings.Replace(current, `"payout", "authentication"`, `"payout", "authentication", "mandate"`, 1)
+	changed = strings.Replace(changed, `"kind": {`, `"fee": {"type": "integer"}, "kind": {`, 1)
+	changed = strings.Replace(changed, "The merchant's order.", "The order of the merchant.", 1)
+	if changed == current {
+		t.Fatal("nothing was changed")
+	}
+	if breaks, err := schematest.Breaks([]byte(current), []byte(changed)); err != nil || len(breaks) > 0 {
+		t.Errorf("%v, %v", breaks, err)
+	}
+}

@@ -1,0 +1,184 @@
+// Package subscriber reads order events from ORDERS with a durable pull consumer and calls a
+// handler for each: the events of one payment in order, one at a time, and each until the
+// handler accepts it. It is for the services that subscribe, and depends on nothing of the
+// server.
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+)
+
+// Event is an order event as it was delivered.
+type Event struct {
+	order.Event
+	ID       string    // The CloudEvents id: the same for each delivery of the event.
+	Sequence uint64    // On ORDERS.
+	Stored   time.Time // When it was stored, by the broker's clock.
+	Trace    string    // The W3C traceparent that the webhook began; empty for none.
+	After    uint64    // The highest transition of the payment that this Run has handled, 0 for none.
+}
+
+// Missing returns the transitions of the payment between the last one that this Run has
+// handled and this one. ok is false if there is none, and for the first event of a payment
+// that this Run handles: it may have any number, because an earlier process has handled
+// those before it, the consumer was made later, or they were compacted.
+func (e Event) Missing() (from, to uint64, ok bool) {
+	if e.After == 0 || e.Transition <= e.After+1 {
+		return 0, 0, false
+	}
+	return e.After + 1, e.Transition - 1, true
+}
+
+// Late reports that a later event of the payment was handled before. That happens after a
+// stop while an event was retried: the broker redelivers in any order.
+func (e Event) Late() bool { return e.Transition < e.After }
+
+// Handler handles one event. Nil means that the service has stored its work: the event is
+// acked. After an error the same event is handled again, with a growing delay, and the
+// payment's later ones wait. An error from Refuse ends that.
+type Handler func(ctx context.Context, e Event) error
+
+// refusal is the error of an event that the service will never accept.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// Refuse wraps the error of an event that the service will never accept. With
+// Options.DeadLetters the event becomes a dead letter and is acked; without, it is retried
+// like any other. The error's text is stored: it must hold no secret and no personal data.
+func Refuse(err error) error { return &refusal{err} }
+
+// Options configure Run. All but Consumer have defaults.
+type Options struct {
+	Consumer    string        // The durable consumer on ORDERS, for example "billing".
+	Concurrency int           // Payments that are handled at a time, 16 by default.
+	FirstDelay  time.Duration // Before an event is handled again, 1 s by default. It doubles with each failure.
+	MaxDelay    time.Duration // The longest such delay, 1 min by default.
+	Grace       time.Duration // How long handlers may finish after a stop, 10 s by default.
+	DeadLetters bool          // Store refused events on dead.subscriber.<consumer>.>, which the account must import.
+
+	// Report is called with what does not end Run: a failed handler, a missed transition, an
+	// event that does not decode, a broker that does not answer. e is zero if it is not about
+	// an event. Nil reports nothing.
+	Report func(e Event, err error)
+}
+
+func (o Options) withDefaults() Options {
+	for value, standard := range map[*time.Duration]time.Duration{&o.FirstDelay: time.Second, &o.MaxDelay: time.Minute, &o.Grace: 10 * time.Second} {
+		if *value <= 0 {
+			*value = standard
+		}
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = 16
+	}
+	if o.Report == nil {
+		o.Report = func(Event, error) {}
+	}
+	return o
+}
+
+// Run handles the consumer's events until ctx ends, and returns nil then: handlers finish
+// within the grace, and what is not handled is returned to the broker. It returns an error
+// if the consumer does not exist. js must be of the account that may use the consumer, see
+// deploy/SUBSCRIBING.md. One process at a time keeps the order of a payment's events; with
+// several, each event is still handled, but two of one payment may be handled at once.
+func Run(ctx context.Context, js jetstream.JetStream, o Options, handle Handler) error {
+	o = o.withDefaults()
+	consumer, err := js.Consumer(ctx, subject.Orders, o.Consumer)
+	if err != nil {
+		return fmt.Errorf("bind consumer %s: %w", o.Consumer, err)
+	}
+	info := consumer.CachedInfo()
+	if info.Config.AckPolicy != jetstream.AckExplicitPolicy {
+		return fmt.Errorf("consumer %s must ack each event by itself: ack_policy explicit", o.Consumer)
+	}
+	r, err := newRun(ctx, js, o, handle)
+	if err != nil {
+		return err
+	}
+	defer r.cancel()
+	stopHeartbeats := r.heartbeat(info.Config.AckWait / 3)
+	defer stopHeartbeats()
+	err = r.pull(ctx, consumer)
+	grace := time.AfterFunc(o.Grace, r.cancel)
+	defer grace.Stop()
+	r.busy.Wait()
+	return err
+}
+
+// Start says where a replay begins. The zero Start is the first stored event.
+type Start struct {
+	Sequence uint64    // On ORDERS; before Time.
+	Time     time.Time // When events were stored.
+	Filter   string    // Subjects, for example "orders.picpay.default.>" or "orders.*.*.*.<order>.*"; all by default.
+}
+
+// Replay calls visit for each stored event from start on, in order, up to the last one that
+// was stored when it was called, or until visit returns an error. It acks nothing and moves
+// no consumer. Events that were compacted are not there. The account needs the right to
+// create consumers on ORDERS.
+func Replay(ctx context.Context, js jetstream.JetStream, start Start, visit Handler) error {
+	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
+	switch {
+	case start.Sequence > 0:
+		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, start.Sequence
+	case !start.Time.IsZero():
+		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &start.Time
+	}
+	if start.Filter != "" {
+		config.FilterSubjects = []string{start.Filter}
+	}
+	consumer, err := js.OrderedConsumer(ctx, subject.Orders, config)
+	if err != nil {
+		return fmt.Errorf("make consumer for the replay: %w", err)
+	}
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		return fmt.Errorf("read consumer of the replay: %w", err)
+	}
+	for left := info.NumPending; left > 0; left-- {
+		m, err := consumer.Next(jetstream.FetchContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read event: %w", err)
+		}
+		e, err := read(m)
+		if err != nil {
+			return err
+		}
+		if err := visit(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errUnknown wraps what does not decode: an event of a newer version, whose status this
+// version must not guess.
+var errUnknown = errors.New("this version of the package cannot read the event; update it")
+
+// read decodes a delivered event.
+func read(m jetstream.Msg) (Event, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Event{}, fmt.Errorf("read message metadata: %w", err)
+	}
+	body, err := order.ReadEvent(m.Data())
+	e := Event{
+		Event: body, ID: m.Headers().Get("ce-id"), Trace: m.Headers().Get("traceparent"),
+		Sequence: meta.Sequence.Stream, Stored: meta.Timestamp,
+	}
+	if err != nil {
+		return e, fmt.Errorf("event %d: %w: %w", e.Sequence, errUnknown, err)
+	}
+	return e, nil
+}
