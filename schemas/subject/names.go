@@ -16,6 +16,7 @@ const (
 	Audit         = "AUDIT"
 	Advisories    = "ADVISORIES"
 	Circuits      = "CIRCUITS"
+	Leases        = "LEASES"
 )
 
 // Unit names one payment on the wire: provider and account as configured, and
@@ -82,6 +83,9 @@ const (
 	AllAudit         = "audit.>"
 	// AllCircuitChanges is where the broker repeats what is stored on AllCircuits.
 	AllCircuitChanges = "circuits-changed.>"
+	AllLeases         = "leases.>"
+	// AllLeaseChanges is where the broker repeats what is stored on AllLeases.
+	AllLeaseChanges = "leases-changed.>"
 )
 
 // Filter makes the unit of a filter: every payment of a provider and an account,
@@ -114,14 +118,28 @@ func EventsOf(status order.Status) string { return Filter("", "").Event(Any, sta
 // AuditEntry is where an operator's action of that verb is recorded.
 func AuditEntry(verb string) string { return "audit." + verb }
 
-// Circuit is where the record of an account's circuit is kept.
-func Circuit(provider, account string) string { return "circuits." + provider + "." + account }
+// Circuit is where the record of an account's circuit is kept, or that of a host.
+func Circuit(provider, account string) string { return "circuits." + circuit(provider, account) }
 
-// CircuitChanged is where the broker repeats a record of an account's circuit after
-// it is stored. A message on Circuit itself may still be refused.
+// CircuitChanged is where the broker repeats a record after it is stored. A message on
+// Circuit itself may still be refused.
 func CircuitChanged(provider, account string) string {
-	return "circuits-changed." + provider + "." + account
+	return "circuits-changed." + circuit(provider, account)
 }
+
+// circuit encodes the account, because that of a host has characters which no token has.
+func circuit(provider, account string) string {
+	if account == Any {
+		return provider + "." + Any
+	}
+	return provider + "." + encode(account)
+}
+
+// Lease is where a look-up worker keeps its lease, under a name that it has made up.
+func Lease(name string) string { return "leases." + name }
+
+// LeaseChanged is where the broker repeats a lease after it is stored.
+func LeaseChanged(name string) string { return "leases-changed." + name }
 
 // LookupConsumer is the durable consumer of a provider's notifications.
 func LookupConsumer(provider string) string { return "lookup-" + provider }

@@ -2,6 +2,7 @@ package subject
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"arauto/schemas/order"
@@ -119,5 +120,11 @@ func ParseCircuit(on string) (provider, account string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	return t[0], t[1], nil
+	if account, err = url.PathUnescape(t[1]); err != nil {
+		account = t[1] // Not a subject of ours, and no reason to read none of the others.
+	}
+	return t[0], account, nil
 }
+
+// ParseLease reads the name off the subject of a lease, stored or repeated.
+func ParseLease(on string) (name string) { return on[strings.LastIndexByte(on, '.')+1:] }

@@ -9,14 +9,14 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/lookup"
 )
 
 // circuit reads the record of an account's circuit breaker.
 func (r *rig) circuit(account string) record.Circuit {
 	r.T.Helper()
-	store, err := circuit.Open(r.Ctx, r.JS)
+	store, err := breaker.Open(r.Ctx, r.JS)
 	r.Must(err)
 	all, err := store.List(r.Ctx)
 	r.Must(err)
@@ -31,7 +31,7 @@ func (r *rig) circuit(account string) record.Circuit {
 // probeDue waits until a probe of the account's open circuit is due.
 func (r *rig) probeDue(w *lookup.Worker, account string) {
 	r.T.Helper()
-	r.Until("a probe is due", func() bool { return !w.Circuits.Acquire("sandbox", account, 0).Denied })
+	r.Until("a probe is due", func() bool { return !w.Circuits.Acquire("sandbox", account).Denied })
 }
 
 func TestOnlyAProvidersAnswerClosesTheCircuit(t *testing.T) {

@@ -9,9 +9,8 @@ import (
 
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
-	"arauto/workers/internal/outage"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 	"arauto/workers/internal/verdict"
@@ -20,8 +19,8 @@ import (
 // Limits are what may keep a look-up from being made now. The zero Limits allow every
 // look-up.
 type Limits struct {
-	Circuits *circuit.Cache                // Circuit breakers by account: its credential is refused.
-	Outage   *outage.Breaker               // Circuit breaker of the provider: it gives no usable answers.
+	Circuits *breaker.Cache                // Circuit breakers by account: its credential is refused.
+	Outage   *breaker.Outage               // Circuit breakers of the provider's hosts: they give no usable answers.
 	Rates    map[string]*ratelimit.Limiter // Rate limits by account.
 }
 
@@ -29,10 +28,21 @@ type Limits struct {
 // task for which no provider is asked.
 type permit struct {
 	given   bool               // False in the zero permit.
-	circuit circuit.Permit     // Of the account's circuit breaker.
-	outage  outage.Permit      // Of the provider's circuit breaker.
+	circuit breaker.Permit     // Of the account's circuit breaker.
+	outage  breaker.HostPermit // Of its host's circuit breaker.
 	rate    *ratelimit.Limiter // The limiter that counts the look-up; nil without a rate limit.
 	proven  bool               // The control payment was answered just before.
+}
+
+// room returns how many of want messages to pull: none while this worker has no share of
+// the rate limits.
+func (w *Worker) room(want int) int {
+	for _, b := range w.Rates {
+		if !b.Ready() {
+			return 0
+		}
+	}
+	return w.Outage.Room(want)
 }
 
 // release ends a look-up's place in the rate limit, however the look-up ended.
@@ -49,47 +59,82 @@ func (w *Worker) acquire(ctx context.Context, t task, c ratelimit.Class) (permit
 	if w.makesNoRequest(t) {
 		return permit{}, nil
 	}
-	p := permit{given: true, circuit: w.Circuits.Acquire(w.Provider.Name, t.Account, w.Jitter())}
+	p := permit{given: true, circuit: w.Circuits.Acquire(w.Provider.Name, t.Account)}
 	if p.circuit.Denied {
-		return permit{}, deniedBy(p.circuit)
+		return permit{}, w.deniedBy(p.circuit)
 	}
 	var ok bool
 	if p.outage, ok = w.Outage.Acquire(t.Account); !ok {
-		return permit{}, consume.ErrRetryLater
+		return permit{}, w.deniedByHost(p.outage)
 	}
 	p.outage = p.outage.About(t.unit.Payment)
-	if b := w.Rates[t.Account]; b != nil {
-		allow := b.Allow
-		if t.Reason == string(record.RateLimited) {
-			allow = b.AllowQueued
-		}
-		wait, ok := allow(c)
-		if !ok {
-			w.Outage.Release(p.outage)
-			return permit{}, &verdict.DeferredError{Kind: record.RateLimited, Wait: wait}
-		}
-		p.rate = b
+	if err := w.acquireRate(t, c, &p); err != nil {
+		return permit{}, errors.Join(err, w.Outage.Release(ctx, p.outage))
 	}
-	circuitPermit, err := w.Circuits.AcquireProbe(ctx, p.circuit, w.Jitter())
-	if err == nil && circuitPermit.Denied {
-		err = deniedBy(circuitPermit)
-	}
+	err := w.acquireProbe(ctx, &p)
 	if err != nil {
-		w.Outage.Release(p.outage)
 		p.release()
 		return permit{}, err
 	}
-	p.circuit = circuitPermit
 	return p, nil
 }
 
-// deniedBy is the error for a look-up that a circuit breaker denied.
-func deniedBy(p circuit.Permit) error {
+// acquireRate asks the account's rate limit.
+func (w *Worker) acquireRate(t task, c ratelimit.Class, p *permit) error {
+	b := w.Rates[t.Account]
+	if b == nil {
+		return nil
+	}
+	if !b.Ready() {
+		return consume.ErrRetryLater
+	}
+	allow := b.Allow
+	if t.Reason == string(record.RateLimited) {
+		allow = b.AllowQueued
+	}
+	wait, ok := allow(c)
+	if !ok {
+		return &verdict.DeferredError{Kind: record.RateLimited, Wait: wait}
+	}
+	p.rate = b
+	return nil
+}
+
+// acquireProbe writes that this look-up probes, if it does.
+func (w *Worker) acquireProbe(ctx context.Context, p *permit) error {
+	circuit, err := w.Circuits.AcquireProbe(ctx, p.circuit)
+	if err == nil && circuit.Denied {
+		err = w.deniedBy(circuit)
+	}
+	if err != nil {
+		return errors.Join(err, w.Outage.Release(ctx, p.outage))
+	}
+	host, ok, err := w.Outage.AcquireProbe(ctx, p.outage)
+	if err == nil && !ok {
+		err = w.deniedByHost(host)
+	}
+	if err != nil {
+		return errors.Join(err, w.Circuits.Unproven(ctx, circuit))
+	}
+	p.circuit, p.outage = circuit, host
+	return nil
+}
+
+// deniedBy is the error for a look-up that an account's circuit breaker denied.
+func (w *Worker) deniedBy(p breaker.Permit) error {
 	cause := record.Stopped
 	if p.Cause == string(record.Credential) {
 		cause = record.Credential
 	}
-	return &verdict.DeferredError{Kind: cause, Wait: p.Wait}
+	return &verdict.DeferredError{Kind: cause, Wait: w.Circuits.Defer(p, w.Jitter())}
+}
+
+// deniedByHost is deniedBy for a host's circuit breaker.
+func (w *Worker) deniedByHost(p breaker.HostPermit) error {
+	if wait, ok := w.Outage.Defer(p, w.Jitter()); ok {
+		return &verdict.DeferredError{Kind: record.Stopped, Wait: wait}
+	}
+	return consume.ErrRetryLater
 }
 
 // makesNoRequest reports whether a task needs no request to the provider, because the
@@ -120,10 +165,9 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 		return result
 	}
 	if ctx.Err() != nil {
-		w.Outage.Release(p.outage)
-		return result
+		return errors.Join(result, w.Outage.Release(context.WithoutCancel(ctx), p.outage))
 	}
-	var err error
+	var host, circuit error // Of writing a record.
 	cause := record.Failure("")
 	if !answered(result) {
 		cause = verdict.FailureOf(result)
@@ -131,42 +175,49 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 	switch cause {
 	case record.Transport, record.Unavailable, record.Unreadable:
 		// An unusable answer counts like none.
-		w.Outage.Failed(ctx, p.outage)
-		err = w.Circuits.Unproven(ctx, p.circuit)
+		host = w.Outage.Failed(ctx, p.outage)
+		circuit = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Ours, record.RateLimited, record.Stopped:
-		w.Outage.Release(p.outage)
-		err = w.Circuits.Unproven(ctx, p.circuit)
+		host = w.Outage.Release(ctx, p.outage)
+		circuit = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Refused, record.Throttled:
 		// A proxy or a firewall gives such answers whatever the credential.
 		if errors.Is(result, provider.ErrForeign) {
-			w.Outage.Failed(ctx, p.outage) // The answer is not the provider's own.
+			host = w.Outage.Failed(ctx, p.outage) // The answer is not the provider's own.
 		} else {
-			w.Outage.Answered(ctx, p.outage)
+			host = w.Outage.Answered(ctx, p.outage)
 		}
-		err = w.Circuits.Unproven(ctx, p.circuit)
+		circuit = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Credential:
-		w.Outage.Answered(ctx, p.outage)
-		alone := (t.Refused() || before.Parked.Refused() || p.proven) && !errors.Is(result, provider.ErrRevoked)
-		if alone && w.Circuits.Proven(p.circuit) {
-			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result)
-		}
-		if !errors.Is(result, provider.ErrRevoked) && !p.circuit.Probe() {
-			switch valid, busy := w.credentialValid(ctx, t); {
-			case busy: // Another look-up is checking the credential, and opens the circuit breaker if it is refused there too.
-				return fmt.Errorf("%w: %w", &verdict.DeferredError{Kind: record.Credential, Wait: checkDelay}, result)
-			case valid:
-				return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result)
-			}
-		}
-		deferred := &verdict.DeferredError{Kind: record.Credential}
-		deferred.Wait, err = w.Circuits.Refused(ctx, w.Provider.Name, t.Account, p.circuit, w.Jitter())
-		result = fmt.Errorf("%w: %w", deferred, result)
+		host = w.Outage.Answered(ctx, p.outage)
+		result, circuit = w.credentialRefused(ctx, t, p, before, result)
 	case "", record.NotFound:
-		w.Outage.Answered(ctx, p.outage)
-		err = w.Circuits.Answered(ctx, p.circuit)
+		host = w.Outage.Answered(ctx, p.outage)
+		circuit = w.Circuits.Answered(ctx, p.circuit)
 	}
-	if err != nil {
+	if err := errors.Join(host, circuit); err != nil {
 		w.Log.Warn("circuit.write_failed", zap.String("provider", w.Provider.Name), zap.String("account", t.Account), zap.Error(err))
 	}
 	return result
+}
+
+// credentialRefused returns the error by which a task is decided whose credential was
+// refused. It opens the account's circuit breaker unless the payment alone is refused.
+func (w *Worker) credentialRefused(ctx context.Context, t task, p permit, before retry.Entry, result error) (decided, written error) {
+	alone := t.Refused() || before.Parked.Refused() || p.proven
+	switch {
+	case errors.Is(result, provider.ErrRevoked):
+	case alone && w.Circuits.Proven(p.circuit):
+		return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result), nil
+	case p.circuit.Probe():
+	default:
+		switch valid, busy := w.credentialValid(ctx, t); {
+		case busy: // Another look-up is checking the credential, and opens the circuit breaker if it is refused there too.
+			return fmt.Errorf("%w: %w", &verdict.DeferredError{Kind: record.Credential, Wait: checkDelay}, result), nil
+		case valid:
+			return fmt.Errorf("%w, about this payment alone: %w", provider.ErrRefused, result), nil
+		}
+	}
+	wait, err := w.Circuits.Refused(ctx, p.circuit, w.Jitter())
+	return fmt.Errorf("%w: %w", &verdict.DeferredError{Kind: record.Credential, Wait: wait}, result), err
 }

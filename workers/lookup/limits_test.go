@@ -21,9 +21,8 @@ import (
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
-	"arauto/workers/internal/outage"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/lookup"
 )
@@ -33,16 +32,18 @@ import (
 func (r *rig) limited(l ratelimit.Limit) *lookup.Worker {
 	r.T.Helper()
 	o := r.worker.Options
-	store, err := circuit.Open(r.Ctx, r.JS)
+	store, err := breaker.Open(r.Ctx, r.JS)
 	r.Must(err)
-	o.Circuits, err = circuit.NewCache(r.Ctx, store, circuit.Options{
-		First: 300 * time.Millisecond, Longest: 3 * time.Second, Expiry: 20 * time.Second, Spread: 3 * time.Second,
-		Name: "worker", Now: time.Now,
-	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
+	r.workers++
+	o.Circuits, err = breaker.NewCache(r.Ctx, store, breaker.Options{
+		Waits: breaker.Waits{First: 300 * time.Millisecond, Longest: 3 * time.Second, Expiry: 20 * time.Second},
+		Name:  fmt.Sprint("worker ", r.workers), Now: time.Now,
+	}, breaker.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
 	r.Must(err)
-	o.Outage = outage.New(r.JS, "sandbox",
-		outage.Options{Failures: 5, Window: time.Minute, First: 300 * time.Millisecond, Longest: time.Second, Accounts: []string{"default", "acme"}},
-		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)
+	o.Outage = breaker.NewOutage(o.Circuits, "sandbox", map[string]string{"default": "sandbox.test", "acme": "sandbox.test"}, breaker.OutageOptions{
+		Waits:    breaker.Waits{First: 300 * time.Millisecond, Longest: time.Second, Expiry: 20 * time.Second},
+		Failures: 5, Window: time.Minute,
+	})
 	o.Jitter = rand.Float64
 	o.Rates, o.Accounts = map[string]*ratelimit.Limiter{}, map[string]provider.Account{}
 	for _, name := range []string{"default", "acme"} {
@@ -293,4 +294,21 @@ func TestMessageDuringAPauseIsNotHandled(t *testing.T) {
 	if !errors.Is(err, consume.ErrRetryLater) || r.lookups("late") != 0 || r.parked("late").Sequence != 0 {
 		t.Errorf("during the pause: error %v, %d look-ups, parked %+v", err, r.lookups("late"), r.parked("late"))
 	}
+}
+
+// A worker that has no share of the rate limits looks nothing up, and leaves the messages to
+// the others.
+func TestWorkerWithoutALeaseAsksNothing(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	fleet, err := ratelimit.OpenFleet(r.Ctx, r.JS, []string{"sandbox"}, zap.NewNop())
+	r.Must(err)
+	w := r.limited(plenty)
+	w.Rates["default"] = fleet.Limiter("sandbox", plenty)
+	m := r.told("default", "p")
+	if err := w.HandleNotification(r.Ctx, m); !errors.Is(err, consume.ErrRetryLater) || r.lookups("p") != 0 || r.parked("p").Sequence != 0 {
+		t.Errorf("without a lease: error %v, %d look-ups, parked %+v", err, r.lookups("p"), r.parked("p"))
+	}
+	r.Go("leases", fleet.Run)
+	r.Until("it holds a lease and looks up", func() bool { return w.HandleNotification(r.Ctx, m) == nil && r.lookups("p") == 1 })
 }

@@ -20,7 +20,7 @@ import (
 
 const (
 	// reliefEvery is how often a worker checks whether NOTIFICATIONS fills while its provider
-	// is paused. A guess: a hundredth of the time in which the stream can fill.
+	// is down. A guess: a hundredth of the time in which the stream can fill.
 	reliefEvery = 5 * time.Second
 	// reliefShare is how full NOTIFICATIONS is when they are parked. sweep removes finished
 	// ones whatever their age at 60 percent.
@@ -32,12 +32,11 @@ const (
 	reliefDelay = 10 * time.Minute
 )
 
-// Relief parks the notifications of a provider whose consumer is paused while NOTIFICATIONS
-// is filling. What is not acknowledged cannot be removed, nor what is newer of any other
+// Relief parks the notifications of a provider whose circuits are open while NOTIFICATIONS is
+// filling. What is not acknowledged cannot be removed, nor what is newer of any other
 // provider. So a look-up is scheduled for each notification, and it is acknowledged.
 type Relief struct {
 	Worker   *Worker
-	JS       jetstream.JetStream
 	Stream   jetstream.Stream   // NOTIFICATIONS.
 	Consumer jetstream.Consumer // The provider's consumer of it.
 }
@@ -52,9 +51,8 @@ func (r *Relief) Run(ctx context.Context) error {
 	return nil
 }
 
-// Round parks what is pending if the provider is paused and NOTIFICATIONS fills. The
-// broker delivers nothing of a paused consumer. So the pause is interrupted, and goes on
-// until its end. The workers' own breakers stay open meanwhile.
+// Round parks what is pending if no worker pulls because the provider is down, and
+// NOTIFICATIONS fills.
 func (r *Relief) Round(ctx context.Context) error {
 	stream, err := r.Stream.Info(ctx)
 	if err != nil {
@@ -63,29 +61,22 @@ func (r *Relief) Round(ctx context.Context) error {
 	if float64(stream.State.Bytes) < reliefShare*float64(stream.Config.MaxBytes) {
 		return nil
 	}
-	consumer, err := r.Consumer.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read consumer: %w", err)
-	}
-	if !consumer.Paused || consumer.NumPending+uint64(consumer.NumAckPending) == 0 {
+	if !r.stopped() {
 		return nil
 	}
-	until := consumer.TimeStamp.Add(consumer.PauseRemaining) // By the broker's clock, which ends the pause.
-	if _, err := r.JS.ResumeConsumer(ctx, subject.Notifications, consumer.Name); err != nil {
-		return fmt.Errorf("resume consumer: %w", err)
-	}
 	parked, err := r.drain(ctx)
-	if _, paused := r.JS.PauseConsumer(ctx, subject.Notifications, consumer.Name, until); paused != nil {
-		err = errors.Join(err, fmt.Errorf("pause consumer: %w", paused))
+	if parked > 0 {
+		r.Worker.Log.Warn("notifications.parked", zap.String("provider", r.Worker.Provider.Name), zap.Int("parked", parked))
 	}
-	r.Worker.Log.Warn("notifications.parked", zap.String("provider", r.Worker.Provider.Name), zap.Int("parked", parked))
 	return err
 }
 
-// drain parks notifications until none is pending, one has failed, or the consumer is
-// paused again.
+// stopped reports whether the circuits of all hosts of the provider are open.
+func (r *Relief) stopped() bool { return r.Worker.Outage.Room(2) < 2 }
+
+// drain parks notifications until none is pending, one has failed, or a circuit closes.
 func (r *Relief) drain(ctx context.Context) (parked int, err error) {
-	for {
+	for r.stopped() {
 		batch, err := r.Consumer.Fetch(reliefBatch, jetstream.FetchMaxWait(topology.AckWait/9))
 		if err != nil {
 			return parked, fmt.Errorf("pull notifications: %w", err)
@@ -110,6 +101,7 @@ func (r *Relief) drain(ctx context.Context) (parked int, err error) {
 		}
 		parked += count
 	}
+	return parked, nil
 }
 
 // park schedules a look-up that covers a notification. Where there is no look-up to make,

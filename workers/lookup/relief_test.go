@@ -14,31 +14,31 @@ import (
 	"arauto/workers/lookup"
 )
 
-// A paused provider must not keep what is newer than its notifications in the stream.
-func TestNotificationsOfAPausedProviderAreParkedWhenTheStreamFills(t *testing.T) {
+// A provider that is down must not keep what is newer than its notifications in the stream.
+func TestNotificationsOfAProviderThatIsDownAreParkedWhenTheStreamFills(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.fails(http.StatusInternalServerError)
-	r.worker.Jitter = func() float64 { return 1 }
+	w := r.limited(plenty)
+	w.Outage.First, w.Outage.Longest = time.Hour, time.Hour
+	w.Jitter = func() float64 { return 1 }
 	const count = 300 // More than a batch.
 	var last uint64
 	for i := range count {
 		last = r.store(record.Notification{ID: fmt.Sprint(i), Payment: fmt.Sprintf("p-%d", i%100)}).Sequence
 	}
 	r.store(record.Notification{Unknown: "a type of tomorrow", Payment: "unknown"})
-	relief := &lookup.Relief{Worker: r.worker, JS: r.JS, Stream: r.Stream(subject.Notifications), Consumer: r.consumer()}
+	relief := &lookup.Relief{Worker: w, Stream: r.Stream(subject.Notifications), Consumer: r.consumer()}
 	waiting := func() uint64 {
 		info, err := r.consumer().Info(r.Ctx)
 		r.Must(err)
 		return info.NumPending + uint64(info.NumAckPending) //nolint:gosec // A count.
 	}
-	round := func(wantWaiting uint64, paused bool) {
+	round := func(want uint64) {
 		t.Helper()
 		r.Must(relief.Round(r.Ctx))
-		info, err := r.consumer().Info(r.Ctx)
-		r.Must(err)
-		if waiting() != wantWaiting || info.Paused != paused {
-			t.Fatalf("%d wait, want %d; paused: %v", waiting(), wantWaiting, info.Paused)
+		if got := waiting(); got != want {
+			t.Fatalf("%d wait, want %d", got, want)
 		}
 	}
 	bounded := func(bytes int64) {
@@ -49,13 +49,14 @@ func TestNotificationsOfAPausedProviderAreParkedWhenTheStreamFills(t *testing.T)
 	}
 	stored := int64(r.Stream(subject.Notifications).CachedInfo().State.Bytes) //nolint:gosec // Small.
 	bounded(2 * stored)
-	round(count+1, false) // The provider is not paused.
-	_, err := r.JS.PauseConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"), time.Now().Add(time.Hour))
-	r.Must(err)
+	round(count + 1) // The provider is not down.
+	for i := range 5 {
+		r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("failed-%d", i))))
+	}
 	bounded(3 * stored)
-	round(count+1, true) // There is room.
+	round(count + 6) // There is room.
 	bounded(2 * stored)
-	round(0, true)
+	round(0)
 	for i := range 100 {
 		p := r.parked(fmt.Sprintf("p-%d", i)).Parked
 		if want := last - 99 + uint64(i); p.Covers != want || p.Cause != order.CauseNotification || p.Attempts != 0 { //nolint:gosec // An index.

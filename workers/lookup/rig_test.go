@@ -36,6 +36,7 @@ type rig struct {
 	worker   *lookup.Worker
 	statuses *observations.Store
 	retries  *retry.Store
+	workers  int // That limited has made.
 
 	mu     sync.Mutex
 	asked  map[string]int

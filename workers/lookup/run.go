@@ -94,12 +94,12 @@ func Run(ctx context.Context, k *process.Kit) error {
 		}
 		return limits.bind(ctx)
 	}
-	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits}
+	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits, subject.Leases}
 	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind); err != nil {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)
-	actors := []process.Actor{{Name: "circuits", Run: limits.circuits.Run}, {Name: "clock", Run: clock.Run}}
+	actors := append(limits.actors(), process.Actor{Name: "clock", Run: clock.Run})
 	counts := consume.NewMetrics(k.Registry)
 	for i, name := range cfg.Providers {
 		worker, err := newWorker(shared, limits, name, cfg)
@@ -107,7 +107,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 			return err
 		}
 		relief := &Relief{
-			Worker: worker, JS: k.JS, Stream: from[subject.Notifications],
+			Worker: worker, Stream: from[subject.Notifications],
 			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
 		}
 		actors = append(actors, process.Actor{Name: "relief-" + name, Run: relief.Run})
@@ -117,7 +117,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 				return consume.Run(ctx, consume.Options{
 					Consumer: bound[durable], Stream: from[durable.Stream], Name: durable.Consumer, Concurrency: cfg.Concurrency,
 					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
-					Limit: worker.Outage.Room,
+					Limit: worker.room,
 				}, handle)
 			}})
 		}

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"net/url"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/provider"
-	"arauto/workers/internal/circuit"
-	"arauto/workers/internal/outage"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 )
@@ -21,11 +23,12 @@ import (
 type limitsBuilder struct {
 	kit      *process.Kit
 	cfg      config.Lookup
-	name     string // Of this worker, in circuit records.
-	clock    *retry.Clock
-	opened   *circuit.Metrics
-	paused   *outage.Metrics
-	circuits *circuit.Cache // Set by bind.
+	options  breaker.Options
+	metrics  *breaker.Metrics
+	circuits *breaker.Cache   // Set by bind.
+	fleet    *ratelimit.Fleet // Set by bind.
+
+	scheduled atomic.Int64 // How many look-ups are scheduled.
 }
 
 // newLimits returns a limitsBuilder. bind must be called before forProvider.
@@ -34,23 +37,44 @@ func newLimits(k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBu
 	if err != nil {
 		return nil, fmt.Errorf("name this worker: %w", err)
 	}
-	return &limitsBuilder{
-		kit: k, cfg: cfg, name: config.RoleLookup + " " + id.String(), clock: clock,
-		opened: circuit.NewMetrics(k.Registry), paused: outage.NewMetrics(k.Registry),
-	}, nil
+	options := breaker.Defaults(config.RoleLookup+" "+id.String(), cfg.AskTimeout)
+	options.Now = clock.Now // Records are timed by the broker.
+	return &limitsBuilder{kit: k, cfg: cfg, options: options, metrics: breaker.NewMetrics(k.Registry)}, nil
 }
 
 // bind reads the circuit breakers' records, so that a worker which starts while one is
 // open makes no look-ups.
 func (b *limitsBuilder) bind(ctx context.Context) error {
-	store, err := circuit.Open(ctx, b.kit.JS)
+	store, err := breaker.Open(ctx, b.kit.JS)
 	if err != nil {
 		return err
 	}
-	options := circuit.Defaults(b.name, b.cfg.AskTimeout)
-	options.Now = b.clock.Now // Every worker must agree on when a probe is due.
-	b.circuits, err = circuit.NewCache(ctx, store, options, b.opened, b.kit.Log)
+	if b.fleet, err = ratelimit.OpenFleet(ctx, b.kit.JS, b.cfg.Providers, b.kit.Log); err != nil {
+		return err
+	}
+	b.options.Workers, b.options.Scheduled = b.fleet.Size, func() int { return int(b.scheduled.Load()) }
+	b.circuits, err = breaker.NewCache(ctx, store, b.options, b.metrics, b.kit.Log)
 	return err
+}
+
+// actors keep the limits up to date.
+func (b *limitsBuilder) actors() []process.Actor {
+	return []process.Actor{
+		{Name: "circuits", Run: b.circuits.Run}, {Name: "leases", Run: b.fleet.Run}, {Name: "scheduled", Run: b.countScheduled},
+	}
+}
+
+// countScheduled reads how many look-ups are scheduled, until ctx ends. After a failed
+// reading the last one counts.
+func (b *limitsBuilder) countScheduled(ctx context.Context) error {
+	for {
+		if stream, err := b.kit.JS.Stream(ctx, subject.LookupRetries); err == nil {
+			b.scheduled.Store(int64(stream.CachedInfo().State.Msgs))
+		}
+		if !wait.For(ctx, usageInterval) {
+			return nil
+		}
+	}
 }
 
 // forProvider returns the limits of one provider.
@@ -59,24 +83,28 @@ func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
 	rates := map[string]*ratelimit.Limiter{}
 	for account := range accounts {
 		limit := b.cfg.RateLimit(name, account)
-		rates[account] = ratelimit.New(ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency}, time.Now)
-		b.opened.Expect(name, account)
+		rates[account] = b.fleet.Limiter(name, ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency})
+		b.metrics.Expect(name, account)
 	}
-	return Limits{
-		Circuits: b.circuits, Rates: rates,
-		Outage: outage.New(b.kit.JS, name, outage.Defaults(withLookUp(p, accounts)), b.paused, b.kit.Log, time.Now),
-	}
+	outage := breaker.NewOutage(b.circuits, name, hostsOf(p, accounts), breaker.OutageDefaults(b.cfg.AskTimeout))
+	return Limits{Circuits: b.circuits, Rates: rates, Outage: outage}
 }
 
-// withLookUp lists the accounts that have a look-up.
-func withLookUp(p provider.Provider, accounts map[string]provider.Account) (names []string) {
+// hostsOf returns the upstream host of every account that has a look-up.
+func hostsOf(p provider.Provider, accounts map[string]provider.Account) map[string]string {
+	hosts := map[string]string{}
 	for name, account := range accounts {
 		if p.Ask == nil {
 			continue
 		}
-		if _, err := p.Ask(provider.Target{}, account); !errors.Is(err, provider.ErrNoLookUp) {
-			names = append(names, name)
+		question, err := p.Ask(provider.Target{Payment: "p", Order: "o"}, account)
+		if errors.Is(err, provider.ErrNoLookUp) {
+			continue
+		}
+		hosts[name] = ""
+		if at, err := url.Parse(question.URL); err == nil {
+			hosts[name] = at.Host
 		}
 	}
-	return names
+	return hosts
 }

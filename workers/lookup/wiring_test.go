@@ -15,7 +15,7 @@ func TestOnlyAccountsWithALookUpAreCounted(t *testing.T) {
 	for want, accounts := range []map[string]provider.Account{
 		{"a": without}, {"a": with, "b": without}, {"a": with, "b": with, "c": without},
 	} {
-		if got := len(withLookUp(p, accounts)); got != want {
+		if got := len(hostsOf(p, accounts)); got != want {
 			t.Errorf("%d of %d accounts are asked, want %d", got, len(accounts), want)
 		}
 	}

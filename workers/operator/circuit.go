@@ -12,19 +12,19 @@ import (
 
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 )
 
 func newCircuit(s *settings) *cobra.Command {
-	return newGroup("circuit", "Accounts whose look-ups are stopped", newCircuitList(s),
-		newCircuitSet(s, "open", "Stop an account's look-ups; they are parked and no attempt counts", verbCircuitOpen, (*circuit.Store).OpenBy),
-		newCircuitSet(s, "close", "Let an account's look-ups run again", verbCircuitClose, (*circuit.Store).CloseBy))
+	return newGroup("circuit", "Accounts and hosts whose look-ups are stopped", newCircuitList(s),
+		newCircuitSet(s, "open", "Stop an account's look-ups; they are parked and no attempt counts", verbCircuitOpen, (*breaker.Store).OpenBy),
+		newCircuitSet(s, "close", "Let an account's look-ups run again", verbCircuitClose, (*breaker.Store).CloseBy))
 }
 
 func newCircuitList(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List every account that was ever stopped, and how it is now",
+		Short: "List every account and host that was ever stopped, and how it is now",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return s.inSession(c, func(ctx context.Context, s *session) error {
@@ -39,7 +39,7 @@ func newCircuitList(s *settings) *cobra.Command {
 }
 
 func newCircuitSet(s *settings, name, short, verb string,
-	set func(b *circuit.Store, ctx context.Context, provider, account, by string, at time.Time) error) *cobra.Command {
+	set func(b *breaker.Store, ctx context.Context, provider, account, by string) error) *cobra.Command {
 	var in scope
 	c := &cobra.Command{
 		Use:   name + " --provider <provider> --account <account>",
@@ -50,7 +50,7 @@ func newCircuitSet(s *settings, name, short, verb string,
 				return usageError{errors.New("write both --provider and --account")}
 			}
 			return s.changing(c, func(ctx context.Context, s *session) error {
-				store, err := circuit.Open(ctx, s.js)
+				store, err := breaker.Open(ctx, s.js)
 				if err != nil {
 					return err
 				}
@@ -60,7 +60,7 @@ func newCircuitSet(s *settings, name, short, verb string,
 				if err := s.audit(ctx, verb, subject.Unit{Provider: in.provider, Account: in.account}, "", short); err != nil {
 					return err
 				}
-				if err := set(store, ctx, in.provider, in.account, s.by(), time.Now()); err != nil {
+				if err := set(store, ctx, in.provider, in.account, s.by()); err != nil {
 					return err
 				}
 				list, err := store.List(ctx)
@@ -78,7 +78,7 @@ func newCircuitSet(s *settings, name, short, verb string,
 // checkAccount refuses an account that the configuration does not list. The circuit of an
 // account that was removed from it may be closed, since its record would stay open for
 // good.
-func (s *session) checkAccount(ctx context.Context, store *circuit.Store, in scope, verb string) error {
+func (s *session) checkAccount(ctx context.Context, store *breaker.Store, in scope, verb string) error {
 	names := s.config.AccountNames(in.provider)
 	if slices.Contains(names, in.account) {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/retry"
 )
@@ -216,9 +216,9 @@ func TestCircuitOfAnAccountThatIsNotConfiguredIsRefused(t *testing.T) {
 func TestCircuitOfAnAccountThatIsNoLongerConfiguredCanBeClosed(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
-	circuits, err := circuit.Open(r.Ctx, r.JS)
+	circuits, err := breaker.Open(r.Ctx, r.JS)
 	r.Must(err)
-	r.Must(circuits.OpenBy(r.Ctx, "sandbox", "gone", "ana", time.Now()))
+	r.Must(circuits.OpenBy(r.Ctx, "sandbox", "gone", "ana"))
 	if out := r.run(ExitDone, "circuit", "close", "--provider", "sandbox", "--account", "gone"); !strings.HasPrefix(out, "sandbox/gone: closed since ") {
 		t.Errorf("output %q", out)
 	}

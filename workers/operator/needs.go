@@ -166,12 +166,24 @@ func (s *session) unworked(ctx context.Context, durable jetstream.Consumer) (boo
 			return false, nil
 		}
 		if check == pullChecks {
-			return true, nil
+			stopped, err := s.hostStopped(ctx, info.Name)
+			return !stopped, err
 		}
 		if !wait.For(ctx, pullCheckEvery) {
 			return false, ctx.Err()
 		}
 	}
+}
+
+// hostStopped reports whether the circuit of a host of the consumer's provider is open: no
+// worker pulls while all of them are.
+func (s *session) hostStopped(ctx context.Context, consumer string) (bool, error) {
+	provider, ok := subject.ParseLookupConsumer(consumer)
+	if !ok {
+		return false, nil
+	}
+	open, err := s.openCircuits(ctx)
+	return slices.ContainsFunc(open, func(c record.Circuit) bool { return c.Provider == provider && c.OfHost() }), err
 }
 
 // active reports whether a consumer delivered a message or received an ack lately.

@@ -15,7 +15,7 @@ import (
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 )
 
 // health is the state of the whole deployment.
@@ -204,7 +204,7 @@ func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
 
 // circuits lists the records of every account that was ever stopped.
 func (s *session) circuits(ctx context.Context) ([]record.Circuit, error) {
-	store, err := circuit.Open(ctx, s.js)
+	store, err := breaker.Open(ctx, s.js)
 	if err != nil {
 		return nil, err
 	}

@@ -16,12 +16,12 @@ import (
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
-	"arauto/workers/internal/outage"
 	"arauto/workers/internal/providerhttp"
+	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
 	"arauto/workers/normalize/fold"
@@ -78,20 +78,23 @@ func (b Bench) Lookup(account provider.Account, limits lookup.Limits, offsets ..
 	})
 }
 
-// Breakers returns circuit breakers that open at the first failure, for as long as
-// wait. They run until the test ends.
+// Breakers returns circuit breakers that open at the first failure, for as long as wait,
+// and a rate limit by a lease. They run until the test ends.
 func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 	b.T.Helper()
-	store, err := circuit.Open(b.Ctx, b.JS)
+	store, err := breaker.Open(b.Ctx, b.JS)
 	b.Must(err)
-	cache, err := circuit.NewCache(b.Ctx, store, circuit.Options{
-		First: wait, Longest: wait, Expiry: 10 * time.Second, Spread: wait, Name: "test", Now: time.Now,
-	}, circuit.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
+	waits := breaker.Waits{First: wait, Longest: wait, Expiry: 10 * time.Second}
+	cache, err := breaker.NewCache(b.Ctx, store, breaker.Options{Waits: waits, Name: "test", Now: time.Now},
+		breaker.NewMetrics(prometheus.NewRegistry()), zap.NewNop())
 	b.Must(err)
 	b.Go("circuits", cache.Run)
-	return lookup.Limits{Circuits: cache, Outage: outage.New(b.JS, "sandbox",
-		outage.Options{Failures: 1, Window: time.Minute, First: wait, Longest: wait},
-		outage.NewMetrics(prometheus.NewRegistry()), zap.NewNop(), time.Now)}
+	fleet, err := ratelimit.OpenFleet(b.Ctx, b.JS, []string{"sandbox"}, zap.NewNop())
+	b.Must(err)
+	plenty := fleet.Limiter("sandbox", ratelimit.Limit{Rate: 1000, Burst: 1000, Concurrency: 64})
+	b.Go("leases", fleet.Run)
+	return lookup.Limits{Circuits: cache, Rates: map[string]*ratelimit.Limiter{"default": plenty}, Outage: breaker.NewOutage(cache, "sandbox", map[string]string{"default": "sandbox.test"},
+		breaker.OutageOptions{Waits: waits, Failures: 1, Window: time.Minute})}
 }
 
 // Fold returns a worker that folds observations. It shares no memory with other

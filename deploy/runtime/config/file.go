@@ -135,13 +135,13 @@ type Lookup struct {
 	rateLimits map[owner]RateLimit
 }
 
-// RateLimit bounds how much one process asks about one account; n processes ask n times as
-// much. A part that a provider's or an account's section leaves out stays as it is. 0 would
+// RateLimit bounds how much is asked about one account. All processes share rate and burst;
+// the concurrency is that of each. A part that a provider's or an account's section leaves out stays as it is. 0 would
 // stop an account for good and is refused.
 type RateLimit struct {
 	Rate        int `yaml:"rate,omitempty" within:"1 10000"`       // Look-ups per second. Default 200.
 	Burst       int `yaml:"burst,omitempty" within:"1 10000"`      // Look-ups at once after a quiet time. Default 400.
-	Concurrency int `yaml:"concurrency,omitempty" within:"1 4096"` // Look-ups in flight. Default 32.
+	Concurrency int `yaml:"concurrency,omitempty" within:"1 4096"` // Look-ups in flight in one process. Default 32.
 }
 
 // Normalize configures the role that folds observations into events.

@@ -63,8 +63,7 @@ func (l Lookup) Accounts(name string) map[string]provider.Account {
 // look-ups; the zero Retry where it says nothing.
 func (l Lookup) Retry(provider string) Retry { return l.retries[provider] }
 
-// RateLimit returns what one process may ask of an account: what its own section
-// says, else its provider's, else lookup.rate_limit.
+// RateLimit returns what may be asked of an account: what its own section says, else its provider's, else lookup.rate_limit.
 func (l Lookup) RateLimit(provider, account string) RateLimit {
 	return l.rateLimits[owner{provider, account}].over(l.Default)
 }

@@ -40,6 +40,13 @@ const (
 	circuitsShare      = 1
 )
 
+// LEASES holds a kilobyte per worker, of which the last is a few seconds old, or its
+// worker has ended.
+const (
+	leasesBytes = 1 << 20
+	leasesAge   = 2 * time.Minute
+)
+
 const day = 24 * time.Hour
 
 // Streams lists every stream.
@@ -108,6 +115,14 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardNew, MaxBytes: share(circuitsShare), MaxMsgsPerSubject: 1,
 			Duplicates: 2 * time.Minute,
 			RePublish:  &jetstream.RePublish{Source: subject.AllCircuits, Destination: subject.AllCircuitChanges},
+		},
+		{
+			Name:        subject.Leases,
+			Description: "Which workers share the rate limits: one lease per worker, repeated to every worker once it is stored.",
+			Subjects:    []string{subject.Lease(subject.Any)},
+			Discard:     jetstream.DiscardOld, MaxBytes: leasesBytes, MaxMsgsPerSubject: 1, MaxAge: leasesAge,
+			Duplicates: leasesAge,
+			RePublish:  &jetstream.RePublish{Source: subject.AllLeases, Destination: subject.AllLeaseChanges},
 		},
 	}
 	for i := range streams {

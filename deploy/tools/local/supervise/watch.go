@@ -121,6 +121,8 @@ func (s *supervisor) letterLine(_ string, l record.DeadLetter) string {
 func circuitLine(_ string, c record.Circuit) string {
 	of := fmt.Sprintf("circuit of %s/%s is ", c.Provider, c.Account)
 	switch {
+	case c.State == record.CircuitOpen && c.Probes == 0 && c.OfHost():
+		return of + fmt.Sprintf("open (%s): look-ups there wait", c.Cause)
 	case c.State == record.CircuitOpen && c.Probes == 0:
 		return of + fmt.Sprintf("open (%s): the account's look-ups wait", c.Cause)
 	case c.State == record.CircuitClosed:

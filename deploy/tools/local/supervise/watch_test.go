@@ -73,6 +73,7 @@ func TestCircuitsLettersAndPausesAreLines(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{circuit(record.Circuit{State: record.CircuitOpen, Cause: "credential"}), "circuit of picpay/acme is open (credential): the account's look-ups wait"},
 		{circuit(record.Circuit{State: record.CircuitOpen, Cause: "credential", Probes: 1}), ""},
+		{circuitLine("", record.Circuit{Provider: "picpay", Account: record.HostScope("api.test:443"), State: record.CircuitOpen, Cause: "outage"}), "circuit of picpay/host:api.test:443 is open (outage): look-ups there wait"},
 		{circuit(record.Circuit{State: record.CircuitHalfOpen}), ""},
 		{circuit(record.Circuit{State: record.CircuitClosed, Cause: "answered"}), "circuit of picpay/acme is closed again (answered)"},
 	} {

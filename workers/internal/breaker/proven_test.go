@@ -1,4 +1,4 @@
-package circuit_test
+package breaker_test
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ func TestOnlyAProbesAnswerProvesTheCredential(t *testing.T) {
 	if v.Proven(r.acquire(v)) {
 		t.Error("an account of which nothing is known has a proven credential")
 	}
-	r.Must(r.store.CloseBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(r.store.CloseBy(r.Ctx, bank, account, "ana"))
 	v, _ = r.cache()
 	if v.Proven(r.acquire(v)) {
 		t.Error("an operator's record proves the credential")

@@ -1,9 +1,4 @@
-// Package circuit holds the circuit breaker of each account: while the provider refuses
-// an account's credential, no worker looks up its payments, and one probe at a time
-// finds out whether the credential is valid again. The state is one record per account
-// in the stream CIRCUITS; each change is a compare-and-append, which the broker
-// republishes to every worker.
-package circuit
+package breaker
 
 import (
 	"context"
@@ -16,14 +11,6 @@ import (
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-)
-
-// The causes of a record.
-const (
-	causeCredential = "credential" // The provider refused the credential.
-	causeAnswered   = "answered"   // A probe got an answer.
-	causeOperator   = "operator"   // An operator opened or closed the circuit breaker.
-	causeUnreadable = "unreadable" // The record does not decode. This cause is never written.
 )
 
 // Store holds the circuit breakers' records. It is safe for concurrent use.
@@ -41,15 +28,8 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	return &Store{js: js, stream: stream}, nil
 }
 
-// entry is a record and its sequence, which the next one expects. The zero entry is
-// that of an account without a record.
-type entry struct {
-	sequence uint64
-	record.Circuit
-}
-
 // List returns every record from the stream's leader, closed ones included, the latest
-// change last. An account without one has never been stopped.
+// change last. A scope without one has never been stopped.
 func (s *Store) List(ctx context.Context) ([]record.Circuit, error) {
 	entries, err := s.entries(ctx)
 	if err != nil {
@@ -62,7 +42,7 @@ func (s *Store) List(ctx context.Context) ([]record.Circuit, error) {
 	return all, nil
 }
 
-// entries reads every account's record, in the order of the stream.
+// entries reads every record, in the order of the stream.
 func (s *Store) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
 	_, err := stream.Each(ctx, s.stream, subject.Circuit(subject.Any, subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
@@ -76,18 +56,21 @@ func (s *Store) entries(ctx context.Context) ([]entry, error) {
 	return all, nil
 }
 
-// decoded returns an account's record. A record that does not decode counts as closed, and
+// decoded returns a scope's record. A record that does not decode counts as closed, and
 // the next record expects its sequence: it must neither keep workers from starting nor the
-// account's circuit breaker from opening.
+// circuit breaker from opening.
 func decoded(raw *jetstream.RawStreamMsg, provider, account string) entry {
-	e := entry{sequence: raw.Sequence}
+	e := entry{sequence: raw.Sequence, at: raw.Time}
 	if json.Unmarshal(raw.Data, &e.Circuit) != nil || e.Provider != provider || e.Account != account {
 		e.Circuit = record.Circuit{Provider: provider, Account: account, State: record.CircuitClosed, Cause: causeUnreadable}
+	}
+	if e.Since.IsZero() {
+		e.Since = raw.Time.UTC()
 	}
 	return e
 }
 
-// read returns one account's record from the stream's leader.
+// read returns one scope's record from the stream's leader.
 func (s *Store) read(ctx context.Context, provider, account string) (entry, error) {
 	raw, err := stream.Last(ctx, s.stream, subject.Circuit(provider, account))
 	if err != nil {
@@ -100,8 +83,9 @@ func (s *Store) read(ctx context.Context, provider, account string) (entry, erro
 }
 
 // write stores c behind the record with the expected sequence. stream.IsConflict
-// recognizes the error if the record was changed since it was read.
-func (s *Store) write(ctx context.Context, c record.Circuit, expected uint64) (entry, error) {
+// recognizes the error if the record was changed since it was read. now estimates when the
+// broker stored it.
+func (s *Store) write(ctx context.Context, c record.Circuit, expected uint64, now time.Time) (entry, error) {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return entry{}, fmt.Errorf("encode circuit: %w", err)
@@ -110,35 +94,32 @@ func (s *Store) write(ctx context.Context, c record.Circuit, expected uint64) (e
 	if err != nil {
 		return entry{}, fmt.Errorf("write circuit: %w", err)
 	}
-	return entry{sequence: ack.Sequence, Circuit: c}, nil
+	return entry{sequence: ack.Sequence, at: now, Circuit: c}, nil
 }
 
 // OpenBy stops an account's look-ups until CloseBy; there are no probes. by names the
 // operator. An open circuit may be opened again.
-func (s *Store) OpenBy(ctx context.Context, provider, account, by string, at time.Time) error {
-	return s.writeByOperator(ctx, record.Circuit{
-		Provider: provider, Account: account, State: record.CircuitOpen, Since: at.UTC(), Cause: causeOperator, By: by,
-	})
+func (s *Store) OpenBy(ctx context.Context, provider, account, by string) error {
+	return s.writeByOperator(ctx, stopped, provider, account, by)
 }
 
-// CloseBy lets an account's look-ups run again, whatever stopped them. Scheduled
-// look-ups become due by themselves. by names the operator. A closed circuit may be
-// closed again.
-func (s *Store) CloseBy(ctx context.Context, provider, account, by string, at time.Time) error {
-	return s.writeByOperator(ctx, record.Circuit{
-		Provider: provider, Account: account, State: record.CircuitClosed, Since: at.UTC(), Cause: causeOperator, By: by,
-	})
+// CloseBy lets an account's or a host's look-ups run again, whatever stopped them.
+// Scheduled look-ups become due by themselves. by names the operator. A closed circuit may
+// be closed again.
+func (s *Store) CloseBy(ctx context.Context, provider, account, by string) error {
+	return s.writeByOperator(ctx, resumed, provider, account, by)
 }
 
-// writeByOperator stores c behind whatever the account's record is now: an operator's
-// word wins.
-func (s *Store) writeByOperator(ctx context.Context, c record.Circuit) error {
+// writeByOperator writes behind whatever the record is now: an operator's word wins.
+func (s *Store) writeByOperator(ctx context.Context, e event, provider, account, by string) error {
 	return stream.RetryConflicts(ctx, func() error {
-		now, err := s.read(ctx, c.Provider, c.Account)
+		now, err := s.read(ctx, provider, account)
 		if err != nil {
 			return err
 		}
-		_, err = s.write(ctx, c, now.sequence)
+		c, _ := Waits{}.next(now.Circuit, e, "", 0)
+		c.By = by
+		_, err = s.write(ctx, c, now.sequence, time.Time{})
 		return err
 	})
 }

@@ -1,4 +1,4 @@
-package circuit_test
+package breaker_test
 
 import (
 	"testing"
@@ -26,7 +26,7 @@ func TestRecordOfAnotherAccountIsUnreadable(t *testing.T) {
 		v, _ := r.cache()
 		all, err := r.store.List(r.Ctx)
 		r.Must(err)
-		if len(all) != 1 || all[0].Account != account || all[0].Cause != "unreadable" || v.Acquire(bank, "behind", 0).Denied {
+		if len(all) != 1 || all[0].Account != account || all[0].Cause != "unreadable" || v.Acquire(bank, "behind").Denied {
 			t.Errorf("with %s the records are %+v", body, all)
 		}
 	}
@@ -37,10 +37,10 @@ func TestUnreadableRecordCountsAsClosed(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	r.writeHalf()
-	r.Must(r.store.OpenBy(r.Ctx, bank, "behind", "ana", r.clock.Now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, "behind", "ana"))
 	v, _ := r.cache()
-	if r.acquire(v).Denied || !v.Acquire(bank, "behind", 0).Denied {
-		t.Errorf("the account is denied: %v; the one after it: %v", r.acquire(v).Denied, v.Acquire(bank, "behind", 0).Denied)
+	if r.acquire(v).Denied || !v.Acquire(bank, "behind").Denied {
+		t.Errorf("the account is denied: %v; the one after it: %v", r.acquire(v).Denied, v.Acquire(bank, "behind").Denied)
 	}
 	all, err := r.store.List(r.Ctx)
 	r.Must(err)
@@ -65,7 +65,7 @@ func TestUnreadableRecordIsReplaced(t *testing.T) {
 		t.Parallel()
 		r := setup(t)
 		r.writeHalf()
-		r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+		r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana"))
 		if c := r.recorded(); c.State != record.CircuitOpen || c.By != "ana" {
 			t.Errorf("the record is %+v", c)
 		}

@@ -1,4 +1,4 @@
-package circuit_test
+package breaker_test
 
 import (
 	"sync"
@@ -13,7 +13,7 @@ import (
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/circuit"
+	"arauto/workers/internal/breaker"
 )
 
 func TestMain(m *testing.M) { testbench.Main(m) }
@@ -26,7 +26,7 @@ const (
 // rig is a broker and a clock that the test sets.
 type rig struct {
 	*testbench.Broker
-	store *circuit.Store
+	store *breaker.Store
 	clock testbench.Clock
 }
 
@@ -34,38 +34,38 @@ func setup(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{Broker: testbench.Start(t, bank)}
 	var err error
-	r.store, err = circuit.Open(r.Ctx, r.JS)
+	r.store, err = breaker.Open(r.Ctx, r.JS)
 	r.Must(err)
 	return r
 }
 
-func (r *rig) acquire(v *circuit.Cache) circuit.Permit { return v.Acquire(bank, account, 0) }
+func (r *rig) acquire(v *breaker.Cache) breaker.Permit { return v.Acquire(bank, account) }
 
 // cache is one worker's cache; it does not follow changes by itself.
-func (r *rig) cache() (*circuit.Cache, *prometheus.Registry) {
+func (r *rig) cache() (*breaker.Cache, *prometheus.Registry) {
 	r.T.Helper()
 	registry := prometheus.NewRegistry()
-	v, err := circuit.NewCache(r.Ctx, r.store, circuit.Options{
-		First: 5 * time.Second, Longest: time.Minute, Expiry: 20 * time.Second, Spread: 10 * time.Second, Name: "worker", Now: r.clock.Now,
-	}, circuit.NewMetrics(registry), zap.NewNop())
+	v, err := breaker.NewCache(r.Ctx, r.store, breaker.Options{
+		Waits: breaker.Waits{First: 5 * time.Second, Longest: time.Minute, Expiry: 20 * time.Second}, Name: "worker", Now: r.clock.Now,
+	}, breaker.NewMetrics(registry), zap.NewNop())
 	r.Must(err)
 	return v, registry
 }
 
 // follow keeps a cache up to date until the test ends.
-func (r *rig) follow(v *circuit.Cache) { r.Go("follow", v.Run) }
+func (r *rig) follow(v *breaker.Cache) { r.Go("follow", v.Run) }
 
-func (r *rig) refuse(v *circuit.Cache, p circuit.Permit) time.Duration {
+func (r *rig) refuse(v *breaker.Cache, p breaker.Permit) time.Duration {
 	r.T.Helper()
-	wait, err := v.Refused(r.Ctx, bank, account, p, 0)
+	wait, err := v.Refused(r.Ctx, p, 0)
 	r.Must(err)
-	return wait
+	return wait.Round(100 * time.Millisecond)
 }
 
 // probe acquires the probe that is due.
-func (r *rig) probe(v *circuit.Cache) circuit.Permit {
+func (r *rig) probe(v *breaker.Cache) breaker.Permit {
 	r.T.Helper()
-	p, err := v.AcquireProbe(r.Ctx, r.acquire(v), 0)
+	p, err := v.AcquireProbe(r.Ctx, r.acquire(v))
 	r.Must(err)
 	if p.Denied {
 		r.T.Fatal("the due probe was not given")
@@ -90,8 +90,8 @@ func TestRefusedCredentialStopsEveryWorkerAtOnce(t *testing.T) {
 	there, _ := r.cache()
 	r.follow(there)
 	// Once it has taken a change in, its subscription is active.
-	r.Must(r.store.OpenBy(r.Ctx, bank, "warm-up", "ana", r.clock.Now()))
-	r.Until("the cache follows", func() bool { return there.Acquire(bank, "warm-up", 0).Denied })
+	r.Must(r.store.OpenBy(r.Ctx, bank, "warm-up", "ana"))
+	r.Until("the cache follows", func() bool { return there.Acquire(bank, "warm-up").Denied })
 	r.refuse(here, r.acquire(here))
 	if !r.acquire(here).Denied {
 		t.Error("the worker whose credential was refused does not stop")
@@ -101,10 +101,10 @@ func TestRefusedCredentialStopsEveryWorkerAtOnce(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("the other worker stopped after %v", took)
 	}
-	if p := there.Acquire(bank, "another", 0); p.Denied {
+	if p := there.Acquire(bank, "another"); p.Denied {
 		t.Error("another account is stopped too")
 	}
-	if p := there.Acquire("picpay", account, 0); p.Denied {
+	if p := there.Acquire("picpay", account); p.Denied {
 		t.Error("the account of that name at another provider is stopped too")
 	}
 	if n, err := testutil.GatherAndCount(registry, "arauto_circuit_open", "arauto_circuit_openings_total"); err != nil || n != 2 {
@@ -123,11 +123,11 @@ func TestOpenCircuitSurvivesRestart(t *testing.T) {
 	r.Until("the connection is back", r.NC.IsConnected)
 	second, _ := r.cache()
 	p := r.acquire(second)
-	if !p.Denied || p.Cause != "credential" || p.Wait <= 0 || p.Wait > 5*time.Second {
-		t.Errorf("a new worker's permit is %+v", p)
+	if wait := second.Defer(p, 0); !p.Denied || p.Cause != "credential" || wait <= 0 || wait > 5*time.Second {
+		t.Errorf("a new worker's permit is %+v, and its wait %v", p, wait)
 	}
 	c := r.recorded()
-	if c.State != record.CircuitOpen || c.Cause != "credential" || c.By != "worker" || c.NextProbe == nil || c.Account != account {
+	if c.State != record.CircuitOpen || c.Cause != "credential" || c.By != "worker" || c.Wait != 5*time.Second || c.Account != account {
 		t.Errorf("record is %+v", c)
 	}
 }
@@ -135,7 +135,7 @@ func TestOpenCircuitSurvivesRestart(t *testing.T) {
 func TestOneOfManyWorkersProbes(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
-	caches := make([]*circuit.Cache, 8)
+	caches := make([]*breaker.Cache, 8)
 	for i := range caches {
 		caches[i], _ = r.cache()
 	}
@@ -152,7 +152,7 @@ func TestOneOfManyWorkersProbes(t *testing.T) {
 			t.Fatal("no probe is due")
 		}
 		all.Go(func() {
-			taken, err := v.AcquireProbe(r.Ctx, p, 0)
+			taken, err := v.AcquireProbe(r.Ctx, p)
 			if err != nil {
 				t.Errorf("acquire probe: %v", err)
 			}
@@ -176,7 +176,7 @@ func TestAnsweredProbeClosesTheCircuit(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	v, registry := r.cache()
-	v.Acquire(bank, account, 0)
+	v.Acquire(bank, account)
 	r.refuse(v, r.acquire(v))
 	r.clock.Advance(6 * time.Second)
 	p := r.probe(v)
@@ -226,15 +226,15 @@ func TestRecreatedStreamClosesTheCircuit(t *testing.T) {
 	r.refuse(v, r.acquire(v))
 	r.recreate()
 	r.clock.Advance(6 * time.Second)
-	p, err := v.AcquireProbe(r.Ctx, r.acquire(v), 0)
+	p, err := v.AcquireProbe(r.Ctx, r.acquire(v))
 	r.Must(err)
 	if !p.Denied || r.acquire(v).Denied {
 		t.Errorf("after the stream was recreated, the probe's permit is %+v, and then %+v", p, r.acquire(v))
 	}
 	r.refuse(v, r.acquire(v))
-	r.Must(r.store.CloseBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(r.store.CloseBy(r.Ctx, bank, account, "ana"))
 	r.clock.Advance(6 * time.Second)
-	_, err = v.AcquireProbe(r.Ctx, r.acquire(v), 0) // Reads the operator's record.
+	_, err = v.AcquireProbe(r.Ctx, r.acquire(v)) // Reads the operator's record.
 	r.Must(err)
 	r.recreate()
 	r.refuse(v, r.acquire(v)) // Reads that there is no record.
@@ -250,12 +250,12 @@ func TestOperatorOpensAfterTheStreamWasRecreated(t *testing.T) {
 	v, _ := r.cache()
 	r.follow(v)
 	for range 3 { // So that its sequence is higher than any of the new stream.
-		r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+		r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana"))
 	}
 	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
 	r.recreate()
 	r.Until("the cache follows", func() bool { return !r.acquire(v).Denied }) // The new stream has no record.
-	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana"))
 	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
 }
 
@@ -263,14 +263,14 @@ func TestWaitsGrowWhileAnOperatorKeepsTheCircuitOpen(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	v, _ := r.cache()
-	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana"))
 	r.follow(v)
 	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
-	if got := v.Acquire(bank, account, 1).Wait; got != 20*time.Second {
+	if got := v.Defer(r.acquire(v), 1); got != 15*time.Second {
 		t.Errorf("at first the last waits %v", got)
 	}
 	r.clock.Advance(time.Hour)
-	if got := v.Acquire(bank, account, 1).Wait; got != 10*time.Second+5*time.Minute {
+	if got := v.Defer(r.acquire(v), 1).Round(time.Second); got != 5*time.Second+5*time.Minute {
 		t.Errorf("after an hour the last waits %v", got)
 	}
 }
@@ -281,15 +281,15 @@ func TestFailedProbeWaitsWithJitter(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	v, _ := r.cache()
-	first, err := v.Refused(r.Ctx, bank, account, r.acquire(v), 0.5)
+	first, err := v.Refused(r.Ctx, r.acquire(v), 0.5)
 	r.Must(err)
-	if first != 5*time.Second {
+	if first.Round(time.Second) != 5*time.Second {
 		t.Errorf("the payment that opens the circuit waits %v", first)
 	}
 	r.clock.Advance(first + time.Millisecond)
-	again, err := v.Refused(r.Ctx, bank, account, r.probe(v), 0.5)
+	again, err := v.Refused(r.Ctx, r.probe(v), 0.5)
 	r.Must(err)
-	if again != 10*time.Second+5*time.Second {
+	if again.Round(time.Second) != 10*time.Second+5*time.Second {
 		t.Errorf("the payment whose probe failed waits %v", again)
 	}
 }
@@ -346,17 +346,17 @@ func TestOperatorsCircuitStaysOpenUntilClosed(t *testing.T) {
 	r := setup(t)
 	v, _ := r.cache()
 	r.follow(v)
-	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
-	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana"))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana"))
 	r.Until("the cache follows", func() bool { return r.acquire(v).Denied })
 	r.clock.Advance(48 * time.Hour)
 	if p := r.acquire(v); !p.Denied || p.Cause != "operator" {
 		t.Errorf("two days later the permit is %+v", p)
 	}
-	if c := r.recorded(); c.By != "ana" || c.State != record.CircuitOpen || c.NextProbe != nil {
+	if c := r.recorded(); c.By != "ana" || c.State != record.CircuitOpen || c.Wait != 0 {
 		t.Errorf("record is %+v", c)
 	}
-	r.Must(r.store.CloseBy(r.Ctx, bank, account, "rui", r.clock.Now()))
+	r.Must(r.store.CloseBy(r.Ctx, bank, account, "rui"))
 	r.Until("the cache follows", func() bool { return !r.acquire(v).Denied })
 	if c := r.recorded(); c.By != "rui" || c.State != record.CircuitClosed {
 		t.Errorf("record is %+v", c)
@@ -370,7 +370,7 @@ func TestOperatorOverrulesAProbe(t *testing.T) {
 	r.refuse(v, r.acquire(v))
 	r.clock.Advance(6 * time.Second)
 	p := r.probe(v)
-	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana", r.clock.Now()))
+	r.Must(r.store.OpenBy(r.Ctx, bank, account, "ana"))
 	r.Must(v.Answered(r.Ctx, p))
 	if c := r.recorded(); c.State != record.CircuitOpen || c.By != "ana" || !r.acquire(v).Denied {
 		t.Errorf("the probe overruled the operator: %+v", c)

@@ -1,10 +1,10 @@
 // Package ratelimit bounds how fast and how many at a time an account's payments are
 // looked up, so that a flood of webhooks does not become a flood at the provider, and
-// queues look-ups by class. It bounds one process: n processes look up n times as fast.
+// queues look-ups by class. All workers share an account's rate and burst by leases; the
+// concurrency is each worker's own.
 package ratelimit
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -46,12 +46,15 @@ const (
 // Limiter is the rate limit of one account: a token bucket with a queue for each class. A
 // look-up that finds no token is given the time at the end of its queue: N/Rate seconds
 // from now if N look-ups of the same or a higher class are queued. In any time T at most
-// Burst + Rate × (T + 1 s) look-ups begin. It is safe for concurrent use.
+// Burst + Rate × (T + 1 s) look-ups begin, or one of each worker if they are more than
+// Burst. It is safe for concurrent use.
 type Limiter struct {
 	limit Limit
 	now   func() time.Time
 
 	mu       sync.Mutex
+	share    float64            // This worker's share of rate and burst.
+	until    time.Time          // When the share ends; zero for never.
 	tokens   float64            // Below zero while queued look-ups have borrowed.
 	refilled time.Time          // When tokens was last refilled.
 	ends     [classes]time.Time // The end of each class's queue; a queue whose end has passed is empty.
@@ -59,10 +62,49 @@ type Limiter struct {
 	inFlight int                // Look-ups in flight.
 }
 
-// New returns a limiter with a full bucket.
+// New returns a limiter with a full bucket, for the only worker.
 func New(l Limit, now func() time.Time) *Limiter {
-	return &Limiter{limit: l, now: now, tokens: float64(l.Burst), refilled: now()}
+	return &Limiter{limit: l, now: now, share: 1, tokens: float64(l.Burst), refilled: now()}
 }
+
+// divide sets this worker's share of rate and burst, and until when it holds. A worker that
+// has had none begins in debt, as if all that it may borrow were used: another worker may
+// have used it just before. With full it begins with a full bucket.
+func (l *Limiter) divide(share float64, until time.Time, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refill()
+	began := l.share == 0 && share > 0
+	l.share, l.until = share, until
+	switch {
+	case began && full:
+		l.tokens = l.burst()
+	case began:
+		l.tokens = l.need() - 1 - starvedBorrow*l.rate()
+	}
+}
+
+// need is how many tokens the bucket must have for a look-up: one, or all that a small
+// share of the burst can hold.
+func (l *Limiter) need() float64 { return min(1, l.burst()) }
+
+// Ready reports whether this worker has a share now. Without one no look-up begins.
+func (l *Limiter) Ready() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready(l.now())
+}
+
+// ready is Ready. l.mu is held.
+func (l *Limiter) ready(now time.Time) bool {
+	return l.share > 0 && (l.until.IsZero() || now.Before(l.until))
+}
+
+// rate is this worker's look-ups per second.
+func (l *Limiter) rate() float64 { return float64(l.limit.Rate) * l.share }
+
+// burst is this worker's look-ups at once.
+func (l *Limiter) burst() float64 { return float64(l.limit.Burst) * l.share }
 
 // Allow reports whether a look-up that has not been queued may begin. With ok, Release
 // must follow; else it is queued and may call AllowQueued after wait.
@@ -91,7 +133,13 @@ func (l *Limiter) Queue(c Class) (wait time.Duration, queued bool) {
 
 // mayBegin reports whether a look-up that has not been queued may begin. l.mu is held.
 func (l *Limiter) mayBegin(c Class, now time.Time) bool {
-	return l.inFlight < l.limit.Concurrency && l.tokens >= 1 && !l.queueEnd(c).After(now)
+	return l.affords(0, now) && l.inFlight < l.limit.Concurrency && !l.queueEnd(c).After(now)
+}
+
+// affords reports whether the bucket has enough if the tokens of so many coming seconds may
+// be used. l.mu is held.
+func (l *Limiter) affords(borrowed float64, now time.Time) bool {
+	return l.ready(now) && l.tokens >= l.need()-borrowed*l.rate()
 }
 
 // AllowQueued is Allow for a look-up that has already waited. It may borrow tokens of
@@ -104,7 +152,7 @@ func (l *Limiter) AllowQueued(c Class) (wait time.Duration, ok bool) {
 	if now.Sub(l.began[c]) >= starved*l.interval() {
 		limit, borrowed = l.limit.Concurrency, starvedBorrow
 	}
-	if l.inFlight < limit && l.tokens >= 1-borrowed*float64(l.limit.Rate) {
+	if l.inFlight < limit && l.affords(borrowed, now) {
 		l.begin(c, now)
 		return 0, true
 	}
@@ -136,7 +184,12 @@ func (l *Limiter) concurrencyOf(c Class, now time.Time) int {
 }
 
 // interval is the time between two queued look-ups.
-func (l *Limiter) interval() time.Duration { return time.Second / time.Duration(l.limit.Rate) }
+func (l *Limiter) interval() time.Duration {
+	if l.share == 0 {
+		return time.Second
+	}
+	return time.Duration(float64(time.Second) / l.rate())
+}
 
 // queueEnd is the end of the longest queue among a class's own and those of higher
 // classes.
@@ -145,11 +198,15 @@ func (l *Limiter) queueEnd(c Class) time.Time {
 }
 
 // refill adds the tokens since the last call and returns the time. A clock that was set
-// back adds none.
+// back adds none, and neither does the time after the end of the share.
 func (l *Limiter) refill() time.Time {
 	now := l.now()
-	if grown := now.Sub(l.refilled).Seconds() * float64(l.limit.Rate); grown > 0 {
-		l.tokens = math.Min(l.tokens+grown, float64(l.limit.Burst))
+	at := now
+	if !l.until.IsZero() && at.After(l.until) {
+		at = l.until
+	}
+	if grown := at.Sub(l.refilled).Seconds() * l.rate(); grown >= 0 {
+		l.tokens = min(l.tokens+grown, l.burst())
 		l.refilled = now
 	}
 	return now

@@ -1,20 +1,18 @@
-package circuit
+package breaker
 
-import (
-	"github.com/prometheus/client_golang/prometheus"
-
-	"arauto/schemas/record"
-)
+import "github.com/prometheus/client_golang/prometheus"
 
 // Metrics says which circuit breakers are open. OPERATING.md has the alarms.
 type Metrics struct {
 	open     *prometheus.GaugeVec
 	openings *prometheus.CounterVec
+	paused   *prometheus.GaugeVec
+	pauses   *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics with r.
 func NewMetrics(r prometheus.Registerer) *Metrics {
-	labels := []string{"provider", "account"}
+	labels, hosts := []string{"provider", "account"}, []string{"provider", "host"}
 	m := &Metrics{
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_circuit_open",
@@ -24,8 +22,16 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "arauto_circuit_openings_total",
 			Help: "Times that this process opened the account's circuit because its credential was refused.",
 		}, labels),
+		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "arauto_provider_paused",
+			Help: "1 while this process makes no look-ups at a host of the provider, because it gives no usable answer.",
+		}, hosts),
+		pauses: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_provider_pauses_total",
+			Help: "Times that this process has opened the circuit of a host, again after a failed probe included.",
+		}, hosts),
 	}
-	r.MustRegister(m.open, m.openings)
+	r.MustRegister(m.open, m.openings, m.paused, m.pauses)
 	return m
 }
 
@@ -36,11 +42,5 @@ func (m *Metrics) Expect(provider, account string) {
 	m.openings.WithLabelValues(provider, account)
 }
 
-// state shows an account's circuit as open or closed.
-func (m *Metrics) state(c record.Circuit) {
-	value := 1.0
-	if c.State == record.CircuitClosed {
-		value = 0
-	}
-	m.open.WithLabelValues(c.Provider, c.Account).Set(value)
-}
+// gauge is the value of a gauge that is 1 while something holds.
+var gauge = map[bool]float64{true: 1}
