@@ -99,15 +99,15 @@ func (o *Orders) remove(ctx context.Context, raw *jetstream.RawStreamMsg) error 
 // cluster a consumer's leader may not know the newest events; what is compacted is older by
 // After, an hour at least.
 func (o *Orders) floor(ctx context.Context, last uint64) (uint64, error) {
+	consumers, err := consumersOf(ctx, o.Stream, subject.Orders)
+	if err != nil {
+		return 0, err
+	}
 	floor := last
-	all := o.Stream.ListConsumers(ctx)
-	for consumer := range all.Info() {
+	for _, consumer := range consumers {
 		if consumer.NumPending > 0 || consumer.NumAckPending > 0 {
 			floor = min(floor, consumer.AckFloor.Stream)
 		}
-	}
-	if err := all.Err(); err != nil {
-		return 0, fmt.Errorf("list consumers of %s: %w", subject.Orders, err)
 	}
 	return floor, nil
 }

@@ -90,16 +90,18 @@ func (n *Notifications) Round(ctx context.Context) error {
 // known have acknowledged everything. Such a consumer stays until it is empty, and then holds
 // nothing up: last is the stream's last sequence, read before.
 func (n *Notifications) othersFinished(ctx context.Context, last uint64) (uint64, error) {
+	consumers, err := consumersOf(ctx, n.Stream, subject.Notifications)
+	if err != nil {
+		return 0, err
+	}
 	floor := last
-	consumers := n.Stream.ListConsumers(ctx)
-	for c := range consumers.Info() {
+	for _, c := range consumers {
 		provider, _ := subject.ParseLookupConsumer(c.Name)
 		if slices.Contains(n.Providers, provider) {
 			continue
 		}
 		none := false
 		if c.NumPending == 0 && c.NumAckPending == 0 {
-			var err error
 			if none, err = n.noneAbove(ctx, cmp.Or(c.Config.FilterSubject, stream.All), c.AckFloor.Stream); err != nil {
 				return 0, err
 			}
@@ -107,9 +109,6 @@ func (n *Notifications) othersFinished(ctx context.Context, last uint64) (uint64
 		if !none {
 			floor = min(floor, c.AckFloor.Stream)
 		}
-	}
-	if err := consumers.Err(); err != nil {
-		return 0, fmt.Errorf("list consumers of %s: %w", subject.Notifications, err)
 	}
 	return floor, nil
 }

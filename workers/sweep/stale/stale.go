@@ -65,7 +65,7 @@ type Sweeper struct {
 
 // New opens the streams and returns a Sweeper.
 func New(ctx context.Context, o Options) (*Sweeper, error) {
-	s := &Sweeper{Options: o, walk: walk{last: map[uint64]lastSeen{}}, judged: map[string]judged{}, maxRead: maxRead, maxJudged: maxJudged}
+	s := &Sweeper{Options: o, walk: newWalk(), judged: map[string]judged{}, maxRead: maxRead, maxJudged: maxJudged}
 	for name, stream := range map[string]*jetstream.Stream{
 		subject.Notifications: &s.notifications, subject.LookupRetries: &s.retries,
 		subject.Orders: &s.orders, subject.DeadLetters: &s.dead,

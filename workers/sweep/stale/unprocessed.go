@@ -27,6 +27,7 @@ type judged struct {
 	created time.Time // Creation time of NOTIFICATIONS when it was read.
 	above   uint64    // The last sequence that was read.
 	passed  []uint64  // Sequences up to above that could not be judged yet, ascending.
+	missing missing   // Those of passed that the broker did not find.
 }
 
 // upTo is the sequence up to which every notification is judged.
@@ -52,7 +53,7 @@ func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64
 	s.reported = deadLetters{created: map[string]time.Time{subject.Notifications: info.Created}}
 	switch {
 	case !info.Created.Equal(j.created), info.State.LastSeq < j.above:
-		j = judged{created: info.Created} // NOTIFICATIONS was recreated, or restored from an older copy: see resetIfRecreated.
+		j = judged{created: info.Created, missing: missing{}} // NOTIFICATIONS was recreated, or restored from an older copy: see resetIfRecreated.
 	case j.above > floor: // A broker that was killed may have lost acknowledgements.
 		return min(floor, j.upTo()), nil
 	}
@@ -73,7 +74,12 @@ func (s *Sweeper) judgeAgain(ctx context.Context, j *judged, failed *failures) e
 	var still []uint64
 	for i, sequence := range j.passed {
 		raw, err := s.notifications.GetMsg(ctx, sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
+		isMissing, isGone := j.missing.note(sequence, err, s.Now())
+		if isGone {
+			continue
+		}
+		if isMissing {
+			still = append(still, sequence)
 			continue
 		}
 		if err != nil {

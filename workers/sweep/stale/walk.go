@@ -2,7 +2,6 @@ package stale
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"time"
@@ -35,7 +34,10 @@ type walk struct {
 	moving   duequeue.Queue      // The payments that should leave their status soon, by when to judge them.
 	resting  duequeue.Queue      // The others.
 	unstored []uint64            // Events that do not decode and whose dead letters could not be stored, ascending.
+	missing  missing             // Last events, and those of unstored, that the broker did not find.
 }
+
+func newWalk() walk { return walk{last: map[uint64]lastSeen{}, missing: missing{}} }
 
 // lastSeen is the last event of a payment that was read, and when to judge it, in
 // nanoseconds since 1970. An entry of a queue with another time is outdated.
@@ -59,7 +61,7 @@ func (s *Sweeper) resetIfRecreated(ctx context.Context) error {
 		return fmt.Errorf("read state of %s: %w", subject.Orders, err)
 	}
 	if !info.Created.Equal(s.created) || s.walk.above > info.State.LastSeq {
-		s.created, s.walk = info.Created, walk{last: map[uint64]lastSeen{}}
+		s.created, s.walk = info.Created, newWalk()
 	}
 	return nil
 }
@@ -100,6 +102,7 @@ func (s *Sweeper) note(ctx context.Context, raw *jetstream.RawStreamMsg, failed 
 // remember notes that a payment is to be judged at a time, never for not at all.
 func (s *Sweeper) remember(u subject.Unit, status order.Status, sequence uint64, due time.Time) {
 	key := unitKey(u)
+	delete(s.walk.missing, s.walk.last[key].sequence) // It is not read again.
 	if due.Equal(never) {
 		delete(s.walk.last, key)
 		return
@@ -118,7 +121,12 @@ func (s *Sweeper) storeAgain(ctx context.Context, failed *failures) error {
 	s.walk.unstored = nil
 	for _, sequence := range sequences {
 		raw, err := s.orders.GetMsg(ctx, sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
+		isMissing, isGone := s.walk.missing.note(sequence, err, s.Now())
+		if isGone {
+			continue
+		}
+		if isMissing {
+			s.walk.unstored = append(s.walk.unstored, sequence)
 			continue
 		}
 		if err == nil {
@@ -156,13 +164,20 @@ func (s *Sweeper) judgeDue(ctx context.Context, failed *failures) error {
 			}
 			left--
 			raw, err := s.orders.GetMsg(ctx, seen.sequence)
-			if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			isMissing, isGone := s.walk.missing.note(seen.sequence, err, now)
+			if err != nil && !isMissing {
 				return fmt.Errorf("read event %d: %w", seen.sequence, err)
 			}
 			queue.Drop()
 			delete(s.walk.last, key)
-			if err != nil {
+			if isGone {
 				continue // The payment was removed.
+			}
+			if isMissing {
+				due := now.Add(missingFor)
+				s.walk.last[key] = lastSeen{seen.sequence, due.UnixNano()}
+				queue.Add(key, due)
+				continue
 			}
 			add, err := s.judgeEvent(ctx, raw)
 			failed.note(seen.sequence, err)
