@@ -8,7 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
+	"arauto/schemas/subject"
 	"arauto/workers/sweep/retention"
 )
 
@@ -33,17 +35,15 @@ func (l lister) Info() <-chan *jetstream.ConsumerInfo {
 
 func (l lister) Err() error { return nil }
 
-// A consumer that has no leader for 4 s is left out of the broker's list (nats-server 2.15.3,
-// server/jetstream_cluster.go, jsClusteredConsumerListRequest: "missing"), which nats.go does
-// not read: it asks for a second page by the number of those that it got, and gets the other
-// one twice, without an error. A consumer all of whose servers are offline is listed without
-// its state: zero, which looks like "nothing pending".
+// The lists are what ListConsumers returns while a consumer has no leader: see consumersOf.
 func TestWhatALeaderlessConsumerHasNotAcknowledgedIsNotCompacted(t *testing.T) {
 	t.Parallel()
 	other := &jetstream.ConsumerInfo{Name: "shop", Cluster: &jetstream.ClusterInfo{Leader: "n1"}} // It has acknowledged all.
 	for name, all := range map[string][]*jetstream.ConsumerInfo{
-		"left out":             {other, other},
-		"listed without state": {{Config: jetstream.ConsumerConfig{Durable: "billing"}, Cluster: &jetstream.ClusterInfo{}}, other},
+		"left out":              {other, other},
+		"listed without state":  {{Config: jetstream.ConsumerConfig{Durable: "billing"}, Cluster: &jetstream.ClusterInfo{}}, other},
+		"listed without a name": {{Config: jetstream.ConsumerConfig{Durable: "billing"}}, other},
+		"listed without leader": {{Name: "billing", Cluster: &jetstream.ClusterInfo{}}, other},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -59,5 +59,23 @@ func TestWhatALeaderlessConsumerHasNotAcknowledgedIsNotCompacted(t *testing.T) {
 			_ = round.Round(l.Ctx) // An error is as good: the next round comes in an hour.
 			l.want("p", "[1 pending 2 paid]")
 		})
+	}
+}
+
+// The consumer of a provider that is no longer known is looked for in the list alone.
+func TestWhatALeaderlessConsumerHasNotAcknowledgedIsNotPurged(t *testing.T) {
+	t.Parallel()
+	b := testbench.Start(t, "sandbox", "removed")
+	store(b.Ctx, t, b.JS, "removed", 1)
+	store(b.Ctx, t, b.JS, "sandbox", 1)
+	acknowledge(b.Ctx, t, b.JS, "sandbox", 1, 0)
+	round := notifications(b.Ctx, t, b.JS, 73*time.Hour, "sandbox")
+	known := &jetstream.ConsumerInfo{Name: subject.LookupConsumer("sandbox"), Cluster: &jetstream.ClusterInfo{Leader: "n1"}}
+	round.Stream = listed{round.Stream, []*jetstream.ConsumerInfo{known, known}}
+	if err := round.Round(b.Ctx); err == nil {
+		t.Error("the round has not failed")
+	}
+	if left := stored(b.Ctx, t, b.JS, "removed"); len(left) != 1 {
+		t.Error("the notification that is not acknowledged was purged")
 	}
 }

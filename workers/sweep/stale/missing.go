@@ -20,8 +20,7 @@ const missingFor = time.Hour
 type missing map[uint64]time.Time
 
 // note takes the result of a read by sequence. isMissing reports whether the message was
-// not found, and isGone whether that was so missingFor before, too, and in no read between
-// was it found.
+// not found, and isGone whether it has not been found for missingFor, in two reads or more.
 func (m missing) note(sequence uint64, err error, now time.Time) (isMissing, isGone bool) {
 	if !errors.Is(err, jetstream.ErrMsgNotFound) {
 		if err == nil {
