@@ -20,9 +20,8 @@ const (
 	// pullWait is how long one pull waits for events, and the pause before another. It also
 	// bounds how long an idle Run takes to stop. A guess.
 	pullWait = 500 * time.Millisecond
-	// held is how many events a Run holds for each that it handles, so that it need not wait
-	// for the broker. A guess.
-	held = 4
+	// pullSize is how many events one pull asks for. A guess.
+	pullSize = 64
 	// memory is how many handled events and payments a Run remembers. A guess: it only keeps
 	// redelivered events from the handler.
 	memory = 65536
@@ -37,7 +36,7 @@ type run struct {
 	work    context.Context // The handlers' context; it outlives pulling by the grace.
 	cancel  context.CancelFunc
 	slots   chan struct{} // One token per running handler.
-	room    chan struct{} // One token per held event.
+	most    int           // Events that the consumer delivers before one is acked.
 	handled *lru.Cache[string, struct{}]
 	highest *lru.Cache[string, uint64] // By payment: the highest transition that was handled.
 
@@ -47,10 +46,10 @@ type run struct {
 	busy   sync.WaitGroup
 }
 
-func newRun(ctx context.Context, js jetstream.JetStream, o Options, handle Handler) (*run, error) {
+func newRun(ctx context.Context, js jetstream.JetStream, o Options, most int, handle Handler) (*run, error) {
 	r := &run{
-		Options: o, js: js, handle: handle, pulling: ctx,
-		slots: make(chan struct{}, o.Concurrency), room: make(chan struct{}, held*o.Concurrency),
+		Options: o, js: js, handle: handle, pulling: ctx, most: most,
+		slots:  make(chan struct{}, o.Concurrency),
 		behind: map[string][]jetstream.Msg{}, open: map[jetstream.Msg]struct{}{},
 	}
 	var err error
@@ -61,33 +60,17 @@ func newRun(ctx context.Context, js jetstream.JetStream, o Options, handle Handl
 	return r, err
 }
 
-// pull dispatches events until ctx ends, or until the consumer is gone.
+// pull dispatches events until ctx ends, or until the consumer is gone. The consumer bounds
+// how many are held, so that events which are retried do not keep out others.
 func (r *run) pull(ctx context.Context, consumer jetstream.Consumer) error {
+	reported := false
 	for ctx.Err() == nil {
-		select {
-		case r.room <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
-		n := 1
-		for more := true; more; {
-			select {
-			case r.room <- struct{}{}:
-				n++
-			default:
-				more = false
-			}
-		}
-		events, err := consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
+		events, err := consumer.Fetch(pullSize, jetstream.FetchMaxWait(pullWait))
 		if err == nil {
 			for m := range events.Messages() {
-				n--
 				r.dispatch(m)
 			}
 			err = events.Error()
-		}
-		for range n {
-			<-r.room
 		}
 		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, nats.ErrConnectionClosed) {
 			return fmt.Errorf("pull from %s: %w", r.Consumer, err)
@@ -96,6 +79,13 @@ func (r *run) pull(ctx context.Context, consumer jetstream.Consumer) error {
 			r.Report(Event{}, fmt.Errorf("pull from %s: %w", r.Consumer, err))
 			pause(ctx, pullWait)
 		}
+		r.mu.Lock()
+		full := len(r.open) >= r.most
+		r.mu.Unlock()
+		if full && !reported {
+			r.Report(Event{}, fmt.Errorf("consumer %s delivers nothing more: %d events wait for the handler", r.Consumer, r.most))
+		}
+		reported = full
 	}
 	return nil
 }
@@ -218,8 +208,8 @@ func (r *run) deadLetter(e Event, m jetstream.Msg, cause error) error {
 	return nil
 }
 
-// release acks or returns m and makes room for another event. The heartbeats end first:
-// one that follows a nak would replace it.
+// release acks or returns m. The heartbeats end first: one that follows a nak would replace
+// it.
 func (r *run) release(m jetstream.Msg, settle func() error) {
 	r.mu.Lock()
 	delete(r.open, m)
@@ -227,7 +217,6 @@ func (r *run) release(m jetstream.Msg, settle func() error) {
 	if err := settle(); err != nil {
 		r.Report(Event{}, fmt.Errorf("ack: %w", err)) // The event is redelivered after the ack wait.
 	}
-	<-r.room
 }
 
 // heartbeat tells the broker at each interval that the held events are being worked on,

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
@@ -43,7 +44,8 @@ func (e Event) Late() bool { return e.Transition < e.After }
 
 // Handler handles one event. Nil means that the service has stored its work: the event is
 // acked. After an error the same event is handled again, with a growing delay, and the
-// payment's later ones wait. An error from Refuse ends that.
+// payment's later ones wait. An error from Refuse ends that. Events of other payments go on
+// until max_ack_pending of the consumer is reached.
 type Handler func(ctx context.Context, e Event) error
 
 // refusal is the error of an event that the service will never accept.
@@ -99,10 +101,13 @@ func Run(ctx context.Context, js jetstream.JetStream, o Options, handle Handler)
 		return fmt.Errorf("bind consumer %s: %w", o.Consumer, err)
 	}
 	info := consumer.CachedInfo()
-	if info.Config.AckPolicy != jetstream.AckExplicitPolicy {
+	switch {
+	case info.Config.AckPolicy != jetstream.AckExplicitPolicy:
 		return fmt.Errorf("consumer %s must ack each event by itself: ack_policy explicit", o.Consumer)
+	case info.Config.MaxAckPending <= 0:
+		return fmt.Errorf("consumer %s must bound the events that are held: max_ack_pending 1000", o.Consumer)
 	}
-	r, err := newRun(ctx, js, o, handle)
+	r, err := newRun(ctx, js, o, info.Config.MaxAckPending, handle)
 	if err != nil {
 		return err
 	}
@@ -147,7 +152,14 @@ func Replay(ctx context.Context, js jetstream.JetStream, start Start, visit Hand
 		return fmt.Errorf("read consumer of the replay: %w", err)
 	}
 	for left := info.NumPending; left > 0; left-- {
-		m, err := consumer.Next(jetstream.FetchContext(ctx))
+		m, err := consumer.Next(jetstream.FetchMaxWait(pullWait))
+		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
+			if info, err = consumer.Info(ctx); err != nil {
+				return fmt.Errorf("read consumer of the replay: %w", err)
+			}
+			left = info.NumPending + 1 // Events were removed meanwhile.
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("read event: %w", err)
 		}

@@ -442,3 +442,60 @@ func TestReplayReadsWhatIsStored(t *testing.T) {
 		t.Errorf("a refused event: %v", err)
 	}
 }
+
+// A service that fails for some payments goes on with the others, and hears of it when the
+// consumer delivers nothing more.
+func TestFailingPaymentsDoNotStopTheOthers(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	done, reports := make(chan struct{}, 1), make(chan string, 100_000)
+	stop := r.start(subscriber.Options{Concurrency: 1, FirstDelay: time.Hour, Report: func(e subscriber.Event, err error) {
+		if e.Sequence == 0 {
+			reports <- err.Error()
+		}
+	}}, func(_ context.Context, e subscriber.Event) error {
+		if e.Payment != "good" {
+			return errBroken
+		}
+		done <- struct{}{}
+		return nil
+	})
+	for i := range 100 {
+		r.publish(event(fmt.Sprintf("bad-%d", i), 1))
+	}
+	r.publish(event("good", 1))
+	testbench.Receive(t, "the good event", done)
+	for i := range 900 { // The server's default for max_ack_pending is 1000.
+		r.publish(event(fmt.Sprintf("worse-%d", i), 1))
+	}
+	if report := testbench.Receive(t, "a report", reports); report != "consumer billing delivers nothing more: 1000 events wait for the handler" {
+		t.Errorf("reported %s", report)
+	}
+	_ = stop()
+}
+
+// Sweep compacts while a service replays.
+func TestReplayEndsAlthoughEventsAreRemovedMeanwhile(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	r.breakContract()
+	r.publish(event("a", 1), event("a", 2), event("b", 1))
+	var all seen
+	r.Must(subscriber.Replay(r.Ctx, r.JS, subscriber.Start{}, func(_ context.Context, e subscriber.Event) error {
+		all.add(e)
+		if e.Sequence > 1 {
+			return nil
+		}
+		s, err := r.JS.Stream(r.Ctx, subject.Orders)
+		r.Must(err)
+		for _, sequence := range []uint64{2, 3} {
+			if err := s.DeleteMsg(r.Ctx, sequence); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	if got := all.list(); !strings.HasPrefix(got, "a 1") { // The others may have been delivered before they were removed.
+		t.Errorf("visited %s", got)
+	}
+}

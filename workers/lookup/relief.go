@@ -15,6 +15,7 @@ import (
 	"arauto/deploy/runtime/wait"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/consume"
 	"arauto/workers/internal/retry"
 )
 
@@ -76,6 +77,7 @@ func (r *Relief) stopped() bool { return r.Worker.Outage.Room(2) < 2 }
 
 // drain parks notifications until none is pending, one has failed, or a circuit closes.
 func (r *Relief) drain(ctx context.Context) (parked int, err error) {
+	synced := consume.Synced{Stream: r.Stream}
 	for r.stopped() {
 		batch, err := r.Consumer.Fetch(reliefBatch, jetstream.FetchMaxWait(topology.AckWait/9))
 		if err != nil {
@@ -84,8 +86,15 @@ func (r *Relief) drain(ctx context.Context) (parked int, err error) {
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(reliefWriters)
 		count := 0
+		var unsynced error
 		for m := range batch.Messages() {
 			count++
+			if unsynced == nil {
+				unsynced = synced.Await(ctx, m)
+			}
+			if unsynced != nil { // It is redelivered after the ack wait, if it exists.
+				continue
+			}
 			group.Go(func() error {
 				if err := r.Worker.park(ctx, m); err != nil {
 					return err
@@ -96,7 +105,7 @@ func (r *Relief) drain(ctx context.Context) (parked int, err error) {
 				return nil
 			})
 		}
-		if err := errors.Join(group.Wait(), batch.Error()); err != nil || count == 0 {
+		if err := errors.Join(group.Wait(), unsynced, batch.Error()); err != nil || count == 0 {
 			return parked, err
 		}
 		parked += count

@@ -1,11 +1,14 @@
 package lookup_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/schemas/order"
@@ -74,4 +77,51 @@ func (r *rig) consumer() jetstream.Consumer {
 	c, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
 	r.Must(err)
 	return c
+}
+
+// unsynced is NOTIFICATIONS of a server that has not synced its last batch: see
+// consume.Synced.
+type unsynced struct{ jetstream.Stream }
+
+func (unsynced) GetLastMsgForSubject(context.Context, string) (*jetstream.RawStreamMsg, error) {
+	return nil, errors.New("timeout")
+}
+
+// A power cut may take away a notification of a batch that is not synced. Then a look-up that
+// covers its sequence would cover another notification's, and its ack would skip that.
+func TestNotificationsOfABatchThatIsNotSyncedAreNotParked(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.fails(http.StatusInternalServerError)
+	w := r.limited(plenty)
+	w.Outage.First, w.Outage.Longest = time.Hour, time.Hour
+	for i := range 5 {
+		r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("failed-%d", i))))
+	}
+	r.store(record.Notification{ID: "synced", Payment: "synced"})
+	u := r.Unit("lost")
+	for i := range 3 {
+		m := nats.NewMsg(u.Notification())
+		m.Data = []byte(`{"id":"n","provider":"sandbox","account":"default","payment":"lost","order":"lost","kind":"payment"}`)
+		m.Header.Set("Nats-Batch-Id", "b")
+		m.Header.Set("Nats-Batch-Sequence", fmt.Sprint(i+1))
+		if i == 2 {
+			m.Header.Set("Nats-Batch-Commit", "1")
+		}
+		_, err := r.NC.RequestMsgWithContext(r.Ctx, m)
+		r.Must(err)
+	}
+	s := r.Stream(subject.Notifications)
+	config := s.CachedInfo().Config
+	config.MaxBytes = int64(s.CachedInfo().State.Bytes) * 2 //nolint:gosec // Small.
+	_, err := r.JS.UpdateStream(r.Ctx, config)
+	r.Must(err)
+	relief := &lookup.Relief{Worker: w, Stream: unsynced{s}, Consumer: r.consumer()}
+	_ = relief.Round(r.Ctx)
+	if p := r.parked("synced").Parked; p.Payment == "" {
+		t.Error("what is synced was not parked")
+	}
+	if p := r.parked("lost").Parked; p.Payment != "" {
+		t.Errorf("parked for a notification that may never have been: covers %d", p.Covers)
+	}
 }

@@ -70,7 +70,7 @@ const ackTimeout = 5 * time.Second
 // Options say how a consumer is run.
 type Options struct {
 	Consumer    jetstream.Consumer
-	Stream      jetstream.Stream   // The consumer's stream, if it allows batches; see awaitSynced.
+	Stream      jetstream.Stream   // The consumer's stream, if it allows batches; see Synced.
 	Name        string             // Of the consumer, for logs and metrics.
 	Concurrency int                // Most handlers at a time in this process.
 	AckWait     time.Duration      // Of the consumer; a heartbeat is sent every third of it.
@@ -121,7 +121,7 @@ type worker struct {
 	fatal    chan error         // Has room for the first fatal error.
 	slots    chan struct{}      // One token per running handler.
 	capacity chan struct{}      // One token per held message.
-	synced   uint64             // The stream is known to be synced up to this sequence; of pull alone.
+	synced   Synced             // Of pull alone.
 
 	mu     sync.Mutex
 	behind map[string][]jetstream.Msg // Messages queued behind the handled one, by subject.
@@ -138,6 +138,7 @@ func newWorker(ctx context.Context, o Options, handle Handler) *worker {
 		capacity: make(chan struct{}, 2*o.Concurrency),
 		behind:   map[string][]jetstream.Msg{},
 		held:     map[jetstream.Msg]struct{}{},
+		synced:   Synced{Stream: o.Stream},
 	}
 }
 

@@ -104,8 +104,10 @@ func (w *worker) fetch(ctx context.Context, room int) error {
 	var unsynced error
 	for m := range batch.Messages() {
 		room--
-		if err := w.awaitSynced(ctx, m); err != nil {
-			unsynced = err
+		if unsynced == nil { // After an error the broker may be gone, and each read would take as long.
+			unsynced = w.synced.Await(ctx, m)
+		}
+		if unsynced != nil {
 			w.nak(m, firstDelay)
 			continue
 		}
@@ -113,32 +115,6 @@ func (w *worker) fetch(ctx context.Context, room int) error {
 	}
 	return errors.Join(unsynced, batch.Error())
 }
-
-// awaitSynced waits until the batch that m was stored in is synced. A single server
-// delivers the messages of a batch before that (nats-server 2.15.3, server/stream.go,
-// processJetStreamAtomicBatchMsg), and what a worker stores of a message that a power cut
-// then takes away would name a message that does not exist. The same function keeps reads
-// out until the batch is synced (isolateMu), so one read proves it for all messages up to
-// the last one. Before the read may go, check that messages are delivered once they are
-// synced.
-func (w *worker) awaitSynced(ctx context.Context, m jetstream.Msg) error {
-	if w.Stream == nil || m.Headers().Get(batchHeader) == "" || sequence(m) <= w.synced {
-		return nil
-	}
-	last, err := w.Stream.GetLastMsgForSubject(ctx, ">")
-	switch {
-	case err == nil:
-		w.synced = max(last.Sequence, sequence(m))
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		w.synced = sequence(m) // It was removed since.
-	default:
-		return fmt.Errorf("wait for the sync of message %d: %w", sequence(m), err)
-	}
-	return nil
-}
-
-// batchHeader is the header that names the batch of a message.
-const batchHeader = "Nats-Batch-Id"
 
 // maxMissing is how many pulls in a row must find the consumer missing before the worker
 // ends, 5 to 10 s: a broker whose disk fails, or that is stopping, says so of a consumer that

@@ -106,3 +106,52 @@ func TestMessagesWhoseSyncIsNotProvenAreRedelivered(t *testing.T) {
 	receive(r, handled, 2)
 	w.end()
 }
+
+// cutOff is a stream whose server lost power while a batch was being synced: the reads that
+// were under way fail, and those after the restart find a stream that ends below the batch.
+type cutOff struct {
+	jetstream.Stream
+	reads atomic.Int64
+	last  uint64 // The stream's last sequence after the restart, 0 for an empty one.
+}
+
+func (s *cutOff) GetLastMsgForSubject(context.Context, string) (*jetstream.RawStreamMsg, error) {
+	switch {
+	case s.reads.Add(1) == 1:
+		return nil, errors.New("timeout")
+	case s.last == 0:
+		return nil, jetstream.ErrMsgNotFound
+	}
+	return &jetstream.RawStreamMsg{Sequence: s.last}, nil
+}
+
+// What waits in the client's buffer when the power goes is still there when the broker is
+// back, and does not exist any more.
+func TestMessagesThatAPowerCutTookAwayAreNotHandled(t *testing.T) {
+	t.Parallel()
+	for name, last := range map[string]uint64{"some are left": 1, "none is left": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, o, _ := batches(t)
+			r.publish("before")
+			handled := make(chan uint64, 64)
+			cut := &cutOff{last: last}
+			o.Stream = cut
+			w := r.start(o, func(_ context.Context, m jetstream.Msg) error {
+				meta, err := m.Metadata()
+				if err == nil && meta.Sequence.Stream > 1 {
+					handled <- meta.Sequence.Stream
+				}
+				return err
+			})
+			r.batch("lost", "a", "b", "c")
+			r.Until("three messages were checked", func() bool { return cut.reads.Load() >= 2 })
+			w.end()
+			select {
+			case sequence := <-handled:
+				t.Errorf("message %d was handled, the stream ends at %d", sequence, last)
+			default:
+			}
+		})
+	}
+}

@@ -210,6 +210,10 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	return outcome, seen, nil
 }
 
+// youngCapture is the age up to which a capture proves that no event about it was removed:
+// far below most values of RemoveAfter, which may have been another one before.
+const youngCapture = 24 * time.Hour
+
 // mayRestart reports whether sweep may have removed earlier events of a payment whose log
 // begins with an event that says that money was captured. It has not if the provider says
 // that this was lately: an event about it would be too young.
@@ -217,7 +221,7 @@ func (w *Worker) mayRestart(e order.Event) bool {
 	if w.RemoveAfter == 0 || !order.StandingOf(&e).EverPaid() {
 		return false
 	}
-	return e.Status != order.Paid || e.OccurredAt == nil || w.Now().Sub(*e.OccurredAt) >= w.RemoveAfter
+	return e.Status != order.Paid || e.OccurredAt == nil || w.Clock.Now().Sub(*e.OccurredAt) >= min(youngCapture, w.RemoveAfter)
 }
 
 // publish publishes the event of a transition, as a compare-and-append on the payment's

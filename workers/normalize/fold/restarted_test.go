@@ -12,18 +12,20 @@ import (
 func TestALogSaysThatItMayHaveBeenRemoved(t *testing.T) {
 	t.Parallel()
 	lately, long := time.Now().Add(-time.Hour), time.Now().Add(-500*24*time.Hour)
+	before := time.Now().Add(-48 * time.Hour)
 	for name, tc := range map[string]struct {
 		status   order.Status
 		occurred *time.Time
 		never    bool // Nothing is removed.
 		want     bool
 	}{
-		"paid at a time that is not known": {status: order.Paid, want: true},
-		"paid long ago":                    {status: order.Paid, occurred: &long, want: true},
-		"paid lately":                      {status: order.Paid, occurred: &lately},
-		"refunded lately":                  {status: order.Refunded, occurred: &lately, want: true},
-		"pending":                          {status: order.Pending},
-		"paid, and nothing is removed":     {status: order.Paid, never: true},
+		"paid at a time that is not known":  {status: order.Paid, want: true},
+		"paid long ago":                     {status: order.Paid, occurred: &long, want: true},
+		"paid lately":                       {status: order.Paid, occurred: &lately},
+		"paid before what was once removed": {status: order.Paid, occurred: &before, want: true},
+		"refunded lately":                   {status: order.Refunded, occurred: &lately, want: true},
+		"pending":                           {status: order.Pending},
+		"paid, and nothing is removed":      {status: order.Paid, never: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
