@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"sync/atomic"
 
 	"github.com/google/uuid"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
-	"arauto/deploy/runtime/wait"
 	"arauto/schemas/provider"
-	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
@@ -27,8 +24,6 @@ type limitsBuilder struct {
 	metrics  *breaker.Metrics
 	circuits *breaker.Cache   // Set by bind.
 	fleet    *ratelimit.Fleet // Set by bind.
-
-	scheduled atomic.Int64 // How many look-ups are scheduled.
 }
 
 // newLimits returns a limitsBuilder. bind must be called before forProvider.
@@ -52,29 +47,14 @@ func (b *limitsBuilder) bind(ctx context.Context) error {
 	if b.fleet, err = ratelimit.OpenFleet(ctx, b.kit.JS, b.cfg.Providers, b.kit.Log); err != nil {
 		return err
 	}
-	b.options.Workers, b.options.Scheduled = b.fleet.Size, func() int { return int(b.scheduled.Load()) }
+	b.options.Workers = b.fleet.Size
 	b.circuits, err = breaker.NewCache(ctx, store, b.options, b.metrics, b.kit.Log)
 	return err
 }
 
 // actors keep the limits up to date.
 func (b *limitsBuilder) actors() []process.Actor {
-	return []process.Actor{
-		{Name: "circuits", Run: b.circuits.Run}, {Name: "leases", Run: b.fleet.Run}, {Name: "scheduled", Run: b.countScheduled},
-	}
-}
-
-// countScheduled reads how many look-ups are scheduled, until ctx ends. After a failed
-// reading the last one counts.
-func (b *limitsBuilder) countScheduled(ctx context.Context) error {
-	for {
-		if stream, err := b.kit.JS.Stream(ctx, subject.LookupRetries); err == nil {
-			b.scheduled.Store(int64(stream.CachedInfo().State.Msgs))
-		}
-		if !wait.For(ctx, usageInterval) {
-			return nil
-		}
-	}
+	return []process.Actor{{Name: "circuits", Run: b.circuits.Run}, {Name: "leases", Run: b.fleet.Run}}
 }
 
 // forProvider returns the limits of one provider.

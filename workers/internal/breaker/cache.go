@@ -21,10 +21,9 @@ import (
 // Options are what a worker knows of itself.
 type Options struct {
 	Waits
-	Name      string           // The name of this worker in records.
-	Now       func() time.Time // The broker's time.
-	Workers   func() int       // How many workers the fleet has; nil: one.
-	Scheduled func() int       // How many look-ups LOOKUP_RETRIES holds; nil: few.
+	Name    string           // The name of this worker in records.
+	Now     func() time.Time // The broker's time.
+	Workers func() int       // How many workers the fleet has; nil: one.
 }
 
 // Defaults returns the options of production for a worker of that name. timeout is how
@@ -38,9 +37,10 @@ func Defaults(name string, timeout time.Duration) Options {
 // safe for concurrent use. In a nil Cache every circuit is closed.
 type Cache struct {
 	Options
-	store   *Store
-	metrics *Metrics
-	log     *zap.Logger
+	store     *Store
+	metrics   *Metrics
+	log       *zap.Logger
+	deferrals deferrals
 
 	mu      sync.Mutex
 	records map[key]entry // The latest record of each scope.

@@ -149,11 +149,14 @@ func (b *Outage) Room(want int) int {
 }
 
 // state reports whether a host's look-ups run, and whether one of the account may probe.
+// While this worker writes that the circuit opens, neither holds, as in Acquire.
 func (b *Outage) state(h *host, account string) (closed, due bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e, now := b.follow(h), b.cache.Now()
-	closed, due = true, true
+	b.follow(h)
+	e, opening := b.cache.known(h.key)
+	now := b.cache.Now()
+	closed, due = !opening, !opening
 	for _, e := range []entry{e, h.own} {
 		if e.open() {
 			wait, ok := e.probeIn(now, account)

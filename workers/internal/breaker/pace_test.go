@@ -32,7 +32,6 @@ func newWaiting(cause string, n int) *waiting {
 	w.Cache = &Cache{
 		Options: Options{
 			Waits: Waits{First: 5 * time.Second, Longest: time.Minute, Expiry: 20 * time.Second}, Now: w.clock.Now,
-			Scheduled: func() int { return len(w.due) },
 		},
 		records: map[key]entry{}, opening: map[key]bool{},
 	}
@@ -73,6 +72,8 @@ func TestDeferralsArePacedWhateverTheirNumber(t *testing.T) {
 		for _, n := range []int{20, 20_000} {
 			w := newWaiting(cause, n)
 			w.run(w.clock.Now().Add(20 * time.Minute))
+			w.deferrals = deferrals{} // The worker has restarted.
+			w.run(w.clock.Now().Add(20 * time.Minute))
 			const minutes = 20
 			deferrals := w.run(w.clock.Now().Add(minutes * time.Minute))
 			perSecond := float64(deferrals) / (minutes * 60)
@@ -83,6 +84,21 @@ func TestDeferralsArePacedWhateverTheirNumber(t *testing.T) {
 				t.Errorf("%d look-ups that wait for %s are deferred %d times in 20 minutes", n, cause, deferrals)
 			}
 		}
+	}
+}
+
+// Each of several workers defers its share of the pace, whatever part of the look-ups it has.
+func TestWorkersShareTheDeferralPace(t *testing.T) {
+	t.Parallel()
+	w := newWaiting(causeCredential, 0)
+	w.Workers = func() int { return 4 }
+	for range 10_000 {
+		w.deferred()
+	}
+	w.run(w.clock.Now().Add(20 * time.Minute))
+	const minutes = 20
+	if perSecond := float64(w.run(w.clock.Now().Add(minutes*time.Minute))) / (minutes * 60); perSecond > 60./4 {
+		t.Errorf("one worker of four defers %.1f times a second", perSecond)
 	}
 }
 

@@ -188,20 +188,23 @@ func (v *Cache) Proven(p Permit) bool {
 	return !opening && e.sequence == p.decidedBy.sequence
 }
 
-// deferPace bounds what deferrals cost the broker: with N look-ups scheduled, those that
-// wait for a circuit are spread over N times deferPace, so that 50 a second become due,
-// however many wait. Released when the circuit closes, they keep that pace. A guess: each
-// costs a few writes, and 50 a second take a tenth of two cores.
+// deferPace bounds what deferrals cost the broker: N look-ups that wait for one circuit are
+// spread over N times deferPace, so that 50 a second become due. Released when the circuit
+// closes, they keep that pace. A guess: each costs a few writes, and 50 a second take a
+// tenth of two cores.
 const deferPace = 40 * time.Millisecond
 
-// longestSpread bounds the time over which a few deferred look-ups are spread. A guess:
-// merchants wait at most that long after the circuit has closed.
-const longestSpread = 5 * time.Minute
+// Bounds of the time over which deferred look-ups are spread, which merchants wait at most
+// after the circuit has closed: of a few, and of any number. Guesses: above 45,000, more
+// than 50 a second become due.
+const (
+	spreadOfFew   = 5 * time.Minute
+	longestSpread = 30 * time.Minute
+)
 
 // Defer returns how long a denied look-up waits: until a probe is due, and then a share of
 // the time over which deferred look-ups are spread. That grows with how long the circuit
-// has been open, and with how many look-ups are scheduled. jitter, from 0 to 1, is the
-// share.
+// has been open, and with how many look-ups wait for it. jitter, from 0 to 1, is the share.
 func (v *Cache) Defer(p Permit, jitter float64) time.Duration {
 	if v == nil {
 		return 0
@@ -214,10 +217,11 @@ func (v *Cache) Defer(p Permit, jitter float64) time.Duration {
 	}
 	spread := 2 * first
 	if e.open() && !e.Since.IsZero() {
-		spread = min(max(spread, now.Sub(e.Since)/4), longestSpread)
+		spread = min(max(spread, now.Sub(e.Since)/4), spreadOfFew)
 	}
-	if v.Scheduled != nil {
-		spread = max(spread, time.Duration(v.Scheduled())*deferPace)
-	}
-	return min(wait, p.scope.waits.Longest) + time.Duration(jitter*float64(spread))
+	waiting := v.workers() * v.deferrals.count(p.scope.key, now)
+	spread = max(spread, min(time.Duration(waiting)*deferPace, longestSpread))
+	wait = min(wait, p.scope.waits.Longest) + time.Duration(jitter*float64(spread))
+	v.deferrals.add(p.scope.key, now, wait)
+	return wait
 }

@@ -137,6 +137,7 @@ func (f *Fleet) renew(ctx context.Context) error {
 	var join, overdue bool
 	f.change(func(m *members) {
 		now := f.now()
+		m.forget(now)
 		if join, overdue = !m.holds(now), m.overdue(now); join {
 			f.full = m.name == ""
 			m.join(uuid.NewString())

@@ -13,6 +13,11 @@ const leaseTerm = 4 * time.Second
 // clocks, which differ by far less.
 const leaseGrace = time.Second
 
+// endedKept is how long a worker whose lease has ended is remembered after its last
+// renewal. A guess: its leases are repeated within seconds. A later one would be counted
+// until it is overdue.
+const endedKept = time.Minute
+
 // clockSkew is how far the times of two stored leases may differ from the truth, because
 // the stream may have had another leader. A guess, far above that of synchronized clocks.
 const clockSkew = 10 * time.Second
@@ -44,7 +49,7 @@ type storedLease struct {
 // All times are those of this worker's monotonic clock.
 type members struct {
 	name   string
-	before string    // The name before, whose lease has ended.
+	before string    // The last name before whose lease was confirmed; it has ended.
 	until  time.Time // When this worker's lease ends; zero before it is confirmed.
 	shares bool      // Every other worker has counted this one.
 	others map[string]member
@@ -61,9 +66,22 @@ func (w member) overdue(now time.Time) bool {
 	return !w.Ended && now.Sub(w.seen) > leaseTerm+leaseGrace
 }
 
-// join begins a lease under a new name.
+// join begins a lease under a new name. While the broker is away each attempt has another,
+// and the lease that is stored has the last name that was confirmed.
 func (m *members) join(name string) {
-	m.before, m.name, m.until, m.shares = m.name, name, time.Time{}, false
+	if !m.until.IsZero() {
+		m.before = m.name
+	}
+	m.name, m.until, m.shares = name, time.Time{}, false
+}
+
+// forget removes the workers whose leases ended long ago.
+func (m *members) forget(now time.Time) {
+	for name, w := range m.others {
+		if w.Ended && now.Sub(w.seen) > endedKept {
+			delete(m.others, name)
+		}
+	}
 }
 
 // holds reports whether this worker's lease has not ended.
