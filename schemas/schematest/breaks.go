@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// Breaks returns how a JSON Schema would break the readers of a published version of it, and
-// those that validate what was stored under that version: a field that is removed, no longer
-// required, of another form, or newly required, and a word that an enum no longer has. New
-// optional fields and new words are allowed. Each line names the field.
+// Breaks returns how a JSON Schema differs from its published version to the harm of readers,
+// or of a validator of stored documents: a field that is removed, no longer required, of
+// another form, or newly required, and a word that an enum no longer has. New optional fields
+// and new words are allowed. Each line names the field.
 func Breaks(published, current []byte) ([]string, error) {
 	var before, now map[string]any
 	for text, into := range map[*[]byte]*map[string]any{&published: &before, &current: &now} {

@@ -112,9 +112,6 @@ func NotificationsOf(provider string) string { return "notifications." + provide
 // DueOf is the filter of a provider's due look-ups.
 func DueOf(provider string) string { return "lookup.due." + provider + ".>" }
 
-// EventsOf is the filter of every event that moved a payment to status.
-func EventsOf(status order.Status) string { return Filter("", "").Event(Any, status) }
-
 // AuditEntry is where an operator's action of that verb is recorded.
 func AuditEntry(verb string) string { return "audit." + verb }
 

@@ -25,7 +25,7 @@ func ExampleFilter() {
 	fmt.Println(subject.Filter("picpay", "").Notification())
 	fmt.Println(subject.Filter("", "acme").DeadLetter(subject.Any, "lookup"))
 	fmt.Println(subject.FilterWaiting("", "").Due())
-	fmt.Println(subject.EventsOf(order.Paid))
+	fmt.Println(subject.Filter("", "").Event(subject.Any, order.Paid))
 	// Output:
 	// notifications.picpay.*.*
 	// dead.*.lookup.*.acme.*

@@ -157,7 +157,9 @@ func (r *run) try(payment string, m jetstream.Msg) bool {
 		err = r.deadLetter(e, m, err)
 	}
 	if err != nil {
-		r.Report(e, err)
+		if r.pulling.Err() == nil { // A stop is no failure of the event.
+			r.Report(e, err)
+		}
 		return false
 	}
 	r.handled.Add(e.ID, struct{}{})
@@ -208,8 +210,8 @@ func (r *run) deadLetter(e Event, m jetstream.Msg, cause error) error {
 	return nil
 }
 
-// release acks or returns m. The heartbeats end first: one that follows a nak would replace
-// it.
+// release acks or returns m. Its heartbeats end before that: a heartbeat after a nak would
+// replace the nak.
 func (r *run) release(m jetstream.Msg, settle func() error) {
 	r.mu.Lock()
 	delete(r.open, m)

@@ -27,10 +27,10 @@ type Event struct {
 	After    uint64    // The highest transition of the payment that this Run has handled, 0 for none.
 }
 
-// Missing returns the transitions of the payment between the last one that this Run has
-// handled and this one. ok is false if there is none, and for the first event of a payment
-// that this Run handles: it may have any number, because an earlier process has handled
-// those before it, the consumer was made later, or they were compacted.
+// Missing returns the numbers of the payment's transitions between After and this event's.
+// ok is false if there are none. It is also false while After is 0: the first event of a
+// payment in a Run may have any number, because an earlier process handled the transitions
+// before it, the consumer was made later, or they were compacted.
 func (e Event) Missing() (from, to uint64, ok bool) {
 	if e.After == 0 || e.Transition <= e.After+1 {
 		return 0, 0, false
@@ -70,7 +70,7 @@ type Options struct {
 
 	// Report is called with what does not end Run: a failed handler, a missed transition, an
 	// event that does not decode, a broker that does not answer. e is zero if it is not about
-	// an event. Nil reports nothing.
+	// an event. It may be called concurrently. Nil reports nothing.
 	Report func(e Event, err error)
 }
 
@@ -128,10 +128,10 @@ type Start struct {
 	Filter   string    // Subjects, for example "orders.picpay.default.>" or "orders.*.*.*.<order>.*"; all by default.
 }
 
-// Replay calls visit for each stored event from start on, in order, up to the last one that
-// was stored when it was called, or until visit returns an error. It acks nothing and moves
-// no consumer. Events that were compacted are not there. The account needs the right to
-// create consumers on ORDERS.
+// Replay calls visit for each stored event from start on, in the order of sequences, until
+// it has visited as many as were stored when it was called, or visit returns an error. It
+// acks nothing and moves no consumer. Compacted events are not stored any more. The account
+// needs the right to create consumers on ORDERS.
 func Replay(ctx context.Context, js jetstream.JetStream, start Start, visit Handler) error {
 	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
 	switch {

@@ -388,7 +388,7 @@ func TestRunRefusesAConsumerThatItCannotUse(t *testing.T) {
 	_, err := r.JS.CreateConsumer(r.Ctx, subject.Orders, jetstream.ConsumerConfig{Durable: "careless", AckPolicy: jetstream.AckNonePolicy})
 	r.Must(err)
 	nothing := func(context.Context, subscriber.Event) error { return nil }
-	if err := subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "nobody"}, nothing); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+	if err := subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "absent"}, nothing); !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("a missing consumer: %v", err)
 	}
 	if err := subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "careless"}, nothing); err == nil || !strings.Contains(err.Error(), "ack_policy explicit") {

@@ -53,7 +53,7 @@ func TestRoundTripsOfALookUp(t *testing.T) {
 	check("one with a new answer, which cancels the recheck", 3, 2, notified("p"))
 	covered := r.notify("q")
 	r.handle(r.notify("q"))
-	check("one that is covered", 2, 0, func() { r.Must(r.worker.HandleNotification(r.Ctx, covered)) })
+	check("a covered webhook", 2, 0, func() { r.Must(r.worker.HandleNotification(r.Ctx, covered)) })
 	r.fails(http.StatusBadGateway)
 	check("one whose look-up fails", 3, 1, notified("failing"))
 	check("a retry that fails", 5, 2, func() { r.fire("failing") }) // One read and one write are the test's own.

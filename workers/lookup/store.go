@@ -55,8 +55,8 @@ func (w *Worker) store(ctx context.Context, t *task, s stored, seen order.Observ
 	}
 	_, err := w.Observations.Append(ctx, t.unit, s.last, seen, t.Trace)
 	if refused := new(jetstream.APIError); errors.As(err, &refused) {
-		// Each redelivery of the message would add one more recheck. One that covers a later
-		// notification by now is kept.
+		// Each redelivery of the message would add one more recheck. A recheck that covers a
+		// later notification by now is kept.
 		w.pausedUntil.Store(w.Now().Add(storePause).UnixNano())
 		if parked.Parked.Covers == seen.Covers {
 			w.cancel(ctx, parked)
@@ -71,8 +71,8 @@ func (w *Worker) store(ctx context.Context, t *task, s stored, seen order.Observ
 	return outcomeObserved, nil
 }
 
-// cancel cancels a scheduled look-up. One that is delivered all the same is superseded or
-// costs a look-up, so a failure is not retried.
+// cancel cancels a scheduled look-up. A failure is not retried: the look-up is then
+// delivered, and superseded or made once too often.
 func (w *Worker) cancel(ctx context.Context, scheduled retry.Entry) {
 	if err := w.Retries.Cancel(ctx, scheduled); err != nil {
 		w.Log.Warn("retry.cancel_failed", zap.Error(err))
@@ -174,7 +174,7 @@ func (w *Worker) noteFailed(t *task, request *order.FailedLookUp, class record.F
 }
 
 // checkLimit returns retry.ErrFull if a look-up must be dead-lettered instead of scheduled.
-// One that replaces a scheduled look-up takes no further bytes, and is refused only if the
+// A look-up that replaces a scheduled one takes no further bytes, and is refused only if the
 // provider does not know the payment, so that a store full of invented payments empties.
 func (w *Worker) checkLimit(ctx context.Context, t task, last observations.Entry, before retry.Entry, cause record.Failure) error {
 	share := retry.LimitForAll

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +20,6 @@ import (
 	"arauto/deploy/runtime/process/processtest"
 	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/testbench"
-	"arauto/deploy/tests/reconcile"
 	"arauto/schemas/subject"
 )
 
@@ -116,31 +113,16 @@ func TestEvery200OutlivesItsLeader(t *testing.T) {
 	t.Parallel()
 	length, seed := fromEnvironment(t)
 	t.Logf("SEED=%d", seed)
-	p := buildCluster(t, length+5*longest)
-	d := newDriver(p)
-	dice := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
-	m := &trouble{p: p, dice: dice(0), done: map[string]int{}}
-	driving, stop := context.WithTimeout(p.ctx, length)
-	defer stop()
-	var all sync.WaitGroup
-	for i := range drivers {
-		all.Go(func() { d.play(driving, "d"+strconv.Itoa(i), dice(uint64(1+i))) })
-	}
-	for _, kind := range []func(context.Context) string{m.stepDown, m.freezeLeader, m.killLeader} {
-		m.done[kind(driving)]++
-	}
-	if os.Getenv("FOR") != "" {
-		m.make(driving, m.stepDown, m.freezeLeader, m.killLeader)
-	}
-	pause(driving, time.Second)
-	stop()
-	all.Wait()
-	d.close()
-	finish(t, p)
-	s, err := reconcile.Read(p.ctx, p.js)
-	testbench.Must(t, err)
-	closeBooks(t, s, d)
-	t.Logf("what went wrong meanwhile:\n%s%s%s", report(m), p.endings(), p.swept())
+	p := buildCluster(t, 3*length+5*longest)
+	m := balance(t, p, length, seed, func(driving context.Context, m *trouble) {
+		for _, kind := range []func(context.Context) string{m.stepDown, m.freezeLeader, m.killLeader} {
+			m.done[kind(driving)]++
+		}
+		if os.Getenv("FOR") != "" {
+			m.make(driving, m.stepDown, m.freezeLeader, m.killLeader)
+		}
+		pause(driving, time.Second)
+	})
 	if !p.batched() {
 		t.Error("no notification came in a batch, so this shows nothing of them")
 	}

@@ -6,18 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"arauto/deploy/runtime/testbench"
-	"arauto/deploy/tests/reconcile"
 )
 
 // TestEvery200OutlivesAPowerCut takes the power from the broker's disk again
@@ -33,23 +27,9 @@ func TestEvery200OutlivesAPowerCut(t *testing.T) {
 	length, seed := fromEnvironment(t)
 	t.Logf("SEED=%d", seed)
 	p := buildOn(t, 3*length+4*longest+time.Minute, filepath.Join(power.at, "store"))
-	d := newDriver(p)
-	dice := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
-	cuts := &trouble{p: p, dice: dice(0), done: map[string]int{}}
-	driving, stop := context.WithTimeout(p.ctx, length)
-	defer stop()
-	var all sync.WaitGroup
-	for i := range drivers {
-		all.Go(func() { d.play(driving, "d"+strconv.Itoa(i), dice(uint64(1+i))) })
-	}
-	all.Go(func() { cuts.make(driving, func(ctx context.Context) string { return cuts.cutPower(ctx, power) }) })
-	all.Wait()
-	d.close()
-	finish(t, p)
-	s, err := reconcile.Read(p.ctx, p.js)
-	testbench.Must(t, err)
-	closeBooks(t, s, d)
-	t.Logf("what went wrong meanwhile:\n%s%s%s", report(cuts), p.endings(), p.swept())
+	cuts := balance(t, p, length, seed, func(driving context.Context, m *trouble) {
+		m.make(driving, func(ctx context.Context) string { return m.cutPower(ctx, power) })
+	})
 	delete(cuts.done, "none")
 	if len(cuts.done) == 0 {
 		t.Error("the power was never cut, so this shows nothing")

@@ -151,6 +151,30 @@ func finish(t *testing.T, p *plant) {
 	}
 }
 
+// balance drives payments for at most length while upset makes trouble, until upset returns.
+// Then it waits until nothing is left to do and closes the books.
+func balance(t *testing.T, p *plant, length time.Duration, seed uint64, upset func(driving context.Context, m *trouble)) *trouble {
+	t.Helper()
+	dice := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
+	d, m := newDriver(p), &trouble{p: p, dice: dice(0), done: map[string]int{}}
+	driving, stop := context.WithTimeout(p.ctx, length)
+	defer stop()
+	var players sync.WaitGroup
+	for i := range drivers {
+		players.Go(func() { d.play(driving, "d"+strconv.Itoa(i), dice(uint64(1+i))) })
+	}
+	upset(driving, m)
+	stop()
+	players.Wait()
+	d.close()
+	finish(t, p)
+	s, err := reconcile.Read(p.ctx, p.js)
+	testbench.Must(t, err)
+	closeBooks(t, s, d)
+	t.Logf("what went wrong meanwhile:\n%s%s%s", report(m), p.endings(), p.swept())
+	return m
+}
+
 // closeBooks reports whether the streams balance with what the driver knows.
 func closeBooks(t *testing.T, s reconcile.Streams, d *driver) bool {
 	t.Helper()

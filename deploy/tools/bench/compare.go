@@ -105,8 +105,8 @@ func (b *bench) rivals(ctx context.Context) (string, error) {
 }
 
 // cluster compares batches with messages alone, which the broker gathers into its Raft log,
-// on three servers: the gateway as it decides by itself, and one that does not see that the
-// broker syncs each message; and the committer without HTTP, both ways.
+// on three servers: the gateway with the broker's monitoring, a gateway without it, which
+// publishes message by message, and the committer without HTTP, both ways.
 func (b *bench) cluster(ctx context.Context) (string, error) {
 	clustered := *b
 	clustered.stageFolder = "memory" // By the servers themselves, whatever -stage says.

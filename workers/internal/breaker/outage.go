@@ -36,7 +36,7 @@ type Outage struct {
 	OutageOptions
 	cache    *Cache
 	provider string
-	hosts    map[string]*host // By account, of those that have a look-up.
+	hosts    map[string]*host // By account; an account without a look-up has none.
 }
 
 // host is what this worker knows of one host besides its record.

@@ -146,7 +146,7 @@ func TestFailuresStopEveryWorkerWithinASecond(t *testing.T) {
 		t.Errorf("they pull %d and %d messages, and the metrics say %v and %v", f.a.Room(8), f.b.Room(8), f.a.gauge(), f.b.gauge())
 	}
 	if _, waits := f.a.Defer(breaker.HostPermit{}, 0); waits {
-		t.Error("what nobody pulls is scheduled again and again")
+		t.Error("a look-up is scheduled although the circuit of every host is open")
 	}
 }
 

@@ -102,7 +102,7 @@ func TestWorkersShareTheDeferralPace(t *testing.T) {
 	}
 }
 
-// When the circuit closes, those that waited become due at a pace, and not at once.
+// When the circuit closes, the deferred look-ups become due at a pace, and not at once.
 func TestReleaseIsPaced(t *testing.T) {
 	t.Parallel()
 	const n = 20_000

@@ -93,7 +93,7 @@ func (v *Cache) AcquireProbe(ctx context.Context, p Permit) (Permit, error) {
 	return p, nil
 }
 
-// change writes the record that follows the one that p was acquired under, and takes it in.
+// change applies an event to the record that p was acquired under, and stores the result.
 // written is false if the event changes nothing, or if the record has changed since: an
 // operator's word wins, and an old failure says nothing of a new credential.
 func (v *Cache) change(ctx context.Context, p Permit, e event) (after entry, written bool, err error) {

@@ -1,11 +1,14 @@
 package consume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/stream"
 )
 
 // batchHeader is the header that names the batch of a message.
@@ -33,13 +36,13 @@ func (s *Synced) Await(ctx context.Context, m jetstream.Msg) error {
 	if s.Stream == nil || m.Headers().Get(batchHeader) == "" || sequence(m) <= s.upTo {
 		return nil
 	}
-	last, err := s.Stream.GetLastMsgForSubject(ctx, ">")
-	if err == nil {
+	last, err := stream.Last(ctx, s.Stream, stream.All)
+	if err == nil && last != nil {
 		s.upTo = max(s.upTo, last.Sequence)
-		if sequence(m) <= s.upTo {
-			return nil
-		}
-		err = errGone
 	}
+	if sequence(m) <= s.upTo {
+		return nil
+	}
+	err = cmp.Or(err, errGone)
 	return fmt.Errorf("wait for the sync of message %d: %w", sequence(m), err)
 }

@@ -135,22 +135,3 @@ func TestFreshLookUpPassesLowerQueuesOnly(t *testing.T) {
 		t.Errorf("an unknown payment waits %v, allowed %v", wait, ok)
 	}
 }
-
-func TestQueueTakesNothingWhileALookUpMayBegin(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	a := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 1, Concurrency: 2}, func() time.Time { return now })
-	for range 3 {
-		if wait, queued := a.Queue(ratelimit.Unasked); queued || wait != 0 {
-			t.Fatalf("a full bucket gives the wait %v, %t", wait, queued)
-		}
-	}
-	if _, ok := a.Allow(ratelimit.Unasked); !ok {
-		t.Fatal("its token is gone")
-	}
-	first, _ := a.Queue(ratelimit.Unasked)
-	second, queued := a.Queue(ratelimit.Unasked)
-	if !queued || first <= 0 || second <= first {
-		t.Errorf("turns after %v and %v, %t", first, second, queued)
-	}
-}

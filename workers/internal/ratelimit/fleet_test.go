@@ -156,8 +156,8 @@ func (w *worker) listen() {
 	}
 }
 
-// ask begins as many look-ups as the workers may, also those that wait for a request, and
-// compares them with what the limit allows since any earlier moment.
+// ask begins as many look-ups as the limiters allow, also in workers whose renewal has no
+// answer yet, and compares their number with the limit since any earlier moment.
 func (w *world) ask() {
 	for _, one := range w.workers {
 		for range 1000 {

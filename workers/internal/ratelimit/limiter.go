@@ -112,28 +112,11 @@ func (l *Limiter) Allow(c Class) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.refill()
-	if l.mayBegin(c, now) {
+	if l.affords(0, now) && l.inFlight < l.limit.Concurrency && !l.queueEnd(c).After(now) {
 		l.begin(c, now)
 		return 0, true
 	}
 	return l.enqueue(c, now), false
-}
-
-// Queue queues a look-up that cannot begin now, to call AllowQueued after wait. If it
-// could begin, queued is false and nothing changes.
-func (l *Limiter) Queue(c Class) (wait time.Duration, queued bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.refill()
-	if l.mayBegin(c, now) {
-		return 0, false
-	}
-	return l.enqueue(c, now), true
-}
-
-// mayBegin reports whether a look-up that has not been queued may begin. l.mu is held.
-func (l *Limiter) mayBegin(c Class, now time.Time) bool {
-	return l.affords(0, now) && l.inFlight < l.limit.Concurrency && !l.queueEnd(c).After(now)
 }
 
 // affords reports whether the bucket has enough if the tokens of so many coming seconds may

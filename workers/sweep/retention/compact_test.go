@@ -200,7 +200,7 @@ func TestWhatAConsumerHasNotAcknowledgedIsNotCompacted(t *testing.T) {
 		return c
 	}
 	shop := consumer("shop", "")
-	consumer("refunds", subject.EventsOf(order.Refunded)) // Idle: its filter has let nothing through.
+	consumer("refunds", subject.Filter("", "").Event(subject.Any, order.Refunded)) // Idle: its filter has let nothing through.
 	acknowledge := func() {
 		m, err := shop.Next(jetstream.FetchMaxWait(10 * time.Second))
 		l.Must(err)

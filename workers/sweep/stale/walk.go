@@ -140,8 +140,7 @@ func (s *Sweeper) storeAgain(ctx context.Context, failed *failures) error {
 	return ctx.Err()
 }
 
-// judgeDue judges the payments that are due, those that should move soon first, at most
-// maxJudged. Each is judged once: what a judgement adds to a queue is due later, or in the
+// judgeDue judges the due payments, moving ones before resting ones, at most maxJudged. Each is judged once: what a judgement adds to a queue is due later, or in the
 // next round.
 func (s *Sweeper) judgeDue(ctx context.Context, failed *failures) error {
 	left, now := s.maxJudged, s.Now()
