@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -96,6 +97,9 @@ func (o Options) withDefaults() Options {
 // several, each event is still handled, but two of one payment may be handled at once.
 func Run(ctx context.Context, js jetstream.JetStream, o Options, handle Handler) error {
 	o = o.withDefaults()
+	if o.DeadLetters && (strings.HasPrefix(o.Consumer, "-") || strings.Trim(o.Consumer, "abcdefghijklmnopqrstuvwxyz-") != "") {
+		return fmt.Errorf("consumer %s names the stage of dead letters: use lower-case letters and hyphens", o.Consumer)
+	}
 	consumer, err := js.Consumer(ctx, subject.Orders, o.Consumer)
 	if err != nil {
 		return fmt.Errorf("bind consumer %s: %w", o.Consumer, err)

@@ -391,6 +391,9 @@ func TestRunRefusesAConsumerThatItCannotUse(t *testing.T) {
 	if err := subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "absent"}, nothing); !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		t.Errorf("a missing consumer: %v", err)
 	}
+	if err := subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "billing_2", DeadLetters: true}, nothing); err == nil || !strings.Contains(err.Error(), "lower-case letters") {
+		t.Errorf("a name that the schema of dead letters refuses: %v", err)
+	}
 	if err := subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "careless"}, nothing); err == nil || !strings.Contains(err.Error(), "ack_policy explicit") {
 		t.Errorf("a consumer without acks: %v", err)
 	}
