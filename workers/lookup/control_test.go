@@ -139,6 +139,7 @@ func TestUnusableAnswersStartAPause(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
 			w := r.limited(plenty)
+			w.Outage.First, w.Outage.Longest = time.Hour, time.Hour
 			r.script(func(string, int) (int, string) { return c.status, page })
 			for i := range 5 {
 				r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("p-%d", i))))

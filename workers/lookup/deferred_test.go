@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
@@ -49,18 +49,13 @@ func TestNotificationDuringOpenCircuitExpeditesAFarRetry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := setup(t)
-			var mended atomic.Bool
 			r.script(func(payment string, _ int) (int, string) {
-				switch {
-				case !mended.Load():
-					return http.StatusUnauthorized, ""
-				case payment == "p":
-					return c.status, state(payment, "refunded", 10000, 10000)
-				}
-				return http.StatusOK, state(payment, "refunded", 10000, 10000)
+				return c.status, state(payment, "refunded", 10000, 10000)
 			})
+			circuits, err := breaker.Open(r.Ctx, r.JS)
+			r.Must(err)
+			r.Must(circuits.OpenBy(r.Ctx, "sandbox", "default", "a test")) // No probe becomes due by itself.
 			w := r.limited(plenty)
-			r.Must(w.HandleNotification(r.Ctx, r.told("default", "probe"))) // This opens the circuit.
 			retry := r.farRetry("p", r.told("default", "p").Sequence)
 			fresh := r.told("default", "p")
 			r.Must(w.HandleNotification(r.Ctx, fresh))
@@ -71,7 +66,7 @@ func TestNotificationDuringOpenCircuitExpeditesAFarRetry(t *testing.T) {
 			if r.lookups("p") != 0 {
 				t.Fatal("it was asked for while the circuit was open")
 			}
-			mended.Store(true)
+			r.Must(circuits.CloseBy(r.Ctx, "sandbox", "default", "a test"))
 			r.run(w)
 			r.Until("it is asked for", func() bool { return c.done(r, retry) })
 		})

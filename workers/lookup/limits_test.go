@@ -286,6 +286,7 @@ func TestMessageDuringAPauseIsNotHandled(t *testing.T) {
 	r := setup(t)
 	r.fails(http.StatusBadGateway)
 	w := r.limited(plenty)
+	w.Outage.First, w.Outage.Longest = time.Hour, time.Hour
 	for i := range 4 {
 		r.Must(w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("p-%d", i))))
 	}

@@ -70,7 +70,9 @@ func setupFor(t *testing.T, name string) *rig {
 	r.Must(err)
 	policy, err := named.WithOffsets(offsets)
 	r.Must(err)
-	client := providerhttp.New(providerhttp.Options{Timeout: 10 * time.Second, AnswerLimit: 1 << 20, Connections: 8, Now: time.Now})
+	// A timeout longer than any test: on a busy machine a look-up that waits for a signal of
+	// its test would fail otherwise.
+	client := providerhttp.New(providerhttp.Options{Timeout: time.Hour, AnswerLimit: 1 << 20, Connections: 8, Now: time.Now})
 	t.Cleanup(client.Close)
 	r.worker = lookup.New(lookup.Options{
 		Provider: p,
