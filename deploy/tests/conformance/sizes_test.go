@@ -17,7 +17,7 @@ var sizes = []struct {
 	reason string
 }{
 	{"gateway", 160, "the role's parts list"},
-	{"gateway/ingress", 1370, "connections, TLS with client certificates, framing and bodies on fasthttp, which bounds none of them as a payment gateway must"},
+	{"gateway/ingress", 1450, "connections, TLS with client certificates, framing and bodies on fasthttp, which bounds none of them as a payment gateway must and reads bodies before authentication"},
 	{"gateway/publish", 350, "what a committer's result is worth to a webhook: readiness, classes, the durability gate"},
 	{"gateway/webhook", 1250, "routes, authentication, limits, answers, refusals"},
 	{"workers/cmd", 60, "a main for each role and for the operator's command"},
