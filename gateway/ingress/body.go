@@ -130,7 +130,7 @@ func (b *Body) read(n int) error {
 		b.Bytes, n = b.Bytes[:len(b.Bytes)+got], n-got
 		switch {
 		case n == 0:
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return io.ErrUnexpectedEOF
 		case err != nil:
 			return err
