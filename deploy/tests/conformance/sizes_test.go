@@ -26,7 +26,7 @@ var sizes = []struct {
 	{"workers/lookup", 1760, "the look-up as load, decide, admit, ask and store; limits and control payments, payloads, metrics, what parks a paused provider's notifications, and its role"},
 	{"workers/normalize", 850, "folding observations into events"},
 	{"workers/sweep", 2360, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges"},
-	{"workers/operator", 3530, "one file for each verb of the operator's command, with its screen and its dry run"},
+	{"workers/operator", 3830, "one file for each verb of the operator's command, with its screen and its dry run"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
 	{"schemas/provider", 2900, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},
 	{"schemas/providers/*", 600, "an adapter of 110 to 430 lines, and a sample that plays the provider"},
