@@ -124,6 +124,9 @@ func CircuitChanged(provider, account string) string {
 	return "circuits-changed." + circuit(provider, account)
 }
 
+// Resumption is where the record of an account's resumption is kept.
+func Resumption(provider, account string) string { return "resumptions." + circuit(provider, account) }
+
 // circuit encodes the account, because that of a host has characters which no token has.
 func circuit(provider, account string) string {
 	if account == Any {

@@ -23,6 +23,7 @@ func TestSubjectsOfAUnit(t *testing.T) {
 		w.Due():                            "lookup.due.picpay.default." + tokens.Hash("a.b"),
 		subject.Circuit("yapay", "a"):      "circuits.yapay.a",
 		subject.CircuitChanged("*", "*"):   "circuits-changed.*.*",
+		subject.Resumption("yapay", "a"):   "resumptions.yapay.a",
 		subject.LookupConsumer("yapay"):    "lookup-yapay",
 		subject.LookupDueConsumer("yapay"): "lookup-due-yapay",
 	} {

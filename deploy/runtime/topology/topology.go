@@ -111,7 +111,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 		{
 			Name:        subject.Circuits,
 			Description: "Whether an account's look-ups are stopped: one record per account, repeated to every worker once it is stored.",
-			Subjects:    []string{subject.Circuit(subject.Any, subject.Any)},
+			Subjects:    []string{subject.Circuit(subject.Any, subject.Any), subject.Resumption(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(circuitsShare), MaxMsgsPerSubject: 1,
 			Duplicates: 2 * time.Minute,
 			RePublish:  &jetstream.RePublish{Source: subject.AllCircuits, Destination: subject.AllCircuitChanges},

@@ -90,6 +90,7 @@ func (f *flow) runLookup(b *broker) {
 	_, js := b.as("lookup")
 	bench := f.bench(js)
 	w := bench.Lookup(f.bank.account(), bench.Breakers(50*time.Millisecond), 100*time.Millisecond, time.Minute)
+	bench.Resume(w)
 	bench.Consume(subject.Notifications, subject.LookupConsumer("sandbox"), 2, w.HandleNotification)
 	bench.Consume(subject.LookupRetries, subject.LookupDueConsumer("sandbox"), 2, w.HandleDue)
 }

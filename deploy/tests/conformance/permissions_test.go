@@ -55,6 +55,7 @@ var publishing = []probe{
 	{"normalize", "statuses.sandbox.default.p", "it does not make facts, it judges them"},
 	{"normalize", "leases.w-1", "it asks no provider"},
 	{"normalize", "circuits.sandbox.default", "it asks no provider"},
+	{"normalize", "resumptions.sandbox.default", "it asks no provider"},
 	{"normalize", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
 	{"normalize", "dead.provider.lookup.sandbox.default.p", "that stage is not its own"},
 	{"normalize", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
@@ -101,6 +102,7 @@ var publishing = []probe{
 
 	{"operator", "orders.sandbox.default.p.o.paid", "nobody makes an event by hand"},
 	{"operator", "statuses.sandbox.default.p", "nobody makes a fact by hand"},
+	{"operator", "resumptions.sandbox.default", "the workers bring forward what waits for a circuit"},
 	{"operator", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
 	{"operator", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
 	{"operator", "$JS.API.STREAM.MSG.GET.AUDIT", "it writes its own trail and need not read it"},
