@@ -12,6 +12,7 @@ const (
 	LookupRetries = "LOOKUP_RETRIES"
 	Statuses      = "STATUSES"
 	Orders        = "ORDERS"
+	OrderPayments = "ORDER_PAYMENTS"
 	DeadLetters   = "DEAD_LETTERS"
 	Audit         = "AUDIT"
 	Advisories    = "ADVISORIES"
@@ -45,6 +46,9 @@ func (u Unit) Events() string { return "orders." + u.String() + ".>" }
 func (u Unit) Event(order string, status order.Status) string {
 	return "orders." + u.String() + "." + order + "." + string(status)
 }
+
+// OfOrder is where the unit is noted as a payment of an order, which is a subject token.
+func (u Unit) OfOrder(order string) string { return "order-payments." + order + "." + u.String() }
 
 // DeadLetter is where a dead letter about the unit is stored.
 func (u Unit) DeadLetter(class, stage string) string {

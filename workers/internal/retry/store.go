@@ -94,16 +94,8 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 	if entry.Sequence == 0 {
 		return nil
 	}
-	err := l.stream.DeleteMsg(ctx, entry.Sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		// nats.go 1.55.0 (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text
-		// only. Before this read may go, check that the error wraps the APIError.
-		if _, gone := l.stream.GetMsg(ctx, entry.Sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("cancel scheduled look-up %d: %w", entry.Sequence, err)
+	if err := stream.Delete(ctx, l.stream, entry.Sequence); err != nil {
+		return fmt.Errorf("cancel scheduled look-up: %w", err)
 	}
 	return nil
 }
