@@ -18,7 +18,7 @@ import (
 
 // checkStored holds what the test has stored to the contract: every event to the JSON
 // Schema, to CloudEvents' own reader and to the numbering of transitions, and every dead
-// letter to the JSON Schema.
+// letter and audit entry to the JSON Schema.
 func (b *Broker) checkStored() {
 	if !b.Server.Running() {
 		return
@@ -28,6 +28,7 @@ func (b *Broker) checkStored() {
 	last := map[string]uint64{}
 	after.check(subject.Orders, subject.AllEvents, func(raw *jetstream.RawStreamMsg) error { return CheckEvent(raw, last) })
 	after.check(subject.DeadLetters, subject.AllDeadLetters, func(raw *jetstream.RawStreamMsg) error { return schematest.DeadLetter(raw.Data) })
+	after.check(subject.Audit, subject.AllAudit, func(raw *jetstream.RawStreamMsg) error { return schematest.Audit(raw.Data) })
 }
 
 func (b Bench) check(name, filter string, broken func(*jetstream.RawStreamMsg) error) {
