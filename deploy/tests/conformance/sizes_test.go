@@ -37,7 +37,7 @@ var sizes = []struct {
 	{"schemas/subject", 600, "tokens, and building and parsing of every subject"},
 	{"deploy/runtime/config", 1830, "66 keys, each with its bounds and the advice that a refusal gives"},
 	{"deploy/runtime/durability", 1400, "what the broker survives, read from every server at start, on reconnect and all the time"},
-	{"deploy/runtime/testbench", 780, "broker, streams, waiting, clocks, metrics, certificates and a proxy for all tests above schemas"},
+	{"deploy/runtime/testbench", 820, "broker, streams, waiting, clocks, metrics, certificates, packages of npm and a proxy for all tests above schemas"},
 	{"deploy/runtime/process/processtest", 330, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
 	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 390, "tracing, waiting, and reading of streams, a payment's messages subject by subject, with the age that metrics and arauto status both need"},
@@ -45,6 +45,7 @@ var sizes = []struct {
 	{"deploy/runtime/topology", 500, "streams and consumers as data"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
 	{"deploy/tools/bench", 1900, "an open-loop driver, three rivals, and one server or three; below the gateway"},
+	{"deploy/tools/contract", 750, "the AsyncAPI and OpenAPI documents from the topology, the schemas and the providers, and their pages"},
 	{"deploy/tools/local", 1300, "make run: broker, children, screen, demo"},
 	{"deploy/tools/simulator", 1530, "state, faults, control calls and the server around what the samples of the adapters say"},
 }
