@@ -75,7 +75,7 @@ func (r *rig) publish(events ...order.Event) {
 		r.Must(err)
 		m := nats.NewMsg("orders.sandbox.default." + e.Payment + "." + e.Order + "." + string(e.Status))
 		m.Data = body
-		for name, value := range e.CloudEvent(e.Order) {
+		for name, value := range e.CloudEvent("", e.Order) {
 			m.Header.Set(name, value)
 		}
 		m.Header.Set("traceparent", "00-cb39ea632ec1df98cb5aea38d46bd500-01b222b95cc637dd-01")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	cejs "github.com/cloudevents/sdk-go/protocol/nats_jetstream/v2"
 	"github.com/cloudevents/sdk-go/v2/binding"
@@ -67,7 +68,7 @@ func CheckEvent(raw *jetstream.RawStreamMsg, last map[string]uint64) error {
 		return fmt.Errorf("CloudEvents refuses it: %w", err)
 	}
 	if cloud.ID() != e.ID() || cloud.Type() != "arauto.order."+string(e.Status)+".v1" ||
-		cloud.Source() != "/"+e.Provider+"/"+e.Account || fmt.Sprint(cloud.Extensions()["sequence"]) != fmt.Sprint(e.Transition) {
+		!strings.HasSuffix(cloud.Source(), "/"+e.Provider+"/"+e.Account) || fmt.Sprint(cloud.Extensions()["sequence"]) != fmt.Sprint(e.Transition) {
 		return fmt.Errorf("CloudEvents reads it as %s", cloud.Context)
 	}
 	return nil
