@@ -83,10 +83,11 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 		http += `, http: "` + monitor + `"`
 	}
 	for old, changed := range map[string]string{
-		`listen: "0.0.0.0:4222"`: `listen: "` + listen + `"`,
-		`http: "127.0.0.1:8222"`: http,
-		`store_dir: "/data"`:     `store_dir: "` + store + `"`,
-		"users: [\n":             "users: [ {user: test, password: test}\n",
+		`listen: "0.0.0.0:4222"`:         `listen: "` + listen + `"`,
+		`http: "127.0.0.1:8222"`:         http,
+		`store_dir: "/data"`:             `store_dir: "` + store + `"`,
+		"users: [\n":                     "users: [ {user: test, password: test}\n",
+		"include \"subscribers.conf\"\n": "",
 	} {
 		if n := strings.Count(text, old); n != 1 {
 			return "", nil, fmt.Errorf("%s has %q %d times, tests expect it once", path, old, n)
