@@ -80,6 +80,19 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Connect logs in at the broker as arauto subscriber add has printed it for a service. The
+// connection is made again for as long as the process lives. url may list several servers
+// with commas between them.
+func Connect(url, name, password string, more ...nats.Option) (jetstream.JetStream, error) {
+	nc, err := nats.Connect(url, append([]nats.Option{
+		nats.Name(name), nats.UserInfo(name, password), nats.CustomInboxPrefix("_INBOX_" + name), nats.MaxReconnects(-1),
+	}, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect as %s: %w", name, err)
+	}
+	return jetstream.New(nc)
+}
+
 // Run handles the consumer's events until ctx ends, and returns nil then: handlers finish
 // within the grace, and what is not handled is returned to the broker. It returns an error
 // if the consumer does not exist. js must be of the account that may use the consumer, see

@@ -83,11 +83,10 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 		http += `, http: "` + monitor + `"`
 	}
 	for old, changed := range map[string]string{
-		`listen: "0.0.0.0:4222"`:         `listen: "` + listen + `"`,
-		`http: "127.0.0.1:8222"`:         http,
-		`store_dir: "/data"`:             `store_dir: "` + store + `"`,
-		"users: [\n":                     "users: [ {user: test, password: test}\n",
-		"include \"subscribers.conf\"\n": "",
+		`listen: "0.0.0.0:4222"`: `listen: "` + listen + `"`,
+		`http: "127.0.0.1:8222"`: http,
+		`store_dir: "/data"`:     `store_dir: "` + store + `"`,
+		"users: [\n":             "users: [ {user: test, password: test}\n",
 	} {
 		if n := strings.Count(text, old); n != 1 {
 			return "", nil, fmt.Errorf("%s has %q %d times, tests expect it once", path, old, n)
@@ -96,6 +95,13 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 	}
 	for _, m := range variable.FindAllStringSubmatch(text, -1) {
 		env = append(env, m[1]+"="+strings.ToLower(m[2])+"pw")
+	}
+	subscribers, err := os.OpenFile(filepath.Join(dir, "subscribers.conf"), os.O_CREATE, 0o600) //nolint:gosec // The folder is the test's.
+	if err == nil {
+		err = subscribers.Close() // It is empty, or has what the test wrote.
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("make the file of the subscribers: %w", err)
 	}
 	conf = filepath.Join(dir, "nats.conf")
 	return conf, env, os.WriteFile(conf, []byte(text), 0o600) //nolint:gosec // The folder is the test's.
