@@ -107,7 +107,7 @@ func (k *checks) tokens() (tokens subject.Tokens) {
 
 func (k *checks) normalize() Normalize {
 	n := k.file.Normalize
-	n.Tokens, n.TimeScale, n.RemoveAfter = k.tokens(), k.file.TimeScale, k.file.Sweep.RemoveAfter
+	n.Tokens, n.TimeScale, n.RemoveAfter, n.Deployment = k.tokens(), k.file.TimeScale, k.file.Sweep.RemoveAfter, k.file.Deployment
 	return n
 }
 

@@ -23,6 +23,10 @@ type Settings struct {
 // of a killed worker are redelivered after it.
 const AckWait = 9 * time.Second
 
+// SubscriberAckWait is the ack wait of a subscriber's consumer. It is longer than that of
+// Arauto's own, because subscribers in other languages may send no heartbeats.
+const SubscriberAckWait = 30 * time.Second
+
 // maxAckPending is the fleet-wide concurrency cap of one consumer.
 const maxAckPending = 2048
 
@@ -180,4 +184,17 @@ func durable(stream, name, filter string) Consumer {
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}}
+}
+
+// SubscriberPending is how many events a subscriber's consumer delivers before one is acked.
+const SubscriberPending = 1000
+
+// Subscriber is the durable consumer on ORDERS of a service that subscribes, named like the
+// service. Without filters it delivers every event, from the first stored one.
+func Subscriber(name string, filters ...string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: name, FilterSubjects: filters,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: SubscriberAckWait,
+		MaxDeliver: -1, MaxAckPending: SubscriberPending,
+	}
 }

@@ -31,6 +31,7 @@ func (f *flow) operate(b *broker) {
 		"status", "doctor", "order show p-1", "dead list --class data", "circuit list",
 		"replay --payment p-1", "dead redrive --all", "dead discard --all",
 		"retry now p-1", "circuit open --provider sandbox --account default", "circuit close --provider sandbox --account default",
+		"subscriber add shipping --filter orders.sandbox.>", "subscriber list", "subscriber remove shipping",
 	} {
 		var out, problems bytes.Buffer
 		args := append(strings.Fields(line), "--config", path)

@@ -94,6 +94,7 @@ var publishing = []probe{
 	{"topology", "$JS.API.CONSUMER.CREATE.AUDIT.reader.audit.redrive", "what reads AUDIT is not declared"},
 	{"topology", "$JS.API.CONSUMER.CREATE.AUDIT", "what reads AUDIT is not declared"},
 	{"topology", "$JS.API.CONSUMER.DURABLE.CREATE.AUDIT.reader", "what reads AUDIT is not declared"},
+	{"topology", "$JS.API.CONSUMER.CREATE.ORDERS.reader", "the operator makes those of the services"},
 	{"topology", "$JS.API.CONSUMER.CREATE.DEAD_LETTERS.reader", "no consumer of DEAD_LETTERS is declared"},
 	{"topology", "$JS.API.CONSUMER.CREATE.CIRCUITS.reader", "no consumer of CIRCUITS is declared"},
 	{"topology", "$JS.API.CONSUMER.CREATE.STATUSES.reader.statuses.>", "normalize has the only one that is declared"},
@@ -115,6 +116,9 @@ var publishing = []probe{
 	{"operator", "$JS.API.STREAM.PURGE.DEAD_LETTERS", "a dead letter is marked, not removed"},
 	{"operator", "$JS.API.STREAM.MSG.DELETE.DEAD_LETTERS", "a dead letter is marked, not removed"},
 	{"operator", "$JS.API.STREAM.UPDATE.AUDIT", "streams are declared in the topology"},
+	{"operator", "$JS.API.CONSUMER.CREATE.STATUSES.reader", "consumers are declared in the topology"},
+	{"operator", "$JS.API.CONSUMER.DELETE.STATUSES.normalize", "consumers are declared in the topology"},
+	{"operator", "$JS.API.CONSUMER.RESET.ORDERS.billing", "a service resets its own"},
 	{"operator", "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
 	{"operator", "$JS.ACK.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
 

@@ -44,6 +44,7 @@ type Options struct {
 	Clock       *retry.Clock // The broker's time; the machine's by default.
 
 	RemoveAfter time.Duration // How long a payment has not moved before sweep removes its log, 0 for never.
+	Deployment  string        // In the CloudEvents source of each event; "" for none.
 }
 
 // Worker folds observations. Its handler may run concurrently, in this and other
@@ -260,7 +261,7 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 		ID: event.ID(), Subject: u.Event(of, event.Status), Body: body,
 		Header: nats.Header{}, Guard: &commit.Guard{Filter: u.Events(), Last: at.event},
 	}
-	for name, value := range event.CloudEvent(w.Tokens.Shown(event.Order)) {
+	for name, value := range event.CloudEvent(w.Deployment, w.Tokens.Shown(event.Order)) {
 		m.Header.Set(name, value)
 	}
 	if trace != "" {
