@@ -19,6 +19,7 @@ import (
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/forgotten"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/ratelimit"
@@ -101,8 +102,10 @@ func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 // workers.
 func (b Bench) Fold() *fold.Worker {
 	b.T.Helper()
+	erased, err := forgotten.Open(b.Ctx, b.JS, b.Tokens)
+	b.Must(err)
 	w, err := fold.New(b.Ctx, fold.Options{
-		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(),
+		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(), Forgotten: erased,
 		Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
 	b.Must(err)
