@@ -126,20 +126,6 @@ func TestForgetErasesAPaymentEverywhere(t *testing.T) {
 	}
 }
 
-// hourPasses makes the mark's hour end now.
-func (r *rig) hourPasses(payment string) {
-	r.T.Helper()
-	store, err := observations.Open(r.Ctx, r.JS)
-	r.Must(err)
-	last, err := store.Last(r.Ctx, r.Unit(payment))
-	r.Must(err)
-	over := time.Now().Add(time.Second).UTC()
-	_, err = store.Append(r.Ctx, r.Unit(payment), last, order.Observation{Provider: "sandbox", Account: "default", RefusedUntil: &over}, "")
-	r.Must(err)
-	r.Must(r.Stream(subject.Statuses).DeleteMsg(r.Ctx, last.Sequence))
-	r.Until("the mark's time to be over", func() bool { return time.Now().After(over) })
-}
-
 // erasedBefore is deploy where a payment was erased before the workers began, which count
 // such payments once a minute.
 func erasedBefore(t *testing.T) *rig {
@@ -168,7 +154,7 @@ func TestPaymentIsRefusedForAnHourAndThenRestarts(t *testing.T) {
 	if left := r.traces("p-1"); len(left) > 0 {
 		t.Errorf("after a second run there are still %v", left)
 	}
-	r.hourPasses("p-1")
+	r.workers().EndRefusal("p-1")
 	r.notify("p-1")
 	r.moved("p-1", order.Paid)
 	var e order.Event
@@ -185,7 +171,7 @@ func TestForgetRunAgainAfterTheHourRemovesTheMark(t *testing.T) {
 	r := erasedBefore(t)
 	r.lived("p-1")
 	r.run(ExitDone, "forget", "p-1", "--yes")
-	r.hourPasses("p-1")
+	r.workers().EndRefusal("p-1")
 	r.run(ExitDone, "forget", "p-1", "--yes")
 	if raw := r.last(subject.Statuses, r.Unit("p-1").Status()); raw != nil {
 		t.Errorf("there is still %s on %s", raw.Data, raw.Subject)
