@@ -118,7 +118,7 @@ var readable = []string{subject.Notifications, subject.LookupRetries, subject.St
 // bind opens the streams.
 func (s *session) bind(ctx context.Context) error {
 	var err error
-	for _, name := range readable {
+	for _, name := range append([]string{subject.OrderPayments}, readable...) { // Of ORDER_PAYMENTS only forget reads messages.
 		if s.streams[name], err = s.js.Stream(ctx, name); err != nil {
 			return fmt.Errorf("open stream %s: %w", name, err)
 		}
