@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func newSubscriber(s *settings) *cobra.Command {
 var subscriberName = regexp.MustCompile(`^[a-z][a-z-]{0,31}$`)
 
 // brokerUsers are the users of nats.conf, which no subscriber may be named like.
-var brokerUsers = []string{"gateway", "lookup", "normalize", "sweep", "topology", "operator", "breakglass", "viewer", "auditor"}
+var brokerUsers = []string{"gateway", "lookup", "normalize", "sweep", "topology", "operator", "forget", "breakglass", "viewer", "auditor"}
 
 // oneSubscriber accepts one name of a service.
 func oneSubscriber(c *cobra.Command, args []string) error {
@@ -319,6 +320,9 @@ func newSubscriberRemove(s *settings) *cobra.Command {
 
 func (s *session) removeSubscriber(ctx context.Context, name, file string, dry bool) error {
 	consumer, err := s.streams[subject.Orders].Consumer(ctx, name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) && file != "" && !dry {
+		return s.removeAccount(ctx, name, file, err)
+	}
 	if err != nil {
 		return fmt.Errorf("read consumer %s: %w", name, err)
 	}
@@ -346,4 +350,21 @@ func (s *session) removeSubscriber(ctx context.Context, name, file string, dry b
 		result.Next = reload
 	}
 	return s.show(s.command, result, left, line("deleted; next: %s", result.Next))
+}
+
+// removeAccount removes the account of a service whose consumer is gone: until then the
+// service can still read ORDERS. missing is returned if there is no account either.
+func (s *session) removeAccount(ctx context.Context, name, file string, missing error) error {
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(text), accountBegins+name+"\n") {
+		return errors.Join(fmt.Errorf("read consumer %s: %w", name, missing), err)
+	}
+	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", "remove the account of "+name+", whose consumer of ORDERS is gone"); err != nil {
+		return err
+	}
+	if err := writeAccount(file, name, ""); err != nil {
+		return err
+	}
+	result := subscriberRemoved{subscriberListed: subscriberListed{Name: name, Filters: []string{}}, File: file, Next: reload}
+	return s.show(s.command, result, line("consumer %s was gone; its account is removed; next: %s", name, reload))
 }

@@ -183,3 +183,19 @@ func TestPasswordsDifferAndMatchTheirHash(t *testing.T) {
 		t.Errorf("passwords of %d and %d bytes", len(one), len(two))
 	}
 }
+
+// A service whose consumer is gone, because an earlier remove ended halfway, may
+// still read ORDERS until its account is gone too.
+func TestSubscriberRemoveGoesOnWithTheAccount(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	file := filepath.Join(t.TempDir(), "subscribers.conf")
+	r.run(ExitDone, "subscriber", "add", "billing", "--file", file)
+	// The consumer is deleted, and then the file cannot be written.
+	r.run(ExitFailed, "subscriber", "remove", "billing", "--file", filepath.Dir(file))
+	r.run(ExitDone, "subscriber", "remove", "billing", "--file", file)
+	if text, err := os.ReadFile(file); err != nil || len(text) != 0 {
+		t.Errorf("the file has %q, %v", text, err)
+	}
+	r.run(ExitFailed, "subscriber", "remove", "billing", "--file", file)
+}

@@ -26,7 +26,8 @@ func subscriberSubjects(name string) []string {
 
 // SubscriberAccount is the account of a service in the broker's configuration, with the hash
 // of its password. The account is named like the service's consumer: that is what the exports
-// of deploy/nats.conf compare.
+// of deploy/nats.conf compare. It stands in quotes, because the broker reads some words without
+// them, such as on and include, as something else.
 func SubscriberAccount(name, hash string) string {
 	var imports, allowed strings.Builder
 	for _, s := range append(subscriberSubjects(name), "$JS.API.INFO") {
@@ -35,12 +36,12 @@ func SubscriberAccount(name, hash string) string {
 	for _, s := range subscriberSubjects(name) {
 		fmt.Fprintf(&allowed, "          %q\n", s)
 	}
-	return fmt.Sprintf(`%[1]s {
+	return fmt.Sprintf(`%[1]q {
   limits { max_connections: 16 }
   imports: [
 %[2]s  ]
   users: [{
-    user: %[1]s
+    user: %[1]q
     password: %[4]q
     permissions {
       publish: {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -328,5 +329,38 @@ func (w *webhooks) end(t *testing.T) {
 	w.stop()
 	if said, wrong := <-w.wrong; wrong {
 		t.Errorf("webhook %d was answered %s", w.count.Load(), said)
+	}
+}
+
+// TestAccountOfAnyServiceIsReadByTheBroker has names that the broker's configuration reads as
+// something else where they stand without quotes.
+func TestAccountOfAnyServiceIsReadByTheBroker(t *testing.T) {
+	t.Parallel()
+	r := &reloadable{folder: t.TempDir()}
+	path := filepath.Join(r.folder, "nats.conf")
+	testbench.Must(t, os.WriteFile(path, []byte(read(t, "deploy/nats.conf")), 0o600))
+	for _, name := range []string{"billing", "a", "a-", "true", "false", "on", "off", "yes", "no", "include", "users", "imports"} {
+		testbench.Must(t, os.WriteFile(filepath.Join(r.folder, "subscribers.conf"), []byte(operator.SubscriberAccount(name, "$2a$10$x")), 0o600))
+		options, err := server.ProcessConfigFile(path)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if !slices.ContainsFunc(options.Users, func(u *server.User) bool { return u.Username == name && u.Account.Name == name }) {
+			t.Errorf("%s: its account has no user of that name", name)
+		}
+	}
+}
+
+// TestNoServiceIsNamedLikeAUserOfTheBroker: with two users of one name the broker does not start.
+func TestNoServiceIsNamedLikeAUserOfTheBroker(t *testing.T) {
+	t.Parallel()
+	for _, role := range roles {
+		var out, problems bytes.Buffer
+		none := func(string) (string, bool) { return "", false }
+		if code := operator.Run(testbench.Context(t), []string{"subscriber", "add", role}, none, &out, &problems); code != operator.ExitRefused ||
+			!strings.Contains(problems.String(), "name of a user of Arauto's own") {
+			t.Errorf("%s: code %d, %s", role, code, problems.String())
+		}
 	}
 }
