@@ -146,7 +146,9 @@ func (r *run) try(payment string, m jetstream.Msg, looked *bool) bool {
 		if _, again := r.handled.Get(e.ID); again && e.ID != "" {
 			return true // Its ack was lost.
 		}
-		e.After, _ = r.highest.Get(payment)
+		if !e.Restarted { // Its log begins again: what was handled of the old one counts for nothing.
+			e.After, _ = r.highest.Get(payment)
+		}
 		if !*looked {
 			*looked = true
 			r.reportGap(e, m)

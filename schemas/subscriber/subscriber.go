@@ -26,7 +26,7 @@ type Event struct {
 	Sequence uint64    // On ORDERS.
 	Stored   time.Time // When it was stored, by the broker's clock.
 	Trace    string    // The W3C traceparent that the webhook began; empty for none.
-	After    uint64    // The highest transition of the payment that this Run has handled, 0 for none.
+	After    uint64    // The highest transition of the payment that this Run has handled, 0 for none and for a restarted log.
 }
 
 // Late reports that a later event of the payment was handled before. That happens after a

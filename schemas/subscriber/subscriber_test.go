@@ -572,3 +572,28 @@ func TestReplayEndsAlthoughEventsAreRemovedMeanwhile(t *testing.T) {
 		t.Errorf("visited %s", got)
 	}
 }
+
+// The log of a payment that was removed begins again with 1: none of its events is late, and
+// those of the old log count for nothing.
+func TestRestartedLogIsNotLate(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	r.breakContract()
+	seen := make(chan string, 8)
+	r.start(subscriber.Options{Report: func(_ subscriber.Event, err error) { seen <- err.Error() }}, func(_ context.Context, e subscriber.Event) error {
+		seen <- fmt.Sprintf("%d after %d, late %t", e.Transition, e.After, e.Late())
+		return nil
+	})
+	restarted := event("a", 1)
+	restarted.Observation, restarted.Restarted = 11, true
+	next := event("a", 2)
+	next.Observation = 12
+	r.publish(event("a", 1), event("a", 2), event("a", 3), restarted, next)
+	for _, want := range []string{
+		"1 after 0, late false", "2 after 1, late false", "3 after 2, late false", "1 after 0, late false", "2 after 1, late false",
+	} {
+		if got := testbench.Receive(t, "an event", seen); got != want {
+			t.Errorf("handled %s, want %s", got, want)
+		}
+	}
+}
