@@ -21,7 +21,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check vet format lint vuln sbom fuzz soak cluster powercut bench clean
+.PHONY: help build run test check docs vet format lint vuln sbom fuzz soak cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,9 @@ test: ## run all tests with the race detector
 	$(GO) test -race -vet=off -ldflags=-w -timeout 15m ./...
 
 check: format vet lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
+
+docs: ## write the generated parts of the documents
+	$(GO) test -count 1 ./deploy/tests/conformance -run '^TestAlarmTableIsTheRuleFile$$' -write
 
 vet:
 	$(GO) vet -tags powercut ./...
