@@ -35,9 +35,12 @@ build: ## build every binary into bin/
 run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,lookup only those
 	@exec bin/local
 
-# `make vet` looks at the same files, and debug information is a third of linking.
+# `make vet` looks at the same files, and debug information is a third of linking. What
+# needs Prometheus is a module apart, without the race detector, which would double what is
+# compiled; and never from the cache, which does not see files outside of a module.
 test: ## run all tests with the race detector
 	$(GO) test -race -vet=off -ldflags=-w -timeout 15m ./...
+	cd deploy/watch/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
 
 check: format vet lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
 
@@ -46,6 +49,7 @@ docs: ## write the generated parts of the documents
 
 vet:
 	$(GO) vet -tags powercut ./...
+	cd deploy/watch/tests && $(GO) vet ./...
 
 format:
 	@files=$$(gofmt -l gateway workers schemas deploy) || exit 1; \
