@@ -25,7 +25,7 @@ var sizes = []struct {
 	{"workers/internal", 4200, "what the roles share: scheduling, breakers with a count of what waits for each, limits, dead letters, observations; 420 lines are the leases by which all workers share the limits"},
 	{"workers/lookup", 1760, "the look-up as load, decide, admit, ask and store; limits and control payments, payloads, metrics, what parks a paused provider's notifications, and its role"},
 	{"workers/normalize", 850, "folding observations into events"},
-	{"workers/sweep", 2360, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges"},
+	{"workers/sweep", 2420, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges; 70 lines count payments by status and age"},
 	{"workers/operator", 3530, "one file for each verb of the operator's command, with its screen and its dry run"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
 	{"schemas/provider", 2900, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},

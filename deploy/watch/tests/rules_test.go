@@ -37,6 +37,16 @@ func alarms(t *testing.T) map[string]*rules.AlertingRule {
 	return all
 }
 
+// alarm is alarms for one of them.
+func alarm(t *testing.T, name string) *rules.AlertingRule {
+	t.Helper()
+	a := alarms(t)[name]
+	if a == nil {
+		t.Fatalf("the rule file has no alarm %s", name)
+	}
+	return a
+}
+
 // maxSamples bounds a query, as Prometheus itself does.
 const maxSamples = 50_000_000
 
@@ -75,11 +85,7 @@ func TestEachAlarmFiresAfterItsTimeAndResolves(t *testing.T) {
 	for _, s := range stories {
 		t.Run(s.alarm, func(t *testing.T) {
 			t.Parallel()
-			a := alarms(t)[s.alarm]
-			if a == nil {
-				t.Fatal("the rule file has no such alarm")
-			}
-			fires := evaluate(t, a, s.fires)
+			fires := evaluate(t, alarm(t, s.alarm), s.fires)
 			for minute := range lastMinute {
 				want := []string(nil)
 				if minute >= s.from && minute < s.until {
@@ -98,7 +104,7 @@ func TestNoAlarmFiresBelowItsThreshold(t *testing.T) {
 	for _, s := range stories {
 		t.Run(s.alarm, func(t *testing.T) {
 			t.Parallel()
-			if fires := evaluate(t, alarms(t)[s.alarm], s.quiet); len(fires) > 0 {
+			if fires := evaluate(t, alarm(t, s.alarm), s.quiet); len(fires) > 0 {
 				t.Errorf("it fires at %v", slices.Sorted(maps.Keys(fires)))
 			}
 		})

@@ -261,11 +261,12 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	}
 	at.event, at.last, at.assumedEmpty = stored.Sequence, &event, false
 	at.number, at.announced = event.Transition, nil
+	w.Metrics.published(u.Provider, event.Status)
 	if seen.Cause == order.CauseSweep {
 		w.Metrics.repaired(u.Provider)
 	}
 	if seen.NotifiedAt != nil {
-		w.Metrics.countEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
+		w.Metrics.webhookToEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
 	return nil
 }

@@ -57,6 +57,7 @@ type Sweeper struct {
 
 	created  time.Time // Creation time of ORDERS when it was walked.
 	walk     walk
+	groups   groups
 	judged   map[string]judged // By provider.
 	reported deadLetters
 
@@ -93,6 +94,7 @@ func (s *Sweeper) Round(ctx context.Context) error {
 	ended, err := s.read(ctx, &failed)
 	if err == nil && ended {
 		err = s.judgeDue(ctx, &failed)
+		s.countPayments()
 	}
 	return errors.Join(err, failed.err())
 }
