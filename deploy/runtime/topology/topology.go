@@ -128,6 +128,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 	for i := range streams {
 		streams[i].Storage = jetstream.FileStorage
 		streams[i].Replicas = max(s.Replicas, 1)
+		streams[i].Metadata = watchStream(streams[i].Replicas)
 	}
 	return streams
 }
@@ -153,22 +154,24 @@ func Consumers(s Settings) []Consumer {
 	var all []Consumer
 	for _, provider := range s.Providers {
 		all = append(all,
-			durable(subject.Notifications, subject.LookupConsumer(provider), subject.NotificationsOf(provider)),
-			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), subject.DueOf(provider)),
+			durable(subject.Notifications, subject.LookupConsumer(provider), subject.NotificationsOf(provider),
+				"Look-ups for fresh webhooks of "+provider+"."),
+			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), subject.DueOf(provider),
+				"Look-ups of "+provider+" that were scheduled and are due."),
 		)
 	}
 	return append(all,
-		durable(subject.Statuses, subject.NormalizeConsumer, subject.AllStatuses),
-		durable(subject.Advisories, subject.AdvisoriesConsumer, ""),
+		durable(subject.Statuses, subject.NormalizeConsumer, subject.AllStatuses, "Observations to fold into events."),
+		durable(subject.Advisories, subject.AdvisoriesConsumer, "", "Messages that the broker gave up, for dead letters."),
 	)
 }
 
 // durable has no delivery limit: only a confirmed ack, after the result was stored, removes
 // a message from a consumer. It has no BackOff either, which would change the delay of a
 // nak.
-func durable(stream, name, filter string) Consumer {
+func durable(stream, name, filter, description string) Consumer {
 	return Consumer{Stream: stream, ConsumerConfig: jetstream.ConsumerConfig{
-		Durable: name, FilterSubject: filter,
+		Durable: name, FilterSubject: filter, Description: description, Metadata: watchConsumer(),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}}
