@@ -42,7 +42,7 @@ var sizes = []struct {
 	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 465, "the version, tracing, waiting, and reading of streams, a payment's messages subject by subject, with the age that metrics and arauto status both need"},
 	{"deploy/runtime/commit", 1230, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
-	{"deploy/runtime/topology", 500, "streams and consumers as data"},
+	{"deploy/runtime/topology", 580, "streams and consumers as data, with the metadata by which tools of NATS check them"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
 	{"deploy/tools/bench", 1900, "an open-loop driver, three rivals, and one server or three; below the gateway"},
 	{"deploy/tools/local", 1300, "make run: broker, children, screen, demo"},

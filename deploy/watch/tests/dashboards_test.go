@@ -206,3 +206,37 @@ func questions(t *testing.T, ask func(string) (promql.Vector, error)) []question
 	}
 	return all
 }
+
+// shared finds the gauges that several processes measure of one thing, with the operator
+// that they stand in.
+var shared = regexp.MustCompile(`(?:(\w+)(?: by \([^)]*\))? ?\()?arauto_(?:consumer_(?:pending_messages|ack_pending_messages|redelivered_messages|waiting_requests|paused|oldest_age_seconds)|` +
+	`circuit_open|stream_fill_ratio|notifications_fill_ratio|scheduled_lookups|open_dead_letters|payments|sweep_oldest_stuck_schedule_seconds)\b`)
+
+// TestWhatSeveralProcessesMeasureIsNotAddedUp keeps a second lookup or sweep from doubling
+// what dashboards and alarms show.
+func TestWhatSeveralProcessesMeasureIsNotAddedUp(t *testing.T) {
+	t.Parallel()
+	queries := map[string]string{}
+	for name, d := range dashboards(t) {
+		for _, p := range d.Panels {
+			for i, target := range p.Targets {
+				queries[fmt.Sprintf("%s, %s, query %d", name, p.Title, i)] = target.Expr
+			}
+		}
+	}
+	for name, a := range alarms(t) {
+		queries[name] = a.Query().String()
+	}
+	found := 0
+	for of, query := range queries {
+		for _, m := range shared.FindAllStringSubmatch(query, -1) {
+			found++
+			if !slices.Contains([]string{"max", "max_over_time"}, m[1]) {
+				t.Errorf("%s: %s does not take the maximum", of, query)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d such gauges were found", found)
+	}
+}
