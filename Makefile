@@ -21,7 +21,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check docs vet format lint vuln sbom fuzz soak cluster powercut bench clean
+.PHONY: help build run test check docs vet format lint vuln sbom fuzz contract soak cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ fuzz: ## run every fuzz target for FUZZTIME each (default 20s)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null || exit 1; \
 		done || exit 1; \
 	done
+
+contract: ## write the AsyncAPI and OpenAPI documents and their pages into deploy/contract
+	$(GO) run ./deploy/tools/contract
 
 soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/tests/reconcile

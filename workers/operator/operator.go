@@ -97,8 +97,8 @@ func newRoot(s *settings) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "arauto",
 		Short: "Operate Arauto",
-		Long: "Operate Arauto: see how it is, follow one payment, act on dead letters, ask a provider again,\n" +
-			"and apply the declared streams and consumers to a broker.\n\n" +
+		Long: "Operate Arauto: see how it is, follow one payment, act on dead letters, ask a provider again, let services\n" +
+			"subscribe, and apply the declared streams and consumers to a broker.\n\n" +
 			"Without flags it works beside `make run`. Whatever changes something leaves an entry on AUDIT first, but for\n" +
 			"topology apply.",
 		SilenceUsage:  true,
@@ -122,7 +122,7 @@ func newRoot(s *settings) *cobra.Command {
 	root.Version = "arauto " + version.Read().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newStatus(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newWebhook(s), newExample(), newTopology(s), newVersion(s))
+	root.AddCommand(newStatus(s), newDoctor(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newForget(s), newWebhook(s), newSubscriber(s), newExample(), newTopology(s), newVersion(s))
 	return root
 }
 

@@ -127,6 +127,12 @@ var stories = []story{
 		        arauto_stream_fill_ratio{stream="ADVISORIES"} 1x200`,
 	},
 	{
+		alarm: "ArautoOrderPaymentsFilling", from: 25, until: 40, as: []string{`{}`},
+		fires: `arauto_stream_fill_ratio{stream="ORDER_PAYMENTS"} 0.8x9 0.81x29 0.8x200`,
+		quiet: `arauto_stream_fill_ratio{stream="ORDER_PAYMENTS"} 0.8x200
+		        arauto_stream_fill_ratio{stream="ORDERS"} 0.9x200`,
+	},
+	{
 		alarm: "ArautoStatusesFilling", from: 25, until: 40, as: []string{`{}`},
 		fires: `arauto_stream_fill_ratio{stream="STATUSES"} 0.8x9 0.81x29 0.8x200`,
 		quiet: `arauto_stream_fill_ratio{stream="STATUSES"} 0.8x9 0.9x10 0.8x200`,
