@@ -22,6 +22,9 @@ const (
 	verbRetryNow     = "retry_now"
 	verbCircuitOpen  = "circuit_open"
 	verbCircuitClose = "circuit_close"
+
+	verbSubscriberAdd    = "subscriber_add"
+	verbSubscriberRemove = "subscriber_remove"
 )
 
 // audit records what the command is about to change. It must return nil before anything

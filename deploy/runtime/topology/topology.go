@@ -23,6 +23,10 @@ type Settings struct {
 // of a killed worker are redelivered after it.
 const AckWait = 9 * time.Second
 
+// SubscriberAckWait is the ack wait of a subscriber's consumer. It is longer than that of
+// Arauto's own, because subscribers in other languages may send no heartbeats.
+const SubscriberAckWait = 30 * time.Second
+
 // maxAckPending is the fleet-wide concurrency cap of one consumer.
 const maxAckPending = 2048
 
@@ -31,10 +35,11 @@ const maxAckPending = 2048
 // forces Discard Old on it) and a schedule that finds no room when it is due
 // would be stuck.
 const (
-	notificationsShare = 30
+	notificationsShare = 27
 	ordersShare        = 25
+	orderPaymentsShare = 4 // An entry takes a seventh of the bytes of a payment's last event in ORDERS.
 	statusesShare      = 13
-	deadLettersShare   = 6
+	deadLettersShare   = 5
 	auditShare         = 3
 	advisoriesShare    = 1
 	circuitsShare      = 1
@@ -87,6 +92,13 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardNew, MaxBytes: share(statusesShare), MaxAge: 30 * day,
 			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
+		{ // Before ORDERS, so that the index is never the younger one of a new deployment.
+			Name:        subject.OrderPayments,
+			Description: "Which payments an order has: one message without a body for each.",
+			Subjects:    []string{unit.OfOrder(subject.Any)},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(orderPaymentsShare), MaxMsgsPerSubject: 1,
+			Duplicates: 30 * time.Second, AllowAtomicPublish: true, // An id is repeated within the committer's timeout.
+		},
 		{
 			Name:        subject.Orders,
 			Description: "The order log: one event per transition. It is the state.",
@@ -121,7 +133,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 		{
 			Name:        subject.Circuits,
 			Description: "Whether an account's look-ups are stopped: one record per account, repeated to every worker once it is stored.",
-			Subjects:    []string{subject.Circuit(subject.Any, subject.Any)},
+			Subjects:    []string{subject.Circuit(subject.Any, subject.Any), subject.Resumption(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(circuitsShare), MaxMsgsPerSubject: 1,
 			Duplicates: 2 * time.Minute,
 			RePublish:  &jetstream.RePublish{Source: subject.AllCircuits, Destination: subject.AllCircuitChanges},
@@ -189,4 +201,17 @@ func durable(stream, name, filter string) Consumer {
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}}
+}
+
+// SubscriberPending is how many events a subscriber's consumer delivers before one is acked.
+const SubscriberPending = 1000
+
+// Subscriber is the durable consumer on ORDERS of a service that subscribes, named like the
+// service. Without filters it delivers every event, from the first stored one.
+func Subscriber(name string, filters ...string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: name, FilterSubjects: filters,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: SubscriberAckWait,
+		MaxDeliver: -1, MaxAckPending: SubscriberPending,
+	}
 }
