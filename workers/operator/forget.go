@@ -33,6 +33,7 @@ var holdings = []holding{
 	{subject.LookupRetries, func(_ subject.Unit, w subject.Waiting) []string { return []string{w.Parked(), w.Due()} }},
 	{subject.Notifications, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Notification()} }},
 	{subject.Orders, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Events()} }},
+	{subject.OrderPayments, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.OfOrder(subject.Any)} }},
 	{subject.DeadLetters, func(u subject.Unit, _ subject.Waiting) []string {
 		return []string{u.DeadLetter(subject.Any, subject.Any)}
 	}},
@@ -104,6 +105,12 @@ type erased struct {
 // the entry on AUDIT, the record on FORGOTTEN, what is scheduled, the mark on STATUSES, and
 // when no worker has a message of the payment in hand any more, everything.
 func (s *session) forget(ctx context.Context, f forgetting) error {
+	for _, h := range holdings {
+		var err error
+		if s.streams[h.stream], err = s.js.Stream(ctx, h.stream); err != nil {
+			return fmt.Errorf("open stream %s: %w", h.stream, err)
+		}
+	}
 	payments, unread, err := s.findWithin(ctx, f.id, f.scope, searchAll)
 	if err != nil {
 		return err
@@ -316,8 +323,7 @@ func (s *session) eraseAll(ctx context.Context, p payment, mark uint64, before t
 	return nil
 }
 
-// eraseFrom erases a payment's messages from a stream, the last one first, so that what is
-// left after a crash still names the payment. The broker overwrites each with random bytes.
+// eraseFrom erases a payment's messages from a stream.
 func (s *session) eraseFrom(ctx context.Context, h holding, p payment, mark uint64, before time.Time, result *erased) error {
 	all, err := s.sequences(ctx, h, p)
 	if err != nil {
@@ -327,15 +333,8 @@ func (s *session) eraseFrom(ctx context.Context, h holding, p payment, mark uint
 		if h.stream == subject.Statuses && m.sequence == mark || !before.IsZero() && !m.stored.Before(before) {
 			continue
 		}
-		err := s.streams[h.stream].SecureDeleteMsg(ctx, m.sequence)
-		if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-			// It may have been acknowledged or removed meanwhile: see Cancel of workers/internal/retry.
-			if _, gone := s.streams[h.stream].GetMsg(ctx, m.sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
-				continue
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("erase %s %d: %w", h.stream, m.sequence, err)
+		if err := stream.Erase(ctx, s.streams[h.stream], m.sequence); err != nil {
+			return fmt.Errorf("erase from %s: %w", h.stream, err)
 		}
 		result.Messages[h.stream]++
 	}

@@ -60,6 +60,11 @@ func (f *flow) forget(b *broker) {
 	}
 	f.notify("")
 	_, all := b.as(inspector)
+	f.Until("the notification to be handled, whose answer would cancel what is scheduled", func() bool {
+		c, err := all.Consumer(f.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+		f.Must(err)
+		return c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0
+	})
 	f.bench(all).Schedule(record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep", Covers: 1 << 40,
 		DueAt: time.Now().Add(time.Hour).UTC(),
