@@ -66,7 +66,7 @@ func TestOnlyWhatMayBeDueAndWhatIsNewIsRead(t *testing.T) {
 		}
 	}
 	round(0, idle+2*moved+waiting+31) // Everything is new, and up to 32 are read at once.
-	round(2*time.Minute, idle)     // None has been silent for long enough.
+	round(2*time.Minute, idle)        // None has been silent for long enough.
 	for i := range waiting {
 		r.observe(fmt.Sprintf("waiting-%d", i), order.Pending, 0)
 	}
