@@ -40,7 +40,7 @@ var sizes = []struct {
 	{"deploy/runtime/testbench", 780, "broker, streams, waiting, clocks, metrics, certificates and a proxy for all tests above schemas"},
 	{"deploy/runtime/process/processtest", 330, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
 	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
-	{"deploy/runtime", 430, "tracing, waiting, and reading of streams, a payment's messages subject by subject, with the age that metrics and arauto status both need"},
+	{"deploy/runtime", 520, "tracing, waiting, and reading of streams, several messages at once, a payment's messages subject by subject, what proves that one is gone, with the age that metrics and arauto status both need"},
 	{"deploy/runtime/commit", 1230, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
 	{"deploy/runtime/topology", 520, "streams and consumers as data"},
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
