@@ -18,6 +18,7 @@ var published = map[string]struct {
 }{
 	"order event": {"../order/testdata/event.v1.published.json", order.EventSchema},
 	"dead letter": {"../record/testdata/deadletter.v1.published.json", record.DeadLetterSchema},
+	"audit entry": {"../record/testdata/audit.v1.published.json", record.AuditSchema},
 }
 
 func TestSchemasKeepWhatWasPublished(t *testing.T) {

@@ -12,11 +12,11 @@ import (
 	"arauto/schemas/record"
 )
 
-// Both schemas are compiled once, because every test with a broker asks for
-// them.
+// The schemas are compiled once, because every test with a broker asks for them.
 var (
 	event      = compiled("event.v1.schema.json", order.EventSchema)
 	deadLetter = compiled("deadletter.v1.schema.json", record.DeadLetterSchema)
+	audit      = compiled("audit.v1.schema.json", record.AuditSchema)
 )
 
 // Event says how the body of an order event breaks its schema, or nil.
@@ -24,6 +24,9 @@ func Event(body []byte) error { return validate(event, body) }
 
 // DeadLetter says how the body of a dead letter breaks its schema, or nil.
 func DeadLetter(body []byte) error { return validate(deadLetter, body) }
+
+// Audit says how the body of an audit entry breaks its schema, or nil.
+func Audit(body []byte) error { return validate(audit, body) }
 
 // compiled compiles a schema on first use, with formats asserted.
 func compiled(name string, text []byte) func() (*jsonschema.Schema, error) {

@@ -17,10 +17,14 @@ import (
 const (
 	verbRedrive      = "redrive"
 	verbDiscard      = "discard"
+	verbForget       = "forget"
 	verbReplay       = "replay"
 	verbRetryNow     = "retry_now"
 	verbCircuitOpen  = "circuit_open"
 	verbCircuitClose = "circuit_close"
+
+	verbSubscriberAdd    = "subscriber_add"
+	verbSubscriberRemove = "subscriber_remove"
 )
 
 // audit records what the command is about to change. It must return nil before anything

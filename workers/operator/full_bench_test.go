@@ -106,7 +106,7 @@ func fillOrders(b *testbench.Broker, payments int) (first [2]string) {
 			body, err := json.Marshal(e)
 			b.Must(err)
 			m := &nats.Msg{Subject: b.Unit(payment).Event(b.Tokens.Token(of), e.Status), Data: body, Header: nats.Header{jetstream.MsgIDHeader: {uuid.NewString()}}}
-			for name, value := range e.CloudEvent(of) {
+			for name, value := range e.CloudEvent("", of) {
 				m.Header.Set(name, value)
 			}
 			_, err = b.JS.PublishMsgAsync(m)

@@ -23,6 +23,10 @@ type Settings struct {
 // of a killed worker are redelivered after it.
 const AckWait = 9 * time.Second
 
+// SubscriberAckWait is the ack wait of a subscriber's consumer. It is longer than that of
+// Arauto's own, because subscribers in other languages may send no heartbeats.
+const SubscriberAckWait = 30 * time.Second
+
 // maxAckPending is the fleet-wide concurrency cap of one consumer.
 const maxAckPending = 2048
 
@@ -47,6 +51,16 @@ const (
 	leasesBytes = 1 << 20
 	leasesAge   = 2 * time.Minute
 )
+
+// FORGOTTEN has room for 20,000 payments that were erased (measured: 200 B each). They are
+// known for as long as AUDIT says who erased them.
+const (
+	forgottenBytes = 4 << 20
+	forgottenAge   = auditAge
+)
+
+// auditAge is how long AUDIT keeps an entry.
+const auditAge = 400 * day
 
 const day = 24 * time.Hour
 
@@ -103,7 +117,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Name:        subject.Audit,
 			Description: "What operators did.",
 			Subjects:    []string{subject.AllAudit},
-			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: 400 * day,
+			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: auditAge,
 			Duplicates: 2 * time.Minute,
 		},
 		{
@@ -131,6 +145,13 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardOld, MaxBytes: leasesBytes, MaxMsgsPerSubject: 1, MaxAge: leasesAge,
 			Duplicates: leasesAge,
 			RePublish:  &jetstream.RePublish{Source: subject.AllLeases, Destination: subject.AllLeaseChanges},
+		},
+		{
+			Name:        subject.Forgotten,
+			Description: "Payments that an operator has erased, by a keyed hash: the next event of one begins a log that says restarted.",
+			Subjects:    []string{waiting.Forgotten()},
+			Discard:     jetstream.DiscardNew, MaxBytes: forgottenBytes, MaxMsgsPerSubject: 1, MaxAge: forgottenAge,
+			Duplicates: 2 * time.Minute,
 		},
 	}
 	for i := range streams {
@@ -180,4 +201,17 @@ func durable(stream, name, filter string) Consumer {
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}}
+}
+
+// SubscriberPending is how many events a subscriber's consumer delivers before one is acked.
+const SubscriberPending = 1000
+
+// Subscriber is the durable consumer on ORDERS of a service that subscribes, named like the
+// service. Without filters it delivers every event, from the first stored one.
+func Subscriber(name string, filters ...string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: name, FilterSubjects: filters,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: SubscriberAckWait,
+		MaxDeliver: -1, MaxAckPending: SubscriberPending,
+	}
 }

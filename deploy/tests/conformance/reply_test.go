@@ -191,6 +191,8 @@ func literal(pattern string) string {
 		switch {
 		case token == ">" && strings.HasPrefix(pattern, "$JS.ACK."):
 			tokens[i] = "1.1.1.1.0" // Deliveries, both sequences, time and pending.
+		case strings.HasPrefix(pattern, "$JS.API.CONSUMER.DELETE.") && token == "*":
+			tokens[i] = "none" // Else the request itself would delete one.
 		case (token == "*" || token == ">") && consumers[stream] != "":
 			tokens[i] = consumers[stream]
 		case token == "*" || token == ">":

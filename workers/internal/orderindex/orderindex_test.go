@@ -41,7 +41,7 @@ func (r rig) event(of, payment string) {
 	body, err := json.Marshal(e)
 	r.Must(err)
 	m := &nats.Msg{Subject: r.Unit(payment).Event(r.Tokens.Token(of), order.Paid), Data: body, Header: nats.Header{}}
-	for name, value := range e.CloudEvent(of) {
+	for name, value := range e.CloudEvent("", of) {
 		m.Header.Set(name, value)
 	}
 	_, err = r.JS.PublishMsg(r.Ctx, m)
