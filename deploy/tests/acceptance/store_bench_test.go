@@ -122,7 +122,7 @@ func (s *stack) fillStore() (of string) {
 			Status: order.Paid, Confirmed: true, ProviderStatus: "paid", ObservedAt: time.Now().UTC(), Observation: 1,
 		}
 		m := document(unit.Event(name, e.Status), e)
-		for header, value := range e.CloudEvent(name) {
+		for header, value := range e.CloudEvent("", name) {
 			m.Header.Set(header, value)
 		}
 		return m
