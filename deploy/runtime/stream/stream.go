@@ -33,14 +33,14 @@ func Each(ctx context.Context, s jetstream.Stream, filter string, above uint64,
 		group, reading := errgroup.WithContext(ctx)
 		for i := range answers {
 			group.Go(func() (err error) {
-				answers[i], err = Next(reading, s, filter, above+uint64(i)) //nolint:gosec // An index.
+				answers[i], err = Next(reading, s, filter, above+uint64(i))
 				return err
 			})
 		}
 		failed := group.Wait()
 		begin, visited := above, uint64(0)
 		for i, raw := range answers {
-			if begin+uint64(i) < above { //nolint:gosec // An index.
+			if begin+uint64(i) < above {
 				continue // The read began at a message that is visited.
 			}
 			if failed != nil && raw == nil {

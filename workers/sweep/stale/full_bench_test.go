@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
@@ -54,11 +52,13 @@ func BenchmarkRoundInAFullStore(b *testing.B) {
 		read := time.Since(began)
 		orders := r.Stream(subject.Orders)
 		began = time.Now()
-		for above, raw := uint64(0), (*jetstream.RawStreamMsg)(nil); ; above = raw.Sequence {
-			if raw, err = stream.Next(r.Ctx, orders, stream.All, above); raw == nil {
-				r.Must(err)
+		for above := uint64(0); ; {
+			raw, err := stream.Next(r.Ctx, orders, stream.All, above)
+			r.Must(err)
+			if raw == nil {
 				break
 			}
+			above = raw.Sequence
 			_, err = observations.EventOf(raw)
 			r.Must(err)
 		}
