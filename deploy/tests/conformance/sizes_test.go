@@ -38,7 +38,7 @@ var sizes = []struct {
 	{"deploy/runtime/config", 1850, "67 keys, each with its bounds and the advice that a refusal gives"},
 	{"deploy/runtime/durability", 1400, "what the broker survives, read from every server at start, on reconnect and all the time"},
 	{"deploy/runtime/testbench", 820, "broker, streams, waiting, clocks, metrics, certificates, packages of npm and a proxy for all tests above schemas"},
-	{"deploy/runtime/process/processtest", 330, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
+	{"deploy/runtime/process/processtest", 340, "binaries, the shipped nats.conf and a broker with a full disk for tests"},
 	{"deploy/runtime/process", 1390, "signals, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime", 390, "tracing, waiting, and reading of streams, a payment's messages subject by subject, with the age that metrics and arauto status both need"},
 	{"deploy/runtime/commit", 1230, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
