@@ -12,6 +12,7 @@ const (
 	LookupRetries = "LOOKUP_RETRIES"
 	Statuses      = "STATUSES"
 	Orders        = "ORDERS"
+	OrderPayments = "ORDER_PAYMENTS"
 	DeadLetters   = "DEAD_LETTERS"
 	Audit         = "AUDIT"
 	Advisories    = "ADVISORIES"
@@ -45,6 +46,9 @@ func (u Unit) Events() string { return "orders." + u.String() + ".>" }
 func (u Unit) Event(order string, status order.Status) string {
 	return "orders." + u.String() + "." + order + "." + string(status)
 }
+
+// OfOrder is where the unit is noted as a payment of an order, which is a subject token.
+func (u Unit) OfOrder(order string) string { return "order-payments." + order + "." + u.String() }
 
 // DeadLetter is where a dead letter about the unit is stored.
 func (u Unit) DeadLetter(class, stage string) string {
@@ -123,6 +127,9 @@ func Circuit(provider, account string) string { return "circuits." + circuit(pro
 func CircuitChanged(provider, account string) string {
 	return "circuits-changed." + circuit(provider, account)
 }
+
+// Resumption is where the record of an account's resumption is kept.
+func Resumption(provider, account string) string { return "resumptions." + circuit(provider, account) }
 
 // circuit encodes the account, because that of a host has characters which no token has.
 func circuit(provider, account string) string {

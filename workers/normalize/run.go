@@ -39,9 +39,13 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
+	index, err := k.Committer(subject.OrderPayments)
+	if err != nil {
+		return err
+	}
+	streams := []string{subject.Statuses, subject.Orders, subject.OrderPayments, subject.LookupRetries, subject.DeadLetters}
 	options := fold.Options{
-		JS: k.JS, Events: events, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
+		JS: k.JS, Events: events, Index: index, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
 		Spans: order.Standard.Scaled(cfg.TimeScale), RemoveAfter: cfg.RemoveAfter, Clock: retry.NewClock(k.JS, nil), Deployment: cfg.Deployment,
 	}
 	var worker *fold.Worker

@@ -18,6 +18,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
 )
 
@@ -31,6 +32,7 @@ type session struct {
 	observed    *observations.Store
 	retries     *retry.Store
 	deadLetters *deadletter.Store
+	orders      *orderindex.Index
 	streams     map[string]jetstream.Stream
 	ahead       time.Duration // Broker's clock minus this machine's.
 }
@@ -126,7 +128,8 @@ func (s *session) bind(ctx context.Context) error {
 	if s.deadLetters, err = deadletter.Open(ctx, s.js); err != nil {
 		return err
 	}
-	return nil
+	s.orders, err = orderindex.Open(ctx, s.js, s.tokens)
+	return err
 }
 
 // now is the time by the broker's clock, a round trip late at most. A look-up that is

@@ -97,6 +97,15 @@ func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 		breaker.OutageOptions{Waits: waits, Failures: 1, Window: time.Minute})}
 }
 
+// Resume brings forward what waits for a look-up worker's circuit breakers once these have
+// closed, until the test ends.
+func (b Bench) Resume(w *lookup.Worker) {
+	b.T.Helper()
+	circuits, err := breaker.Open(b.Ctx, b.JS)
+	b.Must(err)
+	b.Go("resume", (&lookup.Resume{Worker: w, Circuits: circuits}).Run)
+}
+
 // Fold returns a worker that folds observations. It shares no memory with other
 // workers.
 func (b Bench) Fold() *fold.Worker {

@@ -136,10 +136,15 @@ func (k *checks) gateway() Gateway {
 	return g
 }
 
+// GatewayTLS returns the gateway's certificate files without reading them.
+func (c *Config) GatewayTLS() TLS {
+	return TLS{Certificate: c.beside(c.file.Gateway.TLS.Certificate), Key: c.beside(c.file.Gateway.TLS.Key)}
+}
+
 // readTLS reads the pair once, so that what cannot serve is refused at start, and
 // gives the paths a meaning that does not depend on the folder.
 func (k *checks) readTLS(t TLS) TLS {
-	resolved := TLS{Certificate: k.beside(t.Certificate), Key: k.beside(t.Key)}
+	resolved := k.GatewayTLS()
 	if t.Certificate == "" || t.Key == "" {
 		return resolved // Neither, or reported by checkTLS.
 	}

@@ -35,10 +35,11 @@ const maxAckPending = 2048
 // forces Discard Old on it) and a schedule that finds no room when it is due
 // would be stuck.
 const (
-	notificationsShare = 30
+	notificationsShare = 27
 	ordersShare        = 25
+	orderPaymentsShare = 4 // An entry takes a seventh of the bytes of a payment's last event in ORDERS.
 	statusesShare      = 13
-	deadLettersShare   = 6
+	deadLettersShare   = 5
 	auditShare         = 3
 	advisoriesShare    = 1
 	circuitsShare      = 1
@@ -81,6 +82,13 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardNew, MaxBytes: share(statusesShare), MaxAge: 30 * day,
 			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
+		{ // Before ORDERS, so that the index is never the younger one of a new deployment.
+			Name:        subject.OrderPayments,
+			Description: "Which payments an order has: one message without a body for each.",
+			Subjects:    []string{unit.OfOrder(subject.Any)},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(orderPaymentsShare), MaxMsgsPerSubject: 1,
+			Duplicates: 30 * time.Second, AllowAtomicPublish: true, // An id is repeated within the committer's timeout.
+		},
 		{
 			Name:        subject.Orders,
 			Description: "The order log: one event per transition. It is the state.",
@@ -115,7 +123,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 		{
 			Name:        subject.Circuits,
 			Description: "Whether an account's look-ups are stopped: one record per account, repeated to every worker once it is stored.",
-			Subjects:    []string{subject.Circuit(subject.Any, subject.Any)},
+			Subjects:    []string{subject.Circuit(subject.Any, subject.Any), subject.Resumption(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(circuitsShare), MaxMsgsPerSubject: 1,
 			Duplicates: 2 * time.Minute,
 			RePublish:  &jetstream.RePublish{Source: subject.AllCircuits, Destination: subject.AllCircuitChanges},

@@ -32,6 +32,7 @@ var publishing = []probe{
 	{"gateway", accountInfo, "it is imported for the server's sake"},
 
 	{"lookup", "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
+	{"lookup", "order-payments.o.sandbox.default.p", "it writes no event"},
 	{"lookup", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
 	{"lookup", "dead.data.normalize.sandbox.default.p", "it guards which observations are reported"},
 	{"lookup", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
@@ -55,6 +56,8 @@ var publishing = []probe{
 	{"normalize", "statuses.sandbox.default.p", "it does not make facts, it judges them"},
 	{"normalize", "leases.w-1", "it asks no provider"},
 	{"normalize", "circuits.sandbox.default", "it asks no provider"},
+	{"normalize", "$JS.API.STREAM.MSG.DELETE.ORDER_PAYMENTS", "it adds to the index, sweep removes from it"},
+	{"normalize", "resumptions.sandbox.default", "it asks no provider"},
 	{"normalize", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
 	{"normalize", "dead.provider.lookup.sandbox.default.p", "that stage is not its own"},
 	{"normalize", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
@@ -66,6 +69,8 @@ var publishing = []probe{
 	{"normalize", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.1.1.1.1.0", "an acknowledgement there would lose a webhook"},
 
 	{"sweep", "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
+	{"sweep", "order-payments.o.sandbox.default.p", "it removes from the index, normalize adds to it"},
+	{"sweep", "$JS.API.STREAM.PURGE.ORDER_PAYMENTS", "it removes one entry at a time"},
 	{"sweep", "statuses.sandbox.default.p", "it does not ask, it lets others ask"},
 	{"sweep", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
 	{"sweep", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
@@ -102,6 +107,7 @@ var publishing = []probe{
 
 	{"operator", "orders.sandbox.default.p.o.paid", "nobody makes an event by hand"},
 	{"operator", "statuses.sandbox.default.p", "nobody makes a fact by hand"},
+	{"operator", "resumptions.sandbox.default", "the workers bring forward what waits for a circuit"},
 	{"operator", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
 	{"operator", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
 	{"operator", "$JS.API.STREAM.MSG.GET.AUDIT", "it writes its own trail and need not read it"},

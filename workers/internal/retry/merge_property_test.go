@@ -38,7 +38,7 @@ func drawn(rt *rapid.T, name string, causes ...order.Cause) record.ScheduledLook
 }
 
 var requests = []retry.Request{
-	retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite,
+	retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite, retry.Resume,
 }
 
 // drawnRequest is a request as its caller makes it.
@@ -53,6 +53,10 @@ func drawnRequest(rt *rapid.T, as retry.Request) record.ScheduledLookUp {
 	case retry.Recheck, retry.Confirmation:
 		p := drawn(rt, "p", order.CauseRecheck, order.CauseConfirmation)
 		p.Attempts, p.FirstFailure, p.NotFound, p.Expedited, p.FailedLookUps = 0, nil, 0, false, nil
+		return p
+	case retry.Resume:
+		p := drawn(rt, "p", order.CauseNotification)
+		p.Covers, p.NotificationsCreated, p.FailedLookUps = 0, time.Time{}, nil
 		return p
 	case retry.Enqueue, retry.Expedite:
 	}
@@ -129,6 +133,7 @@ var exceptions = map[retry.Request]func(old, p record.ScheduledLookUp) bool{
 	retry.Confirmation: func(old, p record.ScheduledLookUp) bool {
 		return old.Cause == order.CauseNotification && old.Covers <= p.Covers
 	},
+	retry.Resume:   func(old, p record.ScheduledLookUp) bool { return false },
 	retry.Enqueue:  func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
 	retry.Expedite: func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
 }

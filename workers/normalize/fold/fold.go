@@ -21,6 +21,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
 )
 
@@ -32,6 +33,7 @@ const maxPositions = 65536
 type Options struct {
 	JS          jetstream.JetStream
 	Events      commit.Appender // What events are stored through; commit.Direct on JS by default.
+	Index       commit.Appender // What the index of orders is stored through; commit.Direct on JS by default.
 	Tokens      subject.Tokens
 	Retries     *retry.Store
 	DeadLetters *deadletter.Store
@@ -54,7 +56,8 @@ type Worker struct {
 	positions *lru.Cache[string, position]
 }
 
-// New binds to STATUSES and ORDERS and returns a worker.
+// New binds to STATUSES and ORDERS and returns a worker. ORDER_PAYMENTS must be there too,
+// because no first event is written without its entry.
 func New(ctx context.Context, o Options) (*Worker, error) {
 	w := &Worker{Options: o}
 	if w.Spans == (order.Spans{}) {
@@ -66,12 +69,18 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	if w.Events == nil {
 		w.Events = commit.Direct{JS: o.JS}
 	}
+	if w.Index == nil {
+		w.Index = commit.Direct{JS: o.JS}
+	}
 	var err error
 	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
 	}
 	if w.orders, err = o.JS.Stream(ctx, subject.Orders); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
+	}
+	if _, err = o.JS.Stream(ctx, subject.OrderPayments); err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.OrderPayments, err)
 	}
 	if w.positions, err = lru.New[string, position](maxPositions); err != nil {
 		return nil, fmt.Errorf("make memory of positions: %w", err)
@@ -242,8 +251,14 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
+	of := w.Tokens.Token(event.Order)
+	if at.last == nil || at.last.Order != event.Order {
+		if err := orderindex.Add(ctx, w.Index, of, u); err != nil {
+			return err
+		}
+	}
 	m := commit.Message{
-		ID: event.ID(), Subject: u.Event(w.Tokens.Token(event.Order), event.Status), Body: body,
+		ID: event.ID(), Subject: u.Event(of, event.Status), Body: body,
 		Header: nats.Header{}, Guard: &commit.Guard{Filter: u.Events(), Last: at.event},
 	}
 	for name, value := range event.CloudEvent(w.Deployment, w.Tokens.Shown(event.Order)) {

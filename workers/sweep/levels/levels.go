@@ -22,7 +22,7 @@ import (
 
 // measured are the streams that this role may read.
 var measured = []string{
-	subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories,
+	subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters, subject.Advisories,
 }
 
 // maxScheduled is how many scheduled look-ups a round reads: about a second's worth.
