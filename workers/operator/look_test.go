@@ -93,7 +93,7 @@ func TestHelpSaysWhatTheCommandIsAbout(t *testing.T) {
 		"dead show":               "arauto dead show takes one dead letter, by its id\n",
 		"order show a b":          "arauto order show takes one order or payment\n",
 		"retry now":               "arauto retry now takes one order or payment\n",
-		"dead list --class bogus": "--class is not one of ours, provider, data\n",
+		"dead list --class bogus": "--class is not one of ours, provider, data, subscriber\n",
 		"order show x":            "cannot read the configuration: no such file or directory; name an existing file with --config\n",
 	} {
 		if _, _, problems := arauto(t, append(strings.Fields(line), "--config", "nowhere.yaml")...); !strings.HasSuffix(problems, says) {

@@ -285,6 +285,12 @@ func lastAck(one subscriberListed) string {
 	return one.LastAck.UTC().Format(time.RFC3339)
 }
 
+// removing is what subscriber remove is to delete.
+type removing struct {
+	name, file string
+	dry        bool
+}
+
 // subscriberRemoved is the result of subscriber remove.
 type subscriberRemoved struct {
 	subscriberListed
@@ -294,10 +300,7 @@ type subscriberRemoved struct {
 }
 
 func newSubscriberRemove(s *settings) *cobra.Command {
-	var (
-		dry  bool
-		file string
-	)
+	var in removing
 	c := &cobra.Command{
 		Use:   "remove <name>",
 		Short: "Delete a service's consumer, and say what it had not acknowledged",
@@ -305,42 +308,43 @@ func newSubscriberRemove(s *settings) *cobra.Command {
 			"broker's file subscribers.conf too; until the broker has read that, the service can still read ORDERS.",
 		Args: oneSubscriber,
 		RunE: func(c *cobra.Command, args []string) error {
-			remove := func(ctx context.Context, s *session) error { return s.removeSubscriber(ctx, args[0], file, dry) }
-			if dry {
+			in.name = args[0]
+			remove := func(ctx context.Context, s *session) error { return s.removeSubscriber(ctx, in) }
+			if in.dry {
 				return s.inSession(c, remove)
 			}
 			return s.changing(c, remove)
 		},
 	}
-	c.Flags().BoolVar(&dry, "dry-run", false, "say it, but delete nothing")
-	c.Flags().StringVar(&file, "file", "", "remove the account from this `file` of the broker's configuration too")
+	c.Flags().BoolVar(&in.dry, "dry-run", false, "say it, but delete nothing")
+	c.Flags().StringVar(&in.file, "file", "", "remove the account from this `file` of the broker's configuration too")
 	return c
 }
 
-func (s *session) removeSubscriber(ctx context.Context, name, file string, dry bool) error {
-	consumer, err := s.streams[subject.Orders].Consumer(ctx, name)
+func (s *session) removeSubscriber(ctx context.Context, in removing) error {
+	consumer, err := s.streams[subject.Orders].Consumer(ctx, in.name)
 	if err != nil {
-		return fmt.Errorf("read consumer %s: %w", name, err)
+		return fmt.Errorf("read consumer %s: %w", in.name, err)
 	}
 	result := subscriberRemoved{
-		subscriberListed: listed(consumer.CachedInfo()), DryRun: dry, File: file,
+		subscriberListed: listed(consumer.CachedInfo()), DryRun: in.dry, File: in.file,
 		Next: "remove the account from subscribers.conf beside the broker's nats.conf, then " + reload,
 	}
 	left := line("consumer %s: %d events were not delivered, %d were delivered and not acked; acked up to sequence %d, last ack %s",
-		name, result.Lag, result.Unacknowledged, result.AckFloor, lastAck(result.subscriberListed))
-	if dry {
+		in.name, result.Lag, result.Unacknowledged, result.AckFloor, lastAck(result.subscriberListed))
+	if in.dry {
 		return s.show(s.command, result, left, line("nothing was deleted"))
 	}
 	what := fmt.Sprintf("delete consumer %s of ORDERS, which is acked up to %d, with %d events not delivered and %d not acked",
-		name, result.AckFloor, result.Lag, result.Unacknowledged)
+		in.name, result.AckFloor, result.Lag, result.Unacknowledged)
 	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", what); err != nil {
 		return err
 	}
-	if err := s.streams[subject.Orders].DeleteConsumer(ctx, name); err != nil {
-		return fmt.Errorf("delete consumer %s: %w", name, err)
+	if err := s.streams[subject.Orders].DeleteConsumer(ctx, in.name); err != nil {
+		return fmt.Errorf("delete consumer %s: %w", in.name, err)
 	}
-	if file != "" {
-		if err := writeAccount(file, name, ""); err != nil {
+	if in.file != "" {
+		if err := writeAccount(in.file, in.name, ""); err != nil {
 			return err
 		}
 		result.Next = reload

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
@@ -46,11 +47,12 @@ func (p *launched) holdAdminToContract(ctx context.Context, role string) {
 	if role == config.RoleGateway {
 		routes["/durability"] = http.StatusOK
 	}
+	client := http.Client{Timeout: time.Minute}
 	for route, want := range routes {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+route, http.NoBody)
 		testbench.Must(p.t, err)
 		request.Close = true
-		answer, err := http.DefaultClient.Do(request)
+		answer, err := client.Do(request)
 		testbench.Must(p.t, err)
 		ok, problems := v.ValidateHttpResponse(request, answer)
 		_ = answer.Body.Close() // It was read.

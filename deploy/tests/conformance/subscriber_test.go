@@ -295,7 +295,7 @@ func postWebhook(address string, p provider.Provider, number int64) string {
 		request.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	request.Close = true
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := (&http.Client{Timeout: 2 * time.Minute}).Do(request)
 	if err != nil {
 		return err.Error()
 	}
