@@ -18,6 +18,7 @@ const (
 	Advisories    = "ADVISORIES"
 	Circuits      = "CIRCUITS"
 	Leases        = "LEASES"
+	Forgotten     = "FORGOTTEN"
 )
 
 // Unit names one payment on the wire: provider and account as configured, and
@@ -71,6 +72,11 @@ func (w Waiting) Parked() string {
 
 // Due is the subject on which the broker stores the look-up once it is due.
 func (w Waiting) Due() string { return "lookup.due." + w.Provider + "." + w.Account + "." + w.Hash }
+
+// Forgotten is where the record of the unit is kept once it was erased.
+func (w Waiting) Forgotten() string {
+	return "forgotten." + w.Provider + "." + w.Account + "." + w.Hash
+}
 
 // Any matches every token in a filter.
 const Any = "*"

@@ -17,6 +17,7 @@ import (
 const (
 	verbRedrive      = "redrive"
 	verbDiscard      = "discard"
+	verbForget       = "forget"
 	verbReplay       = "replay"
 	verbRetryNow     = "retry_now"
 	verbCircuitOpen  = "circuit_open"

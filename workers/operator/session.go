@@ -90,12 +90,17 @@ func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error)
 
 // connected is inSession for a command that needs no stream.
 func (s *settings) connected(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
+	return s.connectedOn(c, operatorInbox, do, roles...)
+}
+
+// connectedOn is connected with the inbox of another user at the broker.
+func (s *settings) connectedOn(c *cobra.Command, inbox string, do func(context.Context, *session) error, roles ...string) error {
 	ctx := c.Context()
 	cfg, tokens, err := s.load(roles...)
 	if err != nil {
 		return err
 	}
-	conn, err := connect(ctx, cfg.NATS(), operatorInbox)
+	conn, err := connect(ctx, cfg.NATS(), inbox)
 	if err != nil {
 		return err
 	}

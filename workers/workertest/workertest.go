@@ -12,6 +12,7 @@ import (
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
+	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
@@ -19,6 +20,7 @@ import (
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/forgotten"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/ratelimit"
@@ -110,8 +112,10 @@ func (b Bench) Resume(w *lookup.Worker) {
 // workers.
 func (b Bench) Fold() *fold.Worker {
 	b.T.Helper()
+	erased, err := forgotten.Open(b.Ctx, b.JS, b.Tokens)
+	b.Must(err)
 	w, err := fold.New(b.Ctx, fold.Options{
-		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(),
+		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(), Forgotten: erased,
 		Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
 	b.Must(err)
@@ -169,6 +173,23 @@ func (b Bench) AckFloor(stream, durable string) uint64 {
 func (b Bench) Schedule(p record.ScheduledLookUp) {
 	b.T.Helper()
 	b.Must(b.retries().Schedule(b.Ctx, retry.Fresh, p))
+}
+
+// EndRefusal makes the refusal of a payment that was erased end now: it replaces the mark of
+// the erasure, and waits until that is over.
+func (b Bench) EndRefusal(payment string) {
+	b.T.Helper()
+	store := b.observations()
+	last, err := store.Last(b.Ctx, b.Unit(payment))
+	b.Must(err)
+	if last.Observation.RefusedUntil == nil {
+		b.T.Fatalf("%s is not refused", payment)
+	}
+	over := time.Now().Add(time.Second).UTC()
+	_, err = store.Append(b.Ctx, b.Unit(payment), last, order.Observation{Provider: "sandbox", Account: "default", RefusedUntil: &over}, "")
+	b.Must(err)
+	b.Must(b.Stream(subject.Statuses).SecureDeleteMsg(b.Ctx, last.Sequence))
+	b.Until("the refusal to be over", func() bool { return time.Now().After(over) })
 }
 
 // DeadLetter stores a dead letter about a message of NOTIFICATIONS.

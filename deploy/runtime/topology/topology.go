@@ -52,6 +52,16 @@ const (
 	leasesAge   = 2 * time.Minute
 )
 
+// FORGOTTEN has room for 20,000 payments that were erased (measured: 200 B each). They are
+// known for as long as AUDIT says who erased them.
+const (
+	forgottenBytes = 4 << 20
+	forgottenAge   = auditAge
+)
+
+// auditAge is how long AUDIT keeps an entry.
+const auditAge = 400 * day
+
 const day = 24 * time.Hour
 
 // Streams lists every stream.
@@ -107,7 +117,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Name:        subject.Audit,
 			Description: "What operators did.",
 			Subjects:    []string{subject.AllAudit},
-			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: 400 * day,
+			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: auditAge,
 			Duplicates: 2 * time.Minute,
 		},
 		{
@@ -135,6 +145,13 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardOld, MaxBytes: leasesBytes, MaxMsgsPerSubject: 1, MaxAge: leasesAge,
 			Duplicates: leasesAge,
 			RePublish:  &jetstream.RePublish{Source: subject.AllLeases, Destination: subject.AllLeaseChanges},
+		},
+		{
+			Name:        subject.Forgotten,
+			Description: "Payments that an operator has erased, by a keyed hash: the next event of one begins a log that says restarted.",
+			Subjects:    []string{waiting.Forgotten()},
+			Discard:     jetstream.DiscardNew, MaxBytes: forgottenBytes, MaxMsgsPerSubject: 1, MaxAge: forgottenAge,
+			Duplicates: 2 * time.Minute,
 		},
 	}
 	for i := range streams {

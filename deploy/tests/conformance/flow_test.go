@@ -43,13 +43,16 @@ func newFlow(t *testing.T, b *broker) *flow {
 	f := &flow{Bench: testbench.NewBench(t, nil), bank: newBank(t)}
 	f.applyTopology(b)
 	f.plantOld(b)
+	inspects, js := b.as(inspector)
+	_, err := js.Publish(f.Ctx, f.Tokens.Waiting("sandbox", "default", "another").Forgotten(), []byte("{}")) // One is asked for only where there is one.
+	f.Must(err)
+	defer inspects.Close()
 	viewer, _ := b.as("viewer")
 	f.events = f.subscribe(viewer, "orders.>")
 	all, _ := b.as(inspector)
 	f.dead = f.subscribe(all, "dead.>")
 
 	gateway, _ := b.as("gateway")
-	var err error
 	f.gateway, err = publish.New(gateway, publish.Options{Timeout: 10 * time.Second})
 	f.Must(err)
 	f.Must(f.gateway.Ready(f.Ctx))

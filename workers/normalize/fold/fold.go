@@ -21,6 +21,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/forgotten"
 	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
 )
@@ -37,6 +38,7 @@ type Options struct {
 	Tokens      subject.Tokens
 	Retries     *retry.Store
 	DeadLetters *deadletter.Store
+	Forgotten   *forgotten.Store // The erased payments, whose next log is marked as restarted; nil for none.
 	Log         *zap.Logger
 	Metrics     *Metrics
 	Now         func() time.Time
@@ -169,6 +171,7 @@ const (
 	outcomeFolded order.Outcome = "already_folded" // Another worker has folded the observation.
 	outcomeGone   order.Outcome = "gone"           // The observation was removed from STATUSES before it was handled.
 
+	outcomeForgotten  order.Outcome = "forgotten"  // It is the mark of an erased payment.
 	outcomeUnreadable order.Outcome = "unreadable" // The observation does not decode.
 )
 
@@ -178,7 +181,10 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	var seen order.Observation
 	after, outcome := at.standing, outcomeUnreadable
 	err := json.Unmarshal(raw.Data, &seen)
-	if err == nil && seen.Provider == u.Provider && seen.Account == u.Account {
+	switch mine := err == nil && seen.Provider == u.Provider && seen.Account == u.Account; {
+	case mine && seen.RefusedUntil != nil:
+		after, outcome = order.StandingOf(at.last), outcomeForgotten
+	case mine:
 		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
 	if at.assumedEmpty && outcome != order.Applied {
@@ -208,6 +214,8 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		}
 	case order.Insisted, order.UnknownWord:
 		err = w.report(ctx, u, at, seen, raw, after)
+	case outcomeForgotten:
+		// The log that ended here is erased with its observations.
 	case order.Unchanged:
 		// The observation on STATUSES is the record of it.
 	default:
@@ -241,7 +249,13 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	sequence uint64, after order.Standing, trace string) error {
 	event := order.Announce(at.last, seen, sequence, after)
 	event.Transition = max(event.Transition, at.number+1)
-	event.Restarted = at.event == 0 && w.mayRestart(event)
+	if at.event == 0 {
+		erased, err := w.Forgotten.Has(ctx, seen.Provider, seen.Account, seen.Payment)
+		if err != nil {
+			return err
+		}
+		event.Restarted = erased || w.mayRestart(event)
+	}
 	if at.announced[event.ID()] {
 		event.Transition = at.number
 		at.last, at.assumedEmpty = &event, false
