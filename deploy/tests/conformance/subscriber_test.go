@@ -330,3 +330,15 @@ func (w *webhooks) end(t *testing.T) {
 		t.Errorf("webhook %d was answered %s", w.count.Load(), said)
 	}
 }
+
+// TestNoServiceIsNamedLikeARole gives every user of nats.conf to the command.
+func TestNoServiceIsNamedLikeARole(t *testing.T) {
+	t.Parallel()
+	for _, user := range append([]string{auditor}, roles...) {
+		var out, problems bytes.Buffer
+		none := func(string) (string, bool) { return "", false }
+		if code := operator.Run(t.Context(), []string{"subscriber", "add", user}, none, &out, &problems); code != operator.ExitRefused || !strings.Contains(problems.String(), "user of Arauto's own") {
+			t.Errorf("a service may be called %s: code %d, %s", user, code, problems.String())
+		}
+	}
+}
