@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/schematest"
@@ -18,6 +19,8 @@ var published = map[string]struct {
 }{
 	"order event": {"../order/testdata/event.v1.published.json", order.EventSchema},
 	"dead letter": {"../record/testdata/deadletter.v1.published.json", record.DeadLetterSchema},
+	"expectation": {"../expectation/testdata/expectation.v1.published.json", expectation.Schema},
+	"outcome":     {"../expectation/testdata/outcome.v1.published.json", expectation.OutcomeSchema},
 }
 
 func TestSchemasKeepWhatWasPublished(t *testing.T) {

@@ -8,15 +8,17 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 )
 
-// Both schemas are compiled once, because every test with a broker asks for
-// them.
+// Each schema is compiled once, because every test with a broker asks for them.
 var (
 	event      = compiled("event.v1.schema.json", order.EventSchema)
 	deadLetter = compiled("deadletter.v1.schema.json", record.DeadLetterSchema)
+	expected   = compiled("expectation.v1.schema.json", expectation.Schema)
+	outcome    = compiled("outcome.v1.schema.json", expectation.OutcomeSchema)
 )
 
 // Event says how the body of an order event breaks its schema, or nil.
@@ -24,6 +26,12 @@ func Event(body []byte) error { return validate(event, body) }
 
 // DeadLetter says how the body of a dead letter breaks its schema, or nil.
 func DeadLetter(body []byte) error { return validate(deadLetter, body) }
+
+// Expectation says how the body of an expectation breaks its schema, or nil.
+func Expectation(body []byte) error { return validate(expected, body) }
+
+// Outcome says how the body of an expectation's outcome breaks its schema, or nil.
+func Outcome(body []byte) error { return validate(outcome, body) }
 
 // compiled compiles a schema on first use, with formats asserted.
 func compiled(name string, text []byte) func() (*jsonschema.Schema, error) {

@@ -16,6 +16,8 @@ const (
 	deadLetterForm   = "dead.<class>.<stage>.<provider>.<account>.<payment>"
 	scheduledForm    = "lookup.parked.<provider>.<account>.<hash>"
 	dueForm          = "lookup.due.<provider>.<account>.<hash>"
+	expectedForm     = "expect.<provider>.<account>.<payment>"
+	outcomeForm      = "expectations.<provider>.<account>.<payment>.<outcome>"
 	circuitForm      = "circuits.<provider>.<account>"
 	changedForm      = "circuits-changed.<provider>.<account>"
 )
@@ -79,8 +81,8 @@ func ParseDeadLetter(on string) (DeadLetter, error) {
 	return DeadLetter{Class: t[0], Stage: t[1], Unit: Unit{Provider: t[2], Account: t[3], Payment: t[4]}}, nil
 }
 
-// ParseUnit reads the unit off a subject of NOTIFICATIONS, STATUSES, ORDERS or
-// DEAD_LETTERS.
+// ParseUnit reads the unit off a subject of NOTIFICATIONS, STATUSES, ORDERS, DEAD_LETTERS,
+// EXPECTATIONS or OUTCOMES.
 func ParseUnit(on string) (Unit, error) {
 	family, _, _ := strings.Cut(on, ".")
 	switch family {
@@ -91,6 +93,10 @@ func ParseUnit(on string) (Unit, error) {
 	case "orders":
 		e, err := ParseEvent(on)
 		return e.Unit, err
+	case "expect":
+		return parseUnit(on, expectedForm)
+	case "expectations":
+		return parseUnit(on, outcomeForm)
 	case "dead":
 		l, err := ParseDeadLetter(on)
 		return l.Unit, err

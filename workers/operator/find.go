@@ -95,19 +95,12 @@ func (s *session) findPayment(ctx context.Context, id string, in scope) (map[sub
 // findOrder finds the units of an order's payments that have events: their subjects name the
 // order. findByContent finds the others.
 func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
-	subjects, err := s.subjects(ctx, subject.Orders, subject.Filter(in.provider, in.account).Event(s.tokens.Token(id), subject.Any))
+	units, err := observations.OfOrder(ctx, s.streams[subject.Orders], subject.Filter(in.provider, in.account), s.tokens.Token(id))
 	if err != nil {
 		return nil, err
 	}
 	found := map[subject.Unit]string{}
-	for _, on := range subjects {
-		unit, err := subject.ParseUnit(on)
-		if err != nil {
-			return nil, fmt.Errorf("find order: %w", err)
-		}
-		if _, known := found[unit]; known {
-			continue
-		}
+	for _, unit := range units {
 		last, err := s.lastEvent(ctx, unit)
 		if err != nil {
 			return nil, err

@@ -36,7 +36,7 @@ var classes = []record.Class{record.ClassOurs, record.ClassProvider, record.Clas
 
 // causes are the reasons that a scheduled look-up can have.
 func causes() []string {
-	all := []string{string(order.CauseRecheck), string(order.CauseConfirmation), string(order.CauseSweep), string(order.CauseOperator), other}
+	all := []string{string(order.CauseRecheck), string(order.CauseConfirmation), string(order.CauseSweep), string(order.CauseOperator), string(order.CauseExpectation), other}
 	for _, c := range record.Failures() {
 		all = append(all, string(c))
 	}
