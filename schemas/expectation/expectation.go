@@ -44,8 +44,11 @@ func isCurrency(code string) bool {
 	return len(code) == 3 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
-// latest bounds a deadline: a later one can only be a typing error.
-var latest = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+// earliest and latest bound a deadline: another one can only be a typing error.
+var (
+	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+)
 
 // maxValue bounds a sum: every JSON reader holds it exactly.
 const maxValue = 1<<53 - 1
@@ -57,33 +60,45 @@ func Read(body []byte) (Expectation, error) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		return Expectation{}, fmt.Errorf("decode expectation: %s", reasonOf(err))
 	}
-	if e.Payment != "" {
-		if err := subject.CheckID(e.Payment); err != nil {
-			return Expectation{}, fmt.Errorf("payment: %w", err)
-		}
+	if err := e.Check(); err != nil {
+		return Expectation{}, err
 	}
 	if e.Withdrawn {
 		return Expectation{Withdrawn: true, Payment: e.Payment}, nil
 	}
-	if err := subject.CheckID(e.Order); err != nil {
-		return Expectation{}, fmt.Errorf("order: %w", err)
-	}
-	if a := e.Amount; a != nil {
-		switch {
-		case !isCurrency(a.Currency):
-			return Expectation{}, errors.New("amount.currency: it is not three capital letters")
-		case a.Value < 1 || a.Value > maxValue:
-			return Expectation{}, errors.New("amount.value: it is not a sum in minor units, from 1 to 2^53-1")
-		}
-	}
 	if e.Deadline != nil {
-		if e.Deadline.Year() < 2000 || e.Deadline.After(latest) {
-			return Expectation{}, errors.New("deadline: it is not between the years 2000 and 2200")
-		}
 		at := e.Deadline.UTC()
 		e.Deadline = &at
 	}
 	return e, nil
+}
+
+// Check says which value of an expectation cannot be true, or nil. The error names the
+// field.
+func (e Expectation) Check() error {
+	if e.Payment != "" {
+		if err := subject.CheckID(e.Payment); err != nil {
+			return fmt.Errorf("payment: %w", err)
+		}
+	}
+	if e.Withdrawn {
+		return nil
+	}
+	if err := subject.CheckID(e.Order); err != nil {
+		return fmt.Errorf("order: %w", err)
+	}
+	if a := e.Amount; a != nil {
+		switch {
+		case !isCurrency(a.Currency):
+			return errors.New("amount.currency: it is not three capital letters")
+		case a.Value < 1 || a.Value > maxValue:
+			return errors.New("amount.value: it is not a sum in minor units, from 1 to 2^53-1")
+		}
+	}
+	if e.Deadline != nil && (e.Deadline.Before(earliest) || e.Deadline.After(latest)) {
+		return errors.New("deadline: it is not between the years 2000 and 2200")
+	}
+	return nil
 }
 
 // reasonOf is what is wrong with a body, without quoting any of it.

@@ -21,6 +21,8 @@ const (
 	verbRetryNow     = "retry_now"
 	verbCircuitOpen  = "circuit_open"
 	verbCircuitClose = "circuit_close"
+	verbExpect       = "expect"
+	verbWithdraw     = "withdraw"
 )
 
 // audit records what the command is about to change. It must return nil before anything

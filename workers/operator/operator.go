@@ -117,7 +117,7 @@ func newRoot(s *settings) *cobra.Command {
 	root.Version = describe().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newStatus(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newWebhook(s), newExample(), newTopology(s), newVersion(s))
+	root.AddCommand(newStatus(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newExpect(s), newWebhook(s), newExample(), newTopology(s), newVersion(s))
 	return root
 }
 

@@ -74,7 +74,7 @@ func TestExampleShowsProvidersAsTheCommandPrintsThem(t *testing.T) {
 
 // sections are the roles that the configuration knows. The service of the
 // topology has none: it needs the broker only.
-var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep}
+var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect}
 
 // environment is a set of variables that keeps who asked for which.
 type environment struct {

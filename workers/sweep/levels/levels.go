@@ -20,9 +20,10 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// measured are the streams that this role may read.
+// measured are the streams whose state this role may read.
 var measured = []string{
 	subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories,
+	subject.Expectations, subject.Outcomes,
 }
 
 // maxScheduled is how many scheduled look-ups a round reads: about a second's worth.
