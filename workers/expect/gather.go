@@ -48,24 +48,27 @@ func (w *Worker) gather(ctx context.Context, e expected) (g gathered, err error)
 	if g.Closed {
 		return g, nil
 	}
-	last, err := w.Observations.Last(ctx, e.unit)
-	if err != nil {
-		return g, err
+	if !g.said(expectation.Unannounced) {
+		if g.Silent, err = w.silent(ctx, e.unit, g.Events); err != nil {
+			return g, err
+		}
 	}
-	g.Status, g.Asked, g.Known = last.Observation.Status, last.Observation.AskedAt, last.Observation.Confirmed
+	// The last answer is read after what is scheduled: a look-up that is not scheduled any more
+	// has its answer by then, or is being made. Two processes that read this at once may still
+	// have a payment looked up once each.
 	if g.scheduled, err = w.Retries.Read(ctx, e.unit.Provider, e.unit.Account, e.payment); err != nil {
 		return g, err
 	}
 	if err := w.readScheduled(ctx, e, &g); err != nil {
 		return g, err
 	}
-	if g.capture() == nil {
-		if g.Notified, err = w.notified(ctx, e.unit, last); err != nil {
-			return g, err
-		}
+	last, err := w.Observations.Last(ctx, e.unit)
+	if err != nil {
+		return g, err
 	}
-	if !g.said(expectation.Unannounced) {
-		g.Silent, err = w.silent(ctx, e.unit, g.Events)
+	g.Status, g.Asked, g.Known = last.Observation.Status, last.Observation.AskedAt, last.Observation.Confirmed
+	if g.capture() == nil {
+		g.Notified, err = w.notified(ctx, e.unit, last)
 	}
 	return g, err
 }

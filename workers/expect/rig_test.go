@@ -208,3 +208,9 @@ func (r *rig) deadLetters() []record.DeadLetter {
 	r.T.Helper()
 	return testbench.Documents[record.DeadLetter](r.Bench, subject.DeadLetters, subject.AllDeadLetters)
 }
+
+// events is a payment's order log.
+func (r *rig) events(payment string) []order.Event {
+	r.T.Helper()
+	return testbench.Documents[order.Event](r.Bench, subject.Orders, r.Unit(payment).Events())
+}

@@ -29,7 +29,7 @@ func (f *flow) operate(b *broker) {
 	}
 	for _, line := range []string{
 		"status", "order show p-1", "dead list --class data", "circuit list",
-		"replay --payment p-1", "dead redrive --all", "dead discard --all",
+		"replay --payment p-1", "dead redrive --class provider", "dead discard --all",
 		"expect sandbox default p-9 --order o-9 --amount 10000 --currency BRL --deadline 2099-01-01T00:00:00Z", "expect sandbox default p-9 --withdraw",
 		"retry now p-1", "circuit open --provider sandbox --account default", "circuit close --provider sandbox --account default",
 	} {
