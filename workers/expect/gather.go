@@ -28,7 +28,7 @@ func isHeld(s order.Status) bool { return slices.Contains(held, s) }
 
 // gather reads the facts about an expectation. The outcomes are read first: a process that
 // publishes one meanwhile makes the next append a conflict.
-func (w *Worker) gather(ctx context.Context, e expected) (g gathered, err error) {
+func (w *Worker) gather(ctx context.Context, e expected, orders Payments) (g gathered, err error) {
 	g.Facts = Facts{
 		Order: e.body.Order, Amount: e.body.Amount, Deadline: e.deadline, Since: e.since,
 		Closed: e.sequence == 0, Now: w.Now(), Speedup: w.Speedup,
@@ -41,7 +41,7 @@ func (w *Worker) gather(ctx context.Context, e expected) (g gathered, err error)
 		return g, err
 	}
 	if n := len(g.Events); n > 0 && isHeld(g.Events[n-1].Status) && !g.said(expectation.PaidTwice) {
-		if g.Other, err = w.otherPaid(ctx, e); err != nil {
+		if g.Other, err = w.otherPaid(ctx, e, orders); err != nil {
 			return g, err
 		}
 	}
@@ -85,8 +85,8 @@ func (w *Worker) events(ctx context.Context, u subject.Unit) (all []Event, err e
 }
 
 // otherPaid finds another payment of the order whose sum is with the merchant, nil for none.
-func (w *Worker) otherPaid(ctx context.Context, e expected) (*expectation.Payment, error) {
-	units, err := w.Orders.OfOrder(ctx, e.body.Order)
+func (w *Worker) otherPaid(ctx context.Context, e expected, orders Payments) (*expectation.Payment, error) {
+	units, err := orders.OfOrder(ctx, e.body.Order)
 	if err != nil {
 		return nil, err
 	}

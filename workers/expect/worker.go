@@ -60,6 +60,26 @@ func (o OrderLog) OfOrder(ctx context.Context, order string) ([]subject.Unit, er
 	return observations.OfOrder(ctx, o.Stream, subject.Filter("", ""), o.Tokens.Token(order))
 }
 
+// once is a Payments that searches for an order once, since the search is the most expensive
+// read of a judgement.
+type once struct {
+	Payments
+	order string
+	units []subject.Unit
+}
+
+// OfOrder implements Payments.
+func (o *once) OfOrder(ctx context.Context, order string) ([]subject.Unit, error) {
+	if o.order == order {
+		return o.units, nil
+	}
+	units, err := o.Payments.OfOrder(ctx, order)
+	if err == nil {
+		o.order, o.units = order, units
+	}
+	return units, err
+}
+
 // Worker judges expectations. Its methods may run concurrently.
 type Worker struct {
 	Options
@@ -94,6 +114,10 @@ type expected struct {
 // Message judges the expectation that is stored in a message of EXPECTATIONS. It returns
 // when to judge it again, and its deadline; the zero time means that it is settled.
 func (w *Worker) Message(ctx context.Context, raw *jetstream.RawStreamMsg) (again, deadline time.Time, err error) {
+	return w.message(ctx, raw, &once{Payments: w.Orders})
+}
+
+func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, orders Payments) (again, deadline time.Time, err error) {
 	u, err := subject.ParseUnit(raw.Subject)
 	if err != nil {
 		return time.Time{}, time.Time{}, err
@@ -114,15 +138,15 @@ func (w *Worker) Message(ctx context.Context, raw *jetstream.RawStreamMsg) (agai
 	if e.kind, reason = w.Check(u.Provider, u.Account, e.payment); reason != nil {
 		return time.Time{}, time.Time{}, w.refuse(ctx, e, reason)
 	}
-	again, err = w.judge(ctx, e)
+	again, err = w.judge(ctx, e, orders)
 	return again, e.deadline, err
 }
 
 // judge publishes what came of an expectation, and schedules its look-up or removes it. It
 // returns when to judge it again, zero for a settled one.
-func (w *Worker) judge(ctx context.Context, e expected) (again time.Time, err error) {
+func (w *Worker) judge(ctx context.Context, e expected, orders Payments) (again time.Time, err error) {
 	err = stream.RetryConflicts(ctx, func() error {
-		g, err := w.gather(ctx, e)
+		g, err := w.gather(ctx, e, orders)
 		if err != nil {
 			return err
 		}
@@ -270,20 +294,21 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	if err != nil {
 		return nil //nolint:nilerr // sweep dead-letters an event that does not decode.
 	}
-	if err := w.unit(ctx, u); err != nil || !captures(e) {
+	orders := &once{Payments: w.Orders}
+	if err := w.unit(ctx, u, orders); err != nil || !captures(e) {
 		return err
 	}
 	used, err := w.Expectations.Used(ctx)
 	if err != nil || !used {
 		return err
 	}
-	units, err := w.Orders.OfOrder(ctx, e.Order)
+	units, err := orders.OfOrder(ctx, e.Order)
 	if err != nil {
 		return err
 	}
 	for _, other := range units {
 		if other != u {
-			if err := w.unit(ctx, other); err != nil {
+			if err := w.unit(ctx, other, orders); err != nil {
 				return err
 			}
 		}
@@ -297,13 +322,13 @@ func captures(e order.Event) bool {
 }
 
 // unit judges the expectation of a payment, or what follows one that was removed.
-func (w *Worker) unit(ctx context.Context, u subject.Unit) error {
+func (w *Worker) unit(ctx context.Context, u subject.Unit, orders Payments) error {
 	raw, err := stream.Last(ctx, w.Expectations.Expected(), u.Expected())
 	if err != nil {
 		return err
 	}
 	if raw != nil {
-		_, _, err := w.Message(ctx, raw)
+		_, _, err := w.message(ctx, raw, orders)
 		return err
 	}
 	log, err := w.Expectations.Log(ctx, u)
@@ -325,7 +350,7 @@ func (w *Worker) unit(ctx context.Context, u subject.Unit) error {
 		_, err := w.judge(ctx, expected{
 			unit: u, payment: o.Payment, version: o.Version, deadline: *o.Deadline,
 			body: expectation.Expectation{Order: *o.Order, Amount: o.Expected, Deadline: o.Deadline},
-		})
+		}, orders)
 		return err
 	}
 	return nil
