@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,7 @@ func (m *bodyMemory) take(n int) bool {
 type Body struct {
 	Bytes []byte // Valid until Release.
 
-	stream    io.Reader // The connection's bytes after the header, without an end.
+	stream    bodyReader // The connection's bytes after the header, without an end.
 	memory    *bodyMemory
 	limit     int // Most bytes that Bytes may have.
 	bodyLimit int // The server's BodyLimit.
@@ -75,34 +76,26 @@ func (b *Body) Release() {
 	bodies.Put(b)
 }
 
-// unboundedLength is a Content-Length, in bytes, that no request reaches: a chunk with one
-// byte of a body takes six, and body_limit allows 8 MiB.
-const unboundedLength = 1 << 30
-
 // ReadBody reads the whole body within BodyLimit and BodyMemory. The caller must release
 // it, and calls MarkReceived before work that takes long. After an error the connection
 // cannot be used again, because the rest of the body is not read: see CloseLingering.
-//
-// The stream of fasthttp 1.51.0 ends at the Content-Length in the header (streaming.go,
-// requestStream.Read), which headerReceived has hidden. Without a Transfer-Encoding in
-// the parsed header it leaves chunks as they are, for readChunks. The lengths that are set
-// here may go with headerReceived.
 func (s *Server) ReadBody(rc *fasthttp.RequestCtx, f Frame) (*Body, error) {
 	b, _ := bodies.Get().(*Body) // The pool has no other type.
 	b.memory, b.limit, b.bodyLimit, b.spare = &s.memory, s.options.BodyLimit, s.options.BodyLimit, s.options.HeaderLimit
 	if !f.HasBody() {
 		return b, nil
 	}
-	b.stream = rc.RequestBodyStream()
 	var err error
+	if b.stream, err = streamOf(rc); err != nil {
+		b.Release()
+		return nil, err
+	}
 	if f.Chunked {
-		rc.Request.Header.SetContentLength(unboundedLength)
 		var plain bool
 		if plain, err = b.readChunks(); err == nil && !plain {
 			CloseLingering(rc)
 		}
 	} else {
-		rc.Request.Header.SetContentLength(f.Length)
 		b.limit = f.Length
 		err = b.read(f.Length)
 	}
@@ -111,6 +104,15 @@ func (s *Server) ReadBody(rc *fasthttp.RequestCtx, f Frame) (*Body, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// streamOf returns the bytes of the request's connection after the header.
+func streamOf(rc *fasthttp.RequestCtx) (bodyReader, error) {
+	stream, ok := rc.Conn().(bodyReader)
+	if !ok {
+		return nil, fmt.Errorf("a connection of type %T has no body", rc.Conn())
+	}
+	return stream, nil
 }
 
 // read appends exactly n bytes. The buffer grows with the bytes that come, not with the
@@ -124,11 +126,11 @@ func (b *Body) read(n int) error {
 			return ErrBodyMemory
 		}
 		room := b.Bytes[len(b.Bytes):min(len(b.Bytes)+n, cap(b.Bytes))]
-		got, err := b.stream.Read(room)
+		got, err := b.stream.readBody(room)
 		b.Bytes, n = b.Bytes[:len(b.Bytes)+got], n-got
 		switch {
 		case n == 0:
-		case err == io.EOF: // fasthttp reports the end of the connection as the end of the body.
+		case errors.Is(err, io.EOF):
 			return io.ErrUnexpectedEOF
 		case err != nil:
 			return err

@@ -23,9 +23,8 @@ const maxChunkDigits = 8
 // skip differently. Trailers are dropped. A line that does not end with CR LF or has a
 // control character is an error.
 //
-// fasthttp's own reader is not used: version 1.51.0 accepts a line feed in an extension
-// and malformed trailers (http.go, parseChunkSize; header.go, parseTrailer). Before this
-// may go, run smuggle_test.go of gateway/webhook against it.
+// fasthttp's own reader is not used, because fasthttp does not read bodies here: see
+// requestReader.
 func (b *Body) readChunks() (plain bool, err error) {
 	for plain = true; ; {
 		size, odd, err := b.chunkSize()
@@ -95,7 +94,7 @@ func (b *Body) nextLine() ([]byte, error) {
 	for {
 		b.line = append(b.line, 0)
 		last := len(b.line) - 1
-		if n, err := b.stream.Read(b.line[last:]); n == 0 {
+		if n, err := b.stream.readBody(b.line[last:]); n == 0 {
 			return nil, cmp.Or(err, io.ErrNoProgress)
 		}
 		switch c := b.line[last]; {

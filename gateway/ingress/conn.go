@@ -26,6 +26,7 @@ const maxLingering = 512
 // conn is one client's connection.
 type conn struct {
 	net.Conn
+	requestReader
 	socket        net.Conn // The TCP connection: net.Conn itself for plain HTTP.
 	listener      *listener
 	linger        atomic.Bool  // Whether Close lingers.
@@ -33,6 +34,9 @@ type conn struct {
 	waitingSince  atomic.Int64 // When the connection began to wait for bytes of the client, as Unix time in nanoseconds; 0 while a request is handled.
 	closeOnce     sync.Once
 }
+
+// Read reads bytes of a header.
+func (c *conn) Read(p []byte) (int, error) { return c.requestReader.Read(p) }
 
 func (c *conn) startWaiting(now time.Time) { c.waitingSince.Store(now.UnixNano()) }
 
@@ -107,14 +111,6 @@ func (c *conn) Close() error {
 		c.listener.remove(c)
 	})
 	return err
-}
-
-// SetWriteDeadline returns no error. fasthttp 1.51.0 (server.go, serveConn) panics on one,
-// which a connection gives that was closed at the end of a stop. The write that follows
-// fails, too. Before this may go, check that serveConn closes the connection instead.
-func (c *conn) SetWriteDeadline(t time.Time) error {
-	_ = c.Conn.SetWriteDeadline(t)
-	return nil
 }
 
 // drain ends the sending side, so that the client sees the end of the answer, and discards

@@ -9,7 +9,6 @@ import (
 // Frame is what a request's header says about where the request ends.
 type Frame struct {
 	Ambiguous       bool // Two HTTP parsers may see the end of the request at different bytes (request smuggling).
-	Close           bool // The client wants the connection closed after the answer.
 	Chunked         bool
 	Length          int  // Bytes of the body, 0 for chunks or no body.
 	ExpectsContinue bool // The client may wait for 100 Continue before it sends the body.
@@ -19,21 +18,13 @@ type Frame struct {
 func (f Frame) HasBody() bool { return f.Chunked || f.Length > 0 }
 
 // headerReceived is fasthttp's hook between header and body. It hides the body by a
-// Content-Length of 0, because fasthttp 1.51.0 reads up to 8 KiB of it before the handler
-// can authenticate the client (http.go, readBodyWithStreaming), and sends 100 Continue to
-// every client (server.go, serveConn). FrameOf reads the raw header, which is unchanged.
-// Before this may go, check that a handler can refuse a request before any read of its
-// body, and before 100 Continue.
+// Content-Length of 0, because requestReader reads it, and it hides the Expect header of a
+// client that must not send its body: fasthttp 1.78.0 (server.go, serveConn) answers 100
+// Continue to every other. FrameOf reads the raw header, which is unchanged.
 func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	h.SetContentLength(0)
-	if len(h.Peek(fasthttp.HeaderExpect)) > 0 {
-		if s.sendsContinue(h) {
-			// fasthttp 1.51.0 (http.go, MayContinue) compares the Expect header in lower
-			// case only. Before this may go, check that it compares in any case.
-			h.Set(fasthttp.HeaderExpect, "100-continue")
-		} else {
-			h.Del(fasthttp.HeaderExpect)
-		}
+	if len(h.Peek(fasthttp.HeaderExpect)) > 0 && !s.sendsContinue(h) {
+		h.Del(fasthttp.HeaderExpect)
 	}
 	return fasthttp.RequestConfig{}
 }
@@ -50,11 +41,11 @@ func (s *Server) sendsContinue(h *fasthttp.RequestHeader) (ok bool) {
 	return !f.Ambiguous && f.ExpectsContinue && f.HasBody() && s.options.SendContinue(h, f)
 }
 
-// FrameOf reads a request's framing from the raw header fields, strictly. fasthttp 1.51.0
-// (header.go) takes the last of two Content-Length fields, any Transfer-Encoding for
-// chunked, folded lines and bare line feeds. A proxy that parses the same bytes otherwise
-// would see a body where fasthttp sees a request. Before this may go, check that
-// smuggle_test.go of gateway/webhook passes with what fasthttp itself refuses.
+// FrameOf reads a request's framing from the raw header fields, strictly. fasthttp 1.78.0
+// (header.go) takes a Content-Length beside a Transfer-Encoding, folded lines and bare line
+// feeds. A proxy that parses the same bytes otherwise would see a body where fasthttp sees a
+// request. Before this may go, check that smuggle_test.go of gateway/webhook passes with
+// what fasthttp itself refuses.
 func FrameOf(h *fasthttp.RequestHeader) (f Frame) {
 	f.Ambiguous = true
 	protocol := h.Protocol()
@@ -77,8 +68,6 @@ func FrameOf(h *fasthttp.RequestHeader) (f Frame) {
 			}
 		case equalFold(name, fasthttp.HeaderHost):
 			hosts++
-		case equalFold(name, fasthttp.HeaderConnection):
-			f.Close = f.Close || listContains(value, "close")
 		case equalFold(name, fasthttp.HeaderExpect):
 			f.ExpectsContinue = f.ExpectsContinue || http11 && equalFold(bytes.Trim(value, " \t"), "100-continue")
 		case equalFold(name, fasthttp.HeaderTransferEncoding):
@@ -105,17 +94,6 @@ func decimal(digits []byte) (n int, ok bool) {
 		n = n*10 + int(c-'0')
 	}
 	return n, true
-}
-
-// listContains reports whether a comma-separated field value has the word, in any case
-// (RFC 9110 section 7.6.1).
-func listContains(value []byte, word string) bool {
-	for part := range bytes.SplitSeq(value, []byte(",")) {
-		if equalFold(bytes.Trim(part, " \t"), word) {
-			return true
-		}
-	}
-	return false
 }
 
 // isBlank reports a character that some parsers take for the end of the request target.

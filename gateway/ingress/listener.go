@@ -20,7 +20,7 @@ const (
 )
 
 // acceptRetry is the pause after accept failed for want of file descriptors. A guess.
-// fasthttp 1.51.0 (server.go, acceptConn) ends the server for good at such an error. Before
+// fasthttp 1.78.0 (server.go, acceptConn) ends the server for good at such an error. Before
 // acceptSocket may go, check that acceptConn tries again after EMFILE and ENFILE.
 const acceptRetry = 50 * time.Millisecond
 
@@ -63,6 +63,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: socket, socket: socket, listener: l}
+	c.source = socket
 	c.startWaiting(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +75,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	// fasthttp calls Handshake in the connection's goroutine. A handshake here would block
 	// the next Accept.
 	s := &tlsConn{conn: c, tls: tls.Server(socket, l.tlsConfig)}
-	c.Conn = s.tls
+	c.Conn, c.source = s.tls, s.tls
 	return s, nil
 }
 

@@ -35,7 +35,7 @@ type Settings struct {
 	StopTimeout  time.Duration // For the requests that are being answered when the server stops; 10 s by default.
 }
 
-// MaxConnections is the concurrency of Fiber 2.52.15. Beyond it fasthttp 1.51.0 (server.go,
+// MaxConnections is the concurrency of Fiber 2.52.15. Beyond it fasthttp 1.78.0 (server.go,
 // Serve) answers new connections with a plain-text 503 of its own. Before the bound may go,
 // check that fasthttp lets further connections wait.
 const MaxConnections = fiber.DefaultConcurrency
@@ -196,7 +196,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		return errors.Join(errors.New("the listener ended"), err, l.Close())
 	case <-ctx.Done():
 	}
-	// fasthttp 1.51.0 (server.go, ShutdownWithContext) ignores a shutdown before Serve has
+	// fasthttp 1.78.0 (server.go, ShutdownWithContext) ignores a shutdown before Serve has
 	// registered the listener, which the first Accept follows. Before this may go, check
 	// that a Serve after the shutdown returns at once.
 	select {
@@ -232,4 +232,8 @@ func (s *Server) stop(ctx context.Context, l *listener, served <-chan error) err
 }
 
 // ServeConn serves one connection without a listener until it ends.
-func (s *Server) ServeConn(c net.Conn) error { return s.app.Server().ServeConn(c) }
+func (s *Server) ServeConn(c net.Conn) error {
+	bare := &bareConn{Conn: c}
+	bare.source = c
+	return s.app.Server().ServeConn(bare)
+}

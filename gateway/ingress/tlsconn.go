@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -10,37 +11,31 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 )
 
-// tlsConn is a connection under TLS. fasthttp 1.51.0 (server.go, getNextProto) calls its
+// tlsConn is a connection under TLS. fasthttp 1.78.0 (server.go, getNextProto) calls its
 // Handshake in the connection's goroutine, within the read timeout.
 type tlsConn struct {
 	*conn
 	tls *tls.Conn
 }
 
-// Handshake makes the handshake within the deadlines that fasthttp has set.
+// Handshake makes the handshake within the deadlines that fasthttp has set. After a failed
+// one the connection has no bytes, because fasthttp 1.78.0 (server.go, getNextProto) drops
+// the error and reads a request. Before this may go, check that it returns the error.
 func (s *tlsConn) Handshake() error {
 	err := s.tls.HandshakeContext(context.Background())
 	if err != nil {
 		s.listener.handshakeFailed(s.conn, err)
+		s.source = bytes.NewReader(nil)
 	}
 	return err
 }
 
 // ConnectionState returns what was negotiated.
 func (s *tlsConn) ConnectionState() tls.ConnectionState { return s.tls.ConnectionState() }
-
-// SetReadDeadline returns no error. fasthttp 1.51.0 (server.go, getNextProto) panics on one
-// before the handshake; see SetWriteDeadline of conn. Before this may go, check that
-// getNextProto returns the error.
-func (s *tlsConn) SetReadDeadline(t time.Time) error {
-	_ = s.conn.SetReadDeadline(t)
-	return nil
-}
 
 // Why a handshake failed: the label of arauto_tls_handshake_failures_total.
 const (

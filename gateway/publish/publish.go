@@ -4,7 +4,9 @@
 package publish
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/subject"
 )
 
@@ -38,9 +41,10 @@ type Options struct {
 // Notifications is the Publisher on the NOTIFICATIONS stream.
 type Notifications struct {
 	*commit.Committer
-	nc   *nats.Conn
-	js   jetstream.JetStream
-	full fullness
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	full    fullness
+	timeout time.Duration
 }
 
 // New returns Notifications on nc, which must be made as commit.New says.
@@ -61,16 +65,40 @@ func New(nc *nats.Conn, o Options) (*Notifications, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Notifications{Committer: c, nc: nc, js: js}, nil
+	return &Notifications{Committer: c, nc: nc, js: js, timeout: cmp.Or(o.Timeout, commit.DefaultTimeout)}, nil
 }
+
+// unheardAgain is the pause before a message that no stream heard is sent again, and
+// unheardTries how often it is sent. While it reloads its configuration nats-server 2.15.3
+// first removes and then makes the imports of an account (configureAccounts of
+// server/server.go), so that for less than a millisecond nothing hears the gateway. The
+// pause is a guess.
+const (
+	unheardAgain = 10 * time.Millisecond
+	unheardTries = 3
+)
 
 // Store stores m. It returns nil only when the stream has stored m, or had stored its id
 // before.
 func (n *Notifications) Store(ctx context.Context, m Message) error {
+	started := time.Now()
 	_, err := n.Committer.Store(ctx, m)
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = n.storeAgain(ctx, m, n.timeout-time.Since(started), err)
+	}
 	n.full.observe(err)
 	if err != nil {
 		return fmt.Errorf("store notification: %w", err)
 	}
 	return nil
+}
+
+// storeAgain stores a message that no stream heard, within what is left of its timeout.
+func (n *Notifications) storeAgain(ctx context.Context, m Message, left time.Duration, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	for try := 1; errors.Is(err, nats.ErrNoResponders) && try < unheardTries && wait.For(ctx, unheardAgain); try++ {
+		_, err = n.Committer.Store(ctx, m)
+	}
+	return err
 }

@@ -83,11 +83,6 @@ func panicCause(cause any) string {
 func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	h := &rc.Request.Header
 	f := ingress.FrameOf(h)
-	if f.Close {
-		// fasthttp 1.51.0 (header.go, parseHeaders) knows only a lower-case "close" alone.
-		// Before this may go, check that it finds "close" in any case and in a list.
-		rc.SetConnectionClose()
-	}
 	if f.Ambiguous {
 		ingress.CloseLingering(rc)
 		return malformed

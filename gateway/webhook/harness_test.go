@@ -152,7 +152,9 @@ func (g *gateway) do(method, path string, headers map[string]string, body io.Rea
 	if err != nil {
 		g.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	return read(g.t, answer)
+	got := read(g.t, answer)
+	holdToContract(g.t, r, got)
+	return got
 }
 
 func read(t testing.TB, answer *http.Response) reply {

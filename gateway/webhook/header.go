@@ -27,17 +27,18 @@ func (v headers) Values(name string) []string {
 	return values
 }
 
-// storedHeaders returns the headers that are stored with a notification. provider.Code
-// filters their values, so that they hold no personal data, and the media type is stored
-// without its parameters. Of several values the first that passes is stored.
+// storedHeaders returns the headers that are stored with a notification. provider.Code and
+// provider.Sayable filter their values, so that they hold no personal data; see mediaType
+// for the one of Content-Type. Of several values the first that passes is stored.
 func storedHeaders(h provider.Header) map[string]string {
 	stored := map[string]string{}
 	for _, name := range []string{"event-type", "event_type", "content-type"} {
 		for _, value := range h.Values(name) {
+			code := provider.Code(strings.TrimSpace(value))
 			if name == "content-type" {
-				value, _, _ = strings.Cut(value, ";")
+				code = mediaType(value)
 			}
-			if code := provider.Code(strings.TrimSpace(value)); code != "" {
+			if provider.Sayable(code) {
 				stored[name] = code
 				break
 			}
@@ -47,6 +48,19 @@ func storedHeaders(h provider.Header) map[string]string {
 		return nil
 	}
 	return stored
+}
+
+// mediaType is the media type in a Content-Type without its parameters, or "" if its
+// top-level type is not one that bodies have. A sender may have written anything there, such
+// as its secret, and the media type is logged.
+func mediaType(value string) string {
+	value, _, _ = strings.Cut(value, ";")
+	value = provider.Code(strings.TrimSpace(value))
+	top, sub, _ := strings.Cut(strings.ToLower(value), "/")
+	if sub == "" || strings.Contains(sub, "/") || !slices.Contains([]string{"application", "text", "multipart"}, top) {
+		return ""
+	}
+	return value
 }
 
 // traceparent returns the client's W3C trace context if there is exactly one and it is

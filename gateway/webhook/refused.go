@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -115,17 +114,15 @@ func (r *refusedLog) allow(k refusedKind, now time.Time) (unlogged int, ok bool)
 }
 
 // log logs which rule a webhook breaks, and in which field or header. It logs no value of
-// body, headers or query but the media type, without parameters and filtered by
-// provider.Code.
+// body, headers or query but the media type: see mediaType.
 func (r *refusedLog) log(rc *fasthttp.RequestCtx, d *delivery, c code) {
 	unlogged, ok := r.allow(refusedKind{d.provider, d.refused.Rule}, d.started)
 	if !ok {
 		return
 	}
-	media, _, _ := strings.Cut(string(rc.Request.Header.ContentType()), ";")
 	r.logger.Warn("webhook.refused",
 		zap.String("provider", d.provider), zap.String("account", d.account), zap.String("result", c.label()),
 		zap.String("rule", string(d.refused.Rule)), zap.String("field", d.refused.Field), zap.Error(d.refused.Err),
-		zap.String("content_type", provider.Code(strings.TrimSpace(media))), zap.Int("bytes", d.bytes),
+		zap.String("content_type", mediaType(string(rc.Request.Header.ContentType()))), zap.Int("bytes", d.bytes),
 		zap.String("remote", rc.RemoteAddr().String()), zap.Int("unlogged", unlogged))
 }

@@ -69,6 +69,35 @@ func (c code) message() string {
 	return ""
 }
 
+// Answer is one answer to a webhook, as it is documented.
+type Answer struct {
+	Status  int
+	Code    int    // In the error envelope; 0 in the answer of a stored webhook, which is text.
+	Message string // The text, or the message in the envelope.
+	Header  string // A header that this answer has beside its Content-Type, "" for none.
+}
+
+// Answers lists every answer, in the order of the checks.
+func Answers() []Answer {
+	all := make([]Answer, 0, len(codes()))
+	for _, c := range codes() {
+		a := Answer{Status: int(c) / 1000, Code: int(c), Message: c.message()}
+		switch c {
+		case accepted:
+			a.Status, a.Code = int(c), 0
+		case methodNotAllowed:
+			a.Header = fasthttp.HeaderAllow
+		case encodedBody:
+			a.Header = fasthttp.HeaderAcceptEncoding
+		case unavailable:
+			a.Header = fasthttp.HeaderRetryAfter
+		default: // No further header.
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
 // label is the code as a metric label and in logs.
 func (c code) label() string {
 	if c == accepted {

@@ -86,14 +86,14 @@ func (o Outcome) ID() string {
 	return digest(o.Provider, o.Account, o.Payment, o.Version, string(o.Outcome))
 }
 
-// CloudEvent returns the CloudEvents 1.0 binary-mode headers for the outcome. The subject
-// is what names the order, or else the payment, where the id itself must not: see
+// CloudEvent returns the CloudEvents 1.0 binary-mode headers for the outcome of a deployment,
+// whose name may be "". The subject is what names the order, or else the payment, where the id itself must not: see
 // schemas/subject. Values are percent-encoded as the NATS binding asks.
-func (o Outcome) CloudEvent(subject string) map[string]string {
+func (o Outcome) CloudEvent(deployment, subject string) map[string]string {
 	return map[string]string{
 		"ce-specversion":     "1.0",
 		"ce-id":              o.ID(),
-		"ce-source":          "/" + o.Provider + "/" + o.Account,
+		"ce-source":          order.Source(deployment, o.Provider, o.Account),
 		"ce-type":            "arauto.expectation." + string(o.Outcome) + ".v1",
 		"ce-subject":         url.PathEscape(subject),
 		"ce-time":            o.At.UTC().Format(time.RFC3339Nano),

@@ -105,15 +105,24 @@ func (e Event) ID() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// CloudEvent returns the CloudEvents 1.0 binary-mode headers for the event.
-// The subject is what stands for the order in subjects and headers when the
-// order itself must not, see schemas/subject. Values are percent-encoded as
-// the NATS binding asks.
-func (e Event) CloudEvent(subject string) map[string]string {
+// Source is the CloudEvents source of an account's events: /provider/account, with the name
+// of the deployment before it if that is not "".
+func Source(deployment, provider, account string) string {
+	source := "/" + provider + "/" + account
+	if deployment != "" {
+		source = "/" + deployment + source
+	}
+	return source
+}
+
+// CloudEvent returns the CloudEvents 1.0 binary-mode headers for the event of a deployment,
+// whose name may be "". The subject is the order as headers may show it, see schemas/subject.
+// Values are percent-encoded as the NATS binding asks.
+func (e Event) CloudEvent(deployment, subject string) map[string]string {
 	return map[string]string{
 		"ce-specversion":     "1.0",
 		"ce-id":              e.ID(),
-		"ce-source":          "/" + e.Provider + "/" + e.Account,
+		"ce-source":          Source(deployment, e.Provider, e.Account),
 		"ce-type":            "arauto.order." + string(e.Status) + ".v1",
 		"ce-subject":         url.PathEscape(subject),
 		"ce-time":            e.ObservedAt.Format(time.RFC3339Nano),

@@ -181,8 +181,11 @@ func TestCloudEventHeaders(t *testing.T) {
 		"ce-subject": "caf%C3%A9%0A", "ce-time": "2026-01-02T03:04:05Z", "ce-datacontenttype": "application/json",
 		"ce-dataschema": "urn:arauto:order-event:v1", "ce-sequence": "2",
 	}
-	if got := e.CloudEvent("café\n"); !reflect.DeepEqual(got, want) {
+	if got := e.CloudEvent("", "café\n"); !reflect.DeepEqual(got, want) {
 		t.Errorf("headers are %v", got)
+	}
+	if got := e.CloudEvent("shop-a", "o")["ce-source"]; got != "/shop-a/sandbox/default" {
+		t.Errorf("the source of a named deployment is %s", got)
 	}
 }
 

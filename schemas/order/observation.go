@@ -66,6 +66,11 @@ type Observation struct {
 	FailedLookUps []FailedLookUp `json:"failed_look_ups,omitempty"` // Those since the answer before.
 
 	NotificationsCreated time.Time `json:"notifications_created,omitzero"` // When the NOTIFICATIONS that Covers counts on was created.
+
+	// RefusedUntil is set in the mark that an operator leaves where a payment was erased,
+	// which is no answer and has nothing else. Until then what a webhook says of the
+	// payment, and answers that are on their way, are dropped.
+	RefusedUntil *time.Time `json:"refused_until,omitempty"`
 }
 
 // SameWord reports whether o says the same as p: status, provider's word and

@@ -18,6 +18,10 @@ import (
 // is no word, and must not travel into errors and events.
 const maxWord = 64
 
+// maxDigits is how many digits a word of a provider may have. Its longest number is a code
+// of six; a telephone number has eight, and a card's number and a Pix code have more.
+const maxDigits = 7
+
 // DecodeWebhook reads a webhook's JSON object into dst. Its errors wrap
 // ErrInvalid.
 func DecodeWebhook(w Webhook, dst any) error {
@@ -113,7 +117,7 @@ func Unknown(kind order.Kind, word string, ids ...string) (Notice, error) {
 	if len(word) > maxWord {
 		return Notice{}, Refuse(RuleWord, "type", "its type is too long")
 	}
-	if subject.Personal(word) {
+	if word != "" && !Sayable(word) {
 		return Notice{}, Refuse(RuleWord, "type", "its type is personal data")
 	}
 	payment := "unknown"
@@ -145,18 +149,47 @@ const (
 )
 
 // Code returns text from outside when it can only be a code, else "": free
-// text may be about a person, and so may a number that is a valid CPF or CNPJ.
+// text may be about a person, and so may a number that is a valid CPF or CNPJ,
+// a card's number, or a telephone number with its country.
 func Code(text string) string {
-	if len(text) > maxCode || strings.Trim(text, codeLetters) != "" || subject.Personal(text) {
+	if len(text) > maxCode || strings.Trim(text, codeLetters) != "" || subject.Personal(text) || card(text) || strings.HasPrefix(text, "+") {
 		return ""
 	}
 	return text
 }
 
+// card reports whether text is the number of a payment card: 13 to 19 digits with the check
+// digit of ISO/IEC 7812, of an industry that issues payment cards. One number in
+// thirty is taken for one by chance.
+func card(text string) bool {
+	text = strings.ReplaceAll(text, "-", "")
+	if len(text) < 13 || len(text) > 19 || text[0] < '3' || text[0] > '6' || digitsIn(text) < len(text) {
+		return false
+	}
+	sum := 0
+	for i := range len(text) {
+		n := int(text[len(text)-1-i] - '0')
+		if i%2 == 1 {
+			n = n*2%10 + n*2/10
+		}
+		sum += n
+	}
+	return sum%10 == 0
+}
+
+func digitsIn(text string) (n int) {
+	for _, c := range []byte(text) {
+		if '0' <= c && c <= '9' {
+			n++
+		}
+	}
+	return n
+}
+
 // Sayable reports whether text from where a provider puts its words may be
 // kept as one, whatever letters it has: it is short, and no number of a person.
 func Sayable(text string) bool {
-	return text != "" && len(text) <= maxWord && !subject.Personal(text)
+	return text != "" && len(text) <= maxWord && !subject.Personal(text) && digitsIn(text) <= maxDigits
 }
 
 // Word translates a provider's word with the vocabulary of one kind, and returns

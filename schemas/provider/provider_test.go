@@ -244,12 +244,12 @@ func TestAmountHasOnlyWhatIsKnown(t *testing.T) {
 
 func TestOnlyCodesAreKeptOfFreeText(t *testing.T) {
 	t.Parallel()
-	for _, kept := range []string{"pix.timeout", "rejected.by.receiver.bank", "555008cef7f321d00ef236333", "2024-07-01T16:00:00-03:00", "AUTHORIZED"} {
+	for _, kept := range []string{"pix.timeout", "rejected.by.receiver.bank", "555008cef7f321d00ef236333", "2024-07-01T16:00:00-03:00", "AUTHORIZED", "4111111111111112", "2111111111111114"} {
 		if got := provider.Code(kept); got != kept {
 			t.Errorf("%q became %q", kept, got)
 		}
 	}
-	for _, dropped := range []string{"", "Maria da Silva", "maria@example.com", "529.982.247-25", "52998224725", "raz\u00e3o", strings.Repeat("x", 201)} {
+	for _, dropped := range []string{"", "Maria da Silva", "maria@example.com", "529.982.247-25", "52998224725", "4111111111111111", "4111-1111-1111-1111", "+5511987654321", "raz\u00e3o", strings.Repeat("x", 201)} {
 		if got := provider.Code(dropped); got != "" {
 			t.Errorf("%q is kept as %q", dropped, got)
 		}
@@ -261,6 +261,7 @@ func TestAWordMayHaveAnyLettersAndNoLength(t *testing.T) {
 	for text, want := range map[string]bool{
 		"PAID": true, "EM ANÁLISE": true, strings.Repeat("x", 64): true,
 		"": false, strings.Repeat("x", 65): false, "529.982.247-25": false, "maria@example.com": false,
+		"REASON_001001": true, "98765-4321": false, "4111 1111 1111 1111": false,
 	} {
 		if got := provider.Sayable(text); got != want {
 			t.Errorf("%q: %v", text, got)

@@ -1,6 +1,9 @@
 package record
 
-import "time"
+import (
+	_ "embed"
+	"time"
+)
 
 // Audit is one entry of AUDIT: what an operator is about to change. It is
 // confirmed before the change, so that there is no change without one; an
@@ -17,3 +20,9 @@ type Audit struct {
 	Letter   string    `json:"letter,omitempty"`  // Id of the dead letter concerned.
 	What     string    `json:"what"`              // In a sentence.
 }
+
+// AuditSchema is the JSON Schema (draft 2020-12) of an audit entry. It is a published
+// contract: a change of meaning is a new version in a new file.
+//
+//go:embed audit.v1.schema.json
+var AuditSchema []byte

@@ -31,6 +31,16 @@ type Circuit struct {
 	By       string        `json:"by"`                // The worker or operator that brought it there.
 }
 
+// Resumption is how far the look-ups that waited for an account's circuit breakers have been
+// brought forward since these closed. There is one record per account on CIRCUITS; the last
+// one counts.
+type Resumption struct {
+	Closed  uint64 `json:"closed"`         // The sequence on CIRCUITS of the record by which the last of them closed.
+	Through uint64 `json:"through"`        // On LOOKUP_RETRIES, up to which every look-up was brought forward.
+	Done    bool   `json:"done,omitempty"` // None is left.
+	By      string `json:"by"`             // The worker that does it. Another one may go on once the record is old.
+}
+
 // hostScope begins the scope of a host. No account's name has a colon.
 const hostScope = "host:"
 

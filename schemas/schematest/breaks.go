@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Breaks returns how a JSON Schema differs from its published version to the harm of readers,
@@ -46,6 +47,9 @@ func (c *comparison) compare(field string, before, now any) {
 		return
 	}
 	for _, keyword := range slices.Sorted(maps.Keys(union(was, is))) {
+		if strings.HasPrefix(keyword, "x-") { // It says where documents are, and nothing of their form.
+			continue
+		}
 		switch keyword {
 		case "description", "title", "$comment", "examples":
 		case "properties", "$defs":

@@ -21,6 +21,7 @@ var published = map[string]struct {
 	"dead letter": {"../record/testdata/deadletter.v1.published.json", record.DeadLetterSchema},
 	"expectation": {"../expectation/testdata/expectation.v1.published.json", expectation.Schema},
 	"outcome":     {"../expectation/testdata/outcome.v1.published.json", expectation.OutcomeSchema},
+	"audit entry": {"../record/testdata/audit.v1.published.json", record.AuditSchema},
 }
 
 func TestSchemasKeepWhatWasPublished(t *testing.T) {

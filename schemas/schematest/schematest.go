@@ -13,10 +13,11 @@ import (
 	"arauto/schemas/record"
 )
 
-// Each schema is compiled once, because every test with a broker asks for them.
+// The schemas are compiled once, because every test with a broker asks for them.
 var (
 	event      = compiled("event.v1.schema.json", order.EventSchema)
 	deadLetter = compiled("deadletter.v1.schema.json", record.DeadLetterSchema)
+	audit      = compiled("audit.v1.schema.json", record.AuditSchema)
 	expected   = compiled("expectation.v1.schema.json", expectation.Schema)
 	outcome    = compiled("outcome.v1.schema.json", expectation.OutcomeSchema)
 )
@@ -32,6 +33,9 @@ func Expectation(body []byte) error { return validate(expected, body) }
 
 // Outcome says how the body of an expectation's outcome breaks its schema, or nil.
 func Outcome(body []byte) error { return validate(outcome, body) }
+
+// Audit says how the body of an audit entry breaks its schema, or nil.
+func Audit(body []byte) error { return validate(audit, body) }
 
 // compiled compiles a schema on first use, with formats asserted.
 func compiled(name string, text []byte) func() (*jsonschema.Schema, error) {

@@ -12,6 +12,7 @@ const (
 	LookupRetries = "LOOKUP_RETRIES"
 	Statuses      = "STATUSES"
 	Orders        = "ORDERS"
+	OrderPayments = "ORDER_PAYMENTS"
 	DeadLetters   = "DEAD_LETTERS"
 	Audit         = "AUDIT"
 	Advisories    = "ADVISORIES"
@@ -19,6 +20,7 @@ const (
 	Leases        = "LEASES"
 	Expectations  = "EXPECTATIONS"
 	Outcomes      = "OUTCOMES"
+	Forgotten     = "FORGOTTEN"
 )
 
 // Unit names one payment on the wire: provider and account as configured, and
@@ -51,6 +53,9 @@ func (u Unit) Event(order string, status order.Status) string {
 	return "orders." + u.String() + "." + order + "." + string(status)
 }
 
+// OfOrder is where the unit is noted as a payment of an order, which is a subject token.
+func (u Unit) OfOrder(order string) string { return "order-payments." + order + "." + u.String() }
+
 // DeadLetter is where a dead letter about the unit is stored.
 func (u Unit) DeadLetter(class, stage string) string {
 	return "dead." + class + "." + stage + "." + u.String()
@@ -82,6 +87,11 @@ func (w Waiting) Parked() string {
 
 // Due is the subject on which the broker stores the look-up once it is due.
 func (w Waiting) Due() string { return "lookup.due." + w.Provider + "." + w.Account + "." + w.Hash }
+
+// Forgotten is where the record of the unit is kept once it was erased.
+func (w Waiting) Forgotten() string {
+	return "forgotten." + w.Provider + "." + w.Account + "." + w.Hash
+}
 
 // Any matches every token in a filter.
 const Any = "*"
@@ -140,6 +150,9 @@ func Circuit(provider, account string) string { return "circuits." + circuit(pro
 func CircuitChanged(provider, account string) string {
 	return "circuits-changed." + circuit(provider, account)
 }
+
+// Resumption is where the record of an account's resumption is kept.
+func Resumption(provider, account string) string { return "resumptions." + circuit(provider, account) }
 
 // circuit encodes the account, because that of a host has characters which no token has.
 func circuit(provider, account string) string {

@@ -18,11 +18,13 @@ func TestSubjectsOfAUnit(t *testing.T) {
 		u.Status():                         "statuses.picpay.default.a%2Eb",
 		u.Events():                         "orders.picpay.default.a%2Eb.>",
 		u.Event("o-1", order.Paid):         "orders.picpay.default.a%2Eb.o-1.paid",
+		u.OfOrder("o-1"):                   "order-payments.o-1.picpay.default.a%2Eb",
 		u.DeadLetter("data", "lookup"):     "dead.data.lookup.picpay.default.a%2Eb",
 		w.Parked():                         "lookup.parked.picpay.default." + tokens.Hash("a.b"),
 		w.Due():                            "lookup.due.picpay.default." + tokens.Hash("a.b"),
 		subject.Circuit("yapay", "a"):      "circuits.yapay.a",
 		subject.CircuitChanged("*", "*"):   "circuits-changed.*.*",
+		subject.Resumption("yapay", "a"):   "resumptions.yapay.a",
 		subject.LookupConsumer("yapay"):    "lookup-yapay",
 		subject.LookupDueConsumer("yapay"): "lookup-due-yapay",
 	} {

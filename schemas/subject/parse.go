@@ -13,6 +13,7 @@ const (
 	notificationForm = "notifications.<provider>.<account>.<payment>"
 	statusForm       = "statuses.<provider>.<account>.<payment>"
 	eventForm        = "orders.<provider>.<account>.<payment>.<order>.<status>"
+	ofOrderForm      = "order-payments.<order>.<provider>.<account>.<payment>"
 	deadLetterForm   = "dead.<class>.<stage>.<provider>.<account>.<payment>"
 	scheduledForm    = "lookup.parked.<provider>.<account>.<hash>"
 	dueForm          = "lookup.due.<provider>.<account>.<hash>"
@@ -81,8 +82,8 @@ func ParseDeadLetter(on string) (DeadLetter, error) {
 	return DeadLetter{Class: t[0], Stage: t[1], Unit: Unit{Provider: t[2], Account: t[3], Payment: t[4]}}, nil
 }
 
-// ParseUnit reads the unit off a subject of NOTIFICATIONS, STATUSES, ORDERS, DEAD_LETTERS,
-// EXPECTATIONS or OUTCOMES.
+// ParseUnit reads the unit off a subject of NOTIFICATIONS, STATUSES, ORDERS,
+// ORDER_PAYMENTS, DEAD_LETTERS, EXPECTATIONS or OUTCOMES.
 func ParseUnit(on string) (Unit, error) {
 	family, _, _ := strings.Cut(on, ".")
 	switch family {
@@ -97,6 +98,12 @@ func ParseUnit(on string) (Unit, error) {
 		return parseUnit(on, expectedForm)
 	case "expectations":
 		return parseUnit(on, outcomeForm)
+	case "order-payments":
+		t, err := parse(on, ofOrderForm)
+		if err != nil {
+			return Unit{}, err
+		}
+		return Unit{Provider: t[1], Account: t[2], Payment: t[3]}, nil
 	case "dead":
 		l, err := ParseDeadLetter(on)
 		return l.Unit, err

@@ -128,8 +128,9 @@ func (r *run) next(payment string) (m jetstream.Msg, more bool) {
 
 // finish handles an event until it is done, or returns it to the broker after a stop.
 func (r *run) finish(payment string, m jetstream.Msg) {
+	looked := false // For a gap before the event.
 	for delay := r.FirstDelay; r.pulling.Err() == nil; delay = min(2*delay, r.MaxDelay) {
-		if r.try(payment, m) {
+		if r.try(payment, m, &looked) {
 			r.release(m, m.Ack)
 			return
 		}
@@ -139,15 +140,16 @@ func (r *run) finish(payment string, m jetstream.Msg) {
 }
 
 // try handles an event once. It returns true if the event is done.
-func (r *run) try(payment string, m jetstream.Msg) bool {
+func (r *run) try(payment string, m jetstream.Msg, looked *bool) bool {
 	e, err := read(m)
 	if err == nil {
 		if _, again := r.handled.Get(e.ID); again && e.ID != "" {
 			return true // Its ack was lost.
 		}
 		e.After, _ = r.highest.Get(payment)
-		if from, to, missing := e.Missing(); missing {
-			r.Report(e, fmt.Errorf("transitions %d to %d of the payment were not delivered", from, to))
+		if !*looked {
+			*looked = true
+			r.reportGap(e, m)
 		}
 		err = r.call(e)
 	}
@@ -165,6 +167,22 @@ func (r *run) try(payment string, m jetstream.Msg) bool {
 	r.handled.Add(e.ID, struct{}{})
 	r.highest.Add(payment, max(e.After, e.Transition))
 	return true
+}
+
+// gapTimeout is how long a look for a gap may take. A guess.
+const gapTimeout = 5 * time.Second
+
+// reportGap reports the gap before an event, or that it could not be looked for: then the
+// handler is called all the same.
+func (r *run) reportGap(e Event, m jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(r.work, gapTimeout)
+	defer cancel()
+	gap, err := r.gap(ctx, e, m)
+	if gap != nil {
+		r.Report(e, gap)
+	} else if err != nil {
+		r.Report(e, err)
+	}
 }
 
 // call calls the handler in a slot. A panic is an error of the event.

@@ -5,6 +5,7 @@
 package subscriber
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,17 +27,6 @@ type Event struct {
 	Stored   time.Time // When it was stored, by the broker's clock.
 	Trace    string    // The W3C traceparent that the webhook began; empty for none.
 	After    uint64    // The highest transition of the payment that this Run has handled, 0 for none.
-}
-
-// Missing returns the numbers of the payment's transitions between After and this event's.
-// ok is false if there are none. It is also false while After is 0: the first event of a
-// payment in a Run may have any number, because an earlier process handled the transitions
-// before it, the consumer was made later, or they were compacted.
-func (e Event) Missing() (from, to uint64, ok bool) {
-	if e.After == 0 || e.Transition <= e.After+1 {
-		return 0, 0, false
-	}
-	return e.After + 1, e.Transition - 1, true
 }
 
 // Late reports that a later event of the payment was handled before. That happens after a
@@ -69,8 +59,8 @@ type Options struct {
 	Grace       time.Duration // How long handlers may finish after a stop, 10 s by default.
 	DeadLetters bool          // Store refused events on dead.subscriber.<consumer>.>, which the account must import.
 
-	// Report is called with what does not end Run: a failed handler, a missed transition, an
-	// event that does not decode, a broker that does not answer. e is zero if it is not about
+	// Report is called with what does not end Run: a failed handler, a *Gap before an event,
+	// an event that does not decode, a broker that does not answer. e is zero if it is not about
 	// an event. It may be called concurrently. Nil reports nothing.
 	Report func(e Event, err error)
 }
@@ -88,6 +78,19 @@ func (o Options) withDefaults() Options {
 		o.Report = func(Event, error) {}
 	}
 	return o
+}
+
+// Connect logs in at the broker as arauto subscriber add has printed it for a service. The
+// connection is made again for as long as the process lives. url may list several servers
+// with commas between them.
+func Connect(url, name, password string, more ...nats.Option) (jetstream.JetStream, error) {
+	nc, err := nats.Connect(url, append([]nats.Option{
+		nats.Name(name), nats.UserInfo(name, password), nats.CustomInboxPrefix("_INBOX_" + name), nats.MaxReconnects(-1),
+	}, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect as %s: %w", name, err)
+	}
+	return jetstream.New(nc)
 }
 
 // Run handles the consumer's events until ctx ends, and returns nil then: handlers finish
@@ -132,42 +135,31 @@ type Start struct {
 	Filter   string    // Subjects, for example "orders.picpay.default.>" or "orders.*.*.*.<order>.*"; all by default.
 }
 
-// Replay calls visit for each stored event from start on, in the order of sequences, until
-// it has visited as many as were stored when it was called, or visit returns an error. It
-// acks nothing and moves no consumer. Compacted events are not stored any more. The account
-// needs the right to create consumers on ORDERS.
+// Replay calls visit for each event that is stored from start on when Replay is called, in the
+// order of sequences, until visit returns an error. It acks nothing and moves no consumer.
+// Compacted events are not stored any more. Each event is one request to the broker.
 func Replay(ctx context.Context, js jetstream.JetStream, start Start, visit Handler) error {
-	config := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy}
-	switch {
-	case start.Sequence > 0:
-		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, start.Sequence
-	case !start.Time.IsZero():
-		config.DeliverPolicy, config.OptStartTime = jetstream.DeliverByStartTimePolicy, &start.Time
-	}
-	if start.Filter != "" {
-		config.FilterSubjects = []string{start.Filter}
-	}
-	consumer, err := js.OrderedConsumer(ctx, subject.Orders, config)
+	stream, err := js.Stream(ctx, subject.Orders)
 	if err != nil {
-		return fmt.Errorf("make consumer for the replay: %w", err)
+		return fmt.Errorf("open stream %s: %w", subject.Orders, err)
 	}
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("read consumer of the replay: %w", err)
+	last := stream.CachedInfo().State.LastSeq
+	next := max(start.Sequence, 1)
+	if start.Sequence == 0 && !start.Time.IsZero() {
+		if next, err = since(ctx, stream, start.Time, last+1); err != nil {
+			return err
+		}
 	}
-	for left := info.NumPending; left > 0; left-- {
-		m, err := consumer.Next(jetstream.FetchMaxWait(pullWait))
-		if errors.Is(err, nats.ErrTimeout) || errors.Is(err, jetstream.ErrNoMessages) {
-			if info, err = consumer.Info(ctx); err != nil {
-				return fmt.Errorf("read consumer of the replay: %w", err)
-			}
-			left = info.NumPending + 1 // Events were removed meanwhile.
-			continue
+	for next <= last {
+		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(cmp.Or(start.Filter, subject.AllEvents)))
+		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && raw.Sequence > last {
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("read event: %w", err)
 		}
-		e, err := read(m)
+		next = raw.Sequence + 1
+		e, err := decode(raw.Data, raw.Header, raw.Sequence, raw.Time)
 		if err != nil {
 			return err
 		}
@@ -176,6 +168,26 @@ func Replay(ctx context.Context, js jetstream.JetStream, start Start, visit Hand
 		}
 	}
 	return nil
+}
+
+// since is the sequence of the first event that was stored at or after a time, or end.
+func since(ctx context.Context, stream jetstream.Stream, at time.Time, end uint64) (uint64, error) {
+	low, high := uint64(1), end
+	for low < high {
+		middle := low + (high-low)/2
+		raw, err := stream.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(subject.AllEvents))
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			high = middle
+		case err != nil:
+			return 0, fmt.Errorf("find the first event: %w", err)
+		case raw.Time.Before(at):
+			low = raw.Sequence + 1
+		default:
+			high = middle
+		}
+	}
+	return low, nil
 }
 
 // errUnknown wraps what does not decode: an event of a newer version, whose status this
@@ -188,11 +200,12 @@ func read(m jetstream.Msg) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("read message metadata: %w", err)
 	}
-	body, err := order.ReadEvent(m.Data())
-	e := Event{
-		Event: body, ID: m.Headers().Get("ce-id"), Trace: m.Headers().Get("traceparent"),
-		Sequence: meta.Sequence.Stream, Stored: meta.Timestamp,
-	}
+	return decode(m.Data(), m.Headers(), meta.Sequence.Stream, meta.Timestamp)
+}
+
+func decode(data []byte, header nats.Header, sequence uint64, stored time.Time) (Event, error) {
+	body, err := order.ReadEvent(data)
+	e := Event{Event: body, ID: header.Get("ce-id"), Trace: header.Get("traceparent"), Sequence: sequence, Stored: stored}
 	if err != nil {
 		return e, fmt.Errorf("event %d: %w: %w", e.Sequence, errUnknown, err)
 	}

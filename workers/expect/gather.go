@@ -86,7 +86,7 @@ func (w *Worker) events(ctx context.Context, u subject.Unit) (all []Event, err e
 
 // otherPaid finds another payment of the order whose sum is with the merchant, nil for none.
 func (w *Worker) otherPaid(ctx context.Context, e expected, orders Payments) (*expectation.Payment, error) {
-	units, err := orders.OfOrder(ctx, e.body.Order)
+	units, err := orders.PaymentsOf(ctx, e.body.Order)
 	if err != nil {
 		return nil, err
 	}

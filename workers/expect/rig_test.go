@@ -23,6 +23,7 @@ import (
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
 	"arauto/workers/workertest"
@@ -74,7 +75,7 @@ func open(t *testing.T, speedup int) *rig {
 	t.Cleanup(server.Close)
 	r.provider = server.URL
 	var err error
-	r.store, err = expectations.Open(r.Ctx, r.JS, r.Tokens)
+	r.store, err = expectations.Open(r.Ctx, r.JS, r.Tokens, "")
 	r.Must(err)
 	r.worker = r.another(expect.NewMetrics(r.metrics, "sandbox"))
 	r.walk = expect.NewWalk(r.worker, "sandbox")
@@ -90,9 +91,11 @@ func (r *rig) another(m *expect.Metrics) *expect.Worker {
 	r.Must(err)
 	dead, err := deadletter.Open(r.Ctx, r.JS)
 	r.Must(err)
+	index, err := orderindex.Open(r.Ctx, r.JS, r.Tokens)
+	r.Must(err)
 	w, err := expect.New(r.Ctx, expect.Options{
 		JS: r.JS, Tokens: r.Tokens, Expectations: r.store, Observations: statuses, Retries: retries, DeadLetters: dead,
-		Orders: expect.OrderLog{Stream: r.Stream(subject.Orders), Tokens: r.Tokens},
+		Orders: index,
 		Check:  func(string, string, string) (order.Kind, error) { return order.Payment, nil },
 		Log:    zap.NewNop(), Metrics: m, Now: time.Now, Without: time.Hour, Speedup: r.speedup,
 	})

@@ -18,6 +18,7 @@ import (
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
 )
 
@@ -55,7 +56,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if err = clock.Set(ctx); err != nil {
 			return err
 		}
-		if options.Expectations, err = expectations.Open(ctx, k.JS, cfg.Tokens); err != nil {
+		if options.Expectations, err = expectations.Open(ctx, k.JS, cfg.Tokens, cfg.Deployment); err != nil {
 			return err
 		}
 		if options.Observations, err = observations.Open(ctx, k.JS); err != nil {
@@ -70,7 +71,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if orders, err = k.JS.Stream(ctx, subject.Orders); err != nil {
 			return fmt.Errorf("open stream %s: %w", subject.Orders, err)
 		}
-		options.Orders = OrderLog{Stream: orders, Tokens: cfg.Tokens}
+		if options.Orders, err = orderindex.Open(ctx, k.JS, cfg.Tokens); err != nil {
+			return err
+		}
 		if worker, err = New(ctx, options); err != nil {
 			return err
 		}
@@ -80,7 +83,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return nil
 	}
 	streams := []string{
-		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters,
+		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters,
 		subject.Expectations, subject.Outcomes,
 	}
 	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, []string{subject.ExpectConsumer}, bind); err != nil {

@@ -45,19 +45,8 @@ type Options struct {
 
 // Payments finds the payments of an order.
 type Payments interface {
-	// OfOrder lists the payments that have an event of the order, of all providers.
-	OfOrder(ctx context.Context, order string) ([]subject.Unit, error)
-}
-
-// OrderLog is the Payments that ORDERS itself is searched for.
-type OrderLog struct {
-	Stream jetstream.Stream // ORDERS.
-	Tokens subject.Tokens
-}
-
-// OfOrder implements Payments. The broker compares the subjects of the whole stream.
-func (o OrderLog) OfOrder(ctx context.Context, order string) ([]subject.Unit, error) {
-	return observations.OfOrder(ctx, o.Stream, subject.Filter("", ""), o.Tokens.Token(order))
+	// PaymentsOf lists the payments that have an event of the order, of all providers.
+	PaymentsOf(ctx context.Context, order string) ([]subject.Unit, error)
 }
 
 // once is a Payments that searches for an order once, since the search is the most expensive
@@ -68,12 +57,12 @@ type once struct {
 	units []subject.Unit
 }
 
-// OfOrder implements Payments.
-func (o *once) OfOrder(ctx context.Context, order string) ([]subject.Unit, error) {
+// PaymentsOf implements Payments.
+func (o *once) PaymentsOf(ctx context.Context, order string) ([]subject.Unit, error) {
 	if o.order == order {
 		return o.units, nil
 	}
-	units, err := o.Payments.OfOrder(ctx, order)
+	units, err := o.Payments.PaymentsOf(ctx, order)
 	if err == nil {
 		o.order, o.units = order, units
 	}
@@ -302,7 +291,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	if err != nil || !used {
 		return err
 	}
-	units, err := orders.OfOrder(ctx, e.Order)
+	units, err := orders.PaymentsOf(ctx, e.Order)
 	if err != nil {
 		return err
 	}

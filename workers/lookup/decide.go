@@ -11,10 +11,11 @@ import (
 // decision is what to do about a task.
 type decision string
 
-// The decisions. The first two are outcomes too.
+// The decisions. The first three are outcomes too.
 const (
 	superseded decision = outcomeSuperseded
 	redundant  decision = outcomeRedundant
+	forgotten  decision = outcomeForgotten
 	join       decision = "join"      // The scheduled look-up is to cover the notification too.
 	ask        decision = "ask"       // The provider is asked.
 	askAgain   decision = "ask again" // The provider is asked as for a recheck, although an answer covers the task.
@@ -27,6 +28,8 @@ func decide(t task, s stored, now time.Time) decision {
 	waits := s.scheduled.Parked
 	joins := waits.Reason == string(record.NotFound) || waits.Reason == string(record.RateLimited)
 	switch {
+	case s.last.Refuses(t.saidAt(now)):
+		return forgotten
 	case t.superseded(s.last) && (s.older || t.mayHaveLostSuccessor(s.last)):
 		return askAgain
 	case t.superseded(s.last):
@@ -37,6 +40,18 @@ func decide(t task, s stored, now time.Time) decision {
 		return join
 	}
 	return ask
+}
+
+// saidAt is when the provider said what the task is made for, now if it said nothing. A
+// look-up that was scheduled before its payment was erased is dropped however late it is due.
+func (t task) saidAt(now time.Time) time.Time {
+	switch {
+	case t.fresh:
+		return t.storedAt
+	case t.NotifiedAt != nil:
+		return *t.NotifiedAt
+	}
+	return now
 }
 
 // superseded reports whether an answer covers the task's notification already.

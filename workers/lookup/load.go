@@ -29,7 +29,7 @@ func (w *Worker) load(ctx context.Context, t *task) (s stored, err error) {
 			return s, err
 		}
 	}
-	if d := decide(*t, s, w.Now()); d == superseded || d == redundant {
+	if d := decide(*t, s, w.Now()); d == superseded || d == redundant || d == forgotten {
 		return s, nil
 	}
 	s.scheduled, err = w.Retries.Read(ctx, t.Provider, t.Account, t.Payment)

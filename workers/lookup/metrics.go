@@ -35,7 +35,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		answers: counter("arauto_lookup_answers_total",
 			"Answers of providers, by whether they know the payment: known or unknown.", "account", "payment"),
 		outcomes: counter("arauto_lookup_outcomes_total",
-			"Notifications and due look-ups by outcome: observed, superseded, scheduled, dead_letter or redundant.", "outcome"),
+			"Notifications and due look-ups by outcome: observed, superseded, scheduled, dead_letter, redundant or forgotten.", "outcome"),
 		conflicts: counter("arauto_lookup_conflicts_total",
 			"Answers that were not appended because another look-up of the payment was first."),
 		seconds:  histogram("arauto_lookup_seconds", "How long providers took to answer."),
@@ -57,7 +57,7 @@ func (m *Metrics) expect(provider string, accounts []string) {
 	for _, cause := range record.Failures() {
 		m.lookups.WithLabelValues(provider, string(cause))
 	}
-	for _, outcome := range []string{outcomeObserved, outcomeSuperseded, outcomeScheduled, outcomeDead, outcomeRedundant} {
+	for _, outcome := range []string{outcomeObserved, outcomeSuperseded, outcomeScheduled, outcomeDead, outcomeRedundant, outcomeForgotten} {
 		m.outcomes.WithLabelValues(provider, outcome)
 	}
 	for _, account := range accounts {

@@ -31,6 +31,9 @@ func (w *Worker) trustPayload(ctx context.Context, t *task) (outcome string, err
 	if err != nil {
 		return "", err
 	}
+	if last.Refuses(t.saidAt(w.Now())) {
+		return outcomeForgotten, nil
+	}
 	if t.superseded(last) {
 		if older, err := w.checkCoverage(ctx, t, last); err != nil || !older {
 			return outcomeSuperseded, err

@@ -110,7 +110,8 @@ func Run(ctx context.Context, k *process.Kit) error {
 			Worker: worker, Stream: from[subject.Notifications],
 			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
 		}
-		actors = append(actors, process.Actor{Name: "relief-" + name, Run: relief.Run})
+		resume := &Resume{Worker: worker, Circuits: limits.records}
+		actors = append(actors, process.Actor{Name: "relief-" + name, Run: relief.Run}, process.Actor{Name: "resume-" + name, Run: resume.Run})
 		for j, handle := range []consume.Handler{worker.HandleNotification, worker.HandleDue} {
 			durable := names[2*i+j]
 			actors = append(actors, process.Actor{Name: durable.Consumer, Run: func(ctx context.Context) error {

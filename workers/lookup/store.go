@@ -27,6 +27,7 @@ const (
 	outcomeSuperseded = "superseded"
 	outcomeScheduled  = "scheduled"
 	outcomeDead       = "dead_letter"
+	outcomeForgotten  = "forgotten" // An operator has erased the payment: what is said of it is dropped for an hour.
 	outcomeRedundant  = "redundant" // An optional look-up that another look-up made redundant.
 )
 
@@ -123,7 +124,7 @@ func (w *Worker) failed(ctx context.Context, t *task, s stored, cause error, req
 			return "", err
 		}
 		switch decision := decide(*t, stored{last: s.last}, now); decision {
-		case superseded, redundant:
+		case superseded, redundant, forgotten:
 			w.noteFailed(t, request, kind, string(decision))
 			return string(decision), nil
 		case askAgain:

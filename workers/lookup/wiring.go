@@ -22,6 +22,7 @@ type limitsBuilder struct {
 	cfg      config.Lookup
 	options  breaker.Options
 	metrics  *breaker.Metrics
+	records  *breaker.Store   // Set by bind.
 	circuits *breaker.Cache   // Set by bind.
 	fleet    *ratelimit.Fleet // Set by bind.
 }
@@ -40,15 +41,15 @@ func newLimits(k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBu
 // bind reads the circuit breakers' records, so that a worker which starts while one is
 // open makes no look-ups.
 func (b *limitsBuilder) bind(ctx context.Context) error {
-	store, err := breaker.Open(ctx, b.kit.JS)
-	if err != nil {
+	var err error
+	if b.records, err = breaker.Open(ctx, b.kit.JS); err != nil {
 		return err
 	}
 	if b.fleet, err = ratelimit.OpenFleet(ctx, b.kit.JS, b.cfg.Providers, b.kit.Log); err != nil {
 		return err
 	}
 	b.options.Workers = b.fleet.Size
-	b.circuits, err = breaker.NewCache(ctx, store, b.options, b.metrics, b.kit.Log)
+	b.circuits, err = breaker.NewCache(ctx, b.records, b.options, b.metrics, b.kit.Log)
 	return err
 }
 

@@ -157,6 +157,9 @@ func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task
 // lookUp brings a task to its outcome. After a conflict it is decided again.
 func (w *Worker) lookUp(ctx context.Context, t *task) (outcome string, err error) {
 	if t.unknownType != "" {
+		if last, err := w.Observations.Last(ctx, t.unit); err != nil || last.Refuses(t.storedAt) {
+			return outcomeForgotten, err
+		}
 		// All notifications of unknown types of an account are one unit, whose dead letters
 		// are not read: the message id alone keeps this one from being stored twice.
 		return outcomeDead, w.putDeadLetter(ctx, t, nil, record.DeadLetter{
@@ -185,7 +188,7 @@ func (w *Worker) pursue(ctx context.Context, t *task) (outcome string, err error
 		return "", err
 	}
 	switch decision := decide(*t, s, w.Now()); decision {
-	case superseded, redundant:
+	case superseded, redundant, forgotten:
 		t.seen = s.last.Observation
 		return string(decision), nil
 	case join:

@@ -18,6 +18,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/forgotten"
 	"arauto/workers/internal/retry"
 	"arauto/workers/normalize/fold"
 )
@@ -39,10 +40,14 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	streams := []string{subject.Statuses, subject.Orders, subject.LookupRetries, subject.DeadLetters}
+	index, err := k.Committer(subject.OrderPayments)
+	if err != nil {
+		return err
+	}
+	streams := []string{subject.Statuses, subject.Orders, subject.OrderPayments, subject.LookupRetries, subject.DeadLetters, subject.Forgotten}
 	options := fold.Options{
-		JS: k.JS, Events: events, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
-		Spans: order.Standard.Scaled(cfg.TimeScale), RemoveAfter: cfg.RemoveAfter, Clock: retry.NewClock(k.JS, nil),
+		JS: k.JS, Events: events, Index: index, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
+		Spans: order.Standard.Scaled(cfg.TimeScale), RemoveAfter: cfg.RemoveAfter, Clock: retry.NewClock(k.JS, nil), Deployment: cfg.Deployment,
 	}
 	var worker *fold.Worker
 	var durable jetstream.Consumer
@@ -55,6 +60,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 			return err
 		}
 		if options.DeadLetters, err = deadletter.Open(ctx, k.JS); err != nil {
+			return err
+		}
+		if options.Forgotten, err = forgotten.Open(ctx, k.JS, cfg.Tokens); err != nil {
 			return err
 		}
 		if worker, err = fold.New(ctx, options); err != nil {

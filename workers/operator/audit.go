@@ -17,12 +17,16 @@ import (
 const (
 	verbRedrive      = "redrive"
 	verbDiscard      = "discard"
+	verbForget       = "forget"
 	verbReplay       = "replay"
 	verbRetryNow     = "retry_now"
 	verbCircuitOpen  = "circuit_open"
 	verbCircuitClose = "circuit_close"
 	verbExpect       = "expect"
 	verbWithdraw     = "withdraw"
+
+	verbSubscriberAdd    = "subscriber_add"
+	verbSubscriberRemove = "subscriber_remove"
 )
 
 // audit records what the command is about to change. It must return nil before anything

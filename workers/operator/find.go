@@ -33,32 +33,39 @@ var errNothingKnown = errors.New("no payment is known by that order, payment or 
 // find returns the payments whose own id, order or provider's reference is id, sorted by
 // subject.
 func (s *session) find(ctx context.Context, id string, in scope) ([]payment, error) {
-	found, err := s.findPayment(ctx, id, in)
+	found, _, err := s.findWithin(ctx, id, in, searchMore)
+	return found, err
+}
+
+// findWithin is find with the number of the newest messages of each stream that are read
+// although subjects name the id. unread reports whether there are more messages.
+func (s *session) findWithin(ctx context.Context, id string, in scope, most uint64) (found []payment, unread bool, err error) {
+	units, err := s.findPayment(ctx, id, in)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	more, err := s.findOrder(ctx, id, in)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	maps.Copy(more, found)
-	most := uint64(searchMore)
+	maps.Copy(more, units)
 	if len(more) == 0 {
 		most = searchAll
 	}
 	named, unread, err := s.findByContent(ctx, id, in, most)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	maps.Copy(more, named)
 	switch {
 	case len(more) > 0:
 	case unread:
-		return nil, fmt.Errorf("%w, in the newest %d messages of each stream", errNothingKnown, most)
+		return nil, true, fmt.Errorf("%w, in the newest %d messages of each stream", errNothingKnown, most)
 	default:
-		return nil, errNothingKnown
+		return nil, false, errNothingKnown
 	}
-	return s.describeAll(ctx, more)
+	found, err = s.describeAll(ctx, more)
+	return found, unread, err
 }
 
 // findPayment finds the units of a payment, with its id.
@@ -92,15 +99,18 @@ func (s *session) findPayment(ctx context.Context, id string, in scope) (map[sub
 	return found, nil
 }
 
-// findOrder finds the units of an order's payments that have events: their subjects name the
-// order. findByContent finds the others.
+// findOrder finds the units of an order's payments that have events. findByContent finds the
+// others.
 func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
-	units, err := observations.OfOrder(ctx, s.streams[subject.Orders], subject.Filter(in.provider, in.account), s.tokens.Token(id))
+	units, err := s.orders.PaymentsOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	found := map[subject.Unit]string{}
 	for _, unit := range units {
+		if in.provider != "" && in.provider != unit.Provider || in.account != "" && in.account != unit.Account {
+			continue
+		}
 		last, err := s.lastEvent(ctx, unit)
 		if err != nil {
 			return nil, err

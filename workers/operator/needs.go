@@ -36,69 +36,79 @@ const (
 	flood = 100
 )
 
-// needs lists what a person must do, in sentences.
-func (s *session) needs(ctx context.Context, h health) ([]string, error) {
+// needs lists what a person must do.
+func (s *session) needs(ctx context.Context, h health) ([]need, error) {
 	all := h.broken()
 	letters, least, err := s.openLetters(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, class := range slices.Sorted(maps.Keys(letters)) {
-		all = append(all, fmt.Sprintf("%s%d open dead letters of class %s: arauto dead list --class %s", least, letters[class], class, class))
+		all = append(all, need{waiting, fmt.Sprintf("%s%d open dead letters of class %s: arauto dead list --class %s", least, letters[class], class, class)})
 	}
 	all = append(all, h.failing()...)
 	for _, c := range h.Circuits {
-		all = append(all, fmt.Sprintf("circuit %s/%s is %s since %s (%s)", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause))
+		all = append(all, need{stopped, fmt.Sprintf("circuit %s/%s is %s since %s (%s)", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause)})
 	}
 	for _, c := range h.Consumers {
 		switch {
 		case c.Missing:
-			all = append(all, "consumer "+c.Name+" is missing: arauto topology apply")
+			all = append(all, need{stopped, "consumer " + c.Name + " is missing: arauto topology apply"})
 		case c.Unworked:
-			all = append(all, "no worker works on consumer "+c.Name)
+			all = append(all, need{stopped, "no worker works on consumer " + c.Name})
 		}
 	}
 	for _, one := range h.Streams {
 		switch {
 		case one.Missing:
-			all = append(all, "stream "+one.Name+" is missing: arauto topology apply")
+			all = append(all, need{one.endangers(stopped), "stream " + one.Name + " is missing: arauto topology apply"})
 		case one.Fatal && one.Fill != nil && *one.Fill >= nearlyFull:
-			all = append(all, fmt.Sprintf("stream %s is %.1f %% full, and refuses messages when it is full", one.Name, *one.Fill))
+			all = append(all, need{one.endangers(later), fmt.Sprintf("stream %s is %.1f %% full, and refuses messages when it is full", one.Name, *one.Fill)})
 		case one.Name == subject.LookupRetries && one.Fill != nil && *one.Fill >= retriesFull:
-			all = append(all, fmt.Sprintf("stream %s is %.1f %% full: from 80 %% on look-ups that fail become dead letters at once", one.Name, *one.Fill))
+			all = append(all, need{later, fmt.Sprintf("stream %s is %.1f %% full: from 80 %% on look-ups that fail become dead letters at once", one.Name, *one.Fill)})
 		}
 	}
 	if r := h.Durability; r.Facts != nil && !r.Unverified() && !r.Holds {
-		all = append(all, "the gateway claims "+r.Claimed.String()+", which does not hold")
+		all = append(all, need{losing, "the gateway claims " + r.Claimed.String() + ", which does not hold"})
 	}
 	return all, nil
 }
 
 // broken is what the broker cannot do, by its monitoring addresses.
-func (h health) broken() []string {
-	all := []string{}
+func (h health) broken() (all []need) {
 	if h.Durability.Facts != nil {
-		all = append(all, h.Durability.Facts.Urgent()...)
+		for _, one := range h.Durability.Facts.Urgent() {
+			all = append(all, need{losing, one})
+		}
 	}
 	return all
 }
 
+// endangers is what a stream that takes no messages endangers: of NOTIFICATIONS the
+// webhooks, of another what otherwise says.
+func (s streamHealth) endangers(otherwise danger) danger {
+	if s.Name == subject.Notifications {
+		return losing
+	}
+	return otherwise
+}
+
 // failing are the paused providers, the failed look-ups by provider and error, and the
 // accounts with many payments that their provider does not know.
-func (h health) failing() []string {
-	var all []string
+func (h health) failing() []need {
+	var all []need
 	for _, c := range h.Consumers {
 		if provider, ok := subject.ParseLookupConsumer(c.Name); ok && c.Paused && c.Name == subject.LookupDueConsumer(provider) {
-			all = append(all, "provider "+provider+" is paused: it answers no account")
+			all = append(all, need{stopped, "provider " + provider + " is paused: it answers no account"})
 		}
 	}
 	for _, why := range slices.Sorted(maps.Keys(h.Parked.Failed)) {
-		all = append(all, fmt.Sprintf("%d look-ups have failed and wait: %s", h.Parked.Failed[why], why))
+		all = append(all, need{waiting, fmt.Sprintf("%d look-ups have failed and wait: %s", h.Parked.Failed[why], why)})
 	}
 	for _, account := range slices.Sorted(maps.Keys(h.Parked.Unknown)) {
 		if n := h.Parked.Unknown[account]; n >= flood {
-			all = append(all, fmt.Sprintf("%d look-ups of %s wait because the provider does not know their payments: "+
-				"they are invented, or another store's; see Floods in OPERATING.md", n, account))
+			all = append(all, need{waiting, fmt.Sprintf("%d look-ups of %s wait because the provider does not know their payments: "+
+				"they are invented, or another store's; see Floods in OPERATING.md", n, account)})
 		}
 	}
 	return all

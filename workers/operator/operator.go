@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/version"
 )
 
 // The exit codes.
@@ -70,6 +72,9 @@ func Run(ctx context.Context, args []string, env func(string) (string, bool), st
 func execute(ctx context.Context, args []string, env func(string) (string, bool), stdout, stderr io.Writer) error {
 	s := &settings{env: env}
 	root := newRoot(s)
+	if slices.Equal(args, []string{"-version"}) { // As every other binary has it.
+		args = []string{"--version"}
+	}
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -92,8 +97,8 @@ func newRoot(s *settings) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "arauto",
 		Short: "Operate Arauto",
-		Long: "Operate Arauto: see how it is, follow one payment, act on dead letters, ask a provider again,\n" +
-			"and apply the declared streams and consumers to a broker.\n\n" +
+		Long: "Operate Arauto: see how it is, follow one payment, act on dead letters, ask a provider again, let services\n" +
+			"subscribe, and apply the declared streams and consumers to a broker.\n\n" +
 			"Without flags it works beside `make run`. Whatever changes something leaves an entry on AUDIT first, but for\n" +
 			"topology apply.",
 		SilenceUsage:  true,
@@ -114,11 +119,23 @@ func newRoot(s *settings) *cobra.Command {
 	root.PersistentFlags().StringVar(&s.who, "by", by, "`name` of who is at work, for AUDIT; ARAUTO_BY sets the default, and without both it is\n"+
 		"the system's user. Only what changes something needs it")
 	root.PersistentFlags().StringVar(&s.output, "output", textOutput, "`format` of the result, text or json")
-	root.Version = describe().String()
+	root.Version = "arauto " + version.Read().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newStatus(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newExpect(s), newWebhook(s), newExample(), newTopology(s), newVersion(s))
+	root.AddCommand(newStatus(s), newDoctor(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newExpect(s), newForget(s), newWebhook(s), newSubscriber(s), newExample(), newTopology(s), newVersion(s))
 	return root
+}
+
+func newVersion(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print what this binary was built from",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			b := version.Read()
+			return s.show(c, b, line("arauto %s", b))
+		},
+	}
 }
 
 // newGroup makes a command that does nothing by itself.

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// searchMore is how many of a stream's newest messages are read for an id that subjects
-	// name: the order may have another payment without an event. A tenth of a second, a guess.
-	searchMore = 500
+	// searchMore is how many of a stream's messages are read for an id that subjects name: the
+	// order may have another payment that was not answered yet. 20 ms, a guess.
+	searchMore = 100
 	// searchAll is how many are read for an id that no subject names: some seconds.
 	searchAll = 200_000
 	// readers is how many messages are read at a time.
@@ -38,6 +38,7 @@ type content struct {
 // the other streams. more reports whether there are more messages.
 func (s *session) findByContent(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
 	found = map[subject.Unit]string{}
+	var lock sync.Mutex // Of found and more: the streams are read at once.
 	look := func(raw *jetstream.RawStreamMsg) {
 		var of content
 		if json.Unmarshal(raw.Data, &of) != nil || of.Order != id && of.Reference != id || of.Payment == "" {
@@ -48,43 +49,51 @@ func (s *session) findByContent(ctx context.Context, id string, in scope, most u
 		}
 		on := "." + of.Provider + "." + of.Account + "."
 		if strings.Contains(raw.Subject, on) { // Otherwise the body and the subject disagree.
+			lock.Lock()
+			defer lock.Unlock()
 			found[s.tokens.Unit(of.Provider, of.Account, of.Payment)] = of.Payment
 		}
 	}
+	note := func(rest bool, err error) error {
+		lock.Lock()
+		defer lock.Unlock()
+		more = more || rest
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
 	for _, place := range []struct{ stream, filter string }{
 		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Parked()},
 		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Due()},
 		{subject.DeadLetters, subject.Filter(in.provider, in.account).DeadLetter(subject.Any, subject.Any)},
 	} {
-		left := most
-		err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) bool {
-			if left == 0 {
-				more = true
-				return false
-			}
-			left--
-			look(raw)
-			return true
+		group.Go(func() error {
+			left, rest := most, false
+			err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) bool {
+				if left == 0 {
+					rest = true
+					return false
+				}
+				left--
+				look(raw)
+				return true
+			})
+			return note(rest, err)
 		})
-		if err != nil {
-			return nil, false, err
-		}
 	}
-	streams := []string{subject.Notifications, subject.Statuses}
-	if most == searchAll { // Else subjects name the id, and what ORDERS holds of the order is found.
-		streams = append(streams, subject.Orders)
+	streams := []string{subject.Notifications}
+	if most == searchAll { // Else subjects name the id, and a payment that was answered is in the index of orders.
+		streams = append(streams, subject.Statuses, subject.Orders)
 	}
 	for _, stream := range streams {
-		rest, err := s.newest(ctx, stream, most, look)
-		if err != nil {
-			return nil, false, err
-		}
-		more = more || rest
+		group.Go(func() error { return note(s.newest(ctx, stream, most, look)) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, false, err
 	}
 	return found, more, nil
 }
 
-// newest calls visit with the newest messages of a stream, one at a time and in no order,
+// newest calls visit with the newest messages of a stream, several at once and in no order,
 // and reports whether there are more.
 func (s *session) newest(ctx context.Context, stream string, most uint64, visit func(*jetstream.RawStreamMsg)) (more bool, err error) {
 	info, err := s.streams[stream].Info(ctx)
@@ -95,7 +104,6 @@ func (s *session) newest(ctx context.Context, stream string, most uint64, visit 
 	if more = last >= first+most; more {
 		first = last - most + 1
 	}
-	var lock sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for sequence := first; sequence <= last && ctx.Err() == nil; sequence++ {
@@ -107,8 +115,6 @@ func (s *session) newest(ctx context.Context, stream string, most uint64, visit 
 			if err != nil {
 				return fmt.Errorf("read %s %d: %w", stream, sequence, err)
 			}
-			lock.Lock()
-			defer lock.Unlock()
 			visit(raw)
 			return nil
 		})

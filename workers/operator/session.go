@@ -18,6 +18,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
 )
 
@@ -31,6 +32,7 @@ type session struct {
 	observed    *observations.Store
 	retries     *retry.Store
 	deadLetters *deadletter.Store
+	orders      *orderindex.Index
 	streams     map[string]jetstream.Stream
 	ahead       time.Duration // Broker's clock minus this machine's.
 }
@@ -88,12 +90,17 @@ func (s *settings) load(roles ...string) (*config.Config, subject.Tokens, error)
 
 // connected is inSession for a command that needs no stream.
 func (s *settings) connected(c *cobra.Command, do func(context.Context, *session) error, roles ...string) error {
+	return s.connectedOn(c, operatorInbox, do, roles...)
+}
+
+// connectedOn is connected with the inbox of another user at the broker.
+func (s *settings) connectedOn(c *cobra.Command, inbox string, do func(context.Context, *session) error, roles ...string) error {
 	ctx := c.Context()
 	cfg, tokens, err := s.load(roles...)
 	if err != nil {
 		return err
 	}
-	conn, err := connect(ctx, cfg.NATS(), operatorInbox)
+	conn, err := connect(ctx, cfg.NATS(), inbox)
 	if err != nil {
 		return err
 	}
@@ -106,7 +113,7 @@ func (s *settings) connected(c *cobra.Command, do func(context.Context, *session
 }
 
 // readable are the streams that this command may read.
-var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
+var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Expectations, subject.Outcomes}
 
 // bind opens the streams.
 func (s *session) bind(ctx context.Context) error {
@@ -126,7 +133,8 @@ func (s *session) bind(ctx context.Context) error {
 	if s.deadLetters, err = deadletter.Open(ctx, s.js); err != nil {
 		return err
 	}
-	return nil
+	s.orders, err = orderindex.Open(ctx, s.js, s.tokens)
+	return err
 }
 
 // now is the time by the broker's clock, a round trip late at most. A look-up that is

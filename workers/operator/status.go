@@ -28,6 +28,8 @@ type health struct {
 	Circuits  []record.Circuit `json:"open_circuits"`
 
 	Durability durability.Report `json:"durability"` // What a 200 of the gateway means here.
+
+	needs []need // Needs with what each endangers.
 }
 
 type streamHealth struct {
@@ -120,7 +122,11 @@ func (s *session) health(ctx context.Context) (health, error) {
 	if h.Circuits, err = s.openCircuits(ctx); err != nil {
 		return h, err
 	}
-	h.Needs, err = s.needs(ctx, h)
+	h.needs, err = s.needs(ctx, h)
+	h.Needs = []string{}
+	for _, one := range h.needs {
+		h.Needs = append(h.Needs, one.What)
+	}
 	return h, err
 }
 

@@ -207,8 +207,11 @@ func TestStatusBeginsWithABrokerThatCannotWrite(t *testing.T) {
 	r := idle(t)
 	needs, err := (&session{js: r.JS}).needs(r.Ctx, h)
 	r.Must(err)
-	said := strings.Join(needs, "\n")
-	if !strings.HasPrefix(said, "the store of nats-1") {
+	said := ""
+	for _, one := range needs {
+		said += one.What + "\n"
+	}
+	if !strings.HasPrefix(said, "the store of nats-1") || needs[0].Danger != losing {
 		t.Errorf("it begins with something else:\n%s", said)
 	}
 	for _, want := range []string{

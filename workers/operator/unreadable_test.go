@@ -71,6 +71,7 @@ func TestOrderWhoseOnlyEventDoesNotDecodeIsFound(t *testing.T) {
 	r := idle(t)
 	t.Cleanup(r.Stop) // As above.
 	on := r.Unit("p 1").Event("o-1", order.Paid)
+	r.plant(r.Unit("p 1").OfOrder("o-1"), "")
 	r.plant(on, "{")
 	if out := r.run(ExitDone, "order", "show", "o-1"); !strings.Contains(out, "sandbox/default/p 1  event  does not decode: sequence 1 on "+on) {
 		t.Errorf("output:\n%s", out)

@@ -74,7 +74,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 // await waits until every stream and consumer that the tasks use is there, and calls bind.
 func await(ctx context.Context, k *process.Kit, bind func(context.Context) error) error {
 	streams := []string{
-		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories,
+		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters, subject.Advisories,
 		subject.Expectations, subject.Outcomes,
 	}
 	consumers := []string{subject.AdvisoriesConsumer}
@@ -99,12 +99,12 @@ type sweeper struct {
 	store   *durability.Health
 
 	// Set by bind.
-	payments              *stale.Sweeper
-	schedules             *stuck.Republisher
-	advisories            *advisories.Worker
-	gauge                 *levels.Gauge
-	notifications, orders jetstream.Stream
-	durable               jetstream.Consumer
+	payments                     *stale.Sweeper
+	schedules                    *stuck.Republisher
+	advisories                   *advisories.Worker
+	gauge                        *levels.Gauge
+	notifications, orders, index jetstream.Stream
+	durable                      jetstream.Consumer
 }
 
 // newSweeper makes everything that needs no broker.
@@ -152,7 +152,7 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 		return err
 	}
 	s.advisories = advisories.New(s.givenUp)
-	for name, stream := range map[string]*jetstream.Stream{subject.Notifications: &s.notifications, subject.Orders: &s.orders} {
+	for name, stream := range map[string]*jetstream.Stream{subject.Notifications: &s.notifications, subject.Orders: &s.orders, subject.OrderPayments: &s.index} {
 		if *stream, err = s.kit.JS.Stream(ctx, name); err != nil {
 			return fmt.Errorf("open stream %s: %w", name, err)
 		}
@@ -169,7 +169,7 @@ func (s *sweeper) tasks() []task {
 		JS: s.kit.JS, Stream: s.notifications, Providers: providers.All.Names(), Metrics: s.retain, Log: s.kit.Log,
 		Now: s.clock.Now, Keep: s.cfg.KeepNotifications, MinAge: minAge, Judge: s.payments.Unprocessed,
 	}
-	compact := &retention.Orders{Stream: s.orders, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Remove: s.cfg.RemoveAfter, Unreadable: s.payments.Unreadable}
+	compact := &retention.Orders{Stream: s.orders, Index: s.index, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Remove: s.cfg.RemoveAfter, Unreadable: s.payments.Unreadable}
 	return []task{
 		{"stale", s.cfg.Every, s.payments.Round},
 		{"stuck", min(s.cfg.Every, stuckAfter), s.schedules.Round},

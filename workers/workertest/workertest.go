@@ -22,7 +22,9 @@ import (
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
+	"arauto/workers/internal/forgotten"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
@@ -100,12 +102,23 @@ func (b Bench) Breakers(wait time.Duration) lookup.Limits {
 		breaker.OutageOptions{Waits: waits, Failures: 1, Window: time.Minute})}
 }
 
+// Resume brings forward what waits for a look-up worker's circuit breakers once these have
+// closed, until the test ends.
+func (b Bench) Resume(w *lookup.Worker) {
+	b.T.Helper()
+	circuits, err := breaker.Open(b.Ctx, b.JS)
+	b.Must(err)
+	b.Go("resume", (&lookup.Resume{Worker: w, Circuits: circuits}).Run)
+}
+
 // Fold returns a worker that folds observations. It shares no memory with other
 // workers.
 func (b Bench) Fold() *fold.Worker {
 	b.T.Helper()
+	erased, err := forgotten.Open(b.Ctx, b.JS, b.Tokens)
+	b.Must(err)
 	w, err := fold.New(b.Ctx, fold.Options{
-		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(),
+		JS: b.JS, Tokens: b.Tokens, Retries: b.retries(), DeadLetters: b.deadLetters(), Forgotten: erased,
 		Log: zap.NewNop(), Metrics: fold.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
 	})
 	b.Must(err)
@@ -116,11 +129,13 @@ func (b Bench) Fold() *fold.Worker {
 // cadence is speedup times as fast, and its HTTP routes take the token.
 func (b Bench) Expect(speedup int, token string) (*expect.Worker, *expect.Walk, expect.Routes) {
 	b.T.Helper()
-	store, err := expectations.Open(b.Ctx, b.JS, b.Tokens)
+	store, err := expectations.Open(b.Ctx, b.JS, b.Tokens, "")
+	b.Must(err)
+	index, err := orderindex.Open(b.Ctx, b.JS, b.Tokens)
 	b.Must(err)
 	w, err := expect.New(b.Ctx, expect.Options{
 		JS: b.JS, Tokens: b.Tokens, Expectations: store, Observations: b.observations(), Retries: b.retries(), DeadLetters: b.deadLetters(),
-		Orders: expect.OrderLog{Stream: b.Stream(subject.Orders), Tokens: b.Tokens},
+		Orders: index,
 		Check:  func(string, string, string) (order.Kind, error) { return order.Payment, nil },
 		Log:    zap.NewNop(), Metrics: expect.NewMetrics(prometheus.NewRegistry(), "sandbox"), Now: time.Now,
 		Without: time.Hour, Speedup: speedup,
@@ -181,6 +196,23 @@ func (b Bench) AckFloor(stream, durable string) uint64 {
 func (b Bench) Schedule(p record.ScheduledLookUp) {
 	b.T.Helper()
 	b.Must(b.retries().Schedule(b.Ctx, retry.Fresh, p))
+}
+
+// EndRefusal makes the refusal of a payment that was erased end now: it replaces the mark of
+// the erasure, and waits until that is over.
+func (b Bench) EndRefusal(payment string) {
+	b.T.Helper()
+	store := b.observations()
+	last, err := store.Last(b.Ctx, b.Unit(payment))
+	b.Must(err)
+	if last.Observation.RefusedUntil == nil {
+		b.T.Fatalf("%s is not refused", payment)
+	}
+	over := time.Now().Add(time.Second).UTC()
+	_, err = store.Append(b.Ctx, b.Unit(payment), last, order.Observation{Provider: "sandbox", Account: "default", RefusedUntil: &over}, "")
+	b.Must(err)
+	b.Must(b.Stream(subject.Statuses).SecureDeleteMsg(b.Ctx, last.Sequence))
+	b.Until("the refusal to be over", func() bool { return time.Now().After(over) })
 }
 
 // DeadLetter stores a dead letter about a message of NOTIFICATIONS.

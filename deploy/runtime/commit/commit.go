@@ -52,12 +52,15 @@ type Options struct {
 	Batched, FellApart func(messages int)
 }
 
+// DefaultTimeout is how long Store may take by default.
+const DefaultTimeout = 800 * time.Millisecond
+
 // DefaultQueueLimit is how many messages may be without a result by default. A guess: more than
 // the connections that a gateway serves by default.
 const DefaultQueueLimit = 4096
 
 func (o Options) withDefaults(nc *nats.Conn) Options {
-	o.Timeout = cmp.Or(o.Timeout, 800*time.Millisecond)
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	o.ReconnectGrace = cmp.Or(o.ReconnectGrace, 25*time.Millisecond)
 	o.QueueLimit = cmp.Or(o.QueueLimit, DefaultQueueLimit)
 	o.QueueBytes = cmp.Or(o.QueueBytes, 32<<20)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,9 @@ func (k *checks) check() {
 		k.refuse("profile", k.origins["profile"]+" is not a profile; write production or local")
 	}
 	k.checkTimeScale(f.TimeScale)
+	if f.Deployment != "" && !deploymentName.MatchString(f.Deployment) {
+		k.refuse("deployment", k.origins["deployment"]+" is not a name of a deployment; write 1 to 32 of a-z, 0-9 and -, none of them - at the beginning")
+	}
 	k.checkSecret(f.HashKey)
 	k.checkSecret(f.NATS.Password)
 	k.checkSecret(f.Expect.Token)
@@ -43,6 +47,9 @@ func (k *checks) check() {
 	}
 	k.checkProviders()
 }
+
+// deploymentName is a segment of a CloudEvents source without escapes.
+var deploymentName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 // longestRemembered is ten years, as for the other times of sweep.
 const longestRemembered = 3650 * day

@@ -114,6 +114,7 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
 	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
+	same(t, "deployment", n.Deployment, "shop-a")
 	s, _ := c.Sweep()
 	same(t, "sweep", []time.Duration{s.Every, s.Horizon, s.KeepNotifications, s.CompactAfter, s.RemoveAfter, n.RemoveAfter},
 		[]time.Duration{30 * time.Second, 1000 * time.Hour, 24 * time.Hour, 500 * time.Hour, 2000 * time.Hour, 2000 * time.Hour})

@@ -15,17 +15,20 @@ const (
 // file is the YAML file, key by key. A field without a yaml tag is not a key. The tag
 // within is the range that a value of the file must lie in, both ends included.
 type file struct {
-	Profile   string                  `yaml:"profile"`
-	TimeScale int                     `yaml:"time_scale"` // How many times as fast retries wait. Default 1; more is for tests.
-	HashKey   reference               `yaml:"hash_key,omitempty"`
-	NATS      natsSection             `yaml:"nats"`
-	Topology  topologyPart            `yaml:"topology"`
-	Gateway   Gateway                 `yaml:"gateway"`
-	Lookup    Lookup                  `yaml:"lookup"`
-	Normalize Normalize               `yaml:"normalize"`
-	Sweep     Sweep                   `yaml:"sweep"`
-	Expect    Expect                  `yaml:"expect"`
-	Providers map[string]providerPart `yaml:"providers,omitempty"`
+	Profile   string    `yaml:"profile"`
+	TimeScale int       `yaml:"time_scale"` // How many times as fast retries wait. Default 1; more is for tests.
+	HashKey   reference `yaml:"hash_key,omitempty"`
+	// Deployment is in the CloudEvents source of each event, so that subscribers of several
+	// deployments tell them apart. "" for none.
+	Deployment string                  `yaml:"deployment,omitempty"`
+	NATS       natsSection             `yaml:"nats"`
+	Topology   topologyPart            `yaml:"topology"`
+	Gateway    Gateway                 `yaml:"gateway"`
+	Lookup     Lookup                  `yaml:"lookup"`
+	Normalize  Normalize               `yaml:"normalize"`
+	Sweep      Sweep                   `yaml:"sweep"`
+	Expect     Expect                  `yaml:"expect"`
+	Providers  map[string]providerPart `yaml:"providers,omitempty"`
 }
 
 // natsSection is NATS before its password is resolved.
@@ -150,8 +153,9 @@ type Normalize struct {
 	Admin       string `yaml:"admin"`                       // Default 127.0.0.1:9093.
 	Concurrency int    `yaml:"concurrency" within:"1 4096"` // Payments handled at once in this process. Default 64.
 
-	Tokens    subject.Tokens `yaml:"-"` // Made with hash_key.
-	TimeScale int            `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
+	Tokens     subject.Tokens `yaml:"-"` // Made with hash_key.
+	Deployment string         `yaml:"-"` // In the CloudEvents source of each event; "" for none.
+	TimeScale  int            `yaml:"-"` // How many times as fast as a real clock corrections wait: 1 but in tests.
 
 	RemoveAfter time.Duration `yaml:"-"` // That of sweep.
 }
@@ -175,9 +179,11 @@ type Expect struct {
 	Without time.Duration `yaml:"without_deadline" within:"1h 9600h"` // How long a payment is expected that was announced without a deadline. Default 30 days.
 	Token   reference     `yaml:"http_token,omitempty"`               // Bearer token of the routes /expectations/ on the admin listener, of 16 bytes or more. Default: there are no such routes.
 
-	Tokens    subject.Tokens `yaml:"-"` // Made with hash_key.
-	Bearer    Secret         `yaml:"-"` // The token, empty for none.
-	TimeScale int            `yaml:"-"` // How many times as fast as a real clock look-ups are made: 1 but in tests.
+	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
+	Bearer Secret         `yaml:"-"` // The token, empty for none.
+
+	Deployment string `yaml:"-"` // In the CloudEvents source of each outcome; "" for none.
+	TimeScale  int    `yaml:"-"` // How many times as fast as a real clock look-ups are made: 1 but in tests.
 }
 
 // Retry is what the file says about repeating a provider's failed look-ups.

@@ -296,6 +296,14 @@ FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gate
 			text: head + "time_scale: 3600\n",
 			want: `FILE:2: time_scale: turns days of retries into seconds and is for tests; remove it, or write profile: local where no real payment is`,
 		},
+		"deployment that is no name": {
+			text: head + "deployment: Shop/A\n",
+			want: `FILE:2: deployment: "Shop/A" is not a name of a deployment; write 1 to 32 of a-z, 0-9 and -, none of them - at the beginning`,
+		},
+		"deployment that is too long": {
+			text: head + "deployment: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
+			want: `FILE:2: deployment: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" is not a name of a deployment; write 1 to 32 of a-z, 0-9 and -, none of them - at the beginning`,
+		},
 		"clock that stands still": {
 			text: "profile: local\n" + head + "time_scale: 0\n",
 			want: `FILE:3: time_scale: 0 is out of range; write a value from 1 to 1000000`,

@@ -107,7 +107,7 @@ func (k *checks) tokens() (tokens subject.Tokens) {
 
 func (k *checks) normalize() Normalize {
 	n := k.file.Normalize
-	n.Tokens, n.TimeScale, n.RemoveAfter = k.tokens(), k.file.TimeScale, k.file.Sweep.RemoveAfter
+	n.Tokens, n.TimeScale, n.RemoveAfter, n.Deployment = k.tokens(), k.file.TimeScale, k.file.Sweep.RemoveAfter, k.file.Deployment
 	return n
 }
 
@@ -119,7 +119,7 @@ func (k *checks) sweep() Sweep {
 
 func (k *checks) expect() Expect {
 	e := k.file.Expect
-	e.Tokens, e.TimeScale = k.tokens(), k.file.TimeScale
+	e.Tokens, e.TimeScale, e.Deployment = k.tokens(), k.file.TimeScale, k.file.Deployment
 	if e.Token.IsZero() {
 		return e
 	}
@@ -149,10 +149,15 @@ func (k *checks) gateway() Gateway {
 	return g
 }
 
+// GatewayTLS returns the gateway's certificate files without reading them.
+func (c *Config) GatewayTLS() TLS {
+	return TLS{Certificate: c.beside(c.file.Gateway.TLS.Certificate), Key: c.beside(c.file.Gateway.TLS.Key)}
+}
+
 // readTLS reads the pair once, so that what cannot serve is refused at start, and
 // gives the paths a meaning that does not depend on the folder.
 func (k *checks) readTLS(t TLS) TLS {
-	resolved := TLS{Certificate: k.beside(t.Certificate), Key: k.beside(t.Key)}
+	resolved := k.GatewayTLS()
 	if t.Certificate == "" || t.Key == "" {
 		return resolved // Neither, or reported by checkTLS.
 	}

@@ -13,14 +13,15 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/version"
 )
 
 // Kit is what a role works with.
 type Kit struct {
 	Config *config.Config
 	Log    *zap.Logger
-	// Registry is served on /metrics; Go's and the process's own metrics are in
-	// it already.
+	// Registry is served on /metrics; the metrics of Go, the process and the build are
+	// in it already.
 	Registry *prometheus.Registry
 	// NATS reconnects for ever. While it is disconnected, publishes fail at once and are
 	// not buffered, so that no webhook gets 200 for a message that is only in this process.
@@ -41,6 +42,7 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 	k.Registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		version.Metric(),
 	)
 	var err error
 	if k.admin, err = newAdmin(cfg.Admin(role), k.Registry, log); err != nil {

@@ -206,7 +206,7 @@ func TestAdminServesMetricsAndExtraRoutes(t *testing.T) {
 			t.Errorf("%s answers %d without %q: %s", path, code, want, text)
 		}
 	}
-	if _, text := get(t, r.url+"/metrics"); !strings.Contains(text, "process_start_time_seconds ") {
+	if _, text := get(t, r.url+"/metrics"); !strings.Contains(text, "process_start_time_seconds ") || !strings.Contains(text, `arauto_build_info{goversion="go1.`) {
 		t.Error("the process collector is missing")
 	}
 	if code, _ := get(t, r.url+"/nothing"); code != 404 {

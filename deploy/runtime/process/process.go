@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/version"
 	"arauto/schemas/providers"
 )
 
@@ -61,7 +62,7 @@ func Main(role string, run Role) {
 //
 // Arguments: -config names the configuration file (else ARAUTO_CONFIG, else
 // .local/arauto.yaml); -check reads it, prints it redacted to stdout and does
-// not start. LOG_LEVEL is debug, info (default), warn or error. Logs are one
+// not start; -version prints what the binary was built from. LOG_LEVEL is debug, info (default), warn or error. Logs are one
 // JSON object per line on stderr; problems of the configuration are plain
 // lines there, because a person reads them.
 func Run(ctx context.Context, role string, args []string, env func(string) (string, bool), stdout, stderr io.Writer, run Role) int {
@@ -71,6 +72,10 @@ func Run(ctx context.Context, role string, args []string, env func(string) (stri
 	}
 	if err != nil {
 		return ExitRefused // The flag package has said why.
+	}
+	if o.version {
+		version.Print(stdout, role)
+		return ExitClean
 	}
 	log, flush, err := newLogger(role, env, stderr)
 	if err != nil {
@@ -110,8 +115,9 @@ func refuse(stderr io.Writer, err error) int {
 
 // arguments are the command line.
 type arguments struct {
-	config string
-	check  bool
+	config  string
+	check   bool
+	version bool
 }
 
 func parseArguments(role string, args []string, env func(string) (string, bool), stderr io.Writer) (arguments, error) {
@@ -122,6 +128,7 @@ func parseArguments(role string, args []string, env func(string) (string, bool),
 	flags := flag.NewFlagSet(role, flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.config, "config", o.config, "configuration `file`; ARAUTO_CONFIG sets the default")
+	flags.BoolVar(&o.version, "version", false, "print what this binary was built from, and exit")
 	flags.BoolVar(&o.check, "check", false, "read the configuration, print it with secrets as ***, and exit")
 	if err := flags.Parse(args); err != nil {
 		return o, fmt.Errorf("parse arguments: %w", err)

@@ -58,6 +58,22 @@ func Last(ctx context.Context, s jetstream.Stream, filter string) (*jetstream.Ra
 	return raw, nil
 }
 
+// Delete deletes a message. One that is gone is no error.
+func Delete(ctx context.Context, s jetstream.Stream, sequence uint64) error {
+	err := s.DeleteMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		// nats.go 1.55.0 (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text
+		// only. Before this read may go, check that the error wraps the APIError.
+		if _, gone := s.GetMsg(ctx, sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("delete message %d: %w", sequence, err)
+	}
+	return nil
+}
+
 // Created reads when a stream was created, zero if there is none. What is stored beside a
 // sequence of a stream with this time can be told from what names a stream that was
 // deleted and created again. The time is part of the stream's meta data, and outlives, in

@@ -9,7 +9,7 @@ import (
 // Main is a package's TestMain: it runs the tests and fails on goroutines that outlive them.
 func Main(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// fasthttp 1.51.0: its clock lives as long as the process (header.go,
+		// fasthttp 1.78.0: its clock lives as long as the process (header.go,
 		// updateServerDate), and its worker pool ends within ten seconds after its server
 		// (workerpool.go, Start). Before these may go, check that Shutdown ends both.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),

@@ -23,6 +23,10 @@ type Settings struct {
 // of a killed worker are redelivered after it.
 const AckWait = 9 * time.Second
 
+// SubscriberAckWait is the ack wait of a subscriber's consumer. It is longer than that of
+// Arauto's own, because subscribers in other languages may send no heartbeats.
+const SubscriberAckWait = 30 * time.Second
+
 // maxAckPending is the fleet-wide concurrency cap of one consumer.
 const maxAckPending = 2048
 
@@ -31,14 +35,15 @@ const maxAckPending = 2048
 // forces Discard Old on it) and a schedule that finds no room when it is due
 // would be stuck.
 const (
-	notificationsShare = 27
-	ordersShare        = 24
+	notificationsShare = 25
+	ordersShare        = 23
+	orderPaymentsShare = 4 // An entry takes a seventh of the bytes of a payment's last event in ORDERS.
 	statusesShare      = 13
 	deadLettersShare   = 5
 	auditShare         = 3
 	advisoriesShare    = 1
 	circuitsShare      = 1
-	expectationsShare  = 2
+	expectationsShare  = 1
 	outcomesShare      = 3
 )
 
@@ -48,6 +53,16 @@ const (
 	leasesBytes = 1 << 20
 	leasesAge   = 2 * time.Minute
 )
+
+// FORGOTTEN has room for 20,000 payments that were erased (measured: 200 B each). They are
+// known for as long as AUDIT says who erased them.
+const (
+	forgottenBytes = 4 << 20
+	forgottenAge   = auditAge
+)
+
+// auditAge is how long AUDIT keeps an entry.
+const auditAge = 400 * day
 
 const day = 24 * time.Hour
 
@@ -79,6 +94,13 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardNew, MaxBytes: share(statusesShare), MaxAge: 30 * day,
 			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
+		{ // Before ORDERS, so that the index is never the younger one of a new deployment.
+			Name:        subject.OrderPayments,
+			Description: "Which payments an order has: one message without a body for each.",
+			Subjects:    []string{unit.OfOrder(subject.Any)},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(orderPaymentsShare), MaxMsgsPerSubject: 1,
+			Duplicates: 30 * time.Second, AllowAtomicPublish: true, // An id is repeated within the committer's timeout.
+		},
 		{
 			Name:        subject.Orders,
 			Description: "The order log: one event per transition. It is the state.",
@@ -97,7 +119,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Name:        subject.Audit,
 			Description: "What operators did.",
 			Subjects:    []string{subject.AllAudit},
-			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: 400 * day,
+			Discard:     jetstream.DiscardOld, MaxBytes: share(auditShare), MaxAge: auditAge,
 			Duplicates: 2 * time.Minute,
 		},
 		{
@@ -113,7 +135,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 		{
 			Name:        subject.Circuits,
 			Description: "Whether an account's look-ups are stopped: one record per account, repeated to every worker once it is stored.",
-			Subjects:    []string{subject.Circuit(subject.Any, subject.Any)},
+			Subjects:    []string{subject.Circuit(subject.Any, subject.Any), subject.Resumption(subject.Any, subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(circuitsShare), MaxMsgsPerSubject: 1,
 			Duplicates: 2 * time.Minute,
 			RePublish:  &jetstream.RePublish{Source: subject.AllCircuits, Destination: subject.AllCircuitChanges},
@@ -138,6 +160,13 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Description: "What came of expected payments.",
 			Subjects:    []string{unit.Outcome(subject.Any)},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(outcomesShare), MaxAge: 90 * day,
+			Duplicates: 2 * time.Minute,
+		},
+		{
+			Name:        subject.Forgotten,
+			Description: "Payments that an operator has erased, by a keyed hash: the next event of one begins a log that says restarted.",
+			Subjects:    []string{waiting.Forgotten()},
+			Discard:     jetstream.DiscardNew, MaxBytes: forgottenBytes, MaxMsgsPerSubject: 1, MaxAge: forgottenAge,
 			Duplicates: 2 * time.Minute,
 		},
 	}
@@ -189,4 +218,17 @@ func durable(stream, name, filter string) Consumer {
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}}
+}
+
+// SubscriberPending is how many events a subscriber's consumer delivers before one is acked.
+const SubscriberPending = 1000
+
+// Subscriber is the durable consumer on ORDERS of a service that subscribes, named like the
+// service. Without filters it delivers every event, from the first stored one.
+func Subscriber(name string, filters ...string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: name, FilterSubjects: filters,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: SubscriberAckWait,
+		MaxDeliver: -1, MaxAckPending: SubscriberPending,
+	}
 }

@@ -54,6 +54,12 @@ func start(t testing.TB, change ...option) *broker {
 // startFile is start with another file.
 func startFile(t testing.TB, path string, change ...option) *broker {
 	t.Helper()
+	return run(t, optionsOf(t, path, change...))
+}
+
+// optionsOf reads a configuration, with the addresses and the folder of a test.
+func optionsOf(t testing.TB, path string, change ...option) *server.Options {
+	t.Helper()
 	options, err := server.ProcessConfigFile(path)
 	if err != nil {
 		t.Fatalf("parse %s: %v", path, err)
@@ -67,7 +73,7 @@ func startFile(t testing.TB, path string, change ...option) *broker {
 	for _, c := range change {
 		c(options)
 	}
-	return run(t, options)
+	return options
 }
 
 func run(t testing.TB, options *server.Options) *broker {

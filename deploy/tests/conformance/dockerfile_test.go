@@ -17,8 +17,9 @@ import (
 
 // unshipped are binaries that no image is made of, each with its reason.
 var unshipped = map[string]string{
-	"bench": "it is `make bench`: it embeds a broker without passwords, and measures what is built beside it",
-	"local": "it is `make run`: it embeds a broker without passwords, for one developer's machine",
+	"contract": "it writes the contract documents, which are in the repository",
+	"bench":    "it is `make bench`: it embeds a broker without passwords, and measures what is built beside it",
+	"local":    "it is `make run`: it embeds a broker without passwords, for one developer's machine",
 }
 
 // stage is one FROM of the Dockerfile with what follows it.

@@ -35,19 +35,24 @@ type flow struct {
 	bank    *bank
 	events  *nats.Subscription // What viewer sees.
 	dead    *nats.Subscription // What the inspector sees of dead letters.
+	planted time.Time          // When plantOld was done.
 }
 
 func newFlow(t *testing.T, b *broker) *flow {
 	t.Helper()
 	f := &flow{Bench: testbench.NewBench(t, nil), bank: newBank(t)}
 	f.applyTopology(b)
+	f.plantOld(b)
+	inspects, js := b.as(inspector)
+	_, err := js.Publish(f.Ctx, f.Tokens.Waiting("sandbox", "default", "another").Forgotten(), []byte("{}")) // One is asked for only where there is one.
+	f.Must(err)
+	defer inspects.Close()
 	viewer, _ := b.as("viewer")
 	f.events = f.subscribe(viewer, "orders.>")
 	all, _ := b.as(inspector)
 	f.dead = f.subscribe(all, "dead.>")
 
 	gateway, _ := b.as("gateway")
-	var err error
 	f.gateway, err = publish.New(gateway, publish.Options{Timeout: 10 * time.Second})
 	f.Must(err)
 	f.Must(f.gateway.Ready(f.Ctx))
@@ -77,6 +82,24 @@ func (f *flow) applyTopology(b *broker) {
 	f.Must(err)
 }
 
+// plantOld stores the only event of a payment that sweep will remove, and its entry in the
+// index of orders.
+func (f *flow) plantOld(b *broker) {
+	f.T.Helper()
+	_, all := b.as(inspector)
+	unit := f.Tokens.Unit("sandbox", "default", "old")
+	body, err := json.Marshal(order.Event{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "old", Order: "o-old", Transition: 1,
+		Status: order.Expired, ProviderStatus: "expired", ObservedAt: time.Now(), Observation: 1,
+	})
+	f.Must(err)
+	_, err = all.Publish(f.Ctx, unit.OfOrder("o-old"), nil)
+	f.Must(err)
+	_, err = all.Publish(f.Ctx, unit.Event("o-old", order.Expired), body)
+	f.Must(err)
+	f.planted = time.Now()
+}
+
 // bench runs workers as the user of a role.
 func (f *flow) bench(js jetstream.JetStream) workertest.Bench {
 	b := f.Bench
@@ -90,6 +113,7 @@ func (f *flow) runLookup(b *broker) {
 	_, js := b.as("lookup")
 	bench := f.bench(js)
 	w := bench.Lookup(f.bank.account(), bench.Breakers(50*time.Millisecond), 100*time.Millisecond, time.Minute)
+	bench.Resume(w)
 	bench.Consume(subject.Notifications, subject.LookupConsumer("sandbox"), 2, w.HandleNotification)
 	bench.Consume(subject.LookupRetries, subject.LookupDueConsumer("sandbox"), 2, w.HandleDue)
 }

@@ -161,6 +161,7 @@ func TestPasswordsNeedTheAdvisedForm(t *testing.T) {
 		variable := filepath.Join(t.TempDir(), "nats.conf")
 		text := strings.Replace(read(t, "deploy/nats.conf"), "$NATS_VIEWER_PASSWORD", "$viewer_password", 1)
 		// A reference is parsed like the variable's value, from either source.
+		testbench.Must(t, os.WriteFile(filepath.Join(filepath.Dir(variable), "subscribers.conf"), []byte(read(t, "deploy/subscribers.conf")), 0o600))
 		testbench.Must(t, os.WriteFile(variable, []byte("viewer_password = "+value+"\n"+text), 0o600))
 		options, err := parsed(variable)
 		if got := err == nil && passwordOf(options, "viewer") == value; got != usable {

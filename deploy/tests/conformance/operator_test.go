@@ -6,10 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/operator"
 )
@@ -28,15 +31,45 @@ func (f *flow) operate(b *broker) {
 		return value, ok
 	}
 	for _, line := range []string{
-		"status", "order show p-1", "dead list --class data", "circuit list",
+		"status", "doctor", "order show p-1", "dead list --class data", "circuit list",
 		"replay --payment p-1", "dead redrive --class provider", "dead discard --all",
 		"expect sandbox default p-9 --order o-9 --amount 10000 --currency BRL --deadline 2099-01-01T00:00:00Z", "expect sandbox default p-9 --withdraw",
 		"retry now p-1", "circuit open --provider sandbox --account default", "circuit close --provider sandbox --account default",
+		"subscriber add shipping --filter orders.sandbox.>", "subscriber list", "subscriber remove shipping",
 	} {
 		var out, problems bytes.Buffer
 		args := append(strings.Fields(line), "--config", path)
-		if code := operator.Run(f.Ctx, args, env, &out, &problems); code != operator.ExitDone && (line != "status" || code != operator.ExitPartly) {
+		looks := line == "status" || line == "doctor"
+		if code := operator.Run(f.Ctx, args, env, &out, &problems); code != operator.ExitDone && (!looks || code != operator.ExitPartly) {
 			f.T.Fatalf("arauto %s: code %d, output %q, problems %q", line, code, out.String(), problems.String())
+		}
+		if line == "doctor" && strings.Contains(out.String(), "does not answer this command") {
+			f.T.Errorf("arauto doctor: %s", out.String())
+		}
+	}
+}
+
+// forget erases a payment as its user, once as a dry run and once in earnest.
+func (f *flow) forget(b *broker) {
+	f.T.Helper()
+	path := filepath.Join(f.T.TempDir(), "arauto.yaml")
+	text := fmt.Sprintf("hash_key: ${KEY}\nnats: {url: %q, user: forget, password: \"${PASSWORD}\"}\n", b.server.ClientURL())
+	f.Must(os.WriteFile(path, []byte(text), 0o600))
+	env := func(name string) (string, bool) {
+		value, ok := map[string]string{"KEY": testbench.HashKey, "PASSWORD": password("forget")}[name]
+		return value, ok
+	}
+	f.notify("")
+	_, all := b.as(inspector)
+	f.bench(all).Schedule(record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep", Covers: 1 << 40,
+		DueAt: time.Now().Add(time.Hour).UTC(),
+	})
+	for _, more := range [][]string{nil, {"--yes"}} {
+		var out, problems bytes.Buffer
+		args := append([]string{"forget", "p-1", "--config", path, "--by", "tester"}, more...)
+		if code := operator.Run(f.Ctx, args, env, &out, &problems); code != operator.ExitDone {
+			f.T.Fatalf("arauto forget: code %d, output %q, problems %q", code, out.String(), problems.String())
 		}
 	}
 }

@@ -25,9 +25,9 @@ var commanding = []string{
 
 // storing are replies on which every stream stores, and one of each inbox.
 var storing = []string{
-	"notifications.forged.default.p", "statuses.forged.default.p", "orders.forged.default.p.o.paid",
+	"notifications.forged.default.p", "statuses.forged.default.p", "orders.forged.default.p.o.paid", "order-payments.o.forged.default.p",
 	"lookup.parked.forged.default.h", "lookup.due.forged.default.h", "dead.data.lookup.forged.default.p",
-	"circuits.forged.default", "circuits-changed.forged.default", "leases.forged", "leases-changed.forged", "audit.forged",
+	"circuits.forged.default", "circuits-changed.forged.default", "resumptions.forged.default", "leases.forged", "leases-changed.forged", "audit.forged",
 	"_INBOX_gateway.forged", "_INBOX_lookup.forged", "_INBOX_normalize.forged", "_INBOX_sweep.forged",
 	"_INBOX_operator.forged", "_INBOX_topology.forged", "_INBOX_" + biller + ".forged",
 }
@@ -191,6 +191,8 @@ func literal(pattern string) string {
 		switch {
 		case token == ">" && strings.HasPrefix(pattern, "$JS.ACK."):
 			tokens[i] = "1.1.1.1.0" // Deliveries, both sequences, time and pending.
+		case strings.HasPrefix(pattern, "$JS.API.CONSUMER.DELETE.") && token == "*":
+			tokens[i] = "none" // Else the request itself would delete one.
 		case (token == "*" || token == ">") && consumers[stream] != "":
 			tokens[i] = consumers[stream]
 		case token == "*" || token == ">":

@@ -31,6 +31,7 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			f.operate(b)
 			f.letServiceSubscribe(b)
 			f.removeParked(b)
+			f.forget(b)
 			for _, role := range roles {
 				p, s := b.used(role)
 				published[role], subscribed[role] = append(published[role], p...), append(subscribed[role], s...)

@@ -16,9 +16,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/deploy/runtime/topology"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/schemas/subscriber"
+	"arauto/workers/operator"
 )
 
 // The users that the documents show, for whoever has such a service or person.
@@ -72,7 +74,16 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 	for _, p := range []probe{
 		{biller, accountInfo, "it is imported for the server's sake"},
 		{biller, "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
-		{biller, "$JS.API.CONSUMER.CREATE.ORDERS." + biller, "it would begin anew"},
+		{biller, "$JS.API.CONSUMER.CREATE.ORDERS." + biller, "it could have events published on any subject"},
+		{biller, "$JS.API.CONSUMER.DELETE.ORDERS." + biller, "what it has not acknowledged is the operator's to give up"},
+		{biller, "$JS.API.CONSUMER.RESET.ORDERS.shipping", "that is another service's"},
+		{biller, "$JS.API.CONSUMER.MSG.NEXT.ORDERS.shipping", "that is another service's"},
+		{biller, "$JS.ACK.ORDERS.shipping.1.1.1.1.0", "that is another service's"},
+		{biller, "$JS.API.CONSUMER.RESET.STATUSES.normalize", "it would have observations folded again"},
+		{biller, "$JS.API.STREAM.MSG.GET.DEAD_LETTERS", "dead letters may say more than events do"},
+		{biller, "$JS.API.STREAM.MSG.DELETE.ORDERS", "the order log is the state"},
+		{biller, "dead.subscriber.shipping.sandbox.default.p", "that is another service's"},
+		{biller, "dead.ours.lookup.sandbox.default.p", "that stage is not its own"},
 		{biller, "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
 		{biller, "$JS.API.STREAM.PURGE.ORDERS", "the order log is the state"},
 		{auditor, "audit.redrive", "the trail is the operator's"},
@@ -113,6 +124,19 @@ func serve(t *testing.T, b *broker) {
 	must(m.DoubleAck(ctx))
 	info, err := consumer.Info(ctx)
 	must(err)
+	again, err := js.ResetConsumerToSequence(ctx, subject.Orders, biller, 1)
+	must(err)
+	repeated, err := consumer.Next(jetstream.FetchContext(ctx))
+	must(err)
+	must(repeated.DoubleAck(ctx))
+	if again.ResetSeq != 1 || repeated.Subject() != first {
+		t.Errorf("after a reset to %d the service got %s", again.ResetSeq, repeated.Subject())
+	}
+	orders, err := js.Stream(ctx, subject.Orders)
+	must(err)
+	if stored, err := orders.GetMsg(ctx, 1); err != nil || stored.Subject != first {
+		t.Errorf("the service reads the stored event %v, %v", stored, err)
+	}
 	if m.Subject() != first || info.NumPending != 0 {
 		t.Errorf("the service got %s, and %d more wait, want %s alone", m.Subject(), info.NumPending, first)
 	}
@@ -191,48 +215,34 @@ func audit(t *testing.T, b *broker) {
 // passwords, each where its document says.
 func confWithDocumentedUsers(t *testing.T) string {
 	t.Helper()
-	text := ""
-	for _, user := range []string{biller, auditor} {
-		text += passwordVariable(user) + " = " + password(user) + "\n"
-	}
-	text += read(t, "deploy/nats.conf")
-	for list, more := range map[string]string{
-		"accounts {\n": fenced(t, "deploy/SUBSCRIBING.md", "conf service"),
-		"exports: [\n": fenced(t, "deploy/SUBSCRIBING.md", "conf exports"),
-		"users: [\n":   fenced(t, "deploy/OPERATING.md", "conf auditor"),
-	} {
-		if strings.Count(text, list) != 1 {
-			t.Fatalf("nats.conf has %q %d times, want it once", list, strings.Count(text, list))
-		}
-		text = strings.Replace(text, list, list+more, 1)
-	}
-	path := filepath.Join(t.TempDir(), "nats.conf")
+	text := passwordVariable(auditor) + " = " + password(auditor) + "\n"
+	text += strings.Replace(read(t, "deploy/nats.conf"), "users: [\n", "users: [\n"+fenced(t, "deploy/OPERATING.md", "conf auditor"), 1)
+	folder := t.TempDir()
+	path := filepath.Join(folder, "nats.conf")
 	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
+	testbench.Must(t, os.WriteFile(filepath.Join(folder, "subscribers.conf"), []byte(documentedAccount(t)), 0o600))
 	return path
 }
 
-// letServiceSubscribe makes the documented consumer of ORDERS and looks at it, as
-// the user topology.
+// documentedAccount is the account of the documented service with the password of the tests.
+func documentedAccount(t *testing.T) string {
+	t.Helper()
+	text := fenced(t, "deploy/SUBSCRIBING.md", "conf service")
+	if want := operator.SubscriberAccount(biller, "HASH"); text != want {
+		t.Errorf("SUBSCRIBING.md shows another account than arauto subscriber add prints; want\n%s", want)
+	}
+	return strings.Replace(text, `"HASH"`, password(biller), 1)
+}
+
+// letServiceSubscribe makes the consumer of the documented service as arauto subscriber add
+// does, as the user operator.
 func (f *flow) letServiceSubscribe(b *broker) {
 	f.T.Helper()
-	_, js := b.as("topology")
-	_, err := js.CreateConsumer(f.Ctx, subject.Orders, documentedConsumer(f.T))
+	_, js := b.as("operator")
+	_, err := js.CreateConsumer(f.Ctx, subject.Orders, topology.Subscriber(biller))
 	f.Must(err)
 	_, err = js.Consumer(f.Ctx, subject.Orders, biller)
 	f.Must(err)
-}
-
-// documentedConsumer is the consumer that the README has a service make.
-func documentedConsumer(t testing.TB) jetstream.ConsumerConfig {
-	t.Helper()
-	var c jetstream.ConsumerConfig
-	if err := json.Unmarshal([]byte(fenced(t, "deploy/SUBSCRIBING.md", "json consumer")), &c); err != nil {
-		t.Fatalf("read the README's consumer: %v", err)
-	}
-	if c.Durable != biller || c.AckPolicy != jetstream.AckExplicitPolicy || c.AckWait < time.Second {
-		t.Errorf("the README's consumer is %+v", c)
-	}
-	return c
 }
 
 // TestServiceCannotFillTheBrokersMemory pulls many times in the name of a documented
@@ -242,13 +252,13 @@ func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
 	t.Parallel()
 	options, err := server.ProcessConfigFile(confWithDocumentedUsers(t))
 	testbench.Must(t, err)
-	for _, line := range strings.Split(fenced(t, "deploy/SUBSCRIBING.md", "conf exports"), "\n") {
+	for line := range strings.Lines(read(t, "deploy/nats.conf")) {
 		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
 			t.Errorf("nothing bounds how long answers are awaited: %s", line)
 		}
 	}
-	if at := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == "BILLING" }); at < 0 {
-		t.Error("there is no account BILLING")
+	if at := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == biller }); at < 0 {
+		t.Error("there is no account " + biller)
 	} else if !strings.Contains(fenced(t, "deploy/SUBSCRIBING.md", "conf service"), "max_connections: 16") {
 		t.Error("nothing bounds how many connections it has")
 	}

@@ -55,7 +55,7 @@ func (f *flow) lookTwice(js jetstream.JetStream) *stale.Sweeper {
 	return silent
 }
 
-// removeOld purges notifications and compacts events.
+// removeOld purges notifications, compacts events and removes the payment of plantOld.
 func (f *flow) removeOld(js jetstream.JetStream, silent *stale.Sweeper) {
 	f.T.Helper()
 	notifications, err := js.Stream(f.Ctx, subject.Notifications)
@@ -68,7 +68,12 @@ func (f *flow) removeOld(js jetstream.JetStream, silent *stale.Sweeper) {
 		Now: later, Keep: time.Hour, Judge: silent.Unprocessed,
 	}
 	f.Must(finished.Round(f.Ctx))
-	f.Must((&retention.Orders{Stream: orders, Metrics: removed, Now: later, After: time.Hour, Unreadable: silent.Unreadable}).Round(f.Ctx))
+	index, err := js.Stream(f.Ctx, subject.OrderPayments)
+	f.Must(err)
+	f.Must((&retention.Orders{
+		Stream: orders, Index: index, Metrics: removed, Now: func() time.Time { return f.planted.Add(time.Hour) }, After: time.Hour, Remove: time.Hour, Unreadable: silent.Unreadable,
+	}).Round(f.Ctx))
+	f.Must((&retention.Orders{Stream: orders, Index: index, Metrics: removed, Now: later, After: time.Hour, Unreadable: silent.Unreadable}).Round(f.Ctx))
 }
 
 // heed gives a dead letter to what the broker says that it gave up.

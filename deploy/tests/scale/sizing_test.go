@@ -124,7 +124,7 @@ func (p *plant) settled(payments, last int) {
 			e.From = &log[at-1]
 		}
 		m := p.message(p.Tokens.Unit("sandbox", "default", payment).Event(p.Tokens.Token(of), e.Status), e)
-		for name, value := range e.CloudEvent(p.Tokens.Shown(of)) {
+		for name, value := range e.CloudEvent("", p.Tokens.Shown(of)) {
 			m.Header.Set(name, value)
 		}
 		return m

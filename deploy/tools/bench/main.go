@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/version"
 	"arauto/deploy/tools/bench/stack"
 )
 
@@ -99,8 +100,13 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&o.write, "write", "", "`file` that the tables are written to; none if empty")
 	flags.StringVar(&o.folder, "dir", ".local", "`folder` for the stores; its disk is measured")
 	flags.StringVar(&o.stageFolder, "stage", memory, "`folder` where brokers stage batches; in their stores if empty")
+	asked := flags.Bool("version", false, "print what this binary was built from, and exit")
 	if err := flags.Parse(args); err != nil {
 		return o, err
+	}
+	if *asked {
+		version.Print(os.Stdout, "bench")
+		return o, flag.ErrHelp
 	}
 	for _, part := range o.parts {
 		if !slices.Contains(parts, part) {

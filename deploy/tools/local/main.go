@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"arauto/deploy/runtime/version"
 	"arauto/deploy/tools/local/supervise"
 )
 
@@ -42,8 +43,13 @@ func run() error {
 	flags.StringVar(&o.Addresses.Gateway, "gateway", o.Addresses.Gateway, "`address` that takes webhooks")
 	flags.StringVar(&o.Addresses.Admin, "admin", o.Addresses.Admin, "`address` of readiness and metrics")
 	flags.StringVar(&o.Addresses.Simulator, "simulator", o.Addresses.Simulator, "`address` of the provider simulator")
+	asked := flags.Bool("version", false, "print what this binary was built from, and exit")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return err
+	}
+	if *asked {
+		version.Print(os.Stdout, "local")
+		return flag.ErrHelp
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))

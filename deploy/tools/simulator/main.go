@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/version"
 	"arauto/deploy/tools/simulator/api"
 )
 
@@ -45,8 +46,13 @@ func start(ctx context.Context, args []string) error {
 	listen := flags.String("listen", "127.0.0.1:8090", "`address` to serve on")
 	gateway := flags.String("gateway", "http://127.0.0.1:8080", "`URL` of the gateway that webhooks go to")
 	state := flags.String("state", "", "`file` that keeps the payments between runs; empty keeps them in memory")
+	asked := flags.Bool("version", false, "print what this binary was built from, and exit")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *asked {
+		version.Print(os.Stdout, "simulator")
+		return flag.ErrHelp
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))

@@ -189,14 +189,13 @@ func (v *Cache) Proven(p Permit) bool {
 }
 
 // deferPace bounds what deferrals cost the broker: N look-ups that wait for one circuit are
-// spread over N times deferPace, so that 50 a second become due. Released when the circuit
-// closes, they keep that pace. A guess: each costs a few writes, and 50 a second take a
-// tenth of two cores.
+// spread over N times deferPace, so that 50 a second become due. A guess: each costs a few
+// writes, and 50 a second take a tenth of two cores.
 const deferPace = 40 * time.Millisecond
 
-// Bounds of the time over which deferred look-ups are spread, which merchants wait at most
-// after the circuit has closed: of a few, and of any number. Guesses: above 45,000, more
-// than 50 a second become due.
+// Bounds of the time over which deferred look-ups are spread: of a few, and of any number.
+// Once the circuit has closed, lookup brings them forward. Guesses: above 45,000, more than
+// 50 a second become due.
 const (
 	spreadOfFew   = 5 * time.Minute
 	longestSpread = 30 * time.Minute

@@ -104,7 +104,7 @@ func (s *Store) OpenBy(ctx context.Context, provider, account, by string) error 
 }
 
 // CloseBy lets an account's or a host's look-ups run again, whatever stopped them.
-// Scheduled look-ups become due by themselves. by names the operator. A closed circuit may
+// The workers bring the look-ups forward that wait for it. by names the operator. A closed circuit may
 // be closed again.
 func (s *Store) CloseBy(ctx context.Context, provider, account, by string) error {
 	return s.writeByOperator(ctx, resumed, provider, account, by)

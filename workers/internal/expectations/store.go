@@ -5,7 +5,6 @@ package expectations
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -25,14 +24,18 @@ type Store struct {
 	tokens   subject.Tokens
 	expected jetstream.Stream
 	outcomes jetstream.Stream // Nil in a store for announcing.
+
+	deployment string
 }
 
-// Open binds to EXPECTATIONS and OUTCOMES.
-func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*Store, error) {
+// Open binds to EXPECTATIONS and OUTCOMES. The name of the deployment is in the CloudEvents
+// source of outcomes; it may be "".
+func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens, deployment string) (*Store, error) {
 	s, err := OpenAnnouncing(ctx, js, tokens)
 	if err != nil {
 		return nil, err
 	}
+	s.deployment = deployment
 	if s.outcomes, err = js.Stream(ctx, subject.Outcomes); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Outcomes, err)
 	}
@@ -122,13 +125,7 @@ func (s *Store) Announce(ctx context.Context, provider, account, payment string,
 // Remove deletes an expectation by its sequence. A later one of the payment has another
 // sequence and stays.
 func (s *Store) Remove(ctx context.Context, sequence uint64) error {
-	err := s.expected.DeleteMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) { // See retry.Store.Cancel.
-		if _, gone := s.expected.GetMsg(ctx, sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-	}
-	if err != nil {
+	if err := stream.Delete(ctx, s.expected, sequence); err != nil {
 		return fmt.Errorf("remove expectation %d: %w", sequence, err)
 	}
 	return nil
@@ -179,7 +176,7 @@ func (s *Store) Publish(ctx context.Context, u subject.Unit, log *Log, o expecta
 		ID: o.ID(), Subject: u.Outcome(string(o.Outcome)), Body: body, Header: nats.Header{},
 		Guard: &commit.Guard{Filter: u.Outcomes(), Last: log.Sequence},
 	}
-	for name, value := range o.CloudEvent(s.tokens.Shown(about)) {
+	for name, value := range o.CloudEvent(s.deployment, s.tokens.Shown(about)) {
 		m.Header.Set(name, value)
 	}
 	stored, err := s.writes.Store(ctx, m)

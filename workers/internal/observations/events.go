@@ -3,9 +3,6 @@ package observations
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,26 +24,6 @@ func EventOf(raw *jetstream.RawStreamMsg) (order.Event, error) {
 		return order.Event{}, errors.New("decode event: the subject belongs to another event")
 	}
 	return e, nil
-}
-
-// OfOrder lists the units within a filter whose events name an order, by its token, sorted.
-// The broker compares the subjects of the whole stream.
-func OfOrder(ctx context.Context, orders jetstream.Stream, within subject.Unit, token string) ([]subject.Unit, error) {
-	info, err := orders.Info(ctx, jetstream.WithSubjectFilter(within.Event(token, subject.Any)))
-	if err != nil {
-		return nil, fmt.Errorf("list subjects of %s: %w", subject.Orders, err)
-	}
-	var units []subject.Unit
-	for _, on := range slices.Sorted(maps.Keys(info.State.Subjects)) {
-		unit, err := subject.ParseUnit(on)
-		if err != nil {
-			return nil, fmt.Errorf("find order: %w", err)
-		}
-		if n := len(units); n == 0 || units[n-1] != unit {
-			units = append(units, unit)
-		}
-	}
-	return units, nil
 }
 
 // Log is the end of a payment's order log. The zero Log is an empty one.

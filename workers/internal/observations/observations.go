@@ -68,6 +68,13 @@ type Entry struct {
 	Stored      time.Time // By the broker's clock.
 }
 
+// Refuses reports whether the payment was erased, and what a webhook said of it at a time is
+// dropped.
+func (l Entry) Refuses(at time.Time) bool {
+	until := l.Observation.RefusedUntil
+	return until != nil && at.Before(*until)
+}
+
 // Covers is the highest notification that the payment's observations answer.
 func (l Entry) Covers() uint64 { return l.Observation.Covers }
 

@@ -106,6 +106,16 @@ func (l *Limiter) rate() float64 { return float64(l.limit.Rate) * l.share }
 // burst is this worker's look-ups at once.
 func (l *Limiter) burst() float64 { return float64(l.limit.Burst) * l.share }
 
+// Rate is how many look-ups a second all workers may make together.
+func (l *Limiter) Rate() int { return l.limit.Rate }
+
+// Queued is how long a look-up of the lowest class would be queued at this worker now.
+func (l *Limiter) Queued() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.queueEnd(classes-1).Sub(l.now()), 0)
+}
+
 // Allow reports whether a look-up that has not been queued may begin. With ok, Release
 // must follow; else it is queued and may call AllowQueued after wait.
 func (l *Limiter) Allow(c Class) (wait time.Duration, ok bool) {

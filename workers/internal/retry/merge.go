@@ -18,6 +18,7 @@ const (
 	Enqueue      Request = "enqueue"      // An operator wants a look-up now.
 	Expedite     Request = "expedite"     // An operator wants the scheduled look-up now.
 	Expected     Request = "expected"     // An internal service expects the payment. It yields to every other look-up.
+	Resume       Request = "resume"       // The circuit for which the scheduled look-up waits has closed.
 )
 
 // Merge returns what is scheduled for a payment after a request, as its only scheduled
@@ -32,7 +33,7 @@ func Merge(old, p record.ScheduledLookUp, as Request) (next record.ScheduledLook
 	old, p = old.On(created), p.On(created)
 	if old.Payment == "" {
 		p.Expedited = p.Expedited || as == Deferred || as == Enqueue
-		return p, as != Expedite
+		return p, as != Expedite && as != Resume
 	}
 	if p.Cause == order.CauseExpectation && (as == Expected || as == Retry) {
 		return mergeExpected(old, p)
@@ -67,6 +68,12 @@ func Merge(old, p record.ScheduledLookUp, as Request) (next record.ScheduledLook
 	case Expedite:
 		next = old
 		next.DueAt, next.Expedited = p.DueAt, true
+	case Resume:
+		if !WaitsForCircuit(old) || !p.DueAt.Before(old.DueAt) {
+			return old, false
+		}
+		next = old
+		next.DueAt = p.DueAt
 	}
 	if as != Recheck { // The observation of a recheck's answer has recorded those of old.
 		next.FailedLookUps = order.JoinFailed(old.FailedLookUps, p.FailedLookUps)
@@ -177,4 +184,9 @@ func sooner(p, other record.ScheduledLookUp) record.ScheduledLookUp {
 // if an answer covers its notification.
 func followsAnswer(p record.ScheduledLookUp) bool {
 	return p.Cause == order.CauseRecheck || p.Cause == order.CauseConfirmation
+}
+
+// WaitsForCircuit reports whether a look-up was deferred because a circuit breaker was open.
+func WaitsForCircuit(p record.ScheduledLookUp) bool {
+	return p.Reason == string(record.Stopped) || p.Reason == string(record.Credential)
 }

@@ -38,7 +38,7 @@ func drawn(rt *rapid.T, name string, causes ...order.Cause) record.ScheduledLook
 }
 
 var requests = []retry.Request{
-	retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite, retry.Expected,
+	retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite, retry.Resume, retry.Expected,
 }
 
 // drawnRequest is a request as its caller makes it.
@@ -57,6 +57,10 @@ func drawnRequest(rt *rapid.T, as retry.Request) record.ScheduledLookUp {
 	case retry.Expected:
 		p := drawn(rt, "p", order.CauseExpectation)
 		p.Attempts, p.FirstFailure, p.NotFound, p.Expedited = 0, nil, 0, false
+		return p
+	case retry.Resume:
+		p := drawn(rt, "p", order.CauseNotification)
+		p.Covers, p.NotificationsCreated, p.FailedLookUps = 0, time.Time{}, nil
 		return p
 	case retry.Enqueue, retry.Expedite:
 	}
@@ -154,6 +158,7 @@ var exceptions = map[retry.Request]func(old, p record.ScheduledLookUp) bool{
 	retry.Confirmation: func(old, p record.ScheduledLookUp) bool {
 		return old.Cause == order.CauseNotification && old.Covers <= p.Covers
 	},
+	retry.Resume:   func(old, p record.ScheduledLookUp) bool { return false },
 	retry.Enqueue:  func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
 	retry.Expedite: func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
 }

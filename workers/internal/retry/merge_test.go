@@ -156,6 +156,13 @@ var merges = []struct {
 	{rule: "its own retry yields to a webhook's", old: a(7, 1), as: retry.Retry, p: wanted(1, attempted), want: a(7, 1), still: true},
 
 	{rule: "what is expedited is due now and does not change otherwise", old: a(7, 4), as: retry.Expedite, p: a(0, 0, due(-9)), want: a(7, 4, due(-9), expedited)},
+
+	{rule: "nothing is there to be resumed", old: none, as: retry.Resume, p: open(5, 0), want: open(5, 0), still: true},
+	{rule: "a look-up that waits for a circuit is brought forward, and nothing else changes", old: a(7, 2, reason("circuit"), due(9), refused(1), unknown(2), expedited), as: retry.Resume, p: a(5, 0, due(1)), want: a(7, 2, reason("circuit"), due(1), refused(1), unknown(2), expedited)},
+	{rule: "so is one whose credential was refused", old: a(7, 0, reason("credential"), unfailed, due(9)), as: retry.Resume, p: open(7, 1), want: a(7, 0, reason("credential"), unfailed, due(1))},
+	{rule: "never put off", old: open(7, 1), as: retry.Resume, p: open(7, 9), want: open(7, 1), still: true},
+	{rule: "a retry that was scheduled meanwhile stays", old: a(7, 2, due(9)), as: retry.Resume, p: open(7, 1), want: a(7, 2, due(9)), still: true},
+	{rule: "so does a recheck", old: recheck(7, 1, 9), as: retry.Resume, p: open(7, 1), want: recheck(7, 1, 9), still: true},
 }
 
 func TestMerge(t *testing.T) {

@@ -59,6 +59,19 @@ func (l *Store) ReadDue(ctx context.Context, provider, account, payment string) 
 	return l.read(ctx, subject.Waiting.Due, provider, account, payment)
 }
 
+// NextParked returns the first scheduled look-up of an account's payments above a sequence,
+// or the zero Entry. They are in the order in which they were last scheduled.
+func (l *Store) NextParked(ctx context.Context, provider, account string, above uint64) (Entry, error) {
+	raw, err := stream.Next(ctx, l.stream, subject.FilterWaiting(provider, account).Parked(), above)
+	if err != nil || raw == nil {
+		return Entry{}, err
+	}
+	entry := Entry{Sequence: raw.Sequence, At: raw.Time}
+	entry.Unreadable = json.Unmarshal(raw.Data, &entry.Parked) != nil ||
+		l.tokens.Waiting(entry.Parked.Provider, entry.Parked.Account, entry.Parked.Payment).Parked() != raw.Subject
+	return entry, nil
+}
+
 func (l *Store) read(ctx context.Context, on func(subject.Waiting) string, provider, account, payment string) (Entry, error) {
 	raw, err := stream.Last(ctx, l.stream, on(l.tokens.Waiting(provider, account, payment)))
 	if err != nil || raw == nil {
@@ -81,16 +94,8 @@ func (l *Store) Cancel(ctx context.Context, entry Entry) error {
 	if entry.Sequence == 0 {
 		return nil
 	}
-	err := l.stream.DeleteMsg(ctx, entry.Sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		// nats.go 1.55.0 (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text
-		// only. Before this read may go, check that the error wraps the APIError.
-		if _, gone := l.stream.GetMsg(ctx, entry.Sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("cancel scheduled look-up %d: %w", entry.Sequence, err)
+	if err := stream.Delete(ctx, l.stream, entry.Sequence); err != nil {
+		return fmt.Errorf("cancel scheduled look-up: %w", err)
 	}
 	return nil
 }

@@ -21,6 +21,8 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/forgotten"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
 )
 
@@ -32,9 +34,11 @@ const maxPositions = 65536
 type Options struct {
 	JS          jetstream.JetStream
 	Events      commit.Appender // What events are stored through; commit.Direct on JS by default.
+	Index       commit.Appender // What the index of orders is stored through; commit.Direct on JS by default.
 	Tokens      subject.Tokens
 	Retries     *retry.Store
 	DeadLetters *deadletter.Store
+	Forgotten   *forgotten.Store // The erased payments, whose next log is marked as restarted; nil for none.
 	Log         *zap.Logger
 	Metrics     *Metrics
 	Now         func() time.Time
@@ -42,6 +46,7 @@ type Options struct {
 	Clock       *retry.Clock // The broker's time; the machine's by default.
 
 	RemoveAfter time.Duration // How long a payment has not moved before sweep removes its log, 0 for never.
+	Deployment  string        // In the CloudEvents source of each event; "" for none.
 }
 
 // Worker folds observations. Its handler may run concurrently, in this and other
@@ -53,7 +58,8 @@ type Worker struct {
 	positions *lru.Cache[string, position]
 }
 
-// New binds to STATUSES and ORDERS and returns a worker.
+// New binds to STATUSES and ORDERS and returns a worker. ORDER_PAYMENTS must be there too,
+// because no first event is written without its entry.
 func New(ctx context.Context, o Options) (*Worker, error) {
 	w := &Worker{Options: o}
 	if w.Spans == (order.Spans{}) {
@@ -65,12 +71,18 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	if w.Events == nil {
 		w.Events = commit.Direct{JS: o.JS}
 	}
+	if w.Index == nil {
+		w.Index = commit.Direct{JS: o.JS}
+	}
 	var err error
 	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
 	}
 	if w.orders, err = o.JS.Stream(ctx, subject.Orders); err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
+	}
+	if _, err = o.JS.Stream(ctx, subject.OrderPayments); err != nil {
+		return nil, fmt.Errorf("open stream %s: %w", subject.OrderPayments, err)
 	}
 	if w.positions, err = lru.New[string, position](maxPositions); err != nil {
 		return nil, fmt.Errorf("make memory of positions: %w", err)
@@ -159,6 +171,7 @@ const (
 	outcomeFolded order.Outcome = "already_folded" // Another worker has folded the observation.
 	outcomeGone   order.Outcome = "gone"           // The observation was removed from STATUSES before it was handled.
 
+	outcomeForgotten  order.Outcome = "forgotten"  // It is the mark of an erased payment.
 	outcomeUnreadable order.Outcome = "unreadable" // The observation does not decode.
 )
 
@@ -168,7 +181,10 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 	var seen order.Observation
 	after, outcome := at.standing, outcomeUnreadable
 	err := json.Unmarshal(raw.Data, &seen)
-	if err == nil && seen.Provider == u.Provider && seen.Account == u.Account {
+	switch mine := err == nil && seen.Provider == u.Provider && seen.Account == u.Account; {
+	case mine && seen.RefusedUntil != nil:
+		after, outcome = order.StandingOf(at.last), outcomeForgotten
+	case mine:
 		after, outcome = at.standing.FoldWithin(w.Spans, seen, raw.Time)
 	}
 	if at.assumedEmpty && outcome != order.Applied {
@@ -198,6 +214,8 @@ func (w *Worker) step(ctx context.Context, u subject.Unit, at *position, raw *je
 		}
 	case order.Insisted, order.UnknownWord:
 		err = w.report(ctx, u, at, seen, raw, after)
+	case outcomeForgotten:
+		// The log that ended here is erased with its observations.
 	case order.Unchanged:
 		// The observation on STATUSES is the record of it.
 	default:
@@ -231,7 +249,13 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	sequence uint64, after order.Standing, trace string) error {
 	event := order.Announce(at.last, seen, sequence, after)
 	event.Transition = max(event.Transition, at.number+1)
-	event.Restarted = at.event == 0 && w.mayRestart(event)
+	if at.event == 0 {
+		erased, err := w.Forgotten.Has(ctx, seen.Provider, seen.Account, seen.Payment)
+		if err != nil {
+			return err
+		}
+		event.Restarted = erased || w.mayRestart(event)
+	}
 	if at.announced[event.ID()] {
 		event.Transition = at.number
 		at.last, at.assumedEmpty = &event, false
@@ -241,11 +265,17 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
+	of := w.Tokens.Token(event.Order)
+	if at.last == nil || at.last.Order != event.Order {
+		if err := orderindex.Add(ctx, w.Index, of, u); err != nil {
+			return err
+		}
+	}
 	m := commit.Message{
-		ID: event.ID(), Subject: u.Event(w.Tokens.Token(event.Order), event.Status), Body: body,
+		ID: event.ID(), Subject: u.Event(of, event.Status), Body: body,
 		Header: nats.Header{}, Guard: &commit.Guard{Filter: u.Events(), Last: at.event},
 	}
-	for name, value := range event.CloudEvent(w.Tokens.Shown(event.Order)) {
+	for name, value := range event.CloudEvent(w.Deployment, w.Tokens.Shown(event.Order)) {
 		m.Header.Set(name, value)
 	}
 	if trace != "" {

@@ -23,7 +23,7 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	m := &Metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_normalize_outcomes_total",
-			Help: "Observations by outcome: applied, unchanged, late, illegal, unknown_word, unconfirmed, insisted, already_folded, gone or unreadable.",
+			Help: "Observations by outcome: applied, unchanged, late, illegal, unknown_word, unconfirmed, insisted, already_folded, gone, forgotten or unreadable.",
 		}, []string{"provider", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "arauto_webhook_to_event_seconds",
@@ -41,7 +41,7 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	})
 	r.MustRegister(m.outcomes, m.seconds, m.repairs, m.unreadable)
 	for _, provider := range providers {
-		for _, o := range append(order.Outcomes(), outcomeFolded, outcomeGone, outcomeUnreadable) {
+		for _, o := range append(order.Outcomes(), outcomeFolded, outcomeGone, outcomeForgotten, outcomeUnreadable) {
 			m.outcomes.WithLabelValues(provider, string(o))
 		}
 		m.seconds.WithLabelValues(provider)

@@ -22,7 +22,7 @@ import (
 
 // measured are the streams whose state this role may read.
 var measured = []string{
-	subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.Advisories,
+	subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters, subject.Advisories,
 	subject.Expectations, subject.Outcomes,
 }
 

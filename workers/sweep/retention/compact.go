@@ -10,11 +10,13 @@ import (
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/orderindex"
 )
 
 // Orders compacts the order log.
 type Orders struct {
 	Stream  jetstream.Stream
+	Index   jetstream.Stream // ORDER_PAYMENTS.
 	Metrics *Metrics
 	Now     func() time.Time
 	After   time.Duration // For how long a payment has not moved before it is compacted.
@@ -67,8 +69,9 @@ func (o *Orders) walk(ctx context.Context, above, floor uint64, age time.Duratio
 	})
 }
 
-// remove removes all events of a payment if raw is the last one. An event that is appended
-// meanwhile is above raw and stays. An unreadable last event stays: it has a dead letter.
+// remove removes all events of a payment if raw is the last one, and then its entries in the
+// index of orders. An event that is appended meanwhile is above raw and stays, and so do the
+// entries then. An unreadable last event stays: it has a dead letter.
 func (o *Orders) remove(ctx context.Context, raw *jetstream.RawStreamMsg) error {
 	e, err := observations.EventOf(raw)
 	if err != nil {
@@ -86,11 +89,48 @@ func (o *Orders) remove(ctx context.Context, raw *jetstream.RawStreamMsg) error 
 	if err := o.report(ctx, events, last.Sequence); err != nil {
 		return err
 	}
+	entries, err := o.entries(ctx, on.Unit)
+	if err != nil {
+		return err
+	}
 	if err := o.Stream.Purge(ctx, jetstream.WithPurgeSubject(events), jetstream.WithPurgeSequence(last.Sequence+1)); err != nil {
 		return fmt.Errorf("remove events up to %d: %w", last.Sequence, err)
 	}
 	o.Metrics.removed.WithLabelValues(e.Provider).Inc()
+	if last, err = stream.Last(ctx, o.Stream, events); err != nil || last != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := orderindex.Remove(ctx, o.Index, entry); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// entries reads a payment's entries in the index, of the orders that its events name.
+func (o *Orders) entries(ctx context.Context, u subject.Unit) (all []orderindex.Entry, err error) {
+	info, err := o.Stream.Info(ctx, jetstream.WithSubjectFilter(u.Events()))
+	if err != nil {
+		return nil, fmt.Errorf("list subjects of a payment: %w", err)
+	}
+	orders := map[string]bool{}
+	for name := range info.State.Subjects {
+		on, err := subject.ParseEvent(name)
+		if err != nil {
+			return nil, err
+		}
+		if orders[on.Order] {
+			continue
+		}
+		orders[on.Order] = true
+		entry, err := orderindex.Read(ctx, o.Index, on.Order, u)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, entry)
+	}
+	return all, nil
 }
 
 // floor is the sequence up to which every consumer has acknowledged all events. last is the

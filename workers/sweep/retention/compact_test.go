@@ -87,7 +87,7 @@ func (l *ledger) round() func(ahead time.Duration) {
 	l.T.Helper()
 	clock := time.Duration(0)
 	task := &retention.Orders{
-		Stream: l.orders, Metrics: retention.NewMetrics(prometheus.NewRegistry()),
+		Stream: l.orders, Index: l.Stream(subject.OrderPayments), Metrics: retention.NewMetrics(prometheus.NewRegistry()),
 		Now: func() time.Time { return time.Now().Add(clock) }, After: 180 * day, Remove: l.remove,
 		Unreadable: func(_ context.Context, raw *jetstream.RawStreamMsg) error {
 			l.unreadable = append(l.unreadable, raw.Sequence)
@@ -259,6 +259,72 @@ func TestAPaymentThatIsRemovedBeginsALogThatSaysSo(t *testing.T) {
 				t.Errorf("event %d of %s, %s, says restarted: %v", i, payment, e.Status, e.Restarted)
 			}
 		}
+	}
+}
+
+// indexed is how many entries the index of orders has.
+func (l *ledger) indexed() uint64 {
+	l.T.Helper()
+	return l.Stream(subject.OrderPayments).CachedInfo().State.Msgs
+}
+
+func TestAPaymentThatIsRemovedLeavesTheIndexOfOrders(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.observe(order.Payment, "p", order.Pending, order.Paid)
+	l.observe(order.Payment, "q", order.Paid)
+	l.compact(1000 * day)
+	if got := l.indexed(); got != 2 {
+		t.Fatalf("after compaction the index has %d entries, want 2", got)
+	}
+	l.remove = 400 * day
+	l.compact(401 * day)
+	if got := l.indexed(); got != 0 {
+		t.Errorf("after the removal the index has %d entries", got)
+	}
+}
+
+// appending is a stream to which an event is appended at a moment of a removal.
+type appending struct {
+	jetstream.Stream
+	before, after func()
+}
+
+func (a *appending) Purge(ctx context.Context, opts ...jetstream.StreamPurgeOpt) error {
+	if a.before != nil {
+		a.before()
+	}
+	err := a.Stream.Purge(ctx, opts...)
+	if a.after != nil {
+		a.after()
+	}
+	return err
+}
+
+func TestAPaymentThatMovesDuringItsRemovalStaysInTheIndex(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]func(a *appending, move func()){
+		"before its events are removed": func(a *appending, move func()) { a.before = move },
+		"after":                         func(a *appending, move func()) { a.after = move },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLedger(t)
+			l.observe(order.Payment, "p", order.Pending, order.Paid)
+			l.compact(401 * day)
+			stream := &appending{Stream: l.orders}
+			at(stream, func() {
+				if stream.after != nil {
+					l.Must(l.Stream(subject.Statuses).Purge(l.Ctx)) // Observations are kept for 30 days.
+				}
+				l.observe(order.Payment, "p", order.Settled)
+			})
+			l.orders, l.remove = stream, 400*day
+			l.compact(401 * day)
+			if l.log("p") == "[]" || l.indexed() != 1 {
+				t.Errorf("with the events %s the index has %d entries", l.log("p"), l.indexed())
+			}
+		})
 	}
 }
 

@@ -82,7 +82,7 @@ func (r *rig) write(payment string, confirmed bool, last *order.Event, statuses 
 		r.Must(err)
 		m := nats.NewMsg(r.Unit(payment).Event(payment, s))
 		m.Data = body
-		for name, value := range e.CloudEvent(payment) {
+		for name, value := range e.CloudEvent("", payment) {
 			m.Header.Set(name, value)
 		}
 		_, err = r.JS.PublishMsg(r.Ctx, m)

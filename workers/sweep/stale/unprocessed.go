@@ -157,7 +157,7 @@ func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStrea
 // notifications they cover. So an event counts only where the observations have expired.
 func (s *Sweeper) hasOutcome(ctx context.Context, u subject.Unit, n record.Notification, raw *jetstream.RawStreamMsg) (bool, error) {
 	seen, err := s.Observations.Last(ctx, u)
-	if err != nil || seen.Sequence > 0 && seen.Covers() >= raw.Sequence {
+	if err != nil || seen.Refuses(raw.Time) || seen.Sequence > 0 && seen.Covers() >= raw.Sequence {
 		return true, err
 	}
 	if seen.Sequence == 0 {

@@ -96,6 +96,13 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 	for _, m := range variable.FindAllStringSubmatch(text, -1) {
 		env = append(env, m[1]+"="+strings.ToLower(m[2])+"pw")
 	}
+	subscribers, err := os.OpenFile(filepath.Join(dir, "subscribers.conf"), os.O_CREATE, 0o600) //nolint:gosec // The folder is the test's.
+	if err == nil {
+		err = subscribers.Close() // It is empty, or has what the test wrote.
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("make the file of the subscribers: %w", err)
+	}
 	conf = filepath.Join(dir, "nats.conf")
 	return conf, env, os.WriteFile(conf, []byte(text), 0o600) //nolint:gosec // The folder is the test's.
 }

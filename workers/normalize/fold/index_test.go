@@ -1,0 +1,93 @@
+package fold_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+)
+
+// observeOrder stores an observation of a payment that names an order.
+func (b bench) observeOrder(t *testing.T, payment, of string, status order.Status) *testbench.Delivered {
+	t.Helper()
+	body, err := json.Marshal(order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: of,
+		Status: status, ProviderStatus: string(status), Confirmed: true, Cause: order.CauseNotification, AskedAt: time.Now(), AnsweredAt: time.Now(),
+	})
+	testbench.Must(t, err)
+	return b.deliver(t, &nats.Msg{Subject: b.Unit(payment).Status(), Data: body})
+}
+
+// indexed lists the subjects of the index, and how often one was written.
+func (b bench) indexed(t *testing.T) (subjects []string, writes uint64) {
+	t.Helper()
+	for _, raw := range b.Messages(subject.OrderPayments, ">") {
+		subjects = append(subjects, strings.TrimPrefix(raw.Subject, "order-payments."))
+	}
+	return subjects, b.Stream(subject.OrderPayments).CachedInfo().State.LastSeq
+}
+
+func TestOrderIsIndexedOnceForEachPayment(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	want := func(writes uint64, want ...string) {
+		t.Helper()
+		if got, times := b.indexed(t); strings.Join(got, " ") != strings.Join(want, " ") || times != writes {
+			t.Fatalf("the index has %v after %d writes, want %v after %d", got, times, want, writes)
+		}
+	}
+	w := b.worker(t, b.JS)
+	for _, status := range []order.Status{order.Pending, order.Authorized, order.Paid} {
+		b.Must(w.Handle(b.Ctx, b.observeOrder(t, "p", "o-1", status)))
+		want(1, "o-1.sandbox.default.p")
+	}
+	other := b.worker(t, b.JS) // Without memory.
+	b.Must(other.Handle(b.Ctx, b.observeOrder(t, "p", "o-1", order.Settled)))
+	want(1, "o-1.sandbox.default.p")
+	b.Must(other.Handle(b.Ctx, b.observeOrder(t, "p", "o-2", order.Refunded)))
+	want(2, "o-1.sandbox.default.p", "o-2.sandbox.default.p")
+}
+
+// refusing is a JetStream that refuses what is published on some subjects.
+type refusing struct {
+	jetstream.JetStream
+	prefix string
+}
+
+var errRefused = errors.New("refused by the test")
+
+func (r refusing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if strings.HasPrefix(m.Subject, r.prefix) {
+		return nil, errRefused
+	}
+	return r.JetStream.PublishMsg(ctx, m, opts...)
+}
+
+// Whatever ends between the entry and the event, no event is without its entry.
+func TestOrderIsIndexedBeforeItsFirstEvent(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	m := b.observeOrder(t, "p", "o", order.Paid)
+	if err := b.worker(t, refusing{b.JS, "order-payments."}).Handle(b.Ctx, m); !errors.Is(err, errRefused) || len(b.log(t, "p")) != 0 {
+		t.Fatalf("without an entry: %v, %d events", err, len(b.log(t, "p")))
+	}
+	if err := b.worker(t, refusing{b.JS, "orders."}).Handle(b.Ctx, m); !errors.Is(err, errRefused) {
+		t.Fatalf("without an event: %v", err)
+	}
+	if got, _ := b.indexed(t); len(got) != 1 {
+		t.Fatalf("the index has %v, want the payment", got)
+	}
+	b.Must(b.worker(t, b.JS).Handle(b.Ctx, m))
+	if got, _ := b.indexed(t); len(got) != 1 || len(b.log(t, "p")) != 1 {
+		t.Errorf("the index has %v, the log %d events", got, len(b.log(t, "p")))
+	}
+}

@@ -1,0 +1,270 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
+	"arauto/schemas/subject"
+)
+
+// danger is how soon a finding costs money.
+type danger int
+
+const (
+	losing  danger = iota // Webhooks are refused, or a 200 is worth less than claimed.
+	stopped               // Order events do not come.
+	waiting               // Some payments wait for a person.
+	later                 // It becomes one of the above if nothing is done.
+)
+
+var dangerNames = map[danger]string{losing: "webhooks", stopped: "events", waiting: "payments", later: "soon"}
+
+// MarshalText returns what the finding endangers: webhooks, events or payments, or "soon".
+func (d danger) MarshalText() ([]byte, error) { return []byte(dangerNames[d]), nil }
+
+// need is what a person must do, in a sentence that says it.
+type need struct {
+	Danger danger `json:"danger"`
+	What   string `json:"what"`
+}
+
+// Bounds of the checks. All are guesses: certificates are renewed a month before they end,
+// and clocks that are kept in step differ by milliseconds.
+const (
+	certificateEnds = 21 * 24 * time.Hour
+	clockDiffers    = 2 * time.Second
+	dialTimeout     = 3 * time.Second
+	staleAfter      = time.Minute
+)
+
+func newDoctor(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Look at everything that can be wrong, and say what to do, the most dangerous first",
+		Long: "Look at everything that can be wrong, and say what to do, the most dangerous first: the broker and what a 200\n" +
+			"survives, streams and consumers against what is declared, fill, lag, circuits, dead letters, clocks,\n" +
+			"certificates, and the addresses of the providers where this command has their settings. It changes nothing.\n" +
+			"Exit code 0: nothing was found; 4: something was.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return s.examine(c) },
+	}
+}
+
+// examine prints the findings.
+func (s *settings) examine(c *cobra.Command) error {
+	cfg, _, err := s.load()
+	if err != nil {
+		return err
+	}
+	found := certificateNeeds(cfg, time.Now())
+	addresses, note := s.addressNeeds(c.Context())
+	found = append(found, addresses...)
+	err = s.connected(c, func(ctx context.Context, s *session) error {
+		more, err := s.examine(ctx)
+		found = append(found, more...)
+		return err
+	})
+	if err != nil {
+		found = append(found, need{losing, "the broker does not answer this command (" + err.Error() + "): see that it runs, and compare nats.url and the password"})
+	}
+	slices.SortStableFunc(found, func(a, b need) int { return cmp.Compare(a.Danger, b.Danger) })
+	lines := []string{line("nothing was found")}
+	if len(found) > 0 {
+		lines = nil
+	}
+	for _, one := range found {
+		lines = append(lines, row(dangerNames[one.Danger], one.What))
+	}
+	if note != "" {
+		lines = append(lines, line("not looked at: %s", note))
+	}
+	result := struct {
+		Found     []need `json:"found"`
+		NotLooked string `json:"not_looked_at,omitempty"`
+	}{append([]need{}, found...), note}
+	if err := s.show(c, result, lines...); err != nil || len(found) == 0 {
+		return err
+	}
+	return errPartly
+}
+
+// examine is what can be seen at the broker.
+func (s *session) examine(ctx context.Context) ([]need, error) {
+	h, err := s.health(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := h.needs
+	if h.Durability.Unverified() && h.Durability.Claimed != 0 {
+		found = append(found, need{later, "whether a 200 survives " + h.Durability.Claimed.String() + " cannot be seen from here: ask /durability of a gateway"})
+	}
+	drift, err := topology.Diff(ctx, s.js, s.config.Topology())
+	if err != nil {
+		return found, fmt.Errorf("compare topology: %w", err)
+	}
+	for _, d := range drift {
+		if d.Field != "" { // What is missing is listed by its health.
+			found = append(found, need{later, d.String() + ": arauto topology apply"})
+		}
+	}
+	for _, c := range h.Consumers {
+		if age := time.Duration(c.Oldest * float64(time.Second)); age > staleAfter && !c.Unworked {
+			found = append(found, need{waiting, fmt.Sprintf("consumer %s is %v behind: start more of its workers", c.Name, age.Round(time.Second))})
+		}
+	}
+	clock, err := s.clockNeeds(ctx)
+	if state, err := s.js.Conn().TLSConnectionState(); err == nil {
+		found = append(found, endOf("the broker's certificate", state.PeerCertificates, time.Now())...)
+	}
+	return append(found, clock...), err
+}
+
+// clockNeeds compares the broker's clock with this machine's.
+func (s *session) clockNeeds(ctx context.Context) ([]need, error) {
+	began := time.Now()
+	stream, err := s.js.Stream(ctx, subject.Notifications)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil // The missing stream is listed.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the broker's clock: %w", err)
+	}
+	ended := time.Now()
+	at := stream.CachedInfo().TimeStamp
+	ahead := max(began.Sub(at), at.Sub(ended)) // At least, whatever the round trip took.
+	if ahead < clockDiffers {
+		return nil, nil
+	}
+	return []need{{later, fmt.Sprintf("the clocks of the broker and of this machine differ by %v: set both by NTP", ahead.Round(time.Millisecond))}}, nil
+}
+
+// certificateNeeds looks at the gateway's certificate, where its file can be read here.
+func certificateNeeds(cfg *config.Config, now time.Time) []need {
+	file := cfg.GatewayTLS().Certificate
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return []need{{later, "the gateway's certificate cannot be read here: " + err.Error()}}
+	}
+	chain, err := chainOf(text)
+	if err != nil {
+		return []need{{losing, "the gateway's certificate does not decode: write the PEM file of a certificate with its chain"}}
+	}
+	return endOf("the gateway's certificate", chain, now)
+}
+
+// endOf is a finding if a certificate of the chain has ended or ends soon.
+func endOf(whose string, chain []*x509.Certificate, now time.Time) []need {
+	for _, one := range chain {
+		switch left := one.NotAfter.Sub(now); {
+		case left <= 0:
+			return []need{{losing, whose + " ended at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
+		case left < certificateEnds:
+			return []need{{later, whose + " ends at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
+		}
+	}
+	return nil
+}
+
+// addressNeeds dials the host of every account's look-ups. note says why none could be.
+func (s *settings) addressNeeds(ctx context.Context) (found []need, note string) {
+	cfg, _, err := s.load(config.RoleLookup)
+	if err != nil {
+		return nil, "the providers' addresses, because the settings of the look-ups are not here"
+	}
+	look, err := cfg.Lookup()
+	if err != nil {
+		return nil, "the providers' addresses, because the settings of the look-ups are not here"
+	}
+	dialed := map[string]error{}
+	for _, name := range look.Providers {
+		p, _ := providers.All.Get(name)
+		accounts := look.Accounts(name)
+		for _, account := range slices.Sorted(maps.Keys(accounts)) {
+			at := addressOf(p, accounts[account])
+			if at == nil {
+				continue
+			}
+			err, seen := dialed[at.Host]
+			if !seen {
+				err = dial(ctx, at)
+				dialed[at.Host] = err
+			}
+			if err != nil {
+				found = append(found, need{stopped, fmt.Sprintf("%s/%s: %s cannot be reached from here (%v): compare base_url, DNS and the way out", name, account, at.Host, err)})
+			}
+		}
+	}
+	return found, ""
+}
+
+// addressOf is where an account's look-ups go, nil without a look-up.
+func addressOf(p provider.Provider, account provider.Account) *url.URL {
+	if p.Ask == nil {
+		return nil
+	}
+	question, err := p.Ask(provider.Target{Payment: "p", Order: "o"}, account)
+	if err != nil {
+		return nil
+	}
+	at, err := url.Parse(question.URL)
+	if err != nil || at.Host == "" {
+		return nil
+	}
+	return at
+}
+
+// dial opens a connection to the URL's host and closes it; for https it makes the handshake.
+func dial(ctx context.Context, at *url.URL) error {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	plain := &net.Dialer{}
+	open, port := plain.DialContext, "80"
+	if at.Scheme == "https" {
+		open, port = (&tls.Dialer{NetDialer: plain}).DialContext, "443"
+	}
+	conn, err := open(ctx, "tcp", net.JoinHostPort(at.Hostname(), cmp.Or(at.Port(), port)))
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "dial tcp "))
+	}
+	return conn.Close()
+}
+
+// chainOf decodes a PEM file of certificates.
+func chainOf(text []byte) (chain []*x509.Certificate, err error) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		one, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("decode certificate: %w", err)
+		}
+		chain = append(chain, one)
+	}
+	if len(chain) == 0 {
+		return nil, errors.New("there is no certificate")
+	}
+	return chain, nil
+}
