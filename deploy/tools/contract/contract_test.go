@@ -54,6 +54,8 @@ var internal = map[string]string{
 	subject.Advisories:    "the broker's own messages",
 	subject.Circuits:      "what the workers know of the providers",
 	subject.Leases:        "how the workers share the rate limits",
+	subject.OrderPayments: "an index, whose messages have no body",
+	subject.Forgotten:     "which payments were erased, by a keyed hash",
 }
 
 // TestEveryPublicStreamHasASchema fails for a new stream until a schema names it, or it is
