@@ -105,6 +105,16 @@ func TestUnknownPaymentIsNeverPaidOnceItsDeadlineHasPassed(t *testing.T) {
 	deadline := in(3 * time.Second)
 	r.expects("p", brl(10000), deadline)
 	r.Until("it was looked up twice", func() bool { return r.lookups("p") >= 2 })
+	r.Until("the next look-up waits", func() bool {
+		waiting := testbench.Documents[record.ScheduledLookUp](r.Bench, subject.LookupRetries, r.Tokens.Waiting("sandbox", "default", "p").Parked())
+		if len(waiting) == 0 {
+			return false
+		}
+		if one := waiting[0]; one.NotFound != 0 || one.Attempts != 0 || one.FirstFailure != nil || one.Reason != string(order.CauseExpectation) {
+			t.Errorf("what waits is %+v", one)
+		}
+		return true
+	})
 	same(t, "never known", r.awaits("p", 1), never)
 	if o := r.published("p")[0]; o.At.Before(*deadline) || o.Status != nil || o.Reason == nil {
 		t.Errorf("the outcome is %+v", o)
