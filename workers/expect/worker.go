@@ -112,7 +112,7 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 		return time.Time{}, time.Time{}, err
 	}
 	e := expected{unit: u, sequence: raw.Sequence, since: raw.Time, version: expectation.UnreadableVersion(raw.Data)}
-	reason := error(nil)
+	var reason error
 	if e.body, reason = expectation.Read(raw.Data); reason == nil {
 		e.payment, reason = expectations.Payment(w.Tokens, u, e.body.Payment)
 	}

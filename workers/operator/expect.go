@@ -38,7 +38,10 @@ func newExpect(s *settings) *cobra.Command {
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := fill(&e, amount, code, deadline, c.Flags().Changed("amount")); err != nil {
+			if c.Flags().Changed("amount") {
+				e.Amount = &expectation.Amount{Currency: code, Value: amount}
+			}
+			if err := fill(&e, code, deadline); err != nil {
 				return usageError{err}
 			}
 			return s.changing(c, func(ctx context.Context, s *session) error { return s.expect(ctx, args[0], args[1], args[2], e) })
@@ -52,18 +55,15 @@ func newExpect(s *settings) *cobra.Command {
 	return c
 }
 
-// fill sets the fields of an expectation from flags, and checks all of it.
-func fill(e *expectation.Expectation, amount int64, code, deadline string, hasAmount bool) error {
+// fill sets the deadline of an expectation from its flag, and checks all flags.
+func fill(e *expectation.Expectation, code, deadline string) error {
 	switch {
-	case e.Withdrawn && (e.Order != "" || hasAmount || code != "" || deadline != ""):
+	case e.Withdrawn && (e.Order != "" || e.Amount != nil || code != "" || deadline != ""):
 		return errors.New("--withdraw takes no other flag")
 	case e.Withdrawn:
 		return nil
-	case hasAmount != (code != ""):
+	case (e.Amount != nil) != (code != ""):
 		return errors.New("write both --amount and --currency, or neither")
-	}
-	if hasAmount {
-		e.Amount = &expectation.Amount{Currency: code, Value: amount}
 	}
 	if deadline != "" {
 		at, err := time.Parse(time.RFC3339, deadline)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/deploy/runtime/wait"
 	"arauto/deploy/tools/local/supervise"
 	"arauto/schemas/expectation"
 	"arauto/schemas/order"
@@ -138,7 +139,9 @@ func dropWebhooks(s *stack, n, scale int, span time.Duration) dropped {
 	turns := dice.Perm(n)
 	slices.SortFunc(turns, func(a, b int) int { return int(at[a] - at[b]) })
 	for _, i := range turns {
-		time.Sleep(time.Until(start.Add(at[i]))) // The provider changes its payments over time.
+		if !wait.For(s.ctx, time.Until(start.Add(at[i]))) { // The provider changes its payments over time.
+			s.t.Fatal("the test took too long")
+		}
 		s.set("sandbox", name(i), map[string]any{"status": "paid"})
 		changed[i] = time.Now()
 	}
