@@ -21,7 +21,7 @@ func documents(t *testing.T) string {
 	all := ""
 	for _, name := range []string{
 		"README.md", "deploy/SEEDS.md", "deploy/SUBSCRIBING.md", "deploy/CONFIGURING.md", "deploy/OPERATING.md", "deploy/GUARANTEES.md",
-		"deploy/FIGURES.md", "schemas/providers/README.md",
+		"deploy/FIGURES.md", "schemas/providers/README.md", "deploy/BYHAND.md",
 	} {
 		text, err := os.ReadFile(root + name)
 		testbench.Must(t, err)
