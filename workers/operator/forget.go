@@ -34,6 +34,7 @@ var holdings = []holding{
 	{subject.LookupRetries, func(_ subject.Unit, w subject.Waiting) []string { return []string{w.Parked(), w.Due()} }},
 	{subject.Notifications, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Notification()} }},
 	{subject.Orders, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Events()} }},
+	{subject.OrderPayments, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.OfOrder(subject.Any)} }},
 	{subject.DeadLetters, func(u subject.Unit, _ subject.Waiting) []string {
 		return []string{u.DeadLetter(subject.Any, subject.Any)}
 	}},
