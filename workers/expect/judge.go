@@ -193,9 +193,9 @@ func (f Facts) neverPaid() string {
 
 // The pauses before an expectation is judged again whose answer is due. Guesses.
 const (
-	soonest  = 2 * time.Second
-	slowest  = 5 * time.Minute
-	patience = 2 * time.Second // By the machine's clock, however fast the cadence runs.
+	soonest      = 2 * time.Second
+	slowest      = 5 * time.Minute
+	whileWaiting = 2 * time.Second // By the machine's clock, however fast the cadence runs.
 )
 
 // cadence sets when the payment is looked up and judged again. Whatever else waits for the
@@ -221,7 +221,7 @@ func (f Facts) cadence(v *Verdict) {
 	}
 	again := next.Add(min(wait/5, f.real(slowest)))
 	if waits := f.Waits || f.Notified || !f.WaitsAt.IsZero() && !next.After(f.Now); waits {
-		again = f.Now.Add(max(again.Sub(f.Now), patience)) // Many may wait, for the same provider.
+		again = f.Now.Add(max(again.Sub(f.Now), whileWaiting)) // Many may wait, for the same provider.
 	}
 	if !f.Now.Before(f.Deadline) || !next.Before(f.Deadline) { // The answer decides.
 		from := next

@@ -135,7 +135,7 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 // returns when to judge it again, zero for a settled one.
 func (w *Worker) judge(ctx context.Context, e expected, orders Payments) (again time.Time, err error) {
 	err = stream.RetryConflicts(ctx, func() error {
-		g, err := w.gather(ctx, e, orders)
+		g, err := w.collect(ctx, e, orders)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -29,7 +30,13 @@ func (f *flow) expect(b *broker) {
 	_, err := metrics.Gather()
 	f.Must(err)
 	bench.Consume(subject.Orders, subject.ExpectConsumer, 2, worker.Handle)
-	bench.Go("walk", walk.Run)
+	ctx, stop := context.WithCancel(f.Ctx)
+	walked := make(chan error, 1)
+	go func() { walked <- walk.Run(ctx) }()
+	defer func() { // What is expected later stays for forget.
+		stop()
+		f.Must(<-walked)
+	}()
 
 	announcer, _ := b.as("announcer")
 	deadline := time.Now().Add(time.Hour)

@@ -61,6 +61,8 @@ func (f *flow) forget(b *broker) {
 	}
 	f.notify("")
 	_, all := b.as(inspector)
+	_, err := all.Publish(f.Ctx, f.Tokens.Unit("sandbox", "default", "p-1").Expected(), []byte(`{"order":"o-1"}`))
+	f.Must(err)
 	f.bench(all).Schedule(record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep", Covers: 1 << 40,
 		DueAt: time.Now().Add(time.Hour).UTC(),

@@ -17,8 +17,8 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// gathered is what is stored about an expectation.
-type gathered struct {
+// collected is what is stored about an expectation.
+type collected struct {
 	Facts
 	log       expectations.Log
 	scheduled retry.Entry
@@ -26,9 +26,9 @@ type gathered struct {
 
 func isHeld(s order.Status) bool { return slices.Contains(held, s) }
 
-// gather reads the facts about an expectation. The outcomes are read first: a process that
+// collect reads the facts about an expectation. The outcomes are read first: a process that
 // publishes one meanwhile makes the next append a conflict.
-func (w *Worker) gather(ctx context.Context, e expected, orders Payments) (g gathered, err error) {
+func (w *Worker) collect(ctx context.Context, e expected, orders Payments) (g collected, err error) {
 	g.Facts = Facts{
 		Order: e.body.Order, Amount: e.body.Amount, Deadline: e.deadline, Since: e.since,
 		Closed: e.sequence == 0, Now: w.Now(), Speedup: w.Speedup,
@@ -107,7 +107,7 @@ func (w *Worker) otherPaid(ctx context.Context, e expected, orders Payments) (*e
 
 // readScheduled reads what the scheduled look-up says. Its failed look-ups are those since
 // the last answer.
-func (w *Worker) readScheduled(ctx context.Context, e expected, g *gathered) error {
+func (w *Worker) readScheduled(ctx context.Context, e expected, g *collected) error {
 	parked := g.scheduled.Parked
 	for _, failed := range parked.FailedLookUps {
 		if failed.Class == string(record.NotFound) && failed.At.After(g.NotFound) {
@@ -170,8 +170,8 @@ func (w *Worker) silent(ctx context.Context, u subject.Unit, events []Event) (*S
 	return nil, nil
 }
 
-// outcome is one outcome of an expectation, by what was gathered.
-func (g gathered) outcome(e expected, word expectation.Word, reason string) expectation.Outcome {
+// outcome is one outcome of an expectation, by what was collected.
+func (g collected) outcome(e expected, word expectation.Word, reason string) expectation.Outcome {
 	deadline := e.deadline
 	o := expectation.Outcome{
 		Provider: e.unit.Provider, Account: e.unit.Account, Payment: e.payment, Order: optional(e.body.Order),
