@@ -133,6 +133,52 @@ var stories = []story{
 		        arauto_stream_fill_ratio{stream="ORDERS"} 0.9x200`,
 	},
 	{
+		alarm: "ArautoExpectationsFilling", from: 25, until: 40, as: []string{`{}`},
+		fires: `arauto_stream_fill_ratio{stream="EXPECTATIONS"} 0.8x9 0.81x29 0.8x200`,
+		quiet: `arauto_stream_fill_ratio{stream="EXPECTATIONS"} 0.8x9 0.9x10 0.8x200`,
+	},
+	{
+		alarm: "ArautoOutcomesFilling", from: 25, until: 40, as: []string{`{}`},
+		fires: `arauto_stream_fill_ratio{stream="OUTCOMES"} 0.8x9 0.81x29 0.8x200`,
+		quiet: `arauto_stream_fill_ratio{stream="OUTCOMES"} 0.8x9 0.9x10 0.8x200`,
+	},
+	{
+		alarm: "ArautoPaymentsUnannounced", from: 10, until: 69, as: []string{`{provider="picpay"}`},
+		fires: `arauto_expectation_outcomes_total{provider="picpay",outcome="unannounced"} 0x9 1x200`,
+		quiet: `arauto_expectation_outcomes_total{provider="picpay",outcome="paid"} 0+1x200`,
+	},
+	{
+		alarm: "ArautoExpectationsUnmet", from: 10, until: 69,
+		as: []string{`{outcome="amount_mismatch", provider="picpay"}`, `{outcome="never_paid", provider="picpay"}`, `{outcome="paid_late", provider="picpay"}`, `{outcome="paid_twice", provider="picpay"}`},
+		fires: `arauto_expectation_outcomes_total{provider="picpay",outcome="never_paid"} 0x9 1x200
+		        arauto_expectation_outcomes_total{provider="picpay",outcome="amount_mismatch"} 0x9 1x200
+		        arauto_expectation_outcomes_total{provider="picpay",outcome="paid_twice"} 0x9 1x200
+		        arauto_expectation_outcomes_total{provider="picpay",outcome="paid_late"} 0x9 1x200`,
+		quiet: `arauto_expectation_outcomes_total{provider="picpay",outcome="unannounced"} 0+1x200`,
+	},
+	{
+		alarm: "ArautoExpectationsRefused", from: 10, until: 24, as: []string{`{provider="picpay"}`},
+		fires: `arauto_expectation_outcomes_total{provider="picpay",outcome="refused"} 0x9 1x200`,
+		quiet: `arauto_expectation_outcomes_total{provider="picpay",outcome="never_paid"} 0+1x200`,
+	},
+	{
+		alarm: "ArautoExpectationOverdue", from: 15, until: 30, as: []string{`{provider="picpay"}`},
+		fires: `arauto_expectation_overdue_seconds{provider="picpay",instance="a"} 0x9 601x19 0x200
+		        arauto_expectation_overdue_seconds{provider="picpay",instance="b"} 0x9 601x19 0x200`,
+		quiet: `arauto_expectation_overdue_seconds 600x9 601x4 600x200`,
+	},
+	{
+		alarm: "ArautoExpectMissing", from: 19, until: 40, as: []string{`{}`},
+		fires: `arauto_expectations_open 0x9 _x30 0x200`,
+		quiet: `arauto_expectations_open{instance="a"} 0x9
+		        arauto_expectations_open{instance="b"} 0x200`,
+	},
+	{
+		alarm: "ArautoExpectationsFailed", from: 10, until: 24, as: []string{`{}`},
+		fires: `arauto_expectation_failures_total 0x9 1x200`,
+		quiet: `arauto_expectation_failures_total 1x200`,
+	},
+	{
 		alarm: "ArautoStatusesFilling", from: 25, until: 40, as: []string{`{}`},
 		fires: `arauto_stream_fill_ratio{stream="STATUSES"} 0.8x9 0.81x29 0.8x200`,
 		quiet: `arauto_stream_fill_ratio{stream="STATUSES"} 0.8x9 0.9x10 0.8x200`,

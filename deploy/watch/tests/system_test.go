@@ -28,7 +28,7 @@ const root = "../../.."
 
 // mains are what `make run` starts.
 var mains = []string{
-	"./deploy/tools/local", "./deploy/tools/simulator", "./gateway", "./workers/cmd/lookup", "./workers/cmd/normalize", "./workers/cmd/sweep",
+	"./deploy/tools/local", "./deploy/tools/simulator", "./gateway", "./workers/cmd/expect", "./workers/cmd/lookup", "./workers/cmd/normalize", "./workers/cmd/sweep",
 }
 
 // system is what `make run` starts, on ports of its own and with a busier demo.
@@ -131,8 +131,8 @@ func (s *system) processes() map[string]string {
 					all[role] = at.Admin
 				}
 			}
-			if len(all) != 4 {
-				s.t.Fatalf("the roles are %v, want four", all)
+			if len(all) != 5 {
+				s.t.Fatalf("the roles are %v, want five", all)
 			}
 			return all
 		}
