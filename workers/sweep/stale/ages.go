@@ -36,8 +36,8 @@ func (g *groups) number(of group) uint16 {
 	return n
 }
 
-// countPayments sets arauto_payments. It takes a third of a second for ten million
-// payments.
+// countPayments sets arauto_payments. To go over three million payments was measured as
+// 43 ms.
 func (s *Sweeper) countPayments() {
 	now := s.Now().Unix()
 	counts := make([][]int, len(s.groups.all))
