@@ -95,6 +95,7 @@ func (c *cluster) fillLogs() {
 		c.Publish(c.Unit("filler").Notification(), piece)
 		c.Publish(c.Unit("filler").Status(), piece)
 		c.Publish(c.Unit("filler").Event("filler", order.Paid), piece)
+		c.Publish(c.Unit("filler").OfOrder("filler"), piece)
 		c.Publish(c.Unit("filler").DeadLetter("ours", "sweep"), piece)
 		c.Publish(c.Unit("filler").OfOrder("filler"), piece)
 		c.Schedule(record.ScheduledLookUp{

@@ -51,9 +51,12 @@ var internal = map[string]string{
 	subject.Notifications: "what the gateway keeps of a webhook is for lookup",
 	subject.LookupRetries: "scheduled look-ups are for lookup",
 	subject.Statuses:      "observations are not judged yet",
+	subject.OrderPayments: "an index for the operator's command",
 	subject.Advisories:    "the broker's own messages",
 	subject.Circuits:      "what the workers know of the providers",
 	subject.Leases:        "how the workers share the rate limits",
+	subject.OrderPayments: "how normalize finds the payments of an order; it has no documents",
+	subject.Forgotten:     "which payments were erased, by a keyed hash",
 }
 
 // TestEveryPublicStreamHasASchema fails for a new stream until a schema names it, or it is
@@ -147,7 +150,7 @@ func TestAsyncAPIDocumentFollowsItsSpecification(t *testing.T) {
 		}
 	}
 	broken := parsed(t, filepath.Join(contract, "asyncapi.json")).(object)
-	broken["channels"].(object)["orders"].(object)["adress"] = "orders.>"
+	broken["channels"].(object)["orders"].(object)["place"] = "orders.>"
 	if specification.Validate(broken) == nil {
 		t.Error("the specification takes a channel with an unknown key")
 	}
