@@ -30,6 +30,7 @@ type holding struct {
 // holdings are the streams that forget erases a payment from, in its order: first what would
 // have the provider asked about the payment. A test wants each declared stream here or in kept.
 var holdings = []holding{
+	{subject.Expectations, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Expected()} }},
 	{subject.LookupRetries, func(_ subject.Unit, w subject.Waiting) []string { return []string{w.Parked(), w.Due()} }},
 	{subject.Notifications, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Notification()} }},
 	{subject.Orders, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Events()} }},
@@ -37,6 +38,7 @@ var holdings = []holding{
 	{subject.DeadLetters, func(u subject.Unit, _ subject.Waiting) []string {
 		return []string{u.DeadLetter(subject.Any, subject.Any)}
 	}},
+	{subject.Outcomes, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Outcomes()} }},
 	{subject.Statuses, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Status()} }},
 }
 
@@ -244,7 +246,7 @@ func (s *session) erase(ctx context.Context, p payment, within time.Duration, re
 	if err := store.Note(ctx, p.unit.Provider, p.unit.Account, p.target.Payment, s.now()); err != nil {
 		return err
 	}
-	for _, h := range holdings[:1] {
+	for _, h := range holdings[:2] {
 		if err := s.eraseFrom(ctx, h, p, 0, time.Time{}, result); err != nil {
 			return err
 		}

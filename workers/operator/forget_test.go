@@ -17,6 +17,7 @@ import (
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -89,6 +90,12 @@ func (r *rig) lived(payment string) {
 	r.workers().DeadLetter(1, record.DeadLetter{
 		Class: record.ClassData, Stage: record.StageLookup, Provider: "sandbox", Account: "default", Payment: payment, Order: "o-" + payment,
 		Cause: "status 500", LastAnswer: "unavailable", Next: "redrive", At: time.Now().UTC(), Kind: order.Payment,
+	})
+	number := "o-" + payment
+	r.Publish(r.Unit(payment).Expected(), expectation.Expectation{Order: number, Payment: payment})
+	r.Publish(r.Unit(payment).Outcome(string(expectation.Met)), expectation.Outcome{
+		Provider: "sandbox", Account: "default", Payment: payment, Order: &number, Outcome: expectation.Met,
+		Version: expectation.UnreadableVersion(nil), At: time.Now().UTC(),
 	})
 	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o-" + payment, Covers: 1 << 40,

@@ -51,7 +51,6 @@ var internal = map[string]string{
 	subject.Notifications: "what the gateway keeps of a webhook is for lookup",
 	subject.LookupRetries: "scheduled look-ups are for lookup",
 	subject.Statuses:      "observations are not judged yet",
-	subject.OrderPayments: "an index for the operator's command",
 	subject.Advisories:    "the broker's own messages",
 	subject.Circuits:      "what the workers know of the providers",
 	subject.Leases:        "how the workers share the rate limits",
