@@ -100,6 +100,8 @@ type erased struct {
 	Messages     map[string]int `json:"messages"` // By stream.
 	RefusedUntil *time.Time     `json:"refused_until,omitempty"`
 	Problem      string         `json:"problem,omitempty"` // What is left to do.
+
+	did string // "erased", or "would erase".
 }
 
 // forget erases payments one after the other. What it changes is in the order in which a
@@ -136,8 +138,9 @@ func (s *session) forget(ctx context.Context, f forgetting) error {
 	var lines []string
 	for i := range s.steps(len(payments), "erasing") {
 		p := payments[i]
-		one := erased{Payment: s.name(p)}
+		one := erased{Payment: s.name(p), did: "would erase"}
 		if f.yes {
+			one.did = "erased"
 			err = s.erase(ctx, p, f.wait, &one)
 		} else {
 			one.Messages, err = s.held(ctx, p)
@@ -147,7 +150,7 @@ func (s *session) forget(ctx context.Context, f forgetting) error {
 			left = true
 		}
 		results = append(results, one)
-		lines = append(lines, one.lines(f.yes)...)
+		lines = append(lines, one.lines()...)
 	}
 	if unread {
 		lines = append(lines, line("only the newest %d messages of each stream were searched for other payments of the order", searchAll))
@@ -161,11 +164,7 @@ func (s *session) forget(ctx context.Context, f forgetting) error {
 	return errPartly
 }
 
-func (e erased) lines(done bool) []string {
-	did := "would erase"
-	if done {
-		did = "erased"
-	}
+func (e erased) lines() []string {
 	var counts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Messages)) {
 		counts = append(counts, fmt.Sprintf("%d of %s", e.Messages[name], name))
@@ -173,7 +172,7 @@ func (e erased) lines(done bool) []string {
 	if len(counts) == 0 {
 		counts = []string{"nothing"}
 	}
-	all := []string{line("%s: %s %s", e.Payment, did, strings.Join(counts, ", "))}
+	all := []string{line("%s: %s %s", e.Payment, e.did, strings.Join(counts, ", "))}
 	if e.RefusedUntil != nil {
 		all = append(all, line("%s: refused until %s; run this once more after that", e.Payment, e.RefusedUntil.Format(time.RFC3339)))
 	}
