@@ -92,7 +92,17 @@ func Last(ctx context.Context, s jetstream.Stream, filter string) (*jetstream.Ra
 
 // Delete deletes a message. One that is gone is no error.
 func Delete(ctx context.Context, s jetstream.Stream, sequence uint64) error {
-	err := s.DeleteMsg(ctx, sequence)
+	return remove(ctx, s, sequence, s.DeleteMsg)
+}
+
+// Erase is Delete by which the broker also overwrites the message on its disk with random
+// bytes, its subject and headers included.
+func Erase(ctx context.Context, s jetstream.Stream, sequence uint64) error {
+	return remove(ctx, s, sequence, s.SecureDeleteMsg)
+}
+
+func remove(ctx context.Context, s jetstream.Stream, sequence uint64, by func(context.Context, uint64) error) error {
+	err := by(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		// nats.go 1.55.0 (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text
 		// only. Before this read may go, check that the error wraps the APIError.

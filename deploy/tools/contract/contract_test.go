@@ -149,7 +149,7 @@ func TestAsyncAPIDocumentFollowsItsSpecification(t *testing.T) {
 		}
 	}
 	broken := parsed(t, filepath.Join(contract, "asyncapi.json")).(object)
-	broken["channels"].(object)["orders"].(object)["adress"] = "orders.>"
+	broken["channels"].(object)["orders"].(object)["place"] = "orders.>"
 	if specification.Validate(broken) == nil {
 		t.Error("the specification takes a channel with an unknown key")
 	}

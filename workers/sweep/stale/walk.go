@@ -13,8 +13,8 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/duequeue"
 	"arauto/workers/internal/observations"
-	"arauto/workers/sweep/duequeue"
 )
 
 const (

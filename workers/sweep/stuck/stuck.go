@@ -21,7 +21,7 @@ import (
 
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/subject"
-	"arauto/workers/sweep/duequeue"
+	"arauto/workers/internal/duequeue"
 )
 
 // Metrics are about schedules that did not fire.
