@@ -113,7 +113,7 @@ func (s *settings) connectedOn(c *cobra.Command, inbox string, do func(context.C
 }
 
 // readable are the streams that this command may read.
-var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
+var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.OrderPayments, subject.Expectations, subject.Outcomes}
 
 // bind opens the streams.
 func (s *session) bind(ctx context.Context) error {

@@ -26,6 +26,7 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			})
 			f := newFlow(t, b)
 			f.play()
+			f.expect(b)
 			f.sweep(b)
 			f.operate(b)
 			f.letServiceSubscribe(b)

@@ -51,10 +51,11 @@ var internal = map[string]string{
 	subject.Notifications: "what the gateway keeps of a webhook is for lookup",
 	subject.LookupRetries: "scheduled look-ups are for lookup",
 	subject.Statuses:      "observations are not judged yet",
-	subject.OrderPayments: "an index for the operator's command",
 	subject.Advisories:    "the broker's own messages",
 	subject.Circuits:      "what the workers know of the providers",
 	subject.Leases:        "how the workers share the rate limits",
+	subject.OrderPayments: "how normalize finds the payments of an order; it has no documents",
+	subject.Forgotten:     "which payments were erased, by a keyed hash",
 }
 
 // TestEveryPublicStreamHasASchema fails for a new stream until a schema names it, or it is

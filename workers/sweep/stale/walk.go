@@ -13,13 +13,13 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/duequeue"
 	"arauto/workers/internal/observations"
-	"arauto/workers/sweep/duequeue"
 )
 
 const (
 	// maxRead is how many events a round reads: about half a minute's work. A guess.
-	maxRead = 200_000
+	maxRead = 1_000_000
 	// maxJudged is how many payments a round judges: about a quarter of a minute's work. A
 	// guess.
 	maxJudged = 50_000
