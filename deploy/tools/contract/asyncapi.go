@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/topology"
+	"arauto/schemas/subject"
 )
 
 // contractVersion is the version of both documents. A change that breaks readers makes it 2.
@@ -144,19 +145,23 @@ func jetStream(s jetstream.StreamConfig, where placement, c channel) object {
 		"retention": retention, "guarantees": where.Guarantees,
 	}
 	if c.Consumer == "durable" {
-		extension["consumer"] = consumer()
+		extension["consumer"] = consumer(s.Name)
 	}
 	return extension
 }
 
 // consumer is the durable consumer of a service, as JetStream's API has it, with times in
 // words.
-func consumer() object {
+func consumer(stream string) object {
 	c := topology.Subscriber("{service}")
-	return object{
+	declared := object{
 		"durable_name": c.Durable, "ack_policy": c.AckPolicy.String(), "ack_wait": c.AckWait.String(),
-		"max_deliver": c.MaxDeliver, "max_ack_pending": c.MaxAckPending, "made_by": "arauto subscriber add {service}",
+		"max_deliver": c.MaxDeliver, "max_ack_pending": c.MaxAckPending,
 	}
+	if stream == subject.Orders {
+		declared["made_by"] = "arauto subscriber add {service}"
+	}
+	return declared
 }
 
 // headersOf ends the name of the schema of a message's headers.
