@@ -109,7 +109,7 @@ func TestHelpSaysWhatTheCommandIsAbout(t *testing.T) {
 		"":               "but for\ntopology apply.",
 	} {
 		_, out, _ := arauto(t, append(strings.Fields(line), "--help")...)
-		if !strings.Contains(out, says) || strings.Contains(out, "subscriber") || strings.Contains(out, "Nothing is ever deleted") {
+		if !strings.Contains(out, says) || line != "" && strings.Contains(out, "subscriber") || strings.Contains(out, "Nothing is ever deleted") {
 			t.Errorf("%s --help lacks %q:\n%s", line, says, out)
 		}
 	}
