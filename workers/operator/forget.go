@@ -106,7 +106,27 @@ type erased struct {
 // crash between any two steps leaves nothing worse than a part that the next run erases:
 // the entry on AUDIT, the record on FORGOTTEN, what is scheduled, the mark on STATUSES, and
 // when no worker has a message of the payment in hand any more, everything.
+//
+// What is on its way when the mark is written ends so:
+//  1. A webhook at the gateway is stored, and dropped by lookup, which reads the payment's last
+//     observation, the mark, before it asks.
+//  2. An answer in the hand of lookup is refused by the broker, because it is not behind the
+//     mark. lookup reads again, and drops it. A recheck or retry that it has scheduled is
+//     dropped when it is due, however late: it was told before the refusal ended.
+//  3. An observation in the hand of normalize may become an event, and a failed look-up in
+//     the hand of lookup a dead letter. So ORDERS and DEAD_LETTERS are erased when both have
+//     acknowledged what they had before the mark.
+//  4. sweep reads the payment's last event before it schedules a look-up. What it had read
+//     before is a look-up that is dropped when it is due.
+//  5. A worker that was frozen in 3 for longer than its ack wait, after which another one has
+//     acknowledged its message, can still write what it had in hand. The next run erases it.
 func (s *session) forget(ctx context.Context, f forgetting) error {
+	for _, h := range holdings {
+		var err error
+		if s.streams[h.stream], err = s.js.Stream(ctx, h.stream); err != nil {
+			return fmt.Errorf("open stream %s: %w", h.stream, err)
+		}
+	}
 	payments, unread, err := s.findWithin(ctx, f.id, f.scope, searchAll)
 	if err != nil {
 		return err
@@ -319,8 +339,7 @@ func (s *session) eraseAll(ctx context.Context, p payment, mark uint64, before t
 	return nil
 }
 
-// eraseFrom erases a payment's messages from a stream, the last one first, so that what is
-// left after a crash still names the payment. The broker overwrites each with random bytes.
+// eraseFrom erases a payment's messages from a stream.
 func (s *session) eraseFrom(ctx context.Context, h holding, p payment, mark uint64, before time.Time, result *erased) error {
 	all, err := s.sequences(ctx, h, p)
 	if err != nil {
@@ -330,15 +349,8 @@ func (s *session) eraseFrom(ctx context.Context, h holding, p payment, mark uint
 		if h.stream == subject.Statuses && m.sequence == mark || !before.IsZero() && !m.stored.Before(before) {
 			continue
 		}
-		err := s.streams[h.stream].SecureDeleteMsg(ctx, m.sequence)
-		if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-			// It may have been acknowledged or removed meanwhile: see Cancel of workers/internal/retry.
-			if _, gone := s.streams[h.stream].GetMsg(ctx, m.sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
-				continue
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("erase %s %d: %w", h.stream, m.sequence, err)
+		if err := stream.Erase(ctx, s.streams[h.stream], m.sequence); err != nil {
+			return fmt.Errorf("erase from %s: %w", h.stream, err)
 		}
 		result.Messages[h.stream]++
 	}

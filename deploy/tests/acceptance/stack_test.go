@@ -65,7 +65,7 @@ func startRoles(t testing.TB, roles []string) *stack {
 // startWith is start with options changed.
 func startWith(t testing.TB, change func(*supervise.Options)) *stack {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute+storedIn())
 	s := &stack{
 		t: t, ctx: ctx, dir: t.TempDir(), http: &http.Client{Timeout: 30 * time.Second},
 		events: map[string][]order.Event{}, came: map[string]time.Time{}, grown: make(chan struct{}),

@@ -61,6 +61,11 @@ func (f *flow) forget(b *broker) {
 	}
 	f.notify("")
 	_, all := b.as(inspector)
+	f.Until("the notification to be handled, whose answer would cancel what is scheduled", func() bool {
+		c, err := all.Consumer(f.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+		f.Must(err)
+		return c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0
+	})
 	_, err := all.Publish(f.Ctx, f.Tokens.Unit("sandbox", "default", "p-1").Expected(), []byte(`{"order":"o-1"}`))
 	f.Must(err)
 	f.bench(all).Schedule(record.ScheduledLookUp{

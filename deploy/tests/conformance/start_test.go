@@ -33,6 +33,7 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
+		p.holdAdminToContract(ctx, role)
 		if role == config.RoleGateway {
 			if said := p.get(ctx, "/durability"); !strings.Contains(said, `"claim": "power-loss"`) {
 				t.Errorf("a 200 of the deployment as written means: %s", said)

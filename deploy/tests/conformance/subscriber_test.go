@@ -295,7 +295,7 @@ func postWebhook(address string, p provider.Provider, number int64) string {
 		request.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	request.Close = true
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := (&http.Client{Timeout: 2 * time.Minute}).Do(request)
 	if err != nil {
 		return err.Error()
 	}
@@ -328,5 +328,17 @@ func (w *webhooks) end(t *testing.T) {
 	w.stop()
 	if said, wrong := <-w.wrong; wrong {
 		t.Errorf("webhook %d was answered %s", w.count.Load(), said)
+	}
+}
+
+// TestNoServiceIsNamedLikeARole gives every user of nats.conf to the command.
+func TestNoServiceIsNamedLikeARole(t *testing.T) {
+	t.Parallel()
+	for _, user := range append([]string{auditor}, roles...) {
+		var out, problems bytes.Buffer
+		none := func(string) (string, bool) { return "", false }
+		if code := operator.Run(t.Context(), []string{"subscriber", "add", user}, none, &out, &problems); code != operator.ExitRefused || !strings.Contains(problems.String(), "user of Arauto's own") {
+			t.Errorf("a service may be called %s: code %d, %s", user, code, problems.String())
+		}
 	}
 }

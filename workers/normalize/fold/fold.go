@@ -7,7 +7,6 @@ package fold
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -149,11 +148,11 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstrea
 	}
 	for {
 		raw, err := w.next(ctx, u, at.folded, handled)
-		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && raw.Sequence > sequence {
-			return outcomeGone, order.Observation{}, nil
-		}
 		if err != nil {
 			return "", order.Observation{}, fmt.Errorf("read observation above %d: %w", at.folded, err)
+		}
+		if raw == nil || raw.Sequence > sequence {
+			return outcomeGone, order.Observation{}, nil
 		}
 		outcome, seen, err := w.step(ctx, u, &at, raw, sequence)
 		if err != nil {

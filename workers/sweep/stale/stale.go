@@ -6,9 +6,9 @@
 // Its memory is a cache. A look-up is only scheduled where none is, so any number of
 // copies may examine the same payments and be killed at any time.
 //
-// It reads each event of ORDERS once, one at a time and from the leader, and remembers each
-// payment's last one and when to judge it. Then that event is read again, and the last
-// observation; if that is old, the last dead letters and the scheduled look-up.
+// It reads each event of ORDERS once, from the leader, and remembers each payment's last one
+// and when to judge it. Then that event is read again, and the last observation; if that is
+// old, the last dead letters and the scheduled look-up.
 package stale
 
 import (

@@ -19,7 +19,7 @@ import (
 
 const (
 	// maxRead is how many events a round reads: about half a minute's work. A guess.
-	maxRead = 200_000
+	maxRead = 1_000_000
 	// maxJudged is how many payments a round judges: about a quarter of a minute's work. A
 	// guess.
 	maxJudged = 50_000
