@@ -41,6 +41,7 @@ func newLedger(t *testing.T) *ledger {
 	// one begins later, and these tests look at the numbers themselves.
 	t.Cleanup(l.Stop)
 	l.orders = l.Stream(subject.Orders)
+	l.Must(l.JS.DeleteConsumer(l.Ctx, subject.Orders, subject.ExpectConsumer)) // No role acknowledges its events here, which would keep all of them.
 	return l
 }
 
