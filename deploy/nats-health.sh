@@ -20,7 +20,7 @@ wget --quiet --spider "http://$monitor/healthz" && exit 0
 # Before the topology was applied it says no of the folders of these streams, which the
 # tmpfs mounts of compose.yaml make: nats-server 2.15.3, server/monitor.go. Then JetStream
 # itself must be well.
-for stream in NOTIFICATIONS LOOKUP_RETRIES STATUSES ORDERS; do
+for stream in NOTIFICATIONS LOOKUP_RETRIES STATUSES ORDERS ORDER_PAYMENTS; do
   if ! test -e "$store/jetstream/ARAUTO/streams/$stream/meta.inf"; then
     wget --quiet --spider "http://$monitor/healthz?js-enabled-only=true"
     exit

@@ -36,7 +36,8 @@ const (
 	CauseRecheck      Cause = "recheck"      // The provider's read side may lag its webhook.
 	CauseConfirmation Cause = "confirmation" // A return edge wants a second, agreeing look.
 	CauseSweep        Cause = "sweep"        // The payment fell silent.
-	CauseOperator     Cause = "operator"     // Somebody asked by hand.
+	CauseOperator     Cause = "operator"     // An operator asked by hand.
+	CauseExpectation  Cause = "expectation"  // An internal service expects the payment.
 )
 
 // Observation is one sample of a payment, as stored on STATUSES. The

@@ -8,6 +8,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 )
@@ -17,6 +18,8 @@ var (
 	event      = compiled("event.v1.schema.json", order.EventSchema)
 	deadLetter = compiled("deadletter.v1.schema.json", record.DeadLetterSchema)
 	audit      = compiled("audit.v1.schema.json", record.AuditSchema)
+	expected   = compiled("expectation.v1.schema.json", expectation.Schema)
+	outcome    = compiled("outcome.v1.schema.json", expectation.OutcomeSchema)
 )
 
 // Event says how the body of an order event breaks its schema, or nil.
@@ -24,6 +27,12 @@ func Event(body []byte) error { return validate(event, body) }
 
 // DeadLetter says how the body of a dead letter breaks its schema, or nil.
 func DeadLetter(body []byte) error { return validate(deadLetter, body) }
+
+// Expectation says how the body of an expectation breaks its schema, or nil.
+func Expectation(body []byte) error { return validate(expected, body) }
+
+// Outcome says how the body of an expectation's outcome breaks its schema, or nil.
+func Outcome(body []byte) error { return validate(outcome, body) }
 
 // Audit says how the body of an audit entry breaks its schema, or nil.
 func Audit(body []byte) error { return validate(audit, body) }

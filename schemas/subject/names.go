@@ -18,6 +18,8 @@ const (
 	Advisories    = "ADVISORIES"
 	Circuits      = "CIRCUITS"
 	Leases        = "LEASES"
+	Expectations  = "EXPECTATIONS"
+	Outcomes      = "OUTCOMES"
 	Forgotten     = "FORGOTTEN"
 )
 
@@ -29,6 +31,9 @@ type Unit struct{ Provider, Account, Payment string }
 func (t Tokens) Unit(provider, account, payment string) Unit {
 	return Unit{Provider: provider, Account: account, Payment: t.Token(payment)}
 }
+
+// Named returns the unit of another payment of the same account.
+func (u Unit) Named(t Tokens, payment string) Unit { return t.Unit(u.Provider, u.Account, payment) }
 
 func (u Unit) String() string { return u.Provider + "." + u.Account + "." + u.Payment }
 
@@ -55,6 +60,16 @@ func (u Unit) OfOrder(order string) string { return "order-payments." + order + 
 func (u Unit) DeadLetter(class, stage string) string {
 	return "dead." + class + "." + stage + "." + u.String()
 }
+
+// Expected is where it is announced that the unit is expected.
+func (u Unit) Expected() string { return "expect." + u.String() }
+
+// Outcomes is the filter of what came of the unit's expectations. Compare-and-append uses
+// it, so every writer must use exactly this one.
+func (u Unit) Outcomes() string { return "expectations." + u.String() + ".>" }
+
+// Outcome is where one outcome of the unit's expectations is published.
+func (u Unit) Outcome(word string) string { return "expectations." + u.String() + "." + word }
 
 // Waiting is a unit on LOOKUP_RETRIES. The payment is always a hash there, because
 // the broker keeps schedule subjects in plain text on disk.
@@ -96,6 +111,8 @@ const (
 	AllLeases         = "leases.>"
 	// AllLeaseChanges is where the broker repeats what is stored on AllLeases.
 	AllLeaseChanges = "leases-changed.>"
+	AllExpected     = "expect.>"
+	AllOutcomes     = "expectations.>"
 )
 
 // Filter makes the unit of a filter: every payment of a provider and an account,
@@ -170,6 +187,10 @@ func ParseLookupConsumer(name string) (provider string, ok bool) {
 
 // NormalizeConsumer is the durable consumer of every observation.
 const NormalizeConsumer = "normalize"
+
+// ExpectConsumer is the durable consumer by which expectations are judged once an event is
+// published.
+const ExpectConsumer = "expect"
 
 // AdvisoriesConsumer is the durable consumer of what the broker gave up.
 const AdvisoriesConsumer = "sweep-advisories"

@@ -17,6 +17,8 @@ const (
 	deadLetterForm   = "dead.<class>.<stage>.<provider>.<account>.<payment>"
 	scheduledForm    = "lookup.parked.<provider>.<account>.<hash>"
 	dueForm          = "lookup.due.<provider>.<account>.<hash>"
+	expectedForm     = "expect.<provider>.<account>.<payment>"
+	outcomeForm      = "expectations.<provider>.<account>.<payment>.<outcome>"
 	circuitForm      = "circuits.<provider>.<account>"
 	changedForm      = "circuits-changed.<provider>.<account>"
 )
@@ -81,7 +83,7 @@ func ParseDeadLetter(on string) (DeadLetter, error) {
 }
 
 // ParseUnit reads the unit off a subject of NOTIFICATIONS, STATUSES, ORDERS,
-// ORDER_PAYMENTS or DEAD_LETTERS.
+// ORDER_PAYMENTS, DEAD_LETTERS, EXPECTATIONS or OUTCOMES.
 func ParseUnit(on string) (Unit, error) {
 	family, _, _ := strings.Cut(on, ".")
 	switch family {
@@ -92,6 +94,10 @@ func ParseUnit(on string) (Unit, error) {
 	case "orders":
 		e, err := ParseEvent(on)
 		return e.Unit, err
+	case "expect":
+		return parseUnit(on, expectedForm)
+	case "expectations":
+		return parseUnit(on, outcomeForm)
 	case "order-payments":
 		t, err := parse(on, ofOrderForm)
 		if err != nil {

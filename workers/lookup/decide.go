@@ -77,11 +77,17 @@ func (t task) mayHaveLostSuccessor(last observations.Entry) bool {
 	return last.Stored.After(t.DueAt)
 }
 
-// redundant reports whether the answer of another look-up suffices for a look-up of sweep
-// or an operator. If t replaced a scheduled look-up, it covers a notification too, which
+// redundant reports whether the answer of another look-up suffices for a look-up of sweep,
+// an operator or an expected payment. If t replaced a scheduled look-up, it covers a notification too, which
 // must be answered first.
 func (t task) redundant(last observations.Entry) bool {
-	return (t.Cause == order.CauseSweep || t.Cause == order.CauseOperator) && t.Covers <= last.Covers()
+	return t.optional() && t.Covers <= last.Covers()
+}
+
+// optional reports whether no notification prompted the look-up, and nothing that is stored
+// about the payment needs it.
+func (t task) optional() bool {
+	return t.Cause == order.CauseSweep || t.Cause == order.CauseOperator || t.Cause == order.CauseExpectation
 }
 
 // makeRecheck turns a covered task into a recheck, which is made in any case. After an older
@@ -111,10 +117,9 @@ var rechecks = [record.MaxRechecks]time.Duration{2 * time.Second, 13 * time.Seco
 // recheck returns the wait and the number of the recheck that an answer needs, because
 // a provider's read side may lag its own webhook: the answer is not final, and says
 // nothing new, is pending, or is behind an earlier one by status or refunded sum.
-// Look-ups of sweep and operators have none, unless they cover an unanswered notification.
+// Optional look-ups have none, unless they cover an unanswered notification.
 func recheck(t task, before, seen order.Observation) (wait time.Duration, number int, ok bool) {
-	optional := t.Cause == order.CauseSweep || t.Cause == order.CauseOperator
-	if optional && t.Covers <= before.Covers || t.Rechecks >= len(rechecks) || seen.Status == "" || seen.Kind.Final(seen.Status) {
+	if t.optional() && t.Covers <= before.Covers || t.Rechecks >= len(rechecks) || seen.Status == "" || seen.Kind.Final(seen.Status) {
 		return 0, 0, false
 	}
 	behind := before.Status != "" && seen.Kind.Reachable(seen.Status, before.Status) ||

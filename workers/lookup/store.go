@@ -28,7 +28,7 @@ const (
 	outcomeScheduled  = "scheduled"
 	outcomeDead       = "dead_letter"
 	outcomeForgotten  = "forgotten" // An operator has erased the payment: what is said of it is dropped for an hour.
-	outcomeRedundant  = "redundant" // A sweep's or an operator's look-up that another look-up made redundant.
+	outcomeRedundant  = "redundant" // An optional look-up that another look-up made redundant.
 )
 
 // errStoreFailed causes a redelivery without a look-up.
@@ -132,6 +132,9 @@ func (w *Worker) failed(ctx context.Context, t *task, s stored, cause error, req
 		case ask, join:
 		}
 	}
+	if kind == record.NotFound && t.Cause == order.CauseExpectation && t.Covers <= s.last.Covers() {
+		return outcomeScheduled, w.expectAgain(ctx, t, s, request)
+	}
 	failure := verdict.Failure{Kind: kind, At: now, Final: w.final(*t, s.last, cause, now), Slowdown: w.answers[t.Account].slowdown()}
 	var throttled *providerhttp.ThrottledError
 	if errors.As(cause, &throttled) {
@@ -161,6 +164,26 @@ func (w *Worker) failed(ctx context.Context, t *task, s stored, cause error, req
 		return outcome, w.reschedule(ctx, t, s, d, kind)
 	}
 	return outcome, w.deadLetterCovered(ctx, t, letter)
+}
+
+// expectedWait is the wait after the provider did not know an expected payment. The role
+// expect brings the look-up forward, or cancels it after the deadline; without that role the
+// payment is still looked up.
+const expectedWait = time.Hour
+
+// expectAgain schedules the look-up of an expected payment that the provider does not know
+// yet, which is no failure: it spends no attempt and has no dead letter. The failed look-up
+// stays in the list, where the role expect reads when the provider was asked.
+func (w *Worker) expectAgain(ctx context.Context, t *task, s stored, request *order.FailedLookUp) error {
+	p := t.ScheduledLookUp
+	p.Reason, p.NotFound, p.Expedited, p.DueAt = string(order.CauseExpectation), 0, false, w.Now().Add(w.Policy.Wait(expectedWait)).UTC()
+	if request != nil {
+		request.Next = &p.DueAt
+		w.noteFailed(t, request, record.NotFound, outcomeScheduled)
+		p.FailedLookUps = t.FailedLookUps
+	}
+	_, err := w.Retries.ScheduleOver(ctx, s.scheduled, retry.Expected, p)
+	return err
 }
 
 // noteFailed logs a failed request and adds it to the task's list.

@@ -19,6 +19,8 @@ import (
 func classOf(t task, last observations.Entry, before retry.Entry) ratelimit.Class {
 	o := last.Observation
 	switch {
+	case t.Cause == order.CauseExpectation && t.Covers <= last.Covers(): // Every webhook goes first.
+		return ratelimit.Unknown
 	case o.Confirmed && (o.Status != "" || o.ProviderStatus != ""):
 		return ratelimit.Known
 	case before.Parked.NotFound > 0, t.NotFound > 0:

@@ -97,7 +97,7 @@ func (s *session) act(ctx context.Context, a action, letters []deadletter.Entry,
 		}
 		lines = append(lines, line("%s", text))
 	}
-	if err := s.show(s.command, results, append(lines, line("%d letters", len(results)))...); err != nil || left == 0 {
+	if err := s.show(s.command, results, append(lines, line("%d of %d letters %s", len(results)-left, len(results), a.state))...); err != nil || left == 0 {
 		return err
 	}
 	return errPartly

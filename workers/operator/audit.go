@@ -22,6 +22,8 @@ const (
 	verbRetryNow     = "retry_now"
 	verbCircuitOpen  = "circuit_open"
 	verbCircuitClose = "circuit_close"
+	verbExpect       = "expect"
+	verbWithdraw     = "withdraw"
 
 	verbSubscriberAdd    = "subscriber_add"
 	verbSubscriberRemove = "subscriber_remove"

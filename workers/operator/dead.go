@@ -35,7 +35,7 @@ const (
 func (f *letterFilter) flags(c *cobra.Command) {
 	f.scope.flags(c)
 	c.PreRunE = func(*cobra.Command, []string) error { return f.check() }
-	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider or data")
+	c.Flags().StringVar(&f.class, "class", "", "only this `class`: ours, provider, data or subscriber")
 	c.Flags().StringVar(&f.stage, "stage", "", "only from this `stage`, such as lookup or normalize")
 	c.Flags().StringVar(&f.order, "order", "", "only of this `order`, payment or provider's reference")
 	c.Flags().StringVar(&f.word, "word", "", "only about this `word` of the provider's")
@@ -48,7 +48,7 @@ func (f *letterFilter) check() error {
 	states := []string{stateOpen, string(record.Redriven), string(record.Discarded), string(record.Resolved), stateAll}
 	switch {
 	case f.class != "" && !slices.Contains(classes, record.Class(f.class)):
-		return usageError{errors.New("--class is not one of ours, provider, data")}
+		return usageError{errors.New("--class is not one of ours, provider, data, subscriber")}
 	case strings.ContainsAny(f.stage, ".*> \t\r\n"):
 		return usageError{errors.New("--stage is not the name of a stage")}
 	case !slices.Contains(states, f.state):

@@ -37,7 +37,7 @@ func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
 	}
 	golden(t, "dead.json", r.run(ExitDone, "dead", "list", "--output", "json"))
 	r.bank.say("p-1", "paid")
-	if out := r.run(ExitDone, "dead", "redrive", "STATUSES-1"); out != "STATUSES-1 sandbox/default/p-1: redriven\n1 letters\n" {
+	if out := r.run(ExitDone, "dead", "redrive", "STATUSES-1"); out != "STATUSES-1 sandbox/default/p-1: redriven\n1 of 1 letters redriven\n" {
 		t.Errorf("output:\n%s", out)
 	}
 	r.moved("p-1", order.Paid)
@@ -52,7 +52,7 @@ func TestRedrivenLetterAsksAnewAndLeavesTheList(t *testing.T) {
 		t.Errorf("audit is %+v", got)
 	}
 	r.run(ExitDone, "dead", "redrive", "STATUSES-1", "--limit", "1")
-	if out := r.run(ExitPartly, "dead", "redrive", "STATUSES-1"); out != "STATUSES-1: no such dead letter is open\n1 letters\n" {
+	if out := r.run(ExitPartly, "dead", "redrive", "STATUSES-1"); out != "STATUSES-1: no such dead letter is open\n0 of 1 letters redriven\n" {
 		t.Errorf("a second time:\n%s", out)
 	}
 }
@@ -172,7 +172,7 @@ func TestFiltersChooseLetters(t *testing.T) {
 	if out := r.run(ExitDone, "dead", "list", "--word", "no word of ours"); strings.Count(out, "\n") != 3 || strings.Contains(out, "more") {
 		t.Errorf("each letter about one word:\n%s", out)
 	}
-	if out := r.run(ExitDone, "dead", "discard", "--limit", "2"); !strings.HasSuffix(out, "2 letters\n") || len(r.list()) != 1 {
+	if out := r.run(ExitDone, "dead", "discard", "--limit", "2"); !strings.HasSuffix(out, "2 of 2 letters discarded\n") || len(r.list()) != 1 {
 		t.Errorf("after discarding two, %v are open; output:\n%s", r.list(), out)
 	}
 }

@@ -109,7 +109,7 @@ func TestPaymentIsFoundByTheProvidersReference(t *testing.T) {
 	}
 	r.putDeadLetter("lookup", "p-1", 7)
 	r.putDeadLetter("lookup", "p-2", 8)
-	if out := r.run(ExitDone, "dead", "redrive", "--order", "ref-1"); out != "NOTIFICATIONS-7 sandbox/default/p-1: redriven\n1 letters\n" {
+	if out := r.run(ExitDone, "dead", "redrive", "--order", "ref-1"); out != "NOTIFICATIONS-7 sandbox/default/p-1: redriven\n1 of 1 letters redriven\n" {
 		t.Errorf("redrive says %q", out)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -88,6 +90,12 @@ func (r *rig) lived(payment string) {
 	r.workers().DeadLetter(1, record.DeadLetter{
 		Class: record.ClassData, Stage: record.StageLookup, Provider: "sandbox", Account: "default", Payment: payment, Order: "o-" + payment,
 		Cause: "status 500", LastAnswer: "unavailable", Next: "redrive", At: time.Now().UTC(), Kind: order.Payment,
+	})
+	number := "o-" + payment
+	r.Publish(r.Unit(payment).Expected(), expectation.Expectation{Order: number, Payment: payment})
+	r.Publish(r.Unit(payment).Outcome(string(expectation.Met)), expectation.Outcome{
+		Provider: "sandbox", Account: "default", Payment: payment, Order: &number, Outcome: expectation.Met,
+		Version: expectation.UnreadableVersion(nil), At: time.Now().UTC(),
 	})
 	r.Must(r.retries.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: payment, Order: "o-" + payment, Covers: 1 << 40,
@@ -197,6 +205,8 @@ func TestAnswerOnItsWayDoesNotBringThePaymentBack(t *testing.T) {
 			if !first {
 				r.lived("p-1")
 			}
+			release := sync.OnceFunc(r.bank.release)
+			t.Cleanup(release) // Else the provider would not end where the test fails.
 			r.bank.say("p-1", holdsUs)
 			asked := r.Notify(record.Notification{Payment: "p-1", Order: "o-p-1"})
 			r.Until("the provider to be asked", r.bank.holding)
@@ -205,7 +215,7 @@ func TestAnswerOnItsWayDoesNotBringThePaymentBack(t *testing.T) {
 				t.Errorf("it prints %s", out)
 			}
 			r.bank.say("p-1", "refunded")
-			r.bank.release()
+			release()
 			r.Until("the answer to be dropped", func() bool {
 				return r.workers().AckFloor(subject.Notifications, subject.LookupConsumer("sandbox")) >= asked
 			})

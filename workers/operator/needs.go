@@ -215,5 +215,5 @@ func (s *session) wanted(info *jetstream.ConsumerInfo) bool {
 	if provider, ok := subject.ParseLookupConsumer(info.Name); ok {
 		return len(s.config.AccountNames(provider)) > 0
 	}
-	return info.Name == subject.NormalizeConsumer || info.Name == subject.AdvisoriesConsumer
+	return info.Name == subject.NormalizeConsumer || info.Name == subject.ExpectConsumer || info.Name == subject.AdvisoriesConsumer
 }

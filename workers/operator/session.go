@@ -113,12 +113,12 @@ func (s *settings) connectedOn(c *cobra.Command, inbox string, do func(context.C
 }
 
 // readable are the streams that this command may read.
-var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters}
+var readable = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.DeadLetters, subject.OrderPayments, subject.Expectations, subject.Outcomes}
 
 // bind opens the streams.
 func (s *session) bind(ctx context.Context) error {
 	var err error
-	for _, name := range append([]string{subject.OrderPayments}, readable...) { // Of ORDER_PAYMENTS only forget reads messages.
+	for _, name := range readable {
 		if s.streams[name], err = s.js.Stream(ctx, name); err != nil {
 			return fmt.Errorf("open stream %s: %w", name, err)
 		}

@@ -54,7 +54,7 @@ func TestStatusTellsOfStreamsConsumersBacklogParkedAndCircuits(t *testing.T) {
 	text := r.run(ExitPartly, "status")
 	for _, want := range []string{"NOTIFICATIONS", "lookup-due-sandbox", "backlog: 2 messages", "parked: 2 look-ups, next due ", "circuit sandbox/default: open",
 		"durability: process-kill. A 200 means that", "\nbroker: nats-server 2.", ", sync_interval unknown on test\n",
-		"\nNOTIFICATIONS: replicas 1, storage file, persist_mode default, discard new, max_age none (look-ups need 96h0m0s), 0 % of 289910286 bytes full\n",
+		"\nNOTIFICATIONS: replicas 1, storage file, persist_mode default, discard new, max_age none (look-ups need 96h0m0s), 0 % of 268435450 bytes full\n",
 		"weak: sync_interval is unknown (test: nats.monitor_url is not set)"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("status lacks %q:\n%s", want, text)

@@ -29,7 +29,9 @@ func newSubscriber(s *settings) *cobra.Command {
 var subscriberName = regexp.MustCompile(`^[a-z][a-z-]{0,31}$`)
 
 // brokerUsers are the users of nats.conf, which no subscriber may be named like.
-var brokerUsers = []string{"gateway", "lookup", "normalize", "sweep", "topology", "operator", "forget", "breakglass", "viewer", "auditor"}
+var brokerUsers = []string{
+	"gateway", "lookup", "normalize", "sweep", "topology", "operator", "breakglass", "viewer", "auditor", "expect", "announcer", "forget", "monitor",
+}
 
 // oneSubscriber accepts one name of a service.
 func oneSubscriber(c *cobra.Command, args []string) error {
@@ -218,14 +220,15 @@ func filtersOf(c jetstream.ConsumerConfig) []string {
 }
 
 // newPassword makes a password of 24 random bytes in the form that the broker's configuration
-// takes, and its hash.
+// takes, and its hash. The hash is the cheapest that bcrypt has: so many random bytes cannot be
+// guessed anyway, and the broker computes it for each connection, in time that webhooks need.
 func newPassword() (password, hash string, err error) {
 	raw := make([]byte, 24)
 	if _, err := rand.Read(raw); err != nil {
 		return "", "", fmt.Errorf("make password: %w", err)
 	}
 	password = "p" + hex.EncodeToString(raw)
-	hashed, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	hashed, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		return "", "", fmt.Errorf("hash password: %w", err)
 	}
@@ -260,7 +263,9 @@ func newSubscriberList(s *settings) *cobra.Command {
 				list := []subscriberListed{}
 				consumers := s.streams[subject.Orders].ListConsumers(ctx)
 				for info := range consumers.Info() {
-					list = append(list, listed(info))
+					if !slices.Contains(brokerUsers, info.Name) { // Else a role of Arauto has it.
+						list = append(list, listed(info))
+					}
 				}
 				if err := consumers.Err(); err != nil {
 					return fmt.Errorf("list consumers of %s: %w", subject.Orders, err)
@@ -286,6 +291,12 @@ func lastAck(one subscriberListed) string {
 	return one.LastAck.UTC().Format(time.RFC3339)
 }
 
+// removing is what subscriber remove is to delete.
+type removing struct {
+	name, file string
+	dry        bool
+}
+
 // subscriberRemoved is the result of subscriber remove.
 type subscriberRemoved struct {
 	subscriberListed
@@ -295,10 +306,7 @@ type subscriberRemoved struct {
 }
 
 func newSubscriberRemove(s *settings) *cobra.Command {
-	var (
-		dry  bool
-		file string
-	)
+	var in removing
 	c := &cobra.Command{
 		Use:   "remove <name>",
 		Short: "Delete a service's consumer, and say what it had not acknowledged",
@@ -306,45 +314,46 @@ func newSubscriberRemove(s *settings) *cobra.Command {
 			"broker's file subscribers.conf too; until the broker has read that, the service can still read ORDERS.",
 		Args: oneSubscriber,
 		RunE: func(c *cobra.Command, args []string) error {
-			remove := func(ctx context.Context, s *session) error { return s.removeSubscriber(ctx, args[0], file, dry) }
-			if dry {
+			in.name = args[0]
+			remove := func(ctx context.Context, s *session) error { return s.removeSubscriber(ctx, in) }
+			if in.dry {
 				return s.inSession(c, remove)
 			}
 			return s.changing(c, remove)
 		},
 	}
-	c.Flags().BoolVar(&dry, "dry-run", false, "say it, but delete nothing")
-	c.Flags().StringVar(&file, "file", "", "remove the account from this `file` of the broker's configuration too")
+	c.Flags().BoolVar(&in.dry, "dry-run", false, "say it, but delete nothing")
+	c.Flags().StringVar(&in.file, "file", "", "remove the account from this `file` of the broker's configuration too")
 	return c
 }
 
-func (s *session) removeSubscriber(ctx context.Context, name, file string, dry bool) error {
-	consumer, err := s.streams[subject.Orders].Consumer(ctx, name)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) && file != "" && !dry {
-		return s.removeAccount(ctx, name, file, err)
+func (s *session) removeSubscriber(ctx context.Context, in removing) error {
+	consumer, err := s.streams[subject.Orders].Consumer(ctx, in.name)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) && in.file != "" && !in.dry {
+		return s.removeAccount(ctx, in, err)
 	}
 	if err != nil {
-		return fmt.Errorf("read consumer %s: %w", name, err)
+		return fmt.Errorf("read consumer %s: %w", in.name, err)
 	}
 	result := subscriberRemoved{
-		subscriberListed: listed(consumer.CachedInfo()), DryRun: dry, File: file,
+		subscriberListed: listed(consumer.CachedInfo()), DryRun: in.dry, File: in.file,
 		Next: "remove the account from subscribers.conf beside the broker's nats.conf, then " + reload,
 	}
 	left := line("consumer %s: %d events were not delivered, %d were delivered and not acked; acked up to sequence %d, last ack %s",
-		name, result.Lag, result.Unacknowledged, result.AckFloor, lastAck(result.subscriberListed))
-	if dry {
+		in.name, result.Lag, result.Unacknowledged, result.AckFloor, lastAck(result.subscriberListed))
+	if in.dry {
 		return s.show(s.command, result, left, line("nothing was deleted"))
 	}
 	what := fmt.Sprintf("delete consumer %s of ORDERS, which is acked up to %d, with %d events not delivered and %d not acked",
-		name, result.AckFloor, result.Lag, result.Unacknowledged)
+		in.name, result.AckFloor, result.Lag, result.Unacknowledged)
 	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", what); err != nil {
 		return err
 	}
-	if err := s.streams[subject.Orders].DeleteConsumer(ctx, name); err != nil {
-		return fmt.Errorf("delete consumer %s: %w", name, err)
+	if err := s.streams[subject.Orders].DeleteConsumer(ctx, in.name); err != nil {
+		return fmt.Errorf("delete consumer %s: %w", in.name, err)
 	}
-	if file != "" {
-		if err := writeAccount(file, name, ""); err != nil {
+	if in.file != "" {
+		if err := writeAccount(in.file, in.name, ""); err != nil {
 			return err
 		}
 		result.Next = reload
@@ -354,17 +363,17 @@ func (s *session) removeSubscriber(ctx context.Context, name, file string, dry b
 
 // removeAccount removes the account of a service whose consumer is gone: until then the
 // service can still read ORDERS. missing is returned if there is no account either.
-func (s *session) removeAccount(ctx context.Context, name, file string, missing error) error {
-	text, err := os.ReadFile(file)
-	if err != nil || !strings.Contains(string(text), accountBegins+name+"\n") {
-		return errors.Join(fmt.Errorf("read consumer %s: %w", name, missing), err)
+func (s *session) removeAccount(ctx context.Context, in removing, missing error) error {
+	text, err := os.ReadFile(in.file) //nolint:gosec // The operator names the file.
+	if err != nil || !strings.Contains(string(text), accountBegins+in.name+"\n") {
+		return errors.Join(fmt.Errorf("read consumer %s: %w", in.name, missing), err)
 	}
-	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", "remove the account of "+name+", whose consumer of ORDERS is gone"); err != nil {
+	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", "remove the account of "+in.name+", whose consumer of ORDERS is gone"); err != nil {
 		return err
 	}
-	if err := writeAccount(file, name, ""); err != nil {
+	if err := writeAccount(in.file, in.name, ""); err != nil {
 		return err
 	}
-	result := subscriberRemoved{subscriberListed: subscriberListed{Name: name, Filters: []string{}}, File: file, Next: reload}
-	return s.show(s.command, result, line("consumer %s was gone; its account is removed; next: %s", name, reload))
+	result := subscriberRemoved{subscriberListed: subscriberListed{Name: in.name, Filters: []string{}}, File: in.file, Next: reload}
+	return s.show(s.command, result, line("consumer %s was gone; its account is removed; next: %s", in.name, reload))
 }

@@ -84,7 +84,7 @@ func writeAccount(file, name, account string) error {
 		}
 		before += begin + account + end
 	}
-	if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(before), 0o600); err != nil { //nolint:gosec // The operator names the file.
 		return fmt.Errorf("write the broker's file: %w", err)
 	}
 	return nil

@@ -75,6 +75,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 func await(ctx context.Context, k *process.Kit, bind func(context.Context) error) error {
 	streams := []string{
 		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters, subject.Advisories,
+		subject.Expectations, subject.Outcomes,
 	}
 	consumers := []string{subject.AdvisoriesConsumer}
 	for _, name := range providers.All.Names() {

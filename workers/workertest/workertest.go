@@ -17,11 +17,14 @@ import (
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/expect"
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/expectations"
 	"arauto/workers/internal/forgotten"
 	"arauto/workers/internal/observations"
+	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
@@ -120,6 +123,26 @@ func (b Bench) Fold() *fold.Worker {
 	})
 	b.Must(err)
 	return w
+}
+
+// Expect returns a worker that judges expected payments of the sandbox, and its walk. Its
+// cadence is speedup times as fast, and its HTTP routes take the token.
+func (b Bench) Expect(speedup int, token string) (*expect.Worker, *expect.Walk, expect.Routes) {
+	b.T.Helper()
+	store, err := expectations.Open(b.Ctx, b.JS, b.Tokens, "")
+	b.Must(err)
+	index, err := orderindex.Open(b.Ctx, b.JS, b.Tokens)
+	b.Must(err)
+	w, err := expect.New(b.Ctx, expect.Options{
+		JS: b.JS, Tokens: b.Tokens, Expectations: store, Observations: b.observations(), Retries: b.retries(), DeadLetters: b.deadLetters(),
+		Orders: index,
+		Check:  func(string, string, string) (order.Kind, error) { return order.Payment, nil },
+		Log:    zap.NewNop(), Metrics: expect.NewMetrics(prometheus.NewRegistry(), "sandbox"), Now: time.Now,
+		Without: time.Hour, Speedup: speedup,
+	})
+	b.Must(err)
+	routes := expect.Routes{Token: token, Store: store, Check: func(string, string, string) error { return nil }, Log: zap.NewNop()}
+	return w, expect.NewWalk(w, "sandbox"), routes
 }
 
 // Stale returns a sweeper of stale payments whose clock is now, and which polls a

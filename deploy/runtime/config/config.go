@@ -30,6 +30,7 @@ const (
 	RoleLookup    = "lookup"
 	RoleNormalize = "normalize"
 	RoleSweep     = "sweep"
+	RoleExpect    = "expect"
 )
 
 // maxFile bounds what is read of a configuration or secret file, in bytes, so that a wrong
@@ -83,6 +84,8 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 			k.lookup()
 		case RoleNormalize, RoleSweep:
 			k.tokens()
+		case RoleExpect:
+			k.expect()
 		}
 	}
 	if err := k.problems.orNil(); err != nil {
@@ -123,7 +126,7 @@ func (c *Config) Admin(role string) string { return c.admins()[role] }
 
 func (c *Config) admins() map[string]string {
 	f := &c.file
-	return map[string]string{RoleGateway: f.Gateway.Admin, RoleLookup: f.Lookup.Admin, RoleNormalize: f.Normalize.Admin, RoleSweep: f.Sweep.Admin}
+	return map[string]string{RoleGateway: f.Gateway.Admin, RoleLookup: f.Lookup.Admin, RoleNormalize: f.Normalize.Admin, RoleSweep: f.Sweep.Admin, RoleExpect: f.Expect.Admin}
 }
 
 // Durability is what the gateway's 200 is claimed to survive.
@@ -167,6 +170,10 @@ func (c *Config) Normalize() (Normalize, error) { return resolved(c, (*checks).n
 
 // Sweep resolves no secret of any account. The error is Problems.
 func (c *Config) Sweep() (Sweep, error) { return resolved(c, (*checks).sweep) }
+
+// Expect resolves the secret of its HTTP route, and none of any account. The error is
+// Problems.
+func (c *Config) Expect() (Expect, error) { return resolved(c, (*checks).expect) }
 
 func resolved[T any](c *Config, resolve func(*checks) T) (T, error) {
 	k := &checks{Config: c}

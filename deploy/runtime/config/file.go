@@ -27,6 +27,7 @@ type file struct {
 	Lookup     Lookup                  `yaml:"lookup"`
 	Normalize  Normalize               `yaml:"normalize"`
 	Sweep      Sweep                   `yaml:"sweep"`
+	Expect     Expect                  `yaml:"expect"`
 	Providers  map[string]providerPart `yaml:"providers,omitempty"`
 }
 
@@ -171,6 +172,20 @@ type Sweep struct {
 	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 }
 
+// Expect configures the role that holds what internal services expect against what
+// providers say.
+type Expect struct {
+	Admin   string        `yaml:"admin"`                              // Default 127.0.0.1:9095.
+	Without time.Duration `yaml:"without_deadline" within:"1h 9600h"` // How long a payment is expected that was announced without a deadline. Default 30 days.
+	Token   reference     `yaml:"http_token,omitempty"`               // Bearer token of the routes /expectations/ on the admin listener, of 16 bytes or more. Default: there are no such routes.
+
+	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
+	Bearer Secret         `yaml:"-"` // The token, empty for none.
+
+	Deployment string `yaml:"-"` // In the CloudEvents source of each outcome; "" for none.
+	TimeScale  int    `yaml:"-"` // How many times as fast as a real clock look-ups are made: 1 but in tests.
+}
+
 // Retry is what the file says about repeating a provider's failed look-ups.
 type Retry struct {
 	Policy string          // "default", "yapay", or "" for the default.
@@ -200,5 +215,6 @@ func defaults() file {
 			Admin: "127.0.0.1:9094", Every: time.Minute, Horizon: 400 * day,
 			KeepNotifications: 3 * day, CompactAfter: 180 * day,
 		},
+		Expect: Expect{Admin: "127.0.0.1:9095", Without: 30 * day},
 	}
 }

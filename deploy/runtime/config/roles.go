@@ -117,6 +117,19 @@ func (k *checks) sweep() Sweep {
 	return s
 }
 
+func (k *checks) expect() Expect {
+	e := k.file.Expect
+	e.Tokens, e.TimeScale, e.Deployment = k.tokens(), k.file.TimeScale, k.file.Deployment
+	if e.Token.IsZero() {
+		return e
+	}
+	if value, ok := k.resolve(e.Token); ok && value != "" {
+		k.wrong(e.Token.path, k.weak(value, minKey))
+		e.Bearer = NewSecret(value)
+	}
+	return e
+}
+
 func (k *checks) gateway() Gateway {
 	g := k.file.Gateway
 	g.Tokens = k.tokens()

@@ -11,26 +11,58 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
+
+// ahead is how many messages Each reads at once at most. A guess: more keep the broker's API
+// queue busy for longer, and took no less time.
+const ahead = 32
 
 // Each calls visit for every stored message on filter above a sequence, until visit
 // returns false or an error. It returns the last sequence for which visit returned true,
 // where the next call goes on.
+//
+// With the filter All it reads up to 32 at once where the messages are dense, because a single
+// read is mostly waiting; a read of another filter may cost a walk, see All. Each read asks for the first message at or above a sequence of its own, so that
+// none is missed where some were removed, and the answers are taken in that order: what is
+// stored between two reads is above what the first of them did not find.
 func Each(ctx context.Context, s jetstream.Stream, filter string, above uint64,
 	visit func(*jetstream.RawStreamMsg) (more bool, err error)) (uint64, error) {
-	for {
-		raw, err := s.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(filter))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return above, nil
+	for window := uint64(1); ; {
+		answers := make([]*jetstream.RawStreamMsg, window)
+		group, reading := errgroup.WithContext(ctx)
+		for i := range answers {
+			group.Go(func() (err error) {
+				answers[i], err = Next(reading, s, filter, above+uint64(i))
+				return err
+			})
 		}
-		if err != nil {
-			return above, fmt.Errorf("read message above %d: %w", above, err)
+		failed := group.Wait()
+		begin, visited := above, uint64(0)
+		for i, raw := range answers {
+			if begin+uint64(i) < above {
+				continue // The read began at a message that is visited.
+			}
+			if failed != nil && raw == nil {
+				return above, failed
+			}
+			if raw == nil {
+				return above, nil
+			}
+			more, err := visit(raw)
+			if err != nil || !more {
+				return above, err
+			}
+			above = raw.Sequence
+			visited++
 		}
-		more, err := visit(raw)
-		if err != nil || !more {
-			return above, err
+		switch {
+		case filter != All:
+		case visited > window/2:
+			window = min(2*window, ahead)
+		default:
+			window = max(visited, 1)
 		}
-		above = raw.Sequence
 	}
 }
 
@@ -60,7 +92,17 @@ func Last(ctx context.Context, s jetstream.Stream, filter string) (*jetstream.Ra
 
 // Delete deletes a message. One that is gone is no error.
 func Delete(ctx context.Context, s jetstream.Stream, sequence uint64) error {
-	err := s.DeleteMsg(ctx, sequence)
+	return remove(ctx, s, sequence, s.DeleteMsg)
+}
+
+// Erase is Delete by which the broker also overwrites the message on its disk with random
+// bytes, its subject and headers included.
+func Erase(ctx context.Context, s jetstream.Stream, sequence uint64) error {
+	return remove(ctx, s, sequence, s.SecureDeleteMsg)
+}
+
+func remove(ctx context.Context, s jetstream.Stream, sequence uint64, by func(context.Context, uint64) error) error {
+	err := by(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		// nats.go 1.55.0 (jetstream/stream.go, deleteMsg) keeps the broker's code 10057 as text
 		// only. Before this read may go, check that the error wraps the APIError.
@@ -147,4 +189,67 @@ func OldestAge(ctx context.Context, s jetstream.Stream, info *jetstream.Consumer
 		}
 	}
 	return age, nil
+}
+
+// ErrUnread means that the broker has a message which it cannot read now, for example because
+// its disk fails. The same call may succeed later.
+var ErrUnread = errors.New("the broker has a message that it cannot read now")
+
+// NextOrNone is Next for a caller that acts on there being none. nats-server 2.15.3 answers
+// every error of a read as if there were no message (server/jetstream_api.go,
+// jsMsgGetRequest). It never skips what it cannot read (server/filestore.go, LoadNextMsg and
+// loadLastLocked), so a message that is found further on proves that there is none before.
+// Else the number of messages on filter is asked for, which it keeps in memory. Before this
+// may go, check that such an error has a code of its own.
+func NextOrNone(ctx context.Context, s jetstream.Stream, filter string, above uint64) (*jetstream.RawStreamMsg, error) {
+	for range 2 { // A message that is stored after the first read is found by the second one.
+		raw, err := Next(ctx, s, filter, above)
+		if err != nil || raw != nil {
+			return raw, err
+		}
+		last, err := Last(ctx, s, filter)
+		if err != nil || last != nil && last.Sequence <= above {
+			return nil, err
+		}
+		if last != nil {
+			continue
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+		if err != nil {
+			return nil, fmt.Errorf("count messages on %s: %w", filter, err)
+		}
+		if len(info.State.Subjects) == 0 {
+			return nil, nil
+		}
+	}
+	return nil, fmt.Errorf("read message above %d on %s: %w", above, filter, ErrUnread)
+}
+
+// At reads the message of a sequence on filter, nil when it was removed. Unlike GetMsg of the
+// client it returns an error if the broker cannot tell. It asks for the first message of the
+// stream at or above the sequence, which costs nothing more; only if that is not found either
+// it asks for those on filter.
+func At(ctx context.Context, s jetstream.Stream, filter string, sequence uint64) (*jetstream.RawStreamMsg, error) {
+	raw, err := Next(ctx, s, All, sequence-1)
+	if err == nil && raw == nil {
+		raw, err = NextOrNone(ctx, s, filter, sequence-1)
+	}
+	if err != nil || raw == nil || raw.Sequence != sequence {
+		return nil, err
+	}
+	return raw, nil
+}
+
+// EachOrFail is Each from the beginning for a caller that acts on what is not there: it returns
+// ErrUnread if the broker could not read all that it has.
+func EachOrFail(ctx context.Context, s jetstream.Stream, filter string, visit func(*jetstream.RawStreamMsg) error) error {
+	above, err := Each(ctx, s, filter, 0, func(raw *jetstream.RawStreamMsg) (bool, error) { return true, visit(raw) })
+	for err == nil {
+		var raw *jetstream.RawStreamMsg
+		if raw, err = NextOrNone(ctx, s, filter, above); raw == nil {
+			return err
+		}
+		above, err = raw.Sequence, visit(raw)
+	}
+	return err
 }

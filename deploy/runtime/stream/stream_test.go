@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"testing"
 
@@ -52,6 +53,64 @@ func TestEachVisitsInOrderAndGoesOnWhereItStopped(t *testing.T) {
 	failed := errors.New("no")
 	if above, err = stream.Each(ctx, s, "n.>", 1, func(*jetstream.RawStreamMsg) (bool, error) { return true, failed }); !errors.Is(err, failed) || above != 1 {
 		t.Errorf("stopped at %d, %v", above, err)
+	}
+}
+
+// Whatever was removed, and whatever is stored and removed meanwhile, Each visits every message
+// that stays, once and in order.
+func TestEachMissesNothingWhateverWasRemoved(t *testing.T) {
+	t.Parallel()
+	subjects := make([]string, 400)
+	for i := range subjects {
+		subjects[i] = "n." + strconv.Itoa(i%7)
+	}
+	b, s := numbers(t, subjects...)
+	removed := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // Any numbers will do.
+	stays := map[uint64]bool{}
+	for sequence := uint64(1); sequence <= 400; sequence++ {
+		stays[sequence] = true
+		dense := sequence < 100 || sequence > 300
+		if dense && removed.IntN(10) == 0 || !dense && removed.IntN(20) > 0 {
+			testbench.Must(t, s.DeleteMsg(b.Ctx, sequence))
+			delete(stays, sequence)
+		}
+	}
+	writing := make(chan error)
+	go func() {
+		var err error
+		for i := 0; i < 300 && err == nil; i++ {
+			_, err = b.JS.Publish(b.Ctx, "n.more", nil)
+		}
+		writing <- err
+	}()
+	var last uint64
+	written := false
+	for above := uint64(0); ; {
+		var err error
+		above, err = stream.Each(b.Ctx, s, stream.All, above, func(raw *jetstream.RawStreamMsg) (bool, error) {
+			if raw.Sequence <= last || raw.Sequence > 400 && raw.Sequence != max(last, 400)+1 {
+				t.Errorf("%d is visited after %d", raw.Sequence, last)
+			}
+			last = raw.Sequence
+			delete(stays, raw.Sequence)
+			return raw.Sequence%50 != 0, nil // It stops there, and goes on with that message.
+		})
+		testbench.Must(t, err)
+		if last%50 == 0 && above < last { // It was refused, so it comes again.
+			above = last
+		}
+		if written && above == 700 {
+			break
+		}
+		select {
+		case err := <-writing:
+			testbench.Must(t, err)
+			written = true
+		default:
+		}
+	}
+	if len(stays) != 0 {
+		t.Errorf("%d messages were not visited: %v", len(stays), stays)
 	}
 }
 

@@ -29,6 +29,7 @@ func (b *Broker) checkStored() {
 	last := map[string]uint64{}
 	after.check(subject.Orders, subject.AllEvents, func(raw *jetstream.RawStreamMsg) error { return CheckEvent(raw, last) })
 	after.check(subject.DeadLetters, subject.AllDeadLetters, func(raw *jetstream.RawStreamMsg) error { return schematest.DeadLetter(raw.Data) })
+	after.check(subject.Outcomes, subject.AllOutcomes, func(raw *jetstream.RawStreamMsg) error { return schematest.Outcome(raw.Data) })
 	after.check(subject.Audit, subject.AllAudit, func(raw *jetstream.RawStreamMsg) error { return schematest.Audit(raw.Data) })
 }
 

@@ -17,7 +17,7 @@ func Node(t testing.TB, packages ...string) NodeFolder {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("SKIPPED: this machine has no %s, so %v were not tried", tool, packages)
+			t.Skipf("SKIPPED: this machine has no %s, so %v were not tried", tool, packages) //nolint:forbidigo // Only a machine with npm can run it, and the reason is shown.
 		}
 	}
 	n := NodeFolder{Folder: t.TempDir()}
@@ -27,7 +27,7 @@ func Node(t testing.TB, packages ...string) NodeFolder {
 	}, packages...)...)
 	install.Dir = n.Folder
 	if out, err := install.CombinedOutput(); err != nil {
-		t.Skipf("SKIPPED: npm could not install %v: %v\n%s", packages, err, out)
+		t.Skipf("SKIPPED: npm could not install %v: %v\n%s", packages, err, out) //nolint:forbidigo // As above: a registry may be out of reach.
 	}
 	return n
 }

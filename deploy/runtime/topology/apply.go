@@ -92,7 +92,7 @@ func (c Consumer) object() string { return "consumer " + c.Durable + " of " + c.
 
 // undeclared are fields that the broker fills in by itself, or that workers
 // set while a provider is down.
-var undeclared = []string{"metadata", "name", "consumer_limits", "pause_until"}
+var undeclared = []string{"name", "consumer_limits", "pause_until"}
 
 func compare(object string, have, want any) []Drift {
 	haves, wants := fields(have), fields(want)
@@ -129,6 +129,9 @@ func fields(config any) map[string]string {
 	flat := make(map[string]string, len(tree))
 	for name, value := range tree {
 		text := string(value)
+		if name == "metadata" {
+			text = watched(value)
+		}
 		if text == "0" || text == "false" || text == `""` || text == "null" || text == "{}" {
 			text = ""
 		}

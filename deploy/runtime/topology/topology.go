@@ -35,14 +35,16 @@ const maxAckPending = 2048
 // forces Discard Old on it) and a schedule that finds no room when it is due
 // would be stuck.
 const (
-	notificationsShare = 27
-	ordersShare        = 25
+	notificationsShare = 25
+	ordersShare        = 23
 	orderPaymentsShare = 4 // An entry takes a seventh of the bytes of a payment's last event in ORDERS.
 	statusesShare      = 13
 	deadLettersShare   = 5
 	auditShare         = 3
 	advisoriesShare    = 1
 	circuitsShare      = 1
+	expectationsShare  = 1
+	outcomesShare      = 3
 )
 
 // LEASES holds a kilobyte per worker, of which the last is a few seconds old, or its
@@ -147,6 +149,20 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			RePublish:  &jetstream.RePublish{Source: subject.AllLeases, Destination: subject.AllLeaseChanges},
 		},
 		{
+			Name:        subject.Expectations,
+			Description: "Payments that internal services expect: one per payment, removed when settled.",
+			Subjects:    []string{unit.Expected()},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(expectationsShare), MaxMsgsPerSubject: 1,
+			Duplicates: 2 * time.Minute,
+		},
+		{
+			Name:        subject.Outcomes,
+			Description: "What came of expected payments.",
+			Subjects:    []string{unit.Outcome(subject.Any)},
+			Discard:     jetstream.DiscardNew, MaxBytes: share(outcomesShare), MaxAge: 90 * day,
+			Duplicates: 2 * time.Minute,
+		},
+		{
 			Name:        subject.Forgotten,
 			Description: "Payments that an operator has erased, by a keyed hash: the next event of one begins a log that says restarted.",
 			Subjects:    []string{waiting.Forgotten()},
@@ -157,6 +173,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 	for i := range streams {
 		streams[i].Storage = jetstream.FileStorage
 		streams[i].Replicas = max(s.Replicas, 1)
+		streams[i].Metadata = watchStream(streams[i].Replicas)
 	}
 	return streams
 }
@@ -182,22 +199,25 @@ func Consumers(s Settings) []Consumer {
 	var all []Consumer
 	for _, provider := range s.Providers {
 		all = append(all,
-			durable(subject.Notifications, subject.LookupConsumer(provider), subject.NotificationsOf(provider)),
-			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), subject.DueOf(provider)),
+			durable(subject.Notifications, subject.LookupConsumer(provider), subject.NotificationsOf(provider),
+				"Look-ups for fresh webhooks of "+provider+"."),
+			durable(subject.LookupRetries, subject.LookupDueConsumer(provider), subject.DueOf(provider),
+				"Look-ups of "+provider+" that were scheduled and are due."),
 		)
 	}
 	return append(all,
-		durable(subject.Statuses, subject.NormalizeConsumer, subject.AllStatuses),
-		durable(subject.Advisories, subject.AdvisoriesConsumer, ""),
+		durable(subject.Statuses, subject.NormalizeConsumer, subject.AllStatuses, "Observations to fold into events."),
+		durable(subject.Orders, subject.ExpectConsumer, subject.AllEvents, "Events to judge expected payments by."),
+		durable(subject.Advisories, subject.AdvisoriesConsumer, "", "Messages that the broker gave up, for dead letters."),
 	)
 }
 
 // durable has no delivery limit: only a confirmed ack, after the result was stored, removes
 // a message from a consumer. It has no BackOff either, which would change the delay of a
 // nak.
-func durable(stream, name, filter string) Consumer {
+func durable(stream, name, filter, description string) Consumer {
 	return Consumer{Stream: stream, ConsumerConfig: jetstream.ConsumerConfig{
-		Durable: name, FilterSubject: filter,
+		Durable: name, FilterSubject: filter, Description: description, Metadata: watchConsumer(),
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: AckWait,
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}}

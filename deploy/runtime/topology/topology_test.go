@@ -53,7 +53,7 @@ func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
 	got := strings.Join(lines, "\n")
 	want := strings.Join([]string{
 		"stream NOTIFICATIONS: discard is old, declared new",
-		"stream NOTIFICATIONS: max_bytes is 4096, declared 289910286",
+		"stream NOTIFICATIONS: max_bytes is 4096, declared 268435450",
 		"consumer lookup-picpay of NOTIFICATIONS: max_ack_pending is 1, declared 2048",
 	}, "\n")
 	if got != want {

@@ -80,7 +80,7 @@ func (s *stack) offer(payment string) bool {
 // returns how many it hit.
 func (s *stack) killAtRandom(done <-chan struct{}) int {
 	dice := rand.New(rand.NewPCG(1, 2))
-	roles := []string{"gateway", "lookup", "normalize", "sweep"}
+	roles := []string{"gateway", "lookup", "normalize", "sweep", "expect"}
 	ticker := time.NewTicker(150 * time.Millisecond)
 	defer ticker.Stop()
 	for kills := 0; ; {

@@ -153,7 +153,7 @@ func TestReadyAndMetricsSpeakForEveryRole(t *testing.T) {
 		"arauto_consumer_pending_messages", "arauto_consumer_ack_pending_messages",
 		"arauto_sweep_oldest_stuck_schedule_seconds", "arauto_advisories_without_dead_letter_total",
 		"arauto_consumer_redelivered_messages", "arauto_consumer_oldest_age_seconds",
-		`role="gateway"`, `role="lookup"`, `role="normalize"`, `role="sweep"`, `role="simulator"`,
+		`role="gateway"`, `role="lookup"`, `role="normalize"`, `role="sweep"`, `role="expect"`, `role="simulator"`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("/metrics lacks %s", want)

@@ -30,6 +30,7 @@ gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", providers: [sandbox]}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0"}
+expect: {admin: "127.0.0.1:0"}
 providers:
   sandbox:
     delays: [200ms, 1s, 2s, 4s, 8s, 16s, 32s]
@@ -68,6 +69,7 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 	p.start("lookup", nil, "-config", p.config())
 	p.start("normalize", nil, "-config", p.config())
 	p.start("sweep", nil, "-config", p.config())
+	p.start("expect", nil, "-config", p.config())
 
 	accepted := 0
 	for i := range 60 {
@@ -85,7 +87,7 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 	if got := p.events(accepted); got != accepted {
 		t.Errorf("%d notifications led to %d events", accepted, got)
 	}
-	for _, role := range []string{"gateway", "lookup", "normalize", "sweep"} {
+	for _, role := range []string{"gateway", "lookup", "normalize", "sweep", "expect"} {
 		if err := p.stop(role); err != nil {
 			t.Errorf("%s did not stop cleanly: %v", role, err)
 		}

@@ -29,7 +29,7 @@ var bin string
 
 func TestMain(m *testing.M) {
 	processtest.ServeFillable()
-	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep",
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect",
 		"arauto/deploy/tools/simulator", "arauto/workers/cmd/arauto", processtest.NATSServer))
 }
 
@@ -65,7 +65,7 @@ func startRoles(t testing.TB, roles []string) *stack {
 // startWith is start with options changed.
 func startWith(t testing.TB, change func(*supervise.Options)) *stack {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute+storedIn())
 	s := &stack{
 		t: t, ctx: ctx, dir: t.TempDir(), http: &http.Client{Timeout: 30 * time.Second},
 		events: map[string][]order.Event{}, came: map[string]time.Time{}, grown: make(chan struct{}),

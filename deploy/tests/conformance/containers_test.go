@@ -71,6 +71,7 @@ func TestBrokerHasANetworkOfItsOwn(t *testing.T) {
 		"lookup":    {"broker", "admin", "egress"},
 		"normalize": {"broker", "admin"},
 		"sweep":     {"broker", "admin"},
+		"expect":    {"broker", "admin"},
 		"store":     nil,
 	}
 	for name, s := range c.Services {

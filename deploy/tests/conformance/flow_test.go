@@ -217,7 +217,12 @@ func (b *bank) say(words ...string) {
 	b.answers = words
 }
 
-func (b *bank) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+func (b *bank) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	if path.Base(q.URL.Path) != "p-1" {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"error":"no such payment"}`)) // A client that went away is its own problem.
+		return
+	}
 	b.mu.Lock()
 	word := b.answers[0]
 	if len(b.answers) > 1 {

@@ -38,7 +38,7 @@ func TestWorkersOutliveABrokerThatGoesAwayWhileTheyStart(t *testing.T) {
 		}
 		return launch(t, c), d
 	}
-	for role, consumers := range map[string]int{config.RoleLookup: 2 * len(providers.All), config.RoleNormalize: 1, config.RoleSweep: 1} {
+	for role, consumers := range map[string]int{config.RoleLookup: 2 * len(providers.All), config.RoleNormalize: 1, config.RoleSweep: 1, config.RoleExpect: 1} {
 		whole, open := begin(role, 0)
 		whole.awaitReady(ctx)
 		asked := open.subjects()

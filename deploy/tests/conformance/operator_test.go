@@ -32,7 +32,8 @@ func (f *flow) operate(b *broker) {
 	}
 	for _, line := range []string{
 		"status", "doctor", "order show p-1", "dead list --class data", "circuit list",
-		"replay --payment p-1", "dead redrive --all", "dead discard --all",
+		"replay --payment p-1", "dead redrive --class provider", "dead discard --all",
+		"expect sandbox default p-9 --order o-9 --amount 10000 --currency BRL --deadline 2099-01-01T00:00:00Z", "expect sandbox default p-9 --withdraw",
 		"retry now p-1", "circuit open --provider sandbox --account default", "circuit close --provider sandbox --account default",
 		"subscriber add shipping --filter orders.sandbox.>", "subscriber list", "subscriber remove shipping",
 	} {
@@ -60,6 +61,13 @@ func (f *flow) forget(b *broker) {
 	}
 	f.notify("")
 	_, all := b.as(inspector)
+	f.Until("the notification to be handled, whose answer would cancel what is scheduled", func() bool {
+		c, err := all.Consumer(f.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+		f.Must(err)
+		return c.CachedInfo().NumPending == 0 && c.CachedInfo().NumAckPending == 0
+	})
+	_, err := all.Publish(f.Ctx, f.Tokens.Unit("sandbox", "default", "p-1").Expected(), []byte(`{"order":"o-1"}`))
+	f.Must(err)
 	f.bench(all).Schedule(record.ScheduledLookUp{
 		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseSweep, Reason: "sweep", Covers: 1 << 40,
 		DueAt: time.Now().Add(time.Hour).UTC(),

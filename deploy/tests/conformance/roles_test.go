@@ -26,10 +26,12 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			})
 			f := newFlow(t, b)
 			f.play()
+			f.expect(b)
 			f.sweep(b)
 			f.operate(b)
 			f.letServiceSubscribe(b)
 			f.removeParked(b)
+			f.monitor(b)
 			f.forget(b)
 			for _, role := range roles {
 				p, s := b.used(role)

@@ -30,9 +30,10 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	bin, services := built(ctx, t), composeFile(t).Services
 	applyTopology(ctx, t, b, bin)
 	var shown strings.Builder
-	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep} {
+	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
+		p.holdAdminToContract(ctx, role)
 		if role == config.RoleGateway {
 			if said := p.get(ctx, "/durability"); !strings.Contains(said, `"claim": "power-loss"`) {
 				t.Errorf("a 200 of the deployment as written means: %s", said)

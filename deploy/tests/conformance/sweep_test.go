@@ -31,7 +31,7 @@ func (f *flow) sweep(b *broker) {
 	f.T.Helper()
 	_, js := b.as("sweep")
 	f.Must(topology.Await(f.Ctx, js, topology.Settings{Replicas: 1, Store: 2 << 30, Providers: []string{"sandbox"}}, zap.NewNop(),
-		[]string{subject.Statuses, subject.Advisories},
+		[]string{subject.Statuses, subject.Advisories, subject.Expectations, subject.Outcomes},
 		[]string{subject.LookupConsumer("sandbox"), subject.LookupDueConsumer("sandbox"), subject.AdvisoriesConsumer},
 		func(context.Context) error { return nil }))
 	silent := f.lookTwice(js)

@@ -95,7 +95,9 @@ func (c *cluster) fillLogs() {
 		c.Publish(c.Unit("filler").Notification(), piece)
 		c.Publish(c.Unit("filler").Status(), piece)
 		c.Publish(c.Unit("filler").Event("filler", order.Paid), piece)
+		c.Publish(c.Unit("filler").OfOrder("filler"), piece)
 		c.Publish(c.Unit("filler").DeadLetter("ours", "sweep"), piece)
+		c.Publish(c.Unit("filler").OfOrder("filler"), piece)
 		c.Schedule(record.ScheduledLookUp{
 			Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: fmt.Sprintf("filler-%d", i), Fields: map[string]string{"x": piece},
 			Cause: order.CauseSweep, Reason: "sweep", DueAt: time.Now().Add(time.Hour).UTC(),

@@ -206,7 +206,7 @@ func (p *plant) start(name string, args ...string) {
 		if socket := p.sockets[one]; socket != nil {
 			file, err := socket.File()
 			p.Must(err)
-			defer file.Close() //nolint:errcheck // The child has its own descriptor.
+			defer file.Close() //nolint:errcheck,revive // The child has its own descriptor, and there are two at most.
 			c.ExtraFiles = append(c.ExtraFiles, file)
 			names = append(names, strings.Replace(one, name+"/", "", 1))
 		}

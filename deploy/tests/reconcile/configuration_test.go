@@ -28,6 +28,7 @@ gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 2s}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0", every: 300ms}
+expect: {admin: "127.0.0.1:0"}
 %s`, turned, hashKey, replicas, api.Configuration("http://"+sim))
 	text := b.String()
 	for _, p := range providers.All { // Those that wait as they deliver themselves; the others have the default.

@@ -27,14 +27,14 @@ const root = "../../../"
 var bin string
 
 func TestMain(m *testing.M) {
-	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep",
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect",
 		"arauto/deploy/tools/simulator", "arauto/workers/cmd/arauto", processtest.NATSServer))
 }
 
 // broker is the name of its binary; roles are ours.
 const broker = "nats-server"
 
-func roles() []string { return []string{"gateway", "lookup", "normalize", "sweep"} }
+func roles() []string { return []string{"gateway", "lookup", "normalize", "sweep", "expect"} }
 
 // plant is a deployment of separate processes: nats-server with the users of
 // deploy/nats.conf, and every role behind a wire of its own; or three of nats-server, as

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/topology"
+	"arauto/schemas/subject"
 )
 
 // contractVersion is the version of both documents. A change that breaks readers makes it 2.
@@ -43,9 +44,9 @@ func asyncAPI(documents []document) (object, error) {
 			"name": d.where.Message, "title": d.schema["title"], "contentType": "application/json",
 			"payload": object{"$ref": "#/components/schemas/" + d.where.Message}, "x-json-schema": d.schema["$id"],
 		}
-		if d.where.Headers == cloudEvents {
-			message["headers"] = object{"$ref": "#/components/schemas/cloudEventsHeaders"}
-			schemas["cloudEventsHeaders"] = cloudEventsHeaders(d)
+		if d.where.Headers != nil {
+			message["headers"] = object{"$ref": "#/components/schemas/" + d.where.Message + headersOf}
+			schemas[d.where.Message+headersOf] = cloudEventsHeaders(d)
 		}
 		messages[d.where.Message], schemas[d.where.Message] = message, inlined(d.schema)
 		for _, c := range d.where.Channels {
@@ -144,44 +145,48 @@ func jetStream(s jetstream.StreamConfig, where placement, c channel) object {
 		"retention": retention, "guarantees": where.Guarantees,
 	}
 	if c.Consumer == "durable" {
-		extension["consumer"] = consumer()
+		extension["consumer"] = consumer(s.Name)
 	}
 	return extension
 }
 
 // consumer is the durable consumer of a service, as JetStream's API has it, with times in
 // words.
-func consumer() object {
+func consumer(stream string) object {
 	c := topology.Subscriber("{service}")
-	return object{
+	declared := object{
 		"durable_name": c.Durable, "ack_policy": c.AckPolicy.String(), "ack_wait": c.AckWait.String(),
-		"max_deliver": c.MaxDeliver, "max_ack_pending": c.MaxAckPending, "made_by": "arauto subscriber add {service}",
+		"max_deliver": c.MaxDeliver, "max_ack_pending": c.MaxAckPending,
 	}
+	if stream == subject.Orders {
+		declared["made_by"] = "arauto subscriber add {service}"
+	}
+	return declared
 }
+
+// headersOf ends the name of the schema of a message's headers.
+const headersOf = "Headers"
 
 // cloudEventsHeaders is the schema of the headers of a document in binary mode.
 func cloudEventsHeaders(d document) object {
 	text := func(description string) object {
 		return object{"type": "string", "minLength": 1, "description": description}
 	}
+	required := []string{"ce-datacontenttype", "ce-dataschema", "ce-id", "ce-source", "ce-specversion", "ce-subject", "ce-time", "ce-type"}
 	properties := object{
 		"ce-specversion":     object{"const": "1.0", "description": "The version of CloudEvents."},
 		"ce-id":              text("The same for each delivery of an event, and for an event that was made twice."),
 		"ce-source":          text("/provider/account, with /deployment before it where the deployment has a name."),
-		"ce-type":            text("arauto.order., the status and .v1."),
-		"ce-subject":         text("The order as it is in subjects, percent-encoded."),
-		"ce-time":            object{"type": "string", "format": "date-time", "description": "When the provider's answer arrived."},
+		"ce-type":            text(d.where.Headers.Type),
+		"ce-subject":         text(d.where.Headers.Subject),
+		"ce-time":            object{"type": "string", "format": "date-time", "description": d.where.Headers.Time},
 		"ce-datacontenttype": object{"const": "application/json", "description": "The form of the body."},
 		"ce-dataschema":      object{"const": d.schema["$id"], "description": "The schema of the body."},
-		"ce-sequence":        object{"type": "string", "pattern": "^[1-9][0-9]*$", "description": "The number of the transition."},
 		"traceparent":        text("W3C trace context of the webhook; missing without one."),
 	}
-	var required []any
-	for name := range properties {
-		if name != "traceparent" {
-			required = append(required, name)
-		}
+	if d.where.Headers.Sequence != "" {
+		required = append(required, "ce-sequence")
+		properties["ce-sequence"] = object{"type": "string", "pattern": "^[1-9][0-9]*$", "description": d.where.Headers.Sequence}
 	}
-	slices.SortFunc(required, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 	return object{"type": "object", "required": required, "properties": properties}
 }

@@ -54,6 +54,8 @@ var internal = map[string]string{
 	subject.Advisories:    "the broker's own messages",
 	subject.Circuits:      "what the workers know of the providers",
 	subject.Leases:        "how the workers share the rate limits",
+	subject.OrderPayments: "how normalize finds the payments of an order; it has no documents",
+	subject.Forgotten:     "which payments were erased, by a keyed hash",
 }
 
 // TestEveryPublicStreamHasASchema fails for a new stream until a schema names it, or it is
@@ -147,7 +149,7 @@ func TestAsyncAPIDocumentFollowsItsSpecification(t *testing.T) {
 		}
 	}
 	broken := parsed(t, filepath.Join(contract, "asyncapi.json")).(object)
-	broken["channels"].(object)["orders"].(object)["adress"] = "orders.>"
+	broken["channels"].(object)["orders"].(object)["place"] = "orders.>"
 	if specification.Validate(broken) == nil {
 		t.Error("the specification takes a channel with an unknown key")
 	}

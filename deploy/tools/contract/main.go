@@ -26,7 +26,7 @@ func write(schemas, into string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(into, 0o755); err != nil {
+	if err := os.MkdirAll(into, 0o750); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
 	for name, text := range files {

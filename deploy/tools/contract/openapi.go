@@ -24,7 +24,7 @@ const (
 // openAPI makes the OpenAPI 3.1 document of the webhook routes of every provider, and of the
 // admin listener of every role.
 func openAPI() object {
-	paths, schemes := adminPaths(), object{}
+	paths, schemes := adminPaths(), object{announcing: announcingScheme()}
 	for _, p := range providers.All {
 		security := []any{}
 		if scheme, of := credential(p); scheme != nil {
@@ -243,7 +243,8 @@ func adminPaths() object {
 				"name": "for", "in": "query", "required": false, "schema": object{"type": "string", "enum": []any{"balancer"}},
 				"description": "balancer asks only whether requests may be sent: the process runs and is not stopping.",
 			}),
-		"/metrics":    get("metrics", "Metrics for Prometheus", object{"200": text("The metrics.")}),
+		"/metrics": get("metrics", "Metrics for Prometheus", object{"200": text("The metrics.")}),
+		"/expectations/{provider}/{account}/{payment}": expectationPath(),
 		"/durability": get("durability", "What a 200 of the gateway survives (role gateway only)", object{"200": report("What was seen."), "503": report("Nothing was ever seen.")}),
 	}
 }

@@ -111,7 +111,7 @@ func streamsPage(async object) page {
 			s.Tables = append(s.Tables, fields)
 			if at(async, "components", "messages", message, "headers") != nil {
 				headers := table{Title: "Headers of " + message, Head: fields.Head}
-				headers.fields("", at(async, "components", "schemas", "cloudEventsHeaders"))
+				headers.fields("", at(async, "components", "schemas", message+headersOf))
 				s.Tables = append(s.Tables, headers)
 			}
 		}
@@ -137,6 +137,11 @@ func (t *table) settings(before string, value any) {
 // fields adds a row for each field of a schema, and of the objects in it.
 func (t *table) fields(before string, schema any) {
 	required, _ := at(schema, "required").([]any)
+	if names, ok := at(schema, "required").([]string); ok {
+		for _, name := range names {
+			required = append(required, name)
+		}
+	}
 	for _, name := range sorted(at(schema, "properties")) {
 		field := at(schema, "properties", name)
 		always := ""

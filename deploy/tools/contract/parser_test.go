@@ -33,7 +33,7 @@ func TestAsyncAPIParserReadsTheDocument(t *testing.T) {
 	document, err := filepath.Abs(filepath.Join(contract, "asyncapi.json"))
 	testbench.Must(t, err)
 	out, err := node.Command(t.Context(), script, document).CombinedOutput()
-	if err != nil || string(out) != "audit deadLetters orders refusedEvents\n" {
+	if err != nil || string(out) != "audit deadLetters expect expectations orders refusedEvents\n" {
 		t.Errorf("the parser says %v\n%s", err, out)
 	}
 	text, err := os.ReadFile(document)

@@ -26,7 +26,7 @@ type document struct {
 type placement struct {
 	Stream     string    `json:"stream"`
 	Message    string    `json:"message"`           // Names the message in the AsyncAPI document.
-	Headers    string    `json:"headers,omitempty"` // "cloudevents", or "" for no headers of a contract.
+	Headers    *headers  `json:"headers,omitempty"` // Of CloudEvents in binary mode; nil for documents without.
 	Channels   []channel `json:"channels"`
 	Guarantees []string  `json:"guarantees"`
 }
@@ -39,8 +39,13 @@ type channel struct {
 	Consumer string `json:"consumer,omitempty"` // "durable": services read with a consumer of their own.
 }
 
-// cloudEvents is the placement's word for CloudEvents headers in binary mode.
-const cloudEvents = "cloudevents"
+// headers say what the CloudEvents attributes of a document are, as far as documents differ.
+type headers struct {
+	Type     string `json:"type"`
+	Subject  string `json:"subject"`
+	Time     string `json:"time"`
+	Sequence string `json:"sequence,omitempty"` // "" for documents without this extension.
+}
 
 // readDocuments reads every JSON Schema below a folder. A schema that does not say where its
 // documents are is an error.

@@ -45,10 +45,10 @@ func (s *Store) List(ctx context.Context) ([]record.Circuit, error) {
 // entries reads every record, in the order of the stream.
 func (s *Store) entries(ctx context.Context) ([]entry, error) {
 	var all []entry
-	_, err := stream.Each(ctx, s.stream, subject.Circuit(subject.Any, subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	err := stream.EachOrFail(ctx, s.stream, subject.Circuit(subject.Any, subject.Any), func(raw *jetstream.RawStreamMsg) error {
 		provider, account, err := subject.ParseCircuit(raw.Subject)
 		all = append(all, decoded(raw, provider, account))
-		return true, err
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read circuits: %w", err)

@@ -88,7 +88,7 @@ func (s *Store) put(ctx context.Context, u subject.Unit, l record.DeadLetter, ha
 
 // stamped are the streams whose creation time a dead letter has. Each stage that names
 // sequences of one of them may read its state.
-var stamped = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.Advisories}
+var stamped = []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.Advisories, subject.Expectations}
 
 // created reads when streams were created. Only stamped streams that exist are in the
 // result. It is read for each dead letter, because these are few, and a process may

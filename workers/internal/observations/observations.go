@@ -109,7 +109,8 @@ func (c *Store) Answered(ctx context.Context, provider, account string) (last En
 // none.
 type Notification struct {
 	Sequence    uint64
-	NeedsLookUp bool // The notification needs a look-up. A notification of an unknown type, or that does not decode, has a dead letter instead.
+	Stored      time.Time // By the broker's clock.
+	NeedsLookUp bool      // The notification needs a look-up. A notification of an unknown type, or that does not decode, has a dead letter instead.
 }
 
 // LastNotification returns the unit's last notification from the stream's leader.
@@ -122,7 +123,7 @@ func (c *Store) LastNotification(ctx context.Context, u subject.Unit) (Notificat
 		Unknown string `json:"unknown_type"`
 	}
 	asks := json.Unmarshal(raw.Data, &n) == nil && n.Unknown == ""
-	return Notification{Sequence: raw.Sequence, NeedsLookUp: asks}, nil
+	return Notification{Sequence: raw.Sequence, Stored: raw.Time, NeedsLookUp: asks}, nil
 }
 
 // Stored is a notification and its sequence.

@@ -199,9 +199,9 @@ func (b brokerLeases) store(ctx context.Context, name string, l lease) error {
 }
 
 func (b brokerLeases) read(ctx context.Context) (all []storedLease, err error) {
-	_, err = stream.Each(ctx, b.stream, subject.Lease(subject.Any), 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+	err = stream.EachOrFail(ctx, b.stream, subject.Lease(subject.Any), func(raw *jetstream.RawStreamMsg) error {
 		all = append(all, decoded(raw.Subject, raw.Data, raw.Sequence, raw.Time))
-		return true, nil
+		return nil
 	})
 	return all, err
 }

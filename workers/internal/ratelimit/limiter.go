@@ -25,7 +25,7 @@ type Class int
 const (
 	Known   Class = iota // The provider has known the payment.
 	Unasked              // The payment was never looked up.
-	Unknown              // The provider did not know the payment.
+	Unknown              // The provider did not know the payment, or an internal service expects it and no webhook was received.
 	classes
 )
 

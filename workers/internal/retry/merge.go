@@ -17,6 +17,7 @@ const (
 	Confirmation Request = "confirmation" // An answer contradicts the order log, so normalize wants another.
 	Enqueue      Request = "enqueue"      // An operator wants a look-up now.
 	Expedite     Request = "expedite"     // An operator wants the scheduled look-up now.
+	Expected     Request = "expected"     // An internal service expects the payment. It yields to every other look-up.
 	Resume       Request = "resume"       // The circuit for which the scheduled look-up waits has closed.
 )
 
@@ -34,8 +35,13 @@ func Merge(old, p record.ScheduledLookUp, as Request) (next record.ScheduledLook
 		p.Expedited = p.Expedited || as == Deferred || as == Enqueue
 		return p, as != Expedite && as != Resume
 	}
+	if p.Cause == order.CauseExpectation && (as == Expected || as == Retry) {
+		return mergeExpected(old, p)
+	}
 	next = p
 	switch as {
+	case Expected:
+		return old, false // Only look-ups of expected payments are requested so.
 	case Fresh, Deferred:
 		if p.Covers <= old.Covers {
 			return old, false
@@ -81,12 +87,48 @@ func Merge(old, p record.ScheduledLookUp, as Request) (next record.ScheduledLook
 	return next, true
 }
 
+// mergeExpected returns what is scheduled after the look-up p of an expected payment is
+// requested, or has failed. Any look-up makes it needless, so old stays as it is, but for
+// the notification that p covers and the failed look-ups. Of two look-ups of an expected
+// payment the earlier one is made; if p has spent attempts, it is the retry that stays.
+func mergeExpected(old, p record.ScheduledLookUp) (next record.ScheduledLookUp, write bool) {
+	next = old
+	if both := old.Cause == order.CauseExpectation; both && p.Attempts > old.Attempts {
+		next = p
+	} else if both && p.Attempts == old.Attempts && p.DueAt.Before(old.DueAt) {
+		next.DueAt, next.Reason = p.DueAt, p.Reason
+	}
+	next.FailedLookUps = order.JoinFailed(old.FailedLookUps, p.FailedLookUps)
+	switch {
+	case p.Covers > old.Covers:
+		next.Cover(p)
+	case next.Covers < old.Covers:
+		next.Cover(old)
+	}
+	next.NotificationsCreated = p.NotificationsCreated
+	if old.NotificationsCreated.After(p.NotificationsCreated) {
+		next.NotificationsCreated = old.NotificationsCreated
+	}
+	changed := !next.DueAt.Equal(old.DueAt) || next.Covers != old.Covers || next.Attempts != old.Attempts ||
+		len(next.FailedLookUps) != len(old.FailedLookUps)
+	if !changed {
+		return old, false
+	}
+	return next, true
+}
+
+// optional reports whether a scheduled look-up that has not failed yields to one for a
+// notification that is due earlier.
+func optional(p record.ScheduledLookUp) bool {
+	return p.Cause == order.CauseSweep || p.Cause == order.CauseExpectation
+}
+
 // mergeNotification returns old, which is to cover p's notification too. Its attempts stay,
 // and its due time unless p was deferred: then the earlier one wins, except between two
-// look-ups that wait for the same limit. A sweep's look-up that has not failed yields to an
-// earlier p.
+// look-ups that wait for the same limit. A look-up of a sweep, or of an expected payment, that
+// has not failed yields to an earlier p.
 func mergeNotification(old, p record.ScheduledLookUp, as Request) record.ScheduledLookUp {
-	if old.Cause == order.CauseSweep && old.FirstFailure == nil && old.NotFound == 0 && p.DueAt.Before(old.DueAt) {
+	if optional(old) && old.FirstFailure == nil && old.NotFound == 0 && p.DueAt.Before(old.DueAt) {
 		p.Expedited = p.Expedited || as == Deferred
 		return p
 	}
@@ -118,12 +160,13 @@ func mergeRetry(old, p record.ScheduledLookUp) record.ScheduledLookUp {
 }
 
 // series returns the cause of old and its number of rechecks once it covers p's notification
-// too. A later notification has a recheck series of its own, and is more urgent than a sweep.
+// too. A later notification has a recheck series of its own, and is more urgent than a sweep
+// or an expectation.
 func series(old, p record.ScheduledLookUp) (order.Cause, int) {
 	switch {
 	case p.Covers <= old.Covers:
 		return old.Cause, old.Rechecks
-	case old.Cause == order.CauseSweep:
+	case optional(old):
 		return order.CauseNotification, 0
 	}
 	return old.Cause, 0

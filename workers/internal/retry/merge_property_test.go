@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	causes = []order.Cause{order.CauseNotification, order.CauseRecheck, order.CauseConfirmation, order.CauseSweep, order.CauseOperator}
-	words  = []string{"transport", "not_found", "rate_limit", "circuit", "credential", "recheck", "sweep", "operator"}
+	causes = []order.Cause{order.CauseNotification, order.CauseRecheck, order.CauseConfirmation, order.CauseSweep, order.CauseOperator, order.CauseExpectation}
+	words  = []string{"transport", "not_found", "rate_limit", "circuit", "credential", "recheck", "sweep", "operator", "expectation"}
 )
 
 // drawn is any look-up of the payment p for one of the causes.
@@ -38,7 +38,7 @@ func drawn(rt *rapid.T, name string, causes ...order.Cause) record.ScheduledLook
 }
 
 var requests = []retry.Request{
-	retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite, retry.Resume,
+	retry.Fresh, retry.Deferred, retry.Retry, retry.Recheck, retry.Confirmation, retry.Enqueue, retry.Expedite, retry.Resume, retry.Expected,
 }
 
 // drawnRequest is a request as its caller makes it.
@@ -53,6 +53,10 @@ func drawnRequest(rt *rapid.T, as retry.Request) record.ScheduledLookUp {
 	case retry.Recheck, retry.Confirmation:
 		p := drawn(rt, "p", order.CauseRecheck, order.CauseConfirmation)
 		p.Attempts, p.FirstFailure, p.NotFound, p.Expedited, p.FailedLookUps = 0, nil, 0, false, nil
+		return p
+	case retry.Expected:
+		p := drawn(rt, "p", order.CauseExpectation)
+		p.Attempts, p.FirstFailure, p.NotFound, p.Expedited = 0, nil, 0, false
 		return p
 	case retry.Resume:
 		p := drawn(rt, "p", order.CauseNotification)
@@ -120,14 +124,35 @@ func TestRulesOfAnyMerge(t *testing.T) {
 	})
 }
 
+// A look-up of an expected payment never changes another one that is scheduled, but for the
+// notification that it covers and its failed look-ups.
+func TestExpectedPaymentYieldsToEveryOtherLookUp(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		old := drawn(rt, "old", causes[:len(causes)-1]...)
+		p := drawnRequest(rt, retry.Expected)
+		p.NotificationsCreated, p.Covers = old.NotificationsCreated, 0
+		for _, as := range []retry.Request{retry.Expected, retry.Retry} {
+			next, _ := retry.Merge(old, p, as)
+			next.FailedLookUps = old.FailedLookUps
+			if !reflect.DeepEqual(next, old) {
+				rt.Fatalf("%s: %+v became %+v", as, old, next)
+			}
+		}
+	})
+}
+
 // exceptions are the requests after which a look-up may be due at the later time, and when.
 var exceptions = map[retry.Request]func(old, p record.ScheduledLookUp) bool{
 	retry.Fresh: func(old, p record.ScheduledLookUp) bool {
-		return p.DueAt.Before(old.DueAt) && old.Cause != order.CauseSweep || old.FirstFailure != nil || old.NotFound > 0
+		return p.DueAt.Before(old.DueAt) && old.Cause != order.CauseSweep && old.Cause != order.CauseExpectation || old.FirstFailure != nil || old.NotFound > 0
 	},
 	retry.Deferred: func(old, p record.ScheduledLookUp) bool { return old.Reason == p.Reason },
 	retry.Retry: func(old, p record.ScheduledLookUp) bool {
-		return old.Attempts > p.Attempts || !follows(old) && !old.Expedited
+		return old.Attempts > p.Attempts || !follows(old) && !old.Expedited || p.Cause == order.CauseExpectation
+	},
+	retry.Expected: func(old, p record.ScheduledLookUp) bool {
+		return old.Cause != order.CauseExpectation || old.Attempts != p.Attempts
 	},
 	retry.Recheck: func(record.ScheduledLookUp, record.ScheduledLookUp) bool { return true },
 	retry.Confirmation: func(old, p record.ScheduledLookUp) bool {

@@ -53,6 +53,9 @@ func refused(hour int) lookUp {
 	}
 }
 
+// attempted has spent two attempts.
+func attempted(p *record.ScheduledLookUp) { p.Attempts = 2 }
+
 // unannounced covers no notification.
 func unannounced(p *record.ScheduledLookUp) { p.Notification, p.NotifiedAt = "", nil }
 
@@ -63,6 +66,9 @@ var (
 	}
 	open = func(covers uint64, hours int) record.ScheduledLookUp {
 		return a(covers, 0, reason("circuit"), unfailed, due(hours))
+	}
+	wanted = func(hours int, changes ...lookUp) record.ScheduledLookUp {
+		return a(0, 0, append([]lookUp{of(order.CauseExpectation, 0), unannounced, unfailed, due(hours)}, changes...)...)
 	}
 	operator = a(0, 0, of(order.CauseOperator, 0), unfailed, due(-9))
 	recheck  = func(covers uint64, n, hours int) record.ScheduledLookUp {
@@ -136,6 +142,19 @@ var merges = []struct {
 	{rule: "an operator's look-up is due now, and keeps what was spent and covered", old: a(7, 4, unknown(2), refused(1)), as: retry.Enqueue, p: operator, want: a(7, 4, of(order.CauseOperator, 0), unknown(2), refused(1), due(-9), expedited)},
 	{rule: "a recheck stays one when an operator wants it now", old: recheck(7, 1, 1), as: retry.Enqueue, p: operator, want: a(7, 0, of(order.CauseRecheck, 1), unfailed, reason("operator"), due(-9), expedited)},
 	{rule: "so does a confirmation", old: confirm(7, 1), as: retry.Enqueue, p: operator, want: a(7, 0, of(order.CauseConfirmation, 0), unfailed, reason("operator"), due(-9), expedited)},
+	{rule: "an expected payment has its look-up", old: none, as: retry.Expected, p: wanted(1), want: wanted(1)},
+	{rule: "of two the earlier one is made", old: wanted(4), as: retry.Expected, p: wanted(1), want: wanted(1)},
+	{rule: "a later one changes nothing", old: wanted(1), as: retry.Expected, p: wanted(4), want: wanted(1), still: true},
+	{rule: "it yields to the retry of a webhook", old: a(5, 3), as: retry.Expected, p: wanted(-9), want: a(5, 3), still: true},
+	{rule: "to a recheck", old: recheck(5, 1, 9), as: retry.Expected, p: wanted(1), want: recheck(5, 1, 9), still: true},
+	{rule: "to a confirmation", old: confirm(5, 9), as: retry.Expected, p: wanted(1), want: confirm(5, 9), still: true},
+	{rule: "when it was made and the payment is unknown, that stays in the list of what was scheduled meanwhile", old: a(7, 1), as: retry.Expected, p: wanted(1, refused(2)), want: a(7, 1, refused(2))},
+	{rule: "a webhook that failed replaces it", old: wanted(60), as: retry.Fresh, p: a(7, 0), want: a(7, 0)},
+	{rule: "unless it is due sooner, and then is the webhook's", old: wanted(-9), as: retry.Fresh, p: a(7, 0), want: a(7, 0, reason("expectation"), unfailed, due(-9))},
+	{rule: "so does a webhook that was deferred", old: wanted(60), as: retry.Deferred, p: open(7, 1), want: a(7, 0, reason("circuit"), unfailed, due(1), expedited)},
+	{rule: "a recheck replaces it", old: wanted(1), as: retry.Recheck, p: recheck(5, 1, 9), want: recheck(5, 1, 9)},
+	{rule: "its own retry yields to a webhook's", old: a(7, 1), as: retry.Retry, p: wanted(1, attempted), want: a(7, 1), still: true},
+
 	{rule: "what is expedited is due now and does not change otherwise", old: a(7, 4), as: retry.Expedite, p: a(0, 0, due(-9)), want: a(7, 4, due(-9), expedited)},
 
 	{rule: "nothing is there to be resumed", old: none, as: retry.Resume, p: open(5, 0), want: open(5, 0), still: true},

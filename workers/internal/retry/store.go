@@ -67,8 +67,9 @@ func (l *Store) NextParked(ctx context.Context, provider, account string, above 
 		return Entry{}, err
 	}
 	entry := Entry{Sequence: raw.Sequence, At: raw.Time}
-	entry.Unreadable = json.Unmarshal(raw.Data, &entry.Parked) != nil ||
-		l.tokens.Waiting(entry.Parked.Provider, entry.Parked.Account, entry.Parked.Payment).Parked() != raw.Subject
+	undecoded := json.Unmarshal(raw.Data, &entry.Parked)
+	p := entry.Parked
+	entry.Unreadable = undecoded != nil || l.tokens.Waiting(p.Provider, p.Account, p.Payment).Parked() != raw.Subject
 	return entry, nil
 }
 

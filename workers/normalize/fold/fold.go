@@ -7,7 +7,6 @@ package fold
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -149,11 +148,11 @@ func (w *Worker) foldUpTo(ctx context.Context, u subject.Unit, handled *jetstrea
 	}
 	for {
 		raw, err := w.next(ctx, u, at.folded, handled)
-		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && raw.Sequence > sequence {
-			return outcomeGone, order.Observation{}, nil
-		}
 		if err != nil {
 			return "", order.Observation{}, fmt.Errorf("read observation above %d: %w", at.folded, err)
+		}
+		if raw == nil || raw.Sequence > sequence {
+			return outcomeGone, order.Observation{}, nil
 		}
 		outcome, seen, err := w.step(ctx, u, &at, raw, sequence)
 		if err != nil {
@@ -291,11 +290,12 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	}
 	at.event, at.last, at.assumedEmpty = stored.Sequence, &event, false
 	at.number, at.announced = event.Transition, nil
+	w.Metrics.published(u.Provider, event.Status)
 	if seen.Cause == order.CauseSweep {
 		w.Metrics.repaired(u.Provider)
 	}
 	if seen.NotifiedAt != nil {
-		w.Metrics.countEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
+		w.Metrics.webhookToEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
 	return nil
 }

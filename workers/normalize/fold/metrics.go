@@ -11,6 +11,7 @@ import (
 // Metrics counts outcomes of observations and measures the time from webhook to event.
 type Metrics struct {
 	outcomes *prometheus.CounterVec
+	events   *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	repairs  *prometheus.CounterVec
 
@@ -31,6 +32,10 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 3600},
 		}, []string{"provider"}),
 	}
+	m.events = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "arauto_order_events_total",
+		Help: "Order events published, by the status that the payment moved to.",
+	}, []string{"provider", "status"})
 	m.repairs = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_sweep_repaired_total",
 		Help: "Transitions that only a sweep's look-up has found: each is a webhook that was lost.",
@@ -39,10 +44,15 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 		Name: "arauto_unreadable_events_total",
 		Help: "Messages of ORDERS that do not decode and have a dead letter, each counted once. Raise an alarm.",
 	})
-	r.MustRegister(m.outcomes, m.seconds, m.repairs, m.unreadable)
+	r.MustRegister(m.outcomes, m.events, m.seconds, m.repairs, m.unreadable)
 	for _, provider := range providers {
 		for _, o := range append(order.Outcomes(), outcomeFolded, outcomeGone, outcomeForgotten, outcomeUnreadable) {
 			m.outcomes.WithLabelValues(provider, string(o))
+		}
+		for _, kind := range order.Kinds() {
+			for _, status := range kind.Statuses() {
+				m.events.WithLabelValues(provider, string(status))
+			}
 		}
 		m.seconds.WithLabelValues(provider)
 		m.repairs.WithLabelValues(provider)
@@ -55,8 +65,13 @@ func (m *Metrics) outcome(provider string, o order.Outcome) {
 	m.outcomes.WithLabelValues(provider, string(o)).Inc()
 }
 
-// countEvent measures the time from a webhook to its event.
-func (m *Metrics) countEvent(provider string, took time.Duration) {
+// published counts an event.
+func (m *Metrics) published(provider string, status order.Status) {
+	m.events.WithLabelValues(provider, string(status)).Inc()
+}
+
+// webhookToEvent measures the time from a webhook to its event.
+func (m *Metrics) webhookToEvent(provider string, took time.Duration) {
 	m.seconds.WithLabelValues(provider).Observe(took.Seconds())
 }
 

@@ -3,7 +3,6 @@ package fold
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -148,12 +147,12 @@ func observationOf(e *order.Event) uint64 {
 // its end, and folding behind that sequence would skip transitions. The observation cannot
 // have expired: the handled one, or the one before it, is older and is still stored.
 func (w *Worker) checkRecreated(ctx context.Context, u subject.Unit, last *order.Event) error {
-	raw, err := w.statuses.GetMsg(ctx, last.Observation)
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	raw, err := stream.At(ctx, w.statuses, u.Status(), last.Observation)
+	if err != nil {
 		return fmt.Errorf("read observation %d: %w", last.Observation, err)
 	}
 	var seen order.Observation
-	if err == nil && raw.Subject == u.Status() && json.Unmarshal(raw.Data, &seen) == nil && seen.AnsweredAt.Equal(last.ObservedAt) {
+	if raw != nil && raw.Subject == u.Status() && json.Unmarshal(raw.Data, &seen) == nil && seen.AnsweredAt.Equal(last.ObservedAt) {
 		return nil
 	}
 	return &consume.Fatal{Err: fmt.Errorf("%s: %w", subject.Statuses, observations.ErrRecreated)}
@@ -169,10 +168,10 @@ func skips(handled *jetstream.RawStreamMsg, folded uint64) bool {
 
 // next returns the unit's first observation above the folded one. If the handled
 // observation was written with folded as its expected sequence, it is the next one and
-// nothing is read.
+// nothing is read. nil means that there is none.
 func (w *Worker) next(ctx context.Context, u subject.Unit, folded uint64, handled *jetstream.RawStreamMsg) (*jetstream.RawStreamMsg, error) {
 	if expected := handled.Header.Get(jetstream.ExpectedLastSubjSeqHeader); expected != "" && expected == strconv.FormatUint(folded, 10) {
 		return handled, nil
 	}
-	return w.statuses.GetMsg(ctx, folded+1, jetstream.WithGetMsgSubject(u.Status()))
+	return stream.NextOrNone(ctx, w.statuses, u.Status(), folded)
 }

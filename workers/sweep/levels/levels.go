@@ -20,9 +20,10 @@ import (
 	"arauto/workers/internal/deadletter"
 )
 
-// measured are the streams that this role may read.
+// measured are the streams whose state this role may read.
 var measured = []string{
 	subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters, subject.Advisories,
+	subject.Expectations, subject.Outcomes,
 }
 
 // maxScheduled is how many scheduled look-ups a round reads: about a second's worth.
@@ -36,7 +37,7 @@ var classes = []record.Class{record.ClassOurs, record.ClassProvider, record.Clas
 
 // causes are the reasons that a scheduled look-up can have.
 func causes() []string {
-	all := []string{string(order.CauseRecheck), string(order.CauseConfirmation), string(order.CauseSweep), string(order.CauseOperator), other}
+	all := []string{string(order.CauseRecheck), string(order.CauseConfirmation), string(order.CauseSweep), string(order.CauseOperator), string(order.CauseExpectation), other}
 	for _, c := range record.Failures() {
 		all = append(all, string(c))
 	}

@@ -97,7 +97,7 @@ func (o *Orders) remove(ctx context.Context, raw *jetstream.RawStreamMsg) error 
 		return fmt.Errorf("remove events up to %d: %w", last.Sequence, err)
 	}
 	o.Metrics.removed.WithLabelValues(e.Provider).Inc()
-	if last, err = stream.Last(ctx, o.Stream, events); err != nil || last != nil {
+	if last, err = stream.NextOrNone(ctx, o.Stream, events, 0); err != nil || last != nil {
 		return err
 	}
 	for _, entry := range entries {

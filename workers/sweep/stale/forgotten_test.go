@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 )
@@ -140,4 +141,21 @@ func TestADeadLetterIsNotForgottenBecauseTheBrokerCouldNotReadItsEvent(t *testin
 	js.now = false
 	r.Must(s.Round(r.Ctx))
 	r.reported("p", planted)
+}
+
+// What is passed over unread could be removed without an outcome.
+func TestNewNotificationsAreNotPassedOverBecauseTheBrokerCouldNotReadThem(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	floor := r.notify("p")
+	js := &failing{JetStream: r.JS, now: true}
+	s := r.sweeper(js)
+	judge := func() (uint64, error) { return s.Unprocessed(r.Ctx, "sandbox", floor, time.Now().Add(time.Minute)) }
+	if judged, err := judge(); judged != 0 || !errors.Is(err, stream.ErrUnread) {
+		t.Fatalf("judged up to %d, %v", judged, err)
+	}
+	js.now = false
+	if judged, err := judge(); judged != floor || err != nil || r.parked("p") == nil {
+		t.Errorf("judged up to %d, %v, parked is %+v", judged, err, r.parked("p"))
+	}
 }

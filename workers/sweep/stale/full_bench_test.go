@@ -11,6 +11,7 @@ import (
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // BenchmarkRoundInAFullStore has a sweeper read a full store, and reports how many times as
 // long its rounds take then in which nothing is due, beside those of an almost empty store,
-// and how long an event takes.
+// how long an event takes, and how long it takes to read them one by one, as sweep did before.
 func BenchmarkRoundInAFullStore(b *testing.B) {
 	for b.Loop() {
 		r := &rig{Broker: testbench.Start(b, "sandbox")}
@@ -49,6 +50,21 @@ func BenchmarkRoundInAFullStore(b *testing.B) {
 		began := time.Now()
 		r.Must(s.Round(r.Ctx))
 		read := time.Since(began)
+		orders := r.Stream(subject.Orders)
+		began = time.Now()
+		for above := uint64(0); ; {
+			raw, err := stream.Next(r.Ctx, orders, stream.All, above)
+			r.Must(err)
+			if raw == nil {
+				break
+			}
+			above = raw.Sequence
+			_, err = observations.EventOf(raw)
+			r.Must(err)
+		}
+		single := time.Since(began)
+		b.ReportMetric(float64(single.Microseconds())/(2*others), "µs/event-one-by-one")
+		b.ReportMetric(float64(single)/float64(read), "one-by-one-ratio")
 		ratio := float64(idle()) / float64(small)
 		b.ReportMetric(ratio, "idle-ratio")
 		b.ReportMetric(float64(read.Microseconds())/(2*others), "µs/event")

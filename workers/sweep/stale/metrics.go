@@ -2,8 +2,9 @@ package stale
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics counts enqueued look-ups and unreadable events.
+// Metrics counts payments by status and age, enqueued look-ups and unreadable events.
 type Metrics struct {
+	payments   *prometheus.GaugeVec
 	enqueued   *prometheus.CounterVec
 	unreadable prometheus.Counter
 }
@@ -30,7 +31,11 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 		Name: "arauto_unreadable_events_total",
 		Help: "Messages of ORDERS that do not decode and got a dead letter, each counted once. Raise an alarm.",
 	})
-	r.MustRegister(m.enqueued, m.unreadable)
+	m.payments = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "arauto_payments",
+		Help: "Payments by provider, status and time since their last event. Those that sweep does not look up any more, such as refunded ones, are not counted. Every sweep counts all: take the maximum.",
+	}, []string{"provider", "status", "age"})
+	r.MustRegister(m.payments, m.enqueued, m.unreadable)
 	for _, provider := range providers {
 		for _, reason := range []string{reasonStale, reasonUnpaid, reasonUnprocessed} {
 			m.enqueued.WithLabelValues(provider, reason)

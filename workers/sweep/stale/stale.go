@@ -6,9 +6,9 @@
 // Its memory is a cache. A look-up is only scheduled where none is, so any number of
 // copies may examine the same payments and be killed at any time.
 //
-// It reads each event of ORDERS once, one at a time and from the leader, and remembers each
-// payment's last one and when to judge it. Then that event is read again, and the last
-// observation; if that is old, the last dead letters and the scheduled look-up.
+// It reads each event of ORDERS once, from the leader, and remembers each payment's last one
+// and when to judge it. Then that event is read again, and the last observation; if that is
+// old, the last dead letters and the scheduled look-up.
 package stale
 
 import (
@@ -57,6 +57,7 @@ type Sweeper struct {
 
 	created  time.Time // Creation time of ORDERS when it was walked.
 	walk     walk
+	groups   groups
 	judged   map[string]judged // By provider.
 	reported deadLetters
 
@@ -93,6 +94,7 @@ func (s *Sweeper) Round(ctx context.Context) error {
 	ended, err := s.read(ctx, &failed)
 	if err == nil && ended {
 		err = s.judgeDue(ctx, &failed)
+		s.countPayments()
 	}
 	return errors.Join(err, failed.err())
 }

@@ -241,8 +241,8 @@ func TestARoundReadsAPieceAndJudgesOnceAllIsRead(t *testing.T) {
 		if got := parked(); got != want {
 			t.Errorf("after round %d look-ups of %d payments are scheduled, want %d", round+1, got, want)
 		}
-		if n := reads.Load(); round == 0 && n != 4+1 {
-			t.Errorf("the first round has read %d messages, want four and the next one", n)
+		if n := reads.Load(); round == 0 && (n < 4+1 || n > 2*4) {
+			t.Errorf("the first round has read %d messages, want four and a few ahead", n)
 		}
 	}
 	if p := r.parked("moved"); p != nil {

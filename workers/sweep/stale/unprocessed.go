@@ -98,7 +98,7 @@ func (s *Sweeper) judgeAgain(ctx context.Context, j *judged, failed *failures) e
 // the broker would walk over all notifications of other providers to find that there is none.
 func (s *Sweeper) judgeNew(ctx context.Context, provider string, floor uint64, before time.Time, j *judged, failed *failures) error {
 	for j.above < floor {
-		raw, err := stream.Next(ctx, s.notifications, subject.NotificationsOf(provider), j.above)
+		raw, err := stream.NextOrNone(ctx, s.notifications, subject.NotificationsOf(provider), j.above)
 		switch {
 		case err != nil:
 			return err

@@ -39,6 +39,10 @@ func TestNotificationWithoutATraceComesDue(t *testing.T) {
 			r.letter("p", record.StageLookup, record.Open)
 			r.put("p", record.DeadLetter{ID: "LOOKUP_RETRIES-7", Stage: record.StageLookup, Stream: subject.LookupRetries, Sequence: 7})
 		}},
+		{name: "the mark of its erasure", trace: func(r *rig, _ uint64) {
+			until := time.Now().Add(time.Hour).UTC()
+			r.Publish(r.Unit("p").Status(), order.Observation{Provider: "sandbox", Account: "default", RefusedUntil: &until})
+		}},
 		{name: "a discarded one", trace: func(r *rig, _ uint64) { r.letter("p", record.StageLookup, record.Discarded) }},
 		{name: "a redriven one, and nothing that came of it", trace: func(r *rig, _ uint64) { r.letter("p", record.StageLookup, record.Redriven) }, want: true},
 	} {

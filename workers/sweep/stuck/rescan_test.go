@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/testbench"
-	"arauto/workers/sweep/duequeue"
+	"arauto/workers/internal/duequeue"
 )
 
 // TestWhatAKilledBrokerBringsBackIsFound lets a watch forget a schedule, as it

@@ -21,7 +21,7 @@ import (
 
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/subject"
-	"arauto/workers/sweep/duequeue"
+	"arauto/workers/internal/duequeue"
 )
 
 // Metrics are about schedules that did not fire.
@@ -126,7 +126,13 @@ func (r *Republisher) republishAll(ctx context.Context) error {
 	var (
 		oldest time.Duration
 		failed error
+		unread []uint64
 	)
+	defer func() {
+		for _, sequence := range unread {
+			r.due.Add(sequence, r.Now())
+		}
+	}()
 	for {
 		sequence, due, ok := r.due.First()
 		late := r.Now().Sub(due)
@@ -134,6 +140,11 @@ func (r *Republisher) republishAll(ctx context.Context) error {
 			break
 		}
 		stuck, err := r.republish(ctx, sequence)
+		if errors.Is(err, stream.ErrUnread) { // It is read again in the next round.
+			r.due.Drop()
+			unread, failed = append(unread, sequence), err
+			continue
+		}
 		if stuck {
 			oldest = max(oldest, late)
 		}
@@ -153,12 +164,9 @@ func (r *Republisher) republishAll(ctx context.Context) error {
 // republish publishes a schedule as it stands, unless it has fired, been canceled or been
 // replaced. stuck reports whether it was still stored.
 func (r *Republisher) republish(ctx context.Context, sequence uint64) (stuck bool, err error) {
-	raw, err := r.stream.GetMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read scheduled look-up %d: %w", sequence, err)
+	raw, err := stream.At(ctx, r.stream, subject.AllScheduled, sequence)
+	if err != nil || raw == nil {
+		return false, err
 	}
 	m := nats.NewMsg(raw.Subject)
 	m.Data = raw.Data

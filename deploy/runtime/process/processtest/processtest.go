@@ -96,7 +96,7 @@ func Shipped(path, dir, listen, monitor, store string) (conf string, env []strin
 	for _, m := range variable.FindAllStringSubmatch(text, -1) {
 		env = append(env, m[1]+"="+strings.ToLower(m[2])+"pw")
 	}
-	subscribers, err := os.OpenFile(filepath.Join(dir, "subscribers.conf"), os.O_CREATE, 0o600) //nolint:gosec // The folder is the test's.
+	subscribers, err := os.OpenFile(filepath.Join(dir, "subscribers.conf"), os.O_CREATE, 0o600)
 	if err == nil {
 		err = subscribers.Close() // It is empty, or has what the test wrote.
 	}

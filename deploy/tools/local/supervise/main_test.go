@@ -20,7 +20,7 @@ import (
 var binDir string
 
 func TestMain(m *testing.M) {
-	os.Exit(processtest.Main(m, &binDir, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep",
+	os.Exit(processtest.Main(m, &binDir, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect",
 		"arauto/deploy/tools/simulator", "arauto/deploy/tools/local"))
 }
 

@@ -18,12 +18,13 @@ const (
 	Lookup    = "lookup"
 	Normalize = "normalize"
 	Sweep     = "sweep"
+	Expect    = "expect"
 	Simulator = "simulator"
 )
 
 // Roles lists every role in the order of the flow, what makes messages first. They are
 // stopped in this order and started in the opposite one.
-func Roles() []string { return []string{Simulator, Gateway, Sweep, Lookup, Normalize} }
+func Roles() []string { return []string{Simulator, Gateway, Sweep, Expect, Lookup, Normalize} }
 
 // Addresses say where each part listens, as host:port. Port 0 is any free port, which
 // Options.Listening gets.

@@ -29,7 +29,7 @@ func load(t *testing.T, env map[string]string) (*config.Config, string) {
 	file := filepath.Join(t.TempDir(), "arauto.yaml")
 	testbench.Must(t, writeSettings(file, DefaultAddresses(), "http://127.0.0.1:8222"))
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
-	cfg, err := config.Load(file, lookup, providers.All, Gateway, Lookup, Normalize, Sweep)
+	cfg, err := config.Load(file, lookup, providers.All, Gateway, Lookup, Normalize, Sweep, Expect)
 	if err != nil {
 		t.Fatalf("the written configuration is refused: %v", err)
 	}

@@ -89,7 +89,7 @@ func TestMetricsOfEveryRoleAreMerged(t *testing.T) {
 			seen[label.GetName()+"="+label.GetValue()] = true
 		}
 	}
-	for _, role := range []string{Gateway, Lookup, Normalize, Sweep} {
+	for _, role := range []string{Gateway, Lookup, Normalize, Sweep, Expect} {
 		if !seen["role="+role] {
 			t.Errorf("go_goroutines has no role=%s", role)
 		}

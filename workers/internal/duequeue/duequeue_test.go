@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"arauto/workers/sweep/duequeue"
+	"arauto/workers/internal/duequeue"
 )
 
 func TestTheEarliestComesFirst(t *testing.T) {

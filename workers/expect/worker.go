@@ -1,0 +1,349 @@
+// Package expect is the role that holds internal services' expectations against what the
+// providers say: it has expected payments looked up that no webhook announces, and
+// publishes what came of each. Its memory is a cache and every write is a
+// compare-and-append, so any number of copies may run and be killed at any time.
+package expect
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/stream"
+	"arauto/deploy/runtime/trace"
+	"arauto/schemas/expectation"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/expectations"
+	"arauto/workers/internal/observations"
+	"arauto/workers/internal/retry"
+)
+
+// Options are what a Worker works with. All fields but Speedup are required.
+type Options struct {
+	JS           jetstream.JetStream
+	Tokens       subject.Tokens
+	Expectations *expectations.Store
+	Observations *observations.Store
+	Retries      *retry.Store
+	DeadLetters  *deadletter.Store
+	Orders       Payments
+	Check        func(provider, account, payment string) (order.Kind, error) // Why a payment cannot be expected, or its kind.
+	Log          *zap.Logger
+	Metrics      *Metrics
+	Now          func() time.Time // The broker's time.
+	Without      time.Duration    // How long an expectation without a deadline waits.
+	Speedup      int              // How many times as fast as a real clock the cadence runs: 1 but in tests.
+}
+
+// Payments finds the payments of an order.
+type Payments interface {
+	// PaymentsOf lists the payments that have an event of the order, of all providers.
+	PaymentsOf(ctx context.Context, order string) ([]subject.Unit, error)
+}
+
+// once is a Payments that searches for an order once, since the search is the most expensive
+// read of a judgement.
+type once struct {
+	Payments
+	order string
+	units []subject.Unit
+}
+
+// PaymentsOf implements Payments.
+func (o *once) PaymentsOf(ctx context.Context, order string) ([]subject.Unit, error) {
+	if o.order == order {
+		return o.units, nil
+	}
+	units, err := o.Payments.PaymentsOf(ctx, order)
+	if err == nil {
+		o.order, o.units = order, units
+	}
+	return units, err
+}
+
+// Worker judges expectations. Its methods may run concurrently.
+type Worker struct {
+	Options
+	orders   jetstream.Stream
+	statuses jetstream.Stream
+}
+
+// New opens the streams and returns a Worker.
+func New(ctx context.Context, o Options) (*Worker, error) {
+	w := &Worker{Options: o}
+	for name, stream := range map[string]*jetstream.Stream{subject.Orders: &w.orders, subject.Statuses: &w.statuses} {
+		var err error
+		if *stream, err = o.JS.Stream(ctx, name); err != nil {
+			return nil, fmt.Errorf("open stream %s: %w", name, err)
+		}
+	}
+	return w, nil
+}
+
+// expected is one version of an expectation as it is judged.
+type expected struct {
+	unit     subject.Unit
+	sequence uint64 // On EXPECTATIONS; 0 for one that was removed.
+	body     expectation.Expectation
+	kind     order.Kind
+	payment  string
+	version  string
+	since    time.Time
+	deadline time.Time
+}
+
+// Message judges the expectation that is stored in a message of EXPECTATIONS. It returns
+// when to judge it again, and its deadline; the zero time means that it is settled.
+func (w *Worker) Message(ctx context.Context, raw *jetstream.RawStreamMsg) (again, deadline time.Time, err error) {
+	return w.message(ctx, raw, &once{Payments: w.Orders})
+}
+
+func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, orders Payments) (again, deadline time.Time, err error) {
+	u, err := subject.ParseUnit(raw.Subject)
+	if err != nil {
+		return time.Time{}, time.Time{}, err
+	}
+	e := expected{unit: u, sequence: raw.Sequence, since: raw.Time, version: expectation.UnreadableVersion(raw.Data)}
+	var reason error
+	if e.body, reason = expectation.Read(raw.Data); reason == nil {
+		e.payment, reason = expectations.Payment(w.Tokens, u, e.body.Payment)
+	}
+	if reason != nil {
+		return time.Time{}, time.Time{}, w.refuse(ctx, e, reason)
+	}
+	if e.body.Withdrawn {
+		return time.Time{}, time.Time{}, w.withdraw(ctx, e)
+	}
+	e.version = e.body.Version(e.payment)
+	e.deadline = expectations.DeadlineOf(e.body, e.since, w.Without)
+	if e.kind, reason = w.Check(u.Provider, u.Account, e.payment); reason != nil {
+		return time.Time{}, time.Time{}, w.refuse(ctx, e, reason)
+	}
+	again, err = w.judge(ctx, e, orders)
+	return again, e.deadline, err
+}
+
+// judge publishes what came of an expectation, and schedules its look-up or removes it. It
+// returns when to judge it again, zero for a settled one.
+func (w *Worker) judge(ctx context.Context, e expected, orders Payments) (again time.Time, err error) {
+	err = stream.RetryConflicts(ctx, func() error {
+		g, err := w.collect(ctx, e, orders)
+		if err != nil {
+			return err
+		}
+		v := Judge(g.Facts)
+		for _, word := range v.Outcomes {
+			if err := w.publish(ctx, e, &g.log, g.outcome(e, word, v.Reason)); err != nil {
+				return err
+			}
+		}
+		again = v.Again
+		switch {
+		case e.sequence == 0:
+			again = time.Time{}
+			return nil
+		case v.Settled:
+			again = time.Time{}
+			return w.settle(ctx, e, g.scheduled)
+		case !v.Ask.IsZero():
+			return w.ask(ctx, e, g.scheduled, v.Ask)
+		}
+		return nil
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("judge expectation of %s: %w", e.unit, err)
+	}
+	return again, nil
+}
+
+// publish publishes one outcome.
+func (w *Worker) publish(ctx context.Context, e expected, log *expectations.Log, o expectation.Outcome) error {
+	if err := w.Expectations.Publish(ctx, e.unit, log, o); err != nil {
+		return err
+	}
+	w.Metrics.outcomes.WithLabelValues(o.Provider, string(o.Outcome)).Inc()
+	fields := []zap.Field{
+		zap.String("provider", o.Provider), zap.String("account", o.Account), zap.String("payment", e.unit.Payment),
+		zap.String("outcome", string(o.Outcome)), zap.String("version", o.Version), zap.Uint64("sequence", e.sequence),
+	}
+	if o.Reason != nil {
+		fields = append(fields, zap.String("reason", *o.Reason))
+	}
+	w.Log.Info("expectation.judged", fields...)
+	return nil
+}
+
+// settle removes an expectation, after its scheduled look-up is cancelled: a crash in
+// between leaves an expectation that is settled again.
+func (w *Worker) settle(ctx context.Context, e expected, scheduled retry.Entry) error {
+	if scheduled.Parked.Cause == order.CauseExpectation && scheduled.Parked.Covers == 0 {
+		if err := w.Retries.Cancel(ctx, scheduled); err != nil {
+			return err
+		}
+	}
+	return w.Expectations.Remove(ctx, e.sequence)
+}
+
+// ask schedules the look-up of an expected payment.
+func (w *Worker) ask(ctx context.Context, e expected, scheduled retry.Entry, at time.Time) error {
+	_, err := w.Retries.ScheduleOver(ctx, scheduled, retry.Expected, record.ScheduledLookUp{
+		Provider: e.unit.Provider, Account: e.unit.Account, Kind: e.kind, Payment: e.payment, Order: e.body.Order,
+		Cause: order.CauseExpectation, Reason: string(order.CauseExpectation), DueAt: at.UTC(), Trace: trace.New(),
+		NotificationsCreated: w.Observations.Created(),
+	})
+	if err == nil {
+		w.Metrics.scheduled.WithLabelValues(e.unit.Provider).Inc()
+	}
+	return err
+}
+
+// withdraw publishes that a payment is no longer expected.
+func (w *Worker) withdraw(ctx context.Context, e expected) error {
+	e.version = expectation.WithdrawalVersion(e.payment, e.since)
+	return w.close(ctx, e, expectation.Withdrawn, "")
+}
+
+// refuse publishes that an expectation cannot be held, and dead-letters it.
+func (w *Worker) refuse(ctx context.Context, e expected, reason error) error {
+	if e.payment == "" { // The unit may name what must not stand in a subject.
+		if id := e.body.Payment; id != "" {
+			e.payment = id
+		} else if id, err := expectations.Payment(w.Tokens, e.unit, ""); err == nil {
+			e.payment = id
+		} else {
+			e.payment = e.unit.Payment
+		}
+	}
+	stored := e
+	if !strings.HasPrefix(e.payment, "~") {
+		e.unit = e.unit.Named(w.Tokens, e.payment)
+	}
+	id := deadletter.ID(subject.Expectations, e.sequence)
+	letter := record.DeadLetter{
+		ID: id, Class: record.ClassData, Stage: record.StageExpect, Provider: e.unit.Provider, Account: e.unit.Account,
+		Payment: e.payment, Order: e.body.Order, Cause: "expectation refused: " + reason.Error(), LastAnswer: record.NoAnswer,
+		Stream: subject.Expectations, Sequence: stored.sequence,
+		Next: "correct the service that announced it, which got the outcome refused; then discard", At: w.Now().UTC(),
+	}
+	if err := w.DeadLetters.Put(ctx, e.unit, letter, id, deadletter.SameID(id)); err != nil {
+		return err
+	}
+	return w.close(ctx, e, expectation.Refused, reason.Error())
+}
+
+// close publishes the only outcome of what is stored on EXPECTATIONS, and removes it.
+func (w *Worker) close(ctx context.Context, e expected, word expectation.Word, reason string) error {
+	return stream.RetryConflicts(ctx, func() error {
+		log, err := w.Expectations.Log(ctx, e.unit)
+		if err != nil {
+			return err
+		}
+		if _, said := log.Said(e.version)[word]; !said {
+			o := expectation.Outcome{
+				Provider: e.unit.Provider, Account: e.unit.Account, Payment: e.payment, Order: optional(e.body.Order),
+				Outcome: word, Version: e.version, Expected: e.body.Amount, Deadline: e.body.Deadline,
+				Reason: optional(reason), At: w.Now().UTC(),
+			}
+			if err := w.publish(ctx, e, &log, o); err != nil {
+				return err
+			}
+		}
+		scheduled, err := w.Retries.Read(ctx, e.unit.Provider, e.unit.Account, e.payment)
+		if err != nil {
+			return err
+		}
+		return w.settle(ctx, e, scheduled)
+	})
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// Handle judges the expectation of an event's payment. Where the event says that a sum was
+// captured, it judges the expectations of the order's other payments too. It is a
+// consume.Handler.
+func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
+	u, err := subject.ParseUnit(m.Subject())
+	if err != nil {
+		return err
+	}
+	e, err := order.ReadEvent(m.Data())
+	if err != nil {
+		return nil //nolint:nilerr // sweep dead-letters an event that does not decode.
+	}
+	orders := &once{Payments: w.Orders}
+	if err := w.unit(ctx, u, orders); err != nil || !captures(e) {
+		return err
+	}
+	used, err := w.Expectations.Used(ctx)
+	if err != nil || !used {
+		return err
+	}
+	units, err := orders.PaymentsOf(ctx, e.Order)
+	if err != nil {
+		return err
+	}
+	for _, other := range units {
+		if other != u {
+			if err := w.unit(ctx, other, orders); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// captures reports whether an event is the first to say that a sum was captured.
+func captures(e order.Event) bool {
+	return isHeld(e.Status) && (e.From == nil || !isHeld(*e.From))
+}
+
+// unit judges the expectation of a payment, or what follows one that was removed.
+func (w *Worker) unit(ctx context.Context, u subject.Unit, orders Payments) error {
+	raw, err := stream.Last(ctx, w.Expectations.Expected(), u.Expected())
+	if err != nil {
+		return err
+	}
+	if raw != nil {
+		_, _, err := w.message(ctx, raw, orders)
+		return err
+	}
+	log, err := w.Expectations.Log(ctx, u)
+	if err != nil {
+		return err
+	}
+	for i := len(log.Outcomes) - 1; i >= 0; i-- {
+		o := log.Outcomes[i]
+		switch o.Outcome {
+		case expectation.Withdrawn:
+			return nil
+		case expectation.Refused, expectation.Unannounced:
+			continue
+		case expectation.Met, expectation.AmountMismatch, expectation.PaidLate, expectation.PaidTwice, expectation.NeverPaid:
+		}
+		if o.Order == nil || o.Deadline == nil {
+			continue
+		}
+		_, err := w.judge(ctx, expected{
+			unit: u, payment: o.Payment, version: o.Version, deadline: *o.Deadline,
+			body: expectation.Expectation{Order: *o.Order, Amount: o.Expected, Deadline: o.Deadline},
+		}, orders)
+		return err
+	}
+	return nil
+}
+
+// decode is json.Unmarshal for a document that may not decode.
+func decode(data []byte, into any) bool { return json.Unmarshal(data, into) == nil }
