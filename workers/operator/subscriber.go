@@ -364,7 +364,7 @@ func (s *session) removeSubscriber(ctx context.Context, in removing) error {
 // removeAccount removes the account of a service whose consumer is gone: until then the
 // service can still read ORDERS. missing is returned if there is no account either.
 func (s *session) removeAccount(ctx context.Context, in removing, missing error) error {
-	text, err := os.ReadFile(in.file) //nolint:gosec // The operator names the file.
+	text, err := os.ReadFile(in.file)
 	if err != nil || !strings.Contains(string(text), accountBegins+in.name+"\n") {
 		return errors.Join(fmt.Errorf("read consumer %s: %w", in.name, missing), err)
 	}
