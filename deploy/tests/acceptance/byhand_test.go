@@ -14,7 +14,7 @@ import (
 )
 
 // byHandPorts are the ports that the page names, as they stand.
-var byHandPorts = []string{"4222", "8222", "8080", "8090", "9091", "9092", "9093", "9094"}
+var byHandPorts = []string{"4222", "8222", "8080", "8090", "9091", "9092", "9093", "9094", "9095"}
 
 // TestPageByHandWorksAsItStands runs every command of the page in one shell, in an empty
 // folder, only with ports of its own.
@@ -49,7 +49,7 @@ func TestPageByHandWorksAsItStands(t *testing.T) {
 	for _, want := range []string{"nothing needs a person", "event         ? -> paid, transition 1", "HTTP/1.1 200"} {
 		if err != nil || !strings.Contains(string(out), want) {
 			logs := ""
-			for _, name := range []string{"nats", "simulator", "gateway", "lookup", "normalize", "sweep"} {
+			for _, name := range []string{"nats", "simulator", "gateway", "lookup", "normalize", "sweep", "expect"} {
 				log, _ := os.ReadFile(filepath.Join(folder, "by-hand", name+".log")) // What did not start has none.
 				logs += name + ":\n" + string(log[max(0, len(log)-2000):])
 			}

@@ -21,7 +21,7 @@ var sizes = []struct {
 	{"gateway/publish", 380, "what a committer's result is worth to a webhook: readiness, classes, the durability gate, another try while the broker reloads"},
 	{"gateway/webhook", 1300, "routes, authentication, limits, answers and their list for the contract, refusals"},
 	{"workers/cmd", 70, "a main for each role and for the operator's command"},
-	{"workers/workertest", 110, "real workers for suites outside workers/, what they share and remember of erased payments, and what brings look-ups forward"},
+	{"workers/workertest", 270, "real workers for suites outside workers/, what they share and remember of erased payments, and what brings look-ups forward"},
 	{"workers/internal", 4970, "what the roles share: scheduling, expectations with what may be expected, due queues, the index of orders, which payments were erased, breakers with a count of what waits for each and a record of what was brought forward once they closed, limits, dead letters, observations; 420 lines are the leases by which all workers share the limits"},
 	{"workers/lookup", 2000, "the look-up as load, decide, admit, ask and store; expected payments that the provider does not know yet; limits and control payments, payloads, metrics, what parks a paused provider's notifications, what brings look-ups forward once a circuit has closed, and its role"},
 	{"workers/normalize", 850, "folding observations into events"},

@@ -20,7 +20,7 @@ func TestUnitsAreAcceptedBySystemd(t *testing.T) {
 	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		t.Skip("SKIPPED: systemd-analyze is not on this machine, so systemd does not check its units")
+		t.Skip("SKIPPED: systemd-analyze is not on this machine, so systemd does not check its units") //nolint:forbidigo // Not every system has systemd, and the reason is shown.
 	}
 	folder := t.TempDir()
 	files, err := filepath.Glob(root + "/deploy/systemd/*")

@@ -67,9 +67,9 @@ func (l *Store) NextParked(ctx context.Context, provider, account string, above 
 		return Entry{}, err
 	}
 	entry := Entry{Sequence: raw.Sequence, At: raw.Time}
-	undecoded := json.Unmarshal(raw.Data, &entry.Parked)
+	entry.Unreadable = json.Unmarshal(raw.Data, &entry.Parked) != nil
 	p := entry.Parked
-	entry.Unreadable = undecoded != nil || l.tokens.Waiting(p.Provider, p.Account, p.Payment).Parked() != raw.Subject
+	entry.Unreadable = entry.Unreadable || l.tokens.Waiting(p.Provider, p.Account, p.Payment).Parked() != raw.Subject
 	return entry, nil
 }
 
