@@ -10,8 +10,9 @@ import (
 // most webhooks have in all. What of it belongs to the body is copied.
 const readSize = 4 << 10
 
-// headerEnd ends a header. fasthttp also takes a bare line feed for the end of a line;
-// FrameOf refuses a header with one, and its connection is closed.
+// headerEnd ends a header. fasthttp also takes a bare line feed for the end of a line. FrameOf
+// refuses a field that ends so, and its connection is closed; after a request line that ends
+// so the header still ends with these bytes, or has no field.
 const headerEnd = "\r\n\r\n"
 
 // requestReader divides a connection's bytes: Read, which fasthttp calls, never returns a
@@ -22,7 +23,8 @@ const headerEnd = "\r\n\r\n"
 // request before any read of its body.
 type requestReader struct {
 	source  io.Reader
-	rest    []byte // Bytes of the source that are read and not returned yet.
+	buffer  []byte
+	rest    []byte // The bytes of buffer that are read and not returned yet.
 	matched int    // How many bytes of headerEnd the bytes that Read returned end with.
 }
 
@@ -36,8 +38,8 @@ func (r *requestReader) Read(p []byte) (n int, err error) {
 	}
 	n, err = r.source.Read(p[:min(len(p), readSize)])
 	if end := r.scan(p[:n]); end < n {
-		r.rest = append(r.rest, p[end:n]...)
-		n = end
+		r.buffer = append(r.buffer[:0], p[end:n]...)
+		r.rest, n = r.buffer, end
 	}
 	return n, err
 }
@@ -79,11 +81,11 @@ func (r *requestReader) readBody(p []byte) (n int, err error) {
 			return r.source.Read(p)
 		}
 		// The lines of chunks are read byte by byte.
-		if cap(r.rest) == 0 {
-			r.rest = make([]byte, 0, minBuffer)
+		if cap(r.buffer) == 0 {
+			r.buffer = make([]byte, 0, minBuffer)
 		}
-		n, err = r.source.Read(r.rest[:cap(r.rest)])
-		r.rest = r.rest[:n]
+		n, err = r.source.Read(r.buffer[:cap(r.buffer)])
+		r.rest = r.buffer[:n]
 	}
 	n = copy(p, r.rest)
 	r.consume(n)
@@ -95,9 +97,9 @@ func (r *requestReader) readBody(p []byte) (n int, err error) {
 
 // consume drops the first n bytes of rest, and a buffer that is large for an idle connection.
 func (r *requestReader) consume(n int) {
-	r.rest = r.rest[:copy(r.rest, r.rest[n:])]
-	if len(r.rest) == 0 && cap(r.rest) > minBuffer {
-		r.rest = nil
+	r.rest = r.rest[n:]
+	if len(r.rest) == 0 && cap(r.buffer) > minBuffer {
+		r.buffer, r.rest = nil, nil
 	}
 }
 

@@ -123,6 +123,7 @@ func Connect(t testing.TB, url string, options ...nats.Option) (*nats.Conn, jets
 	t.Helper()
 	nc, err := nats.Connect(url, append([]nats.Option{
 		nats.ReconnectBufSize(-1), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
+		nats.Timeout(time.Minute), // A busy machine takes more than the client's two seconds for a hashed password.
 	}, options...)...)
 	Must(t, err)
 	t.Cleanup(nc.Close)

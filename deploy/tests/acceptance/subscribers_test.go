@@ -139,7 +139,7 @@ func (s *subscribing) shortenAckWait() {
 // service may look at its consumer.
 func (s *subscribing) reloaded() bool {
 	testbench.Must(s.t, s.running["nats-server"].Process.Signal(syscall.SIGHUP))
-	nc, err := nats.Connect("nats://"+s.broker, nats.UserInfo("billing", s.password), nats.CustomInboxPrefix("_INBOX_billing"))
+	nc, err := nats.Connect("nats://"+s.broker, nats.UserInfo("billing", s.password), nats.CustomInboxPrefix("_INBOX_billing"), nats.Timeout(time.Minute))
 	if err != nil {
 		return false
 	}

@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -281,7 +282,7 @@ func TestNobodyConnectsWithoutTheirPassword(t *testing.T) {
 		{"an empty password", nats.UserInfo("gateway", "")},
 		{"the password of another user", nats.UserInfo("gateway", password("lookup"))},
 	} {
-		nc, err := nats.Connect(b.server.ClientURL(), tc.user)
+		nc, err := nats.Connect(b.server.ClientURL(), tc.user, nats.Timeout(time.Minute))
 		if err == nil {
 			nc.Close()
 		}

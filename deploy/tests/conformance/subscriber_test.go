@@ -114,7 +114,7 @@ func TestAddedServiceSubscribesWithoutARestart(t *testing.T) {
 	file := filepath.Join(r.folder, "subscribers.conf")
 	r.operate(&billing, "subscriber", "add", "billing", "--file", file)
 	r.operate(&shipping, "subscriber", "add", "shipping", "--file", file)
-	if _, err := nats.Connect(r.server.ClientURL(), nats.UserInfo(billing.User, billing.Password)); !errors.Is(err, nats.ErrAuthorization) {
+	if _, err := nats.Connect(r.server.ClientURL(), nats.UserInfo(billing.User, billing.Password), nats.Timeout(time.Minute)); !errors.Is(err, nats.ErrAuthorization) {
 		t.Errorf("before the reload the service connects: %v", err)
 	}
 	webhooks.more(t)
@@ -169,7 +169,7 @@ func TestAddedServiceSubscribesWithoutARestart(t *testing.T) {
 	var removed struct{ Lag uint64 }
 	r.operate(&removed, "subscriber", "remove", "shipping", "--file", file)
 	r.reload()
-	if _, err := nats.Connect(r.server.ClientURL(), nats.UserInfo(shipping.User, shipping.Password)); !errors.Is(err, nats.ErrAuthorization) || removed.Lag != before+after {
+	if _, err := nats.Connect(r.server.ClientURL(), nats.UserInfo(shipping.User, shipping.Password), nats.Timeout(time.Minute)); !errors.Is(err, nats.ErrAuthorization) || removed.Lag != before+after {
 		t.Errorf("after its removal, with %d events left, the service connects: %v", removed.Lag, err)
 	}
 	if !nc.IsConnected() {

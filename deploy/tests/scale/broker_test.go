@@ -118,7 +118,7 @@ func (b *broker) restart(signal syscall.Signal) time.Duration {
 
 // answers reports whether a new client can read the state of LOOKUP_RETRIES.
 func (b *broker) answers() bool {
-	nc, err := nats.Connect("nats://"+b.address, user, nats.NoReconnect())
+	nc, err := nats.Connect("nats://"+b.address, user, nats.NoReconnect(), nats.Timeout(time.Minute))
 	if err != nil {
 		return false
 	}
