@@ -38,7 +38,7 @@ type run struct {
 	slots   chan struct{} // One token per running handler.
 	most    int           // Events that the consumer delivers before one is acked.
 	handled *lru.Cache[string, struct{}]
-	highest *lru.Cache[string, uint64] // By payment: the highest transition that was handled.
+	latest  *lru.Cache[string, position] // By payment: the latest event that was handled.
 
 	mu     sync.Mutex
 	behind map[string][]jetstream.Msg // Events queued behind the payment's handled one.
@@ -54,7 +54,7 @@ func newRun(ctx context.Context, js jetstream.JetStream, o Options, most int, ha
 	}
 	var err error
 	if r.handled, err = lru.New[string, struct{}](memory); err == nil {
-		r.highest, err = lru.New[string, uint64](memory)
+		r.latest, err = lru.New[string, position](memory)
 	}
 	r.work, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return r, err
@@ -146,9 +146,8 @@ func (r *run) try(payment string, m jetstream.Msg, looked *bool) bool {
 		if _, again := r.handled.Get(e.ID); again && e.ID != "" {
 			return true // Its ack was lost.
 		}
-		if !e.Restarted { // Its log begins again: what was handled of the old one counts for nothing.
-			e.After, _ = r.highest.Get(payment)
-		}
+		last, _ := r.latest.Get(payment)
+		e.follow(last)
 		if !*looked {
 			*looked = true
 			r.reportGap(e, m)
@@ -167,7 +166,9 @@ func (r *run) try(payment string, m jetstream.Msg, looked *bool) bool {
 		return false
 	}
 	r.handled.Add(e.ID, struct{}{})
-	r.highest.Add(payment, max(e.After, e.Transition))
+	if !e.Late() {
+		r.latest.Add(payment, position{e.Transition, e.Sequence})
+	}
 	return true
 }
 

@@ -26,12 +26,26 @@ type Event struct {
 	Sequence uint64    // On ORDERS.
 	Stored   time.Time // When it was stored, by the broker's clock.
 	Trace    string    // The W3C traceparent that the webhook began; empty for none.
-	After    uint64    // The highest transition of the payment that this Run has handled, 0 for none and for a restarted log.
+	After    uint64    // The transition of the payment's latest event that this Run has handled, 0 for none and where a log begins again.
+
+	latest uint64 // The sequence of that event.
+}
+
+// position is where an event is in its payment's log.
+type position struct{ transition, sequence uint64 }
+
+// follow says which event of the payment was handled last. Of one log later events have higher
+// transitions: where they are not higher a log has begun again.
+func (e *Event) follow(last position) {
+	e.After, e.latest = last.transition, last.sequence
+	if !e.Late() && e.Transition <= last.transition {
+		e.After = 0
+	}
 }
 
 // Late reports that a later event of the payment was handled before. That happens after a
 // stop while an event was retried: the broker redelivers in any order.
-func (e Event) Late() bool { return e.Transition < e.After }
+func (e Event) Late() bool { return e.Sequence < e.latest }
 
 // Handler handles one event. Nil means that the service has stored its work: the event is
 // acked. After an error the same event is handled again, with a growing delay, and the
