@@ -34,7 +34,7 @@ const root = "../../../"
 var bin string
 
 func TestMain(m *testing.M) {
-	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep",
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect",
 		"arauto/deploy/tools/simulator", "arauto/workers/cmd/arauto", processtest.NATSServer))
 }
 
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 var accounts = []string{provider.DefaultAccount, "acme"}
 
 // roles are the processes of a deployment beside the broker.
-var roles = []string{"gateway", "lookup", "normalize", "sweep"}
+var roles = []string{"gateway", "lookup", "normalize", "sweep", "expect"}
 
 // hashKey is the deployment's key of hashed ids, a secret too.
 const hashKey = "canary-hash-key-of-this-deployment-0123456789"
@@ -119,6 +119,7 @@ gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 20s}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0", every: 1s}
+expect: {admin: "127.0.0.1:0"}
 providers:
 `, hashKey)
 	for _, known := range providers.All {
