@@ -85,7 +85,7 @@ func TestNumbersOfTheLocalConfigurationCanBeTurned(t *testing.T) {
 	defaults, err := config.Load(without, none, providers.All)
 	testbench.Must(t, err)
 	unturned, _ := load(t, nil)
-	// A secret is not shown, so not either that it is empty, as without its line.
+	// The local file has a token for the HTTP routes of expect; by default there are none.
 	got, want := strings.Replace(unturned.Redacted(), "    http_token: '***'\n", "", 1), defaults.Redacted()
 	if got != want {
 		t.Errorf("fallbacks differ from the defaults:\n%s\n%s", got, want)
