@@ -2,6 +2,8 @@ package expect_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +64,28 @@ func TestNotificationThatWasRemovedHasAnnouncedTheChange(t *testing.T) {
 	r.Go("walk", r.walk.Run)
 	r.settled("p")
 	same(t, "announced", r.outcomes("p"), met)
+}
+
+// What an announcer writes into a subject makes no further series of a metric.
+func TestProviderThatDoesNotExistMakesNoSeries(t *testing.T) {
+	t.Parallel()
+	r := setup(t, 600)
+	for i := range 3 {
+		_, err := r.JS.Publish(r.Ctx, fmt.Sprintf("expect.no-bank-%d.default.p", i), []byte(`{}`))
+		r.Must(err)
+	}
+	r.Until("all are refused", func() bool { return len(r.Messages(subject.Expectations, subject.AllExpected)) == 0 })
+	families, err := r.metrics.Gather()
+	r.Must(err)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if strings.HasPrefix(l.GetValue(), "no-bank") {
+					t.Errorf("%s has a series of %s", family.GetName(), l.GetValue())
+				}
+			}
+		}
+	}
 }
 
 // lookUpWithout runs lookup for what is scheduled, and normalize, but not lookup's consumer

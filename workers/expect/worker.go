@@ -169,7 +169,7 @@ func (w *Worker) publish(ctx context.Context, e expected, log *expectations.Log,
 	if err := w.Expectations.Publish(ctx, e.unit, log, o); err != nil {
 		return err
 	}
-	w.Metrics.outcomes.WithLabelValues(o.Provider, string(o.Outcome)).Inc()
+	w.Metrics.published(o)
 	fields := []zap.Field{
 		zap.String("provider", o.Provider), zap.String("account", o.Account), zap.String("payment", e.unit.Payment),
 		zap.String("outcome", string(o.Outcome)), zap.String("version", o.Version), zap.Uint64("sequence", e.sequence),
