@@ -2,6 +2,7 @@ package expect_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,11 +12,13 @@ import (
 
 	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/orderindex"
+	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
 	"arauto/workers/workertest"
 )
@@ -86,6 +89,27 @@ func TestProviderThatDoesNotExistMakesNoSeries(t *testing.T) {
 			}
 		}
 	}
+}
+
+// LOOKUP_RETRIES has no bound of its own, and a full store stops every webhook.
+func TestWhatIsExpectedLeavesRoomForWebhooks(t *testing.T) {
+	t.Parallel()
+	r := open(t, 1)
+	r.worker.Retries.SetLimit(1, 0)
+	r.expects("p", nil, in(time.Hour))
+	r.Must(r.walk.Round(r.Ctx))
+	r.expects("q", nil, in(time.Hour))
+	if err := r.walk.Round(r.Ctx); !errors.Is(err, retry.ErrFull) {
+		t.Errorf("above its share: %v", err)
+	}
+	if n := len(r.Messages(subject.LookupRetries, subject.AllScheduled)); n != 1 {
+		t.Errorf("%d look-ups are scheduled", n)
+	}
+	r.Publish(r.Unit("p").Expected(), expectation.Expectation{Withdrawn: true}) // It makes room.
+	r.Go("walk", r.walk.Run)
+	r.Until("the other is looked up", func() bool {
+		return len(r.Messages(subject.LookupRetries, r.Tokens.Waiting("sandbox", "default", "q").Parked())) == 1
+	})
 }
 
 // lookUpWithout runs lookup for what is scheduled, and normalize, but not lookup's consumer
