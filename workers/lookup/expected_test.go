@@ -30,3 +30,19 @@ func TestExpectedPaymentsThatAreUnknownDelayNoWebhook(t *testing.T) {
 		t.Errorf("it is looked up again after %v: %+v", p.Parked.DueAt.Sub(p.At), p.Parked)
 	}
 }
+
+// A look-up of an expected payment waits in the last class of the rate limit, and a webhook
+// about the same payment does not wait with it.
+func TestWebhookDoesNotWaitBehindAnExpectedPaymentsLimit(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.says("paid", 10000, 0)
+	r.Must(r.retries.Schedule(r.Ctx, retry.Expected, record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p", Order: "o",
+		Cause: order.CauseExpectation, Reason: string(record.RateLimited), DueAt: time.Now().Add(time.Hour).UTC(),
+	}))
+	r.handle(r.notify("p"))
+	if n := r.lookups("p"); n != 1 {
+		t.Errorf("it was looked up %d times: %+v", n, r.parked("p").Parked)
+	}
+}
