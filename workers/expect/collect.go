@@ -41,7 +41,7 @@ func (w *Worker) collect(ctx context.Context, e expected, orders Payments) (g co
 		return g, err
 	}
 	if n := len(g.Events); n > 0 && isHeld(g.Events[n-1].Status) && !g.said(expectation.PaidTwice) {
-		if g.Other, err = w.otherPaid(ctx, e, orders); err != nil {
+		if g.Other, err = w.otherPaid(ctx, e, g.Events[n-1].Kind, orders); err != nil {
 			return g, err
 		}
 	}
@@ -85,7 +85,8 @@ func (w *Worker) events(ctx context.Context, u subject.Unit) (all []Event, err e
 }
 
 // otherPaid finds another payment of the order whose sum is with the merchant, nil for none.
-func (w *Worker) otherPaid(ctx context.Context, e expected, orders Payments) (*expectation.Payment, error) {
+// A payout of the order is money out, and no second payment.
+func (w *Worker) otherPaid(ctx context.Context, e expected, kind order.Kind, orders Payments) (*expectation.Payment, error) {
 	units, err := orders.PaymentsOf(ctx, e.body.Order)
 	if err != nil {
 		return nil, err
@@ -98,7 +99,7 @@ func (w *Worker) otherPaid(ctx context.Context, e expected, orders Payments) (*e
 		if err != nil {
 			return nil, err
 		}
-		if last := log.Last; last != nil && last.Order == e.body.Order && isHeld(last.Status) {
+		if last := log.Last; last != nil && last.Order == e.body.Order && last.Kind == kind && isHeld(last.Status) {
 			return &expectation.Payment{Provider: last.Provider, Account: last.Account, Payment: last.Payment}, nil
 		}
 	}
@@ -165,7 +166,11 @@ func (w *Worker) silent(ctx context.Context, u subject.Unit, events []Event) (*S
 		if err != nil {
 			return nil, err
 		}
-		return &Silent{Stored: e.Stored, Announced: newest.Sequence > covered}, nil
+		last, err := w.Observations.Last(ctx, u) // It covers notifications that sweep may have removed.
+		if err != nil {
+			return nil, err
+		}
+		return &Silent{Stored: e.Stored, Announced: max(newest.Sequence, last.Covers()) > covered}, nil
 	}
 	return nil, nil
 }

@@ -110,7 +110,7 @@ func TestUnknownPaymentIsNeverPaidOnceItsDeadlineHasPassed(t *testing.T) {
 		if len(waiting) == 0 {
 			return false
 		}
-		if one := waiting[0]; one.NotFound != 0 || one.Attempts != 0 || one.FirstFailure != nil || one.Reason != string(order.CauseExpectation) {
+		if one := waiting[0]; one.NotFound != 0 || one.Attempts != 0 || one.FirstFailure != nil || one.Reason != string(order.CauseExpectation) || len(one.FailedLookUps) != 1 {
 			t.Errorf("what waits is %+v", one)
 		}
 		return true

@@ -74,7 +74,7 @@ func Judge(f Facts) Verdict {
 	switch {
 	case capture != nil:
 		v.Outcomes = f.paidWords(*capture)
-	case !f.said(expectation.NeverPaid):
+	case !f.said(expectation.NeverPaid) && !f.paidBefore():
 		v.Reason = f.neverPaid()
 		if v.Reason != "" {
 			v.Outcomes = []expectation.Word{expectation.NeverPaid}
@@ -84,7 +84,7 @@ func Judge(f Facts) Verdict {
 		v.Settled = true
 		return v
 	}
-	decided := capture != nil || v.Reason != "" || f.said(expectation.NeverPaid)
+	decided := capture != nil || v.Reason != "" || f.said(expectation.NeverPaid) || f.paidBefore()
 	waitsForWebhook := f.Silent != nil && !f.Silent.Announced && !f.said(expectation.Unannounced)
 	if waitsForWebhook {
 		until := f.Silent.Stored.Add(f.real(silence))
@@ -122,6 +122,12 @@ func (f Facts) capture() (first *Event) {
 		}
 	}
 	return first
+}
+
+// paidBefore reports whether an outcome says that the payment was paid, and no event corrects
+// that: sweep may have compacted a log that ends in canceled, so that it has no capture.
+func (f Facts) paidBefore() bool {
+	return slices.ContainsFunc(moneyWords, f.said) && !slices.ContainsFunc(f.Events, func(e Event) bool { return e.Correction })
 }
 
 // paidWords are the outcomes of a captured payment that were not published yet.

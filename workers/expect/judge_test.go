@@ -107,6 +107,9 @@ func TestJudge(t *testing.T) {
 		"removed: only what follows": {facts(999, func(f *expect.Facts) {
 			f.Events, f.Said, f.Closed = []expect.Event{event(order.Paid, 99, 10000)}, said(never), true
 		}), []expectation.Word{late}, true},
+		"met, and compacted to its end": {facts(999, func(f *expect.Facts) {
+			f.Events, f.Said, f.Closed = []expect.Event{event(order.Canceled, 99, 10000)}, said(met), true
+		}), nil, true},
 		"a capture that was taken back": {facts(61, func(f *expect.Facts) {
 			back := event(order.Canceled, 20, 10000)
 			back.Correction = true

@@ -1,6 +1,8 @@
 package expect
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"arauto/schemas/expectation"
@@ -9,6 +11,8 @@ import (
 // Metrics counts expectations and outcomes. Each copy of the role measures the open ones,
 // so take their maximum.
 type Metrics struct {
+	providers []string // Those with series.
+
 	open      *prometheus.GaugeVec
 	overdue   *prometheus.GaugeVec
 	outcomes  *prometheus.CounterVec
@@ -19,6 +23,7 @@ type Metrics struct {
 // NewMetrics registers the metrics with r, with every series of the providers at 0.
 func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 	m := &Metrics{
+		providers: providers,
 		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_expectations_open", Help: "Expected payments that are not settled.",
 		}, []string{"provider"}),
@@ -46,4 +51,17 @@ func NewMetrics(r prometheus.Registerer, providers ...string) *Metrics {
 		}
 	}
 	return m
+}
+
+// other takes the place of a provider that an announcer made up: each name would be one more
+// series for as long as the process runs.
+const other = "other"
+
+// published counts an outcome.
+func (m *Metrics) published(o expectation.Outcome) {
+	provider := o.Provider
+	if !slices.Contains(m.providers, provider) {
+		provider = other
+	}
+	m.outcomes.WithLabelValues(provider, string(o.Outcome)).Inc()
 }

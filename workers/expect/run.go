@@ -30,6 +30,10 @@ const grace = 5 * time.Second
 // trips to the broker.
 const concurrency = 32
 
+// usageInterval is how often the bytes of LOOKUP_RETRIES are read. A guess: some thousand
+// look-ups are scheduled meanwhile.
+const usageInterval = 2 * time.Second
+
 // Run runs the role until ctx ends: a consumer of ORDERS, the walk over the open
 // expectations, and, where a token is configured, the HTTP routes.
 func Run(ctx context.Context, k *process.Kit) error {
@@ -65,6 +69,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		if options.Retries, err = retry.Open(ctx, k.JS, cfg.Tokens); err != nil {
 			return err
 		}
+		options.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
 		if options.DeadLetters, err = deadletter.Open(ctx, k.JS); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ package expect
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -169,7 +170,7 @@ func (w *Worker) publish(ctx context.Context, e expected, log *expectations.Log,
 	if err := w.Expectations.Publish(ctx, e.unit, log, o); err != nil {
 		return err
 	}
-	w.Metrics.outcomes.WithLabelValues(o.Provider, string(o.Outcome)).Inc()
+	w.Metrics.published(o)
 	fields := []zap.Field{
 		zap.String("provider", o.Provider), zap.String("account", o.Account), zap.String("payment", e.unit.Payment),
 		zap.String("outcome", string(o.Outcome)), zap.String("version", o.Version), zap.Uint64("sequence", e.sequence),
@@ -192,8 +193,14 @@ func (w *Worker) settle(ctx context.Context, e expected, scheduled retry.Entry) 
 	return w.Expectations.Remove(ctx, e.sequence)
 }
 
-// ask schedules the look-up of an expected payment.
+// ask schedules the look-up of an expected payment. retry.ErrFull means that what is expected
+// takes its share of LOOKUP_RETRIES: the payment waits, so that webhooks do not.
 func (w *Worker) ask(ctx context.Context, e expected, scheduled retry.Entry, at time.Time) error {
+	if scheduled.Sequence == 0 {
+		if err := w.Retries.CheckLimit(ctx, retry.LimitForExpected); err != nil {
+			return err
+		}
+	}
 	_, err := w.Retries.ScheduleOver(ctx, scheduled, retry.Expected, record.ScheduledLookUp{
 		Provider: e.unit.Provider, Account: e.unit.Account, Kind: e.kind, Payment: e.payment, Order: e.body.Order,
 		Cause: order.CauseExpectation, Reason: string(order.CauseExpectation), DueAt: at.UTC(), Trace: trace.New(),
@@ -318,6 +325,9 @@ func (w *Worker) unit(ctx context.Context, u subject.Unit, orders Payments) erro
 	}
 	if raw != nil {
 		_, _, err := w.message(ctx, raw, orders)
+		if errors.Is(err, retry.ErrFull) { // Its outcomes are published; the walk has it looked up.
+			return nil
+		}
 		return err
 	}
 	log, err := w.Expectations.Log(ctx, u)

@@ -32,7 +32,9 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	if !answered(err) {
 		result = string(verdict.FailureOf(err))
 	}
-	if known := answered(err); known || errors.Is(err, provider.ErrNotFound) {
+	// A payment is expected before the provider knows it: that is no sign of invented webhooks.
+	early := t.Cause == order.CauseExpectation && t.Covers == 0
+	if known := answered(err); known || errors.Is(err, provider.ErrNotFound) && !early {
 		w.answers[t.Account].note(err, w.Now())
 		w.Metrics.answers.WithLabelValues(w.Provider.Name, t.Account, paymentLabels[known]).Inc()
 	}

@@ -23,10 +23,11 @@ const (
 
 // decide returns what to do about a task, from what is stored about its payment. A fresh
 // notification joins a scheduled look-up if the provider has just called the payment unknown,
-// or if the payment is queued for the rate limit. TestDecide has a row for each rule.
+// or if the payment is queued for the rate limit, but not in the last class, that of expected
+// payments. TestDecide has a row for each rule.
 func decide(t task, s stored, now time.Time) decision {
 	waits := s.scheduled.Parked
-	joins := waits.Reason == string(record.NotFound) || waits.Reason == string(record.RateLimited)
+	joins := waits.Cause != order.CauseExpectation && (waits.Reason == string(record.NotFound) || waits.Reason == string(record.RateLimited))
 	switch {
 	case s.last.Refuses(t.saidAt(now)):
 		return forgotten

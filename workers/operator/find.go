@@ -73,14 +73,20 @@ func (s *session) findPayment(ctx context.Context, id string, in scope) (map[sub
 	unit, waiting := subject.Filter(in.provider, in.account), subject.FilterWaiting(in.provider, in.account)
 	unit.Payment, waiting.Hash = s.tokens.Token(id), s.tokens.Hash(id)
 	found := map[subject.Unit]string{}
-	for _, place := range []struct{ stream, filter string }{
+	places := []struct{ stream, filter string }{
 		{subject.Notifications, unit.Notification()},
 		{subject.Statuses, unit.Status()},
 		{subject.Orders, unit.Events()},
 		{subject.LookupRetries, waiting.Parked()},
 		{subject.LookupRetries, waiting.Due()},
 		{subject.DeadLetters, unit.DeadLetter(subject.Any, subject.Any)},
-	} {
+		{subject.Expectations, unit.Expected()},
+		{subject.Outcomes, unit.Outcomes()},
+	}
+	if !in.erasing { // The other commands are about payments that a provider or a webhook has named.
+		places = places[:len(places)-2]
+	}
+	for _, place := range places {
 		subjects, err := s.subjects(ctx, place.stream, place.filter)
 		if err != nil {
 			return nil, err

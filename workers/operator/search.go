@@ -41,7 +41,7 @@ func (s *session) findByContent(ctx context.Context, id string, in scope, most u
 	var lock sync.Mutex // Of found and more: the streams are read at once.
 	look := func(raw *jetstream.RawStreamMsg) {
 		var of content
-		if json.Unmarshal(raw.Data, &of) != nil || of.Order != id && of.Reference != id || of.Payment == "" {
+		if json.Unmarshal(raw.Data, &of) != nil || of.Order != id && (in.erasing || of.Reference != id) || of.Payment == "" {
 			return
 		}
 		if in.provider != "" && in.provider != of.Provider || in.account != "" && in.account != of.Account {

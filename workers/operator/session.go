@@ -176,7 +176,11 @@ func (s *session) since(ctx context.Context, name string, at time.Time) (uint64,
 }
 
 // scope narrows a command to a provider and an account, "" for all.
-type scope struct{ provider, account string }
+type scope struct {
+	provider, account string
+
+	erasing bool // For forget: what is expected, and what came of it, is searched, and a reference of the provider finds nothing.
+}
 
 // flags adds the flags of the scope, which are checked before the command runs.
 func (p *scope) flags(c *cobra.Command) {

@@ -25,7 +25,7 @@ var sizes = []struct {
 	{"workers/internal", 4970, "what the roles share: scheduling, expectations with what may be expected, due queues, the index of orders, which payments were erased, breakers with a count of what waits for each and a record of what was brought forward once they closed, limits, dead letters, observations; 420 lines are the leases by which all workers share the limits"},
 	{"workers/lookup", 2000, "the look-up as load, decide, admit, ask and store; expected payments that the provider does not know yet; limits and control payments, payloads, metrics, what parks a paused provider's notifications, what brings look-ups forward once a circuit has closed, and its role"},
 	{"workers/normalize", 850, "folding observations into events"},
-	{"workers/expect", 1300, "the judgement of expected payments as one pure function, what it reads and writes, the walk over open ones, HTTP routes, metrics, and its role"},
+	{"workers/expect", 1350, "the judgement of expected payments as one pure function, what it reads and writes, the walk over open ones, HTTP routes, metrics, its share of what is scheduled, and its role"},
 	{"workers/sweep", 2490, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges; 70 lines count payments by status and age"},
 	{"workers/operator", 4780, "one file for each verb of the operator's command, with its screen and its dry run; 420 lines make, list and remove the services that subscribe, with their accounts at the broker, and 340 are forget"},
 	{"schemas/expectation", 270, "what is expected, what came of it, and their versions"},

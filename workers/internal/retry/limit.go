@@ -16,8 +16,9 @@ var ErrFull = errors.New("too many look-ups are scheduled already")
 // the look-ups have a percentage, a guess, of the bytes that the other streams leave. Before
 // this may go, check that a stream with schedules may discard new messages.
 const (
-	LimitForAll   Share = 80
-	LimitForKnown Share = 95 // The share for a payment that the provider has known: an attacker cannot invent those.
+	LimitForAll      Share = 80
+	LimitForKnown    Share = 95 // The share for a payment that the provider has known: an attacker cannot invent those.
+	LimitForExpected Share = 40 // The share while which a payment is looked up because it is expected: webhooks keep the rest.
 )
 
 // Share is a percentage of the bytes that scheduled look-ups may take.
