@@ -20,6 +20,7 @@ import (
 
 	"arauto/deploy/runtime/process/processtest"
 	"arauto/deploy/runtime/testbench"
+	"arauto/deploy/runtime/wait"
 	"arauto/deploy/tools/local/supervise"
 	"arauto/schemas/order"
 )
@@ -255,14 +256,21 @@ func (s *stack) setOf(provider, account, payment string, state map[string]any) {
 	s.setUnit(provider, account, "payments", payment, state)
 }
 
-// setUnit is setOf for a unit other than payments.
+// setUnit is setOf for a unit other than payments. A webhook that a busy gateway answers with
+// 503 is sent again, as a provider does.
 func (s *stack) setUnit(provider, account, unit, id string, state map[string]any) {
 	s.t.Helper()
 	body, err := json.Marshal(state)
 	testbench.Must(s.t, err)
 	target := "http://" + s.at.Simulator + "/_sim/" + provider + "/" + account + "/" + unit + "/" + url.PathEscape(id)
-	if status, answer := s.call(http.MethodPut, target, "application/json", nil, string(body)); status != http.StatusOK {
-		s.t.Fatalf("PUT %s gave %d %s", target, status, answer)
+	for {
+		status, answer := s.call(http.MethodPut, target, "application/json", nil, string(body))
+		if status == http.StatusOK {
+			return
+		}
+		if !strings.Contains(answer, `"notified":503`) || !wait.For(s.ctx, 100*time.Millisecond) {
+			s.t.Fatalf("PUT %s gave %d %s", target, status, answer)
+		}
 	}
 }
 
