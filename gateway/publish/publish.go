@@ -75,7 +75,7 @@ func New(nc *nats.Conn, o Options) (*Notifications, error) {
 // pause is a guess.
 const (
 	unheardAgain = 10 * time.Millisecond
-	unheardTries = 3
+	unheardTries = 8
 )
 
 // Store stores m. It returns nil only when the stream has stored m, or had stored its id

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"arauto/schemas/expectation"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
 )
 
 // A payment that is only expected has no document of a provider yet.
@@ -24,6 +26,9 @@ func TestForgetLeavesAPaymentWhoseReferenceIsTheId(t *testing.T) {
 	r.lived("p-7")
 	r.lived("p-8")
 	r.refer("p-8", "p-7")
+	r.Until("its unknown word to have a dead letter", func() bool {
+		return r.last(subject.DeadLetters, r.Unit("p-8").DeadLetter(string(record.ClassProvider), record.StageNormalize)) != nil
+	})
 	before := r.traces("p-8")
 	out := r.run(ExitDone, "forget", "p-7", "--yes")
 	if left := r.traces("p-8"); len(left) != len(before) {

@@ -20,6 +20,9 @@ func holder(b *testbench.Broker) (f *Fleet, l *Limiter, stop func()) {
 	f, err := OpenFleet(b.Ctx, b.JS, []string{"sandbox"}, zap.NewNop())
 	b.Must(err)
 	l = f.Limiter("sandbox", Limit{Rate: 100, Burst: 100, Concurrency: 8})
+	if l.Ready() {
+		b.T.Error("it has a share before it holds a lease")
+	}
 	ctx, cancel := context.WithCancel(b.Ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -46,9 +49,6 @@ func TestWorkersOnOneBrokerShareTheRate(t *testing.T) {
 	t.Parallel()
 	b := testbench.Start(t, "sandbox")
 	first, one, _ := holder(b)
-	if one.Ready() {
-		t.Error("it has a share before it holds a lease")
-	}
 	b.Until("the first worker has the whole", func() bool { return shareOf(one) == 1 })
 	if _, ok := one.Allow(Known); !ok {
 		t.Error("a worker that is alone begins without its burst")
