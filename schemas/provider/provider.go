@@ -221,6 +221,22 @@ func Get(a Account, path string, headers ...string) Question {
 	return q
 }
 
+// LookUpURL returns the URL of an account's look-ups, about some payment. ok is false for an
+// account without a look-up. The URL is nil if the settings make none.
+func (p Provider) LookUpURL(a Account) (at *url.URL, ok bool) {
+	if p.Ask == nil {
+		return nil, false
+	}
+	question, err := p.Ask(Target{Payment: "p", Order: "o"}, a)
+	if errors.Is(err, ErrNoLookUp) {
+		return nil, false
+	}
+	if at, err = url.Parse(question.URL); err != nil || question.URL == "" {
+		return nil, true
+	}
+	return at, true
+}
+
 // Question is an HTTP request to the provider, described but not performed.
 type Question struct {
 	Method string

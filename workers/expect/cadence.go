@@ -28,7 +28,7 @@ func every(age time.Duration) time.Duration {
 }
 
 // silence is how long a webhook may take after a change of state before it counts as
-// missing. Issue: a wrong address at the provider must be noticed.
+// missing, as where the provider has a wrong address. A guess.
 const silence = 10 * time.Minute
 
 // inFlight is how long a notification, or a look-up that the broker has delivered, counts

@@ -178,7 +178,7 @@ func TestExpectationIsReplacedAndWithdrawn(t *testing.T) {
 	r.Notify(record.Notification{Payment: "p"})
 	same(t, "by the version that was announced last", r.awaits("p", 1), mismatch)
 	r.settled("p")
-	r.expects("p", brl(5000), deadline) // Once more: it has been judged.
+	r.expects("p", brl(5000), deadline) // A repetition: the version was judged.
 	r.settled("p")
 	same(t, "the same version", r.outcomes("p"), mismatch)
 

@@ -95,7 +95,7 @@ func TestJudge(t *testing.T) {
 		"unknown after the deadline":     {facts(61, func(f *expect.Facts) { f.NotFound = minutes(60) }), []expectation.Word{never}, true},
 		"unknown before the deadline":    {facts(61, func(f *expect.Facts) { f.NotFound = minutes(59) }), nil, false},
 		"an answer that is no event yet": {facts(61, func(f *expect.Facts) { f.Status, f.Asked = order.Paid, minutes(60) }), nil, false},
-		"a word that nobody knows":       {facts(61, func(f *expect.Facts) { f.Asked = minutes(60) }), nil, false},
+		"an unknown word":                {facts(61, func(f *expect.Facts) { f.Asked = minutes(60) }), nil, false},
 		"what a webhook alone says":      {facts(61, func(f *expect.Facts) { f.Status, f.Asked, f.Known = order.Pending, minutes(60), false }), nil, false},
 		"no webhook about a change": {facts(15, func(f *expect.Facts) {
 			f.Events, f.Said, f.Silent = []expect.Event{paid}, said(met), &expect.Silent{Stored: minutes(5)}

@@ -34,7 +34,7 @@ const (
 )
 
 // Walk remembers when to judge each open expectation. It reads each message of EXPECTATIONS
-// once, and again when it is due. An expectation takes about 100 bytes of memory.
+// once, and again when it is due. An expectation takes about 200 bytes of memory (estimated).
 type Walk struct {
 	worker  *Worker
 	created time.Time // Creation time of EXPECTATIONS when it was read.

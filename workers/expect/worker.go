@@ -290,12 +290,12 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	if err != nil {
 		return nil //nolint:nilerr // sweep dead-letters an event that does not decode.
 	}
-	orders := &once{Payments: w.Orders}
-	if err := w.unit(ctx, u, orders); err != nil || !captures(e) {
-		return err
-	}
 	used, err := w.Expectations.Used(ctx)
 	if err != nil || !used {
+		return err
+	}
+	orders := &once{Payments: w.Orders}
+	if err := w.unit(ctx, u, orders); err != nil || !captures(e) {
 		return err
 	}
 	units, err := orders.PaymentsOf(ctx, e.Order)

@@ -2,9 +2,7 @@ package lookup
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
 
 	"github.com/google/uuid"
 
@@ -75,15 +73,12 @@ func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
 func hostsOf(p provider.Provider, accounts map[string]provider.Account) map[string]string {
 	hosts := map[string]string{}
 	for name, account := range accounts {
-		if p.Ask == nil {
-			continue
-		}
-		question, err := p.Ask(provider.Target{Payment: "p", Order: "o"}, account)
-		if errors.Is(err, provider.ErrNoLookUp) {
+		at, ok := p.LookUpURL(account)
+		if !ok {
 			continue
 		}
 		hosts[name] = ""
-		if at, err := url.Parse(question.URL); err == nil {
+		if at != nil {
 			hosts[name] = at.Host
 		}
 	}

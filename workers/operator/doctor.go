@@ -21,7 +21,6 @@ import (
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/topology"
-	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 )
@@ -202,8 +201,8 @@ func (s *settings) addressNeeds(ctx context.Context) (found []need, note string)
 		p, _ := providers.All.Get(name)
 		accounts := look.Accounts(name)
 		for _, account := range slices.Sorted(maps.Keys(accounts)) {
-			at := addressOf(p, accounts[account])
-			if at == nil {
+			at, _ := p.LookUpURL(accounts[account])
+			if at == nil || at.Host == "" {
 				continue
 			}
 			err, seen := dialed[at.Host]
@@ -217,22 +216,6 @@ func (s *settings) addressNeeds(ctx context.Context) (found []need, note string)
 		}
 	}
 	return found, ""
-}
-
-// addressOf is where an account's look-ups go, nil without a look-up.
-func addressOf(p provider.Provider, account provider.Account) *url.URL {
-	if p.Ask == nil {
-		return nil
-	}
-	question, err := p.Ask(provider.Target{Payment: "p", Order: "o"}, account)
-	if err != nil {
-		return nil
-	}
-	at, err := url.Parse(question.URL)
-	if err != nil || at.Host == "" {
-		return nil
-	}
-	return at
 }
 
 // dial opens a connection to the URL's host and closes it; for https it makes the handshake.

@@ -174,7 +174,7 @@ func (e erased) lines() []string {
 	}
 	all := []string{line("%s: %s %s", e.Payment, e.did, strings.Join(counts, ", "))}
 	if e.RefusedUntil != nil {
-		all = append(all, line("%s: refused until %s; run this once more after that", e.Payment, e.RefusedUntil.Format(time.RFC3339)))
+		all = append(all, line("%s: refused until %s; run this again after that", e.Payment, e.RefusedUntil.Format(time.RFC3339)))
 	}
 	if e.Problem != "" {
 		all = append(all, line("%s: %s", e.Payment, e.Problem))

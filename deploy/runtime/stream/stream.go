@@ -90,7 +90,7 @@ func Last(ctx context.Context, s jetstream.Stream, filter string) (*jetstream.Ra
 	return raw, nil
 }
 
-// Delete deletes a message. One that is gone is no error.
+// Delete deletes a message. It returns nil if the message is gone already.
 func Delete(ctx context.Context, s jetstream.Stream, sequence uint64) error {
 	return remove(ctx, s, sequence, s.DeleteMsg)
 }

@@ -17,8 +17,8 @@ import (
 	"arauto/workers/expect"
 )
 
-// expect lets the announcer announce the payment that play has left paid, another one that
-// stays unpaid, and what cannot be read; and the role judge each.
+// expect has the announcer announce a payment that is paid, a payment that stays unpaid, and a
+// body that does not decode, and has the role judge each.
 func (f *flow) expect(b *broker) {
 	f.T.Helper()
 	_, all := b.as(inspector)

@@ -106,7 +106,7 @@ var publishing = []probe{
 	{"topology", "orders.sandbox.default.p.o.paid", "it is no part of the flow"},
 	{"topology", "notifications.sandbox.default.p", "it is no part of the flow"},
 
-	{"operator", "orders.sandbox.default.p.o.paid", "nobody makes an event by hand"},
+	{"operator", "orders.sandbox.default.p.o.paid", "only normalize writes events"},
 	{"operator", "statuses.sandbox.default.p", "nobody makes a fact by hand"},
 	{"operator", "resumptions.sandbox.default", "the workers bring forward what waits for a circuit"},
 	{"operator", "notifications.sandbox.default.p", "only the gateway authenticates callers"},
@@ -176,7 +176,7 @@ var publishing = []probe{
 	{"forget", "$JS.API.STREAM.MSG.DELETE.FORGOTTEN", "what was erased stays known as that"},
 	{"forget", "$JS.API.STREAM.MSG.GET.AUDIT", "it writes its own trail and need not read it"},
 	{"forget", "audit.redrive", "it does nothing that has another name"},
-	{"forget", "orders.sandbox.default.p.o.paid", "nobody makes an event by hand"},
+	{"forget", "orders.sandbox.default.p.o.paid", "only normalize writes events"},
 	{"forget", "lookup.parked.sandbox.default.h", "it parks nothing"},
 	{"forget", "dead.data.lookup.sandbox.default.p", "it gives nothing up"},
 	{"operator", "forgotten.sandbox.default.h", "nothing is erased that the user forget has not erased"},

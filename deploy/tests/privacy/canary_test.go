@@ -51,8 +51,8 @@ var ids = []canary{
 	{kind: "id_email", text: "pedido.canario@example.org"},
 }
 
-// secrets are all secrets of the configuration and of the broker. made are those that this
-// deployment has beside the samples of the providers.
+// secrets returns all secrets of the configuration and of the broker: the samples' of the
+// providers, and made, which this deployment has besides.
 func secrets(made ...string) []canary {
 	var all []canary
 	add := func(kind, text string) {

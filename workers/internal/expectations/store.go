@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,7 @@ type Store struct {
 	outcomes jetstream.Stream // Nil in a store for announcing.
 
 	deployment string
+	used       atomic.Bool // What Used has found.
 }
 
 // Open binds to EXPECTATIONS and OUTCOMES. The name of the deployment is in the CloudEvents
@@ -57,13 +59,20 @@ func (s *Store) Expected() jetstream.Stream { return s.expected }
 // Stored is OUTCOMES.
 func (s *Store) Stored() jetstream.Stream { return s.outcomes }
 
-// Used reports whether any payment was ever expected here.
+// Used reports whether any payment was ever expected here. Once one was, it asks the broker
+// no more.
 func (s *Store) Used(ctx context.Context) (bool, error) {
+	if s.used.Load() {
+		return true, nil
+	}
 	info, err := s.expected.Info(ctx)
 	if err != nil {
 		return false, fmt.Errorf("read state of %s: %w", subject.Expectations, err)
 	}
-	return info.State.LastSeq > 0, nil
+	if info.State.LastSeq > 0 {
+		s.used.Store(true)
+	}
+	return s.used.Load(), nil
 }
 
 // Result is what an announcement changed.
