@@ -15,7 +15,6 @@ import (
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
-	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/orderindex"
@@ -51,6 +50,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 		Check: func(provider, account, payment string) (order.Kind, error) {
 			return expectations.Check(k.Config, provider, account, payment)
 		},
+		SameShop: func(u, other subject.Unit) bool {
+			return k.Config.SameShop(u.Provider, u.Account, other.Provider, other.Account)
+		},
 		Without: cfg.Without, Speedup: cfg.TimeScale,
 	}
 	var worker *Worker
@@ -70,9 +72,6 @@ func Run(ctx context.Context, k *process.Kit) error {
 			return err
 		}
 		options.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
-		if options.DeadLetters, err = deadletter.Open(ctx, k.JS); err != nil {
-			return err
-		}
 		if orders, err = k.JS.Stream(ctx, subject.Orders); err != nil {
 			return fmt.Errorf("open stream %s: %w", subject.Orders, err)
 		}
@@ -88,7 +87,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return nil
 	}
 	streams := []string{
-		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters,
+		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments,
 		subject.Expectations, subject.Outcomes,
 	}
 	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, []string{subject.ExpectConsumer}, bind); err != nil {

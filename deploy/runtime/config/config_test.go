@@ -102,6 +102,8 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 		"acme":    {Name: "acme", Settings: map[string]string{"base_url": "http://localhost:8090", "token": "secret-one-of-alpha", "mode": "slow"}},
 	})
 	same(t, "retry", l.Retry("alpha"), Retry{Policy: "bravo", Delays: []time.Duration{time.Second, time.Minute}})
+	same(t, "accounts of one shop", c.SameShop("alpha", "default", "bravo", "default"), true)
+	same(t, "accounts of two shops", c.SameShop("alpha", "default", "alpha", "acme"), false)
 	same(t, "rate limit of the provider", l.RateLimit("alpha", "default"), RateLimit{Rate: 20, Burst: 5, Concurrency: 2})
 	same(t, "rate limit of the account", l.RateLimit("alpha", "acme"), RateLimit{Rate: 7, Burst: 5, Concurrency: 3})
 	same(t, "rate limit of all others", l.RateLimit("bravo", "default"), RateLimit{Rate: 20, Burst: 400, Concurrency: 32})

@@ -59,6 +59,9 @@ type accountPart struct {
 	Settings       map[string]reference `yaml:"settings,omitempty"`
 	RateLimit      RateLimit            `yaml:"rate_limit,omitempty"`
 	Limit          Limit                `yaml:"limit,omitempty"`
+	// Shop names whose order numbers the account's payments carry: the same number in two shops
+	// is two orders. "" is one shop like any other.
+	Shop string `yaml:"shop,omitempty"`
 }
 
 // NATS says how to reach the broker. Every process has its own user there.

@@ -320,6 +320,10 @@ FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gate
 			text: head + "providers: {alpha: {accounts: {Main: {}}}}\n",
 			want: `FILE:2: providers.alpha.accounts.Main: is not an account name; write at most 32 of a-z, 0-9 and -, not beginning with -`,
 		},
+		"shop name": {
+			text: head + "providers: {alpha: {accounts: {default: {shop: Main Shop}}}}\n",
+			want: `FILE:2: providers.alpha.accounts.default.shop: is not a name of a shop; write at most 32 of a-z, 0-9 and -, not beginning with -`,
+		},
 		"webhook secret missing": {
 			text: account("        webhook_secrets: []\n"), role: RoleGateway,
 			want: `FILE:5: providers.alpha.accounts.default: has no webhook_secrets; write webhook_secrets: ["${NAME}"]`,

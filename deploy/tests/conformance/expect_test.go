@@ -52,7 +52,6 @@ func (f *flow) expect(b *broker) {
 			f.T.Errorf("the announcer got the answer %s", ack.Data)
 		}
 	}
-	f.letter("dead.data.expect.")
 	f.outcome(all, "p-1", expectation.Met)
 	f.outcome(all, "unreadable", expectation.Refused)
 	f.Until("the look-up of the unknown payment waits", func() bool {

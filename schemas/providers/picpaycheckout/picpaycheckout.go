@@ -43,7 +43,7 @@ var Provider = provider.Provider{
 	Login:  &provider.Login{Ask: askToken, Answer: answerToken},
 	Ask:    ask,
 	Answer: answer,
-	// Kind:   kind,
+	Kind:   kind,
 }
 
 func kind(payment string) order.Kind {
