@@ -119,9 +119,9 @@ gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 20s}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0", every: 1s}
-expect: {admin: "127.0.0.1:0"}
+expect: {admin: "127.0.0.1:0", http_token: %s}
 providers:
-`, hashKey)
+`, hashKey, expectToken)
 	for _, known := range providers.All {
 		fmt.Fprintf(&b, "  %s:\n    delays: [200ms, 300ms]\n    accounts:\n", known.Name)
 		credentials := "webhook_secrets"
