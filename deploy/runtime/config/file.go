@@ -38,7 +38,10 @@ type natsSection struct {
 	MonitorURL      string    `yaml:"monitor_url"`
 	User            string    `yaml:"user"`
 	Password        reference `yaml:"password,omitempty"`
+	NKeyFile        string    `yaml:"nkey_file"`
 	CredentialsFile string    `yaml:"credentials_file"`
+	CertificateFile string    `yaml:"certificate_file"`
+	KeyFile         string    `yaml:"key_file"`
 	CAFile          string    `yaml:"ca_file"`
 	Name            string    `yaml:"name"`
 }
@@ -67,7 +70,11 @@ type NATS struct {
 	Monitors        []string // Monitoring addresses, http or https; none leaves the sync policy unseen.
 	User            string   // "" for none.
 	Password        Secret   // Empty for none.
+	NKeyFile        string   // A file with the seed of an NKey of type user, instead of user and password; "" for none.
+	NKey            string   // The public key of that seed, for people; "" for none.
 	CredentialsFile string   // A NATS .creds file instead of user and password, "" for none.
+	CertificateFile string   // PEM: the client's certificate and the rest of its chain, alone or beside another login; "" for none.
+	KeyFile         string   // PEM: the private key of that certificate.
 	CAFile          string   // PEM roots for TLS, "" for those of the system.
 	Name            string   // Shown in the broker's connection list; "" leaves it to the process.
 }

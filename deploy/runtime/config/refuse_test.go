@@ -234,7 +234,8 @@ FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gate
 		},
 		"two ways to log in": {
 			text: head + "nats:\n  user: me\n  password: ${ONE}\n  credentials_file: arauto.yaml\n",
-			want: `FILE:5: nats.credentials_file: stands beside nats.user or nats.password; keep one way to log in`,
+			want: `FILE:5: nats.credentials_file: holds no user's JWT with its seed; write the path of a .creds file, as nsc generates it
+FILE:5: nats.credentials_file: stands beside nats.user or nats.password; keep one way to log in`,
 		},
 		"CA file missing": {
 			text: head + "nats: {ca_file: nowhere}\n",
