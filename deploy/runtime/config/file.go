@@ -48,11 +48,15 @@ type natsSection struct {
 
 // providerPart configures one provider.
 type providerPart struct {
-	Retry     string                 `yaml:"retry,omitempty"`
-	Delays    []time.Duration        `yaml:"delays,omitempty"`
-	RateLimit RateLimit              `yaml:"rate_limit,omitempty"`
-	Limit     Limit                  `yaml:"limit,omitempty"`
-	Accounts  map[string]accountPart `yaml:"accounts,omitempty"`
+	Retry     string          `yaml:"retry,omitempty"`
+	Delays    []time.Duration `yaml:"delays,omitempty"`
+	RateLimit RateLimit       `yaml:"rate_limit,omitempty"`
+	Limit     Limit           `yaml:"limit,omitempty"`
+
+	Networks          []string          `yaml:"networks,omitempty"` // From which webhooks are taken. Default: any.
+	ClientCertificate ClientCertificate `yaml:"client_certificate,omitempty"`
+
+	Accounts map[string]accountPart `yaml:"accounts,omitempty"`
 }
 
 // accountPart configures one merchant's account.
@@ -62,6 +66,9 @@ type accountPart struct {
 	Settings       map[string]reference `yaml:"settings,omitempty"`
 	RateLimit      RateLimit            `yaml:"rate_limit,omitempty"`
 	Limit          Limit                `yaml:"limit,omitempty"`
+
+	Networks          []string          `yaml:"networks,omitempty"` // Instead of the provider's.
+	ClientCertificate ClientCertificate `yaml:"client_certificate,omitempty"`
 }
 
 // NATS says how to reach the broker. Every process has its own user there.
@@ -103,12 +110,16 @@ type Gateway struct {
 
 	Limit Limit `yaml:"limit"` // Of every account, unless its provider or itself has another. Default: none.
 
+	Failures FailureLimit `yaml:"authentication_failures"` // Of each client's address.
+	Proxies  Proxies      `yaml:"proxies"`                 // That may say a client's address. Default: none.
+
 	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/runtime/durability; less is refused. Default "": nothing is claimed.
 
 	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 
 	credentials credentials
 	limits      map[owner]Limit
+	access      map[owner]Access
 }
 
 // Limit is how much one gateway accepts of one account; a webhook over it gets a 503. n
@@ -215,6 +226,7 @@ func defaults() file {
 			BodyLimit:      256 * kib, HeaderLimit: 16 * kib,
 			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 920 * time.Second,
 			MaxConnections: 2048, BodyMemory: 16 * mib, MemoryLimit: 192 * mib,
+			Failures: FailureLimit{Rate: 1},
 		},
 		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 64, AskTimeout: 10 * time.Second, AnswerLimit: mib, Default: RateLimit{Rate: 200, Burst: 400, Concurrency: 32}},
 		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 64},

@@ -25,7 +25,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_timeuot: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_timeuot"; write publish_timeout instead (known: listen, plaintext, admin, tls, publish_timeout, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_memory, memory_limit, limit, durability)`,
+			want: `FILE:3: gateway: there is no key "publish_timeuot"; write publish_timeout instead (known: listen, plaintext, admin, tls, publish_timeout, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_memory, memory_limit, limit, authentication_failures, proxies, durability)`,
 		},
 		"claim that is none": {
 			text: head + "gateway:\n  durability: fsync\n",
