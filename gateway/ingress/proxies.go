@@ -37,7 +37,7 @@ func (p Proxies) trust(a netip.Addr) bool {
 }
 
 // ClientAddress returns the address of the client that made a request: the TCP peer's, or
-// the one that a proxy says. It is invalid if a proxy says none or one that cannot be read.
+// what a proxy says. It is invalid if a proxy says no address, or nothing that can be read.
 func (s *Server) ClientAddress(rc *fasthttp.RequestCtx) netip.Addr {
 	p := s.options.Proxies
 	if c := connOf(rc.Conn()); c != nil && c.proxied != nil {

@@ -95,6 +95,12 @@ func (g *Gateway) admits(a *access, rc *fasthttp.RequestCtx, d *delivery) bool {
 	return true
 }
 
+// aboutCredential reports whether a code tells something about the credential of a webhook
+// that is not accepted.
+func (c code) aboutCredential() bool {
+	return c == notPermitted || c == wrongToken || c == encodedBody
+}
+
 var (
 	errNetwork       = errors.New("client's address is in none of the account's networks")
 	errNoCertificate = errors.New("client has no certificate")

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ func TestClientCertificateIsNeededBesideTheCredential(t *testing.T) {
 	t.Parallel()
 	g, a, pool := certified(t, "sender.example")
 	right := offering(t, pool, a.Issue(t, "Sender.example", time.Hour))
-	unknown := g.send(&tls.Config{RootCAs: pool}, "POST /v1/sandbox/nobody/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+	unknown := g.send(&tls.Config{RootCAs: pool}, "POST /v1/sandbox/unknown/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
 	wrongSecret := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: wrong\r\nContent-Length: 2\r\n\r\n{}"
 	other := fmt.Sprintf("POST /v1/sandbox/acme/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 15\r\n\r\n{\"payment\":\"q\"}",
 		caller{name: "sandbox"}.secret("acme"))
@@ -147,12 +148,39 @@ func TestWebhookFromAnotherNetworkIsRefused(t *testing.T) {
 			t.Errorf("%s: code %d, want %d", network, got, code)
 		}
 		wrong := g.post("/v1/sandbox/notifications", c.headers("wrong"), `{"payment":"p"}`)
-		unknown := g.post("/v1/sandbox/nobody/notifications", c.headers("wrong"), `{"payment":"p"}`)
+		unknown := g.post("/v1/sandbox/unknown/notifications", c.headers("wrong"), `{"payment":"p"}`)
 		if (wrong.body == unknown.body) != (code == 401100) {
 			t.Errorf("%s: a wrong credential gets %q", network, wrong.body)
 		}
 		if got := g.post("/v1/sandbox/acme/notifications", c.headers(c.secret("acme")), `{"payment":"p"}`).code(t); got != 200 {
 			t.Errorf("%s: another account: code %d", network, got)
+		}
+	}
+}
+
+// TestNoAnswerToAnotherNetworkTellsTheCredential sends what a client from elsewhere could try.
+// Each gets the same answers, those before the body among them.
+func TestNoAnswerToAnotherNetworkTellsTheCredential(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.Access = accessTo(webhook.Access{Networks: networks("203.0.113.0/24")}) })
+	right := request("p", "Expect: 100-continue\r\n")
+	var want string
+	for i, text := range []string{
+		right,
+		strings.Replace(right, "Authorization: ", "Authorization: x", 1),
+		strings.Replace(right, "Authorization", "X-Other", 1),
+		strings.Replace(right, "sandbox/", "sandbox/unknown/", 1),
+		strings.Replace(right, "Expect", "Content-Encoding: br\r\nExpect", 1),
+	} {
+		got := ""
+		for _, answer := range g.dialogue(text) {
+			got += fmt.Sprintf("%d %s %v\n", answer.status, answer.body, answer.last)
+		}
+		if i == 0 {
+			want = got
+		}
+		if got != want || !strings.HasSuffix(got, "true\n") || !strings.Contains(got, "401100") {
+			t.Errorf("request %d: the answers are\n%swant\n%s", i, got, want)
 		}
 	}
 }

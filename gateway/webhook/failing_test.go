@@ -9,8 +9,8 @@ import (
 	"arauto/deploy/runtime/testbench"
 )
 
-// TestFailingAddressesAreBounded has more addresses fail than are remembered. The one that
-// fails again and again stays limited.
+// TestFailingAddressesAreBounded has more addresses fail than are remembered. An
+// address that fails again and again stays limited.
 func TestFailingAddressesAreBounded(t *testing.T) {
 	t.Parallel()
 	f, err := newFailures(FailureLimit{Rate: 1, Burst: 1})

@@ -53,7 +53,7 @@ type failures struct {
 
 func newFailures(l FailureLimit) (*failures, error) {
 	if l.Rate == 0 {
-		return nil, nil //nolint:nilnil // A nil failures allows everything.
+		return nil, nil // A nil failures allows everything.
 	}
 	clients, err := simplelru.NewLRU[netip.Prefix, *rate.Limiter](maxFailing, nil)
 	if err != nil {

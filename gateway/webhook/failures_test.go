@@ -81,10 +81,10 @@ func TestEachFailureOfAuthenticationCounts(t *testing.T) {
 	}{
 		"wrong credential": {badRequest, true},
 		"no credential":    {to("/v1/sandbox/notifications", ""), true},
-		"unknown account":  {to("/v1/sandbox/nobody/notifications", ""), true},
+		"unknown account":  {to("/v1/sandbox/unknown/notifications", ""), true},
 		"wrong path key":   {to("/v1/yapay/default/wrong/notifications", ""), true},
 		"another network":  {request("p", "X-Forwarded-For: 198.51.100.1\r\n"), true},
-		"unknown path":     {to("/v1/nobody/notifications", ""), false},
+		"unknown path":     {to("/v1/unknown/notifications", ""), false},
 		"broken body":      {strings.Replace(request("p", ""), `{"payment"`, `{"payment|`, 1), false},
 	} {
 		g := start(t, func(o *webhook.Options) {

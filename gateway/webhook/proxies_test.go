@@ -39,6 +39,7 @@ func proxyHeader(t *testing.T, version byte, client string) string {
 // local is the header of a proxy's own request.
 func local(t *testing.T) string {
 	t.Helper()
+	t.Helper()
 	text, err := (&proxyproto.Header{Version: 2, Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}).Format()
 	testbench.Must(t, err)
 	return string(text)

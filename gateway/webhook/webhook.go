@@ -141,13 +141,12 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
 	d := g.begin()
 	_, c := g.authenticate(h, f, nil, d)
-	// fasthttp does not pass the connection to this hook, and so not the client's
-	// certificate. A provider that needs the certificate is authenticated again before its
-	// body is read.
-	if c == notPermitted || c == wrongToken {
-		if d.endpoint.ClientCertificate {
-			c = accepted
-		}
+	// fasthttp does not pass the connection to this hook, and so neither the client's
+	// certificate nor its address. Where a provider or one of its accounts needs them, the
+	// client is authenticated before its body is read, and 100 Continue says nothing of the
+	// credential: a client from elsewhere must not find out which are right.
+	if d.endpoint != nil && (d.endpoint.ClientCertificate || len(d.endpoint.access) > 0) && c.aboutCredential() {
+		c = accepted
 	}
 	return c == accepted && !g.options.Overloaded()
 }

@@ -19,6 +19,7 @@ func withAccess(gateway, part, account string) string {
 // authorities writes two authorities and a pair for gateway.tls beside a configuration.
 func authorities(t *testing.T, folder string) {
 	t.Helper()
+	t.Helper()
 	for _, name := range []string{"one.crt", "two.crt"} {
 		a := testbench.NewAuthority(t)
 		data, err := os.ReadFile(a.File)

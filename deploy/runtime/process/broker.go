@@ -75,8 +75,8 @@ func reconnectDelay(tries int) time.Duration {
 // that is being configured may refuse for a moment.
 const quickRefusals = 3
 
-// refusedDelay is the pause after so many refusals of this role's password in a
-// row. It costs the broker a connection and a line of its log each time, and only a
+// refusedDelay is the pause after so many refusals of this role's login, or of a
+// certificate, in a row. It costs the broker a connection and a line of its log each time, and only a
 // person can mend it, so it grows to between 5 and 7.5 s.
 func refusedDelay(refusals int) time.Duration {
 	if refusals <= quickRefusals {
@@ -93,7 +93,7 @@ func refusedDelay(refusals int) time.Duration {
 func (j *journal) delay(tries int) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if conn := j.conn.Load(); conn == nil || !errors.Is(conn.LastError(), nats.ErrAuthorization) {
+	if conn := j.conn.Load(); conn == nil || j.advice(conn.LastError()) == "" {
 		j.refusals = 0
 		return reconnectDelay(tries)
 	}
@@ -124,7 +124,7 @@ type journal struct {
 
 	mu       sync.Mutex
 	last     string
-	refusals int // Of the password, in a row.
+	refusals int // Of the login or of a certificate, in a row.
 }
 
 // news reports whether err is not what was logged last.

@@ -83,8 +83,8 @@ type account struct {
 	operator, public, token, credentials, seed string
 }
 
-// newAccount makes an account with JetStream, or the system account, which must have none.
-func newAccount(t *testing.T, system bool) account {
+// newAccount makes an account with as much of JetStream.
+func newAccount(t *testing.T, limits jwt.JetStreamLimits) account {
 	t.Helper()
 	operator, err := nkeys.CreateOperator()
 	testbench.Must(t, err)
@@ -92,9 +92,7 @@ func newAccount(t *testing.T, system bool) account {
 	testbench.Must(t, err)
 	a := account{operator: public(t, operator), public: public(t, key)}
 	claims := jwt.NewAccountClaims(a.public)
-	if !system {
-		claims.Limits.JetStreamLimits = jwt.JetStreamLimits{DiskStorage: -1, MemoryStorage: -1, Streams: -1, Consumer: -1}
-	}
+	claims.Limits.JetStreamLimits = limits
 	a.token, err = claims.Encode(operator)
 	testbench.Must(t, err)
 	user, err := nkeys.CreateUser()
@@ -118,7 +116,9 @@ func public(t *testing.T, key nkeys.KeyPair) string {
 
 func credentialsLogin(t *testing.T) login {
 	t.Helper()
-	known, stranger, system := newAccount(t, false), newAccount(t, false), newAccount(t, true)
+	whole := jwt.JetStreamLimits{DiskStorage: -1, MemoryStorage: -1, Streams: -1, Consumer: -1}
+	known, stranger := newAccount(t, whole), newAccount(t, whole)
+	system := newAccount(t, jwt.JetStreamLimits{}) // The server starts with no other.
 	return login{
 		server: func(o *server.Options) {
 			o.TrustedKeys, o.SystemAccount = []string{known.operator, system.operator}, system.public

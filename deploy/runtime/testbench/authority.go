@@ -44,8 +44,8 @@ func NewAuthority(t testing.TB) *Authority {
 }
 
 // Issue writes a certificate for a server at 127.0.0.1 or a client, and its key, to a new
-// folder. It expires after life, which is negative for one that has expired. Its common name
-// and its DNS name are name.
+// folder. It expires after life, so with a negative life it has expired. Its common name and
+// its DNS name are name.
 func (a *Authority) Issue(t testing.TB, name string, life time.Duration) Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
