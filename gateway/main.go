@@ -69,7 +69,8 @@ func run(ctx context.Context, k *process.Kit) error {
 	}
 	gateway, err := webhook.New(webhook.Options{
 		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: cfg.Tokens,
-		Limits: limits(providers.All, cfg),
+		Limits: limits(providers.All, cfg), Access: access(providers.All, cfg),
+		Failures: webhook.FailureLimit{Rate: cfg.Failures.Rate, Burst: cfg.Failures.Burst},
 		Publisher: publish.RequireDurability(committer, publish.DurabilityGate{
 			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, QueueLimit: commit.DefaultQueueLimit,
 		}),
@@ -111,6 +112,7 @@ func settings(cfg config.Gateway) ingress.Settings {
 	return ingress.Settings{
 		BodyLimit: int(cfg.BodyLimit), BodyMemory: int(cfg.BodyMemory), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         ingress.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
+		Proxies:     ingress.Proxies{Networks: cfg.Proxies.Prefixes(), Protocol: cfg.Proxies.Protocol(), Header: cfg.Proxies.Header()},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
 		StopTimeout: cfg.ReadTimeout + cfg.PublishTimeout + answerTimeout,
 	}
@@ -133,6 +135,18 @@ func limits(set provider.Set, cfg config.Gateway) map[string]map[string]webhook.
 		all[name] = map[string]webhook.Limit{}
 		for account, l := range cfg.Limits(name) {
 			all[name][account] = webhook.Limit{Rate: l.Rate, Burst: l.Burst, Bytes: int(l.Bytes)}
+		}
+	}
+	return all
+}
+
+// access is what clients of every account must have beside a credential.
+func access(set provider.Set, cfg config.Gateway) map[string]map[string]webhook.Access {
+	all := make(map[string]map[string]webhook.Access, len(set))
+	for _, name := range set.Names() {
+		all[name] = map[string]webhook.Access{}
+		for account, a := range cfg.Access(name) {
+			all[name][account] = webhook.Access{Networks: a.Networks, Authorities: a.Authorities, Names: a.Names}
 		}
 	}
 	return all

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"runtime"
@@ -88,12 +87,12 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 		return malformed
 	}
 	d.bytes = f.Length
-	a, c := g.authenticate(h, f, certificateOf(rc.TLSConnectionState()), d)
+	a, c := g.authenticate(h, f, rc, d)
 	if c == accepted && f.ExpectsContinue && f.HasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
 		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue refused the body because of overload.
 	}
 	if c != accepted {
-		return g.refuse(rc, f, c)
+		return g.refuse(rc, f, g.failedAuthentication(rc, d, c))
 	}
 	notices, c := g.read(rc, f, a, d)
 	if c != accepted {
@@ -102,8 +101,12 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	return g.storeAll(d, notices, headers{h})
 }
 
-// certificateOf is the client's certificate of a connection, nil for none.
-func certificateOf(state *tls.ConnectionState) []byte {
+// certificateOf is the client's certificate of a request's connection, nil for none.
+func certificateOf(rc *fasthttp.RequestCtx) []byte {
+	if rc == nil {
+		return nil
+	}
+	state := rc.TLSConnectionState()
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil
 	}
@@ -151,7 +154,7 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 // disconnected broker is logged by its connection: they are counted by metrics, and not
 // logged as errors, each of which flushes the log.
 func severity(c code, failure error) zapcore.Level {
-	intended := errors.Is(failure, commit.ErrOverloaded) || errors.Is(failure, errLimited) || errors.Is(failure, ingress.ErrBodyMemory)
+	intended := errors.Is(failure, commit.ErrOverloaded) || errors.Is(failure, errLimited) || errors.Is(failure, errFailures) || errors.Is(failure, ingress.ErrBodyMemory)
 	if c == unavailable && !intended && !errors.Is(failure, commit.ErrDisconnected) {
 		return zapcore.ErrorLevel
 	}

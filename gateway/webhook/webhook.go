@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +40,13 @@ type Options struct {
 	// without an entry has no limit.
 	Limits map[string]map[string]Limit
 
+	// Access is, by provider and account, what its clients need beside a credential. An
+	// account without an entry asks for nothing.
+	Access map[string]map[string]Access
+
+	// Failures limits the failed authentications of each address. No limit by default.
+	Failures FailureLimit
+
 	Tokens     subject.Tokens
 	Publisher  publish.Publisher
 	Overloaded func() bool // Whether Publisher sheds now; called for each webhook. Never by default.
@@ -63,6 +69,7 @@ type Gateway struct {
 	endpoints map[string]*endpoint // By provider.
 	metrics   *metrics
 	refused   *refusedLog
+	failures  *failures
 	server    *ingress.Server
 }
 
@@ -71,6 +78,7 @@ type endpoint struct {
 	provider.Provider
 	credentials   map[string][]string             // By account.
 	limits        map[string]*limiter             // By account; nil for none.
+	access        map[string]*access              // By account; nil for none.
 	authenticated map[string][]prometheus.Counter // By account, in the order of its credentials.
 	accepted      prometheus.Counter
 	durable       prometheus.Observer
@@ -84,9 +92,12 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers)), refused: newRefusedLog(o.Log)}
+	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers))}
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
+		return nil, err
+	}
+	if g.failures, err = newFailures(o.Failures); err != nil {
 		return nil, err
 	}
 	for _, p := range o.Providers {
@@ -95,7 +106,7 @@ func New(o Options) (*Gateway, error) {
 			limits[account] = newLimiter(l)
 		}
 		g.endpoints[p.Name] = &endpoint{
-			Provider: p, credentials: o.Credentials[p.Name], limits: limits,
+			Provider: p, credentials: o.Credentials[p.Name], limits: limits, access: newAccess(o.Access[p.Name]),
 			authenticated: g.metrics.authenticated(p.Name, o.Credentials[p.Name]),
 			accepted:      g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
 			durable:       g.metrics.durable.WithLabelValues(p.Name),
@@ -103,7 +114,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.server, err = ingress.New(ingress.Options{
 		Settings:           o.Settings,
-		ClientCertificates: slices.ContainsFunc(o.Providers, func(p provider.Provider) bool { return p.ClientCertificate }),
+		ClientCertificates: g.wantsClientCertificates,
 
 		Handler: g.serve, ErrorHandler: g.refuseUnreadable, SendContinue: g.sendContinue,
 		PlainHTTPBody: malformed.envelope("This address speaks HTTPS."),
@@ -112,6 +123,7 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make HTTP server: %w", err)
 	}
+	g.refused = newRefusedLog(o.Log, g.server.ClientAddress)
 	return g, nil
 }
 
@@ -129,13 +141,12 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
 	d := g.begin()
 	_, c := g.authenticate(h, f, nil, d)
-	// fasthttp does not pass the connection to this hook, and so not the client's
-	// certificate. A provider that needs the certificate is authenticated again before its
-	// body is read.
-	if c == notPermitted || c == wrongToken {
-		if d.endpoint.ClientCertificate {
-			c = accepted
-		}
+	// fasthttp does not pass the connection to this hook, and so neither the client's
+	// certificate nor its address. Where a provider or one of its accounts needs them, the
+	// client is authenticated before its body is read, and 100 Continue says nothing of the
+	// credential: a client from elsewhere must not find out which are right.
+	if d.endpoint != nil && (d.endpoint.ClientCertificate || len(d.endpoint.access) > 0) && c.aboutCredential() {
+		c = accepted
 	}
 	return c == accepted && !g.options.Overloaded()
 }
@@ -169,6 +180,14 @@ func (o Options) check() error {
 	}
 	if o.RetryAfter < 0 {
 		problems = append(problems, errors.New("retry-after must not be negative"))
+	}
+	problems = append(problems, o.Failures.check())
+	for name, accounts := range o.Access {
+		for account, a := range accounts {
+			if err := a.check(); err != nil {
+				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
+			}
+		}
 	}
 	for name, accounts := range o.Limits {
 		for account, l := range accounts {

@@ -42,6 +42,9 @@ func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, erro
 	}
 	options := append(n.Login(), nats.Name("arauto-operator"), nats.Timeout(timeout), nats.CustomInboxPrefix(inbox))
 	conn, err := nats.Connect(n.URL, options...)
+	if advice := n.Advice(err); err != nil && advice != "" {
+		return nil, fmt.Errorf("connect to broker: %w; %s", err, advice)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}

@@ -80,6 +80,7 @@ func (k *checks) checkProviders() {
 		k.checkDelays(at+".delays", part.Delays)
 		rate := k.file.Gateway.Limit.Rate
 		k.checkLimit(at+".limit", part.Limit, rate)
+		k.checkAccess(at, part.Networks, part.ClientCertificate, ClientCertificate{})
 		for _, account := range k.AccountNames(name) {
 			a := placed{owner{name, account}, p, at + ".accounts." + account, part.Accounts[account]}
 			if !accountName.MatchString(account) {
@@ -91,6 +92,7 @@ func (k *checks) checkProviders() {
 			}
 			k.checkAccount(a)
 			k.checkLimit(a.at+".limit", a.part.Limit, cmp.Or(part.Limit.Rate, rate))
+			k.checkAccess(a.at, a.part.Networks, a.part.ClientCertificate, part.ClientCertificate)
 			k.accounts = append(k.accounts, a)
 		}
 	}

@@ -25,7 +25,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_timeuot: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_timeuot"; write publish_timeout instead (known: listen, plaintext, admin, tls, publish_timeout, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_memory, memory_limit, limit, durability)`,
+			want: `FILE:3: gateway: there is no key "publish_timeuot"; write publish_timeout instead (known: listen, plaintext, admin, tls, publish_timeout, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_memory, memory_limit, limit, authentication_failures, proxies, durability)`,
 		},
 		"claim that is none": {
 			text: head + "gateway:\n  durability: fsync\n",
@@ -234,7 +234,8 @@ FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gate
 		},
 		"two ways to log in": {
 			text: head + "nats:\n  user: me\n  password: ${ONE}\n  credentials_file: arauto.yaml\n",
-			want: `FILE:5: nats.credentials_file: stands beside nats.user or nats.password; keep one way to log in`,
+			want: `FILE:5: nats.credentials_file: holds no user's JWT with its seed; write the path of a .creds file, as nsc generates it
+FILE:5: nats.credentials_file: stands beside nats.user or nats.password; keep one way to log in`,
 		},
 		"CA file missing": {
 			text: head + "nats: {ca_file: nowhere}\n",
