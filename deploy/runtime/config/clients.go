@@ -89,7 +89,7 @@ func (k *checks) access(a placed) Access {
 	if a.part.ClientCertificate.CAFile == "" {
 		at = "providers." + a.provider.Name
 	}
-	data := k.readable(at+".client_certificate.ca_file", of.CAFile, "PEM file")
+	data := k.watched(at+".client_certificate.ca_file", of.CAFile, "PEM file")
 	if data == nil {
 		return found
 	}

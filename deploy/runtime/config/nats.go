@@ -44,10 +44,19 @@ func (k *checks) checkNATS(n natsSection) {
 // readable reads a file that the key at path names, nil when it names none or an
 // unreadable one. kind is what the file should be.
 func (k *checks) readable(path, file, kind string) []byte {
+	return k.readBy(readBounded, path, file, kind)
+}
+
+// watched is readable for a file whose change is a change of the configuration.
+func (k *checks) watched(path, file, kind string) []byte {
+	return k.readBy(k.content, path, file, kind)
+}
+
+func (k *checks) readBy(read func(name string) ([]byte, error), path, file, kind string) []byte {
 	if file == "" {
 		return nil
 	}
-	data, err := readBounded(k.beside(file))
+	data, err := read(k.beside(file))
 	if err != nil {
 		k.refuse(path, "cannot read the file: "+reason(err)+"; write the path of a readable "+kind)
 		return nil
