@@ -78,7 +78,7 @@ func newCircuitSet(s *settings, name, short, verb string,
 // checkAccount refuses an account that the configuration does not list. The circuit of an
 // account that was removed from it may be closed, since its record would stay open for
 // good.
-func (s *session) checkAccount(ctx context.Context, store *breaker.Store, in scope, verb string) error {
+func (s *Deployment) checkAccount(ctx context.Context, store *breaker.Store, in scope, verb string) error {
 	names := s.config.AccountNames(in.provider)
 	if slices.Contains(names, in.account) {
 		return nil
