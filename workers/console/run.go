@@ -13,6 +13,8 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/process"
+	"arauto/schemas/subject"
+	"arauto/workers/console/index"
 )
 
 // Bounds of the server. All are guesses: pages are small, and a browser keeps few connections.
@@ -39,7 +41,14 @@ func Run(ctx context.Context, k *process.Kit) error {
 		_ = listener.Close() // The server has closed it unless it never began.
 		return nil
 	})
-	site, err := newSite(Options{Config: k.Config, Tokens: cfg.Tokens, JS: k.JS, Log: k.Log, Now: time.Now})
+	payments, err := index.Open(cfg.Index)
+	if err != nil {
+		return err
+	}
+	k.OnStop("index", func(context.Context) error { return payments.Close() })
+	site, err := newSite(Options{
+		Config: k.Config, Tokens: cfg.Tokens, JS: k.JS, Index: payments, Log: k.Log, Now: time.Now, RemoveAfter: cfg.Removed,
+	})
 	if err != nil {
 		return err
 	}
@@ -48,11 +57,12 @@ func Run(ctx context.Context, k *process.Kit) error {
 		MaxHeaderBytes: longestHeader, ErrorLog: zap.NewStdLog(k.Log),
 	}
 	k.Ready("broker", func(ctx context.Context) error {
-		_, err := k.JS.AccountInfo(ctx)
+		_, err := k.JS.Stream(ctx, subject.Orders)
 		return err
 	})
 	return process.Together(ctx,
 		process.Actor{Name: "watch", Run: site.watch.run},
+		process.Actor{Name: "index", Run: site.follow.run},
 		process.Actor{Name: "pages", Run: func(ctx context.Context) error {
 			served := make(chan error, 1)
 			go func() { served <- server.Serve(listener) }()

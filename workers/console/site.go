@@ -17,6 +17,7 @@ import (
 
 	"arauto/deploy/runtime/config"
 	"arauto/schemas/subject"
+	"arauto/workers/console/index"
 	"arauto/workers/operator"
 )
 
@@ -25,16 +26,20 @@ type Options struct {
 	Config *config.Config
 	Tokens subject.Tokens
 	JS     jetstream.JetStream // Of the user that only reads.
+	Index  *index.Index
 	Log    *zap.Logger
 	Now    func() time.Time
+
+	RemoveAfter time.Duration // As sweep removes payments, 0 for never.
 }
 
 // site is all pages.
 type site struct {
 	Options
 
-	watch *watch
-	pages map[tongue]map[string]*template.Template
+	watch  *watch
+	follow *follower
+	pages  map[tongue]map[string]*template.Template
 }
 
 //go:embed pages/*.html
@@ -47,7 +52,7 @@ var staticFiles embed.FS
 const pageLimit = 15 * time.Second
 
 func newSite(o Options) (*site, error) {
-	s := &site{Options: o, watch: newWatch(o)}
+	s := &site{Options: o, watch: newWatch(o), follow: newFollower(o)}
 	var err error
 	s.pages, err = parsePages()
 	return s, err

@@ -126,10 +126,7 @@ func (s *Deployment) redrive(ctx context.Context, l deadletter.Entry) error {
 }
 
 func (s *Deployment) discard(ctx context.Context, l deadletter.Entry) error {
-	if err := s.audit(ctx, verbDiscard, l.Unit, l.ID, "give up a dead letter"); err != nil {
-		return err
-	}
-	return s.deadLetters.Mark(ctx, l, record.Discarded, s.by(), time.Now())
+	return s.discardBecause(ctx, l, "")
 }
 
 // askable returns why a look-up of a payment is of no use, or nil. Where the payload was

@@ -70,6 +70,9 @@ func (s *Deployment) count(ctx context.Context, result *replayed, open []asked, 
 	}
 }
 
+// replayWhat is what AUDIT says about a replay.
+const replayWhat = "ask the provider again"
+
 // enqueueAll enqueues the look-ups, each after its audit entry. With an error it returns
 // the payments before the failed payment.
 func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond float64) ([]asked, error) {
@@ -84,7 +87,7 @@ func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond 
 		if err != nil {
 			return all, err
 		}
-		if err := s.audit(ctx, verbReplay, p.unit, "", "ask the provider again"); err != nil {
+		if err := s.audit(ctx, verbReplay, p.unit, "", replayWhat); err != nil {
 			return all, err
 		}
 		if err := s.enqueue(ctx, p); err != nil {

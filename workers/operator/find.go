@@ -49,7 +49,7 @@ func (s *Deployment) findWithin(ctx context.Context, id string, in scope, most u
 		return nil, false, err
 	}
 	maps.Copy(more, units)
-	if len(more) == 0 {
+	if len(more) == 0 && most == searchMore {
 		most = searchAll
 	}
 	named, unread, err := s.findByContent(ctx, id, in, most)

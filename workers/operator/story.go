@@ -8,6 +8,7 @@ import (
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/forgotten"
 )
 
 // fieldStatus is the name of the field in which adapters store a webhook's status word.
@@ -130,3 +131,6 @@ func lookUps(line []Entry) (at []int) {
 
 // Waits reports whether the entry is a look-up that is scheduled or due.
 func (e Entry) Waits() bool { return e.What == whatParked || e.What == whatDue }
+
+// RefusedAfterForget is for how long after arauto forget no new event of the payment counts.
+const RefusedAfterForget = forgotten.Refused
