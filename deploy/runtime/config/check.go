@@ -36,6 +36,7 @@ func (k *checks) check() {
 		k.address(role+".admin", address)
 	}
 	k.address("console.listen", f.Console.Listen)
+	k.checkConsoleAccess(f.Console)
 	if f.Console.Index == "" {
 		k.refuse("console.index", "is empty; write a folder for the console alone")
 	}

@@ -196,6 +196,10 @@ type Console struct {
 	Operator string    `yaml:"operator_user"`               // User at the broker for what operators do there. Default operator.
 	Password reference `yaml:"operator_password,omitempty"` // Its password. Default: no page changes anything.
 
+	Hosts     []string      `yaml:"hosts,omitempty"` // Host names by which browsers reach the console. Those of a loopback address are always accepted there.
+	Plaintext string        `yaml:"plaintext"`       // Why Listen may serve other hosts without TLS: behind-tls-proxy, or "" for that it may not.
+	Access    ConsoleAccess `yaml:"access"`          // Who may read and act.
+
 	Tokens  subject.Tokens `yaml:"-"` // Made with hash_key.
 	Acts    Secret         `yaml:"-"` // The password, empty for none.
 	Removed time.Duration  `yaml:"-"` // remove_after of sweep.
@@ -230,7 +234,8 @@ func defaults() file {
 			Admin: "127.0.0.1:9094", Every: time.Minute, Horizon: 400 * day,
 			KeepNotifications: 3 * day, CompactAfter: 180 * day,
 		},
-		Expect:  Expect{Admin: "127.0.0.1:9095", Without: 30 * day},
-		Console: Console{Admin: "127.0.0.1:9096", Listen: "127.0.0.1:8070", Index: "console-index", Operator: "operator"},
+		Expect: Expect{Admin: "127.0.0.1:9095", Without: 30 * day},
+		Console: Console{Admin: "127.0.0.1:9096", Listen: "127.0.0.1:8070", Index: "console-index", Operator: "operator",
+			Access: ConsoleAccess{Mode: AccessOff, Idle: 30 * time.Minute, Lifetime: 12 * time.Hour}},
 	}
 }

@@ -133,6 +133,7 @@ func (k *checks) expect() Expect {
 func (k *checks) console() Console {
 	c := k.file.Console
 	c.Tokens, c.Index, c.Removed = k.tokens(), k.beside(c.Index), k.file.Sweep.RemoveAfter
+	c.Access = k.consoleAccess(c.Access)
 	if c.Password.IsZero() {
 		return c
 	}
