@@ -4,7 +4,7 @@ GO ?= go
 
 # Every binary, by the folder of its main package. bin/ gets them under the
 # last part of that path.
-MAINS = ./gateway ./workers/cmd/lookup ./workers/cmd/normalize ./workers/cmd/sweep ./workers/cmd/expect ./deploy/tools/simulator ./deploy/tools/local ./workers/cmd/arauto ./deploy/tools/bench
+MAINS = ./gateway ./workers/cmd/lookup ./workers/cmd/normalize ./workers/cmd/sweep ./workers/cmd/expect ./workers/cmd/console ./deploy/tools/simulator ./deploy/tools/local ./workers/cmd/arauto ./deploy/tools/bench
 
 # Pinned, and built from source through the module proxy: a newer linter must
 # not turn a green build red overnight.

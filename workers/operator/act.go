@@ -108,7 +108,7 @@ var errNoLookUp = errors.New("it cannot be looked up")
 
 // redrive enqueues a look-up of a dead letter's payment and marks the dead letter. After a
 // crash in between it stays open, and redriving it again does no harm.
-func (s *session) redrive(ctx context.Context, l deadletter.Entry) error {
+func (s *Deployment) redrive(ctx context.Context, l deadletter.Entry) error {
 	p := payment{unit: l.Unit, target: provider.Target{Kind: l.Kind, Payment: l.Payment, Order: l.Order}}
 	if l.Kind == "" || l.Class == record.ClassSubscriber {
 		return errNoLookUp
@@ -125,17 +125,14 @@ func (s *session) redrive(ctx context.Context, l deadletter.Entry) error {
 	return s.deadLetters.Mark(ctx, l, record.Redriven, s.by(), time.Now())
 }
 
-func (s *session) discard(ctx context.Context, l deadletter.Entry) error {
-	if err := s.audit(ctx, verbDiscard, l.Unit, l.ID, "give up a dead letter"); err != nil {
-		return err
-	}
-	return s.deadLetters.Mark(ctx, l, record.Discarded, s.by(), time.Now())
+func (s *Deployment) discard(ctx context.Context, l deadletter.Entry) error {
+	return s.discardBecause(ctx, l, "")
 }
 
 // askable returns why a look-up of a payment is of no use, or nil. Where the payload was
 // trusted there is no look-up, and asking would only make another dead letter. inHand is a
 // dead letter of the payment, the zero Entry for none.
-func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entry) error {
+func (s *Deployment) askable(ctx context.Context, p payment, inHand deadletter.Entry) error {
 	known, ok := providers.All.Get(p.unit.Provider)
 	if !ok || known.Ask == nil {
 		return errNoLookUp
@@ -160,7 +157,7 @@ func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entr
 // askedBefore is askable without the account's settings. A provider whose payload may be
 // trusted has accounts with and without a look-up; which of them the payment's account is
 // shows only in the payment's stored results, of which the latest counts.
-func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Entry) error {
+func (s *Deployment) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Entry) error {
 	if known.Payload == nil {
 		return nil
 	}

@@ -1,0 +1,84 @@
+// Package console is the role that shows people what is true about payments, and lets them
+// act on it. Its pages show what `arauto` prints, and its actions are those of `arauto`, by
+// the same functions.
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/process"
+	"arauto/schemas/subject"
+	"arauto/workers/console/index"
+)
+
+// Bounds of the server. All are guesses: pages are small, and a browser keeps few connections.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 15 * time.Second
+	idleTimeout   = 2 * time.Minute
+	longestHeader = 16 << 10
+	closeTimeout  = 3 * time.Second
+)
+
+// Run runs the role until ctx ends: the watch over the broker, the index of payments, and
+// the pages.
+func Run(ctx context.Context, k *process.Kit) error {
+	cfg, err := k.Config.Console()
+	if err != nil {
+		return err
+	}
+	listener, err := process.Listen("console", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	k.OnStop("console listener", func(context.Context) error {
+		_ = listener.Close() // The server has closed it unless it never began.
+		return nil
+	})
+	payments, err := index.Open(cfg.Index)
+	if err != nil {
+		return err
+	}
+	k.OnStop("index", func(context.Context) error { return payments.Close() })
+	site, err := newSite(Options{
+		Config: k.Config, Tokens: cfg.Tokens, JS: k.JS, Index: payments, Log: k.Log, Now: time.Now, RemoveAfter: cfg.Removed,
+	})
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: site.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: longestHeader, ErrorLog: zap.NewStdLog(k.Log),
+	}
+	k.Ready("broker", func(ctx context.Context) error {
+		_, err := k.JS.Stream(ctx, subject.Orders)
+		return err
+	})
+	return process.Together(ctx,
+		process.Actor{Name: "watch", Run: site.watch.run},
+		process.Actor{Name: "index", Run: site.follow.run},
+		process.Actor{Name: "pages", Run: func(ctx context.Context) error {
+			served := make(chan error, 1)
+			go func() { served <- server.Serve(listener) }()
+			select {
+			case err := <-served:
+				return fmt.Errorf("serve pages: %w", err)
+			case <-ctx.Done():
+			}
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+			defer cancel()
+			if server.Shutdown(closing) != nil {
+				_ = server.Close() // A page that is still read is cut off.
+			}
+			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve pages: %w", err)
+			}
+			return nil
+		}})
+}

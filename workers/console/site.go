@@ -1,0 +1,196 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/zap"
+
+	"arauto/deploy/runtime/config"
+	"arauto/schemas/subject"
+	"arauto/workers/console/index"
+	"arauto/workers/operator"
+)
+
+// Options are what the pages work with.
+type Options struct {
+	Config *config.Config
+	Tokens subject.Tokens
+	JS     jetstream.JetStream // Of the user that only reads.
+	Index  *index.Index
+	Log    *zap.Logger
+	Now    func() time.Time
+
+	RemoveAfter time.Duration // As sweep removes payments, 0 for never.
+}
+
+// site is all pages.
+type site struct {
+	Options
+
+	watch  *watch
+	follow *follower
+	pages  map[tongue]map[string]*template.Template
+}
+
+//go:embed pages/*.html
+var pageFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+// pageLimit bounds the work for one page, in time. The search by content takes some seconds.
+const pageLimit = 15 * time.Second
+
+func newSite(o Options) (*site, error) {
+	s := &site{Options: o, watch: newWatch(o), follow: newFollower(o)}
+	var err error
+	s.pages, err = parsePages()
+	return s, err
+}
+
+// parsePages parses each page once per language.
+func parsePages() (map[tongue]map[string]*template.Template, error) {
+	names, err := fs.Glob(pageFiles, "pages/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("list pages: %w", err)
+	}
+	all := map[tongue]map[string]*template.Template{}
+	for _, l := range tongues {
+		all[l] = map[string]*template.Template{}
+		for _, name := range names {
+			page, err := template.New("layout.html").Option("missingkey=error").Funcs(l.functions()).
+				ParseFS(pageFiles, "pages/layout.html", "pages/parts.html", name)
+			if err != nil {
+				return nil, fmt.Errorf("parse page: %w", err)
+			}
+			all[l][strings.TrimSuffix(strings.TrimPrefix(name, "pages/"), ".html")] = page
+		}
+	}
+	return all, nil
+}
+
+// handler serves every page.
+func (s *site) handler() http.Handler {
+	static, _ := fs.Sub(staticFiles, "static") // The folder is embedded.
+	mux := http.NewServeMux()
+	mux.Handle("GET /static/", cached(http.StripPrefix("/static/", http.FileServerFS(static))))
+	mux.HandleFunc("GET /live", s.live)
+	mux.HandleFunc("GET /{$}", s.page("now", s.now))
+	mux.HandleFunc("GET /payments/{provider}/{account}/{payment}", s.page("payment", s.payment))
+	mux.HandleFunc("GET /", s.page("missing", func(*http.Request, *view) error { return errNoPage }))
+	return mux
+}
+
+// cached lets a browser keep what is part of the binary for an hour.
+func cached(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// view is what a template gets.
+type view struct {
+	Page  string // The name of its template.
+	Path  string // Of the address, for marking the present page in the menu.
+	Title string
+	Lang  tongue
+	AsOf  time.Time // When what is shown was read, zero for just now.
+	Every int       // Seconds between two refreshes, 0 for none.
+	Data  any
+
+	now func() time.Time
+}
+
+// errNoPage means that there is no such page.
+var errNoPage = errors.New("there is no such page")
+
+// page renders a page whose data fill reads. A refresh gets the content without the frame
+// around it.
+func (s *site) page(name string, fill func(*http.Request, *view) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+		defer cancel()
+		v := &view{Page: name, Path: r.URL.Path, Lang: languageOf(r), now: s.Now}
+		if err := fill(r.WithContext(ctx), v); err != nil {
+			s.fail(w, r, v, err)
+			return
+		}
+		s.render(w, r, v, http.StatusOK)
+	}
+}
+
+// render writes a page. It is rendered before the first byte is sent, so that an error can
+// still be answered as one.
+func (s *site) render(w http.ResponseWriter, r *http.Request, v *view, code int) {
+	if v.AsOf.IsZero() {
+		v.AsOf = s.Now()
+	}
+	name := "layout.html"
+	if r.Header.Get("X-Fragment") != "" {
+		name = "content"
+	}
+	var body bytes.Buffer
+	if err := s.pages[v.Lang][v.Page].ExecuteTemplate(&body, name, v); err != nil {
+		s.Log.Error("page.failed", zap.String("page", v.Page), zap.Error(err))
+		http.Error(w, "the page cannot be shown; the log says why", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", string(v.Lang))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept-Language, X-Fragment")
+	h.Set("X-As-Of", v.AsOf.UTC().Format(time.RFC3339))
+	w.WriteHeader(code)
+	_, _ = w.Write(body.Bytes()) // It fails when the client is gone.
+}
+
+// failure is what the page of an error shows.
+type failure struct {
+	Missing bool   // There is nothing of that name; otherwise the broker did not answer.
+	Cause   string // "" where there is nothing to add.
+}
+
+// fail shows what could not be read. Nothing is known then, and the page says so.
+func (s *site) fail(w http.ResponseWriter, r *http.Request, v *view, err error) {
+	v.Page, v.Title, v.Every = "failed", "failed.title", 0
+	if errors.Is(err, errNoPage) || errors.Is(err, operator.ErrNothingKnown) {
+		v.Data = failure{Missing: true}
+		s.render(w, r, v, http.StatusNotFound)
+		return
+	}
+	s.Log.Warn("page.unavailable", zap.String("path", r.URL.Path), zap.Error(err))
+	v.Data, v.Every = failure{Cause: err.Error()}, slowEvery
+	s.render(w, r, v, http.StatusServiceUnavailable)
+}
+
+// open opens the deployment for a page that only reads.
+func (s *site) open(ctx context.Context) (*operator.Deployment, error) {
+	return operator.Open(ctx, s.JS, s.Config, s.Tokens, "")
+}
+
+// entry is one link of the menu.
+type entry struct {
+	Path, Key string
+	Here      bool
+}
+
+// Menu is the links to the pages.
+func (v *view) Menu() []entry {
+	all := []entry{{Path: "/", Key: "menu.now"}}
+	for i := range all {
+		all[i].Here = all[i].Path == v.Path || all[i].Path != "/" && strings.HasPrefix(v.Path, all[i].Path)
+	}
+	return all
+}
