@@ -10,14 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-
-	"arauto/workers/console/access"
 )
 
 // longestTyped bounds what is read of a password, in bytes: more than any password may have.
 const longestTyped = 1 << 10
 
-func newPasswordHash() *cobra.Command {
+// newPasswordHash makes the command; hash is access.Hash, which takes a while.
+func newPasswordHash(hash func(string) (string, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:   "password",
 		Short: "Print the hash of a password for console.access",
@@ -30,11 +29,11 @@ func newPasswordHash() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			hash, err := access.Hash(typed)
+			made, err := hash(typed)
 			if err != nil {
 				return usageError{err}
 			}
-			if _, err := fmt.Fprintln(c.OutOrStdout(), hash); err != nil {
+			if _, err := fmt.Fprintln(c.OutOrStdout(), made); err != nil {
 				return fmt.Errorf("write hash: %w", err)
 			}
 			return nil
