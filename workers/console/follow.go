@@ -68,6 +68,7 @@ func (p progress) Part(percent int) time.Duration {
 type follower struct {
 	Options
 
+	letters   *letters             // They lose what was erased too.
 	forgotten map[string]time.Time // When payments were erased, by the subjects of FORGOTTEN.
 	known     index.Position       // How far forgotten was read.
 	removed   time.Time            // When retention was last applied.
@@ -77,8 +78,8 @@ type follower struct {
 	recent []time.Duration // Of the last events, in their order.
 }
 
-func newFollower(o Options) *follower {
-	return &follower{Options: o, forgotten: map[string]time.Time{}}
+func newFollower(o Options, l *letters) *follower {
+	return &follower{Options: o, letters: l, forgotten: map[string]time.Time{}}
 }
 
 // progress is how far the index is.
@@ -256,6 +257,10 @@ func (f *follower) forget(ctx context.Context, stored index.Position, payments i
 	if f.known.Sequence == 0 || payments == 0 {
 		gone = nil
 	}
+	f.letters.remove(func(u subject.Unit) bool {
+		_, erased := f.forgotten[index.ForgottenSubject(f.Tokens, u)]
+		return erased
+	})
 	removed, err := f.Index.Forget(gone, f.known)
 	if removed > 0 {
 		f.Log.Info("index.forgotten", zap.Int("payments", removed))

@@ -67,6 +67,7 @@ func (l tongue) functions() template.FuncMap {
 		"t": l.say, "word": l.word, "money": l.money, "number": l.number, "date": date, "stamp": stamp, "took": l.took, "body": body,
 		"pathOf": pathOf, "seconds": func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) },
 		"span": func(a, b time.Time) time.Duration { return b.Sub(a) }, "dict": dict,
+		"shown": shownToken, "class": func(what string) string { return strings.ReplaceAll(what, " ", "-") },
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"arauto/schemas/providers"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/operator"
 )
@@ -12,7 +13,10 @@ import (
 type paymentPage struct {
 	operator.Story
 
-	Waits *operator.Entry // What is scheduled, nil for nothing.
+	Scheduled *operator.Entry // What is scheduled, nil for nothing.
+	Graph     *graph          // The way that it took, nil before its first event.
+	Letters   int             // Open dead letters.
+	Circuit   *record.Circuit // The circuit that keeps its look-ups from being made, nil for none.
 }
 
 // payment fills the page of one payment.
@@ -29,10 +33,19 @@ func (s *site) payment(r *http.Request, v *view) error {
 	if err != nil {
 		return err
 	}
-	page := paymentPage{Story: story}
+	page := paymentPage{Story: story, Graph: graphOf(story)}
 	for i := range story.Entries {
-		if e := &story.Entries[i]; e.Waits() {
-			page.Waits = e
+		e := &story.Entries[i]
+		if e.Waits() {
+			page.Scheduled = e
+		}
+		if e.OpenLetter() {
+			page.Letters++
+		}
+	}
+	for _, c := range s.watch.last.Load().Health.Circuits {
+		if c.Provider == unit.Provider && (c.Account == unit.Account || c.OfHost()) {
+			page.Circuit = &c
 		}
 	}
 	v.Title, v.Every, v.Data = "payment.title", slowEvery, page

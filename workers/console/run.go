@@ -10,10 +10,14 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
 	"arauto/schemas/subject"
+	"arauto/workers/console/access"
 	"arauto/workers/console/index"
 )
 
@@ -46,14 +50,28 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	k.OnStop("index", func(context.Context) error { return payments.Close() })
+	settings, err := access.Configured(cfg)
+	if err != nil {
+		return err
+	}
+	settings.Assets = "/static/"
+	who, err := access.New(settings, k.Log, k.Registry)
+	if err != nil {
+		return err
+	}
+	acts, err := acting(k, cfg)
+	if err != nil {
+		return err
+	}
 	site, err := newSite(Options{
-		Config: k.Config, Tokens: cfg.Tokens, JS: k.JS, Index: payments, Log: k.Log, Now: time.Now, RemoveAfter: cfg.Removed,
+		Config: k.Config, Tokens: cfg.Tokens, JS: k.JS, Index: payments, Log: k.Log, Now: time.Now,
+		Acts: acts, LogsIn: who.LogsIn, RemoveAfter: cfg.Removed,
 	})
 	if err != nil {
 		return err
 	}
 	server := &http.Server{
-		Handler: site.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		Handler: who.Handler(site.handler()), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: longestHeader, ErrorLog: zap.NewStdLog(k.Log),
 	}
 	k.Ready("broker", func(ctx context.Context) error {
@@ -62,6 +80,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	})
 	return process.Together(ctx,
 		process.Actor{Name: "watch", Run: site.watch.run},
+		process.Actor{Name: "job", Run: site.jobs.run},
 		process.Actor{Name: "index", Run: site.follow.run},
 		process.Actor{Name: "pages", Run: func(ctx context.Context) error {
 			served := make(chan error, 1)
@@ -81,4 +100,36 @@ func Run(ctx context.Context, k *process.Kit) error {
 			}
 			return nil
 		}})
+}
+
+// operatorInbox is the only inbox that the user operator may subscribe to.
+const operatorInbox = "_INBOX_operator"
+
+// acting connects as the user of the operator's command, by which pages act, or returns nil if
+// the configuration has no password of that user. A broker without users, which only one on
+// this machine is, has one user for everything.
+func acting(k *process.Kit, cfg config.Console) (jetstream.JetStream, error) {
+	at := k.Config.NATS()
+	switch {
+	case !cfg.Acts.Empty():
+		at.User, at.Password, at.CredentialsFile = cfg.Operator, cfg.Acts, ""
+	case k.Config.Local() && at.User == "" && at.CredentialsFile == "":
+		return k.JS, nil
+	default:
+		return nil, nil
+	}
+	conn, err := nats.Connect(at.URL, append(at.Login(), nats.Name("arauto-console-operator"), nats.CustomInboxPrefix(operatorInbox),
+		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.IgnoreAuthErrorAbort())...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to broker to act: %w", err)
+	}
+	k.OnStop("operator's connection", func(context.Context) error {
+		conn.Close()
+		return nil
+	})
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	return js, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"arauto/deploy/runtime/config"
 	"arauto/schemas/subject"
+	"arauto/workers/console/access"
 	"arauto/workers/console/index"
 	"arauto/workers/operator"
 )
@@ -30,7 +31,9 @@ type Options struct {
 	Log    *zap.Logger
 	Now    func() time.Time
 
-	RemoveAfter time.Duration // As sweep removes payments, 0 for never.
+	Acts        jetstream.JetStream // Of the user that acts; nil if no page changes anything.
+	LogsIn      func() bool         // Whether there is a page to log in; nil for never.
+	RemoveAfter time.Duration       // As sweep removes payments, 0 for never.
 }
 
 // site is all pages.
@@ -39,6 +42,7 @@ type site struct {
 
 	watch  *watch
 	follow *follower
+	jobs   *jobs
 	pages  map[tongue]map[string]*template.Template
 }
 
@@ -52,7 +56,8 @@ var staticFiles embed.FS
 const pageLimit = 15 * time.Second
 
 func newSite(o Options) (*site, error) {
-	s := &site{Options: o, watch: newWatch(o), follow: newFollower(o)}
+	s := &site{Options: o, watch: newWatch(o), jobs: newJobs(o)}
+	s.follow = newFollower(o, &s.watch.letters)
 	var err error
 	s.pages, err = parsePages()
 	return s, err
@@ -86,7 +91,15 @@ func (s *site) handler() http.Handler {
 	mux.Handle("GET /static/", cached(http.StripPrefix("/static/", http.FileServerFS(static))))
 	mux.HandleFunc("GET /live", s.live)
 	mux.HandleFunc("GET /{$}", s.page("now", s.now))
+	mux.HandleFunc("GET /payments", s.page("payments", s.payments))
 	mux.HandleFunc("GET /payments/{provider}/{account}/{payment}", s.page("payment", s.payment))
+	mux.HandleFunc("GET /dead", s.page("dead", s.dead))
+	mux.HandleFunc("GET /providers", s.page("providers", s.providers))
+	mux.HandleFunc("GET /broker", s.page("broker", s.broker))
+	if s.Acts != nil {
+		mux.Handle("GET /act/{verb}", access.Require(access.Operator, s.page("confirm", s.confirm)))
+		mux.Handle("POST /act/{verb}", access.Require(access.Operator, http.HandlerFunc(s.act)))
+	}
 	mux.HandleFunc("GET /", s.page("missing", func(*http.Request, *view) error { return errNoPage }))
 	return mux
 }
@@ -107,6 +120,10 @@ type view struct {
 	Lang  tongue
 	AsOf  time.Time // When what is shown was read, zero for just now.
 	Every int       // Seconds between two refreshes, 0 for none.
+	Acts  bool      // The person may act.
+	Who   string    // The person's name, "" without a log-in.
+	Token string    // What a form must carry.
+	Login bool      // There is a page to log in.
 	Data  any
 
 	now func() time.Time
@@ -121,12 +138,21 @@ func (s *site) page(name string, fill func(*http.Request, *view) error) http.Han
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
 		defer cancel()
-		v := &view{Page: name, Path: r.URL.Path, Lang: languageOf(r), now: s.Now}
+		v := s.view(name, r)
 		if err := fill(r.WithContext(ctx), v); err != nil {
 			s.fail(w, r, v, err)
 			return
 		}
 		s.render(w, r, v, http.StatusOK)
+	}
+}
+
+// view is what every page's template gets.
+func (s *site) view(name string, r *http.Request) *view {
+	person := access.From(r.Context())
+	return &view{
+		Page: name, Path: r.URL.Path, Lang: languageOf(r), now: s.Now, Who: person.Name, Token: access.Token(r.Context()),
+		Acts: s.Acts != nil && person.Role >= access.Operator, Login: s.LogsIn != nil && s.LogsIn(),
 	}
 }
 
@@ -188,7 +214,10 @@ type entry struct {
 
 // Menu is the links to the pages.
 func (v *view) Menu() []entry {
-	all := []entry{{Path: "/", Key: "menu.now"}}
+	all := []entry{
+		{Path: "/", Key: "menu.now"}, {Path: "/payments", Key: "menu.payments"}, {Path: "/dead", Key: "menu.dead"},
+		{Path: "/providers", Key: "menu.providers"}, {Path: "/broker", Key: "menu.broker"},
+	}
 	for i := range all {
 		all[i].Here = all[i].Path == v.Path || all[i].Path != "/" && strings.HasPrefix(v.Path, all[i].Path)
 	}

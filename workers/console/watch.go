@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/topology"
 	"arauto/schemas/subject"
 	"arauto/workers/operator"
 )
@@ -24,7 +25,7 @@ const (
 	healthEvery = 5 * time.Second
 	idleEvery   = time.Minute
 	// healthShare is the smallest ratio of the pause between two looks to the time of one.
-	healthShare = 5
+	healthShare = 10
 	// lookLimit bounds one look.
 	lookLimit = 30 * time.Second
 )
@@ -43,6 +44,7 @@ type snapshot struct {
 	At     time.Time // When Health was read, zero for never.
 	Health operator.Health
 	Found  []operator.Need
+	Drift  []topology.Drift
 	Err    error // Why the last look failed, nil if it did not.
 
 	FlowAt time.Time
@@ -52,6 +54,9 @@ type snapshot struct {
 // watch looks at the broker for all pages together.
 type watch struct {
 	Options
+
+	letters letters
+	answers answers
 
 	last atomic.Pointer[snapshot]
 	wake chan struct{} // A page was opened.
@@ -181,18 +186,33 @@ func (w *watch) look(ctx context.Context) {
 	if err == nil {
 		found, err = d.Findings(ctx, h)
 	}
+	var drift []topology.Drift
+	if err == nil {
+		drift, err = topology.Diff(ctx, w.JS, w.Config.Topology())
+	}
+	if err == nil {
+		err = errors.Join(present(w.letters.update(ctx, w.JS, w.Now())), present(w.answers.update(ctx, w.JS)))
+	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // The process stops.
 	}
 	w.change(func(next *snapshot) {
 		if next.Err = err; err == nil {
-			next.At, next.Health, next.Found = w.Now(), h, found
+			next.At, next.Health, next.Found, next.Drift = w.Now(), h, found, drift
 		}
 	})
 	if err != nil {
 		w.Log.Warn("broker.unread", zap.Error(err))
 	}
 	w.tick()
+}
+
+// present is err without that of a stream that is missing, which the health lists.
+func present(err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	return err
 }
 
 // change stores a changed copy of the snapshot.

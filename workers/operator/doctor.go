@@ -37,6 +37,9 @@ const (
 
 var dangerNames = map[danger]string{losing: "webhooks", stopped: "events", waiting: "payments", later: "soon"}
 
+// String is what the finding endangers, in the words of MarshalText.
+func (d danger) String() string { return dangerNames[d] }
+
 // MarshalText returns what the finding endangers: webhooks, events or payments, or "soon".
 func (d danger) MarshalText() ([]byte, error) { return []byte(dangerNames[d]), nil }
 

@@ -7,6 +7,7 @@ import (
 
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/forgotten"
 )
@@ -134,3 +135,6 @@ func (e Entry) Waits() bool { return e.What == whatParked || e.What == whatDue }
 
 // RefusedAfterForget is for how long after arauto forget no new event of the payment counts.
 const RefusedAfterForget = forgotten.Refused
+
+// OpenLetter reports whether the entry is a dead letter on which nothing has been done.
+func (e Entry) OpenLetter() bool { return e.What == whatDeadLetter && e.State == string(record.Open) }
