@@ -138,6 +138,7 @@ func (s *site) page(name string, fill func(*http.Request, *view) error) http.Han
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
 		defer cancel()
+		s.watch.want()
 		v := s.view(name, r)
 		if err := fill(r.WithContext(ctx), v); err != nil {
 			s.fail(w, r, v, err)
