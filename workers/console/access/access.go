@@ -41,7 +41,7 @@ type Settings struct {
 
 	Users        map[string]User // By name, for mode Users.
 	WithoutLogin Role            // What a request may without a log-in, in mode Users. The zero Role: nothing.
-	Idle         time.Duration   // How long a session lasts without a request, beside event streams.
+	Idle         time.Duration   // How long a session lasts without a request of the person; event streams and refreshes are none.
 	Lifetime     time.Duration   // How long a session lasts at most.
 
 	Header  string          // Names the person, in mode Proxy.
@@ -180,7 +180,7 @@ func (a *Access) sameOrigin(w http.ResponseWriter, r *http.Request, v visitor) b
 
 // longestStream is how long an event stream lasts before its browser must open it again,
 // which is when its session is checked.
-const longestStream = 5 * time.Minute
+const longestStream = 15 * time.Minute
 
 // serveFor serves a request of somebody who may read. An event stream ends with its session.
 func serveFor(v visitor, next http.Handler, w http.ResponseWriter, r *http.Request) {
@@ -197,7 +197,7 @@ func serveFor(v visitor, next http.Handler, w http.ResponseWriter, r *http.Reque
 
 // turnAway answers a request without a person who may see the page.
 func (a *Access) turnAway(w http.ResponseWriter, r *http.Request, s *Settings) {
-	if s.Mode == Users && r.Method == http.MethodGet && !isStream(r) {
+	if s.Mode == Users && r.Method == http.MethodGet && !isRefresh(r) {
 		http.Redirect(w, r, loginURL(r), http.StatusSeeOther)
 		return
 	}

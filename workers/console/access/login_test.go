@@ -123,6 +123,7 @@ func TestEventStreamIsNoUseOfASessionAndEndsWithIt(t *testing.T) {
 	g := start(t, nil)
 	b := g.browser(t).loggedIn("maria")
 	g.clock.Advance(29 * time.Minute)
+	want(t, "refresh", b.get("/", "X-Fragment", "1"), http.StatusOK, "maria")
 	ended := make(chan answer, 1)
 	streaming := b.stream()
 	go func() { ended <- streaming() }()
@@ -131,6 +132,7 @@ func TestEventStreamIsNoUseOfASessionAndEndsWithIt(t *testing.T) {
 	if got := <-ended; got.status != http.StatusOK {
 		t.Errorf("the stream got %d", got.status)
 	}
+	want(t, "refresh without a session", b.get("/", "X-Fragment", "1"), http.StatusUnauthorized, "Your session has ended")
 	want(t, "stream without a session", b.get("/events", "Accept", "text/event-stream"), http.StatusUnauthorized, "Your session has ended")
 }
 
