@@ -106,6 +106,7 @@ type deadPage struct {
 	Groups  []group
 	Letters []deadletter.Entry
 	Count   int
+	Read    bool
 	Older   uint64 // Messages that were not read.
 	Job     *job
 	Acts    bool
@@ -126,6 +127,7 @@ func (s *site) dead(r *http.Request, v *view) error {
 	page.Letters = page.Letters[:min(len(page.Letters), lettersShown)]
 	page.Groups = page.Groups[:min(len(page.Groups), lettersShown)]
 	page.Older, v.AsOf = s.watch.letters.window()
+	page.Read = !v.AsOf.IsZero()
 	for i, e := range page.Letters {
 		page.Letters[i].Payment, page.Letters[i].Order = s.Tokens.Shown(e.Payment), s.Tokens.Shown(e.Order)
 	}

@@ -138,6 +138,7 @@ func (s *site) page(name string, fill func(*http.Request, *view) error) http.Han
 	return func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
 		defer cancel()
+		s.watch.want()
 		v := s.view(name, r)
 		if err := fill(r.WithContext(ctx), v); err != nil {
 			s.fail(w, r, v, err)
@@ -184,8 +185,9 @@ func (s *site) render(w http.ResponseWriter, r *http.Request, v *view, code int)
 
 // failure is what the page of an error shows.
 type failure struct {
-	Missing bool   // There is nothing of that name; otherwise the broker did not answer.
-	Cause   string // "" where there is nothing to add.
+	Missing bool    // There is nothing of that name; otherwise the broker did not answer.
+	Cause   string  // "" where there is nothing to add.
+	Last    *listed // Of a payment: its last event that the console has read, nil for none.
 }
 
 // fail shows what could not be read. Nothing is known then, and the page says so.
@@ -197,7 +199,14 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, v *view, err error) 
 		return
 	}
 	s.Log.Warn("page.unavailable", zap.String("path", r.URL.Path), zap.Error(err))
-	v.Data, v.Every = failure{Cause: err.Error()}, slowEvery
+	shown := failure{Cause: err.Error()}
+	if unit, ok := s.unitOf(r); ok {
+		if p, known, err := s.Index.Get(unit); err == nil && known {
+			last := lineOf(p)
+			shown.Last = &last
+		}
+	}
+	v.Data, v.Every = shown, slowEvery
 	s.render(w, r, v, http.StatusServiceUnavailable)
 }
 

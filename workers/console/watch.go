@@ -74,6 +74,14 @@ func newWatch(o Options) *watch {
 	return w
 }
 
+// want has the broker looked at soon, because a page was opened.
+func (w *watch) want() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
 // join makes a channel of ticks. ok is false if too many pages are open.
 func (w *watch) join() (ticks <-chan uint64, leave func(), ok bool) {
 	w.mu.Lock()
@@ -83,10 +91,7 @@ func (w *watch) join() (ticks <-chan uint64, leave func(), ok bool) {
 	}
 	one := make(chan uint64, 1)
 	w.pages[one] = true
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.want()
 	return one, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()

@@ -74,7 +74,7 @@ func TestExampleShowsProvidersAsTheCommandPrintsThem(t *testing.T) {
 
 // sections are the roles that the configuration knows. The service of the
 // topology has none: it needs the broker only.
-var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect}
+var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect, config.RoleConsole}
 
 // environment is a set of variables that keeps who asked for which.
 type environment struct {
@@ -154,7 +154,7 @@ func TestExampleLoadsForEveryRoleInTheEnvironmentOfItsService(t *testing.T) {
 
 // optional are variables that may be missing, because the example has a
 // default for them. Those that end in _NEXT are too.
-var optional = []string{"ADMIN_LISTEN", "EXPECT_HTTP_TOKEN", "GATEWAY_LISTEN", "GATEWAY_PLAINTEXT", "NATS_MONITOR_URL", "NATS_PLAINTEXT", "NATS_URL"}
+var optional = []string{"ADMIN_LISTEN", "CONSOLE_OPERATOR_PASSWORD", "EXPECT_HTTP_TOKEN", "GATEWAY_LISTEN", "GATEWAY_PLAINTEXT", "NATS_MONITOR_URL", "NATS_PLAINTEXT", "NATS_URL"}
 
 func isOptional(name string) bool {
 	return slices.Contains(optional, name) || strings.HasSuffix(name, "_NEXT")
