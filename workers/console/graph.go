@@ -10,7 +10,7 @@ import (
 
 // The size of a status in the drawing, and of its cells.
 const (
-	tileWide, tileHigh   = 116, 34
+	tileWide, tileHigh = 116, 34
 	cellWide, cellHigh = 140, 74
 	margin             = 14
 )
@@ -42,11 +42,11 @@ type edge struct {
 
 // graph is the statuses of a kind with the way that a payment took.
 type graph struct {
-	Wide, High       int
+	Wide, High         int
 	TileWide, TileHigh int
-	Nodes            []node
-	Edges            []edge
-	Steps            []order.Status // In their order.
+	Nodes              []node
+	Edges              []edge
+	Steps              []order.Status // In their order.
 }
 
 // graphOf draws the way of a payment. There is none before its first event.
