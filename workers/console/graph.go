@@ -10,7 +10,7 @@ import (
 
 // The size of a status in the drawing, and of its cells.
 const (
-	boxWide, boxHigh   = 116, 34
+	tileWide, tileHigh = 116, 34
 	cellWide, cellHigh = 140, 74
 	margin             = 14
 )
@@ -42,11 +42,11 @@ type edge struct {
 
 // graph is the statuses of a kind with the way that a payment took.
 type graph struct {
-	Wide, High       int
-	BoxWide, BoxHigh int
-	Nodes            []node
-	Edges            []edge
-	Steps            []order.Status // In their order.
+	Wide, High         int
+	TileWide, TileHigh int
+	Nodes              []node
+	Edges              []edge
+	Steps              []order.Status // In their order.
 }
 
 // graphOf draws the way of a payment. There is none before its first event.
@@ -55,7 +55,7 @@ func graphOf(story operator.Story) *graph {
 		return nil
 	}
 	kind, here := story.Last.Kind, story.Last.Status
-	g := &graph{BoxWide: boxWide, BoxHigh: boxHigh}
+	g := &graph{TileWide: tileWide, TileHigh: tileHigh}
 	var events []*order.Event
 	for _, e := range story.Entries {
 		if e.Event != nil {
@@ -80,8 +80,8 @@ func graphOf(story operator.Story) *graph {
 			continue
 		}
 		n := node{Status: status, X: margin + at[0]*cellWide, Y: margin + at[1]*cellHigh, Been: been[status], Here: status == here, May: kind.Reachable(here, status)}
-		n.CX, n.CY = n.X+boxWide/2, n.Y+boxHigh/2
-		g.Wide, g.High = max(g.Wide, n.X+boxWide+margin), max(g.High, n.Y+boxHigh+margin)
+		n.CX, n.CY = n.X+tileWide/2, n.Y+tileHigh/2
+		g.Wide, g.High = max(g.Wide, n.X+tileWide+margin), max(g.High, n.Y+tileHigh+margin)
 		g.Nodes = append(g.Nodes, n)
 	}
 	return g
@@ -95,21 +95,21 @@ func edgeOf(from order.Status, e *order.Event) (edge, bool) {
 		return edge{}, false
 	}
 	made := edge{Number: e.Transition, Correction: e.Correction}
-	ax, ay := margin+a[0]*cellWide+boxWide/2, margin+a[1]*cellHigh+boxHigh/2
-	bx, by := margin+b[0]*cellWide+boxWide/2, margin+b[1]*cellHigh+boxHigh/2
+	ax, ay := margin+a[0]*cellWide+tileWide/2, margin+a[1]*cellHigh+tileHigh/2
+	bx, by := margin+b[0]*cellWide+tileWide/2, margin+b[1]*cellHigh+tileHigh/2
 	switch {
 	case a == b:
-		top := ay - boxHigh/2
+		top := ay - tileHigh/2
 		made.Path = fmt.Sprintf("M%d %d C%d %d %d %d %d %d", ax-20, top, ax-30, top-24, ax+30, top-24, ax+20, top)
 		made.X, made.Y = ax, top-14
 	case ay == by && bx > ax:
-		made.Path = fmt.Sprintf("M%d %d Q%d %d %d %d", ax+boxWide/2, ay, (ax+bx)/2, ay-bend(b[0]-a[0]), bx-boxWide/2, by)
+		made.Path = fmt.Sprintf("M%d %d Q%d %d %d %d", ax+tileWide/2, ay, (ax+bx)/2, ay-bend(b[0]-a[0]), bx-tileWide/2, by)
 		made.X, made.Y = (ax+bx)/2, ay-bend(b[0]-a[0])/2-4
 	case ay == by:
-		made.Path = fmt.Sprintf("M%d %d Q%d %d %d %d", ax-boxWide/2, ay+8, (ax+bx)/2, ay+bend(a[0]-b[0])+10, bx+boxWide/2, by+8)
+		made.Path = fmt.Sprintf("M%d %d Q%d %d %d %d", ax-tileWide/2, ay+8, (ax+bx)/2, ay+bend(a[0]-b[0])+10, bx+tileWide/2, by+8)
 		made.X, made.Y = (ax+bx)/2, ay+bend(a[0]-b[0])/2+16
 	default:
-		out, in := boxHigh/2, -boxHigh/2
+		out, in := tileHigh/2, -tileHigh/2
 		if by < ay {
 			out, in = in, out
 		}
@@ -124,5 +124,5 @@ func bend(columns int) int {
 	if columns <= 1 {
 		return 0
 	}
-	return 2*boxHigh + 4*columns
+	return 2*tileHigh + 4*columns
 }

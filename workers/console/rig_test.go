@@ -152,7 +152,7 @@ func (r *rig) letter(payment, word string) record.DeadLetter {
 	r.letters++
 	l := record.DeadLetter{
 		ID: deadletter.ID(subject.Statuses, r.letters), Class: record.ClassProvider, Stage: record.StageNormalize, Provider: "sandbox", Account: "default", Kind: order.Payment,
-		Payment: payment, Order: "o-" + payment, Cause: "a word that is not known", LastAnswer: "ok", Stream: subject.Statuses, Sequence: r.letters,
+		Payment: payment, Order: "o-" + payment, Cause: "a word that is not known", LastAnswer: "answered", Stream: subject.Statuses, Sequence: r.letters,
 		ProviderStatus: word, Next: "teach the adapter the word", At: time.Now().UTC(),
 	}
 	r.Publish(r.Unit(payment).DeadLetter(string(l.Class), l.Stage), l)

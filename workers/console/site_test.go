@@ -63,7 +63,7 @@ func TestWordsFromOutsideAreText(t *testing.T) {
 		"/act/replay?provider=sandbox&account=default&payment=" + url.QueryEscape(r.Unit(evil).Payment),
 	} {
 		page := b.see(path)
-		if strings.Contains(page, "<script>alert") || strings.Contains(page, "<img") || strings.Contains(page, `"">`) || strings.Contains(page, "style=") || strings.Contains(page, " onerror=alert(2)>") {
+		if strings.Contains(page, "<script>alert") || strings.Contains(page, "<img") || strings.Contains(page, "style=") || strings.Contains(page, " onerror=alert(2)>") {
 			t.Errorf("GET %s has it as HTML:\n%s", path, page)
 		}
 	}

@@ -27,6 +27,7 @@ type action struct {
 func newAct(s *settings, a action) *cobra.Command {
 	f := letterFilter{state: stateOpen}
 	var (
+		reason    string
 		perSecond float64
 		all       bool
 	)
@@ -39,10 +40,14 @@ func newAct(s *settings, a action) *cobra.Command {
 			if err := checkRate(perSecond); err != nil {
 				return err
 			}
+			if err := CheckReason(reason); err != nil {
+				return usageError{fmt.Errorf("--reason: %w", err)}
+			}
 			if f.chooses() == all {
 				return usageError{fmt.Errorf("%s takes either ids and filters, or --all", c.CommandPath())}
 			}
 			return s.changing(c, func(ctx context.Context, s *session) error {
+				s.reason = reason
 				letters, err := s.chooseLetters(ctx, f)
 				if err != nil {
 					return err
@@ -54,6 +59,9 @@ func newAct(s *settings, a action) *cobra.Command {
 	f.flags(c)
 	rateFlag(c, &perSecond, a.steps)
 	c.Flags().BoolVar(&all, "all", false, "every open letter")
+	if a.state == record.Discarded {
+		c.Flags().StringVar(&reason, "reason", "", "`why`, for AUDIT; no personal data")
+	}
 	return c
 }
 
@@ -126,7 +134,7 @@ func (s *Deployment) redrive(ctx context.Context, l deadletter.Entry) error {
 }
 
 func (s *Deployment) discard(ctx context.Context, l deadletter.Entry) error {
-	return s.discardBecause(ctx, l, "")
+	return s.Discard(ctx, l, s.reason)
 }
 
 // askable returns why a look-up of a payment is of no use, or nil. Where the payload was

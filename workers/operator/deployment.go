@@ -30,6 +30,7 @@ type Deployment struct {
 	streams     map[string]jetstream.Stream
 	ahead       time.Duration // Broker's clock minus this machine's.
 	who         string        // The operator's name, for AUDIT and marks.
+	reason      string        // Why dead letters are discarded by this command, "" for none.
 }
 
 // NewDeployment makes a deployment whose streams are not opened yet, which Health and Doctor

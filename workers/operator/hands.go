@@ -64,13 +64,9 @@ func (s *Deployment) known(ctx context.Context, unit subject.Unit) (payment, err
 // does.
 func (s *Deployment) Redrive(ctx context.Context, l deadletter.Entry) error { return s.redrive(ctx, l) }
 
-// Discard gives a dead letter up, as `arauto dead discard` does. reason is for AUDIT.
+// Discard gives a dead letter up, as `arauto dead discard` does. reason is for AUDIT, and may
+// be "".
 func (s *Deployment) Discard(ctx context.Context, l deadletter.Entry, reason string) error {
-	return s.discardBecause(ctx, l, reason)
-}
-
-// discardBecause is discard with a reason, which may be "".
-func (s *Deployment) discardBecause(ctx context.Context, l deadletter.Entry, reason string) error {
 	what := "give up a dead letter"
 	if reason != "" {
 		what += ": " + reason
