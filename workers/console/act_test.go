@@ -42,7 +42,7 @@ func TestRetryNowBringsTheLookUpForwardUnderThePersonsName(t *testing.T) {
 	}
 }
 
-func TestNobodyActsWithoutTheRoleAndTheToken(t *testing.T) {
+func TestActionNeedsTheRoleAndTheToken(t *testing.T) {
 	t.Parallel()
 	r := start(t)
 	r.park("p-1")

@@ -112,7 +112,7 @@ type seen struct {
 	Failed   map[string]int // By class.
 	Statuses map[order.Status]int
 	Agreed   int // Webhooks whose word was that of the answer.
-	Differed int // Webhooks whose word was another one.
+	Differed int // Webhooks whose word was another.
 	Last     time.Time
 }
 

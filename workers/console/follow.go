@@ -231,7 +231,7 @@ func (f *follower) forget(ctx context.Context, stored index.Position, payments i
 	info := records.CachedInfo()
 	lost := !stored.Created.Equal(info.Created) || info.State.FirstSeq > stored.Sequence+1
 	if payments > 0 && lost && info.State.LastSeq > 0 {
-		f.Log.Warn("index.reset", zap.String("cause", "records of FORGOTTEN are gone that were not read"))
+		f.Log.Warn("index.reset", zap.String("cause", "unread records of FORGOTTEN are gone"))
 		f.forgotten, f.known = map[string]time.Time{}, index.Position{}
 		if err := f.Index.Reset(); err != nil {
 			return false, err

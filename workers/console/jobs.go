@@ -56,7 +56,7 @@ func (j *jobs) last() *job {
 	return &one
 }
 
-// start begins a job. ok is false if another one runs.
+// start begins a job. ok is false if another job runs.
 func (j *jobs) start(one *job) (ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -24,7 +24,7 @@ type letters struct {
 	all    map[deadletter.Name]deadletter.Entry
 	read   uint64    // Sequence on DEAD_LETTERS up to which they were read.
 	since  time.Time // Creation time of the stream.
-	older  uint64    // Messages of the stream before those that were read.
+	older  uint64    // Messages of the stream before the oldest that was read.
 	readAt time.Time // Zero for never.
 }
 
@@ -72,8 +72,7 @@ func (l *letters) update(ctx context.Context, js jetstream.JetStream, now time.T
 		l.all[e.Name()] = e
 		l.read = max(l.read, e.Sequence)
 	}
-	// Erased ones are gone from the stream; those that another process erases are noticed once
-	// they are older than the first message, or at the next start.
+	// What the stream no longer has, and what is older than the newest that are kept.
 	for name, e := range l.all {
 		if e.Sequence < state.FirstSeq || l.read > newestLetters && e.Sequence <= l.read-newestLetters {
 			delete(l.all, name)

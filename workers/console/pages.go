@@ -47,11 +47,11 @@ func (s *site) broker(_ *http.Request, v *view) error {
 // accountRow is one account of the page of providers.
 type accountRow struct {
 	Provider, Account string
-	Circuit           *record.Circuit // nil for one that is closed.
+	Circuit           *record.Circuit // nil for a closed circuit.
 	Hosts             []record.Circuit
 	Limit             config.RateLimit
 	Seen              seen
-	Unknown           int // Scheduled look-ups of payments that the provider does not know, of those that were read.
+	Unknown           int // Scheduled look-ups of payments that the provider does not know, of the first 5,000.
 	Paused            bool
 	Pending           uint64
 	Oldest            float64

@@ -212,7 +212,7 @@ var table = map[string]words{
 	"act.noletters":   {"No open dead letter is chosen.", "Nenhuma dead letter aberta foi escolhida."},
 	"act.waiting":     {"%s messages are ready for the provider.", "%s mensagens estão prontas para o provedor."},
 	"act.openwill":    {"No look-up of the account is made until the circuit is closed. They are parked, and no attempt counts.", "Nenhuma consulta da conta é feita até o circuito ser fechado. Elas ficam agendadas, e nenhuma tentativa conta."},
-	"act.closewill":   {"Look-ups of the account run again, and those that waited are brought forward at its rate limit.", "As consultas da conta voltam, e as que esperavam são adiantadas dentro do limite dela."},
+	"act.closewill":   {"Look-ups of the account run again, and what waited is brought forward at its rate limit.", "As consultas da conta voltam, e as que esperavam são adiantadas dentro do limite dela."},
 	"act.reason":      {"Reason, without personal data", "Motivo, sem dados pessoais"},
 	"act.audited":     {"AUDIT gets an entry with your name: %s", "AUDIT recebe uma entrada com o seu nome: %s"},
 	"act.reasonless":  {"A discard needs a reason.", "Um descarte precisa de um motivo."},

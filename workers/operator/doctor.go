@@ -114,7 +114,7 @@ func (s *settings) examine(c *cobra.Command) error {
 }
 
 // Findings are what can be seen at the broker, of which h was read, the most dangerous
-// first. With an error they are those that were found before it.
+// first. With an error it returns what was found before.
 func (s *Deployment) Findings(ctx context.Context, h Health) ([]Need, error) {
 	found := slices.Clone(h.needs)
 	if h.Durability.Unverified() && h.Durability.Claimed != 0 {

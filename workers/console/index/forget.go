@@ -15,7 +15,7 @@ import (
 	"arauto/schemas/subject"
 )
 
-// The suffixes of the file that is being written again, and of the one that it replaces.
+// The suffixes of the file that is being written again, and of the file that it replaces.
 const (
 	newSuffix = ".new"
 	oldSuffix = ".old"

@@ -28,7 +28,7 @@ import (
 // version is that of the file's layout. A file of another version is built again.
 const version = "1"
 
-// openTimeout is how long another process may hold the file, such as one that stops.
+// openTimeout is how long another process may hold the file, such as a console that stops.
 const openTimeout = 5 * time.Second
 
 // The buckets.
@@ -69,7 +69,7 @@ type Payment struct {
 
 // Position is how far a stream was read.
 type Position struct {
-	Created  time.Time `json:"created"` // When the stream was created; another one counts from 1.
+	Created  time.Time `json:"created"` // When the stream was created; a younger stream counts from 1.
 	Sequence uint64    `json:"sequence"`
 }
 

@@ -169,7 +169,7 @@ func TestForgottenPaymentLeavesNoByteInTheFolder(t *testing.T) {
 		data, err := os.ReadFile(filepath.Join(folder, file.Name()))
 		must(t, err)
 		if bytes.Contains(data, []byte(gone)) || !bytes.Contains(data, []byte("payment-0235")) {
-			t.Errorf("%s has the payment that was forgotten, or lacks another one", file.Name())
+			t.Errorf("%s has the payment that was forgotten, or lacks another payment", file.Name())
 		}
 	}
 }
