@@ -20,7 +20,7 @@ import (
 var everyPage = []struct{ name, path string }{
 	{"now", "/"},
 	{"payments", "/payments"},
-	{"search", "/payments?q=shown-order"},
+	{"search", "/payments?q=shown-refunded"},
 	{"payment", "/payments/picpay/default/shown-refunded"},
 	{"pending", "/payments/sandbox/acme/shown-pending"},
 	{"unknown", "/payments/sandbox/default/shown-unknown"},
