@@ -25,9 +25,6 @@ var shots = []struct{ name, path string }{
 	{"payment", "/payments/picpay/default/shown-refunded"},
 	{"dead", "/dead"},
 	{"providers", "/providers"},
-	{"broker", "/broker"},
-	{"replay", "/act/replay?provider=picpay&account=default&payment=shown-refunded"},
-	{"login", "/login"},
 }
 
 // mostBytes bounds all screenshots together, so that the repository stays small.
