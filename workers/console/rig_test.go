@@ -50,7 +50,7 @@ type rig struct {
 // test says so.
 func start(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: testbench.Start(t, providers.All.Names()...)}
+	r := &rig{Broker: testbench.Start(t, "sandbox")}
 	r.config = filepath.Join(t.TempDir(), "arauto.yaml")
 	r.Must(os.WriteFile(r.config, fmt.Appendf(nil, `profile: local
 hash_key: %s
