@@ -113,3 +113,14 @@ func (t Tokens) Shown(id string) string {
 	}
 	return id
 }
+
+// IsToken reports whether text can be a token that Token has made, so that it may be put into
+// a subject: it has no dot, blank or wildcard, and is not longer than MaxToken.
+func IsToken(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; !plain(c) && c != '%' && c != '~' {
+			return false
+		}
+	}
+	return text != "" && len(text) <= MaxToken
+}

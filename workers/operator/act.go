@@ -27,6 +27,7 @@ type action struct {
 func newAct(s *settings, a action) *cobra.Command {
 	f := letterFilter{state: stateOpen}
 	var (
+		reason    string
 		perSecond float64
 		all       bool
 	)
@@ -39,10 +40,14 @@ func newAct(s *settings, a action) *cobra.Command {
 			if err := checkRate(perSecond); err != nil {
 				return err
 			}
+			if err := CheckReason(reason); err != nil {
+				return usageError{fmt.Errorf("--reason: %w", err)}
+			}
 			if f.chooses() == all {
 				return usageError{fmt.Errorf("%s takes either ids and filters, or --all", c.CommandPath())}
 			}
 			return s.changing(c, func(ctx context.Context, s *session) error {
+				s.reason = reason
 				letters, err := s.chooseLetters(ctx, f)
 				if err != nil {
 					return err
@@ -54,6 +59,9 @@ func newAct(s *settings, a action) *cobra.Command {
 	f.flags(c)
 	rateFlag(c, &perSecond, a.steps)
 	c.Flags().BoolVar(&all, "all", false, "every open letter")
+	if a.state == record.Discarded {
+		c.Flags().StringVar(&reason, "reason", "", "`why`, for AUDIT; no personal data")
+	}
 	return c
 }
 
@@ -108,7 +116,7 @@ var errNoLookUp = errors.New("it cannot be looked up")
 
 // redrive enqueues a look-up of a dead letter's payment and marks the dead letter. After a
 // crash in between it stays open, and redriving it again does no harm.
-func (s *session) redrive(ctx context.Context, l deadletter.Entry) error {
+func (s *Deployment) redrive(ctx context.Context, l deadletter.Entry) error {
 	p := payment{unit: l.Unit, target: provider.Target{Kind: l.Kind, Payment: l.Payment, Order: l.Order}}
 	if l.Kind == "" || l.Class == record.ClassSubscriber {
 		return errNoLookUp
@@ -125,17 +133,14 @@ func (s *session) redrive(ctx context.Context, l deadletter.Entry) error {
 	return s.deadLetters.Mark(ctx, l, record.Redriven, s.by(), time.Now())
 }
 
-func (s *session) discard(ctx context.Context, l deadletter.Entry) error {
-	if err := s.audit(ctx, verbDiscard, l.Unit, l.ID, "give up a dead letter"); err != nil {
-		return err
-	}
-	return s.deadLetters.Mark(ctx, l, record.Discarded, s.by(), time.Now())
+func (s *Deployment) discard(ctx context.Context, l deadletter.Entry) error {
+	return s.Discard(ctx, l, s.reason)
 }
 
 // askable returns why a look-up of a payment is of no use, or nil. Where the payload was
 // trusted there is no look-up, and asking would only make another dead letter. inHand is a
 // dead letter of the payment, the zero Entry for none.
-func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entry) error {
+func (s *Deployment) askable(ctx context.Context, p payment, inHand deadletter.Entry) error {
 	known, ok := providers.All.Get(p.unit.Provider)
 	if !ok || known.Ask == nil {
 		return errNoLookUp
@@ -160,7 +165,7 @@ func (s *session) askable(ctx context.Context, p payment, inHand deadletter.Entr
 // askedBefore is askable without the account's settings. A provider whose payload may be
 // trusted has accounts with and without a look-up; which of them the payment's account is
 // shows only in the payment's stored results, of which the latest counts.
-func (s *session) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Entry) error {
+func (s *Deployment) askedBefore(ctx context.Context, known provider.Provider, p payment, inHand deadletter.Entry) error {
 	if known.Payload == nil {
 		return nil
 	}

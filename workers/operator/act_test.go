@@ -109,7 +109,7 @@ func TestMarkOfALetterIsNoProblemOfAReplay(t *testing.T) {
 	r.moved("p-1", order.Paid)
 	observed, err := observations.Open(r.Ctx, r.JS)
 	r.Must(err)
-	s := &session{js: r.JS, tokens: r.Tokens, observed: observed, retries: r.retries, deadLetters: r.dead}
+	s := &Deployment{js: r.JS, tokens: r.Tokens, observed: observed, retries: r.retries, deadLetters: r.dead}
 	answered := asked{payment: payment{unit: r.Unit("p-1"), target: provider.Target{Payment: "p-1"}}}
 	for _, step := range []struct {
 		do      func()

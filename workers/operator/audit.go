@@ -31,7 +31,7 @@ const (
 
 // audit records what the command is about to change. It must return nil before anything
 // is changed. letter is the id of a dead letter, "" without one.
-func (s *session) audit(ctx context.Context, verb string, unit subject.Unit, letter, what string) error {
+func (s *Deployment) audit(ctx context.Context, verb string, unit subject.Unit, letter, what string) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("make audit id: %w", err)

@@ -55,7 +55,7 @@ func notAsked(err error) string { return "not asked, as far as is known: " + err
 
 // count adds the events above a sequence to a result. If ctx has ended it takes another
 // few seconds, because the result of an interrupted replay matters too.
-func (s *session) count(ctx context.Context, result *replayed, open []asked, above uint64) {
+func (s *Deployment) count(ctx context.Context, result *replayed, open []asked, above uint64) {
 	if ctx.Err() != nil {
 		more, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 		defer cancel()
@@ -69,6 +69,9 @@ func (s *session) count(ctx context.Context, result *replayed, open []asked, abo
 		result.Transitions = append(result.Transitions, made...)
 	}
 }
+
+// replayWhat is what AUDIT says about a replay.
+const replayWhat = "ask the provider again"
 
 // enqueueAll enqueues the look-ups, each after its audit entry. With an error it returns
 // the payments before the failed payment.
@@ -84,7 +87,7 @@ func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond 
 		if err != nil {
 			return all, err
 		}
-		if err := s.audit(ctx, verbReplay, p.unit, "", "ask the provider again"); err != nil {
+		if err := s.audit(ctx, verbReplay, p.unit, "", replayWhat); err != nil {
 			return all, err
 		}
 		if err := s.enqueue(ctx, p); err != nil {
@@ -96,7 +99,7 @@ func (s *session) enqueueAll(ctx context.Context, payments []payment, perSecond 
 }
 
 // before reads a payment's last sequences before its look-up.
-func (s *session) before(ctx context.Context, p payment) (asked, error) {
+func (s *Deployment) before(ctx context.Context, p payment) (asked, error) {
 	a := asked{payment: p}
 	last, err := s.observed.Last(ctx, p.unit)
 	if err != nil {
@@ -149,7 +152,7 @@ func (s *session) await(ctx context.Context, open []asked, timeout time.Duration
 }
 
 // splitFinished separates the unfinished look-ups from the problems of the failed ones. With an error the rest counts as unfinished.
-func (s *session) splitFinished(ctx context.Context, open []asked) (left []asked, problems []problem, err error) {
+func (s *Deployment) splitFinished(ctx context.Context, open []asked) (left []asked, problems []problem, err error) {
 	folded, err := s.folded(ctx)
 	if err != nil {
 		return open, nil, err
@@ -169,7 +172,7 @@ func (s *session) splitFinished(ctx context.Context, open []asked) (left []asked
 }
 
 // folded is the sequence up to which normalize has folded all observations.
-func (s *session) folded(ctx context.Context) (uint64, error) {
+func (s *Deployment) folded(ctx context.Context) (uint64, error) {
 	normalize, err := s.js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
 	if err != nil {
 		return 0, fmt.Errorf("read consumer %s: %w", subject.NormalizeConsumer, err)
@@ -188,7 +191,7 @@ func expected(p record.ScheduledLookUp) bool {
 }
 
 // finished reports whether a look-up is answered and folded, or what its problem is.
-func (s *session) finished(ctx context.Context, a asked, folded uint64) (done bool, trouble string, err error) {
+func (s *Deployment) finished(ctx context.Context, a asked, folded uint64) (done bool, trouble string, err error) {
 	last, err := s.observed.Last(ctx, a.unit)
 	if err != nil {
 		return false, "", err
@@ -223,7 +226,7 @@ func (s *session) finished(ctx context.Context, a asked, folded uint64) (done bo
 // idle reports whether no look-up of a payment is being handled and none was answered
 // after an observation. A return needs a confirmation, which may have fired before this
 // command could read its schedule.
-func (s *session) idle(ctx context.Context, p payment, observation uint64) (bool, error) {
+func (s *Deployment) idle(ctx context.Context, p payment, observation uint64) (bool, error) {
 	due, err := s.retries.ReadDue(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
 	if err != nil {
 		return false, err
@@ -241,7 +244,7 @@ func (s *session) idle(ctx context.Context, p payment, observation uint64) (bool
 }
 
 // eventsAbove lists a payment's events above a sequence.
-func (s *session) eventsAbove(ctx context.Context, p payment, above uint64) ([]transition, error) {
+func (s *Deployment) eventsAbove(ctx context.Context, p payment, above uint64) ([]transition, error) {
 	var made []transition
 	err := s.each(ctx, subject.Orders, p.unit.Events(), above+1, func(raw *jetstream.RawStreamMsg) bool {
 		e, err := observations.EventOf(raw)

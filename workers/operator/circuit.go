@@ -11,14 +11,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"arauto/schemas/record"
-	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
 )
 
 func newCircuit(s *settings) *cobra.Command {
 	return newGroup("circuit", "Accounts and hosts whose look-ups are stopped", newCircuitList(s),
-		newCircuitSet(s, "open", "Stop an account's look-ups; they are parked and no attempt counts", verbCircuitOpen, (*breaker.Store).OpenBy),
-		newCircuitSet(s, "close", "Let an account's look-ups run again", verbCircuitClose, (*breaker.Store).CloseBy))
+		newCircuitSet(s, opening), newCircuitSet(s, closing))
 }
 
 func newCircuitList(s *settings) *cobra.Command {
@@ -38,32 +36,21 @@ func newCircuitList(s *settings) *cobra.Command {
 	}
 }
 
-func newCircuitSet(s *settings, name, short, verb string,
-	set func(b *breaker.Store, ctx context.Context, provider, account, by string) error) *cobra.Command {
+func newCircuitSet(s *settings, change circuitChange) *cobra.Command {
 	var in scope
 	c := &cobra.Command{
-		Use:   name + " --provider <provider> --account <account>",
-		Short: short,
+		Use:   change.name + " --provider <provider> --account <account>",
+		Short: change.short,
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if in.provider == "" || in.account == "" {
 				return usageError{errors.New("write both --provider and --account")}
 			}
 			return s.changing(c, func(ctx context.Context, s *session) error {
-				store, err := breaker.Open(ctx, s.js)
-				if err != nil {
+				if err := s.setCircuit(ctx, change, in); err != nil {
 					return err
 				}
-				if err := s.checkAccount(ctx, store, in, verb); err != nil {
-					return err
-				}
-				if err := s.audit(ctx, verb, subject.Unit{Provider: in.provider, Account: in.account}, "", short); err != nil {
-					return err
-				}
-				if err := set(store, ctx, in.provider, in.account, s.by()); err != nil {
-					return err
-				}
-				list, err := store.List(ctx)
+				list, err := s.circuits(ctx)
 				if err != nil {
 					return err
 				}
@@ -78,7 +65,7 @@ func newCircuitSet(s *settings, name, short, verb string,
 // checkAccount refuses an account that the configuration does not list. The circuit of an
 // account that was removed from it may be closed, since its record would stay open for
 // good.
-func (s *session) checkAccount(ctx context.Context, store *breaker.Store, in scope, verb string) error {
+func (s *Deployment) checkAccount(ctx context.Context, store *breaker.Store, in scope, verb string) error {
 	names := s.config.AccountNames(in.provider)
 	if slices.Contains(names, in.account) {
 		return nil

@@ -94,7 +94,7 @@ func (f *letterFilter) missing(chosen []deadletter.Entry) (ids []string) {
 
 // chooseLetters reads the chosen dead letters, each in its last state, the oldest first. It
 // reads every class, because the class may have changed at the last failure.
-func (s *session) chooseLetters(ctx context.Context, f letterFilter) ([]deadletter.Entry, error) {
+func (s *Deployment) chooseLetters(ctx context.Context, f letterFilter) ([]deadletter.Entry, error) {
 	latest, err := s.deadLetters.Latest(ctx, subject.Filter(f.provider, f.account).DeadLetter(subject.Any, cmp.Or(f.stage, subject.Any)))
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (s *session) chooseLetters(ctx context.Context, f letterFilter) ([]deadlett
 }
 
 // ofOrder are the units of the chosen order.
-func (s *session) ofOrder(ctx context.Context, f letterFilter) (map[subject.Unit]bool, error) {
+func (s *Deployment) ofOrder(ctx context.Context, f letterFilter) (map[subject.Unit]bool, error) {
 	of := map[subject.Unit]bool{}
 	if f.order == "" {
 		return of, nil
@@ -195,7 +195,7 @@ func newDeadShow(s *settings) *cobra.Command {
 }
 
 // shownLetters are the dead letters with hashed ids where these may be personal.
-func (s *session) shownLetters(letters []deadletter.Entry) []record.DeadLetter {
+func (s *Deployment) shownLetters(letters []deadletter.Entry) []record.DeadLetter {
 	all := make([]record.DeadLetter, len(letters))
 	for i, l := range letters {
 		all[i] = l.DeadLetter

@@ -37,11 +37,14 @@ const (
 
 var dangerNames = map[danger]string{losing: "webhooks", stopped: "events", waiting: "payments", later: "soon"}
 
+// String is what the finding endangers, in the words of MarshalText.
+func (d danger) String() string { return dangerNames[d] }
+
 // MarshalText returns what the finding endangers: webhooks, events or payments, or "soon".
 func (d danger) MarshalText() ([]byte, error) { return []byte(dangerNames[d]), nil }
 
-// need is what a person must do, in a sentence that says it.
-type need struct {
+// Need is what a person must do, in a sentence that says it.
+type Need struct {
 	Danger danger `json:"danger"`
 	What   string `json:"what"`
 }
@@ -78,14 +81,18 @@ func (s *settings) examine(c *cobra.Command) error {
 	addresses, note := s.addressNeeds(c.Context())
 	found = append(found, addresses...)
 	err = s.connected(c, func(ctx context.Context, s *session) error {
-		more, err := s.examine(ctx)
+		h, err := s.Health(ctx)
+		if err != nil {
+			return err
+		}
+		more, err := s.Findings(ctx, h)
 		found = append(found, more...)
 		return err
 	})
 	if err != nil {
-		found = append(found, need{losing, "the broker does not answer this command (" + err.Error() + "): see that it runs, and compare nats.url and the password"})
+		found = append(found, Need{losing, "the broker does not answer this command (" + err.Error() + "): see that it runs, and compare nats.url and the password"})
 	}
-	slices.SortStableFunc(found, func(a, b need) int { return cmp.Compare(a.Danger, b.Danger) })
+	byDanger(found)
 	lines := []string{line("nothing was found")}
 	if len(found) > 0 {
 		lines = nil
@@ -97,24 +104,21 @@ func (s *settings) examine(c *cobra.Command) error {
 		lines = append(lines, line("not looked at: %s", note))
 	}
 	result := struct {
-		Found     []need `json:"found"`
+		Found     []Need `json:"found"`
 		NotLooked string `json:"not_looked_at,omitempty"`
-	}{append([]need{}, found...), note}
+	}{append([]Need{}, found...), note}
 	if err := s.show(c, result, lines...); err != nil || len(found) == 0 {
 		return err
 	}
 	return errPartly
 }
 
-// examine is what can be seen at the broker.
-func (s *session) examine(ctx context.Context) ([]need, error) {
-	h, err := s.health(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found := h.needs
+// Findings are what can be seen at the broker, of which h was read, the most dangerous
+// first. With an error it returns what was found before.
+func (s *Deployment) Findings(ctx context.Context, h Health) ([]Need, error) {
+	found := slices.Clone(h.needs)
 	if h.Durability.Unverified() && h.Durability.Claimed != 0 {
-		found = append(found, need{later, "whether a 200 survives " + h.Durability.Claimed.String() + " cannot be seen from here: ask /durability of a gateway"})
+		found = append(found, Need{later, "whether a 200 survives " + h.Durability.Claimed.String() + " cannot be seen from here: ask /durability of a gateway"})
 	}
 	drift, err := topology.Diff(ctx, s.js, s.config.Topology())
 	if err != nil {
@@ -122,23 +126,30 @@ func (s *session) examine(ctx context.Context) ([]need, error) {
 	}
 	for _, d := range drift {
 		if d.Field != "" { // What is missing is listed by its health.
-			found = append(found, need{later, d.String() + ": arauto topology apply"})
+			found = append(found, Need{later, d.String() + ": arauto topology apply"})
 		}
 	}
 	for _, c := range h.Consumers {
 		if age := time.Duration(c.Oldest * float64(time.Second)); age > staleAfter && !c.Unworked {
-			found = append(found, need{waiting, fmt.Sprintf("consumer %s is %v behind: start more of its workers", c.Name, age.Round(time.Second))})
+			found = append(found, Need{waiting, fmt.Sprintf("consumer %s is %v behind: start more of its workers", c.Name, age.Round(time.Second))})
 		}
 	}
 	clock, err := s.clockNeeds(ctx)
 	if state, err := s.js.Conn().TLSConnectionState(); err == nil {
 		found = append(found, endOf("the broker's certificate", state.PeerCertificates, time.Now())...)
 	}
-	return append(found, clock...), err
+	found = append(found, clock...)
+	byDanger(found)
+	return found, err
+}
+
+// byDanger sorts findings, the most dangerous first.
+func byDanger(found []Need) {
+	slices.SortStableFunc(found, func(a, b Need) int { return cmp.Compare(a.Danger, b.Danger) })
 }
 
 // clockNeeds compares the broker's clock with this machine's.
-func (s *session) clockNeeds(ctx context.Context) ([]need, error) {
+func (s *Deployment) clockNeeds(ctx context.Context) ([]Need, error) {
 	began := time.Now()
 	stream, err := s.js.Stream(ctx, subject.Notifications)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -153,41 +164,41 @@ func (s *session) clockNeeds(ctx context.Context) ([]need, error) {
 	if ahead < clockDiffers {
 		return nil, nil
 	}
-	return []need{{later, fmt.Sprintf("the clocks of the broker and of this machine differ by %v: set both by NTP", ahead.Round(time.Millisecond))}}, nil
+	return []Need{{later, fmt.Sprintf("the clocks of the broker and of this machine differ by %v: set both by NTP", ahead.Round(time.Millisecond))}}, nil
 }
 
 // certificateNeeds looks at the gateway's certificate, where its file can be read here.
-func certificateNeeds(cfg *config.Config, now time.Time) []need {
+func certificateNeeds(cfg *config.Config, now time.Time) []Need {
 	file := cfg.GatewayTLS().Certificate
 	if file == "" {
 		return nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return []need{{later, "the gateway's certificate cannot be read here: " + err.Error()}}
+		return []Need{{later, "the gateway's certificate cannot be read here: " + err.Error()}}
 	}
 	chain, err := chainOf(text)
 	if err != nil {
-		return []need{{losing, "the gateway's certificate does not decode: write the PEM file of a certificate with its chain"}}
+		return []Need{{losing, "the gateway's certificate does not decode: write the PEM file of a certificate with its chain"}}
 	}
 	return endOf("the gateway's certificate", chain, now)
 }
 
 // endOf is a finding if a certificate of the chain has ended or ends soon.
-func endOf(whose string, chain []*x509.Certificate, now time.Time) []need {
+func endOf(whose string, chain []*x509.Certificate, now time.Time) []Need {
 	for _, one := range chain {
 		switch left := one.NotAfter.Sub(now); {
 		case left <= 0:
-			return []need{{losing, whose + " ended at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
+			return []Need{{losing, whose + " ended at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
 		case left < certificateEnds:
-			return []need{{later, whose + " ends at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
+			return []Need{{later, whose + " ends at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
 		}
 	}
 	return nil
 }
 
 // addressNeeds dials the host of every account's look-ups. note says why none could be.
-func (s *settings) addressNeeds(ctx context.Context) (found []need, note string) {
+func (s *settings) addressNeeds(ctx context.Context) (found []Need, note string) {
 	cfg, _, err := s.load(config.RoleLookup)
 	if err != nil {
 		return nil, "the providers' addresses, because the settings of the look-ups are not here"
@@ -211,7 +222,7 @@ func (s *settings) addressNeeds(ctx context.Context) (found []need, note string)
 				dialed[at.Host] = err
 			}
 			if err != nil {
-				found = append(found, need{stopped, fmt.Sprintf("%s/%s: %s cannot be reached from here (%v): compare base_url, DNS and the way out", name, account, at.Host, err)})
+				found = append(found, Need{stopped, fmt.Sprintf("%s/%s: %s cannot be reached from here (%v): compare base_url, DNS and the way out", name, account, at.Host, err)})
 			}
 		}
 	}

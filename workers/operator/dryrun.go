@@ -70,7 +70,7 @@ func (s *session) dryRun(ctx context.Context, r replaying) error {
 
 // stopped are the accounts whose circuit is not closed, as provider/account: like the
 // workers, this process does not ask about them.
-func (s *session) stopped(ctx context.Context) (map[string]bool, error) {
+func (s *Deployment) stopped(ctx context.Context) (map[string]bool, error) {
 	list, err := s.circuits(ctx)
 	stopped := map[string]bool{}
 	for _, one := range list {
@@ -81,7 +81,7 @@ func (s *session) stopped(ctx context.Context) (map[string]bool, error) {
 
 // preview asks about one payment and folds the answer behind what is stored. Where the
 // answer would be a dead letter, the status is the provider's word.
-func (s *session) preview(ctx context.Context, client *providerhttp.Client, cfg config.Lookup, p payment) (transition, order.Outcome, error) {
+func (s *Deployment) preview(ctx context.Context, client *providerhttp.Client, cfg config.Lookup, p payment) (transition, order.Outcome, error) {
 	known, _ := providers.All.Get(p.unit.Provider) // Known, since askable returned nil.
 	fact, err := client.Ask(ctx, known, cfg.Accounts(p.unit.Provider)[p.unit.Account], p.target)
 	var unknown *provider.UnknownWordError
@@ -111,7 +111,7 @@ func (s *session) preview(ctx context.Context, client *providerhttp.Client, cfg 
 func firstOf(texts ...string) string { return cmp.Or(texts...) }
 
 // standing is a payment's standing after every stored observation.
-func (s *session) standing(ctx context.Context, p payment) (order.Standing, error) {
+func (s *Deployment) standing(ctx context.Context, p payment) (order.Standing, error) {
 	last, err := s.lastEvent(ctx, p.unit)
 	if err != nil {
 		return order.Standing{}, err

@@ -27,19 +27,19 @@ type payment struct {
 	target provider.Target
 }
 
-// errNothingKnown means that no stream holds an id.
-var errNothingKnown = errors.New("no payment is known by that order, payment or provider reference")
+// ErrNothingKnown means that no stream holds an id.
+var ErrNothingKnown = errors.New("no payment is known by that order, payment or provider reference")
 
 // find returns the payments whose own id, order or provider's reference is id, sorted by
 // subject.
-func (s *session) find(ctx context.Context, id string, in scope) ([]payment, error) {
+func (s *Deployment) find(ctx context.Context, id string, in scope) ([]payment, error) {
 	found, _, err := s.findWithin(ctx, id, in, searchMore)
 	return found, err
 }
 
 // findWithin is find with the number of the newest messages of each stream that are read
 // although subjects name the id. unread reports whether there are more messages.
-func (s *session) findWithin(ctx context.Context, id string, in scope, most uint64) (found []payment, unread bool, err error) {
+func (s *Deployment) findWithin(ctx context.Context, id string, in scope, most uint64) (found []payment, unread bool, err error) {
 	units, err := s.findPayment(ctx, id, in)
 	if err != nil {
 		return nil, false, err
@@ -49,7 +49,7 @@ func (s *session) findWithin(ctx context.Context, id string, in scope, most uint
 		return nil, false, err
 	}
 	maps.Copy(more, units)
-	if len(more) == 0 {
+	if len(more) == 0 && most == searchMore {
 		most = searchAll
 	}
 	named, unread, err := s.findByContent(ctx, id, in, most)
@@ -60,16 +60,16 @@ func (s *session) findWithin(ctx context.Context, id string, in scope, most uint
 	switch {
 	case len(more) > 0:
 	case unread:
-		return nil, true, fmt.Errorf("%w, in the newest %d messages of each stream", errNothingKnown, most)
+		return nil, true, fmt.Errorf("%w, in the newest %d messages of each stream", ErrNothingKnown, most)
 	default:
-		return nil, false, errNothingKnown
+		return nil, false, ErrNothingKnown
 	}
 	found, err = s.describeAll(ctx, more)
 	return found, unread, err
 }
 
 // findPayment finds the units of a payment, with its id.
-func (s *session) findPayment(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
+func (s *Deployment) findPayment(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
 	unit, waiting := subject.Filter(in.provider, in.account), subject.FilterWaiting(in.provider, in.account)
 	unit.Payment, waiting.Hash = s.tokens.Token(id), s.tokens.Hash(id)
 	found := map[subject.Unit]string{}
@@ -107,7 +107,7 @@ func (s *session) findPayment(ctx context.Context, id string, in scope) (map[sub
 
 // findOrder finds the units of an order's payments that have events. findByContent finds the
 // others.
-func (s *session) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
+func (s *Deployment) findOrder(ctx context.Context, id string, in scope) (map[subject.Unit]string, error) {
 	units, err := s.orders.PaymentsOf(ctx, id)
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func idOf(token string) string {
 }
 
 // subjects lists a stream's subjects on filter.
-func (s *session) subjects(ctx context.Context, stream, filter string) ([]string, error) {
+func (s *Deployment) subjects(ctx context.Context, stream, filter string) ([]string, error) {
 	info, err := s.streams[stream].Info(ctx, jetstream.WithSubjectFilter(filter))
 	if err != nil {
 		return nil, fmt.Errorf("list subjects of %s: %w", stream, err)
@@ -147,7 +147,7 @@ func (s *session) subjects(ctx context.Context, stream, filter string) ([]string
 }
 
 // describe reads what the look-up of a payment needs, from the newest stored documents.
-func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (payment, error) {
+func (s *Deployment) describe(ctx context.Context, unit subject.Unit, id string) (payment, error) {
 	p := payment{unit: unit, target: provider.Target{Payment: id}}
 	last, err := s.observed.Last(ctx, unit)
 	if err != nil {
@@ -190,7 +190,7 @@ func (s *session) describe(ctx context.Context, unit subject.Unit, id string) (p
 }
 
 // lastEvent reads a payment's last readable event, nil for none.
-func (s *session) lastEvent(ctx context.Context, unit subject.Unit) (*order.Event, error) {
+func (s *Deployment) lastEvent(ctx context.Context, unit subject.Unit) (*order.Event, error) {
 	log, err := observations.OrderLog(ctx, s.streams[subject.Orders], unit)
 	return log.Last, err
 }
@@ -201,6 +201,6 @@ func (p *payment) fill(kind order.Kind, of string) {
 }
 
 // name is "provider/account/payment", without personal data.
-func (s *session) name(p payment) string {
+func (s *Deployment) name(p payment) string {
 	return p.unit.Provider + "/" + p.unit.Account + "/" + s.tokens.Shown(p.target.Payment)
 }

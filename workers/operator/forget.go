@@ -183,7 +183,7 @@ func (e erased) lines() []string {
 }
 
 // held counts the messages about a payment.
-func (s *session) held(ctx context.Context, p payment) (map[string]int, error) {
+func (s *Deployment) held(ctx context.Context, p payment) (map[string]int, error) {
 	counts := map[string]int{}
 	for _, h := range holdings {
 		all, err := s.sequences(ctx, h, p)
@@ -204,7 +204,7 @@ type message struct {
 }
 
 // sequences lists the messages of a stream about a payment, in order.
-func (s *session) sequences(ctx context.Context, h holding, p payment) (all []message, err error) {
+func (s *Deployment) sequences(ctx context.Context, h holding, p payment) (all []message, err error) {
 	waiting := s.tokens.Waiting(p.unit.Provider, p.unit.Account, p.target.Payment)
 	for _, filter := range h.filters(p.unit, waiting) {
 		err := stream.EachFew(ctx, s.streams[h.stream], filter, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
@@ -219,7 +219,7 @@ func (s *session) sequences(ctx context.Context, h holding, p payment) (all []me
 }
 
 // erase erases a payment, or finishes what an earlier run began more than an hour ago.
-func (s *session) erase(ctx context.Context, p payment, within time.Duration, result *erased) error {
+func (s *Deployment) erase(ctx context.Context, p payment, within time.Duration, result *erased) error {
 	result.Messages = map[string]int{}
 	last, err := s.observed.Last(ctx, p.unit)
 	if err != nil {
@@ -266,7 +266,7 @@ func (s *session) erase(ctx context.Context, p payment, within time.Duration, re
 // mark appends the mark of an erased payment behind its last observation. From then on the
 // broker refuses what is appended behind any other observation, and lookup drops what it reads
 // of the payment. The mark of a run within the hour stays as it is.
-func (s *session) mark(ctx context.Context, p payment, last observations.Entry) (sequence uint64, until time.Time, err error) {
+func (s *Deployment) mark(ctx context.Context, p payment, last observations.Entry) (sequence uint64, until time.Time, err error) {
 	err = stream.RetryConflicts(ctx, func() (err error) {
 		if last.Refuses(s.now()) {
 			sequence, until = last.Sequence, *last.Observation.RefusedUntil
@@ -291,7 +291,7 @@ var errInHand = errors.New("a worker may still have a message of it in hand; run
 
 // awaitWorkers waits until no worker has a message of the payment in hand that it got before
 // the mark. It returns errInHand if that is not certain after a time.
-func (s *session) awaitWorkers(ctx context.Context, p payment, mark uint64, within time.Duration) error {
+func (s *Deployment) awaitWorkers(ctx context.Context, p payment, mark uint64, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	floors := map[string]uint64{} // What each consumer must have acknowledged.
@@ -329,7 +329,7 @@ func (s *session) awaitWorkers(ctx context.Context, p payment, mark uint64, with
 
 // eraseAll erases everything about a payment but the mark, 0 for none. Of a payment that is no
 // longer refused it erases what was stored before it could be told of again.
-func (s *session) eraseAll(ctx context.Context, p payment, mark uint64, before time.Time, result *erased) error {
+func (s *Deployment) eraseAll(ctx context.Context, p payment, mark uint64, before time.Time, result *erased) error {
 	for _, h := range holdings {
 		if err := s.eraseFrom(ctx, h, p, mark, before, result); err != nil {
 			return err
@@ -339,7 +339,7 @@ func (s *session) eraseAll(ctx context.Context, p payment, mark uint64, before t
 }
 
 // eraseFrom erases a payment's messages from a stream.
-func (s *session) eraseFrom(ctx context.Context, h holding, p payment, mark uint64, before time.Time, result *erased) error {
+func (s *Deployment) eraseFrom(ctx context.Context, h holding, p payment, mark uint64, before time.Time, result *erased) error {
 	all, err := s.sequences(ctx, h, p)
 	if err != nil {
 		return err

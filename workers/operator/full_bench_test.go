@@ -39,7 +39,7 @@ func BenchmarkOrderShowInAFullStore(b *testing.B) {
 		config.MaxBytes = -1
 		_, err := broker.JS.UpdateStream(broker.Ctx, config)
 		broker.Must(err)
-		s := &session{settings: &settings{}, js: broker.JS, tokens: broker.Tokens, streams: map[string]jetstream.Stream{}}
+		s := &Deployment{js: broker.JS, tokens: broker.Tokens, streams: map[string]jetstream.Stream{}}
 		broker.Must(s.bind(broker.Ctx))
 		ids := fillOrders(broker, 1)
 		show := func(id string) time.Duration {

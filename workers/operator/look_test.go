@@ -29,7 +29,7 @@ func TestOrderShowListsEverythingInTheOrderOfTime(t *testing.T) {
 	if byPayment := r.run(ExitDone, "order", "show", "p-1", "--output", "json"); byPayment != byOrder {
 		t.Errorf("by order:\n%s\nby payment:\n%s", byOrder, byPayment)
 	}
-	var line []entry
+	var line []Entry
 	r.Must(json.Unmarshal([]byte(byOrder), &line))
 	var what []string
 	for i, e := range line {

@@ -37,48 +37,48 @@ const (
 )
 
 // needs lists what a person must do.
-func (s *session) needs(ctx context.Context, h health) ([]need, error) {
+func (s *Deployment) needs(ctx context.Context, h Health) ([]Need, error) {
 	all := h.broken()
 	letters, least, err := s.openLetters(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, class := range slices.Sorted(maps.Keys(letters)) {
-		all = append(all, need{waiting, fmt.Sprintf("%s%d open dead letters of class %s: arauto dead list --class %s", least, letters[class], class, class)})
+		all = append(all, Need{waiting, fmt.Sprintf("%s%d open dead letters of class %s: arauto dead list --class %s", least, letters[class], class, class)})
 	}
 	all = append(all, h.failing()...)
 	for _, c := range h.Circuits {
-		all = append(all, need{stopped, fmt.Sprintf("circuit %s/%s is %s since %s (%s)", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause)})
+		all = append(all, Need{stopped, fmt.Sprintf("circuit %s/%s is %s since %s (%s)", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause)})
 	}
 	for _, c := range h.Consumers {
 		switch {
 		case c.Missing:
-			all = append(all, need{stopped, "consumer " + c.Name + " is missing: arauto topology apply"})
+			all = append(all, Need{stopped, "consumer " + c.Name + " is missing: arauto topology apply"})
 		case c.Unworked:
-			all = append(all, need{stopped, "no worker works on consumer " + c.Name})
+			all = append(all, Need{stopped, "no worker works on consumer " + c.Name})
 		}
 	}
 	for _, one := range h.Streams {
 		switch {
 		case one.Missing:
-			all = append(all, need{one.endangers(stopped), "stream " + one.Name + " is missing: arauto topology apply"})
+			all = append(all, Need{one.endangers(stopped), "stream " + one.Name + " is missing: arauto topology apply"})
 		case one.Fatal && one.Fill != nil && *one.Fill >= nearlyFull:
-			all = append(all, need{one.endangers(later), fmt.Sprintf("stream %s is %.1f %% full, and refuses messages when it is full", one.Name, *one.Fill)})
+			all = append(all, Need{one.endangers(later), fmt.Sprintf("stream %s is %.1f %% full, and refuses messages when it is full", one.Name, *one.Fill)})
 		case one.Name == subject.LookupRetries && one.Fill != nil && *one.Fill >= retriesFull:
-			all = append(all, need{later, fmt.Sprintf("stream %s is %.1f %% full: from 80 %% on look-ups that fail become dead letters at once", one.Name, *one.Fill)})
+			all = append(all, Need{later, fmt.Sprintf("stream %s is %.1f %% full: from 80 %% on look-ups that fail become dead letters at once", one.Name, *one.Fill)})
 		}
 	}
 	if r := h.Durability; r.Facts != nil && !r.Unverified() && !r.Holds {
-		all = append(all, need{losing, "the gateway claims " + r.Claimed.String() + ", which does not hold"})
+		all = append(all, Need{losing, "the gateway claims " + r.Claimed.String() + ", which does not hold"})
 	}
 	return all, nil
 }
 
 // broken is what the broker cannot do, by its monitoring addresses.
-func (h health) broken() (all []need) {
+func (h Health) broken() (all []Need) {
 	if h.Durability.Facts != nil {
 		for _, one := range h.Durability.Facts.Urgent() {
-			all = append(all, need{losing, one})
+			all = append(all, Need{losing, one})
 		}
 	}
 	return all
@@ -95,19 +95,19 @@ func (s streamHealth) endangers(otherwise danger) danger {
 
 // failing are the paused providers, the failed look-ups by provider and error, and the
 // accounts with many payments that their provider does not know.
-func (h health) failing() []need {
-	var all []need
+func (h Health) failing() []Need {
+	var all []Need
 	for _, c := range h.Consumers {
 		if provider, ok := subject.ParseLookupConsumer(c.Name); ok && c.Paused && c.Name == subject.LookupDueConsumer(provider) {
-			all = append(all, need{stopped, "provider " + provider + " is paused: it answers no account"})
+			all = append(all, Need{stopped, "provider " + provider + " is paused: it answers no account"})
 		}
 	}
 	for _, why := range slices.Sorted(maps.Keys(h.Parked.Failed)) {
-		all = append(all, need{waiting, fmt.Sprintf("%d look-ups have failed and wait: %s", h.Parked.Failed[why], why)})
+		all = append(all, Need{waiting, fmt.Sprintf("%d look-ups have failed and wait: %s", h.Parked.Failed[why], why)})
 	}
 	for _, account := range slices.Sorted(maps.Keys(h.Parked.Unknown)) {
 		if n := h.Parked.Unknown[account]; n >= flood {
-			all = append(all, need{waiting, fmt.Sprintf("%d look-ups of %s wait because the provider does not know their payments: "+
+			all = append(all, Need{waiting, fmt.Sprintf("%d look-ups of %s wait because the provider does not know their payments: "+
 				"they are invented, or another store's; see Floods in OPERATING.md", n, account)})
 		}
 	}
@@ -119,7 +119,7 @@ const newestLetters = 5000
 
 // openLetters counts the open dead letters by class. least is "at least " if there are more
 // messages than are read.
-func (s *session) openLetters(ctx context.Context) (open map[record.Class]int, least string, err error) {
+func (s *Deployment) openLetters(ctx context.Context) (open map[record.Class]int, least string, err error) {
 	dead, err := deadletter.Open(ctx, s.js)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, "", nil // The missing stream is listed.
@@ -166,7 +166,7 @@ func (p *parkedHealth) count(raw *jetstream.RawStreamMsg) {
 
 // unworked reports whether no worker pulls from a consumer. A consumer of a provider
 // without accounts needs a worker only when messages wait.
-func (s *session) unworked(ctx context.Context, durable jetstream.Consumer) (bool, error) {
+func (s *Deployment) unworked(ctx context.Context, durable jetstream.Consumer) (bool, error) {
 	for check := 0; ; check++ {
 		info, err := durable.Info(ctx)
 		if err != nil {
@@ -187,7 +187,7 @@ func (s *session) unworked(ctx context.Context, durable jetstream.Consumer) (boo
 
 // hostStopped reports whether the circuit of a host of the consumer's provider is open: no
 // worker pulls while all of them are.
-func (s *session) hostStopped(ctx context.Context, consumer string) (bool, error) {
+func (s *Deployment) hostStopped(ctx context.Context, consumer string) (bool, error) {
 	provider, ok := subject.ParseLookupConsumer(consumer)
 	if !ok {
 		return false, nil
@@ -208,7 +208,7 @@ func active(info *jetstream.ConsumerInfo) bool {
 
 // wanted reports whether a consumer needs a worker: it has messages, or its provider has
 // accounts.
-func (s *session) wanted(info *jetstream.ConsumerInfo) bool {
+func (s *Deployment) wanted(info *jetstream.ConsumerInfo) bool {
 	if info.NumPending > 0 || info.NumAckPending > 0 {
 		return true
 	}

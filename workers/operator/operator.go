@@ -14,6 +14,7 @@ import (
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/version"
+	"arauto/workers/console/access"
 )
 
 // The exit codes.
@@ -88,9 +89,9 @@ func execute(ctx context.Context, args []string, env func(string) (string, bool)
 // settings are the flags of every command.
 type settings struct {
 	env    func(string) (string, bool)
-	config string
+	file   string // The configuration's.
 	output string
-	who    string // The operator's name, see identify.
+	person string // The operator's name, see identify.
 }
 
 func newRoot(s *settings) *cobra.Command {
@@ -114,15 +115,15 @@ func newRoot(s *settings) *cobra.Command {
 	if given, ok := s.env("ARAUTO_CONFIG"); ok && given != "" {
 		path = given
 	}
-	root.PersistentFlags().StringVar(&s.config, "config", path, "configuration `file`; ARAUTO_CONFIG sets the default")
+	root.PersistentFlags().StringVar(&s.file, "config", path, "configuration `file`; ARAUTO_CONFIG sets the default")
 	by, _ := s.env("ARAUTO_BY")
-	root.PersistentFlags().StringVar(&s.who, "by", by, "`name` of who is at work, for AUDIT; ARAUTO_BY sets the default, and without both it is\n"+
+	root.PersistentFlags().StringVar(&s.person, "by", by, "`name` of who is at work, for AUDIT; ARAUTO_BY sets the default, and without both it is\n"+
 		"the system's user. Only what changes something needs it")
 	root.PersistentFlags().StringVar(&s.output, "output", textOutput, "`format` of the result, text or json")
 	root.Version = "arauto " + version.Read().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newStatus(s), newDoctor(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newExpect(s), newForget(s), newWebhook(s), newSubscriber(s), newExample(), newTopology(s), newVersion(s))
+	root.AddCommand(newStatus(s), newDoctor(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newExpect(s), newForget(s), newWebhook(s), newSubscriber(s), newExample(), newPasswordHash(access.Hash), newTopology(s), newVersion(s))
 	return root
 }
 

@@ -89,7 +89,7 @@ func (s *session) retryNow(ctx context.Context, payments []payment) error {
 	return s.show(s.command, list, lines...)
 }
 
-func (s *session) expedite(ctx context.Context, p payment) (expedited, error) {
+func (s *Deployment) expedite(ctx context.Context, p payment) (expedited, error) {
 	one := expedited{Payment: s.name(p)}
 	scheduled, err := s.retries.Read(ctx, p.unit.Provider, p.unit.Account, p.target.Payment)
 	if err != nil || scheduled.Sequence == 0 {

@@ -115,7 +115,7 @@ func (s *session) showReplayed(r replayed) error {
 }
 
 // chosen lists the payments to look up, and the payments without a look-up.
-func (s *session) chosen(ctx context.Context, r replaying) ([]payment, []problem, error) {
+func (s *Deployment) chosen(ctx context.Context, r replaying) ([]payment, []problem, error) {
 	payments, err := s.candidates(ctx, r)
 	if err != nil {
 		return nil, nil, err
@@ -136,14 +136,14 @@ func (s *session) chosen(ctx context.Context, r replaying) ([]payment, []problem
 	return askable, skipped, nil
 }
 
-func (s *session) candidates(ctx context.Context, r replaying) ([]payment, error) {
+func (s *Deployment) candidates(ctx context.Context, r replaying) ([]payment, error) {
 	switch {
 	case r.order != "":
 		return s.find(ctx, r.order, r.scope)
 	case r.payment != "":
 		units, err := s.findPayment(ctx, r.payment, r.scope)
 		if err == nil && len(units) == 0 {
-			err = errNothingKnown
+			err = ErrNothingKnown
 		}
 		if err != nil {
 			return nil, err
@@ -156,7 +156,7 @@ func (s *session) candidates(ctx context.Context, r replaying) ([]payment, error
 }
 
 // ofLetters lists the payments of open dead letters.
-func (s *session) ofLetters(ctx context.Context, r replaying) ([]payment, error) {
+func (s *Deployment) ofLetters(ctx context.Context, r replaying) ([]payment, error) {
 	letters, err := s.chooseLetters(ctx, letterFilter{scope: r.scope, class: r.class, state: stateOpen})
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (s *session) ofLetters(ctx context.Context, r replaying) ([]payment, error)
 }
 
 // recent lists the payments of the newest notifications and observations.
-func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
+func (s *Deployment) recent(ctx context.Context, r replaying) ([]payment, error) {
 	units := map[subject.Unit]string{}
 	at := s.now().Add(-r.since)
 	for stream, filter := range map[string]string{
@@ -199,7 +199,7 @@ func (s *session) recent(ctx context.Context, r replaying) ([]payment, error) {
 }
 
 // describeAll describes payments, sorted by subject.
-func (s *session) describeAll(ctx context.Context, units map[subject.Unit]string) ([]payment, error) {
+func (s *Deployment) describeAll(ctx context.Context, units map[subject.Unit]string) ([]payment, error) {
 	all := make([]payment, 0, len(units))
 	for unit, id := range units {
 		p, err := s.describe(ctx, unit, id)
@@ -216,7 +216,7 @@ func (s *session) describeAll(ctx context.Context, units map[subject.Unit]string
 const waitsOperator = string(order.CauseOperator)
 
 // enqueue makes a look-up of a payment due now.
-func (s *session) enqueue(ctx context.Context, p payment) error {
+func (s *Deployment) enqueue(ctx context.Context, p payment) error {
 	return s.retries.Schedule(ctx, retry.Enqueue, record.ScheduledLookUp{
 		Provider: p.unit.Provider, Account: p.unit.Account, Kind: p.target.Kind,
 		Payment: p.target.Payment, Order: p.target.Order, Fields: p.target.Fields,

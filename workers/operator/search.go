@@ -33,15 +33,21 @@ type content struct {
 	Reference string `json:"provider_reference"`
 }
 
+// contentOf decodes what a document says it is about. ok is false if it does not decode.
+func contentOf(body []byte) (of content, ok bool) {
+	err := json.Unmarshal(body, &of)
+	return of, err == nil
+}
+
 // findByContent finds the units of stored documents whose order or provider's reference is
 // id: all that are scheduled or dead letters, and at most so many of the newest messages of
 // the other streams. more reports whether there are more messages.
-func (s *session) findByContent(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
+func (s *Deployment) findByContent(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
 	found = map[subject.Unit]string{}
 	var lock sync.Mutex // Of found and more: the streams are read at once.
 	look := func(raw *jetstream.RawStreamMsg) {
-		var of content
-		if json.Unmarshal(raw.Data, &of) != nil || of.Order != id && (in.erasing || of.Reference != id) || of.Payment == "" {
+		of, ok := contentOf(raw.Data)
+		if !ok || of.Order != id && (in.erasing || of.Reference != id) || of.Payment == "" {
 			return
 		}
 		if in.provider != "" && in.provider != of.Provider || in.account != "" && in.account != of.Account {
@@ -95,7 +101,7 @@ func (s *session) findByContent(ctx context.Context, id string, in scope, most u
 
 // newest calls visit with the newest messages of a stream, several at once and in no order,
 // and reports whether there are more.
-func (s *session) newest(ctx context.Context, stream string, most uint64, visit func(*jetstream.RawStreamMsg)) (more bool, err error) {
+func (s *Deployment) newest(ctx context.Context, stream string, most uint64, visit func(*jetstream.RawStreamMsg)) (more bool, err error) {
 	info, err := s.streams[stream].Info(ctx)
 	if err != nil {
 		return false, fmt.Errorf("read state of %s: %w", stream, err)

@@ -18,7 +18,7 @@ func TestSearchByTimeFindsTheFirstThatIsNotOlder(t *testing.T) {
 	}
 	stream, err := r.JS.Stream(r.Ctx, subject.Notifications)
 	r.Must(err)
-	s := &session{streams: map[string]jetstream.Stream{subject.Notifications: stream}}
+	s := &Deployment{streams: map[string]jetstream.Stream{subject.Notifications: stream}}
 	for _, filter := range []string{"notifications.>", "notifications.*.*.p-1"} {
 		var last uint64
 		r.Must(s.each(r.Ctx, subject.Notifications, filter, 1, func(raw *jetstream.RawStreamMsg) bool {

@@ -18,8 +18,8 @@ import (
 	"arauto/workers/internal/breaker"
 )
 
-// health is the state of the whole deployment.
-type health struct {
+// Health is the state of the whole deployment.
+type Health struct {
 	Needs     []string         `json:"needs"` // What a person must do, in sentences.
 	Streams   []streamHealth   `json:"streams"`
 	Consumers []consumerHealth `json:"consumers"`
@@ -29,7 +29,7 @@ type health struct {
 
 	Durability durability.Report `json:"durability"` // What a 200 of the gateway means here.
 
-	needs []need // Needs with what each endangers.
+	needs []Need // Needs with what each endangers.
 }
 
 type streamHealth struct {
@@ -76,7 +76,7 @@ func newStatus(s *settings) *cobra.Command {
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return s.connected(c, func(ctx context.Context, s *session) error {
-				h, err := s.health(ctx)
+				h, err := s.Health(ctx)
 				if err != nil {
 					return err
 				}
@@ -89,8 +89,8 @@ func newStatus(s *settings) *cobra.Command {
 	}
 }
 
-func (s *session) health(ctx context.Context) (health, error) {
-	var h health
+func (s *Deployment) Health(ctx context.Context) (Health, error) {
+	var h Health
 	h.Durability = durability.Look(ctx, durability.NewReader(s.js, s.config.NATS().Monitors), s.config.Durability())
 	declared := s.config.Topology()
 	var waiting uint64
@@ -131,7 +131,7 @@ func (s *session) health(ctx context.Context) (health, error) {
 }
 
 // stream reads a stream's state and keeps it open for reading its messages.
-func (s *session) stream(ctx context.Context, name string) (streamHealth, error) {
+func (s *Deployment) stream(ctx context.Context, name string) (streamHealth, error) {
 	opened, err := s.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return streamHealth{Name: name, Missing: true}, nil
@@ -158,7 +158,7 @@ func filled(bytes uint64, of int64) *float64 {
 	return &fill
 }
 
-func (s *session) consumer(ctx context.Context, of, name string) (consumerHealth, error) {
+func (s *Deployment) consumer(ctx context.Context, of, name string) (consumerHealth, error) {
 	durable, err := s.js.Consumer(ctx, of, name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return consumerHealth{Name: name, Stream: of, Missing: true}, nil
@@ -181,7 +181,7 @@ func (s *session) consumer(ctx context.Context, of, name string) (consumerHealth
 
 // parked counts the scheduled look-ups: the messages of the stream without the due ones,
 // which are fired.
-func (s *session) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
+func (s *Deployment) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
 	p := parkedHealth{Failed: map[string]int{}, Unknown: map[string]int{}}
 	if s.streams[subject.LookupRetries] == nil {
 		return p, nil
@@ -209,7 +209,7 @@ func scheduled(raw *jetstream.RawStreamMsg) (time.Time, bool) {
 }
 
 // circuits lists the records of every account that was ever stopped.
-func (s *session) circuits(ctx context.Context) ([]record.Circuit, error) {
+func (s *Deployment) circuits(ctx context.Context) ([]record.Circuit, error) {
 	store, err := breaker.Open(ctx, s.js)
 	if err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func (s *session) circuits(ctx context.Context) ([]record.Circuit, error) {
 }
 
 // openCircuits are the records that are not closed.
-func (s *session) openCircuits(ctx context.Context) ([]record.Circuit, error) {
+func (s *Deployment) openCircuits(ctx context.Context) ([]record.Circuit, error) {
 	open := []record.Circuit{}
 	all, err := s.circuits(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

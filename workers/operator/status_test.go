@@ -20,9 +20,9 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// shownHealth is health as its JSON is read here: the durability has a test of its own.
+// shownHealth is Health as its JSON is read here: the durability has a test of its own.
 type shownHealth struct {
-	health
+	Health
 	Durability json.RawMessage `json:"durability"`
 }
 
@@ -200,12 +200,12 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 // A broker that cannot write needs a person first, whatever else does.
 func TestStatusBeginsWithABrokerThatCannotWrite(t *testing.T) {
 	t.Parallel()
-	h := health{Durability: durability.Report{Facts: &durability.Facts{Replicas: 1, Servers: []durability.Server{
+	h := Health{Durability: durability.Report{Facts: &durability.Facts{Replicas: 1, Servers: []durability.Server{
 		{Name: "nats-1", Failed: []durability.Failure{{Name: subject.Notifications, Error: "no space left on device"}}},
 		{Name: "nats-2", StoreUsed: 95, StoreLimit: 100},
 	}}}}
 	r := idle(t)
-	needs, err := (&session{js: r.JS}).needs(r.Ctx, h)
+	needs, err := (&Deployment{js: r.JS}).needs(r.Ctx, h)
 	r.Must(err)
 	said := ""
 	for _, one := range needs {

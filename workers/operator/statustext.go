@@ -8,7 +8,7 @@ import (
 )
 
 // lines is the state for a person: what needs one first.
-func (h health) lines() []string {
+func (h Health) lines() []string {
 	all := []string{line("nothing needs a person")}
 	if len(h.Needs) > 0 {
 		all = []string{line("needs a person:")}

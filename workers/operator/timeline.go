@@ -32,8 +32,8 @@ const (
 	whatDeadLetter   = "dead letter"
 )
 
-// entry is one line of a timeline.
-type entry struct {
+// Entry is one line of a timeline.
+type Entry struct {
 	At             time.Time  `json:"at"` // The broker's timestamp.
 	Payment        string     `json:"payment"`
 	What           string     `json:"what"`
@@ -56,15 +56,22 @@ type entry struct {
 	By             string     `json:"by,omitempty"`
 	Next           string     `json:"next,omitempty"`
 	HTTP           int        `json:"http_status,omitempty"` // Of a failed look-up, 0 without an answer.
+	Said           string     `json:"said,omitempty"`        // The status word of a notification. It is a hint.
+	Outcome        string     `json:"outcome,omitempty"`     // What a look-up meant for the log, in the words of order.Outcome.
 	Unreadable     bool       `json:"unreadable,omitempty"`  // It does not decode; only subject and sequence are known.
 	Subject        string     `json:"subject,omitempty"`     // Of an unreadable message.
+
+	Event *order.Event `json:"event,omitempty"` // The body of an event, with hashed ids where these may be personal.
+
+	observation *order.Observation // The body of a look-up.
 }
 
 // timeline reads everything that is stored about some payments, sorted by time.
-func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, error) {
-	var line []entry
+func (s *Deployment) timeline(ctx context.Context, payments []payment) ([]Entry, error) {
+	var line []Entry
 	for _, p := range payments {
-		for _, read := range []func(context.Context, payment) ([]entry, error){
+		begin := len(line)
+		for _, read := range []func(context.Context, payment) ([]Entry, error){
 			s.notifications, s.observations, s.events, s.waiting, s.letters,
 		} {
 			entries, err := read(ctx, p)
@@ -76,21 +83,22 @@ func (s *session) timeline(ctx context.Context, payments []payment) ([]entry, er
 			}
 			line = append(line, entries...)
 		}
+		judge(line[begin:])
 	}
 	line = onceFailed(line)
-	slices.SortStableFunc(line, func(a, b entry) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(line, func(a, b Entry) int { return a.At.Compare(b.At) })
 	return line, nil
 }
 
 // onceFailed drops repeated failed look-ups: they are stored with the scheduled look-up, and
 // again with the observation or the dead letter that ended them.
-func onceFailed(line []entry) []entry {
+func onceFailed(line []Entry) []Entry {
 	type look struct {
 		payment string
 		at      time.Time
 	}
 	seen := map[look]bool{}
-	return slices.DeleteFunc(line, func(e entry) bool {
+	return slices.DeleteFunc(line, func(e Entry) bool {
 		l := look{e.Payment, e.At}
 		if e.What != whatFailed {
 			return false
@@ -102,10 +110,10 @@ func onceFailed(line []entry) []entry {
 }
 
 // failedLookUps lists the failed look-ups of a document.
-func failedLookUps(list []order.FailedLookUp) []entry {
-	var all []entry
+func failedLookUps(list []order.FailedLookUp) []Entry {
+	var all []Entry
 	for _, f := range list {
-		all = append(all, entry{
+		all = append(all, Entry{
 			At: f.At, What: whatFailed, Class: f.Class, Cause: f.Error, HTTP: f.HTTP, Attempts: f.Attempt, DueAt: f.Next,
 		})
 	}
@@ -114,11 +122,11 @@ func failedLookUps(list []order.FailedLookUp) []entry {
 
 // stored lists every message of a payment's subjects as an entry that read returns, each after the
 // failed look-ups that it records. A message that does not decode is an entry too.
-func (s *session) stored(ctx context.Context, name, on, what string, read func(*jetstream.RawStreamMsg) (entry, []entry, error)) (all []entry, err error) {
+func (s *Deployment) stored(ctx context.Context, name, on, what string, read func(*jetstream.RawStreamMsg) (Entry, []Entry, error)) (all []Entry, err error) {
 	err = stream.EachFew(ctx, s.streams[name], on, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		e, before, err := read(raw)
 		if err != nil {
-			e, before = entry{What: what, Unreadable: true, Subject: raw.Subject}, nil
+			e, before = Entry{What: what, Unreadable: true, Subject: raw.Subject}, nil
 		}
 		e.At, e.Sequence = raw.Time.UTC(), raw.Sequence
 		all = append(append(all, before...), e)
@@ -130,22 +138,23 @@ func (s *session) stored(ctx context.Context, name, on, what string, read func(*
 	return all, err
 }
 
-func (s *session) notifications(ctx context.Context, p payment) ([]entry, error) {
-	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
+func (s *Deployment) notifications(ctx context.Context, p payment) ([]Entry, error) {
+	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		var n record.Notification
 		err := json.Unmarshal(raw.Data, &n)
-		return entry{What: whatNotification, ID: n.ID, Order: s.shown(n.Order)}, nil, err
+		return Entry{What: whatNotification, ID: n.ID, Order: s.shown(n.Order), Said: s.shown(n.Fields[fieldStatus])}, nil, err
 	})
 }
 
-func (s *session) observations(ctx context.Context, p payment) ([]entry, error) {
-	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
+func (s *Deployment) observations(ctx context.Context, p payment) ([]Entry, error) {
+	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		var o order.Observation
 		err := json.Unmarshal(raw.Data, &o)
-		e := entry{
+		e := Entry{
 			What: whatLookUp, Order: s.shown(o.Order), Cause: string(o.Cause),
 			Status: string(o.Status), ProviderStatus: o.ProviderStatus, AskedAt: &o.AskedAt, AnsweredAt: &o.AnsweredAt,
 		}
+		e.observation = &o
 		if !o.Confirmed {
 			e.What, e.AskedAt, e.AnsweredAt = whatPayload, nil, nil
 		}
@@ -153,23 +162,24 @@ func (s *session) observations(ctx context.Context, p payment) ([]entry, error) 
 	})
 }
 
-func (s *session) events(ctx context.Context, p payment) ([]entry, error) {
-	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, func(raw *jetstream.RawStreamMsg) (entry, []entry, error) {
+func (s *Deployment) events(ctx context.Context, p payment) ([]Entry, error) {
+	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		v, err := observations.EventOf(raw)
-		e := entry{
+		e := Entry{
 			What: whatEvent, ID: v.ID(), Order: s.shown(v.Order),
 			Status: string(v.Status), ProviderStatus: v.ProviderStatus, Transition: v.Transition,
 		}
 		if v.From != nil {
 			e.From = string(*v.From)
 		}
+		e.Event = s.shownEvent(v)
 		return e, nil, err
 	})
 }
 
 // waiting reads the scheduled look-up and the due one.
-func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
-	var all []entry
+func (s *Deployment) waiting(ctx context.Context, p payment) ([]Entry, error) {
+	var all []Entry
 	for _, place := range []struct {
 		what string
 		read func(context.Context, string, string, string) (retry.Entry, error)
@@ -182,7 +192,7 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 			continue
 		}
 		all = append(all, failedLookUps(at.Parked.FailedLookUps)...)
-		all = append(all, entry{
+		all = append(all, Entry{
 			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Reason: at.Parked.Reason,
 			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable,
 		})
@@ -190,10 +200,10 @@ func (s *session) waiting(ctx context.Context, p payment) ([]entry, error) {
 	return all, nil
 }
 
-func (s *session) letters(ctx context.Context, p payment) (all []entry, err error) {
+func (s *Deployment) letters(ctx context.Context, p payment) (all []Entry, err error) {
 	err = s.deadLetters.EachOf(ctx, p.unit, subject.Any, 1, func(l deadletter.Entry) error {
 		all = append(all, failedLookUps(l.FailedLookUps)...)
-		all = append(all, entry{
+		all = append(all, Entry{
 			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,
 			Cause: l.Cause, Attempts: l.Attempts, ProviderStatus: l.ProviderStatus, State: string(l.State), By: l.By, Next: l.Next,
 		})
@@ -203,7 +213,7 @@ func (s *session) letters(ctx context.Context, p payment) (all []entry, err erro
 }
 
 // shown is an id for people, "" for none.
-func (s *session) shown(id string) string {
+func (s *Deployment) shown(id string) string {
 	if id == "" {
 		return ""
 	}
@@ -211,7 +221,7 @@ func (s *session) shown(id string) string {
 }
 
 // text is the last column of an entry.
-func (e entry) text() string {
+func (e Entry) text() string {
 	if e.Unreadable {
 		return strings.TrimSuffix(fmt.Sprintf("does not decode: sequence %d on %s", e.Sequence, e.Subject), " on ")
 	}

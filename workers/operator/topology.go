@@ -106,7 +106,7 @@ func (s *settings) diff(c *cobra.Command) error {
 
 // atBroker calls do with the broker of the configuration.
 func (s *settings) atBroker(ctx context.Context, do func(jetstream.JetStream, topology.Settings, *config.Config) error) error {
-	cfg, err := config.Load(s.config, s.env, providers.All)
+	cfg, err := config.Load(s.file, s.env, providers.All)
 	if err != nil {
 		return err
 	}

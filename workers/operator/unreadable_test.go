@@ -52,7 +52,7 @@ func TestMessagesThatDoNotDecodeAreShownAndStopNoCommand(t *testing.T) {
 			t.Errorf("order show %s lacks %q:\n%s", id, want, text)
 		}
 	}
-	var line []entry
+	var line []Entry
 	r.Must(json.Unmarshal([]byte(r.run(ExitDone, "order", "show", "p-1", "--output", "json")), &line))
 	unreadable := 0
 	for _, e := range line {

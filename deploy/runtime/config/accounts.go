@@ -201,3 +201,10 @@ func (c *Config) PlainSettings(of, account, standIn string) (settings map[string
 	}
 	return settings, configured
 }
+
+// RateLimitOf returns what may be asked of an account, as Lookup.RateLimit does. It reads no
+// secret.
+func (c *Config) RateLimitOf(provider, account string) RateLimit {
+	part := c.file.Providers[provider]
+	return part.Accounts[account].RateLimit.over(part.RateLimit).over(c.file.Lookup.Default)
+}

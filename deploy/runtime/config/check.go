@@ -25,6 +25,7 @@ func (k *checks) check() {
 	k.checkSecret(f.HashKey)
 	k.checkSecret(f.NATS.Password)
 	k.checkSecret(f.Expect.Token)
+	k.checkSecret(f.Console.Password)
 	k.checkNATS(f.NATS)
 	if !slices.Contains([]int{1, 3, 5}, f.Topology.Replicas) {
 		k.refuse("topology.replicas", strconv.Itoa(f.Topology.Replicas)+" is not a number of replicas; write 1 without a cluster, else 3 or 5")
@@ -33,6 +34,11 @@ func (k *checks) check() {
 	k.checkPlaintext(f.NATS, f.Gateway)
 	for role, address := range k.admins() {
 		k.address(role+".admin", address)
+	}
+	k.address("console.listen", f.Console.Listen)
+	k.checkConsoleAccess(f.Console)
+	if f.Console.Index == "" {
+		k.refuse("console.index", "is empty; write a folder for the console alone")
 	}
 	for i, name := range f.Lookup.Providers {
 		k.oneOf("lookup.providers["+strconv.Itoa(i)+"]", name, "a provider", k.providers.Names())

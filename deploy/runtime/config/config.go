@@ -31,6 +31,7 @@ const (
 	RoleNormalize = "normalize"
 	RoleSweep     = "sweep"
 	RoleExpect    = "expect"
+	RoleConsole   = "console"
 )
 
 // maxFile bounds what is read of a configuration or secret file, in bytes, so that a wrong
@@ -90,6 +91,8 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 			k.tokens()
 		case RoleExpect:
 			k.expect()
+		case RoleConsole:
+			k.console()
 		}
 	}
 	if err := k.problems.orNil(); err != nil {
@@ -131,7 +134,7 @@ func (c *Config) Admin(role string) string { return c.admins()[role] }
 
 func (c *Config) admins() map[string]string {
 	f := &c.file
-	return map[string]string{RoleGateway: f.Gateway.Admin, RoleLookup: f.Lookup.Admin, RoleNormalize: f.Normalize.Admin, RoleSweep: f.Sweep.Admin, RoleExpect: f.Expect.Admin}
+	return map[string]string{RoleGateway: f.Gateway.Admin, RoleLookup: f.Lookup.Admin, RoleNormalize: f.Normalize.Admin, RoleSweep: f.Sweep.Admin, RoleExpect: f.Expect.Admin, RoleConsole: f.Console.Admin}
 }
 
 // Durability is what the gateway's 200 is claimed to survive.
@@ -179,6 +182,10 @@ func (c *Config) Sweep() (Sweep, error) { return resolved(c, (*checks).sweep) }
 // Expect resolves the secret of its HTTP route, and none of any account. The error is
 // Problems.
 func (c *Config) Expect() (Expect, error) { return resolved(c, (*checks).expect) }
+
+// Console resolves the secret of its second user at the broker, and none of any account. The
+// error is Problems.
+func (c *Config) Console() (Console, error) { return resolved(c, (*checks).console) }
 
 func resolved[T any](c *Config, resolve func(*checks) T) (T, error) {
 	k := &checks{Config: c}

@@ -28,6 +28,7 @@ type file struct {
 	Normalize  Normalize               `yaml:"normalize"`
 	Sweep      Sweep                   `yaml:"sweep"`
 	Expect     Expect                  `yaml:"expect"`
+	Console    Console                 `yaml:"console"`
 	Providers  map[string]providerPart `yaml:"providers,omitempty"`
 }
 
@@ -207,6 +208,24 @@ type Expect struct {
 	TimeScale  int    `yaml:"-"` // How many times as fast as a real clock look-ups are made: 1 but in tests.
 }
 
+// Console configures the web pages for people. They only read, unless there is a second user
+// at the broker for what operators do.
+type Console struct {
+	Admin    string    `yaml:"admin"`                       // Default 127.0.0.1:9096.
+	Listen   string    `yaml:"listen"`                      // Where the pages are. Default 127.0.0.1:8070.
+	Index    string    `yaml:"index"`                       // Folder of the file by which payments are searched. Default console-index, beside the configuration.
+	Operator string    `yaml:"operator_user"`               // User at the broker for what operators do there. Default operator.
+	Password reference `yaml:"operator_password,omitempty"` // Its password. Default: no page changes anything.
+
+	Hosts     []string      `yaml:"hosts,omitempty"` // Host names by which browsers reach the console. Those of a loopback address are always accepted there.
+	Plaintext string        `yaml:"plaintext"`       // Why Listen may serve other hosts without TLS: behind-tls-proxy, or "" for that it may not.
+	Access    ConsoleAccess `yaml:"access"`          // Who may read and act.
+
+	Tokens  subject.Tokens `yaml:"-"` // Made with hash_key.
+	Acts    Secret         `yaml:"-"` // The password, empty for none.
+	Removed time.Duration  `yaml:"-"` // remove_after of sweep.
+}
+
 // Retry is what the file says about repeating a provider's failed look-ups.
 type Retry struct {
 	Policy string          // "default", "yapay", or "" for the default.
@@ -238,5 +257,7 @@ func defaults() file {
 			KeepNotifications: 3 * day, CompactAfter: 180 * day,
 		},
 		Expect: Expect{Admin: "127.0.0.1:9095", Without: 30 * day},
+		Console: Console{Admin: "127.0.0.1:9096", Listen: "127.0.0.1:8070", Index: "console-index", Operator: "operator",
+			Access: ConsoleAccess{Mode: AccessOff, Idle: 30 * time.Minute, Lifetime: 12 * time.Hour}},
 	}
 }

@@ -134,7 +134,7 @@ func concerns(role, path string) bool {
 	case path == "sweep.remove_after" && role == RoleNormalize:
 		return true
 	}
-	for _, other := range []string{RoleGateway, RoleLookup, RoleNormalize, RoleSweep, RoleExpect} {
+	for _, other := range []string{RoleGateway, RoleLookup, RoleNormalize, RoleSweep, RoleExpect, RoleConsole} {
 		if below(path, other) {
 			return other == role
 		}

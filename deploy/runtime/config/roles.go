@@ -130,6 +130,19 @@ func (k *checks) expect() Expect {
 	return e
 }
 
+func (k *checks) console() Console {
+	c := k.file.Console
+	c.Tokens, c.Index, c.Removed = k.tokens(), k.beside(c.Index), k.file.Sweep.RemoveAfter
+	c.Access = k.consoleAccess(c.Access)
+	if c.Password.IsZero() {
+		return c
+	}
+	if value, ok := k.resolve(c.Password); ok && value != "" {
+		c.Acts = NewSecret(value)
+	}
+	return c
+}
+
 func (k *checks) gateway() Gateway {
 	g := k.file.Gateway
 	g.Tokens = k.tokens()

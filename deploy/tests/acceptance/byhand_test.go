@@ -14,7 +14,7 @@ import (
 )
 
 // byHandPorts are the ports that the page names, as they stand.
-var byHandPorts = []string{"4222", "8222", "8080", "8090", "9091", "9092", "9093", "9094", "9095"}
+var byHandPorts = []string{"4222", "8222", "8080", "8090", "9091", "9092", "9093", "9094", "9095", "9096", "8070"}
 
 // TestPageByHandWorksAsItStands runs every command of the page in one shell, in an empty
 // folder, only with ports of its own.

@@ -30,7 +30,7 @@ var bin string
 
 func TestMain(m *testing.M) {
 	processtest.ServeFillable()
-	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect",
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect", "arauto/workers/cmd/console",
 		"arauto/deploy/tools/simulator", "arauto/workers/cmd/arauto", processtest.NATSServer))
 }
 
@@ -74,7 +74,7 @@ func startWith(t testing.TB, change func(*supervise.Options)) *stack {
 	listening, ready, done := make(chan supervise.Addresses, 1), make(chan struct{}), make(chan error, 1)
 	options := supervise.Options{
 		Dir: s.dir, BinDir: bin,
-		Addresses: supervise.Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"},
+		Addresses: supervise.Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0", Console: "127.0.0.1:0"},
 		Roles:     supervise.Roles(),
 		Listening: func(a supervise.Addresses) { listening <- a },
 		Ready:     func() { close(ready) },

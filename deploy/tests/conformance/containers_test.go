@@ -72,6 +72,7 @@ func TestBrokerHasANetworkOfItsOwn(t *testing.T) {
 		"normalize": {"broker", "admin"},
 		"sweep":     {"broker", "admin"},
 		"expect":    {"broker", "admin"},
+		"console":   {"broker", "admin", "front"},
 		"store":     nil,
 	}
 	for name, s := range c.Services {

@@ -74,7 +74,7 @@ func TestExampleShowsProvidersAsTheCommandPrintsThem(t *testing.T) {
 
 // sections are the roles that the configuration knows. The service of the
 // topology has none: it needs the broker only.
-var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect}
+var sections = []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect, config.RoleConsole}
 
 // environment is a set of variables that keeps who asked for which.
 type environment struct {
@@ -108,6 +108,8 @@ func filled(t *testing.T) map[string]string {
 	values["NATS_PLAINTEXT"], values["GATEWAY_PLAINTEXT"] = "private-network", "behind-tls-proxy"
 	values["NATS_MONITOR_URL"] = "http://nats-1:8222,http://nats-2:8222"
 	values["GATEWAY_LISTEN"], values["ADMIN_LISTEN"] = "0.0.0.0:8080", "0.0.0.0:9090"
+	values["CONSOLE_LISTEN"], values["CONSOLE_PLAINTEXT"], values["CONSOLE_HOST"] = "0.0.0.0:8070", "behind-tls-proxy", "console.example.com"
+	values["CONSOLE_ACCESS"], values["CONSOLE_USER_HASH"] = "users", "$2a$10$7EqJtq98hPqEX7fNZaFWoOhi5TzRyX0nqA5Yx6rGZkFZ8cWxo0vzy"
 	return values
 }
 
@@ -154,15 +156,19 @@ func TestExampleLoadsForEveryRoleInTheEnvironmentOfItsService(t *testing.T) {
 
 // optional are variables that may be missing, because the example has a
 // default for them. Those that end in _NEXT are too.
-var optional = []string{"ADMIN_LISTEN", "EXPECT_HTTP_TOKEN", "GATEWAY_LISTEN", "GATEWAY_PLAINTEXT", "NATS_MONITOR_URL", "NATS_PLAINTEXT", "NATS_URL"}
+var optional = []string{"ADMIN_LISTEN", "CONSOLE_ACCESS", "CONSOLE_HOST", "CONSOLE_INDEX", "CONSOLE_LISTEN", "CONSOLE_OPERATOR_PASSWORD", "CONSOLE_PLAINTEXT", "CONSOLE_USER_HASH", "EXPECT_HTTP_TOKEN", "GATEWAY_LISTEN", "GATEWAY_PLAINTEXT", "NATS_MONITOR_URL", "NATS_PLAINTEXT", "NATS_URL"}
 
 func isOptional(name string) bool {
 	return slices.Contains(optional, name) || strings.HasSuffix(name, "_NEXT")
 }
 
-// excuses are the optional variables that say why plain text is safe, with what
-// is refused without them.
-var excuses = map[string]string{"NATS_PLAINTEXT": "nats.url: sends nats.password", "GATEWAY_PLAINTEXT": "gateway.listen: serves plain HTTP"}
+// excuses are the optional variables without which the others are not safe, with what is
+// refused without them.
+var excuses = map[string]string{
+	"NATS_PLAINTEXT": "nats.url: sends nats.password", "GATEWAY_PLAINTEXT": "gateway.listen: serves plain HTTP",
+	"CONSOLE_PLAINTEXT": "console.listen: serves plain HTTP", "CONSOLE_ACCESS": "console.access.mode: off lets everybody",
+	"CONSOLE_USER_HASH": "password_hash: is no hash by bcrypt",
+}
 
 func TestExampleNamesEveryVariableThatIsMissing(t *testing.T) {
 	t.Parallel()

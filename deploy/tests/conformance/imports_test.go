@@ -103,8 +103,9 @@ var bans = []ban{
 		because: "in production the broker is a process of its own; embedding it is for make run and tests",
 	},
 	{
-		except: []string{"arauto/workers/operator", "arauto/workers/cmd/arauto"}, reach: []string{"github.com/spf13/cobra", "github.com/schollz/progressbar/v3"},
-		because: "only the operator's command is for people and has subcommands; the roles take a configuration file",
+		except:  []string{"arauto/workers/operator", "arauto/workers/cmd/arauto", "arauto/workers/console", "arauto/workers/cmd/console"},
+		reach:   []string{"github.com/spf13/cobra", "github.com/schollz/progressbar/v3"},
+		because: "only the operator's command is for people and has subcommands, and the console does what it does; the roles take a configuration file",
 	},
 	{
 		except: madeForTestsOnly,

@@ -32,7 +32,9 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			f.letServiceSubscribe(b)
 			f.removeParked(b)
 			f.monitor(b)
+			shown := f.show(b)
 			f.forget(b)
+			shown()
 			for _, role := range roles {
 				p, s := b.used(role)
 				published[role], subscribed[role] = append(published[role], p...), append(subscribed[role], s...)

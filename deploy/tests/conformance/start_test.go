@@ -30,7 +30,7 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 	bin, services := built(ctx, t), composeFile(t).Services
 	applyTopology(ctx, t, b, bin)
 	var shown strings.Builder
-	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect} {
+	for _, role := range []string{config.RoleGateway, config.RoleLookup, config.RoleNormalize, config.RoleSweep, config.RoleExpect, config.RoleConsole} {
 		p := launch(t, command(ctx, t, b, bin, role, services[role]))
 		p.awaitReady(ctx)
 		p.holdAdminToContract(ctx, role)
@@ -44,7 +44,7 @@ func TestDeploymentStartsAsWritten(t *testing.T) {
 			metrics = p.levels(ctx)
 		}
 		shown.WriteString(metrics)
-		if strings.Contains(metrics, "arauto_consumer_scrape_errors_total{") != (role != config.RoleGateway) {
+		if strings.Contains(metrics, "arauto_consumer_scrape_errors_total{") != (role != config.RoleGateway && role != config.RoleConsole) {
 			t.Errorf("%s has the metrics:\n%s", role, metrics)
 		} else if failed := scrapeError.FindString(metrics); failed != "" {
 			t.Errorf("%s may not read its consumers: %s", role, failed)
@@ -92,7 +92,7 @@ func command(ctx context.Context, t *testing.T, b *broker, bin, binary string, s
 	environment["NATS_URL"] = b.server.ClientURL()
 	environment["NATS_MONITOR_URL"] = "http://" + b.server.MonitorAddr().String()
 	for name, local := range map[string]string{
-		"ADMIN_LISTEN": "127.0.0.1:0", "GATEWAY_LISTEN": "127.0.0.1:0", "ARAUTO_CONFIG": example(t),
+		"ADMIN_LISTEN": "127.0.0.1:0", "GATEWAY_LISTEN": "127.0.0.1:0", "CONSOLE_LISTEN": "127.0.0.1:0", "CONSOLE_INDEX": t.TempDir(), "ARAUTO_CONFIG": example(t),
 	} {
 		if _, given := environment[name]; given {
 			environment[name] = local

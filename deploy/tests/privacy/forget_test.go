@@ -130,12 +130,20 @@ func TestForgetLeavesNothingOnTheDisk(t *testing.T) {
 	if held < 4 {
 		t.Errorf("before the erasure %d files hold something of the payments", held)
 	}
+	index, first := filepath.Join(p.dir, "index-of-the-console"), newSearch(t, erasedTexts()[:1])
+	indexed := func() (found bool) {
+		eachFile(t, index, func(_ string, data []byte) { found = found || first.finds(data) })
+		return found
+	}
+	p.Until("the console's index to have the payments", indexed)
 	p.forget()
+	p.Until("the console's index to be written again", func() bool { return !indexed() })
 	for _, role := range roles {
 		p.stop(role)
 	}
 	p.stop("nats-server")
 	eachFile(t, store, func(name string, data []byte) { there.in("the broker's file "+name, data) })
+	eachFile(t, index, func(name string, data []byte) { there.in("the console's file "+name, data) })
 	for _, role := range roles {
 		log, err := os.ReadFile(filepath.Join(p.dir, role+".log"))
 		p.Must(err)

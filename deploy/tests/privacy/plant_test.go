@@ -34,7 +34,7 @@ const root = "../../../"
 var bin string
 
 func TestMain(m *testing.M) {
-	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect",
+	os.Exit(processtest.Main(m, &bin, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect", "arauto/workers/cmd/console",
 		"arauto/deploy/tools/simulator", "arauto/workers/cmd/arauto", processtest.NATSServer))
 }
 
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 var accounts = []string{provider.DefaultAccount, "acme"}
 
 // roles are the processes of a deployment beside the broker.
-var roles = []string{"gateway", "lookup", "normalize", "sweep", "expect"}
+var roles = []string{"gateway", "lookup", "normalize", "sweep", "expect", "console"}
 
 // hashKey is the deployment's key of hashed ids, a secret too.
 const hashKey = "canary-hash-key-of-this-deployment-0123456789"
@@ -120,6 +120,7 @@ lookup: {admin: "127.0.0.1:0", ask_timeout: 20s}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0", every: 1s}
 expect: {admin: "127.0.0.1:0", http_token: %s}
+console: {admin: "127.0.0.1:0", index: index-of-the-console}
 providers:
 `, hashKey, expectToken)
 	for _, known := range providers.All {

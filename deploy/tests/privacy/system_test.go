@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +116,10 @@ func (s *sower) readEverything() {
 		bad.in("the log of "+name, log)
 		persons.in("the log of "+name, log)
 	}
+	eachFile(s.T, filepath.Join(s.dir, "index-of-the-console"), func(name string, data []byte) {
+		bad.in("the console's file "+name, data)
+		persons.in("the console's file "+name, data)
+	})
 	backup := filepath.Join(s.dir, "backup") // What OPERATING.md calls one: a copy of store_dir while the broker is stopped.
 	s.Must(os.CopyFS(backup, os.DirFS(filepath.Join(s.dir, "store"))))
 	held := readFiles(s.T, backup, bad, persons)
@@ -206,6 +211,12 @@ func (s *sower) readPages(bad, persons *search) {
 		}
 	}
 	pages = append(pages, "http://"+s.address("gateway/admin")+"/durability")
+	for _, path := range []string{"/", "/payments", "/payments?sort=oldest", "/dead", "/dead?state=redriven", "/providers", "/broker"} {
+		pages = append(pages, "http://"+s.address("console")+path)
+	}
+	for _, c := range ids {
+		pages = append(pages, "http://"+s.address("console")+"/payments/sandbox/default/"+url.PathEscape(c.text))
+	}
 	for _, path := range []string{"varz", "connz?subs=detail", "subsz?subs=1", "jsz?accounts=1&streams=1&consumers=1&config=1", "accountz", "healthz"} {
 		pages = append(pages, "http://"+s.monitor+"/"+path)
 	}

@@ -43,6 +43,7 @@ func run() error {
 	flags.StringVar(&o.Addresses.Gateway, "gateway", o.Addresses.Gateway, "`address` that takes webhooks")
 	flags.StringVar(&o.Addresses.Admin, "admin", o.Addresses.Admin, "`address` of readiness and metrics")
 	flags.StringVar(&o.Addresses.Simulator, "simulator", o.Addresses.Simulator, "`address` of the provider simulator")
+	flags.StringVar(&o.Addresses.Console, "console", o.Addresses.Console, "`address` of the pages for people")
 	asked := flags.Bool("version", false, "print what this binary was built from, and exit")
 	if err := flags.Parse(os.Args[1:]); err != nil {
 		return err

@@ -28,7 +28,7 @@ const root = "../../.."
 
 // mains are what `make run` starts.
 var mains = []string{
-	"./deploy/tools/local", "./deploy/tools/simulator", "./gateway", "./workers/cmd/expect", "./workers/cmd/lookup", "./workers/cmd/normalize", "./workers/cmd/sweep",
+	"./deploy/tools/local", "./deploy/tools/simulator", "./gateway", "./workers/cmd/console", "./workers/cmd/expect", "./workers/cmd/lookup", "./workers/cmd/normalize", "./workers/cmd/sweep",
 }
 
 // system is what `make run` starts, on ports of its own and with a busier demo.
@@ -51,7 +51,7 @@ func start(t *testing.T) *system {
 		t.Fatalf("build binaries: %v\n%s", err, out)
 	}
 	local := exec.CommandContext(ctx, filepath.Join(bin, "local"), "-dir", t.TempDir(),
-		"-nats", "127.0.0.1:0", "-gateway", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-simulator", "127.0.0.1:0")
+		"-nats", "127.0.0.1:0", "-gateway", "127.0.0.1:0", "-admin", "127.0.0.1:0", "-simulator", "127.0.0.1:0", "-console", "127.0.0.1:0")
 	local.Env = append(os.Environ(), "DEMO=50ms", "SWEEP_EVERY=1s")
 	local.Cancel = func() error { return local.Process.Signal(syscall.SIGTERM) }
 	screen, err := local.StdoutPipe()

@@ -20,12 +20,12 @@ import (
 var binDir string
 
 func TestMain(m *testing.M) {
-	os.Exit(processtest.Main(m, &binDir, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect",
+	os.Exit(processtest.Main(m, &binDir, "arauto/gateway", "arauto/workers/cmd/lookup", "arauto/workers/cmd/normalize", "arauto/workers/cmd/sweep", "arauto/workers/cmd/expect", "arauto/workers/cmd/console",
 		"arauto/deploy/tools/simulator", "arauto/deploy/tools/local"))
 }
 
 // anyAddresses leaves every port to the system.
-var anyAddresses = Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0"}
+var anyAddresses = Addresses{NATS: "127.0.0.1:0", Gateway: "127.0.0.1:0", Admin: "127.0.0.1:0", Simulator: "127.0.0.1:0", Console: "127.0.0.1:0"}
 
 // output is a terminal that tests can wait on.
 type output struct {

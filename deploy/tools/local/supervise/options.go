@@ -19,12 +19,13 @@ const (
 	Normalize = "normalize"
 	Sweep     = "sweep"
 	Expect    = "expect"
+	Console   = "console"
 	Simulator = "simulator"
 )
 
 // Roles lists every role in the order of the flow, what makes messages first. They are
 // stopped in this order and started in the opposite one.
-func Roles() []string { return []string{Simulator, Gateway, Sweep, Expect, Lookup, Normalize} }
+func Roles() []string { return []string{Simulator, Gateway, Sweep, Expect, Lookup, Normalize, Console} }
 
 // Addresses say where each part listens, as host:port. Port 0 is any free port, which
 // Options.Listening gets.
@@ -33,13 +34,14 @@ type Addresses struct {
 	Gateway   string // Where webhooks are posted to.
 	Admin     string // /readyz, /healthz and /metrics of everything, and the gateway's /durability.
 	Simulator string // The providers' look-up APIs and the control calls.
+	Console   string // The pages for people.
 }
 
 // DefaultAddresses are those that the README's commands use.
 func DefaultAddresses() Addresses {
 	return Addresses{
 		NATS: "127.0.0.1:4222", Gateway: "127.0.0.1:8080",
-		Admin: "127.0.0.1:9090", Simulator: "127.0.0.1:8090",
+		Admin: "127.0.0.1:9090", Simulator: "127.0.0.1:8090", Console: "127.0.0.1:8070",
 	}
 }
 

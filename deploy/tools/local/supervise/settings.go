@@ -49,7 +49,7 @@ func (s *supervisor) configure(ctx context.Context) error {
 		env[name] = value
 	}
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
-	cfg, err := config.Load(s.configFile(), lookup, providers.All, Gateway, Lookup, Normalize, Sweep, Expect)
+	cfg, err := config.Load(s.configFile(), lookup, providers.All, Gateway, Lookup, Normalize, Sweep, Expect, Console)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}

@@ -88,7 +88,7 @@ func (s *supervisor) openFolder(context.Context) error {
 
 // addChildren opens the logs and the sockets of all roles. The processes are started later.
 func (s *supervisor) addChildren(ctx context.Context) error {
-	public := map[string]*string{Gateway: &s.Addresses.Gateway, Simulator: &s.Addresses.Simulator}
+	public := map[string]*string{Gateway: &s.Addresses.Gateway, Simulator: &s.Addresses.Simulator, Console: &s.Addresses.Console}
 	for _, role := range s.Roles {
 		book, err := s.openLogbook(role)
 		if err != nil {
@@ -179,6 +179,7 @@ func (s *supervisor) banner() {
 	for _, line := range [][3]string{
 		{Gateway, "http://" + s.Addresses.Gateway, "webhooks go to POST /v1/{provider}/notifications"},
 		{Simulator, "http://" + s.Addresses.Simulator, "plays the providers; steer it under /_sim/"},
+		{Console, "http://" + s.Addresses.Console, "pages for people: payments, dead letters, health"},
 		{"admin", "http://" + s.Addresses.Admin, "/readyz, /healthz and /metrics of everything, /durability"},
 		{"NATS", "nats://" + s.Addresses.NATS, "order events are on orders.>"},
 		{"data", s.Dir, "kept between runs; logs are in " + s.logDir()},

@@ -1,0 +1,270 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+	"arauto/workers/console/access"
+	"arauto/workers/internal/deadletter"
+	"arauto/workers/operator"
+)
+
+// The actions, as in their addresses.
+const (
+	verbRetry   = "retry"
+	verbReplay  = "replay"
+	verbRedrive = "redrive"
+	verbDiscard = "discard"
+	verbOpen    = "open"
+	verbClose   = "close"
+	verbCancel  = "cancel" // Ends the running job.
+)
+
+// confirmPage says what an action will do, before it is done.
+type confirmPage struct {
+	Verb   string
+	Fields map[string]string // What the form sends again.
+	Unit   subject.Unit      // The payment, or only provider and account.
+	Shown  string            // The payment's id.
+	Back   string
+
+	Story    *operator.Story // Of one payment.
+	Parked   *operator.Entry // What is scheduled for it, nil for nothing.
+	Refused  string          // Why it cannot be done, "" if it can.
+	Letters  int             // How many dead letters it is about.
+	Payments int             // How many payments these are of.
+	Cannot   int             // How many of them cannot be redriven.
+	Groups   []group
+	Lasts    time.Duration // How long it will take.
+	Circuit  record.CircuitState
+	Waiting  uint64 // Messages that wait for the provider's look-ups.
+}
+
+// confirm fills the page that an action begins with. It changes nothing.
+func (s *site) confirm(r *http.Request, v *view) error {
+	page := confirmPage{Verb: r.PathValue("verb"), Fields: map[string]string{}}
+	v.Title = "act." + page.Verb
+	var err error
+	switch page.Verb {
+	case verbRetry, verbReplay:
+		err = s.confirmPayment(r, &page)
+	case verbRedrive, verbDiscard:
+		s.confirmLetters(r, &page)
+	case verbOpen, verbClose:
+		err = s.confirmCircuit(r, &page)
+	default:
+		return errNoPage
+	}
+	v.Data = page
+	return err
+}
+
+// confirmPayment says what retry or replay does to one payment.
+func (s *site) confirmPayment(r *http.Request, page *confirmPage) error {
+	unit, ok := unitOfForm(r)
+	if !ok {
+		return errNoPage
+	}
+	d, err := s.open(r.Context())
+	if err != nil {
+		return err
+	}
+	story, err := d.Story(r.Context(), unit)
+	if err != nil {
+		return err
+	}
+	page.Unit, page.Story, page.Back, page.Shown = unit, &story, pathOf(unit), story.Payment
+	page.Fields = map[string]string{"provider": unit.Provider, "account": unit.Account, "payment": unit.Payment}
+	for i := range story.Entries {
+		if e := &story.Entries[i]; e.Waits() {
+			page.Parked = e
+		}
+	}
+	for _, c := range s.watch.last.Load().Health.Circuits {
+		if c.Provider == unit.Provider && (c.Account == unit.Account || c.OfHost()) {
+			page.Circuit = c.State
+		}
+	}
+	if page.Verb == verbReplay {
+		if err := d.Askable(r.Context(), unit); errors.Is(err, operator.ErrNoLookUp) {
+			page.Refused = err.Error()
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// confirmLetters counts what redrive or discard acts on.
+func (s *site) confirmLetters(r *http.Request, page *confirmPage) {
+	q := letterQueryOf(r)
+	q.State = record.Open
+	all := s.watch.letters.chosen(q)
+	page.Back, page.Fields = "/dead", q.fields()
+	page.Letters, page.Groups = len(all), groups(all)
+	payments := map[subject.Unit]bool{}
+	for _, l := range all {
+		payments[l.Unit] = true
+		if l.Kind == "" || l.Class == record.ClassSubscriber {
+			page.Cannot++
+		}
+	}
+	page.Payments, page.Lasts = len(payments), time.Duration(len(all))*time.Second/jobRate
+	page.Groups = page.Groups[:min(len(page.Groups), 20)]
+}
+
+// fields are the query as fields of a form.
+func (q letterQuery) fields() map[string]string {
+	all := map[string]string{"class": q.Class, "stage": q.Stage, "provider": q.Provider, "word": q.Word, "cause": q.Cause, "id": q.ID, "unit": q.Unit}
+	for name, value := range all {
+		if value == "" {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// Address is the page of an action on what the group has.
+func (g group) Address(verb string) string {
+	values := url.Values{}
+	for name, value := range (letterQuery{Class: g.Class, Stage: g.Stage, Provider: g.Provider, Word: g.Word, Cause: g.Cause}).fields() {
+		values.Set(name, value)
+	}
+	if verb == "" {
+		return "/dead?" + values.Encode()
+	}
+	return "/act/" + verb + "?" + values.Encode()
+}
+
+// confirmCircuit says what opening or closing an account's circuit does.
+func (s *site) confirmCircuit(r *http.Request, page *confirmPage) error {
+	page.Unit = subject.Unit{Provider: r.FormValue("provider"), Account: r.FormValue("account")}
+	if !slices.Contains(s.Config().AccountNames(page.Unit.Provider), page.Unit.Account) {
+		return errNoPage
+	}
+	page.Back, page.Fields = "/providers", map[string]string{"provider": page.Unit.Provider, "account": page.Unit.Account}
+	page.Circuit = record.CircuitClosed
+	last := s.watch.last.Load()
+	for _, c := range last.Health.Circuits {
+		if c.Provider == page.Unit.Provider && c.Account == page.Unit.Account {
+			page.Circuit = c.State
+		}
+	}
+	for _, c := range last.Health.Consumers {
+		if of, ok := subject.ParseLookupConsumer(c.Name); ok && of == page.Unit.Provider {
+			page.Waiting += c.Pending + uint64(max(c.AckPending, 0)) //nolint:gosec // Not negative.
+		}
+	}
+	return nil
+}
+
+// unitOfForm reads the unit off the fields of a form or an address.
+func unitOfForm(r *http.Request) (subject.Unit, bool) {
+	u := subject.Unit{Provider: r.FormValue("provider"), Account: r.FormValue("account"), Payment: r.FormValue("payment")}
+	return u, subject.IsToken(u.Provider) && subject.IsToken(u.Account) && subject.IsToken(u.Payment)
+}
+
+// act does an action that was confirmed, and leads to the page that shows it.
+func (s *site) act(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+	defer cancel()
+	verb, who := r.PathValue("verb"), access.From(r.Context()).Name
+	to, err := s.do(ctx, r, verb, who)
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		v := s.view("acted", r)
+		v.Title, v.Data = "act."+verb, refused
+		s.render(w, r, v, http.StatusConflict)
+		return
+	case err != nil:
+		s.fail(w, r, s.view("failed", r), err)
+		return
+	}
+	s.Log.Info("console.acted", zap.String("verb", verb), zap.String("who", who))
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// refusal is why an action was not done, for the person.
+type refusal struct {
+	Key   string // Of the text.
+	Cause string // "" where the text says all.
+	Back  string
+}
+
+func (r *refusal) Error() string { return r.Key + ": " + r.Cause }
+
+// do does an action, and returns the page that shows it.
+func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to string, err error) {
+	switch verb {
+	case verbRedrive, verbDiscard:
+		return "/dead", s.beginJob(r, verb, who)
+	case verbCancel:
+		s.jobs.cancel()
+		return "/dead", nil
+	}
+	d, err := operator.Open(ctx, s.Acts, s.Config(), s.Tokens, who)
+	if err != nil {
+		return "", err
+	}
+	unit, _ := unitOfForm(r)
+	to = pathOf(unit)
+	switch verb {
+	case verbRetry:
+		due, err := d.RetryNow(ctx, unit)
+		if err == nil && !due {
+			return "", &refusal{Key: "act.nothing", Back: to}
+		}
+		return to, err
+	case verbReplay:
+		err := d.Replay(ctx, unit)
+		if errors.Is(err, operator.ErrNoLookUp) {
+			return "", &refusal{Key: "act.unaskable", Cause: err.Error(), Back: to}
+		}
+		return to, err
+	case verbOpen:
+		return "/providers", s.circuit(ctx, d.OpenCircuit, unit)
+	case verbClose:
+		return "/providers", s.circuit(ctx, d.CloseCircuit, unit)
+	}
+	return "", errNoPage
+}
+
+func (s *site) circuit(ctx context.Context, set func(ctx context.Context, provider, account string) error, u subject.Unit) error {
+	if !slices.Contains(s.Config().AccountNames(u.Provider), u.Account) {
+		return errNoPage
+	}
+	return set(ctx, u.Provider, u.Account)
+}
+
+// beginJob begins a job on the open dead letters that are chosen, if they are as many as the
+// person has confirmed.
+func (s *site) beginJob(r *http.Request, verb, who string) error {
+	q := letterQueryOf(r)
+	q.State = record.Open
+	reason := r.FormValue("reason")
+	if verb == verbDiscard && reason == "" {
+		return &refusal{Key: "act.reasonless", Back: "/dead"}
+	}
+	if err := operator.CheckReason(reason); err != nil {
+		return &refusal{Key: "act.badreason", Cause: err.Error(), Back: "/dead"}
+	}
+	letters := s.watch.letters.chosen(q)
+	if len(letters) == 0 || fmt.Sprint(len(letters)) != r.FormValue("letters") {
+		return &refusal{Key: "act.changed", Back: "/dead"}
+	}
+	slices.SortFunc(letters, func(a, b deadletter.Entry) int { return a.At.Compare(b.At) }) // The oldest first, as the command does.
+	if !s.jobs.start(&job{Verb: verb, Who: who, Reason: reason, letters: letters}) {
+		return &refusal{Key: "act.busy", Back: "/dead"}
+	}
+	return nil
+}

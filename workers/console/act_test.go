@@ -1,0 +1,192 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/record"
+	"arauto/workers/internal/breaker"
+	"arauto/workers/internal/retry"
+)
+
+func TestRetryNowBringsTheLookUpForwardUnderThePersonsName(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.park("p-1")
+	b := r.browser("maria")
+	const path = "/act/retry?provider=sandbox&account=default&payment=p-1"
+	holds(t, b.see(path), "1 look-up becomes due now", "3 attempts so far", "maria")
+	if len(r.audits()) != 0 {
+		t.Fatal("the confirmation page has changed something")
+	}
+	code, body, to := b.confirm(path, nil)
+	if code != http.StatusSeeOther || to != "/payments/sandbox/default/p-1" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	all := r.audits()
+	if len(all) != 1 || all[0].Verb != "retry_now" || all[0].Who != "maria" || all[0].Payment != "p-1" {
+		t.Fatalf("AUDIT has %+v", all)
+	}
+	store, err := retry.Open(r.Ctx, r.JS, r.Tokens)
+	r.Must(err)
+	r.Until("the look-up is due", func() bool {
+		due, err := store.ReadDue(r.Ctx, "sandbox", "default", "p-1")
+		r.Must(err)
+		return due.Sequence > 0 && due.Parked.Attempts == 3
+	})
+	if code, body, _ := b.send(http.MethodGet, "/act/retry?provider=sandbox&account=default&payment=unknown", nil); code != http.StatusNotFound {
+		t.Errorf("an unknown payment: %d\n%s", code, body)
+	}
+}
+
+func TestActionNeedsTheRoleAndTheToken(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.park("p-1")
+	form := url.Values{"provider": {"sandbox"}, "account": {"default"}, "payment": {"p-1"}}
+	for _, verb := range []string{verbRetry, verbReplay, verbRedrive, verbDiscard, verbOpen, verbClose, verbCancel} {
+		reader := r.browser("joao")
+		if code, _, _ := reader.send(http.MethodGet, "/act/"+verb+"?"+form.Encode(), nil); code != http.StatusForbidden {
+			t.Errorf("a reader opens %s: %d", verb, code)
+		}
+		page := r.browser("maria").see("/payments/sandbox/default/p-1") // A token of another person.
+		token := hidden.FindStringSubmatch(page)
+		stolen := url.Values{"csrf": {"x"}}
+		if token != nil {
+			stolen.Set("csrf", token[2])
+		}
+		if code, _, _ := reader.send(http.MethodPost, "/act/"+verb, stolen); code != http.StatusForbidden {
+			t.Errorf("a reader does %s: %d", verb, code)
+		}
+		if code, _, _ := r.browser("maria").send(http.MethodPost, "/act/"+verb, form); code != http.StatusForbidden {
+			t.Errorf("%s without a token: %d", verb, code)
+		}
+	}
+	if all := r.audits(); len(all) != 0 {
+		t.Errorf("AUDIT has %+v", all)
+	}
+}
+
+func TestReplayMakesALookUpDue(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.Notify(record.Notification{Payment: "p-1", Order: "o-1"})
+	b := r.browser("maria")
+	if code, body, to := b.confirm("/act/replay?provider=sandbox&account=default&payment=p-1", nil); code != http.StatusSeeOther || to != "/payments/sandbox/default/p-1" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	if all := r.audits(); len(all) != 1 || all[0].Verb != "replay" || all[0].Who != "maria" {
+		t.Errorf("AUDIT has %+v", all)
+	}
+}
+
+func TestDiscardNeedsAReasonAndTheNumberThatWasConfirmed(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.run("job", r.site.jobs.run)
+	r.letter("p-1", "odd")
+	r.letter("p-2", "odd")
+	r.letter("p-3", "other")
+	r.look()
+	b := r.browser("maria")
+	const path = "/act/discard?word=odd"
+	holds(t, b.see(path), "2 dead letters of 2 payments are given up for good")
+	for reason, want := range map[string]string{"": "needs a reason", "told by ana@example.com": "may name a person"} {
+		if code, body, _ := b.confirm(path, url.Values{"reason": {reason}}); code != http.StatusConflict || !strings.Contains(body, want) {
+			t.Errorf("reason %q: %d\n%s", reason, code, body)
+		}
+	}
+	if code, body, _ := b.confirm(path, url.Values{"reason": {"a test"}, "letters": {"1"}}); code != http.StatusConflict || !strings.Contains(body, "have changed") {
+		t.Errorf("another number: %d\n%s", code, body)
+	}
+	if len(r.audits()) != 0 {
+		t.Fatalf("AUDIT has %+v", r.audits())
+	}
+	if code, body, to := b.confirm(path, url.Values{"reason": {"a test"}}); code != http.StatusSeeOther || to != "/dead" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	r.Until("the job has ended", func() bool { j := r.site.jobs.last(); return !j.Ended.IsZero() && j.Done == 2 })
+	for _, a := range r.audits() {
+		if a.Verb != "discard" || a.Who != "maria" || a.What != "give up a dead letter: a test" {
+			t.Errorf("AUDIT has %+v", a)
+		}
+	}
+	r.look()
+	holds(t, b.see("/dead"), "1 dead letters", "2 / 2", ">p-3</a>")
+	holds(t, b.see("/dead?state=discarded"), "2 dead letters", "maria@")
+}
+
+func TestRedriveAsksAgainAboutEachPayment(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.run("job", r.site.jobs.run)
+	r.letter("p-1", "odd")
+	r.look()
+	b := r.browser("maria")
+	if code, body, _ := b.confirm("/act/redrive?unit=sandbox.default.p-1", nil); code != http.StatusSeeOther {
+		t.Fatalf("code %d:\n%s", code, body)
+	}
+	r.Until("the job has ended", func() bool { return !r.site.jobs.last().Ended.IsZero() })
+	if j := r.site.jobs.last(); j.Done != 1 || j.Failed != 0 {
+		t.Errorf("the job is %+v", j)
+	}
+	if all := r.audits(); len(all) != 1 || all[0].Verb != "redrive" || all[0].Letter != "STATUSES-1" {
+		t.Errorf("AUDIT has %+v", all)
+	}
+}
+
+func TestCircuitIsOpenedAndClosed(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.look()
+	b := r.browser("maria")
+	store, err := breaker.Open(r.Ctx, r.JS)
+	r.Must(err)
+	if code, body, to := b.confirm("/act/open?provider=sandbox&account=default", nil); code != http.StatusSeeOther || to != "/providers" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	list, err := store.List(r.Ctx)
+	r.Must(err)
+	if len(list) != 1 || list[0].State != record.CircuitOpen || !strings.HasPrefix(list[0].By, "maria@") {
+		t.Errorf("circuits are %+v", list)
+	}
+	r.look()
+	holds(t, b.see("/providers"), "/act/close?provider=sandbox&amp;account=default", "Circuit of the account")
+	if code, body, _ := b.confirm("/act/close?provider=sandbox&account=default", nil); code != http.StatusSeeOther {
+		t.Fatalf("code %d:\n%s", code, body)
+	}
+	if all := r.audits(); len(all) != 2 || all[0].Verb != "circuit_open" || all[1].Verb != "circuit_close" {
+		t.Errorf("AUDIT has %+v", all)
+	}
+	if code, _, _ := b.send(http.MethodGet, "/act/open?provider=sandbox&account=none", nil); code != http.StatusNotFound {
+		t.Errorf("an account that is not configured: %d", code)
+	}
+}
+
+func TestOpenPagesAreRefreshedTogetherAndBounded(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	ticks, leave, ok := r.site.watch.join()
+	if !ok {
+		t.Fatal("the first page is refused")
+	}
+	defer leave()
+	r.site.watch.tick()
+	r.site.watch.tick() // A page that has not read the first one needs no second.
+	select {
+	case <-ticks:
+	case <-time.After(time.Minute):
+		t.Fatal("no tick")
+	}
+	for range maxPages - 1 {
+		if _, _, ok := r.site.watch.join(); !ok {
+			t.Fatal("a page is refused below the limit")
+		}
+	}
+	if code, _, _ := r.browser("joao").send(http.MethodGet, "/live", nil); code != http.StatusServiceUnavailable {
+		t.Errorf("one page too many: %d", code)
+	}
+}

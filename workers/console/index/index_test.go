@@ -1,0 +1,263 @@
+package index
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+)
+
+var began = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, folder string) *Index {
+	t.Helper()
+	x, err := Open(folder)
+	must(t, err)
+	t.Cleanup(func() { _ = x.Close() }) // A test may have closed it.
+	return x
+}
+
+// entry is the n-th event, of a payment.
+func entry(n int, payment string, status order.Status) Payment {
+	return Payment{
+		Unit: subject.Unit{Provider: "sandbox", Account: "default", Payment: payment}, Order: "o-" + payment, Reference: "r-" + payment,
+		Status: status, At: began.Add(time.Duration(n) * time.Minute), Sequence: uint64(n + 1), Currency: "BRL", Value: 100, //nolint:gosec // Small.
+	}
+}
+
+func TestPaymentIsFoundByOrderIDAndReference(t *testing.T) {
+	t.Parallel()
+	x := open(t, t.TempDir())
+	must(t, x.Put([]Payment{entry(0, "a", order.Pending), entry(1, "b", order.Paid), entry(2, "a", order.Paid)}, Position{Sequence: 3}))
+	accounts := []subject.Unit{{Provider: "sandbox", Account: "default"}, {Provider: "picpay", Account: "default"}}
+	for _, token := range []string{"a", "o-a", "r-a"} {
+		found, err := x.Find(token, accounts, 10)
+		must(t, err)
+		if len(found) != 1 || found[0].Unit.Payment != "a" || found[0].Status != order.Paid || found[0].Sequence != 3 {
+			t.Errorf("%s finds %+v", token, found)
+		}
+	}
+	for _, token := range []string{"", "o-", "o-c", "o-a\x00sandbox"} {
+		if found, err := x.Find(token, accounts, 10); err != nil || len(found) != 0 {
+			t.Errorf("%q finds %+v, %v", token, found, err)
+		}
+	}
+}
+
+func TestOlderEventChangesNothing(t *testing.T) {
+	t.Parallel()
+	x := open(t, t.TempDir())
+	must(t, x.Put([]Payment{entry(5, "a", order.Paid)}, Position{Sequence: 6}))
+	must(t, x.Put([]Payment{entry(4, "a", order.Pending)}, Position{Sequence: 6}))
+	p, ok, err := x.Get(subject.Unit{Provider: "sandbox", Account: "default", Payment: "a"})
+	must(t, err)
+	if !ok || p.Status != order.Paid {
+		t.Errorf("it is %+v, %v", p, ok)
+	}
+}
+
+// Whatever is put, removed and put again, the lists, the totals and the number say the same.
+func TestListsAndTotalsAgree(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // The same choices each time.
+		x := open(t, t.TempDir())
+		x.db.NoSync = true // Nothing here needs a durable file.
+		last := map[string]Payment{}
+		for n := range 25 {
+			p := entry(n*400, string(rune('a'+random.IntN(4))), []order.Status{order.Pending, order.Paid, order.Refunded}[random.IntN(3)])
+			p.Value = random.Int64N(1000)
+			must(t, x.Put([]Payment{p}, Position{Sequence: p.Sequence}))
+			last[p.Unit.Payment] = p
+			if random.IntN(20) == 0 {
+				_, err := x.Forget(func(o Payment) bool { return o.Unit == p.Unit }, Position{Sequence: 1})
+				must(t, err)
+				delete(last, p.Unit.Payment)
+			}
+		}
+		for _, status := range []order.Status{"", order.Pending, order.Paid, order.Refunded} {
+			want, value := 0, int64(0)
+			for _, p := range last {
+				if status == "" || p.Status == status {
+					want, value = want+1, value+p.Value
+				}
+			}
+			for _, oldest := range []bool{true, false} {
+				got, before, after := 0, time.Time{}, ""
+				for {
+					page, err := x.List(Query{Status: status, Oldest: oldest, After: after, Limit: 2})
+					must(t, err)
+					for _, p := range page.Payments {
+						if p.Value != last[p.Unit.Payment].Value || got > 0 && oldest == p.At.Before(before) {
+							t.Fatalf("seed %d: %s is listed as %+v after %v", seed, p.Unit, p, before)
+						}
+						got, before = got+1, p.At
+					}
+					if after = page.Next; after == "" {
+						break
+					}
+				}
+				if got != want {
+					t.Fatalf("seed %d: %d of status %q are listed, want %d (oldest first: %v)", seed, got, status, want, oldest)
+				}
+			}
+			totals, err := x.Totals(began.Add(100 * time.Hour))
+			must(t, err)
+			count, sum := int64(0), int64(0)
+			for _, one := range totals {
+				bands := int64(0)
+				for _, b := range one.Bands {
+					bands += b.Count
+				}
+				if bands != one.All.Count {
+					t.Fatalf("seed %d: the bands of %s have %d payments, all are %d", seed, one.Status, bands, one.All.Count)
+				}
+				if status == "" || one.Status == status {
+					count, sum = count+one.All.Count, sum+one.All.Value
+				}
+			}
+			if count != int64(want) || sum != value {
+				t.Fatalf("seed %d: the totals of %q are %d payments of %d, want %d of %d", seed, status, count, sum, want, value)
+			}
+		}
+		if _, _, n, err := x.Read(); err != nil || n != len(last) {
+			t.Fatalf("seed %d: there are %d payments, want %d: %v", seed, n, len(last), err)
+		}
+	}
+}
+
+func TestForgottenPaymentLeavesNoByteInTheFolder(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	x := open(t, folder)
+	var all []Payment
+	for n := range 500 {
+		all = append(all, entry(n, fmt.Sprintf("payment-%04d", n), order.Paid))
+	}
+	must(t, x.Put(all, Position{Sequence: 3000}))
+	const gone = "payment-0234"
+	removed, err := x.Forget(func(p Payment) bool { return p.Unit.Payment == gone }, Position{Sequence: 7})
+	must(t, err)
+	if removed != 1 {
+		t.Fatalf("%d were removed", removed)
+	}
+	if _, forgotten, n, err := x.Read(); err != nil || forgotten.Sequence != 7 || n != 499 {
+		t.Errorf("FORGOTTEN was read up to %d, with %d payments: %v", forgotten.Sequence, n, err)
+	}
+	must(t, x.Close())
+	files, err := os.ReadDir(folder)
+	must(t, err)
+	if len(files) != 1 {
+		t.Errorf("there are %d files: %v", len(files), files)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(filepath.Join(folder, file.Name()))
+		must(t, err)
+		if bytes.Contains(data, []byte(gone)) || !bytes.Contains(data, []byte("payment-0235")) {
+			t.Errorf("%s has the payment that was forgotten, or lacks another payment", file.Name())
+		}
+	}
+}
+
+func TestRestLeftByAKillIsOverwritten(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	rest := filepath.Join(folder, "payments.db"+newSuffix)
+	must(t, os.WriteFile(rest, []byte("payment-1"), 0o600))
+	open(t, folder)
+	if _, err := os.Stat(rest); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the rest is there: %v", err)
+	}
+}
+
+func TestBrokenFileIsReplaced(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(folder, "payments.db"), []byte(strings.Repeat("no database ", 2000)), 0o600))
+	x := open(t, folder)
+	must(t, x.Put([]Payment{entry(0, "a", order.Paid)}, Position{Sequence: 1}))
+	if _, err := x.List(Query{After: "no place", Limit: 1}); !errors.Is(err, errCursor) {
+		t.Errorf("a cursor that is none: %v", err)
+	}
+}
+
+func TestFileOutlivesARestartAndAReset(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	x := open(t, folder)
+	must(t, x.Put([]Payment{entry(0, "a", order.Paid)}, Position{Created: began, Sequence: 1}))
+	must(t, x.Close())
+	x = open(t, folder)
+	if read, _, n, err := x.Read(); err != nil || n != 1 || !read.Created.Equal(began) {
+		t.Errorf("%d payments, read %+v, %v", n, read, err)
+	}
+	must(t, x.Reset())
+	if read, _, n, err := x.Read(); err != nil || n != 0 || read.Sequence != 0 {
+		t.Errorf("%d payments, read %+v, %v", n, read, err)
+	}
+}
+
+func TestPaymentsThatSweepRemovesAreRemoved(t *testing.T) {
+	t.Parallel()
+	x := open(t, t.TempDir())
+	must(t, x.Put([]Payment{entry(0, "a", order.Paid), entry(10, "b", order.Paid)}, Position{Sequence: 11}))
+	n, err := x.RemoveBefore(began.Add(5*time.Minute), 100)
+	must(t, err)
+	if _, _, left, err := x.Read(); n != 1 || left != 1 || err != nil {
+		t.Errorf("%d were removed, %d are left: %v", n, left, err)
+	}
+}
+
+// BenchmarkMillion fills an index with a million payments and measures what a page costs.
+func BenchmarkMillion(b *testing.B) {
+	x := open(b, b.TempDir())
+	const all, batch = 1_000_000, 2000
+	statuses := order.Payment.Statuses()
+	filled := time.Now()
+	for n := 0; n < all; n += batch {
+		var some []Payment
+		for i := range batch {
+			some = append(some, entry((n+i)/100, fmt.Sprintf("pay-%x-%d", (n+i)*2654435761%all, n+i), statuses[(n+i)%len(statuses)]))
+			some[i].Sequence = uint64(n + i + 1) //nolint:gosec // Small.
+		}
+		must(b, x.Put(some, Position{Sequence: uint64(n + batch)})) //nolint:gosec // Small.
+	}
+	b.ReportMetric(all/time.Since(filled).Seconds(), "events/s")
+	if info, err := os.Stat(x.path); err == nil {
+		b.ReportMetric(float64(info.Size())/(1<<20), "MiB")
+	}
+	for name, page := range map[string]func() error{
+		"list": func() error { _, err := x.List(Query{Status: order.Paid, Limit: 50}); return err },
+		"find": func() error {
+			_, err := x.Find("o-pay-1-1", []subject.Unit{{Provider: "sandbox", Account: "default"}}, 100)
+			return err
+		},
+		"totals": func() error { _, err := x.Totals(began.Add(200 * 24 * time.Hour)); return err },
+		"scan":   func() error { _, err := x.List(Query{Provider: "picpay", Limit: 50}); return err },
+		"forget": func() error {
+			_, err := x.Forget(func(p Payment) bool { return p.Sequence == all/2 }, Position{Sequence: 1})
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				must(b, page())
+			}
+		})
+	}
+}

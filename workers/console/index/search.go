@@ -1,0 +1,217 @@
+package index
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
+)
+
+// maxScan is how many entries one call of List reads, so that a filter which few entries match
+// costs a bounded time. The page then goes on where it stopped.
+const maxScan = 5000
+
+// Query chooses payments for a list.
+type Query struct {
+	Status   order.Status // "" for every status.
+	Provider string       // "" for every provider.
+	Account  string       // "" for every account.
+	Before   time.Time    // Only payments whose last event is older. Zero for all.
+	Oldest   bool         // The oldest first, instead of the newest.
+	After    string       // The Next of the page before, "" for the first page.
+	Limit    int          // How many at most.
+}
+
+// Page is a part of a list.
+type Page struct {
+	Payments []Payment
+	Next     string // Where the list goes on, "" at its end.
+}
+
+// errCursor means that a page's address was changed by hand.
+var errCursor = errors.New("that is not a place in the list")
+
+// List lists payments by the time of their last event.
+func (x *Index) List(q Query) (page Page, err error) {
+	prefix := append([]byte(q.Status), 0)
+	at, err := q.start(prefix)
+	if err != nil {
+		return page, err
+	}
+	err = x.view(func(tx *bolt.Tx) error {
+		c := tx.Bucket(listsBucket).Cursor()
+		key, step := q.seek(c, at), c.Prev
+		if q.Oldest {
+			step = c.Next
+		}
+		for scanned := 0; key != nil && bytes.HasPrefix(key, prefix); scanned++ {
+			if q.Oldest && !q.Before.IsZero() && bytes.Compare(key, listKey(q.Status, q.Before, "")) >= 0 {
+				return nil
+			}
+			if len(page.Payments) == q.Limit || scanned == maxScan {
+				page.Next = base64.RawURLEncoding.EncodeToString(key)
+				return nil
+			}
+			unit := key[len(prefix)+8:]
+			if q.matches(unit) {
+				p, known, err := get(tx, unit)
+				if err != nil {
+					return err
+				}
+				if known {
+					page.Payments = append(page.Payments, p)
+				}
+			}
+			key, _ = step()
+		}
+		return nil
+	})
+	return page, err
+}
+
+// start is the key at which the page begins, nil for the end of the list.
+func (q Query) start(prefix []byte) ([]byte, error) {
+	if q.After == "" {
+		switch {
+		case q.Oldest:
+			return prefix, nil
+		case !q.Before.IsZero():
+			return listKey(q.Status, q.Before, ""), nil
+		}
+		return append(slices.Clone(prefix), bytes.Repeat([]byte{0xff}, 9)...), nil
+	}
+	at, err := base64.RawURLEncoding.DecodeString(q.After)
+	if err != nil || !bytes.HasPrefix(at, prefix) || len(at) < len(prefix)+8 {
+		return nil, errCursor
+	}
+	return at, nil
+}
+
+// seek moves to the first entry of the page.
+func (q Query) seek(c *bolt.Cursor, at []byte) []byte {
+	key, _ := c.Seek(at)
+	switch {
+	case q.Oldest || q.After != "" && bytes.Equal(key, at):
+		return key
+	case key == nil:
+		key, _ = c.Last()
+	default:
+		key, _ = c.Prev()
+	}
+	return key
+}
+
+func (q Query) matches(unit []byte) bool {
+	provider, rest, _ := bytes.Cut(unit, []byte("."))
+	account, _, _ := bytes.Cut(rest, []byte("."))
+	return (q.Provider == "" || q.Provider == string(provider)) && (q.Account == "" || q.Account == string(account))
+}
+
+// Get returns one payment. ok is false if ORDERS has no event of it.
+func (x *Index) Get(unit subject.Unit) (p Payment, ok bool, err error) {
+	err = x.view(func(tx *bolt.Tx) error {
+		p, ok, err = get(tx, []byte(unit.String()))
+		return err
+	})
+	return p, ok, err
+}
+
+// Find returns at most so many payments whose order, own id or provider's reference is a
+// token. units are the accounts in which the token may be a payment's.
+func (x *Index) Find(token string, units []subject.Unit, limit int) (found []Payment, err error) {
+	seen := map[string]bool{}
+	err = x.view(func(tx *bolt.Tx) error {
+		add := func(unit []byte) error {
+			if seen[string(unit)] || len(found) == limit {
+				return nil
+			}
+			p, known, err := get(tx, unit)
+			if known && err == nil {
+				seen[string(unit)] = true
+				found = append(found, p)
+			}
+			return err
+		}
+		for _, u := range units {
+			u.Payment = token
+			if err := add([]byte(u.String())); err != nil {
+				return err
+			}
+		}
+		prefix := []byte(token + "\x00")
+		for _, bucket := range [][]byte{ordersBucket, referencesBucket} {
+			c := tx.Bucket(bucket).Cursor()
+			for key, _ := c.Seek(prefix); bytes.HasPrefix(key, prefix) && len(found) < limit; key, _ = c.Next() {
+				if err := add(key[len(prefix):]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Total is what the payments of a status and currency have in sum.
+type Total struct {
+	Status   order.Status
+	Currency string // "" for payments without an amount.
+	Bands    []Band // By the age of the last event, the youngest first; as many as Ages.
+	All      Band
+}
+
+// Band is a part of a total.
+type Band struct {
+	Count    int64
+	Value    int64 // Minor units.
+	Refunded int64 // Minor units.
+}
+
+// Ages are the upper ends of the bands, in days of the last event in UTC; 0 is today, and the
+// last band has no end.
+var Ages = []int64{0, 6, 29}
+
+// Totals are the sums by status, currency and age.
+func (x *Index) Totals(now time.Time) (all []Total, err error) {
+	today := day(now)
+	err = x.view(func(tx *bolt.Tx) error {
+		return tx.Bucket(totalsBucket).ForEach(func(key, body []byte) error {
+			parts := strings.Split(string(key), "\x00")
+			var t total
+			if err := json.Unmarshal(body, &t); err != nil || len(parts) != 3 {
+				return errors.Join(err, fmt.Errorf("totals have the key %q", key))
+			}
+			on, err := strconv.ParseInt(parts[2], 10, 64)
+			if err != nil {
+				return err
+			}
+			last := len(all) - 1
+			if last < 0 || string(all[last].Status) != parts[0] || all[last].Currency != parts[1] {
+				all = append(all, Total{Status: order.Status(parts[0]), Currency: parts[1], Bands: make([]Band, len(Ages)+1)})
+				last++
+			}
+			band := len(Ages)
+			for i, end := range Ages {
+				if today-on <= end {
+					band = i
+					break
+				}
+			}
+			for _, into := range []*Band{&all[last].Bands[band], &all[last].All} {
+				into.Count, into.Value, into.Refunded = into.Count+t.Count, into.Value+t.Value, into.Refunded+t.Refunded
+			}
+			return nil
+		})
+	})
+	return all, err
+}

@@ -1,0 +1,197 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+func TestPaymentShowsItsWholeStory(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.Notify(record.Notification{ID: "n-1", Payment: "p-1", Order: "o-p-1", Fields: map[string]string{"status": "approved"}})
+	asked := time.Now().UTC()
+	r.Publish(r.Unit("p-1").Status(), order.Observation{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Order: "o-p-1", Status: order.Pending, ProviderStatus: "waiting",
+		Confirmed: true, Cause: order.CauseNotification, AskedAt: asked, AnsweredAt: asked.Add(70 * time.Millisecond), Covers: 1,
+		FailedLookUps: []order.FailedLookUp{{At: asked.Add(-time.Minute), Class: "unavailable", Error: "status 503", HTTP: 503, Attempt: 1}},
+	})
+	r.event("p-1", "", order.Pending, 1)
+	r.event("p-1", order.Pending, order.Paid, 2)
+	r.park("p-1")
+	r.letter("p-1", "strange")
+	page := r.browser("joao").see("/payments/sandbox/default/p-1")
+	holds(t, page, ">p-1<", "approved", "waiting", "70 ms", "status 503", "HTTP 503", "transition 2", "the provider being unavailable", "3 attempts so far",
+		"STATUSES-1", "teach the adapter the word", "&#34;observation&#34;: 2", "R$ 12.34", "a new event", "node been here", ">o-p-1</a>")
+	if strings.Contains(page, "/act/") {
+		t.Error("a reader is offered an action")
+	}
+	holds(t, r.browser("maria").see("/payments/sandbox/default/p-1"), "/act/retry?provider=sandbox&amp;account=default&amp;payment=p-1", "/act/redrive?unit=sandbox.default.p-1")
+	b := r.browser("joao")
+	b.language = "pt-BR,pt;q=0.9,en;q=0.8"
+	holds(t, b.see("/payments/sandbox/default/p-1"), `lang="pt-BR"`, "O que ele espera", "R$ 12,34", ">pago<", "tentativas até agora")
+	for _, path := range []string{"/payments/sandbox/default/p-2", "/payments/unknown/default/p-1", "/payments/sandbox/de*ault/p-1", "/nothing", "/payments?after=x"} {
+		if code, body, _ := b.send(http.MethodGet, path, nil); code != http.StatusNotFound || !strings.Contains(body, "Nada está guardado") {
+			t.Errorf("GET %s: %d", path, code)
+		}
+	}
+}
+
+// Everything that a provider or a merchant chooses is text.
+func TestWordsFromOutsideAreText(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	const evil = `"><script>alert(1)</script><img src=x onerror=alert(2)>`
+	r.Notify(record.Notification{Payment: evil, Order: evil, Fields: map[string]string{"status": evil}})
+	reason := evil
+	r.event(evil, "", order.Pending, 1, func(e *order.Event) {
+		e.Order, e.ProviderStatus, e.Reason, e.ProviderReference = evil, evil, &reason, &reason
+	})
+	r.letter(evil, evil)
+	r.feed()
+	r.look()
+	b := r.browser("maria")
+	for _, path := range []string{
+		pathOf(r.Unit(evil)), "/payments/sandbox/default/" + url.PathEscape(evil), "/payments", "/payments?q=" + url.QueryEscape(evil), "/payments?provider=" + url.QueryEscape(evil),
+		"/dead", "/dead?word=" + url.QueryEscape(evil) + "&cause=" + url.QueryEscape(evil), "/", "/providers", "/broker", "/act/discard?word=" + url.QueryEscape(evil),
+		"/act/replay?provider=sandbox&account=default&payment=" + url.QueryEscape(r.Unit(evil).Payment),
+	} {
+		page := b.see(path)
+		if strings.Contains(page, "<script>alert") || strings.Contains(page, "<img") || strings.Contains(page, "style=") || strings.Contains(page, " onerror=alert(2)>") {
+			t.Errorf("GET %s has it as HTML:\n%s", path, page)
+		}
+	}
+	holds(t, b.see(pathOf(r.Unit(evil))), "&lt;script&gt;alert(1)")
+}
+
+func TestPersonalIDsAreNotShown(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	const person = "ana@example.com"
+	reference := "52998224725"
+	r.Notify(record.Notification{Payment: person, Order: person, Fields: map[string]string{"status": person}})
+	r.event(person, "", order.Pending, 1, func(e *order.Event) { e.Order, e.ProviderReference = person, &reference })
+	r.letter(person, "odd")
+	r.feed()
+	r.look()
+	b := r.browser("joao")
+	for _, path := range []string{pathOf(r.Unit(person)), "/payments", "/dead", "/payments?q=" + r.Unit(person).Payment} {
+		page := b.see(path)
+		if strings.Contains(page, person) || strings.Contains(page, reference) || !strings.Contains(page, r.Unit(person).Payment) {
+			t.Errorf("GET %s shows a person or no token:\n%s", path, page)
+		}
+	}
+	holds(t, b.see("/payments?q="+url.QueryEscape(person)), "Found: 1", r.Unit(person).Payment)
+	holds(t, b.see("/payments?q="+reference), "Found: 1")
+}
+
+func TestPaymentsAreSearchedAndListed(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	reference := "ref-7"
+	for i, p := range []string{"a", "b", "c"} {
+		r.event(p, "", order.Pending, 1, func(e *order.Event) {
+			if i == 1 {
+				e.ProviderReference = &reference
+			}
+		})
+	}
+	r.event("c", order.Pending, order.Paid, 2)
+	r.Notify(record.Notification{Payment: "unanswered", Order: "o-unanswered"})
+	r.feed()
+	b := r.browser("joao")
+	for query, want := range map[string]string{"a": "default/a", "o-c": "default/c", "ref-7": "default/b", "unanswered": "default/unanswered", "o-unanswered": "default/unanswered"} {
+		page := b.see("/payments?q=" + query)
+		holds(t, page, "Found: 1", `href="/payments/sandbox/`+want+`"`)
+	}
+	holds(t, b.see("/payments?q=never"), "Found: 0", "arauto expect")
+	list := b.see("/payments?status=pending&sort=oldest")
+	if a, b := strings.Index(list, "default/a\""), strings.Index(list, "default/b\""); a < 0 || b < a || strings.Contains(list, "default/c\"") {
+		t.Errorf("pending, the oldest first:\n%s", list)
+	}
+	holds(t, list, "R$ 24.68", "R$ 12.34")
+}
+
+func TestErasedPaymentLeavesTheIndexAndTheDeadLetters(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.event("gone", "", order.Paid, 1)
+	r.event("kept", "", order.Paid, 1)
+	r.letter("gone", "odd")
+	r.feed()
+	r.look()
+	r.Publish(r.Tokens.Waiting("sandbox", "default", "gone").Forgotten(), record.Forgotten{At: time.Now().UTC()})
+	r.feed()
+	b := r.browser("joao")
+	if list := b.see("/payments"); strings.Contains(list, "gone") || !strings.Contains(list, "kept") {
+		t.Errorf("the list has it:\n%s", list)
+	}
+	if list := b.see("/dead"); strings.Contains(list, "gone") {
+		t.Errorf("the dead letters have it:\n%s", list)
+	}
+	// What a worker had in hand is stored within the hour, and never listed.
+	r.event("gone", order.Paid, order.Refunded, 2)
+	r.feed()
+	if list := b.see("/payments"); strings.Contains(list, "gone") {
+		t.Errorf("the list has it again:\n%s", list)
+	}
+}
+
+func TestIndexFollowsAStreamThatIsCreatedAgain(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.event("old", "", order.Paid, 1)
+	r.event("old-2", "", order.Paid, 1)
+	r.feed()
+	r.Recreate(subject.Orders)
+	r.event("new", "", order.Pending, 1)
+	r.feed()
+	if list := r.browser("joao").see("/payments"); strings.Contains(list, "default/old") || !strings.Contains(list, "default/new") {
+		t.Errorf("the list is\n%s", list)
+	}
+}
+
+func TestBrokerThatIsAwayIsSaid(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.event("p-1", "", order.Paid, 1)
+	r.feed()
+	r.look()
+	b := r.browser("joao")
+	r.Stop()
+	r.site.watch.look(r.Ctx)
+	holds(t, b.see("/"), "The broker cannot be read", "What a 200 means here")
+	holds(t, b.see("/payments"), "default/p-1")
+	if code, body, _ := b.send(http.MethodGet, "/payments/sandbox/default/p-1", nil); code != http.StatusServiceUnavailable || !strings.Contains(body, "The broker did not answer") || !strings.Contains(body, "s-paid") {
+		t.Errorf("code %d:\n%s", code, body)
+	}
+	r.Restart()
+	r.Until("the pages are there again", func() bool {
+		code, _, _ := b.send(http.MethodGet, "/payments/sandbox/default/p-1", nil)
+		r.site.watch.look(r.Ctx)
+		return code == http.StatusOK && r.site.watch.last.Load().Err == nil
+	})
+	if page := b.see("/"); strings.Contains(page, "cannot be read") {
+		t.Errorf("the page is\n%s", page)
+	}
+}
+
+func TestEveryPageOfAnEmptyDeploymentSaysSo(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	b := r.browser("joao")
+	for _, path := range []string{"/", "/dead", "/broker", "/providers"} {
+		holds(t, b.see(path), "The broker was not read yet")
+	}
+	r.look()
+	r.feed()
+	for path, text := range map[string]string{"/": "None: every provider may be asked", "/dead": "nothing that was accepted is stuck", "/payments": "No payment has an event", "/broker": "NOTIFICATIONS", "/providers": "sandbox/default"} {
+		holds(t, b.see(path), text)
+	}
+}
