@@ -45,7 +45,7 @@ test: ## run all tests with the race detector
 check: format vet lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
 
 docs: ## write the generated parts of the documents
-	$(GO) test -count 1 ./deploy/tests/conformance -run '^TestAlarmTableIsTheRuleFile$$' -write
+	$(GO) test -count 1 ./deploy/tests/conformance -run '^(TestAlarmTableIsTheRuleFile|TestSettingsTableIsTheCode)$$' -write
 
 vet:
 	$(GO) vet -tags powercut ./...
