@@ -33,7 +33,7 @@ func run(ctx context.Context, archive, folder string, args ...string) (string, e
 		return "", fmt.Errorf("read archive: %w", err)
 	}
 	config, err := read.ConfigFile()
-	if err = errors.Join(err, unpack(read, folder)); err != nil {
+	if err = errors.Join(err, unpack(read, folder), os.Chmod(folder, 0o755)); err != nil { //nolint:gosec // The image's user must reach it.
 		return "", err
 	}
 	c := exec.CommandContext(ctx, config.Config.Entrypoint[0], args...)
