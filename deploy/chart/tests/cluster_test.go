@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -203,7 +204,7 @@ func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 		}
 	}
 	// The gateways' Service, for the webhooks that the simulator sends.
-	service := c.balance(roles["gateway"])
+	service, taken := c.balance(roles["gateway"])
 	start(t, ctx, nil, filepath.Join(bin, "simulator"), "-listen", simulator, "-gateway", "http://"+service)
 	events := c.follow(clients)
 	c.until("the simulator", func() bool {
@@ -222,6 +223,11 @@ func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 	}
 	for payment, statuses := range want {
 		events(payment, statuses)
+	}
+	for i := range taken {
+		if taken[i].Load() == 0 {
+			t.Errorf("gateway %d of %d had no webhook", i+1, len(taken))
+		}
 	}
 	for _, role := range []string{"gateway", "sweep", "expect", "lookup", "normalize"} {
 		for _, r := range roles[role] {
@@ -286,10 +292,11 @@ func (c *cluster) follow(clients []string) func(payment, statuses string) {
 	}
 }
 
-// balance gives each connection to the next of the gateways, and counts that each got some.
-func (c *cluster) balance(gateways []*running) string {
+// balance gives each connection to the next of the gateways, and counts those of each.
+func (c *cluster) balance(gateways []*running) (address string, taken []atomic.Int64) {
 	c.t.Helper()
 	l := listen(c.t)
+	taken = make([]atomic.Int64, len(gateways))
 	c.t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for i := 0; ; i++ {
@@ -302,11 +309,12 @@ func (c *cluster) balance(gateways []*running) string {
 				_ = from.Close()
 				continue
 			}
+			taken[i%len(gateways)].Add(1)
 			go pipe(from, to)
 			go pipe(to, from)
 		}
 	}()
-	return l.Addr().String()
+	return l.Addr().String(), taken
 }
 
 func pipe(from, to net.Conn) {

@@ -281,10 +281,11 @@ func (c *cluster) job(id string) {
 }
 
 // deployments starts every replica of every Deployment, and returns them by role once all
-// answer their readiness probes.
+// answer their probes.
 func (c *cluster) deployments() map[string][]*running {
 	c.t.Helper()
 	all := map[string][]*running{}
+	containers := map[string]manifest{}
 	for id, m := range c.objects {
 		if !strings.HasPrefix(id, "Deployment/") {
 			continue
@@ -294,10 +295,14 @@ func (c *cluster) deployments() map[string][]*running {
 		for range int(replicas) {
 			r := c.run(pod)
 			all[r.role] = append(all[r.role], r)
-			container := manifest{tree: pod.at("containers", 0).(map[string]any)}
+			containers[r.role] = manifest{tree: pod.at("containers", 0).(map[string]any)}
+		}
+	}
+	for role, list := range all {
+		for _, r := range list {
 			for _, probe := range []string{"startupProbe", "livenessProbe", "readinessProbe"} {
-				port, _ := container.at(probe, "httpGet", "port").(string)
-				c.await(r, "http://"+r.ports[port]+container.at(probe, "httpGet", "path").(string))
+				port, _ := containers[role].at(probe, "httpGet", "port").(string)
+				c.await(r, "http://"+r.ports[port]+containers[role].at(probe, "httpGet", "path").(string))
 			}
 		}
 	}

@@ -1,12 +1,13 @@
 package chart_test
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
 	"testing"
 )
 
-var writeQuery = flag.Bool("write", false, "write the query that the tests of deploy/watch run")
+var writeQuery = flag.Bool("write", false, "write what the tests of deploy/watch and deploy/chart/keda take from here")
 
 // readyQuery is the query of one provider, as the chart renders it. The tests of
 // deploy/watch run it by the engine of Prometheus, which this module does not have.
@@ -16,17 +17,40 @@ func TestLookupScalesOnTheQueryThatPrometheusRuns(t *testing.T) {
 	t.Parallel()
 	m := rendered(t, "keda-prometheus")["ScaledObject/arauto-lookup"]
 	query, _ := m.at("spec", "triggers", 0, "metadata", "query").(string)
-	if *writeQuery {
-		if err := os.WriteFile(readyQuery, []byte(query+"\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if text, err := os.ReadFile(readyQuery); err != nil || string(text) != query+"\n" {
-		t.Errorf("%s is not what is rendered, %v; go test . -run %s -write writes it. It is:\n%s", readyQuery, err, t.Name(), query)
-	}
+	keep(t, readyQuery, query+"\n")
 	if other := m.at("spec", "triggers", 1, "metadata", "query"); other == query || other == nil || m.at("spec", "triggers", 2) != nil {
 		t.Errorf("the second provider has the query %v", other)
 	}
+}
+
+// keep holds a file to what is rendered, and with -write writes it.
+func keep(t *testing.T, file, text string) {
+	t.Helper()
+	if *writeQuery {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if had, err := os.ReadFile(file); err != nil || string(had) != text {
+		t.Errorf("%s is not what is rendered, %v; go test . -run %s -write writes it. It is:\n%s", file, err, t.Name(), text)
+	}
+}
+
+// TestKEDARunsTheTriggersThatAreRendered keeps them for the test with KEDA's own code, whose
+// module has no Helm.
+func TestKEDARunsTheTriggersThatAreRendered(t *testing.T) {
+	t.Parallel()
+	all := map[string]any{}
+	for id, m := range rendered(t, "keda") {
+		if triggers := m.at("spec", "triggers"); triggers != nil {
+			all[id] = triggers
+		}
+	}
+	text, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep(t, "queries/triggers.json", string(text)+"\n")
 }
 
 // TestScalersReadTheConsumersOfTheirRole wants the consumers of deploy/runtime/topology.
