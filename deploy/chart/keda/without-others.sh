@@ -4,7 +4,7 @@
 set -e
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-"$1" mod download
+"$1" mod download github.com/kedacore/keda/v2
 cp -R "$("$1" list -m -f '{{.Dir}}' github.com/kedacore/keda/v2)" "$copy/keda"
 chmod -R u+w "$copy/keda"
 find "$copy/keda/pkg/scalers" -maxdepth 1 -name '*.go' ! -name nats_jetstream_scaler.go ! -name scaler.go -exec rm {} +
