@@ -51,6 +51,7 @@ var sizes = []struct {
 	{"deploy/tools/bench", 1900, "an open-loop driver, three rivals, and one server or three; below the gateway"},
 	{"deploy/tools/contract", 930, "the AsyncAPI and OpenAPI documents from the topology, the schemas and the providers, and their pages"},
 	{"deploy/tools/local", 1310, "make run: broker, children, screen, demo"},
+	{"deploy/tools/image", 260, "images of static binaries without a container engine: make, read again, run"},
 	{"deploy/tools/simulator", 1530, "state, faults, control calls and the server around what the samples of the adapters say"},
 }
 
