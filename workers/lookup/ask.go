@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
@@ -39,7 +40,7 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 		w.Metrics.answers.WithLabelValues(w.Provider.Name, t.Account, paymentLabels[known]).Inc()
 	}
 	w.Metrics.lookups.WithLabelValues(w.Provider.Name, result).Inc()
-	w.Metrics.seconds.WithLabelValues(w.Provider.Name).Observe(w.Now().Sub(began).Seconds())
+	spans.Of(ctx).Observe(w.Metrics.seconds.WithLabelValues(w.Provider.Name), w.Now().Sub(began).Seconds())
 	return fact, err
 }
 

@@ -48,6 +48,7 @@ type Config struct {
 	providers provider.Set
 	accounts  []placed
 	nats      NATS
+	tracing   Tracing
 }
 
 // Load reads and checks the file at path. env is os.LookupEnv or a stand-in;
@@ -75,7 +76,7 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 		k.decode(reflect.ValueOf(&c.file).Elem(), root, "", "")
 	}
 	k.check()
-	c.nats = k.resolveNATS()
+	c.nats, c.tracing = k.resolveNATS(), k.resolveTracing()
 	for _, role := range roles {
 		switch role {
 		case RoleGateway:
