@@ -39,7 +39,7 @@ func sampled(context string, oneIn int) bool {
 	return binary.BigEndian.Uint64(id[8:]) <= math.MaxUint64/uint64(max(oneIn, 1))
 }
 
-// traceID is the trace id of a trace context, zero of one that is not valid.
+// traceID is the trace id of a trace context, zero if that is not valid.
 func traceID(context string) (id otel.TraceID) {
 	if trace.Valid(context) {
 		_, _ = hex.Decode(id[:], []byte(context[idFrom:idTo])) // It is valid.

@@ -51,7 +51,7 @@ func newExport(o Options) (*export, error) {
 		},
 		spans: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_trace_spans_total",
-			Help: "Spans sent to the collector, by result: exported or failed. Those that found the queue full are not in it.",
+			Help: "Spans sent to the collector, by result: exported or failed. Spans that found the queue full are not in it.",
 		}, []string{"result"}),
 	}
 	for _, result := range []string{resultExported, resultFailed} {

@@ -72,7 +72,7 @@ func child(ctx context.Context, name string, kind otel.SpanKind, about func() []
 
 // Send begins the span of a message that is stored on a stream. within is the trace context
 // that the message has without it; if the span of ctx is of another trace, as when an older
-// message is handled with the one that was delivered, none is begun. The message must carry
+// message is handled with the delivered message, none is begun. The message must carry
 // the returned trace context, and End follows once the broker has confirmed it.
 func Send(ctx context.Context, stream, within string) (context.Context, *Span, string) {
 	of := otel.SpanContextFromContext(ctx)

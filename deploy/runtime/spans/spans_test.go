@@ -193,8 +193,8 @@ func TestMessageOfAnotherTraceIsNotSentWithinTheSpan(t *testing.T) {
 	testbench.Must(t, tracer.Close(context.Background()))
 }
 
-// TestCollectorThatIsAwayDelaysNothing has one that refuses, one that never answers, and one
-// that answers with an error.
+// TestCollectorThatIsAwayDelaysNothing has a collector that refuses, never answers, or
+// answers with an error.
 func TestCollectorThatIsAwayDelaysNothing(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

@@ -89,7 +89,7 @@ func attributes(of []*common.KeyValue) map[string]string {
 	return all
 }
 
-// Spans are those that it has got, of a trace, or of all with "".
+// Spans are what it has got, of a trace, or of all with "".
 func (c *Collector) Spans(trace string) []Exported {
 	c.mu.Lock()
 	defer c.mu.Unlock()
