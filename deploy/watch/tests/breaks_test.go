@@ -305,9 +305,13 @@ func killAndFill(p *plant, _ *watcher) {
 
 func purgeAndRestart(p *plant) {
 	for _, j := range junk {
-		p.purge(j.stream, strings.NewReplacer("junk%d", "*", "%d", "*").Replace(j.subject))
+		if j.stream != subject.DeadLetters {
+			p.purge(j.stream, strings.NewReplacer("junk%d", "*", "%d", "*").Replace(j.subject))
+		}
 	}
 	for _, role := range []string{"lookup", "normalize", "expect"} {
 		p.restart(role)
 	}
+	// All of it: sweep forgets letters that were removed from the stream's begin alone.
+	p.purge(subject.DeadLetters, ">")
 }
