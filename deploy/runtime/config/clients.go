@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/x509"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,9 +114,6 @@ func (k *checks) checkAccess(at string, networks []string, c, base ClientCertifi
 		k.refuse(at+".client_certificate", "needs TLS at the gateway, because a proxy that ends it keeps the client's certificate; write gateway.tls")
 	}
 }
-
-// headerName is a header's name that fasthttp has no field of its own for.
-var headerName = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 
 func (k *checks) checkProxies(p Proxies) {
 	const at = "gateway.proxies"

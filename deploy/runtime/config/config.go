@@ -52,6 +52,7 @@ type Config struct {
 	roles     []string
 	contents  map[string][]byte // Of the file itself and of each secret file that was read while it was loaded.
 	loading   bool              // Only then contents may change.
+	tracing   Tracing
 }
 
 // Load reads and checks the file at path. env is os.LookupEnv or a stand-in;
@@ -80,7 +81,7 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 		k.decode(reflect.ValueOf(&c.file).Elem(), root, "", "")
 	}
 	k.check()
-	c.nats = k.resolveNATS()
+	c.nats, c.tracing = k.resolveNATS(), k.resolveTracing()
 	for _, role := range roles {
 		switch role {
 		case RoleGateway:
