@@ -15,7 +15,7 @@ import (
 )
 
 // roles are the users of nats.conf. Each has a password variable of its own.
-var roles = []string{"announcer", "breakglass", "expect", "forget", "gateway", "lookup", "monitor", "normalize", "operator", "sweep", "topology", "viewer"}
+var roles = []string{"announcer", "backup", "breakglass", "expect", "forget", "gateway", "lookup", "monitor", "normalize", "operator", "sweep", "topology", "viewer"}
 
 func TestMain(m *testing.M) {
 	processtest.ServeFillable()
