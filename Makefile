@@ -21,7 +21,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract soak cluster powercut bench clean
+.PHONY: help build run test check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract soak upgrade cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -116,6 +116,9 @@ contract: ## write the AsyncAPI and OpenAPI documents and their pages into deplo
 
 soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choices
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/tests/reconcile
+
+upgrade: ## upgrade and roll back under traffic; PREVIOUS=commit names the earlier build
+	PREVIOUS=$(PREVIOUS) SEED=$(SEED) $(GO) test -count 1 -timeout 15m -v -run '^TestUpgradeAndRollbackLoseNothing$$' ./deploy/tests/reconcile
 
 cluster: ## run the ledger test on three servers, whose leaders step down, freeze and die, for FOR
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEvery200OutlivesItsLeader$$' ./deploy/tests/reconcile

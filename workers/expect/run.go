@@ -17,6 +17,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/expectations"
+	"arauto/workers/internal/hold"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
@@ -103,7 +104,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		_, err := durable.Info(ctx)
 		return err
 	})
-	walk, counts := NewWalk(worker, names...), consume.NewMetrics(k.Registry)
+	walk, counts, gate := NewWalk(worker, names...), consume.NewMetrics(k.Registry), hold.NewGate(durable)
 	return process.Together(ctx,
 		process.Actor{Name: "clock", Run: clock.Run},
 		k.Reload(func(next *config.Config) error {
@@ -113,11 +114,11 @@ func Run(ctx context.Context, k *process.Kit) error {
 			}
 			return err
 		}),
-		process.Actor{Name: "walk", Run: walk.Run},
+		process.Actor{Name: "walk", Run: func(ctx context.Context) error { return walk.RunWithin(ctx, gate.Round) }},
 		process.Actor{Name: subject.ExpectConsumer, Run: func(ctx context.Context) error {
 			return consume.Run(ctx, consume.Options{
 				Consumer: durable, Stream: orders, Name: subject.ExpectConsumer, Concurrency: concurrency,
-				AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+				AckWait: topology.AckWait, Grace: grace, Limit: gate.Limit, Log: k.Log, Metrics: counts, Explain: store.Explain,
 			}, worker.Handle)
 		}})
 }

@@ -47,7 +47,7 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Notifications, err)
 	}
-	return &Store{Writes: commit.Direct{JS: js}, statuses: statuses, notifications: notifications, created: notifications.CachedInfo().Created}, nil
+	return &Store{Writes: commit.Direct{JS: js}, statuses: statuses, notifications: notifications, created: stream.Incarnation(notifications.CachedInfo())}, nil
 }
 
 // Created is the creation time of the NOTIFICATIONS whose sequences the store uses.
@@ -156,7 +156,7 @@ func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.Notifications, err)
 	}
-	if covers > info.State.LastSeq || !info.Created.Equal(c.created) {
+	if covers > info.State.LastSeq || !stream.Incarnation(info).Equal(c.created) {
 		return fmt.Errorf("%s: %w", subject.Notifications, ErrRecreated)
 	}
 	return nil
