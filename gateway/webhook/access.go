@@ -125,7 +125,7 @@ func (a *access) verify(state *tls.ConnectionState, now time.Time) error {
 	for _, c := range state.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
-	chains, err := leaf.Verify(x509.VerifyOptions{
+	verified, err := leaf.Verify(x509.VerifyOptions{
 		Roots: a.Authorities, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	switch {
@@ -134,7 +134,7 @@ func (a *access) verify(state *tls.ConnectionState, now time.Time) error {
 	case len(a.Names) > 0 && !slices.ContainsFunc(certificateNames(leaf), a.named):
 		return errName
 	}
-	a.remember(leaf, chains[0])
+	a.remember(leaf, verified[0])
 	return nil
 }
 
@@ -142,10 +142,11 @@ func (a *access) named(name string) bool {
 	return slices.ContainsFunc(a.Names, func(allowed string) bool { return strings.EqualFold(name, allowed) })
 }
 
-// remember keeps a right certificate for as long as each of its chain is valid.
-func (a *access) remember(leaf *x509.Certificate, chain []*x509.Certificate) {
+// remember keeps a right certificate for as long as all on its path to the authority are
+// valid.
+func (a *access) remember(leaf *x509.Certificate, path []*x509.Certificate) {
 	until := leaf.NotAfter
-	for _, c := range chain {
+	for _, c := range path {
 		if c.NotAfter.Before(until) {
 			until = c.NotAfter
 		}
