@@ -68,8 +68,7 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	gateway, err := webhook.New(webhook.Options{
-		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: cfg.Tokens,
-		Limits: limits(providers.All, cfg), Access: access(providers.All, cfg),
+		Providers: providers.All, Accounts: accounts(providers.All, cfg), Tokens: cfg.Tokens,
 		Failures: webhook.FailureLimit{Rate: cfg.Failures.Rate, Burst: cfg.Failures.Burst},
 		Publisher: publish.RequireDurability(committer, publish.DurabilityGate{
 			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, QueueLimit: commit.DefaultQueueLimit,
@@ -96,6 +95,13 @@ func run(ctx context.Context, k *process.Kit) error {
 // the configuration.
 func serve(ctx context.Context, k *process.Kit, gateway *webhook.Gateway, listener net.Listener, watcher *durability.Watcher) error {
 	return process.Together(ctx,
+		k.Reload(func(next *config.Config) error {
+			cfg, err := next.Gateway()
+			if err != nil {
+				return err
+			}
+			return gateway.Replace(accounts(providers.All, cfg))
+		}),
 		process.Actor{Name: "webhooks", Run: func(ctx context.Context) error { return gateway.Run(ctx, listener) }},
 		process.Actor{Name: "durability", Run: func(ctx context.Context) error {
 			err := watcher.Run(ctx)
@@ -116,6 +122,11 @@ func settings(cfg config.Gateway) ingress.Settings {
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
 		StopTimeout: cfg.ReadTimeout + cfg.PublishTimeout + answerTimeout,
 	}
+}
+
+// accounts are the accounts of every provider.
+func accounts(set provider.Set, cfg config.Gateway) webhook.Accounts {
+	return webhook.Accounts{Credentials: credentials(set, cfg), Limits: limits(set, cfg), Access: access(set, cfg)}
 }
 
 // credentials are the webhook secrets of every account, or its path keys if the provider

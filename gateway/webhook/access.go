@@ -58,7 +58,7 @@ func newAccess(accounts map[string]Access) map[string]*access {
 // wantsClientCertificates reports whether any provider or account needs the certificate of
 // its clients.
 func (g *Gateway) wantsClientCertificates() bool {
-	for _, e := range g.endpoints {
+	for _, e := range *g.endpoints.Load() {
 		if e.ClientCertificate {
 			return true
 		}

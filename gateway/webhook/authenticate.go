@@ -26,7 +26,7 @@ type authentication struct {
 func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, rc *fasthttp.RequestCtx, d *delivery) (authentication, code) {
 	path, query := splitTarget(h.RequestURI())
 	to, ok := parsePath(path)
-	e, known := g.endpoints[to.provider]
+	e, known := (*g.endpoints.Load())[to.provider]
 	if !ok || !known || e.Unsigned == "" && to.key != "" {
 		return authentication{}, notFound
 	}

@@ -70,7 +70,7 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 	testbench.Must(t, err)
 	o := webhook.Options{
 		Providers: set, Tokens: tokens, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
-		Credentials: map[string]map[string][]string{},
+		Accounts: webhook.Accounts{Credentials: map[string]map[string][]string{}},
 	}
 	for _, name := range set.Names() {
 		c := caller{name: name}

@@ -10,8 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,18 +30,7 @@ type Options struct {
 
 	Providers provider.Set
 
-	// Credentials are, by provider and account, the webhook secrets of a provider that
-	// signs and the path keys of a provider that does not. An account has one or two,
-	// and each of them authenticates, so that they can be rotated.
-	Credentials map[string]map[string][]string
-
-	// Limits are, by provider and account, what this gateway accepts of it. An account
-	// without an entry has no limit.
-	Limits map[string]map[string]Limit
-
-	// Access is, by provider and account, what its clients need beside a credential. An
-	// account without an entry asks for nothing.
-	Access map[string]map[string]Access
+	Accounts
 
 	// Failures limits the failed authentications of each address. No limit by default.
 	Failures FailureLimit
@@ -66,22 +54,11 @@ type Options struct {
 // Gateway answers webhooks. Make it with New and serve it with Run.
 type Gateway struct {
 	options   Options
-	endpoints map[string]*endpoint // By provider.
+	endpoints atomic.Pointer[map[string]*endpoint] // By provider. Replace replaces all of them.
 	metrics   *metrics
 	refused   *refusedLog
 	failures  *failures
 	server    *ingress.Server
-}
-
-// endpoint is one provider with the credentials, limits and counters of its accounts.
-type endpoint struct {
-	provider.Provider
-	credentials   map[string][]string             // By account.
-	limits        map[string]*limiter             // By account; nil for none.
-	access        map[string]*access              // By account; nil for none.
-	authenticated map[string][]prometheus.Counter // By account, in the order of its credentials.
-	accepted      prometheus.Counter
-	durable       prometheus.Observer
 }
 
 // New makes a Gateway and registers its metrics, or returns every problem of the options.
@@ -92,7 +69,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers))}
+	g := &Gateway{options: o}
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err
@@ -100,18 +77,7 @@ func New(o Options) (*Gateway, error) {
 	if g.failures, err = newFailures(o.Failures); err != nil {
 		return nil, err
 	}
-	for _, p := range o.Providers {
-		limits := make(map[string]*limiter, len(o.Limits[p.Name]))
-		for account, l := range o.Limits[p.Name] {
-			limits[account] = newLimiter(l)
-		}
-		g.endpoints[p.Name] = &endpoint{
-			Provider: p, credentials: o.Credentials[p.Name], limits: limits, access: newAccess(o.Access[p.Name]),
-			authenticated: g.metrics.authenticated(p.Name, o.Credentials[p.Name]),
-			accepted:      g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
-			durable:       g.metrics.durable.WithLabelValues(p.Name),
-		}
-	}
+	g.replace(o.Accounts)
 	g.server, err = ingress.New(ingress.Options{
 		Settings:           o.Settings,
 		ClientCertificates: g.wantsClientCertificates,
@@ -166,10 +132,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// accountName is a name that a subject token, a path segment and a log line carry without
-// escapes.
-var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
-
 func (o Options) check() error {
 	problems := []error{o.Settings.Validate()}
 	if o.Publisher == nil || o.Log == nil || o.Registerer == nil {
@@ -181,53 +143,5 @@ func (o Options) check() error {
 	if o.RetryAfter < 0 {
 		problems = append(problems, errors.New("retry-after must not be negative"))
 	}
-	problems = append(problems, o.Failures.check())
-	for name, accounts := range o.Access {
-		for account, a := range accounts {
-			if err := a.check(); err != nil {
-				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
-			}
-		}
-	}
-	for name, accounts := range o.Limits {
-		for account, l := range accounts {
-			if err := l.check(); err != nil {
-				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
-			}
-		}
-	}
-	for name, accounts := range o.Credentials {
-		p, ok := o.Providers.Get(name)
-		if !ok {
-			problems = append(problems, fmt.Errorf("credentials name the unknown provider %q", name))
-			continue
-		}
-		for account, credentials := range accounts {
-			if err := checkAccount(p, account, credentials); err != nil {
-				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
-			}
-		}
-	}
-	return errors.Join(problems...)
-}
-
-func checkAccount(p provider.Provider, account string, credentials []string) error {
-	if !accountName.MatchString(account) {
-		return fmt.Errorf("name does not match %s", accountName)
-	}
-	if len(credentials) == 0 {
-		return errors.New("it has no credential")
-	}
-	if len(credentials) > len(ordinals) {
-		return fmt.Errorf("it has more than %d credentials", len(ordinals))
-	}
-	for _, credential := range credentials {
-		if credential == "" {
-			return errors.New("a credential is empty")
-		}
-		if p.Unsigned != "" && strings.ContainsFunc(credential, func(r rune) bool { return !isUnreserved(r) }) {
-			return errors.New("a path key has characters other than letters, digits, '-', '.', '_' and '~'")
-		}
-	}
-	return nil
+	return errors.Join(append(problems, o.Failures.check(), o.Accounts.check(o.Providers))...)
 }

@@ -3,6 +3,7 @@ package expect
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,7 +49,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	options := Options{
 		JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: NewMetrics(k.Registry, names...), Now: clock.Now,
 		Check: func(provider, account, payment string) (order.Kind, error) {
-			return expectations.Check(k.Config, provider, account, payment)
+			return expectations.Check(k.Current(), provider, account, payment)
 		},
 		SameShop: func(u, other subject.Unit) bool {
 			return k.Config.SameShop(u.Provider, u.Account, other.Provider, other.Account)
@@ -93,7 +94,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, []string{subject.ExpectConsumer}, bind); err != nil {
 		return err
 	}
-	serve(k, cfg, worker.Expectations)
+	token := &atomic.Pointer[config.Secret]{}
+	token.Store(&cfg.Bearer)
+	serve(k, token, worker.Expectations)
 	store := durability.NewHealth(k.Config.NATS().Monitors)
 	k.Ready("store", store.Stored)
 	k.Ready("consumer", func(ctx context.Context) error {
@@ -103,6 +106,13 @@ func Run(ctx context.Context, k *process.Kit) error {
 	walk, counts := NewWalk(worker, names...), consume.NewMetrics(k.Registry)
 	return process.Together(ctx,
 		process.Actor{Name: "clock", Run: clock.Run},
+		k.Reload(func(next *config.Config) error {
+			cfg, err := next.Expect()
+			if err == nil {
+				token.Store(&cfg.Bearer)
+			}
+			return err
+		}),
 		process.Actor{Name: "walk", Run: walk.Run},
 		process.Actor{Name: subject.ExpectConsumer, Run: func(ctx context.Context) error {
 			return consume.Run(ctx, consume.Options{
@@ -112,14 +122,10 @@ func Run(ctx context.Context, k *process.Kit) error {
 		}})
 }
 
-// serve adds the HTTP routes for services without NATS, if a token is configured.
-func serve(k *process.Kit, cfg config.Expect, store *expectations.Store) {
-	token := cfg.Bearer.Reveal()
-	if token == "" {
-		return
-	}
-	routes := Routes{Token: token, Store: store, Check: func(provider, account, payment string) error {
-		_, err := expectations.Check(k.Config, provider, account, payment)
+// serve adds the HTTP routes for services without NATS. Without a token there are none.
+func serve(k *process.Kit, token *atomic.Pointer[config.Secret], store *expectations.Store) {
+	routes := Routes{Token: func() string { return token.Load().Reveal() }, Store: store, Check: func(provider, account, payment string) error {
+		_, err := expectations.Check(k.Current(), provider, account, payment)
 		return err
 	}, Log: k.Log}
 	k.Handle("PUT /expectations/{provider}/{account}/{payment}", routes.Put())

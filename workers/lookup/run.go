@@ -101,11 +101,13 @@ func Run(ctx context.Context, k *process.Kit) error {
 	store := durability.NewHealth(k.Config.NATS().Monitors)
 	actors := append(limits.actors(), process.Actor{Name: "clock", Run: clock.Run})
 	counts := consume.NewMetrics(k.Registry)
+	workers := make([]*Worker, len(cfg.Providers))
 	for i, name := range cfg.Providers {
 		worker, err := newWorker(shared, limits, name, cfg)
 		if err != nil {
 			return err
 		}
+		workers[i] = worker
 		relief := &Relief{
 			Worker: worker, Stream: from[subject.Notifications],
 			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
@@ -132,26 +134,33 @@ func Run(ctx context.Context, k *process.Kit) error {
 		}
 		return nil
 	})
+	actors = append(actors, k.Reload(func(next *config.Config) error { return limits.replace(next, workers) }))
 	return process.Together(ctx, actors...)
 }
 
-// newWorker returns the worker of one provider. The default retry policy is Yapay's too: its
-// offsets of 12 hours are how Yapay delivers webhooks, and too long for a look-up during a
-// short outage.
+// newWorker returns the worker of one provider.
 func newWorker(o Options, g *limitsBuilder, name string, cfg config.Lookup) (*Worker, error) {
 	p, ok := providers.All.Get(name)
 	if !ok {
 		return nil, fmt.Errorf("no provider is called %s", name)
 	}
+	policy, err := policyOf(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	o.Limits = g.forProvider(p)
+	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy
+	return New(o), nil
+}
+
+// policyOf returns the retry policy of one provider. The default one is Yapay's too: its
+// offsets of 12 hours are how Yapay delivers webhooks, and too long for a look-up during a
+// short outage.
+func policyOf(name string, cfg config.Lookup) (provider.RetryPolicy, error) {
 	configured := cfg.Retry(name)
 	policy, err := providers.All.RetryPolicy(cmp.Or(configured.Policy, provider.DefaultRetryPolicy))
 	if err == nil && len(configured.Delays) > 0 {
 		policy, err = policy.WithOffsets(configured.Delays)
 	}
-	if err != nil {
-		return nil, err
-	}
-	o.Limits = g.forProvider(p)
-	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy.Scaled(cfg.TimeScale)
-	return New(o), nil
+	return policy.Scaled(cfg.TimeScale), err
 }

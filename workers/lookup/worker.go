@@ -9,9 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +27,8 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// Options are what a worker of one provider works with.
+// Options are what a worker of one provider works with. Accounts, Policy and Rates are what it
+// begins with: see Replace.
 type Options struct {
 	Provider     provider.Provider
 	Accounts     map[string]provider.Account // By name.
@@ -51,18 +49,14 @@ type Options struct {
 // this and other processes.
 type Worker struct {
 	Options
-	pausedUntil atomic.Int64           // Nanoseconds since 1970: no look-up is made before, because STATUSES refused an answer.
-	answers     map[string]*answers    // By account: the recent answers about known and unknown payments.
-	checks      map[string]*sync.Mutex // By account: held while a refused credential is checked.
+	pausedUntil atomic.Int64 // Nanoseconds since 1970: no look-up is made before, because STATUSES refused an answer.
+	current     atomic.Pointer[Setup]
 }
 
 // New returns a worker and sets the provider's metrics to 0.
 func New(o Options) *Worker {
-	w := &Worker{Options: o, answers: map[string]*answers{}, checks: map[string]*sync.Mutex{}}
-	for account := range o.Accounts {
-		w.answers[account], w.checks[account] = &answers{}, &sync.Mutex{}
-	}
-	o.Metrics.expect(o.Provider.Name, slices.Collect(maps.Keys(o.Accounts)))
+	w := &Worker{Options: o}
+	w.Replace(Setup{Accounts: o.Accounts, Policy: o.Policy, Rates: o.Rates})
 	return w
 }
 

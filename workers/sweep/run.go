@@ -61,7 +61,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		_, err := s.durable.Info(ctx)
 		return err
 	})
-	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}}
+	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}, k.Reload(nothing)}
 	counts := newRoundMetrics(k.Registry)
 	for _, t := range s.tasks() {
 		round := t.do // What the broker's monitoring shows is added to its error.
@@ -70,6 +70,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 	}
 	return process.Together(ctx, actors...)
 }
+
+// nothing takes over a new configuration: sweep uses no key that may change while it runs.
+func nothing(*config.Config) error { return nil }
 
 // await waits until every stream and consumer that the tasks use is there, and calls bind.
 func await(ctx context.Context, k *process.Kit, bind func(context.Context) error) error {

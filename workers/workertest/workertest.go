@@ -142,7 +142,7 @@ func (b Bench) Expect(speedup int, token string) (*expect.Worker, *expect.Walk, 
 		Without: time.Hour, Speedup: speedup,
 	})
 	b.Must(err)
-	routes := expect.Routes{Token: token, Store: store, Check: func(string, string, string) error { return nil }, Log: zap.NewNop()}
+	routes := expect.Routes{Token: func() string { return token }, Store: store, Check: func(string, string, string) error { return nil }, Log: zap.NewNop()}
 	return w, expect.NewWalk(w, "sandbox"), routes
 }
 

@@ -47,7 +47,11 @@ func (k *checks) readable(path, file, kind string) []byte {
 	if file == "" {
 		return nil
 	}
-	data, err := readBounded(k.beside(file))
+	read := readBounded
+	if below(path, "providers") {
+		read = k.content // A reload takes it over.
+	}
+	data, err := read(k.beside(file))
 	if err != nil {
 		k.refuse(path, "cannot read the file: "+reason(err)+"; write the path of a readable "+kind)
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/signal"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -18,6 +19,7 @@ import (
 
 // Kit is what a role works with.
 type Kit struct {
+	// Config is the configuration as it was at the start. Current is the one in use.
 	Config *config.Config
 	Log    *zap.Logger
 	// Registry is served on /metrics; the metrics of Go, the process and the build are
@@ -31,6 +33,7 @@ type Kit struct {
 	Link *Link               // Of NATS.
 
 	admin    *admin
+	reload   *reloader
 	cleanups cleanups
 	limits   limits
 }
@@ -44,6 +47,8 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		version.Metric(),
 	)
+	k.reload = newReloader(role, cfg, k.Registry, log)
+	k.OnStop("hang-up signal", func(context.Context) error { signal.Stop(k.reload.hangups); return nil })
 	var err error
 	if k.admin, err = newAdmin(cfg.Admin(role), k.Registry, log); err != nil {
 		return k, err
