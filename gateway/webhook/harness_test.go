@@ -89,7 +89,7 @@ func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Noti
 	return p
 }
 
-func (g *gateway) run(o webhook.Options) {
+func (g *gateway) run(o webhook.Options) *webhook.Gateway {
 	g.t.Helper()
 	w, err := webhook.New(o)
 	testbench.Must(g.t, err)
@@ -109,6 +109,7 @@ func (g *gateway) run(o webhook.Options) {
 		g.stop()
 		<-ended
 	})
+	return w
 }
 
 // reply is an answer that was read to its end.

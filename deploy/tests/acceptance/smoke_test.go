@@ -88,6 +88,8 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 		t.Errorf("%d notifications led to %d events", accepted, got)
 	}
 	for _, role := range []string{"gateway", "lookup", "normalize", "sweep", "expect"} {
+		testbench.Must(t, p.running[role].Process.Signal(syscall.SIGHUP))
+		p.poll(role+" to read its configuration again", func() bool { return p.logged(role, "config.reloaded") > 0 })
 		if err := p.stop(role); err != nil {
 			t.Errorf("%s did not stop cleanly: %v", role, err)
 		}
