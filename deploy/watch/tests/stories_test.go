@@ -239,6 +239,12 @@ var stories = []story{
 		        arauto_build_info{job="lookup",instance="a",revision="r"} 1x200`,
 	},
 	{
+		alarm: "ArautoConfigNotReloaded", from: 15, until: 30, as: []string{`{instance="a", job="gateway"}`},
+		fires: `arauto_config_last_reload_successful{job="gateway",instance="a"} 1x9 0x19 1x200
+		        arauto_config_last_reload_successful{job="gateway",instance="b"} 1x200`,
+		quiet: `arauto_config_last_reload_successful{job="gateway",instance="a"} 1x9 0x4 1x200`,
+	},
+	{
 		alarm: "ArautoConsumerUnreadable", from: 15, until: 33, as: []string{`{consumer="normalize", stream="STATUSES"}`},
 		fires: `arauto_consumer_scrape_errors_total{stream="STATUSES",consumer="normalize"} 0x9 1+1x19 20x200`,
 		quiet: `arauto_consumer_scrape_errors_total{stream="STATUSES",consumer="normalize"} 0x9 1x200`,
