@@ -52,7 +52,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 			return expectations.Check(k.Current(), provider, account, payment)
 		},
 		SameShop: func(u, other subject.Unit) bool {
-			return k.Config.SameShop(u.Provider, u.Account, other.Provider, other.Account)
+			return k.Current().SameShop(u.Provider, u.Account, other.Provider, other.Account)
 		},
 		Without: cfg.Without, Speedup: cfg.TimeScale,
 	}
