@@ -126,7 +126,7 @@ func (c *Config) Replaces(other *Config, role string) error {
 }
 
 // concerns reports whether a role uses a key that is not below providers: one of its own
-// section, or one that all roles have in common.
+// section, or a key that all roles have in common.
 func concerns(role, path string) bool {
 	switch {
 	case below(path, "providers"):

@@ -67,7 +67,7 @@ func newReloader(role string, cfg *config.Config, registerer prometheus.Register
 		}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "arauto_config_reloads_total",
-			Help: "Reloads of the configuration since the start, by result: success, or failure for one that was refused.",
+			Help: "Reloads of the configuration since the start, by result: success, or failure for a change that was refused.",
 		}, []string{"result"}),
 	}
 	registerer.MustRegister(r.successful, r.succeeded, r.reloads)

@@ -104,7 +104,7 @@ func (r *reloading) uses(secret string) {
 	testbench.Until(r.t, "the role uses the new secret", func() bool { return r.is(secret) })
 	testbench.Until(r.t, "the reload is counted", func() bool { return r.metric("arauto_config_last_reload_successful") == 1 })
 	if cfg, err := r.kit.Current().Expect(); err != nil || cfg.Bearer.Reveal() != secret {
-		r.t.Errorf("the configuration in use is another one, %v", err)
+		r.t.Errorf("the configuration in use is not the new one, %v", err)
 	}
 }
 
