@@ -30,8 +30,8 @@ var mains = []string{
 	"./deploy/tools/local", "./deploy/tools/simulator", "./gateway", "./workers/cmd/console", "./workers/cmd/expect", "./workers/cmd/lookup", "./workers/cmd/normalize", "./workers/cmd/sweep",
 }
 
-// patience is how long a test waits for what must come. It is no measure of speed.
-const patience = 2 * time.Minute
+// longest is how long a test waits for what must come. It is no measure of speed.
+const longest = 2 * time.Minute
 
 // shared is what all tests of this package use: the system of `make run` and one browser. It
 // is empty where there is no Chromium.
@@ -190,7 +190,7 @@ func steer(t *testing.T, path string, with map[string]any) {
 	if err := json.NewEncoder(&body).Encode(with); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // That of the test has ended in a clean-up.
+	ctx, cancel := context.WithTimeout(context.Background(), longest) // That of the test has ended in a clean-up.
 	defer cancel()
 	status, answer, err := call(ctx, http.MethodPut, shared.at["simulator"]+"/_sim/"+path, body.String())
 	if err != nil || status != http.StatusOK {

@@ -77,7 +77,7 @@ func ownConsole(t *testing.T, broker string) string {
 			t.Logf("the console logged\n%s", log.String())
 		}
 	})
-	limited, end := context.WithTimeout(ctx, patience)
+	limited, end := context.WithTimeout(ctx, longest)
 	defer end()
 	if err := ready(limited, "http://"+address+"/"); err != nil {
 		t.Fatalf("%v\n%s", err, log.String())

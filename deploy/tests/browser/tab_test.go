@@ -116,7 +116,7 @@ func (b *tab) seen() []string {
 }
 
 func (b *tab) limited() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(b.ctx, patience)
+	return context.WithTimeout(b.ctx, longest)
 }
 
 func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -243,7 +243,7 @@ func (b *tab) scheme(value string) {
 }
 
 // localPassword is that of the persons of `make run`.
-const localPassword = "arauto on this machine" //nolint:gosec // G101: it is public.
+const localPassword = "only on this machine" //nolint:gosec // G101: it is public.
 
 func (b *tab) login(name string) {
 	b.t.Helper()
