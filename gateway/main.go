@@ -74,7 +74,7 @@ func run(ctx context.Context, k *process.Kit) error {
 			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, QueueLimit: commit.DefaultQueueLimit,
 		}),
 		Overloaded: committer.Overloaded, StoreFailure: watcher.Unconfirmed,
-		Log: k.Log, Registerer: k.Registry,
+		Log: k.Log, Registerer: k.Registry, Spans: k.Spans,
 		Settings: settings(cfg),
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/spans"
 	"arauto/gateway/ingress"
 	"arauto/schemas/provider"
 )
@@ -32,6 +33,20 @@ type delivery struct {
 	failure  error  // Why it was answered with 503.
 	bytes    int    // Bytes of the body: as declared until it is read.
 	refused  provider.Refusal
+	span     *spans.Span // Nil unless the webhook is recorded.
+}
+
+// webhook describes an authenticated webhook for its span. Its path may have been a longer
+// form of the same route.
+func (d *delivery) webhook() spans.Webhook {
+	route := "/v1/{provider}/notifications"
+	switch {
+	case d.endpoint.Unsigned != "":
+		route = "/v1/{provider}/{account}/{key}/notifications"
+	case d.account != defaultAccount:
+		route = "/v1/{provider}/{account}/notifications"
+	}
+	return spans.Webhook{Method: fasthttp.MethodPost, Route: route, Provider: d.provider, Account: d.account, Began: d.started}
 }
 
 func (g *Gateway) begin() *delivery {
@@ -133,10 +148,12 @@ func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f ingress.Frame, c code) code 
 // finish writes the answer, and counts and logs the webhook.
 func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 	g.answer(rc, c)
+	d.span.Answered(rc.Response.StatusCode(), c == unavailable)
+	d.span.End(nil)
 	took := g.options.Clock().Sub(d.started)
 	if c == accepted {
 		d.endpoint.accepted.Inc()
-		d.endpoint.durable.Observe(took.Seconds())
+		d.span.Observe(d.endpoint.durable, took.Seconds())
 	} else {
 		if c != unavailable {
 			d.setRule(c)

@@ -17,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/gateway/ingress"
 	"arauto/gateway/publish"
 	"arauto/schemas/provider"
@@ -47,6 +48,7 @@ type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
+	Spans      *spans.Tracer    // Of the webhooks that authenticate; nil for none.
 
 	RetryAfter time.Duration // The Retry-After of a 503; 5 s by default.
 }

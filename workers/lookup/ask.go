@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
@@ -52,7 +53,7 @@ func (w *Worker) askWith(ctx context.Context, account provider.Account, t task) 
 		w.Metrics.answers.WithLabelValues(w.Provider.Name, t.Account, paymentLabels[known]).Inc()
 	}
 	w.Metrics.lookups.WithLabelValues(w.Provider.Name, result).Inc()
-	w.Metrics.seconds.WithLabelValues(w.Provider.Name).Observe(w.Now().Sub(began).Seconds())
+	spans.Of(ctx).Observe(w.Metrics.seconds.WithLabelValues(w.Provider.Name), w.Now().Sub(began).Seconds())
 	return fact, err
 }
 

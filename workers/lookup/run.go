@@ -50,7 +50,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, names))
 	clock := retry.NewClock(k.JS, nil)
 	shared := Options{
-		Tokens: cfg.Tokens, Log: k.Log, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
+		Tokens: cfg.Tokens, Log: k.Log, Trace: k.Spans, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
 		Ask: providerhttp.New(providerhttp.Options{
 			Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
 		}),

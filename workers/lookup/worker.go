@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -40,6 +41,7 @@ type Options struct {
 	DeadLetters  *deadletter.Store
 	Log          *zap.Logger
 	Metrics      *Metrics
+	Trace        *spans.Tracer // Nil for no spans.
 	Now          func() time.Time
 	Jitter       func() float64 // A random number from 0 to 1.
 	Limits
@@ -117,7 +119,7 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 
 // handle brings a message's task to its outcome, counts that, and writes the one canonical
 // log line of a handled message. A message that does not decode is dead-lettered.
-func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task) error {
+func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task) (err error) {
 	began, created := w.Now(), w.Observations.Created()
 	t.ScheduledLookUp = t.On(created)
 	t.NotificationsCreated, t.delivered = created, t.Covers
@@ -134,11 +136,14 @@ func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task
 		w.Metrics.lateness.WithLabelValues(w.Provider.Name).Observe(began.Sub(t.DueAt).Seconds())
 	}
 	t.unit = w.Tokens.Unit(t.Provider, t.Account, t.Payment)
+	ctx, span := w.trace(ctx, &t)
+	defer func() { span.End(err) }()
 	outcome, err := w.lookUp(ctx, &t)
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", t.unit, err)
 	}
 	w.Metrics.outcomes.WithLabelValues(w.Provider.Name, outcome).Inc()
+	span.Outcome(outcome)
 	w.Log.Info("lookup.handled",
 		zap.String("provider", t.unit.Provider), zap.String("account", t.Account), zap.String("payment", t.unit.Payment),
 		zap.String("notification", t.Notification), zap.Uint64("sequence", t.delivered),
@@ -146,6 +151,21 @@ func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task
 		zap.String("status", string(t.seen.Status)), zap.String("provider_status", t.seen.ProviderStatus),
 		zap.Duration("took", w.Now().Sub(began)), zap.String("traceparent", t.Trace))
 	return nil
+}
+
+// trace begins the span of a task. No webhook began the trace of what sweep, expect or an
+// operator wants to know, so it is decided here whether that is recorded.
+func (w *Worker) trace(ctx context.Context, t *task) (context.Context, *spans.Span) {
+	if t.Notification == "" {
+		t.Trace = w.Trace.Sample(t.Trace)
+	}
+	consumer := subject.LookupDueConsumer(w.Provider.Name)
+	if t.fresh {
+		consumer = subject.LookupConsumer(w.Provider.Name)
+	}
+	ctx, span := w.Trace.Process(ctx, t.Trace, t.stream, consumer)
+	span.Account(t.Provider, t.Account)
+	return ctx, span
 }
 
 // lookUp brings a task to its outcome. After a conflict it is decided again.

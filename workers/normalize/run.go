@@ -47,7 +47,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	}
 	streams := []string{subject.Statuses, subject.Orders, subject.OrderPayments, subject.LookupRetries, subject.DeadLetters, subject.Forgotten}
 	options := fold.Options{
-		JS: k.JS, Events: events, Index: index, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
+		JS: k.JS, Events: events, Index: index, Tokens: cfg.Tokens, Log: k.Log, Trace: k.Spans, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
 		Spans: order.Standard.Scaled(cfg.TimeScale), RemoveAfter: cfg.RemoveAfter, Clock: retry.NewClock(k.JS, nil), Deployment: cfg.Deployment,
 	}
 	var worker *fold.Worker

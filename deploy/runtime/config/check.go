@@ -27,6 +27,7 @@ func (k *checks) check() {
 	k.checkSecret(f.Expect.Token)
 	k.checkSecret(f.Console.Password)
 	k.checkNATS(f.NATS)
+	k.checkTracing(f.Tracing)
 	if !slices.Contains([]int{1, 3, 5}, f.Topology.Replicas) {
 		k.refuse("topology.replicas", strconv.Itoa(f.Topology.Replicas)+" is not a number of replicas; write 1 without a cluster, else 3 or 5")
 	}

@@ -49,6 +49,7 @@ type Config struct {
 	providers provider.Set
 	accounts  []placed
 	nats      NATS
+	tracing   Tracing
 	roles     []string
 	contents  map[string][]byte // Of the file itself and of each secret file that was read while it was loaded.
 	loading   bool              // Only then contents may change.
@@ -80,7 +81,7 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 		k.decode(reflect.ValueOf(&c.file).Elem(), root, "", "")
 	}
 	k.check()
-	c.nats = k.resolveNATS()
+	c.nats, c.tracing = k.resolveNATS(), k.resolveTracing()
 	for _, role := range roles {
 		switch role {
 		case RoleGateway:

@@ -115,6 +115,7 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
 	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
+	same(t, "tracing", c.Tracing(), Tracing{Endpoint: "https://otel.example:4318/v1/traces", OneIn: 20, Headers: map[string]Secret{"authorization": NewSecret("secret-one-of-alpha")}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	same(t, "deployment", n.Deployment, "shop-a")
 	s, _ := c.Sweep()

@@ -22,6 +22,7 @@ type file struct {
 	// deployments tell them apart. "" for none.
 	Deployment string                  `yaml:"deployment,omitempty"`
 	NATS       natsSection             `yaml:"nats"`
+	Tracing    tracingSection          `yaml:"tracing"`
 	Topology   topologyPart            `yaml:"topology"`
 	Gateway    Gateway                 `yaml:"gateway"`
 	Lookup     Lookup                  `yaml:"lookup"`
@@ -241,6 +242,7 @@ func defaults() file {
 		Profile:   profileProduction,
 		TimeScale: 1,
 		NATS:      natsSection{URL: "nats://127.0.0.1:4222"},
+		Tracing:   tracingSection{OneIn: 100},
 		Topology:  topologyPart{Replicas: 1, Store: 8 * gib},
 		Gateway: Gateway{
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9091",

@@ -43,6 +43,26 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "nats:\n  monitor_url: http://me:canary@nats:8222\n",
 			want: `FILE:3: nats.monitor_url: carries a user or password; a broker's monitoring address has none, so keep it on an internal network`,
 		},
+		"collector without a path": {
+			text: head + "tracing:\n  endpoint: http://canary:4318\n",
+			want: `FILE:3: tracing.endpoint: is not where a collector takes OTLP over HTTP; write its URL with the path, such as http://127.0.0.1:4318/v1/traces`,
+		},
+		"collector with a password": {
+			text: head + "tracing:\n  endpoint: https://me:canary@otel:4318/v1/traces\n",
+			want: `FILE:3: tracing.endpoint: carries a user, a query or a fragment; write a credential as tracing.headers`,
+		},
+		"collector that gets its secret in plain text": {
+			text: head + "tracing:\n  endpoint: http://otel:4318/v1/traces\n  headers: {authorization: \"${ONE}\"}\n",
+			want: `FILE:3: tracing.endpoint: sends tracing.headers to another host in plain text; write https://`,
+		},
+		"header of the collector that is none": {
+			text: head + "tracing:\n  headers:\n    a b: ${ONE}\n",
+			want: `FILE:4: tracing.headers.a b: is not a header that can be set; write a name such as authorization`,
+		},
+		"header of the collector that stands in the file": {
+			text: head + "tracing:\n  headers:\n    authorization: Bearer canary\n",
+			want: `FILE:4: tracing.headers.authorization: a secret must not stand in this file; write ${NAME} or {file: path} instead`,
+		},
 		"unknown key that is like none": {
 			text: head + "topology:\n  zzz: 1s\n",
 			want: `FILE:3: topology: there is no key "zzz"; write one of: replicas, store`,

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/version"
 )
 
@@ -31,6 +32,8 @@ type Kit struct {
 	NATS *nats.Conn
 	JS   jetstream.JetStream // On NATS.
 	Link *Link               // Of NATS.
+	// Spans is nil, which records nothing, unless tracing is configured.
+	Spans *spans.Tracer
 
 	admin    *admin
 	reload   *reloader
@@ -54,6 +57,9 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		return k, err
 	}
 	k.OnStop("admin listener", k.admin.stop)
+	if err = k.trace(role); err != nil {
+		return k, err
+	}
 	k.Link = newLink()
 	conn, err := connect(role, cfg.NATS(), k.Link, log)
 	if err != nil {
@@ -71,6 +77,26 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		return nil
 	})
 	return k, nil
+}
+
+// trace opens the tracer, if one is configured.
+func (k *Kit) trace(role string) (err error) {
+	t := k.Config.Tracing()
+	if t.Endpoint == "" {
+		return nil
+	}
+	headers := make(map[string]string, len(t.Headers))
+	for name, value := range t.Headers {
+		headers[name] = value.Reveal()
+	}
+	k.Spans, err = spans.Open(spans.Options{
+		Endpoint: t.Endpoint, Headers: headers, OneIn: t.OneIn, Service: "arauto-" + role,
+		Version: version.Read().Revision, Namespace: k.Config.Deployment(), Log: k.Log, Registerer: k.Registry,
+	})
+	if err == nil {
+		k.OnStop("spans", k.Spans.Close)
+	}
+	return err
 }
 
 // Ready registers a readiness check of /readyz. The process is not ready

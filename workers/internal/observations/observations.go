@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -168,11 +169,13 @@ func (c *Store) Append(ctx context.Context, u subject.Unit, last Entry, o order.
 	if err != nil {
 		return 0, fmt.Errorf("encode observation: %w", err)
 	}
+	ctx, span, trace := spans.Send(ctx, subject.Statuses, trace)
 	m := commit.Message{Subject: u.Status(), Body: body, Guard: &commit.Guard{Last: last.Sequence}}
 	if trace != "" {
 		m.Header = nats.Header{"traceparent": {trace}}
 	}
 	stored, err := c.Writes.Store(ctx, m)
+	span.End(err)
 	if stream.IsConflict(err) {
 		if err := stream.WaitAfterConflict(ctx, err); err != nil {
 			return 0, fmt.Errorf("write observation: %w", err)
