@@ -29,8 +29,8 @@ const removeBatch = 1000
 
 // Forget removes every payment that forgotten says yes to, stores how far FORGOTTEN was read,
 // and writes the file again if one was removed: a removed entry's bytes stay in the pages of
-// the old file, which is overwritten before it is deleted. While the file is written, nothing
-// else is.
+// the old file, which is overwritten before it is deleted. Pages are read meanwhile; changes
+// wait.
 func (x *Index) Forget(forgotten func(Payment) bool, read Position) (removed int, err error) {
 	if forgotten != nil {
 		if removed, err = x.removeAll(forgotten); err != nil {
@@ -109,37 +109,47 @@ func ForgottenSubject(tokens subject.Tokens, u subject.Unit) string {
 
 // rewrite replaces the file by a copy without free pages.
 func (x *Index) rewrite() error {
-	x.swap.Lock()
-	defer x.swap.Unlock()
+	x.writes.Lock()
+	defer x.writes.Unlock()
 	fresh := x.path + newSuffix
-	target, err := bolt.Open(fresh, 0o600, options())
-	if err == nil {
-		err = errors.Join(bolt.Compact(target, x.db, copyBatch), target.Sync(), target.Close())
-	}
-	if err != nil {
+	if err := x.copyTo(fresh); err != nil {
 		return fmt.Errorf("write index again: %w", errors.Join(err, destroy(fresh)))
 	}
-	return x.replace(fresh)
+	if err := x.replace(fresh); err != nil {
+		return err
+	}
+	return errors.Join(destroy(x.path+oldSuffix), syncFolder(filepath.Dir(x.path)))
 }
 
-// replace puts a file in the place of the open one.
+// copyTo copies what the file holds.
+func (x *Index) copyTo(fresh string) error {
+	x.swap.RLock()
+	defer x.swap.RUnlock()
+	target, err := bolt.Open(fresh, 0o600, options())
+	if err != nil {
+		return err
+	}
+	return errors.Join(bolt.Compact(target, x.db, copyBatch), target.Sync(), target.Close())
+}
+
+// replace puts a file in the place of the open one, which gets another name.
 func (x *Index) replace(fresh string) error {
+	x.swap.Lock()
+	defer x.swap.Unlock()
 	if err := x.db.Close(); err != nil {
 		return fmt.Errorf("close index: %w", err)
 	}
-	old := x.path + oldSuffix
-	err := os.Rename(x.path, old)
+	err := os.Rename(x.path, x.path+oldSuffix)
 	if err == nil {
 		err = os.Rename(fresh, x.path)
-	}
-	if err == nil {
-		err = errors.Join(destroy(old), syncFolder(filepath.Dir(x.path)))
 	}
 	return errors.Join(err, x.open())
 }
 
 // Reset empties the index, for a stream that was created again.
 func (x *Index) Reset() error {
+	x.writes.Lock()
+	defer x.writes.Unlock()
 	x.swap.Lock()
 	defer x.swap.Unlock()
 	if err := x.db.Close(); err != nil {

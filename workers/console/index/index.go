@@ -77,8 +77,9 @@ type Position struct {
 type Index struct {
 	path string
 
-	swap sync.RWMutex // Held for writing while the file is replaced.
-	db   *bolt.DB
+	writes sync.Mutex   // Held by every change, and while the file is written again.
+	swap   sync.RWMutex // Held for writing while db is replaced.
+	db     *bolt.DB
 }
 
 // Open opens the file in a folder, which is created if it is missing. A file that cannot be
@@ -159,6 +160,8 @@ func (x *Index) view(read func(*bolt.Tx) error) error {
 
 // update changes the file in one transaction.
 func (x *Index) update(write func(*bolt.Tx) error) error {
+	x.writes.Lock()
+	defer x.writes.Unlock()
 	x.swap.RLock()
 	defer x.swap.RUnlock()
 	if err := x.db.Update(write); err != nil {
