@@ -21,7 +21,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check docs vet format lint vuln sbom fuzz contract soak cluster powercut bench clean
+.PHONY: help build run test check docs screenshots vet format lint vuln sbom fuzz contract soak cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,19 +37,26 @@ run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,
 
 # `make vet` looks at the same files, and debug information is a third of linking. What
 # needs Prometheus is a module apart, without the race detector, which would double what is
-# compiled; and never from the cache, which does not see files outside of a module.
+# compiled; and never from the cache, which does not see files outside of a module. The same
+# holds for what drives a browser, whose tests are skipped, with a line, without Chromium.
 test: ## run all tests with the race detector
 	$(GO) test -race -vet=off -ldflags=-w -timeout 15m ./...
 	cd deploy/watch/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
+	cd deploy/tests/browser && $(GO) test -count 1 -vet=off -ldflags=-w -timeout 15m ./...
 
 check: format vet lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
 
 docs: ## write the generated parts of the documents
 	$(GO) test -count 1 ./deploy/tests/conformance -run '^TestAlarmTableIsTheRuleFile$$' -write
 
+screenshots: ## write the screenshots of the console into deploy/console (needs chromium)
+	@mkdir -p deploy/console
+	cd deploy/tests/browser && $(GO) test -count 1 ./... -run '^TestScreenshots$$' -write $(CURDIR)/deploy/console
+
 vet:
 	$(GO) vet -tags powercut ./...
 	cd deploy/watch/tests && $(GO) vet ./...
+	cd deploy/tests/browser && $(GO) vet ./...
 
 format:
 	@files=$$(gofmt -l gateway workers schemas deploy) || exit 1; \

@@ -10,6 +10,7 @@ var table = map[string]words{
 	"site.skip":     {"Skip to the content", "Ir para o conteúdo"},
 	"site.menu":     {"Pages", "Páginas"},
 	"site.asof":     {"As of", "Visto em"},
+	"site.age":      {"How old this page is", "A idade desta página"},
 	"site.ago":      {"ago", "atrás"},
 	"site.since":    {"since", "desde"},
 	"site.login":    {"Log in", "Entrar"},

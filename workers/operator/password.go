@@ -31,7 +31,7 @@ func newPasswordHash(hash func(string) (string, error)) *cobra.Command {
 			}
 			made, err := hash(typed)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			if _, err := fmt.Fprintln(c.OutOrStdout(), made); err != nil {
 				return fmt.Errorf("write hash: %w", err)

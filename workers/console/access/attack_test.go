@@ -57,9 +57,9 @@ func TestLoginNeedsItsOwnToken(t *testing.T) {
 	want(t, "without a cookie", g.browser(t).do(http.MethodPost, "/login", form), http.StatusForbidden, "Nothing was changed")
 }
 
-// TestCookieOfBeforeTheLoginIsWorthNothing: an attacker who planted it would be in the
+// TestCookieOfBeforeTheLoginHasNoSession: an attacker who planted it would be in the
 // session.
-func TestCookieOfBeforeTheLoginIsWorthNothing(t *testing.T) {
+func TestCookieOfBeforeTheLoginHasNoSession(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	b := g.browser(t)

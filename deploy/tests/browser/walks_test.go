@@ -1,0 +1,79 @@
+package browser
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestSupportPersonFindsWhyAPaymentIsPending: from the front page, without a log-in, to the
+// reason; and nothing there acts.
+func TestSupportPersonFindsWhyAPaymentIsPending(t *testing.T) {
+	b := newTab(t)
+	fail(t, "sandbox", map[string]any{"kind": "404", "payment": "walk-support"})
+	set(t, "sandbox", "acme", "walk-support", map[string]any{"status": "paid", "order": "order-of-support"})
+	if status := b.get("/"); status != http.StatusOK {
+		t.Fatalf("the front page is %d", status)
+	}
+	b.click(b.link("Payments"))
+	b.do(chromedp.SendKeys(chromedp.ID("q"), "walk-support"))
+	b.click(b.link("Search"))
+	b.click(b.link("walk-support"))
+	b.await("the reason why it waits", `document.querySelector(".waits") !== null`)
+	why := eval[string](b, `document.querySelector(".waits").innerText`)
+	if !strings.Contains(strings.ToLower(why), "attempt") {
+		t.Errorf("it says %q", why)
+	}
+	for _, acting := range []string{`a[href^="/act/"]`, `form[action^="/act/"]`} {
+		if b.has(acting) {
+			t.Errorf("a person without a role is shown %s", acting)
+		}
+	}
+	fail(t, "sandbox", map[string]any{"kind": "none"})
+}
+
+// TestEngineerSeesADeadProviderAndRetries: the red thing, the circuit, and the retry of a
+// payment, which leaves the person's name on AUDIT.
+func TestEngineerSeesADeadProviderAndRetries(t *testing.T) {
+	b := newTab(t)
+	t.Cleanup(func() { fail(t, "sandbox", map[string]any{"kind": "none"}) })
+	fail(t, "sandbox", map[string]any{"kind": "401", "account": "default"})
+	set(t, "sandbox", "default", "walk-engineer", map[string]any{"status": "paid"})
+	b.login("operator")
+	b.get("/")
+	b.await("a red thing at the top", `document.querySelector("main .red") !== null`)
+	b.get("/providers")
+	b.await("the circuit of the account", `[...document.querySelectorAll("article")].some((one) => one.innerText.includes("sandbox/default") && one.querySelector(".red"))`)
+	fail(t, "sandbox", map[string]any{"kind": "none"})
+	b.get("/payments/sandbox/default/walk-engineer")
+	b.click(b.link("Retry now"))
+	b.shows("operator")
+	b.click("form.confirm button")
+	b.get("/payments/sandbox/default/walk-engineer")
+	b.await("the payment to be paid", `[...document.querySelectorAll(".facts dd")].some((one) => one.innerText.toLowerCase().startsWith("paid"))`)
+}
+
+func TestReaderIsRefusedWhatOperatorsDo(t *testing.T) {
+	b := newTab(t)
+	b.login("reader")
+	set(t, "sandbox", "default", "walk-reader", map[string]any{"status": "paid"})
+	b.get("/payments/sandbox/default/walk-reader")
+	if b.has(`a[href^="/act/"]`) {
+		t.Error("a reader is shown an action")
+	}
+	if status := b.get("/act/replay?provider=sandbox&account=default&payment=walk-reader"); status != http.StatusForbidden {
+		t.Errorf("the page of an action is %d for a reader", status)
+	}
+	b.get("/payments/sandbox/default/walk-reader")
+	status := eval[int](b, `fetch("/act/replay", {method: "POST", headers: {"Content-Type": "application/x-www-form-urlencoded"},
+		body: new URLSearchParams({provider: "sandbox", account: "default", payment: "walk-reader", csrf: document.querySelector("[name=csrf]").value})}).then((answer) => answer.status)`)
+	if status != http.StatusForbidden {
+		t.Errorf("the action of a reader got %d", status)
+	}
+	b.click(b.link("Log out"))
+	if strings.Contains(b.text(), "reader") {
+		t.Errorf("after the log-out the page shows\n%s", b.text())
+	}
+}
