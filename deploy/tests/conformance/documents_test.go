@@ -66,7 +66,9 @@ func TestDocumentedCommandsAreUnderstood(t *testing.T) {
 			var out, problems bytes.Buffer
 			args := append(strings.Fields(line), "--config", filepath.Join(t.TempDir(), "arauto.yaml"))
 			code := operator.Run(t.Context(), args, func(string) (string, bool) { return "", false }, &out, &problems)
-			if said := problems.String(); code != operator.ExitDone && !strings.Contains(said, "cannot read the configuration") {
+			said := problems.String()
+			understood := strings.Contains(said, "cannot read the configuration") || strings.Contains(said, "the password has fewer") // There is none on the standard input of a test.
+			if code != operator.ExitDone && !understood {
 				t.Errorf("%s: arauto %s: %q %q", document, line, out.String(), said)
 			}
 		}
