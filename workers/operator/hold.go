@@ -178,7 +178,7 @@ func (s *session) busy(ctx context.Context) (busy []string, err error) {
 
 // heldUntil is when the hold ends that the deployment is under, nil without one. normalize's
 // consumer tells, because nothing else pauses it.
-func (s *session) heldUntil(ctx context.Context) (*time.Time, error) {
+func (s *Deployment) heldUntil(ctx context.Context) (*time.Time, error) {
 	durable, err := s.js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil //nolint:nilnil // What is not there is not held.

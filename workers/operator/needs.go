@@ -53,9 +53,6 @@ func (s *Deployment) needs(ctx context.Context, h Health) ([]Need, error) {
 	if h.HeldUntil != nil {
 		all = append(all, Need{stopped, "an operator holds every worker until " + h.HeldUntil.Format(time.RFC3339) + ": when the backup is made, arauto resume"})
 	}
-	if h.HeldUntil != nil {
-		all = append(all, need{stopped, "an operator holds every worker until " + h.HeldUntil.Format(time.RFC3339) + ": when the backup is made, arauto resume"})
-	}
 	for _, c := range h.Consumers {
 		switch {
 		case c.Missing:
