@@ -72,6 +72,12 @@ var breaks = []broken{
 		heal: purgeAndRestart,
 	},
 	{
+		what:   "a change of the configuration is refused",
+		alarms: []string{"ArautoConfigNotReloaded"},
+		do:     func(p *plant, _ *watcher) { p.configure(p.configured + "unknown: 1\n") },
+		heal:   func(p *plant) { p.configure(p.configured) },
+	},
+	{
 		what:   "a role cannot go on",
 		alarms: []string{"ArautoRestarts"},
 		do: func(p *plant, w *watcher) {
@@ -133,6 +139,7 @@ var notBroken = map[string]string{
 	"ArautoExpectationsUnmet":   "an expectation is judged minutes after its deadline",
 	"ArautoExpectationsRefused": "the story of the rule has it, and the tests of expect make the refusal",
 	"ArautoExpectationOverdue":  "it needs a deadline that is ten minutes ago by the broker's clock",
+	"ArautoHeld":                "the story of the rule has it, and a test of arauto hold holds real workers",
 	"ArautoExpectationsFailed":  "it needs judgements that fail with the broker there",
 }
 

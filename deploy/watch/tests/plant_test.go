@@ -44,8 +44,11 @@ type plant struct {
 	sockets map[string]*net.TCPListener // By process, and process/admin.
 	running map[string]*exec.Cmd
 	js      jetstream.JetStream
-	nc      *nats.Conn
-	http    *http.Client
+
+	configured string // What the configuration file began with.
+
+	nc   *nats.Conn
+	http *http.Client
 
 	provider *provider
 	tls      testbench.Certificate
@@ -101,8 +104,8 @@ func newPlant(t *testing.T) *plant {
 	}
 	p.socket("gateway/gateway")
 	p.renew(10 * 365 * 24 * time.Hour)
-	text := fmt.Sprintf(settingsOfPlant, p.tls.File, p.tls.Key, p.provider.url)
-	testbench.Must(t, os.WriteFile(p.config(), []byte(text), 0o600))
+	p.configured = fmt.Sprintf(settingsOfPlant, p.tls.File, p.tls.Key, p.provider.url)
+	p.configure(p.configured)
 	p.startBroker("127.0.0.1:-1")
 	p.arauto("topology", "topology", "apply")
 	for _, role := range roles {
@@ -112,6 +115,12 @@ func newPlant(t *testing.T) *plant {
 		p.ready(role)
 	}
 	return p
+}
+
+// configure writes the file that the roles read.
+func (p *plant) configure(text string) {
+	p.t.Helper()
+	testbench.Must(p.t, os.WriteFile(p.config(), []byte(text), 0o600))
 }
 
 func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
