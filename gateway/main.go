@@ -68,13 +68,13 @@ func run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	gateway, err := webhook.New(webhook.Options{
-		Providers: providers.All, Credentials: credentials(providers.All, cfg), Tokens: cfg.Tokens,
-		Limits: limits(providers.All, cfg),
+		Providers: providers.All, Accounts: accounts(providers.All, cfg), Tokens: cfg.Tokens,
+		Failures: webhook.FailureLimit{Rate: cfg.Failures.Rate, Burst: cfg.Failures.Burst},
 		Publisher: publish.RequireDurability(committer, publish.DurabilityGate{
 			Await: watcher.Await, Up: k.Link.Up, Timeout: cfg.PublishTimeout, QueueLimit: commit.DefaultQueueLimit,
 		}),
 		Overloaded: committer.Overloaded, StoreFailure: watcher.Unconfirmed,
-		Log: k.Log, Registerer: k.Registry,
+		Log: k.Log, Registerer: k.Registry, Spans: k.Spans,
 		Settings: settings(cfg),
 	})
 	if err != nil {
@@ -95,6 +95,13 @@ func run(ctx context.Context, k *process.Kit) error {
 // the configuration.
 func serve(ctx context.Context, k *process.Kit, gateway *webhook.Gateway, listener net.Listener, watcher *durability.Watcher) error {
 	return process.Together(ctx,
+		k.Reload(func(next *config.Config) error {
+			cfg, err := next.Gateway()
+			if err != nil {
+				return err
+			}
+			return gateway.Replace(accounts(providers.All, cfg))
+		}),
 		process.Actor{Name: "webhooks", Run: func(ctx context.Context) error { return gateway.Run(ctx, listener) }},
 		process.Actor{Name: "durability", Run: func(ctx context.Context) error {
 			err := watcher.Run(ctx)
@@ -111,9 +118,15 @@ func settings(cfg config.Gateway) ingress.Settings {
 	return ingress.Settings{
 		BodyLimit: int(cfg.BodyLimit), BodyMemory: int(cfg.BodyMemory), HeaderLimit: int(cfg.HeaderLimit), MaxConnections: cfg.MaxConnections,
 		TLS:         ingress.TLS{Certificate: cfg.TLS.Certificate, Key: cfg.TLS.Key},
+		Proxies:     ingress.Proxies{Networks: cfg.Proxies.Prefixes(), Protocol: cfg.Proxies.Protocol(), Header: cfg.Proxies.Header()},
 		ReadTimeout: cfg.ReadTimeout, WriteTimeout: cfg.WriteTimeout, IdleTimeout: cfg.IdleTimeout,
 		StopTimeout: cfg.ReadTimeout + cfg.PublishTimeout + answerTimeout,
 	}
+}
+
+// accounts are the accounts of every provider.
+func accounts(set provider.Set, cfg config.Gateway) webhook.Accounts {
+	return webhook.Accounts{Credentials: credentials(set, cfg), Limits: limits(set, cfg), Access: access(set, cfg)}
 }
 
 // credentials are the webhook secrets of every account, or its path keys if the provider
@@ -133,6 +146,18 @@ func limits(set provider.Set, cfg config.Gateway) map[string]map[string]webhook.
 		all[name] = map[string]webhook.Limit{}
 		for account, l := range cfg.Limits(name) {
 			all[name][account] = webhook.Limit{Rate: l.Rate, Burst: l.Burst, Bytes: int(l.Bytes)}
+		}
+	}
+	return all
+}
+
+// access is what clients of every account must have beside a credential.
+func access(set provider.Set, cfg config.Gateway) map[string]map[string]webhook.Access {
+	all := make(map[string]map[string]webhook.Access, len(set))
+	for _, name := range set.Names() {
+		all[name] = map[string]webhook.Access{}
+		for account, a := range cfg.Access(name) {
+			all[name][account] = webhook.Access{Networks: a.Networks, Authorities: a.Authorities, Names: a.Names}
 		}
 	}
 	return all

@@ -26,7 +26,7 @@ type TLS struct {
 // by content, because modification times are too coarse and two small files cost little.
 type certificate struct {
 	files    TLS
-	clients  tls.ClientAuthType
+	clients  func() bool // Whether a handshake asks for the client's certificate.
 	current  atomic.Pointer[tls.Certificate]
 	log      *zap.Logger
 	clock    func() time.Time
@@ -46,7 +46,7 @@ type pair struct{ certificate, key []byte }
 // newCertificate loads the files and registers the metrics.
 func newCertificate(o Options) (*certificate, error) {
 	c := &certificate{
-		files: o.TLS, log: o.Log, clock: o.Clock,
+		files: o.TLS, clients: o.ClientCertificates, log: o.Log, clock: o.Clock,
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "arauto_tls_reload_failures_total",
 			Help: "Reloads of the certificate's files that found no usable pair; the old one stays in use.",
@@ -59,9 +59,6 @@ func newCertificate(o Options) (*certificate, error) {
 			Name: "arauto_tls_handshake_failures_total",
 			Help: "Connections that ended before a request, by reason (refused: the client sent an alert, so look at the certificate).",
 		}, []string{"reason"}),
-	}
-	if o.ClientCertificates {
-		c.clients = tls.RequestClientCert
 	}
 	found, err := c.files.read()
 	if err != nil {
@@ -130,12 +127,20 @@ func (c *certificate) expired(one *tls.Certificate) bool { return c.clock().Afte
 // config is the TLS configuration of every handshake. fasthttp speaks HTTP/1.1 only, so no
 // other protocol is offered.
 func (c *certificate) config() *tls.Config {
-	return &tls.Config{
+	without := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"},
-		ClientAuth:     c.clients,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
 	}
+	asking := without.Clone()
+	asking.ClientAuth = tls.RequestClientCert
+	without.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if c.clients() {
+			return asking, nil
+		}
+		return nil, nil // The configuration itself.
+	}
+	return without
 }
 
 // watch reloads the files at each interval until ctx ends or stop is called. stop waits

@@ -28,6 +28,7 @@ type conn struct {
 	net.Conn
 	requestReader
 	socket        net.Conn // The TCP connection: net.Conn itself for plain HTTP.
+	proxied       *proxied // Nil but for a connection of a proxy that speaks the PROXY protocol.
 	listener      *listener
 	linger        atomic.Bool  // Whether Close lingers.
 	authenticated atomic.Bool  // Whether the connection has carried an authenticated request.

@@ -29,10 +29,12 @@ type listener struct {
 	net.Listener
 	tlsConfig       *tls.Config        // Nil for plain HTTP.
 	handshakeFailed func(*conn, error) // Called for each failed handshake.
-	slots           chan struct{}      // Holds a value for each connection that is served.
-	lingering       chan struct{}      // Holds a value for each lingering close.
-	evicted         func()             // Called for each eviction.
-	accepting       chan struct{}      // Closed by the first Accept.
+	proxies         Proxies
+	proxyFailed     func(net.Addr, error) // Called for each connection without a PROXY protocol header.
+	slots           chan struct{}         // Holds a value for each connection that is served.
+	lingering       chan struct{}         // Holds a value for each lingering close.
+	evicted         func()                // Called for each eviction.
+	accepting       chan struct{}         // Closed by the first Accept.
 	closed          chan struct{}
 	acceptOnce      sync.Once
 	closeOnce       sync.Once
@@ -63,7 +65,11 @@ func (l *listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: socket, socket: socket, listener: l}
-	c.source = socket
+	if l.proxies.Protocol && l.proxies.trust(addressOf(socket.RemoteAddr())) {
+		c.proxied = newProxied(socket, l.proxyFailed)
+		c.Conn = c.proxied
+	}
+	c.source = c.Conn
 	c.startWaiting(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +80,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 	// fasthttp calls Handshake in the connection's goroutine. A handshake here would block
 	// the next Accept.
-	s := &tlsConn{conn: c, tls: tls.Server(socket, l.tlsConfig)}
+	s := &tlsConn{conn: c, tls: tls.Server(c.Conn, l.tlsConfig)}
 	c.Conn, c.source = s.tls, s.tls
 	return s, nil
 }

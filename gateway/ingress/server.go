@@ -27,7 +27,8 @@ type Settings struct {
 	HeaderLimit    int // Bytes of request line and headers; 16 KiB by default.
 	MaxConnections int // Connections served at once, further ones wait; 2,048 by default, MaxConnections at most.
 
-	TLS TLS // Plain HTTP by default.
+	TLS     TLS     // Plain HTTP by default.
+	Proxies Proxies // None by default.
 
 	ReadTimeout  time.Duration // For one whole request, and for a TLS handshake; 5 s by default.
 	WriteTimeout time.Duration // For one answer; 5 s by default.
@@ -69,6 +70,7 @@ func (s Settings) Validate() error {
 	if s.MaxConnections > MaxConnections {
 		problems = append(problems, fmt.Errorf("at most %d connections can be served", MaxConnections))
 	}
+	problems = append(problems, s.Proxies.validate())
 	return errors.Join(problems...)
 }
 
@@ -87,9 +89,9 @@ type Options struct {
 	// body. It is not called for ambiguous framing. A panic means no.
 	SendContinue func(*fasthttp.RequestHeader, Frame) bool
 
-	// ClientCertificates has handshakes ask for the client's certificate. A client without
-	// one is served all the same, and no certificate is verified.
-	ClientCertificates bool
+	// ClientCertificates reports whether a handshake asks for the client's certificate. A
+	// client without one is served all the same, and no certificate is verified.
+	ClientCertificates func() bool
 
 	// PlainHTTPBody is the JSON body of the 400 for a client that speaks plain HTTP to
 	// a Server with TLS.
@@ -107,6 +109,8 @@ type Server struct {
 	memory      bodyMemory
 	evictions   prometheus.Counter
 	certificate *certificate // Nil for plain HTTP.
+
+	proxyFailures prometheus.Counter
 }
 
 // New makes a Server and registers its metrics. It fails on a certificate that cannot be
@@ -119,12 +123,13 @@ func New(o Options) (*Server, error) {
 			Name: "arauto_webhook_connections_evicted_total",
 			Help: "Connections that were closed because gateway.max_connections were open and another client waited.",
 		}),
+		proxyFailures: newProxyFailures(),
 	}
 	used := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "arauto_webhook_body_memory_bytes",
 		Help: "Bytes of gateway.body_memory that bodies take while they are read. A body that finds none left is answered with 503.",
 	}, func() float64 { return float64(s.memory.used.Load()) })
-	for _, collector := range []prometheus.Collector{s.evictions, used} {
+	for _, collector := range []prometheus.Collector{s.evictions, used, s.proxyFailures} {
 		if err := o.Registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics of connections: %w", err)
 		}
@@ -183,7 +188,7 @@ func (s *Server) newApp() *fiber.App {
 // were answered. A Server runs once.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	l := newListener(ln, s.options.MaxConnections)
-	l.evicted = s.evictions.Inc
+	l.evicted, l.proxies, l.proxyFailed = s.evictions.Inc, s.options.Proxies, s.proxyFailed
 	if s.certificate != nil {
 		l.tlsConfig, l.handshakeFailed = s.certificate.config(), s.handshakeFailed
 		stop := s.certificate.watch(ctx)

@@ -21,12 +21,12 @@ type authentication struct {
 }
 
 // authenticate checks everything that the header can tell, in the order of the codes. It
-// authenticates the client, unless the provider signs the body. client is the client's
-// certificate, nil for none.
-func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, client []byte, d *delivery) (authentication, code) {
+// authenticates the client, unless the provider signs the body. rc is the request with its
+// connection, nil where that is not known: see admits.
+func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, rc *fasthttp.RequestCtx, d *delivery) (authentication, code) {
 	path, query := splitTarget(h.RequestURI())
 	to, ok := parsePath(path)
-	e, known := g.endpoints[to.provider]
+	e, known := (*g.endpoints.Load())[to.provider]
 	if !ok || !known || e.Unsigned == "" && to.key != "" {
 		return authentication{}, notFound
 	}
@@ -45,9 +45,12 @@ func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, clien
 		return authentication{}, notPermitted
 	}
 	d.account = to.account
+	if !g.admits(e.access[to.account], rc, d) {
+		return authentication{}, notPermitted
+	}
 	w := provider.Webhook{
 		Method: fasthttp.MethodPost, Path: path, Query: e.Parameters(query),
-		Header: headers{h}, At: d.started, Certificate: client,
+		Header: headers{h}, At: d.started, Certificate: certificateOf(rc),
 	}
 	a := authentication{endpoint: e, credentials: credentials, encoding: contentEncodingOf(w.Header), webhook: w}
 	if e.Unsigned == "" {

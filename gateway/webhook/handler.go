@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/spans"
 	"arauto/gateway/ingress"
 	"arauto/schemas/provider"
 )
@@ -33,6 +33,20 @@ type delivery struct {
 	failure  error  // Why it was answered with 503.
 	bytes    int    // Bytes of the body: as declared until it is read.
 	refused  provider.Refusal
+	span     *spans.Span // Nil unless the webhook is recorded.
+}
+
+// webhook describes an authenticated webhook for its span. Its path may have been a longer
+// form of the same route.
+func (d *delivery) webhook() spans.Webhook {
+	route := "/v1/{provider}/notifications"
+	switch {
+	case d.endpoint.Unsigned != "":
+		route = "/v1/{provider}/{account}/{key}/notifications"
+	case d.account != defaultAccount:
+		route = "/v1/{provider}/{account}/notifications"
+	}
+	return spans.Webhook{Method: fasthttp.MethodPost, Route: route, Provider: d.provider, Account: d.account, Began: d.started}
 }
 
 func (g *Gateway) begin() *delivery {
@@ -88,12 +102,12 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 		return malformed
 	}
 	d.bytes = f.Length
-	a, c := g.authenticate(h, f, certificateOf(rc.TLSConnectionState()), d)
+	a, c := g.authenticate(h, f, rc, d)
 	if c == accepted && f.ExpectsContinue && f.HasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
 		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue refused the body because of overload.
 	}
 	if c != accepted {
-		return g.refuse(rc, f, c)
+		return g.refuse(rc, f, g.failedAuthentication(rc, d, c))
 	}
 	notices, c := g.read(rc, f, a, d)
 	if c != accepted {
@@ -102,8 +116,12 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 	return g.storeAll(d, notices, headers{h})
 }
 
-// certificateOf is the client's certificate of a connection, nil for none.
-func certificateOf(state *tls.ConnectionState) []byte {
+// certificateOf is the client's certificate of a request's connection, nil for none.
+func certificateOf(rc *fasthttp.RequestCtx) []byte {
+	if rc == nil {
+		return nil
+	}
+	state := rc.TLSConnectionState()
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil
 	}
@@ -130,10 +148,12 @@ func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f ingress.Frame, c code) code 
 // finish writes the answer, and counts and logs the webhook.
 func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 	g.answer(rc, c)
+	d.span.Answered(rc.Response.StatusCode(), c == unavailable)
+	d.span.End(nil)
 	took := g.options.Clock().Sub(d.started)
 	if c == accepted {
 		d.endpoint.accepted.Inc()
-		d.endpoint.durable.Observe(took.Seconds())
+		d.span.Observe(d.endpoint.durable, took.Seconds())
 	} else {
 		if c != unavailable {
 			d.setRule(c)
@@ -151,7 +171,7 @@ func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 // disconnected broker is logged by its connection: they are counted by metrics, and not
 // logged as errors, each of which flushes the log.
 func severity(c code, failure error) zapcore.Level {
-	intended := errors.Is(failure, commit.ErrOverloaded) || errors.Is(failure, errLimited) || errors.Is(failure, ingress.ErrBodyMemory)
+	intended := errors.Is(failure, commit.ErrOverloaded) || errors.Is(failure, errLimited) || errors.Is(failure, errFailures) || errors.Is(failure, ingress.ErrBodyMemory)
 	if c == unavailable && !intended && !errors.Is(failure, commit.ErrDisconnected) {
 		return zapcore.ErrorLevel
 	}

@@ -70,7 +70,7 @@ func options(t testing.TB, set provider.Set) webhook.Options {
 	testbench.Must(t, err)
 	o := webhook.Options{
 		Providers: set, Tokens: tokens, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
-		Credentials: map[string]map[string][]string{},
+		Accounts: webhook.Accounts{Credentials: map[string]map[string][]string{}},
 	}
 	for _, name := range set.Names() {
 		c := caller{name: name}
@@ -89,7 +89,7 @@ func publisher(t testing.TB, nc *nats.Conn, timeout time.Duration) *publish.Noti
 	return p
 }
 
-func (g *gateway) run(o webhook.Options) {
+func (g *gateway) run(o webhook.Options) *webhook.Gateway {
 	g.t.Helper()
 	w, err := webhook.New(o)
 	testbench.Must(g.t, err)
@@ -109,6 +109,7 @@ func (g *gateway) run(o webhook.Options) {
 		g.stop()
 		<-ended
 	})
+	return w
 }
 
 // reply is an answer that was read to its end.

@@ -64,12 +64,12 @@ func mediaType(value string) string {
 }
 
 // traceparent returns the client's W3C trace context if there is exactly one and it is
-// valid, else that of a new trace.
+// valid, else "".
 func traceparent(h provider.Header) string {
 	if values := h.Values(trace.Header); len(values) == 1 && trace.Valid(values[0]) {
 		return values[0]
 	}
-	return trace.New()
+	return ""
 }
 
 // contentEncoding is what a body's Content-Encoding means for reading it.

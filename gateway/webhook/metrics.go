@@ -14,6 +14,8 @@ type metrics struct {
 	failures    *prometheus.CounterVec
 	credentials *prometheus.CounterVec
 	panics      prometheus.Counter
+
+	limitedClients *prometheus.CounterVec
 }
 
 // ordinals are the label values of arauto_webhook_credentials_total, in the order of an
@@ -45,8 +47,12 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 			Name: "arauto_webhook_panics_total",
 			Help: "Webhooks that made our code panic and were answered with 503.",
 		}),
+		limitedClients: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_webhook_clients_limited_total",
+			Help: "Failed authentications that were answered with 503, because the client's address had too many (gateway.authentication_failures), by provider.",
+		}, []string{"provider"}),
 	}
-	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.credentials, m.panics} {
+	for _, collector := range []prometheus.Collector{m.webhooks, m.durable, m.failures, m.credentials, m.panics, m.limitedClients} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register gateway metrics: %w", err)
 		}
@@ -61,6 +67,7 @@ func newMetrics(registerer prometheus.Registerer, providers []string) (*metrics,
 	}
 	for _, name := range providers {
 		m.durable.WithLabelValues(name)
+		m.limitedClients.WithLabelValues(name)
 	}
 	for _, name := range failureClasses() {
 		m.failures.WithLabelValues(name)

@@ -35,7 +35,7 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f ingress.Frame, a authenticatio
 			return nil, decompressed
 		}
 		if c := a.verify(d); c != accepted {
-			return nil, c
+			return nil, g.failedAuthentication(rc, d, c)
 		}
 		if decompressed != accepted {
 			return nil, decompressed

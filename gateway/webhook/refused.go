@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,14 +15,18 @@ import (
 // The rules of the gateway itself, each in the words of a webhook that keeps it. The rules
 // about credentials and bodies are in schemas/provider.
 const (
-	ruleFraming         provider.Rule = "framing"          // Its framing is not ambiguous, and the request is complete.
-	ruleTime            provider.Rule = "time"             // It was received within the read timeout.
-	ruleHeaderSize      provider.Rule = "header_size"      // Its header is within the limit.
-	rulePath            provider.Rule = "path"             // Its path is a route of a known provider.
-	ruleMethod          provider.Rule = "method"           // It is a POST.
-	ruleBodySize        provider.Rule = "body_size"        // Its body is within the limit, and its notification within the broker's.
-	ruleAccount         provider.Rule = "account"          // Its path names an account.
-	rulePathKey         provider.Rule = "path_key"         // Its path has a key of the account.
+	ruleFraming    provider.Rule = "framing"     // Its framing is not ambiguous, and the request is complete.
+	ruleTime       provider.Rule = "time"        // It was received within the read timeout.
+	ruleHeaderSize provider.Rule = "header_size" // Its header is within the limit.
+	rulePath       provider.Rule = "path"        // Its path is a route of a known provider.
+	ruleMethod     provider.Rule = "method"      // It is a POST.
+	ruleBodySize   provider.Rule = "body_size"   // Its body is within the limit, and its notification within the broker's.
+	ruleAccount    provider.Rule = "account"     // Its path names an account.
+	rulePathKey    provider.Rule = "path_key"    // Its path has a key of the account.
+
+	ruleNetwork           provider.Rule = "network"            // It comes from one of the account's networks.
+	ruleClientCertificate provider.Rule = "client_certificate" // Its client has a certificate that the account takes.
+
 	ruleContentEncoding provider.Rule = "content_encoding" // Its content encoding is supported.
 )
 
@@ -44,7 +49,7 @@ func (c code) rules() []provider.Rule {
 	case bodyTooLarge:
 		return []provider.Rule{ruleBodySize}
 	case notPermitted:
-		return []provider.Rule{provider.RuleCredentialMissing, ruleAccount, rulePathKey}
+		return []provider.Rule{provider.RuleCredentialMissing, ruleAccount, rulePathKey, ruleNetwork, ruleClientCertificate}
 	case wrongToken:
 		return []provider.Rule{provider.RuleCredential, provider.RuleTimestamp}
 	case encodedBody:
@@ -75,6 +80,7 @@ const (
 // refusedLog logs why webhooks were refused.
 type refusedLog struct {
 	logger *zap.Logger
+	client func(*fasthttp.RequestCtx) netip.Addr
 
 	mu    sync.Mutex
 	kinds map[refusedKind]*refusedCount // Both parts of the key are from closed lists.
@@ -91,8 +97,8 @@ type refusedCount struct {
 	unlogged int // Refused webhooks since the last line.
 }
 
-func newRefusedLog(logger *zap.Logger) *refusedLog {
-	return &refusedLog{logger: logger, kinds: map[refusedKind]*refusedCount{}}
+func newRefusedLog(logger *zap.Logger, client func(*fasthttp.RequestCtx) netip.Addr) *refusedLog {
+	return &refusedLog{logger: logger, client: client, kinds: map[refusedKind]*refusedCount{}}
 }
 
 // allow reports whether a refused webhook is logged, and how many of its kind were not
@@ -124,5 +130,5 @@ func (r *refusedLog) log(rc *fasthttp.RequestCtx, d *delivery, c code) {
 		zap.String("provider", d.provider), zap.String("account", d.account), zap.String("result", c.label()),
 		zap.String("rule", string(d.refused.Rule)), zap.String("field", d.refused.Field), zap.Error(d.refused.Err),
 		zap.String("content_type", mediaType(string(rc.Request.Header.ContentType()))), zap.Int("bytes", d.bytes),
-		zap.String("remote", rc.RemoteAddr().String()), zap.Int("unlogged", unlogged))
+		zap.String("remote", rc.RemoteAddr().String()), zap.Stringer("client", r.client(rc)), zap.Int("unlogged", unlogged))
 }

@@ -8,9 +8,11 @@ import (
 	"github.com/google/uuid"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/spans"
 	"arauto/gateway/publish"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 )
 
 // usualNotification is more bytes than most notifications have as JSON (measured).
@@ -20,9 +22,10 @@ const usualNotification = 768
 // one payment keep their order. It ends at the first that is not stored: those before it
 // stay stored, and the provider's redelivery stores them again under other ids.
 func (g *Gateway) storeAll(d *delivery, notices []provider.Notice, h provider.Header) code {
-	trace := traceparent(h)
+	ctx, span, trace := g.options.Spans.Receive(context.Background(), traceparent(h), d.webhook())
+	d.span = span
 	for _, n := range notices {
-		if c := g.store(d, n, h, trace); c != accepted {
+		if c := g.store(ctx, d, n, h, trace); c != accepted {
 			return c
 		}
 	}
@@ -31,7 +34,7 @@ func (g *Gateway) storeAll(d *delivery, notices []provider.Notice, h provider.He
 
 // store has the notification stored, also if the client closes its connection meanwhile:
 // a webhook that was read is worth storing.
-func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header, trace string) code {
+func (g *Gateway) store(ctx context.Context, d *delivery, n provider.Notice, h provider.Header, trace string) code {
 	id, err := uuid.NewV7()
 	if err != nil {
 		d.failure = fmt.Errorf("make notification id: %w", err)
@@ -39,15 +42,18 @@ func (g *Gateway) store(d *delivery, n provider.Notice, h provider.Header, trace
 	}
 	unit := g.options.Tokens.Unit(d.provider, d.account, n.Payment)
 	d.id, d.payment = id.String(), unit.Payment
+	ctx, span, trace := spans.Send(ctx, subject.Notifications, trace)
 	body := record.Notification{
 		ID: d.id, Provider: d.provider, Account: d.account,
 		Kind: n.Kind, Payment: n.Payment, Order: n.Order, ReceivedAt: d.started.UTC(),
 		Unknown: n.Unknown, Trace: trace, Headers: storedHeaders(h), Fields: n.Fields,
 	}.AppendTo(make([]byte, 0, usualNotification))
 	if !d.endpoint.limits[d.account].allowBytes(d.started, len(body)) {
+		span.End(errLimited)
 		return g.limited(d)
 	}
-	err = g.options.Publisher.Store(context.Background(), publish.Message{ID: d.id, Subject: unit.Notification(), Body: body})
+	err = g.options.Publisher.Store(ctx, publish.Message{ID: d.id, Subject: unit.Notification(), Body: body})
+	span.End(err)
 	switch {
 	case errors.Is(err, commit.ErrTooLarge):
 		return bodyTooLarge // Not 503: a retry would fail as well.

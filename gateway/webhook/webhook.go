@@ -10,15 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
-	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/gateway/ingress"
 	"arauto/gateway/publish"
 	"arauto/schemas/provider"
@@ -32,14 +31,10 @@ type Options struct {
 
 	Providers provider.Set
 
-	// Credentials are, by provider and account, the webhook secrets of a provider that
-	// signs and the path keys of a provider that does not. An account has one or two,
-	// and each of them authenticates, so that they can be rotated.
-	Credentials map[string]map[string][]string
+	Accounts
 
-	// Limits are, by provider and account, what this gateway accepts of it. An account
-	// without an entry has no limit.
-	Limits map[string]map[string]Limit
+	// Failures limits the failed authentications of each address. No limit by default.
+	Failures FailureLimit
 
 	Tokens     subject.Tokens
 	Publisher  publish.Publisher
@@ -53,6 +48,7 @@ type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Clock      func() time.Time // time.Now by default.
+	Spans      *spans.Tracer    // Of the webhooks that authenticate; nil for none.
 
 	RetryAfter time.Duration // The Retry-After of a 503; 5 s by default.
 }
@@ -60,20 +56,11 @@ type Options struct {
 // Gateway answers webhooks. Make it with New and serve it with Run.
 type Gateway struct {
 	options   Options
-	endpoints map[string]*endpoint // By provider.
+	endpoints atomic.Pointer[map[string]*endpoint] // By provider. Replace replaces all of them.
 	metrics   *metrics
 	refused   *refusedLog
+	failures  *failures
 	server    *ingress.Server
-}
-
-// endpoint is one provider with the credentials, limits and counters of its accounts.
-type endpoint struct {
-	provider.Provider
-	credentials   map[string][]string             // By account.
-	limits        map[string]*limiter             // By account; nil for none.
-	authenticated map[string][]prometheus.Counter // By account, in the order of its credentials.
-	accepted      prometheus.Counter
-	durable       prometheus.Observer
 }
 
 // New makes a Gateway and registers its metrics, or returns every problem of the options.
@@ -84,26 +71,18 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	g := &Gateway{options: o, endpoints: make(map[string]*endpoint, len(o.Providers)), refused: newRefusedLog(o.Log)}
+	g := &Gateway{options: o}
 	var err error
 	if g.metrics, err = newMetrics(o.Registerer, o.Providers.Names()); err != nil {
 		return nil, err
 	}
-	for _, p := range o.Providers {
-		limits := make(map[string]*limiter, len(o.Limits[p.Name]))
-		for account, l := range o.Limits[p.Name] {
-			limits[account] = newLimiter(l)
-		}
-		g.endpoints[p.Name] = &endpoint{
-			Provider: p, credentials: o.Credentials[p.Name], limits: limits,
-			authenticated: g.metrics.authenticated(p.Name, o.Credentials[p.Name]),
-			accepted:      g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
-			durable:       g.metrics.durable.WithLabelValues(p.Name),
-		}
+	if g.failures, err = newFailures(o.Failures); err != nil {
+		return nil, err
 	}
+	g.replace(o.Accounts)
 	g.server, err = ingress.New(ingress.Options{
 		Settings:           o.Settings,
-		ClientCertificates: slices.ContainsFunc(o.Providers, func(p provider.Provider) bool { return p.ClientCertificate }),
+		ClientCertificates: g.wantsClientCertificates,
 
 		Handler: g.serve, ErrorHandler: g.refuseUnreadable, SendContinue: g.sendContinue,
 		PlainHTTPBody: malformed.envelope("This address speaks HTTPS."),
@@ -112,6 +91,7 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make HTTP server: %w", err)
 	}
+	g.refused = newRefusedLog(o.Log, g.server.ClientAddress)
 	return g, nil
 }
 
@@ -129,13 +109,12 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
 	d := g.begin()
 	_, c := g.authenticate(h, f, nil, d)
-	// fasthttp does not pass the connection to this hook, and so not the client's
-	// certificate. A provider that needs the certificate is authenticated again before its
-	// body is read.
-	if c == notPermitted || c == wrongToken {
-		if d.endpoint.ClientCertificate {
-			c = accepted
-		}
+	// fasthttp does not pass the connection to this hook, and so neither the client's
+	// certificate nor its address. Where a provider or one of its accounts needs them, the
+	// client is authenticated before its body is read, and 100 Continue says nothing of the
+	// credential: a client from elsewhere must not find out which are right.
+	if d.endpoint != nil && (d.endpoint.ClientCertificate || len(d.endpoint.access) > 0) && c.aboutCredential() {
+		c = accepted
 	}
 	return c == accepted && !g.options.Overloaded()
 }
@@ -155,10 +134,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// accountName is a name that a subject token, a path segment and a log line carry without
-// escapes.
-var accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
-
 func (o Options) check() error {
 	problems := []error{o.Settings.Validate()}
 	if o.Publisher == nil || o.Log == nil || o.Registerer == nil {
@@ -170,45 +145,6 @@ func (o Options) check() error {
 	if o.RetryAfter < 0 {
 		problems = append(problems, errors.New("retry-after must not be negative"))
 	}
-	for name, accounts := range o.Limits {
-		for account, l := range accounts {
-			if err := l.check(); err != nil {
-				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
-			}
-		}
-	}
-	for name, accounts := range o.Credentials {
-		p, ok := o.Providers.Get(name)
-		if !ok {
-			problems = append(problems, fmt.Errorf("credentials name the unknown provider %q", name))
-			continue
-		}
-		for account, credentials := range accounts {
-			if err := checkAccount(p, account, credentials); err != nil {
-				problems = append(problems, fmt.Errorf("account %s of %s: %w", account, name, err))
-			}
-		}
-	}
-	return errors.Join(problems...)
-}
-
-func checkAccount(p provider.Provider, account string, credentials []string) error {
-	if !accountName.MatchString(account) {
-		return fmt.Errorf("name does not match %s", accountName)
-	}
-	if len(credentials) == 0 {
-		return errors.New("it has no credential")
-	}
-	if len(credentials) > len(ordinals) {
-		return fmt.Errorf("it has more than %d credentials", len(ordinals))
-	}
-	for _, credential := range credentials {
-		if credential == "" {
-			return errors.New("a credential is empty")
-		}
-		if p.Unsigned != "" && strings.ContainsFunc(credential, func(r rune) bool { return !isUnreserved(r) }) {
-			return errors.New("a path key has characters other than letters, digits, '-', '.', '_' and '~'")
-		}
-	}
-	return nil
+	problems = append(problems, o.Failures.check())
+	return errors.Join(append(problems, o.Accounts.check(o.Providers))...)
 }

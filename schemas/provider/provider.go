@@ -94,6 +94,10 @@ type Provider struct {
 	// that have no look-up. Its errors are those of Answer.
 	Payload func(t Target) (order.Fact, error)
 
+	// Kind says of which kind the payment with an id is, where no webhook said so. It is
+	// nil where the provider's ids do not tell; see KindOf.
+	Kind func(payment string) order.Kind
+
 	// Sample plays the provider. It is never used in production.
 	Sample Sample
 }
@@ -143,6 +147,18 @@ func (p Provider) Notices(w Webhook) ([]Notice, error) {
 		return nil, err
 	}
 	return all, nil
+}
+
+// KindOf is the kind of the provider's payment with that id: what Kind says, else a payment,
+// or a payout where the provider reports no payments.
+func (p Provider) KindOf(payment string) order.Kind {
+	switch {
+	case p.Kind != nil:
+		return p.Kind(payment)
+	case p.Vocabulary[order.Payment] == nil:
+		return order.Payout
+	}
+	return order.Payment
 }
 
 // Parameters is what a provider's Webhook has as Query: of a raw query the

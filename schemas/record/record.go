@@ -90,7 +90,6 @@ const (
 	StageLookup    = "lookup"
 	StageNormalize = "normalize"
 	StageSweep     = "sweep"
-	StageExpect    = "expect"
 )
 
 // DeadLetter is what could not be finished, as stored on DEAD_LETTERS.

@@ -25,7 +25,7 @@ type Event struct {
 	ID       string    // The CloudEvents id: the same for each delivery of the event.
 	Sequence uint64    // On ORDERS.
 	Stored   time.Time // When it was stored, by the broker's clock.
-	Trace    string    // The W3C traceparent that the webhook began; empty for none.
+	Trace    string    // W3C trace context (traceparent) of the webhook, or of the span that published the event; empty for none.
 	After    uint64    // The transition of the payment's latest event that this Run has handled, 0 for none and where a log begins again.
 
 	latest uint64 // The sequence of that event.

@@ -148,7 +148,7 @@ func (g group) Address(verb string) string {
 // confirmCircuit says what opening or closing an account's circuit does.
 func (s *site) confirmCircuit(r *http.Request, page *confirmPage) error {
 	page.Unit = subject.Unit{Provider: r.FormValue("provider"), Account: r.FormValue("account")}
-	if !slices.Contains(s.Config.AccountNames(page.Unit.Provider), page.Unit.Account) {
+	if !slices.Contains(s.Config().AccountNames(page.Unit.Provider), page.Unit.Account) {
 		return errNoPage
 	}
 	page.Back, page.Fields = "/providers", map[string]string{"provider": page.Unit.Provider, "account": page.Unit.Account}
@@ -212,7 +212,7 @@ func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to st
 		s.jobs.cancel()
 		return "/dead", nil
 	}
-	d, err := operator.Open(ctx, s.Acts, s.Config, s.Tokens, who)
+	d, err := operator.Open(ctx, s.Acts, s.Config(), s.Tokens, who)
 	if err != nil {
 		return "", err
 	}
@@ -240,7 +240,7 @@ func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to st
 }
 
 func (s *site) circuit(ctx context.Context, set func(ctx context.Context, provider, account string) error, u subject.Unit) error {
-	if !slices.Contains(s.Config.AccountNames(u.Provider), u.Account) {
+	if !slices.Contains(s.Config().AccountNames(u.Provider), u.Account) {
 		return errNoPage
 	}
 	return set(ctx, u.Provider, u.Account)

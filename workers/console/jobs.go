@@ -90,7 +90,7 @@ func (j *jobs) run(ctx context.Context) error {
 
 // work acts on the dead letters of a job, so many per second.
 func (j *jobs) work(ctx context.Context, one *job) {
-	d, err := operator.Open(ctx, j.Acts, j.Config, j.Tokens, one.Who)
+	d, err := operator.Open(ctx, j.Acts, j.Config(), j.Tokens, one.Who)
 	pace := rate.NewLimiter(jobRate, 1)
 	for _, l := range one.letters {
 		if err == nil {

@@ -70,9 +70,9 @@ func (s *site) providers(_ *http.Request, v *view) error {
 	last := s.watch.last.Load()
 	page := providersPage{Read: !last.At.IsZero(), Failed: last.Health.Parked.Failed, Acts: v.Acts}
 	for _, provider := range providers.All.Names() {
-		for _, account := range s.Config.AccountNames(provider) {
+		for _, account := range s.Config().AccountNames(provider) {
 			row := accountRow{
-				Provider: provider, Account: account, Limit: s.Config.RateLimitOf(provider, account),
+				Provider: provider, Account: account, Limit: s.Config().RateLimitOf(provider, account),
 				Seen: s.watch.answers.of(provider, account), Unknown: last.Health.Parked.Unknown[provider+"/"+account],
 			}
 			for _, c := range last.Health.Circuits {

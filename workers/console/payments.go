@@ -66,7 +66,7 @@ func (s *site) payments(r *http.Request, v *view) error {
 	page.Days, _ = strconv.Atoi(q.Get("days")) // 0 for what is no number.
 	page.Days = min(max(page.Days, 0), 3650)
 	for _, name := range providers.All.Names() {
-		if len(s.Config.AccountNames(name)) > 0 {
+		if len(s.Config().AccountNames(name)) > 0 {
 			page.Choices = append(page.Choices, name)
 		}
 	}
@@ -158,7 +158,7 @@ func (s *site) search(ctx context.Context, page *paymentsPage) error {
 	}
 	var units []subject.Unit
 	for _, name := range providers.All.Names() {
-		for _, account := range s.Config.AccountNames(name) {
+		for _, account := range s.Config().AccountNames(name) {
 			units = append(units, subject.Unit{Provider: name, Account: account})
 		}
 	}

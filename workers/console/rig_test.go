@@ -69,7 +69,7 @@ providers:
 	r.Must(err)
 	t.Cleanup(func() { r.Must(payments.Close()) })
 	r.site, err = newSite(Options{
-		Config: cfg, Tokens: r.Tokens, JS: r.JS, Index: payments, Log: zap.NewNop(), Now: time.Now, Acts: r.JS, LogsIn: func() bool { return false },
+		Config: func() *config.Config { return cfg }, Tokens: r.Tokens, JS: r.JS, Index: payments, Log: zap.NewNop(), Now: time.Now, Acts: r.JS, LogsIn: func() bool { return false },
 	})
 	r.Must(err)
 	who, err := access.New(access.Settings{

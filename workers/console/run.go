@@ -64,7 +64,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	site, err := newSite(Options{
-		Config: k.Config, Tokens: cfg.Tokens, JS: k.JS, Index: payments, Log: k.Log, Now: time.Now,
+		Config: k.Current, Tokens: cfg.Tokens, JS: k.JS, Index: payments, Log: k.Log, Now: time.Now,
 		Acts: acts, LogsIn: who.LogsIn, RemoveAfter: cfg.Removed,
 	})
 	if err != nil {
@@ -79,6 +79,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	})
 	return process.Together(ctx,
+		k.Reload(func(*config.Config) error { return nil }), // The pages read the one in use.
 		process.Actor{Name: "watch", Run: site.watch.run},
 		process.Actor{Name: "job", Run: site.jobs.run},
 		process.Actor{Name: "index", Run: site.follow.run},
@@ -112,8 +113,8 @@ func acting(k *process.Kit, cfg config.Console) (jetstream.JetStream, error) {
 	at := k.Config.NATS()
 	switch {
 	case !cfg.Acts.Empty():
-		at.User, at.Password, at.CredentialsFile = cfg.Operator, cfg.Acts, ""
-	case k.Config.Local() && at.User == "" && at.CredentialsFile == "":
+		at.User, at.Password, at.CredentialsFile, at.NKeyFile = cfg.Operator, cfg.Acts, "", ""
+	case k.Config.Local() && at.User == "" && at.CredentialsFile == "" && at.NKeyFile == "" && at.CertificateFile == "":
 		return k.JS, nil
 	default:
 		return nil, nil

@@ -24,7 +24,7 @@ import (
 
 // Options are what the pages work with.
 type Options struct {
-	Config *config.Config
+	Config func() *config.Config // The one in use; a reload replaces it.
 	Tokens subject.Tokens
 	JS     jetstream.JetStream // Of the user that only reads.
 	Index  *index.Index
@@ -212,7 +212,7 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, v *view, err error) 
 
 // open opens the deployment for a page that only reads.
 func (s *site) open(ctx context.Context) (*operator.Deployment, error) {
-	return operator.Open(ctx, s.JS, s.Config, s.Tokens, "")
+	return operator.Open(ctx, s.JS, s.Config(), s.Tokens, "")
 }
 
 // entry is one link of the menu.

@@ -185,7 +185,7 @@ func pause(ctx context.Context, long time.Duration, wake <-chan struct{}) bool {
 func (w *watch) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
-	d := operator.NewDeployment(w.JS, w.Config, w.Tokens)
+	d := operator.NewDeployment(w.JS, w.Config(), w.Tokens)
 	h, err := d.Health(ctx)
 	var found []operator.Need
 	if err == nil {
@@ -193,7 +193,7 @@ func (w *watch) look(ctx context.Context) {
 	}
 	var drift []topology.Drift
 	if err == nil {
-		drift, err = topology.Diff(ctx, w.JS, w.Config.Topology())
+		drift, err = topology.Diff(ctx, w.JS, w.Config().Topology())
 	}
 	if err == nil {
 		err = errors.Join(present(w.letters.update(ctx, w.JS, w.Now())), present(w.answers.update(ctx, w.JS)))

@@ -84,7 +84,7 @@ func (w *Worker) events(ctx context.Context, u subject.Unit) (all []Event, err e
 	return all, err
 }
 
-// otherPaid finds another payment of the order whose sum is with the merchant, nil for none.
+// otherPaid finds another payment of the shop's order whose sum is with the merchant, nil for none.
 // A payout of the order is money out, and no second payment.
 func (w *Worker) otherPaid(ctx context.Context, e expected, kind order.Kind, orders Payments) (*expectation.Payment, error) {
 	units, err := orders.PaymentsOf(ctx, e.body.Order)
@@ -92,7 +92,7 @@ func (w *Worker) otherPaid(ctx context.Context, e expected, kind order.Kind, ord
 		return nil, err
 	}
 	for _, u := range units {
-		if u == e.unit {
+		if u == e.unit || !w.SameShop(u, e.unit) {
 			continue
 		}
 		log, err := observations.OrderLog(ctx, w.orders, u)

@@ -19,7 +19,7 @@ import (
 // Routes are the HTTP routes by which services without NATS announce expected payments. They
 // belong on the admin listener, which is not public.
 type Routes struct {
-	Token string // The bearer token. It must not be empty.
+	Token func() string // The bearer token now. While it is empty there are no routes.
 	Store *expectations.Store
 	Check func(provider, account, payment string) error // Why a payment cannot be expected.
 	Log   *zap.Logger
@@ -71,7 +71,12 @@ func (r Routes) Delete() http.Handler {
 
 func (r Routes) handler(read func(http.ResponseWriter, *http.Request) (expectation.Expectation, bool)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if !r.allowed(q) {
+		token := r.Token()
+		if token == "" {
+			http.NotFound(w, q)
+			return
+		}
+		if !allowed(q, token) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			r.answer(w, http.StatusUnauthorized, Answer{Error: "the bearer token is missing or wrong"})
 			return
@@ -100,10 +105,10 @@ func (r Routes) handler(read func(http.ResponseWriter, *http.Request) (expectati
 
 // allowed reports whether a request carries the token. The comparison takes as long for any
 // token.
-func (r Routes) allowed(q *http.Request) bool {
+func allowed(q *http.Request, token string) bool {
 	scheme, given, _ := strings.Cut(q.Header.Get("Authorization"), " ")
-	want, got := sha256.Sum256([]byte(r.Token)), sha256.Sum256([]byte(given))
-	return r.Token != "" && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(want[:], got[:]) == 1
+	want, got := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(given))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(want[:], got[:]) == 1
 }
 
 func (r Routes) answer(w http.ResponseWriter, status int, a Answer) {

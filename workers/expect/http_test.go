@@ -21,7 +21,7 @@ const token = "token-of-this-test"
 func TestRoutesAnnounceReplaceAndWithdraw(t *testing.T) {
 	t.Parallel()
 	r := open(t, 1)
-	routes := expect.Routes{Token: token, Store: r.store, Log: zap.NewNop(), Check: func(provider, _, _ string) error {
+	routes := expect.Routes{Token: func() string { return token }, Store: r.store, Log: zap.NewNop(), Check: func(provider, _, _ string) error {
 		if provider != "sandbox" {
 			return errors.New("there is no provider of that name")
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,10 +18,8 @@ import (
 	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
-	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/expect"
-	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/orderindex"
@@ -89,15 +88,14 @@ func (r *rig) another(m *expect.Metrics) *expect.Worker {
 	r.Must(err)
 	retries, err := retry.Open(r.Ctx, r.JS, r.Tokens)
 	r.Must(err)
-	dead, err := deadletter.Open(r.Ctx, r.JS)
-	r.Must(err)
 	index, err := orderindex.Open(r.Ctx, r.JS, r.Tokens)
 	r.Must(err)
 	w, err := expect.New(r.Ctx, expect.Options{
-		JS: r.JS, Tokens: r.Tokens, Expectations: r.store, Observations: statuses, Retries: retries, DeadLetters: dead,
-		Orders: index,
-		Check:  func(string, string, string) (order.Kind, error) { return order.Payment, nil },
-		Log:    zap.NewNop(), Metrics: m, Now: time.Now, Without: time.Hour, Speedup: r.speedup,
+		JS: r.JS, Tokens: r.Tokens, Expectations: r.store, Observations: statuses, Retries: retries,
+		Orders:   index,
+		Check:    func(string, string, string) (order.Kind, error) { return order.Payment, nil },
+		SameShop: func(u, other subject.Unit) bool { return elsewhere(u) == elsewhere(other) },
+		Log:      zap.NewNop(), Metrics: m, Now: time.Now, Without: time.Hour, Speedup: r.speedup,
 	})
 	r.Must(err)
 	return w
@@ -179,6 +177,9 @@ func (r *rig) expects(payment string, amount *expectation.Amount, deadline *time
 	r.Publish(r.Unit(payment).Expected(), expectation.Expectation{Order: "o-" + payment, Amount: amount, Deadline: deadline})
 }
 
+// elsewhere reports whether a payment is of the tests' second shop.
+func elsewhere(u subject.Unit) bool { return strings.HasPrefix(u.Payment, "elsewhere") }
+
 // outcomes are the words that were published of a payment, in order.
 func (r *rig) outcomes(payment string) []expectation.Word {
 	r.T.Helper()
@@ -205,11 +206,6 @@ func (r *rig) awaits(payment string, n int) []expectation.Word {
 func (r *rig) settled(payment string) {
 	r.T.Helper()
 	r.Until(payment+" is settled", func() bool { return len(r.Messages(subject.Expectations, r.Unit(payment).Expected())) == 0 })
-}
-
-func (r *rig) deadLetters() []record.DeadLetter {
-	r.T.Helper()
-	return testbench.Documents[record.DeadLetter](r.Bench, subject.DeadLetters, subject.AllDeadLetters)
 }
 
 // events is a payment's order log.

@@ -3,6 +3,7 @@ package expect
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,8 +16,8 @@ import (
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
-	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
+	"arauto/workers/internal/hold"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/retry"
@@ -49,7 +50,10 @@ func Run(ctx context.Context, k *process.Kit) error {
 	options := Options{
 		JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: NewMetrics(k.Registry, names...), Now: clock.Now,
 		Check: func(provider, account, payment string) (order.Kind, error) {
-			return expectations.Check(k.Config, provider, account, payment)
+			return expectations.Check(k.Current(), provider, account, payment)
+		},
+		SameShop: func(u, other subject.Unit) bool {
+			return k.Current().SameShop(u.Provider, u.Account, other.Provider, other.Account)
 		},
 		Without: cfg.Without, Speedup: cfg.TimeScale,
 	}
@@ -70,9 +74,6 @@ func Run(ctx context.Context, k *process.Kit) error {
 			return err
 		}
 		options.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
-		if options.DeadLetters, err = deadletter.Open(ctx, k.JS); err != nil {
-			return err
-		}
 		if orders, err = k.JS.Stream(ctx, subject.Orders); err != nil {
 			return fmt.Errorf("open stream %s: %w", subject.Orders, err)
 		}
@@ -88,39 +89,44 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return nil
 	}
 	streams := []string{
-		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters,
+		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments,
 		subject.Expectations, subject.Outcomes,
 	}
 	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, []string{subject.ExpectConsumer}, bind); err != nil {
 		return err
 	}
-	serve(k, cfg, worker.Expectations)
+	token := &atomic.Pointer[config.Secret]{}
+	token.Store(&cfg.Bearer)
+	serve(k, token, worker.Expectations)
 	store := durability.NewHealth(k.Config.NATS().Monitors)
 	k.Ready("store", store.Stored)
 	k.Ready("consumer", func(ctx context.Context) error {
 		_, err := durable.Info(ctx)
 		return err
 	})
-	walk, counts := NewWalk(worker, names...), consume.NewMetrics(k.Registry)
+	walk, counts, gate := NewWalk(worker, names...), consume.NewMetrics(k.Registry), hold.NewGate(durable)
 	return process.Together(ctx,
 		process.Actor{Name: "clock", Run: clock.Run},
-		process.Actor{Name: "walk", Run: walk.Run},
+		k.Reload(func(next *config.Config) error {
+			cfg, err := next.Expect()
+			if err == nil {
+				token.Store(&cfg.Bearer)
+			}
+			return err
+		}),
+		process.Actor{Name: "walk", Run: func(ctx context.Context) error { return walk.RunWithin(ctx, gate.Round) }},
 		process.Actor{Name: subject.ExpectConsumer, Run: func(ctx context.Context) error {
 			return consume.Run(ctx, consume.Options{
 				Consumer: durable, Stream: orders, Name: subject.ExpectConsumer, Concurrency: concurrency,
-				AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+				AckWait: topology.AckWait, Grace: grace, Limit: gate.Limit, Log: k.Log, Metrics: counts, Explain: store.Explain,
 			}, worker.Handle)
 		}})
 }
 
-// serve adds the HTTP routes for services without NATS, if a token is configured.
-func serve(k *process.Kit, cfg config.Expect, store *expectations.Store) {
-	token := cfg.Bearer.Reveal()
-	if token == "" {
-		return
-	}
-	routes := Routes{Token: token, Store: store, Check: func(provider, account, payment string) error {
-		_, err := expectations.Check(k.Config, provider, account, payment)
+// serve adds the HTTP routes for services without NATS. Without a token there are none.
+func serve(k *process.Kit, token *atomic.Pointer[config.Secret], store *expectations.Store) {
+	routes := Routes{Token: func() string { return token.Load().Reveal() }, Store: store, Check: func(provider, account, payment string) error {
+		_, err := expectations.Check(k.Current(), provider, account, payment)
 		return err
 	}, Log: k.Log}
 	k.Handle("PUT /expectations/{provider}/{account}/{payment}", routes.Put())

@@ -59,8 +59,13 @@ func NewWalk(w *Worker, providers ...string) *Walk {
 
 // Run runs a round every half second until ctx ends. A failed round is logged and repeated.
 func (k *Walk) Run(ctx context.Context) error {
+	return k.RunWithin(ctx, func(ctx context.Context, round func(context.Context) error) error { return round(ctx) })
+}
+
+// RunWithin is Run with each round called by within, which may leave it out.
+func (k *Walk) RunWithin(ctx context.Context, within func(context.Context, func(context.Context) error) error) error {
 	for {
-		err := panics.Try(func() error { return k.Round(ctx) })
+		err := panics.Try(func() error { return within(ctx, k.Round) })
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // A round that was stopped has not failed.
 		}

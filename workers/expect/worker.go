@@ -21,7 +21,6 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
-	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
@@ -34,14 +33,15 @@ type Options struct {
 	Expectations *expectations.Store
 	Observations *observations.Store
 	Retries      *retry.Store
-	DeadLetters  *deadletter.Store
 	Orders       Payments
 	Check        func(provider, account, payment string) (order.Kind, error) // Why a payment cannot be expected, or its kind.
-	Log          *zap.Logger
-	Metrics      *Metrics
-	Now          func() time.Time // The broker's time.
-	Without      time.Duration    // How long an expectation without a deadline waits.
-	Speedup      int              // How many times as fast as a real clock the cadence runs: 1 but in tests.
+	// SameShop reports whether an order's number names the same order in both accounts.
+	SameShop func(u, other subject.Unit) bool
+	Log      *zap.Logger
+	Metrics  *Metrics
+	Now      func() time.Time // The broker's time.
+	Without  time.Duration    // How long an expectation without a deadline waits.
+	Speedup  int              // How many times as fast as a real clock the cadence runs: 1 but in tests.
 }
 
 // Payments finds the payments of an order.
@@ -182,6 +182,23 @@ func (w *Worker) publish(ctx context.Context, e expected, log *expectations.Log,
 	return nil
 }
 
+// publishWithRoom publishes an outcome of which a service can have any number, without any
+// payment: so the last half of OUTCOMES is kept for the others. What has no room is logged
+// and counted.
+func (w *Worker) publishWithRoom(ctx context.Context, e expected, log *expectations.Log, o expectation.Outcome) error {
+	free, err := w.Expectations.HalfFree(ctx)
+	if err != nil {
+		return err
+	}
+	if free {
+		return w.publish(ctx, e, log, o)
+	}
+	w.Metrics.published(o)
+	w.Log.Warn("expectation.outcome_dropped", zap.String("unit", e.unit.String()), zap.String("outcome", string(o.Outcome)),
+		zap.Uint64("sequence", e.sequence), zap.Stringp("reason", o.Reason), zap.String("cause", "OUTCOMES is half full"))
+	return nil
+}
+
 // settle removes an expectation, after its scheduled look-up is cancelled: a crash in
 // between leaves an expectation that is settled again.
 func (w *Worker) settle(ctx context.Context, e expected, scheduled retry.Entry) error {
@@ -218,7 +235,9 @@ func (w *Worker) withdraw(ctx context.Context, e expected) error {
 	return w.close(ctx, e, expectation.Withdrawn, "")
 }
 
-// refuse publishes that an expectation cannot be held, and dead-letters it.
+// refuse publishes that an expectation cannot be held. The outcome is for the service that
+// announced it; there is no dead letter, because an operator could only discard it, and a
+// service could fill DEAD_LETTERS, which payments need.
 func (w *Worker) refuse(ctx context.Context, e expected, reason error) error {
 	if e.payment == "" { // The unit may name what must not stand in a subject.
 		if id := e.body.Payment; id != "" {
@@ -229,19 +248,8 @@ func (w *Worker) refuse(ctx context.Context, e expected, reason error) error {
 			e.payment = e.unit.Payment
 		}
 	}
-	stored := e
 	if !strings.HasPrefix(e.payment, "~") {
 		e.unit = e.unit.Named(w.Tokens, e.payment)
-	}
-	id := deadletter.ID(subject.Expectations, e.sequence)
-	letter := record.DeadLetter{
-		ID: id, Class: record.ClassData, Stage: record.StageExpect, Provider: e.unit.Provider, Account: e.unit.Account,
-		Payment: e.payment, Order: e.body.Order, Cause: "expectation refused: " + reason.Error(), LastAnswer: record.NoAnswer,
-		Stream: subject.Expectations, Sequence: stored.sequence,
-		Next: "correct the service that announced it, which got the outcome refused; then discard", At: w.Now().UTC(),
-	}
-	if err := w.DeadLetters.Put(ctx, e.unit, letter, id, deadletter.SameID(id)); err != nil {
-		return err
 	}
 	return w.close(ctx, e, expectation.Refused, reason.Error())
 }
@@ -259,7 +267,7 @@ func (w *Worker) close(ctx context.Context, e expected, word expectation.Word, r
 				Outcome: word, Version: e.version, Expected: e.body.Amount, Deadline: e.body.Deadline,
 				Reason: optional(reason), At: w.Now().UTC(),
 			}
-			if err := w.publish(ctx, e, &log, o); err != nil {
+			if err := w.publishWithRoom(ctx, e, &log, o); err != nil {
 				return err
 			}
 		}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/subject"
@@ -14,15 +16,27 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// ask sends the look-up and counts its result.
+// ask sends the look-up and counts its result. If it is refused, and the account's settings
+// were replaced meanwhile, it is sent again with the new ones: the refusal is about a
+// credential that is no longer in use, and must open no circuit breaker.
 func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	if w.Provider.Ask == nil {
 		return order.Fact{}, provider.ErrNoLookUp
 	}
-	account, ok := w.Accounts[t.Account]
-	if !ok {
-		return order.Fact{}, fmt.Errorf("account %q has no look-up settings in this worker's configuration", t.Account)
+	account, ok := w.setup().Accounts[t.Account]
+	for ok {
+		fact, err := w.askWith(ctx, account, t)
+		now, still := w.setup().Accounts[t.Account]
+		if !still || maps.Equal(now.Settings, account.Settings) || !errors.Is(err, provider.ErrCredential) && !errors.Is(err, provider.ErrRefused) {
+			return fact, err
+		}
+		account = now
 	}
+	return order.Fact{}, fmt.Errorf("account %q has no look-up settings in this worker's configuration", t.Account)
+}
+
+// askWith is ask with one account's settings.
+func (w *Worker) askWith(ctx context.Context, account provider.Account, t task) (order.Fact, error) {
 	began := w.Now()
 	fact, err := w.recovered(ctx, account, t.target())
 	if errors.Is(err, provider.ErrNoLookUp) || ctx.Err() != nil {
@@ -35,11 +49,11 @@ func (w *Worker) ask(ctx context.Context, t task) (order.Fact, error) {
 	// A payment is expected before the provider knows it: that is no sign of invented webhooks.
 	early := t.Cause == order.CauseExpectation && t.Covers == 0
 	if known := answered(err); known || errors.Is(err, provider.ErrNotFound) && !early {
-		w.answers[t.Account].note(err, w.Now())
+		w.setup().answers[t.Account].note(err, w.Now())
 		w.Metrics.answers.WithLabelValues(w.Provider.Name, t.Account, paymentLabels[known]).Inc()
 	}
 	w.Metrics.lookups.WithLabelValues(w.Provider.Name, result).Inc()
-	w.Metrics.seconds.WithLabelValues(w.Provider.Name).Observe(w.Now().Sub(began).Seconds())
+	spans.Of(ctx).Observe(w.Metrics.seconds.WithLabelValues(w.Provider.Name), w.Now().Sub(began).Seconds())
 	return fact, err
 }
 

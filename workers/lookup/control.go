@@ -66,7 +66,7 @@ const checkDelay = time.Second
 // payments do not stop the account. busy is true while another look-up of the account
 // checks it.
 func (w *Worker) credentialValid(ctx context.Context, t task) (valid, busy bool) {
-	check := w.checks[t.Account]
+	check := w.setup().checks[t.Account]
 	if check == nil {
 		return false, false
 	}

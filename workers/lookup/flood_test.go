@@ -119,8 +119,9 @@ func TestFloodIsLookedUpOnceBeforeRealPayments(t *testing.T) {
 	t.Parallel()
 	r := setup(t)
 	asked := r.flooded()
-	w := r.limited(ratelimit.Limit{Rate: 200, Burst: 10, Concurrency: 4})
-	w.Policy.NotFound = []time.Duration{time.Hour}
+	o := r.limited(ratelimit.Limit{Rate: 200, Burst: 10, Concurrency: 4}).Options
+	o.Policy.NotFound = []time.Duration{time.Hour}
+	w := lookup.New(o)
 	const forged = 60
 	for i := range forged {
 		r.told("default", fmt.Sprintf("forged-%d", i))

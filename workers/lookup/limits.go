@@ -37,7 +37,7 @@ type permit struct {
 // room returns how many of want messages to pull: none while this worker has no share of
 // the rate limits.
 func (w *Worker) room(want int) int {
-	for _, b := range w.Rates {
+	for _, b := range w.setup().Rates {
 		if !b.Ready() {
 			return 0
 		}
@@ -81,7 +81,7 @@ func (w *Worker) acquire(ctx context.Context, t task, c ratelimit.Class) (permit
 
 // acquireRate asks the account's rate limit.
 func (w *Worker) acquireRate(t task, c ratelimit.Class, p *permit) error {
-	b := w.Rates[t.Account]
+	b := w.setup().Rates[t.Account]
 	if b == nil {
 		return nil
 	}
@@ -140,7 +140,7 @@ func (w *Worker) deniedByHost(p breaker.HostPermit) error {
 // makesNoRequest reports whether a task needs no request to the provider, because the
 // payload is trusted or the account is unknown. Then no limit applies.
 func (w *Worker) makesNoRequest(t task) bool {
-	account, ok := w.Accounts[t.Account]
+	account, ok := w.setup().Accounts[t.Account]
 	if w.Provider.Ask == nil || !ok {
 		return true
 	}

@@ -69,7 +69,7 @@ func (r *Resume) Round(ctx context.Context) {
 	if r.accounts == nil {
 		r.accounts = map[string]*resuming{}
 	}
-	for account := range r.Worker.Accounts {
+	for account := range r.Worker.setup().Accounts {
 		if r.accounts[account] == nil {
 			r.accounts[account] = &resuming{}
 		}
@@ -85,7 +85,7 @@ func (r *Resume) resume(ctx context.Context, account string, state *resuming) er
 	if !closed || closing.Sequence == 0 || closing == state.done {
 		return nil
 	}
-	if limit := w.Rates[account]; limit != nil && limit.Queued() > resumeQueue {
+	if limit := w.setup().Rates[account]; limit != nil && limit.Queued() > resumeQueue {
 		return nil
 	}
 	was, err := r.Circuits.ReadResumption(ctx, w.Provider.Name, account)
@@ -158,7 +158,7 @@ func (r *Resume) page(ctx context.Context, account string, closing breaker.Closi
 // interval is the time between two look-ups of an account.
 func (r *Resume) interval(account string) time.Duration {
 	rate := resumeMost
-	if limit := r.Worker.Rates[account]; limit != nil {
+	if limit := r.Worker.setup().Rates[account]; limit != nil {
 		rate = min(rate, limit.Rate())
 	}
 	return time.Second / time.Duration(rate)

@@ -50,7 +50,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, names))
 	clock := retry.NewClock(k.JS, nil)
 	shared := Options{
-		Tokens: cfg.Tokens, Log: k.Log, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
+		Tokens: cfg.Tokens, Log: k.Log, Trace: k.Spans, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
 		Ask: providerhttp.New(providerhttp.Options{
 			Timeout: cfg.AskTimeout, AnswerLimit: int64(cfg.AnswerLimit), Connections: 2 * cfg.Concurrency, Now: time.Now,
 		}),
@@ -101,11 +101,13 @@ func Run(ctx context.Context, k *process.Kit) error {
 	store := durability.NewHealth(k.Config.NATS().Monitors)
 	actors := append(limits.actors(), process.Actor{Name: "clock", Run: clock.Run})
 	counts := consume.NewMetrics(k.Registry)
+	workers := make([]*Worker, len(cfg.Providers))
 	for i, name := range cfg.Providers {
 		worker, err := newWorker(shared, limits, name, cfg)
 		if err != nil {
 			return err
 		}
+		workers[i] = worker
 		relief := &Relief{
 			Worker: worker, Stream: from[subject.Notifications],
 			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
@@ -132,26 +134,33 @@ func Run(ctx context.Context, k *process.Kit) error {
 		}
 		return nil
 	})
+	actors = append(actors, k.Reload(func(next *config.Config) error { return limits.replace(next, workers) }))
 	return process.Together(ctx, actors...)
 }
 
-// newWorker returns the worker of one provider. The default retry policy is Yapay's too: its
-// offsets of 12 hours are how Yapay delivers webhooks, and too long for a look-up during a
-// short outage.
+// newWorker returns the worker of one provider.
 func newWorker(o Options, g *limitsBuilder, name string, cfg config.Lookup) (*Worker, error) {
 	p, ok := providers.All.Get(name)
 	if !ok {
 		return nil, fmt.Errorf("no provider is called %s", name)
 	}
+	policy, err := policyOf(name, cfg)
+	if err != nil {
+		return nil, err
+	}
+	o.Limits = g.forProvider(p)
+	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy
+	return New(o), nil
+}
+
+// policyOf returns the retry policy of one provider. The default one is Yapay's too: its
+// offsets of 12 hours are how Yapay delivers webhooks, and too long for a look-up during a
+// short outage.
+func policyOf(name string, cfg config.Lookup) (provider.RetryPolicy, error) {
 	configured := cfg.Retry(name)
 	policy, err := providers.All.RetryPolicy(cmp.Or(configured.Policy, provider.DefaultRetryPolicy))
 	if err == nil && len(configured.Delays) > 0 {
 		policy, err = policy.WithOffsets(configured.Delays)
 	}
-	if err != nil {
-		return nil, err
-	}
-	o.Limits = g.forProvider(p)
-	o.Provider, o.Accounts, o.Policy = p, cfg.Accounts(name), policy.Scaled(cfg.TimeScale)
-	return New(o), nil
+	return policy.Scaled(cfg.TimeScale), err
 }

@@ -46,7 +46,7 @@ func (w *Worker) store(ctx context.Context, t *task, s stored, seen order.Observ
 	seen.Confirmed, seen.Covers = true, max(newest.Sequence, s.last.Covers(), t.Covers)
 	delay, number, follows := recheck(*t, s.last.Observation, seen)
 	next := t.asRecheck(number)
-	next.Reason, next.Covers, next.DueAt = string(order.CauseRecheck), seen.Covers, seen.AnsweredAt.Add(w.Policy.Wait(delay))
+	next.Reason, next.Covers, next.DueAt = string(order.CauseRecheck), seen.Covers, seen.AnsweredAt.Add(w.setup().Policy.Wait(delay))
 	next.FailedLookUps = nil // The observation records the failed look-ups.
 	var parked retry.Entry
 	if follows {
@@ -106,7 +106,7 @@ func (w *Worker) join(ctx context.Context, t *task, s stored) error {
 	p := t.ScheduledLookUp
 	p.Reason, p.DueAt = s.scheduled.Parked.Reason, s.scheduled.Parked.DueAt
 	if p.Reason == string(record.NotFound) {
-		soon := s.scheduled.At.Add(w.Policy.WaitNotFound(1, w.answers[t.Account].slowdown()))
+		soon := s.scheduled.At.Add(w.setup().Policy.WaitNotFound(1, w.setup().answers[t.Account].slowdown()))
 		if now := w.Now(); soon.Before(now) {
 			soon = now
 		}
@@ -136,7 +136,7 @@ func (w *Worker) failed(ctx context.Context, t *task, s stored, cause error, req
 	if kind == record.NotFound && t.Cause == order.CauseExpectation && t.Covers <= s.last.Covers() {
 		return outcomeScheduled, w.expectAgain(ctx, t, s, request)
 	}
-	failure := verdict.Failure{Kind: kind, At: now, Final: w.final(*t, s.last, cause, now), Slowdown: w.answers[t.Account].slowdown()}
+	failure := verdict.Failure{Kind: kind, At: now, Final: w.final(*t, s.last, cause, now), Slowdown: w.setup().answers[t.Account].slowdown()}
 	var throttled *providerhttp.ThrottledError
 	if errors.As(cause, &throttled) {
 		failure.RetryAfter = throttled.After
@@ -145,7 +145,7 @@ func (w *Worker) failed(ctx context.Context, t *task, s stored, cause error, req
 	if errors.As(cause, &deferred) {
 		failure.Deferred = deferred.Wait
 	}
-	d := verdict.Judge(failure, t.attempts(), w.Policy, w.Jitter())
+	d := verdict.Judge(failure, t.attempts(), w.setup().Policy, w.Jitter())
 	letter := record.DeadLetter{Class: d.Class, Cause: cause.Error(), Attempts: d.Attempts, LastAnswer: string(kind)}
 	if full := w.checkLimit(ctx, *t, s.last, s.scheduled, kind); d.Retry && full != nil {
 		d.Retry, letter.Class, letter.Cause = false, verdict.ClassOf(kind), fmt.Sprintf("%v: %v", full, cause)
@@ -179,7 +179,7 @@ const expectedWait = time.Hour
 // bound.
 func (w *Worker) expectAgain(ctx context.Context, t *task, s stored, request *order.FailedLookUp) error {
 	p := t.ScheduledLookUp
-	p.Reason, p.NotFound, p.Expedited, p.DueAt = string(order.CauseExpectation), 0, false, w.Now().Add(w.Policy.Wait(expectedWait)).UTC()
+	p.Reason, p.NotFound, p.Expedited, p.DueAt = string(order.CauseExpectation), 0, false, w.Now().Add(w.setup().Policy.Wait(expectedWait)).UTC()
 	if request != nil {
 		request.Next = &p.DueAt
 		t.FailedLookUps = slices.DeleteFunc(slices.Clone(t.FailedLookUps), func(f order.FailedLookUp) bool {
@@ -265,7 +265,7 @@ func (w *Worker) deadLetterCovered(ctx context.Context, t *task, l record.DeadLe
 	}
 	if !t.fresh && t.Covers > max(t.delivered, reported.Covers) {
 		rest := t.asRecheck(0)
-		rest.Cause, rest.Reason, rest.DueAt = order.CauseNotification, l.LastAnswer, w.Now().Add(w.Policy.Wait(w.Policy.NotFound[0])).UTC()
+		rest.Cause, rest.Reason, rest.DueAt = order.CauseNotification, l.LastAnswer, w.Now().Add(w.setup().Policy.Wait(w.setup().Policy.NotFound[0])).UTC()
 		if err := w.Retries.Schedule(ctx, retry.Fresh, rest); err != nil {
 			return err
 		}

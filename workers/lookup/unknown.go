@@ -104,7 +104,7 @@ func (w *Worker) final(t task, last observations.Entry, cause error, now time.Ti
 	if errors.Is(cause, verdict.ErrURLTooLong) {
 		return true
 	}
-	answers := w.answers[t.Account]
+	answers := w.setup().answers[t.Account]
 	known := last.Observation.Confirmed || t.Cause == order.CauseSweep // Sweep looks up payments that have an event.
 	if !errors.Is(cause, verdict.ErrURL) || answers == nil || known {
 		return false

@@ -20,9 +20,10 @@ type limitsBuilder struct {
 	cfg      config.Lookup
 	options  breaker.Options
 	metrics  *breaker.Metrics
-	records  *breaker.Store   // Set by bind.
-	circuits *breaker.Cache   // Set by bind.
-	fleet    *ratelimit.Fleet // Set by bind.
+	records  *breaker.Store                           // Set by bind.
+	circuits *breaker.Cache                           // Set by bind.
+	fleet    *ratelimit.Fleet                         // Set by bind.
+	rates    map[string]map[string]*ratelimit.Limiter // By provider and account.
 }
 
 // newLimits returns a limitsBuilder. bind must be called before forProvider.
@@ -33,7 +34,7 @@ func newLimits(k *process.Kit, cfg config.Lookup, clock *retry.Clock) (*limitsBu
 	}
 	options := breaker.Defaults(config.RoleLookup+" "+id.String(), cfg.AskTimeout)
 	options.Now = clock.Now // Records are timed by the broker.
-	return &limitsBuilder{kit: k, cfg: cfg, options: options, metrics: breaker.NewMetrics(k.Registry)}, nil
+	return &limitsBuilder{kit: k, cfg: cfg, options: options, metrics: breaker.NewMetrics(k.Registry), rates: map[string]map[string]*ratelimit.Limiter{}}, nil
 }
 
 // bind reads the circuit breakers' records, so that a worker which starts while one is
@@ -58,15 +59,51 @@ func (b *limitsBuilder) actors() []process.Actor {
 
 // forProvider returns the limits of one provider.
 func (b *limitsBuilder) forProvider(p provider.Provider) Limits {
-	name, accounts := p.Name, b.cfg.Accounts(p.Name)
-	rates := map[string]*ratelimit.Limiter{}
-	for account := range accounts {
-		limit := b.cfg.RateLimit(name, account)
-		rates[account] = b.fleet.Limiter(name, ratelimit.Limit{Rate: limit.Rate, Burst: limit.Burst, Concurrency: limit.Concurrency})
+	outage := breaker.NewOutage(b.circuits, p.Name, hostsOf(p, b.cfg.Accounts(p.Name)), breaker.OutageDefaults(b.cfg.AskTimeout))
+	return Limits{Circuits: b.circuits, Rates: b.ratesOf(p.Name, b.cfg), Outage: outage}
+}
+
+// ratesOf returns the rate limiters of a provider's accounts. An account that had one keeps
+// it, with the limit that is configured now.
+func (b *limitsBuilder) ratesOf(name string, cfg config.Lookup) map[string]*ratelimit.Limiter {
+	before, rates := b.rates[name], map[string]*ratelimit.Limiter{}
+	for account := range cfg.Accounts(name) {
+		c := cfg.RateLimit(name, account)
+		limit := ratelimit.Limit{Rate: c.Rate, Burst: c.Burst, Concurrency: c.Concurrency}
+		if rates[account] = before[account]; rates[account] == nil {
+			rates[account] = b.fleet.Limiter(name, limit)
+		} else {
+			rates[account].SetLimit(limit)
+		}
 		b.metrics.Expect(name, account)
 	}
-	outage := breaker.NewOutage(b.circuits, name, hostsOf(p, accounts), breaker.OutageDefaults(b.cfg.AskTimeout))
-	return Limits{Circuits: b.circuits, Rates: rates, Outage: outage}
+	for account, limiter := range before {
+		if rates[account] == nil {
+			b.fleet.Forget(limiter)
+		}
+	}
+	b.rates[name] = rates
+	return rates
+}
+
+// replace makes the workers use a new configuration, or returns an error and changes nothing.
+func (b *limitsBuilder) replace(next *config.Config, workers []*Worker) error {
+	cfg, err := next.Lookup()
+	if err != nil {
+		return err
+	}
+	policies := make([]provider.RetryPolicy, len(workers))
+	for i, w := range workers {
+		if policies[i], err = policyOf(w.Provider.Name, cfg); err != nil {
+			return err
+		}
+	}
+	for i, w := range workers {
+		accounts := cfg.Accounts(w.Provider.Name)
+		w.Outage.SetHosts(hostsOf(w.Provider, accounts))
+		w.Replace(Setup{Accounts: accounts, Policy: policies[i], Rates: b.ratesOf(w.Provider.Name, cfg)})
+	}
+	return nil
 }
 
 // hostsOf returns the upstream host of every account that has a look-up.

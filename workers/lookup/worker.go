@@ -9,15 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
@@ -30,7 +28,8 @@ import (
 	"arauto/workers/internal/verdict"
 )
 
-// Options are what a worker of one provider works with.
+// Options are what a worker of one provider works with. Accounts, Policy and Rates are what it
+// begins with: see Replace.
 type Options struct {
 	Provider     provider.Provider
 	Accounts     map[string]provider.Account // By name.
@@ -42,6 +41,7 @@ type Options struct {
 	DeadLetters  *deadletter.Store
 	Log          *zap.Logger
 	Metrics      *Metrics
+	Trace        *spans.Tracer // Nil for no spans.
 	Now          func() time.Time
 	Jitter       func() float64 // A random number from 0 to 1.
 	Limits
@@ -51,18 +51,14 @@ type Options struct {
 // this and other processes.
 type Worker struct {
 	Options
-	pausedUntil atomic.Int64           // Nanoseconds since 1970: no look-up is made before, because STATUSES refused an answer.
-	answers     map[string]*answers    // By account: the recent answers about known and unknown payments.
-	checks      map[string]*sync.Mutex // By account: held while a refused credential is checked.
+	pausedUntil atomic.Int64 // Nanoseconds since 1970: no look-up is made before, because STATUSES refused an answer.
+	current     atomic.Pointer[Setup]
 }
 
 // New returns a worker and sets the provider's metrics to 0.
 func New(o Options) *Worker {
-	w := &Worker{Options: o, answers: map[string]*answers{}, checks: map[string]*sync.Mutex{}}
-	for account := range o.Accounts {
-		w.answers[account], w.checks[account] = &answers{}, &sync.Mutex{}
-	}
-	o.Metrics.expect(o.Provider.Name, slices.Collect(maps.Keys(o.Accounts)))
+	w := &Worker{Options: o}
+	w.Replace(Setup{Accounts: o.Accounts, Policy: o.Policy, Rates: o.Rates})
 	return w
 }
 
@@ -123,7 +119,7 @@ func (w *Worker) HandleDue(ctx context.Context, m jetstream.Msg) error {
 
 // handle brings a message's task to its outcome, counts that, and writes the one canonical
 // log line of a handled message. A message that does not decode is dead-lettered.
-func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task) error {
+func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task) (err error) {
 	began, created := w.Now(), w.Observations.Created()
 	t.ScheduledLookUp = t.On(created)
 	t.NotificationsCreated, t.delivered = created, t.Covers
@@ -140,11 +136,14 @@ func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task
 		w.Metrics.lateness.WithLabelValues(w.Provider.Name).Observe(began.Sub(t.DueAt).Seconds())
 	}
 	t.unit = w.Tokens.Unit(t.Provider, t.Account, t.Payment)
+	ctx, span := w.trace(ctx, &t)
+	defer func() { span.End(err) }()
 	outcome, err := w.lookUp(ctx, &t)
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", t.unit, err)
 	}
 	w.Metrics.outcomes.WithLabelValues(w.Provider.Name, outcome).Inc()
+	span.Outcome(outcome)
 	w.Log.Info("lookup.handled",
 		zap.String("provider", t.unit.Provider), zap.String("account", t.Account), zap.String("payment", t.unit.Payment),
 		zap.String("notification", t.Notification), zap.Uint64("sequence", t.delivered),
@@ -152,6 +151,21 @@ func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task
 		zap.String("status", string(t.seen.Status)), zap.String("provider_status", t.seen.ProviderStatus),
 		zap.Duration("took", w.Now().Sub(began)), zap.String("traceparent", t.Trace))
 	return nil
+}
+
+// trace begins the span of a task. No webhook began the trace of what sweep, expect or an
+// operator wants to know, so it is decided here whether that is recorded.
+func (w *Worker) trace(ctx context.Context, t *task) (context.Context, *spans.Span) {
+	if t.Notification == "" {
+		t.Trace = w.Trace.Sample(t.Trace)
+	}
+	consumer := subject.LookupDueConsumer(w.Provider.Name)
+	if t.fresh {
+		consumer = subject.LookupConsumer(w.Provider.Name)
+	}
+	ctx, span := w.Trace.Process(ctx, t.Trace, t.stream, consumer)
+	span.Account(t.Provider, t.Account)
+	return ctx, span
 }
 
 // lookUp brings a task to its outcome. After a conflict it is decided again.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/durability"
 	"arauto/deploy/runtime/process"
 	"arauto/deploy/runtime/topology"
@@ -46,7 +47,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	}
 	streams := []string{subject.Statuses, subject.Orders, subject.OrderPayments, subject.LookupRetries, subject.DeadLetters, subject.Forgotten}
 	options := fold.Options{
-		JS: k.JS, Events: events, Index: index, Tokens: cfg.Tokens, Log: k.Log, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
+		JS: k.JS, Events: events, Index: index, Tokens: cfg.Tokens, Log: k.Log, Trace: k.Spans, Metrics: fold.NewMetrics(k.Registry, providers.All.Names()...), Now: time.Now,
 		Spans: order.Standard.Scaled(cfg.TimeScale), RemoveAfter: cfg.RemoveAfter, Clock: retry.NewClock(k.JS, nil), Deployment: cfg.Deployment,
 	}
 	var worker *fold.Worker
@@ -86,7 +87,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	})
 	counts := consume.NewMetrics(k.Registry)
-	return process.Together(ctx, process.Actor{Name: "clock", Run: options.Clock.Run},
+	return process.Together(ctx, process.Actor{Name: "clock", Run: options.Clock.Run}, k.Reload(nothing),
 		process.Actor{Name: subject.NormalizeConsumer, Run: func(ctx context.Context) error {
 			return consume.Run(ctx, consume.Options{
 				Consumer: durable, Stream: statuses, Name: subject.NormalizeConsumer, Concurrency: cfg.Concurrency,
@@ -94,3 +95,6 @@ func Run(ctx context.Context, k *process.Kit) error {
 			}, worker.Handle)
 		}})
 }
+
+// nothing takes over a new configuration: normalize uses no key that may change while it runs.
+func nothing(*config.Config) error { return nil }

@@ -25,6 +25,11 @@ const (
 	verbExpect       = "expect"
 	verbWithdraw     = "withdraw"
 
+	verbHold    = "hold"
+	verbBackup  = "backup"
+	verbRestore = "restore"
+	verbResume  = "resume"
+
 	verbSubscriberAdd    = "subscriber_add"
 	verbSubscriberRemove = "subscriber_remove"
 )

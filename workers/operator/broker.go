@@ -26,9 +26,10 @@ const whyOldest = "before it, a user who may publish to a stream or take from a 
 // a command does not retry for ever as a role does.
 const connectTimeout = 5 * time.Second
 
-// The inbox prefixes of this command's three users at the broker. None may subscribe to
+// The inbox prefixes of this command's four users at the broker. None may subscribe to
 // anything else.
 const (
+	backupInbox   = "_INBOX_backup"
 	forgetInbox   = "_INBOX_forget"
 	topologyInbox = "_INBOX_topology"
 	operatorInbox = "_INBOX_operator"
@@ -42,6 +43,9 @@ func connect(ctx context.Context, n config.NATS, inbox string) (*nats.Conn, erro
 	}
 	options := append(n.Login(), nats.Name("arauto-operator"), nats.Timeout(timeout), nats.CustomInboxPrefix(inbox))
 	conn, err := nats.Connect(n.URL, options...)
+	if advice := n.Advice(err); err != nil && advice != "" {
+		return nil, fmt.Errorf("connect to broker: %w; %s", err, advice)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to broker: %w", err)
 	}

@@ -175,7 +175,7 @@ func (s *Deployment) describe(ctx context.Context, unit subject.Unit, id string)
 	}
 	// A payment that was never answered may have only a dead letter, and dead letters are kept
 	// for longer than observations.
-	for _, stage := range []string{record.StageLookup, record.StageNormalize, record.StageSweep, record.StageExpect} {
+	for _, stage := range []string{record.StageLookup, record.StageNormalize, record.StageSweep} {
 		letter, err := s.deadLetters.Last(ctx, unit, stage)
 		if err != nil {
 			return p, err

@@ -84,6 +84,11 @@ func newForget(s *settings) *cobra.Command {
 				if err := s.bind(ctx); err != nil {
 					return err
 				}
+				if f.yes {
+					if err := s.refuseHeld(ctx); err != nil {
+						return err
+					}
+				}
 				return s.forget(ctx, f)
 			})
 		},

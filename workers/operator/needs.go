@@ -50,6 +50,9 @@ func (s *Deployment) needs(ctx context.Context, h Health) ([]Need, error) {
 	for _, c := range h.Circuits {
 		all = append(all, Need{stopped, fmt.Sprintf("circuit %s/%s is %s since %s (%s)", c.Provider, c.Account, c.State, c.Since.Format(time.RFC3339), c.Cause)})
 	}
+	if h.HeldUntil != nil {
+		all = append(all, Need{stopped, "an operator holds every worker until " + h.HeldUntil.Format(time.RFC3339) + ": when the backup is made, arauto resume"})
+	}
 	for _, c := range h.Consumers {
 		switch {
 		case c.Missing:
@@ -93,15 +96,10 @@ func (s streamHealth) endangers(otherwise danger) danger {
 	return otherwise
 }
 
-// failing are the paused providers, the failed look-ups by provider and error, and the
+// failing are the failed look-ups by provider and error, and the
 // accounts with many payments that their provider does not know.
 func (h Health) failing() []Need {
 	var all []Need
-	for _, c := range h.Consumers {
-		if provider, ok := subject.ParseLookupConsumer(c.Name); ok && c.Paused && c.Name == subject.LookupDueConsumer(provider) {
-			all = append(all, Need{stopped, "provider " + provider + " is paused: it answers no account"})
-		}
-	}
 	for _, why := range slices.Sorted(maps.Keys(h.Parked.Failed)) {
 		all = append(all, Need{waiting, fmt.Sprintf("%d look-ups have failed and wait: %s", h.Parked.Failed[why], why)})
 	}

@@ -39,7 +39,12 @@ func (s *settings) changing(c *cobra.Command, do func(context.Context, *session)
 	if err := s.identify(); err != nil {
 		return err
 	}
-	return s.inSession(c, do, roles...)
+	return s.inSession(c, func(ctx context.Context, s *session) error {
+		if err := s.refuseHeld(ctx); err != nil {
+			return err
+		}
+		return do(ctx, s)
+	}, roles...)
 }
 
 // longestName is the longest operator's name, in bytes. A guess.

@@ -26,6 +26,7 @@ type Health struct {
 	Backlog   uint64           `json:"backlog"` // Messages that are not acknowledged.
 	Parked    parkedHealth     `json:"parked"`
 	Circuits  []record.Circuit `json:"open_circuits"`
+	HeldUntil *time.Time       `json:"held_until"` // When the hold ends that the workers rest under; null without one.
 
 	Durability durability.Report `json:"durability"` // What a 200 of the gateway means here.
 
@@ -120,6 +121,9 @@ func (s *Deployment) Health(ctx context.Context) (Health, error) {
 		return h, err
 	}
 	if h.Circuits, err = s.openCircuits(ctx); err != nil {
+		return h, err
+	}
+	if h.HeldUntil, err = s.heldUntil(ctx); err != nil {
 		return h, err
 	}
 	h.needs, err = s.needs(ctx, h)

@@ -182,9 +182,9 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 			}
 		}, "100 look-ups of sandbox/default wait because the provider does not know their payments: "},
 		{func() {
-			_, err := r.JS.PauseConsumer(r.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), time.Now().Add(time.Hour))
+			_, err := r.JS.PauseConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer, time.Now().Add(time.Hour))
 			r.Must(err)
-		}, "provider sandbox is paused: it answers no account"},
+		}, "an operator holds every worker until "},
 		{func() { r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("picpay"))) }, "consumer lookup-picpay is missing: arauto topology apply"},
 		{func() { r.shrink(subject.Orders) }, "stream ORDERS is 90."},
 	} {

@@ -80,9 +80,11 @@ func (s *Deployment) idOfUnit(ctx context.Context, unit subject.Unit) (string, e
 // shownEvent is an event without ids that may be personal.
 func (s *Deployment) shownEvent(e order.Event) *order.Event {
 	e.Payment, e.Order = s.shown(e.Payment), s.shown(e.Order)
-	if e.ProviderReference != nil {
-		shown := s.shown(*e.ProviderReference)
-		e.ProviderReference = &shown
+	for _, text := range []**string{&e.ProviderReference, &e.Reason} {
+		if *text != nil {
+			shown := s.shown(**text)
+			*text = &shown
+		}
 	}
 	return &e
 }

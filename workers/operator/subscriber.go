@@ -30,7 +30,7 @@ var subscriberName = regexp.MustCompile(`^[a-z][a-z-]{0,31}$`)
 
 // brokerUsers are the users of nats.conf, which no subscriber may be named like.
 var brokerUsers = []string{
-	"gateway", "lookup", "normalize", "sweep", "topology", "operator", "breakglass", "viewer", "auditor", "expect", "console", "announcer", "forget", "monitor",
+	"gateway", "lookup", "normalize", "sweep", "topology", "operator", "breakglass", "viewer", "auditor", "expect", "console", "announcer", "forget", "monitor", "backup",
 }
 
 // oneSubscriber accepts one name of a service.

@@ -17,6 +17,7 @@ type task struct {
 	name  string        // A metric label, and a field of log lines.
 	every time.Duration // From the end of a round to the beginning of the next.
 	do    func(ctx context.Context) error
+	reads bool // It changes nothing, so it runs while an operator holds the deployment.
 }
 
 // roundMetrics count and time rounds.

@@ -19,6 +19,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/hold"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/retry"
 	"arauto/workers/sweep/advisories"
@@ -61,15 +62,23 @@ func Run(ctx context.Context, k *process.Kit) error {
 		_, err := s.durable.Info(ctx)
 		return err
 	})
-	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}}
+	actors := []process.Actor{{Name: subject.AdvisoriesConsumer, Run: s.runAdvisories}, {Name: "clock", Run: s.clock.Run}, k.Reload(nothing)}
 	counts := newRoundMetrics(k.Registry)
 	for _, t := range s.tasks() {
 		round := t.do // What the broker's monitoring shows is added to its error.
-		t.do = func(ctx context.Context) error { return s.store.Explain(round(ctx)) }
+		t.do = func(ctx context.Context) error {
+			if t.reads { // Filling streams must be seen while the deployment is held, too.
+				return s.store.Explain(round(ctx))
+			}
+			return s.store.Explain(s.gate.Round(ctx, round))
+		}
 		actors = append(actors, process.Actor{Name: t.name, Run: func(ctx context.Context) error { return t.run(ctx, k.Log, counts) }})
 	}
 	return process.Together(ctx, actors...)
 }
+
+// nothing takes over a new configuration: sweep uses no key that may change while it runs.
+func nothing(*config.Config) error { return nil }
 
 // await waits until every stream and consumer that the tasks use is there, and calls bind.
 func await(ctx context.Context, k *process.Kit, bind func(context.Context) error) error {
@@ -105,6 +114,7 @@ type sweeper struct {
 	gauge                        *levels.Gauge
 	notifications, orders, index jetstream.Stream
 	durable                      jetstream.Consumer
+	gate                         *hold.Gate
 }
 
 // newSweeper makes everything that needs no broker.
@@ -160,6 +170,7 @@ func (s *sweeper) bind(ctx context.Context) (err error) {
 	if s.durable, err = s.kit.JS.Consumer(ctx, subject.Advisories, subject.AdvisoriesConsumer); err != nil {
 		return fmt.Errorf("bind consumer %s: %w", subject.AdvisoriesConsumer, err)
 	}
+	s.gate = hold.NewGate(s.durable)
 	return nil
 }
 
@@ -171,11 +182,11 @@ func (s *sweeper) tasks() []task {
 	}
 	compact := &retention.Orders{Stream: s.orders, Index: s.index, Metrics: s.retain, Now: s.clock.Now, After: s.cfg.CompactAfter, Remove: s.cfg.RemoveAfter, Unreadable: s.payments.Unreadable}
 	return []task{
-		{"stale", s.cfg.Every, s.payments.Round},
-		{"stuck", min(s.cfg.Every, stuckAfter), s.schedules.Round},
-		{"notifications", s.cfg.Every, purge.Round},
-		{"levels", s.cfg.Every, s.gauge.Round},
-		{"orders", compactEvery, compact.Round},
+		{name: "stale", every: s.cfg.Every, do: s.payments.Round},
+		{name: "stuck", every: min(s.cfg.Every, stuckAfter), do: s.schedules.Round},
+		{name: "notifications", every: s.cfg.Every, do: purge.Round},
+		{name: "levels", every: s.cfg.Every, do: s.gauge.Round, reads: true},
+		{name: "orders", every: compactEvery, do: compact.Round},
 	}
 }
 
@@ -183,6 +194,6 @@ func (s *sweeper) tasks() []task {
 func (s *sweeper) runAdvisories(ctx context.Context) error {
 	return consume.Run(ctx, consume.Options{
 		Consumer: s.durable, Name: subject.AdvisoriesConsumer, Concurrency: 4,
-		AckWait: topology.AckWait, Grace: grace, Log: s.kit.Log, Metrics: s.handled, Explain: s.store.Explain,
+		AckWait: topology.AckWait, Grace: grace, Limit: s.gate.Limit, Log: s.kit.Log, Metrics: s.handled, Explain: s.store.Explain,
 	}, s.advisories.Handle)
 }

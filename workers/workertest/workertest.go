@@ -134,14 +134,15 @@ func (b Bench) Expect(speedup int, token string) (*expect.Worker, *expect.Walk, 
 	index, err := orderindex.Open(b.Ctx, b.JS, b.Tokens)
 	b.Must(err)
 	w, err := expect.New(b.Ctx, expect.Options{
-		JS: b.JS, Tokens: b.Tokens, Expectations: store, Observations: b.observations(), Retries: b.retries(), DeadLetters: b.deadLetters(),
-		Orders: index,
-		Check:  func(string, string, string) (order.Kind, error) { return order.Payment, nil },
-		Log:    zap.NewNop(), Metrics: expect.NewMetrics(prometheus.NewRegistry(), "sandbox"), Now: time.Now,
+		JS: b.JS, Tokens: b.Tokens, Expectations: store, Observations: b.observations(), Retries: b.retries(),
+		Orders:   index,
+		Check:    func(string, string, string) (order.Kind, error) { return order.Payment, nil },
+		SameShop: func(u, other subject.Unit) bool { return u.Account == other.Account },
+		Log:      zap.NewNop(), Metrics: expect.NewMetrics(prometheus.NewRegistry(), "sandbox"), Now: time.Now,
 		Without: time.Hour, Speedup: speedup,
 	})
 	b.Must(err)
-	routes := expect.Routes{Token: token, Store: store, Check: func(string, string, string) error { return nil }, Log: zap.NewNop()}
+	routes := expect.Routes{Token: func() string { return token }, Store: store, Check: func(string, string, string) error { return nil }, Log: zap.NewNop()}
 	return w, expect.NewWalk(w, "sandbox"), routes
 }
 

@@ -58,6 +58,12 @@ func (c *Config) AccountNames(of string) []string {
 	return slices.Sorted(maps.Keys(c.file.Providers[of].Accounts))
 }
 
+// SameShop reports whether the orders of two accounts are counted by one shop, so that the same
+// number is the same order.
+func (c *Config) SameShop(provider, account, otherProvider, otherAccount string) bool {
+	return c.file.Providers[provider].Accounts[account].Shop == c.file.Providers[otherProvider].Accounts[otherAccount].Shop
+}
+
 // checkProviders also keeps every account with a usable name of a known provider,
 // in a fixed order, for the roles that resolve them.
 func (k *checks) checkProviders() {
@@ -74,14 +80,19 @@ func (k *checks) checkProviders() {
 		k.checkDelays(at+".delays", part.Delays)
 		rate := k.file.Gateway.Limit.Rate
 		k.checkLimit(at+".limit", part.Limit, rate)
+		k.checkAccess(at, part.Networks, part.ClientCertificate, ClientCertificate{})
 		for _, account := range k.AccountNames(name) {
 			a := placed{owner{name, account}, p, at + ".accounts." + account, part.Accounts[account]}
 			if !accountName.MatchString(account) {
 				k.refuse(a.at, "is not an account name; write at most 32 of a-z, 0-9 and -, not beginning with -")
 				continue
 			}
+			if shop := a.part.Shop; shop != "" && !accountName.MatchString(shop) {
+				k.refuse(a.at+".shop", "is not a name of a shop; write at most 32 of a-z, 0-9 and -, not beginning with -")
+			}
 			k.checkAccount(a)
 			k.checkLimit(a.at+".limit", a.part.Limit, cmp.Or(part.Limit.Rate, rate))
+			k.checkAccess(a.at, a.part.Networks, a.part.ClientCertificate, part.ClientCertificate)
 			k.accounts = append(k.accounts, a)
 		}
 	}

@@ -27,6 +27,7 @@ func (k *checks) check() {
 	k.checkSecret(f.Expect.Token)
 	k.checkSecret(f.Console.Password)
 	k.checkNATS(f.NATS)
+	k.checkTracing(f.Tracing)
 	if !slices.Contains([]int{1, 3, 5}, f.Topology.Replicas) {
 		k.refuse("topology.replicas", strconv.Itoa(f.Topology.Replicas)+" is not a number of replicas; write 1 without a cluster, else 3 or 5")
 	}
@@ -127,6 +128,10 @@ func (k *checks) checkGateway(g Gateway) {
 		k.refuse("gateway.memory_limit", "is too little for gateway.max_connections and gateway.body_memory; write "+least.String()+" or more")
 	}
 	k.checkLimit("gateway.limit", g.Limit, 0)
+	if g.Failures.Burst > 0 && g.Failures.Rate == 0 {
+		k.refuse("gateway.authentication_failures.burst", "limits nothing without a rate; write rate beside it, in failures per second")
+	}
+	k.checkProxies(g.Proxies)
 	if both := g.ReadTimeout + g.PublishTimeout; both > longestWebhook {
 		k.refuse("gateway.read_timeout", "and gateway.publish_timeout are "+both.String()+
 			" together, so a stop would cut webhooks off; write less, "+longestWebhook.String()+" at the most for both")

@@ -49,6 +49,10 @@ type Config struct {
 	providers provider.Set
 	accounts  []placed
 	nats      NATS
+	roles     []string
+	contents  map[string][]byte // Of the file itself and of each secret file that was read while it was loaded.
+	loading   bool              // Only then contents may change.
+	tracing   Tracing
 }
 
 // Load reads and checks the file at path. env is os.LookupEnv or a stand-in;
@@ -70,13 +74,14 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 	if problem != nil {
 		return nil, Problems{*problem}
 	}
-	c := &Config{name: name, file: defaults(), env: env, providers: providers, lines: map[string]int{"": 1}, origins: map[string]string{}}
+	c := &Config{name: name, file: defaults(), env: env, providers: providers, lines: map[string]int{"": 1}, origins: map[string]string{},
+		roles: roles, contents: map[string][]byte{name: data}, loading: true}
 	k := &checks{Config: c}
 	if root != nil {
 		k.decode(reflect.ValueOf(&c.file).Elem(), root, "", "")
 	}
 	k.check()
-	c.nats = k.resolveNATS()
+	c.nats, c.tracing = k.resolveNATS(), k.resolveTracing()
 	for _, role := range roles {
 		switch role {
 		case RoleGateway:
@@ -94,6 +99,7 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 	if err := k.problems.orNil(); err != nil {
 		return nil, err
 	}
+	c.loading = false
 	return c, nil
 }
 

@@ -102,6 +102,8 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 		"acme":    {Name: "acme", Settings: map[string]string{"base_url": "http://localhost:8090", "token": "secret-one-of-alpha", "mode": "slow"}},
 	})
 	same(t, "retry", l.Retry("alpha"), Retry{Policy: "bravo", Delays: []time.Duration{time.Second, time.Minute}})
+	same(t, "accounts of one shop", c.SameShop("alpha", "default", "bravo", "default"), true)
+	same(t, "accounts of two shops", c.SameShop("alpha", "default", "alpha", "acme"), false)
 	same(t, "rate limit of the provider", l.RateLimit("alpha", "default"), RateLimit{Rate: 20, Burst: 5, Concurrency: 2})
 	same(t, "rate limit of the account", l.RateLimit("alpha", "acme"), RateLimit{Rate: 7, Burst: 5, Concurrency: 3})
 	same(t, "rate limit of all others", l.RateLimit("bravo", "default"), RateLimit{Rate: 20, Burst: 400, Concurrency: 32})
@@ -113,6 +115,7 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
 	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
+	same(t, "tracing", c.Tracing(), Tracing{Endpoint: "https://otel.example:4318/v1/traces", OneIn: 20, Headers: map[string]Secret{"authorization": NewSecret("secret-one-of-alpha")}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	same(t, "deployment", n.Deployment, "shop-a")
 	s, _ := c.Sweep()

@@ -145,7 +145,9 @@ func scalar[T int | Size | time.Duration](k *checks, node *yaml.Node, path strin
 
 // unlimited reports whether 0 lifts the limit at path. In the limit of a provider or
 // of an account 0 would leave the gateway's as it is, so it is refused there.
-func unlimited(path string) bool { return strings.HasPrefix(path, "gateway.limit.") }
+func unlimited(path string) bool {
+	return strings.HasPrefix(path, "gateway.limit.") || strings.HasPrefix(path, "gateway.authentication_failures.")
+}
 
 // given returns the text of one value, from the file or from the environment. origin
 // shows it in a message, where a value from the environment is never shown.

@@ -22,6 +22,7 @@ type file struct {
 	// deployments tell them apart. "" for none.
 	Deployment string                  `yaml:"deployment,omitempty"`
 	NATS       natsSection             `yaml:"nats"`
+	Tracing    tracingSection          `yaml:"tracing"`
 	Topology   topologyPart            `yaml:"topology"`
 	Gateway    Gateway                 `yaml:"gateway"`
 	Lookup     Lookup                  `yaml:"lookup"`
@@ -39,18 +40,25 @@ type natsSection struct {
 	MonitorURL      string    `yaml:"monitor_url"`
 	User            string    `yaml:"user"`
 	Password        reference `yaml:"password,omitempty"`
+	NKeyFile        string    `yaml:"nkey_file"`
 	CredentialsFile string    `yaml:"credentials_file"`
+	CertificateFile string    `yaml:"certificate_file"`
+	KeyFile         string    `yaml:"key_file"`
 	CAFile          string    `yaml:"ca_file"`
 	Name            string    `yaml:"name"`
 }
 
 // providerPart configures one provider.
 type providerPart struct {
-	Retry     string                 `yaml:"retry,omitempty"`
-	Delays    []time.Duration        `yaml:"delays,omitempty"`
-	RateLimit RateLimit              `yaml:"rate_limit,omitempty"`
-	Limit     Limit                  `yaml:"limit,omitempty"`
-	Accounts  map[string]accountPart `yaml:"accounts,omitempty"`
+	Retry     string          `yaml:"retry,omitempty"`
+	Delays    []time.Duration `yaml:"delays,omitempty"`
+	RateLimit RateLimit       `yaml:"rate_limit,omitempty"`
+	Limit     Limit           `yaml:"limit,omitempty"`
+
+	Networks          []string          `yaml:"networks,omitempty"` // From which webhooks are taken. Default: any.
+	ClientCertificate ClientCertificate `yaml:"client_certificate,omitempty"`
+
+	Accounts map[string]accountPart `yaml:"accounts,omitempty"`
 }
 
 // accountPart configures one merchant's account.
@@ -60,6 +68,12 @@ type accountPart struct {
 	Settings       map[string]reference `yaml:"settings,omitempty"`
 	RateLimit      RateLimit            `yaml:"rate_limit,omitempty"`
 	Limit          Limit                `yaml:"limit,omitempty"`
+	// Shop names whose order numbers the account's payments carry: the same number in two shops
+	// is two orders. "" is one shop like any other.
+	Shop string `yaml:"shop,omitempty"`
+
+	Networks          []string          `yaml:"networks,omitempty"` // Instead of the provider's.
+	ClientCertificate ClientCertificate `yaml:"client_certificate,omitempty"`
 }
 
 // NATS says how to reach the broker. Every process has its own user there.
@@ -68,7 +82,11 @@ type NATS struct {
 	Monitors        []string // Monitoring addresses, http or https; none leaves the sync policy unseen.
 	User            string   // "" for none.
 	Password        Secret   // Empty for none.
+	NKeyFile        string   // A file with the seed of an NKey of type user, instead of user and password; "" for none.
+	NKey            string   // The public key of that seed, for people; "" for none.
 	CredentialsFile string   // A NATS .creds file instead of user and password, "" for none.
+	CertificateFile string   // PEM: the client's certificate and the rest of its chain, alone or beside another login; "" for none.
+	KeyFile         string   // PEM: the private key of that certificate.
 	CAFile          string   // PEM roots for TLS, "" for those of the system.
 	Name            string   // Shown in the broker's connection list; "" leaves it to the process.
 }
@@ -97,12 +115,16 @@ type Gateway struct {
 
 	Limit Limit `yaml:"limit"` // Of every account, unless its provider or itself has another. Default: none.
 
+	Failures FailureLimit `yaml:"authentication_failures"` // Of each client's address.
+	Proxies  Proxies      `yaml:"proxies"`                 // That may say a client's address. Default: none.
+
 	Durability string `yaml:"durability"` // What a 200 must survive, in the words of deploy/runtime/durability; less is refused. Default "": nothing is claimed.
 
 	Tokens subject.Tokens `yaml:"-"` // Made with hash_key.
 
 	credentials credentials
 	limits      map[owner]Limit
+	access      map[owner]Access
 }
 
 // Limit is how much one gateway accepts of one account; a webhook over it gets a 503. n
@@ -220,6 +242,7 @@ func defaults() file {
 		Profile:   profileProduction,
 		TimeScale: 1,
 		NATS:      natsSection{URL: "nats://127.0.0.1:4222"},
+		Tracing:   tracingSection{OneIn: 100},
 		Topology:  topologyPart{Replicas: 1, Store: 8 * gib},
 		Gateway: Gateway{
 			Listen: "127.0.0.1:8080", Admin: "127.0.0.1:9091",
@@ -227,6 +250,7 @@ func defaults() file {
 			BodyLimit:      256 * kib, HeaderLimit: 16 * kib,
 			ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 920 * time.Second,
 			MaxConnections: 2048, BodyMemory: 16 * mib, MemoryLimit: 192 * mib,
+			Failures: FailureLimit{Rate: 1},
 		},
 		Lookup:    Lookup{Admin: "127.0.0.1:9092", Concurrency: 64, AskTimeout: 10 * time.Second, AnswerLimit: mib, Default: RateLimit{Rate: 200, Burst: 400, Concurrency: 32}},
 		Normalize: Normalize{Admin: "127.0.0.1:9093", Concurrency: 64},

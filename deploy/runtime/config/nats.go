@@ -4,8 +4,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/nats-io/nats.go"
 )
 
 // separated takes a list with commas apart, without empty entries.
@@ -39,20 +37,26 @@ func (k *checks) checkNATS(n natsSection) {
 			k.refuse("nats.monitor_url", "carries a user or password; a broker's monitoring address has none, so keep it on an internal network")
 		}
 	}
-	if n.CredentialsFile != "" && (n.User != "" || !n.Password.IsZero()) {
-		k.refuse("nats.credentials_file", "stands beside nats.user or nats.password; keep one way to log in")
-	}
-	k.readable("nats.credentials_file", n.CredentialsFile, "file")
+	k.checkLogin(n)
 	k.readable("nats.ca_file", n.CAFile, "file")
 }
 
 // readable reads a file that the key at path names, nil when it names none or an
 // unreadable one. kind is what the file should be.
 func (k *checks) readable(path, file, kind string) []byte {
+	return k.readBy(readBounded, path, file, kind)
+}
+
+// watched is readable for a file whose change is a change of the configuration.
+func (k *checks) watched(path, file, kind string) []byte {
+	return k.readBy(k.content, path, file, kind)
+}
+
+func (k *checks) readBy(read func(name string) ([]byte, error), path, file, kind string) []byte {
 	if file == "" {
 		return nil
 	}
-	data, err := readBounded(k.beside(file))
+	data, err := read(k.beside(file))
 	if err != nil {
 		k.refuse(path, "cannot read the file: "+reason(err)+"; write the path of a readable "+kind)
 		return nil
@@ -60,27 +64,13 @@ func (k *checks) readable(path, file, kind string) []byte {
 	return data
 }
 
-// Login returns the client's options for authentication at the broker.
-func (n NATS) Login() []nats.Option {
-	var options []nats.Option
-	if n.User != "" {
-		options = append(options, nats.UserInfo(n.User, n.Password.Reveal()))
-	}
-	if n.CredentialsFile != "" {
-		options = append(options, nats.UserCredentials(n.CredentialsFile))
-	}
-	if n.CAFile != "" {
-		options = append(options, nats.RootCAs(n.CAFile))
-	}
-	return options
-}
-
 // resolveNATS reads the broker's password, which every role needs.
 func (k *checks) resolveNATS() NATS {
 	n := k.file.NATS
 	resolved := NATS{
 		URL: n.URL, Monitors: separated(n.MonitorURL), User: n.User, Name: n.Name,
-		CredentialsFile: k.beside(n.CredentialsFile), CAFile: k.beside(n.CAFile),
+		NKeyFile: k.beside(n.NKeyFile), NKey: k.nkey(n.NKeyFile), CredentialsFile: k.beside(n.CredentialsFile),
+		CertificateFile: k.beside(n.CertificateFile), KeyFile: k.beside(n.KeyFile), CAFile: k.beside(n.CAFile),
 	}
 	if !n.Password.IsZero() {
 		value, ok := k.resolve(n.Password)
@@ -92,7 +82,7 @@ func (k *checks) resolveNATS() NATS {
 	switch _, present := k.lines["nats.password"]; {
 	case n.User != "" && !present, n.User != "" && !n.Password.IsZero() && resolved.Password.Empty():
 		k.refuse("nats.user", "has no password; write nats.password as ${NAME} or {file: path}")
-	case n.User == "" && !resolved.Password.Empty() && n.CredentialsFile == "":
+	case n.User == "" && !resolved.Password.Empty() && n.CredentialsFile == "" && n.NKeyFile == "":
 		k.refuse("nats.password", "has no user; write nats.user")
 	}
 	return resolved

@@ -30,9 +30,11 @@ func (k *checks) checkPlaintext(n natsSection, g Gateway) {
 	if k.Local() {
 		return
 	}
-	// With nats.ca_file the client insists on TLS, whatever the scheme: RootCAs in
-	// nats.go 1.55.
-	if n.User != "" && !n.Password.IsZero() && n.CAFile == "" && n.Plaintext == "" && sentInPlain(n.URL) {
+	// With nats.ca_file or nats.certificate_file the client insists on TLS, whatever the
+	// scheme: RootCAs and ClientCert in nats.go 1.55. An NKey and a credentials file sign a
+	// nonce, and send no secret.
+	insists := n.CAFile != "" || n.CertificateFile != ""
+	if n.User != "" && !n.Password.IsZero() && !insists && n.Plaintext == "" && sentInPlain(n.URL) {
 		k.refuse("nats.url", "sends nats.password to another host in plain text; write tls://, or nats.plaintext: "+privateNetwork+
 			" where only the broker and its clients are on that network")
 	}

@@ -121,7 +121,6 @@ func TestProductionTakesPlainTextThatIsSafe(t *testing.T) {
 		"nats: {url: 'nats://broker:4222', user: me, password: '${ONE}', plaintext: private-network}\n",
 		"nats: {url: 'nats://broker:4222', user: me, password: '${ONE}', plaintext: '${WHY:-private-network}'}\n",
 		"nats: {url: 'nats://broker:4222', user: me, password: '${ONE}', ca_file: arauto.yaml}\n", // Then the client insists on TLS.
-		"nats: {url: 'nats://broker:4222', credentials_file: arauto.yaml}\n",                      // It signs a nonce and sends no secret.
 		"nats: {url: 'nats://broker:4222'}\n",
 		"gateway: {listen: '127.0.0.1:8080'}\n",
 		"gateway: {listen: 'localhost:8080'}\n",

@@ -78,7 +78,7 @@ func (k *checks) resolve(r reference) (value string, ok bool) {
 func (c *Config) read(r reference) (value, wrong string) {
 	switch {
 	case r.file != "":
-		data, err := readBounded(c.beside(r.file))
+		data, err := c.content(c.beside(r.file))
 		if err != nil {
 			// The path is not shown: a secret may have been written in its place.
 			return "", "cannot read its file: " + reason(err) + "; write the path of a readable file"

@@ -25,7 +25,7 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 	}{
 		"unknown key": {
 			text: head + "gateway:\n  publish_timeuot: 1s\n",
-			want: `FILE:3: gateway: there is no key "publish_timeuot"; write publish_timeout instead (known: listen, plaintext, admin, tls, publish_timeout, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_memory, memory_limit, limit, durability)`,
+			want: `FILE:3: gateway: there is no key "publish_timeuot"; write publish_timeout instead (known: listen, plaintext, admin, tls, publish_timeout, body_limit, header_limit, read_timeout, write_timeout, idle_timeout, max_connections, body_memory, memory_limit, limit, authentication_failures, proxies, durability)`,
 		},
 		"claim that is none": {
 			text: head + "gateway:\n  durability: fsync\n",
@@ -42,6 +42,26 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 		"monitoring address with a password": {
 			text: head + "nats:\n  monitor_url: http://me:canary@nats:8222\n",
 			want: `FILE:3: nats.monitor_url: carries a user or password; a broker's monitoring address has none, so keep it on an internal network`,
+		},
+		"collector without a path": {
+			text: head + "tracing:\n  endpoint: http://canary:4318\n",
+			want: `FILE:3: tracing.endpoint: is not where a collector takes OTLP over HTTP; write its URL with the path, such as http://127.0.0.1:4318/v1/traces`,
+		},
+		"collector with a password": {
+			text: head + "tracing:\n  endpoint: https://me:canary@otel:4318/v1/traces\n",
+			want: `FILE:3: tracing.endpoint: carries a user, a query or a fragment; write a credential as tracing.headers`,
+		},
+		"collector that gets its secret in plain text": {
+			text: head + "tracing:\n  endpoint: http://otel:4318/v1/traces\n  headers: {authorization: \"${ONE}\"}\n",
+			want: `FILE:3: tracing.endpoint: sends tracing.headers to another host in plain text; write https://`,
+		},
+		"header of the collector that is none": {
+			text: head + "tracing:\n  headers:\n    a b: ${ONE}\n",
+			want: `FILE:4: tracing.headers.a b: is not a header that can be set; write a name such as authorization`,
+		},
+		"header of the collector that stands in the file": {
+			text: head + "tracing:\n  headers:\n    authorization: Bearer canary\n",
+			want: `FILE:4: tracing.headers.authorization: a secret must not stand in this file; write ${NAME} or {file: path} instead`,
 		},
 		"unknown key that is like none": {
 			text: head + "topology:\n  zzz: 1s\n",
@@ -234,7 +254,8 @@ FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gate
 		},
 		"two ways to log in": {
 			text: head + "nats:\n  user: me\n  password: ${ONE}\n  credentials_file: arauto.yaml\n",
-			want: `FILE:5: nats.credentials_file: stands beside nats.user or nats.password; keep one way to log in`,
+			want: `FILE:5: nats.credentials_file: holds no user's JWT with its seed; write the path of a .creds file, as nsc generates it
+FILE:5: nats.credentials_file: stands beside nats.user or nats.password; keep one way to log in`,
 		},
 		"CA file missing": {
 			text: head + "nats: {ca_file: nowhere}\n",
@@ -319,6 +340,10 @@ FILE:2: gateway.memory_limit: is too little for gateway.max_connections and gate
 		"account name": {
 			text: head + "providers: {alpha: {accounts: {Main: {}}}}\n",
 			want: `FILE:2: providers.alpha.accounts.Main: is not an account name; write at most 32 of a-z, 0-9 and -, not beginning with -`,
+		},
+		"shop name": {
+			text: head + "providers: {alpha: {accounts: {default: {shop: Main Shop}}}}\n",
+			want: `FILE:2: providers.alpha.accounts.default.shop: is not a name of a shop; write at most 32 of a-z, 0-9 and -, not beginning with -`,
 		},
 		"webhook secret missing": {
 			text: account("        webhook_secrets: []\n"), role: RoleGateway,

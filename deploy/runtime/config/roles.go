@@ -151,13 +151,14 @@ func (k *checks) gateway() Gateway {
 			"write nats.monitor_url, or claim no power-loss here")
 	}
 	g.TLS = k.readTLS(g.TLS)
-	g.credentials, g.limits = credentials{}, map[owner]Limit{}
+	g.credentials, g.limits, g.access = credentials{}, map[owner]Limit{}, map[owner]Access{}
 	for _, a := range k.accounts {
 		if len(a.part.WebhookSecrets)+len(a.part.PathKeys) == 0 {
 			k.refuse(a.at, "has no "+a.credentialKey()+"; write "+a.credentialKey()+`: ["${NAME}"]`)
 		}
 		g.credentials[a.owner] = k.credentials(a, g.credentials)
 		g.limits[a.owner] = a.part.Limit.over(k.file.Providers[a.provider.Name].Limit.over(g.Limit))
+		g.access[a.owner] = k.access(a)
 	}
 	return g
 }

@@ -47,7 +47,7 @@ func newAdmin(address string, registry *prometheus.Registry, log *zap.Logger) (*
 	a.mux.HandleFunc("GET /readyz", a.readyz)
 	// A collector that fails must not take the other metrics with it.
 	a.mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		Registry: registry, ErrorHandling: promhttp.ContinueOnError, ErrorLog: zap.NewStdLog(log),
+		Registry: registry, ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: true, ErrorLog: zap.NewStdLog(log),
 	}))
 	a.server = &http.Server{
 		Handler:           a.mux,

@@ -23,7 +23,7 @@ const writeTimeout = 400 * time.Millisecond
 // connect opens the broker connection. It does not fail because the broker is
 // away: the connection keeps trying, and readiness says so.
 func connect(role string, n config.NATS, link *Link, log *zap.Logger) (*nats.Conn, error) {
-	j := &journal{log: log, link: link}
+	j := &journal{log: log, link: link, advice: n.Advice}
 	options := []nats.Option{
 		nats.Name(cmp.Or(n.Name, "arauto-"+role)),
 		// An inbox prefix per role lets the broker's permissions keep one role
@@ -75,8 +75,8 @@ func reconnectDelay(tries int) time.Duration {
 // that is being configured may refuse for a moment.
 const quickRefusals = 3
 
-// refusedDelay is the pause after so many refusals of this role's password in a
-// row. It costs the broker a connection and a line of its log each time, and only a
+// refusedDelay is the pause after so many refusals of this role's login, or of a
+// certificate, in a row. It costs the broker a connection and a line of its log each time, and only a
 // person can mend it, so it grows to between 5 and 7.5 s.
 func refusedDelay(refusals int) time.Duration {
 	if refusals <= quickRefusals {
@@ -93,7 +93,7 @@ func refusedDelay(refusals int) time.Duration {
 func (j *journal) delay(tries int) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if conn := j.conn.Load(); conn == nil || !errors.Is(conn.LastError(), nats.ErrAuthorization) {
+	if conn := j.conn.Load(); conn == nil || j.advice(conn.LastError()) == "" {
 		j.refusals = 0
 		return reconnectDelay(tries)
 	}
@@ -117,13 +117,14 @@ func disconnect(ctx context.Context, conn *nats.Conn) error {
 // journal logs the events of the connection, and updates the link. The client tries five to
 // ten times a second, so an error that repeats is logged once.
 type journal struct {
-	log  *zap.Logger
-	link *Link
-	conn atomic.Pointer[nats.Conn] // nil until it is made.
+	log    *zap.Logger
+	link   *Link
+	advice func(error) string        // What to do about an error, "" for nothing.
+	conn   atomic.Pointer[nats.Conn] // nil until it is made.
 
 	mu       sync.Mutex
 	last     string
-	refusals int // Of the password, in a row.
+	refusals int // Of the login or of a certificate, in a row.
 }
 
 // news reports whether err is not what was logged last.
@@ -153,7 +154,7 @@ func (j *journal) disconnected(_ *nats.Conn, err error) {
 
 func (j *journal) refused(_ *nats.Conn, err error) {
 	if j.news(err) {
-		j.log.Warn("broker.connect_failed", zap.Error(err))
+		j.log.Warn("broker.connect_failed", j.fields(err)...)
 	}
 }
 
@@ -164,6 +165,15 @@ func (j *journal) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	case sub != nil:
 		j.log.Error("broker.error_received", zap.Error(err), zap.String("subscription", sub.Subject))
 	case j.news(err):
-		j.log.Error("broker.error_received", zap.Error(err))
+		j.log.Error("broker.error_received", j.fields(err)...)
 	}
+}
+
+// fields are an error and what to do about it.
+func (j *journal) fields(err error) []zap.Field {
+	fields := []zap.Field{zap.Error(err)}
+	if advice := j.advice(err); advice != "" {
+		fields = append(fields, zap.String("advice", advice))
+	}
+	return fields
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process/processtest"
 	"arauto/deploy/runtime/testbench"
 )
@@ -126,7 +127,7 @@ func TestPasswordThatChangesIsReportedOnceAndTriedOn(t *testing.T) {
 func TestSameErrorIsLoggedOnceUntilItIsMended(t *testing.T) {
 	t.Parallel()
 	log, logs := testbench.Logs(zapcore.DebugLevel)
-	j := &journal{log: log, link: newLink()}
+	j := &journal{log: log, link: newLink(), advice: config.NATS{}.Advice}
 	first, second := errors.New("refused"), errors.New("reset")
 	for _, err := range []error{first, first, first, second, first} {
 		j.refused(nil, err)
@@ -193,7 +194,7 @@ func TestRefusedPasswordIsTriedLessAndLessOften(t *testing.T) {
 		}
 	}
 	s := broker(t, func(o *server.Options) { o.Username, o.Password = "me", "another" })
-	j := &journal{log: zap.NewNop(), link: newLink()}
+	j := &journal{log: zap.NewNop(), link: newLink(), advice: config.NATS{}.Advice}
 	c, err := nats.Connect(s.ClientURL(), nats.UserInfo("me", "wrong"), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), nats.CustomReconnectDelay(j.delay))
 	testbench.Must(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/signal"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,11 +14,13 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/config"
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/version"
 )
 
 // Kit is what a role works with.
 type Kit struct {
+	// Config is the configuration as it was at the start. Current is the one in use.
 	Config *config.Config
 	Log    *zap.Logger
 	// Registry is served on /metrics; the metrics of Go, the process and the build are
@@ -29,8 +32,11 @@ type Kit struct {
 	NATS *nats.Conn
 	JS   jetstream.JetStream // On NATS.
 	Link *Link               // Of NATS.
+	// Spans is nil, which records nothing, unless tracing is configured.
+	Spans *spans.Tracer
 
 	admin    *admin
+	reload   *reloader
 	cleanups cleanups
 	limits   limits
 }
@@ -44,11 +50,16 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		version.Metric(),
 	)
+	k.reload = newReloader(role, cfg, k.Registry, log)
+	k.OnStop("hang-up signal", func(context.Context) error { signal.Stop(k.reload.hangups); return nil })
 	var err error
 	if k.admin, err = newAdmin(cfg.Admin(role), k.Registry, log); err != nil {
 		return k, err
 	}
 	k.OnStop("admin listener", k.admin.stop)
+	if err = k.trace(role); err != nil {
+		return k, err
+	}
 	k.Link = newLink()
 	conn, err := connect(role, cfg.NATS(), k.Link, log)
 	if err != nil {
@@ -66,6 +77,26 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 		return nil
 	})
 	return k, nil
+}
+
+// trace opens the tracer, if one is configured.
+func (k *Kit) trace(role string) (err error) {
+	t := k.Config.Tracing()
+	if t.Endpoint == "" {
+		return nil
+	}
+	headers := make(map[string]string, len(t.Headers))
+	for name, value := range t.Headers {
+		headers[name] = value.Reveal()
+	}
+	k.Spans, err = spans.Open(spans.Options{
+		Endpoint: t.Endpoint, Headers: headers, OneIn: t.OneIn, Service: "arauto-" + role,
+		Version: version.Read().Revision, Namespace: k.Config.Deployment(), Log: k.Log, Registerer: k.Registry,
+	})
+	if err == nil {
+		k.OnStop("spans", k.Spans.Close)
+	}
+	return err
 }
 
 // Ready registers a readiness check of /readyz. The process is not ready

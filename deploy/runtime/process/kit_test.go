@@ -206,6 +206,9 @@ func TestAdminServesMetricsAndExtraRoutes(t *testing.T) {
 			t.Errorf("%s answers %d without %q: %s", path, code, want, text)
 		}
 	}
+	if kind, text := getAs(t, r.url+"/metrics", "application/openmetrics-text;version=1.0.0"); !strings.HasPrefix(kind, "application/openmetrics-text") || !strings.HasSuffix(text, "# EOF\n") {
+		t.Errorf("asked for OpenMetrics, it answers with %s:\n%s", kind, text)
+	}
 	if _, text := get(t, r.url+"/metrics"); !strings.Contains(text, "process_start_time_seconds ") || !strings.Contains(text, `arauto_build_info{goversion="go1.`) {
 		t.Error("the process collector is missing")
 	}

@@ -47,7 +47,7 @@ type Role func(ctx context.Context, k *Kit) error
 
 // Main is the whole main function of a binary: it runs the role until
 // SIGINT, SIGTERM or the end of its parent (see Parent) and exits. A second
-// signal kills at once.
+// signal kills at once. SIGHUP reads the configuration again: see Kit.Reload.
 func Main(role string, run Role) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

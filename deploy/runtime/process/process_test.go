@@ -73,6 +73,21 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
+// getAs reads a page in a format, and returns what that became.
+func getAs(t *testing.T, url, accept string) (contentType, text string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	testbench.Must(t, err)
+	request.Header.Set("Accept", accept)
+	client := &http.Client{Timeout: longest, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(request)
+	testbench.Must(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	testbench.Must(t, err)
+	return resp.Header.Get("Content-Type"), string(body)
+}
+
 func TestExitCodeTellsHowItEnded(t *testing.T) {
 	t.Parallel()
 	url := broker(t, nil).ClientURL()

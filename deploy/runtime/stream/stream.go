@@ -130,7 +130,8 @@ func remove(ctx context.Context, s jetstream.Stream, sequence uint64, by func(co
 //
 // A restore from a snapshot of the second format (server/stream_backup.go,
 // RestoreStreamV2), and every restore into a cluster (jetstream_cluster.go,
-// jsClusteredStreamRestoreRequest), gives the stream the time of the restore. A stream
+// jsClusteredStreamRestoreRequest), gives the stream the time of the restore; Incarnation
+// then knows the copied stream's, if arauto restore made it. A stream
 // that lost its last messages, on a disk that did not sync them or by an older copy,
 // keeps its time.
 func Created(ctx context.Context, js jetstream.JetStream, name string) (time.Time, error) {
@@ -141,7 +142,7 @@ func Created(ctx context.Context, js jetstream.JetStream, name string) (time.Tim
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read state of %s: %w", name, err)
 	}
-	return s.CachedInfo().Created, nil
+	return Incarnation(s.CachedInfo()), nil
 }
 
 // All is the filter for every message of a stream. Any other filter, even if every

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"arauto/deploy/runtime/stream"
+
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -24,12 +26,15 @@ func Apply(ctx context.Context, js jetstream.JetStream, s Settings) ([]Drift, er
 	differs := func(object string) bool {
 		return slices.ContainsFunc(drift, func(d Drift) bool { return d.Object == object })
 	}
-	for _, stream := range Streams(s) {
-		if !differs("stream " + stream.Name) {
+	for _, declared := range Streams(s) {
+		if !differs("stream " + declared.Name) {
 			continue
 		}
-		if _, err := js.CreateOrUpdateStream(ctx, stream); err != nil {
-			return drift, fmt.Errorf("apply stream %s: %w", stream.Name, err)
+		if err := keepIncarnation(ctx, js, &declared); err != nil {
+			return drift, err
+		}
+		if _, err := js.CreateOrUpdateStream(ctx, declared); err != nil {
+			return drift, fmt.Errorf("apply stream %s: %w", declared.Name, err)
 		}
 	}
 	for _, c := range Consumers(s) {
@@ -41,6 +46,22 @@ func Apply(ctx context.Context, js jetstream.JetStream, s Settings) ([]Drift, er
 		}
 	}
 	return drift, nil
+}
+
+// keepIncarnation adds to a declared stream what a restore has noted at the one that is there.
+func keepIncarnation(ctx context.Context, js jetstream.JetStream, declared *jetstream.StreamConfig) error {
+	have, err := js.Stream(ctx, declared.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read stream %s: %w", declared.Name, err)
+	}
+	if at, ok := have.CachedInfo().Config.Metadata[stream.IncarnationKey]; ok {
+		declared.Metadata = maps.Clone(declared.Metadata)
+		declared.Metadata[stream.IncarnationKey] = at
+	}
+	return nil
 }
 
 // Drift is one field in which the broker differs from the declaration. Field
@@ -90,8 +111,8 @@ func diff(ctx context.Context, js jetstream.JetStream, streams []jetstream.Strea
 
 func (c Consumer) object() string { return "consumer " + c.Durable + " of " + c.Stream }
 
-// undeclared are fields that the broker fills in by itself, or that workers
-// set while a provider is down.
+// undeclared are fields that the broker fills in by itself, or that arauto hold
+// sets.
 var undeclared = []string{"name", "consumer_limits", "pause_until"}
 
 func compare(object string, have, want any) []Drift {

@@ -47,6 +47,9 @@ const (
 	outcomesShare      = 3
 )
 
+// maxExpectation bounds the body of an expected payment, in bytes: as the HTTP route does.
+const maxExpectation = 16 << 10
+
 // LEASES holds a kilobyte per worker, of which the last is a few seconds old, or its
 // worker has ended.
 const (
@@ -153,6 +156,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Description: "Payments that internal services expect: one per payment, removed when settled.",
 			Subjects:    []string{unit.Expected()},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(expectationsShare), MaxMsgsPerSubject: 1,
+			MaxMsgSize: maxExpectation,
 			Duplicates: 2 * time.Minute,
 		},
 		{

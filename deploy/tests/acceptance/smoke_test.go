@@ -22,10 +22,11 @@ import (
 )
 
 // smokeConfig is a configuration as production writes it: broker users,
-// secrets from the environment, one file for every role.
+// secrets from the environment, one file for every role. Spans go to the test.
 const smokeConfig = `profile: production
 hash_key: ${ARAUTO_HASH_KEY}
 nats: {url: "${NATS_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
+tracing: {endpoint: "${COLLECTOR}", sample_one_in: 1}
 gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", providers: [sandbox]}
 normalize: {admin: "127.0.0.1:0"}
@@ -51,6 +52,7 @@ type plant struct {
 	sim     *net.TCPListener
 	running map[string]*exec.Cmd
 
+	collector *testbench.Collector
 	passwords []string // Variables of the environment.
 }
 
@@ -87,11 +89,15 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 	if got := p.events(accepted); got != accepted {
 		t.Errorf("%d notifications led to %d events", accepted, got)
 	}
+	event := p.deliverTraced("traced")
 	for _, role := range []string{"gateway", "lookup", "normalize", "sweep", "expect"} {
+		testbench.Must(t, p.running[role].Process.Signal(syscall.SIGHUP))
+		p.poll(role+" to read its configuration again", func() bool { return p.logged(role, "config.reloaded") > 0 })
 		if err := p.stop(role); err != nil {
 			t.Errorf("%s did not stop cleanly: %v", role, err)
 		}
 	}
+	p.checkTrace(event)
 }
 
 func build(t *testing.T) *plant {
@@ -107,7 +113,7 @@ func build(t *testing.T) *plant {
 			p.showLogs()
 		}
 	})
-	p.gateway, p.sim = p.socket(), p.socket()
+	p.gateway, p.sim, p.collector = p.socket(), p.socket(), testbench.StartCollector(t)
 	testbench.Must(t, os.WriteFile(p.config(), []byte(smokeConfig), 0o600))
 	return p
 }
@@ -162,6 +168,7 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 		"ARAUTO_HASH_KEY=a-key-for-this-test-only-32-bytes", "NATS_URL=nats://"+p.broker,
 		"NATS_USER="+user, "NATS_PASSWORD="+user+"pw",
 		"SANDBOX_WEBHOOK=sandbox-local-token", "SANDBOX_TOKEN=sandbox-lookup-token",
+		"COLLECTOR="+p.collector.URL,
 		"SANDBOX_URL=http://"+p.sim.Addr().String()+"/sandbox")
 	c.Env = append(c.Env, p.passwords...)
 	return c

@@ -78,16 +78,23 @@ func TestAlarmTableIsTheRuleFile(t *testing.T) {
 	for _, a := range alarms(t) {
 		want += a.row()
 	}
-	before, rest, begun := strings.Cut(read(t, "deploy/OPERATING.md"), alarmsBegin)
-	have, after, ended := strings.Cut(rest, alarmsEnd)
+	holds(t, "deploy/OPERATING.md", alarmsBegin, want, alarmsEnd)
+}
+
+// holds wants a document to have a generated part between two lines. With -write it
+// writes the part.
+func holds(t *testing.T, document, begin, want, end string) {
+	t.Helper()
+	before, rest, begun := strings.Cut(read(t, document), begin)
+	have, after, ended := strings.Cut(rest, end)
 	switch {
 	case !begun || !ended:
-		t.Fatalf("OPERATING.md has no lines %q and %q", alarmsBegin, alarmsEnd)
+		t.Fatalf("%s has no lines %q and %q", document, begin, end)
 	case have == want:
 	case *writeDocuments:
-		testbench.Must(t, os.WriteFile(filepath.Join(root, "deploy/OPERATING.md"), []byte(before+alarmsBegin+want+alarmsEnd+after), 0o600))
+		testbench.Must(t, os.WriteFile(filepath.Join(root, document), []byte(before+begin+want+end+after), 0o600))
 	default:
-		t.Errorf("the table of alarms is not what the rules are; `make docs` writes it. Want:\n%s", want)
+		t.Errorf("a part of %s is not what the code says; `make docs` writes it. Want:\n%s", document, want)
 	}
 }
 

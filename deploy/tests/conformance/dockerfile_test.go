@@ -18,6 +18,7 @@ import (
 // unshipped are binaries that no image is made of, each with its reason.
 var unshipped = map[string]string{
 	"contract": "it writes the contract documents, which are in the repository",
+	"image":    "it writes the images",
 	"bench":    "it is `make bench`: it embeds a broker without passwords, and measures what is built beside it",
 	"local":    "it is `make run`: it embeds a broker without passwords, for one developer's machine",
 }

@@ -18,7 +18,7 @@ import (
 // documents are what people read, from the root.
 var documents = []string{
 	"README.md", "deploy/SEEDS.md", "deploy/SUBSCRIBING.md", "deploy/CONFIGURING.md", "deploy/OPERATING.md", "deploy/GUARANTEES.md",
-	"deploy/FIGURES.md", "deploy/BYHAND.md", "deploy/CONSOLE.md", "deploy/CHANGELOG.md", "schemas/providers/README.md",
+	"deploy/FIGURES.md", "deploy/BYHAND.md", "deploy/CONSOLE.md", "deploy/CHANGELOG.md", "deploy/chart/README.md", "schemas/providers/README.md",
 }
 
 // fence finds the fenced blocks of a document: what the fence says, and the

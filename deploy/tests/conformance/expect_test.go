@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -52,7 +53,6 @@ func (f *flow) expect(b *broker) {
 			f.T.Errorf("the announcer got the answer %s", ack.Data)
 		}
 	}
-	f.letter("dead.data.expect.")
 	f.outcome(all, "p-1", expectation.Met)
 	f.outcome(all, "unreadable", expectation.Refused)
 	f.Until("the look-up of the unknown payment waits", func() bool {
@@ -78,16 +78,43 @@ func (f *flow) outcome(all jetstream.JetStream, payment string, word expectation
 	})
 }
 
-// withdraw uses the HTTP route.
+// withdraw uses the HTTP routes, whose answers must be those of the OpenAPI document.
 func (f *flow) withdraw(routes expect.Routes) {
 	f.T.Helper()
+	routes.Check = func(_, account, _ string) error {
+		if account != "default" {
+			return errors.New("there is no such account")
+		}
+		return nil
+	}
 	mux := http.NewServeMux()
+	mux.Handle("PUT /expectations/{provider}/{account}/{payment}", routes.Put())
 	mux.Handle("DELETE /expectations/{provider}/{account}/{payment}", routes.Delete())
-	q := httptest.NewRequestWithContext(f.Ctx, http.MethodDelete, "/expectations/sandbox/default/unknown", nil)
-	q.Header.Set("Authorization", "Bearer token-of-the-test")
-	answer := httptest.NewRecorder()
-	mux.ServeHTTP(answer, q)
-	if answer.Code != http.StatusOK || !strings.Contains(answer.Body.String(), `"withdrawn"`) {
-		f.T.Errorf("the withdrawal got %d %s", answer.Code, answer.Body)
+	contract, err := documentedHTTP()
+	f.Must(err)
+	const token, body = "token-of-the-test", `{"order": "o-2", "amount": {"currency": "BRL", "value": 100}}`
+	for _, c := range []struct {
+		method, account, token, body string
+		status                       int
+		says                         string
+	}{
+		{http.MethodPut, "default", "other", body, http.StatusUnauthorized, "error"},
+		{http.MethodPut, "default", token, `{}`, http.StatusBadRequest, "order"},
+		{http.MethodPut, "none", token, body, http.StatusUnprocessableEntity, "no such account"},
+		{http.MethodPut, "default", token, body, http.StatusOK, "replaced"},
+		{http.MethodDelete, "default", token, "", http.StatusOK, "withdrawn"},
+	} {
+		q := httptest.NewRequestWithContext(f.Ctx, c.method, "/expectations/sandbox/"+c.account+"/unknown", strings.NewReader(c.body))
+		q.Header.Set("Authorization", "Bearer "+c.token)
+		answer := httptest.NewRecorder()
+		mux.ServeHTTP(answer, q)
+		if answer.Code != c.status || !strings.Contains(answer.Body.String(), c.says) {
+			f.T.Errorf("%s got %d %s, want %d with %q", c.method, answer.Code, answer.Body, c.status, c.says)
+		}
+		if ok, problems := contract.ValidateHttpResponse(q, answer.Result()); !ok {
+			for _, problem := range problems {
+				f.T.Errorf("%s, answered with %d: %s: %s", c.method, c.status, problem.Message, problem.Reason)
+			}
+		}
 	}
 }

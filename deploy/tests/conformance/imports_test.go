@@ -77,7 +77,7 @@ var bans = []ban{
 		because: "the committer stores bytes on any stream",
 	},
 	{
-		from: []string{"arauto/schemas/subscriber"}, reach: []string{"arauto/schemas/provider", "arauto/schemas/providers/...", "go.uber.org/zap"},
+		from: []string{"arauto/schemas/subscriber"}, reach: []string{"arauto/schemas/provider", "arauto/schemas/providers/...", "go.uber.org/zap", "go.opentelemetry.io/otel/..."},
 		because: "services that subscribe import it, and must not carry the server",
 	},
 	{
@@ -280,6 +280,23 @@ func TestSchemasImportNothingThatActs(t *testing.T) {
 			if !matches("arauto/schemas/...", path) && !slices.Contains(pureImports, path) {
 				t.Errorf("%s imports %s; schemas is pure: no I/O, no clock, no randomness, few dependencies", p.ImportPath, path)
 			}
+		}
+	}
+}
+
+// TestSpansAreExportedWithoutGRPC keeps out what would be a third of each binary, and which
+// parts of OpenTelemetry bring with them.
+func TestSpansAreExportedWithoutGRPC(t *testing.T) {
+	t.Parallel()
+	all := packages(t)
+	for path := range all {
+		if matches("google.golang.org/grpc/...", path) {
+			t.Errorf("a package of ours needs %s", path)
+		}
+	}
+	for path, p := range all {
+		if p.ours() && path != "arauto/deploy/runtime/spans" && slices.ContainsFunc(p.Imports, func(i string) bool { return matches("go.opentelemetry.io/otel/...", i) }) {
+			t.Errorf("%s imports OpenTelemetry; only deploy/runtime/spans does", path)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // roles are the users of nats.conf. Each has a password variable of its own.
-var roles = []string{"announcer", "breakglass", "console", "expect", "forget", "gateway", "lookup", "monitor", "normalize", "operator", "sweep", "topology", "viewer"}
+var roles = []string{"announcer", "backup", "breakglass", "console", "expect", "forget", "gateway", "lookup", "monitor", "normalize", "operator", "sweep", "topology", "viewer"}
 
 func TestMain(m *testing.M) {
 	processtest.ServeFillable()

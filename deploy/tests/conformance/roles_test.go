@@ -41,9 +41,10 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			}
 		})
 	}
+	published["backup"], subscribed["backup"] = backUp(t)
 	for role, granted := range grants(t) {
 		for _, pattern := range granted.publish {
-			if !slices.ContainsFunc(published[role], func(s string) bool { return covers(pattern, s) }) {
+			if !slices.Contains(earlier[role], pattern) && !slices.ContainsFunc(published[role], func(s string) bool { return covers(pattern, s) }) {
 				t.Errorf("%s may publish to %s, but its code does not need it", role, pattern)
 			}
 		}
@@ -53,6 +54,12 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			}
 		}
 	}
+}
+
+// earlier are grants that only the version needs which make upgrade starts from. They go when
+// that version is raised over the commit that did without them.
+var earlier = map[string][]string{
+	"expect": {"dead.*.expect.*.*.*", "$JS.API.STREAM.INFO.DEAD_LETTERS", "$JS.API.STREAM.MSG.GET.DEAD_LETTERS"},
 }
 
 type allowed struct{ publish, subscribe []string }

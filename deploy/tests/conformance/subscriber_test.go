@@ -246,7 +246,7 @@ func (r *reloadable) sendWebhooks(f *flow) *webhooks {
 	f.Must(err)
 	sandbox, _ := providers.All.Get("sandbox")
 	gateway, err := webhook.New(webhook.Options{
-		Providers: provider.Set{sandbox}, Credentials: map[string]map[string][]string{"sandbox": {"default": {"secret"}}},
+		Providers: provider.Set{sandbox}, Accounts: webhook.Accounts{Credentials: map[string]map[string][]string{"sandbox": {"default": {"secret"}}}},
 		Tokens: f.Tokens, Publisher: publisher, Log: zap.NewNop(), Registerer: prometheus.NewRegistry(),
 	})
 	f.Must(err)

@@ -55,6 +55,7 @@ type plant struct {
 	broker  string // host:port.
 	monitor string // host:port.
 	proxy   *proxy
+	traces  *testbench.Collector
 	sockets map[string]*net.TCPListener // By process and socket.
 	running map[string]*exec.Cmd
 	env     []string // The passwords at the broker.
@@ -86,7 +87,7 @@ func newPlant(t *testing.T, change ...func(text string) string) *plant {
 		p.socket(name)
 		p.socket(name + "/admin")
 	}
-	p.proxy = newProxy(t, p.address("simulator"))
+	p.proxy, p.traces = newProxy(t, p.address("simulator")), testbench.StartCollector(t)
 	p.Must(os.WriteFile(p.config(), []byte(p.configuration()), 0o600))
 	p.startBroker("127.0.0.1:-1", change...)
 	if out, err := p.command("topology", "arauto", "topology", "apply", "--config", p.config()).CombinedOutput(); err != nil {
@@ -114,15 +115,16 @@ func (p *plant) configuration() string {
 	fmt.Fprintf(&b, `profile: local
 hash_key: %s
 nats: {url: "${NATS_URL}", monitor_url: "${NATS_MONITOR_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
+tracing: {endpoint: "%s", sample_one_in: 1}
 topology: {store: 8GiB}
 gateway: {admin: "127.0.0.1:0"}
 lookup: {admin: "127.0.0.1:0", ask_timeout: 20s}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0", every: 1s}
-expect: {admin: "127.0.0.1:0"}
+expect: {admin: "127.0.0.1:0", http_token: %s}
 console: {admin: "127.0.0.1:0", index: index-of-the-console}
 providers:
-`, hashKey)
+`, hashKey, p.traces.URL, expectToken)
 	for _, known := range providers.All {
 		fmt.Fprintf(&b, "  %s:\n    delays: [200ms, 300ms]\n    accounts:\n", known.Name)
 		credentials := "webhook_secrets"

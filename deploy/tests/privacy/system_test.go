@@ -27,7 +27,7 @@ import (
 func TestNothingOfAPersonAndNoSecretStaysAnywhere(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t)
-	made := []string{hashKey}
+	made := []string{hashKey, expectToken}
 	for _, line := range p.env {
 		_, password, _ := strings.Cut(line, "=")
 		made = append(made, password)
@@ -54,8 +54,10 @@ func TestNothingOfAPersonAndNoSecretStaysAnywhere(t *testing.T) {
 	for _, known := range providers.All {
 		if unit := known.Sample.Units[0]; s.asks(known) && unit.Answer != nil {
 			s.errors(known, accounts[1], unit, unit.Stories[0][0])
+			s.expectations(known)
 		}
 	}
+	s.judged()
 	s.settle()
 	s.readEverything()
 }
@@ -105,6 +107,7 @@ func (s *sower) readEverything() {
 		s.stop(role)
 	}
 	s.stop("nats-server")
+	s.readTraces(bad, persons)
 	for _, name := range append([]string{"broker"}, roles...) {
 		log, err := os.ReadFile(filepath.Join(s.dir, name+".log"))
 		s.Must(err)
@@ -123,6 +126,31 @@ func (s *sower) readEverything() {
 	held := readFiles(s.T, backup, bad, persons)
 	if !held {
 		s.T.Error("no file holds the id of a payment, so the search of the files shows nothing")
+	}
+}
+
+// readTraces searches what the roles have sent to the collector of spans.
+func (s *sower) readTraces(bad, persons *search) {
+	s.T.Helper()
+	requests, header := s.traces.Requests()
+	for i, body := range requests {
+		bad.in("request of spans", body)
+		persons.in("request of spans", body)
+		if i == 0 {
+			bad.in("a header of the request of spans", []byte(fmt.Sprint(header)))
+		}
+	}
+	names := map[string]int{}
+	for _, span := range s.traces.Spans("") {
+		names[span.Service+" "+span.Kind]++
+	}
+	for _, kind := range []string{
+		"arauto-gateway SPAN_KIND_SERVER", "arauto-gateway SPAN_KIND_PRODUCER", "arauto-lookup SPAN_KIND_CONSUMER", "arauto-lookup SPAN_KIND_CLIENT",
+		"arauto-lookup SPAN_KIND_PRODUCER", "arauto-normalize SPAN_KIND_CONSUMER", "arauto-normalize SPAN_KIND_PRODUCER",
+	} {
+		if names[kind] < 50 {
+			s.T.Errorf("of %s there are %d spans: too few for this search to show anything", kind, names[kind])
+		}
 	}
 }
 

@@ -100,14 +100,14 @@ func (p *plant) launch(c *child) error {
 	}
 	defer log.Close() //nolint:errcheck // The child has its own descriptor.
 	cmd.Stdout, cmd.Stderr = log, log
-	if socket := p.sockets[c.name]; socket != nil {
+	if socket := p.sockets[roleOf(c.name)]; socket != nil {
 		file, err := socket.File()
 		if err != nil {
 			return err
 		}
 		defer file.Close() //nolint:errcheck // The child has its own descriptor.
 		cmd.ExtraFiles = []*os.File{file}
-		cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+c.name)
+		cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+roleOf(c.name))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +134,8 @@ func (p *plant) prepared(name string) (*exec.Cmd, error) {
 	case "simulator":
 		return p.command(name, "-gateway", "http://"+p.gateway.Addr().String()), nil
 	}
-	return p.command(name, "-config", p.config()), nil
+	_, of := p.buildOf(name)
+	return p.command(name, "-config", of.config), nil
 }
 
 // kill ends a process with SIGKILL for good and waits until it is gone.
@@ -156,6 +157,26 @@ func (p *plant) kill(name string) {
 			killed = true
 		case <-time.After(again): // It was being started again.
 		}
+	}
+}
+
+// stop ends a process with SIGTERM, as an upgrade does, and waits until it is gone.
+func (p *plant) stop(name string) {
+	p.mu.Lock()
+	c := p.running[name]
+	delete(p.running, name)
+	p.mu.Unlock()
+	close(c.stop)
+	c.mu.Lock()
+	err := c.cmd.Process.Signal(syscall.SIGTERM)
+	c.mu.Unlock()
+	if err != nil {
+		p.t.Errorf("stop %s: %v", name, err)
+	}
+	select {
+	case <-c.gone:
+	case <-p.ctx.Done():
+		p.t.Errorf("%s does not stop", name)
 	}
 }
 

@@ -43,7 +43,8 @@ func accounts() []string { return []string{"default", "acme"} }
 // driver plays the payments' lives at the simulator, which tells the gateway
 // as each provider does, and repeats what was not answered 200.
 type driver struct {
-	p *plant
+	p   *plant
+	all provider.Set // Whose payments it plays.
 
 	mu     sync.Mutex
 	truths map[reconcile.Payment]reconcile.Truth
@@ -51,13 +52,13 @@ type driver struct {
 }
 
 func newDriver(p *plant) *driver {
-	return &driver{p: p, truths: map[reconcile.Payment]reconcile.Truth{}, last: map[reconcile.Payment]step{}}
+	return &driver{p: p, all: providers.All, truths: map[reconcile.Payment]reconcile.Truth{}, last: map[reconcile.Payment]step{}}
 }
 
 // play lives through payments of its own until ctx ends.
 func (d *driver) play(ctx context.Context, name string, dice *rand.Rand) {
 	for i := 0; ctx.Err() == nil; i++ {
-		p := providers.All[dice.IntN(len(providers.All))]
+		p := d.all[dice.IntN(len(d.all))]
 		payment := reconcile.Payment{Provider: p.Name, Account: accounts()[dice.IntN(2)], ID: fmt.Sprintf("%s-%d", name, i)}
 		if p.Name == "sandbox" && dice.IntN(20) == 0 {
 			d.ghost(payment)

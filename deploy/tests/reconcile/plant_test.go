@@ -53,6 +53,8 @@ type plant struct {
 	wires   map[string]*wire
 	js      jetstream.JetStream
 	http    *http.Client
+	old     *binaries // An earlier commit, of which a process is named role@old; nil but in the test of upgrades.
+	conf    string    // The nats.conf that the broker gets.
 
 	// settled is held while the configuration of a stream changes, during which
 	// the broker is not killed: it writes the configuration and its checksum one
@@ -95,12 +97,12 @@ func newPlant(t *testing.T, limit time.Duration) *plant {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // It must outlive the test's own end, to stop the processes in order.
 	p := &plant{
-		t: t, ctx: ctx, dir: t.TempDir(), running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
+		t: t, ctx: ctx, dir: t.TempDir(), conf: root + "deploy/nats.conf", running: map[string]*child{}, ended: map[string]int{}, wires: map[string]*wire{},
 		http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	t.Cleanup(func() {
 		p.http.CloseIdleConnections()
-		for _, name := range slices.Concat(roles(), []string{"simulator", broker}, slices.Collect(maps.Keys(p.members))) {
+		for _, name := range slices.Concat(roles(), olds(roles()), []string{"simulator", broker}, slices.Collect(maps.Keys(p.members))) {
 			p.kill(name)
 		}
 		cancel()
@@ -156,7 +158,7 @@ func (p *plant) socket() *net.TCPListener {
 // shipped is deploy/nats.conf on an address and a store of the test's own, with the
 // test's user, and the environment with its passwords.
 func (p *plant) shipped() (conf string, env []string, err error) {
-	return processtest.Shipped(root+"deploy/nats.conf", p.dir, p.address, p.monitor, p.store)
+	return processtest.Shipped(p.conf, p.dir, p.address, p.monitor, p.store)
 }
 
 // listening waits for the file in which nats-server says where it listens.
@@ -189,7 +191,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 // command prepares a binary with the environment of the broker user of its
 // name; the operator's command is the user topology.
 func (p *plant) command(name string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(p.ctx, filepath.Join(bin, name), args...)
+	name, of := p.buildOf(name)
+	c := exec.CommandContext(p.ctx, filepath.Join(of.bin, name), args...)
 	user, urls := name, p.urls()
 	if w := p.wires[name]; w != nil {
 		urls = "nats://" + w.Addr

@@ -210,7 +210,7 @@ func questions(t *testing.T, ask func(string) (promql.Vector, error)) []question
 // shared finds the gauges that several processes measure of one thing, with the operator
 // that they stand in.
 var shared = regexp.MustCompile(`(?:(\w+)(?: by \([^)]*\))? ?\()?arauto_(?:consumer_(?:pending_messages|ack_pending_messages|redelivered_messages|waiting_requests|paused|oldest_age_seconds)|` +
-	`circuit_open|stream_fill_ratio|notifications_fill_ratio|scheduled_lookups|open_dead_letters|payments|sweep_oldest_stuck_schedule_seconds)\b`)
+	`circuit_open|expectations_open|expectation_overdue_seconds|stream_fill_ratio|notifications_fill_ratio|scheduled_lookups|open_dead_letters|payments|sweep_oldest_stuck_schedule_seconds)\b`)
 
 // TestWhatSeveralProcessesMeasureIsNotAddedUp keeps a second lookup or sweep from doubling
 // what dashboards and alarms show.

@@ -208,7 +208,16 @@ var stories = []story{
 		        arauto_consumer_oldest_age_seconds{stream="LOOKUP_RETRIES",consumer="lookup-due-picpay",instance="a"} 0x9 600x200
 		        arauto_provider_paused{provider="picpay",host="one",instance="a"} 1x200
 		        arauto_provider_paused{provider="picpay",host="one",instance="b"} 1x200
-		        arauto_consumer_oldest_age_seconds{stream="STATUSES",consumer="normalize",instance="c"} 60x9 61x4 60x200`,
+		        arauto_consumer_oldest_age_seconds{stream="STATUSES",consumer="normalize",instance="c"} 60x9 61x4 60x200
+		        arauto_consumer_oldest_age_seconds{stream="ORDERS",consumer="expect",instance="d"} 0x9 600x200
+		        arauto_consumer_paused{stream="ORDERS",consumer="expect",instance="d"} 1x300`,
+	},
+	{
+		alarm: "ArautoHeld", from: 25, until: 40, as: []string{`{}`},
+		fires: `arauto_consumer_paused{stream="STATUSES",consumer="normalize",instance="a"} 0x9 1x29 0x200
+		        arauto_consumer_paused{stream="STATUSES",consumer="normalize",instance="b"} 0x9 1x29 0x200`,
+		quiet: `arauto_consumer_paused{stream="STATUSES",consumer="normalize"} 0x9 1x13 0x200
+		        arauto_consumer_paused{stream="ORDERS",consumer="billing"} 1x200`,
 	},
 	{
 		alarm: "ArautoConsumerUnattended", from: 19, until: 40, as: []string{`{consumer="normalize", stream="STATUSES"}`},
@@ -237,6 +246,12 @@ var stories = []story{
 		        arauto_build_info{job="lookup",instance="a",revision="r"} 1x200`,
 		quiet: `process_start_time_seconds{job="lookup",instance="a"} 1x9 2 3x200
 		        arauto_build_info{job="lookup",instance="a",revision="r"} 1x200`,
+	},
+	{
+		alarm: "ArautoConfigNotReloaded", from: 15, until: 30, as: []string{`{instance="a", job="gateway"}`},
+		fires: `arauto_config_last_reload_successful{job="gateway",instance="a"} 1x9 0x19 1x200
+		        arauto_config_last_reload_successful{job="gateway",instance="b"} 1x200`,
+		quiet: `arauto_config_last_reload_successful{job="gateway",instance="a"} 1x9 0x4 1x200`,
 	},
 	{
 		alarm: "ArautoConsumerUnreadable", from: 15, until: 33, as: []string{`{consumer="normalize", stream="STATUSES"}`},

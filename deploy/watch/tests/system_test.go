@@ -99,6 +99,7 @@ func (s *system) get(url string) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	request.Header.Set("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5") // As Prometheus does.
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, "", err

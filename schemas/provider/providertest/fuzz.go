@@ -56,6 +56,8 @@ func usable(t *testing.T, p provider.Provider, n provider.Notice) {
 		t.Errorf("payment %q or order %q cannot be used", n.Payment, n.Order)
 	case p.Vocabulary[n.Kind] == nil:
 		t.Errorf("kind %q is not in the vocabulary", n.Kind)
+	case n.Kind == order.Authentication && p.KindOf(n.Payment) != n.Kind:
+		t.Errorf("%q is a %s, by its id a %s", n.Payment, n.Kind, p.KindOf(n.Payment))
 	case n.Unknown == "" && p.Payload != nil:
 		fact, err := p.Payload(target(n))
 		if sound(t, fact, err) {

@@ -164,6 +164,9 @@ func (c *fixture) expect(t *testing.T, fixtures fs.FS) {
 		if f.Kind != n.Kind {
 			t.Errorf("fact is a %s, the notice a %s", f.Kind, n.Kind)
 		}
+		if authentication := n.Kind == order.Authentication; authentication != (c.p.KindOf(n.Payment) == order.Authentication) {
+			t.Errorf("%q is a %s, by its id a %s; give the provider a Kind", n.Payment, n.Kind, c.p.KindOf(n.Payment))
+		}
 		announced(t, c.p.Name, n.Payment, f)
 	}
 }

@@ -43,6 +43,14 @@ var Provider = provider.Provider{
 	Login:  &provider.Login{Ask: askToken, Answer: answerToken},
 	Ask:    ask,
 	Answer: answer,
+	Kind:   kind,
+}
+
+func kind(payment string) order.Kind {
+	if strings.HasPrefix(payment, challengePrefix) {
+		return order.Authentication
+	}
+	return order.Payment
 }
 
 func ask(t provider.Target, a provider.Account) (provider.Question, error) {

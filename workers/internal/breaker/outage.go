@@ -3,7 +3,9 @@ package breaker
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -36,16 +38,16 @@ type Outage struct {
 	OutageOptions
 	cache    *Cache
 	provider string
-	hosts    map[string]*host // By account; an account without a look-up has none.
+	hosts    atomic.Pointer[map[string]*host] // By account; an account without a look-up has none.
 }
 
 // host is what this worker knows of one host besides its record.
 type host struct {
-	key      key
-	name     string
-	accounts int // How many accounts have their look-ups there.
+	key  key
+	name string
 
 	mu         sync.Mutex
+	accounts   int                  // How many accounts have their look-ups there; 0 once none has.
 	failures   int                  // Failures since the last answer.
 	began      time.Time            // When the first of these failures was.
 	payments   map[string]bool      // The payments of these failures.
@@ -57,21 +59,52 @@ type host struct {
 // NewOutage returns the circuit breakers of the hosts of one provider. hosts has the host of
 // every account that has a look-up.
 func NewOutage(v *Cache, provider string, hosts map[string]string, o OutageOptions) *Outage {
-	b := &Outage{OutageOptions: o, cache: v, provider: provider, hosts: map[string]*host{}}
-	named := map[string]*host{}
+	b := &Outage{OutageOptions: o, cache: v, provider: provider}
+	b.SetHosts(hosts)
+	return b
+}
+
+// SetHosts replaces the host of every account that has a look-up. What is known of a host
+// that stays is kept. Look-ups under way end at the host at which they began. Call it from
+// one goroutine at a time.
+func (b *Outage) SetHosts(hosts map[string]string) {
+	named, accounts, next := map[string]*host{}, map[string]int{}, map[string]*host{}
+	for _, h := range b.byAccount() {
+		named[h.name] = h
+	}
 	for account, name := range hosts {
 		h := named[name]
 		if h == nil {
-			h = &host{key: key{provider, record.HostScope(name)}, name: name, payments: map[string]bool{}, answeredAt: map[string]time.Time{}}
+			h = &host{key: key{b.provider, record.HostScope(name)}, name: name, payments: map[string]bool{}, answeredAt: map[string]time.Time{}}
 			h.close()
 			named[name] = h
-			v.metrics.paused.WithLabelValues(provider, name)
-			v.metrics.pauses.WithLabelValues(provider, name)
+			b.cache.metrics.paused.WithLabelValues(b.provider, name)
+			b.cache.metrics.pauses.WithLabelValues(b.provider, name)
 		}
-		h.accounts++
-		b.hosts[account] = h
+		accounts[name]++
+		next[account] = h
 	}
-	return b
+	b.hosts.Store(&next)
+	for name, h := range named {
+		h.mu.Lock()
+		h.accounts = accounts[name]
+		maps.DeleteFunc(h.answeredAt, func(account string, _ time.Time) bool { return next[account] != h })
+		if h.accounts == 0 {
+			b.cache.metrics.paused.DeleteLabelValues(b.provider, name)
+		}
+		h.mu.Unlock()
+	}
+}
+
+// byAccount is the host of every account that has a look-up.
+func (b *Outage) byAccount() map[string]*host {
+	if b == nil {
+		return nil
+	}
+	if hosts := b.hosts.Load(); hosts != nil {
+		return *hosts
+	}
+	return nil
 }
 
 // close closes the circuit breaker of this worker alone. h.mu is held.
@@ -118,7 +151,9 @@ func (b *Outage) follow(h *host) entry {
 			b.cache.log.Warn("outage.limited_to_worker", zap.String("provider", b.provider), zap.String("host", h.name))
 		}
 	}
-	b.cache.metrics.paused.WithLabelValues(b.provider, h.name).Set(gauge[e.open() || h.own.open()])
+	if h.accounts > 0 {
+		b.cache.metrics.paused.WithLabelValues(b.provider, h.name).Set(gauge[e.open() || h.own.open()])
+	}
 	return e
 }
 
@@ -132,11 +167,12 @@ func (b *Outage) step(h *host, e event, account string) {
 // Room returns how many of want messages to pull: none while the circuit of every host is
 // open, and one at a time while a probe is due.
 func (b *Outage) Room(want int) int {
-	if b == nil || len(b.hosts) == 0 {
+	hosts := b.byAccount()
+	if len(hosts) == 0 {
 		return want
 	}
 	room := 0
-	for account, h := range b.hosts {
+	for account, h := range hosts {
 		closed, due := b.state(h, account)
 		if closed {
 			return want
@@ -169,10 +205,10 @@ func (b *Outage) state(h *host, account string) (closed, due bool) {
 // Acquire allows a look-up of an account's payment, unless the circuit of its host is open
 // and no probe is due. With ok, one of Release, Answered and Failed must follow.
 func (b *Outage) Acquire(account string) (p HostPermit, ok bool) {
-	if b == nil || b.hosts[account] == nil {
+	h := b.byAccount()[account]
+	if h == nil {
 		return HostPermit{}, true
 	}
-	h := b.hosts[account]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b.follow(h)

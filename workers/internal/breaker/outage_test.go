@@ -431,3 +431,36 @@ func TestEverySecondProbeUsesTheControlPayment(t *testing.T) {
 		f.Must(f.a.Failed(f.Ctx, p))
 	}
 }
+
+// Accounts come, go and move to another host while a circuit is open.
+func TestHostsAreReplacedWhileACircuitIsOpen(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, two)
+	for i := range 3 {
+		p, ok := f.a.Acquire("default")
+		if !ok {
+			t.Fatal("a closed circuit denies a look-up")
+		}
+		f.Must(f.a.Failed(f.Ctx, p.About(string(rune('a'+i)))))
+	}
+	if _, ok := f.a.Acquire("acme"); ok {
+		t.Fatal("the circuit is not open")
+	}
+	f.a.SetHosts(map[string]string{"default": apiHost, "acme": "other.test:443", "new": apiHost})
+	for account, want := range map[string]bool{"default": false, "acme": true, "new": false, "unknown": true} {
+		p, ok := f.a.Acquire(account)
+		if ok != want {
+			t.Errorf("a look-up of %s is allowed: %v, want %v", account, ok, want)
+		}
+		if ok {
+			f.Must(f.a.Release(f.Ctx, p))
+		}
+	}
+	f.a.SetHosts(map[string]string{"acme": "other.test:443"})
+	if _, there := testbench.Metric(t, f.a.registry, "arauto_provider_paused", bank, apiHost); there {
+		t.Error("a host without an account is still said to be paused")
+	}
+	if f.a.Room(8) != 8 {
+		t.Error("the circuit of a host without an account keeps others from being looked up")
+	}
+}

@@ -23,10 +23,10 @@ type Closing struct {
 // Closing returns the last closing of an account's circuit breakers. ok is false while one
 // of them is open, as far as this worker knows, or if the account has no look-up.
 func (b *Outage) Closing(account string) (last Closing, ok bool) {
-	if b == nil || b.hosts[account] == nil {
+	h := b.byAccount()[account]
+	if h == nil {
 		return Closing{}, false
 	}
-	h := b.hosts[account]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b.follow(h)

@@ -48,8 +48,8 @@ func TestOpeningAHostsCircuitDoesNotScheduleForHours(t *testing.T) {
 		records: map[key]entry{}, opening: map[key]bool{},
 	}
 	b := NewOutage(v, "sandbox", map[string]string{"acme": "host.test"}, OutageDefaults(time.Second))
-	v.waitFor(b.hosts["acme"].key, 500_000)
-	v.opening[b.hosts["acme"].key] = true
+	v.waitFor(b.byAccount()["acme"].key, 500_000)
+	v.opening[b.byAccount()["acme"].key] = true
 	p, ok := b.Acquire("acme")
 	if ok {
 		t.Fatal("allowed")

@@ -31,7 +31,7 @@ func Check(cfg *config.Config, of, account, payment string) (order.Kind, error) 
 	if err := subject.CheckID(payment); err != nil {
 		return "", fmt.Errorf("payment: %w", err)
 	}
-	kind := kindOf(p, payment)
+	kind := p.KindOf(payment)
 	if kind == order.Authentication {
 		return "", errors.New("a 3DS result is no payment, and cannot be expected")
 	}
@@ -43,20 +43,6 @@ func Check(cfg *config.Config, of, account, payment string) (order.Kind, error) 
 		return "", fmt.Errorf("payments of this account of %s cannot be looked up, so they cannot be expected", of)
 	}
 	return kind, nil // Another error is about the settings, which lookup has in full.
-}
-
-// authenticationPrefix begins the ids of 3DS results; see schemas/providers/picpaycheckout.
-const authenticationPrefix = "3ds-"
-
-// kindOf is the kind of the provider's payments with that id.
-func kindOf(p provider.Provider, payment string) order.Kind {
-	if p.Vocabulary[order.Authentication] != nil && strings.HasPrefix(payment, authenticationPrefix) {
-		return order.Authentication
-	}
-	if p.Vocabulary[order.Payment] == nil {
-		return order.Payout
-	}
-	return order.Payment
 }
 
 // Payment returns the id of the payment on a subject of EXPECTATIONS: given is the one that

@@ -75,6 +75,16 @@ func (s *Store) Used(ctx context.Context) (bool, error) {
 	return s.used.Load(), nil
 }
 
+// HalfFree reports whether less than half of OUTCOMES is taken.
+func (s *Store) HalfFree(ctx context.Context) (bool, error) {
+	info, err := s.outcomes.Info(ctx)
+	if err != nil {
+		return false, fmt.Errorf("read state of %s: %w", subject.Outcomes, err)
+	}
+	most := info.Config.MaxBytes
+	return most <= 0 || info.State.Bytes < uint64(most)/2, nil
+}
+
 // Result is what an announcement changed.
 type Result string
 

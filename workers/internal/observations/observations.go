@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
@@ -46,7 +47,7 @@ func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open stream %s: %w", subject.Notifications, err)
 	}
-	return &Store{Writes: commit.Direct{JS: js}, statuses: statuses, notifications: notifications, created: notifications.CachedInfo().Created}, nil
+	return &Store{Writes: commit.Direct{JS: js}, statuses: statuses, notifications: notifications, created: stream.Incarnation(notifications.CachedInfo())}, nil
 }
 
 // Created is the creation time of the NOTIFICATIONS whose sequences the store uses.
@@ -155,7 +156,7 @@ func (c *Store) CheckCovers(ctx context.Context, covers uint64) error {
 	if err != nil {
 		return fmt.Errorf("read state of %s: %w", subject.Notifications, err)
 	}
-	if covers > info.State.LastSeq || !info.Created.Equal(c.created) {
+	if covers > info.State.LastSeq || !stream.Incarnation(info).Equal(c.created) {
 		return fmt.Errorf("%s: %w", subject.Notifications, ErrRecreated)
 	}
 	return nil
@@ -168,11 +169,13 @@ func (c *Store) Append(ctx context.Context, u subject.Unit, last Entry, o order.
 	if err != nil {
 		return 0, fmt.Errorf("encode observation: %w", err)
 	}
+	ctx, span, trace := spans.Send(ctx, subject.Statuses, trace)
 	m := commit.Message{Subject: u.Status(), Body: body, Guard: &commit.Guard{Last: last.Sequence}}
 	if trace != "" {
 		m.Header = nats.Header{"traceparent": {trace}}
 	}
 	stored, err := c.Writes.Store(ctx, m)
+	span.End(err)
 	if stream.IsConflict(err) {
 		if err := stream.WaitAfterConflict(ctx, err); err != nil {
 			return 0, fmt.Errorf("write observation: %w", err)

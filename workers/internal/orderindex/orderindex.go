@@ -130,12 +130,12 @@ func (x *Index) whole(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read state of %s: %w", subject.Orders, err)
 	}
-	made, first := x.index.CachedInfo().Created, orders.State.FirstTime
+	made, first := stream.Incarnation(x.index.CachedInfo()), orders.State.FirstTime
 	switch {
 	case orders.State.Msgs == 0:
 		return true, nil
 	case first.Before(made):
 		return false, nil
 	}
-	return !orders.Created.Before(made) || first.Sub(made) > upgrade, nil
+	return !stream.Incarnation(orders).Before(made) || first.Sub(made) > upgrade, nil
 }

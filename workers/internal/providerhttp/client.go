@@ -19,6 +19,7 @@ import (
 	"time"
 	"unicode"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/workers/internal/verdict"
@@ -194,13 +195,18 @@ func (c *Client) send(ctx context.Context, q provider.Question, bearer string) (
 	if !valid(request) {
 		return reply{}, errInvalid
 	}
+	_, span := spans.Request(ctx, request.Method, request.URL)
+	defer span.End(nil)
 	response, err := c.http.Do(request)
 	if err != nil {
+		span.Fail(kindOf(err))
 		return reply{}, transportError(err)
 	}
+	span.Answered(response.StatusCode, response.StatusCode >= http.StatusBadRequest)
 	defer func() { _ = response.Body.Close() }() // Close cannot lose data: the body was only read.
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.options.AnswerLimit+1))
 	if err != nil {
+		span.Fail(kindOf(err))
 		return reply{}, transportError(err)
 	}
 	if int64(len(body)) > c.options.AnswerLimit {

@@ -2,8 +2,11 @@ package providerhttp
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,8 +55,15 @@ func newLogins(now func() time.Time) *logins {
 	return &logins{now: now, tokens: map[string]cachedToken{}, renewals: map[string]renewal{}}
 }
 
-// key names an account in the caches.
-func key(p provider.Provider, a provider.Account) string { return p.Name + "/" + a.Name }
+// key names an account with its settings in the caches: once a credential was replaced, no
+// token is used, and no log-in shared, that the credential before had.
+func key(p provider.Provider, a provider.Account) string {
+	settings := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(a.Settings)) {
+		_, _ = fmt.Fprintf(settings, "%q=%q\n", name, a.Settings[name]) // A hash takes everything.
+	}
+	return p.Name + "/" + a.Name + "/" + string(settings.Sum(nil))
+}
 
 // token returns a valid token from the cache, or logs in with send. It never returns
 // the refused one, "" for none.
@@ -111,6 +121,7 @@ func (l *logins) logIn(ctx context.Context, p provider.Provider, a provider.Acco
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	maps.DeleteFunc(l.tokens, func(_ string, t cachedToken) bool { return !asked.Before(t.until) })
 	l.tokens[key(p, a)] = cachedToken{value: token.Value, until: asked.Add(token.Lifetime - min(tokenMargin, token.Lifetime/2))}
 	return token.Value, nil
 }

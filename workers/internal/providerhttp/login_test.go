@@ -230,3 +230,18 @@ func TestLogInOutlivesItsFirstCaller(t *testing.T) {
 	}
 	o.counts(t, 1, 1)
 }
+
+// A token that was got with the credential before is not used, nor is its log-in shared.
+func TestReplacedCredentialLogsInAtOnce(t *testing.T) {
+	t.Parallel()
+	o := &tokenEndpoint{}
+	c, base := client(t, 10*time.Second, time.Now), serve(t, o.ServeHTTP).URL
+	for _, secret := range []string{"old", "old", "new", "new"} {
+		a := guardedAccount(base)
+		a.Settings["secret"] = secret
+		if _, err := c.Ask(t.Context(), withLogIn(), a, target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.counts(t, 2, 4)
+}

@@ -69,7 +69,16 @@ func (f *Fleet) Limiter(provider string, l Limit) *Limiter {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.limiters[limiter] = provider
+	limiter.divide(f.members.share(provider), f.members.until, f.full)
 	return limiter
+}
+
+// Forget ends the limiter of an account that is no longer looked up: its share ends with the
+// lease, and is not renewed.
+func (f *Fleet) Forget(l *Limiter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.limiters, l)
 }
 
 // Size is how many workers are counted, this one included.

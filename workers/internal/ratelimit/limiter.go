@@ -49,10 +49,10 @@ const (
 // Burst + Rate × (T + 1 s) look-ups begin, or one of each worker if they are more than
 // Burst. It is safe for concurrent use.
 type Limiter struct {
-	limit Limit
-	now   func() time.Time
+	now func() time.Time
 
 	mu       sync.Mutex
+	limit    Limit
 	share    float64            // This worker's share of rate and burst.
 	until    time.Time          // When the share ends; zero for never.
 	tokens   float64            // Below zero while queued look-ups have borrowed.
@@ -107,7 +107,20 @@ func (l *Limiter) rate() float64 { return float64(l.limit.Rate) * l.share }
 func (l *Limiter) burst() float64 { return float64(l.limit.Burst) * l.share }
 
 // Rate is how many look-ups a second all workers may make together.
-func (l *Limiter) Rate() int { return l.limit.Rate }
+func (l *Limiter) Rate() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.limit.Rate
+}
+
+// SetLimit replaces the limit. What is in flight, queued and borrowed stays.
+func (l *Limiter) SetLimit(limit Limit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refill()
+	l.limit = limit
+	l.tokens = min(l.tokens, l.burst())
+}
 
 // Queued is how long a look-up of the lowest class would be queued at this worker now.
 func (l *Limiter) Queued() time.Duration {

@@ -205,3 +205,31 @@ func TestClockSetBackOnlyDelays(t *testing.T) {
 		t.Errorf("an hour back makes a wait of %v", wait)
 	}
 }
+
+func TestLimitIsReplacedWithItsDebt(t *testing.T) {
+	t.Parallel()
+	c := fresh()
+	l := ratelimit.New(ratelimit.Limit{Rate: 10, Burst: 10, Concurrency: 100}, c.Now)
+	for range 10 {
+		if _, ok := l.Allow(ratelimit.Known); !ok {
+			t.Fatal("a look-up within the burst is not allowed")
+		}
+	}
+	l.SetLimit(ratelimit.Limit{Rate: 100, Burst: 50, Concurrency: 12})
+	if _, ok := l.Allow(ratelimit.Known); ok {
+		t.Error("a new burst is full at once")
+	}
+	if l.Rate() != 100 {
+		t.Errorf("the rate is %d", l.Rate())
+	}
+	c.Advance(time.Second)
+	allowed := 0
+	for range 50 {
+		if _, ok := l.Allow(ratelimit.Known); ok {
+			allowed++
+		}
+	}
+	if allowed != 2 {
+		t.Errorf("%d more look-ups are in flight, want 2 beside the 10 before", allowed)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -109,7 +110,7 @@ func (w *Worker) resolve(ctx context.Context, u subject.Unit, agreeing uint64) e
 		return err
 	}
 	for _, l := range deadLetters {
-		same := record.SameIncarnation(l.Created[subject.Statuses], w.statuses.CachedInfo().Created)
+		same := record.SameIncarnation(l.Created[subject.Statuses], stream.Incarnation(w.statuses.CachedInfo()))
 		if l.Insists == nil || l.State != record.Open || same && l.Observation > agreeing {
 			continue // An older answer that is folded again closes no dead letter of a later contradiction.
 		}

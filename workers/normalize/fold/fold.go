@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -40,6 +41,7 @@ type Options struct {
 	Forgotten   *forgotten.Store // The erased payments, whose next log is marked as restarted; nil for none.
 	Log         *zap.Logger
 	Metrics     *Metrics
+	Trace       *spans.Tracer // Nil for no spans.
 	Now         func() time.Time
 	Spans       order.Spans  // The times that corrections and returns need. order.Standard by default; tests shorten them.
 	Clock       *retry.Clock // The broker's time; the machine's by default.
@@ -91,7 +93,7 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 
 // Handle folds a payment's observations up to one message of STATUSES. It is a
 // consume.Handler.
-func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
+func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) (err error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("read message metadata: %w", err)
@@ -101,6 +103,9 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 	if err != nil {
 		return err
 	}
+	ctx, span := w.Trace.Process(ctx, m.Headers().Get("traceparent"), subject.Statuses, subject.NormalizeConsumer)
+	span.Account(unit.Provider, unit.Account)
+	defer func() { span.End(err) }()
 	sequence := meta.Sequence.Stream
 	handled := &jetstream.RawStreamMsg{Subject: m.Subject(), Sequence: sequence, Header: m.Headers(), Data: m.Data(), Time: meta.Timestamp}
 	at, known := firstPosition(handled)
@@ -123,6 +128,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
 		return fmt.Errorf("fold %s: %w", unit, err)
 	}
 	w.Metrics.outcome(unit.Provider, outcome)
+	span.Outcome(string(outcome))
 	w.Log.Info("observation.folded",
 		zap.String("provider", unit.Provider), zap.String("account", unit.Account), zap.String("payment", unit.Payment),
 		zap.Uint64("observation", sequence), zap.String("notification", seen.Notification),
@@ -270,6 +276,7 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 			return err
 		}
 	}
+	ctx, span, trace := spans.Send(ctx, subject.Orders, trace)
 	m := commit.Message{
 		ID: event.ID(), Subject: u.Event(of, event.Status), Body: body,
 		Header: nats.Header{}, Guard: &commit.Guard{Filter: u.Events(), Last: at.event},
@@ -281,6 +288,7 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 		m.Header.Set("traceparent", trace)
 	}
 	stored, err := w.Events.Store(ctx, m)
+	span.End(err)
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
@@ -295,7 +303,7 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 		w.Metrics.repaired(u.Provider)
 	}
 	if seen.NotifiedAt != nil {
-		w.Metrics.webhookToEvent(u.Provider, w.Now().Sub(*seen.NotifiedAt))
+		w.Metrics.webhookToEvent(span, u.Provider, w.Now().Sub(*seen.NotifiedAt))
 	}
 	return nil
 }

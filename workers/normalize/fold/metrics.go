@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/schemas/order"
 )
 
@@ -71,8 +72,8 @@ func (m *Metrics) published(provider string, status order.Status) {
 }
 
 // webhookToEvent measures the time from a webhook to its event.
-func (m *Metrics) webhookToEvent(provider string, took time.Duration) {
-	m.seconds.WithLabelValues(provider).Observe(took.Seconds())
+func (m *Metrics) webhookToEvent(span *spans.Span, provider string, took time.Duration) {
+	span.Observe(m.seconds.WithLabelValues(provider), took.Seconds())
 }
 
 // repaired counts a transition that a sweep has found.

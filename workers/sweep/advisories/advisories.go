@@ -179,7 +179,7 @@ func (w *Worker) find(ctx context.Context, a advisory) (original, error) {
 	if err != nil {
 		return none, fmt.Errorf("open stream %s: %w", a.Stream, err)
 	}
-	none.created = map[string]time.Time{a.Stream: from.CachedInfo().Created}
+	none.created = map[string]time.Time{a.Stream: stream.Incarnation(from.CachedInfo())}
 	raw, err := from.GetMsg(ctx, a.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		none.gone = true

@@ -47,13 +47,14 @@ func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64
 	if err != nil {
 		return 0, fmt.Errorf("read state of %s: %w", subject.Notifications, err)
 	}
-	s.Observations = s.Observations.On(info.Created)
+	created := stream.Incarnation(info)
+	s.Observations = s.Observations.On(created)
 	// The dead letters are searched from the first notification of a call, which is the
 	// oldest.
-	s.reported = deadLetters{created: map[string]time.Time{subject.Notifications: info.Created}}
+	s.reported = deadLetters{created: map[string]time.Time{subject.Notifications: created}}
 	switch {
-	case !info.Created.Equal(j.created), info.State.LastSeq < j.above:
-		j = judged{created: info.Created, missing: missing{}} // NOTIFICATIONS was recreated, or restored from an older copy: see resetIfRecreated.
+	case !created.Equal(j.created), info.State.LastSeq < j.above:
+		j = judged{created: created, missing: missing{}} // NOTIFICATIONS was recreated, or restored from an older copy: see resetIfRecreated.
 	case j.above > floor: // A broker that was killed may have lost acknowledgements.
 		return min(floor, j.upTo()), nil
 	}

@@ -1,0 +1,299 @@
+package chart_test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// roles are the binaries that the chart keeps running.
+var roles = []string{"expect", "gateway", "lookup", "normalize", "sweep"}
+
+// pods are the pods of all Deployments and of the Job, by the id of what makes them.
+func pods(objects map[string]manifest) map[string]manifest {
+	all := map[string]manifest{}
+	for id, m := range objects {
+		if spec, ok := m.at("spec", "template", "spec").(map[string]any); ok {
+			all[id] = manifest{tree: spec}
+		}
+	}
+	return all
+}
+
+func TestEveryRoleHasAllOfItsObjects(t *testing.T) {
+	t.Parallel()
+	for _, name := range valueFiles {
+		objects := rendered(t, name)
+		for _, role := range roles {
+			for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy"} {
+				id := kind + "/arauto-" + role
+				m, ok := objects[id]
+				if !ok {
+					t.Errorf("%s has no %s", name, id)
+					continue
+				}
+				selector := m.at("spec", "selector", "matchLabels")
+				if kind == "NetworkPolicy" {
+					selector = m.at("spec", "podSelector", "matchLabels")
+				}
+				labels, _ := objects["Deployment/arauto-"+role].at("spec", "template", "metadata", "labels").(map[string]any)
+				wanted, _ := selector.(map[string]any)
+				for key, value := range wanted {
+					if labels[key] != value {
+						t.Errorf("%s of %s selects %s=%v, the pods have %v", id, name, key, value, labels[key])
+					}
+				}
+				if len(wanted) != 3 || wanted["app.kubernetes.io/component"] != role {
+					t.Errorf("%s of %s selects %v", id, name, wanted)
+				}
+			}
+		}
+	}
+}
+
+func TestPodsHaveNoRights(t *testing.T) {
+	t.Parallel()
+	for _, name := range valueFiles {
+		for id, pod := range pods(rendered(t, name)) {
+			container := manifest{tree: pod.at("containers", 0).(map[string]any)}
+			for what, ok := range map[string]bool{
+				"another user than 65532": pod.at("securityContext", "runAsUser") == 65532.0 && pod.at("securityContext", "runAsNonRoot") == true,
+				"system calls at will":    pod.at("securityContext", "seccompProfile", "type") == "RuntimeDefault",
+				"a token of Kubernetes":   pod.at("automountServiceAccountToken") == false,
+				"variables of Services":   pod.at("enableServiceLinks") == false,
+				"a root that it may write to": container.at("securityContext", "readOnlyRootFilesystem") == true &&
+					container.at("securityContext", "allowPrivilegeEscalation") == false,
+				"capabilities":        fmt.Sprint(container.at("securityContext", "capabilities", "drop")) == "[ALL]",
+				"no bound of memory":  container.at("resources", "limits", "memory") != nil && container.at("resources", "requests", "cpu") != nil,
+				"a second container":  pod.at("containers", 1) == nil && pod.at("initContainers") == nil,
+				"the network of node": pod.at("hostNetwork") == nil && pod.at("hostPID") == nil,
+			} {
+				if !ok {
+					t.Errorf("%s: %s has %s", name, id, what)
+				}
+			}
+			mounts, _ := container.at("volumeMounts").([]any)
+			for i := range mounts {
+				if container.at("volumeMounts", i, "readOnly") != true {
+					t.Errorf("%s: %s may write to %v", name, id, container.at("volumeMounts", i, "mountPath"))
+				}
+			}
+		}
+	}
+}
+
+// TestAdminPortsAreClosed wants no Service and no rule for the admin port unless the
+// values name who may reach it.
+func TestAdminPortsAreClosed(t *testing.T) {
+	t.Parallel()
+	admin := regexp.MustCompile(`\b9090\b`)
+	for name, open := range map[string][]string{"minimal": nil, "production": roles} {
+		var opened []string
+		for id, m := range rendered(t, name) {
+			kind, role, _ := strings.Cut(id, "/arauto-")
+			switch kind {
+			case "NetworkPolicy":
+				rules, _ := m.at("spec", "ingress").([]any)
+				for i := range rules {
+					if admin.MatchString(fmt.Sprint(m.at("spec", "ingress", i, "ports"))) {
+						if from, _ := m.at("spec", "ingress", i, "from").([]any); len(from) == 0 {
+							t.Errorf("%s: %s opens the admin port to everyone", name, id)
+						}
+						opened = append(opened, role)
+					}
+				}
+				if types := fmt.Sprint(m.at("spec", "policyTypes")); types != "[Ingress Egress]" {
+					t.Errorf("%s: %s is for %s", name, id, types)
+				}
+			case "Service":
+				if role != "gateway" || m.at("spec", "ports", 1) != nil || m.at("spec", "ports", 0, "targetPort") != "webhooks" {
+					t.Errorf("%s: there is the %s", name, id)
+				}
+			}
+		}
+		if slices.Sort(opened); !slices.Equal(opened, open) {
+			t.Errorf("%s opens the admin ports of %v, want %v", name, opened, open)
+		}
+	}
+}
+
+// TestOnlyLookupReachesProviders holds the egress of each pod to the broker and to names, but for
+// the ports of providers.
+func TestOnlyLookupReachesProviders(t *testing.T) {
+	t.Parallel()
+	for id, m := range rendered(t, "minimal") {
+		if !strings.HasPrefix(id, "NetworkPolicy/") {
+			continue
+		}
+		var ports []string
+		rules, _ := m.at("spec", "egress").([]any)
+		for i := range rules {
+			list, _ := m.at("spec", "egress", i, "ports").([]any)
+			for j := range list {
+				ports = append(ports, fmt.Sprint(m.at("spec", "egress", i, "ports", j, "port")))
+			}
+		}
+		want := []string{"4222", "8222", "53", "53"}
+		if id == "NetworkPolicy/arauto-lookup" {
+			want = append(want, "443")
+		}
+		if !slices.Equal(ports, want) {
+			t.Errorf("%s reaches the ports %v, want %v", id, ports, want)
+		}
+	}
+}
+
+// TestTopologyIsThereBeforeTheRoles wants hooks: Helm runs them before it makes the rest.
+func TestTopologyIsThereBeforeTheRoles(t *testing.T) {
+	t.Parallel()
+	for _, name := range valueFiles {
+		weights := map[string]any{}
+		for id, m := range rendered(t, name) {
+			hook := m.at("metadata", "annotations", "helm.sh/hook")
+			if topology := strings.HasSuffix(id, "/arauto-topology"); topology != (hook == "pre-install,pre-upgrade") {
+				t.Errorf("%s: %s is the hook %v", name, id, hook)
+			} else if topology {
+				weights[id] = m.at("metadata", "annotations", "helm.sh/hook-weight")
+			}
+		}
+		if len(weights) != 3 || weights["Job/arauto-topology"] != nil || weights["ConfigMap/arauto-topology"] != "-10" || weights["NetworkPolicy/arauto-topology"] != "-10" {
+			t.Errorf("%s: the hooks have the weights %v", name, weights)
+		}
+	}
+}
+
+// TestSecretsAreOnlyNamed wants each variable with a secret to come from a Secret.
+func TestSecretsAreOnlyNamed(t *testing.T) {
+	t.Parallel()
+	secret := regexp.MustCompile(`PASSWORD|KEY|TOKEN|SECRET`)
+	for _, name := range valueFiles {
+		objects := rendered(t, name)
+		for id, m := range objects {
+			if strings.HasPrefix(id, "Secret/") {
+				t.Errorf("%s makes the %s of %s", name, id, m.text)
+			}
+		}
+		found := 0
+		for id, pod := range pods(objects) {
+			env, _ := pod.at("containers", 0, "env").([]any)
+			for i := range env {
+				variable := pod.at("containers", 0, "env", i, "name").(string)
+				if !secret.MatchString(variable) {
+					continue
+				}
+				if found++; pod.at("containers", 0, "env", i, "value") != nil || pod.at("containers", 0, "env", i, "valueFrom", "secretKeyRef", "key") == nil {
+					t.Errorf("%s: %s has %s as it stands", name, id, variable)
+				}
+			}
+		}
+		if found != 2*len(roles)+1 {
+			t.Errorf("%s: %d variables with secrets were found", name, found)
+		}
+	}
+}
+
+// refused are changes of values that the schema or the templates must not take, and what
+// the refusal names.
+var refused = map[string]struct{ change, says string }{
+	"a webhook secret":          {`config: {providers: {sandbox: {accounts: {default: {webhook_secrets: [a-secret-as-it-stands]}}}}}`, "webhook_secrets"},
+	"a path key":                {`config: {providers: {sandbox: {accounts: {default: {path_keys: [a-key-as-it-stands]}}}}}`, "path_keys"},
+	"a token of a look-up":      {`config: {providers: {sandbox: {accounts: {default: {settings: {token: a-token-as-it-stands}}}}}}`, "token"},
+	"a default for a secret":    {`config: {providers: {sandbox: {accounts: {default: {settings: {token: "${TOKEN:-a-token}"}}}}}}`, "token"},
+	"the hash key":              {`config: {hash_key: a-hash-key-as-it-stands}`, "hash_key"},
+	"the broker's password":     {`config: {nats: {password: a-password}}`, "password"},
+	"an address to listen on":   {`config: {gateway: {listen: "0.0.0.0:80"}}`, "listen"},
+	"an admin address":          {`config: {sweep: {admin: "0.0.0.0:80"}}`, "admin"},
+	"another profile":           {`config: {profile: local}`, "profile"},
+	"a broker without address":  {`config: {nats: {url: ""}}`, "url"},
+	"a misspelt value":          {`roles: {gateway: {replica: 3}}`, "replica"},
+	"a role that there is not":  {`roles: {gatway: {replicas: 3}}`, "gatway"},
+	"no replicas":               {`roles: {lookup: {replicas: 0}}`, "replicas"},
+	"plain HTTP for everyone":   {`networkPolicy: {webhooksFrom: []}`, "webhooksFrom"},
+	"KEDA without monitoring":   {`keda: {enabled: true}`, "monitoringEndpoint"},
+	"KEDA down to no processes": {`keda: {lookup: {min: 0}}`, "min"},
+}
+
+func TestUnsafeValuesAreRefused(t *testing.T) {
+	t.Parallel()
+	for what, r := range refused {
+		given := values(t, "minimal")
+		merge(given, parse(t, r.change))
+		if _, err := render(given); err == nil || !strings.Contains(err.Error(), r.says) {
+			t.Errorf("%s is answered with %v", what, err)
+		}
+	}
+	if _, err := render(values(t, "minimal")); err != nil {
+		t.Errorf("without a change: %v", err)
+	}
+}
+
+// merge sets what change says in given.
+func merge(given, change map[string]any) {
+	for key, value := range change {
+		below, inner := value.(map[string]any)
+		if of, ok := given[key].(map[string]any); ok && inner {
+			merge(of, below)
+			continue
+		}
+		given[key] = value
+	}
+}
+
+// TestSchemaKnowsEverySecretSetting holds the schema's list to the code of the providers.
+func TestSchemaKnowsEverySecretSetting(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(chartFolder + "/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := manifest{tree: parse(t, string(text))}
+	known, _ := schema.at("properties", "config", "properties", "providers", "additionalProperties", "properties", "accounts",
+		"additionalProperties", "properties", "settings", "properties").(map[string]any)
+	secret := regexp.MustCompile(`\| (?:\x60[a-z-]+\x60)? \| \x60([a-z_]+)\x60 \(secret\)`)
+	found := secret.FindAllStringSubmatch(read(t, "CONFIGURING.md"), -1)
+	names := map[string]bool{}
+	for _, m := range found {
+		if names[m[1]] = true; known[m[1]] == nil {
+			t.Errorf("the setting %s is a secret, and values.schema.json takes it as it stands", m[1])
+		}
+	}
+	if len(names) != len(known) || len(names) < 5 {
+		t.Errorf("%d settings are secrets, values.schema.json knows %d", len(names), len(known))
+	}
+}
+
+func TestRolesHaveTheirSecretsAndNoOthers(t *testing.T) {
+	t.Parallel()
+	want := map[string]string{
+		"Deployment/arauto-gateway": "arauto-gateway arauto-gateway-files arauto-gateway-tls", "Deployment/arauto-lookup": "arauto-lookup arauto-lookup-files",
+		"Deployment/arauto-normalize": "arauto-ca", "Deployment/arauto-sweep": "arauto-ca", "Deployment/arauto-expect": "arauto-expect arauto-ca",
+		"Job/arauto-topology": "arauto-ca",
+	}
+	for id, pod := range pods(rendered(t, "production")) {
+		var named []string
+		for _, m := range regexp.MustCompile(`(?:secretRef:map\[name:|secretName:)([a-z-]+)`).FindAllStringSubmatch(fmt.Sprint(pod.tree), -1) {
+			named = append(named, m[1])
+		}
+		if slices.Sort(named); strings.Join(named, " ") != strings.Join(slices.Sorted(slices.Values(strings.Fields(want[id]))), " ") {
+			t.Errorf("%s has the Secrets %v, want %s", id, named, want[id])
+		}
+	}
+}
+
+// TestImagesAreNamed holds the precedence of digest, the role's tag and the tag of all.
+func TestImagesAreNamed(t *testing.T) {
+	t.Parallel()
+	given := values(t, "production")
+	merge(given, parse(t, `{image: {tag: "2"}, roles: {lookup: {tag: "1"}}}`))
+	for id, want := range map[string]string{
+		"Deployment/arauto-gateway": "arauto/gateway@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+		"Deployment/arauto-lookup":  "arauto/lookup:1", "Deployment/arauto-sweep": "arauto/sweep:2", "Job/arauto-topology": "arauto/arauto:2",
+	} {
+		if got := mustRender(t, given)[id].at("spec", "template", "spec", "containers", 0, "image"); got != "registry.example.com/payments/"+want {
+			t.Errorf("%s runs %v", id, got)
+		}
+	}
+}

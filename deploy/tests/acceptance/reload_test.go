@@ -1,0 +1,246 @@
+package acceptance
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/deploy/runtime/wait"
+	"arauto/schemas/subject"
+)
+
+// reloadConfig has its secrets in files, as Kubernetes mounts them.
+const reloadConfig = `profile: production
+hash_key: ${ARAUTO_HASH_KEY}
+nats: {url: "${NATS_URL}", user: "${NATS_USER}", password: "${NATS_PASSWORD}"}
+gateway: {admin: "127.0.0.1:0"}
+lookup: {admin: "127.0.0.1:0", providers: [sandbox]}
+normalize: {admin: "127.0.0.1:0"}
+providers:
+  sandbox:
+    accounts:
+      default:
+        webhook_secrets: [{file: secrets/webhook}, {file: secrets/webhook_next}]
+        settings: {base_url: "%s", token: {file: secrets/token}}
+`
+
+// acme is one more account at the end of reloadConfig.
+const acme = `      acme:
+        webhook_secrets: [{file: secrets/acme}]
+        settings: {base_url: "%s", token: {file: secrets/token}}
+`
+
+// The secrets before and after their rotation.
+const (
+	firstHook, secondHook   = "webhook-secret-number-1", "webhook-secret-number-2"
+	firstToken, secondToken = "look-up-token-number-1", "look-up-token-number-2"
+	acmeHook                = "webhook-secret-of-acme-1"
+)
+
+// strictProvider answers look-ups. From the first one with the second token on it refuses the
+// first token, also to look-ups that had begun before.
+type strictProvider struct{ renewed atomic.Bool }
+
+func (p *strictProvider) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	token := q.Header.Get("Authorization")
+	if token == secondToken {
+		p.renewed.Store(true)
+	}
+	wait.For(q.Context(), 10*time.Millisecond) // How long the provider takes.
+	if token != secondToken && (token != firstToken || p.renewed.Load()) {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	_, _ = fmt.Fprintf(w, `{"payment":%q,"status":"paid","amount":100}`, path.Base(q.URL.Path)) // It fails only if the caller has gone.
+}
+
+// rotation is a plant whose secrets are in files, under load.
+type rotation struct {
+	*plant
+	provider *httptest.Server
+	versions int
+
+	secret   atomic.Pointer[string] // With which webhooks are sent.
+	accepted atomic.Int64
+	refused  atomic.Pointer[string] // The first answer that is neither 200 nor 503.
+}
+
+// mount replaces the directory of the secrets by one symbolic link, as Kubernetes does.
+func (r *rotation) mount(secrets map[string]string) {
+	r.t.Helper()
+	r.versions++
+	dir := filepath.Join(r.dir, "secrets")
+	version := fmt.Sprintf("..version-%d", r.versions)
+	testbench.Must(r.t, os.MkdirAll(filepath.Join(dir, version), 0o700))
+	for name, value := range secrets {
+		testbench.Must(r.t, os.WriteFile(filepath.Join(dir, version, name), []byte(value), 0o600))
+		if r.versions == 1 {
+			testbench.Must(r.t, os.Symlink(filepath.Join("..data", name), filepath.Join(dir, name)))
+		}
+	}
+	testbench.Must(r.t, os.Symlink(version, filepath.Join(dir, "..data_tmp")))
+	testbench.Must(r.t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
+}
+
+// write replaces the configuration by a rename, as editors do.
+func (r *rotation) write(text string) {
+	r.t.Helper()
+	testbench.Must(r.t, os.WriteFile(r.config()+"~", []byte(strings.ReplaceAll(text, "%s", r.provider.URL)), 0o600))
+	testbench.Must(r.t, os.Rename(r.config()+"~", r.config()))
+}
+
+// logged counts an event in the log of a role.
+func (p *plant) logged(role, event string) int {
+	data, err := os.ReadFile(filepath.Join(p.dir, role+".log"))
+	testbench.Must(p.t, err)
+	return strings.Count(string(data), `"msg":"`+event+`"`)
+}
+
+// reloads makes a change, and waits until the roles use it.
+func (r *rotation) reloads(what string, change func(), roles ...string) {
+	r.t.Helper()
+	before := map[string]int{}
+	for _, role := range roles {
+		before[role] = r.logged(role, "config.reloaded")
+	}
+	change()
+	for _, role := range roles {
+		r.poll(role+" to use "+what, func() bool { return r.logged(role, "config.reloaded") > before[role] })
+	}
+}
+
+// post sends one webhook until it is not answered by 503, as a busy machine may do.
+func (r *rotation) post(ctx context.Context, account, secret, payment string) int {
+	for ctx.Err() == nil {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.gateway.Addr().String()+"/v1/sandbox/"+account+"/notifications",
+			strings.NewReader(fmt.Sprintf(`{"payment":%q}`, payment)))
+		testbench.Must(r.t, err)
+		request.Header.Set("Authorization", secret)
+		request.Close = true
+		response, err := (&http.Client{}).Do(request) // The request closes its connection.
+		if err != nil {
+			continue
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close() // Only read from.
+		if err == nil && response.StatusCode != http.StatusServiceUnavailable {
+			return response.StatusCode
+		}
+	}
+	return 0
+}
+
+// load sends webhooks of the account default without a pause until it is ended.
+func (r *rotation) load() (end func()) {
+	ctx, cancel := context.WithCancel(r.ctx)
+	var senders sync.WaitGroup
+	for i := range 3 {
+		senders.Go(func() {
+			for n := 0; wait.For(ctx, 20*time.Millisecond); n++ {
+				status := r.post(r.ctx, "default", *r.secret.Load(), fmt.Sprintf("load-%d-%d", i, n))
+				if r.accepted.Add(1); status != http.StatusOK {
+					text := fmt.Sprintf("webhook %d of sender %d got %d", n, i, status)
+					r.refused.CompareAndSwap(nil, &text)
+				}
+			}
+		})
+	}
+	return func() { cancel(); senders.Wait() }
+}
+
+// TestSecretsAndAccountsChangeUnderLoad rotates a webhook secret and a look-up token, adds an
+// account and writes a file that is refused, while webhooks arrive without a pause.
+func TestSecretsAndAccountsChangeUnderLoad(t *testing.T) {
+	t.Parallel()
+	r := &rotation{plant: build(t), provider: httptest.NewServer(&strictProvider{})}
+	t.Cleanup(r.provider.Close)
+	secrets := map[string]string{"webhook": firstHook, "webhook_next": firstHook, "token": firstToken, "acme": acmeHook}
+	r.mount(secrets)
+	r.write(reloadConfig)
+	r.startBroker("127.0.0.1:-1")
+	if out, err := r.command("topology", "arauto", "topology", "apply", "--config", r.config()).CombinedOutput(); err != nil {
+		t.Fatalf("apply topology: %v\n%s", err, out)
+	}
+	r.start("gateway", r.gateway, "-config", r.config())
+	r.start("lookup", nil, "-config", r.config())
+	r.start("normalize", nil, "-config", r.config())
+	hook := firstHook
+	r.secret.Store(&hook)
+	end := r.load()
+	defer end()
+	r.events(20)
+
+	secrets["webhook_next"] = secondHook
+	r.reloads("a second webhook secret", func() { r.mount(secrets) }, "gateway")
+	hook2 := secondHook
+	r.secret.Store(&hook2)
+	secrets["token"] = secondToken
+	r.reloads("another token", func() { r.mount(secrets) }, "lookup")
+
+	if status := r.post(r.ctx, "acme", acmeHook, "early"); status != http.StatusUnauthorized {
+		t.Errorf("a webhook of an account that is not configured got %d", status)
+	}
+	r.reloads("one more account", func() { r.write(reloadConfig + acme) }, "gateway", "lookup", "normalize")
+	if status := r.post(r.ctx, "acme", acmeHook, "of-acme"); status != http.StatusOK {
+		t.Errorf("a webhook of an account that was added got %d", status)
+	}
+	r.accepted.Add(1)
+
+	// All or nothing: neither the account that would go nor the typing error changes anything.
+	r.write(strings.Replace(reloadConfig, "providers: [sandbox]", "providers: [sandbox], concurency: 3", 1))
+	for _, role := range []string{"gateway", "lookup", "normalize"} {
+		r.poll(role+" to refuse the file", func() bool { return r.logged(role, "config.reload_failed") > 0 })
+	}
+	if status := r.post(r.ctx, "acme", acmeHook, "again-of-acme"); status != http.StatusOK {
+		t.Errorf("beside a file that is refused a webhook got %d", status)
+	}
+	r.accepted.Add(1)
+	r.write(reloadConfig + acme)
+	secrets["webhook"] = secondHook
+	r.reloads("the second webhook secret alone", func() { r.mount(secrets) }, "gateway")
+	if status := r.post(r.ctx, "default", firstHook, "late"); status != http.StatusBadRequest {
+		t.Errorf("a webhook with the secret that was removed got %d", status)
+	}
+	r.reloads("the same again", func() { testbench.Must(t, r.running["gateway"].Process.Signal(syscall.SIGHUP)) }, "gateway")
+
+	end()
+	if text := r.refused.Load(); text != nil {
+		t.Error(*text)
+	}
+	want := int(r.accepted.Load())
+	if got := r.events(want); got != want {
+		t.Errorf("%d webhooks led to %d events", want, got)
+	}
+	r.holdsNone(subject.DeadLetters, subject.Circuits)
+	t.Logf("%d webhooks were accepted, and are events", want)
+}
+
+// holdsNone fails if a stream has a message: a look-up was given up, or a circuit was opened.
+func (r *rotation) holdsNone(streams ...string) {
+	r.t.Helper()
+	_, js := testbench.Connect(r.t, "nats://"+r.broker, nats.UserInfo("test", "test"))
+	for _, name := range streams {
+		stream, err := js.Stream(r.ctx, name)
+		testbench.Must(r.t, err)
+		if state := stream.CachedInfo().State; state.Msgs > 0 {
+			text, err := json.Marshal(state)
+			testbench.Must(r.t, err)
+			r.t.Errorf("%s holds messages: %s", name, text)
+		}
+	}
+}

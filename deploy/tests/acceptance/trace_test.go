@@ -1,0 +1,98 @@
+package acceptance
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/subject"
+)
+
+// What a caller's own trace context names.
+const (
+	callersTrace = "0af7651916cd43dd8448eb211c80319c"
+	callersSpan  = "b7ad6b7169203331"
+)
+
+// deliverTraced is deliver within the trace of a caller that does not ask for its recording.
+// It returns the trace context of the event.
+func (p *plant) deliverTraced(payment string) string {
+	p.t.Helper()
+	p.poll("the simulator to take "+payment, func() bool {
+		return p.request(http.MethodPut, "http://"+p.sim.Addr().String()+"/_sim/sandbox/default/payments/"+payment, `{"status":"paid"}`)
+	})
+	p.poll("the gateway to accept "+payment, func() bool {
+		ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
+		defer cancel()
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.gateway.Addr().String()+"/v1/sandbox/notifications",
+			strings.NewReader(fmt.Sprintf(`{"payment":%q}`, payment)))
+		testbench.Must(p.t, err)
+		request.Header.Set("Authorization", "sandbox-local-token")
+		request.Header.Set("traceparent", "00-"+callersTrace+"-"+callersSpan+"-00")
+		request.Close = true
+		response, err := (&http.Client{}).Do(request) // The request closes its connection, so nothing is left open.
+		if err != nil {
+			return false
+		}
+		return response.Body.Close() == nil && response.StatusCode == http.StatusOK
+	})
+	_, js := testbench.Connect(p.t, "nats://"+p.broker, nats.UserInfo("test", "test"))
+	of, found := "", false
+	p.poll("the event of "+payment, func() bool {
+		orders, err := js.Stream(p.ctx, subject.Orders)
+		if err != nil {
+			return false
+		}
+		raw, err := orders.GetLastMsgForSubject(p.ctx, "orders.sandbox.default."+payment+".>")
+		if found = err == nil; found {
+			of = raw.Header.Get("traceparent")
+		}
+		return found
+	})
+	return of
+}
+
+// checkTrace follows the trace context of an event through the exported spans to the caller.
+func (p *plant) checkTrace(event string) {
+	p.t.Helper()
+	all := p.collector.Spans(callersTrace)
+	var way []testbench.Exported
+	for id := strings.Split(event, "-")[2]; id != callersSpan; id = way[len(way)-1].Parent {
+		i := slices.IndexFunc(all, func(s testbench.Exported) bool { return s.ID == id })
+		if i < 0 {
+			p.t.Fatalf("no span has the id %q that the event %q or a span names as its parent; there are %+v", id, event, all)
+		}
+		way = append(way, all[i])
+	}
+	var got []string
+	for _, s := range slices.Backward(way) {
+		got = append(got, s.Service+": "+s.Name)
+	}
+	want := []string{
+		"arauto-gateway: POST /v1/{provider}/notifications", "arauto-gateway: send NOTIFICATIONS",
+		"arauto-lookup: process NOTIFICATIONS", "arauto-lookup: send STATUSES",
+		"arauto-normalize: process STATUSES", "arauto-normalize: send ORDERS",
+	}
+	if !slices.Equal(got, want) {
+		p.t.Fatalf("from the caller to the event there are the spans %q, want %q", got, want)
+	}
+	lookUp := way[3]
+	asked := slices.IndexFunc(all, func(s testbench.Exported) bool { return s.Name == "GET" && s.Parent == lookUp.ID })
+	host, _, _ := strings.Cut(p.sim.Addr().String(), ":")
+	if asked < 0 || all[asked].Attributes["server.address"] != host || all[asked].Attributes["http.response.status_code"] != "200" {
+		t := "no span"
+		if asked >= 0 {
+			t = fmt.Sprintf("%+v", all[asked])
+		}
+		p.t.Errorf("the call of the provider has %s", t)
+	}
+	if outcome := lookUp.Attributes["arauto.outcome"]; outcome != "observed" {
+		p.t.Errorf("the look-up's outcome is %q", outcome)
+	}
+}

@@ -1,0 +1,72 @@
+package privacy
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"arauto/schemas/provider"
+	"arauto/schemas/subject"
+)
+
+// expectToken opens the HTTP routes of the role expect, a secret too.
+const expectToken = "canary-token-of-the-expectations-0123456789"
+
+// expectations announces payments of a provider by HTTP, with canaries in everything beside
+// the documented fields, and with what is refused.
+func (s *sower) expectations(known provider.Provider) {
+	s.T.Helper()
+	to := func(name, account, payment string) string {
+		return "/expectations/" + name + "/" + url.PathEscape(account) + "/" + url.PathEscape(payment)
+	}
+	for _, c := range ids { // The ids are persons', and nothing else that is kept has them.
+		body := map[string]any{"order": c.text, "amount": nil, "deadline": time.Now().Add(time.Second)}
+		for name, text := range s.extra {
+			body[name] = text
+		}
+		s.announces(to(known.Name, accounts[1], c.text), expectToken, body, http.StatusOK)
+	}
+	plain := map[string]any{"order": "o-1", "amount": map[string]any{"currency": "BRL", "value": 100}}
+	for _, c := range s.bad {
+		s.announces(to(known.Name, accounts[1], "p"), c.text, plain, http.StatusUnauthorized)
+		s.announces(to(known.Name, c.text, "p"), expectToken, plain, http.StatusUnprocessableEntity)
+		for name, wrong := range map[string]any{
+			"order": []string{c.text}, "deadline": c.text, "withdrawn": c.text, "payment": map[string]string{c.text: c.text},
+			"amount": map[string]any{"currency": c.text, "value": 1},
+		} {
+			body := maps.Clone(plain)
+			body[name] = wrong
+			s.announces(to(known.Name, accounts[1], "p"), expectToken, body, http.StatusBadRequest)
+		}
+	}
+}
+
+// announces makes one request, and searches its answer.
+func (s *sower) announces(path, token string, body map[string]any, want int) {
+	s.T.Helper()
+	s.next++
+	data, err := json.Marshal(body)
+	s.Must(err)
+	request, err := http.NewRequestWithContext(s.Ctx, http.MethodPut, "http://"+s.address("expect/admin")+path+"?"+s.query(), bytes.NewReader(data))
+	s.Must(err)
+	request.Header = s.headers()
+	request.Header.Set("Authorization", "Bearer "+strings.Map(visible, token))
+	status, answer := s.do(request)
+	if status != want {
+		s.T.Errorf("an expectation on %.60q gave %d %s, want %d", path, status, answer, want)
+	}
+	s.out("answer to an expectation", answer)
+}
+
+// judged waits until no payment is expected any more.
+func (s *sower) judged() {
+	s.T.Helper()
+	s.Until("all expectations to be judged", func() bool { return len(s.Messages(subject.Expectations, subject.AllExpected)) == 0 })
+	if len(s.Messages(subject.Outcomes, subject.AllOutcomes)) < len(ids) {
+		s.T.Error("too few outcomes for the search of them to show anything")
+	}
+}

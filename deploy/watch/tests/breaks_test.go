@@ -1,0 +1,324 @@
+package watch_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// broken are breaks of the real thing, each with the alarms that it makes fire.
+type broken struct {
+	what   string
+	alarms []string
+	do     func(p *plant, w *watcher)
+	again  func(p *plant) // What goes on until the alarms fire; nil for nothing.
+	heal   func(p *plant)
+}
+
+// breaks come one after the other. After each, all alarms must end.
+var breaks = []broken{
+	{
+		what: "callers send what must be refused, and the certificate is bad",
+		alarms: []string{
+			"ArautoCredentialRefused", "ArautoBodyRefused", "ArautoBodyTooLarge", "ArautoMethodRefused", "ArautoWrongURL", "ArautoRequestsBroken",
+			"ArautoAccountLimited", "ArautoConnectionsEvicted", "ArautoCertificateDistrusted", "ArautoCertificateExpires",
+			"ArautoCertificateExpiresSoon", "ArautoCertificateNotReloaded",
+		},
+		do: refusedCallers,
+		heal: func(p *plant) {
+			p.renew(10 * 365 * 24 * time.Hour)
+		},
+	},
+	{
+		what: "the provider does not know payments, says unknown words, answers garbage and refuses a credential; a webhook has an unknown type",
+		alarms: []string{
+			"ArautoPaymentsUnknown", "ArautoAnswersRefused", "ArautoDeadLettersOpen", "ArautoLookupsGivenUp", "ArautoCircuitOpen", "ArautoLookupsWaitForUs",
+			"ArautoLookupsWaitForProvider",
+			"ArautoEventsUnreadable",
+		},
+		do:   badAnswers,
+		heal: goodAnswers,
+	},
+	{
+		what:   "the provider is away",
+		alarms: []string{"ArautoProviderPaused"},
+		do: func(p *plant, _ *watcher) {
+			p.provider.stop(true)
+			for i := range 20 {
+				payment := fmt.Sprintf("away-%d", i)
+				p.provider.set(payment, "paid")
+				p.notify("default", payment)
+			}
+		},
+		heal: func(p *plant) { p.provider.stop(false) },
+	},
+	{
+		what: "roles are killed, and the streams fill",
+		alarms: []string{
+			"ArautoRoleMissing", "ArautoConsumerUnattended", "ArautoExpectMissing", "ArautoNotificationsFilling", "ArautoOrdersFilling", "ArautoOrderPaymentsFilling",
+			"ArautoExpectationsFilling", "ArautoOutcomesFilling", "ArautoStatusesFilling", "ArautoScheduledLookupsFilling", "ArautoDeadLettersFilling",
+		},
+		do:   killAndFill,
+		heal: purgeAndRestart,
+	},
+	{
+		what:   "a change of the configuration is refused",
+		alarms: []string{"ArautoConfigNotReloaded"},
+		do:     func(p *plant, _ *watcher) { p.configure(p.configured + "unknown: 1\n") },
+		heal:   func(p *plant) { p.configure(p.configured) },
+	},
+	{
+		what:   "a role cannot go on",
+		alarms: []string{"ArautoRestarts"},
+		do: func(p *plant, w *watcher) {
+			for range 3 {
+				p.kill("normalize")
+				p.restart("normalize")
+				w.round(time.Minute)
+			}
+		},
+		heal: func(*plant) {},
+	},
+	{
+		what:   "the broker is killed",
+		alarms: []string{"ArautoWebhooksNotStored", "ArautoConsumerUnreadable", "ArautoSweepFailed"},
+		do:     func(p *plant, _ *watcher) { p.kill("nats-server") },
+		again: func(p *plant) {
+			_ = p.call(http.MethodPost, "/v1/sandbox/default/notifications", "secret-of-default", `{"payment":"p"}`)
+		},
+		heal: func(p *plant) {
+			p.startBroker(p.broker)
+			for _, role := range roles {
+				p.ready(role)
+			}
+		},
+	},
+	{
+		what:   "the broker confirms before it syncs",
+		alarms: []string{"ArautoDurabilityUnmet"},
+		do: func(p *plant, _ *watcher) {
+			p.kill("nats-server")
+			p.startBroker(p.broker, func(text string) string {
+				return strings.Replace(text, "sync_interval: always", "sync_interval: 2m", 1)
+			})
+		},
+		heal: func(p *plant) {
+			p.kill("nats-server")
+			p.startBroker(p.broker)
+			for _, role := range roles {
+				p.ready(role)
+			}
+		},
+	},
+}
+
+// notBroken are the alarms whose cause this test does not make, with the reason.
+var notBroken = map[string]string{
+	"ArautoStoreFailed":         "it needs a disk that is full or fails: a file system of its own",
+	"ArautoBrokerWriteErrors":   "it needs a disk that is full or fails: a file system of its own",
+	"ArautoWebhookPanicked":     "it needs a bug in an adapter",
+	"ArautoConsumerLate":        "it needs a message that is a minute old by the broker's clock",
+	"ArautoMessagesFailed":      "it needs work that fails for ten minutes with the broker there",
+	"ArautoMessageFatal":        "it needs a stream that was deleted and made again, after which no sequence counts",
+	"ArautoMessageGivenUp":      "it needs a bug: no consumer of ours has a delivery limit",
+	"ArautoSchedulesStuck":      "it needs a broker that does not fire its schedules",
+	"ArautoWebhooksLost":        "sweep asks for a silent payment after hours",
+	"ArautoAnswersLate":         "it needs more late answers than webhooks over half an hour",
+	"ArautoProviderInsists":     "a provider insists after agreeing answers over hours",
+	"ArautoPaymentsUnannounced": "expect asks minutes after the deadline of an announcement",
+	"ArautoExpectationsUnmet":   "an expectation is judged minutes after its deadline",
+	"ArautoExpectationsRefused": "the story of the rule has it, and the tests of expect make the refusal",
+	"ArautoExpectationOverdue":  "it needs a deadline that is ten minutes ago by the broker's clock",
+	"ArautoHeld":                "the story of the rule has it, and a test of arauto hold holds real workers",
+	"ArautoExpectationsFailed":  "it needs judgements that fail with the broker there",
+}
+
+func TestEveryAlarmIsBrokenOrSaysWhyNot(t *testing.T) {
+	t.Parallel()
+	made := map[string]bool{}
+	for _, b := range breaks {
+		for _, name := range b.alarms {
+			if made[name] || notBroken[name] != "" {
+				t.Errorf("%s is in two lists", name)
+			}
+			made[name] = true
+		}
+	}
+	all := alarms(t)
+	for name := range all {
+		if !made[name] && notBroken[name] == "" {
+			t.Errorf("no break makes %s fire, and nothing says why", name)
+		}
+	}
+	for name := range notBroken {
+		if all[name] == nil {
+			t.Errorf("there is no alarm %s", name)
+		}
+	}
+}
+
+// TestAlarmsFireWhenTheRealThingBreaksAndEndByThemselves breaks a running deployment in one
+// way after the other, evaluates the rule file over scrapes of it, and mends it.
+func TestAlarmsFireWhenTheRealThingBreaksAndEndByThemselves(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	w := newWatcher(t, p)
+	p.provider.set("first", "paid")
+	p.notify("default", "first")
+	for range 10 {
+		if firing := w.round(time.Minute); len(firing) > 0 {
+			t.Fatalf("nothing is broken, and there fire %v", firing)
+		}
+	}
+	for _, b := range breaks {
+		began := time.Now()
+		b.do(p, w)
+		again := func() {}
+		if b.again != nil {
+			again = func() { b.again(p) }
+		}
+		w.fires(b.alarms, again)
+		fired := time.Now()
+		b.heal(p)
+		w.ends()
+		t.Logf("%s: fired after %v, ended after %v", b.what, fired.Sub(began).Round(time.Millisecond), time.Since(fired).Round(time.Millisecond))
+	}
+}
+
+// refusedCallers sends what the gateway refuses.
+func refusedCallers(p *plant, w *watcher) {
+	const path = "/v1/sandbox/notifications"
+	w.round(time.Minute)
+	p.renew(24 * time.Hour)
+	p.until("the gateway to use the certificate", func() bool { // It is read for a handshake.
+		conn, err := p.raw(&tls.Config{InsecureSkipVerify: true}, "") //nolint:gosec // It is the test's own server.
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		expires := conn.(*tls.Conn).ConnectionState().PeerCertificates[0].NotAfter
+		return time.Until(expires) < 48*time.Hour
+	})
+	for what, status := range map[string]int{
+		"credential": p.call(http.MethodPost, path, "wrong", `{"payment":"p"}`) - http.StatusBadRequest,
+		"body":       p.call(http.MethodPost, path, "secret-of-default", `{}`) - http.StatusBadRequest,
+		"size":       p.call(http.MethodPost, path, "secret-of-default", strings.Repeat("x", 70_000)) - http.StatusRequestEntityTooLarge,
+		"method":     p.call(http.MethodGet, path, "secret-of-default", "") - http.StatusMethodNotAllowed,
+	} {
+		if status != 0 {
+			p.t.Errorf("a wrong %s is answered with a status that is %d too high", what, status)
+		}
+	}
+	for range 25 {
+		_ = p.call(http.MethodPost, "/wrong", "", "")
+		conn, err := p.raw(&tls.Config{InsecureSkipVerify: true}, "this is not HTTP\r\n\r\n") //nolint:gosec // It is the test's own server.
+		if err == nil {
+			_, _ = conn.Read(make([]byte, 512)) // The answer.
+			_ = conn.Close()
+		}
+	}
+	for range 5 {
+		_ = p.call(http.MethodPost, "/v1/sandbox/acme/notifications", "secret-of-acme", `{"payment":"first"}`)
+	}
+	var open []net.Conn
+	for range 12 { // Four more than it holds.
+		if conn, err := p.raw(&tls.Config{InsecureSkipVerify: true}, "POST /"); err == nil { //nolint:gosec // It is the test's own server.
+			open = append(open, conn)
+		}
+	}
+	for _, conn := range open {
+		_ = conn.Close()
+	}
+	if !p.distrusts() {
+		p.t.Error("a client that does not know the certificate does not refuse it")
+	}
+	testbench.Must(p.t, os.WriteFile(p.tls.File, []byte("no certificate"), 0o600))
+	p.until("the gateway to look at the file", func() bool {
+		_ = p.call(http.MethodGet, "/", "", "")
+		_, body, _ := p.get("http://" + p.address("gateway/admin") + "/metrics")
+		return !strings.Contains(string(body), "arauto_tls_reload_failures_total 0")
+	})
+}
+
+// badAnswers has the provider say what cannot be used.
+func badAnswers(p *plant, w *watcher) {
+	w.round(time.Minute)
+	for i := range 30 {
+		p.notify("default", fmt.Sprintf("invented-%d", i))
+	}
+	p.provider.set("odd", "marvelous")
+	p.notify("default", "odd")
+	unit := subject.Unit{Provider: "sandbox", Account: "default", Payment: "new"}
+	body := record.Notification{ID: "new", Provider: unit.Provider, Account: unit.Account, Kind: order.Payment, Payment: unit.Payment, ReceivedAt: time.Now(), Unknown: "payment.new"}
+	_, err := p.js.Publish(p.ctx, unit.Notification(), body.AppendTo(nil))
+	testbench.Must(p.t, err)
+	p.provider.set("torn", "garbage")
+	p.notify("default", "torn")
+	p.notify("broke", "first")
+	_, err = p.js.Publish(p.ctx, "orders.sandbox.default.scribbled.scribbled.paid", []byte("no event"))
+	testbench.Must(p.t, err)
+	p.provider.set("scribbled", "paid")
+	p.notify("default", "scribbled")
+}
+
+// goodAnswers mends what badAnswers has broken, as an operator does.
+func goodAnswers(p *plant) {
+	text, err := os.ReadFile(p.config())
+	testbench.Must(p.t, err)
+	testbench.Must(p.t, os.WriteFile(p.config(), []byte(strings.Replace(string(text), "token: refused", "token: good", 1)), 0o600))
+	for i := range 30 {
+		p.provider.set(fmt.Sprintf("invented-%d", i), "paid")
+	}
+	p.provider.set("torn", "paid")
+	p.kill("lookup")
+	p.restart("lookup")
+	p.arauto("operator", "retry", "now", "torn")
+	p.arauto("operator", "circuit", "close", "--provider", "sandbox", "--account", "broke")
+}
+
+// junk is what fills each stream beyond its alarm, while nothing reads it.
+var junk = []struct {
+	stream, subject string
+	bytes           int
+}{
+	{"NOTIFICATIONS", "notifications.sandbox.default.junk", 12_000_000},
+	{"ORDERS", "orders.sandbox.default.junk.junk.paid", 13_500_000},
+	{"ORDER_PAYMENTS", "order-payments.%d.sandbox.default.junk", 2_500_000},
+	{"EXPECTATIONS", "expect.sandbox.default.junk%d", 600_000},
+	{"OUTCOMES", "expectations.sandbox.default.junk.paid", 1_800_000},
+	{"STATUSES", "statuses.sandbox.default.junk", 7_700_000},
+	{"LOOKUP_RETRIES", "lookup.due.sandbox.default.junk", 9_000_000},
+	{"DEAD_LETTERS", "dead.ours.lookup.sandbox.default.junk", 3_000_000},
+}
+
+func killAndFill(p *plant, _ *watcher) {
+	for _, role := range []string{"lookup", "normalize", "expect"} {
+		p.kill(role)
+	}
+	for _, j := range junk {
+		p.fill(j.stream, j.subject, j.bytes)
+	}
+}
+
+func purgeAndRestart(p *plant) {
+	for _, j := range junk {
+		if j.stream != subject.DeadLetters {
+			p.purge(j.stream, strings.NewReplacer("junk%d", "*", "%d", "*").Replace(j.subject))
+		}
+	}
+	for _, role := range []string{"lookup", "normalize", "expect"} {
+		p.restart(role)
+	}
+	// All of it: sweep forgets letters that were removed from the stream's begin alone.
+	p.purge(subject.DeadLetters, ">")
+}

@@ -1,0 +1,195 @@
+package webhook_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/gateway/webhook"
+)
+
+// accessTo is an Access to the account default of sandbox.
+func accessTo(a webhook.Access) map[string]map[string]webhook.Access {
+	return map[string]map[string]webhook.Access{"sandbox": {"default": a}}
+}
+
+func networks(list ...string) []netip.Prefix {
+	all := make([]netip.Prefix, len(list))
+	for i, n := range list {
+		all[i] = netip.MustParsePrefix(n)
+	}
+	return all
+}
+
+// certified is a gateway whose sandbox takes the certificates of an authority.
+func certified(t *testing.T, names ...string) (*gateway, *testbench.Authority, *x509.CertPool) {
+	t.Helper()
+	a := testbench.NewAuthority(t)
+	g, _, pool := startTLS(t, func(o *webhook.Options) {
+		o.ReadTimeout = time.Minute
+		o.Access = accessTo(webhook.Access{Authorities: a.Pool, Names: names})
+	})
+	return g, a, pool
+}
+
+// offering is a client with a certificate.
+func offering(t *testing.T, pool *x509.CertPool, files testbench.Certificate) *tls.Config {
+	t.Helper()
+	pair, err := tls.LoadX509KeyPair(files.File, files.Key)
+	testbench.Must(t, err)
+	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}
+}
+
+// send sends text on a new TLS connection and returns the answer.
+func (g *gateway) send(c *tls.Config, text string) reply {
+	g.t.Helper()
+	conn, err := g.handshake(c)
+	testbench.Must(g.t, err)
+	defer conn.Close()
+	fmt.Fprint(conn, text)
+	return next(g.t, bufio.NewReader(conn))
+}
+
+func TestClientCertificateIsNeededBesideTheCredential(t *testing.T) {
+	t.Parallel()
+	g, a, pool := certified(t, "sender.example")
+	right := offering(t, pool, a.Issue(t, "Sender.example", time.Hour))
+	unknown := g.send(&tls.Config{RootCAs: pool}, "POST /v1/sandbox/unknown/notifications HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+	wrongSecret := "POST /v1/sandbox/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: wrong\r\nContent-Length: 2\r\n\r\n{}"
+	other := fmt.Sprintf("POST /v1/sandbox/acme/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nContent-Length: 15\r\n\r\n{\"payment\":\"q\"}",
+		caller{name: "sandbox"}.secret("acme"))
+	for about, c := range map[string]struct {
+		client *tls.Config
+		text   string
+		code   int
+	}{
+		"right":                             {right, request("p", ""), 200},
+		"none":                              {&tls.Config{RootCAs: pool}, request("p", ""), 401100},
+		"none, and a wrong secret":          {&tls.Config{RootCAs: pool}, wrongSecret, 401100},
+		"right, and a wrong secret":         {right, wrongSecret, 400105},
+		"none, for another account":         {&tls.Config{RootCAs: pool}, other, 200},
+		"of another authority":              {offering(t, pool, testbench.NewAuthority(t).Issue(t, "sender.example", time.Hour)), request("p", ""), 401100},
+		"expired":                           {offering(t, pool, a.Issue(t, "sender.example", -time.Hour)), request("p", ""), 401100},
+		"of another name":                   {offering(t, pool, a.Issue(t, "stranger.example", time.Hour)), request("p", ""), 401100},
+		"none, and a body that never comes": {&tls.Config{RootCAs: pool}, head("HTTP/1.1") + "Content-Length: 1000\r\n\r\n", 401100},
+	} {
+		got := g.send(c.client, c.text)
+		if got.code(t) != c.code {
+			t.Errorf("%s: code %d, want %d", about, got.code(t), c.code)
+		}
+		if c.code == 401100 && got.body != unknown.body {
+			t.Errorf("%s: %q is not the answer for an unknown account, %q", about, got.body, unknown.body)
+		}
+	}
+	if got := g.metric("arauto_webhooks_total", "client_certificate"); got != 6 {
+		t.Errorf("%v webhooks are refused for their certificate, want 6", got)
+	}
+	if n := len(g.stored()); n != 2 {
+		t.Errorf("%d notifications are stored, want 2", n)
+	}
+}
+
+// TestClientCertificateHoldsForAConnectionAndItsResumption sends two webhooks on one
+// connection, and one on a second connection that resumes the session.
+func TestClientCertificateHoldsForAConnectionAndItsResumption(t *testing.T) {
+	t.Parallel()
+	g, a, pool := certified(t)
+	c := offering(t, pool, a.Issue(t, "sender", time.Hour))
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	for i := range 2 {
+		conn, err := g.handshake(c)
+		testbench.Must(t, err)
+		if conn.ConnectionState().DidResume != (i == 1) {
+			t.Errorf("connection %d resumes: %t", i, i != 1)
+		}
+		r := bufio.NewReader(conn)
+		for range 2 {
+			fmt.Fprint(conn, request("p", ""))
+			if got := next(t, r).code(t); got != 200 {
+				t.Errorf("connection %d: code %d", i, got)
+			}
+		}
+		_ = conn.Close()
+	}
+}
+
+func TestExpect100ContinueIsAnsweredByCertificate(t *testing.T) {
+	t.Parallel()
+	g, a, pool := certified(t)
+	text := request("p", "Expect: 100-continue\r\n")
+	for want, c := range map[int]*tls.Config{200: offering(t, pool, a.Issue(t, "sender", time.Hour)), 401100: {RootCAs: pool}} {
+		conn, err := g.handshake(c)
+		testbench.Must(t, err)
+		fmt.Fprint(conn, text)
+		r := bufio.NewReader(conn)
+		answer := next(t, r)
+		for answer.status == 100 {
+			answer = next(t, r)
+		}
+		if got := answer.code(t); got != want {
+			t.Errorf("code %d, want %d", got, want)
+		}
+		_ = conn.Close()
+	}
+}
+
+func TestWebhookFromAnotherNetworkIsRefused(t *testing.T) {
+	t.Parallel()
+	for network, code := range map[string]int{"127.0.0.0/8": 200, "203.0.113.0/24": 401100, "::/0": 401100} {
+		g := start(t, func(o *webhook.Options) { o.Access = accessTo(webhook.Access{Networks: networks(network)}) })
+		c := caller{name: "sandbox", header: "authorization"}
+		if got := g.post("/v1/sandbox/notifications", c.headers(c.secret("default")), `{"payment":"p"}`).code(t); got != code {
+			t.Errorf("%s: code %d, want %d", network, got, code)
+		}
+		wrong := g.post("/v1/sandbox/notifications", c.headers("wrong"), `{"payment":"p"}`)
+		unknown := g.post("/v1/sandbox/unknown/notifications", c.headers("wrong"), `{"payment":"p"}`)
+		if (wrong.body == unknown.body) != (code == 401100) {
+			t.Errorf("%s: a wrong credential gets %q", network, wrong.body)
+		}
+		if got := g.post("/v1/sandbox/acme/notifications", c.headers(c.secret("acme")), `{"payment":"p"}`).code(t); got != 200 {
+			t.Errorf("%s: another account: code %d", network, got)
+		}
+	}
+}
+
+// TestNoAnswerToAnotherNetworkTellsTheCredential sends what a client from elsewhere could try.
+// Each gets the same answers, those before the body among them.
+func TestNoAnswerToAnotherNetworkTellsTheCredential(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(o *webhook.Options) { o.Access = accessTo(webhook.Access{Networks: networks("203.0.113.0/24")}) })
+	right := request("p", "Expect: 100-continue\r\n")
+	var want string
+	for i, text := range []string{
+		right,
+		strings.Replace(right, "Authorization: ", "Authorization: x", 1),
+		strings.Replace(right, "Authorization", "X-Other", 1),
+		strings.Replace(right, "sandbox/", "sandbox/unknown/", 1),
+		strings.Replace(right, "Expect", "Content-Encoding: br\r\nExpect", 1),
+	} {
+		got := ""
+		for _, answer := range g.dialogue(text) {
+			got += fmt.Sprintf("%d %s %v\n", answer.status, answer.body, answer.last)
+		}
+		if i == 0 {
+			want = got
+		}
+		if got != want || !strings.HasSuffix(got, "true\n") || !strings.Contains(got, "401100") {
+			t.Errorf("request %d: the answers are\n%swant\n%s", i, got, want)
+		}
+	}
+}
+
+func TestNamesWithoutAuthoritiesAreRefused(t *testing.T) {
+	t.Parallel()
+	o := options(t, nil)
+	o.Publisher, o.Access = newGate(), accessTo(webhook.Access{Names: []string{"sender"}})
+	if _, err := webhook.New(o); err == nil {
+		t.Error("accepted")
+	}
+}

@@ -1,0 +1,117 @@
+package operator
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"arauto/deploy/runtime/stream"
+	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// TestHoldPausesEveryConsumerAndResumeEndsIt holds an idle deployment. What it pauses, what it
+// refuses meanwhile and what it leaves on AUDIT is looked at.
+func TestHoldPausesEveryConsumerAndResumeEndsIt(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.run(ExitDone, "hold", "--for", "10m", "--why", "a test", "--by", "tester")
+	r.bank.say("p-1", "paid")
+	r.notify("p-1")
+	if text := r.run(ExitPartly, "status"); !strings.Contains(text, "an operator holds every worker until ") {
+		t.Errorf("status of a held deployment is %s", text)
+	}
+	if _, _, problems := arauto(t, "retry", "now", "p-1", "--config", r.config, "--by", "tester"); !strings.Contains(problems, "is held until") {
+		t.Errorf("a change while held gives %q", problems)
+	}
+	r.run(ExitDone, "resume", "--by", "tester")
+	r.moved("p-1", order.Paid)
+	var entry record.Audit
+	for verb, what := range map[string]string{"hold": ": a test", "resume": "go on"} {
+		if raw := r.last(subject.Audit, subject.AuditEntry(verb)); raw == nil || json.Unmarshal(raw.Data, &entry) != nil || entry.Who != "tester" || !strings.HasSuffix(entry.What, what) {
+			t.Errorf("%s left %+v on AUDIT", verb, entry)
+		}
+	}
+}
+
+// TestHoldFailsWhileAMessageIsInHand has a worker that does not finish: the hold ends at once.
+func TestHoldFailsWhileAMessageIsInHand(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.notify("p-1")
+	consumer, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+	r.Must(err)
+	_, err = consumer.Next()
+	r.Must(err)
+	_, _, problems := arauto(t, "hold", "--wait", "1s", "--config", r.config, "--by", "tester")
+	if !strings.Contains(problems, "1 messages of consumer lookup-sandbox are in hand") {
+		t.Errorf("hold with a message in hand says %q", problems)
+	}
+	info, err := consumer.Info(r.Ctx)
+	r.Must(err)
+	if info.Paused {
+		t.Error("a hold that failed is still on")
+	}
+}
+
+// TestBackupNeedsAHoldAndRestoreAnEmptyBroker backs up and restores what a look-up has made,
+// and refuses what is not held, not empty or not what was backed up.
+func TestBackupNeedsAHoldAndRestoreAnEmptyBroker(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.bank.say("p-1", "paid")
+	r.notify("p-1")
+	r.moved("p-1", order.Paid)
+	folder := filepath.Join(t.TempDir(), "copy")
+	refused := func(config, want string, args ...string) {
+		t.Helper()
+		if code, _, problems := arauto(t, append(args, "--config", config, "--by", "tester")...); code != ExitFailed || !strings.Contains(problems, want) {
+			t.Errorf("arauto %q: code %d, %q, want %q", args, code, problems, want)
+		}
+	}
+	refused(r.config, "is not held", "backup", folder)
+	r.run(ExitDone, "hold", "--by", "tester")
+	r.run(ExitDone, "backup", folder, "--by", "tester")
+	refused(r.config, "file exists", "backup", folder)
+	refused(r.config, "the broker has stream", "restore", folder)
+
+	empty := testbench.StartEmpty(t)
+	text, err := os.ReadFile(r.config)
+	r.Must(err)
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere.yaml")
+	r.Must(os.WriteFile(elsewhere, []byte(strings.ReplaceAll(string(text), r.URL, empty.URL)), 0o600))
+	changed := filepath.Join(folder, "ORDERS.snapshot")
+	whole, err := os.ReadFile(changed)
+	r.Must(err)
+	r.Must(os.WriteFile(changed, whole[1:], 0o600))
+	refused(elsewhere, "its checksum differs", "restore", folder)
+	r.Must(os.WriteFile(changed, whole, 0o600))
+	if code, out, problems := arauto(t, "restore", folder, "--config", elsewhere, "--by", "tester"); code != ExitDone {
+		t.Fatalf("restore: code %d, %s%s", code, out, problems)
+	}
+	there := testbench.NewBench(t, empty.JS)
+	raw, err := there.Stream(subject.Orders).GetLastMsgForSubject(there.Ctx, there.Tokens.Unit("sandbox", "default", "p-1").Events())
+	r.Must(err)
+	if !strings.HasSuffix(raw.Subject, ".paid") {
+		t.Errorf("the restored event is %s", raw.Subject)
+	}
+	for _, name := range []string{subject.Notifications, subject.Statuses} {
+		was, is := r.Stream(name).CachedInfo(), there.Stream(name).CachedInfo()
+		if !stream.Incarnation(is).Equal(was.Created) {
+			t.Errorf("%s counts from %v, and the copied stream from %v", name, stream.Incarnation(is), was.Created)
+		}
+	}
+	held, err := empty.JS.Consumer(there.Ctx, subject.Statuses, subject.NormalizeConsumer)
+	r.Must(err)
+	if left := held.CachedInfo().PauseRemaining; left < 30*time.Minute {
+		t.Errorf("the restored deployment is held for %v", left)
+	}
+	if raw, err := there.Stream(subject.Audit).GetLastMsgForSubject(there.Ctx, subject.AuditEntry("restore")); err != nil || !strings.Contains(string(raw.Data), "restore every stream from the backup") {
+		t.Errorf("restore left no entry on AUDIT: %v", err)
+	}
+}

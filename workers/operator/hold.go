@@ -1,0 +1,204 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"arauto/deploy/runtime/topology"
+	"arauto/deploy/runtime/wait"
+	"arauto/schemas/subject"
+)
+
+const (
+	// restChecks is how often in a row, restEvery apart, workers must be found at rest. A
+	// worker that is not at rest pulls for 500 ms, with a moment between two pulls.
+	restChecks, restEvery = 8, 250 * time.Millisecond
+	// longestHold is how long a hold may last. A guess: webhooks fill NOTIFICATIONS meanwhile.
+	longestHold = 24 * time.Hour
+)
+
+// resting are the consumers of roles that also work unasked. While they are held they pull no
+// messages once they rest: see package hold.
+var resting = []string{subject.AdvisoriesConsumer, subject.ExpectConsumer}
+
+// held is the result of hold and resume.
+type held struct {
+	Until *time.Time `json:"until"` // When the hold ends by itself; null for none.
+}
+
+func newHold(s *settings) *cobra.Command {
+	var lasts, patience time.Duration
+	var why string
+	c := &cobra.Command{
+		Use:   "hold",
+		Short: "Let every worker rest, so that a backup is of one moment",
+		Long: "Pause every consumer of the topology, and wait until no worker has anything in hand. Webhooks are stored and\n" +
+			"answered 200 as ever; what they lead to waits. The hold ends with `arauto resume`, or by itself after --for.\n" +
+			"The broker's user for it is backup. Exit code 1: a worker did not come to rest within --wait; nothing is held.",
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if lasts <= 0 || lasts > longestHold {
+				return usageError{fmt.Errorf("--for must be more than 0 and at most %s", longestHold)}
+			}
+			return s.backingUp(c, func(ctx context.Context, s *session) error {
+				until := time.Now().Add(lasts)
+				what := "hold every worker until " + until.UTC().Format(time.RFC3339)
+				if why != "" {
+					what += ": " + why
+				}
+				if err := s.audit(ctx, verbHold, subject.Unit{}, "", what); err != nil {
+					return err
+				}
+				if err := s.hold(ctx, until, patience); err != nil {
+					return err
+				}
+				return s.show(c, held{&until}, line("held until %s: back up, then arauto resume", until.Format(time.RFC3339)))
+			})
+		},
+	}
+	c.Flags().DurationVar(&lasts, "for", time.Hour, "when the hold ends by itself")
+	c.Flags().DurationVar(&patience, "wait", time.Minute, "how long to wait for what workers have in hand")
+	c.Flags().StringVar(&why, "why", "", "the `reason`, for AUDIT")
+	return c
+}
+
+func newResume(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "resume",
+		Short: "End a hold",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return s.backingUp(c, func(ctx context.Context, s *session) error {
+				if err := s.audit(ctx, verbResume, subject.Unit{}, "", "let every worker go on"); err != nil {
+					return err
+				}
+				if err := s.resume(ctx); err != nil {
+					return err
+				}
+				return s.show(c, held{}, line("resumed"))
+			})
+		},
+	}
+}
+
+// backingUp calls do as the broker's user backup, with the operator's name.
+func (s *settings) backingUp(c *cobra.Command, do func(context.Context, *session) error) error {
+	if err := s.identify(); err != nil {
+		return err
+	}
+	return s.connectedOn(c, backupInbox, do)
+}
+
+// consumers are the durable consumers of the topology.
+func (s *session) consumers() []topology.Consumer { return topology.Consumers(s.config.Topology()) }
+
+// hold pauses every consumer and waits until the workers rest. If they do not, it resumes
+// them.
+func (s *session) hold(ctx context.Context, until time.Time, patience time.Duration) error {
+	err := s.pause(ctx, until)
+	if err == nil {
+		err = s.awaitRest(ctx, patience)
+	}
+	if err == nil {
+		return nil
+	}
+	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	return errors.Join(err, s.resume(undo))
+}
+
+func (s *session) pause(ctx context.Context, until time.Time) error {
+	for _, c := range s.consumers() {
+		if _, err := s.js.PauseConsumer(ctx, c.Stream, c.Durable, until); err != nil {
+			return fmt.Errorf("pause consumer %s: %w", c.Durable, err)
+		}
+	}
+	return nil
+}
+
+func (s *session) resume(ctx context.Context) error {
+	var all []error
+	for _, c := range s.consumers() {
+		if _, err := s.js.ResumeConsumer(ctx, c.Stream, c.Durable); err != nil {
+			all = append(all, fmt.Errorf("resume consumer %s: %w", c.Durable, err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// awaitRest waits until no message is in a worker's hand, and no role works unasked.
+func (s *session) awaitRest(ctx context.Context, patience time.Duration) error {
+	limit := time.Now().Add(patience)
+	for rested := 0; rested < restChecks; {
+		busy, err := s.busy(ctx)
+		switch {
+		case err != nil:
+			return err
+		case len(busy) == 0:
+			rested++
+		case time.Now().After(limit):
+			return fmt.Errorf("workers do not rest within %s: %s; a worker that was killed rests for %s, then run this again",
+				patience, strings.Join(busy, ", "), topology.AckWait)
+		default:
+			rested = 0
+		}
+		if !wait.For(ctx, restEvery) {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// busy says what works although it is paused.
+func (s *session) busy(ctx context.Context) (busy []string, err error) {
+	for _, c := range s.consumers() {
+		durable, err := s.js.Consumer(ctx, c.Stream, c.Durable)
+		if err != nil {
+			return nil, fmt.Errorf("read consumer %s: %w", c.Durable, err)
+		}
+		info := durable.CachedInfo()
+		switch {
+		case !info.Paused:
+			return nil, fmt.Errorf("consumer %s is not paused any more", c.Durable)
+		case info.NumAckPending > 0:
+			busy = append(busy, fmt.Sprintf("%d messages of consumer %s are in hand", info.NumAckPending, c.Durable))
+		case slices.Contains(resting, c.Durable) && info.NumWaiting > 0:
+			busy = append(busy, "the role of consumer "+c.Durable+" works, or is of a version that knows no hold")
+		}
+	}
+	return busy, nil
+}
+
+// heldUntil is when the hold ends that the deployment is under, nil without one. normalize's
+// consumer tells, because nothing else pauses it.
+func (s *Deployment) heldUntil(ctx context.Context) (*time.Time, error) {
+	durable, err := s.js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, nil //nolint:nilnil // What is not there is not held.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read consumer %s: %w", subject.NormalizeConsumer, err)
+	}
+	info := durable.CachedInfo()
+	if !info.Paused {
+		return nil, nil //nolint:nilnil // Not held.
+	}
+	until := info.TimeStamp.Add(info.PauseRemaining).Round(time.Second)
+	return &until, nil
+}
+
+// refuseHeld refuses a change while the deployment is held.
+func (s *session) refuseHeld(ctx context.Context) error {
+	until, err := s.heldUntil(ctx)
+	if err == nil && until != nil {
+		err = fmt.Errorf("the deployment is held until %s, so nothing may be changed; run arauto resume first", until.Format(time.RFC3339))
+	}
+	return err
+}
