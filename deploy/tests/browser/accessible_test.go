@@ -34,9 +34,12 @@ var everyPage = []struct{ name, path string }{
 }
 
 // play makes payments of each sort: moving, finished, waiting, and with a word that is not
-// known.
+// known. The tests of this package run one after another, and share them.
 func play(t *testing.T, b *tab) {
 	t.Helper()
+	if shared.played {
+		return
+	}
 	for _, step := range []map[string]any{{"status": "created"}, {"status": "paid"}, {"status": "paid", "refunded": 4000}, {"status": "refunded", "refunded": 10000}} {
 		step["order"] = "shown-order"
 		set(t, "picpay", "default", "shown-refunded", step)
@@ -53,6 +56,7 @@ func play(t *testing.T, b *tab) {
 	b.shows("reversed_by_bank")
 	b.get("/payments/sandbox/acme/shown-pending")
 	b.await("it to wait", `document.querySelector(".waits") !== null`)
+	shared.played = true
 }
 
 // finding is what axe says about a page.

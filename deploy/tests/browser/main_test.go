@@ -40,6 +40,7 @@ var shared struct {
 	bin     string
 	dir     string            // Of the system: its configuration is there.
 	at      map[string]string // Base URLs by part: gateway, simulator, console and admin; NATS as nats://.
+	played  bool              // The payments of play are there.
 	browser context.Context   //nolint:containedctx // That of chromedp.
 }
 

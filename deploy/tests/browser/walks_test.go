@@ -1,11 +1,16 @@
 package browser
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
 )
 
 // TestSupportPersonFindsWhyAPaymentIsPending: from the front page, without a log-in, to the
@@ -52,6 +57,7 @@ func TestEngineerSeesADeadProviderAndRetries(t *testing.T) {
 	b.shows("operator")
 	b.click("form.confirm button")
 	b.get("/payments/sandbox/default/walk-engineer")
+	b.audited("retry_now", "operator")
 	b.await("the payment to be paid", `[...document.querySelectorAll(".facts dd")].some((one) => one.innerText.toLowerCase().startsWith("paid"))`)
 }
 
@@ -75,5 +81,22 @@ func TestReaderIsRefusedWhatOperatorsDo(t *testing.T) {
 	b.click(b.link("Log out"))
 	if strings.Contains(b.text(), "reader") {
 		t.Errorf("after the log-out the page shows\n%s", b.text())
+	}
+}
+
+// audited waits for an entry on AUDIT with a verb and a person's name.
+func (b *tab) audited(verb, who string) {
+	b.t.Helper()
+	_, js := testbench.Connect(b.t, shared.at["NATS"])
+	ctx, cancel := b.limited()
+	defer cancel()
+	stream, err := js.Stream(ctx, subject.Audit)
+	b.must(err)
+	entry, err := stream.GetLastMsgForSubject(ctx, subject.AuditEntry(verb))
+	b.must(err)
+	var audit record.Audit
+	b.must(json.Unmarshal(entry.Data, &audit))
+	if audit.Who != who || audit.Verb != verb {
+		b.t.Errorf("AUDIT has %+v, want %s by %s", audit, verb, who)
 	}
 }
