@@ -50,11 +50,10 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	k.OnStop("index", func(context.Context) error { return payments.Close() })
-	settings, err := access.Configured(cfg)
+	settings, err := admitted(cfg)
 	if err != nil {
 		return err
 	}
-	settings.Assets = "/static/"
 	who, err := access.New(settings, k.Log, k.Registry)
 	if err != nil {
 		return err
@@ -79,7 +78,17 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	})
 	return process.Together(ctx,
-		k.Reload(func(*config.Config) error { return nil }), // The pages read the one in use.
+		k.Reload(func(next *config.Config) error { // The pages read the one in use.
+			cfg, err := next.Console()
+			if err != nil {
+				return err
+			}
+			settings, err := admitted(cfg)
+			if err != nil {
+				return err
+			}
+			return who.Replace(settings)
+		}),
 		process.Actor{Name: "watch", Run: site.watch.run},
 		process.Actor{Name: "job", Run: site.jobs.run},
 		process.Actor{Name: "index", Run: site.follow.run},
@@ -101,6 +110,13 @@ func Run(ctx context.Context, k *process.Kit) error {
 			}
 			return nil
 		}})
+}
+
+// admitted are the settings of who may use the pages.
+func admitted(cfg config.Console) (access.Settings, error) {
+	settings, err := access.Configured(cfg)
+	settings.Assets = "/static/"
+	return settings, err
 }
 
 // operatorInbox is the only inbox that the user operator may subscribe to.

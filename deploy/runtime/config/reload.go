@@ -110,7 +110,7 @@ func (c *Config) compared(r reference) string {
 }
 
 // replaceable are the keys that a running role takes over, beside all below providers.
-var replaceable = []string{"gateway.limit", "lookup.rate_limit", "expect.http_token"}
+var replaceable = []string{"gateway.limit", "lookup.rate_limit", "expect.http_token", "console.access"}
 
 // Replaces reports why c cannot take the place of another configuration in a running process
 // of the role: Problems with each key that the role uses, that differs, and that only a

@@ -61,7 +61,7 @@ func edit(t *testing.T, file, old, new string) func(dir string) {
 
 func TestKeysThatARunningRoleCannotChange(t *testing.T) {
 	t.Parallel()
-	all := []string{RoleGateway, RoleLookup, RoleNormalize, RoleSweep, RoleExpect}
+	all := []string{RoleGateway, RoleLookup, RoleNormalize, RoleSweep, RoleExpect, RoleConsole}
 	for name, c := range map[string]struct {
 		file, old, new string
 		key            string
