@@ -148,7 +148,11 @@ func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f ingress.Frame, c code) code 
 // finish writes the answer, and counts and logs the webhook.
 func (g *Gateway) finish(rc *fasthttp.RequestCtx, d *delivery, c code) {
 	g.answer(rc, c)
-	d.span.Answered(rc.Response.StatusCode(), c == unavailable)
+	if status := rc.Response.StatusCode(); c == unavailable {
+		d.span.FailedWith(status)
+	} else {
+		d.span.Answered(status)
+	}
 	d.span.End(nil)
 	took := g.options.Clock().Sub(d.started)
 	if c == accepted {

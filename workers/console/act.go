@@ -161,7 +161,7 @@ func (s *site) confirmCircuit(r *http.Request, page *confirmPage) error {
 	}
 	for _, c := range last.Health.Consumers {
 		if of, ok := subject.ParseLookupConsumer(c.Name); ok && of == page.Unit.Provider {
-			page.Waiting += c.Pending + uint64(max(c.AckPending, 0)) //nolint:gosec // Not negative.
+			page.Waiting += c.Pending + uint64(max(c.AckPending, 0))
 		}
 	}
 	return nil
@@ -191,7 +191,7 @@ func (s *site) act(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.Log.Info("console.acted", zap.String("verb", verb), zap.String("who", who))
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // A page of this site, which do has chosen.
 }
 
 // refusal is why an action was not done, for the person.

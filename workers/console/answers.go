@@ -85,8 +85,8 @@ func (a *answers) update(ctx context.Context, js jetstream.JetStream) error {
 // answersOf are an observation and the failed look-ups before it.
 func answersOf(ctx context.Context, raw *jetstream.RawStreamMsg, notified jetstream.Stream) ([]answer, error) {
 	var o order.Observation
-	if json.Unmarshal(raw.Data, &o) != nil || o.RefusedUntil != nil {
-		return nil, nil
+	if err := json.Unmarshal(raw.Data, &o); err != nil || o.RefusedUntil != nil {
+		return nil, nil //nolint:nilerr // What does not decode is no answer; the payment's page shows it.
 	}
 	var all []answer
 	for _, f := range o.FailedLookUps {

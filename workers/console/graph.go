@@ -62,7 +62,7 @@ func graphOf(story operator.Story) *graph {
 			events = append(events, e.Event)
 		}
 	}
-	slices.SortStableFunc(events, func(a, b *order.Event) int { return int(a.Transition) - int(b.Transition) }) //nolint:gosec // Far below 2^63.
+	slices.SortStableFunc(events, func(a, b *order.Event) int { return int(a.Transition) - int(b.Transition) })
 	been := map[order.Status]bool{}
 	for _, e := range events {
 		been[e.Status] = true

@@ -109,7 +109,7 @@ func (l tongue) number(n any) string {
 	case int:
 		return grouped(int64(n), separator)
 	case uint64:
-		return grouped(int64(n), separator) //nolint:gosec // Counts are far below 2^63.
+		return grouped(int64(n), separator)
 	case int64:
 		return grouped(n, separator)
 	case float64:

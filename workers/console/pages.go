@@ -30,7 +30,7 @@ func (s *site) now(_ *http.Request, v *view) error {
 		page.First, page.Others = &page.Found[0], page.Found[1:]
 	}
 	for _, c := range page.Health.Consumers {
-		page.Ready += c.Pending + uint64(max(c.AckPending, 0)) //nolint:gosec // Not negative.
+		page.Ready += c.Pending + uint64(max(c.AckPending, 0))
 		page.Oldest = max(page.Oldest, c.Oldest)
 	}
 	v.Title, v.Every, v.Data, v.AsOf = "now.title", fastEvery, page, page.At
@@ -87,7 +87,7 @@ func (s *site) providers(_ *http.Request, v *view) error {
 			for _, c := range last.Health.Consumers {
 				if of, ok := subject.ParseLookupConsumer(c.Name); ok && of == provider {
 					row.Paused = row.Paused || c.Paused
-					row.Pending += c.Pending + uint64(max(c.AckPending, 0)) //nolint:gosec // Not negative.
+					row.Pending += c.Pending + uint64(max(c.AckPending, 0))
 					row.Oldest = max(row.Oldest, c.Oldest)
 				}
 			}

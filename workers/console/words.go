@@ -19,7 +19,7 @@ var table = map[string]words{
 	"site.unread":   {"The broker was not read yet. This page fills itself in a moment.", "O broker ainda não foi lido. Esta página se preenche em instantes."},
 	"site.none":     {"none", "nenhuma"},
 	"site.unknown":  {"unknown word", "palavra desconhecida"},
-	"site.commands": {"The same on the command line", "O mesmo na linha de comando"},
+	"site.commands": {"The same on the command line", "O mesmo na linha de comando"}, //nolint:misspell // Portuguese.
 
 	"menu.now":       {"Now", "Agora"},
 	"menu.payments":  {"Payments", "Pagamentos"},
@@ -58,7 +58,7 @@ var table = map[string]words{
 	"now.parked":     {"Parked look-ups", "Consultas agendadas"},
 	"now.nextdue":    {"next due", "a próxima em"},
 	"now.payments":   {"Payments with events", "Pagamentos com eventos"},
-	"now.circuits":   {"Open circuits", "Circuitos abertos"},
+	"now.circuits":   {"Open circuits", "Circuitos abertos"}, //nolint:misspell // Portuguese.
 	"now.nocircuits": {"None: every provider may be asked.", "Nenhum: todos os provedores podem ser consultados."},
 	"now.durable":    {"What a 200 means here", "O que um 200 significa aqui"},
 	"now.unverified": {"What the gateway claims cannot be verified from here; ask /durability of a gateway.", "O que o gateway afirma não pode ser verificado daqui; pergunte a /durability de um gateway."},

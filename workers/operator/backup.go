@@ -154,7 +154,7 @@ func (s *session) copyStream(ctx context.Context, folder, name string) (one copi
 // writeSynced makes a new file, which only this user may read, and returns its size when it
 // is on the disk.
 func writeSynced(path string, write func(io.Writer) error) (size int64, err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // The operator names the folder.
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("make file of the backup: %w", err)
 	}
@@ -202,7 +202,7 @@ func newRestore(s *settings) *cobra.Command {
 
 // readManifest reads what a backup has, and compares every file with it.
 func readManifest(folder string) (m manifest, err error) {
-	text, err := os.ReadFile(filepath.Join(folder, manifestFile)) //nolint:gosec // The operator names the folder.
+	text, err := os.ReadFile(filepath.Join(folder, manifestFile))
 	if err != nil {
 		return m, fmt.Errorf("read backup: %w", err)
 	}
@@ -216,7 +216,7 @@ func readManifest(folder string) (m manifest, err error) {
 		if one.File != filepath.Base(one.File) {
 			return m, fmt.Errorf("%s names a file outside of the backup", manifestFile)
 		}
-		file, err := os.Open(filepath.Join(folder, one.File)) //nolint:gosec // As above.
+		file, err := os.Open(filepath.Join(folder, one.File))
 		if err != nil {
 			return m, fmt.Errorf("read backup: %w", err)
 		}
@@ -270,7 +270,7 @@ func first(name string) int {
 }
 
 func (s *session) restoreStream(ctx context.Context, folder string, one copied) (err error) {
-	file, err := os.Open(filepath.Join(folder, one.File)) //nolint:gosec // The operator names the folder.
+	file, err := os.Open(filepath.Join(folder, one.File))
 	if err != nil {
 		return fmt.Errorf("read backup: %w", err)
 	}

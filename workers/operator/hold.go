@@ -34,7 +34,7 @@ type held struct {
 }
 
 func newHold(s *settings) *cobra.Command {
-	var lasts, patience time.Duration
+	var lasts, longest time.Duration
 	var why string
 	c := &cobra.Command{
 		Use:   "hold",
@@ -56,7 +56,7 @@ func newHold(s *settings) *cobra.Command {
 				if err := s.audit(ctx, verbHold, subject.Unit{}, "", what); err != nil {
 					return err
 				}
-				if err := s.hold(ctx, until, patience); err != nil {
+				if err := s.hold(ctx, until, longest); err != nil {
 					return err
 				}
 				return s.show(c, held{&until}, line("held until %s: back up, then arauto resume", until.Format(time.RFC3339)))
@@ -64,7 +64,7 @@ func newHold(s *settings) *cobra.Command {
 		},
 	}
 	c.Flags().DurationVar(&lasts, "for", time.Hour, "when the hold ends by itself")
-	c.Flags().DurationVar(&patience, "wait", time.Minute, "how long to wait for what workers have in hand")
+	c.Flags().DurationVar(&longest, "wait", time.Minute, "how long to wait for what workers have in hand")
 	c.Flags().StringVar(&why, "why", "", "the `reason`, for AUDIT")
 	return c
 }
@@ -101,10 +101,10 @@ func (s *session) consumers() []topology.Consumer { return topology.Consumers(s.
 
 // hold pauses every consumer and waits until the workers rest. If they do not, it resumes
 // them.
-func (s *session) hold(ctx context.Context, until time.Time, patience time.Duration) error {
+func (s *session) hold(ctx context.Context, until time.Time, longest time.Duration) error {
 	err := s.pause(ctx, until)
 	if err == nil {
-		err = s.awaitRest(ctx, patience)
+		err = s.awaitRest(ctx, longest)
 	}
 	if err == nil {
 		return nil
@@ -134,8 +134,8 @@ func (s *session) resume(ctx context.Context) error {
 }
 
 // awaitRest waits until no message is in a worker's hand, and no role works unasked.
-func (s *session) awaitRest(ctx context.Context, patience time.Duration) error {
-	limit := time.Now().Add(patience)
+func (s *session) awaitRest(ctx context.Context, longest time.Duration) error {
+	limit := time.Now().Add(longest)
 	for rested := 0; rested < restChecks; {
 		busy, err := s.busy(ctx)
 		switch {
@@ -145,7 +145,7 @@ func (s *session) awaitRest(ctx context.Context, patience time.Duration) error {
 			rested++
 		case time.Now().After(limit):
 			return fmt.Errorf("workers do not rest within %s: %s; a worker that was killed rests for %s, then run this again",
-				patience, strings.Join(busy, ", "), topology.AckWait)
+				longest, strings.Join(busy, ", "), topology.AckWait)
 		default:
 			rested = 0
 		}

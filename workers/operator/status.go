@@ -90,6 +90,7 @@ func newStatus(s *settings) *cobra.Command {
 	}
 }
 
+// Health reads how the deployment is, and what a person must do about it.
 func (s *Deployment) Health(ctx context.Context) (Health, error) {
 	var h Health
 	h.Durability = durability.Look(ctx, durability.NewReader(s.js, s.config.NATS().Monitors), s.config.Durability())

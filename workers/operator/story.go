@@ -128,7 +128,7 @@ func lookUps(line []Entry) (at []int) {
 			at = append(at, i)
 		}
 	}
-	slices.SortFunc(at, func(a, b int) int { return int(line[a].Sequence) - int(line[b].Sequence) }) //nolint:gosec // Sequences are far below 2^63.
+	slices.SortFunc(at, func(a, b int) int { return int(line[a].Sequence) - int(line[b].Sequence) })
 	return at
 }
 

@@ -47,7 +47,7 @@ func reloaded(t *testing.T, role string, change func(dir string)) (before, after
 }
 
 // edit replaces a text of a file in a folder.
-func edit(t *testing.T, file, old, new string) func(dir string) {
+func edit(t *testing.T, file, old, instead string) func(dir string) {
 	return func(dir string) {
 		path := filepath.Join(dir, file)
 		data, err := os.ReadFile(path)
@@ -55,7 +55,7 @@ func edit(t *testing.T, file, old, new string) func(dir string) {
 		if !strings.Contains(string(data), old) {
 			t.Errorf("%s lacks %q", file, old)
 		}
-		testbench.Must(t, os.WriteFile(path, []byte(strings.Replace(string(data), old, new, 1)), 0o600))
+		testbench.Must(t, os.WriteFile(path, []byte(strings.Replace(string(data), old, instead, 1)), 0o600))
 	}
 }
 

@@ -18,13 +18,14 @@ const (
 	flagsFrom        = 53
 )
 
-// flagged returns a valid trace context with another sampled flag, and no further flag.
-func flagged(context string, sampled bool) string {
-	if sampled {
-		return context[:flagsFrom] + "01"
-	}
-	return context[:flagsFrom] + "00"
-}
+// The flags of a trace context: only whether its trace is recorded.
+const (
+	notRecorded = "00"
+	recorded    = "01"
+)
+
+// flagged returns a valid trace context with these flags and no others.
+func flagged(context, flags string) string { return context[:flagsFrom] + flags }
 
 // isSampled reports whether a valid trace context says that its trace is recorded.
 func isSampled(context string) bool {

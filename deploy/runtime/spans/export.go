@@ -105,7 +105,8 @@ func (e *export) UploadTraces(ctx context.Context, all []*otlp.ResourceSpans) er
 func (e *export) send(ctx context.Context, all []*otlp.ResourceSpans) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(e.ctx, cancel)()
+	stop := context.AfterFunc(e.ctx, cancel)
+	defer stop()
 	// TracesData and the request of the protocol have the same form on the wire.
 	body, err := proto.Marshal(&otlp.TracesData{ResourceSpans: all})
 	if err != nil {

@@ -114,15 +114,17 @@ func (s *Span) Outcome(word string) {
 	}
 }
 
-// Answered is the status of an HTTP response. failed says whether the span has failed by it.
-func (s *Span) Answered(status int, failed bool) {
-	if s == nil {
-		return
+// Answered is the status of an HTTP response.
+func (s *Span) Answered(status int) {
+	if s != nil {
+		s.SetAttributes(semconv.HTTPResponseStatusCode(status))
 	}
-	s.SetAttributes(semconv.HTTPResponseStatusCode(status))
-	if failed {
-		s.Fail(strconv.Itoa(status))
-	}
+}
+
+// FailedWith is the status of an HTTP response by which the span has failed.
+func (s *Span) FailedWith(status int) {
+	s.Answered(status)
+	s.Fail(strconv.Itoa(status))
 }
 
 // Fail says that the span has failed, with a word for the kind of the error and nothing of

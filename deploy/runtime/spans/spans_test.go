@@ -48,7 +48,7 @@ func receive(tracer *spans.Tracer, caller string) (stored string) {
 	ctx, server, of := tracer.Receive(context.Background(), caller, webhook)
 	_, send, stored := spans.Send(ctx, "NOTIFICATIONS", of)
 	send.End(nil)
-	server.Answered(http.StatusOK, false)
+	server.Answered(http.StatusOK)
 	server.End(nil)
 	return stored
 }
@@ -63,7 +63,7 @@ func TestSpansAreExportedWithTheConventionsNames(t *testing.T) {
 	at, err := url.Parse("https://api.example:8443/payments/12345?token=secret")
 	testbench.Must(t, err)
 	_, request := spans.Request(ctx, http.MethodGet, at)
-	request.Answered(http.StatusNotFound, true)
+	request.FailedWith(http.StatusNotFound)
 	request.End(nil)
 	process.End(errors.New("52998224725 is personal"))
 	testbench.Must(t, tracer.Close(context.Background()))

@@ -112,10 +112,10 @@ func (t *Tracer) Receive(ctx context.Context, caller string, w Webhook) (context
 		if caller == "" {
 			caller = trace.New()
 		}
-		return ctx, nil, flagged(caller, false)
+		return ctx, nil, flagged(caller, notRecorded)
 	}
 	if caller != "" {
-		ctx = within(ctx, flagged(caller, true))
+		ctx = within(ctx, flagged(caller, recorded))
 	}
 	ctx, s := begin(ctx, t.spans, w.Method+" "+w.Route, otel.SpanKindServer, w.attributes(), otel.WithTimestamp(w.Began))
 	return ctx, s, s.traceparent()
@@ -128,7 +128,10 @@ func (t *Tracer) Sample(context string) string {
 	if t == nil || !trace.Valid(context) {
 		return context
 	}
-	return flagged(context, sampled(context, t.oneIn))
+	if sampled(context, t.oneIn) {
+		return flagged(context, recorded)
+	}
+	return flagged(context, notRecorded)
 }
 
 // Process begins the span of a stream's message that a consumer handles. It continues the

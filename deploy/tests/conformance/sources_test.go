@@ -118,6 +118,7 @@ var askers = map[string]string{
 	"deploy/runtime/durability":     "it asks the broker's monitoring addresses how it syncs",
 	"deploy/tools/local":            "it watches over the processes that it has started",
 	"deploy/runtime/process":        "its admin listener serves net/http",
+	"deploy/runtime/spans":          "it sends spans to a collector",
 	"deploy/tools/bench":            "it steers the simulator and reads the metrics of what it measures",
 }
 

@@ -95,7 +95,7 @@ func checkout(t *testing.T, commit string) string {
 	}
 	if out, err := git("rev-parse", "--verify", "--quiet", commit+"^{commit}").CombinedOutput(); err != nil {
 		t.Skipf("commit %s is not here, so no upgrade from it can be shown: a shallow clone needs `git fetch --unshallow`, "+
-			"and without git or a clone PREVIOUS cannot be built (%v %s)", commit, err, out)
+			"and without git or a clone PREVIOUS cannot be built (%v %s)", commit, err, out) //nolint:forbidigo // Only this commit's own clone can have it, and the reason is shown.
 	}
 	tree := t.TempDir()
 	archive, unpack := git("archive", commit), exec.CommandContext(t.Context(), "tar", "-x", "-C", tree)

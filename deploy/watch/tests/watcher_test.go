@@ -111,13 +111,13 @@ func (w *watcher) scrape(role string) {
 
 const (
 	pollEvery = 100 * time.Millisecond
-	patience  = 100 * time.Second // Of real time, for what a busy machine is late with.
+	longest   = 100 * time.Second // Of real time, for what a busy machine is late with.
 )
 
 // await turns the clock by a step again and again, until met is true of what fires.
 func (w *watcher) await(what string, step time.Duration, met func(firing []string) bool) {
 	w.t.Helper()
-	tick, late := time.NewTicker(pollEvery), time.After(patience)
+	tick, late := time.NewTicker(pollEvery), time.After(longest)
 	defer tick.Stop()
 	fired := map[string]bool{}
 	for {

@@ -182,13 +182,14 @@ func (a *Access) sameOrigin(w http.ResponseWriter, r *http.Request, v visitor) b
 // which is when its session is checked.
 const longestStream = 15 * time.Minute
 
-// serveFor serves a request of somebody who may read. An event stream ends with its session.
+// serveFor serves a request of a person who may read. An event stream ends with its session.
 func serveFor(v visitor, next http.Handler, w http.ResponseWriter, r *http.Request) {
 	if isStream(r) {
 		ctx, cancel := context.WithTimeout(r.Context(), longestStream)
 		defer cancel()
 		if v.session != nil {
-			defer context.AfterFunc(v.session.ended, cancel)()
+			stop := context.AfterFunc(v.session.ended, cancel)
+			defer stop()
 		}
 		r = r.WithContext(ctx)
 	}
@@ -198,7 +199,7 @@ func serveFor(v visitor, next http.Handler, w http.ResponseWriter, r *http.Reque
 // turnAway answers a request without a person who may see the page.
 func (a *Access) turnAway(w http.ResponseWriter, r *http.Request, s *Settings) {
 	if s.Mode == Users && r.Method == http.MethodGet && !isRefresh(r) {
-		http.Redirect(w, r, loginURL(r), http.StatusSeeOther)
+		http.Redirect(w, r, loginURL(r), http.StatusSeeOther) //nolint:gosec // Always the log-in page; the rest is an escaped parameter.
 		return
 	}
 	if s.Mode == Users {

@@ -132,13 +132,13 @@ func (a *Access) try(w http.ResponseWriter, r *http.Request, s *Settings, v visi
 	case !right:
 		refuse("refused", http.StatusForbidden, words(r).Wrong)
 	default:
-		// A new cookie: the one from before the log-in may be known to somebody else.
+		// A new cookie: the one from before the log-in may be known to another person.
 		a.sessions.stop(v.sent)
 		a.sessions.begin(s.setCookie(w), name, s)
 		a.throttle.loggedIn(v.address, name)
 		a.metrics.login("accepted")
 		a.log.Info("login.accepted", append(logged, zap.Stringer("role", user.Role))...)
-		http.Redirect(w, r, next, http.StatusSeeOther)
+		http.Redirect(w, r, next, http.StatusSeeOther) //nolint:gosec // A path of this site: see inside.
 	}
 }
 

@@ -90,7 +90,7 @@ func Require(role Role, next http.Handler) http.Handler {
 		case v.person.Role >= role:
 			next.ServeHTTP(w, r)
 		case v.person.Name == "" && v.access.LogsIn() && r.Method == http.MethodGet:
-			http.Redirect(w, r, loginURL(r), http.StatusSeeOther)
+			http.Redirect(w, r, loginURL(r), http.StatusSeeOther) //nolint:gosec // Always the log-in page; the rest is an escaped parameter.
 		default:
 			v.access.forbid(w, r, v, "role")
 		}

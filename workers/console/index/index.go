@@ -20,6 +20,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -94,7 +95,7 @@ func Open(folder string) (*Index, error) {
 	if err == nil {
 		err = x.open()
 	}
-	if errors.Is(err, bolt.ErrTimeout) { // Another process has it.
+	if errors.Is(err, berrors.ErrTimeout) { // Another process has it.
 		return nil, fmt.Errorf("open index %s: another process has it open: %w", x.path, err)
 	}
 	if err != nil {
@@ -257,7 +258,7 @@ func each(p Payment, do func(bucket, key []byte) error) error {
 // listKey sorts by status, time and unit.
 func listKey(status order.Status, at time.Time, unit string) []byte {
 	key := append([]byte(status), 0)
-	key = binary.BigEndian.AppendUint64(key, uint64(at.UnixNano())) //nolint:gosec // After 1970.
+	key = binary.BigEndian.AppendUint64(key, uint64(at.UnixNano()))
 	return append(key, unit...)
 }
 

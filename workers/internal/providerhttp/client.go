@@ -202,7 +202,11 @@ func (c *Client) send(ctx context.Context, q provider.Question, bearer string) (
 		span.Fail(kindOf(err))
 		return reply{}, transportError(err)
 	}
-	span.Answered(response.StatusCode, response.StatusCode >= http.StatusBadRequest)
+	if response.StatusCode >= http.StatusBadRequest {
+		span.FailedWith(response.StatusCode)
+	} else {
+		span.Answered(response.StatusCode)
+	}
 	defer func() { _ = response.Body.Close() }() // Close cannot lose data: the body was only read.
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.options.AnswerLimit+1))
 	if err != nil {
