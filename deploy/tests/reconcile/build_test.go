@@ -94,8 +94,9 @@ func checkout(t *testing.T, commit string) string {
 		return exec.CommandContext(t.Context(), "git", append([]string{"-C", root}, args...)...)
 	}
 	if out, err := git("rev-parse", "--verify", "--quiet", commit+"^{commit}").CombinedOutput(); err != nil {
+		//nolint:forbidigo // A shallow clone cannot have the commit, and the reason is shown.
 		t.Skipf("commit %s is not here, so no upgrade from it can be shown: a shallow clone needs `git fetch --unshallow`, "+
-			"and without git or a clone PREVIOUS cannot be built (%v %s)", commit, err, out) //nolint:forbidigo // Only this commit's own clone can have it, and the reason is shown.
+			"and without git or a clone PREVIOUS cannot be built (%v %s)", commit, err, out)
 	}
 	tree := t.TempDir()
 	archive, unpack := git("archive", commit), exec.CommandContext(t.Context(), "tar", "-x", "-C", tree)
