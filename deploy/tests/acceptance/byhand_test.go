@@ -49,7 +49,7 @@ func TestPageByHandWorksAsItStands(t *testing.T) {
 	for _, want := range []string{"nothing needs a person", "event         ? -> paid, transition 1", "HTTP/1.1 200"} {
 		if err != nil || !strings.Contains(string(out), want) {
 			logs := ""
-			for _, name := range []string{"nats", "simulator", "gateway", "lookup", "normalize", "sweep", "expect"} {
+			for _, name := range []string{"nats", "simulator", "gateway", "lookup", "normalize", "sweep", "expect", "console"} {
 				log, _ := os.ReadFile(filepath.Join(folder, "by-hand", name+".log")) // What did not start has none.
 				logs += name + ":\n" + string(log[max(0, len(log)-2000):])
 			}
