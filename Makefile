@@ -21,7 +21,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract soak upgrade cluster powercut bench clean
+.PHONY: help build run test check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract browser alarms soak upgrade cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,15 +36,19 @@ run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,
 	@exec bin/local
 
 # `make vet` looks at the same files, and debug information is a third of linking. What
-# needs Prometheus, Helm, images or a browser is a module apart, without the race detector, which
-# would double what is compiled; and never from the cache, which does not see files outside of a
-# module. The browser's tests are skipped, with a line, without Chromium.
+# needs Prometheus, Helm or images is a module apart, without the race detector, which would
+# double what is compiled; and never from the cache, which does not see files outside of a module.
 test: ## run all tests with the race detector
 	$(GO) test -race -vet=off -ldflags=-w -timeout 15m ./...
 	cd deploy/watch/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
 	cd deploy/chart/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
 	cd deploy/tools/image && $(GO) test -count 1 -vet=off -ldflags=-w ./...
+
+browser: ## try the console in a browser (needs chromium)
 	cd deploy/tests/browser && $(GO) test -count 1 -vet=off -ldflags=-w -timeout 15m ./...
+
+alarms: ## break a running system in each way, and see the alarms fire and end
+	cd deploy/watch/tests && ALARMS=1 $(GO) test -count 1 -vet=off -ldflags=-w -v -run '^TestAlarmsFire' .
 
 check: format vet lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
 
@@ -118,7 +122,7 @@ soak: ## run the ledger test for FOR (default 30m); SEED=n repeats a run's choic
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEveryAcceptedNotificationEndsAsExactlyOneThing$$' ./deploy/tests/reconcile
 
 upgrade: ## upgrade and roll back under traffic; PREVIOUS=commit names the earlier build
-	PREVIOUS=$(PREVIOUS) SEED=$(SEED) $(GO) test -count 1 -timeout 15m -v -run '^TestUpgradeAndRollbackLoseNothing$$' ./deploy/tests/reconcile
+	UPGRADE=1 PREVIOUS=$(PREVIOUS) SEED=$(SEED) $(GO) test -count 1 -timeout 15m -v -run '^TestUpgradeAndRollbackLoseNothing$$' ./deploy/tests/reconcile
 
 cluster: ## run the ledger test on three servers, whose leaders step down, freeze and die, for FOR
 	FOR=$(FOR) SEED=$(SEED) $(GO) test -count 1 -timeout 0 -v -run '^TestEvery200OutlivesItsLeader$$' ./deploy/tests/reconcile

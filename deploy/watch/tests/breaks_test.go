@@ -60,7 +60,12 @@ var breaks = []broken{
 				p.notify("default", payment)
 			}
 		},
-		heal: func(p *plant) { p.provider.stop(false) },
+		heal: func(p *plant) {
+			p.provider.stop(false)
+			for i := range 20 { // What failed before the pause waits for its own time, which is two hours here.
+				p.arauto("operator", "retry", "now", fmt.Sprintf("away-%d", i))
+			}
+		},
 	},
 	{
 		what: "roles are killed, and the streams fill",
@@ -171,6 +176,9 @@ func TestEveryAlarmIsBrokenOrSaysWhyNot(t *testing.T) {
 // way after the other, evaluates the rule file over scrapes of it, and mends it.
 func TestAlarmsFireWhenTheRealThingBreaksAndEndByThemselves(t *testing.T) {
 	t.Parallel()
+	if os.Getenv("ALARMS") == "" {
+		t.Skip("SKIPPED: `make alarms` runs it, because it breaks a running system for minutes")
+	}
 	p := newPlant(t)
 	w := newWatcher(t, p)
 	p.provider.set("first", "paid")
@@ -273,9 +281,8 @@ func badAnswers(p *plant, w *watcher) {
 
 // goodAnswers mends what badAnswers has broken, as an operator does.
 func goodAnswers(p *plant) {
-	text, err := os.ReadFile(p.config())
-	testbench.Must(p.t, err)
-	testbench.Must(p.t, os.WriteFile(p.config(), []byte(strings.Replace(string(text), "token: refused", "token: good", 1)), 0o600))
+	p.configured = strings.Replace(p.configured, "token: refused", "token: good", 1)
+	p.configure(p.configured)
 	for i := range 30 {
 		p.provider.set(fmt.Sprintf("invented-%d", i), "paid")
 	}
