@@ -16,39 +16,48 @@ import (
 // expectToken opens the HTTP routes of the role expect, a secret too.
 const expectToken = "canary-token-of-the-expectations-0123456789"
 
+// expectationsOn is the path of a payment's expectation.
+func expectationsOn(name, account, payment string) string {
+	return "/expectations/" + name + "/" + url.PathEscape(account) + "/" + url.PathEscape(payment)
+}
+
 // expectations announces payments of a provider by HTTP, with canaries in everything beside
-// the documented fields, and with what is refused.
+// the documented fields.
 func (s *sower) expectations(known provider.Provider) {
 	s.T.Helper()
-	to := func(name, account, payment string) string {
-		return "/expectations/" + name + "/" + url.PathEscape(account) + "/" + url.PathEscape(payment)
-	}
+	answers := newSearch(s.T, s.bad, ids)
 	for _, c := range ids { // The ids are persons', and nothing else that is kept has them.
 		body := map[string]any{"order": c.text, "amount": nil, "deadline": time.Now().Add(time.Second)}
 		for name, text := range s.extra {
 			body[name] = text
 		}
-		s.announces(to(known.Name, accounts[1], c.text), expectToken, body, http.StatusOK)
+		s.announces(answers, expectationsOn(known.Name, accounts[1], c.text), expectToken, body, http.StatusOK)
 	}
+}
+
+// refusedExpectations announces what is refused, with canaries in each place.
+func (s *sower) refusedExpectations(known provider.Provider) {
+	s.T.Helper()
+	answers := newSearch(s.T, s.bad, ids)
 	plain := map[string]any{"order": "o-1", "amount": map[string]any{"currency": "BRL", "value": 100}}
 	for _, c := range s.bad {
 		if c.text != expectToken {
-			s.announces(to(known.Name, accounts[1], "p"), c.text, plain, http.StatusUnauthorized)
+			s.announces(answers, expectationsOn(known.Name, accounts[1], "p"), c.text, plain, http.StatusUnauthorized)
 		}
-		s.announces(to(known.Name, c.text, "p"), expectToken, plain, http.StatusUnprocessableEntity)
+		s.announces(answers, expectationsOn(known.Name, c.text, "p"), expectToken, plain, http.StatusUnprocessableEntity)
 		for name, wrong := range map[string]any{
 			"order": []string{c.text}, "deadline": c.text, "withdrawn": c.text, "payment": map[string]string{c.text: c.text},
 			"amount": map[string]any{"currency": c.text, "value": 1},
 		} {
 			body := maps.Clone(plain)
 			body[name] = wrong
-			s.announces(to(known.Name, accounts[1], "p"), expectToken, body, http.StatusBadRequest)
+			s.announces(answers, expectationsOn(known.Name, accounts[1], "p"), expectToken, body, http.StatusBadRequest)
 		}
 	}
 }
 
 // announces makes one request, and searches its answer.
-func (s *sower) announces(path, token string, body map[string]any, want int) {
+func (s *sower) announces(answers *search, path, token string, body map[string]any, want int) {
 	s.T.Helper()
 	s.next++
 	data, err := json.Marshal(body)
@@ -61,7 +70,7 @@ func (s *sower) announces(path, token string, body map[string]any, want int) {
 	if status != want {
 		s.T.Errorf("an expectation on %.60q gave %d %s, want %d", path, status, answer, want)
 	}
-	s.out("answer to an expectation", answer)
+	answers.in("an answer to an expectation", answer)
 }
 
 // judged waits until no payment is expected any more.

@@ -57,6 +57,8 @@ func TestNothingOfAPersonAndNoSecretStaysAnywhere(t *testing.T) {
 			s.expectations(known)
 		}
 	}
+	sandbox, _ := providers.All.Get("sandbox")
+	s.refusedExpectations(sandbox)
 	s.judged()
 	s.settle()
 	s.readEverything()
