@@ -21,7 +21,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract browser alarms soak upgrade cluster powercut bench clean
+.PHONY: help build run test check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract chart browser alarms soak upgrade cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -36,11 +36,14 @@ run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,
 	@exec bin/local
 
 # `make vet` looks at the same files, and debug information is a third of linking. What
-# needs Prometheus, Helm or images is a module apart, without the race detector, which would
-# double what is compiled; and never from the cache, which does not see files outside of a module.
+# needs Prometheus is a module apart, without the race detector, which would double what is
+# compiled; and never from the cache, which does not see files outside of a module. What needs
+# Helm, images or a browser, or takes minutes, has a target of its own.
 test: ## run all tests with the race detector
 	$(GO) test -race -vet=off -ldflags=-w -timeout 15m ./...
 	cd deploy/watch/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
+
+chart: ## render the Helm chart, start what it renders, and check the images
 	cd deploy/chart/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
 	cd deploy/tools/image && $(GO) test -count 1 -vet=off -ldflags=-w ./...
 
@@ -59,12 +62,9 @@ screenshots: ## write the screenshots of the console into deploy/console (needs 
 	@mkdir -p deploy/console
 	cd deploy/tests/browser && $(GO) test -count 1 ./... -run '^TestScreenshots$$' -write $(CURDIR)/deploy/console
 
-# Not the tests of the chart: vet would look at 300 packages of Kubernetes and Helm first.
 vet:
 	$(GO) vet -tags powercut ./...
 	cd deploy/watch/tests && $(GO) vet ./...
-	cd deploy/tools/image && $(GO) vet ./...
-	cd deploy/tests/browser && $(GO) vet ./...
 
 format:
 	@files=$$(gofmt -l gateway workers schemas deploy) || exit 1; \

@@ -3,6 +3,7 @@ package ingress
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -134,6 +135,11 @@ func (c *certificate) config() *tls.Config {
 	}
 	asking := without.Clone()
 	asking.ClientAuth = tls.RequestClientCert
+	// Tickets of its own: a session that began without a certificate would be resumed without
+	// one, although an account has come to ask for it.
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // It never fails (crypto/rand).
+	asking.SetSessionTicketKeys([][32]byte{key})
 	without.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		if c.clients() {
 			return asking, nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"arauto/gateway/ingress"
 	"arauto/schemas/provider"
 )
 
@@ -89,6 +90,7 @@ func (g *Gateway) admits(a *access, rc *fasthttp.RequestCtx, d *delivery) bool {
 	if a.Authorities != nil {
 		if err := a.verify(rc.TLSConnectionState(), d.started); err != nil {
 			d.refused = provider.Refusal{Rule: ruleClientCertificate, Err: err}
+			ingress.CloseLingering(rc) // Only a new handshake asks for a certificate.
 			return false
 		}
 	}

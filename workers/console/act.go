@@ -2,11 +2,14 @@ package console
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,6 +44,7 @@ type confirmPage struct {
 	Parked   *operator.Entry // What is scheduled for it, nil for nothing.
 	Refused  string          // Why it cannot be done, "" if it can.
 	Letters  int             // How many dead letters it is about.
+	Digest   string          // Of which they are.
 	Payments int             // How many payments these are of.
 	Cannot   int             // How many of them cannot be redriven.
 	Groups   []group
@@ -110,7 +114,7 @@ func (s *site) confirmLetters(r *http.Request, page *confirmPage) {
 	q.State = record.Open
 	all := s.watch.letters.chosen(q)
 	page.Back, page.Fields = "/dead", q.fields()
-	page.Letters, page.Groups = len(all), groups(all)
+	page.Letters, page.Digest, page.Groups = len(all), digestOf(all), groups(all)
 	payments := map[subject.Unit]bool{}
 	for _, l := range all {
 		payments[l.Unit] = true
@@ -120,6 +124,17 @@ func (s *site) confirmLetters(r *http.Request, page *confirmPage) {
 	}
 	page.Payments, page.Lasts = len(payments), time.Duration(len(all))*time.Second/jobRate
 	page.Groups = page.Groups[:min(len(page.Groups), 20)]
+}
+
+// digestOf names a set of dead letters, so that an action is done on those that were confirmed.
+func digestOf(all []deadletter.Entry) string {
+	names := make([]string, len(all))
+	for i, l := range all {
+		names[i] = fmt.Sprintf("%s %s %s %d", l.Unit, l.Stage, l.ID, l.Sequence)
+	}
+	slices.Sort(names)
+	sum := sha256.Sum256([]byte(strings.Join(names, "\n")))
+	return hex.EncodeToString(sum[:])
 }
 
 // fields are the query as fields of a form.
@@ -216,7 +231,10 @@ func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to st
 	if err != nil {
 		return "", err
 	}
-	unit, _ := unitOfForm(r)
+	unit, ok := unitOfForm(r)
+	if (verb == verbRetry || verb == verbReplay) && !ok {
+		return "", errNoPage
+	}
 	to = pathOf(unit)
 	switch verb {
 	case verbRetry:
@@ -246,7 +264,7 @@ func (s *site) circuit(ctx context.Context, set func(ctx context.Context, provid
 	return set(ctx, u.Provider, u.Account)
 }
 
-// beginJob begins a job on the open dead letters that are chosen, if they are as many as the
+// beginJob begins a job on the open dead letters that are chosen, if they are those that the
 // person has confirmed.
 func (s *site) beginJob(r *http.Request, verb, who string) error {
 	q := letterQueryOf(r)
@@ -259,7 +277,7 @@ func (s *site) beginJob(r *http.Request, verb, who string) error {
 		return &refusal{Key: "act.badreason", Cause: err.Error(), Back: "/dead"}
 	}
 	letters := s.watch.letters.chosen(q)
-	if len(letters) == 0 || fmt.Sprint(len(letters)) != r.FormValue("letters") {
+	if len(letters) == 0 || digestOf(letters) != r.FormValue("letters") {
 		return &refusal{Key: "act.changed", Back: "/dead"}
 	}
 	slices.SortFunc(letters, func(a, b deadletter.Entry) int { return a.At.Compare(b.At) }) // The oldest first, as the command does.

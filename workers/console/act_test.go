@@ -99,6 +99,15 @@ func TestDiscardNeedsAReasonAndTheNumberThatWasConfirmed(t *testing.T) {
 	if code, body, _ := b.confirm(path, url.Values{"reason": {"a test"}, "letters": {"1"}}); code != http.StatusConflict || !strings.Contains(body, "have changed") {
 		t.Errorf("another number: %d\n%s", code, body)
 	}
+	every := url.Values{"provider": {"*"}, "account": {"*"}, "payment": {"p-1"}}
+	for _, field := range hidden.FindAllStringSubmatch(b.see(path), -1) {
+		if field[1] == "csrf" {
+			every.Set("csrf", field[2])
+		}
+	}
+	if code, _, _ := b.send(http.MethodPost, "/act/retry", every); code != http.StatusNotFound {
+		t.Errorf("a payment of every provider: %d", code)
+	}
 	if len(r.audits()) != 0 {
 		t.Fatalf("AUDIT has %+v", r.audits())
 	}

@@ -17,6 +17,7 @@ import (
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/console/index"
+	"arauto/workers/internal/deadletter"
 	"arauto/workers/operator"
 )
 
@@ -149,17 +150,21 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 // events stores the next events in the index.
 func (f *follower) events(ctx context.Context, orders jetstream.Stream, read index.Position) (index.Position, error) {
 	var batch []index.Payment
-	began := time.Now()
+	began, full := time.Now(), false
 	last, err := stream.Each(ctx, orders, stream.All, read.Sequence, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		if p, ok := f.entry(raw); ok {
 			batch = append(batch, p)
 		}
 		read.Sequence = raw.Sequence
-		return len(batch) < followBatch && time.Since(began) < followFor, nil
+		full = len(batch) >= followBatch || time.Since(began) >= followFor
+		return !full, nil
 	})
 	read.Sequence = max(read.Sequence, last)
 	if err != nil {
 		return read, err
+	}
+	if !full { // The last messages may have been removed; their sequences were read as well.
+		read.Sequence = max(read.Sequence, orders.CachedInfo().State.LastSeq)
 	}
 	if read.Sequence == 0 {
 		return read, nil
@@ -249,6 +254,7 @@ func (f *follower) forget(ctx context.Context, stored index.Position, payments i
 		}); err != nil {
 			return false, err
 		}
+		f.known.Sequence = max(f.known.Sequence, info.State.LastSeq) // The last records may have expired.
 	}
 	if f.known == stored {
 		return false, nil
@@ -257,9 +263,9 @@ func (f *follower) forget(ctx context.Context, stored index.Position, payments i
 	if f.known.Sequence == 0 || payments == 0 {
 		gone = nil
 	}
-	f.letters.remove(func(u subject.Unit) bool {
-		_, erased := f.forgotten[index.ForgottenSubject(f.Tokens, u)]
-		return erased
+	f.letters.remove(func(l deadletter.Entry) bool {
+		at, erased := f.forgotten[index.ForgottenSubject(f.Tokens, l.Unit)]
+		return erased && l.StoredAt.Before(at.Add(operator.RefusedAfterForget))
 	})
 	removed, err := f.Index.Forget(gone, f.known)
 	if removed > 0 {

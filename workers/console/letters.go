@@ -90,11 +90,11 @@ func (l *letters) window() (older uint64, at time.Time) {
 }
 
 // remove drops the dead letters of a payment that was erased.
-func (l *letters) remove(gone func(subject.Unit) bool) {
+func (l *letters) remove(gone func(deadletter.Entry) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, e := range l.all {
-		if gone(e.Unit) {
+		if gone(e) {
 			delete(l.all, name)
 		}
 	}

@@ -26,6 +26,7 @@ func (s *site) live(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	_ = flusher.SetWriteDeadline(time.Time{}) // A writer that has none needs none.
+	_ = flusher.SetReadDeadline(time.Time{})  // The server would end the request at it.
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")

@@ -140,8 +140,13 @@ func (w *Worker) deniedByHost(p breaker.HostPermit) error {
 // makesNoRequest reports whether a task needs no request to the provider, because the
 // payload is trusted or the account is unknown. Then no limit applies.
 func (w *Worker) makesNoRequest(t task) bool {
-	account, ok := w.setup().Accounts[t.Account]
-	if w.Provider.Ask == nil || !ok {
+	account, known := w.setup().Accounts[t.Account]
+	return !known || w.makesNoRequestOf(t, account)
+}
+
+// makesNoRequestOf is makesNoRequest for a known account.
+func (w *Worker) makesNoRequestOf(t task, account provider.Account) bool {
+	if w.Provider.Ask == nil {
 		return true
 	}
 	if w.Provider.Payload == nil {

@@ -14,8 +14,8 @@ import (
 // hasNoLookUp reports whether a notification is about a payment that its provider, or the
 // provider for this account, cannot be asked for.
 func (w *Worker) hasNoLookUp(t *task) bool {
-	_, known := w.setup().Accounts[t.Account]
-	return t.Cause == order.CauseNotification && (w.Provider.Ask == nil || known && w.makesNoRequest(*t))
+	account, known := w.setup().Accounts[t.Account]
+	return t.Cause == order.CauseNotification && (w.Provider.Ask == nil || known && w.makesNoRequestOf(*t, account))
 }
 
 // trustPayload stores what an authenticated webhook's payload says, for a provider

@@ -37,6 +37,14 @@ const (
 // audit records what the command is about to change. It must return nil before anything
 // is changed. letter is the id of a dead letter, "" without one.
 func (s *Deployment) audit(ctx context.Context, verb string, unit subject.Unit, letter, what string) error {
+	switch verb {
+	case verbRedrive, verbDiscard, verbForget, verbReplay, verbRetryNow, verbCircuitOpen, verbCircuitClose, verbExpect, verbWithdraw:
+		// A backup copies one stream after the other: what was changed in between would be in one
+		// copy and not in the next.
+		if err := s.refuseHeld(ctx); err != nil {
+			return err
+		}
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return fmt.Errorf("make audit id: %w", err)

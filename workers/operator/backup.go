@@ -81,7 +81,11 @@ func (s *session) copiedLines(m manifest, did string) (lines []string) {
 // one lacks although webhooks come meanwhile: the broker itself moves messages within
 // LOOKUP_RETRIES, and NOTIFICATIONS, which alone grows, is last.
 func (s *session) backup(ctx context.Context, folder string) (m manifest, err error) {
-	if err := s.checkHeld(ctx); err != nil {
+	began, err := s.heldUntil(ctx)
+	if err == nil {
+		err = s.checkHeld(ctx)
+	}
+	if err != nil {
 		return m, err
 	}
 	if err := os.Mkdir(folder, 0o700); err != nil {
@@ -98,7 +102,14 @@ func (s *session) backup(ctx context.Context, folder string) (m manifest, err er
 		}
 		m.Streams = append(m.Streams, one)
 	}
-	if err := s.checkHeld(ctx); err != nil {
+	ended, err := s.heldUntil(ctx)
+	if err == nil {
+		err = s.checkHeld(ctx)
+	}
+	if err == nil && (began == nil || ended == nil || ended.Sub(*began).Abs() > sameHold) {
+		err = errors.New("the hold is not the one in which the copy began")
+	}
+	if err != nil {
 		return m, fmt.Errorf("the copy is not of one moment: %w", err)
 	}
 	text, err := json.MarshalIndent(m, "", "  ")

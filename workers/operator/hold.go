@@ -20,6 +20,12 @@ const (
 	// restChecks is how often in a row, restEvery apart, workers must be found at rest. A
 	// worker that is not at rest pulls for 500 ms, with a moment between two pulls.
 	restChecks, restEvery = 8, 250 * time.Millisecond
+	// appearFor is how long a consumer that was restored may be missing. A guess: a cluster makes
+	// it after an election at the latest.
+	appearFor = 30 * time.Second
+	// sameHold is how far two readings of the end of one hold may differ. The broker gives the
+	// time that is left, of which the reading is a second's part. A guess.
+	sameHold = 2 * time.Second
 	// longestHold is how long a hold may last. A guess: webhooks fill NOTIFICATIONS meanwhile.
 	longestHold = 24 * time.Hour
 )
@@ -114,10 +120,19 @@ func (s *session) hold(ctx context.Context, until time.Time, longest time.Durati
 	return errors.Join(err, s.resume(undo))
 }
 
+// pause pauses every consumer. A cluster makes the consumers of a stream that was restored a
+// moment after it has answered, so a consumer that is not there is awaited for appearFor.
 func (s *session) pause(ctx context.Context, until time.Time) error {
+	limit := time.Now().Add(appearFor)
 	for _, c := range s.consumers() {
-		if _, err := s.js.PauseConsumer(ctx, c.Stream, c.Durable, until); err != nil {
-			return fmt.Errorf("pause consumer %s: %w", c.Durable, err)
+		for {
+			_, err := s.js.PauseConsumer(ctx, c.Stream, c.Durable, until)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, jetstream.ErrConsumerNotFound) || time.Now().After(limit) || !wait.For(ctx, restEvery) {
+				return fmt.Errorf("pause consumer %s: %w", c.Durable, err)
+			}
 		}
 	}
 	return nil
@@ -165,8 +180,8 @@ func (s *session) busy(ctx context.Context) (busy []string, err error) {
 		}
 		info := durable.CachedInfo()
 		switch {
-		case !info.Paused:
-			return nil, fmt.Errorf("consumer %s is not paused any more", c.Durable)
+		case !info.Paused: // In a cluster the consumer's leader may not have heard of the pause yet.
+			busy = append(busy, "consumer "+c.Durable+" is not paused")
 		case info.NumAckPending > 0:
 			busy = append(busy, fmt.Sprintf("%d messages of consumer %s are in hand", info.NumAckPending, c.Durable))
 		case slices.Contains(resting, c.Durable) && info.NumWaiting > 0:
@@ -195,7 +210,7 @@ func (s *Deployment) heldUntil(ctx context.Context) (*time.Time, error) {
 }
 
 // refuseHeld refuses a change while the deployment is held.
-func (s *session) refuseHeld(ctx context.Context) error {
+func (s *Deployment) refuseHeld(ctx context.Context) error {
 	until, err := s.heldUntil(ctx)
 	if err == nil && until != nil {
 		err = fmt.Errorf("the deployment is held until %s, so nothing may be changed; run arauto resume first", until.Format(time.RFC3339))

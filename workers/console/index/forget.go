@@ -37,13 +37,22 @@ func (x *Index) Forget(forgotten func(Payment) bool, read Position) (removed int
 			return removed, err
 		}
 	}
-	if removed > 0 {
+	dirty := false
+	if err := x.view(func(tx *bolt.Tx) error {
+		dirty = tx.Bucket(metaBucket).Get(dirtyKey) != nil
+		return nil
+	}); err != nil {
+		return removed, err
+	}
+	if dirty {
 		if err := x.rewrite(); err != nil {
 			return removed, err
 		}
 	}
 	// The position is stored last: after a crash before it, everything above is done again.
-	return removed, x.update(func(tx *bolt.Tx) error { return putPosition(tx, forgottenKey, read) })
+	return removed, x.update(func(tx *bolt.Tx) error {
+		return join(tx.Bucket(metaBucket).Delete(dirtyKey), putPosition(tx, forgottenKey, read))
+	})
 }
 
 // removeAll removes the payments that gone says yes to.
@@ -68,15 +77,24 @@ func (x *Index) removeAll(gone func(Payment) bool) (removed int, err error) {
 		if err != nil || len(batch) == 0 {
 			return removed, err
 		}
-		if err := x.drop(batch); err != nil {
+		if err := x.drop(batch, erased); err != nil {
 			return removed, err
 		}
 		removed += len(batch)
 	}
 }
 
-func (x *Index) drop(batch []Payment) error {
+// erased marks the file as one that must be written again.
+func erased(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Put(dirtyKey, []byte{1}) }
+
+// drop removes payments, and does more in the same transaction; nil for no more.
+func (x *Index) drop(batch []Payment, more func(*bolt.Tx) error) error {
 	return x.update(func(tx *bolt.Tx) error {
+		if more != nil {
+			if err := more(tx); err != nil {
+				return err
+			}
+		}
 		for _, p := range batch {
 			if err := remove(tx, p); err != nil {
 				return err
@@ -93,7 +111,7 @@ func (x *Index) RemoveBefore(at time.Time, most int) (int, error) {
 	if err != nil || len(page.Payments) == 0 {
 		return 0, err
 	}
-	return len(page.Payments), x.drop(page.Payments)
+	return len(page.Payments), x.drop(page.Payments, nil)
 }
 
 // ForgottenSubject is the subject on FORGOTTEN of a payment that is named by its token.

@@ -50,6 +50,7 @@ var (
 	ordersKey    = []byte("orders")    // Position on ORDERS.
 	forgottenKey = []byte("forgotten") // Position on FORGOTTEN.
 	countKey     = []byte("count")     // Number of payments.
+	dirtyKey     = []byte("dirty")     // Set while the file has bytes of what was erased.
 )
 
 // Payment is one payment as its last event left it. Order and Reference are subject tokens.
