@@ -32,7 +32,7 @@ func (l FailureLimit) check() error {
 }
 
 // maxFailing is how many addresses are remembered, the last that failed. Each takes 250
-// bytes (measured), so all of them about 1 MiB.
+// bytes (estimated), so all of them about 1 MiB.
 const maxFailing = 4096
 
 // limitedClientLog is how often webhook.client_limited is logged. A guess: often enough to
