@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/retry"
 )
@@ -40,6 +41,19 @@ func TestRetryNowBringsTheLookUpForwardUnderThePersonsName(t *testing.T) {
 	})
 	if code, body, _ := b.send(http.MethodGet, "/act/retry?provider=sandbox&account=default&payment=unknown", nil); code != http.StatusNotFound {
 		t.Errorf("an unknown payment: %d\n%s", code, body)
+	}
+}
+
+// A backup copies one stream after the other, so nothing may change in between.
+func TestNothingIsChangedDuringAHold(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.park("p-1")
+	_, err := r.JS.PauseConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer, time.Now().Add(time.Hour))
+	r.Must(err)
+	code, body, _ := r.browser("maria").confirm("/act/retry?provider=sandbox&account=default&payment=p-1", nil)
+	if code == http.StatusSeeOther || len(r.audits()) != 0 {
+		t.Errorf("code %d, AUDIT has %+v:\n%s", code, r.audits(), body)
 	}
 }
 

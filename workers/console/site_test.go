@@ -143,6 +143,40 @@ func TestErasedPaymentLeavesTheIndexAndTheDeadLetters(t *testing.T) {
 	}
 }
 
+// The newest event may be erased, and no sequence after it comes for long.
+func TestIndexRestsBehindARemovedEvent(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.event("kept", "", order.Paid, 1)
+	r.Must(r.Stream(subject.Orders).DeleteMsg(r.Ctx, r.event("gone", "", order.Paid, 1)))
+	for range 2 {
+		more, err := r.site.follow.step(r.Ctx)
+		r.Must(err)
+		if more {
+			t.Error("the index looks for an event that is not there")
+		}
+	}
+}
+
+// Records of FORGOTTEN expire, and a process that begins afterwards reads none.
+func TestIndexStaysWhenTheRecordsOfErasuresHaveExpired(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.event("gone", "", order.Paid, 1)
+	r.event("kept", "", order.Paid, 1)
+	r.Publish(r.Tokens.Waiting("sandbox", "default", "gone").Forgotten(), record.Forgotten{At: time.Now().UTC()})
+	r.feed()
+	r.Must(r.Stream(subject.Forgotten).Purge(r.Ctx))
+	r.site.follow = newFollower(r.site.follow.Options, &r.site.watch.letters)
+	for range 3 {
+		_, err := r.site.follow.step(r.Ctx)
+		r.Must(err)
+		if _, _, payments, err := r.site.follow.Index.Read(); err != nil || payments != 1 {
+			t.Fatalf("the index has %d payments, %v", payments, err)
+		}
+	}
+}
+
 func TestIndexFollowsAStreamThatIsCreatedAgain(t *testing.T) {
 	t.Parallel()
 	r := start(t)
