@@ -40,19 +40,21 @@ func (s *sower) refusedExpectations(known provider.Provider) {
 	s.T.Helper()
 	answers := newSearch(s.T, s.bad, ids)
 	plain := map[string]any{"order": "o-1", "amount": map[string]any{"currency": "BRL", "value": 100}}
+	var texts []string
 	for _, c := range s.bad {
+		texts = append(texts, c.text)
 		if c.text != expectToken {
 			s.announces(answers, expectationsOn(known.Name, accounts[1], "p"), c.text, plain, http.StatusUnauthorized)
 		}
-		s.announces(answers, expectationsOn(known.Name, c.text, "p"), expectToken, plain, http.StatusUnprocessableEntity)
-		for name, wrong := range map[string]any{
-			"order": []string{c.text}, "deadline": c.text, "withdrawn": c.text, "payment": map[string]string{c.text: c.text},
-			"amount": map[string]any{"currency": c.text, "value": 1},
-		} {
-			body := maps.Clone(plain)
-			body[name] = wrong
-			s.announces(answers, expectationsOn(known.Name, accounts[1], "p"), expectToken, body, http.StatusBadRequest)
-		}
+	}
+	all := strings.Join(texts, " ")
+	s.announces(answers, expectationsOn(known.Name, all, "p"), expectToken, plain, http.StatusUnprocessableEntity)
+	for name, wrong := range map[string]any{
+		"order": texts, "deadline": all, "withdrawn": all, "payment": s.extra, "amount": map[string]any{"currency": all, "value": 1},
+	} {
+		body := maps.Clone(plain)
+		body[name] = wrong
+		s.announces(answers, expectationsOn(known.Name, accounts[1], "p"), expectToken, body, http.StatusBadRequest)
 	}
 }
 
