@@ -55,7 +55,7 @@ browser: ## try the console in a browser (needs chromium)
 alarms: ## break a running system in each way, and see the alarms fire and end
 	cd deploy/watch/tests && ALARMS=1 $(GO) test -count 1 -vet=off -ldflags=-w -v -run '^TestAlarmsFire' .
 
-check: format vet lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
+check: format lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
 
 docs: ## write the generated parts of the documents
 	$(GO) test -count 1 ./deploy/tests/conformance -run '^(TestAlarmTableIsTheRuleFile|TestSettingsTableIsTheCode)$$' -write
