@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/stream"
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/console/index"
@@ -109,7 +110,7 @@ func (f *follower) run(ctx context.Context) error {
 		}
 		failing = err != nil
 		if !more || err != nil {
-			if !pause(ctx, followEvery, nil) {
+			if !wait.For(ctx, followEvery) {
 				return ctx.Err()
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"arauto/deploy/runtime/topology"
+	"arauto/deploy/runtime/wait"
 	"arauto/schemas/subject"
 	"arauto/workers/operator"
 )
@@ -159,7 +160,7 @@ func (w *watch) lookOn(ctx context.Context) {
 		began := time.Now()
 		w.look(ctx)
 		busy := max(healthEvery, healthShare*time.Since(began))
-		if !pause(ctx, busy, nil) {
+		if !wait.For(ctx, busy) {
 			return
 		}
 		if w.open() == 0 && !pause(ctx, idleEvery-healthEvery, w.wake) {
@@ -168,7 +169,7 @@ func (w *watch) lookOn(ctx context.Context) {
 	}
 }
 
-// pause returns false if ctx ended.
+// pause waits for a time, or until wake. It returns false if ctx ended.
 func pause(ctx context.Context, long time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(long)
 	defer timer.Stop()

@@ -15,7 +15,7 @@ import (
 
 // The words of console.access.mode.
 const (
-	AccessOff   = "off"   // No log-in: everybody who reaches the console reads, and nobody acts.
+	AccessOff   = "off"   // No log-in: each client that reaches the console reads, and none acts.
 	AccessUsers = "users" // Persons log in with a password.
 	AccessProxy = "proxy" // A proxy before the console names the person.
 )
@@ -88,9 +88,9 @@ func (k *checks) checkConsoleAccess(c Console) {
 	}
 	switch {
 	case a.Mode == AccessOff && (!here || proxied):
-		k.refuse(at+".mode", "off lets everybody who reaches the address read; write users or proxy, or listen on 127.0.0.1 without console.plaintext")
+		k.refuse(at+".mode", "off lets each client that reaches the address read; write users or proxy, or listen on 127.0.0.1 without console.plaintext")
 	case a.WithoutLogin != "" && (!here || proxied):
-		k.refuse(at+".without_login", "lets everybody who reaches the address read; remove it, or listen on 127.0.0.1 without console.plaintext")
+		k.refuse(at+".without_login", "lets each client that reaches the address read; remove it, or listen on 127.0.0.1 without console.plaintext")
 	}
 	k.checkUsers(at+".users", a)
 	k.checkProxy(at, a)
@@ -101,7 +101,7 @@ var hostName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9]
 
 func (k *checks) checkUsers(at string, a ConsoleAccess) {
 	if a.Mode == AccessUsers && len(a.Users) == 0 {
-		k.refuse(at, "is missing, so nobody could log in; write a name with password_hash and role below it")
+		k.refuse(at, "is missing, so no person could log in; write a name with password_hash and role below it")
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Users)) {
 		own, u := at+"."+name, a.Users[name]
@@ -125,7 +125,7 @@ func (k *checks) checkProxy(at string, a ConsoleAccess) {
 			k.refuse(at+".trusted_proxies", "is missing; write the networks of the proxies whose header counts, such as 10.1.2.3/32")
 		}
 		if len(a.Operators)+len(a.Readers) == 0 {
-			k.refuse(at+".readers", "and operators are missing, so nobody could read; write names, or readers: [\"*\"] for everybody whom the proxy names")
+			k.refuse(at+".readers", "and operators are missing, so no person could read; write names, or readers: [\"*\"] for each person whom the proxy names")
 		}
 	}
 	for i, network := range a.Proxies {

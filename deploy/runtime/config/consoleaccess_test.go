@@ -47,14 +47,14 @@ func TestUnsafeConsoleAccessIsRefused(t *testing.T) {
 	env := environment("MARIA", hashOfCost10, "CHEAP", hashOfCost4, "PLAIN", "a-password-and-no-hash")
 	const proxy = `mode: proxy, header: X-User, trusted_proxies: [10.0.0.1/32], readers: ["*"]`
 	for section, wrong := range map[string]string{
-		`listen: ":8070"`: "console.access.mode: off lets everybody",
+		`listen: ":8070"`: "console.access.mode: off lets each client",
 		`listen: "10.1.2.3:8070", access: {` + proxy + `}`:                                             "console.listen: serves plain HTTP to other hosts",
 		`plaintext: behind-tls-proxy, access: {` + proxy + `}`:                                         "console.hosts: is missing",
-		`plaintext: behind-tls-proxy, hosts: [a.example]`:                                              "console.access.mode: off lets everybody",
+		`plaintext: behind-tls-proxy, hosts: [a.example]`:                                              "console.access.mode: off lets each client",
 		`hosts: ["https://a.example"]`:                                                                 "console.hosts[0]: is no host name",
 		`hosts: ["a.example:443"]`:                                                                     "console.hosts[0]: is no host name",
 		`access: {mode: on}`:                                                                           `"on" is not a mode; write off instead (known: off, users, proxy)`,
-		`access: {mode: users}`:                                                                        "nobody could log in",
+		`access: {mode: users}`:                                                                        "no person could log in",
 		`access: {without_login: operator}`:                                                            "console.access.without_login: \"operator\" is not known",
 		`access: {idle: 2h, lifetime: 1h}`:                                                             "console.access.lifetime: is shorter",
 		`access: {mode: users, users: {maria: {role: operator}}}`:                                      "console.access.users.maria: has no password_hash",
@@ -66,11 +66,11 @@ func TestUnsafeConsoleAccessIsRefused(t *testing.T) {
 		`access: {mode: users, users: {m@example.com: {password_hash: "${MARIA}", role: reader}}}`:     "is no name of a person",
 		`access: {mode: proxy, trusted_proxies: [10.0.0.1/32], readers: [a]}`:                          "console.access.header: is missing",
 		`access: {mode: proxy, header: X-User, readers: [a]}`:                                          "console.access.trusted_proxies: is missing",
-		`access: {mode: proxy, header: X-User, trusted_proxies: [10.0.0.1/32]}`:                        "nobody could read",
+		`access: {mode: proxy, header: X-User, trusted_proxies: [10.0.0.1/32]}`:                        "no person could read",
 		`access: {mode: proxy, header: X-User, trusted_proxies: [10.0.0.1], readers: [a]}`:             "is no network",
 		`access: {mode: proxy, header: X-User, trusted_proxies: [10.0.0.1/32], readers: ["a@b"]}`:      "console.access.readers[0]",
 		`access: {mode: proxy, header: X-User, trusted_proxies: [10.0.0.1/32], operators: ["*"]}`:      "console.access.operators[0]",
-		`listen: ":8070", plaintext: behind-tls-proxy, hosts: [a.example], access: {mode: users, without_login: reader, users: {maria: {password_hash: "${MARIA}", role: reader}}}`: "console.access.without_login: lets everybody",
+		`listen: ":8070", plaintext: behind-tls-proxy, hosts: [a.example], access: {mode: users, without_login: reader, users: {maria: {password_hash: "${MARIA}", role: reader}}}`: "console.access.without_login: lets each client",
 	} {
 		_, err := parse("f.yaml", []byte(consoleFile(section)), env, known, RoleConsole)
 		if err == nil || !strings.Contains(err.Error(), wrong) {

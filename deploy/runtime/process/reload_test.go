@@ -146,7 +146,7 @@ func TestRefusedChangeKeepsTheOldConfiguration(t *testing.T) {
 	r.write("", "")
 	testbench.Until(t, "the change is undone", func() bool { return r.metric("arauto_config_last_reload_successful") == 1 })
 
-	// A good change beside one that needs a restart waits for it.
+	// A good change waits while another change of the same file needs a restart.
 	r.write("-other", "topology: {replicas: 3}\n")
 	r.mount(canary + "-2")
 	r.refuses(`arauto.yaml:5: topology.replicas: differs from what the running expect uses, and cannot change while it runs; restart expect to change it`)

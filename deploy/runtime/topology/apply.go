@@ -48,7 +48,7 @@ func Apply(ctx context.Context, js jetstream.JetStream, s Settings) ([]Drift, er
 	return drift, nil
 }
 
-// keepIncarnation adds to a declared stream what a restore has noted at the one that is there.
+// keepIncarnation copies the incarnation that a restore has noted from the stored stream to its declaration.
 func keepIncarnation(ctx context.Context, js jetstream.JetStream, declared *jetstream.StreamConfig) error {
 	have, err := js.Stream(ctx, declared.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

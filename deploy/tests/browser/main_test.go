@@ -62,7 +62,7 @@ func run(m *testing.M) (int, error) {
 		}
 	}
 	if chromium == "" {
-		shared.missing = "SKIPPED: this machine has no chromium, so the console was not tried in a browser"
+		shared.missing = "this machine has no chromium; install it, or the console is not tried in a browser"
 		return m.Run(), nil
 	}
 	folder, err := os.MkdirTemp("", "arauto-browser-")

@@ -56,7 +56,7 @@ func TestScreenshots(t *testing.T) {
 		if *write == "" {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(*write, shot.name+".png"), shown, 0o644); err != nil { //nolint:gosec // G306: it is for everybody.
+		if err := os.WriteFile(filepath.Join(*write, shot.name+".png"), shown, 0o644); err != nil { //nolint:gosec // G306: a published picture.
 			t.Fatal(err)
 		}
 	}

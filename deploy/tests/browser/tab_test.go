@@ -34,11 +34,11 @@ type tab struct {
 // tolerated are beginnings of messages that are no fault of the pages.
 var tolerated = []string{"Failed to load resource: the server responded with a status of 4", "Failed to load resource: the server responded with a status of 503", "Failed to load resource: net::ERR_"}
 
-// newTab opens a tab at the system's console, or skips the test and says why.
+// newTab opens a tab at the system's console, or fails without a browser.
 func newTab(t *testing.T) *tab {
 	t.Helper()
 	if shared.missing != "" {
-		t.Skip(shared.missing)
+		t.Fatal(shared.missing)
 	}
 	return tabAt(t, shared.at["console"])
 }

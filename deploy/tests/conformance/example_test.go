@@ -166,7 +166,7 @@ func isOptional(name string) bool {
 // refused without them.
 var excuses = map[string]string{
 	"NATS_PLAINTEXT": "nats.url: sends nats.password", "GATEWAY_PLAINTEXT": "gateway.listen: serves plain HTTP",
-	"CONSOLE_PLAINTEXT": "console.listen: serves plain HTTP", "CONSOLE_ACCESS": "console.access.mode: off lets everybody",
+	"CONSOLE_PLAINTEXT": "console.listen: serves plain HTTP", "CONSOLE_ACCESS": "console.access.mode: off lets each client",
 	"CONSOLE_USER_HASH": "password_hash: is no hash by bcrypt",
 }
 

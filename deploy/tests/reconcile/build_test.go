@@ -17,7 +17,7 @@ import (
 )
 
 // previous is the commit that this tree upgrades from, and may be rolled back to: the last
-// one that was landed. Raise it to the commit in use once that has landed. PREVIOUS, as in
+// landed commit. Raise it to the commit in use once that has landed. PREVIOUS, as in
 // make upgrade PREVIOUS=v1.2.3, names another commit.
 const previous = "188c0d6aff2b80d6a7155dfd5ed4a125ebe01c6c"
 

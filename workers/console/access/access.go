@@ -48,7 +48,7 @@ type Settings struct {
 	Persons map[string]Role // By the name in the header; "*" for every other name.
 	Proxies []netip.Prefix  // The peers whose Header and X-Forwarded-For are believed.
 
-	Assets string           // The path below which files without data are served to everybody, "" for none.
+	Assets string           // The path below which files without data are served without a role, "" for none.
 	Now    func() time.Time // nil for the clock of the system.
 }
 
@@ -148,7 +148,7 @@ func (a *Access) Handler(next http.Handler) http.Handler {
 			a.login(w, r, s, v)
 		case r.URL.Path == LogoutPath && s.Mode == Users:
 			a.logout(w, r, s, v)
-		case v.person.Role == nobody:
+		case v.person.Role == noRole:
 			a.turnAway(w, r, s)
 		default:
 			serveFor(v, next, w, r)

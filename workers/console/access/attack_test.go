@@ -207,7 +207,7 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 	t.Parallel()
 	g := start(t, nil)
 	for what, s := range map[string]access.Settings{
-		"mode":   {Mode: "everybody"},
+		"mode":   {Mode: "public"},
 		"hash":   {Mode: access.Users, Users: map[string]access.User{"maria": {Hash: "x"}}, Idle: 1, Lifetime: 1},
 		"times":  {Mode: access.Users, Idle: 2, Lifetime: 1},
 		"header": {Mode: access.Proxy, Proxies: networks("::1/128")},

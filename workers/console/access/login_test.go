@@ -46,7 +46,7 @@ func TestWrongPasswordIsRefusedAndNeverLogged(t *testing.T) {
 	g := start(t, nil)
 	b := g.browser(t)
 	wrong := map[string]string{
-		"maria": "canary-of-a-password", "nobody-here": password, "canary-typed-as-name": "x", "": "",
+		"maria": "canary-of-a-password", "unknown-person": password, "canary-typed-as-name": "x", "": "",
 		"joao": strings.Repeat("canary", 20),
 	}
 	for name, typed := range wrong {

@@ -14,7 +14,7 @@ type Role int
 
 // The roles.
 const (
-	nobody   Role = iota
+	noRole   Role = iota
 	Reader        // Sees every page.
 	Operator      // Acts too.
 )
@@ -26,9 +26,9 @@ func (r Role) String() string {
 		return "reader"
 	case Operator:
 		return "operator"
-	case nobody:
+	case noRole:
 	}
-	return "nobody"
+	return "none"
 }
 
 // ParseRole reads a role as it is configured: reader or operator.
@@ -38,7 +38,7 @@ func ParseRole(word string) (Role, error) {
 			return r, nil
 		}
 	}
-	return nobody, fmt.Errorf("%q is no role; write reader or operator", word)
+	return noRole, fmt.Errorf("%q is no role; write reader or operator", word)
 }
 
 // Person is who sent a request. Without a log-in the name is empty.

@@ -86,7 +86,7 @@ func random() string {
 
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// tokenOf is the token of a browser's cookie and person. Whoever cannot read the cookie
+// tokenOf is the token of a browser's cookie and person. A site that cannot read the cookie
 // cannot make it.
 func (a *Access) tokenOf(cookie, person string) string {
 	mac := hmac.New(sha256.New, a.key)

@@ -51,7 +51,7 @@ func newThrottle() *throttle {
 
 func limiter() *rate.Limiter { return rate.NewLimiter(rate.Every(loginPause), loginBurst) }
 
-// networkOf is an address as limits count it: whoever has one address of IPv6 has 2^64.
+// networkOf is an address as limits count it: a client with an IPv6 address has 2^64 of them.
 func networkOf(address netip.Addr) netip.Prefix {
 	bits := address.BitLen()
 	if address.Is6() {
