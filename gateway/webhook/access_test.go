@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/gateway/ingress"
 	"arauto/gateway/webhook"
+	"arauto/schemas/providers"
 )
 
 // accessTo is an Access to the account default of sandbox.
@@ -191,5 +193,39 @@ func TestNamesWithoutAuthoritiesAreRefused(t *testing.T) {
 	o.Publisher, o.Access = newGate(), accessTo(webhook.Access{Names: []string{"sender"}})
 	if _, err := webhook.New(o); err == nil {
 		t.Error("accepted")
+	}
+}
+
+// TestCertificateThatAReloadAsksForIsSent has a client with a certificate connect before any
+// account asks for it. Neither its open connection nor its TLS session may keep it out.
+func TestCertificateThatAReloadAsksForIsSent(t *testing.T) {
+	t.Parallel()
+	broker := testbench.Start(t, providers.All.Names()...)
+	files, authority := testbench.NewCertificate(t), testbench.NewAuthority(t)
+	pool := files.Renew(t, time.Unix(0, 0), time.Now().Add(time.Hour))
+	o := options(t, providers.All)
+	o.Publisher = publisher(t, broker.Connect(), 20*time.Second)
+	o.ReadTimeout, o.TLS = time.Minute, ingress.TLS{Certificate: files.File, Key: files.Key}
+	g := &gateway{t: t, broker: broker, ended: make(chan error, 1)}
+	w := g.run(o)
+	c := offering(t, pool, authority.Issue(t, "sender", time.Hour))
+	c.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	open, err := g.handshake(c)
+	testbench.Must(t, err)
+	defer open.Close()
+	r := bufio.NewReader(open)
+	fmt.Fprint(open, request("p", ""))
+	if got := next(t, r).code(t); got != 200 {
+		t.Fatalf("before: code %d", got)
+	}
+	replaced := o.Accounts
+	replaced.Access = accessTo(webhook.Access{Authorities: authority.Pool})
+	testbench.Must(t, w.Replace(replaced))
+	fmt.Fprint(open, request("p", ""))
+	if answer := next(t, r); answer.code(t) != 401100 || !answer.last {
+		t.Errorf("on the open connection: code %d, its last answer %t", answer.code(t), answer.last)
+	}
+	if got := g.send(c, request("p", "")).code(t); got != 200 {
+		t.Errorf("on a connection that would resume the session: code %d", got)
 	}
 }

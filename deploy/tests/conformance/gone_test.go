@@ -28,7 +28,8 @@ func TestWorkersOutliveABrokerThatGoesAwayWhileTheyStart(t *testing.T) {
 	ctx := testbench.Context(t)
 	bin, services, b := built(ctx, t), composeFile(t).Services, start(t, func(o *server.Options) { o.HTTPPort = server.RANDOM_PORT })
 	applyTopology(ctx, t, b, bin)
-	begin := func(role string, cut int) (*launched, *door) {
+	begin := func(t *testing.T, role string, cut int) (*launched, *door) {
+		t.Helper()
 		d := newDoor(t, b.server.Addr().String(), cut)
 		c := command(ctx, t, b, bin, role, services[role])
 		for i, variable := range c.Env {
@@ -39,28 +40,31 @@ func TestWorkersOutliveABrokerThatGoesAwayWhileTheyStart(t *testing.T) {
 		return launch(t, c), d
 	}
 	for role, consumers := range map[string]int{config.RoleLookup: 2 * len(providers.All), config.RoleNormalize: 1, config.RoleSweep: 1, config.RoleExpect: 1} {
-		whole, open := begin(role, 0)
-		whole.awaitReady(ctx)
-		asked := open.subjects()
-		whole.stop()
-		first := repeated(asked)
-		last := boundAt(asked, first, consumers)
-		if first < 0 || last <= first {
-			t.Fatalf("%s binds to nothing after it has waited: %v", role, asked)
-		}
-		// A few processes at a time: dozens that start at once would wait for a processor
-		// for longer than for the broker.
-		for few := range slices.Chunk(asked[first:last], 6) {
-			var all []*launched
-			for i := range few {
-				p, _ := begin(role, first+i+1)
-				all = append(all, p)
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			whole, open := begin(t, role, 0)
+			whole.awaitReady(ctx)
+			asked := open.subjects()
+			whole.stop()
+			first := repeated(asked)
+			last := boundAt(asked, first, consumers)
+			if first < 0 || last <= first {
+				t.Fatalf("%s binds to nothing after it has waited: %v", role, asked)
 			}
-			for i, p := range all {
-				p.outlives(ctx, fmt.Sprintf("%s, broker gone at question %d, %s", role, first+i, few[i]))
+			// A few processes at a time: dozens that start at once would wait for a processor
+			// for longer than for the broker.
+			for few := range slices.Chunk(asked[first:last], 6) {
+				var all []*launched
+				for i := range few {
+					p, _ := begin(t, role, first+i+1)
+					all = append(all, p)
+				}
+				for i, p := range all {
+					p.outlives(ctx, fmt.Sprintf("%s, broker gone at question %d, %s", role, first+i, few[i]))
+				}
+				first += len(few)
 			}
-			first += len(few)
-		}
+		})
 	}
 }
 

@@ -132,8 +132,8 @@ func (s *system) processes() map[string]string {
 					all[role] = at.Admin
 				}
 			}
-			if len(all) != 5 {
-				s.t.Fatalf("the roles are %v, want five", all)
+			if len(all) != 6 {
+				s.t.Fatalf("the roles are %v, want six", all)
 			}
 			return all
 		}
