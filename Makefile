@@ -35,14 +35,16 @@ build: ## build every binary into bin/
 run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,lookup only those
 	@exec bin/local
 
-# `make vet` looks at the same files, and debug information is a third of linking. What
-# needs Prometheus is a module apart, without the race detector, which would double what is
-# compiled; and never from the cache, which does not see files outside of a module. What needs
-# Helm, images or a browser, or takes minutes, has a target of its own. The suite of privacy
-# searches whole stores, for which the race detector takes minutes.
-test: ## run all tests with the race detector
-	$(GO) test -race -vet=off -ldflags=-w -timeout 15m $$($(GO) list ./... | grep -v '/deploy/tests/privacy$$')
-	$(GO) test -vet=off -ldflags=-w -timeout 15m ./deploy/tests/privacy
+# `make lint` has vetted the same files, and debug information is a third of linking. The
+# race detector is left out where nearly all work is done by processes, which have none, or by
+# libraries that read documents: there it doubles what is compiled, and takes minutes. Most tests
+# wait for a broker, so three packages at a time use two processors better. What needs Prometheus
+# is a module apart, and never from the cache, which does not see files outside of a module. What
+# needs Helm, images or a browser, or takes minutes, has a target of its own.
+NORACE = ./deploy/tests/conformance ./deploy/tests/privacy
+test: ## run all tests, with the race detector where code runs in the test
+	$(GO) test -race -p 3 -vet=off -ldflags=-w -timeout 15m $$($(GO) list ./... | grep -v -e /tests/conformance$$ -e /tests/privacy$$)
+	$(GO) test -vet=off -ldflags=-w -timeout 15m $(NORACE)
 	cd deploy/watch/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
 
 chart: ## render the Helm chart, start what it renders, and check the images

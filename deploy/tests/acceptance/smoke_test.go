@@ -179,18 +179,7 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 func (p *plant) start(name string, socket *net.TCPListener, args ...string) {
 	p.t.Helper()
 	c := p.command(name, name, args...)
-	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	testbench.Must(p.t, err)
-	defer log.Close() //nolint:errcheck // The child has its own descriptor.
-	c.Stdout, c.Stderr = log, log
-	if socket != nil {
-		file, err := socket.File()
-		testbench.Must(p.t, err)
-		defer file.Close() //nolint:errcheck // The child has its own descriptor.
-		c.ExtraFiles = []*os.File{file}
-		c.Env = append(c.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+name)
-	}
-	if err := c.Start(); err != nil {
+	if err := processtest.Start(c, filepath.Join(p.dir, name+".log"), map[string]*net.TCPListener{name: socket}); err != nil {
 		p.t.Fatalf("start %s: %v", name, err)
 	}
 	p.running[name] = c

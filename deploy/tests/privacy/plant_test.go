@@ -201,24 +201,8 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 func (p *plant) start(name string, args ...string) {
 	p.T.Helper()
 	c := p.command(name, name, args...)
-	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	p.Must(err)
-	defer log.Close() //nolint:errcheck // The child has its own descriptor.
-	c.Stdout, c.Stderr = log, log
-	var names []string
-	for _, one := range []string{name, name + "/admin"} {
-		if socket := p.sockets[one]; socket != nil {
-			file, err := socket.File()
-			p.Must(err)
-			defer file.Close() //nolint:errcheck,revive // The child has its own descriptor, and there are two at most.
-			c.ExtraFiles = append(c.ExtraFiles, file)
-			names = append(names, strings.Replace(one, name+"/", "", 1))
-		}
-	}
-	if len(names) > 0 {
-		c.Env = append(c.Env, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
-	}
-	if err := c.Start(); err != nil {
+	err := processtest.Start(c, filepath.Join(p.dir, name+".log"), map[string]*net.TCPListener{name: p.sockets[name], "admin": p.sockets[name+"/admin"]})
+	if err != nil {
 		p.T.Fatalf("start %s: %v", name, err)
 	}
 	p.running[name] = c

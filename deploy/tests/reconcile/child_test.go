@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"arauto/deploy/runtime/process"
+	"arauto/deploy/runtime/process/processtest"
 	"arauto/schemas/subject"
 )
 
@@ -94,24 +96,9 @@ func (p *plant) launch(c *child) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(p.log(c.name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close() //nolint:errcheck // The child has its own descriptor.
-	cmd.Stdout, cmd.Stderr = log, log
-	if socket := p.sockets[roleOf(c.name)]; socket != nil {
-		file, err := socket.File()
-		if err != nil {
-			return err
-		}
-		defer file.Close() //nolint:errcheck // The child has its own descriptor.
-		cmd.ExtraFiles = []*os.File{file}
-		cmd.Env = append(cmd.Env, "LISTEN_FDS=1", "LISTEN_FDNAMES="+roleOf(c.name))
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := cmd.Start(); err != nil {
+	if err := processtest.Start(cmd, p.log(c.name), map[string]*net.TCPListener{roleOf(c.name): p.sockets[roleOf(c.name)]}); err != nil {
 		return err
 	}
 	c.cmd = cmd

@@ -176,23 +176,8 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 func (p *plant) start(name string, args ...string) {
 	p.t.Helper()
 	c := p.command(name, name, args...)
-	log, err := os.OpenFile(filepath.Join(p.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	testbench.Must(p.t, err)
-	defer log.Close()
-	c.Stdout, c.Stderr = log, log
-	var names []string
-	for _, one := range []string{name, "admin"} {
-		if socket := p.sockets[name+"/"+one]; socket != nil {
-			file, err := socket.File()
-			testbench.Must(p.t, err)
-			defer file.Close()
-			c.ExtraFiles, names = append(c.ExtraFiles, file), append(names, one)
-		}
-	}
-	if len(names) > 0 {
-		c.Env = append(c.Env, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
-	}
-	if err := c.Start(); err != nil {
+	err := processtest.Start(c, filepath.Join(p.dir, name+".log"), map[string]*net.TCPListener{name: p.sockets[name+"/"+name], "admin": p.sockets[name+"/admin"]})
+	if err != nil {
 		p.t.Fatalf("start %s: %v", name, err)
 	}
 	p.running[name] = c

@@ -39,6 +39,12 @@ func NewGate(consumer jetstream.Consumer) *Gate { return &Gate{consumer: consume
 
 // Round calls do, unless the deployment is held. It reads that from the broker each time.
 func (g *Gate) Round(ctx context.Context, do func(context.Context) error) error {
+	if last := g.known.Load(); last != nil && last.held {
+		// Not as a round that runs: Limit must not find work in a role that only reads.
+		if held, err := g.read(ctx); err != nil || held {
+			return err
+		}
+	}
 	g.rounds.RLock()
 	defer g.rounds.RUnlock()
 	held, err := g.read(ctx)
@@ -59,18 +65,17 @@ func (g *Gate) read(ctx context.Context) (held bool, err error) {
 }
 
 // Limit is a limit of consume.Options: nothing while the deployment is held and no round
-// runs, else want. A broker that does not answer does not hold.
+// runs, else want. If the broker does not answer, what it said last counts.
 func (g *Gate) Limit(want int) int {
 	last := g.known.Load()
 	if last == nil || time.Since(last.at) > readAgain {
 		ctx, cancel := context.WithTimeout(context.Background(), readAgain)
 		defer cancel()
-		if _, err := g.read(ctx); err != nil {
-			return want
+		if _, err := g.read(ctx); err == nil {
+			last = g.known.Load()
 		}
-		last = g.known.Load()
 	}
-	if !last.held || !g.rounds.TryLock() {
+	if last == nil || !last.held || !g.rounds.TryLock() {
 		return want
 	}
 	g.rounds.Unlock()

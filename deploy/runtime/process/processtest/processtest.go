@@ -48,6 +48,34 @@ func Main(m *testing.M, bin *string, mains ...string) int {
 	return code
 }
 
+// Start runs c in the background. What it writes is appended to the file log, and it inherits
+// the listening sockets that are not nil, under their names (see process.Listen). The caller
+// keeps its own sockets, so that the process may be killed and started again on them.
+func Start(c *exec.Cmd, log string, sockets map[string]*net.TCPListener) error {
+	output, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer output.Close() //nolint:errcheck // The process has its own descriptor, as of the sockets.
+	c.Stdout, c.Stderr = output, output
+	var names []string
+	for name, socket := range sockets {
+		if socket == nil {
+			continue
+		}
+		file, err := socket.File()
+		if err != nil {
+			return fmt.Errorf("pass socket %s on: %w", name, err)
+		}
+		defer file.Close() //nolint:errcheck // As above.
+		c.ExtraFiles, names = append(c.ExtraFiles, file), append(names, name)
+	}
+	if len(names) > 0 {
+		c.Env = append(c.Env, "LISTEN_FDS="+strconv.Itoa(len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
+	}
+	return c.Start()
+}
+
 // Listening reads the file in which a nats-server, told so by ports_file_dir,
 // says where it listens: host:port of its clients and, if it has one, of its
 // monitoring. ok is false as long as the file is not there.
