@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/kedacore/keda/v2/pkg/scalers"
 	"github.com/kedacore/keda/v2/pkg/scalers/scalersconfig"
 	"github.com/nats-io/nats.go"
@@ -53,7 +52,7 @@ func lag(t *testing.T, ctx context.Context, object, monitor string) (total int64
 		trigger.Metadata["natsServerMonitoringEndpoint"] = monitor
 		scaler, err := scalers.NewNATSJetStreamScaler(&scalersconfig.ScalerConfig{
 			TriggerMetadata: trigger.Metadata, TriggerIndex: i, TriggerType: trigger.Type,
-			MetricType: v2.MetricTargetType(trigger.MetricType), GlobalHTTPTimeout: time.Minute, Logger: logr.Discard(),
+			MetricType: v2.MetricTargetType(trigger.MetricType), GlobalHTTPTimeout: time.Minute,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +147,7 @@ func schedule(t *testing.T, ctx context.Context, js jetstream.JetStream, at time
 		m.Header.Set("Nats-Schedule-Target", fmt.Sprintf("lookup.due.sandbox.default.%d", i))
 		m.Header.Set("Nats-Rollup", "sub")
 		m.Data = []byte("{}")
-		_, err := js.PublishMsgAsync(m)
+		_, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute))
 		must(t, err)
 	}
 	select {
@@ -194,7 +193,7 @@ func TestParkedRetriesScaleNothingAndReadyOnesDo(t *testing.T) {
 		t.Errorf("%d due look-ups are %d to the scaler, active: %v", many, total, active)
 	}
 	for i := range many {
-		_, err := js.PublishMsgAsync(nats.NewMsg(fmt.Sprintf("notifications.sandbox.default.%d", i)))
+		_, err := js.PublishMsgAsync(nats.NewMsg(fmt.Sprintf("notifications.sandbox.default.%d", i)), jetstream.WithStallWait(time.Minute))
 		must(t, err)
 	}
 	<-js.PublishAsyncComplete()

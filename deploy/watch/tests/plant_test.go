@@ -26,6 +26,7 @@ import (
 
 	"arauto/deploy/runtime/process/processtest"
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/subject"
 )
 
 // roles are the processes that are scraped.
@@ -42,6 +43,7 @@ type plant struct {
 	monitor string // host:port.
 	env     []string
 	sockets map[string]*net.TCPListener // By process, and process/admin.
+	away    int                         // How many payments were sent while the provider was away.
 	running map[string]*exec.Cmd
 	js      jetstream.JetStream
 
@@ -223,6 +225,21 @@ func (p *plant) arauto(user string, args ...string) {
 	if err != nil {
 		p.t.Fatalf("arauto %v: %v\n%s", args, err, out)
 	}
+}
+
+// asked has a payment looked up until it is paid. What failed waits for its own time, which is
+// two hours here, and a look-up that is under way may fail after the operator's command.
+func (p *plant) asked(payment string) {
+	p.t.Helper()
+	orders, err := p.js.Stream(p.ctx, subject.Orders)
+	testbench.Must(p.t, err)
+	p.until(payment+" to be paid", func() bool {
+		_, err := orders.GetLastMsgForSubject(p.ctx, "orders.sandbox.default."+payment+".*.paid")
+		if err != nil {
+			_ = p.command("operator", "arauto", "retry", "now", payment, "--config", p.config()).Run() // It fails while none is scheduled.
+		}
+		return err == nil
+	})
 }
 
 // get reads a page as Prometheus does, status 0 without an answer.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,8 +47,20 @@ func newWatcher(t *testing.T, p *plant) *watcher {
 func (w *watcher) round(turn time.Duration) []string {
 	w.t.Helper()
 	w.at = w.at.Add(turn)
-	for _, role := range roles {
-		w.scrape(role)
+	answers := make([]answer, len(roles))
+	var all sync.WaitGroup
+	for i, role := range roles { // At once: without a broker each takes seconds.
+		if w.plant.running[role] == nil {
+			continue // The test holds the socket of a process that was killed, so that it would take the connection.
+		}
+		all.Go(func() {
+			a := &answers[i]
+			a.status, a.body, a.contentType = w.plant.get("http://" + w.plant.address(role+"/admin") + "/metrics")
+		})
+	}
+	all.Wait()
+	for i, role := range roles {
+		w.keep(role, answers[i])
 	}
 	firing := map[string]bool{}
 	for name, rule := range w.rules {
@@ -62,9 +75,16 @@ func (w *watcher) round(turn time.Duration) []string {
 	return slices.Sorted(maps.Keys(firing))
 }
 
-// scrape stores the metrics of a process. What it does not show any more is marked as
+// answer is that of a process to a scrape; status is 0 without one.
+type answer struct {
+	status      int
+	body        []byte
+	contentType string
+}
+
+// keep stores the metrics of a process. What it does not show any more is marked as
 // stale, as Prometheus does, also if it does not answer.
-func (w *watcher) scrape(role string) {
+func (w *watcher) keep(role string, of answer) {
 	w.t.Helper()
 	base := w.plant.address(role + "/admin")
 	now, appender := map[string]labels.Labels{}, w.store.AppenderV2(context.Background())
@@ -73,15 +93,11 @@ func (w *watcher) scrape(role string) {
 			w.t.Fatalf("store %s: %v", l, err)
 		}
 	}
-	status, body, contentType := 0, []byte(nil), ""
-	if w.plant.running[role] != nil { // The test holds the socket of a process that was killed, so that it would take the connection.
-		status, body, contentType = w.plant.get("http://" + base + "/metrics")
-	}
-	if status == http.StatusOK {
-		if !strings.HasPrefix(contentType, "application/openmetrics-text") {
-			w.t.Fatalf("%s answers a scrape with %s", role, contentType)
+	if of.status == http.StatusOK {
+		if !strings.HasPrefix(of.contentType, "application/openmetrics-text") {
+			w.t.Fatalf("%s answers a scrape with %s", role, of.contentType)
 		}
-		parser, err := textparse.New(body, contentType, labels.NewSymbolTable(), textparse.ParserOptions{})
+		parser, err := textparse.New(of.body, of.contentType, labels.NewSymbolTable(), textparse.ParserOptions{})
 		for err == nil {
 			var entry textparse.Entry
 			if entry, err = parser.Next(); err != nil || entry != textparse.EntrySeries {
@@ -95,7 +111,7 @@ func (w *watcher) scrape(role string) {
 			add(l, v)
 		}
 		if !errors.Is(err, io.EOF) {
-			w.t.Fatalf("metrics of %s: %v\n%s", role, err, bytes.TrimSpace(body))
+			w.t.Fatalf("metrics of %s: %v\n%s", role, err, bytes.TrimSpace(of.body))
 		}
 	}
 	for name, l := range w.series[role] {
