@@ -59,7 +59,7 @@ func NewConsumerCollector(js jetstream.JetStream, names []ConsumerName) *Consume
 	c := &ConsumerCollector{js: js, names: names}
 	c.failed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_consumer_scrape_errors_total",
-		Help: "Times that the broker did not say how a durable consumer is.",
+		Help: "Scrapes without the numbers of a durable consumer, because the broker did not say them.",
 	}, []string{"stream", "consumer"})
 	for _, n := range names { // A counter that is there from the start can be alerted on.
 		c.failed.WithLabelValues(n.Stream, n.Consumer)
@@ -98,6 +98,11 @@ func (c *ConsumerCollector) Describe(out chan<- *prometheus.Desc) {
 // seconds, whatever the broker does.
 func (c *ConsumerCollector) Collect(out chan<- prometheus.Metric) {
 	readings := c.read()
+	for i, r := range readings {
+		if r == nil { // Also of a reading that serves several scrapes: each lacks the numbers.
+			c.failed.WithLabelValues(c.names[i].Stream, c.names[i].Consumer).Inc()
+		}
+	}
 	for _, g := range gauges() {
 		for i, r := range readings {
 			if r != nil {
@@ -121,12 +126,9 @@ func (c *ConsumerCollector) read() []*reading {
 	var all sync.WaitGroup
 	for i, name := range c.names {
 		all.Go(func() {
-			r, err := c.ask(ctx, name)
-			if err != nil {
-				c.failed.WithLabelValues(name.Stream, name.Consumer).Inc()
-				return
+			if r, err := c.ask(ctx, name); err == nil {
+				readings[i] = &r
 			}
-			readings[i] = &r
 		})
 	}
 	all.Wait()
