@@ -39,6 +39,33 @@ func TestHoldPausesEveryConsumerAndResumeEndsIt(t *testing.T) {
 	}
 }
 
+// TestHoldKnowsWhatIsLeftOfAProvider holds a deployment in which a consumer is left of a provider
+// without an account, and the consumer is missing of a provider with one. When that is made
+// during the hold, the deployment is not held.
+func TestHoldKnowsWhatIsLeftOfAProvider(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("beeteller")))
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("yapay")))
+	paused := func(want bool) {
+		t.Helper()
+		left, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("picpay"))
+		r.Must(err)
+		if left.CachedInfo().Paused != want {
+			t.Errorf("what is left is paused: %v, want %v", !want, want)
+		}
+	}
+	r.run(ExitDone, "hold", "--by", "tester")
+	paused(true)
+	r.run(ExitDone, "topology", "apply")
+	folder := filepath.Join(t.TempDir(), "copy")
+	if _, _, problems := arauto(t, "backup", folder, "--config", r.config, "--by", "tester"); !strings.Contains(problems, "consumer lookup-beeteller is not paused") {
+		t.Errorf("a backup with a consumer that is new says %q", problems)
+	}
+	r.run(ExitDone, "resume", "--by", "tester")
+	paused(false)
+}
+
 // TestHoldFailsWhileAMessageIsInHand has a worker that does not finish: the hold ends at once.
 func TestHoldFailsWhileAMessageIsInHand(t *testing.T) {
 	t.Parallel()
@@ -106,10 +133,12 @@ func TestBackupNeedsAHoldAndRestoreAnEmptyBroker(t *testing.T) {
 			t.Errorf("%s counts from %v, and the copied stream from %v", name, stream.Incarnation(is), was.Created)
 		}
 	}
-	held, err := empty.JS.Consumer(there.Ctx, subject.Statuses, subject.NormalizeConsumer)
-	r.Must(err)
-	if left := held.CachedInfo().PauseRemaining; left < 30*time.Minute {
-		t.Errorf("the restored deployment is held for %v", left)
+	for of, name := range map[string]string{subject.Statuses: subject.NormalizeConsumer, subject.Notifications: subject.LookupConsumer("picpay")} {
+		held, err := empty.JS.Consumer(there.Ctx, of, name) // Of picpay there is no account, and its consumer is left.
+		r.Must(err)
+		if left := held.CachedInfo().PauseRemaining; left < 30*time.Minute {
+			t.Errorf("%s of the restored deployment is held for %v", name, left)
+		}
 	}
 	if raw, err := there.Stream(subject.Audit).GetLastMsgForSubject(there.Ctx, subject.AuditEntry("restore")); err != nil || !strings.Contains(string(raw.Data), "restore every stream from the backup") {
 		t.Errorf("restore left no entry on AUDIT: %v", err)
