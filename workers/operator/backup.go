@@ -20,7 +20,6 @@ import (
 	"arauto/deploy/runtime/snapshot"
 	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/topology"
-	"arauto/deploy/runtime/wait"
 	"arauto/schemas/subject"
 )
 
@@ -35,6 +34,8 @@ type manifest struct {
 	Arauto  string    `json:"arauto"`
 	Broker  string    `json:"broker"` // Version of nats-server.
 	Streams []copied  `json:"streams"`
+
+	Consumers []string `json:"consumers"` // Which of Arauto's own were there; null in a backup of an older version.
 }
 
 // copied is one stream of a backup.
@@ -106,6 +107,9 @@ func (s *session) backup(ctx context.Context, folder string) (m manifest, err er
 	ended, err := s.heldUntil(ctx)
 	if err == nil {
 		err = s.checkHeld(ctx)
+	}
+	if err == nil {
+		m.Consumers, err = s.present(ctx)
 	}
 	if err == nil && (began == nil || ended == nil || ended.Sub(*began).Abs() > sameHold) {
 		err = errors.New("the hold is not the one in which the copy began")
@@ -270,39 +274,10 @@ func (s *session) restore(ctx context.Context, folder string, m manifest, until 
 			return err
 		}
 	}
-	for _, one := range order {
-		if one.Name != subject.Notifications && one.Name != subject.LookupRetries {
-			continue
-		}
-		if err := s.awaitConsumers(ctx, one, time.Now().Add(appearFor)); err != nil {
-			return err
-		}
+	if m.Consumers == nil { // Of a version that had those of every provider.
+		m.Consumers = s.known()
 	}
-	return s.pause(ctx, until)
-}
-
-// awaitConsumers waits until a stream that was restored has as many consumers as were copied.
-// Which they are is not known: those of providers that had an account then.
-func (s *session) awaitConsumers(ctx context.Context, of copied, limit time.Time) error {
-	var was struct {
-		Consumers int `json:"consumer_count"`
-	}
-	if err := json.Unmarshal(of.State, &was); err != nil {
-		return fmt.Errorf("read state of %s: %w", of.Name, err)
-	}
-	for {
-		is, err := s.js.Stream(ctx, of.Name)
-		if err != nil {
-			return fmt.Errorf("read stream %s: %w", of.Name, err)
-		}
-		have := is.CachedInfo().State.Consumers
-		if have >= was.Consumers {
-			return nil
-		}
-		if time.Now().After(limit) || !wait.For(ctx, restEvery) {
-			return fmt.Errorf("stream %s has %d of its %d consumers", of.Name, have, was.Consumers)
-		}
-	}
+	return s.pause(ctx, until, m.Consumers)
 }
 
 // first is -1 for AUDIT, which is restored first, and 0 for every other stream.

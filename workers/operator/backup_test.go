@@ -1,16 +1,22 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
+	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -140,7 +146,46 @@ func TestBackupNeedsAHoldAndRestoreAnEmptyBroker(t *testing.T) {
 			t.Errorf("%s of the restored deployment is held for %v", name, left)
 		}
 	}
+	if m, err := readManifest(folder); err != nil || !slices.Contains(m.Consumers, subject.LookupConsumer("picpay")) {
+		t.Errorf("the backup names the consumers %v: %v", m.Consumers, err)
+	}
 	if raw, err := there.Stream(subject.Audit).GetLastMsgForSubject(there.Ctx, subject.AuditEntry("restore")); err != nil || !strings.Contains(string(raw.Data), "restore every stream from the backup") {
 		t.Errorf("restore left no entry on AUDIT: %v", err)
+	}
+}
+
+// late is a broker that makes a consumer of a stream that was restored after the first request.
+type late struct {
+	jetstream.JetStream
+	name string
+	make func()
+}
+
+func (l *late) PauseConsumer(ctx context.Context, stream, name string, until time.Time) (*jetstream.ConsumerPauseResponse, error) {
+	paused, err := l.JetStream.PauseConsumer(ctx, stream, name, until)
+	if err != nil && name == l.name {
+		l.make()
+	}
+	return paused, err
+}
+
+// TestRestoreAwaitsTheConsumersThatWereCopied restores on a broker that has them a moment later.
+func TestRestoreAwaitsTheConsumersThatWereCopied(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	cfg, err := config.Load(r.config, func(string) (string, bool) { return "", false }, providers.All)
+	r.Must(err)
+	name := subject.LookupConsumer("picpay") // Of which there is no account any more.
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, name))
+	slow := &late{JetStream: r.JS, name: name, make: func() { r.Apply("picpay") }}
+	s := &session{Deployment: NewDeployment(slow, cfg, r.Tokens)}
+	if all, err := s.present(r.Ctx); err != nil || slices.Contains(all, name) || len(all) != len(s.known())-1 {
+		t.Errorf("of %v are there %v: %v", s.known(), all, err)
+	}
+	r.Must(s.pause(r.Ctx, time.Now().Add(time.Hour), s.known()))
+	made, err := r.JS.Consumer(r.Ctx, subject.Notifications, name)
+	r.Must(err)
+	if !made.CachedInfo().Paused {
+		t.Error("a consumer that came late is not held")
 	}
 }

@@ -116,6 +116,25 @@ func (s *session) consumersDo(do func(topology.Consumer) error) error {
 	return errors.Join(all...)
 }
 
+// known are the names of all consumers of which consumersDo asks.
+func (s *session) known() (names []string) {
+	_ = s.consumersDo(func(c topology.Consumer) error { names = append(names, c.Durable); return nil })
+	return names
+}
+
+// present are the names of those that are there.
+func (s *session) present(ctx context.Context) (names []string, err error) {
+	err = s.consumersDo(func(c topology.Consumer) error {
+		_, err := s.js.Consumer(ctx, c.Stream, c.Durable)
+		if err != nil {
+			return fmt.Errorf("read consumer %s: %w", c.Durable, err)
+		}
+		names = append(names, c.Durable)
+		return nil
+	})
+	return names, err
+}
+
 // ofProvider reports whether a consumer is for the look-ups of a provider.
 func ofProvider(c topology.Consumer) bool {
 	_, ok := subject.ParseLookupConsumer(c.Durable)
@@ -125,7 +144,7 @@ func ofProvider(c topology.Consumer) bool {
 // hold pauses every consumer and waits until the workers rest. If they do not, it resumes
 // them.
 func (s *session) hold(ctx context.Context, until time.Time, longest time.Duration) error {
-	err := s.pause(ctx, until)
+	err := s.pause(ctx, until, nil)
 	if err == nil {
 		err = s.awaitRest(ctx, longest)
 	}
@@ -138,9 +157,9 @@ func (s *session) hold(ctx context.Context, until time.Time, longest time.Durati
 }
 
 // pause pauses every consumer. A cluster makes the consumers of a stream that was restored a
-// moment after it has answered, so a consumer that is not there is awaited for appearFor.
-// Restore awaits those of providers, which may be missing here.
-func (s *session) pause(ctx context.Context, until time.Time) error {
+// moment after it has answered, so a consumer that was restored and is not there is awaited
+// for appearFor.
+func (s *session) pause(ctx context.Context, until time.Time, restored []string) error {
 	limit := time.Now().Add(appearFor)
 	return s.consumersDo(func(c topology.Consumer) error {
 		for {
@@ -148,8 +167,11 @@ func (s *session) pause(ctx context.Context, until time.Time) error {
 			if err == nil {
 				return nil
 			}
-			if ofProvider(c) || !errors.Is(err, jetstream.ErrConsumerNotFound) || time.Now().After(limit) || !wait.For(ctx, restEvery) {
+			if !slices.Contains(restored, c.Durable) || !errors.Is(err, jetstream.ErrConsumerNotFound) {
 				return fmt.Errorf("pause consumer %s: %w", c.Durable, err)
+			}
+			if time.Now().After(limit) || !wait.For(ctx, restEvery) {
+				return fmt.Errorf("consumer %s was copied, and is not there", c.Durable)
 			}
 		}
 	})
