@@ -47,8 +47,8 @@ func (d *duty) actor() process.Actor {
 // wanted reports whether the consumer must exist: its provider has an account.
 func (d *duty) wanted() bool { return len(d.kit.Current().AccountNames(d.provider)) > 0 }
 
-// await blocks until the consumer exists. One that is missing is logged, unless its provider
-// has no account.
+// await blocks until the consumer exists. That it is missing is logged, unless its provider has
+// no account.
 func (d *duty) await(ctx context.Context) error {
 	for sought := (time.Time{}); !d.wanted(); {
 		if time.Since(sought) >= leftoverEvery {

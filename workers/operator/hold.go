@@ -103,7 +103,7 @@ func (s *settings) backingUp(c *cobra.Command, do func(context.Context, *session
 }
 
 // consumersDo calls do for every durable consumer of the topology and every leftover. Those of
-// a provider may be missing: then no worker has anything of it in hand. One that is made
+// a provider may be missing: then no worker has anything of it in hand. A consumer that is made
 // during a hold is not paused, by which busy finds it.
 func (s *session) consumersDo(do func(topology.Consumer) error) error {
 	declared := s.config.Topology()
@@ -122,7 +122,7 @@ func (s *session) known() (names []string) {
 	return names
 }
 
-// present are the names of those that are there.
+// present are the names of the ones that exist.
 func (s *session) present(ctx context.Context) (names []string, err error) {
 	err = s.consumersDo(func(c topology.Consumer) error {
 		_, err := s.js.Consumer(ctx, c.Stream, c.Durable)

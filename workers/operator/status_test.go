@@ -141,8 +141,7 @@ func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
 	}
 }
 
-// A provider without an account needs no consumer. One that is left needs a worker while it has
-// messages.
+// A provider without an account needs no consumer. A leftover needs a worker while it has messages.
 func TestStatusKnowsWhatIsLeftOfAProvider(t *testing.T) {
 	t.Parallel()
 	r := idle(t)

@@ -156,8 +156,7 @@ func (c *Config) Refuse(key, text string) error {
 // NATS says how to reach the broker.
 func (c *Config) NATS() NATS { return c.nats }
 
-// Topology sizes the streams, and divides the known providers into those that have an account
-// and the others.
+// Topology sizes the streams, and divides the known providers by whether they have an account.
 func (c *Config) Topology() topology.Settings {
 	s := topology.Settings{Replicas: c.file.Topology.Replicas, Store: int64(c.file.Topology.Store)}
 	for _, name := range c.providers.Names() {
