@@ -33,21 +33,14 @@ const usageInterval = 2 * time.Second
 
 // Run runs the role until ctx ends: for each provider a worker with one consumer for
 // fresh notifications and one for due look-ups, so that fresh ones do not wait behind
-// retries.
+// retries. It works on each consumer from when that exists.
 func Run(ctx context.Context, k *process.Kit) error {
 	cfg, err := k.Config.Lookup()
 	if err != nil {
 		return err
 	}
-	var names []process.ConsumerName
-	var consumers []string
-	for _, name := range cfg.Providers {
-		fresh, due := subject.LookupConsumer(name), subject.LookupDueConsumer(name)
-		names = append(names, process.ConsumerName{Stream: subject.Notifications, Consumer: fresh},
-			process.ConsumerName{Stream: subject.LookupRetries, Consumer: due})
-		consumers = append(consumers, fresh, due)
-	}
-	k.Registry.MustRegister(process.NewConsumerCollector(k.JS, names))
+	numbers := process.NewConsumerCollector(k.JS, nil)
+	k.Registry.MustRegister(numbers)
 	clock := retry.NewClock(k.JS, nil)
 	shared := Options{
 		Tokens: cfg.Tokens, Log: k.Log, Trace: k.Spans, Metrics: NewMetrics(k.Registry), Now: clock.Now, Jitter: rand.Float64,
@@ -68,7 +61,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
-	bound, from := map[process.ConsumerName]jetstream.Consumer{}, map[string]jetstream.Stream{}
+	from := map[string]jetstream.Stream{}
 	bind := func(ctx context.Context) (err error) {
 		if err = clock.Set(ctx); err != nil {
 			return err
@@ -84,52 +77,54 @@ func Run(ctx context.Context, k *process.Kit) error {
 		}
 		shared.Observations.Writes, shared.Retries.Writes = statuses, retries
 		shared.Retries.SetLimit(topology.RetriesRoom(k.Config.Topology()), usageInterval)
-		for _, name := range names {
-			if bound[name], err = k.JS.Consumer(ctx, name.Stream, name.Consumer); err != nil {
-				return fmt.Errorf("bind consumer %s: %w", name.Consumer, err)
-			}
-			if from[name.Stream], err = k.JS.Stream(ctx, name.Stream); err != nil {
-				return fmt.Errorf("open stream %s: %w", name.Stream, err)
+		for _, name := range []string{subject.Notifications, subject.LookupRetries} {
+			if from[name], err = k.JS.Stream(ctx, name); err != nil {
+				return fmt.Errorf("open stream %s: %w", name, err)
 			}
 		}
 		return limits.bind(ctx)
 	}
 	streams := []string{subject.Notifications, subject.LookupRetries, subject.Statuses, subject.DeadLetters, subject.Circuits, subject.Leases}
-	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind); err != nil {
+	if err := topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, nil, bind); err != nil {
 		return err
 	}
 	store := durability.NewHealth(k.Config.NATS().Monitors)
 	actors := append(limits.actors(), process.Actor{Name: "clock", Run: clock.Run})
 	counts := consume.NewMetrics(k.Registry)
 	workers := make([]*Worker, len(cfg.Providers))
+	var duties []*duty
 	for i, name := range cfg.Providers {
 		worker, err := newWorker(shared, limits, name, cfg)
 		if err != nil {
 			return err
 		}
 		workers[i] = worker
-		relief := &Relief{
-			Worker: worker, Stream: from[subject.Notifications],
-			Consumer: bound[process.ConsumerName{Stream: subject.Notifications, Consumer: subject.LookupConsumer(name)}],
-		}
 		resume := &Resume{Worker: worker, Circuits: limits.records}
-		actors = append(actors, process.Actor{Name: "relief-" + name, Run: relief.Run}, process.Actor{Name: "resume-" + name, Run: resume.Run})
-		for j, handle := range []consume.Handler{worker.HandleNotification, worker.HandleDue} {
-			durable := names[2*i+j]
-			actors = append(actors, process.Actor{Name: durable.Consumer, Run: func(ctx context.Context) error {
-				return consume.Run(ctx, consume.Options{
-					Consumer: bound[durable], Stream: from[durable.Stream], Name: durable.Consumer, Concurrency: cfg.Concurrency,
-					AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
-					Limit: worker.room,
-				}, handle)
-			}})
+		actors = append(actors, process.Actor{Name: "resume-" + name, Run: resume.Run})
+		on := func(stream, durable string, handle consume.Handler, more func(jetstream.Consumer) []process.Actor) {
+			d := &duty{kit: k, numbers: numbers, name: process.ConsumerName{Stream: stream, Consumer: durable}, provider: name}
+			d.work = func(ctx context.Context, c jetstream.Consumer) error {
+				return process.Together(ctx, append(more(c), process.Actor{Name: "consumption", Run: func(ctx context.Context) error {
+					return consume.Run(ctx, consume.Options{
+						Consumer: c, Stream: from[stream], Name: durable, Concurrency: cfg.Concurrency,
+						AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
+						Limit: worker.room,
+					}, handle)
+				}})...)
+			}
+			duties, actors = append(duties, d), append(actors, d.actor())
 		}
+		on(subject.Notifications, subject.LookupConsumer(name), worker.HandleNotification, func(c jetstream.Consumer) []process.Actor {
+			relief := &Relief{Worker: worker, Stream: from[subject.Notifications], Consumer: c}
+			return []process.Actor{{Name: "relief", Run: relief.Run}}
+		})
+		on(subject.LookupRetries, subject.LookupDueConsumer(name), worker.HandleDue, func(jetstream.Consumer) []process.Actor { return nil })
 	}
 	k.Ready("store", store.Stored)
 	k.Ready("consumers", func(ctx context.Context) error {
-		for _, durable := range bound {
-			if _, err := durable.Info(ctx); err != nil {
-				return fmt.Errorf("read consumer: %w", err)
+		for _, d := range duties {
+			if err := d.ready(ctx); err != nil {
+				return err
 			}
 		}
 		return nil

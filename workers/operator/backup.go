@@ -34,6 +34,8 @@ type manifest struct {
 	Arauto  string    `json:"arauto"`
 	Broker  string    `json:"broker"` // Version of nats-server.
 	Streams []copied  `json:"streams"`
+
+	Consumers []string `json:"consumers"` // Which of Arauto's own were there; null in a backup of an older version.
 }
 
 // copied is one stream of a backup.
@@ -105,6 +107,9 @@ func (s *session) backup(ctx context.Context, folder string) (m manifest, err er
 	ended, err := s.heldUntil(ctx)
 	if err == nil {
 		err = s.checkHeld(ctx)
+	}
+	if err == nil {
+		m.Consumers, err = s.present(ctx)
 	}
 	if err == nil && (began == nil || ended == nil || ended.Sub(*began).Abs() > sameHold) {
 		err = errors.New("the hold is not the one in which the copy began")
@@ -269,7 +274,10 @@ func (s *session) restore(ctx context.Context, folder string, m manifest, until 
 			return err
 		}
 	}
-	return s.pause(ctx, until)
+	if m.Consumers == nil { // Of a version that had those of every provider.
+		m.Consumers = s.known()
+	}
+	return s.pause(ctx, until, m.Consumers)
 }
 
 // first is -1 for AUDIT, which is restored first, and 0 for every other stream.

@@ -1,16 +1,22 @@
 package operator
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
+	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
+	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 )
@@ -37,6 +43,33 @@ func TestHoldPausesEveryConsumerAndResumeEndsIt(t *testing.T) {
 			t.Errorf("%s left %+v on AUDIT", verb, entry)
 		}
 	}
+}
+
+// TestHoldKnowsWhatIsLeftOfAProvider holds a deployment in which a consumer is left of a provider
+// without an account, and the consumer is missing of a provider with one. When that is made
+// during the hold, the deployment is not held.
+func TestHoldKnowsWhatIsLeftOfAProvider(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("beeteller")))
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("yapay")))
+	paused := func(want bool) {
+		t.Helper()
+		left, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("picpay"))
+		r.Must(err)
+		if left.CachedInfo().Paused != want {
+			t.Errorf("what is left is paused: %v, want %v", !want, want)
+		}
+	}
+	r.run(ExitDone, "hold", "--by", "tester")
+	paused(true)
+	r.run(ExitDone, "topology", "apply")
+	folder := filepath.Join(t.TempDir(), "copy")
+	if _, _, problems := arauto(t, "backup", folder, "--config", r.config, "--by", "tester"); !strings.Contains(problems, "consumer lookup-beeteller is not paused") {
+		t.Errorf("a backup with a consumer that is new says %q", problems)
+	}
+	r.run(ExitDone, "resume", "--by", "tester")
+	paused(false)
 }
 
 // TestHoldFailsWhileAMessageIsInHand has a worker that does not finish: the hold ends at once.
@@ -106,12 +139,53 @@ func TestBackupNeedsAHoldAndRestoreAnEmptyBroker(t *testing.T) {
 			t.Errorf("%s counts from %v, and the copied stream from %v", name, stream.Incarnation(is), was.Created)
 		}
 	}
-	held, err := empty.JS.Consumer(there.Ctx, subject.Statuses, subject.NormalizeConsumer)
-	r.Must(err)
-	if left := held.CachedInfo().PauseRemaining; left < 30*time.Minute {
-		t.Errorf("the restored deployment is held for %v", left)
+	for of, name := range map[string]string{subject.Statuses: subject.NormalizeConsumer, subject.Notifications: subject.LookupConsumer("picpay")} {
+		held, err := empty.JS.Consumer(there.Ctx, of, name) // Of picpay there is no account, and its consumer is left.
+		r.Must(err)
+		if left := held.CachedInfo().PauseRemaining; left < 30*time.Minute {
+			t.Errorf("%s of the restored deployment is held for %v", name, left)
+		}
+	}
+	if m, err := readManifest(folder); err != nil || !slices.Contains(m.Consumers, subject.LookupConsumer("picpay")) {
+		t.Errorf("the backup names the consumers %v: %v", m.Consumers, err)
 	}
 	if raw, err := there.Stream(subject.Audit).GetLastMsgForSubject(there.Ctx, subject.AuditEntry("restore")); err != nil || !strings.Contains(string(raw.Data), "restore every stream from the backup") {
 		t.Errorf("restore left no entry on AUDIT: %v", err)
+	}
+}
+
+// late is a broker that makes a consumer of a stream that was restored after the first request.
+type late struct {
+	jetstream.JetStream
+	name string
+	make func()
+}
+
+func (l *late) PauseConsumer(ctx context.Context, stream, name string, until time.Time) (*jetstream.ConsumerPauseResponse, error) {
+	paused, err := l.JetStream.PauseConsumer(ctx, stream, name, until)
+	if err != nil && name == l.name {
+		l.make()
+	}
+	return paused, err
+}
+
+// TestRestoreAwaitsTheConsumersThatWereCopied restores on a broker that has them a moment later.
+func TestRestoreAwaitsTheConsumersThatWereCopied(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	cfg, err := config.Load(r.config, func(string) (string, bool) { return "", false }, providers.All)
+	r.Must(err)
+	name := subject.LookupConsumer("picpay") // Of which there is no account any more.
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, name))
+	slow := &late{JetStream: r.JS, name: name, make: func() { r.Apply("picpay") }}
+	s := &session{Deployment: NewDeployment(slow, cfg, r.Tokens)}
+	if all, err := s.present(r.Ctx); err != nil || slices.Contains(all, name) || len(all) != len(s.known())-1 {
+		t.Errorf("of %v are there %v: %v", s.known(), all, err)
+	}
+	r.Must(s.pause(r.Ctx, time.Now().Add(time.Hour), s.known()))
+	made, err := r.JS.Consumer(r.Ctx, subject.Notifications, name)
+	r.Must(err)
+	if !made.CachedInfo().Paused {
+		t.Error("a consumer that came late is not held")
 	}
 }

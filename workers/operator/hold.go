@@ -102,13 +102,49 @@ func (s *settings) backingUp(c *cobra.Command, do func(context.Context, *session
 	return s.connectedOn(c, backupInbox, do)
 }
 
-// consumers are the durable consumers of the topology.
-func (s *session) consumers() []topology.Consumer { return topology.Consumers(s.config.Topology()) }
+// consumersDo calls do for every durable consumer of the topology and every leftover. Those of
+// a provider may be missing: then no worker has anything of it in hand. A consumer that is made
+// during a hold is not paused, by which busy finds it.
+func (s *session) consumersDo(do func(topology.Consumer) error) error {
+	declared := s.config.Topology()
+	var all []error
+	for _, c := range slices.Concat(topology.Consumers(declared), topology.Leftovers(declared)) {
+		if err := do(c); !ofProvider(c) || !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
+}
+
+// known are the names of all consumers of which consumersDo asks.
+func (s *session) known() (names []string) {
+	_ = s.consumersDo(func(c topology.Consumer) error { names = append(names, c.Durable); return nil })
+	return names
+}
+
+// present are the names of the ones that exist.
+func (s *session) present(ctx context.Context) (names []string, err error) {
+	err = s.consumersDo(func(c topology.Consumer) error {
+		_, err := s.js.Consumer(ctx, c.Stream, c.Durable)
+		if err != nil {
+			return fmt.Errorf("read consumer %s: %w", c.Durable, err)
+		}
+		names = append(names, c.Durable)
+		return nil
+	})
+	return names, err
+}
+
+// ofProvider reports whether a consumer is for the look-ups of a provider.
+func ofProvider(c topology.Consumer) bool {
+	_, ok := subject.ParseLookupConsumer(c.Durable)
+	return ok
+}
 
 // hold pauses every consumer and waits until the workers rest. If they do not, it resumes
 // them.
 func (s *session) hold(ctx context.Context, until time.Time, longest time.Duration) error {
-	err := s.pause(ctx, until)
+	err := s.pause(ctx, until, nil)
 	if err == nil {
 		err = s.awaitRest(ctx, longest)
 	}
@@ -121,31 +157,33 @@ func (s *session) hold(ctx context.Context, until time.Time, longest time.Durati
 }
 
 // pause pauses every consumer. A cluster makes the consumers of a stream that was restored a
-// moment after it has answered, so a consumer that is not there is awaited for appearFor.
-func (s *session) pause(ctx context.Context, until time.Time) error {
+// moment after it has answered, so a consumer that was restored and is not there is awaited
+// for appearFor.
+func (s *session) pause(ctx context.Context, until time.Time, restored []string) error {
 	limit := time.Now().Add(appearFor)
-	for _, c := range s.consumers() {
+	return s.consumersDo(func(c topology.Consumer) error {
 		for {
 			_, err := s.js.PauseConsumer(ctx, c.Stream, c.Durable, until)
 			if err == nil {
-				break
+				return nil
 			}
-			if !errors.Is(err, jetstream.ErrConsumerNotFound) || time.Now().After(limit) || !wait.For(ctx, restEvery) {
+			if !slices.Contains(restored, c.Durable) || !errors.Is(err, jetstream.ErrConsumerNotFound) {
 				return fmt.Errorf("pause consumer %s: %w", c.Durable, err)
 			}
+			if time.Now().After(limit) || !wait.For(ctx, restEvery) {
+				return fmt.Errorf("consumer %s was copied, and is not there", c.Durable)
+			}
 		}
-	}
-	return nil
+	})
 }
 
 func (s *session) resume(ctx context.Context) error {
-	var all []error
-	for _, c := range s.consumers() {
+	return s.consumersDo(func(c topology.Consumer) error {
 		if _, err := s.js.ResumeConsumer(ctx, c.Stream, c.Durable); err != nil {
-			all = append(all, fmt.Errorf("resume consumer %s: %w", c.Durable, err))
+			return fmt.Errorf("resume consumer %s: %w", c.Durable, err)
 		}
-	}
-	return errors.Join(all...)
+		return nil
+	})
 }
 
 // awaitRest waits until no message is in a worker's hand, and no role works unasked.
@@ -173,10 +211,10 @@ func (s *session) awaitRest(ctx context.Context, longest time.Duration) error {
 
 // busy says what works although it is paused.
 func (s *session) busy(ctx context.Context) (busy []string, err error) {
-	for _, c := range s.consumers() {
+	err = s.consumersDo(func(c topology.Consumer) error {
 		durable, err := s.js.Consumer(ctx, c.Stream, c.Durable)
 		if err != nil {
-			return nil, fmt.Errorf("read consumer %s: %w", c.Durable, err)
+			return fmt.Errorf("read consumer %s: %w", c.Durable, err)
 		}
 		info := durable.CachedInfo()
 		switch {
@@ -187,8 +225,9 @@ func (s *session) busy(ctx context.Context) (busy []string, err error) {
 		case slices.Contains(resting, c.Durable) && info.NumWaiting > 0:
 			busy = append(busy, "the role of consumer "+c.Durable+" works, or is of a version that knows no hold")
 		}
-	}
-	return busy, nil
+		return nil
+	})
+	return busy, err
 }
 
 // heldUntil is when the hold ends that the deployment is under, nil without one. normalize's

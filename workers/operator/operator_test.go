@@ -55,9 +55,15 @@ func TestApplyMakesEverythingAndThenFindsNothingToDo(t *testing.T) {
 	if code != ExitDone || !strings.Contains(out, "mended: stream ORDERS is missing\n") {
 		t.Fatalf("code %d, output %q, problems %q", code, out, problems)
 	}
-	settings := topology.Settings{Replicas: 1, Store: 1 << 30, Providers: providers.All.Names()}
+	settings := topology.Settings{Replicas: 1, Store: 1 << 30} // It has no account.
 	if drift, err := topology.Diff(testbench.Context(t), b.JS, settings); err != nil || len(drift) != 0 {
 		t.Errorf("after apply: drift %v, error %v", drift, err)
+	}
+	for _, c := range topology.Consumers(topology.Settings{Providers: providers.All.Names()}) {
+		_, err := b.JS.Consumer(testbench.Context(t), c.Stream, c.Durable)
+		if made := err == nil; made == ofProvider(c) {
+			t.Errorf("consumer %s is made: %v (%v)", c.Durable, made, err)
+		}
 	}
 	code, out, problems = arauto(t, "topology", "apply", "--config", path)
 	if code != ExitDone || !strings.HasPrefix(out, "nothing to do") {

@@ -106,10 +106,14 @@ func (s *Deployment) Health(ctx context.Context) (Health, error) {
 		}
 		h.Streams = append(h.Streams, one)
 	}
-	for _, d := range topology.Consumers(declared) {
+	needed := topology.Consumers(declared)
+	for i, d := range slices.Concat(needed, topology.Leftovers(declared)) {
 		one, err := s.consumer(ctx, d.Stream, d.Durable)
 		if err != nil {
 			return h, err
+		}
+		if one.Missing && i >= len(needed) {
+			continue
 		}
 		h.Consumers = append(h.Consumers, one)
 		h.Backlog += one.Pending + uint64(one.AckPending)

@@ -141,6 +141,21 @@ func TestStatusNamesAConsumerThatIsMissing(t *testing.T) {
 	}
 }
 
+// A provider without an account needs no consumer. A leftover needs a worker while it has messages.
+func TestStatusKnowsWhatIsLeftOfAProvider(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.tend()
+	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("yapay")))
+	if text := r.run(ExitDone, "status"); strings.Contains(text, "lookup-yapay ") || !strings.Contains(text, "\nlookup-picpay ") {
+		t.Errorf("status says:\n%s", text)
+	}
+	r.Notify(record.Notification{Provider: "picpay", Payment: "p-1"})
+	if text := r.run(ExitPartly, "status"); !strings.Contains(text, "\n  no worker works on consumer lookup-picpay\n") {
+		t.Errorf("with a notification it says:\n%s", text)
+	}
+}
+
 // tend lets a worker that does nothing wait at every consumer.
 func (r *rig) tend() {
 	r.T.Helper()
@@ -185,7 +200,7 @@ func TestStatusBeginsWithWhatNeedsAPerson(t *testing.T) {
 			_, err := r.JS.PauseConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer, time.Now().Add(time.Hour))
 			r.Must(err)
 		}, "an operator holds every worker until "},
-		{func() { r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("picpay"))) }, "consumer lookup-picpay is missing: arauto topology apply"},
+		{func() { r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, subject.LookupConsumer("beeteller"))) }, "consumer lookup-beeteller is missing: arauto topology apply"},
 		{func() { r.shrink(subject.Orders) }, "stream ORDERS is 90."},
 	} {
 		step.do()

@@ -80,17 +80,14 @@ func Run(ctx context.Context, k *process.Kit) error {
 // nothing takes over a new configuration: sweep uses no key that may change while it runs.
 func nothing(*config.Config) error { return nil }
 
-// await waits until every stream and consumer that the tasks use is there, and calls bind.
+// await waits until every stream that the tasks use, and the role's consumer, is there, and
+// calls bind. A provider that has no account may have no consumers.
 func await(ctx context.Context, k *process.Kit, bind func(context.Context) error) error {
 	streams := []string{
 		subject.Notifications, subject.LookupRetries, subject.Statuses, subject.Orders, subject.OrderPayments, subject.DeadLetters, subject.Advisories,
 		subject.Expectations, subject.Outcomes,
 	}
-	consumers := []string{subject.AdvisoriesConsumer}
-	for _, name := range providers.All.Names() {
-		consumers = append(consumers, subject.LookupConsumer(name), subject.LookupDueConsumer(name))
-	}
-	return topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, consumers, bind)
+	return topology.Await(ctx, k.JS, k.Config.Topology(), k.Log, streams, []string{subject.AdvisoriesConsumer}, bind)
 }
 
 // sweeper is the tasks of the role and what they work with.

@@ -156,10 +156,17 @@ func (c *Config) Refuse(key, text string) error {
 // NATS says how to reach the broker.
 func (c *Config) NATS() NATS { return c.nats }
 
-// Topology sizes the streams, for the consumers of every known provider.
+// Topology sizes the streams, and divides the known providers by whether they have an account.
 func (c *Config) Topology() topology.Settings {
-	t := c.file.Topology
-	return topology.Settings{Replicas: t.Replicas, Store: int64(t.Store), Providers: c.providers.Names()}
+	s := topology.Settings{Replicas: c.file.Topology.Replicas, Store: int64(c.file.Topology.Store)}
+	for _, name := range c.providers.Names() {
+		if len(c.AccountNames(name)) > 0 {
+			s.Providers = append(s.Providers, name)
+		} else {
+			s.Others = append(s.Others, name)
+		}
+	}
+	return s
 }
 
 // Tokens resolves hash_key: at least 32 bytes, 16 with profile local. The error is

@@ -127,6 +127,14 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 		[]string{"127.0.0.1:9091", "127.0.0.1:9092", "127.0.0.1:19093", ""})
 }
 
+func TestOnlyAProviderWithAnAccountNeedsConsumers(t *testing.T) {
+	t.Parallel()
+	c := load(t, "profile: local\nproviders: {bravo: {accounts: {default: {path_keys: [key]}}}, alpha: {retry: bravo}}\n")
+	if got := c.Topology(); !slices.Equal(got.Providers, []string{"bravo"}) || !slices.Equal(got.Others, []string{"alpha"}) {
+		t.Errorf("the topology is for %v, and not for %v", got.Providers, got.Others)
+	}
+}
+
 func same(t *testing.T, what string, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {

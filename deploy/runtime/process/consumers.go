@@ -42,6 +42,7 @@ type ConsumerCollector struct {
 
 // reading is what was read of one consumer, nil when that failed.
 type reading struct {
+	name ConsumerName
 	info *jetstream.ConsumerInfo
 	age  time.Duration
 }
@@ -56,15 +57,23 @@ type gauge struct {
 // the broker only when it is scraped; the connection's user needs the
 // consumer's and stream's info and the stream's message get.
 func NewConsumerCollector(js jetstream.JetStream, names []ConsumerName) *ConsumerCollector {
-	c := &ConsumerCollector{js: js, names: names}
+	c := &ConsumerCollector{js: js}
 	c.failed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "arauto_consumer_scrape_errors_total",
 		Help: "Scrapes without the numbers of a durable consumer, because the broker did not say them.",
 	}, []string{"stream", "consumer"})
-	for _, n := range names { // A counter that is there from the start can be alerted on.
-		c.failed.WithLabelValues(n.Stream, n.Consumer)
+	for _, n := range names {
+		c.Add(n)
 	}
 	return c
+}
+
+// Add adds a consumer. From now on it counts as an error that it cannot be read.
+func (c *ConsumerCollector) Add(n ConsumerName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.names, c.readAt = append(c.names, n), time.Time{}
+	c.failed.WithLabelValues(n.Stream, n.Consumer) // A counter that is there from the start can be alerted on.
 }
 
 func gauges() []gauge {
@@ -104,9 +113,9 @@ func (c *ConsumerCollector) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	for _, g := range gauges() {
-		for i, r := range readings {
+		for _, r := range readings {
 			if r != nil {
-				out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(*r), c.names[i].Stream, c.names[i].Consumer)
+				out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(*r), r.name.Stream, r.name.Consumer)
 			}
 		}
 	}
@@ -141,7 +150,7 @@ func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading
 	if err != nil {
 		return reading{}, fmt.Errorf("read consumer %s: %w", name.Consumer, err)
 	}
-	r := reading{info: consumer.CachedInfo()}
+	r := reading{name: name, info: consumer.CachedInfo()}
 	if r.info.NumPending == 0 && r.info.NumAckPending == 0 {
 		return r, nil
 	}

@@ -126,6 +126,8 @@ func TestCollectorAsksOnceForScrapesThatFollowEachOther(t *testing.T) {
 	}
 	c := NewConsumerCollector(js, []ConsumerName{{"S", "c"}})
 	c.read()
+	c.Add(ConsumerName{"S", "missing"})
+	expect(t, scrape(t, c), map[string]float64{"pending_messages{S/c}": 0, "scrape_errors_total{S/missing}": 1})
 	sent := conn.Stats().OutMsgs
 	c.read()
 	if now := conn.Stats().OutMsgs; now != sent {

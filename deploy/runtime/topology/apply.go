@@ -37,7 +37,7 @@ func Apply(ctx context.Context, js jetstream.JetStream, s Settings) ([]Drift, er
 			return drift, fmt.Errorf("apply stream %s: %w", declared.Name, err)
 		}
 	}
-	for _, c := range Consumers(s) {
+	for _, c := range slices.Concat(Consumers(s), Leftovers(s)) {
 		if !differs(c.object()) {
 			continue
 		}
@@ -76,9 +76,14 @@ func (d Drift) String() string {
 }
 
 // Diff reports how the broker differs from the declared topology, in the
-// order of the declaration. Only declared fields count.
+// order of the declaration. Only declared fields count. A leftover may be missing.
 func Diff(ctx context.Context, js jetstream.JetStream, s Settings) ([]Drift, error) {
-	return diff(ctx, js, Streams(s), Consumers(s))
+	all, err := diff(ctx, js, Streams(s), Consumers(s))
+	if err != nil {
+		return nil, err
+	}
+	left, err := diff(ctx, js, nil, Leftovers(s))
+	return append(all, slices.DeleteFunc(left, func(d Drift) bool { return d.Field == "" })...), err
 }
 
 func diff(ctx context.Context, js jetstream.JetStream, streams []jetstream.StreamConfig, consumers []Consumer) ([]Drift, error) {

@@ -15,7 +15,8 @@ import (
 type Settings struct {
 	Replicas  int      // Copies of each stream: 1 without a cluster, 3 with one.
 	Store     int64    // Bytes of JetStream storage that the broker grants us.
-	Providers []string // Slugs; each gets its own consumers.
+	Providers []string // Slugs of the providers that have an account; each gets its own consumers.
+	Others    []string // Slugs of all other providers. A consumer of one is made no more, and stays where there is one.
 }
 
 // AckWait is the ack wait of every durable consumer: how long a message may go without a
@@ -198,10 +199,21 @@ type Consumer struct {
 	jetstream.ConsumerConfig
 }
 
-// Consumers lists every durable consumer.
+// Consumers lists every durable consumer that there must be.
 func Consumers(s Settings) []Consumer {
-	var all []Consumer
-	for _, provider := range s.Providers {
+	return append(consumersOf(s.Providers),
+		durable(subject.Statuses, subject.NormalizeConsumer, subject.AllStatuses, "Observations to fold into events."),
+		durable(subject.Orders, subject.ExpectConsumer, subject.AllEvents, "Events to judge expected payments by."),
+		durable(subject.Advisories, subject.AdvisoriesConsumer, "", "Messages that the broker gave up, for dead letters."),
+	)
+}
+
+// Leftovers lists the durable consumers that may be left of a provider that had an account,
+// or of a version that made those of every provider. They are worked on while they are there.
+func Leftovers(s Settings) []Consumer { return consumersOf(s.Others) }
+
+func consumersOf(providers []string) (all []Consumer) {
+	for _, provider := range providers {
 		all = append(all,
 			durable(subject.Notifications, subject.LookupConsumer(provider), subject.NotificationsOf(provider),
 				"Look-ups for fresh webhooks of "+provider+"."),
@@ -209,11 +221,7 @@ func Consumers(s Settings) []Consumer {
 				"Look-ups of "+provider+" that were scheduled and are due."),
 		)
 	}
-	return append(all,
-		durable(subject.Statuses, subject.NormalizeConsumer, subject.AllStatuses, "Observations to fold into events."),
-		durable(subject.Orders, subject.ExpectConsumer, subject.AllEvents, "Events to judge expected payments by."),
-		durable(subject.Advisories, subject.AdvisoriesConsumer, "", "Messages that the broker gave up, for dead letters."),
-	)
+	return all
 }
 
 // durable has no delivery limit: only a confirmed ack, after the result was stored, removes

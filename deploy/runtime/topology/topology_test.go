@@ -67,6 +67,34 @@ func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
 	}
 }
 
+// Nothing makes or deletes the consumers of a provider without an account. Where there are some,
+// they are kept as they are declared.
+func TestLeftoversAreMendedAndNeverMade(t *testing.T) {
+	t.Parallel()
+	b := testbench.Start(t, "picpay")
+	some := topology.Settings{Replicas: 1, Store: testbench.Store, Others: []string{"picpay", "yapay"}}
+	left := topology.Consumers(topology.Settings{Providers: some.Others})[0]
+	changed := left
+	changed.MaxAckPending = 1
+	if _, err := b.JS.UpdateConsumer(b.Ctx, changed.Stream, changed.ConsumerConfig); err != nil {
+		t.Fatal(err)
+	}
+	mended, err := topology.Apply(b.Ctx, b.JS, some)
+	b.Must(err)
+	if want := "consumer lookup-picpay of NOTIFICATIONS: max_ack_pending is 1, declared 2048"; len(mended) != 1 || mended[0].String() != want {
+		t.Errorf("mended %v, want %s", mended, want)
+	}
+	if drift, err := topology.Diff(b.Ctx, b.JS, some); err != nil || len(drift) != 0 {
+		t.Errorf("after apply: drift %v, error %v", drift, err)
+	}
+	for _, c := range topology.Leftovers(some) {
+		_, err := b.JS.Consumer(b.Ctx, c.Stream, c.Durable)
+		if is, want := err == nil, strings.HasSuffix(c.Durable, "picpay"); is != want {
+			t.Errorf("%s is there: %v, want %v (%v)", c.Durable, is, want, err)
+		}
+	}
+}
+
 func TestBoundsLeaveAFifthOfTheStoreToSchedules(t *testing.T) {
 	t.Parallel()
 	var sum int64

@@ -35,10 +35,14 @@ func TestAckFloorIsBelowTheFirstUnackedMessage(t *testing.T) {
 	floor(2)
 }
 
-func TestAckFloorOfAMissingConsumerIsAnError(t *testing.T) {
+func TestAckFloorOfAMissingConsumerIsZero(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
-	if _, err := consume.AckFloor(r.Ctx, r.JS, "WORK", "missing"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		t.Errorf("got %v", err)
+	r.publish(many(1, "a")...)
+	if floor, err := consume.AckFloor(r.Ctx, r.JS, "WORK", "missing"); err != nil || floor != 0 {
+		t.Errorf("got %d, %v", floor, err)
+	}
+	if _, err := consume.AckFloor(r.Ctx, r.JS, "MISSING", "missing"); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("without the stream: %v", err)
 	}
 }

@@ -32,7 +32,7 @@ type Judge func(ctx context.Context, provider string, floor uint64, before time.
 type Notifications struct {
 	JS        jetstream.JetStream
 	Stream    jetstream.Stream
-	Providers []string
+	Providers []string // Every provider that a gateway may know, with an account or not.
 	Metrics   *Metrics
 	Log       *zap.Logger
 	Now       func() time.Time
@@ -118,9 +118,13 @@ func (n *Notifications) othersFinished(ctx context.Context, last uint64) (uint64
 // that cannot be judged stays, with everything above it.
 //
 // A provider without notifications above that has finished all that the stream had when its
-// state was read.
+// state was read. So has a provider without a consumer and without notifications. If it has
+// any, they wait for the consumer, which then gets all of them: that is an error, too.
 func (n *Notifications) finished(ctx context.Context, provider string, before *jetstream.StreamInfo, judgeBefore time.Time) (uint64, error) {
 	consumer, err := n.JS.Consumer(ctx, subject.Notifications, subject.LookupConsumer(provider))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return n.unconsumed(ctx, provider, before.State.LastSeq)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("read consumer of %s: %w", provider, err)
 	}
@@ -134,6 +138,21 @@ func (n *Notifications) finished(ctx context.Context, provider string, before *j
 		return floor, err
 	}
 	return max(floor, before.State.LastSeq), nil
+}
+
+// unconsumed is finished of a provider without a consumer: the sequence in front of its first
+// notification, or the stream's last one, read before. It does not ask whether the provider
+// has an account, because a gateway may know of one before this process does.
+func (n *Notifications) unconsumed(ctx context.Context, provider string, last uint64) (uint64, error) {
+	first, err := stream.NextOrNone(ctx, n.Stream, subject.NotificationsOf(provider), 0)
+	if err != nil {
+		return 0, err
+	}
+	if first == nil || first.Sequence > last {
+		return last, nil
+	}
+	return first.Sequence - 1, fmt.Errorf("they wait from %d on, because consumer %s is missing: run arauto topology apply with the configuration that has the account",
+		first.Sequence, subject.LookupConsumer(provider))
 }
 
 // noneAbove reports whether a consumer that has nothing pending has acknowledged the last
