@@ -36,11 +36,11 @@ type ConsumerCollector struct {
 	failed *prometheus.CounterVec
 
 	mu       sync.Mutex // Held while reading, which is bounded.
-	readings []*reading
+	readings []reading
 	readAt   time.Time
 }
 
-// reading is what was read of one consumer, nil when that failed.
+// reading is what was read of one consumer; info is nil when that failed.
 type reading struct {
 	name ConsumerName
 	info *jetstream.ConsumerInfo
@@ -107,15 +107,15 @@ func (c *ConsumerCollector) Describe(out chan<- *prometheus.Desc) {
 // seconds, whatever the broker does.
 func (c *ConsumerCollector) Collect(out chan<- prometheus.Metric) {
 	readings := c.read()
-	for i, r := range readings {
-		if r == nil { // Also of a reading that serves several scrapes: each lacks the numbers.
-			c.failed.WithLabelValues(c.names[i].Stream, c.names[i].Consumer).Inc()
+	for _, r := range readings {
+		if r.info == nil { // Also of a reading that serves several scrapes: each lacks the numbers.
+			c.failed.WithLabelValues(r.name.Stream, r.name.Consumer).Inc()
 		}
 	}
 	for _, g := range gauges() {
 		for _, r := range readings {
-			if r != nil {
-				out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(*r), r.name.Stream, r.name.Consumer)
+			if r.info != nil {
+				out <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, g.value(r), r.name.Stream, r.name.Consumer)
 			}
 		}
 	}
@@ -123,7 +123,7 @@ func (c *ConsumerCollector) Collect(out chan<- prometheus.Metric) {
 }
 
 // read asks about all consumers at once, unless it has just done so.
-func (c *ConsumerCollector) read() []*reading {
+func (c *ConsumerCollector) read() []reading {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.readAt.IsZero() && time.Since(c.readAt) < readingLife {
@@ -131,13 +131,15 @@ func (c *ConsumerCollector) read() []*reading {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readingTimeout)
 	defer cancel()
-	readings := make([]*reading, len(c.names))
+	readings := make([]reading, len(c.names))
 	var all sync.WaitGroup
 	for i, name := range c.names {
 		all.Go(func() {
-			if r, err := c.ask(ctx, name); err == nil {
-				readings[i] = &r
+			r, err := c.ask(ctx, name)
+			if err != nil {
+				r = reading{name: name}
 			}
+			readings[i] = r
 		})
 	}
 	all.Wait()
