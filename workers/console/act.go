@@ -224,8 +224,7 @@ func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to st
 	case verbRedrive, verbDiscard:
 		return "/dead", s.beginJob(r, verb, who)
 	case verbCancel:
-		s.jobs.cancel()
-		return "/dead", nil
+		return "/dead", s.stopJob(ctx, r.FormValue("job"), who)
 	}
 	d, err := operator.Open(ctx, s.Acts, s.Config(), s.Tokens, who)
 	if err != nil {
@@ -262,6 +261,27 @@ func (s *site) circuit(ctx context.Context, set func(ctx context.Context, provid
 		return errNoPage
 	}
 	return set(ctx, u.Provider, u.Account)
+}
+
+// stopJob stops the job that the person saw. It may be that of another person, so AUDIT has both.
+func (s *site) stopJob(ctx context.Context, id, who string) error {
+	ended := &refusal{Key: "act.ended", Back: "/dead"}
+	one := s.jobs.running(id)
+	if one == nil {
+		return ended
+	}
+	d, err := operator.Open(ctx, s.Acts, s.Config(), s.Tokens, who)
+	if err != nil {
+		return err
+	}
+	if err := d.StopsJob(ctx, fmt.Sprintf("stop the job of %s, %s on %d dead letters, begun at %s, after %d of them",
+		one.Who, one.Verb, one.Total, one.Began.UTC().Format(time.RFC3339), one.Done+one.Failed)); err != nil {
+		return err
+	}
+	if !s.jobs.stop(id, who) {
+		return ended // Between the two.
+	}
+	return nil
 }
 
 // beginJob begins a job on the open dead letters that are chosen, if they are those that the

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -137,6 +138,58 @@ func TestDiscardNeedsAReasonAndTheNumberThatWasConfirmed(t *testing.T) {
 	r.look()
 	holds(t, b.see("/dead"), "1 dead letters", "2 / 2", ">p-3</a>")
 	holds(t, b.see("/dead?state=discarded"), "2 dead letters", "maria@")
+}
+
+// A page may be older than the job that it shows.
+func TestStopNamesItsJobAndItsPerson(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.run("job", r.site.jobs.run)
+	const all = 60 // Six seconds of work.
+	for n := range all {
+		r.letter(fmt.Sprintf("p-%d", n), "odd")
+	}
+	r.look()
+	maria, ana := r.browser("maria"), r.browser("ana")
+	if code, body, _ := maria.confirm("/act/discard?word=odd", url.Values{"reason": {"a test"}}); code != http.StatusSeeOther {
+		t.Fatalf("code %d:\n%s", code, body)
+	}
+	page := ana.see("/dead")
+	holds(t, page, "A stop leaves", "maria,")
+	form := url.Values{}
+	for _, field := range hidden.FindAllStringSubmatch(page, -1) {
+		form.Set(field[1], field[2])
+	}
+	stops := func() (found []record.Audit) {
+		for _, a := range r.audits() {
+			if a.Verb == "job_stop" {
+				found = append(found, a)
+			}
+		}
+		return found
+	}
+	refused := func(what string, form url.Values) {
+		t.Helper()
+		before := len(stops())
+		if code, body, _ := ana.send(http.MethodPost, "/act/cancel", form); code != http.StatusConflict || !strings.Contains(body, "does not run any more") || len(stops()) != before {
+			t.Errorf("%s: code %d, %d stops on AUDIT:\n%s", what, code, len(stops()), body)
+		}
+	}
+	refused("no job is named", url.Values{"csrf": form["csrf"]})
+	refused("another job is named", url.Values{"csrf": form["csrf"], "job": {"a1b2"}})
+	if code, body, to := ana.send(http.MethodPost, "/act/cancel", form); code != http.StatusSeeOther || to != "/dead" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	found := stops()
+	if len(found) != 1 || found[0].Who != "ana" || !strings.Contains(found[0].What, "the job of maria, discard on 60 dead letters") {
+		t.Fatalf("AUDIT has %+v", found)
+	}
+	r.Until("the job has ended", func() bool { return !r.site.jobs.last().Runs() })
+	if j := r.site.jobs.last(); j.Left() == 0 || j.Stopped != "ana" {
+		t.Errorf("the job is %+v", j)
+	}
+	holds(t, ana.see("/dead"), "stopped by ana")
+	refused("the job has ended", form)
 }
 
 func TestRedriveAsksAgainAboutEachPayment(t *testing.T) {
