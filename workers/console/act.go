@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +43,7 @@ type confirmPage struct {
 	Story    *operator.Story // Of one payment.
 	Parked   *operator.Entry // What is scheduled for it, nil for nothing.
 	Refused  string          // Why it cannot be done, "" if it can.
+	Looked   chosen          // Among which the dead letters are.
 	Letters  int             // How many dead letters it is about.
 	Digest   string          // Of which they are.
 	Payments int             // How many payments these are of.
@@ -62,7 +63,7 @@ func (s *site) confirm(r *http.Request, v *view) error {
 	case verbRetry, verbReplay:
 		err = s.confirmPayment(r, &page)
 	case verbRedrive, verbDiscard:
-		s.confirmLetters(r, &page)
+		err = s.confirmLetters(r, &page)
 	case verbOpen, verbClose:
 		err = s.confirmCircuit(r, &page)
 	default:
@@ -109,12 +110,16 @@ func (s *site) confirmPayment(r *http.Request, page *confirmPage) error {
 }
 
 // confirmLetters counts what redrive or discard acts on.
-func (s *site) confirmLetters(r *http.Request, page *confirmPage) {
+func (s *site) confirmLetters(r *http.Request, page *confirmPage) error {
 	q := letterQueryOf(r)
 	q.State = record.Open
-	all := s.watch.letters.chosen(q)
-	page.Back, page.Fields = "/dead", q.fields()
-	page.Letters, page.Digest, page.Groups = len(all), digestOf(all), groups(all)
+	looked, err := s.watch.letters.choose(r.Context(), s.JS, q, s.Now())
+	if err != nil {
+		return err
+	}
+	all := looked.All
+	page.Back, page.Fields, page.Looked = "/dead", q.fields(), looked
+	page.Letters, page.Digest, page.Groups = len(all), digestOf(all), groups(all, q.Before)
 	payments := map[subject.Unit]bool{}
 	for _, l := range all {
 		payments[l.Unit] = true
@@ -124,6 +129,7 @@ func (s *site) confirmLetters(r *http.Request, page *confirmPage) {
 	}
 	page.Payments, page.Lasts = len(payments), time.Duration(len(all))*time.Second/jobRate
 	page.Groups = page.Groups[:min(len(page.Groups), 20)]
+	return nil
 }
 
 // digestOf names a set of dead letters, so that an action is done on those that were confirmed.
@@ -140,6 +146,9 @@ func digestOf(all []deadletter.Entry) string {
 // fields are the query as fields of a form.
 func (q letterQuery) fields() map[string]string {
 	all := map[string]string{"class": q.Class, "stage": q.Stage, "provider": q.Provider, "word": q.Word, "cause": q.Cause, "id": q.ID, "unit": q.Unit}
+	if q.Before > 0 {
+		all["before"] = strconv.FormatUint(q.Before, 10)
+	}
 	for name, value := range all {
 		if value == "" {
 			delete(all, name)
@@ -150,14 +159,11 @@ func (q letterQuery) fields() map[string]string {
 
 // Address is the page of an action on what the group has.
 func (g group) Address(verb string) string {
-	values := url.Values{}
-	for name, value := range (letterQuery{Class: g.Class, Stage: g.Stage, Provider: g.Provider, Word: g.Word, Cause: g.Cause}).fields() {
-		values.Set(name, value)
+	of := letterQuery{Class: g.Class, Stage: g.Stage, Provider: g.Provider, Word: g.Word, Cause: g.Cause, Before: g.Before}.address()
+	if verb != "" {
+		of = "/act/" + verb + strings.TrimPrefix(of, "/dead")
 	}
-	if verb == "" {
-		return "/dead?" + values.Encode()
-	}
-	return "/act/" + verb + "?" + values.Encode()
+	return of
 }
 
 // confirmCircuit says what opening or closing an account's circuit does.
@@ -222,7 +228,7 @@ func (r *refusal) Error() string { return r.Key + ": " + r.Cause }
 func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to string, err error) {
 	switch verb {
 	case verbRedrive, verbDiscard:
-		return "/dead", s.beginJob(r, verb, who)
+		return "/dead", s.beginJob(r.WithContext(ctx), verb, who)
 	case verbCancel:
 		return "/dead", s.stopJob(ctx, r.FormValue("job"), who)
 	}
@@ -296,7 +302,11 @@ func (s *site) beginJob(r *http.Request, verb, who string) error {
 	if err := operator.CheckReason(reason); err != nil {
 		return &refusal{Key: "act.badreason", Cause: err.Error(), Back: "/dead"}
 	}
-	letters := s.watch.letters.chosen(q)
+	looked, err := s.watch.letters.choose(r.Context(), s.JS, q, s.Now())
+	if err != nil {
+		return err
+	}
+	letters := looked.All
 	if len(letters) == 0 || digestOf(letters) != r.FormValue("letters") {
 		return &refusal{Key: "act.changed", Back: "/dead"}
 	}
