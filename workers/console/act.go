@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/topology"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/console/access"
@@ -30,7 +31,16 @@ const (
 	verbOpen    = "open"
 	verbClose   = "close"
 	verbCancel  = "cancel" // Ends the running job.
+	verbHold    = "hold"
+	verbResume  = "resume"
 )
+
+// holdRest is how long a hold waits for what workers have in hand. A guess: half of what the
+// command waits for, because a person looks at a page that does nothing.
+const holdRest = 30 * time.Second
+
+// holdSpans are how long a hold may last, the usual one first.
+var holdSpans = []time.Duration{time.Hour, 15 * time.Minute, 4 * time.Hour}
 
 // confirmPage says what an action will do, before it is done.
 type confirmPage struct {
@@ -51,7 +61,12 @@ type confirmPage struct {
 	Groups   []group
 	Lasts    time.Duration // How long it will take.
 	Circuit  record.CircuitState
-	Waiting  uint64 // Messages that wait for the provider's look-ups.
+	Waiting  uint64 // Messages that wait for the provider's look-ups, or for any worker.
+
+	Until     *time.Time      // When the hold ends, nil without one.
+	Spans     []time.Duration // How long a hold may last.
+	Consumers int             // How many consumers a hold pauses.
+	Rest      time.Duration   // How long it waits for workers at most.
 }
 
 // confirm fills the page that an action begins with. It changes nothing.
@@ -66,6 +81,8 @@ func (s *site) confirm(r *http.Request, v *view) error {
 		err = s.confirmLetters(r, &page)
 	case verbOpen, verbClose:
 		err = s.confirmCircuit(r, &page)
+	case verbHold, verbResume:
+		err = s.confirmHold(r.Context(), &page)
 	default:
 		return errNoPage
 	}
@@ -188,6 +205,56 @@ func (s *site) confirmCircuit(r *http.Request, page *confirmPage) error {
 	return nil
 }
 
+// confirmHold says what a hold and its end do.
+func (s *site) confirmHold(ctx context.Context, page *confirmPage) error {
+	d, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	if page.Until, err = d.HeldUntil(ctx); err != nil {
+		return err
+	}
+	page.Back, page.Spans, page.Rest = "/broker", holdSpans, s.rest
+	page.Consumers, page.Waiting = len(topology.Consumers(s.Config().Topology())), s.watch.last.Load().Health.Backlog
+	if page.Until != nil {
+		page.Fields["until"] = page.Until.UTC().Format(time.RFC3339)
+	}
+	return nil
+}
+
+// hold does a hold, or ends the one that the person saw.
+func (s *site) hold(ctx context.Context, d *operator.Deployment, r *http.Request, verb string) error {
+	held, err := d.HeldUntil(ctx)
+	if err != nil {
+		return err
+	}
+	var seen *time.Time
+	if at, err := time.Parse(time.RFC3339, r.FormValue("until")); err == nil {
+		seen = &at
+	}
+	if verb == verbResume {
+		if held == nil || !operator.SameHold(held, seen) {
+			return &refusal{Key: "act.otherhold", Back: "/broker"}
+		}
+		return d.Resume(ctx)
+	}
+	lasts, reason := r.FormValue("for"), r.FormValue("reason")
+	at := slices.IndexFunc(holdSpans, func(one time.Duration) bool { return one.String() == lasts })
+	if at < 0 {
+		return errNoPage
+	}
+	if held != nil {
+		return &refusal{Key: "act.otherhold", Back: "/broker"}
+	}
+	if err := operator.CheckReason(reason); err != nil {
+		return &refusal{Key: "act.badreason", Cause: err.Error(), Back: "/broker"}
+	}
+	if err := d.Hold(ctx, s.Now().Add(holdSpans[at]), s.rest, reason); err != nil {
+		return &refusal{Key: "act.unheld", Cause: err.Error(), Back: "/broker"}
+	}
+	return nil
+}
+
 // unitOfForm reads the unit off the fields of a form or an address.
 func unitOfForm(r *http.Request) (subject.Unit, bool) {
 	u := subject.Unit{Provider: r.FormValue("provider"), Account: r.FormValue("account"), Payment: r.FormValue("payment")}
@@ -196,11 +263,18 @@ func unitOfForm(r *http.Request) (subject.Unit, bool) {
 
 // act does an action that was confirmed, and leads to the page that shows it.
 func (s *site) act(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+	verb, who, limit := r.PathValue("verb"), access.From(r.Context()).Name, pageLimit
+	if verb == verbHold {
+		limit += s.rest
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // As for a page that is refreshed.
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
-	verb, who := r.PathValue("verb"), access.From(r.Context()).Name
 	to, err := s.do(ctx, r, verb, who)
 	var refused *refusal
+	if errors.Is(err, operator.ErrHeld) {
+		err = &refusal{Key: "act.held", Cause: err.Error(), Back: "/broker"}
+	}
 	switch {
 	case errors.As(err, &refused):
 		v := s.view("acted", r)
@@ -258,6 +332,8 @@ func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to st
 		return "/providers", s.circuit(ctx, d.OpenCircuit, unit)
 	case verbClose:
 		return "/providers", s.circuit(ctx, d.CloseCircuit, unit)
+	case verbHold, verbResume:
+		return "/broker", s.hold(ctx, d, r, verb)
 	}
 	return "", errNoPage
 }

@@ -81,7 +81,7 @@ func (s *session) copiedLines(m manifest, did string) (lines []string) {
 // one lacks although webhooks come meanwhile: the broker itself moves messages within
 // LOOKUP_RETRIES, and NOTIFICATIONS, which alone grows, is last.
 func (s *session) backup(ctx context.Context, folder string) (m manifest, err error) {
-	began, err := s.heldUntil(ctx)
+	began, err := s.HeldUntil(ctx)
 	if err == nil {
 		err = s.checkHeld(ctx)
 	}
@@ -102,11 +102,11 @@ func (s *session) backup(ctx context.Context, folder string) (m manifest, err er
 		}
 		m.Streams = append(m.Streams, one)
 	}
-	ended, err := s.heldUntil(ctx)
+	ended, err := s.HeldUntil(ctx)
 	if err == nil {
 		err = s.checkHeld(ctx)
 	}
-	if err == nil && (began == nil || ended == nil || ended.Sub(*began).Abs() > sameHold) {
+	if err == nil && (began == nil || !SameHold(began, ended)) {
 		err = errors.New("the hold is not the one in which the copy began")
 	}
 	if err != nil {
