@@ -222,7 +222,7 @@ func (s *site) confirmHold(ctx context.Context, page *confirmPage) error {
 	return nil
 }
 
-// hold does a hold, or ends the one that the person saw.
+// hold does a hold, or ends that which the person saw.
 func (s *site) hold(ctx context.Context, d *operator.Deployment, r *http.Request, verb string) error {
 	held, err := d.HeldUntil(ctx)
 	if err != nil {

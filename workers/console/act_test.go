@@ -108,7 +108,7 @@ func TestHoldAndResumeAreConfirmedAndAudited(t *testing.T) {
 		t.Errorf("a second hold is offered:\n%s", page)
 	}
 	for path, form := range map[string]url.Values{"/act/hold": {"for": {"15m0s"}}, "/act/resume": {"until": {"2026-01-01T00:00:00Z"}}} {
-		if code, body, _ := b.confirm(path, form); code != http.StatusConflict || !strings.Contains(body, "not the one that the page showed") {
+		if code, body, _ := b.confirm(path, form); code != http.StatusConflict || !strings.Contains(body, "another state of the hold") {
 			t.Errorf("%s: %d\n%s", path, code, body)
 		}
 	}

@@ -121,7 +121,7 @@ type chosen struct {
 	At       time.Time          // When it was.
 }
 
-// choose chooses dead letters: of one payment all, and otherwise those whose latest message is
+// choose chooses dead letters: of one payment all, and otherwise each whose latest message is
 // among the newest, or in the page below the sequence of the query.
 func (l *letters) choose(ctx context.Context, js jetstream.JetStream, q letterQuery, now time.Time) (chosen, error) {
 	l.mu.Lock()

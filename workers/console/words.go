@@ -209,7 +209,7 @@ var table = map[string]words{
 	"act.resumewill":  {"%s consumers go on, with %s messages that are ready. A backup that is being made is then not of one moment.", "%s consumidores continuam, com %s mensagens que estão prontas. Um backup em curso deixa de ser de um só momento."},
 	"act.for":         {"It ends by itself after", "Termina sozinha depois de"},
 	"act.unheld":      {"Nothing is held:", "Nada está pausado:"},
-	"act.otherhold":   {"The hold is not the one that the page showed. Look at it again.", "A pausa não é a que a página mostrou. Olhe de novo."},
+	"act.otherhold":   {"The page showed another state of the hold. Look at it again.", "A pausa não é a que a página mostrou. Olhe de novo."},
 	"act.held":        {"Nothing can be changed during a hold:", "Nada pode ser mudado durante uma pausa:"},
 	"act.cancel":      {"Stop", "Parar"},
 	"act.back":        {"Back, change nothing", "Voltar, sem mudar nada"},

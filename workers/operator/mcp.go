@@ -91,7 +91,7 @@ func (s *settings) tools() *mcp.Server {
 	return server
 }
 
-// flagsOf are the flags of names and values, without those that have no value. A value cannot
+// flagsOf are the flags of names and values; an empty value gives no flag. A value cannot
 // become a flag of its own.
 func flagsOf(pairs ...string) (flags []string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
