@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/topology"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/console/access"
@@ -30,7 +31,16 @@ const (
 	verbOpen    = "open"
 	verbClose   = "close"
 	verbCancel  = "cancel" // Ends the running job.
+	verbHold    = "hold"
+	verbResume  = "resume"
 )
+
+// holdRest is how long a hold waits for what workers have in hand. A guess: half of what the
+// command waits for, because a person looks at a page that does nothing.
+const holdRest = 30 * time.Second
+
+// holdSpans are how long a hold may last, the usual one first.
+var holdSpans = []time.Duration{time.Hour, 15 * time.Minute, 4 * time.Hour}
 
 // confirmPage says what an action will do, before it is done.
 type confirmPage struct {
@@ -43,6 +53,7 @@ type confirmPage struct {
 	Story    *operator.Story // Of one payment.
 	Parked   *operator.Entry // What is scheduled for it, nil for nothing.
 	Refused  string          // Why it cannot be done, "" if it can.
+	Looked   chosen          // Among which the dead letters are.
 	Letters  int             // How many dead letters it is about.
 	Digest   string          // Of which they are.
 	Payments int             // How many payments these are of.
@@ -50,7 +61,12 @@ type confirmPage struct {
 	Groups   []group
 	Lasts    time.Duration // How long it will take.
 	Circuit  record.CircuitState
-	Waiting  uint64 // Messages that wait for the provider's look-ups.
+	Waiting  uint64 // Messages that wait for the provider's look-ups, or for any worker.
+
+	Until     *time.Time      // When the hold ends, nil without one.
+	Spans     []time.Duration // How long a hold may last.
+	Consumers int             // How many consumers a hold pauses.
+	Rest      time.Duration   // How long it waits for workers at most.
 }
 
 // confirm fills the page that an action begins with. It changes nothing.
@@ -62,9 +78,11 @@ func (s *site) confirm(r *http.Request, v *view) error {
 	case verbRetry, verbReplay:
 		err = s.confirmPayment(r, &page)
 	case verbRedrive, verbDiscard:
-		s.confirmLetters(r, &page)
+		err = s.confirmLetters(r, &page)
 	case verbOpen, verbClose:
 		err = s.confirmCircuit(r, &page)
+	case verbHold, verbResume:
+		err = s.confirmHold(r.Context(), &page)
 	default:
 		return errNoPage
 	}
@@ -109,12 +127,16 @@ func (s *site) confirmPayment(r *http.Request, page *confirmPage) error {
 }
 
 // confirmLetters counts what redrive or discard acts on.
-func (s *site) confirmLetters(r *http.Request, page *confirmPage) {
+func (s *site) confirmLetters(r *http.Request, page *confirmPage) error {
 	q := letterQueryOf(r)
 	q.State = record.Open
-	all := s.watch.letters.chosen(q)
-	page.Back, page.Fields = "/dead", q.fields()
-	page.Letters, page.Digest, page.Groups = len(all), digestOf(all), groups(all)
+	looked, err := s.watch.letters.choose(r.Context(), s.JS, q, s.Now())
+	if err != nil {
+		return err
+	}
+	all := looked.All
+	page.Back, page.Fields, page.Looked = "/dead", q.fields(), looked
+	page.Letters, page.Digest, page.Groups = len(all), digestOf(all), groups(all, q.Before)
 	payments := map[subject.Unit]bool{}
 	for _, l := range all {
 		payments[l.Unit] = true
@@ -124,6 +146,7 @@ func (s *site) confirmLetters(r *http.Request, page *confirmPage) {
 	}
 	page.Payments, page.Lasts = len(payments), time.Duration(len(all))*time.Second/jobRate
 	page.Groups = page.Groups[:min(len(page.Groups), 20)]
+	return nil
 }
 
 // digestOf names a set of dead letters, so that an action is done on those that were confirmed.
@@ -140,6 +163,9 @@ func digestOf(all []deadletter.Entry) string {
 // fields are the query as fields of a form.
 func (q letterQuery) fields() map[string]string {
 	all := map[string]string{"class": q.Class, "stage": q.Stage, "provider": q.Provider, "word": q.Word, "cause": q.Cause, "id": q.ID, "unit": q.Unit}
+	if q.Before > 0 {
+		all["before"] = strconv.FormatUint(q.Before, 10)
+	}
 	for name, value := range all {
 		if value == "" {
 			delete(all, name)
@@ -150,14 +176,11 @@ func (q letterQuery) fields() map[string]string {
 
 // Address is the page of an action on what the group has.
 func (g group) Address(verb string) string {
-	values := url.Values{}
-	for name, value := range (letterQuery{Class: g.Class, Stage: g.Stage, Provider: g.Provider, Word: g.Word, Cause: g.Cause}).fields() {
-		values.Set(name, value)
+	of := letterQuery{Class: g.Class, Stage: g.Stage, Provider: g.Provider, Word: g.Word, Cause: g.Cause, Before: g.Before}.address()
+	if verb != "" {
+		of = "/act/" + verb + strings.TrimPrefix(of, "/dead")
 	}
-	if verb == "" {
-		return "/dead?" + values.Encode()
-	}
-	return "/act/" + verb + "?" + values.Encode()
+	return of
 }
 
 // confirmCircuit says what opening or closing an account's circuit does.
@@ -182,6 +205,56 @@ func (s *site) confirmCircuit(r *http.Request, page *confirmPage) error {
 	return nil
 }
 
+// confirmHold says what a hold and its end do.
+func (s *site) confirmHold(ctx context.Context, page *confirmPage) error {
+	d, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	if page.Until, err = d.HeldUntil(ctx); err != nil {
+		return err
+	}
+	page.Back, page.Spans, page.Rest = "/broker", holdSpans, s.rest
+	page.Consumers, page.Waiting = len(topology.Consumers(s.Config().Topology())), s.watch.last.Load().Health.Backlog
+	if page.Until != nil {
+		page.Fields["until"] = page.Until.UTC().Format(time.RFC3339)
+	}
+	return nil
+}
+
+// hold does a hold, or ends that which the person saw.
+func (s *site) hold(ctx context.Context, d *operator.Deployment, r *http.Request, verb string) error {
+	held, err := d.HeldUntil(ctx)
+	if err != nil {
+		return err
+	}
+	var seen *time.Time
+	if at, err := time.Parse(time.RFC3339, r.FormValue("until")); err == nil {
+		seen = &at
+	}
+	if verb == verbResume {
+		if held == nil || !operator.SameHold(held, seen) {
+			return &refusal{Key: "act.otherhold", Back: "/broker"}
+		}
+		return d.Resume(ctx)
+	}
+	lasts, reason := r.FormValue("for"), r.FormValue("reason")
+	at := slices.IndexFunc(holdSpans, func(one time.Duration) bool { return one.String() == lasts })
+	if at < 0 {
+		return errNoPage
+	}
+	if held != nil {
+		return &refusal{Key: "act.otherhold", Back: "/broker"}
+	}
+	if err := operator.CheckReason(reason); err != nil {
+		return &refusal{Key: "act.badreason", Cause: err.Error(), Back: "/broker"}
+	}
+	if err := d.Hold(ctx, s.Now().Add(holdSpans[at]), s.rest, reason); err != nil {
+		return &refusal{Key: "act.unheld", Cause: err.Error(), Back: "/broker"}
+	}
+	return nil
+}
+
 // unitOfForm reads the unit off the fields of a form or an address.
 func unitOfForm(r *http.Request) (subject.Unit, bool) {
 	u := subject.Unit{Provider: r.FormValue("provider"), Account: r.FormValue("account"), Payment: r.FormValue("payment")}
@@ -190,11 +263,18 @@ func unitOfForm(r *http.Request) (subject.Unit, bool) {
 
 // act does an action that was confirmed, and leads to the page that shows it.
 func (s *site) act(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), pageLimit)
+	verb, who, limit := r.PathValue("verb"), access.From(r.Context()).Name, pageLimit
+	if verb == verbHold {
+		limit += s.rest
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // As for a page that is refreshed.
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
-	verb, who := r.PathValue("verb"), access.From(r.Context()).Name
 	to, err := s.do(ctx, r, verb, who)
 	var refused *refusal
+	if errors.Is(err, operator.ErrHeld) {
+		err = &refusal{Key: "act.held", Cause: err.Error(), Back: "/broker"}
+	}
 	switch {
 	case errors.As(err, &refused):
 		v := s.view("acted", r)
@@ -222,10 +302,9 @@ func (r *refusal) Error() string { return r.Key + ": " + r.Cause }
 func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to string, err error) {
 	switch verb {
 	case verbRedrive, verbDiscard:
-		return "/dead", s.beginJob(r, verb, who)
+		return "/dead", s.beginJob(r.WithContext(ctx), verb, who)
 	case verbCancel:
-		s.jobs.cancel()
-		return "/dead", nil
+		return "/dead", s.stopJob(ctx, r.FormValue("job"), who)
 	}
 	d, err := operator.Open(ctx, s.Acts, s.Config(), s.Tokens, who)
 	if err != nil {
@@ -253,6 +332,8 @@ func (s *site) do(ctx context.Context, r *http.Request, verb, who string) (to st
 		return "/providers", s.circuit(ctx, d.OpenCircuit, unit)
 	case verbClose:
 		return "/providers", s.circuit(ctx, d.CloseCircuit, unit)
+	case verbHold, verbResume:
+		return "/broker", s.hold(ctx, d, r, verb)
 	}
 	return "", errNoPage
 }
@@ -262,6 +343,27 @@ func (s *site) circuit(ctx context.Context, set func(ctx context.Context, provid
 		return errNoPage
 	}
 	return set(ctx, u.Provider, u.Account)
+}
+
+// stopJob stops the job that the person saw. It may be that of another person, so AUDIT has both.
+func (s *site) stopJob(ctx context.Context, id, who string) error {
+	ended := &refusal{Key: "act.ended", Back: "/dead"}
+	one := s.jobs.running(id)
+	if one == nil {
+		return ended
+	}
+	d, err := operator.Open(ctx, s.Acts, s.Config(), s.Tokens, who)
+	if err != nil {
+		return err
+	}
+	if err := d.StopsJob(ctx, fmt.Sprintf("stop the job of %s, %s on %d dead letters, begun at %s, after %d of them",
+		one.Who, one.Verb, one.Total, one.Began.UTC().Format(time.RFC3339), one.Done+one.Failed)); err != nil {
+		return err
+	}
+	if !s.jobs.stop(id, who) {
+		return ended // Between the two.
+	}
+	return nil
 }
 
 // beginJob begins a job on the open dead letters that are chosen, if they are those that the
@@ -276,7 +378,11 @@ func (s *site) beginJob(r *http.Request, verb, who string) error {
 	if err := operator.CheckReason(reason); err != nil {
 		return &refusal{Key: "act.badreason", Cause: err.Error(), Back: "/dead"}
 	}
-	letters := s.watch.letters.chosen(q)
+	looked, err := s.watch.letters.choose(r.Context(), s.JS, q, s.Now())
+	if err != nil {
+		return err
+	}
+	letters := looked.All
 	if len(letters) == 0 || digestOf(letters) != r.FormValue("letters") {
 		return &refusal{Key: "act.changed", Back: "/dead"}
 	}

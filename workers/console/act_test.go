@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -8,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"arauto/deploy/runtime/topology"
+	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
@@ -52,8 +55,97 @@ func TestNothingIsChangedDuringAHold(t *testing.T) {
 	_, err := r.JS.PauseConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer, time.Now().Add(time.Hour))
 	r.Must(err)
 	code, body, _ := r.browser("maria").confirm("/act/retry?provider=sandbox&account=default&payment=p-1", nil)
-	if code == http.StatusSeeOther || len(r.audits()) != 0 {
+	if code != http.StatusConflict || !strings.Contains(body, "during a hold") || len(r.audits()) != 0 {
 		t.Errorf("code %d, AUDIT has %+v:\n%s", code, r.audits(), body)
+	}
+}
+
+// paused counts the consumers of the topology that are paused.
+func (r *rig) paused() (paused, all int) {
+	r.T.Helper()
+	declared := topology.Consumers(r.site.Config().Topology())
+	for _, c := range declared {
+		consumer, err := r.JS.Consumer(r.Ctx, c.Stream, c.Durable)
+		r.Must(err)
+		if consumer.CachedInfo().Paused {
+			paused++
+		}
+	}
+	return paused, len(declared)
+}
+
+func TestHoldAndResumeAreConfirmedAndAudited(t *testing.T) {
+	t.Parallel()
+	r := startOn(t, providers.All.Names()...)
+	b := r.browser("maria")
+	_, all := r.paused()
+	holds(t, b.see("/act/hold"), fmt.Sprintf("%d consumers are paused", all), "Webhooks are stored", "maria", `<option value="1h0m0s">1 h 0 min</option>`)
+	for what, form := range map[string]url.Values{
+		"a reason with a person": {"for": {"1h0m0s"}, "reason": {"told by ana@example.com"}},
+		"longer than is offered": {"for": {"100h0m0s"}},
+		"no time":                {},
+	} {
+		if code, body, _ := b.confirm("/act/hold", form); code == http.StatusSeeOther {
+			t.Errorf("%s: %d\n%s", what, code, body)
+		}
+	}
+	if n, _ := r.paused(); n != 0 || len(r.audits()) != 0 {
+		t.Fatalf("%d consumers are paused, AUDIT has %+v", n, r.audits())
+	}
+	if code, body, to := b.confirm("/act/hold", url.Values{"for": {"1h0m0s"}, "reason": {"the nightly copy"}}); code != http.StatusSeeOther || to != "/broker" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	if n, _ := r.paused(); n != all {
+		t.Errorf("%d of %d consumers are paused", n, all)
+	}
+	got := r.audits()
+	if len(got) != 1 || got[0].Verb != "hold" || got[0].Who != "maria" || !strings.HasSuffix(got[0].What, ": the nightly copy") {
+		t.Fatalf("AUDIT has %+v", got)
+	}
+	r.look()
+	holds(t, b.see("/broker"), "An operator holds every worker until", `href="/act/resume"`)
+	if page := b.see("/act/hold"); strings.Contains(page, "<button>Hold") || !strings.Contains(page, "holds every worker until") {
+		t.Errorf("a second hold is offered:\n%s", page)
+	}
+	for path, form := range map[string]url.Values{"/act/hold": {"for": {"15m0s"}}, "/act/resume": {"until": {"2026-01-01T00:00:00Z"}}} {
+		if code, body, _ := b.confirm(path, form); code != http.StatusConflict || !strings.Contains(body, "another state of the hold") {
+			t.Errorf("%s: %d\n%s", path, code, body)
+		}
+	}
+	if n, _ := r.paused(); n != all || len(r.audits()) != 1 {
+		t.Errorf("%d of %d consumers are paused, AUDIT has %+v", n, all, r.audits())
+	}
+	if code, body, to := b.confirm("/act/resume", nil); code != http.StatusSeeOther || to != "/broker" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	if n, _ := r.paused(); n != 0 {
+		t.Errorf("%d consumers are paused", n)
+	}
+	if got := r.audits(); len(got) != 2 || got[1].Verb != "resume" || got[1].Who != "maria" {
+		t.Errorf("AUDIT has %+v", got)
+	}
+	r.look()
+	holds(t, b.see("/broker"), "Nothing is held", `href="/act/hold"`)
+	if page := r.browser("joao").see("/broker"); strings.Contains(page, "/act/") {
+		t.Errorf("a reader is offered a hold:\n%s", page)
+	}
+}
+
+func TestHoldIsUndoneWhileAWorkerHasAMessage(t *testing.T) {
+	t.Parallel()
+	r := startOn(t, providers.All.Names()...)
+	r.site.rest = 100 * time.Millisecond
+	r.Notify(record.Notification{Payment: "p-1", Order: "o-1"})
+	consumer, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+	r.Must(err)
+	_, err = consumer.Next() // It is not acknowledged.
+	r.Must(err)
+	code, body, _ := r.browser("maria").confirm("/act/hold", url.Values{"for": {"15m0s"}})
+	if code != http.StatusConflict || !strings.Contains(body, "Nothing is held:") || !strings.Contains(body, "1 messages of consumer lookup-sandbox") {
+		t.Errorf("code %d:\n%s", code, body)
+	}
+	if n, _ := r.paused(); n != 0 {
+		t.Errorf("%d consumers are paused", n)
 	}
 }
 
@@ -62,7 +154,7 @@ func TestActionNeedsTheRoleAndTheToken(t *testing.T) {
 	r := start(t)
 	r.park("p-1")
 	form := url.Values{"provider": {"sandbox"}, "account": {"default"}, "payment": {"p-1"}}
-	for _, verb := range []string{verbRetry, verbReplay, verbRedrive, verbDiscard, verbOpen, verbClose, verbCancel} {
+	for _, verb := range []string{verbRetry, verbReplay, verbRedrive, verbDiscard, verbOpen, verbClose, verbCancel, verbHold, verbResume} {
 		reader := r.browser("joao")
 		if code, _, _ := reader.send(http.MethodGet, "/act/"+verb+"?"+form.Encode(), nil); code != http.StatusForbidden {
 			t.Errorf("a reader opens %s: %d", verb, code)
@@ -137,6 +229,58 @@ func TestDiscardNeedsAReasonAndTheNumberThatWasConfirmed(t *testing.T) {
 	r.look()
 	holds(t, b.see("/dead"), "1 dead letters", "2 / 2", ">p-3</a>")
 	holds(t, b.see("/dead?state=discarded"), "2 dead letters", "maria@")
+}
+
+// A page may be older than the job that it shows.
+func TestStopNamesItsJobAndItsPerson(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.run("job", r.site.jobs.run)
+	const all = 60 // Six seconds of work.
+	for n := range all {
+		r.letter(fmt.Sprintf("p-%d", n), "odd")
+	}
+	r.look()
+	maria, ana := r.browser("maria"), r.browser("ana")
+	if code, body, _ := maria.confirm("/act/discard?word=odd", url.Values{"reason": {"a test"}}); code != http.StatusSeeOther {
+		t.Fatalf("code %d:\n%s", code, body)
+	}
+	page := ana.see("/dead")
+	holds(t, page, "A stop leaves", "maria,")
+	form := url.Values{}
+	for _, field := range hidden.FindAllStringSubmatch(page, -1) {
+		form.Set(field[1], field[2])
+	}
+	stops := func() (found []record.Audit) {
+		for _, a := range r.audits() {
+			if a.Verb == "job_stop" {
+				found = append(found, a)
+			}
+		}
+		return found
+	}
+	refused := func(what string, form url.Values) {
+		t.Helper()
+		before := len(stops())
+		if code, body, _ := ana.send(http.MethodPost, "/act/cancel", form); code != http.StatusConflict || !strings.Contains(body, "does not run any more") || len(stops()) != before {
+			t.Errorf("%s: code %d, %d stops on AUDIT:\n%s", what, code, len(stops()), body)
+		}
+	}
+	refused("no job is named", url.Values{"csrf": form["csrf"]})
+	refused("another job is named", url.Values{"csrf": form["csrf"], "job": {"a1b2"}})
+	if code, body, to := ana.send(http.MethodPost, "/act/cancel", form); code != http.StatusSeeOther || to != "/dead" {
+		t.Fatalf("code %d to %q:\n%s", code, to, body)
+	}
+	found := stops()
+	if len(found) != 1 || found[0].Who != "ana" || !strings.Contains(found[0].What, "the job of maria, discard on 60 dead letters") {
+		t.Fatalf("AUDIT has %+v", found)
+	}
+	r.Until("the job has ended", func() bool { return !r.site.jobs.last().Runs() })
+	if j := r.site.jobs.last(); j.Left() == 0 || j.Stopped != "ana" {
+		t.Errorf("the job is %+v", j)
+	}
+	holds(t, ana.see("/dead"), "stopped by ana")
+	refused("the job has ended", form)
 }
 
 func TestRedriveAsksAgainAboutEachPayment(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
@@ -17,6 +18,7 @@ const jobRate = 10
 
 // job is an action on many dead letters.
 type job struct {
+	ID      string // Differs from that of every other job, also of an earlier process.
 	Verb    string
 	Who     string
 	Reason  string
@@ -26,9 +28,16 @@ type job struct {
 	Problem string // The last one, "" for none.
 	Began   time.Time
 	Ended   time.Time // Zero while it runs.
+	Stopped string    // Who has stopped it, "" if it ran to its end.
 
 	letters []deadletter.Entry
 }
+
+// Runs reports whether the job has not ended.
+func (j *job) Runs() bool { return j.Ended.IsZero() }
+
+// Left is how many dead letters it has not acted on.
+func (j *job) Left() int { return j.Total - j.Done - j.Failed }
 
 // jobs runs one job at a time. A job that a stop interrupts leaves the rest of its dead letters
 // open.
@@ -37,9 +46,8 @@ type jobs struct {
 
 	next chan *job
 
-	mu   sync.Mutex
-	now  *job
-	stop bool // The running job is to end.
+	mu  sync.Mutex
+	now *job
 }
 
 func newJobs(o Options) *jobs { return &jobs{Options: o, next: make(chan *job, 1)} }
@@ -60,20 +68,33 @@ func (j *jobs) last() *job {
 func (j *jobs) start(one *job) (ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.now != nil && j.now.Ended.IsZero() {
+	if j.now != nil && j.now.Runs() {
 		return false
 	}
-	one.Began, one.Total = j.Now(), len(one.letters)
-	j.now, j.stop = one, false
+	one.ID, one.Began, one.Total = uuid.NewString(), j.Now(), len(one.letters)
+	j.now = one
 	j.next <- one
 	return true
 }
 
-// cancel ends the running job after the dead letter in hand.
-func (j *jobs) cancel() {
+// running is a copy of the job with an id, nil if it does not run.
+func (j *jobs) running(id string) *job {
+	if one := j.last(); one != nil && one.ID == id && one.Runs() {
+		return one
+	}
+	return nil
+}
+
+// stop ends the running job with an id after the dead letter in hand. ok is false if that job
+// does not run.
+func (j *jobs) stop(id, who string) (ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.stop = true
+	if j.now == nil || j.now.ID != id || !j.now.Runs() {
+		return false
+	}
+	j.now.Stopped = who
+	return true
 }
 
 // run runs jobs until ctx ends.
@@ -96,7 +117,7 @@ func (j *jobs) work(ctx context.Context, one *job) {
 		if err == nil {
 			err = pace.Wait(ctx)
 		}
-		if err != nil || j.stopped() {
+		if err != nil || j.stopped(one) {
 			break
 		}
 		j.note(one, actOn(ctx, d, one, l))
@@ -107,7 +128,7 @@ func (j *jobs) work(ctx context.Context, one *job) {
 		one.Problem = err.Error()
 	}
 	one.Ended, one.letters = j.Now(), nil
-	j.Log.Info("job.ended", zap.String("verb", one.Verb), zap.String("who", one.Who), zap.Int("done", one.Done), zap.Int("failed", one.Failed), zap.Int("total", one.Total))
+	j.Log.Info("job.ended", zap.String("verb", one.Verb), zap.String("who", one.Who), zap.String("stopped_by", one.Stopped), zap.Int("done", one.Done), zap.Int("failed", one.Failed), zap.Int("total", one.Total))
 }
 
 func actOn(ctx context.Context, d *operator.Deployment, one *job, l deadletter.Entry) error {
@@ -117,10 +138,10 @@ func actOn(ctx context.Context, d *operator.Deployment, one *job, l deadletter.E
 	return d.Redrive(ctx, l)
 }
 
-func (j *jobs) stopped() bool {
+func (j *jobs) stopped(one *job) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.stop
+	return one.Stopped != ""
 }
 
 // note counts the result for one dead letter.

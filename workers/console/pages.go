@@ -1,8 +1,11 @@
 package console
 
 import (
+	"cmp"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 
 	"arauto/deploy/runtime/config"
 	"arauto/schemas/providers"
@@ -105,12 +108,15 @@ type deadPage struct {
 	Classes []record.Class
 	Groups  []group
 	Letters []deadletter.Entry
-	Count   int
-	Read    bool
-	Older   uint64 // Messages that were not read.
 	Job     *job
 	Acts    bool
+	Next    string // The address of the next page, "" for none.
+
+	chosen
 }
+
+// Count is how many dead letters were chosen, of which the page lists a part.
+func (p deadPage) Count() int { return len(p.All) }
 
 // lettersShown is how many dead letters the page lists one by one.
 const lettersShown = 100
@@ -122,17 +128,51 @@ func (s *site) dead(r *http.Request, v *view) error {
 		Classes: []record.Class{record.ClassOurs, record.ClassProvider, record.ClassData, record.ClassSubscriber},
 		Job:     s.jobs.last(), Acts: v.Acts,
 	}
-	page.Letters = s.watch.letters.chosen(page.Query)
-	page.Count, page.Groups = len(page.Letters), groups(page.Letters)
-	page.Letters = page.Letters[:min(len(page.Letters), lettersShown)]
+	var err error
+	if page.chosen, err = s.watch.letters.choose(r.Context(), s.JS, page.Query, s.Now()); err != nil {
+		return err
+	}
+	page.Groups = groups(page.All, page.Query.Before)
 	page.Groups = page.Groups[:min(len(page.Groups), lettersShown)]
-	page.Older, v.AsOf = s.watch.letters.window()
-	page.Read = !v.AsOf.IsZero()
+	listed := page.All
+	if page.Query.Before > 0 {
+		listed = listed[len(listed)-countBelow(listed, page.Query.Before):]
+	}
+	page.Letters = slices.Clone(listed[:min(len(listed), lettersShown)])
+	switch next := page.Query; {
+	case len(listed) > lettersShown:
+		next.Before = page.Letters[lettersShown-1].Sequence
+		page.Next = next.address()
+	case page.Older > 0:
+		next.Before = page.From
+		page.Next = next.address()
+	}
 	for i, e := range page.Letters {
 		page.Letters[i].Payment, page.Letters[i].Order = s.Tokens.Shown(e.Payment), s.Tokens.Shown(e.Order)
 	}
-	v.Title, v.Every, v.Data = "dead.title", slowEvery, page
+	v.Title, v.Every, v.AsOf, v.Data = "dead.title", slowEvery, page.At, page
+	if page.Query.Before > 0 {
+		v.Every = 0 // It was read for this page alone.
+	}
 	return nil
+}
+
+// countBelow is how many of the entries, of which the newest is first, are below a sequence.
+func countBelow(all []deadletter.Entry, sequence uint64) int {
+	at, _ := slices.BinarySearchFunc(all, sequence, func(e deadletter.Entry, below uint64) int { return cmp.Compare(below, e.Sequence+1) })
+	return len(all) - at
+}
+
+// address is the page that the query fills.
+func (q letterQuery) address() string {
+	values := url.Values{}
+	for name, value := range q.fields() {
+		values.Set(name, value)
+	}
+	if q.State != record.Open {
+		values.Set("state", string(q.State))
+	}
+	return "/dead?" + values.Encode()
 }
 
 // letterQueryOf reads what is chosen off an address or a form.
@@ -141,6 +181,7 @@ func letterQueryOf(r *http.Request) letterQuery {
 		Class: r.FormValue("class"), Stage: r.FormValue("stage"), Provider: r.FormValue("provider"),
 		Word: r.FormValue("word"), Cause: r.FormValue("cause"), ID: r.FormValue("id"), Unit: r.FormValue("unit"), State: record.State(r.FormValue("state")),
 	}
+	q.Before, _ = strconv.ParseUint(r.FormValue("before"), 10, 64) // 0 for what is no number.
 	if !slices.Contains([]record.State{record.Redriven, record.Discarded, record.Resolved}, q.State) {
 		q.State = record.Open
 	}

@@ -46,11 +46,17 @@ type rig struct {
 	letters uint64
 }
 
-// start serves the pages of a broker. It feeds the index and looks at the broker only when a
-// test says so.
+// start serves the pages of a broker with the consumers of one provider. It feeds the index and
+// looks at the broker only when a test says so.
 func start(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{Broker: testbench.Start(t, "sandbox")}
+	return startOn(t, "sandbox")
+}
+
+// startOn is start with the consumers of other providers.
+func startOn(t *testing.T, names ...string) *rig {
+	t.Helper()
+	r := &rig{Broker: testbench.Start(t, names...)}
 	r.config = filepath.Join(t.TempDir(), "arauto.yaml")
 	r.Must(os.WriteFile(r.config, fmt.Appendf(nil, `profile: local
 hash_key: %s
@@ -74,7 +80,7 @@ providers:
 	r.Must(err)
 	who, err := access.New(access.Settings{
 		Mode: access.Proxy, Hosts: []string{"127.0.0.1"}, Header: "X-Person", Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Persons: map[string]access.Role{"maria": access.Operator, "joao": access.Reader}, Assets: "/static/",
+		Persons: map[string]access.Role{"maria": access.Operator, "ana": access.Operator, "joao": access.Reader}, Assets: "/static/",
 	}, zap.NewNop(), prometheus.NewRegistry())
 	r.Must(err)
 	server := httptest.NewServer(who.Handler(r.site.handler()))

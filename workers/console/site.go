@@ -44,6 +44,7 @@ type site struct {
 	follow *follower
 	jobs   *jobs
 	pages  map[tongue]map[string]*template.Template
+	rest   time.Duration // holdRest, but in tests.
 }
 
 //go:embed pages/*.html
@@ -56,7 +57,7 @@ var staticFiles embed.FS
 const pageLimit = 15 * time.Second
 
 func newSite(o Options) (*site, error) {
-	s := &site{Options: o, watch: newWatch(o), jobs: newJobs(o)}
+	s := &site{Options: o, watch: newWatch(o), jobs: newJobs(o), rest: holdRest}
 	s.follow = newFollower(o, &s.watch.letters)
 	var err error
 	s.pages, err = parsePages()

@@ -71,6 +71,7 @@ type watch struct {
 
 func newWatch(o Options) *watch {
 	w := &watch{Options: o, pages: map[chan uint64]bool{}, wake: make(chan struct{}, 1)}
+	w.letters.keep, w.letters.page = newestLetters, olderLetters
 	w.last.Store(&snapshot{})
 	return w
 }

@@ -111,7 +111,7 @@ func TestEveryWordOfOursHasAText(t *testing.T) {
 			t.Errorf("%s is not in the table", key)
 		}
 	}
-	for _, verb := range []string{verbRetry, verbReplay, verbRedrive, verbDiscard, verbOpen, verbClose, verbCancel} {
+	for _, verb := range []string{verbRetry, verbReplay, verbRedrive, verbDiscard, verbOpen, verbClose, verbCancel, verbHold, verbResume} {
 		if _, ok := table["act."+verb]; !ok {
 			t.Errorf("the action %s has no name", verb)
 		}

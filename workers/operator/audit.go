@@ -30,6 +30,8 @@ const (
 	verbRestore = "restore"
 	verbResume  = "resume"
 
+	verbJobStop = "job_stop"
+
 	verbSubscriberAdd    = "subscriber_add"
 	verbSubscriberRemove = "subscriber_remove"
 )

@@ -83,7 +83,7 @@ func (s *session) copiedLines(m manifest, did string) (lines []string) {
 // one lacks although webhooks come meanwhile: the broker itself moves messages within
 // LOOKUP_RETRIES, and NOTIFICATIONS, which alone grows, is last.
 func (s *session) backup(ctx context.Context, folder string) (m manifest, err error) {
-	began, err := s.heldUntil(ctx)
+	began, err := s.HeldUntil(ctx)
 	if err == nil {
 		err = s.checkHeld(ctx)
 	}
@@ -104,14 +104,14 @@ func (s *session) backup(ctx context.Context, folder string) (m manifest, err er
 		}
 		m.Streams = append(m.Streams, one)
 	}
-	ended, err := s.heldUntil(ctx)
+	ended, err := s.HeldUntil(ctx)
 	if err == nil {
 		err = s.checkHeld(ctx)
 	}
 	if err == nil {
 		m.Consumers, err = s.present(ctx)
 	}
-	if err == nil && (began == nil || ended == nil || ended.Sub(*began).Abs() > sameHold) {
+	if err == nil && (began == nil || !SameHold(began, ended)) {
 		err = errors.New("the hold is not the one in which the copy began")
 	}
 	if err != nil {
@@ -275,7 +275,7 @@ func (s *session) restore(ctx context.Context, folder string, m manifest, until 
 		}
 	}
 	if m.Consumers == nil { // Of a version that had those of every provider.
-		m.Consumers = s.known()
+		m.Consumers = s.consumerNames()
 	}
 	return s.pause(ctx, until, m.Consumers)
 }

@@ -179,10 +179,10 @@ func TestRestoreAwaitsTheConsumersThatWereCopied(t *testing.T) {
 	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Notifications, name))
 	slow := &late{JetStream: r.JS, name: name, make: func() { r.Apply("picpay") }}
 	s := &session{Deployment: NewDeployment(slow, cfg, r.Tokens)}
-	if all, err := s.present(r.Ctx); err != nil || slices.Contains(all, name) || len(all) != len(s.known())-1 {
-		t.Errorf("of %v are there %v: %v", s.known(), all, err)
+	if all, err := s.present(r.Ctx); err != nil || slices.Contains(all, name) || len(all) != len(s.consumerNames())-1 {
+		t.Errorf("of %v are there %v: %v", s.consumerNames(), all, err)
 	}
-	r.Must(s.pause(r.Ctx, time.Now().Add(time.Hour), s.known()))
+	r.Must(s.pause(r.Ctx, time.Now().Add(time.Hour), s.consumerNames()))
 	made, err := r.JS.Consumer(r.Ctx, subject.Notifications, name)
 	r.Must(err)
 	if !made.CachedInfo().Paused {

@@ -77,6 +77,12 @@ func (s *Deployment) Discard(ctx context.Context, l deadletter.Entry, reason str
 	return s.deadLetters.Mark(ctx, l, record.Discarded, s.by(), time.Now())
 }
 
+// StopsJob records on AUDIT that the person is about to stop a job on dead letters, which what
+// describes. It changes nothing by itself, so a hold does not refuse it.
+func (s *Deployment) StopsJob(ctx context.Context, what string) error {
+	return s.audit(ctx, verbJobStop, subject.Unit{}, "", what)
+}
+
 // LongestReason is how many bytes a reason may have. A guess.
 const LongestReason = 200
 

@@ -55,14 +55,7 @@ func newHold(s *settings) *cobra.Command {
 			}
 			return s.backingUp(c, func(ctx context.Context, s *session) error {
 				until := time.Now().Add(lasts)
-				what := "hold every worker until " + until.UTC().Format(time.RFC3339)
-				if why != "" {
-					what += ": " + why
-				}
-				if err := s.audit(ctx, verbHold, subject.Unit{}, "", what); err != nil {
-					return err
-				}
-				if err := s.hold(ctx, until, longest); err != nil {
+				if err := s.Hold(ctx, until, longest, why); err != nil {
 					return err
 				}
 				return s.show(c, held{&until}, line("held until %s: back up, then arauto resume", until.Format(time.RFC3339)))
@@ -82,10 +75,7 @@ func newResume(s *settings) *cobra.Command {
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return s.backingUp(c, func(ctx context.Context, s *session) error {
-				if err := s.audit(ctx, verbResume, subject.Unit{}, "", "let every worker go on"); err != nil {
-					return err
-				}
-				if err := s.resume(ctx); err != nil {
+				if err := s.Resume(ctx); err != nil {
 					return err
 				}
 				return s.show(c, held{}, line("resumed"))
@@ -105,7 +95,7 @@ func (s *settings) backingUp(c *cobra.Command, do func(context.Context, *session
 // consumersDo calls do for every durable consumer of the topology and every leftover. Those of
 // a provider may be missing: then no worker has anything of it in hand. A consumer that is made
 // during a hold is not paused, by which busy finds it.
-func (s *session) consumersDo(do func(topology.Consumer) error) error {
+func (s *Deployment) consumersDo(do func(topology.Consumer) error) error {
 	declared := s.config.Topology()
 	var all []error
 	for _, c := range slices.Concat(topology.Consumers(declared), topology.Leftovers(declared)) {
@@ -116,14 +106,14 @@ func (s *session) consumersDo(do func(topology.Consumer) error) error {
 	return errors.Join(all...)
 }
 
-// known are the names of all consumers of which consumersDo asks.
-func (s *session) known() (names []string) {
+// consumerNames are the names of all consumers for which consumersDo calls.
+func (s *Deployment) consumerNames() (names []string) {
 	_ = s.consumersDo(func(c topology.Consumer) error { names = append(names, c.Durable); return nil })
 	return names
 }
 
 // present are the names of the ones that exist.
-func (s *session) present(ctx context.Context) (names []string, err error) {
+func (s *Deployment) present(ctx context.Context) (names []string, err error) {
 	err = s.consumersDo(func(c topology.Consumer) error {
 		_, err := s.js.Consumer(ctx, c.Stream, c.Durable)
 		if err != nil {
@@ -141,9 +131,30 @@ func ofProvider(c topology.Consumer) bool {
 	return ok
 }
 
+// Hold lets every worker rest until a time, as `arauto hold` does. If a worker does not rest
+// within longest, nothing is held. why is for AUDIT, and may be "".
+func (s *Deployment) Hold(ctx context.Context, until time.Time, longest time.Duration, why string) error {
+	what := "hold every worker until " + until.UTC().Format(time.RFC3339)
+	if why != "" {
+		what += ": " + why
+	}
+	if err := s.audit(ctx, verbHold, subject.Unit{}, "", what); err != nil {
+		return err
+	}
+	return s.hold(ctx, until, longest)
+}
+
+// Resume ends a hold, as `arauto resume` does.
+func (s *Deployment) Resume(ctx context.Context) error {
+	if err := s.audit(ctx, verbResume, subject.Unit{}, "", "let every worker go on"); err != nil {
+		return err
+	}
+	return s.resume(ctx)
+}
+
 // hold pauses every consumer and waits until the workers rest. If they do not, it resumes
 // them.
-func (s *session) hold(ctx context.Context, until time.Time, longest time.Duration) error {
+func (s *Deployment) hold(ctx context.Context, until time.Time, longest time.Duration) error {
 	err := s.pause(ctx, until, nil)
 	if err == nil {
 		err = s.awaitRest(ctx, longest)
@@ -159,7 +170,7 @@ func (s *session) hold(ctx context.Context, until time.Time, longest time.Durati
 // pause pauses every consumer. A cluster makes the consumers of a stream that was restored a
 // moment after it has answered, so a consumer that was restored and is not there is awaited
 // for appearFor.
-func (s *session) pause(ctx context.Context, until time.Time, restored []string) error {
+func (s *Deployment) pause(ctx context.Context, until time.Time, restored []string) error {
 	limit := time.Now().Add(appearFor)
 	return s.consumersDo(func(c topology.Consumer) error {
 		for {
@@ -177,7 +188,7 @@ func (s *session) pause(ctx context.Context, until time.Time, restored []string)
 	})
 }
 
-func (s *session) resume(ctx context.Context) error {
+func (s *Deployment) resume(ctx context.Context) error {
 	return s.consumersDo(func(c topology.Consumer) error {
 		if _, err := s.js.ResumeConsumer(ctx, c.Stream, c.Durable); err != nil {
 			return fmt.Errorf("resume consumer %s: %w", c.Durable, err)
@@ -187,7 +198,7 @@ func (s *session) resume(ctx context.Context) error {
 }
 
 // awaitRest waits until no message is in a worker's hand, and no role works unasked.
-func (s *session) awaitRest(ctx context.Context, longest time.Duration) error {
+func (s *Deployment) awaitRest(ctx context.Context, longest time.Duration) error {
 	limit := time.Now().Add(longest)
 	for rested := 0; rested < restChecks; {
 		busy, err := s.busy(ctx)
@@ -210,7 +221,7 @@ func (s *session) awaitRest(ctx context.Context, longest time.Duration) error {
 }
 
 // busy says what works although it is paused.
-func (s *session) busy(ctx context.Context) (busy []string, err error) {
+func (s *Deployment) busy(ctx context.Context) (busy []string, err error) {
 	err = s.consumersDo(func(c topology.Consumer) error {
 		durable, err := s.js.Consumer(ctx, c.Stream, c.Durable)
 		if err != nil {
@@ -230,9 +241,9 @@ func (s *session) busy(ctx context.Context) (busy []string, err error) {
 	return busy, err
 }
 
-// heldUntil is when the hold ends that the deployment is under, nil without one. normalize's
+// HeldUntil is when the hold ends that the deployment is under, nil without one. normalize's
 // consumer tells, because nothing else pauses it.
-func (s *Deployment) heldUntil(ctx context.Context) (*time.Time, error) {
+func (s *Deployment) HeldUntil(ctx context.Context) (*time.Time, error) {
 	durable, err := s.js.Consumer(ctx, subject.Statuses, subject.NormalizeConsumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, nil //nolint:nilnil // What is not there is not held.
@@ -248,11 +259,22 @@ func (s *Deployment) heldUntil(ctx context.Context) (*time.Time, error) {
 	return &until, nil
 }
 
+// ErrHeld means that a change is refused because the deployment is held.
+var ErrHeld = errors.New("the deployment is held")
+
+// SameHold reports whether two readings are of the end of one hold, or both of none.
+func SameHold(a, b *time.Time) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Sub(*b).Abs() < sameHold
+}
+
 // refuseHeld refuses a change while the deployment is held.
 func (s *Deployment) refuseHeld(ctx context.Context) error {
-	until, err := s.heldUntil(ctx)
+	until, err := s.HeldUntil(ctx)
 	if err == nil && until != nil {
-		err = fmt.Errorf("the deployment is held until %s, so nothing may be changed; run arauto resume first", until.Format(time.RFC3339))
+		err = fmt.Errorf("%w until %s, so nothing may be changed; run arauto resume first", ErrHeld, until.Format(time.RFC3339))
 	}
 	return err
 }

@@ -123,7 +123,7 @@ func newRoot(s *settings) *cobra.Command {
 	root.Version = "arauto " + version.Read().String()
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newStatus(s), newDoctor(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newExpect(s), newForget(s), newHold(s), newBackup(s), newRestore(s), newResume(s), newWebhook(s), newSubscriber(s), newExample(), newPasswordHash(access.Hash), newTopology(s), newVersion(s))
+	root.AddCommand(newStatus(s), newDoctor(s), newOrder(s), newDead(s), newReplay(s), newRetry(s), newCircuit(s), newExpect(s), newForget(s), newHold(s), newBackup(s), newRestore(s), newResume(s), newWebhook(s), newSubscriber(s), newExample(), newPasswordHash(access.Hash), newMCP(s), newTopology(s), newVersion(s))
 	return root
 }
 

@@ -154,12 +154,18 @@ var changing = []struct {
 	{regexp.MustCompile(`"([0-9a-f]{32})"`), `"HASH"`},
 }
 
-// golden holds an output to a file, without what differs from run to run.
-func golden(t testing.TB, name, got string) {
-	t.Helper()
+// steady is an output without what differs from run to run.
+func steady(got string) string {
 	for _, c := range changing {
 		got = c.what.ReplaceAllString(got, c.as)
 	}
+	return got
+}
+
+// golden holds an output to a file, without what differs from run to run.
+func golden(t testing.TB, name, got string) {
+	t.Helper()
+	got = steady(got)
 	file := filepath.Join("testdata", name)
 	if *update {
 		testbench.Must(t, os.MkdirAll("testdata", 0o755))

@@ -128,7 +128,7 @@ func (s *Deployment) Health(ctx context.Context) (Health, error) {
 	if h.Circuits, err = s.openCircuits(ctx); err != nil {
 		return h, err
 	}
-	if h.HeldUntil, err = s.heldUntil(ctx); err != nil {
+	if h.HeldUntil, err = s.HeldUntil(ctx); err != nil {
 		return h, err
 	}
 	h.needs, err = s.needs(ctx, h)

@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	conf "arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/testbench"
 	"arauto/deploy/runtime/topology"
 	"arauto/schemas/providers"
@@ -15,8 +17,8 @@ import (
 )
 
 // backUp holds, backs up, restores and resumes a deployment without workers, as the user
-// backup. It returns what that user published and subscribed to.
-func backUp(t *testing.T, change ...option) (published, subscribed []string) {
+// backup, and holds and resumes it as the user operator, as the pages of the console do.
+func backUp(t *testing.T, change ...option) *broker {
 	t.Helper()
 	b := start(t, change...)
 	f := &flow{Bench: testbench.NewBench(t, nil)}
@@ -49,5 +51,13 @@ func backUp(t *testing.T, change ...option) (published, subscribed []string) {
 	}
 	arauto("restore", folder)
 	arauto("resume")
-	return b.used("backup")
+
+	cfg, err := conf.Load(config, env, providers.All)
+	f.Must(err)
+	_, acts := b.as("operator")
+	d, err := operator.Open(f.Ctx, acts, cfg, f.Tokens, "tester")
+	f.Must(err)
+	f.Must(d.Hold(f.Ctx, time.Now().Add(time.Hour), time.Minute, ""))
+	f.Must(d.Resume(f.Ctx))
+	return b
 }

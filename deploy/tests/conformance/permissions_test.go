@@ -210,7 +210,7 @@ var publishing = []probe{
 	{"backup", "$JS.ACK.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
 	{"backup", "orders.sandbox.default.p.o.paid", "it writes its entries on AUDIT only"},
 	{"backup", "audit.redrive", "it does nothing that has another name"},
-	{"operator", "$JS.API.CONSUMER.PAUSE.STATUSES.normalize", "only backup holds the workers"},
+	{"operator", "$JS.API.CONSUMER.PAUSE.ORDERS.billing", "what a service reads is its own matter"},
 	{"operator", "$JS.API.STREAM.SNAPSHOT.AUDIT", "its own trail stays unread"},
 
 	{"viewer", "orders.sandbox.default.p.o.paid", "it listens"},

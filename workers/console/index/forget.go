@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,22 +14,21 @@ import (
 	"arauto/schemas/subject"
 )
 
-// The suffixes of the file that is being written again, and of the file that it replaces.
 const (
-	newSuffix = ".new"
-	oldSuffix = ".old"
+	// zeroBatch is how many bytes are overwritten at once.
+	zeroBatch = 1 << 20
+	// scrubBatch is how many bytes are overwritten before waiting reads are let through, and
+	// scrubPages how many pages are looked at. Guesses: it takes some tens of milliseconds.
+	scrubBatch = 16 << 20
+	scrubPages = 1 << 15
 )
-
-// copyBatch is how many bytes one transaction of the copy writes.
-const copyBatch = 1 << 20
 
 // removeBatch is how many entries one transaction removes.
 const removeBatch = 1000
 
 // Forget removes every payment that forgotten says yes to, stores how far FORGOTTEN was read,
-// and writes the file again if one was removed: a removed entry's bytes stay in the pages of
-// the old file, which is overwritten before it is deleted. Pages are read meanwhile; changes
-// wait.
+// and overwrites the free pages of the file if one was removed since they were last overwritten:
+// a removed entry's bytes stay in them. Pages are read meanwhile; changes wait.
 func (x *Index) Forget(forgotten func(Payment) bool, read Position) (removed int, err error) {
 	if forgotten != nil {
 		if removed, err = x.removeAll(forgotten); err != nil {
@@ -45,7 +43,7 @@ func (x *Index) Forget(forgotten func(Payment) bool, read Position) (removed int
 		return removed, err
 	}
 	if dirty {
-		if err := x.rewrite(); err != nil {
+		if err := x.scrub(); err != nil {
 			return removed, err
 		}
 	}
@@ -77,23 +75,21 @@ func (x *Index) removeAll(gone func(Payment) bool) (removed int, err error) {
 		if err != nil || len(batch) == 0 {
 			return removed, err
 		}
-		if err := x.drop(batch, erased); err != nil {
+		if err := x.drop(batch); err != nil {
 			return removed, err
 		}
 		removed += len(batch)
 	}
 }
 
-// erased marks the file as one that must be written again.
+// erased marks the file as one with bytes of what was removed.
 func erased(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Put(dirtyKey, []byte{1}) }
 
-// drop removes payments, and does more in the same transaction; nil for no more.
-func (x *Index) drop(batch []Payment, more func(*bolt.Tx) error) error {
+// drop removes payments, and marks the file.
+func (x *Index) drop(batch []Payment) error {
 	return x.update(func(tx *bolt.Tx) error {
-		if more != nil {
-			if err := more(tx); err != nil {
-				return err
-			}
+		if err := erased(tx); err != nil {
+			return err
 		}
 		for _, p := range batch {
 			if err := remove(tx, p); err != nil {
@@ -105,13 +101,14 @@ func (x *Index) drop(batch []Payment, more func(*bolt.Tx) error) error {
 }
 
 // RemoveBefore removes payments whose last event is older than a time, as sweep removes them
-// from ORDERS. It removes at most so many, and returns how many it has removed.
+// from ORDERS. It removes at most so many, and returns how many it has removed. Their bytes are
+// overwritten by the next Forget.
 func (x *Index) RemoveBefore(at time.Time, most int) (int, error) {
 	page, err := x.List(Query{Before: at, Oldest: true, Limit: most})
 	if err != nil || len(page.Payments) == 0 {
 		return 0, err
 	}
-	return len(page.Payments), x.drop(page.Payments, nil)
+	return len(page.Payments), x.drop(page.Payments)
 }
 
 // ForgottenSubject is the subject on FORGOTTEN of a payment that is named by its token.
@@ -125,43 +122,74 @@ func ForgottenSubject(tokens subject.Tokens, u subject.Unit) string {
 	return w.Forgotten()
 }
 
-// rewrite replaces the file by a copy without free pages.
-func (x *Index) rewrite() error {
+// scrub overwrites with zeros whatever the file has beside the pages in use: free pages, and what
+// an unfinished transaction has left behind the last page. The last transaction is durable, so
+// none of that is needed after a crash. Reads wait for one batch at a time.
+func (x *Index) scrub() error {
 	x.writes.Lock()
 	defer x.writes.Unlock()
-	fresh := x.path + newSuffix
-	if err := x.copyTo(fresh); err != nil {
-		return fmt.Errorf("write index again: %w", errors.Join(err, destroy(fresh)))
-	}
-	if err := x.replace(fresh); err != nil {
-		return err
-	}
-	return errors.Join(destroy(x.path+oldSuffix), syncFolder(filepath.Dir(x.path)))
-}
-
-// copyTo copies what the file holds.
-func (x *Index) copyTo(fresh string) error {
-	x.swap.RLock()
-	defer x.swap.RUnlock()
-	target, err := bolt.Open(fresh, 0o600, options())
+	file, err := os.OpenFile(x.path, os.O_WRONLY, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("overwrite free pages of index: %w", err)
 	}
-	return errors.Join(bolt.Compact(target, x.db, copyBatch), target.Sync(), target.Close())
+	for page := 0; err == nil && page >= 0; {
+		page, err = x.scrubFrom(file, page)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("overwrite free pages of index: %w", err)
+	}
+	return nil
 }
 
-// replace puts a file in the place of the open one, which gets another name.
-func (x *Index) replace(fresh string) error {
-	x.swap.Lock()
+// scrubFrom is one batch of scrub, from a page on. It returns the page where the next batch
+// begins, -1 after the last one.
+func (x *Index) scrubFrom(file *os.File, page int) (next int, err error) {
+	x.swap.Lock() // A read that had begun could be of pages that are free by now.
 	defer x.swap.Unlock()
-	if err := x.db.Close(); err != nil {
-		return fmt.Errorf("close index: %w", err)
+	tx, err := x.db.Begin(false)
+	if err != nil {
+		return -1, err
 	}
-	err := os.Rename(x.path, x.path+oldSuffix)
-	if err == nil {
-		err = os.Rename(fresh, x.path)
+	defer tx.Rollback() //nolint:errcheck // It only reads.
+	size, written := int64(x.db.Info().PageSize), int64(0)
+	for begin := page; page < begin+scrubPages && written < scrubBatch; {
+		free := page
+		for ; int64(free-page)*size < zeroBatch; free++ {
+			info, err := tx.Page(free)
+			if err != nil {
+				return -1, err
+			}
+			if info == nil || info.Type != "free" {
+				break
+			}
+		}
+		if err := zero(file, int64(page)*size, int64(free)*size); err != nil {
+			return -1, err
+		}
+		written += int64(free-page) * size
+		if int64(free)*size >= tx.Size() {
+			info, err := file.Stat()
+			if err != nil {
+				return -1, err
+			}
+			return -1, zero(file, tx.Size(), info.Size())
+		}
+		page = max(free, page+1)
 	}
-	return errors.Join(err, x.open())
+	return page, nil
+}
+
+// zero overwrites a part of a file.
+func zero(file *os.File, from, to int64) error {
+	for zeros := make([]byte, min(zeroBatch, max(to-from, 0))); from < to; from += int64(len(zeros)) {
+		if _, err := file.WriteAt(zeros[:min(int64(len(zeros)), to-from)], from); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Reset empties the index, for a stream that was created again.
@@ -190,9 +218,8 @@ func destroy(path string) error {
 		return fmt.Errorf("overwrite index: %w", err)
 	}
 	info, err := file.Stat()
-	zeros := make([]byte, copyBatch)
-	for at := int64(0); err == nil && at < info.Size(); at += copyBatch {
-		_, err = file.WriteAt(zeros[:min(copyBatch, info.Size()-at)], at)
+	if err == nil {
+		err = zero(file, 0, info.Size())
 	}
 	if err == nil {
 		err = file.Sync()
@@ -201,13 +228,4 @@ func destroy(path string) error {
 		return fmt.Errorf("overwrite index: %w", err)
 	}
 	return nil
-}
-
-// syncFolder makes renames durable.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("sync folder of index: %w", err)
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

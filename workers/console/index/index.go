@@ -3,8 +3,8 @@
 // deleted at any time.
 //
 // The file holds what the broker's subjects hold: ids that may be personal are keyed hashes in
-// it. What arauto forget erases is removed from it, and the file is then written again without
-// the bytes that were freed.
+// it. What arauto forget erases is removed from it, and the free pages of the file are then
+// overwritten.
 package index
 
 import (
@@ -50,7 +50,7 @@ var (
 	ordersKey    = []byte("orders")    // Position on ORDERS.
 	forgottenKey = []byte("forgotten") // Position on FORGOTTEN.
 	countKey     = []byte("count")     // Number of payments.
-	dirtyKey     = []byte("dirty")     // Set while the file has bytes of what was erased.
+	dirtyKey     = []byte("dirty")     // Set while free pages have bytes of what was removed.
 )
 
 // Payment is one payment as its last event left it. Order and Reference are subject tokens.
@@ -79,8 +79,8 @@ type Position struct {
 type Index struct {
 	path string
 
-	writes sync.Mutex   // Held by every change, and while the file is written again.
-	swap   sync.RWMutex // Held for writing while db is replaced.
+	writes sync.Mutex   // Held by every change, and while free pages are overwritten.
+	swap   sync.RWMutex // Held for writing while db is replaced, or its free pages are overwritten.
 	db     *bolt.DB
 }
 
@@ -91,11 +91,7 @@ func Open(folder string) (*Index, error) {
 		return nil, fmt.Errorf("make folder of index: %w", err)
 	}
 	x := &Index{path: filepath.Join(folder, "payments.db")}
-	// A process that was killed while it wrote the file again has left both.
-	err := errors.Join(destroy(x.path+newSuffix), destroy(x.path+oldSuffix))
-	if err == nil {
-		err = x.open()
-	}
+	err := x.open()
 	if errors.Is(err, berrors.ErrTimeout) { // Another process has it.
 		return nil, fmt.Errorf("open index %s: another process has it open: %w", x.path, err)
 	}

@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
@@ -174,14 +177,116 @@ func TestForgottenPaymentLeavesNoByteInTheFolder(t *testing.T) {
 	}
 }
 
-func TestRestLeftByAKillIsOverwritten(t *testing.T) {
+// Whatever was put, replaced and removed before, no byte of what is forgotten is left, every
+// other payment is, and reads go on meanwhile.
+func TestNoByteOfForgottenPaymentsIsLeft(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(3) {
+		random := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // The same choices each time.
+		folder := t.TempDir()
+		x := open(t, folder)
+		x.db.NoSync = true // Nothing here needs a durable file.
+		kept, n := map[string]Payment{}, 0
+		put := func(names ...string) {
+			var some []Payment
+			for _, name := range names {
+				p := entry(n, name, []order.Status{order.Pending, order.Paid, order.Refunded}[random.IntN(3)])
+				n++
+				some, kept[name] = append(some, p), p
+			}
+			must(t, x.Put(some, Position{Sequence: uint64(n)})) //nolint:gosec // Small.
+		}
+		var names []string
+		for i := range 400 + random.IntN(1500) {
+			names = append(names, fmt.Sprintf("payment-%d-%s", i*2654435761%99991, strings.Repeat("x", random.IntN(120))))
+		}
+		put(names...)
+		stop, reading := make(chan struct{}), sync.WaitGroup{}
+		reading.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if page, err := x.List(Query{Limit: 100}); err != nil || len(page.Payments) == 0 {
+					t.Errorf("seed %d: %d are listed, %v", seed, len(page.Payments), err)
+					return
+				}
+			}
+		})
+		gone := map[string]bool{}
+		for range 5 {
+			for range random.IntN(300) {
+				if name := names[random.IntN(len(names))]; !gone[name] {
+					put(name)
+				}
+			}
+			if random.IntN(2) == 0 {
+				removed, err := x.RemoveBefore(began.Add(time.Duration(random.IntN(300))*time.Minute), 50)
+				must(t, err)
+				for name, p := range kept {
+					if _, ok, err := x.Get(p.Unit); err == nil && !ok {
+						delete(kept, name)
+						gone[name] = true
+						removed--
+					}
+				}
+				if removed != 0 {
+					t.Fatalf("seed %d: %d more were removed than are missing", seed, removed)
+				}
+			}
+			for range 1 + random.IntN(20) {
+				name := names[random.IntN(len(names))]
+				delete(kept, name)
+				gone[name] = true
+			}
+			_, err := x.Forget(func(p Payment) bool { return gone[p.Unit.Payment] }, Position{Sequence: 1})
+			must(t, err)
+			data, err := os.ReadFile(filepath.Join(folder, "payments.db"))
+			must(t, err)
+			for name := range gone {
+				if bytes.Contains(data, []byte("default."+name)) || bytes.Contains(data, []byte("o-"+name+"\x00")) {
+					t.Fatalf("seed %d: the file has %s", seed, name)
+				}
+			}
+		}
+		close(stop)
+		reading.Wait()
+		must(t, x.view(func(tx *bolt.Tx) error {
+			for err := range tx.Check() {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+			return nil
+		}))
+		must(t, x.Close())
+		x = open(t, folder)
+		for name, want := range kept {
+			if p, ok, err := x.Get(want.Unit); err != nil || !ok || p.Sequence != want.Sequence {
+				t.Fatalf("seed %d: %s is %+v, %v, %v", seed, name, p, ok, err)
+			}
+		}
+		if _, _, count, err := x.Read(); err != nil || count != len(kept) {
+			t.Errorf("seed %d: there are %d payments, want %d: %v", seed, count, len(kept), err)
+		}
+	}
+}
+
+// A transaction that a crash cut short has written behind the last page in use.
+func TestWhatAnUnfinishedTransactionWroteIsOverwritten(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
-	rest := filepath.Join(folder, "payments.db"+newSuffix)
-	must(t, os.WriteFile(rest, []byte("payment-1"), 0o600))
-	open(t, folder)
-	if _, err := os.Stat(rest); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the rest is there: %v", err)
+	x := open(t, folder)
+	must(t, x.Put([]Payment{entry(0, "a", order.Paid), entry(1, "b", order.Paid)}, Position{Sequence: 2}))
+	path := filepath.Join(folder, "payments.db")
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	_, err = file.WriteString("payment-1")
+	must(t, errors.Join(err, file.Close()))
+	_, err = x.Forget(func(p Payment) bool { return p.Unit.Payment == "a" }, Position{Sequence: 1})
+	must(t, err)
+	if data, err := os.ReadFile(path); err != nil || bytes.Contains(data, []byte("payment-1")) {
+		t.Errorf("the rest is there, %v", err)
 	}
 }
 
@@ -220,44 +325,5 @@ func TestPaymentsThatSweepRemovesAreRemoved(t *testing.T) {
 	must(t, err)
 	if _, _, left, err := x.Read(); n != 1 || left != 1 || err != nil {
 		t.Errorf("%d were removed, %d are left: %v", n, left, err)
-	}
-}
-
-// BenchmarkMillion fills an index with a million payments and measures what a page costs.
-func BenchmarkMillion(b *testing.B) {
-	x := open(b, b.TempDir())
-	const all, batch = 1_000_000, 2000
-	statuses := order.Payment.Statuses()
-	filled := time.Now()
-	for n := 0; n < all; n += batch {
-		var some []Payment
-		for i := range batch {
-			some = append(some, entry((n+i)/100, fmt.Sprintf("pay-%x-%d", (n+i)*2654435761%all, n+i), statuses[(n+i)%len(statuses)]))
-			some[i].Sequence = uint64(n + i + 1) //nolint:gosec // Small.
-		}
-		must(b, x.Put(some, Position{Sequence: uint64(n + batch)})) //nolint:gosec // Small.
-	}
-	b.ReportMetric(all/time.Since(filled).Seconds(), "events/s")
-	if info, err := os.Stat(x.path); err == nil {
-		b.ReportMetric(float64(info.Size())/(1<<20), "MiB")
-	}
-	for name, page := range map[string]func() error{
-		"list": func() error { _, err := x.List(Query{Status: order.Paid, Limit: 50}); return err },
-		"find": func() error {
-			_, err := x.Find("o-pay-1-1", []subject.Unit{{Provider: "sandbox", Account: "default"}}, 100)
-			return err
-		},
-		"totals": func() error { _, err := x.Totals(began.Add(200 * 24 * time.Hour)); return err },
-		"scan":   func() error { _, err := x.List(Query{Provider: "picpay", Limit: 50}); return err },
-		"forget": func() error {
-			_, err := x.Forget(func(p Payment) bool { return p.Sequence == all/2 }, Position{Sequence: 1})
-			return err
-		},
-	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				must(b, page())
-			}
-		})
 	}
 }

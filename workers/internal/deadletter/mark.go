@@ -157,6 +157,20 @@ func (s *Store) Last(ctx context.Context, u subject.Unit, stage string) (Entry, 
 	return s.last(ctx, u.DeadLetter(subject.Any, stage))
 }
 
+// IsLatest reports whether l is stored and no later record of its dead letter is, such as a mark.
+func (s *Store) IsLatest(ctx context.Context, l Entry) (bool, error) {
+	last, err := s.Last(ctx, l.Unit, l.Stage)
+	if err != nil || last.Sequence <= l.Sequence {
+		return last.Sequence == l.Sequence, err
+	}
+	latest := true
+	err = s.EachOf(ctx, l.Unit, l.Stage, l.Sequence, func(stored Entry) error {
+		latest = latest && (stored.Sequence == l.Sequence || stored.Name() != l.Name())
+		return nil
+	})
+	return latest, err
+}
+
 // Mark stores an operator's decision about an open dead letter as the unit's last
 // record of its stage. The mark keeps the highest reported observation, so that none is
 // reported twice. It returns ErrNotOpen if l was marked, and ErrFailedAgain if it was
