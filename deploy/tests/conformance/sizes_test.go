@@ -29,7 +29,7 @@ var sizes = []struct {
 	{"workers/sweep", 2490, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges; 70 lines count payments by status and age"},
 	{"workers/console", 3900, "the pages, the watch over the broker that they share, the index of payments with what leaves it when a payment is forgotten, jobs on dead letters, the drawing of a payment's way; 320 lines are every text in two languages"},
 	{"workers/console/access", 1250, "who may see and do what: log-in, sessions, a proxy's header, throttling, tokens of forms, headers"},
-	{"workers/operator", 5850, "one file for each verb of the operator's command, with its screen and its dry run; what is expected of a payment is 80; 420 lines make, list and remove the services that subscribe, with their accounts at the broker, and 340 are forget"},
+	{"workers/operator", 5900, "one file for each verb of the operator's command, with its screen and its dry run; what is expected of a payment is 80; 460 lines make, list and remove the services that subscribe, with their accounts at the broker, and 340 are forget"},
 	{"schemas/expectation", 270, "what is expected, what came of it, and their versions"},
 	{"schemas/order", 900, "statuses, graph, fold, events"},
 	{"schemas/provider", 2970, "the adapter's contract, its sample and its conformance kit, which is two thirds of it"},
