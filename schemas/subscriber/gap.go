@@ -83,11 +83,11 @@ func (r *run) cause(ctx context.Context, e Event) (Cause, error) {
 	}
 	info := consumer.CachedInfo()
 	start := info.Config
-	passes, err := passes(ctx, stream, start, before.Sequence)
+	delivered, err := passes(ctx, stream, start, before.Sequence)
 	switch {
 	case err != nil:
 		return "", err
-	case !passes, before.Sequence < start.OptStartSeq, start.OptStartTime != nil && before.Time.Before(*start.OptStartTime),
+	case !delivered, before.Sequence < start.OptStartSeq, start.OptStartTime != nil && before.Time.Before(*start.OptStartTime),
 		start.DeliverPolicy != jetstream.DeliverAllPolicy && start.OptStartSeq == 0 && start.OptStartTime == nil && before.Time.Before(info.Created):
 		return BegunLate, nil
 	case e.After == 0 || before.Sequence > info.AckFloor.Stream:

@@ -233,7 +233,7 @@ func (s *session) subscribed(ctx context.Context, name string) (consumer *jetstr
 	return nil, jetstream.ErrConsumerNotFound
 }
 
-// missing reports whether the consumer is still to be made. One that is there must be of the
+// missing reports whether the consumer is still to be made. A present one must be of the
 // stream and deliver what is asked for; where it begins was decided when it was made.
 func (s *session) missing(ctx context.Context, in subscribing) (bool, error) {
 	have, err := s.subscribed(ctx, in.name)
