@@ -2,9 +2,8 @@ package subscriber
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -39,81 +38,71 @@ func (g *Gap) Error() string {
 	return fmt.Sprintf("transitions %d to %d of the payment were not delivered: %s", g.From, g.To, g.Cause)
 }
 
-// gap looks why the transitions before e were not delivered. It returns nil if there are none,
-// if an earlier process has handled them, or if they may still be delivered.
-func (r *run) gap(ctx context.Context, e Event, m jetstream.Msg) (*Gap, error) {
-	if e.Transition <= e.After+1 {
-		return nil, nil
+// reportGap reports the gap before an event, or that it could not be looked for: then the
+// handler is called all the same.
+func (r *run) reportGap(e Event) {
+	if e.Late() || e.Transition <= e.After+1 {
+		return
 	}
-	g := &Gap{From: e.After + 1, To: e.Transition - 1, Cause: Compacted}
-	on, err := subject.ParseEvent(m.Subject())
+	ctx, cancel := context.WithTimeout(r.pulling, gapTimeout)
+	defer cancel()
+	cause, err := r.cause(ctx, e)
 	if err != nil {
-		return nil, fmt.Errorf("look for a gap: %w", err)
+		err = fmt.Errorf("look for a gap: %w", err)
+	} else if cause != "" {
+		err = &Gap{From: e.After + 1, To: e.Transition - 1, Cause: cause}
 	}
+	if err != nil && r.pulling.Err() == nil {
+		r.Report(e, err)
+	}
+}
+
+// cause looks why the transition before e was not delivered. It is "" if an earlier process
+// has handled it, or if it may still be delivered.
+func (r *run) cause(ctx context.Context, e Event) (Cause, error) {
 	stream, err := r.js.Stream(ctx, subject.Orders)
 	if err != nil {
-		return nil, fmt.Errorf("look for a gap: %w", err)
+		return "", err
 	}
-	for from := uint64(1); from < e.Sequence; {
-		stored, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(on.Unit.Events()))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
+	before, err := stored(ctx, stream, e.latest+1, e.unit.Events())
+	for err == nil && before != nil && before.Sequence < e.Sequence {
+		if body, unreadable := order.ReadEvent(before.Data); unreadable == nil && body.Transition == e.Transition-1 {
 			break
 		}
-		if err != nil {
-			return nil, fmt.Errorf("look for a gap: %w", err)
-		}
-		from = stored.Sequence + 1
-		before, err := order.ReadEvent(stored.Data)
-		if stored.Sequence < e.Sequence && err == nil && before.Transition == g.To {
-			return r.notDelivered(ctx, g, e, stored)
-		}
+		before, err = stored(ctx, stream, before.Sequence+1, e.unit.Events())
 	}
-	return g, nil
-}
-
-// notDelivered says why the transition before e, which is stored, was not delivered.
-func (r *run) notDelivered(ctx context.Context, g *Gap, e Event, stored *jetstream.RawStreamMsg) (*Gap, error) {
+	if err != nil {
+		return "", err
+	}
+	if before == nil || before.Sequence >= e.Sequence {
+		return Compacted, nil
+	}
 	consumer, err := r.js.Consumer(ctx, subject.Orders, r.Consumer)
 	if err != nil {
-		return nil, fmt.Errorf("look for a gap: %w", err)
+		return "", err
 	}
 	info := consumer.CachedInfo()
-	switch start := info.Config; {
-	case stored.Sequence < start.OptStartSeq,
-		start.OptStartTime != nil && stored.Time.Before(*start.OptStartTime),
-		start.DeliverPolicy != jetstream.DeliverAllPolicy && start.OptStartSeq == 0 && start.OptStartTime == nil && stored.Time.Before(info.Created),
-		!delivers(start, stored.Subject):
-		g.Cause = BegunLate
-	case e.After == 0 || stored.Sequence > info.AckFloor.Stream:
-		return nil, nil // An earlier process has handled it, or it is still to be delivered.
-	default:
-		g.Cause = Missed
+	start := info.Config
+	delivered, err := passes(ctx, stream, start, before.Sequence)
+	switch {
+	case err != nil:
+		return "", err
+	case !delivered, before.Sequence < start.OptStartSeq, start.OptStartTime != nil && before.Time.Before(*start.OptStartTime),
+		start.DeliverPolicy != jetstream.DeliverAllPolicy && start.OptStartSeq == 0 && start.OptStartTime == nil && before.Time.Before(info.Created):
+		return BegunLate, nil
+	case e.After == 0 || before.Sequence > info.AckFloor.Stream:
+		return "", nil
 	}
-	return g, nil
+	return Missed, nil
 }
 
-// delivers reports whether a consumer's filters leave a subject in.
-func delivers(c jetstream.ConsumerConfig, on string) bool {
-	filters := c.FilterSubjects
-	if c.FilterSubject != "" {
-		filters = append(filters, c.FilterSubject)
-	}
+// passes has the broker say whether a consumer's filters leave in the event of a sequence.
+func passes(ctx context.Context, s jetstream.Stream, c jetstream.ConsumerConfig, sequence uint64) (bool, error) {
+	filters := slices.DeleteFunc(append(slices.Clone(c.FilterSubjects), c.FilterSubject), func(f string) bool { return f == "" })
 	for _, f := range filters {
-		if matches(strings.Split(f, "."), strings.Split(on, ".")) {
-			return true
+		if raw, err := stored(ctx, s, sequence, f); err != nil || raw != nil && raw.Sequence == sequence {
+			return true, err
 		}
 	}
-	return len(filters) == 0
-}
-
-func matches(filter, tokens []string) bool {
-	for i, f := range filter {
-		if f == ">" {
-			return len(tokens) > i
-		}
-		if i >= len(tokens) || f != "*" && f != tokens[i] {
-			return false
-		}
-	}
-	return len(filter) == len(tokens)
+	return len(filters) == 0, nil
 }

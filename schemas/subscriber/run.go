@@ -1,14 +1,16 @@
 package subscriber
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	lru "github.com/hashicorp/golang-lru/v2/expirable"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -17,7 +19,7 @@ import (
 )
 
 const (
-	// pullWait is how long one pull waits for events, and the pause before another. It also
+	// pullWait is how long one pull waits for events, and the pause after a failed one. It also
 	// bounds how long an idle Run takes to stop. A guess.
 	pullWait = 500 * time.Millisecond
 	// pullSize is how many events one pull asks for. A guess.
@@ -25,170 +27,148 @@ const (
 	// memory is how many handled events and payments a Run remembers. A guess: it only keeps
 	// redelivered events from the handler.
 	memory = 65536
+	// gapTimeout is how long a look for a gap may take. A guess.
+	gapTimeout = 5 * time.Second
 )
+
+// position is where an event is in its payment's log.
+type position struct{ transition, sequence uint64 }
 
 // run is one Run.
 type run struct {
 	Options
 	js      jetstream.JetStream
 	handle  Handler
-	pulling context.Context
+	pulling context.Context // Ends with a stop, or with pull.
+	stop    context.CancelFunc
 	work    context.Context // The handlers' context; it outlives pulling by the grace.
 	cancel  context.CancelFunc
 	slots   chan struct{} // One token per running handler.
-	most    int           // Events that the consumer delivers before one is acked.
-	handled *lru.Cache[string, struct{}]
-	latest  *lru.Cache[string, position] // By payment: the latest event that was handled.
-
-	mu     sync.Mutex
-	behind map[string][]jetstream.Msg // Events queued behind the payment's handled one.
-	open   map[jetstream.Msg]struct{} // Neither acked nor returned.
-	busy   sync.WaitGroup
+	handled *lru.LRU[string, struct{}]
+	latest  *lru.LRU[subject.Unit, position] // The latest event of a payment that was handled.
+	held    atomic.Int64                     // Events that are neither acked nor returned.
+	last    sync.Map                         // By payment: a channel that is closed once its last held event is settled.
+	busy    sync.WaitGroup
 }
 
-func newRun(ctx context.Context, js jetstream.JetStream, o Options, most int, handle Handler) (*run, error) {
+func newRun(ctx context.Context, js jetstream.JetStream, o Options, handle Handler) *run {
+	o.FirstDelay, o.MaxDelay, o.Grace = cmp.Or(o.FirstDelay, time.Second), cmp.Or(o.MaxDelay, time.Minute), cmp.Or(o.Grace, 10*time.Second)
+	if o.Report == nil {
+		o.Report = func(Event, error) {}
+	}
 	r := &run{
-		Options: o, js: js, handle: handle, pulling: ctx, most: most,
-		slots:  make(chan struct{}, o.Concurrency),
-		behind: map[string][]jetstream.Msg{}, open: map[jetstream.Msg]struct{}{},
+		Options: o, js: js, handle: handle, slots: make(chan struct{}, cmp.Or(o.Concurrency, 16)),
+		handled: lru.NewLRU[string, struct{}](memory, nil, 0), latest: lru.NewLRU[subject.Unit, position](memory, nil, 0),
 	}
-	var err error
-	if r.handled, err = lru.New[string, struct{}](memory); err == nil {
-		r.latest, err = lru.New[string, position](memory)
-	}
+	r.pulling, r.stop = context.WithCancel(ctx)
 	r.work, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	return r, err
+	return r
 }
 
-// pull dispatches events until ctx ends, or until the consumer is gone. The consumer bounds
-// how many are held, so that events which are retried do not keep out others.
-func (r *run) pull(ctx context.Context, consumer jetstream.Consumer) error {
-	reported := false
-	for ctx.Err() == nil {
+// pull takes events until a stop, or until the consumer is gone. The consumer bounds how many
+// are held, so that events which are retried do not keep out others.
+func (r *run) pull(consumer jetstream.Consumer) error {
+	defer r.stop()
+	config, reported := consumer.CachedInfo().Config, false
+	for r.pulling.Err() == nil {
 		events, err := consumer.Fetch(pullSize, jetstream.FetchMaxWait(pullWait))
 		if err == nil {
 			for m := range events.Messages() {
-				r.dispatch(m)
+				r.hold(m, max(config.AckWait/3, time.Millisecond))
 			}
 			err = events.Error()
 		}
 		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, nats.ErrConnectionClosed) {
 			return fmt.Errorf("pull from %s: %w", r.Consumer, err)
 		}
-		if err != nil && ctx.Err() == nil {
+		if err != nil && r.pulling.Err() == nil {
 			r.Report(Event{}, fmt.Errorf("pull from %s: %w", r.Consumer, err))
-			pause(ctx, pullWait)
+			r.pause(pullWait)
 		}
-		r.mu.Lock()
-		full := len(r.open) >= r.most
-		r.mu.Unlock()
+		full := r.held.Load() >= int64(config.MaxAckPending)
 		if full && !reported {
-			r.Report(Event{}, fmt.Errorf("consumer %s delivers nothing more: %d events wait for the handler", r.Consumer, r.most))
+			r.Report(Event{}, fmt.Errorf("consumer %s delivers nothing more: %d events wait for the handler", r.Consumer, config.MaxAckPending))
 		}
 		reported = full
 	}
 	return nil
 }
 
-// dispatch queues m behind the event of the same payment that is being handled, or starts a
-// goroutine for it.
-func (r *run) dispatch(m jetstream.Msg) {
-	payment := m.Subject() // An event that is on no subject of ORDERS has a queue of its own.
-	if on, err := subject.ParseEvent(m.Subject()); err == nil {
-		payment = on.Unit.String()
+// hold handles m once the payment's event before it is settled, and sends heartbeats until m
+// is acked or returned. One goroutine sends all that, because a heartbeat after a nak would
+// replace the nak.
+func (r *run) hold(m jetstream.Msg, every time.Duration) {
+	meta, err := m.Metadata()
+	if err != nil {
+		r.Report(Event{}, fmt.Errorf("read message metadata: %w", err))
+		return // It is redelivered after the ack wait.
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.open[m] = struct{}{}
-	queue, running := r.behind[payment]
-	if running {
-		r.behind[payment] = append(queue, m)
-		return
-	}
-	r.behind[payment] = nil
+	e, unreadable := read(&jetstream.RawStreamMsg{Subject: m.Subject(), Data: m.Data(), Header: m.Headers(), Sequence: meta.Sequence.Stream, Time: meta.Timestamp})
+	settled, finished := make(chan struct{}), make(chan func() error, 1)
+	last, _ := r.last.Swap(e.unit, settled)
+	go func() {
+		if before, ok := last.(chan struct{}); ok {
+			<-before
+		}
+		finished <- r.finish(e, unreadable, m)
+	}()
+	r.held.Add(1)
 	r.busy.Go(func() {
-		for more := true; more; m, more = r.next(payment) {
-			r.finish(payment, m)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				_ = m.InProgress() // The next one follows; without any, the event is redelivered.
+			case settle := <-finished:
+				if err := settle(); err != nil {
+					r.Report(e, fmt.Errorf("ack: %w", err)) // The event is redelivered after the ack wait.
+				}
+				r.held.Add(-1)
+				r.last.CompareAndDelete(e.unit, settled)
+				close(settled)
+				return
+			}
 		}
 	})
 }
 
-// next takes the payment's next event. Without one, its queue is removed.
-func (r *run) next(payment string) (m jetstream.Msg, more bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	queue := r.behind[payment]
-	if len(queue) == 0 {
-		delete(r.behind, payment)
-		return nil, false
+// finish handles an event until it is done, and returns how it is settled: by an ack, or by a
+// nak after a stop.
+func (r *run) finish(e Event, unreadable error, m jetstream.Msg) (settle func() error) {
+	if unreadable == nil {
+		if r.handled.Contains(e.ID) && e.ID != "" {
+			return m.Ack // Its ack was lost.
+		}
+		last, _ := r.latest.Get(e.unit)
+		e.After, e.latest = last.transition, last.sequence
+		if !e.Late() && e.Transition <= e.After {
+			e.After = 0 // Transitions of one log grow: this log has begun again.
+		}
+		r.reportGap(e)
 	}
-	r.behind[payment] = queue[1:]
-	return queue[0], true
-}
-
-// finish handles an event until it is done, or returns it to the broker after a stop.
-func (r *run) finish(payment string, m jetstream.Msg) {
-	looked := false // For a gap before the event.
 	for delay := r.FirstDelay; r.pulling.Err() == nil; delay = min(2*delay, r.MaxDelay) {
-		if r.try(payment, m, &looked) {
-			r.release(m, m.Ack)
-			return
+		err := unreadable
+		if err == nil {
+			err = r.call(e)
 		}
-		pause(r.pulling, delay)
-	}
-	r.release(m, m.Nak)
-}
-
-// try handles an event once. It returns true if the event is done.
-func (r *run) try(payment string, m jetstream.Msg, looked *bool) bool {
-	e, err := read(m)
-	if err == nil {
-		if _, again := r.handled.Get(e.ID); again && e.ID != "" {
-			return true // Its ack was lost.
+		if err == nil {
+			r.handled.Add(e.ID, struct{}{})
+			if !e.Late() {
+				r.latest.Add(e.unit, position{e.Transition, e.Sequence})
+			}
+			return m.Ack
 		}
-		last, _ := r.latest.Get(payment)
-		e.follow(last)
-		if !*looked {
-			*looked = true
-			r.reportGap(e, m)
-		}
-		err = r.call(e)
-	}
-	var refused *refusal
-	if r.DeadLetters && errors.As(err, &refused) {
-		r.Report(e, err)
-		err = r.deadLetter(e, m, err)
-	}
-	if err != nil {
 		if r.pulling.Err() == nil { // A stop is no failure of the event.
 			r.Report(e, err)
 		}
-		return false
+		r.pause(delay)
 	}
-	r.handled.Add(e.ID, struct{}{})
-	if !e.Late() {
-		r.latest.Add(payment, position{e.Transition, e.Sequence})
-	}
-	return true
+	return m.Nak
 }
 
-// gapTimeout is how long a look for a gap may take. A guess.
-const gapTimeout = 5 * time.Second
-
-// reportGap reports the gap before an event, or that it could not be looked for: then the
-// handler is called all the same.
-func (r *run) reportGap(e Event, m jetstream.Msg) {
-	ctx, cancel := context.WithTimeout(r.work, gapTimeout)
-	defer cancel()
-	gap, err := r.gap(ctx, e, m)
-	if gap != nil {
-		r.Report(e, gap)
-	} else if err != nil {
-		r.Report(e, err)
-	}
-}
-
-// call calls the handler in a slot. A panic is an error of the event.
+// call calls the handler in a slot. A panic is an error of the event, and a refused event is
+// done once its dead letter is stored.
 func (r *run) call(e Event) (err error) {
 	select {
 	case r.slots <- struct{}{}:
@@ -201,16 +181,17 @@ func (r *run) call(e Event) (err error) {
 			err = fmt.Errorf("the handler panicked: %v", p)
 		}
 	}()
-	return r.handle(r.work, e)
+	err = r.handle(r.work, e)
+	if refused := (refusal{}); r.DeadLetters && errors.As(err, &refused) {
+		r.Report(e, err)
+		err = r.deadLetter(e, err)
+	}
+	return err
 }
 
 // deadLetter stores the dead letter of a refused event. A second one of the same event
 // within the stream's duplicate window is stored once.
-func (r *run) deadLetter(e Event, m jetstream.Msg, cause error) error {
-	on, err := subject.ParseEvent(m.Subject())
-	if err != nil {
-		return err
-	}
+func (r *run) deadLetter(e Event, cause error) error {
 	id := fmt.Sprintf("%s-%d", subject.Orders, e.Sequence)
 	body, err := json.Marshal(record.DeadLetter{
 		ID: id, Class: record.ClassSubscriber, Stage: r.Consumer, Provider: e.Provider, Account: e.Account, Kind: e.Kind,
@@ -220,8 +201,7 @@ func (r *run) deadLetter(e Event, m jetstream.Msg, cause error) error {
 	if err != nil {
 		return fmt.Errorf("encode dead letter: %w", err)
 	}
-	out := nats.NewMsg(on.Unit.DeadLetter(string(record.ClassSubscriber), r.Consumer))
-	out.Data = body
+	out := &nats.Msg{Subject: e.unit.DeadLetter(string(record.ClassSubscriber), r.Consumer), Data: body, Header: nats.Header{}}
 	if e.Trace != "" {
 		out.Header.Set("traceparent", e.Trace)
 	}
@@ -231,47 +211,10 @@ func (r *run) deadLetter(e Event, m jetstream.Msg, cause error) error {
 	return nil
 }
 
-// release acks or returns m. Its heartbeats end before that: a heartbeat after a nak would
-// replace the nak.
-func (r *run) release(m jetstream.Msg, settle func() error) {
-	r.mu.Lock()
-	delete(r.open, m)
-	r.mu.Unlock()
-	if err := settle(); err != nil {
-		r.Report(Event{}, fmt.Errorf("ack: %w", err)) // The event is redelivered after the ack wait.
-	}
-}
-
-// heartbeat tells the broker at each interval that the held events are being worked on,
-// until stop is called.
-func (r *run) heartbeat(every time.Duration) (stop func()) {
-	done := make(chan struct{})
-	var running sync.WaitGroup
-	running.Go(func() {
-		ticker := time.NewTicker(max(every, time.Millisecond))
-		defer ticker.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-ticker.C:
-				r.mu.Lock()
-				for m := range r.open {
-					_ = m.InProgress() // The next one follows; without any, the event is redelivered.
-				}
-				r.mu.Unlock()
-			}
-		}
-	})
-	return func() { close(done); running.Wait() }
-}
-
-// pause waits for d or until ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// pause waits for d or until a stop.
+func (r *run) pause(d time.Duration) {
 	select {
-	case <-timer.C:
-	case <-ctx.Done():
+	case <-time.After(d):
+	case <-r.pulling.Done():
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sort"
 	"strings"
 	"time"
 
@@ -28,19 +29,8 @@ type Event struct {
 	Trace    string    // W3C trace context (traceparent) of the webhook, or of the span that published the event; empty for none.
 	After    uint64    // The transition of the payment's latest event that this Run has handled, 0 for none and where a log begins again.
 
-	latest uint64 // The sequence of that event.
-}
-
-// position is where an event is in its payment's log.
-type position struct{ transition, sequence uint64 }
-
-// follow says which event of the payment was handled last. Of one log later events have higher
-// transitions: where they are not higher a log has begun again.
-func (e *Event) follow(last position) {
-	e.After, e.latest = last.transition, last.sequence
-	if !e.Late() && e.Transition <= last.transition {
-		e.After = 0
-	}
+	latest uint64       // The sequence of that event.
+	unit   subject.Unit // The payment, as in subjects.
 }
 
 // Late reports that a later event of the payment was handled before. That happens after a
@@ -54,17 +44,16 @@ func (e Event) Late() bool { return e.Sequence < e.latest }
 type Handler func(ctx context.Context, e Event) error
 
 // refusal is the error of an event that the service will never accept.
-type refusal struct{ err error }
+type refusal struct{ error }
 
-func (r *refusal) Error() string { return r.err.Error() }
-func (r *refusal) Unwrap() error { return r.err }
+func (r refusal) Unwrap() error { return r.error }
 
 // Refuse wraps the error of an event that the service will never accept. With
 // Options.DeadLetters the event becomes a dead letter and is acked; without, it is retried
 // like any other. The error's text is stored: it must hold no secret and no personal data.
-func Refuse(err error) error { return &refusal{err} }
+func Refuse(err error) error { return refusal{err} }
 
-// Options configure Run. All but Consumer have defaults.
+// Options configure Run. All but Consumer have defaults, which 0 selects.
 type Options struct {
 	Consumer    string        // The durable consumer on ORDERS, for example "billing".
 	Concurrency int           // Payments that are handled at a time, 16 by default.
@@ -77,21 +66,6 @@ type Options struct {
 	// an event that does not decode, a broker that does not answer. e is zero if it is not about
 	// an event. It may be called concurrently. Nil reports nothing.
 	Report func(e Event, err error)
-}
-
-func (o Options) withDefaults() Options {
-	for value, standard := range map[*time.Duration]time.Duration{&o.FirstDelay: time.Second, &o.MaxDelay: time.Minute, &o.Grace: 10 * time.Second} {
-		if *value <= 0 {
-			*value = standard
-		}
-	}
-	if o.Concurrency <= 0 {
-		o.Concurrency = 16
-	}
-	if o.Report == nil {
-		o.Report = func(Event, error) {}
-	}
-	return o
 }
 
 // Connect logs in at the broker as arauto subscriber add has printed it for a service. The
@@ -113,7 +87,6 @@ func Connect(url, name, password string, more ...nats.Option) (jetstream.JetStre
 // deploy/SUBSCRIBING.md. One process at a time keeps the order of a payment's events; with
 // several, each event is still handled, but two of one payment may be handled at once.
 func Run(ctx context.Context, js jetstream.JetStream, o Options, handle Handler) error {
-	o = o.withDefaults()
 	if o.DeadLetters && (strings.HasPrefix(o.Consumer, "-") || strings.Trim(o.Consumer, "abcdefghijklmnopqrstuvwxyz-") != "") {
 		return fmt.Errorf("consumer %s names the stage of dead letters: use lower-case letters and hyphens", o.Consumer)
 	}
@@ -121,23 +94,16 @@ func Run(ctx context.Context, js jetstream.JetStream, o Options, handle Handler)
 	if err != nil {
 		return fmt.Errorf("bind consumer %s: %w", o.Consumer, err)
 	}
-	info := consumer.CachedInfo()
-	switch {
-	case info.Config.AckPolicy != jetstream.AckExplicitPolicy:
+	switch config := consumer.CachedInfo().Config; {
+	case config.AckPolicy != jetstream.AckExplicitPolicy:
 		return fmt.Errorf("consumer %s must ack each event by itself: ack_policy explicit", o.Consumer)
-	case info.Config.MaxAckPending <= 0:
+	case config.MaxAckPending <= 0:
 		return fmt.Errorf("consumer %s must bound the events that are held: max_ack_pending 1000", o.Consumer)
 	}
-	r, err := newRun(ctx, js, o, info.Config.MaxAckPending, handle)
-	if err != nil {
-		return err
-	}
+	r := newRun(ctx, js, o, handle)
 	defer r.cancel()
-	stopHeartbeats := r.heartbeat(info.Config.AckWait / 3)
-	defer stopHeartbeats()
-	err = r.pull(ctx, consumer)
-	grace := time.AfterFunc(o.Grace, r.cancel)
-	defer grace.Stop()
+	err = r.pull(consumer)
+	defer time.AfterFunc(r.Grace, r.cancel).Stop()
 	r.busy.Wait()
 	return err
 }
@@ -157,71 +123,53 @@ func Replay(ctx context.Context, js jetstream.JetStream, start Start, visit Hand
 	if err != nil {
 		return fmt.Errorf("open stream %s: %w", subject.Orders, err)
 	}
-	last := stream.CachedInfo().State.LastSeq
-	next := max(start.Sequence, 1)
+	next, last := max(start.Sequence, 1), stream.CachedInfo().State.LastSeq
 	if start.Sequence == 0 && !start.Time.IsZero() {
-		if next, err = since(ctx, stream, start.Time, last+1); err != nil {
-			return err
-		}
+		next += uint64(sort.Search(int(last), func(i int) bool { // Sequences are in the order of time.
+			raw, failure := stored(ctx, stream, uint64(i)+1, subject.AllEvents)
+			err = cmp.Or(err, failure)
+			return raw == nil || !raw.Time.Before(start.Time)
+		}))
 	}
-	for next <= last {
-		raw, err := stream.GetMsg(ctx, next, jetstream.WithGetMsgSubject(cmp.Or(start.Filter, subject.AllEvents)))
-		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && raw.Sequence > last {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read event: %w", err)
+	for err == nil && next <= last {
+		var raw *jetstream.RawStreamMsg
+		raw, err = stored(ctx, stream, next, cmp.Or(start.Filter, subject.AllEvents))
+		if raw == nil || raw.Sequence > last {
+			break
 		}
 		next = raw.Sequence + 1
-		e, err := decode(raw.Data, raw.Header, raw.Sequence, raw.Time)
-		if err != nil {
-			return err
-		}
-		if err := visit(ctx, e); err != nil {
-			return err
+		var e Event
+		if e, err = read(raw); err == nil {
+			err = visit(ctx, e)
 		}
 	}
-	return nil
+	return err
 }
 
-// since is the sequence of the first event that was stored at or after a time, or end.
-func since(ctx context.Context, stream jetstream.Stream, at time.Time, end uint64) (uint64, error) {
-	low, high := uint64(1), end
-	for low < high {
-		middle := low + (high-low)/2
-		raw, err := stream.GetMsg(ctx, middle, jetstream.WithGetMsgSubject(subject.AllEvents))
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			high = middle
-		case err != nil:
-			return 0, fmt.Errorf("find the first event: %w", err)
-		case raw.Time.Before(at):
-			low = raw.Sequence + 1
-		default:
-			high = middle
-		}
+// stored reads the first stored event on a filter from a sequence on, nil for none.
+func stored(ctx context.Context, s jetstream.Stream, from uint64, filter string) (*jetstream.RawStreamMsg, error) {
+	raw, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(filter))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
 	}
-	return low, nil
-}
-
-// errUnknown wraps what does not decode: an event of a newer version, whose status this
-// version must not guess.
-var errUnknown = errors.New("this version of the package cannot read the event; update it")
-
-// read decodes a delivered event.
-func read(m jetstream.Msg) (Event, error) {
-	meta, err := m.Metadata()
 	if err != nil {
-		return Event{}, fmt.Errorf("read message metadata: %w", err)
+		return nil, fmt.Errorf("read stored event: %w", err)
 	}
-	return decode(m.Data(), m.Headers(), meta.Sequence.Stream, meta.Timestamp)
+	return raw, nil
 }
 
-func decode(data []byte, header nats.Header, sequence uint64, stored time.Time) (Event, error) {
-	body, err := order.ReadEvent(data)
-	e := Event{Event: body, ID: header.Get("ce-id"), Trace: header.Get("traceparent"), Sequence: sequence, Stored: stored}
+// read decodes an event. One of a newer version, whose status this version must not guess, is
+// an error. An event that is on no subject of ORDERS counts as a payment of its own.
+func read(raw *jetstream.RawStreamMsg) (Event, error) {
+	body, err := order.ReadEvent(raw.Data)
 	if err != nil {
-		return e, fmt.Errorf("event %d: %w: %w", e.Sequence, errUnknown, err)
+		err = fmt.Errorf("event %d: this version of the package cannot read it; update it: %w", raw.Sequence, err)
 	}
-	return e, nil
+	unit, unknown := subject.ParseUnit(raw.Subject)
+	if unknown != nil {
+		unit.Payment = raw.Subject
+	}
+	return Event{
+		Event: body, ID: raw.Header.Get("ce-id"), Trace: raw.Header.Get("traceparent"), Sequence: raw.Sequence, Stored: raw.Time, unit: unit,
+	}, err
 }

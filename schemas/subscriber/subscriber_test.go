@@ -479,19 +479,24 @@ func TestRunRefusesAConsumerThatItCannotUse(t *testing.T) {
 	}
 }
 
+// An event that is retried for ever must not keep Run from its end.
 func TestDeletedConsumerEndsRun(t *testing.T) {
 	t.Parallel()
 	r := setup(t, never)
-	handled := make(chan struct{}, 1)
+	handled := make(chan struct{}, 2)
 	done := make(chan error, 1)
 	go func() {
-		done <- subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "billing"}, func(context.Context, subscriber.Event) error {
+		done <- subscriber.Run(r.Ctx, r.JS, subscriber.Options{Consumer: "billing", FirstDelay: time.Hour}, func(_ context.Context, e subscriber.Event) error {
 			handled <- struct{}{}
+			if e.Payment == "b" {
+				return errBroken
+			}
 			return nil
 		})
 	}()
-	r.publish(event("a", 1))
+	r.publish(event("a", 1), event("b", 1))
 	testbench.Receive(t, "the event", handled)
+	testbench.Receive(t, "the event that fails", handled)
 	r.Must(r.JS.DeleteConsumer(r.Ctx, subject.Orders, "billing"))
 	if err := testbench.Receive(t, "the end of Run", done); err == nil {
 		t.Error("Run returned nil without a stop")

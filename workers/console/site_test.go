@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/expectations"
 )
 
 func TestPaymentShowsItsWholeStory(t *testing.T) {
@@ -41,6 +43,33 @@ func TestPaymentShowsItsWholeStory(t *testing.T) {
 			t.Errorf("GET %s: %d", path, code)
 		}
 	}
+}
+
+func TestPaymentShowsWhatIsExpectedAndWhatCameOfIt(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	store, err := expectations.Open(r.Ctx, r.JS, r.Tokens, "")
+	r.Must(err)
+	deadline := time.Date(2099, 12, 31, 23, 59, 59, 0, time.UTC)
+	expected := expectation.Expectation{Order: "o-7", Amount: &expectation.Amount{Currency: "BRL", Value: 4321}, Deadline: &deadline}
+	_, version, err := store.Announce(r.Ctx, "sandbox", "default", "p-7", expected)
+	r.Must(err)
+	b := r.browser("joao")
+	holds(t, b.see("/payments/sandbox/default/p-7"), "no event yet", ">o-7</a>", `class="expected"`, "R$ 43.21", "2099-12-31")
+	holds(t, b.see("/payments?q=p-7"), "Found: 1", `href="/payments/sandbox/default/p-7"`)
+	var log expectations.Log
+	r.Must(store.Publish(r.Ctx, r.Unit("p-7"), &log, expectation.Outcome{
+		Provider: "sandbox", Account: "default", Payment: "p-7", Order: &expected.Order, Outcome: expectation.AmountMismatch, Version: version,
+		Expected: expected.Amount, Deadline: &deadline, Paid: &expectation.Amount{Currency: "BRL", Value: 1234}, At: time.Now().UTC(),
+	}))
+	r.Must(store.Publish(r.Ctx, r.Unit("p-7"), &log, expectation.Outcome{
+		Provider: "sandbox", Account: "default", Payment: "p-7", Outcome: expectation.Withdrawn, Version: expectation.WithdrawalVersion("p-7", deadline), At: time.Now().UTC(),
+	}))
+	_, _, err = store.Announce(r.Ctx, "sandbox", "default", "p-7", expectation.Expectation{Withdrawn: true})
+	r.Must(err)
+	holds(t, b.see("/payments/sandbox/default/p-7"), `class="outcome"`, "paid, but another sum, captured R$ 12.34", "expected: R$ 43.21", "</strong>\nno longer expected", "It is no longer expected.")
+	b.language = "pt-BR"
+	holds(t, b.see("/payments/sandbox/default/p-7"), "pago, mas outro valor, capturado R$ 12,34")
 }
 
 // Everything that a provider or a merchant chooses is text.

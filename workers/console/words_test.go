@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 )
@@ -100,11 +101,17 @@ func TestEveryWordOfOursHasAText(t *testing.T) {
 	for _, outcome := range order.Outcomes() {
 		keys = append(keys, "outcome."+string(outcome))
 	}
+	for _, word := range expectation.Words() {
+		keys = append(keys, "expectation."+string(word))
+	}
 	for _, f := range record.Failures() {
 		keys = append(keys, "failure."+string(f), "reason."+string(f))
 	}
 	for _, c := range []order.Cause{order.CauseNotification, order.CauseRecheck, order.CauseConfirmation, order.CauseSweep, order.CauseOperator, order.CauseExpectation} {
 		keys = append(keys, "cause."+string(c))
+		if c != order.CauseNotification { // What waits is a recheck, or has failed.
+			keys = append(keys, "reason."+string(c))
+		}
 	}
 	for _, key := range keys {
 		if _, ok := table[key]; !ok {

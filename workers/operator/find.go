@@ -83,7 +83,7 @@ func (s *Deployment) findPayment(ctx context.Context, id string, in scope) (map[
 		{subject.Expectations, unit.Expected()},
 		{subject.Outcomes, unit.Outcomes()},
 	}
-	if !in.erasing { // The other commands are about payments that a provider or a webhook has named.
+	if !in.expected {
 		places = places[:len(places)-2]
 	}
 	for _, place := range places {

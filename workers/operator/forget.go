@@ -60,7 +60,7 @@ type forgetting struct {
 }
 
 func newForget(s *settings) *cobra.Command {
-	f := forgetting{scope: scope{erasing: true}}
+	f := forgetting{scope: scope{erasing: true, expected: true}}
 	c := &cobra.Command{
 		Use:   "forget <payment|order>",
 		Short: "Erase a payment, or all payments of an order, everywhere",

@@ -150,7 +150,7 @@ type Found struct {
 // show` finds them. It reads at most so many of the newest messages of each stream. The error
 // is ErrNothingKnown if there are none.
 func (s *Deployment) Find(ctx context.Context, id string, most uint64) ([]Found, error) {
-	payments, _, err := s.findWithin(ctx, id, scope{}, most)
+	payments, _, err := s.findWithin(ctx, id, scope{expected: true}, most)
 	var all []Found
 	for _, p := range payments {
 		all = append(all, Found{Unit: p.unit, Payment: s.tokens.Shown(p.target.Payment), Order: s.shown(p.target.Order)})

@@ -16,8 +16,9 @@ func newOrder(s *settings) *cobra.Command {
 		Use:   "show <order|payment|reference>",
 		Short: "Print its whole timeline in one list",
 		Long: "Print everything that is stored about an order's payments, or about one payment, in the order of time:\n" +
-			"notifications, look-ups, what is parked and until when, events and dead letters.\n" +
-			"An order is found by its number from its first webhook on, and by the provider's reference.",
+			"notifications, look-ups, what is parked and until when, events, dead letters, what is expected and what came of it.\n" +
+			"An order is found by its number from its first webhook on, and by the provider's reference. An expected payment\n" +
+			"without a webhook is found by its order while its look-up is parked, and by its own id.",
 	}))
 }
 
@@ -34,7 +35,7 @@ func newRetry(s *settings) *cobra.Command {
 // session.
 func newOneOrder(in func(*cobra.Command, func(context.Context, *session) error, ...string) error,
 	do func(s *session, ctx context.Context, payments []payment) error, c *cobra.Command) *cobra.Command {
-	var within scope
+	within := scope{expected: true}
 	c.Args = exactlyOne("order or payment")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return in(c, func(ctx context.Context, s *session) error {

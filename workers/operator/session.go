@@ -109,7 +109,8 @@ func (s *settings) connectedOn(c *cobra.Command, inbox string, do func(context.C
 type scope struct {
 	provider, account string
 
-	erasing bool // For forget: what is expected, and what came of it, is searched, and a reference of the provider finds nothing.
+	erasing  bool // For forget: a reference of the provider finds nothing.
+	expected bool // What is expected of a payment, and what came of it, finds it too. Without, a provider or a webhook must have named it.
 }
 
 // flags adds the flags of the scope, which are checked before the command runs.

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -44,6 +45,7 @@ func (s *Deployment) Story(ctx context.Context, unit subject.Unit) (Story, error
 		return story, ErrNothingKnown
 	}
 	for _, e := range story.Entries {
+		story.Order = cmp.Or(story.Order, e.Order) // Of a payment that is only expected.
 		if e.Event != nil {
 			story.Last = e.Event
 		}
@@ -62,6 +64,8 @@ func (s *Deployment) idOfUnit(ctx context.Context, unit subject.Unit) (string, e
 		{subject.Notifications, unit.Notification()},
 		{subject.Orders, unit.Events()},
 		{subject.DeadLetters, unit.DeadLetter(subject.Any, subject.Any)},
+		{subject.Expectations, unit.Expected()},
+		{subject.Outcomes, unit.Outcomes()},
 	} {
 		raw, err := stream.Last(ctx, s.streams[place.stream], place.filter)
 		if err != nil {

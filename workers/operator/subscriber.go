@@ -21,7 +21,7 @@ import (
 )
 
 func newSubscriber(s *settings) *cobra.Command {
-	return newGroup("subscriber", "Services that subscribe to order events", newSubscriberAdd(s), newSubscriberList(s), newSubscriberRemove(s))
+	return newGroup("subscriber", "Services that subscribe to order events and outcomes", newSubscriberAdd(s), newSubscriberList(s), newSubscriberRemove(s))
 }
 
 // subscriberName is a consumer, an account and a user at the broker, and the stage of dead
@@ -61,19 +61,38 @@ const (
 	fromNow = "now"
 )
 
+// feed is a stream that services subscribe to.
+type feed struct {
+	stream  string
+	form    string // Of its subjects.
+	example string // Filters, for who writes a wrong one.
+}
+
+// feeds are the values of --stream.
+var feeds = map[string]feed{
+	"orders":   {subject.Orders, "orders.*.*.*.*.*", "orders.picpay.> or orders.*.*.*.*.paid"},
+	"outcomes": {subject.Outcomes, "expectations.*.*.*.*", "expectations.picpay.> or expectations.*.*.*.never_paid"},
+}
+
+// feedNames are the values of --stream in the order of the help.
+var feedNames = []string{"orders", "outcomes"}
+
 // subscribing is what subscriber add is to make.
 type subscribing struct {
 	name, from, file string
 	filters          []string
+	feed             string // The key in feeds.
 }
+
+func (in subscribing) stream() string { return feeds[in.feed].stream }
 
 func newSubscriberAdd(s *settings) *cobra.Command {
 	var in subscribing
 	c := &cobra.Command{
 		Use:   "add <name>",
 		Short: "Make a service's consumer, and print its account at the broker",
-		Long: "Make the durable consumer on ORDERS of a service, and print the account that the service needs at the broker,\n" +
-			"with a new password that is shown only here. --file writes the account into the file subscribers.conf of the\n" +
+		Long: "Make the durable consumer of a service, on ORDERS or with --stream outcomes on OUTCOMES, and print the account\n" +
+			"that the service needs at the broker, with a new password that is shown only here. --file writes the account into the file subscribers.conf of the\n" +
 			"broker, which then reads it without a restart.\n" +
 			"For a service that has its consumer already, the consumer stays as it is and the account gets a new password.",
 		Args: oneSubscriber,
@@ -85,6 +104,7 @@ func newSubscriberAdd(s *settings) *cobra.Command {
 			return s.changing(c, func(ctx context.Context, s *session) error { return s.addSubscriber(ctx, in) })
 		},
 	}
+	c.Flags().StringVar(&in.feed, "stream", "orders", "what it reads, a `stream`: orders, or outcomes of expected payments")
 	c.Flags().StringVar(&in.from, "from", fromAll, "the first event: all, now, or a `time` such as 2026-01-31T00:00:00Z")
 	c.Flags().StringSliceVar(&in.filters, "filter", nil, "only events on these `subjects`, such as orders.picpay.>")
 	c.Flags().StringVar(&in.file, "file", "", "write the account into this `file` of the broker's configuration too")
@@ -95,11 +115,16 @@ func (in subscribing) check() error {
 	if _, err := in.start(); err != nil {
 		return err
 	}
+	of, ok := feeds[in.feed]
+	if !ok {
+		return usageError{fmt.Errorf("--stream is not one of %s", strings.Join(feedNames, ", "))}
+	}
+	form := strings.Split(of.form, ".")
 	for _, f := range in.filters {
 		tokens := strings.Split(f, ".")
-		if tokens[0] != "orders" || len(tokens) < 2 || len(tokens) > 6 || slices.Contains(tokens, "") || strings.ContainsAny(f, " \t\r\n") ||
-			slices.Contains(tokens[:len(tokens)-1], ">") || len(tokens) < 6 && tokens[len(tokens)-1] != ">" {
-			return usageError{fmt.Errorf("--filter %q matches no event; write such as orders.picpay.> or orders.*.*.*.*.paid", f)}
+		if tokens[0] != form[0] || len(tokens) < 2 || len(tokens) > len(form) || slices.Contains(tokens, "") || strings.ContainsAny(f, " \t\r\n") ||
+			slices.Contains(tokens[:len(tokens)-1], ">") || len(tokens) < len(form) && tokens[len(tokens)-1] != ">" {
+			return usageError{fmt.Errorf("--filter %q matches nothing of %s; write such as %s", f, of.stream, of.example)}
 		}
 	}
 	return nil
@@ -146,17 +171,17 @@ func (s *session) addSubscriber(ctx context.Context, in subscribing) error {
 	if err != nil {
 		return err
 	}
-	if err := s.audit(ctx, verbSubscriberAdd, subject.Unit{}, "", "make consumer "+in.name+" of ORDERS, with a new password"); err != nil {
+	if err := s.audit(ctx, verbSubscriberAdd, subject.Unit{}, "", "make consumer "+in.name+" of "+in.stream()+", with a new password"); err != nil {
 		return err
 	}
 	if made {
-		if _, err := s.streams[subject.Orders].CreateConsumer(ctx, config); err != nil {
+		if _, err := s.streams[in.stream()].CreateConsumer(ctx, config); err != nil {
 			return fmt.Errorf("make consumer %s: %w", in.name, err)
 		}
 	}
 	result := subscriberAdded{
-		Name: in.name, Stream: subject.Orders, Consumer: in.name, Made: made, Filters: append([]string{}, in.filters...), From: in.from,
-		User: in.name, Password: password, Inbox: "_INBOX_" + in.name, Account: SubscriberAccount(in.name, hash), File: in.file,
+		Name: in.name, Stream: in.stream(), Consumer: in.name, Made: made, Filters: append([]string{}, in.filters...), From: in.from,
+		User: in.name, Password: password, Inbox: "_INBOX_" + in.name, Account: SubscriberAccount(in.name, in.stream(), hash), File: in.file,
 		Next: "put the account into subscribers.conf beside the broker's nats.conf, then " + reloadTwice,
 	}
 	if in.file != "" {
@@ -165,7 +190,7 @@ func (s *session) addSubscriber(ctx context.Context, in subscribing) error {
 		}
 		result.Next = reloadTwice
 	}
-	lines := []string{line("consumer %s of %s: %s", in.name, subject.Orders, map[bool]string{true: "made", false: "was there"}[made])}
+	lines := []string{line("consumer %s of %s: %s", in.name, in.stream(), map[bool]string{true: "made", false: "was there"}[made])}
 	for row := range strings.Lines(result.Account) {
 		lines = append(lines, line("%s", strings.TrimSuffix(row, "\n")))
 	}
@@ -182,9 +207,9 @@ func (s *session) subscriberConfig(ctx context.Context, in subscribing) (jetstre
 	case err != nil:
 		return config, err
 	case in.from == fromNow:
-		info, err := s.streams[subject.Orders].Info(ctx)
+		info, err := s.streams[in.stream()].Info(ctx)
 		if err != nil {
-			return config, fmt.Errorf("read stream %s: %w", subject.Orders, err)
+			return config, fmt.Errorf("read stream %s: %w", in.stream(), err)
 		}
 		config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, info.State.LastSeq+1
 	case !at.IsZero():
@@ -193,17 +218,35 @@ func (s *session) subscriberConfig(ctx context.Context, in subscribing) (jetstre
 	return config, nil
 }
 
-// missing reports whether the consumer is still to be made. One that is there must deliver
-// the events that are asked for; where it begins was decided when it was made.
+// subscribed finds the consumer of a service. The error is jetstream.ErrConsumerNotFound if it
+// has none.
+func (s *session) subscribed(ctx context.Context, name string) (consumer *jetstream.ConsumerInfo, err error) {
+	for _, of := range feedNames {
+		have, err := s.streams[feeds[of].stream].Consumer(ctx, name)
+		if err == nil {
+			return have.CachedInfo(), nil
+		}
+		if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return nil, err
+		}
+	}
+	return nil, jetstream.ErrConsumerNotFound
+}
+
+// missing reports whether the consumer is still to be made. A present one must be of the
+// stream and deliver what is asked for; where it begins was decided when it was made.
 func (s *session) missing(ctx context.Context, in subscribing) (bool, error) {
-	have, err := s.streams[subject.Orders].Consumer(ctx, in.name)
+	have, err := s.subscribed(ctx, in.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return true, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	if filters := filtersOf(have.CachedInfo().Config); !slices.Equal(filters, in.filters) && len(filters)+len(in.filters) > 0 {
+	if have.Stream != in.stream() { // The account is named like the consumer, and has the rights for one stream.
+		return false, usageError{fmt.Errorf("the service reads %s; write another name for %s", have.Stream, in.stream())}
+	}
+	if filters := filtersOf(have.Config); !slices.Equal(filters, in.filters) && len(filters)+len(in.filters) > 0 {
 		return false, usageError{fmt.Errorf("it is there with the filters %q; write the same, or remove it first", filters)}
 	}
 	if s.command.Flags().Changed("from") {
@@ -238,17 +281,18 @@ func newPassword() (password, hash string, err error) {
 // subscriberListed is one service in the result of subscriber list.
 type subscriberListed struct {
 	Name           string     `json:"name"`
+	Stream         string     `json:"stream"`
 	Filters        []string   `json:"filters"`
 	Lag            uint64     `json:"lag"`            // Events that were not delivered yet.
 	Unacknowledged int        `json:"unacknowledged"` // Events that were delivered and not acked.
-	AckFloor       uint64     `json:"ack_floor"`      // Sequence on ORDERS up to which every event is acked.
+	AckFloor       uint64     `json:"ack_floor"`      // Sequence on the stream up to which every event is acked.
 	LastAck        *time.Time `json:"last_ack"`       // null for never.
 	Pulls          int        `json:"waiting_pulls"`  // 0 for a service that does not run.
 }
 
 func listed(info *jetstream.ConsumerInfo) subscriberListed {
 	return subscriberListed{
-		Name: info.Name, Filters: filtersOf(info.Config), Lag: info.NumPending, Unacknowledged: info.NumAckPending,
+		Name: info.Name, Stream: info.Stream, Filters: filtersOf(info.Config), Lag: info.NumPending, Unacknowledged: info.NumAckPending,
 		AckFloor: info.AckFloor.Stream, LastAck: info.AckFloor.Last, Pulls: info.NumWaiting,
 	}
 }
@@ -256,24 +300,26 @@ func listed(info *jetstream.ConsumerInfo) subscriberListed {
 func newSubscriberList(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the consumers of ORDERS, with their lag and last ack",
+		Short: "List the services' consumers, with their lag and last ack",
 		Args:  noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return s.inSession(c, func(ctx context.Context, s *session) error {
 				list := []subscriberListed{}
-				consumers := s.streams[subject.Orders].ListConsumers(ctx)
-				for info := range consumers.Info() {
-					if !slices.Contains(brokerUsers, info.Name) { // Else a role of Arauto has it.
-						list = append(list, listed(info))
+				for _, of := range feeds {
+					consumers := s.streams[of.stream].ListConsumers(ctx)
+					for info := range consumers.Info() {
+						if !slices.Contains(brokerUsers, info.Name) { // Else a role of Arauto has it.
+							list = append(list, listed(info))
+						}
+					}
+					if err := consumers.Err(); err != nil {
+						return fmt.Errorf("list consumers of %s: %w", of.stream, err)
 					}
 				}
-				if err := consumers.Err(); err != nil {
-					return fmt.Errorf("list consumers of %s: %w", subject.Orders, err)
-				}
 				slices.SortFunc(list, func(a, b subscriberListed) int { return strings.Compare(a.Name, b.Name) })
-				lines := []string{row("NAME", "LAG", "UNACKED", "LAST ACK", "FILTERS")}
+				lines := []string{row("NAME", "STREAM", "LAG", "UNACKED", "LAST ACK", "FILTERS")}
 				for _, one := range list {
-					lines = append(lines, row(one.Name, fmt.Sprint(one.Lag), fmt.Sprint(one.Unacknowledged), lastAck(one), strings.Join(one.Filters, " ")))
+					lines = append(lines, row(one.Name, one.Stream, fmt.Sprint(one.Lag), fmt.Sprint(one.Unacknowledged), lastAck(one), strings.Join(one.Filters, " ")))
 				}
 				if len(list) == 0 {
 					lines = []string{line("no service subscribes")}
@@ -311,7 +357,7 @@ func newSubscriberRemove(s *settings) *cobra.Command {
 		Use:   "remove <name>",
 		Short: "Delete a service's consumer, and say what it had not acknowledged",
 		Long: "Delete the consumer of a service, and say what it had not acknowledged. --file removes its account from the\n" +
-			"broker's file subscribers.conf too; until the broker has read that, the service can still read ORDERS.",
+			"broker's file subscribers.conf too; until the broker has read that, the service can still read the stream.",
 		Args: oneSubscriber,
 		RunE: func(c *cobra.Command, args []string) error {
 			in.name = args[0]
@@ -328,7 +374,7 @@ func newSubscriberRemove(s *settings) *cobra.Command {
 }
 
 func (s *session) removeSubscriber(ctx context.Context, in removing) error {
-	consumer, err := s.streams[subject.Orders].Consumer(ctx, in.name)
+	consumer, err := s.subscribed(ctx, in.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) && in.file != "" && !in.dry {
 		return s.removeAccount(ctx, in, err)
 	}
@@ -336,7 +382,7 @@ func (s *session) removeSubscriber(ctx context.Context, in removing) error {
 		return fmt.Errorf("read consumer %s: %w", in.name, err)
 	}
 	result := subscriberRemoved{
-		subscriberListed: listed(consumer.CachedInfo()), DryRun: in.dry, File: in.file,
+		subscriberListed: listed(consumer), DryRun: in.dry, File: in.file,
 		Next: "remove the account from subscribers.conf beside the broker's nats.conf, then " + reload,
 	}
 	left := line("consumer %s: %d events were not delivered, %d were delivered and not acked; acked up to sequence %d, last ack %s",
@@ -344,12 +390,12 @@ func (s *session) removeSubscriber(ctx context.Context, in removing) error {
 	if in.dry {
 		return s.show(s.command, result, left, line("nothing was deleted"))
 	}
-	what := fmt.Sprintf("delete consumer %s of ORDERS, which is acked up to %d, with %d events not delivered and %d not acked",
-		in.name, result.AckFloor, result.Lag, result.Unacknowledged)
+	what := fmt.Sprintf("delete consumer %s of %s, which is acked up to %d, with %d events not delivered and %d not acked",
+		in.name, consumer.Stream, result.AckFloor, result.Lag, result.Unacknowledged)
 	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", what); err != nil {
 		return err
 	}
-	if err := s.streams[subject.Orders].DeleteConsumer(ctx, in.name); err != nil {
+	if err := s.streams[consumer.Stream].DeleteConsumer(ctx, in.name); err != nil {
 		return fmt.Errorf("delete consumer %s: %w", in.name, err)
 	}
 	if in.file != "" {
@@ -362,13 +408,13 @@ func (s *session) removeSubscriber(ctx context.Context, in removing) error {
 }
 
 // removeAccount removes the account of a service whose consumer is gone: until then the
-// service can still read ORDERS. missing is returned if there is no account either.
+// service can still read the stream. missing is returned if there is no account either.
 func (s *session) removeAccount(ctx context.Context, in removing, missing error) error {
 	text, err := os.ReadFile(in.file)
 	if err != nil || !strings.Contains(string(text), accountBegins+in.name+"\n") {
 		return errors.Join(fmt.Errorf("read consumer %s: %w", in.name, missing), err)
 	}
-	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", "remove the account of "+in.name+", whose consumer of ORDERS is gone"); err != nil {
+	if err := s.audit(ctx, verbSubscriberRemove, subject.Unit{}, "", "remove the account of "+in.name+", whose consumer is gone"); err != nil {
 		return err
 	}
 	if err := writeAccount(in.file, in.name, ""); err != nil {

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,7 +55,8 @@ func TestSubscriberAddMakesTheConsumerAndPrintsItsAccount(t *testing.T) {
 	}
 	add("shipping", "--from", "now")
 	r.event("p-2")
-	if info := r.consumer("shipping"); info.NumPending != 1 || info.Config.OptStartSeq != 2 {
+	r.Until("the new event is pending", func() bool { return r.consumer("shipping").NumPending == 1 }) // The broker counts it after its ack.
+	if info := r.consumer("shipping"); info.Config.OptStartSeq != 2 {
 		t.Errorf("from now on: %+v", info)
 	}
 	add("archive", "--from", time.Now().Add(time.Hour).Format(time.RFC3339))
@@ -88,6 +90,8 @@ func TestSubscriberAddRefusesWhatItWouldNotMake(t *testing.T) {
 	for _, args := range [][]string{
 		{"billing", "--filter", "orders.sandbox.>"}, {"billing", "--from", "now"}, {"gateway"}, {"Billing"}, {"a.b"}, {"-x"}, {"x", "y"}, {},
 		{"x", "--from", "yesterday"}, {"x", "--filter", "statuses.>"}, {"x", "--filter", "orders.sandbox"}, {"x", "--filter", "orders.>.paid"}, {"x", "--filter", "orders..>"},
+		{"x", "--stream", "statuses"}, {"x", "--filter", "expectations.>"}, {"x", "--stream", "outcomes", "--filter", "orders.>"},
+		{"x", "--stream", "outcomes", "--filter", "expectations.*.*.*.*.met"}, {"billing", "--stream", "outcomes"},
 	} {
 		r.run(ExitRefused, append([]string{"subscriber", "add"}, args...)...)
 	}
@@ -198,4 +202,39 @@ func TestSubscriberRemoveGoesOnWithTheAccount(t *testing.T) {
 		t.Errorf("the file has %q, %v", text, err)
 	}
 	r.run(ExitFailed, "subscriber", "remove", "billing", "--file", file)
+}
+
+func TestSubscriberOfOutcomesIsAddedListedAndRemoved(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	file := filepath.Join(t.TempDir(), "subscribers.conf")
+	r.run(ExitDone, "subscriber", "add", "billing", "--file", file)
+	var added subscriberAdded
+	r.Must(json.Unmarshal([]byte(r.run(ExitDone, "subscriber", "add", "ledger", "--stream", "outcomes", "--filter", "expectations.*.*.*.never_paid", "--file", file, "--output", "json")), &added))
+	text, err := os.ReadFile(file)
+	r.Must(err)
+	if added.Stream != subject.Outcomes || !added.Made || !strings.Contains(string(text), added.Account) || strings.Contains(added.Account, "ORDERS") || strings.Contains(added.Account, "dead.") {
+		t.Errorf("added %+v", added)
+	}
+	c, err := r.JS.Consumer(r.Ctx, subject.Outcomes, "ledger")
+	r.Must(err)
+	if filters := filtersOf(c.CachedInfo().Config); len(filters) != 1 || c.CachedInfo().Config.MaxDeliver != -1 {
+		t.Errorf("made %+v", c.CachedInfo().Config)
+	}
+	if out := r.run(ExitDone, "subscriber", "list"); !strings.Contains(out, "billing  ORDERS ") || !strings.Contains(out, "ledger   OUTCOMES ") {
+		t.Errorf("listed\n%s", out)
+	}
+	r.run(ExitRefused, "subscriber", "add", "ledger")
+	if out := r.run(ExitDone, "subscriber", "remove", "ledger", "--file", file); !strings.Contains(out, "consumer ledger: 0 events were not delivered") {
+		t.Errorf("removed: %s", out)
+	}
+	if audits := r.audits(); !strings.Contains(audits[1].What, "ledger of OUTCOMES") || !strings.Contains(audits[2].What, "delete consumer ledger of OUTCOMES") {
+		t.Errorf("audit %+v", audits)
+	}
+	if _, err := r.JS.Consumer(r.Ctx, subject.Outcomes, "ledger"); !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		t.Errorf("the consumer after its removal: %v", err)
+	}
+	if text, err = os.ReadFile(file); err != nil || strings.Contains(string(text), "ledger") || !strings.Contains(string(text), "billing") {
+		t.Errorf("the file has %q, %v", text, err)
+	}
 }

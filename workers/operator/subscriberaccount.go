@@ -6,34 +6,40 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"arauto/schemas/subject"
 )
 
 // subscriberSubjects is what a service may publish to: the broker's API for its own consumer
-// (to look at it, to pull, to reset it and to ack), stored events to read them again, and dead
-// letters of the events that it refuses.
-func subscriberSubjects(name string) []string {
-	return []string{
-		"$JS.API.CONSUMER.INFO.ORDERS." + name,
-		"$JS.API.CONSUMER.MSG.NEXT.ORDERS." + name,
-		"$JS.API.CONSUMER.RESET.ORDERS." + name,
-		"$JS.ACK.ORDERS." + name + ".>",
-		"$JS.ACK.*.*.ORDERS." + name + ".>",
-		"$JS.API.STREAM.INFO.ORDERS",
-		"$JS.API.STREAM.MSG.GET.ORDERS",
-		"dead.subscriber." + name + ".*.*.*",
+// (to look at it, to pull, to reset it and to ack), stored messages to read them again, and
+// dead letters of the order events that it refuses.
+func subscriberSubjects(name, stream string) []string {
+	all := []string{
+		"$JS.API.CONSUMER.INFO." + stream + "." + name,
+		"$JS.API.CONSUMER.MSG.NEXT." + stream + "." + name,
+		"$JS.API.CONSUMER.RESET." + stream + "." + name,
+		"$JS.ACK." + stream + "." + name + ".>",
+		"$JS.ACK.*.*." + stream + "." + name + ".>",
+		"$JS.API.STREAM.INFO." + stream,
+		"$JS.API.STREAM.MSG.GET." + stream,
 	}
+	if stream == subject.Orders {
+		all = append(all, "dead.subscriber."+name+".*.*.*")
+	}
+	return all
 }
 
-// SubscriberAccount is the account of a service in the broker's configuration, with the hash
-// of its password. The account is named like the service's consumer: that is what the exports
+// SubscriberAccount is the account in the broker's configuration of a service that reads a
+// stream, with the hash of its password. The account is named like the service's consumer: that is what the exports
 // of deploy/nats.conf compare. It stands in quotes, because the broker reads some words without
 // them, such as on and include, as something else.
-func SubscriberAccount(name, hash string) string {
+func SubscriberAccount(name, stream, hash string) string {
+	subjects := subscriberSubjects(name, stream)
 	var imports, allowed strings.Builder
-	for _, s := range append(subscriberSubjects(name), "$JS.API.INFO") {
+	for _, s := range append(subjects, "$JS.API.INFO") {
 		fmt.Fprintf(&imports, "    { service: { account: ARAUTO, subject: %q } }\n", s)
 	}
-	for _, s := range subscriberSubjects(name) {
+	for _, s := range subjects {
 		fmt.Fprintf(&allowed, "          %q\n", s)
 	}
 	return fmt.Sprintf(`%[1]q {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/stream"
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -30,6 +31,8 @@ const (
 	whatDue          = "due" // It has fired and is not acknowledged.
 	whatEvent        = "event"
 	whatDeadLetter   = "dead letter"
+	whatExpected     = "expected" // A service has announced the payment, or has withdrawn that.
+	whatOutcome      = "outcome"  // What came of an expectation.
 )
 
 // Entry is one line of a timeline.
@@ -57,9 +60,15 @@ type Entry struct {
 	Next           string     `json:"next,omitempty"`
 	HTTP           int        `json:"http_status,omitempty"` // Of a failed look-up, 0 without an answer.
 	Said           string     `json:"said,omitempty"`        // The status word of a notification. It is a hint.
-	Outcome        string     `json:"outcome,omitempty"`     // What a look-up meant for the log, in the words of order.Outcome.
+	Outcome        string     `json:"outcome,omitempty"`     // What a look-up meant for the log (order.Outcome), or what came of an expectation (expectation.Word).
 	Unreadable     bool       `json:"unreadable,omitempty"`  // It does not decode; only subject and sequence are known.
 	Subject        string     `json:"subject,omitempty"`     // Of an unreadable message.
+
+	Version  string              `json:"version,omitempty"`  // Of an expectation; its outcomes have the same.
+	Amount   *expectation.Amount `json:"amount,omitempty"`   // What is expected, nil where any sum will do.
+	Deadline *time.Time          `json:"deadline,omitempty"` // Until when it must be paid, nil where the deployment's default holds.
+	Paid     *expectation.Amount `json:"paid,omitempty"`     // What was captured, by an outcome.
+	Other    string              `json:"other,omitempty"`    // The order's other paid payment, by an outcome.
 
 	Event *order.Event `json:"event,omitempty"` // The body of an event, with hashed ids where these may be personal.
 
@@ -72,7 +81,7 @@ func (s *Deployment) timeline(ctx context.Context, payments []payment) ([]Entry,
 	for _, p := range payments {
 		begin := len(line)
 		for _, read := range []func(context.Context, payment) ([]Entry, error){
-			s.notifications, s.observations, s.events, s.waiting, s.letters,
+			s.notifications, s.observations, s.events, s.waiting, s.letters, s.expected,
 		} {
 			entries, err := read(ctx, p)
 			if err != nil {
@@ -247,6 +256,8 @@ func (e Entry) text() string {
 			parts = append(parts[:3], e.State+" by "+e.By)
 		}
 		return strings.Join(parts, "; ")
+	case whatExpected, whatOutcome:
+		return e.expectedText()
 	}
 	return e.ID
 }

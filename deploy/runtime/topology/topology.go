@@ -238,8 +238,8 @@ func durable(stream, name, filter, description string) Consumer {
 // SubscriberPending is how many events a subscriber's consumer delivers before one is acked.
 const SubscriberPending = 1000
 
-// Subscriber is the durable consumer on ORDERS of a service that subscribes, named like the
-// service. Without filters it delivers every event, from the first stored one.
+// Subscriber is the durable consumer of a service that subscribes, on ORDERS or OUTCOMES,
+// named like the service. Without filters it delivers every event, from the first stored one.
 func Subscriber(name string, filters ...string) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable: name, FilterSubjects: filters,

@@ -69,7 +69,7 @@ func TestAccountsImportExactlyWhatTheirUsersUse(t *testing.T) {
 			t.Errorf("account %s exports %v", name, a.exports)
 		}
 	}
-	for _, name := range []string{"GATEWAY", "VIEWER", biller} {
+	for _, name := range []string{"GATEWAY", "VIEWER", biller, ledger} {
 		if _, ok := accounts[name]; !ok {
 			t.Errorf("there is no account %s", name)
 		}
@@ -78,7 +78,10 @@ func TestAccountsImportExactlyWhatTheirUsersUse(t *testing.T) {
 
 // public are the exports that any account of the configuration may import. They change
 // nothing and, but for the last, only services import them.
-var public = []string{"service $JS.API.STREAM.INFO.ORDERS", "service $JS.API.STREAM.MSG.GET.ORDERS", "service " + accountInfo}
+var public = []string{
+	"service $JS.API.STREAM.INFO.ORDERS", "service $JS.API.STREAM.MSG.GET.ORDERS",
+	"service $JS.API.STREAM.INFO.OUTCOMES", "service $JS.API.STREAM.MSG.GET.OUTCOMES", "service " + accountInfo,
+}
 
 // named reports whether an import is for the account that is named in its subject.
 func named(exports map[string]int, account, imported string) bool {

@@ -35,7 +35,8 @@ func (f *flow) operate(b *broker) {
 		"replay --payment p-1", "dead redrive --class provider", "dead discard --all",
 		"expect sandbox default p-9 --order o-9 --amount 10000 --currency BRL --deadline 2099-01-01T00:00:00Z", "expect sandbox default p-9 --withdraw",
 		"retry now p-1", "circuit open --provider sandbox --account default", "circuit close --provider sandbox --account default",
-		"subscriber add shipping --filter orders.sandbox.>", "subscriber list", "subscriber remove shipping",
+		"subscriber add shipping --filter orders.sandbox.>", "subscriber add reports --stream outcomes",
+		"subscriber list", "subscriber remove shipping", "subscriber remove reports",
 	} {
 		var out, problems bytes.Buffer
 		args := append(strings.Fields(line), "--config", path)

@@ -23,9 +23,10 @@ import (
 	"arauto/workers/operator"
 )
 
-// The users that the documents show, for whoever has such a service or person.
+// The users that the documents show.
 const (
 	biller  = "billing"
+	ledger  = "ledger" // It reads outcomes.
 	auditor = "auditor"
 )
 
@@ -42,8 +43,9 @@ func TestDocumentedUsersNeedExactlyTheirPermissions(t *testing.T) {
 		})
 		serve(t, b)
 		refuse(t, b)
+		readOutcomes(t, b)
 		audit(t, b)
-		for _, user := range []string{biller, auditor} {
+		for _, user := range []string{biller, ledger, auditor} {
 			p, s := b.used(user)
 			published[user], subscribed[user] = append(published[user], p...), append(subscribed[user], s...)
 		}
@@ -51,7 +53,7 @@ func TestDocumentedUsersNeedExactlyTheirPermissions(t *testing.T) {
 	options, err := server.ProcessConfigFile(path)
 	testbench.Must(t, err)
 	for _, u := range options.Users {
-		if u.Username != biller && u.Username != auditor {
+		if !slices.Contains([]string{biller, ledger, auditor}, u.Username) {
 			continue
 		}
 		unused(t, u.Username, u.Permissions.Publish.Allow, published[u.Username])
@@ -86,6 +88,22 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 		{biller, "dead.ours.lookup.sandbox.default.p", "that stage is not its own"},
 		{biller, "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
 		{biller, "$JS.API.STREAM.PURGE.ORDERS", "the order log is the state"},
+		{biller, "$JS.API.STREAM.MSG.GET.OUTCOMES", "it reads events"},
+		{biller, "$JS.API.CONSUMER.MSG.NEXT.OUTCOMES." + ledger, "that is another service's"},
+		{ledger, "expectations.sandbox.default.p.met", "only the role judges"},
+		{ledger, "expect.sandbox.default.p", "it announces nothing"},
+		{ledger, "$JS.API.CONSUMER.CREATE.OUTCOMES." + ledger, "it could have outcomes published on any subject"},
+		{ledger, "$JS.API.CONSUMER.DELETE.OUTCOMES." + ledger, "what it has not acknowledged is the operator's to give up"},
+		{ledger, "$JS.API.CONSUMER.MSG.NEXT.OUTCOMES.reports", "that is another service's"},
+		{ledger, "$JS.API.CONSUMER.RESET.OUTCOMES.reports", "that is another service's"},
+		{ledger, "$JS.ACK.OUTCOMES.reports.1.1.1.1.0", "that is another service's"},
+		{ledger, "$JS.API.CONSUMER.MSG.NEXT.ORDERS." + ledger, "it reads outcomes"},
+		{ledger, "$JS.API.STREAM.MSG.GET.ORDERS", "it reads outcomes"},
+		{ledger, "$JS.API.STREAM.MSG.GET.EXPECTATIONS", "what is due is not its to read"},
+		{ledger, "$JS.API.STREAM.MSG.DELETE.OUTCOMES", "what was published stays"},
+		{ledger, "$JS.API.STREAM.PURGE.OUTCOMES", "what was published stays"},
+		{ledger, "dead.subscriber." + ledger + ".sandbox.default.p", "it refuses no event"},
+		{ledger, accountInfo, "it is imported for the server's sake"},
 		{auditor, "audit.redrive", "the trail is the operator's"},
 		{auditor, "$JS.API.STREAM.PURGE.AUDIT", "the trail stays"},
 		{auditor, "$JS.API.STREAM.MSG.GET.ORDERS", "it needs no event"},
@@ -183,6 +201,39 @@ func refuse(t *testing.T, b *broker) {
 	testbench.Must(t, <-done)
 }
 
+// readOutcomes has a service read an outcome with its consumer, again after a reset, and by its
+// sequence.
+func readOutcomes(t *testing.T, b *broker) {
+	t.Helper()
+	ctx := testbench.Context(t)
+	_, operator := b.as("operator")
+	_, err := operator.CreateConsumer(ctx, subject.Outcomes, topology.Subscriber(ledger))
+	testbench.Must(t, err)
+	const on = "expectations.sandbox.default.p.met"
+	_, role := b.as("expect")
+	_, err = role.Publish(ctx, on, nil)
+	testbench.Must(t, err)
+
+	_, js := b.as(ledger)
+	consumer, err := js.Consumer(ctx, subject.Outcomes, ledger)
+	testbench.Must(t, err)
+	for range 2 {
+		m, err := consumer.Next(jetstream.FetchContext(ctx))
+		testbench.Must(t, err)
+		testbench.Must(t, m.DoubleAck(ctx))
+		if m.Subject() != on {
+			t.Errorf("the service got %s", m.Subject())
+		}
+		_, err = js.ResetConsumerToSequence(ctx, subject.Outcomes, ledger, 1)
+		testbench.Must(t, err)
+	}
+	outcomes, err := js.Stream(ctx, subject.Outcomes)
+	testbench.Must(t, err)
+	if stored, err := outcomes.GetMsg(ctx, 1); err != nil || stored.Subject != on {
+		t.Errorf("the service reads the stored outcome %v, %v", stored, err)
+	}
+}
+
 // TestDocumentedGoServiceCompiles builds the service of the document.
 func TestDocumentedGoServiceCompiles(t *testing.T) {
 	t.Parallel()
@@ -220,7 +271,8 @@ func confWithDocumentedUsers(t *testing.T) string {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "nats.conf")
 	testbench.Must(t, os.WriteFile(path, []byte(text), 0o600))
-	testbench.Must(t, os.WriteFile(filepath.Join(folder, "subscribers.conf"), []byte(documentedAccount(t)), 0o600))
+	services := documentedAccount(t) + operator.SubscriberAccount(ledger, subject.Outcomes, password(ledger))
+	testbench.Must(t, os.WriteFile(filepath.Join(folder, "subscribers.conf"), []byte(services), 0o600))
 	return path
 }
 
@@ -228,7 +280,7 @@ func confWithDocumentedUsers(t *testing.T) string {
 func documentedAccount(t *testing.T) string {
 	t.Helper()
 	text := fenced(t, "deploy/SUBSCRIBING.md", "conf service")
-	if want := operator.SubscriberAccount(biller, "HASH"); text != want {
+	if want := operator.SubscriberAccount(biller, subject.Orders, "HASH"); text != want {
 		t.Errorf("SUBSCRIBING.md shows another account than arauto subscriber add prints; want\n%s", want)
 	}
 	return strings.Replace(text, `"HASH"`, password(biller), 1)

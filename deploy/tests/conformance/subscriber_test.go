@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,9 +27,11 @@ import (
 	"arauto/deploy/runtime/testbench"
 	"arauto/gateway/publish"
 	"arauto/gateway/webhook"
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
+	"arauto/schemas/subject"
 	"arauto/schemas/subscriber"
 	"arauto/workers/operator"
 )
@@ -340,7 +344,7 @@ func TestAccountOfAnyServiceIsReadByTheBroker(t *testing.T) {
 	path := filepath.Join(r.folder, "nats.conf")
 	testbench.Must(t, os.WriteFile(path, []byte(read(t, "deploy/nats.conf")), 0o600))
 	for _, name := range []string{"billing", "a", "a-", "true", "false", "on", "off", "yes", "no", "include", "users", "imports"} {
-		testbench.Must(t, os.WriteFile(filepath.Join(r.folder, "subscribers.conf"), []byte(operator.SubscriberAccount(name, "$2a$10$x")), 0o600))
+		testbench.Must(t, os.WriteFile(filepath.Join(r.folder, "subscribers.conf"), []byte(operator.SubscriberAccount(name, subject.Orders, "$2a$10$x")), 0o600))
 		options, err := server.ProcessConfigFile(path)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -361,5 +365,57 @@ func TestNoServiceIsNamedLikeARole(t *testing.T) {
 		if code := operator.Run(t.Context(), []string{"subscriber", "add", user}, none, &out, &problems); code != operator.ExitRefused || !strings.Contains(problems.String(), "user of Arauto's own") {
 			t.Errorf("a service may be called %s: code %d, %s", user, code, problems.String())
 		}
+	}
+}
+
+// TestDocumentedServiceReadsOutcomes builds the service of the document, and runs it with what
+// the command prints.
+func TestDocumentedServiceReadsOutcomes(t *testing.T) {
+	t.Parallel()
+	r := startReloadable(t)
+	f := &flow{Bench: testbench.NewBench(t, nil)}
+	f.applyTopology(r.broker)
+	var printed printedAccount
+	r.operate(&printed, "subscriber", "add", ledger, "--stream", "outcomes", "--file", filepath.Join(r.folder, "subscribers.conf"))
+	r.reload()
+	source, program := filepath.Join(r.folder, "main.go"), filepath.Join(r.folder, "service")
+	f.Must(os.WriteFile(source, []byte(fenced(t, "deploy/SUBSCRIBING.md", "go outcomes")), 0o600))
+	build := exec.CommandContext(f.Ctx, "go", "build", "-o", program, source)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	ctx, stop := context.WithCancel(f.Ctx)
+	service := exec.CommandContext(ctx, program)
+	service.Env = []string{"NATS_URL=" + r.server.ClientURL(), "NATS_LEDGER_PASSWORD=" + printed.Password}
+	var problems bytes.Buffer
+	service.Stderr = &problems
+	out, err := service.StdoutPipe()
+	f.Must(err)
+	f.Must(service.Start())
+	_, role := r.as("expect")
+	publish := func(body any, word string) {
+		t.Helper()
+		data, err := json.Marshal(body)
+		f.Must(err)
+		_, err = role.Publish(f.Ctx, f.Tokens.Unit("sandbox", "default", "p-1").Outcome(word), data)
+		f.Must(err)
+	}
+	publish("no outcome", "met")
+	publish(expectation.Outcome{Provider: "sandbox", Account: "default", Payment: "p-1", Outcome: expectation.NeverPaid}, "never_paid")
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "p-1 never_paid" {
+		t.Errorf("the service printed %q", lines.Text())
+	}
+	_, all := r.as(inspector)
+	f.Until("the outcome is acked, and the unreadable one is kept", func() bool {
+		c, err := all.Consumer(f.Ctx, printed.Stream, printed.Consumer)
+		f.Must(err)
+		return c.CachedInfo().NumAckPending == 1 && c.CachedInfo().NumPending == 0
+	})
+	stop()
+	_ = service.Wait() // It was killed.
+	if !strings.Contains(problems.String(), "decode outcome") || len(r.trace.refusals()) != 0 {
+		t.Errorf("the service reported %q, the broker refused %v", problems.String(), r.trace.refusals())
 	}
 }

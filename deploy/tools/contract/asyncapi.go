@@ -158,8 +158,9 @@ func consumer(stream string) object {
 		"durable_name": c.Durable, "ack_policy": c.AckPolicy.String(), "ack_wait": c.AckWait.String(),
 		"max_deliver": c.MaxDeliver, "max_ack_pending": c.MaxAckPending,
 	}
-	if stream == subject.Orders {
-		declared["made_by"] = "arauto subscriber add {service}"
+	declared["made_by"] = "arauto subscriber add {service}"
+	if stream == subject.Outcomes {
+		declared["made_by"] = "arauto subscriber add {service} --stream outcomes"
 	}
 	return declared
 }
