@@ -67,7 +67,7 @@ func Start(c *exec.Cmd, log string, sockets map[string]*net.TCPListener) error {
 		if err != nil {
 			return fmt.Errorf("pass socket %s on: %w", name, err)
 		}
-		defer file.Close() //nolint:errcheck // As above.
+		defer file.Close() //nolint:errcheck,revive // As above, and there are a few at most.
 		c.ExtraFiles, names = append(c.ExtraFiles, file), append(names, name)
 	}
 	if len(names) > 0 {
