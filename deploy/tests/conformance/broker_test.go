@@ -78,7 +78,7 @@ func optionsOf(t testing.TB, path string, change ...option) *server.Options {
 
 func run(t testing.TB, options *server.Options) *broker {
 	t.Helper()
-	b := &broker{t: t, trace: &trace{}}
+	b := &broker{t: t, trace: &trace{users: map[string]string{}, subjects: map[string][]string{}}}
 	b.server = testbench.Serve(t, options, func(s *server.Server) { s.SetLoggerV2(b.trace, false, true, false) })
 	return b
 }
@@ -99,18 +99,15 @@ func (b *broker) connect(role string, more ...nats.Option) (*nats.Conn, jetstrea
 	}, more...)...)
 }
 
-// used returns the subjects that a role has published to and subscribed to,
-// as the broker saw them, on open connections and on closed ones.
+// used returns the subjects that a role has published to and subscribed to, on every
+// connection that the broker has seen.
 func (b *broker) used(role string) (published, subscribed []string) {
-	b.t.Helper()
-	connections, err := b.server.Connz(&server.ConnzOptions{Username: true, State: server.ConnAll})
-	if err != nil {
-		b.t.Fatalf("list connections: %v", err)
-	}
-	for _, c := range connections.Conns {
-		if c.AuthorizedUser == role {
-			published = append(published, b.trace.of(c.Cid, "PUB")...)
-			subscribed = append(subscribed, b.trace.of(c.Cid, "SUB")...)
+	b.trace.mu.Lock()
+	defer b.trace.mu.Unlock()
+	for connection, user := range b.trace.users {
+		if user == role {
+			published = append(published, b.trace.subjects[connection+" PUB"]...)
+			subscribed = append(subscribed, b.trace.subjects[connection+" SUB"]...)
 		}
 	}
 	return published, subscribed
@@ -119,25 +116,27 @@ func (b *broker) used(role string) (published, subscribed []string) {
 // trace is the broker's log of the protocol. It keeps who named which subject.
 type trace struct {
 	mu       sync.Mutex
+	users    map[string]string   // By connection.
 	subjects map[string][]string // By "<connection> <verb>".
 	refused  []string
 }
 
-var operation = regexp.MustCompile(`cid:(\d+).* <<- \[H?(PUB|SUB) (\S+)`)
+var (
+	login     = regexp.MustCompile(`cid:(\d+).* <<- \[CONNECT .*"user":"([^"]+)"`)
+	operation = regexp.MustCompile(`cid:(\d+).* <<- \[H?(PUB|SUB) (\S+)`)
+)
 
 // Tracef takes one line of the protocol.
 func (l *trace) Tracef(format string, v ...any) {
-	found := operation.FindStringSubmatch(fmt.Sprintf(format, v...))
-	if found == nil {
-		return
-	}
+	line := fmt.Sprintf(format, v...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.subjects == nil {
-		l.subjects = map[string][]string{}
+	if found := operation.FindStringSubmatch(line); found != nil {
+		key := found[1] + " " + found[2]
+		l.subjects[key] = append(l.subjects[key], strings.TrimSuffix(found[3], "]"))
+	} else if found := login.FindStringSubmatch(line); found != nil {
+		l.users[found[1]] = found[2]
 	}
-	key := found[1] + " " + found[2]
-	l.subjects[key] = append(l.subjects[key], strings.TrimSuffix(found[3], "]"))
 }
 
 // Errorf takes what the broker reports, refusals among it.
@@ -161,9 +160,3 @@ func (*trace) Noticef(string, ...any) {}
 func (*trace) Warnf(string, ...any)   {}
 func (*trace) Fatalf(string, ...any)  {}
 func (*trace) Debugf(string, ...any)  {}
-
-func (l *trace) of(connection uint64, verb string) []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.subjects[strconv.FormatUint(connection, 10)+" "+verb]
-}
