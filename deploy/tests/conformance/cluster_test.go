@@ -23,7 +23,7 @@ import (
 // At most one of the servers leads the stream that is used.
 func (f *flow) reachStreams(brokers []*broker) {
 	f.T.Helper()
-	f.letServiceSubscribe(brokers[0])
+	f.letServicesSubscribe(brokers[0])
 	for i, b := range brokers {
 		f.storeAsGateway(b, i)
 		viewer, _ := b.as("viewer")

@@ -20,7 +20,7 @@ import (
 // and of a pull that finds nothing are empty, and an empty request deletes.
 var commanding = []string{
 	"$JS.API.STREAM.DELETE.ORDERS", "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.PURGE.ORDERS", "$JS.API.STREAM.PURGE.AUDIT",
-	"$JS.API.CONSUMER.DELETE.ORDERS." + biller, "$JS.API.CONSUMER.DELETE.STATUSES.normalize",
+	"$JS.API.CONSUMER.DELETE.ORDERS." + biller, "$JS.API.CONSUMER.DELETE.OUTCOMES." + ledger, "$JS.API.CONSUMER.DELETE.STATUSES.normalize",
 }
 
 // storing are replies on which every stream stores, and one of each inbox.
@@ -55,7 +55,7 @@ func TestRepliesCommandNothing(t *testing.T) {
 			}
 		}
 	}
-	for stream, consumer := range map[string]string{subject.Orders: biller, subject.Statuses: subject.NormalizeConsumer} {
+	for stream, consumer := range map[string]string{subject.Orders: biller, subject.Outcomes: ledger, subject.Statuses: subject.NormalizeConsumer} {
 		if _, err := js.Consumer(t.Context(), stream, consumer); err != nil {
 			t.Errorf("what became of the consumer of %s: %v", stream, err)
 		}
@@ -112,7 +112,7 @@ func plant(t *testing.T, b *broker) map[string]uint64 {
 	t.Helper()
 	f := &flow{Bench: testbench.NewBench(t, nil)}
 	f.applyTopology(b)
-	f.letServiceSubscribe(b)
+	f.letServicesSubscribe(b)
 	_, js := b.as(inspector)
 	stored := map[string]uint64{}
 	for stream, on := range map[string]string{

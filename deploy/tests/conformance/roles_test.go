@@ -29,7 +29,7 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 			f.expect(b)
 			f.sweep(b)
 			f.operate(b)
-			f.letServiceSubscribe(b)
+			f.letServicesSubscribe(b)
 			f.removeParked(b)
 			f.monitor(b)
 			shown := f.show(b)

@@ -121,7 +121,7 @@ func serve(t *testing.T, b *broker) {
 	f := &flow{Bench: testbench.NewBench(t, nil)}
 	ctx, must := f.Ctx, f.Must
 	f.applyTopology(b)
-	f.letServiceSubscribe(b)
+	f.letServicesSubscribe(b)
 	watching, _ := b.as("viewer")
 	heard := f.subscribe(watching, "orders.>")
 
@@ -286,15 +286,17 @@ func documentedAccount(t *testing.T) string {
 	return strings.Replace(text, `"HASH"`, password(biller), 1)
 }
 
-// letServiceSubscribe makes the consumer of the documented service as arauto subscriber add
+// letServicesSubscribe makes the consumers of the documented services as arauto subscriber add
 // does, as the user operator.
-func (f *flow) letServiceSubscribe(b *broker) {
+func (f *flow) letServicesSubscribe(b *broker) {
 	f.T.Helper()
 	_, js := b.as("operator")
-	_, err := js.CreateConsumer(f.Ctx, subject.Orders, topology.Subscriber(biller))
-	f.Must(err)
-	_, err = js.Consumer(f.Ctx, subject.Orders, biller)
-	f.Must(err)
+	for stream, consumer := range map[string]string{subject.Orders: biller, subject.Outcomes: ledger} {
+		_, err := js.CreateConsumer(f.Ctx, stream, topology.Subscriber(consumer))
+		f.Must(err)
+		_, err = js.Consumer(f.Ctx, stream, consumer)
+		f.Must(err)
+	}
 }
 
 // TestServiceCannotFillTheBrokersMemory pulls many times in the name of a documented
