@@ -43,7 +43,7 @@ run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,
 # needs Helm, images or a browser, or takes minutes, has a target of its own.
 NORACE = ./deploy/tests/conformance ./deploy/tests/privacy
 test: ## run all tests, with the race detector where code runs in the test
-	$(GO) test -race -p 3 -vet=off -ldflags=-w -timeout 15m $$($(GO) list ./... | grep -v -e /tests/conformance$$ -e /tests/privacy$$)
+	$(GO) test -race -p 3 -vet=off -ldflags=-w -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(NORACE))")
 	$(GO) test -vet=off -ldflags=-w -timeout 15m $(NORACE)
 	cd deploy/watch/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
 

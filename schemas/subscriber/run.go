@@ -56,7 +56,7 @@ func newRun(ctx context.Context, js jetstream.JetStream, o Options, handle Handl
 	if o.Report == nil {
 		o.Report = func(Event, error) {}
 	}
-	r := &run{
+	r := &run{ // Nothing expires: the package is used because its caches are made without an error.
 		Options: o, js: js, handle: handle, slots: make(chan struct{}, cmp.Or(o.Concurrency, 16)),
 		handled: lru.NewLRU[string, struct{}](memory, nil, 0), latest: lru.NewLRU[subject.Unit, position](memory, nil, 0),
 	}

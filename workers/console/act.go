@@ -14,7 +14,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"arauto/deploy/runtime/topology"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/console/access"
@@ -211,11 +210,12 @@ func (s *site) confirmHold(ctx context.Context, page *confirmPage) error {
 	if err != nil {
 		return err
 	}
-	if page.Until, err = d.HeldUntil(ctx); err != nil {
+	health, err := d.Health(ctx)
+	if err != nil {
 		return err
 	}
 	page.Back, page.Spans, page.Rest = "/broker", holdSpans, s.rest
-	page.Consumers, page.Waiting = len(topology.Consumers(s.Config().Topology())), s.watch.last.Load().Health.Backlog
+	page.Until, page.Consumers, page.Waiting = health.HeldUntil, len(health.Consumers), health.Backlog
 	if page.Until != nil {
 		page.Fields["until"] = page.Until.UTC().Format(time.RFC3339)
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,10 +61,15 @@ func TestNothingIsChangedDuringAHold(t *testing.T) {
 	}
 }
 
-// paused counts the consumers of the topology that are paused.
+// paused counts the consumers that are paused, those that are left of a provider without an
+// account among them.
 func (r *rig) paused() (paused, all int) {
 	r.T.Helper()
-	declared := topology.Consumers(r.site.Config().Topology())
+	settings := r.site.Config().Topology()
+	declared := slices.Concat(topology.Consumers(settings), topology.Leftovers(settings))
+	if len(topology.Leftovers(settings)) == 0 {
+		r.T.Fatal("every provider has an account")
+	}
 	for _, c := range declared {
 		consumer, err := r.JS.Consumer(r.Ctx, c.Stream, c.Durable)
 		r.Must(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -74,8 +75,7 @@ var feeds = map[string]feed{
 	"outcomes": {subject.Outcomes, "expectations.*.*.*.*", "expectations.picpay.> or expectations.*.*.*.never_paid"},
 }
 
-// feedNames are the values of --stream in the order of the help.
-var feedNames = []string{"orders", "outcomes"}
+var feedNames = slices.Sorted(maps.Keys(feeds))
 
 // subscribing is what subscriber add is to make.
 type subscribing struct {

@@ -7,6 +7,7 @@ package hold
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -65,13 +66,17 @@ func (g *Gate) read(ctx context.Context) (held bool, err error) {
 }
 
 // Limit is a limit of consume.Options: nothing while the deployment is held and no round
-// runs, else want. If the broker does not answer, what it said last counts.
+// runs, else want. If the broker does not answer, what it said last counts. A consumer that is
+// gone holds nothing: the role must pull to notice it.
 func (g *Gate) Limit(want int) int {
 	last := g.known.Load()
 	if last == nil || time.Since(last.at) > readAgain {
 		ctx, cancel := context.WithTimeout(context.Background(), readAgain)
 		defer cancel()
-		if _, err := g.read(ctx); err == nil {
+		switch _, err := g.read(ctx); {
+		case errors.Is(err, jetstream.ErrConsumerNotFound):
+			return want
+		case err == nil:
 			last = g.known.Load()
 		}
 	}

@@ -118,3 +118,20 @@ func TestRoleAtRestPullsNothingWhateverTheBrokerTakes(t *testing.T) {
 		}
 	})
 }
+
+// TestRoleWhoseConsumerIsGonePulls deletes the consumer of a role that is held. Only by pulling
+// does the role notice that, and end.
+func TestRoleWhoseConsumerIsGonePulls(t *testing.T) {
+	t.Parallel()
+	b := testbench.Start(t)
+	consumer, err := b.JS.Consumer(b.Ctx, subject.Orders, subject.ExpectConsumer)
+	b.Must(err)
+	_, err = b.JS.PauseConsumer(b.Ctx, subject.Orders, subject.ExpectConsumer, time.Now().Add(time.Hour))
+	b.Must(err)
+	gate := hold.NewGate(consumer)
+	if got := gate.Limit(7); got != 0 {
+		t.Fatalf("a held role pulls %d", got)
+	}
+	b.Must(b.JS.DeleteConsumer(b.Ctx, subject.Orders, subject.ExpectConsumer))
+	b.Until("the role to pull", func() bool { return gate.Limit(7) == 7 })
+}
