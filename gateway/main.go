@@ -23,11 +23,7 @@ import (
 )
 
 func main() {
-	// The heap is small and short-lived: with Go's default of 100 a tenth of the processor
-	// time under load is garbage collection (measured). The environment takes precedence.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	process.CollectLess()
 	process.Main(config.RoleGateway, func(ctx context.Context, k *process.Kit) error {
 		cfg, err := k.Config.Gateway()
 		if err != nil {
@@ -39,9 +35,6 @@ func main() {
 		return run(ctx, k)
 	})
 }
-
-// gcPercent is GOGC's value. A gateway under full load stays below 100 MB (measured).
-const gcPercent = 200
 
 // answerTimeout is the part of the stop timeout for writing the answer to a webhook that
 // was being received when the stop began. A guess.

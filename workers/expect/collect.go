@@ -2,7 +2,6 @@ package expect
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -152,13 +151,12 @@ func (w *Worker) silent(ctx context.Context, u subject.Unit, events []Event) (*S
 		}
 		var covered uint64
 		if i > 0 {
-			raw, err := w.statuses.GetMsg(ctx, events[i-1].Observation)
-			var before order.Observation
-			switch {
-			case errors.Is(err, jetstream.ErrMsgNotFound):
-			case err != nil:
+			raw, err := stream.At(ctx, w.statuses, u.Status(), events[i-1].Observation)
+			if err != nil {
 				return nil, err
-			case decode(raw.Data, &before) && record.SameIncarnation(before.NotificationsCreated, w.Observations.Created()):
+			}
+			var before order.Observation
+			if raw != nil && decode(raw.Data, &before) && record.SameIncarnation(before.NotificationsCreated, w.Observations.Created()) {
 				covered = before.Covers
 			}
 		}

@@ -32,7 +32,7 @@ func TestPayoutOfTheOrderIsNoSecondPayment(t *testing.T) {
 	payout := r.events("p")[0]
 	payout.Kind, payout.Payment, payout.Final = order.Payout, "out", true
 	token := r.Tokens.Token("o-p")
-	r.Must(orderindex.Add(r.Ctx, commit.Direct{JS: r.JS}, token, r.Unit("out")))
+	r.Must(orderindex.Add(r.Ctx, commit.Direct{JS: r.JS}, r.Unit("out"), token))
 	body, err := json.Marshal(payout)
 	r.Must(err)
 	m := nats.Msg{Subject: r.Unit("out").Event(token, order.Paid), Data: body, Header: nats.Header{}}

@@ -198,3 +198,32 @@ func TestConflictsAreRetriedButNotForEver(t *testing.T) {
 		t.Errorf("%d attempts, %v", attempts, err)
 	}
 }
+
+// A stream that is put on three servers forbids direct reads, which any replica answers.
+func TestReadsGoOnWhereDirectReadsEnd(t *testing.T) {
+	t.Parallel()
+	b := testbench.StartEmpty(t)
+	config := jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}}
+	_, err := b.JS.CreateStream(b.Ctx, config)
+	testbench.Must(t, err)
+	_, err = b.JS.Publish(b.Ctx, "n.a", nil)
+	testbench.Must(t, err)
+	for name, read := range map[string]func(jetstream.Stream) (*jetstream.RawStreamMsg, error){
+		"last": func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) { return stream.Last(b.Ctx, s, "n.a") },
+		"next": func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) { return stream.Next(b.Ctx, s, "n.a", 0) },
+		"none": func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) { return stream.Last(b.Ctx, s, "n.b") },
+	} {
+		config.AllowDirect = true
+		s, err := b.JS.UpdateStream(b.Ctx, config)
+		testbench.Must(t, err)
+		config.AllowDirect = false
+		_, err = b.JS.UpdateStream(b.Ctx, config)
+		testbench.Must(t, err)
+		if !s.CachedInfo().Config.AllowDirect {
+			t.Fatal("the handle knows of the change before it reads")
+		}
+		if raw, err := read(s); err != nil || (raw == nil) != (name == "none") {
+			t.Errorf("%s: %v, %v", name, raw, err)
+		}
+	}
+}

@@ -86,7 +86,8 @@ type Delivered struct {
 	jetstream.Msg
 	*jetstream.RawStreamMsg
 
-	Behind uint64 // Messages pending behind it.
+	Behind  uint64 // Messages pending behind it.
+	Earlier uint64 // Deliveries before this one.
 }
 
 // Delivered reads a message of a stream.
@@ -109,7 +110,7 @@ func (d *Delivered) Headers() nats.Header { return d.Header }
 // Metadata has the sequence and the time of the stored message.
 func (d *Delivered) Metadata() (*jetstream.MsgMetadata, error) {
 	return &jetstream.MsgMetadata{
-		Sequence: jetstream.SequencePair{Stream: d.Sequence}, Timestamp: d.Time, NumPending: d.Behind,
+		Sequence: jetstream.SequencePair{Stream: d.Sequence}, Timestamp: d.Time, NumPending: d.Behind, NumDelivered: d.Earlier + 1,
 	}, nil
 }
 

@@ -7,4 +7,7 @@ import (
 	"arauto/workers/lookup"
 )
 
-func main() { process.Main(config.RoleLookup, lookup.Run) }
+func main() {
+	process.CollectLess()
+	process.Main(config.RoleLookup, lookup.Run)
+}

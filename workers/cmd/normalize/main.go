@@ -7,4 +7,7 @@ import (
 	"arauto/workers/normalize"
 )
 
-func main() { process.Main(config.RoleNormalize, normalize.Run) }
+func main() {
+	process.CollectLess()
+	process.Main(config.RoleNormalize, normalize.Run)
+}

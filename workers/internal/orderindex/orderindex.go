@@ -19,18 +19,21 @@ import (
 	"arauto/schemas/subject"
 )
 
-// Add puts a payment into the index, before its first event with that order is written: so
-// the index has every payment that ORDERS has. order is a subject token. Adding a payment
-// twice leaves one message.
+// Add puts a payment of some orders into the index, before the observation is acked whose event is the first
+// one with that order: so the index has every payment that ORDERS has, except for the few
+// milliseconds in which the event and the entry are written. orders are subject tokens.
+// Adding a payment twice leaves one message.
 //
 // The message is written even where the index has it, because sweep may be about to remove
 // that one: see Remove. Its id is random and short: it only has to tell the messages of half
 // a minute apart, and each entry keeps it.
-func Add(ctx context.Context, writes commit.Appender, order string, u subject.Unit) error {
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // It never fails.
-	if _, err := writes.Store(ctx, commit.Message{ID: base64.RawURLEncoding.EncodeToString(id[:]), Subject: u.OfOrder(order)}); err != nil {
-		return fmt.Errorf("write order index: %w", err)
+func Add(ctx context.Context, writes commit.Appender, u subject.Unit, orders ...string) error {
+	for _, order := range orders {
+		var id [8]byte
+		_, _ = rand.Read(id[:]) // It never fails.
+		if _, err := writes.Store(ctx, commit.Message{ID: base64.RawURLEncoding.EncodeToString(id[:]), Subject: u.OfOrder(order)}); err != nil {
+			return fmt.Errorf("write order index: %w", err)
+		}
 	}
 	return nil
 }
@@ -49,9 +52,9 @@ func Read(ctx context.Context, index jetstream.Stream, order string, u subject.U
 }
 
 // Remove removes an entry whose payment's events were removed since it was read. An entry
-// that was written since has another sequence and stays, so no event is ever without one:
+// that was written since has another sequence and stays, so no event is left without one:
 //  1. sweep reads the entry, and removes the payment's events.
-//  2. normalize adds the payment again, and writes an event.
+//  2. normalize adds the payment again, and writes an event, in any order.
 //  3. sweep removes the entry that it has read, which is gone.
 func Remove(ctx context.Context, index jetstream.Stream, e Entry) error {
 	if e.sequence == 0 {
@@ -83,7 +86,7 @@ func Open(ctx context.Context, js jetstream.JetStream, tokens subject.Tokens) (*
 }
 
 // PaymentsOf returns the payments of an order that have events, sorted by subject, none if
-// there is none. After a crash one may be among them whose first event is not written yet.
+// there is none. A payment whose first event is being written may be among them or not.
 // Only where the index was made after some events of ORDERS were written, the subjects of
 // ORDERS are searched too, which takes 180 to 500 ms in a million events.
 func (x *Index) PaymentsOf(ctx context.Context, order string) ([]subject.Unit, error) {

@@ -28,7 +28,7 @@ func setup(t *testing.T) rig {
 // add puts a payment into the index.
 func (r rig) add(of, payment string) {
 	r.T.Helper()
-	r.Must(orderindex.Add(r.Ctx, commit.Direct{JS: r.JS}, r.Tokens.Token(of), r.Unit(payment)))
+	r.Must(orderindex.Add(r.Ctx, commit.Direct{JS: r.JS}, r.Unit(payment), r.Tokens.Token(of)))
 }
 
 // event stores an event of a payment as a process does that writes no index.

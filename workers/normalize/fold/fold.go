@@ -5,6 +5,7 @@
 package fold
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"arauto/deploy/runtime/commit"
 	"arauto/deploy/runtime/spans"
@@ -60,30 +62,18 @@ type Worker struct {
 }
 
 // New binds to STATUSES and ORDERS and returns a worker. ORDER_PAYMENTS must be there too,
-// because no first event is written without its entry.
+// because the message of a first event is not acked without its entry.
 func New(ctx context.Context, o Options) (*Worker, error) {
 	w := &Worker{Options: o}
-	if w.Spans == (order.Spans{}) {
-		w.Spans = order.Standard
-	}
-	if w.Clock == nil {
-		w.Clock = retry.NewClock(o.JS, nil)
-	}
-	if w.Events == nil {
-		w.Events = commit.Direct{JS: o.JS}
-	}
-	if w.Index == nil {
-		w.Index = commit.Direct{JS: o.JS}
-	}
+	w.Spans, w.Clock = cmp.Or(o.Spans, order.Standard), cmp.Or(o.Clock, retry.NewClock(o.JS, nil))
+	direct := commit.Appender(commit.Direct{JS: o.JS})
+	w.Events, w.Index = cmp.Or(o.Events, direct), cmp.Or(o.Index, direct)
+	var index jetstream.Stream
 	var err error
-	if w.statuses, err = o.JS.Stream(ctx, subject.Statuses); err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", subject.Statuses, err)
-	}
-	if w.orders, err = o.JS.Stream(ctx, subject.Orders); err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", subject.Orders, err)
-	}
-	if _, err = o.JS.Stream(ctx, subject.OrderPayments); err != nil {
-		return nil, fmt.Errorf("open stream %s: %w", subject.OrderPayments, err)
+	for name, bound := range map[string]*jetstream.Stream{subject.Statuses: &w.statuses, subject.Orders: &w.orders, subject.OrderPayments: &index} {
+		if *bound, err = o.JS.Stream(ctx, name); err != nil {
+			return nil, fmt.Errorf("open stream %s: %w", name, err)
+		}
 	}
 	if w.positions, err = lru.New[string, position](maxPositions); err != nil {
 		return nil, fmt.Errorf("make memory of positions: %w", err)
@@ -115,6 +105,13 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) (err error) {
 		if !known {
 			if at, err = w.position(ctx, unit); err != nil {
 				return err
+			}
+			// The entry of a first event is written at the same time as the event. A process
+			// that ends in between leaves a message that is delivered again.
+			if meta.NumDelivered > 1 && at.last != nil {
+				if err = orderindex.Add(ctx, w.Index, unit, w.Tokens.Token(at.last.Order)); err != nil {
+					return err
+				}
 			}
 		}
 		outcome, seen, err = w.foldUpTo(ctx, unit, handled, at)
@@ -271,8 +268,8 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 		return fmt.Errorf("encode event: %w", err)
 	}
 	of := w.Tokens.Token(event.Order)
-	if at.last == nil || at.last.Order != event.Order {
-		if err := orderindex.Add(ctx, w.Index, of, u); err != nil {
+	if at.last != nil && at.last.Order != event.Order { // The writer of the last event may not have come to its entry.
+		if err := orderindex.Add(ctx, w.Index, u, w.Tokens.Token(at.last.Order), of); err != nil {
 			return err
 		}
 	}
@@ -287,8 +284,15 @@ func (w *Worker) publish(ctx context.Context, u subject.Unit, at *position, seen
 	if trace != "" {
 		m.Header.Set("traceparent", trace)
 	}
+	var indexed errgroup.Group
+	if at.last == nil { // At the same time as the event: see Handle.
+		indexed.Go(func() error { return orderindex.Add(ctx, w.Index, u, of) })
+	}
 	stored, err := w.Events.Store(ctx, m)
 	span.End(err)
+	if unindexed := indexed.Wait(); err == nil {
+		err = unindexed
+	}
 	if err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}

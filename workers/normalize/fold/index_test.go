@@ -54,7 +54,7 @@ func TestOrderIsIndexedOnceForEachPayment(t *testing.T) {
 	b.Must(other.Handle(b.Ctx, b.observeOrder(t, "p", "o-1", order.Settled)))
 	want(1, "o-1.sandbox.default.p")
 	b.Must(other.Handle(b.Ctx, b.observeOrder(t, "p", "o-2", order.Refunded)))
-	want(2, "o-1.sandbox.default.p", "o-2.sandbox.default.p")
+	want(3, "o-1.sandbox.default.p", "o-2.sandbox.default.p")
 }
 
 // refusing is a JetStream that refuses what is published on some subjects.
@@ -72,22 +72,39 @@ func (r refusing) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream
 	return r.JetStream.PublishMsg(ctx, m, opts...)
 }
 
-// Whatever ends between the entry and the event, no event is without its entry.
-func TestOrderIsIndexedBeforeItsFirstEvent(t *testing.T) {
+// A process may end between the entry and the event, whichever is written first.
+func TestFirstEventIsHandledOnceItsOrderIsIndexed(t *testing.T) {
+	t.Parallel()
+	for _, refused := range []string{"order-payments.", "orders."} {
+		b := setup(t)
+		m := b.observeOrder(t, "p", "o", order.Paid)
+		if err := b.worker(t, refusing{b.JS, refused}).Handle(b.Ctx, m); !errors.Is(err, errRefused) {
+			t.Fatalf("%s is refused: %v", refused, err)
+		}
+		m.Earlier = 1
+		b.Must(b.worker(t, b.JS).Handle(b.Ctx, m))
+		if got, _ := b.indexed(t); len(got) != 1 || len(b.log(t, "p")) != 1 {
+			t.Errorf("%s was refused: the index has %v, the log %d events", refused, got, len(b.log(t, "p")))
+		}
+	}
+}
+
+// Of two workers the first writes an event and ends before its entry. The second has folded
+// the observation behind it, with another order.
+func TestEventOfAnotherOrderIndexesTheOneBefore(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	m := b.observeOrder(t, "p", "o", order.Paid)
-	if err := b.worker(t, refusing{b.JS, "order-payments."}).Handle(b.Ctx, m); !errors.Is(err, errRefused) || len(b.log(t, "p")) != 0 {
-		t.Fatalf("without an entry: %v, %d events", err, len(b.log(t, "p")))
+	first := b.observeOrder(t, "p", "o-1", order.Pending)
+	if err := b.worker(t, refusing{b.JS, "order-payments."}).Handle(b.Ctx, first); !errors.Is(err, errRefused) {
+		t.Fatal(err)
 	}
-	if err := b.worker(t, refusing{b.JS, "orders."}).Handle(b.Ctx, m); !errors.Is(err, errRefused) {
-		t.Fatalf("without an event: %v", err)
+	b.Must(b.worker(t, b.JS).Handle(b.Ctx, b.observeOrder(t, "p", "o-2", order.Paid)))
+	got, _ := b.indexed(t)
+	if want := "o-1.sandbox.default.p o-2.sandbox.default.p"; strings.Join(got, " ") != want {
+		t.Errorf("the index has %v, want %s", got, want)
 	}
-	if got, _ := b.indexed(t); len(got) != 1 {
-		t.Fatalf("the index has %v, want the payment", got)
-	}
-	b.Must(b.worker(t, b.JS).Handle(b.Ctx, m))
-	if got, _ := b.indexed(t); len(got) != 1 || len(b.log(t, "p")) != 1 {
-		t.Errorf("the index has %v, the log %d events", got, len(b.log(t, "p")))
+	second := b.observeOrder(t, "p", "o-3", order.Refunded)
+	if err := b.worker(t, refusing{b.JS, "order-payments."}).Handle(b.Ctx, second); !errors.Is(err, errRefused) || len(b.log(t, "p")) != 2 {
+		t.Errorf("an event of another order whose entry is refused: %v, %d events", err, len(b.log(t, "p")))
 	}
 }
