@@ -2,6 +2,7 @@ package expect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -158,7 +159,7 @@ func (w *Worker) silent(ctx context.Context, u subject.Unit, events []Event) (*S
 			case errors.Is(err, jetstream.ErrMsgNotFound):
 			case err != nil:
 				return nil, err
-			case decode(raw.Data, &before) && record.SameIncarnation(before.NotificationsCreated, w.Observations.Created()):
+			case json.Unmarshal(raw.Data, &before) == nil && record.SameIncarnation(before.NotificationsCreated, w.Observations.Created()):
 				covered = before.Covers
 			}
 		}
