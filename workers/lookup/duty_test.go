@@ -12,12 +12,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/breaker"
+	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
 )
 
@@ -124,6 +128,50 @@ func TestAProviderIsServedOnceItsConsumersAreMade(t *testing.T) {
 		return len(r.Messages(subject.Statuses, r.Tokens.Unit("beeteller", "default", "b-1").Status())) > 0
 	})
 	r.Until("the role to be ready again", r.ready)
+}
+
+// The role rests while it is held: it pulls no due look-ups, by which arauto hold sees that, and
+// brings none forward although a circuit has closed.
+func TestRoleRestsDuringAHold(t *testing.T) {
+	t.Parallel()
+	r := start(t, "sandbox")
+	r.Until("the role to be ready", r.ready)
+	due := subject.LookupDueConsumer("sandbox")
+	waits := func() int {
+		c, err := r.JS.Consumer(r.Ctx, subject.LookupRetries, due)
+		r.Must(err)
+		return c.CachedInfo().NumWaiting
+	}
+	r.Until("the role to pull due look-ups", func() bool { return waits() > 0 })
+	retries, err := retry.Open(r.Ctx, r.JS, r.Tokens)
+	r.Must(err)
+	circuits, err := breaker.Open(r.Ctx, r.JS)
+	r.Must(err)
+	r.Must(circuits.OpenBy(r.Ctx, "sandbox", "default", "a test"))
+	parked := record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseNotification,
+		Reason: string(record.Stopped), DueAt: time.Now().Add(time.Hour).UTC(),
+	}
+	r.Must(retries.Schedule(r.Ctx, retry.Deferred, parked))
+	_, err = r.JS.PauseConsumer(r.Ctx, subject.LookupRetries, due, time.Now().Add(time.Hour))
+	r.Must(err)
+	r.Until("the role to rest", func() bool { return waits() == 0 })
+	r.Must(circuits.CloseBy(r.Ctx, "sandbox", "default", "a test"))
+	// The role reads whether it is held once a second for what it pulls, and before each round.
+	asked, err := r.NC.SubscribeSync("$JS.API.CONSUMER.INFO.LOOKUP_RETRIES." + due)
+	r.Must(err)
+	for range 8 {
+		_, err := asked.NextMsgWithContext(r.Ctx)
+		r.Must(err)
+	}
+	if entry, err := retries.Read(r.Ctx, "sandbox", "default", "p-1"); err != nil || !entry.Parked.DueAt.Equal(parked.DueAt) {
+		t.Errorf("during the hold the look-up became due at %v, %v", entry.Parked.DueAt, err)
+	}
+	_, err = r.JS.ResumeConsumer(r.Ctx, subject.LookupRetries, due)
+	r.Must(err)
+	r.Until("the look-up to be made after the hold", func() bool {
+		return len(r.Messages(subject.Statuses, r.Tokens.Unit("sandbox", "default", "p-1").Status())) > 0
+	})
 }
 
 // Of a provider that has no account any more the role works off what is left.
