@@ -174,6 +174,22 @@ func TestRoleRestsDuringAHold(t *testing.T) {
 	})
 }
 
+// The first account of a provider is removed again before its consumers are made: then none is
+// missing, and the alarm about that ends.
+func TestConsumersOfAnAccountThatWasTakenBackAreNotMissed(t *testing.T) {
+	t.Parallel()
+	r := start(t, "sandbox")
+	r.Until("the role to be ready", r.ready)
+	errors := func() string {
+		return regexp.MustCompile(`arauto_consumer_scrape_errors_total\{consumer="lookup-beeteller".*`).FindString(r.get("/metrics"))
+	}
+	r.configure("  beeteller: {accounts: {default: {path_keys: [key]}}}\n")
+	r.Until("the consumer to be missed", func() bool { before := errors(); return before != "" && errors() != before })
+	r.configure("")
+	r.Until("the consumer not to be missed", func() bool { before := errors(); return before != "" && errors() == before })
+	r.Until("the role to be ready again", r.ready)
+}
+
 // Of a provider that has no account any more the role works off what is left.
 func TestLeftoverIsWorkedOff(t *testing.T) {
 	t.Parallel()
