@@ -95,7 +95,9 @@ func (p *plant) checkTrace(event string) {
 		p.t.Errorf("the call of the provider has %s", t)
 	}
 	of := way[0].ID
-	if !slices.ContainsFunc(all, func(s testbench.Exported) bool { return s.Service == "arauto-expect" && s.Name == "process ORDERS" && s.Parent == of }) {
+	if !slices.ContainsFunc(all, func(s testbench.Exported) bool {
+		return s.Service == "arauto-expect" && s.Name == "process ORDERS" && s.Parent == of
+	}) {
 		p.t.Errorf("no span of expect is about the event %s", of)
 	}
 	if outcome := lookUp.Attributes["arauto.outcome"]; outcome != "observed" {
