@@ -155,7 +155,13 @@ func TestRoleRestsDuringAHold(t *testing.T) {
 	r.Must(retries.Schedule(r.Ctx, retry.Deferred, parked))
 	_, err = r.JS.PauseConsumer(r.Ctx, subject.LookupRetries, due, time.Now().Add(time.Hour))
 	r.Must(err)
-	r.Until("the role to rest", func() bool { return waits() == 0 })
+	rested := 0 // Between two pulls of half a second no request waits either.
+	r.Until("the role to rest", func() bool {
+		if rested++; waits() > 0 {
+			rested = 0
+		}
+		return rested == 200
+	})
 	r.Must(circuits.CloseBy(r.Ctx, "sandbox", "default", "a test"))
 	// The role reads whether it is held once a second for what it pulls, and before each round.
 	asked, err := r.NC.SubscribeSync("$JS.API.CONSUMER.INFO.LOOKUP_RETRIES." + due)
