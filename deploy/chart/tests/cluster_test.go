@@ -249,7 +249,7 @@ func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 // refuse a client of another host.
 func (c *cluster) asksForALogin(pages string) {
 	c.t.Helper()
-	for host, status := range map[string]int{"console.example.com": http.StatusOK, "other.example.com": http.StatusForbidden} {
+	for host, status := range map[string]int{"console.example.com": http.StatusOK, "other.example.com": http.StatusMisdirectedRequest} {
 		request, err := http.NewRequestWithContext(c.ctx, http.MethodGet, "http://"+pages+"/payments?q=my-payment", nil)
 		if err != nil {
 			c.t.Fatal(err)
