@@ -90,7 +90,7 @@ sbom: build ## write a bill of materials (CycloneDX) of each binary into bin/
 	done
 
 # What the images hold: the roles and the operator's command, linked statically.
-SHIPPED = ./gateway ./workers/cmd/lookup ./workers/cmd/normalize ./workers/cmd/sweep ./workers/cmd/expect ./workers/cmd/arauto
+SHIPPED = ./gateway ./workers/cmd/lookup ./workers/cmd/normalize ./workers/cmd/sweep ./workers/cmd/expect ./workers/cmd/console ./workers/cmd/arauto
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unversioned)
 
 image: ## write an image of each binary into bin/images, without a container engine; VERSION is its tag

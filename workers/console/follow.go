@@ -45,6 +45,8 @@ type progress struct {
 	Payments int
 	Err      error // Why the last read failed.
 
+	Whole time.Time // When the index last had every event; before that, when the follower was made.
+
 	Latency []time.Duration // Of the last events, sorted.
 }
 
@@ -82,7 +84,7 @@ type follower struct {
 }
 
 func newFollower(o Options, l *letters) *follower {
-	return &follower{Options: o, letters: l, forgotten: map[string]time.Time{}}
+	return &follower{Options: o, letters: l, forgotten: map[string]time.Time{}, now: progress{Whole: o.Now()}}
 }
 
 // progress is how far the index is.
@@ -146,7 +148,11 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.now.At, f.now.Read, f.now.Last, f.now.Payments = f.Now(), read.Sequence, max(info.State.LastSeq, read.Sequence), payments
-	return read.Sequence < info.State.LastSeq, err
+	more = read.Sequence < info.State.LastSeq
+	if !more && err == nil {
+		f.now.Whole = f.now.At
+	}
+	return more, err
 }
 
 // events stores the next events in the index.

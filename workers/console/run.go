@@ -69,6 +69,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
+	k.Registry.MustRegister(site.ages()...)
 	server := &http.Server{
 		Handler: who.Handler(site.handler()), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: longestHeader, ErrorLog: zap.NewStdLog(k.Log),

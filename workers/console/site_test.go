@@ -52,7 +52,7 @@ func TestPaymentShowsWhatIsExpectedAndWhatCameOfIt(t *testing.T) {
 	r.Must(err)
 	deadline := time.Date(2099, 12, 31, 23, 59, 59, 0, time.UTC)
 	expected := expectation.Expectation{Order: "o-7", Amount: &expectation.Amount{Currency: "BRL", Value: 4321}, Deadline: &deadline}
-	_, version, err := store.Announce(r.Ctx, "sandbox", "default", "p-7", expected)
+	_, version, err := store.Announce(r.Ctx, "sandbox", "default", "p-7", expected, "")
 	r.Must(err)
 	b := r.browser("joao")
 	holds(t, b.see("/payments/sandbox/default/p-7"), "no event yet", ">o-7</a>", `class="expected"`, "R$ 43.21", "2099-12-31")
@@ -61,11 +61,11 @@ func TestPaymentShowsWhatIsExpectedAndWhatCameOfIt(t *testing.T) {
 	r.Must(store.Publish(r.Ctx, r.Unit("p-7"), &log, expectation.Outcome{
 		Provider: "sandbox", Account: "default", Payment: "p-7", Order: &expected.Order, Outcome: expectation.AmountMismatch, Version: version,
 		Expected: expected.Amount, Deadline: &deadline, Paid: &expectation.Amount{Currency: "BRL", Value: 1234}, At: time.Now().UTC(),
-	}))
+	}, ""))
 	r.Must(store.Publish(r.Ctx, r.Unit("p-7"), &log, expectation.Outcome{
 		Provider: "sandbox", Account: "default", Payment: "p-7", Outcome: expectation.Withdrawn, Version: expectation.WithdrawalVersion("p-7", deadline), At: time.Now().UTC(),
-	}))
-	_, _, err = store.Announce(r.Ctx, "sandbox", "default", "p-7", expectation.Expectation{Withdrawn: true})
+	}, ""))
+	_, _, err = store.Announce(r.Ctx, "sandbox", "default", "p-7", expectation.Expectation{Withdrawn: true}, "")
 	r.Must(err)
 	holds(t, b.see("/payments/sandbox/default/p-7"), `class="outcome"`, "paid, but another sum, captured R$ 12.34", "expected: R$ 43.21", "</strong>\nno longer expected", "It is no longer expected.")
 	b.language = "pt-BR"

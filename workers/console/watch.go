@@ -55,6 +55,7 @@ type snapshot struct {
 // watch looks at the broker for all pages together.
 type watch struct {
 	Options
+	began time.Time
 
 	letters letters
 	answers answers
@@ -70,7 +71,7 @@ type watch struct {
 }
 
 func newWatch(o Options) *watch {
-	w := &watch{Options: o, pages: map[chan uint64]bool{}, wake: make(chan struct{}, 1)}
+	w := &watch{Options: o, began: o.Now(), pages: map[chan uint64]bool{}, wake: make(chan struct{}, 1)}
 	w.letters.keep, w.letters.page = newestLetters, olderLetters
 	w.last.Store(&snapshot{})
 	return w

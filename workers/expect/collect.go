@@ -2,6 +2,7 @@ package expect
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -156,7 +157,7 @@ func (w *Worker) silent(ctx context.Context, u subject.Unit, events []Event) (*S
 				return nil, err
 			}
 			var before order.Observation
-			if raw != nil && decode(raw.Data, &before) && record.SameIncarnation(before.NotificationsCreated, w.Observations.Created()) {
+			if raw != nil && json.Unmarshal(raw.Data, &before) == nil && record.SameIncarnation(before.NotificationsCreated, w.Observations.Created()) {
 				covered = before.Covers
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/trace"
 	"arauto/schemas/expectation"
 	"arauto/workers/internal/expectations"
 )
@@ -92,7 +93,7 @@ func (r Routes) handler(read func(http.ResponseWriter, *http.Request) (expectati
 		}
 		ctx, cancel := context.WithTimeout(q.Context(), storeTimeout)
 		defer cancel()
-		result, version, err := r.Store.Announce(ctx, provider, account, payment, e)
+		result, version, err := r.Store.Announce(ctx, provider, account, payment, e, q.Header.Get(trace.Header))
 		if err != nil {
 			r.Log.Warn("expectation.store_failed", zap.String("provider", provider), zap.String("account", account), zap.Error(err))
 			w.Header().Set("Retry-After", "1")

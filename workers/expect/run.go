@@ -48,7 +48,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 	clock := retry.NewClock(k.JS, nil)
 	names := providers.All.Names()
 	options := Options{
-		JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: NewMetrics(k.Registry, names...), Now: clock.Now,
+		JS: k.JS, Tokens: cfg.Tokens, Log: k.Log, Metrics: NewMetrics(k.Registry, names...), Trace: k.Spans, Now: clock.Now,
 		Check: func(provider, account, payment string) (order.Kind, error) {
 			return expectations.Check(k.Current(), provider, account, payment)
 		},

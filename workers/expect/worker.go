@@ -6,8 +6,6 @@ package expect
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/trace"
 	"arauto/schemas/expectation"
@@ -26,7 +25,7 @@ import (
 	"arauto/workers/internal/retry"
 )
 
-// Options are what a Worker works with. All fields but Speedup are required.
+// Options are what a Worker works with. All fields but Trace and Speedup are required.
 type Options struct {
 	JS           jetstream.JetStream
 	Tokens       subject.Tokens
@@ -39,6 +38,7 @@ type Options struct {
 	SameShop func(u, other subject.Unit) bool
 	Log      *zap.Logger
 	Metrics  *Metrics
+	Trace    *spans.Tracer    // Nil for no spans.
 	Now      func() time.Time // The broker's time.
 	Without  time.Duration    // How long an expectation without a deadline waits.
 	Speedup  int              // How many times as fast as a real clock the cadence runs: 1 but in tests.
@@ -99,7 +99,11 @@ type expected struct {
 	version  string
 	since    time.Time
 	deadline time.Time
+	trace    string // The trace context in which it is judged.
 }
+
+// waits is the outcome of a judgement that publishes none.
+const waits = "waits"
 
 // Message judges the expectation that is stored in a message of EXPECTATIONS. It returns
 // when to judge it again, and its deadline; the zero time means that it is settled.
@@ -113,6 +117,14 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 		return time.Time{}, time.Time{}, err
 	}
 	e := expected{unit: u, sequence: raw.Sequence, since: raw.Time, version: expectation.UnreadableVersion(raw.Data)}
+	// The expectation's trace, also while an event is handled: what comes of it is the announcer's.
+	if e.trace = raw.Header.Get(trace.Header); !trace.Valid(e.trace) {
+		e.trace = trace.New()
+	}
+	e.trace = w.Trace.Sample(e.trace)
+	ctx, span := w.Trace.Process(ctx, e.trace, subject.Expectations, subject.ExpectConsumer)
+	defer func() { span.End(err) }()
+	span.Outcome(waits)
 	var reason error
 	if e.body, reason = expectation.Read(raw.Data); reason == nil {
 		e.payment, reason = expectations.Payment(w.Tokens, u, e.body.Payment)
@@ -128,6 +140,7 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 	if e.kind, reason = w.Check(u.Provider, u.Account, e.payment); reason != nil {
 		return time.Time{}, time.Time{}, w.refuse(ctx, e, reason)
 	}
+	span.Account(u.Provider, u.Account) // Configured ones, by the check: what an announcer writes is in no span.
 	again, err = w.judge(ctx, e, orders)
 	return again, e.deadline, err
 }
@@ -167,13 +180,15 @@ func (w *Worker) judge(ctx context.Context, e expected, orders Payments) (again 
 
 // publish publishes one outcome.
 func (w *Worker) publish(ctx context.Context, e expected, log *expectations.Log, o expectation.Outcome) error {
-	if err := w.Expectations.Publish(ctx, e.unit, log, o); err != nil {
+	if err := w.Expectations.Publish(ctx, e.unit, log, o, e.trace); err != nil {
 		return err
 	}
+	spans.Of(ctx).Outcome(string(o.Outcome))
 	w.Metrics.published(o)
 	fields := []zap.Field{
 		zap.String("provider", o.Provider), zap.String("account", o.Account), zap.String("payment", e.unit.Payment),
 		zap.String("outcome", string(o.Outcome)), zap.String("version", o.Version), zap.Uint64("sequence", e.sequence),
+		zap.String("traceparent", e.trace),
 	}
 	if o.Reason != nil {
 		fields = append(fields, zap.String("reason", *o.Reason))
@@ -218,11 +233,13 @@ func (w *Worker) ask(ctx context.Context, e expected, scheduled retry.Entry, at 
 			return err
 		}
 	}
+	ctx, span, within := spans.Send(ctx, subject.LookupRetries, e.trace)
 	_, err := w.Retries.ScheduleOver(ctx, scheduled, retry.Expected, record.ScheduledLookUp{
 		Provider: e.unit.Provider, Account: e.unit.Account, Kind: e.kind, Payment: e.payment, Order: e.body.Order,
-		Cause: order.CauseExpectation, Reason: string(order.CauseExpectation), DueAt: at.UTC(), Trace: trace.New(),
+		Cause: order.CauseExpectation, Reason: string(order.CauseExpectation), DueAt: at.UTC(), Trace: within,
 		NotificationsCreated: w.Observations.Created(),
 	})
+	span.End(err)
 	if err == nil {
 		w.Metrics.scheduled.WithLabelValues(e.unit.Provider).Inc()
 	}
@@ -285,83 +302,3 @@ func optional(s string) *string {
 	}
 	return &s
 }
-
-// Handle judges the expectation of an event's payment. Where the event says that a sum was
-// captured, it judges the expectations of the order's other payments too. It is a
-// consume.Handler.
-func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) error {
-	u, err := subject.ParseUnit(m.Subject())
-	if err != nil {
-		return err
-	}
-	e, err := order.ReadEvent(m.Data())
-	if err != nil {
-		return nil //nolint:nilerr // sweep dead-letters an event that does not decode.
-	}
-	used, err := w.Expectations.Used(ctx)
-	if err != nil || !used {
-		return err
-	}
-	orders := &once{Payments: w.Orders}
-	if err := w.unit(ctx, u, orders); err != nil || !captures(e) {
-		return err
-	}
-	units, err := orders.PaymentsOf(ctx, e.Order)
-	if err != nil {
-		return err
-	}
-	for _, other := range units {
-		if other != u {
-			if err := w.unit(ctx, other, orders); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// captures reports whether an event is the first to say that a sum was captured.
-func captures(e order.Event) bool {
-	return isHeld(e.Status) && (e.From == nil || !isHeld(*e.From))
-}
-
-// unit judges the expectation of a payment, or what follows one that was removed.
-func (w *Worker) unit(ctx context.Context, u subject.Unit, orders Payments) error {
-	raw, err := stream.Last(ctx, w.Expectations.Expected(), u.Expected())
-	if err != nil {
-		return err
-	}
-	if raw != nil {
-		_, _, err := w.message(ctx, raw, orders)
-		if errors.Is(err, retry.ErrFull) { // Its outcomes are published; the walk has it looked up.
-			return nil
-		}
-		return err
-	}
-	log, err := w.Expectations.Log(ctx, u)
-	if err != nil {
-		return err
-	}
-	for i := len(log.Outcomes) - 1; i >= 0; i-- {
-		o := log.Outcomes[i]
-		switch o.Outcome {
-		case expectation.Withdrawn:
-			return nil
-		case expectation.Refused, expectation.Unannounced:
-			continue
-		case expectation.Met, expectation.AmountMismatch, expectation.PaidLate, expectation.PaidTwice, expectation.NeverPaid:
-		}
-		if o.Order == nil || o.Deadline == nil {
-			continue
-		}
-		_, err := w.judge(ctx, expected{
-			unit: u, payment: o.Payment, version: o.Version, deadline: *o.Deadline,
-			body: expectation.Expectation{Order: *o.Order, Amount: o.Expected, Deadline: o.Deadline},
-		}, orders)
-		return err
-	}
-	return nil
-}
-
-// decode is json.Unmarshal for a document that may not decode.
-func decode(data []byte, into any) bool { return json.Unmarshal(data, into) == nil }

@@ -61,7 +61,7 @@ func (d *duty) await(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	d.numbers.Add(d.name)
+	d.numbers.Add(d.name, func() bool { return d.wanted() || d.bound.Load() != nil })
 	declared := topology.Settings{Providers: []string{d.provider}}
 	return topology.Await(ctx, d.kit.JS, declared, d.kit.Log, nil, []string{d.name.Consumer}, func(ctx context.Context) error {
 		bound, err := d.kit.JS.Consumer(ctx, d.name.Stream, d.name.Consumer)

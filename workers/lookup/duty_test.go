@@ -12,12 +12,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/breaker"
+	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
 )
 
@@ -123,6 +127,72 @@ func TestAProviderIsServedOnceItsConsumersAreMade(t *testing.T) {
 	r.Until("what was stored before to be observed", func() bool {
 		return len(r.Messages(subject.Statuses, r.Tokens.Unit("beeteller", "default", "b-1").Status())) > 0
 	})
+	r.Until("the role to be ready again", r.ready)
+}
+
+// The role rests while it is held: it pulls no due look-ups, by which arauto hold sees that, and
+// brings none forward although a circuit has closed.
+func TestRoleRestsDuringAHold(t *testing.T) {
+	t.Parallel()
+	r := start(t, "sandbox")
+	r.Until("the role to be ready", r.ready)
+	due := subject.LookupDueConsumer("sandbox")
+	waits := func() int {
+		c, err := r.JS.Consumer(r.Ctx, subject.LookupRetries, due)
+		r.Must(err)
+		return c.CachedInfo().NumWaiting
+	}
+	r.Until("the role to pull due look-ups", func() bool { return waits() > 0 })
+	retries, err := retry.Open(r.Ctx, r.JS, r.Tokens)
+	r.Must(err)
+	circuits, err := breaker.Open(r.Ctx, r.JS)
+	r.Must(err)
+	r.Must(circuits.OpenBy(r.Ctx, "sandbox", "default", "a test"))
+	parked := record.ScheduledLookUp{
+		Provider: "sandbox", Account: "default", Kind: order.Payment, Payment: "p-1", Cause: order.CauseNotification,
+		Reason: string(record.Stopped), DueAt: time.Now().Add(time.Hour).UTC(),
+	}
+	r.Must(retries.Schedule(r.Ctx, retry.Deferred, parked))
+	_, err = r.JS.PauseConsumer(r.Ctx, subject.LookupRetries, due, time.Now().Add(time.Hour))
+	r.Must(err)
+	rested := 0 // Between two pulls of half a second no request waits either.
+	r.Until("the role to rest", func() bool {
+		if rested++; waits() > 0 {
+			rested = 0
+		}
+		return rested == 200
+	})
+	r.Must(circuits.CloseBy(r.Ctx, "sandbox", "default", "a test"))
+	// The role reads whether it is held once a second for what it pulls, and before each round.
+	asked, err := r.NC.SubscribeSync("$JS.API.CONSUMER.INFO.LOOKUP_RETRIES." + due)
+	r.Must(err)
+	for range 8 {
+		_, err := asked.NextMsgWithContext(r.Ctx)
+		r.Must(err)
+	}
+	if entry, err := retries.Read(r.Ctx, "sandbox", "default", "p-1"); err != nil || !entry.Parked.DueAt.Equal(parked.DueAt) {
+		t.Errorf("during the hold the look-up became due at %v, %v", entry.Parked.DueAt, err)
+	}
+	_, err = r.JS.ResumeConsumer(r.Ctx, subject.LookupRetries, due)
+	r.Must(err)
+	r.Until("the look-up to be made after the hold", func() bool {
+		return len(r.Messages(subject.Statuses, r.Tokens.Unit("sandbox", "default", "p-1").Status())) > 0
+	})
+}
+
+// The first account of a provider is removed again before its consumers are made: then none is
+// missing, and the alarm about that ends.
+func TestConsumersOfAnAccountThatWasTakenBackAreNotMissed(t *testing.T) {
+	t.Parallel()
+	r := start(t, "sandbox")
+	r.Until("the role to be ready", r.ready)
+	errors := func() string {
+		return regexp.MustCompile(`arauto_consumer_scrape_errors_total\{consumer="lookup-beeteller".*`).FindString(r.get("/metrics"))
+	}
+	r.configure("  beeteller: {accounts: {default: {path_keys: [key]}}}\n")
+	r.Until("the consumer to be missed", func() bool { before := errors(); return before != "" && errors() != before })
+	r.configure("")
+	r.Until("the consumer not to be missed", func() bool { before := errors(); return before != "" && errors() == before })
 	r.Until("the role to be ready again", r.ready)
 }
 

@@ -46,6 +46,7 @@ const (
 type Resume struct {
 	Worker   *Worker
 	Circuits *breaker.Store
+	Within   func(ctx context.Context, do func(context.Context) error) error // Calls do or leaves it out, such as hold.Gate.Round does; nil: calls it.
 	accounts map[string]*resuming
 }
 
@@ -88,6 +89,17 @@ func (r *Resume) resume(ctx context.Context, account string, state *resuming) er
 	if limit := w.setup().Rates[account]; limit != nil && limit.Queued() > resumeQueue {
 		return nil
 	}
+	do := func(ctx context.Context) error { return r.bringForward(ctx, account, closing, state) }
+	if r.Within == nil {
+		return do(ctx)
+	}
+	return r.Within(ctx, do)
+}
+
+// bringForward does the part of an account's resumption that is due within the next second,
+// unless another worker does it.
+func (r *Resume) bringForward(ctx context.Context, account string, closing breaker.Closing, state *resuming) error {
+	w := r.Worker
 	was, err := r.Circuits.ReadResumption(ctx, w.Provider.Name, account)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
+	"arauto/workers/internal/hold"
 	"arauto/workers/internal/ratelimit"
 	"arauto/workers/internal/retry"
 	"arauto/workers/lookup"
@@ -176,6 +177,33 @@ func TestResumptionLeavesOtherLookUpsAlone(t *testing.T) {
 	}
 	if got := r.broughtForward("acme"); len(got) != 0 {
 		t.Errorf("another account's was brought forward to %v", got)
+	}
+}
+
+// What the streams say of each other stays as it is while they are copied.
+func TestResumptionRestsDuringAHold(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	r.waiting("default", 3, record.Stopped)
+	circuits := r.closed("default")
+	consumer, err := r.JS.Consumer(r.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	r.Must(err)
+	resume := &lookup.Resume{Worker: r.limited(plenty), Circuits: circuits, Within: hold.NewGate(consumer).Round}
+	written := func() uint64 {
+		return r.Stream(subject.LookupRetries).CachedInfo().State.LastSeq + r.Stream(subject.Circuits).CachedInfo().State.LastSeq
+	}
+	_, err = r.JS.PauseConsumer(r.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"), time.Now().Add(time.Hour))
+	r.Must(err)
+	before := written()
+	resume.Round(r.Ctx)
+	if after := written(); after != before {
+		t.Fatalf("%d messages were written during the hold", after-before)
+	}
+	_, err = r.JS.ResumeConsumer(r.Ctx, subject.LookupRetries, subject.LookupDueConsumer("sandbox"))
+	r.Must(err)
+	resume.Round(r.Ctx)
+	if got := r.broughtForward("default"); len(got) != 3 {
+		t.Errorf("after the hold %d were brought forward, want 3", len(got))
 	}
 }
 

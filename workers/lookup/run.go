@@ -18,6 +18,7 @@ import (
 	"arauto/schemas/subject"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/deadletter"
+	"arauto/workers/internal/hold"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/providerhttp"
 	"arauto/workers/internal/retry"
@@ -99,26 +100,29 @@ func Run(ctx context.Context, k *process.Kit) error {
 			return err
 		}
 		workers[i] = worker
-		resume := &Resume{Worker: worker, Circuits: limits.records}
-		actors = append(actors, process.Actor{Name: "resume-" + name, Run: resume.Run})
-		on := func(stream, durable string, handle consume.Handler, more func(jetstream.Consumer) []process.Actor) {
+		on := func(stream, durable string, handle consume.Handler, more func(jetstream.Consumer) (process.Actor, func(int) int)) {
 			d := &duty{kit: k, numbers: numbers, name: process.ConsumerName{Stream: stream, Consumer: durable}, provider: name}
 			d.work = func(ctx context.Context, c jetstream.Consumer) error {
-				return process.Together(ctx, append(more(c), process.Actor{Name: "consumption", Run: func(ctx context.Context) error {
+				actor, limit := more(c)
+				return process.Together(ctx, actor, process.Actor{Name: "consumption", Run: func(ctx context.Context) error {
 					return consume.Run(ctx, consume.Options{
 						Consumer: c, Stream: from[stream], Name: durable, Concurrency: cfg.Concurrency,
 						AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
-						Limit: worker.room,
+						Limit: limit,
 					}, handle)
-				}})...)
+				}})
 			}
 			duties, actors = append(duties, d), append(actors, d.actor())
 		}
-		on(subject.Notifications, subject.LookupConsumer(name), worker.HandleNotification, func(c jetstream.Consumer) []process.Actor {
+		on(subject.Notifications, subject.LookupConsumer(name), worker.HandleNotification, func(c jetstream.Consumer) (process.Actor, func(int) int) {
 			relief := &Relief{Worker: worker, Stream: from[subject.Notifications], Consumer: c}
-			return []process.Actor{{Name: "relief", Run: relief.Run}}
+			return process.Actor{Name: "relief", Run: relief.Run}, worker.room
 		})
-		on(subject.LookupRetries, subject.LookupDueConsumer(name), worker.HandleDue, func(jetstream.Consumer) []process.Actor { return nil })
+		on(subject.LookupRetries, subject.LookupDueConsumer(name), worker.HandleDue, func(c jetstream.Consumer) (process.Actor, func(int) int) {
+			gate := hold.NewGate(c)
+			resume := &Resume{Worker: worker, Circuits: limits.records, Within: gate.Round}
+			return process.Actor{Name: "resume", Run: resume.Run}, func(want int) int { return gate.Limit(worker.room(want)) }
+		})
 	}
 	k.Ready("store", store.Stored)
 	k.Ready("consumers", func(ctx context.Context) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"arauto/deploy/runtime/trace"
 	"arauto/schemas/expectation"
 	"arauto/workers/internal/expectations"
 )
@@ -91,7 +92,7 @@ func (s *session) expect(ctx context.Context, provider, account, payment string,
 	if err := s.audit(ctx, verb, s.tokens.Unit(provider, account, payment), "", what); err != nil {
 		return err
 	}
-	result, version, err := store.Announce(ctx, provider, account, payment, e)
+	result, version, err := store.Announce(ctx, provider, account, payment, e, trace.New())
 	if err != nil {
 		return err
 	}

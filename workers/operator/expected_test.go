@@ -20,7 +20,7 @@ import (
 // announce stores an expectation of a payment, and returns its version.
 func (r *rig) announce(store *expectations.Store, payment string, e expectation.Expectation) string {
 	r.T.Helper()
-	_, version, err := store.Announce(r.Ctx, "sandbox", "default", payment, e)
+	_, version, err := store.Announce(r.Ctx, "sandbox", "default", payment, e, "")
 	r.Must(err)
 	return version
 }
@@ -48,9 +48,9 @@ func TestOrderShowHasWhatIsExpectedAndWhatCameOfIt(t *testing.T) {
 		Provider: "sandbox", Account: "default", Payment: "p-1", Order: &number, Outcome: expectation.AmountMismatch, Version: version,
 		Expected: first.Amount, Deadline: &deadline, Paid: &expectation.Amount{Currency: "BRL", Value: 1000}, Status: &status, Transition: &transition, At: time.Now().UTC(),
 	}
-	r.Must(store.Publish(r.Ctx, u, &log, outcome))
+	r.Must(store.Publish(r.Ctx, u, &log, outcome, ""))
 	outcome.Outcome, outcome.Other = expectation.PaidTwice, &expectation.Payment{Provider: "sandbox", Account: "acme", Payment: "ana@example.com"}
-	r.Must(store.Publish(r.Ctx, u, &log, outcome))
+	r.Must(store.Publish(r.Ctx, u, &log, outcome, ""))
 	r.announce(store, "p-1", expectation.Expectation{Order: number})
 
 	shown := r.run(ExitDone, "order", "show", "o-p-1", "--output", "json")

@@ -30,9 +30,11 @@ const (
 	longestHold = 24 * time.Hour
 )
 
-// resting are the consumers of roles that also work unasked. While they are held they pull no
-// messages once they rest: see package hold.
-var resting = []string{subject.AdvisoriesConsumer, subject.ExpectConsumer}
+// rests reports whether a consumer is that of a role that also works unasked. While it is held
+// the role pulls no messages of it once the role rests: see package hold.
+func rests(consumer string) bool {
+	return consumer == subject.AdvisoriesConsumer || consumer == subject.ExpectConsumer || strings.HasPrefix(consumer, subject.LookupDueConsumer(""))
+}
 
 // held is the result of hold and resume.
 type held struct {
@@ -233,7 +235,7 @@ func (s *Deployment) busy(ctx context.Context) (busy []string, err error) {
 			busy = append(busy, "consumer "+c.Durable+" is not paused")
 		case info.NumAckPending > 0:
 			busy = append(busy, fmt.Sprintf("%d messages of consumer %s are in hand", info.NumAckPending, c.Durable))
-		case slices.Contains(resting, c.Durable) && info.NumWaiting > 0:
+		case rests(c.Durable) && info.NumWaiting > 0:
 			busy = append(busy, "the role of consumer "+c.Durable+" works, or is of a version that knows no hold")
 		}
 		return nil

@@ -39,6 +39,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- range list "lookup" "normalize" "sweep" "expect" -}}
 {{- $_ := set $own . (dict "admin" "0.0.0.0:9090") -}}
 {{- end -}}
+{{- if .Values.roles.console.enabled -}}
+{{- $_ := set $own "console" (dict "listen" "0.0.0.0:8070" "admin" "0.0.0.0:9090" "plaintext" "behind-tls-proxy" "index" "/var/lib/arauto-console") -}}
+{{- end -}}
 {{- toYaml (mergeOverwrite $own (deepCopy .Values.config)) -}}
 {{- end }}
 
@@ -50,6 +53,9 @@ securityContext:
   runAsNonRoot: true
   runAsUser: 65532
   runAsGroup: 65532
+  {{- if eq .role "console" }}
+  fsGroup: 65532
+  {{- end }}
   seccompProfile: {type: RuntimeDefault}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets: {{ toYaml . | nindent 2 }}
@@ -77,6 +83,14 @@ volumes:
   - name: tls
     secret: {secretName: {{ . }}, defaultMode: 0444}
 {{- end }}
+{{- if eq .role "console" }}
+  - name: index
+    {{- if .claim }}
+    persistentVolumeClaim: {claimName: {{ .claim }}}
+    {{- else }}
+    emptyDir: {}
+    {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* What every container has. */}}
@@ -95,6 +109,9 @@ volumeMounts:
 {{- end }}
 {{- if .tls }}
   - {name: tls, mountPath: /etc/arauto/tls, readOnly: true}
+{{- end }}
+{{- if eq .role "console" }}
+  - {name: index, mountPath: /var/lib/arauto-console}
 {{- end }}
 env:
   - {name: ARAUTO_CONFIG, value: /etc/arauto/config/arauto.yaml}

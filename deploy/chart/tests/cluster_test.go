@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,7 +25,7 @@ import (
 
 // mains are what a production deployment runs, with the simulator for the providers.
 var mains = []string{
-	"./gateway", "./workers/cmd/lookup", "./workers/cmd/normalize", "./workers/cmd/sweep", "./workers/cmd/expect", "./workers/cmd/arauto",
+	"./gateway", "./workers/cmd/lookup", "./workers/cmd/normalize", "./workers/cmd/sweep", "./workers/cmd/expect", "./workers/cmd/console", "./workers/cmd/arauto",
 	"./deploy/tools/simulator", "github.com/nats-io/nats-server/v2",
 }
 
@@ -172,6 +174,7 @@ func providers(passwords map[string]string) map[string]map[string]string {
 			"YAPAY_TOKEN": "yapay-lookup-token", "MERCADOPAGO_TOKEN": "mercadopago-lookup-token",
 		},
 		"arauto-lookup-files": {"picpay-token": "picpay-lookup-token"},
+		"arauto-console":      {"CONSOLE_MARIA": "$2a$10$7EqJtq98hPqEX7fNZaFWoOhi5TzRyX0nqA5Yx6rGZkFZ8cWxo0vzy"},
 	}
 }
 
@@ -203,6 +206,9 @@ func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 			t.Fatalf("%d of %s run", len(roles[role]), role)
 		}
 	}
+	if len(roles["console"]) != 1 {
+		t.Fatalf("%d consoles run", len(roles["console"]))
+	}
 	// The gateways' Service, for the webhooks that the simulator sends.
 	service, taken := c.balance(roles["gateway"])
 	start(t, ctx, nil, filepath.Join(bin, "simulator"), "-listen", simulator, "-gateway", "http://"+service)
@@ -229,11 +235,37 @@ func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 			t.Errorf("gateway %d of %d had no webhook", i+1, len(taken))
 		}
 	}
-	for _, role := range []string{"gateway", "sweep", "expect", "lookup", "normalize"} {
+	c.asksForALogin(roles["console"][0].ports["pages"])
+	for _, role := range []string{"gateway", "sweep", "expect", "lookup", "normalize", "console"} {
 		for _, r := range roles[role] {
 			if c.stop(r); os.Getuid() == 0 {
 				unwritten(t, r)
 			}
+		}
+	}
+}
+
+// asksForALogin wants the console to show a client of its host a log-in and no payment, and to
+// refuse a client of another host.
+func (c *cluster) asksForALogin(pages string) {
+	c.t.Helper()
+	for host, status := range map[string]int{"console.example.com": http.StatusOK, "other.example.com": http.StatusMisdirectedRequest} {
+		request, err := http.NewRequestWithContext(c.ctx, http.MethodGet, "http://"+pages+"/payments?q=my-payment", nil)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		request.Host = host
+		answer, err := (&http.Client{CheckRedirect: func(next *http.Request, _ []*http.Request) error {
+			next.Host = host
+			return nil
+		}}).Do(request)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if login := strings.Contains(string(text), `type="password"`); err != nil || answer.StatusCode != status || login != (status == http.StatusOK) || strings.Contains(string(text), "102030") {
+			c.t.Errorf("%s gets %s, %v:\n%s", host, answer.Status, err, text)
 		}
 	}
 }

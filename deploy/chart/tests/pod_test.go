@@ -92,10 +92,13 @@ func (c *cluster) environment(container manifest) (all []string) {
 func (c *cluster) folder(pod, container manifest, binary string) string {
 	c.t.Helper()
 	dir := filepath.Join(c.t.TempDir(), "root")
-	volumes, files := map[string]map[string]string{}, map[string]string{}
+	volumes, files, empty := map[string]map[string]string{}, map[string]string{}, map[string]bool{}
 	list, _ := pod.at("volumes").([]any)
 	for i := range list {
 		name, _ := pod.at("volumes", i, "name").(string)
+		if empty[name] = pod.at("volumes", i, "emptyDir") != nil; empty[name] {
+			continue
+		}
 		if of, ok := pod.at("volumes", i, "secret", "secretName").(string); ok {
 			volumes[name] = c.secrets[of]
 		} else {
@@ -114,6 +117,10 @@ func (c *cluster) folder(pod, container manifest, binary string) string {
 	for i := range mounts {
 		name, _ := container.at("volumeMounts", i, "name").(string)
 		at, _ := container.at("volumeMounts", i, "mountPath").(string)
+		if empty[name] {
+			c.scratch(filepath.Join(dir, at), pod)
+			continue
+		}
 		if container.at("volumeMounts", i, "readOnly") != true || volumes[name] == nil {
 			c.t.Fatalf("%s is no volume, or is not read-only", name)
 		}
@@ -134,6 +141,18 @@ func (c *cluster) folder(pod, container manifest, binary string) string {
 		}
 	}
 	return dir
+}
+
+// scratch makes the folder of an emptyDir, which belongs to the group of the pod.
+func (c *cluster) scratch(dir string, pod manifest) {
+	c.t.Helper()
+	err := os.MkdirAll(dir, 0o755)
+	if group, ok := pod.at("securityContext", "fsGroup").(float64); ok && err == nil && os.Getuid() == 0 {
+		err = errors.Join(os.Chown(dir, 0, int(group)), os.Chmod(dir, 0o775))
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // libraries are what a dynamically linked binary needs beside itself. The image's is
@@ -169,7 +188,7 @@ func link(from, to string) error {
 
 // run starts the only container of a pod: its arguments, its environment, its user and its
 // files. A test that is not root runs it as its own user and without a root folder of its
-// own, with /etc/arauto in the environment and in the configuration replaced.
+// own, with the folders in the environment and in the configuration replaced.
 func (c *cluster) run(pod manifest) *running {
 	c.t.Helper()
 	container := manifest{tree: pod.at("containers", 0).(map[string]any)}
@@ -210,7 +229,7 @@ func (c *cluster) run(pod manifest) *running {
 		defer file.Close()
 		defer socket.Close()
 		r.cmd.ExtraFiles = append(r.cmd.ExtraFiles, file)
-		names = append(names, strings.Replace(name, "webhooks", r.role, 1))
+		names = append(names, strings.NewReplacer("webhooks", r.role, "pages", r.role).Replace(name))
 	}
 	// What the runtime of containers would do: give it sockets, and end it with the test.
 	r.cmd.Env = append(env, fmt.Sprintf("LISTEN_FDS=%d", len(names)), "LISTEN_FDNAMES="+strings.Join(names, ":"), "ARAUTO_STOP_ON_STDIN_EOF=1")
@@ -233,13 +252,16 @@ func (c *cluster) run(pod manifest) *running {
 	return r
 }
 
+// index is the only folder that a container may write to: the console's.
+const index = "/var/lib/arauto-console"
+
 // replaceRoot makes the paths of a configuration those of the folder.
 func (c *cluster) replaceRoot(dir string) {
 	c.t.Helper()
 	file := filepath.Join(dir, "etc/arauto/config/arauto.yaml")
 	text, err := os.ReadFile(file)
 	if err == nil {
-		err = errors.Join(os.Remove(file), os.WriteFile(file, bytes.ReplaceAll(text, []byte("/etc/arauto"), []byte(dir+"/etc/arauto")), 0o444))
+		err = errors.Join(os.Remove(file), os.WriteFile(file, []byte(strings.NewReplacer("/etc/arauto", dir+"/etc/arauto", index, dir+index).Replace(string(text))), 0o444))
 	}
 	if err != nil {
 		c.t.Fatal(err)
@@ -369,6 +391,9 @@ func unwritten(t *testing.T, r *running) {
 	err := filepath.WalkDir(filepath.Join(r.root), func(name string, entry os.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if name == r.root+index {
+			return filepath.SkipDir
 		}
 		info, err := entry.Info()
 		if err == nil && (info.Mode()&0o022 != 0 || info.Sys().(*syscall.Stat_t).Uid == 65532) {

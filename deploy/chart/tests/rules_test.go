@@ -9,8 +9,16 @@ import (
 	"testing"
 )
 
-// roles are the binaries that the chart keeps running.
+// roles are the binaries that the chart keeps running unless values say otherwise.
 var roles = []string{"expect", "gateway", "lookup", "normalize", "sweep"}
+
+// rolesOf are those of a values file: production has the console too.
+func rolesOf(name string) []string {
+	if name == "production" {
+		return append([]string{"console"}, roles...)
+	}
+	return roles
+}
 
 // pods are the pods of all Deployments and of the Job, by the id of what makes them.
 func pods(objects map[string]manifest) map[string]manifest {
@@ -27,7 +35,10 @@ func TestEveryRoleHasAllOfItsObjects(t *testing.T) {
 	t.Parallel()
 	for _, name := range valueFiles {
 		objects := rendered(t, name)
-		for _, role := range roles {
+		if deployed := len(pods(objects)); deployed != len(rolesOf(name))+1 {
+			t.Errorf("%s has %d pods", name, deployed)
+		}
+		for _, role := range rolesOf(name) {
 			for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy"} {
 				id := kind + "/arauto-" + role
 				m, ok := objects[id]
@@ -77,7 +88,7 @@ func TestPodsHaveNoRights(t *testing.T) {
 			}
 			mounts, _ := container.at("volumeMounts").([]any)
 			for i := range mounts {
-				if container.at("volumeMounts", i, "readOnly") != true {
+				if index := container.at("name") == "console" && container.at("volumeMounts", i, "mountPath") == "/var/lib/arauto-console"; container.at("volumeMounts", i, "readOnly") != true && !index {
 					t.Errorf("%s: %s may write to %v", name, id, container.at("volumeMounts", i, "mountPath"))
 				}
 			}
@@ -90,7 +101,7 @@ func TestPodsHaveNoRights(t *testing.T) {
 func TestAdminPortsAreClosed(t *testing.T) {
 	t.Parallel()
 	admin := regexp.MustCompile(`\b9090\b`)
-	for name, open := range map[string][]string{"minimal": nil, "production": roles} {
+	for name, open := range map[string][]string{"minimal": nil, "production": rolesOf("production")} {
 		var opened []string
 		for id, m := range rendered(t, name) {
 			kind, role, _ := strings.Cut(id, "/arauto-")
@@ -109,7 +120,7 @@ func TestAdminPortsAreClosed(t *testing.T) {
 					t.Errorf("%s: %s is for %s", name, id, types)
 				}
 			case "Service":
-				if role != "gateway" || m.at("spec", "ports", 1) != nil || m.at("spec", "ports", 0, "targetPort") != "webhooks" {
+				if port := map[string]string{"gateway": "webhooks", "console": "pages"}[role]; port == "" || m.at("spec", "ports", 1) != nil || m.at("spec", "ports", 0, "targetPort") != port {
 					t.Errorf("%s: there is the %s", name, id)
 				}
 			}
@@ -189,7 +200,7 @@ func TestSecretsAreOnlyNamed(t *testing.T) {
 				}
 			}
 		}
-		if found != 2*len(roles)+1 {
+		if found != 2*len(rolesOf(name))+1 {
 			t.Errorf("%s: %d variables with secrets were found", name, found)
 		}
 	}
@@ -211,6 +222,13 @@ var refused = map[string]struct{ change, says string }{
 	"a misspelt value":          {`roles: {gateway: {replica: 3}}`, "replica"},
 	"a role that there is not":  {`roles: {gatway: {replicas: 3}}`, "gatway"},
 	"no replicas":               {`roles: {lookup: {replicas: 0}}`, "replicas"},
+	"two consoles":              {`roles: {console: {replicas: 2}}`, "replicas"},
+	"a hash of a password":      {`config: {console: {access: {users: {maria: {password_hash: a-hash-as-it-stands}}}}}`, "password_hash"},
+	"the operator's password":   {`config: {console: {operator_password: a-password}}`, "operator_password"},
+	"an address of the console": {`config: {console: {listen: "0.0.0.0:80"}}`, "listen"},
+	"a console for everyone":    {`{roles: {console: {enabled: true}}, config: {console: {hosts: [console.example.com]}}}`, "access.mode"},
+	"a console of no host":      {`{roles: {console: {enabled: true}}, config: {console: {access: {mode: users}}}}`, "hosts"},
+	"a console over plain HTTP": {`{roles: {console: {enabled: true}}, config: {console: {hosts: [console.example.com], access: {mode: users}}}}`, "consoleFrom"},
 	"plain HTTP for everyone":   {`networkPolicy: {webhooksFrom: []}`, "webhooksFrom"},
 	"KEDA without monitoring":   {`keda: {enabled: true}`, "monitoringEndpoint"},
 	"KEDA down to no processes": {`keda: {lookup: {min: 0}}`, "min"},
@@ -270,7 +288,7 @@ func TestRolesHaveTheirSecretsAndNoOthers(t *testing.T) {
 	want := map[string]string{
 		"Deployment/arauto-gateway": "arauto-gateway arauto-gateway-files arauto-gateway-tls", "Deployment/arauto-lookup": "arauto-lookup arauto-lookup-files",
 		"Deployment/arauto-normalize": "arauto-ca", "Deployment/arauto-sweep": "arauto-ca", "Deployment/arauto-expect": "arauto-expect arauto-ca",
-		"Job/arauto-topology": "arauto-ca",
+		"Deployment/arauto-console": "arauto-console arauto-ca", "Job/arauto-topology": "arauto-ca",
 	}
 	for id, pod := range pods(rendered(t, "production")) {
 		var named []string
@@ -279,6 +297,32 @@ func TestRolesHaveTheirSecretsAndNoOthers(t *testing.T) {
 		}
 		if slices.Sort(named); strings.Join(named, " ") != strings.Join(slices.Sorted(slices.Values(strings.Fields(want[id]))), " ") {
 			t.Errorf("%s has the Secrets %v, want %s", id, named, want[id])
+		}
+	}
+}
+
+// TestIndexOfTheConsoleIsKeptOnAClaim wants a claim to be used where values name one, and one pod
+// at a time.
+func TestIndexOfTheConsoleIsKeptOnAClaim(t *testing.T) {
+	t.Parallel()
+	given := values(t, "production")
+	for _, claim := range []string{"arauto-console-index", ""} {
+		merge(given, map[string]any{"roles": map[string]any{"console": map[string]any{"claim": claim}}})
+		m := mustRender(t, given)["Deployment/arauto-console"]
+		pod := manifest{tree: m.at("spec", "template", "spec").(map[string]any)}
+		var found []any
+		volumes, _ := pod.at("volumes").([]any)
+		for i := range volumes {
+			if pod.at("volumes", i, "name") == "index" {
+				found = append(found, pod.at("volumes", i, "persistentVolumeClaim", "claimName"), pod.at("volumes", i, "emptyDir") != nil)
+			}
+		}
+		want := []any{any(claim), false}
+		if claim == "" {
+			want = []any{nil, true}
+		}
+		if !slices.Equal(found, want) || m.at("spec", "replicas") != 1.0 || m.at("spec", "strategy", "type") != "Recreate" || pod.at("securityContext", "fsGroup") != 65532.0 {
+			t.Errorf("with the claim %q the console is\n%s", claim, m.text)
 		}
 	}
 }

@@ -29,10 +29,10 @@ type ConsumerName struct{ Stream, Consumer string }
 // _ack_pending_messages, _redelivered_messages, _waiting_requests, _paused (0
 // or 1) and _oldest_age_seconds, the age of the oldest message that is not
 // acknowledged yet (0 when there is none). A consumer that cannot be read has
-// no numbers, and counts in arauto_consumer_scrape_errors_total.
+// no numbers, and counts in arauto_consumer_scrape_errors_total while it must be there.
 type ConsumerCollector struct {
 	js     jetstream.JetStream
-	names  []ConsumerName
+	all    []measured
 	failed *prometheus.CounterVec
 
 	mu       sync.Mutex // Held while reading, which is bounded.
@@ -40,9 +40,15 @@ type ConsumerCollector struct {
 	readAt   time.Time
 }
 
+// measured is a consumer, and whether it must be there now.
+type measured struct {
+	name   ConsumerName
+	wanted func() bool
+}
+
 // reading is what was read of one consumer; info is nil when that failed.
 type reading struct {
-	name ConsumerName
+	measured
 	info *jetstream.ConsumerInfo
 	age  time.Duration
 }
@@ -63,16 +69,17 @@ func NewConsumerCollector(js jetstream.JetStream, names []ConsumerName) *Consume
 		Help: "Scrapes without the numbers of a durable consumer, because the broker did not say them.",
 	}, []string{"stream", "consumer"})
 	for _, n := range names {
-		c.Add(n)
+		c.Add(n, func() bool { return true })
 	}
 	return c
 }
 
-// Add adds a consumer. From now on it counts as an error that it cannot be read.
-func (c *ConsumerCollector) Add(n ConsumerName) {
+// Add adds a consumer. From now on it counts as an error that it cannot be read, while wanted
+// says that it must be there.
+func (c *ConsumerCollector) Add(n ConsumerName, wanted func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.names, c.readAt = append(c.names, n), time.Time{}
+	c.all, c.readAt = append(c.all, measured{n, wanted}), time.Time{}
 	c.failed.WithLabelValues(n.Stream, n.Consumer) // A counter that is there from the start can be alerted on.
 }
 
@@ -108,7 +115,7 @@ func (c *ConsumerCollector) Describe(out chan<- *prometheus.Desc) {
 func (c *ConsumerCollector) Collect(out chan<- prometheus.Metric) {
 	readings := c.read()
 	for _, r := range readings {
-		if r.info == nil { // Also of a reading that serves several scrapes: each lacks the numbers.
+		if r.info == nil && r.wanted() { // Also of a reading that serves several scrapes: each lacks the numbers.
 			c.failed.WithLabelValues(r.name.Stream, r.name.Consumer).Inc()
 		}
 	}
@@ -131,28 +138,29 @@ func (c *ConsumerCollector) read() []reading {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readingTimeout)
 	defer cancel()
-	readings := make([]reading, len(c.names))
-	var all sync.WaitGroup
-	for i, name := range c.names {
-		all.Go(func() {
-			r, err := c.ask(ctx, name)
+	readings := make([]reading, len(c.all))
+	var asking sync.WaitGroup
+	for i, m := range c.all {
+		asking.Go(func() {
+			r, err := c.ask(ctx, m)
 			if err != nil {
-				r = reading{name: name}
+				r = reading{measured: m}
 			}
 			readings[i] = r
 		})
 	}
-	all.Wait()
+	asking.Wait()
 	c.readings, c.readAt = readings, time.Now()
 	return readings
 }
 
-func (c *ConsumerCollector) ask(ctx context.Context, name ConsumerName) (reading, error) {
+func (c *ConsumerCollector) ask(ctx context.Context, m measured) (reading, error) {
+	name := m.name
 	consumer, err := c.js.Consumer(ctx, name.Stream, name.Consumer)
 	if err != nil {
 		return reading{}, fmt.Errorf("read consumer %s: %w", name.Consumer, err)
 	}
-	r := reading{name: name, info: consumer.CachedInfo()}
+	r := reading{measured: m, info: consumer.CachedInfo()}
 	if r.info.NumPending == 0 && r.info.NumAckPending == 0 {
 		return r, nil
 	}

@@ -126,7 +126,7 @@ func TestCollectorAsksOnceForScrapesThatFollowEachOther(t *testing.T) {
 	}
 	c := NewConsumerCollector(js, []ConsumerName{{"S", "c"}})
 	c.read()
-	c.Add(ConsumerName{"S", "missing"})
+	c.Add(ConsumerName{"S", "missing"}, func() bool { return true })
 	expect(t, scrape(t, c), map[string]float64{"pending_messages{S/c}": 0, "scrape_errors_total{S/missing}": 1})
 	sent := conn.Stats().OutMsgs
 	c.read()
@@ -137,6 +137,21 @@ func TestCollectorAsksOnceForScrapesThatFollowEachOther(t *testing.T) {
 	c.read()
 	if now := conn.Stats().OutMsgs; now == sent {
 		t.Error("old numbers are never read again")
+	}
+}
+
+// A reload may take back what made a consumer necessary before it was made.
+func TestMissingConsumerIsAnErrorWhileItIsWanted(t *testing.T) {
+	t.Parallel()
+	_, js := testbench.Connect(t, broker(t, nil).ClientURL())
+	c, wanted := NewConsumerCollector(js, nil), false
+	c.Add(ConsumerName{"S", "missing"}, func() bool { return wanted })
+	for _, step := range []struct {
+		wanted bool
+		errors float64
+	}{{false, 0}, {true, 1}, {true, 2}, {false, 2}} {
+		wanted = step.wanted
+		expect(t, scrape(t, c), map[string]float64{"scrape_errors_total{S/missing}": step.errors})
 	}
 }
 

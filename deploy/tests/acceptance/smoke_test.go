@@ -89,6 +89,9 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 	if got := p.events(accepted); got != accepted {
 		t.Errorf("%d notifications led to %d events", accepted, got)
 	}
+	if out, err := p.command("operator", "arauto", "expect", "sandbox", "default", "expected", "--order", "o", "--config", p.config()).CombinedOutput(); err != nil {
+		t.Fatalf("expect a payment: %v\n%s", err, out) // From the first one on, expect handles events.
+	}
 	event := p.deliverTraced("traced")
 	for _, role := range []string{"gateway", "lookup", "normalize", "sweep", "expect"} {
 		testbench.Must(t, p.running[role].Process.Signal(syscall.SIGHUP))

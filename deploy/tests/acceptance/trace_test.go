@@ -94,6 +94,12 @@ func (p *plant) checkTrace(event string) {
 		}
 		p.t.Errorf("the call of the provider has %s", t)
 	}
+	of := way[0].ID
+	if !slices.ContainsFunc(all, func(s testbench.Exported) bool {
+		return s.Service == "arauto-expect" && s.Name == "process ORDERS" && s.Parent == of
+	}) {
+		p.t.Errorf("no span of expect is about the event %s", of)
+	}
 	if outcome := lookUp.Attributes["arauto.outcome"]; outcome != "observed" {
 		p.t.Errorf("the look-up's outcome is %q", outcome)
 	}

@@ -183,7 +183,7 @@ func cloudEventsHeaders(d document) object {
 		"ce-time":            object{"type": "string", "format": "date-time", "description": d.where.Headers.Time},
 		"ce-datacontenttype": object{"const": "application/json", "description": "The form of the body."},
 		"ce-dataschema":      object{"const": d.schema["$id"], "description": "The schema of the body."},
-		"traceparent":        text("W3C trace context of the webhook; missing without one."),
+		"traceparent":        text("W3C trace context of the webhook, or of the expectation; missing without one."),
 	}
 	if d.where.Headers.Sequence != "" {
 		required = append(required, "ce-sequence")

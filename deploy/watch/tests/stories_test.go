@@ -179,6 +179,14 @@ var stories = []story{
 		quiet: `arauto_expectation_failures_total 1x200`,
 	},
 	{
+		alarm: "ArautoConsoleOld", from: 20, until: 35, as: []string{`{part="broker"}`},
+		fires: `arauto_console_age_seconds{part="broker",instance="a"} 60x9 60+60x24 60x200
+		        arauto_console_age_seconds{part="broker",instance="b"} 60x200
+		        arauto_console_age_seconds{part="index",instance="a"} 1x200`,
+		quiet: `arauto_console_age_seconds{part="broker"} 60x9 400x4 60x200
+		        arauto_console_age_seconds{part="index"} 300x200`,
+	},
+	{
 		alarm: "ArautoStatusesFilling", from: 25, until: 40, as: []string{`{}`},
 		fires: `arauto_stream_fill_ratio{stream="STATUSES"} 0.8x9 0.81x29 0.8x200`,
 		quiet: `arauto_stream_fill_ratio{stream="STATUSES"} 0.8x9 0.9x10 0.8x200`,

@@ -13,7 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/spans"
 	"arauto/deploy/runtime/stream"
+	"arauto/deploy/runtime/trace"
 	"arauto/schemas/expectation"
 	"arauto/schemas/subject"
 )
@@ -98,9 +100,9 @@ const (
 )
 
 // Announce stores an expectation of a payment, as a compare-and-append behind the one
-// before it. The same version again stores nothing. It returns the version, "" for a
-// withdrawal.
-func (s *Store) Announce(ctx context.Context, provider, account, payment string, e expectation.Expectation) (result Result, version string, err error) {
+// before it, with the caller's trace context unless that is not valid. The same version again
+// stores nothing. It returns the version, "" for a withdrawal.
+func (s *Store) Announce(ctx context.Context, provider, account, payment string, e expectation.Expectation, of string) (result Result, version string, err error) {
 	unit := s.tokens.Unit(provider, account, payment)
 	e.Payment = payment
 	body, err := json.Marshal(e)
@@ -132,7 +134,11 @@ func (s *Store) Announce(ctx context.Context, provider, account, payment string,
 		case e.Withdrawn:
 			result = Withdrawn
 		}
-		_, err = s.writes.Store(ctx, commit.Message{Subject: unit.Expected(), Body: body, Guard: &commit.Guard{Last: expected}})
+		m := commit.Message{Subject: unit.Expected(), Body: body, Guard: &commit.Guard{Last: expected}}
+		if trace.Valid(of) {
+			m.Header = nats.Header{trace.Header: {of}}
+		}
+		_, err = s.writes.Store(ctx, m)
 		return err
 	})
 	if err != nil {
@@ -180,9 +186,9 @@ func (l Log) Said(version string) map[expectation.Word]expectation.Outcome {
 	return said
 }
 
-// Publish appends an outcome behind a log and moves the log to it. stream.ErrConflict means
-// that another process was first: read and judge again.
-func (s *Store) Publish(ctx context.Context, u subject.Unit, log *Log, o expectation.Outcome) error {
+// Publish appends an outcome behind a log and moves the log to it, within a trace context; ""
+// for none. stream.ErrConflict means that another process was first: read and judge again.
+func (s *Store) Publish(ctx context.Context, u subject.Unit, log *Log, o expectation.Outcome, within string) error {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return fmt.Errorf("encode outcome: %w", err)
@@ -198,7 +204,12 @@ func (s *Store) Publish(ctx context.Context, u subject.Unit, log *Log, o expecta
 	for name, value := range o.CloudEvent(s.deployment, s.tokens.Shown(about)) {
 		m.Header.Set(name, value)
 	}
+	ctx, span, within := spans.Send(ctx, subject.Outcomes, within)
+	if within != "" {
+		m.Header.Set(trace.Header, within)
+	}
 	stored, err := s.writes.Store(ctx, m)
+	span.End(err)
 	if err != nil {
 		return fmt.Errorf("publish outcome: %w", err)
 	}

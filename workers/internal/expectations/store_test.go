@@ -24,14 +24,14 @@ func TestOutcomeOfAStaleProcessIsNotPublished(t *testing.T) {
 	before, err := store.Log(b.Ctx, u)
 	b.Must(err)
 	first, second, third := before, before, before
-	b.Must(store.Publish(b.Ctx, u, &first, o))
-	if err := store.Publish(b.Ctx, u, &second, o); !stream.IsConflict(err) {
+	b.Must(store.Publish(b.Ctx, u, &first, o, ""))
+	if err := store.Publish(b.Ctx, u, &second, o, ""); !stream.IsConflict(err) {
 		t.Errorf("the same outcome again: %v", err)
 	}
 	probe := o
 	probe.Payment = "other"
 	b.ForgetIDs(subject.Outcomes, b.Unit("other").Outcome("met"), probe)
-	if err := store.Publish(b.Ctx, u, &third, o); !stream.IsConflict(err) {
+	if err := store.Publish(b.Ctx, u, &third, o, ""); !stream.IsConflict(err) {
 		t.Errorf("once the broker has forgotten its id: %v", err)
 	}
 	after, err := store.Log(b.Ctx, u)
