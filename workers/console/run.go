@@ -45,7 +45,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		_ = listener.Close() // The server has closed it unless it never began.
 		return nil
 	})
-	payments, err := index.Open(cfg.Index)
+	payments, err := index.Open(cfg.Index, cfg.Tokens)
 	if err != nil {
 		return err
 	}
