@@ -49,6 +49,9 @@ func Run(ctx context.Context, k *process.Kit) error {
 	if err != nil {
 		return err
 	}
+	if payments.Rebuilt() {
+		k.Log.Warn("index.reset", zap.String("cause", "the file was damaged, not closed, or of another version"))
+	}
 	k.OnStop("index", func(context.Context) error { return payments.Close() })
 	settings, err := admitted(cfg)
 	if err != nil {

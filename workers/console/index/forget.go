@@ -205,7 +205,8 @@ func zero(file *os.File, from, to int64) error {
 	return nil
 }
 
-// Reset empties the index, for a stream that was created again.
+// Reset empties the index, for a stream that was created again. A file system that never writes
+// in place keeps the old bytes until it reuses them.
 func (x *Index) Reset() error {
 	x.writes.Lock()
 	defer x.writes.Unlock()
@@ -214,31 +215,8 @@ func (x *Index) Reset() error {
 	if err := x.db.Close(); err != nil {
 		return fmt.Errorf("close index: %w", err)
 	}
-	if err := destroy(x.path); err != nil {
-		return err
-	}
-	return x.open()
-}
-
-// destroy overwrites a file with zeros and deletes it, as the broker does with what is erased.
-// A file system that never writes in place keeps the old bytes until it reuses them.
-func destroy(path string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("overwrite index: %w", err)
-	}
-	info, err := file.Stat()
-	if err == nil {
-		err = zero(file, 0, info.Size())
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close(), os.Remove(path)); err != nil {
-		return fmt.Errorf("overwrite index: %w", err)
+	if err := x.open(false); err != nil {
+		return fmt.Errorf("empty index: %w", err)
 	}
 	return nil
 }

@@ -24,12 +24,6 @@ import (
 	"arauto/schemas/subject"
 )
 
-// version is that of the file's layout. A file of another version is built again.
-const version = "2"
-
-// openTimeout is how long another process may hold the file, such as a console that stops.
-const openTimeout = 5 * time.Second
-
 // The buckets. What a key is says entry.go.
 var (
 	metaBucket     = []byte("meta")     // See the keys below.
@@ -44,7 +38,6 @@ var buckets = [][]byte{metaBucket, accountsBucket, paymentsBucket, listsBucket, 
 
 // The keys of the meta bucket.
 var (
-	versionKey   = []byte("version")
 	ordersKey    = []byte("orders")    // Position on ORDERS.
 	forgottenKey = []byte("forgotten") // Position on FORGOTTEN.
 	countKey     = []byte("count")     // Number of payments.
@@ -74,8 +67,10 @@ type Position struct {
 
 // Index is the open file. Its methods may be called concurrently.
 type Index struct {
-	path   string
-	tokens subject.Tokens
+	path    string
+	tokens  subject.Tokens
+	rebuilt bool
+	closed  bool
 
 	writes sync.Mutex   // Held by every change, and while free pages are overwritten.
 	unsure bool         // The last overwriting failed, so what it wrote may not be on the disk. Guarded by writes.
@@ -83,21 +78,19 @@ type Index struct {
 	db     *bolt.DB
 }
 
-// Open opens the file in a folder, which is created if it is missing. A file that cannot be
-// read, or is of another version, is replaced by an empty one. tokens are the deployment's.
+// Open opens the file in a folder, which is created if it is missing. A file that is not as
+// Close left it, or is of another version, is replaced by an empty one. tokens are the deployment's.
 func Open(folder string, tokens subject.Tokens) (*Index, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of index: %w", err)
 	}
 	x := &Index{path: filepath.Join(folder, "payments.db"), tokens: tokens}
-	err := x.open()
-	if errors.Is(err, berrors.ErrTimeout) { // Another process has it.
+	err := x.open(true)
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open index %s: another process has it open: %w", x.path, err)
 	}
 	if err != nil {
-		if err = destroy(x.path); err == nil {
-			err = x.open()
-		}
+		err = x.open(false)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
@@ -105,31 +98,28 @@ func Open(folder string, tokens subject.Tokens) (*Index, error) {
 	return x, nil
 }
 
-// options are those of every opened file. The list of free pages is stored: to make it again
-// all pages would be read, and mapped into memory.
-func options() *bolt.Options {
-	return &bolt.Options{Timeout: openTimeout, FreelistType: bolt.FreelistMapType}
-}
+// Rebuilt reports whether Open found a file and replaced it.
+func (x *Index) Rebuilt() bool { return x.rebuilt }
 
-// errVersion means that the file has another layout.
-var errVersion = errors.New("the index is of another version")
-
-func (x *Index) open() error {
-	db, err := bolt.Open(x.path, 0o600, options())
+// open opens the file, with keep as it is if it is sealed, and otherwise empty.
+func (x *Index) open(keep bool) error {
+	db, err := bolt.Open(x.path, 0o600, &bolt.Options{
+		// The list of free pages is stored: to make it, all pages would be read and mapped.
+		FreelistType: bolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			return x.openFile(name, flag, mode, keep)
+		},
+	})
 	if err != nil {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(metaBucket)
-		if meta != nil && string(meta.Get(versionKey)) != version {
-			return errVersion
-		}
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
-		return tx.Bucket(metaBucket).Put(versionKey, []byte(version))
+		return nil
 	})
 	if err != nil {
 		return errors.Join(err, db.Close())
@@ -138,11 +128,17 @@ func (x *Index) open() error {
 	return nil
 }
 
-// Close closes the file.
+// Close seals and closes the file.
 func (x *Index) Close() error {
+	x.writes.Lock()
+	defer x.writes.Unlock()
 	x.swap.Lock()
 	defer x.swap.Unlock()
-	return x.db.Close()
+	if x.closed {
+		return nil
+	}
+	x.closed = true
+	return join(x.seal(), x.db.Close())
 }
 
 // view reads the file.

