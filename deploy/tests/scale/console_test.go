@@ -1,0 +1,371 @@
+package scale_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/runtime/commit"
+	"arauto/deploy/runtime/process/processtest"
+	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
+	"arauto/schemas/record"
+	"arauto/schemas/subject"
+)
+
+// BenchmarkConsole prints what the console costs beside a full broker, and what its pages cost a
+// reader: SCALE_PAYMENTS payments with SCALE_LETTERS dead letters, SCALE_PAGES pages that
+// refresh themselves as a browser does, and how many notifications a committer stores with and without them,
+// in SCALE_ROUNDS windows of SCALE_SECONDS of each, 8 at least, in which every page is refreshed.
+func BenchmarkConsole(b *testing.B) {
+	payments, letters := scaled(b, "SCALE_PAYMENTS", 5000), scaled(b, "SCALE_LETTERS", 500)
+	pages, rounds := scaled(b, "SCALE_PAGES", 50), scaled(b, "SCALE_ROUNDS", 3)
+	window := time.Duration(max(scaled(b, "SCALE_SECONDS", 8), 8)) * time.Second
+	for b.Loop() {
+		p := filled(b, payments, letters)
+		c := p.startConsole()
+		built := c.build(payments)
+		building, closed := c.peak(), p.paint(c, 5)
+		var rates [2][]float64 // Without and with open pages.
+		var open []visit
+		for range rounds {
+			rates[0] = append(rates[0], p.rate(window))
+			stop := c.open(pages)
+			rates[1] = append(rates[1], p.rate(window))
+			open = append(open, p.paint(c, 3)...) // While they are open, and nothing is stored.
+			if got := stop(); got < int64(pages) {
+				b.Fatalf("%d pages were refreshed, want at least %d", got, pages)
+			}
+		}
+		reading := c.peak()
+		restarted := c.restart()
+		report := []string{fmt.Sprintf("%d payments, %d dead letters, %d open pages", payments, letters, pages)}
+		report = append(report, paints("the first response, no page open", closed), paints("beside open pages", open))
+		report = append(report, fmt.Sprintf("memory of the console, most: while it reads %d payments in %.0f s %.0f MiB, until all is measured %.0f MiB, after a restart %.0f MiB",
+			payments, built.Seconds(), building/mebibytes, reading/mebibytes, restarted/mebibytes))
+		without, with := middle(rates[0]), middle(rates[1])
+		report = append(report, fmt.Sprintf("notifications stored per second: without pages %.0f of %.0f, with them %.0f of %.0f: %.3f times", without, rates[0], with, rates[1], with/without))
+		if _, err := fmt.Fprintln(os.Stdout, "\n"+strings.Join(report, "\n")); err != nil { // The testing package cuts off what is longer than ten lines.
+			b.Error(err)
+		}
+		for unit, value := range map[string]float64{
+			"ns/op": 0, "building-MiB": building / mebibytes, "reading-MiB": reading / mebibytes, "rate-ratio": with / without,
+			"slowest-ms": slowest(open).Seconds() * 1000,
+		} {
+			b.ReportMetric(value, unit)
+		}
+	}
+}
+
+// scaled is a number from the environment.
+func scaled(b *testing.B, name string, otherwise int) int {
+	b.Helper()
+	given := os.Getenv(name)
+	if given == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(given)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// filled is a broker with payments and dead letters, stored without a sync for each write,
+// which takes minutes and changes nothing that is measured.
+func filled(b *testing.B, payments, letters int) *plant {
+	b.Helper()
+	p := build(b, 2*time.Hour)
+	p.relaxed(true)
+	kinds := []order.Status{order.Pending, order.Paid, order.Refunded}
+	for from := 0; from < payments; from += backlog {
+		p.publish(min(backlog, payments-from), func(i int) *nats.Msg {
+			return p.event(numbered(from+i), 1, kinds[(from+i)%len(kinds)])
+		})
+	}
+	p.publish(letters, func(i int) *nats.Msg {
+		l := record.DeadLetter{
+			ID: fmt.Sprintf("%s-%d", subject.Statuses, i+1), Class: record.ClassProvider, Stage: record.StageNormalize, Provider: "sandbox", Account: "default", Kind: order.Payment,
+			Payment: numbered(i), Order: "o-" + numbered(i), Cause: "a word that is not known", LastAnswer: "answered", Stream: subject.Statuses, Sequence: uint64(i) + 1, //nolint:gosec // An index.
+			ProviderStatus: fmt.Sprintf("word-%d", i%7), Next: "teach the adapter the word", At: time.Now().UTC(),
+		}
+		return p.message(p.Tokens.Unit("sandbox", "default", l.Payment).DeadLetter(string(l.Class), l.Stage), l)
+	})
+	p.relaxed(false)
+	return p
+}
+
+// relaxed restarts the broker without, or again with, a sync for each write.
+func (p *plant) relaxed(yes bool) {
+	p.T.Helper()
+	p.change = nil
+	if yes {
+		p.change = strings.NewReplacer("sync_interval: always", `sync_interval: "1m"`)
+	}
+	p.restart(syscall.SIGTERM)
+}
+
+// numbered is the id of a payment; the ids of payments after one another are far apart.
+func numbered(i int) string { return fmt.Sprintf("pay-%08x-%d", uint32(i)*2654435761, i) } //nolint:gosec // It wraps.
+
+// rate is how many notifications a second a committer stores for 64 callers.
+func (p *plant) rate(window time.Duration) float64 {
+	p.T.Helper()
+	c, err := commit.New(p.nc, commit.Options{Stream: subject.Notifications, GroupCommit: func() bool { return true }})
+	p.Must(err)
+	ctx, cancel := context.WithTimeout(p.Ctx, window)
+	defer cancel()
+	var stored atomic.Int64
+	var callers sync.WaitGroup
+	began := time.Now()
+	for caller := range 64 {
+		callers.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				id := fmt.Sprintf("rate-%d-%d-%d", began.UnixNano(), caller, n)
+				m := p.notification(id)
+				if _, err := c.Store(ctx, commit.Message{ID: id, Subject: m.Subject, Body: m.Data}); err == nil {
+					stored.Add(1)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	return float64(stored.Load()) / time.Since(began).Seconds()
+}
+
+// visit is the time to the whole first response of one page.
+type visit struct {
+	page string
+	took time.Duration
+}
+
+// paint reads every kind of page several times.
+func (p *plant) paint(c *console, times int) (all []visit) {
+	p.T.Helper()
+	for range times {
+		for _, page := range kindsOfPages() {
+			all = append(all, visit{page.name, c.see(page.path)})
+		}
+	}
+	return all
+}
+
+type kindOfPage struct{ name, path string }
+
+// kindsOfPages are the pages, with every way to choose what a list shows.
+func kindsOfPages() []kindOfPage {
+	one := numbered(17)
+	return []kindOfPage{
+		{"now", "/"}, {"payments", "/payments"}, {"payments by status", "/payments?status=paid&sort=oldest"}, {"payments of another provider", "/payments?provider=picpay"},
+		{"search", "/payments?q=o-" + one}, {"payment", "/payments/sandbox/default/" + one}, {"dead letters", "/dead"}, {"dead letters by word", "/dead?word=word-3"},
+		{"providers", "/providers"}, {"broker", "/broker"},
+	}
+}
+
+func slowest(all []visit) time.Duration {
+	return slices.MaxFunc(all, func(a, b visit) int { return int(a.took - b.took) }).took
+}
+
+// middle is the median.
+func middle(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
+}
+
+// paints is a table of visits.
+func paints(name string, all []visit) string {
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(table, "%s\tmedian ms\tmost ms\n", name)
+	for _, page := range kindsOfPages() {
+		var took []float64
+		for _, v := range all {
+			if v.page == page.name {
+				took = append(took, v.took.Seconds()*1000)
+			}
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%.1f\t%.1f\n", page.name, middle(took), slices.Max(took))
+	}
+	_ = table.Flush() // It writes to memory.
+	return text.String()
+}
+
+// console is the real binary as a process.
+type console struct {
+	*plant
+	cmd    *exec.Cmd
+	config string
+	url    string
+	client http.Client
+}
+
+// startConsole runs it as the broker's user of its name, with its index beside the broker's store.
+func (p *plant) startConsole() *console {
+	p.T.Helper()
+	port := processtest.FreePorts(p.T, 1)[0]
+	c := &console{plant: p, config: filepath.Join(p.dir, "console.yaml"), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	c.client.Transport = &http.Transport{MaxIdleConnsPerHost: 200}
+	p.T.Cleanup(c.client.CloseIdleConnections)
+	p.Must(os.WriteFile(c.config, []byte(`profile: local
+hash_key: `+testbench.HashKey+`
+nats: {url: "nats://`+p.address+`", user: console, password: consolepw}
+console: {admin: "127.0.0.1:0", listen: "`+strings.TrimPrefix(c.url, "http://")+`", index: "`+filepath.Join(p.dir, "index")+`"}
+providers: {sandbox: {accounts: {default: {webhook_secrets: [secret], settings: {base_url: "http://127.0.0.1:1", token: t}}}}}
+`), 0o600))
+	c.start()
+	p.T.Cleanup(func() { c.end(syscall.SIGKILL) })
+	return c
+}
+
+func (c *console) start() {
+	c.T.Helper()
+	c.cmd = exec.CommandContext(c.Ctx, filepath.Join(bin, "console"), "-config", c.config)
+	c.Must(processtest.Start(c.cmd, filepath.Join(c.dir, "console.log"), nil))
+	c.Until("the console to answer", func() bool {
+		_, err := c.get(c.Ctx, "/")
+		return err == nil
+	})
+}
+
+// end ends the process with a signal.
+func (c *console) end(signal syscall.Signal) {
+	if c.cmd != nil {
+		_ = c.cmd.Process.Signal(signal)
+		_ = c.cmd.Wait() // It may say that it was killed.
+		c.cmd = nil
+	}
+}
+
+// restart stops it in order, starts it again on its index, and returns the most memory that it
+// took until the list was there.
+func (c *console) restart() float64 {
+	c.T.Helper()
+	c.end(syscall.SIGTERM)
+	c.start()
+	c.see("/payments")
+	return c.peak()
+}
+
+// peak is the most memory that the process ever had resident, in bytes.
+func (c *console) peak() float64 { return c.status(c.cmd.Process.Pid, "VmHWM") }
+
+// build waits until the index has every payment.
+func (c *console) build(payments int) time.Duration {
+	c.T.Helper()
+	began, last := time.Now(), numbered(payments-1)
+	every := time.NewTicker(500 * time.Millisecond) // Asked more often, the page would be what is measured.
+	defer every.Stop()
+	for {
+		text, err := c.get(c.Ctx, "/payments")
+		if err == nil && strings.Contains(text, last) {
+			return time.Since(began)
+		}
+		select {
+		case <-every.C:
+		case <-c.Ctx.Done():
+			c.T.Fatalf("the index does not have %s: %v", last, err)
+		}
+	}
+}
+
+// get reads a page.
+func (c *console) get(ctx context.Context, path string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	answer, err := c.client.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close() //nolint:errcheck // Only read from.
+	text, err := io.ReadAll(answer.Body)
+	if answer.StatusCode != http.StatusOK {
+		err = errors.Join(err, fmt.Errorf("GET %s: %s", path, answer.Status))
+	}
+	return string(text), err
+}
+
+// see is the time to the whole first response of a page.
+func (c *console) see(path string) time.Duration {
+	c.T.Helper()
+	began := time.Now()
+	_, err := c.get(c.Ctx, path)
+	c.Must(err)
+	return time.Since(began)
+}
+
+// open opens pages of every kind, which refresh themselves as console.js does: a page that hears
+// a tick on /live reads itself again, every five seconds at most. stop closes them and returns how many
+// refreshes there were.
+func (c *console) open(pages int) (stop func() int64) {
+	c.T.Helper()
+	ctx, cancel := context.WithCancel(c.Ctx)
+	var refreshes atomic.Int64
+	var browsers, opened sync.WaitGroup
+	opened.Add(pages)
+	for i := range pages {
+		kinds := kindsOfPages()
+		path := kinds[i%len(kinds)].path
+		browsers.Go(func() {
+			if err := c.browse(ctx, path, &refreshes, opened.Done); err != nil && ctx.Err() == nil {
+				c.T.Errorf("%s: %v", path, err)
+			}
+		})
+	}
+	opened.Wait()
+	return func() int64 {
+		cancel()
+		browsers.Wait()
+		return refreshes.Load()
+	}
+}
+
+// browse is one open page.
+func (c *console) browse(ctx context.Context, path string, refreshes *atomic.Int64, opened func()) error {
+	_, err := c.get(ctx, path)
+	var live *http.Response
+	if err == nil {
+		var request *http.Request
+		request, err = http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/live", http.NoBody)
+		if err == nil {
+			live, err = c.client.Do(request)
+		}
+	}
+	opened()
+	if err != nil {
+		return err
+	}
+	defer live.Body.Close() //nolint:errcheck // Only read from.
+	every, last := 5*time.Second, time.Now()
+	if path == "/" || path == "/broker" {
+		every = 2 * time.Second
+	}
+	for lines := bufio.NewScanner(live.Body); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "event: tick") && time.Since(last) >= every-500*time.Millisecond {
+			last = time.Now()
+			if _, err := c.get(ctx, path); err != nil {
+				return err
+			}
+			refreshes.Add(1)
+		}
+	}
+	return nil
+}
