@@ -1,15 +1,9 @@
 package scale_test
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +17,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"arauto/deploy/runtime/commit"
-	"arauto/deploy/runtime/process/processtest"
-	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -45,13 +37,18 @@ func BenchmarkConsole(b *testing.B) {
 		building, closed := c.peak(), p.paint(c, 5)
 		var rates [2][]float64 // Without and with open pages.
 		var open []visit
+		var busy [2]time.Duration
 		for range rounds {
+			began := c.busy()
 			rates[0] = append(rates[0], p.rate(window))
+			busy[0] += c.busy() - began
 			stop := c.open(pages)
+			began = c.busy()
 			rates[1] = append(rates[1], p.rate(window))
+			busy[1] += c.busy() - began
 			open = append(open, p.paint(c, 3)...) // While they are open, and nothing is stored.
-			if got := stop(); got < int64(pages) {
-				b.Fatalf("%d pages were refreshed, want at least %d", got, pages)
+			if still := stop(); still > 0 {
+				b.Fatalf("%d of %d pages were never refreshed", still, pages)
 			}
 		}
 		reading := c.peak()
@@ -61,17 +58,23 @@ func BenchmarkConsole(b *testing.B) {
 		report = append(report, fmt.Sprintf("memory of the console, most: while it reads %d payments in %.0f s %.0f MiB, until all is measured %.0f MiB, after a restart %.0f MiB",
 			payments, built.Seconds(), building/mebibytes, reading/mebibytes, restarted/mebibytes))
 		without, with := middle(rates[0]), middle(rates[1])
-		report = append(report, fmt.Sprintf("notifications stored per second: without pages %.0f of %.0f, with them %.0f of %.0f: %.3f times", without, rates[0], with, rates[1], with/without))
+		report = append(report, fmt.Sprintf("notifications stored per second: without pages %.0f of %.0f, with them %.0f of %.0f: %.3f times", without, rates[0], with, rates[1], with/without),
+			fmt.Sprintf("processor time of the console meanwhile: %.3f of a core without pages, %.3f with them", cores(busy[0], window, rounds), cores(busy[1], window, rounds)))
 		if _, err := fmt.Fprintln(os.Stdout, "\n"+strings.Join(report, "\n")); err != nil { // The testing package cuts off what is longer than ten lines.
 			b.Error(err)
 		}
 		for unit, value := range map[string]float64{
 			"ns/op": 0, "building-MiB": building / mebibytes, "reading-MiB": reading / mebibytes, "rate-ratio": with / without,
-			"slowest-ms": slowest(open).Seconds() * 1000,
+			"slowest-ms": slowest(open).Seconds() * 1000, "cores": cores(busy[1], window, rounds),
 		} {
 			b.ReportMetric(value, unit)
 		}
 	}
+}
+
+// cores is how many processors were busy in all windows.
+func cores(busy, window time.Duration, windows int) float64 {
+	return busy.Seconds() / window.Seconds() / float64(windows)
 }
 
 // scaled is a number from the environment.
@@ -205,167 +208,4 @@ func paints(name string, all []visit) string {
 	}
 	_ = table.Flush() // It writes to memory.
 	return text.String()
-}
-
-// console is the real binary as a process.
-type console struct {
-	*plant
-	cmd    *exec.Cmd
-	config string
-	url    string
-	client http.Client
-}
-
-// startConsole runs it as the broker's user of its name, with its index beside the broker's store.
-func (p *plant) startConsole() *console {
-	p.T.Helper()
-	port := processtest.FreePorts(p.T, 1)[0]
-	c := &console{plant: p, config: filepath.Join(p.dir, "console.yaml"), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	c.client.Transport = &http.Transport{MaxIdleConnsPerHost: 200}
-	p.T.Cleanup(c.client.CloseIdleConnections)
-	p.Must(os.WriteFile(c.config, []byte(`profile: local
-hash_key: `+testbench.HashKey+`
-nats: {url: "nats://`+p.address+`", user: console, password: consolepw}
-console: {admin: "127.0.0.1:0", listen: "`+strings.TrimPrefix(c.url, "http://")+`", index: "`+filepath.Join(p.dir, "index")+`"}
-providers: {sandbox: {accounts: {default: {webhook_secrets: [secret], settings: {base_url: "http://127.0.0.1:1", token: t}}}}}
-`), 0o600))
-	c.start()
-	p.T.Cleanup(func() { c.end(syscall.SIGKILL) })
-	return c
-}
-
-func (c *console) start() {
-	c.T.Helper()
-	c.cmd = exec.CommandContext(c.Ctx, filepath.Join(bin, "console"), "-config", c.config)
-	c.Must(processtest.Start(c.cmd, filepath.Join(c.dir, "console.log"), nil))
-	c.Until("the console to answer", func() bool {
-		_, err := c.get(c.Ctx, "/")
-		return err == nil
-	})
-}
-
-// end ends the process with a signal.
-func (c *console) end(signal syscall.Signal) {
-	if c.cmd != nil {
-		_ = c.cmd.Process.Signal(signal)
-		_ = c.cmd.Wait() // It may say that it was killed.
-		c.cmd = nil
-	}
-}
-
-// restart stops it in order, starts it again on its index, and returns the most memory that it
-// took until the list was there.
-func (c *console) restart() float64 {
-	c.T.Helper()
-	c.end(syscall.SIGTERM)
-	c.start()
-	c.see("/payments")
-	return c.peak()
-}
-
-// peak is the most memory that the process ever had resident, in bytes.
-func (c *console) peak() float64 { return c.status(c.cmd.Process.Pid, "VmHWM") }
-
-// build waits until the index has every payment.
-func (c *console) build(payments int) time.Duration {
-	c.T.Helper()
-	began, last := time.Now(), numbered(payments-1)
-	every := time.NewTicker(500 * time.Millisecond) // Asked more often, the page would be what is measured.
-	defer every.Stop()
-	for {
-		text, err := c.get(c.Ctx, "/payments")
-		if err == nil && strings.Contains(text, last) {
-			return time.Since(began)
-		}
-		select {
-		case <-every.C:
-		case <-c.Ctx.Done():
-			c.T.Fatalf("the index does not have %s: %v", last, err)
-		}
-	}
-}
-
-// get reads a page.
-func (c *console) get(ctx context.Context, path string) (string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, http.NoBody)
-	if err != nil {
-		return "", err
-	}
-	answer, err := c.client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close() //nolint:errcheck // Only read from.
-	text, err := io.ReadAll(answer.Body)
-	if answer.StatusCode != http.StatusOK {
-		err = errors.Join(err, fmt.Errorf("GET %s: %s", path, answer.Status))
-	}
-	return string(text), err
-}
-
-// see is the time to the whole first response of a page.
-func (c *console) see(path string) time.Duration {
-	c.T.Helper()
-	began := time.Now()
-	_, err := c.get(c.Ctx, path)
-	c.Must(err)
-	return time.Since(began)
-}
-
-// open opens pages of every kind, which refresh themselves as console.js does: a page that hears
-// a tick on /live reads itself again, every five seconds at most. stop closes them and returns how many
-// refreshes there were.
-func (c *console) open(pages int) (stop func() int64) {
-	c.T.Helper()
-	ctx, cancel := context.WithCancel(c.Ctx)
-	var refreshes atomic.Int64
-	var browsers, opened sync.WaitGroup
-	opened.Add(pages)
-	for i := range pages {
-		kinds := kindsOfPages()
-		path := kinds[i%len(kinds)].path
-		browsers.Go(func() {
-			if err := c.browse(ctx, path, &refreshes, opened.Done); err != nil && ctx.Err() == nil {
-				c.T.Errorf("%s: %v", path, err)
-			}
-		})
-	}
-	opened.Wait()
-	return func() int64 {
-		cancel()
-		browsers.Wait()
-		return refreshes.Load()
-	}
-}
-
-// browse is one open page.
-func (c *console) browse(ctx context.Context, path string, refreshes *atomic.Int64, opened func()) error {
-	_, err := c.get(ctx, path)
-	var live *http.Response
-	if err == nil {
-		var request *http.Request
-		request, err = http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/live", http.NoBody)
-		if err == nil {
-			live, err = c.client.Do(request)
-		}
-	}
-	opened()
-	if err != nil {
-		return err
-	}
-	defer live.Body.Close() //nolint:errcheck // Only read from.
-	every, last := 5*time.Second, time.Now()
-	if path == "/" || path == "/broker" {
-		every = 2 * time.Second
-	}
-	for lines := bufio.NewScanner(live.Body); lines.Scan(); {
-		if strings.HasPrefix(lines.Text(), "event: tick") && time.Since(last) >= every-500*time.Millisecond {
-			last = time.Now()
-			if _, err := c.get(ctx, path); err != nil {
-				return err
-			}
-			refreshes.Add(1)
-		}
-	}
-	return nil
 }
