@@ -81,10 +81,10 @@ func (c *console) restart() float64 {
 // peak is the most memory that the process ever had resident, in bytes.
 func (c *console) peak() float64 { return c.status(c.cmd.Process.Pid, "VmHWM") }
 
-// busy is the processor time that the process has used.
-func (c *console) busy() time.Duration {
+// busy is the processor time that a process has used.
+func (c *console) busy(of *exec.Cmd) time.Duration {
 	c.T.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", of.Process.Pid))
 	c.Must(err)
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	var ticks time.Duration

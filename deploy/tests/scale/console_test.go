@@ -35,17 +35,12 @@ func BenchmarkConsole(b *testing.B) {
 		c := p.startConsole()
 		built := c.build(payments)
 		building, closed := c.peak(), p.paint(c, 5)
-		var rates [2][]float64 // Without and with open pages.
+		var without, with spent
 		var open []visit
-		var busy [2]time.Duration
 		for range rounds {
-			began := c.busy()
-			rates[0] = append(rates[0], p.rate(window))
-			busy[0] += c.busy() - began
+			without.add(c, window)
 			stop := c.open(pages)
-			began = c.busy()
-			rates[1] = append(rates[1], p.rate(window))
-			busy[1] += c.busy() - began
+			with.add(c, window)
 			open = append(open, p.paint(c, 3)...) // While they are open, and nothing is stored.
 			if still := stop(); still > 0 {
 				b.Fatalf("%d of %d pages were never refreshed", still, pages)
@@ -57,24 +52,41 @@ func BenchmarkConsole(b *testing.B) {
 		report = append(report, paints("the first response, no page open", closed), paints("beside open pages", open))
 		report = append(report, fmt.Sprintf("memory of the console, most: while it reads %d payments in %.0f s %.0f MiB, until all is measured %.0f MiB, after a restart %.0f MiB",
 			payments, built.Seconds(), building/mebibytes, reading/mebibytes, restarted/mebibytes))
-		without, with := middle(rates[0]), middle(rates[1])
-		report = append(report, fmt.Sprintf("notifications stored per second: without pages %.0f of %.0f, with them %.0f of %.0f: %.3f times", without, rates[0], with, rates[1], with/without),
-			fmt.Sprintf("processor time of the console meanwhile: %.3f of a core without pages, %.3f with them", cores(busy[0], window, rounds), cores(busy[1], window, rounds)))
+		report = append(report, "stored without pages: "+without.String(), "stored with pages: "+with.String())
 		if _, err := fmt.Fprintln(os.Stdout, "\n"+strings.Join(report, "\n")); err != nil { // The testing package cuts off what is longer than ten lines.
 			b.Error(err)
 		}
 		for unit, value := range map[string]float64{
-			"ns/op": 0, "building-MiB": building / mebibytes, "reading-MiB": reading / mebibytes, "rate-ratio": with / without,
-			"slowest-ms": slowest(open).Seconds() * 1000, "cores": cores(busy[1], window, rounds),
+			"ns/op": 0, "building-MiB": building / mebibytes, "reading-MiB": reading / mebibytes, "rate-ratio": middle(with.rates) / middle(without.rates),
+			"slowest-ms": slowest(open).Seconds() * 1000, "cores": with.console.Seconds() / with.time.Seconds(),
 		} {
 			b.ReportMetric(value, unit)
 		}
 	}
 }
 
-// cores is how many processors were busy in all windows.
-func cores(busy, window time.Duration, windows int) float64 {
-	return busy.Seconds() / window.Seconds() / float64(windows)
+// spent is what some windows took in which notifications were stored.
+type spent struct {
+	rates                 []float64 // Per second, of each window.
+	stored                float64
+	time, broker, console time.Duration // The latter two of processors.
+}
+
+// add measures one window.
+func (s *spent) add(c *console, window time.Duration) {
+	c.T.Helper()
+	broker, console := c.busy(c.process), c.busy(c.cmd)
+	rate := c.rate(window)
+	s.rates = append(s.rates, rate)
+	s.stored += rate * window.Seconds()
+	s.time += window
+	s.broker += c.busy(c.process) - broker
+	s.console += c.busy(c.cmd) - console
+}
+
+func (s *spent) String() string {
+	return fmt.Sprintf("%.0f a second of %.0f; the console took %.3f of a processor, the broker %.0f µs for each", middle(s.rates), s.rates,
+		s.console.Seconds()/s.time.Seconds(), float64(s.broker.Microseconds())/s.stored)
 }
 
 // scaled is a number from the environment.

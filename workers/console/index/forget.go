@@ -133,7 +133,7 @@ func (x *Index) scrub() error {
 	if err == nil {
 		err = file.Sync()
 	}
-	x.unsure = err != nil
+	x.inDoubt = err != nil
 	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("overwrite free pages of index: %w", err)
 	}
@@ -186,7 +186,7 @@ func (x *Index) clear(file *os.File, from, to int64) error {
 		if _, err := file.ReadAt(part, from); err != nil {
 			return err
 		}
-		if bytes.Count(part, []byte{0}) < len(part) || x.unsure {
+		if bytes.Count(part, []byte{0}) < len(part) || x.inDoubt {
 			if err := zero(file, from, from+int64(len(part))); err != nil {
 				return err
 			}

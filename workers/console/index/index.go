@@ -72,10 +72,10 @@ type Index struct {
 	rebuilt bool
 	closed  bool
 
-	writes sync.Mutex   // Held by every change, and while free pages are overwritten.
-	unsure bool         // The last overwriting failed, so what it wrote may not be on the disk. Guarded by writes.
-	swap   sync.RWMutex // Held for writing while db is replaced, or its free pages are overwritten.
-	db     *bolt.DB
+	writes  sync.Mutex   // Held by every change, and while free pages are overwritten.
+	inDoubt bool         // The last overwriting failed, so what it wrote may not be on the disk. Guarded by writes.
+	swap    sync.RWMutex // Held for writing while db is replaced, or its free pages are overwritten.
+	db      *bolt.DB
 }
 
 // Open opens the file in a folder, which is created if it is missing. A file that is not as
