@@ -143,7 +143,7 @@ func (c *console) see(path string) time.Duration {
 }
 
 // open opens pages of every kind, which refresh themselves as console.js does: a page that hears
-// a tick on /live reads itself again, as often as it says at most. Those that a search found are not
+// a tick on /live reads itself again, as often as it says at most. The results of a search are not
 // refreshed. stop closes the pages and returns how many were never refreshed although they should have been.
 func (c *console) open(pages int) (stop func() int64) {
 	c.T.Helper()

@@ -65,7 +65,7 @@ func BenchmarkConsole(b *testing.B) {
 	}
 }
 
-// spent is what some windows took in which notifications were stored.
+// spent is the cost of all windows of one kind.
 type spent struct {
 	rates                 []float64 // Per second, of each window.
 	stored                float64

@@ -135,7 +135,7 @@ func TestFileOfAnotherHashKeyIsRebuilt(t *testing.T) {
 	must(t, x.Close())
 }
 
-// An index that is in use is not taken for one that was not closed.
+// A second console does not empty an index that is in use.
 func TestFileInUseIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
