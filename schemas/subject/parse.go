@@ -17,6 +17,7 @@ const (
 	deadLetterForm   = "dead.<class>.<stage>.<provider>.<account>.<payment>"
 	scheduledForm    = "lookup.parked.<provider>.<account>.<hash>"
 	dueForm          = "lookup.due.<provider>.<account>.<hash>"
+	forgottenForm    = "forgotten.<provider>.<account>.<hash>"
 	expectedForm     = "expect.<provider>.<account>.<payment>"
 	outcomeForm      = "expectations.<provider>.<account>.<payment>.<outcome>"
 	circuitForm      = "circuits.<provider>.<account>"
@@ -111,16 +112,15 @@ func ParseUnit(on string) (Unit, error) {
 	return Unit{}, fmt.Errorf("subject %q names no unit", on)
 }
 
-// ParseWaiting reads a subject of LOOKUP_RETRIES, scheduled or due.
-func ParseWaiting(on string) (Waiting, error) {
-	t, err := parse(on, scheduledForm)
-	if err != nil {
-		t, err = parse(on, dueForm)
+// ParseWaiting reads a subject of LOOKUP_RETRIES, scheduled or due, or one of FORGOTTEN.
+func ParseWaiting(on string) (w Waiting, err error) {
+	for _, form := range []string{scheduledForm, dueForm, forgottenForm} {
+		var t []string
+		if t, err = parse(on, form); err == nil {
+			return Waiting{Provider: t[0], Account: t[1], Hash: t[2]}, nil
+		}
 	}
-	if err != nil {
-		return Waiting{}, err
-	}
-	return Waiting{Provider: t[0], Account: t[1], Hash: t[2]}, nil
+	return Waiting{}, err
 }
 
 // ParseCircuit reads provider and account off a subject of CIRCUITS, or off one on

@@ -63,7 +63,7 @@ func TestEverySubjectIsParsedAsItWasBuilt(t *testing.T) {
 		if got, err := subject.ParseDeadLetter(u.DeadLetter(letter.Class, letter.Stage)); err != nil || got != letter {
 			t.Fatalf("dead letter is parsed as %v, %v", got, err)
 		}
-		for _, on := range []string{w.Parked(), w.Due()} {
+		for _, on := range []string{w.Parked(), w.Due(), w.Forgotten()} {
 			if got, err := subject.ParseWaiting(on); err != nil || got != w {
 				t.Fatalf("%s is parsed as %v, %v", on, got, err)
 			}
@@ -92,7 +92,7 @@ func TestForeignSubjectIsNotParsed(t *testing.T) {
 	for _, on := range []string{
 		"", ".", "notifications", "notifications.a.b", "notifications.a.b.c.d", "notifications.a..c", "notifications.a.b.", "statuses.a.b",
 		"orders.a.b.c.d", "orders.a.b.c.d.e.f", "orders.a.b.c..paid", "dead.a.b.c.d", "dead.a.b.c.d.e.f", "lookup.a.b.c.d",
-		"lookup.parked.a.b", "circuits.a", "circuits.a.b.c", "circuits-changed.a", "audit.replay",
+		"lookup.parked.a.b", "forgotten.a.b", "circuits.a", "circuits.a.b.c", "circuits-changed.a", "audit.replay",
 	} {
 		for name, parse := range parsers {
 			if parse(on) == nil {

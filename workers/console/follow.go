@@ -26,9 +26,9 @@ const (
 	// followEvery is how often the index looks for events while there are none. A guess.
 	followEvery = time.Second
 	// followBatch is how many events are one transaction of the index, which takes some
-	// milliseconds for the sync of the disk. Measured: each event changes pages of its own, so a
-	// million payments took 153 MiB of memory in transactions of 2000, 62 MiB in those of 500.
-	followBatch = 500
+	// milliseconds for the sync of the disk. Each event changes pages of its own, and the kernel
+	// maps 16 at a time: see the index's benchmark for what other numbers take in memory.
+	followBatch = 200
 	// followFor is how long events are gathered for one transaction.
 	followFor = 500 * time.Millisecond
 	// removeEvery is how often payments are removed that sweep has removed from ORDERS.
@@ -73,18 +73,24 @@ func (p progress) Part(percent int) time.Duration {
 type follower struct {
 	Options
 
-	letters   *letters             // They lose what was erased too.
-	forgotten map[string]time.Time // When payments were erased, by the subjects of FORGOTTEN.
-	known     index.Position       // How far forgotten was read.
-	removed   time.Time            // When retention was last applied.
+	letters   *letters           // They lose what was erased too.
+	forgotten map[string]erasure // By the subjects of FORGOTTEN.
+	known     index.Position     // How far forgotten was read.
+	removed   time.Time          // When retention was last applied.
 
 	mu     sync.Mutex
 	now    progress
 	recent []time.Duration // Of the last events, in their order.
 }
 
+// erasure is a record of FORGOTTEN.
+type erasure struct {
+	at       time.Time // When it was stored.
+	sequence uint64
+}
+
 func newFollower(o Options, l *letters) *follower {
-	return &follower{Options: o, letters: l, forgotten: map[string]time.Time{}, now: progress{Whole: o.Now()}}
+	return &follower{Options: o, letters: l, forgotten: map[string]erasure{}, now: progress{Whole: o.Now()}}
 }
 
 // progress is how far the index is.
@@ -227,8 +233,8 @@ func (f *follower) isForgotten(p index.Payment) bool {
 	if len(f.forgotten) == 0 {
 		return false
 	}
-	at, ok := f.forgotten[index.ForgottenSubject(f.Tokens, p.Unit)]
-	return ok && p.At.Before(at.Add(operator.RefusedAfterForget))
+	erased, ok := f.forgotten[index.ForgottenSubject(f.Tokens, p.Unit)]
+	return ok && p.At.Before(erased.at.Add(operator.RefusedAfterForget))
 }
 
 // forget reads the new records of FORGOTTEN, and removes what they name. again is true if the
@@ -245,19 +251,19 @@ func (f *follower) forget(ctx context.Context, stored index.Position, payments i
 	lost := !stored.Created.Equal(info.Created) || info.State.FirstSeq > stored.Sequence+1
 	if payments > 0 && lost && info.State.LastSeq > 0 {
 		f.Log.Warn("index.reset", zap.String("cause", "unread records of FORGOTTEN are gone"))
-		f.forgotten, f.known = map[string]time.Time{}, index.Position{}
+		f.forgotten, f.known = map[string]erasure{}, index.Position{}
 		if err := f.Index.Reset(); err != nil {
 			return false, err
 		}
-		_, err := f.Index.Forget(nil, index.Position{Created: info.Created, Sequence: info.State.LastSeq})
+		_, err := f.Index.Forget(nil, nil, index.Position{Created: info.Created, Sequence: info.State.LastSeq})
 		return true, err
 	}
 	if !f.known.Created.Equal(info.Created) {
-		f.forgotten, f.known = map[string]time.Time{}, index.Position{Created: info.Created}
+		f.forgotten, f.known = map[string]erasure{}, index.Position{Created: info.Created}
 	}
 	if f.known.Sequence < info.State.LastSeq {
 		if f.known.Sequence, err = stream.Each(ctx, records, stream.All, f.known.Sequence, func(raw *jetstream.RawStreamMsg) (bool, error) {
-			f.forgotten[raw.Subject] = raw.Time
+			f.forgotten[raw.Subject] = erasure{at: raw.Time, sequence: raw.Sequence}
 			return true, nil
 		}); err != nil {
 			return false, err
@@ -267,15 +273,17 @@ func (f *follower) forget(ctx context.Context, stored index.Position, payments i
 	if f.known == stored {
 		return false, nil
 	}
-	gone := f.isForgotten
-	if f.known.Sequence == 0 || payments == 0 {
-		gone = nil
+	var named []subject.Waiting // What the index has not removed yet.
+	for on, erased := range f.forgotten {
+		if w, err := subject.ParseWaiting(on); err == nil && erased.sequence > stored.Sequence {
+			named = append(named, w)
+		}
 	}
 	f.letters.remove(func(l deadletter.Entry) bool {
-		at, erased := f.forgotten[index.ForgottenSubject(f.Tokens, l.Unit)]
-		return erased && l.StoredAt.Before(at.Add(operator.RefusedAfterForget))
+		erased, ok := f.forgotten[index.ForgottenSubject(f.Tokens, l.Unit)]
+		return ok && l.StoredAt.Before(erased.at.Add(operator.RefusedAfterForget))
 	})
-	removed, err := f.Index.Forget(gone, f.known)
+	removed, err := f.Index.Forget(named, f.isForgotten, f.known)
 	if removed > 0 {
 		f.Log.Info("index.forgotten", zap.Int("payments", removed))
 	}

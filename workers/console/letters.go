@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,11 +35,12 @@ type letters struct {
 
 	mu     sync.Mutex
 	all    map[deadletter.Name]deadletter.Entry
-	read   uint64    // Sequence on DEAD_LETTERS up to which they were read.
-	since  time.Time // Creation time of the stream.
-	floor  uint64    // The sequence above which all are here.
-	first  uint64    // First sequence of the stream.
-	readAt time.Time // Zero for never.
+	newest []deadletter.Entry // The same, the newest first.
+	read   uint64             // Sequence on DEAD_LETTERS up to which they were read.
+	since  time.Time          // Creation time of the stream.
+	floor  uint64             // The sequence above which all are here.
+	first  uint64             // First sequence of the stream.
+	readAt time.Time          // Zero for never.
 }
 
 // update reads what was stored since the last call.
@@ -90,8 +92,14 @@ func (l *letters) update(ctx context.Context, js jetstream.JetStream, now time.T
 		}
 	}
 	l.readAt = now
+	if again || len(fresh) > 0 || len(l.newest) != len(l.all) {
+		l.newest = slices.Collect(maps.Values(l.all))
+		slices.SortFunc(l.newest, newerFirst)
+	}
 	return nil
 }
+
+func newerFirst(a, b deadletter.Entry) int { return cmp.Compare(b.Sequence, a.Sequence) }
 
 // remove drops the dead letters of a payment that was erased.
 func (l *letters) remove(gone func(deadletter.Entry) bool) {
@@ -102,6 +110,7 @@ func (l *letters) remove(gone func(deadletter.Entry) bool) {
 			delete(l.all, name)
 		}
 	}
+	l.newest = slices.DeleteFunc(l.newest, gone)
 }
 
 // letterQuery chooses dead letters. "" is any.
@@ -142,7 +151,7 @@ func (l *letters) choose(ctx context.Context, js jetstream.JetStream, q letterQu
 	if q.Unit == "" {
 		c.Older = c.From - min(c.From, max(first, 1))
 	}
-	slices.SortFunc(c.All, func(a, b deadletter.Entry) int { return cmp.Compare(b.Sequence, a.Sequence) })
+	slices.SortFunc(c.All, newerFirst) // Quick for what is sorted.
 	return c, err
 }
 
@@ -215,7 +224,14 @@ func (q letterQuery) matches(e deadletter.Entry) bool {
 func (l *letters) matching(q letterQuery) (all []deadletter.Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.all {
+	matching := 0 // Counted first: an entry has half a kilobyte, which a growing slice copies again and again.
+	for _, e := range l.newest {
+		if q.matches(e) {
+			matching++
+		}
+	}
+	all = make([]deadletter.Entry, 0, matching)
+	for _, e := range l.newest {
 		if q.matches(e) {
 			all = append(all, e)
 		}

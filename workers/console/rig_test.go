@@ -71,7 +71,7 @@ providers:
 `, testbench.HashKey, r.URL), 0o600))
 	cfg, err := config.Load(r.config, func(string) (string, bool) { return "", false }, providers.All, config.RoleConsole)
 	r.Must(err)
-	payments, err := index.Open(filepath.Join(t.TempDir(), "index"))
+	payments, err := index.Open(filepath.Join(t.TempDir(), "index"), r.Tokens)
 	r.Must(err)
 	t.Cleanup(func() { r.Must(payments.Close()) })
 	r.site, err = newSite(Options{

@@ -45,9 +45,12 @@ func Run(ctx context.Context, k *process.Kit) error {
 		_ = listener.Close() // The server has closed it unless it never began.
 		return nil
 	})
-	payments, err := index.Open(cfg.Index)
+	payments, err := index.Open(cfg.Index, cfg.Tokens)
 	if err != nil {
 		return err
+	}
+	if payments.Rebuilt() {
+		k.Log.Warn("index.reset", zap.String("cause", "the file was damaged, not closed, or of another version"))
 	}
 	k.OnStop("index", func(context.Context) error { return payments.Close() })
 	settings, err := admitted(cfg)

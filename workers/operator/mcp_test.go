@@ -1,15 +1,20 @@
 package operator
 
 import (
+	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"arauto/schemas/order"
+	"arauto/schemas/record"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/deadletter"
 )
 
 // program is the real command with a client of the protocol at its pipes.
@@ -122,6 +127,37 @@ func TestToolsSayWhatTheCommandSaysAndChangeNothing(t *testing.T) {
 	r.Restart()
 	if text, failed := p.call("dead_list", nil); failed {
 		t.Errorf("after the broker's restart: %s", text)
+	}
+}
+
+// A model cannot have an answer that is too long for it: the number of letters is bounded, and
+// so is the length of what they say.
+func TestAnswersOfToolsAreBounded(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	for n := range uint64(2 * (mostLetters + 5)) {
+		l := record.DeadLetter{
+			ID: deadletter.ID(subject.Statuses, n+1), Class: record.ClassProvider, Stage: record.StageNormalize, Provider: "sandbox", Account: "default", Kind: order.Payment,
+			Payment: "p-1", Cause: "short", LastAnswer: "answered", Stream: subject.Statuses, Sequence: n + 1, ProviderStatus: "short", Next: "redrive", At: time.Now().UTC(),
+		}
+		if n%2 == 0 {
+			l.Cause, l.ProviderStatus = strings.Repeat("long ", longestReply/mostLetters/5+1), "long"
+		}
+		r.Publish(r.Unit("p-1").DeadLetter(string(l.Class), l.Stage), l)
+	}
+	p, end := r.serve()
+	defer end()
+	text, failed := p.call("dead_list", map[string]any{"word": "short", "limit": mostLetters + 5})
+	var letters []json.RawMessage
+	r.Must(json.Unmarshal([]byte(text), &letters))
+	if failed || len(letters) != mostLetters || len(text) > longestReply {
+		t.Errorf("failed %v, %d letters in %d bytes", failed, len(letters), len(text))
+	}
+	if text, failed := p.call("dead_list", map[string]any{"word": "long", "limit": mostLetters}); !failed || len(text) > 500 || !strings.Contains(text, "choose less") {
+		t.Errorf("failed %v, an answer of %d bytes: %.500s", failed, len(text), text)
+	}
+	if text, failed := p.call("dead_list", map[string]any{"word": "long", "limit": 2}); failed || !strings.Contains(text, "long long") {
+		t.Errorf("two of them: failed %v, %.500s", failed, text)
 	}
 }
 

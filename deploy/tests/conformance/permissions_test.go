@@ -63,6 +63,7 @@ var publishing = []probe{
 	{"normalize", "dead.provider.lookup.sandbox.default.p", "that stage is not its own"},
 	{"normalize", "lookup.due.sandbox.default.h", "only the broker says that a look-up is due"},
 	{"normalize", "$JS.API.STREAM.MSG.GET.NOTIFICATIONS", "it works on observations"},
+	{"normalize", "$JS.API.DIRECT.GET.NOTIFICATIONS.notifications.sandbox.default.p", "it works on observations"},
 	{"normalize", "$JS.API.STREAM.MSG.DELETE.ORDERS", "the order log is the state"},
 	{"normalize", "$JS.API.STREAM.MSG.DELETE.LOOKUP_RETRIES", "it parks, lookup cancels"},
 	{"normalize", "$JS.API.STREAM.UPDATE.ORDERS", "streams are declared in the topology"},
@@ -178,6 +179,7 @@ var publishing = []probe{
 
 	{"monitor", "$JS.API.STREAM.MSG.GET.ORDERS", "it reads no message"},
 	{"monitor", "$JS.API.DIRECT.GET.ORDERS", "it reads no message"},
+	{"monitor", "$JS.API.DIRECT.GET.STATUSES.statuses.sandbox.default.p", "it reads no message"},
 	{"monitor", "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "it reads no message"},
 	{"monitor", "$JS.API.CONSUMER.CREATE.ORDERS", "a consumer of its own would be a way to read"},
 	{"monitor", "$JS.API.CONSUMER.DELETE.STATUSES.normalize", "it looks, it changes nothing"},

@@ -27,7 +27,7 @@ var sizes = []struct {
 	{"workers/normalize", 850, "folding observations into events"},
 	{"workers/expect", 1390, "the judgement of expected payments as one pure function, what it reads and writes, the walk over open ones, HTTP routes, metrics, spans, its share of what is scheduled, and its role"},
 	{"workers/sweep", 2490, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges; 70 lines count payments by status and age"},
-	{"workers/console", 3900, "the pages, the watch over the broker that they share, the index of payments with what leaves it when a payment is forgotten, jobs on dead letters, the drawing of a payment's way; 320 lines are every text in two languages"},
+	{"workers/console", 4090, "the pages, the watch over the broker that they share, the index of payments with what leaves it when a payment is forgotten, 240 lines of which are entries in few bytes, their keys, and the checksum without which a damaged file would be read; jobs on dead letters, the drawing of a payment's way; 320 lines are every text in two languages"},
 	{"workers/console/access", 1250, "who may see and do what: log-in, sessions, a proxy's header, throttling, tokens of forms, headers"},
 	{"workers/operator", 6110, "one file for each verb of the operator's command, with its screen and its dry run; what is expected of a payment is 80, 120 lines are the tools of the Model Context Protocol, 460 lines make, list and remove the services that subscribe, with their accounts at the broker, and 340 are forget"},
 	{"schemas/expectation", 270, "what is expected, what came of it, and their versions"},

@@ -23,11 +23,11 @@ import (
 	"arauto/schemas/subject"
 )
 
-// bin holds nats-server and sweep, built once for all tests of this package.
+// bin holds nats-server, sweep and console, built once for all tests of this package.
 var bin string
 
 func TestMain(m *testing.M) {
-	os.Exit(processtest.Main(m, &bin, "arauto/workers/cmd/sweep", processtest.NATSServer))
+	os.Exit(processtest.Main(m, &bin, "arauto/workers/cmd/sweep", "arauto/workers/cmd/console", processtest.NATSServer))
 }
 
 // broker is a nats-server process under deploy/nats.conf, so that a confirmed

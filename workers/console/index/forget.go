@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -17,21 +16,22 @@ import (
 const (
 	// zeroBatch is how many bytes are overwritten at once.
 	zeroBatch = 1 << 20
-	// scrubBatch is how many bytes are overwritten before waiting reads are let through, and
+	// scrubBatch is how many bytes are read or overwritten before waiting reads are let through, and
 	// scrubPages how many pages are looked at. Guesses: it takes some tens of milliseconds.
 	scrubBatch = 16 << 20
-	scrubPages = 1 << 15
+	scrubPages = 1 << 12
 )
 
 // removeBatch is how many entries one transaction removes.
 const removeBatch = 1000
 
-// Forget removes every payment that forgotten says yes to, stores how far FORGOTTEN was read,
-// and overwrites the free pages of the file if one was removed since they were last overwritten:
-// a removed entry's bytes stay in them. Pages are read meanwhile; changes wait.
-func (x *Index) Forget(forgotten func(Payment) bool, read Position) (removed int, err error) {
-	if forgotten != nil {
-		if removed, err = x.removeAll(forgotten); err != nil {
+// Forget removes each of the named payments that gone says yes to, stores how far FORGOTTEN
+// was read, and overwrites the free pages of the file if one was removed since they were last
+// overwritten: a removed entry's bytes stay in them. Pages are read meanwhile; changes wait.
+func (x *Index) Forget(named []subject.Waiting, gone func(Payment) bool, read Position) (removed int, err error) {
+	for batch := range slices.Chunk(named, removeBatch) {
+		n, err := x.removeNamed(batch, gone)
+		if removed += n; err != nil {
 			return removed, err
 		}
 	}
@@ -53,33 +53,29 @@ func (x *Index) Forget(forgotten func(Payment) bool, read Position) (removed int
 	})
 }
 
-// removeAll removes the payments that gone says yes to.
-func (x *Index) removeAll(gone func(Payment) bool) (removed int, err error) {
-	var after []byte
-	for {
-		var batch []Payment
-		err := x.view(func(tx *bolt.Tx) error {
-			c := tx.Bucket(paymentsBucket).Cursor()
-			for unit, body := c.Seek(after); unit != nil && len(batch) < removeBatch; unit, body = c.Next() {
-				p, err := decode(unit, body)
-				if err != nil {
-					return err
-				}
-				after = append(bytes.Clone(unit), 0)
-				if gone(p) {
-					batch = append(batch, p)
-				}
+// removeNamed removes the named payments that gone says yes to.
+func (x *Index) removeNamed(named []subject.Waiting, gone func(Payment) bool) (removed int, err error) {
+	var batch []Payment
+	err = x.view(func(tx *bolt.Tx) error {
+		for _, w := range named {
+			key, err := x.key(tx, subject.Unit{Provider: w.Provider, Account: w.Account, Payment: "~" + w.Hash}, false)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil || len(batch) == 0 {
-			return removed, err
+			p, known, err := get(tx, key)
+			if err != nil {
+				return err
+			}
+			if known && gone(p) {
+				batch = append(batch, p)
+			}
 		}
-		if err := x.drop(batch); err != nil {
-			return removed, err
-		}
-		removed += len(batch)
+		return nil
+	})
+	if err != nil || len(batch) == 0 {
+		return 0, err
 	}
+	return len(batch), x.drop(batch)
 }
 
 // erased marks the file as one with bytes of what was removed.
@@ -92,7 +88,11 @@ func (x *Index) drop(batch []Payment) error {
 			return err
 		}
 		for _, p := range batch {
-			if err := remove(tx, p); err != nil {
+			key, err := x.key(tx, p.Unit, false)
+			if err == nil {
+				err = x.remove(tx, key, p)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -113,22 +113,17 @@ func (x *Index) RemoveBefore(at time.Time, most int) (int, error) {
 
 // ForgottenSubject is the subject on FORGOTTEN of a payment that is named by its token.
 func ForgottenSubject(tokens subject.Tokens, u subject.Unit) string {
-	w := subject.Waiting{Provider: u.Provider, Account: u.Account}
-	if hash, hashed := strings.CutPrefix(u.Payment, "~"); hashed {
-		w.Hash = hash
-	} else if id, err := url.PathUnescape(u.Payment); err == nil {
-		w.Hash = tokens.Hash(id)
-	}
-	return w.Forgotten()
+	return subject.Waiting{Provider: u.Provider, Account: u.Account, Hash: hashOf(tokens, u.Payment)}.Forgotten()
 }
 
 // scrub overwrites with zeros whatever the file has beside the pages in use: free pages, and what
 // an unfinished transaction has left behind the last page. The last transaction is durable, so
-// none of that is needed after a crash. Reads wait for one batch at a time.
+// none of that is needed after a crash. What is zero already is not written again. Reads wait
+// for one batch at a time.
 func (x *Index) scrub() error {
 	x.writes.Lock()
 	defer x.writes.Unlock()
-	file, err := os.OpenFile(x.path, os.O_WRONLY, 0)
+	file, err := os.OpenFile(x.path, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("overwrite free pages of index: %w", err)
 	}
@@ -138,6 +133,7 @@ func (x *Index) scrub() error {
 	if err == nil {
 		err = file.Sync()
 	}
+	x.inDoubt = err != nil
 	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("overwrite free pages of index: %w", err)
 	}
@@ -166,7 +162,7 @@ func (x *Index) scrubFrom(file *os.File, page int) (next int, err error) {
 				break
 			}
 		}
-		if err := zero(file, int64(page)*size, int64(free)*size); err != nil {
+		if err := x.clear(file, int64(page)*size, int64(free)*size); err != nil {
 			return -1, err
 		}
 		written += int64(free-page) * size
@@ -175,11 +171,28 @@ func (x *Index) scrubFrom(file *os.File, page int) (next int, err error) {
 			if err != nil {
 				return -1, err
 			}
-			return -1, zero(file, tx.Size(), info.Size())
+			return -1, join(x.clear(file, tx.Size(), info.Size()), release(tx))
 		}
 		page = max(free, page+1)
 	}
-	return page, nil
+	return page, release(tx)
+}
+
+// clear overwrites a part of a file unless it is zero. After a failed sync the kernel may have
+// zeros in memory that are not on the disk, so everything is then written.
+func (x *Index) clear(file *os.File, from, to int64) error {
+	for part := make([]byte, min(zeroBatch, max(to-from, 0))); from < to; from += int64(len(part)) {
+		part = part[:min(int64(len(part)), to-from)]
+		if _, err := file.ReadAt(part, from); err != nil {
+			return err
+		}
+		if bytes.Count(part, []byte{0}) < len(part) || x.inDoubt {
+			if err := zero(file, from, from+int64(len(part))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // zero overwrites a part of a file.
@@ -192,7 +205,8 @@ func zero(file *os.File, from, to int64) error {
 	return nil
 }
 
-// Reset empties the index, for a stream that was created again.
+// Reset empties the index, for a stream that was created again. A file system that never writes
+// in place keeps the old bytes until it reuses them.
 func (x *Index) Reset() error {
 	x.writes.Lock()
 	defer x.writes.Unlock()
@@ -201,31 +215,8 @@ func (x *Index) Reset() error {
 	if err := x.db.Close(); err != nil {
 		return fmt.Errorf("close index: %w", err)
 	}
-	if err := destroy(x.path); err != nil {
-		return err
-	}
-	return x.open()
-}
-
-// destroy overwrites a file with zeros and deletes it, as the broker does with what is erased.
-// A file system that never writes in place keeps the old bytes until it reuses them.
-func destroy(path string) error {
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("overwrite index: %w", err)
-	}
-	info, err := file.Stat()
-	if err == nil {
-		err = zero(file, 0, info.Size())
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close(), os.Remove(path)); err != nil {
-		return fmt.Errorf("overwrite index: %w", err)
+	if err := x.open(false); err != nil {
+		return fmt.Errorf("empty index: %w", err)
 	}
 	return nil
 }

@@ -8,8 +8,6 @@
 package index
 
 import (
-	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,27 +24,20 @@ import (
 	"arauto/schemas/subject"
 )
 
-// version is that of the file's layout. A file of another version is built again.
-const version = "1"
-
-// openTimeout is how long another process may hold the file, such as a console that stops.
-const openTimeout = 5 * time.Second
-
-// The buckets.
+// The buckets. What a key is says entry.go.
 var (
-	metaBucket       = []byte("meta")       // See the keys below.
-	paymentsBucket   = []byte("payments")   // Unit to Payment.
-	listsBucket      = []byte("lists")      // Status, 0, time, unit. The status "" is every status.
-	ordersBucket     = []byte("orders")     // Order, 0, unit, where the order differs from the payment.
-	referencesBucket = []byte("references") // Provider's reference, 0, unit, where it differs from the payment.
-	totalsBucket     = []byte("totals")     // Status, 0, currency, 0, day to the number and the sums.
+	metaBucket     = []byte("meta")     // See the keys below.
+	accountsBucket = []byte("accounts") // Provider and account to their number, and the number to them.
+	paymentsBucket = []byte("payments") // Key to Payment.
+	listsBucket    = []byte("lists")    // Status, 0, time, key. The status "" is every status.
+	namesBucket    = []byte("names")    // Hash of the order or of the provider's reference, key; each where it differs from the payment.
+	totalsBucket   = []byte("totals")   // Status, 0, currency, 0, day to the number and the sums.
 )
 
-var buckets = [][]byte{metaBucket, paymentsBucket, listsBucket, ordersBucket, referencesBucket, totalsBucket}
+var buckets = [][]byte{metaBucket, accountsBucket, paymentsBucket, listsBucket, namesBucket, totalsBucket}
 
 // The keys of the meta bucket.
 var (
-	versionKey   = []byte("version")
 	ordersKey    = []byte("orders")    // Position on ORDERS.
 	forgottenKey = []byte("forgotten") // Position on FORGOTTEN.
 	countKey     = []byte("count")     // Number of payments.
@@ -55,18 +46,17 @@ var (
 
 // Payment is one payment as its last event left it. Order and Reference are subject tokens.
 type Payment struct {
-	Unit       subject.Unit `json:"-"`
-	Order      string       `json:"o,omitempty"`
-	Reference  string       `json:"r,omitempty"` // "" for none.
-	Kind       order.Kind   `json:"k,omitempty"`
-	Status     order.Status `json:"s"`
-	At         time.Time    `json:"-"` // The broker's timestamp of the last event.
-	Nanos      int64        `json:"t"`
-	Sequence   uint64       `json:"n"` // On ORDERS.
-	Transition uint64       `json:"e,omitempty"`
-	Currency   string       `json:"c,omitempty"` // "" while no amount is known.
-	Value      int64        `json:"v,omitempty"` // Minor units.
-	Refunded   int64        `json:"b,omitempty"` // Minor units.
+	Unit       subject.Unit
+	Order      string
+	Reference  string // "" for none.
+	Kind       order.Kind
+	Status     order.Status
+	At         time.Time // The broker's timestamp of the last event.
+	Sequence   uint64    // On ORDERS.
+	Transition uint64
+	Currency   string // "" while no amount is known.
+	Value      int64  // Minor units.
+	Refunded   int64  // Minor units.
 }
 
 // Position is how far a stream was read.
@@ -77,28 +67,30 @@ type Position struct {
 
 // Index is the open file. Its methods may be called concurrently.
 type Index struct {
-	path string
+	path    string
+	tokens  subject.Tokens
+	rebuilt bool
+	closed  bool
 
-	writes sync.Mutex   // Held by every change, and while free pages are overwritten.
-	swap   sync.RWMutex // Held for writing while db is replaced, or its free pages are overwritten.
-	db     *bolt.DB
+	writes  sync.Mutex   // Held by every change, and while free pages are overwritten.
+	inDoubt bool         // The last overwriting failed, so what it wrote may not be on the disk. Guarded by writes.
+	swap    sync.RWMutex // Held for writing while db is replaced, or its free pages are overwritten.
+	db      *bolt.DB
 }
 
-// Open opens the file in a folder, which is created if it is missing. A file that cannot be
-// read, or is of another version, is replaced by an empty one.
-func Open(folder string) (*Index, error) {
+// Open opens the file in a folder, which is created if it is missing. A file that is not as
+// Close left it, or is of another version, is replaced by an empty one. tokens are the deployment's.
+func Open(folder string, tokens subject.Tokens) (*Index, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of index: %w", err)
 	}
-	x := &Index{path: filepath.Join(folder, "payments.db")}
-	err := x.open()
-	if errors.Is(err, berrors.ErrTimeout) { // Another process has it.
+	x := &Index{path: filepath.Join(folder, "payments.db"), tokens: tokens}
+	err := x.open(true)
+	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open index %s: another process has it open: %w", x.path, err)
 	}
 	if err != nil {
-		if err = destroy(x.path); err == nil {
-			err = x.open()
-		}
+		err = x.open(false)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
@@ -106,31 +98,28 @@ func Open(folder string) (*Index, error) {
 	return x, nil
 }
 
-// options are those of every opened file. The list of free pages is not stored, so that a
-// commit writes little.
-func options() *bolt.Options {
-	return &bolt.Options{Timeout: openTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType}
-}
+// Rebuilt reports whether Open found a file and replaced it.
+func (x *Index) Rebuilt() bool { return x.rebuilt }
 
-// errVersion means that the file has another layout.
-var errVersion = errors.New("the index is of another version")
-
-func (x *Index) open() error {
-	db, err := bolt.Open(x.path, 0o600, options())
+// open opens the file, with keep as it is if it is sealed, and otherwise empty.
+func (x *Index) open(keep bool) error {
+	db, err := bolt.Open(x.path, 0o600, &bolt.Options{
+		// The list of free pages is stored: to make it, all pages would be read and mapped.
+		FreelistType: bolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			return x.openFile(name, flag, mode, keep)
+		},
+	})
 	if err != nil {
 		return err
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(metaBucket)
-		if meta != nil && string(meta.Get(versionKey)) != version {
-			return errVersion
-		}
 		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
-		return tx.Bucket(metaBucket).Put(versionKey, []byte(version))
+		return nil
 	})
 	if err != nil {
 		return errors.Join(err, db.Close())
@@ -139,18 +128,24 @@ func (x *Index) open() error {
 	return nil
 }
 
-// Close closes the file.
+// Close seals and closes the file.
 func (x *Index) Close() error {
+	x.writes.Lock()
+	defer x.writes.Unlock()
 	x.swap.Lock()
 	defer x.swap.Unlock()
-	return x.db.Close()
+	if x.closed {
+		return nil
+	}
+	x.closed = true
+	return join(x.seal(), x.db.Close())
 }
 
 // view reads the file.
 func (x *Index) view(read func(*bolt.Tx) error) error {
 	x.swap.RLock()
 	defer x.swap.RUnlock()
-	if err := x.db.View(read); err != nil {
+	if err := x.db.View(released(read)); err != nil {
 		return fmt.Errorf("read index: %w", err)
 	}
 	return nil
@@ -165,15 +160,16 @@ func (x *Index) update(write func(*bolt.Tx) error) error {
 	if err := x.db.Update(write); err != nil {
 		return fmt.Errorf("write index: %w", err)
 	}
-	return nil
+	return x.db.View(release)
 }
 
 // Put stores payments and how far ORDERS was read for them. An event that is older than what
 // is stored of its payment changes nothing.
 func (x *Index) Put(payments []Payment, read Position) error {
 	return x.update(func(tx *bolt.Tx) error {
+		tx.Bucket(listsBucket).FillPercent = listFill
 		for _, p := range payments {
-			if err := put(tx, p); err != nil {
+			if err := x.put(tx, p); err != nil {
 				return err
 			}
 		}
@@ -181,8 +177,12 @@ func (x *Index) Put(payments []Payment, read Position) error {
 	})
 }
 
-func put(tx *bolt.Tx, p Payment) error {
-	before, known, err := get(tx, []byte(p.Unit.String()))
+func (x *Index) put(tx *bolt.Tx, p Payment) error {
+	key, err := x.key(tx, p.Unit, true)
+	if err != nil {
+		return err
+	}
+	before, known, err := get(tx, key)
 	if err != nil {
 		return err
 	}
@@ -190,74 +190,27 @@ func put(tx *bolt.Tx, p Payment) error {
 		if before.Sequence >= p.Sequence {
 			return nil
 		}
-		if err := remove(tx, before); err != nil {
+		if err := x.remove(tx, key, before); err != nil {
 			return err
 		}
 	}
-	p.Nanos = p.At.UnixNano()
-	body, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
 	return join(
-		tx.Bucket(paymentsBucket).Put([]byte(p.Unit.String()), body),
-		each(p, func(bucket, key []byte) error { return tx.Bucket(bucket).Put(key, nil) }),
+		tx.Bucket(paymentsBucket).Put(key, p.encode()),
+		x.each(key, p, func(bucket, key []byte) error { return tx.Bucket(bucket).Put(key, nil) }),
 		count(tx, p, 1),
 	)
 }
 
 // remove deletes a stored payment from every bucket.
-func remove(tx *bolt.Tx, p Payment) error {
+func (x *Index) remove(tx *bolt.Tx, key []byte, p Payment) error {
 	return join(
-		tx.Bucket(paymentsBucket).Delete([]byte(p.Unit.String())),
-		each(p, func(bucket, key []byte) error { return tx.Bucket(bucket).Delete(key) }),
+		tx.Bucket(paymentsBucket).Delete(key),
+		x.each(key, p, func(bucket, key []byte) error { return tx.Bucket(bucket).Delete(key) }),
 		count(tx, p, -1),
 	)
 }
 
 func join(all ...error) error { return errors.Join(all...) }
-
-func get(tx *bolt.Tx, unit []byte) (p Payment, known bool, err error) {
-	body := tx.Bucket(paymentsBucket).Get(unit)
-	if body == nil {
-		return p, false, nil
-	}
-	p, err = decode(unit, body)
-	return p, true, err
-}
-
-func decode(unit, body []byte) (p Payment, err error) {
-	if err := json.Unmarshal(body, &p); err != nil {
-		return p, fmt.Errorf("decode entry: %w", err)
-	}
-	parts := bytes.SplitN(unit, []byte("."), 3)
-	if len(parts) != 3 {
-		return p, errors.New("an entry's key names no payment")
-	}
-	p.Unit = subject.Unit{Provider: string(parts[0]), Account: string(parts[1]), Payment: string(parts[2])}
-	p.At = time.Unix(0, p.Nanos).UTC()
-	return p, nil
-}
-
-// each calls do with the keys of a payment in the buckets that refer to it.
-func each(p Payment, do func(bucket, key []byte) error) error {
-	unit := p.Unit.String()
-	all := join(do(listsBucket, listKey("", p.At, unit)), do(listsBucket, listKey(p.Status, p.At, unit)))
-	if p.Order != "" && p.Order != p.Unit.Payment {
-		all = join(all, do(ordersBucket, []byte(p.Order+"\x00"+unit)))
-	}
-	if p.Reference != "" && p.Reference != p.Unit.Payment {
-		all = join(all, do(referencesBucket, []byte(p.Reference+"\x00"+unit)))
-	}
-	return all
-}
-
-// listKey sorts by status, time and unit.
-func listKey(status order.Status, at time.Time, unit string) []byte {
-	key := append([]byte(status), 0)
-	key = binary.BigEndian.AppendUint64(key, uint64(at.UnixNano()))
-	return append(key, unit...)
-}
 
 // total is what the payments of one status, currency and day of their last event have in sum.
 type total struct {

@@ -49,22 +49,21 @@ func (x *Index) List(q Query) (page Page, err error) {
 		return page, err
 	}
 	err = x.view(func(tx *bolt.Tx) error {
-		c := tx.Bucket(listsBucket).Cursor()
+		c, accounts := tx.Bucket(listsBucket).Cursor(), tx.Bucket(accountsBucket)
 		key, step := q.seek(c, at), c.Prev
 		if q.Oldest {
 			step = c.Next
 		}
 		for scanned := 0; key != nil && bytes.HasPrefix(key, prefix); scanned++ {
-			if q.Oldest && !q.Before.IsZero() && bytes.Compare(key, listKey(q.Status, q.Before, "")) >= 0 {
+			if q.Oldest && !q.Before.IsZero() && bytes.Compare(key, listKey(q.Status, q.Before, nil)) >= 0 {
 				return nil
 			}
 			if len(page.Payments) == q.Limit || scanned == maxScan {
 				page.Next = base64.RawURLEncoding.EncodeToString(key)
 				return nil
 			}
-			unit := key[len(prefix)+8:]
-			if q.matches(unit) {
-				p, known, err := get(tx, unit)
+			if of := key[len(prefix)+8:]; q.matches(accounts.Get(of[:accountBytes])) {
+				p, known, err := get(tx, of)
 				if err != nil {
 					return err
 				}
@@ -86,7 +85,7 @@ func (q Query) start(prefix []byte) ([]byte, error) {
 		case q.Oldest:
 			return prefix, nil
 		case !q.Before.IsZero():
-			return listKey(q.Status, q.Before, ""), nil
+			return listKey(q.Status, q.Before, nil), nil
 		}
 		return append(slices.Clone(prefix), bytes.Repeat([]byte{0xff}, 9)...), nil
 	}
@@ -111,16 +110,19 @@ func (q Query) seek(c *bolt.Cursor, at []byte) []byte {
 	return key
 }
 
-func (q Query) matches(unit []byte) bool {
-	provider, rest, _ := bytes.Cut(unit, []byte("."))
-	account, _, _ := bytes.Cut(rest, []byte("."))
+// matches reports whether the payments of an account are chosen, which is named with its provider.
+func (q Query) matches(name []byte) bool {
+	provider, account, _ := bytes.Cut(name, []byte("."))
 	return (q.Provider == "" || q.Provider == string(provider)) && (q.Account == "" || q.Account == string(account))
 }
 
 // Get returns one payment. ok is false if ORDERS has no event of it.
 func (x *Index) Get(unit subject.Unit) (p Payment, ok bool, err error) {
 	err = x.view(func(tx *bolt.Tx) error {
-		p, ok, err = get(tx, []byte(unit.String()))
+		key, err := x.key(tx, unit, false)
+		if err == nil {
+			p, ok, err = get(tx, key)
+		}
 		return err
 	})
 	return p, ok, err
@@ -129,32 +131,31 @@ func (x *Index) Get(unit subject.Unit) (p Payment, ok bool, err error) {
 // Find returns at most so many payments whose order, own id or provider's reference is a
 // token. units are the accounts in which the token may be a payment's.
 func (x *Index) Find(token string, units []subject.Unit, limit int) (found []Payment, err error) {
-	seen := map[string]bool{}
+	seen := map[subject.Unit]bool{}
 	err = x.view(func(tx *bolt.Tx) error {
-		add := func(unit []byte) error {
-			if seen[string(unit)] || len(found) == limit {
-				return nil
-			}
-			p, known, err := get(tx, unit)
-			if known && err == nil {
-				seen[string(unit)] = true
+		add := func(key []byte) error {
+			p, known, err := get(tx, key)
+			if known && !seen[p.Unit] && (p.Order == token || p.Reference == token || p.Unit.Payment == token) {
+				seen[p.Unit] = true
 				found = append(found, p)
 			}
 			return err
 		}
 		for _, u := range units {
 			u.Payment = token
-			if err := add([]byte(u.String())); err != nil {
+			key, err := x.key(tx, u, false)
+			if err == nil && len(found) < limit {
+				err = add(key)
+			}
+			if err != nil {
 				return err
 			}
 		}
-		prefix := []byte(token + "\x00")
-		for _, bucket := range [][]byte{ordersBucket, referencesBucket} {
-			c := tx.Bucket(bucket).Cursor()
-			for key, _ := c.Seek(prefix); bytes.HasPrefix(key, prefix) && len(found) < limit; key, _ = c.Next() {
-				if err := add(key[len(prefix):]); err != nil {
-					return err
-				}
+		prefix := x.name(token)
+		c := tx.Bucket(namesBucket).Cursor()
+		for key, _ := c.Seek(prefix); bytes.HasPrefix(key, prefix) && len(found) < limit; key, _ = c.Next() {
+			if err := add(key[len(prefix):]); err != nil {
+				return err
 			}
 		}
 		return nil
