@@ -23,6 +23,7 @@ import (
 	"arauto/workers/internal/deadletter"
 	"arauto/workers/internal/expectations"
 	"arauto/workers/internal/forgotten"
+	"arauto/workers/internal/hold"
 	"arauto/workers/internal/observations"
 	"arauto/workers/internal/orderindex"
 	"arauto/workers/internal/providerhttp"
@@ -178,6 +179,7 @@ func (b Bench) Consume(stream, durable string, concurrency int, handle consume.H
 	b.Must(err)
 	b.Go(durable, func(ctx context.Context) error {
 		return consume.Run(ctx, consume.Options{
+			Limit:    hold.NewGate(c).Limit, // As the roles that work unasked do, for arauto hold.
 			Consumer: c, Stream: from, Name: durable, Concurrency: concurrency, AckWait: topology.AckWait,
 			Grace: 5 * time.Second, Log: zap.NewNop(), Metrics: consume.NewMetrics(prometheus.NewRegistry()),
 		}, handle)
