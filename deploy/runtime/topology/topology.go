@@ -29,7 +29,7 @@ const AckWait = 9 * time.Second
 const SubscriberAckWait = 30 * time.Second
 
 // maxAckPending is the fleet-wide concurrency cap of one consumer.
-const maxAckPending = 2048
+const maxAckPending = 16384
 
 // Share of the store, in percent, that each bounded stream may fill. Together
 // they stay below 80, because LOOKUP_RETRIES must not have a bound (the broker
