@@ -46,9 +46,9 @@ func (w *Worker) room(want int) int {
 	return w.Outage.Room(want)
 }
 
-// overLimit reports whether look-ups of the account of a notification or of a due look-up,
+// OverLimit reports whether look-ups of the account of a notification or of a due look-up,
 // by its subject, are queued for the rate limit.
-func (w *Worker) overLimit(on string) bool {
+func (w *Worker) OverLimit(on string) bool {
 	account := ""
 	if unit, err := subject.ParseUnit(on); err == nil {
 		account = unit.Account
