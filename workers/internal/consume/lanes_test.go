@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // until the test releases it, and notes the order.
 type one struct {
 	rig     *rig
+	pulls   atomic.Int64
 	release chan struct{}
 	order   chan string
 }
@@ -31,9 +33,19 @@ func (o *one) handle(_ context.Context, m jetstream.Msg) error {
 	return nil
 }
 
+// dispatched waits until the worker has dispatched so many messages: it has begun another
+// pull since they were delivered.
+func (o *one) dispatched(messages int) {
+	o.rig.T.Helper()
+	o.rig.Until("all are delivered", func() bool { return o.rig.info().NumAckPending == messages })
+	before := o.pulls.Load()
+	o.rig.Until("the worker pulls again", func() bool { return o.pulls.Load() > before })
+}
+
 // options are those of a worker to which every account, or those named, is over its limit.
 func (o *one) options(over ...string) consume.Options {
 	options := o.rig.options(1)
+	options.Limit = func(want int) int { o.pulls.Add(1); return want }
 	options.OverLimit = func(on string) bool {
 		account, _, _ := strings.Cut(strings.TrimPrefix(on, "work."), ".")
 		return len(over) == 0 || slices.Contains(over, account)
@@ -58,7 +70,7 @@ func TestAccountsTakeTurns(t *testing.T) {
 			r.publish(stored...)
 			o := r.one(len(stored))
 			w := r.start(o.options(), o.handle)
-			r.Until("all are delivered", func() bool { return r.info().NumAckPending == len(stored) })
+			o.dispatched(len(stored))
 			close(o.release)
 			if got := strings.Join(receive(r, o.order, len(stored)), " "); got != c.want {
 				t.Errorf("%s was handled as %s, want %s", c.stored, got, c.want)
@@ -86,7 +98,7 @@ func TestQuietAccountIsHandledNextBehindAFlood(t *testing.T) {
 	options := o.options("a")
 	options.Concurrency = concurrency
 	w := r.start(options, o.handle)
-	r.Until("all are delivered", func() bool { return r.info().NumAckPending == flood+1 })
+	o.dispatched(flood + 1)
 	close(o.release)
 	first := receive(r, o.order, 2*concurrency) // Those that were begun before, and as many more.
 	if !slices.Contains(first, "b.1") {
@@ -144,4 +156,35 @@ func TestOnlyAccountsOverTheirLimitAreHeldBeyondThePrefetch(t *testing.T) {
 			r.checkDone()
 		})
 	}
+}
+
+// What was handled of an account that is over its limit does not count any more.
+func TestHandledFloodMakesNoMoreRoom(t *testing.T) {
+	t.Parallel()
+	r := setup(t, never)
+	o := r.one(20)
+	quiet := make(chan struct{}, 20)
+	w := r.start(o.options("a"), func(ctx context.Context, m jetstream.Msg) error {
+		if strings.HasPrefix(m.Subject(), "work.a.") {
+			return nil
+		}
+		quiet <- struct{}{}
+		return o.handle(ctx, m)
+	})
+	for i := range 20 {
+		r.publish(fmt.Sprintf("a.%d", i))
+	}
+	r.Until("the flood is handled", func() bool { return r.info().AckFloor.Stream == 20 })
+	for i := range 20 {
+		r.publish(fmt.Sprintf("b.%d", i))
+	}
+	receive(r, quiet, 1)
+	r.Until("the worker wants no more", func() bool { info := r.info(); return info.NumAckPending >= 2 && info.NumWaiting == 0 })
+	if held := r.info().NumAckPending; held > 3 { // One more than usual, if they were asked for during the flood.
+		t.Errorf("%d messages of another account are held, want at most 3", held)
+	}
+	close(o.release)
+	receive(r, o.order, 20)
+	w.end()
+	r.checkDone()
 }
