@@ -141,6 +141,59 @@ func TestFloodIsLookedUpOnceBeforeRealPayments(t *testing.T) {
 	}
 }
 
+// The forged notifications that wait in the consumer of a provider do not delay its other
+// accounts.
+func TestOtherAccountIsLookedUpBeforeTheWaitingFlood(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	const forged = 1000
+	asked := make(chan int, 1) // How many forged ones were parked before.
+	r.script(func(payment string, _ int) (int, string) {
+		if payment != "other" {
+			return http.StatusNotFound, `{"error":"no"}`
+		}
+		select {
+		case asked <- r.count(subject.LookupRetries, "lookup.parked.sandbox.default.*"):
+		default:
+		}
+		return http.StatusOK, state(payment, "paid", 10000, 0)
+	})
+	w := r.limited(ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4})
+	for i := range forged {
+		r.Notify(record.Notification{Account: "default", Payment: fmt.Sprintf("forged-%d", i)})
+	}
+	r.Notify(record.Notification{Account: "acme", Payment: "other"})
+	r.run(w)
+	if parked := testbench.Receive(t, "the payment of the other account is asked for", asked); parked > forged/2 {
+		t.Errorf("%d of %d forged payments went before the one of another account", parked, forged)
+	}
+}
+
+func TestAccountIsOverItsLimitWhileLookUpsAreQueued(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	limit := ratelimit.Limit{Rate: 1, Burst: 1, Concurrency: 4}
+	w := r.limited(limit)
+	turned(w)
+	w.Rates["default"] = ratelimit.New(limit, func() time.Time { return w.Now() })
+	check := func(flooded bool) {
+		t.Helper()
+		for _, account := range []string{"default", "acme", "removed"} {
+			want := flooded && account == "default"
+			for _, on := range []string{r.Tokens.Unit("sandbox", account, "p").Notification(), r.Tokens.Waiting("sandbox", account, "p").Due()} {
+				if got := w.OverLimit(on); got != want {
+					t.Errorf("%s is over its limit: %v, want %v", on, got, want)
+				}
+			}
+		}
+	}
+	check(false)
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "first")))
+	check(false)
+	r.Must(w.HandleNotification(r.Ctx, r.told("default", "queued")))
+	check(true)
+}
+
 // Also while its account is flooded.
 func TestUnknownPaymentIsFoundWithinTheHour(t *testing.T) {
 	t.Parallel()

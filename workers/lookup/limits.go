@@ -9,6 +9,7 @@ import (
 
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
 	"arauto/workers/internal/consume"
 	"arauto/workers/internal/ratelimit"
@@ -43,6 +44,19 @@ func (w *Worker) room(want int) int {
 		}
 	}
 	return w.Outage.Room(want)
+}
+
+// OverLimit reports whether look-ups of the account of a notification or of a due look-up,
+// by its subject, are queued for the rate limit.
+func (w *Worker) OverLimit(on string) bool {
+	account := ""
+	if unit, err := subject.ParseUnit(on); err == nil {
+		account = unit.Account
+	} else if due, err := subject.ParseWaiting(on); err == nil {
+		account = due.Account
+	}
+	b := w.setup().Rates[account]
+	return b != nil && b.Queued() > 0
 }
 
 // release ends a look-up's place in the rate limit, however the look-up ended.

@@ -77,7 +77,7 @@ func (r *rig) run(w *lookup.Worker) (stop func()) {
 		r.Must(err)
 		all.Go(func() {
 			if err := consume.Run(ctx, consume.Options{
-				Consumer: consumer, Name: c.name, Concurrency: 8, AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(), Limit: w.Outage.Room,
+				Consumer: consumer, Name: c.name, Concurrency: 8, AckWait: topology.AckWait, Grace: 5 * time.Second, Log: zap.NewNop(), Limit: w.Outage.Room, OverLimit: w.OverLimit,
 			}, c.handle); err != nil {
 				r.T.Errorf("%s: %v", c.name, err)
 			}

@@ -108,7 +108,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 					return consume.Run(ctx, consume.Options{
 						Consumer: c, Stream: from[stream], Name: durable, Concurrency: cfg.Concurrency,
 						AckWait: topology.AckWait, Grace: grace, Log: k.Log, Metrics: counts, Explain: store.Explain,
-						Limit: limit,
+						Limit: limit, OverLimit: worker.OverLimit,
 					}, handle)
 				}})
 			}

@@ -28,8 +28,9 @@ const AckWait = 9 * time.Second
 // Arauto's own, because subscribers in other languages may send no heartbeats.
 const SubscriberAckWait = 30 * time.Second
 
-// maxAckPending is the fleet-wide concurrency cap of one consumer.
-const maxAckPending = 2048
+// maxAckPending is how many messages of one consumer all workers may hold together. It is far
+// above what they handle at a time, because a worker holds thousands of an account that floods.
+const maxAckPending = 16384
 
 // Share of the store, in percent, that each bounded stream may fill. Together
 // they stay below 80, because LOOKUP_RETRIES must not have a bound (the broker

@@ -55,7 +55,7 @@ func TestDriftIsReportedFieldByFieldAndMended(t *testing.T) {
 	want := strings.Join([]string{
 		"stream NOTIFICATIONS: discard is old, declared new",
 		"stream NOTIFICATIONS: max_bytes is 4096, declared 268435450",
-		"consumer lookup-picpay of NOTIFICATIONS: max_ack_pending is 1, declared 2048",
+		"consumer lookup-picpay of NOTIFICATIONS: max_ack_pending is 1, declared 16384",
 	}, "\n")
 	if got != want {
 		t.Errorf("drift:\n%s\nwant:\n%s", got, want)
@@ -82,7 +82,7 @@ func TestLeftoversAreMendedAndNeverMade(t *testing.T) {
 	}
 	mended, err := topology.Apply(b.Ctx, b.JS, some)
 	b.Must(err)
-	if want := "consumer lookup-picpay of NOTIFICATIONS: max_ack_pending is 1, declared 2048"; len(mended) != 1 || mended[0].String() != want {
+	if want := "consumer lookup-picpay of NOTIFICATIONS: max_ack_pending is 1, declared 16384"; len(mended) != 1 || mended[0].String() != want {
 		t.Errorf("mended %v, want %s", mended, want)
 	}
 	if drift, err := topology.Diff(b.Ctx, b.JS, some); err != nil || len(drift) != 0 {

@@ -30,7 +30,7 @@ func TestMetadataIsDeclaredAsFarAsNATSToolsReadIt(t *testing.T) {
 	}
 	drift := change(map[string]string{"io.nats.monitor.enabled": "false"})
 	const want = `consumer lookup-picpay of NOTIFICATIONS: metadata is {"io.nats.monitor.enabled":"false"}, declared ` +
-		`{"io.nats.monitor.enabled":"true","io.nats.monitor.outstanding-ack-critical":"2048","io.nats.monitor.unprocessed-critical":"10000"}`
+		`{"io.nats.monitor.enabled":"true","io.nats.monitor.outstanding-ack-critical":"16384","io.nats.monitor.unprocessed-critical":"10000"}`
 	if len(drift) != 1 || drift[0].String() != want {
 		t.Errorf("drift is %v, want %s", drift, want)
 	}

@@ -59,7 +59,7 @@ func TestEveryStreamAndConsumerExplainsItself(t *testing.T) {
 		c, err := js.Consumer(ctx, want.Stream, want.Durable)
 		testbench.Must(t, err)
 		have := c.CachedInfo().Config
-		if !strings.HasSuffix(have.Description, ".") || have.Metadata["io.nats.monitor.outstanding-ack-critical"] != "2048" {
+		if !strings.HasSuffix(have.Description, ".") || have.Metadata["io.nats.monitor.outstanding-ack-critical"] != "16384" {
 			t.Errorf("consumer %s has the description %q and the metadata %v", want.Durable, have.Description, have.Metadata)
 		}
 	}

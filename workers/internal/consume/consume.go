@@ -1,6 +1,6 @@
 // Package consume runs a durable pull consumer: bounded concurrency, a prefetch of the
-// same size, one message of a subject at a time, heartbeats for every message that is
-// held, and acks that the broker confirms.
+// same size, accounts in turns, one message of a subject at a time, heartbeats for every
+// message that is held, and acks that the broker confirms.
 package consume
 
 import (
@@ -79,6 +79,11 @@ type Options struct {
 	Log         *zap.Logger
 	Metrics     *Metrics
 
+	// OverLimit reports whether the account of a subject has more to do than its limit
+	// allows, so that no other worker could do it sooner. Of such an account more messages
+	// are held, so that those of others do not wait behind them. Nil: no account has.
+	OverLimit func(subject string) bool
+
 	// Explain adds what is known of the broker's state to an error that is logged. Nil
 	// adds nothing.
 	Explain func(error) error
@@ -87,7 +92,7 @@ type Options struct {
 // Run handles the consumer's messages until ctx ends. Then it stops pulling, returns
 // queued messages to the broker, and waits for handlers within the grace. It returns
 // nil after a stop, and an error if it cannot go on. It holds at most twice Concurrency
-// messages.
+// messages, and more only of accounts that are over their limit.
 func Run(ctx context.Context, o Options, handle Handler) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -119,14 +124,17 @@ type worker struct {
 	cancel   context.CancelFunc
 	stop     context.CancelFunc // Ends the pulling.
 	fatal    chan error         // Has room for the first fatal error.
-	slots    chan struct{}      // One token per running handler.
-	capacity chan struct{}      // One token per held message.
+	released chan struct{}      // Has a token after a message was released.
 	synced   Synced             // Of pull alone.
 
-	mu     sync.Mutex
-	behind map[string][]jetstream.Msg // Messages queued behind the handled one, by subject.
-	held   map[jetstream.Msg]struct{} // Delivered and not yet acked or returned.
-	busy   sync.WaitGroup
+	mu      sync.Mutex
+	behind  map[string][]jetstream.Msg // Messages queued behind the handled or waiting one, by subject.
+	lanes   map[string]*lane           // By account, of which a message is held.
+	turns   []*lane                    // Those with waiting messages, in the order of their turns.
+	running int                        // Handlers.
+	held    map[jetstream.Msg]*lane    // Delivered and not yet acked or returned.
+	bytes   int                        // Of the held messages.
+	busy    sync.WaitGroup
 }
 
 func newWorker(ctx context.Context, o Options, handle Handler) *worker {
@@ -134,10 +142,10 @@ func newWorker(ctx context.Context, o Options, handle Handler) *worker {
 	return &worker{
 		Options: o, handle: handle, work: work, cancel: cancel,
 		fatal:    make(chan error, 1),
-		slots:    make(chan struct{}, o.Concurrency),
-		capacity: make(chan struct{}, 2*o.Concurrency),
+		released: make(chan struct{}, 1),
 		behind:   map[string][]jetstream.Msg{},
-		held:     map[jetstream.Msg]struct{}{},
+		lanes:    map[string]*lane{},
+		held:     map[jetstream.Msg]*lane{},
 		synced:   Synced{Stream: o.Stream},
 	}
 }
@@ -241,9 +249,18 @@ func (w *worker) nak(m jetstream.Msg, delay time.Duration) {
 // release ends the heartbeats for m and makes room for another message.
 func (w *worker) release(m jetstream.Msg) {
 	w.mu.Lock()
-	delete(w.held, m)
-	w.mu.Unlock()
-	<-w.capacity
+	defer w.mu.Unlock()
+	if l := w.held[m]; l != nil {
+		if l.held--; l.held == 0 {
+			delete(w.lanes, accountOf(m))
+		}
+		delete(w.held, m)
+		w.bytes -= len(m.Data())
+	}
+	select {
+	case w.released <- struct{}{}:
+	default:
+	}
 }
 
 // heartbeat sends in-progress acks for all held messages every third of the ack wait,

@@ -19,13 +19,13 @@ import (
 const fetchWait = 500 * time.Millisecond
 
 // pull dispatches messages until ctx ends. It asks for no more messages than it has
-// capacity for: those in the client's buffer get no heartbeats, and would be
+// room for: those in the client's buffer get no heartbeats, and would be
 // redelivered. A pull is not cut short, so that messages which the broker has sent are
 // returned.
 func (w *worker) pull(ctx context.Context) error {
 	unanswered, missing := false, 0
 	for {
-		room := w.takeCapacity(ctx)
+		room := w.awaitRoom(ctx)
 		if room == 0 {
 			return nil
 		}
@@ -59,51 +59,37 @@ func (w *worker) pull(ctx context.Context) error {
 	}
 }
 
-// takeCapacity waits for capacity and takes all that there is. It returns 0 once ctx
+// awaitRoom waits until messages may be pulled and returns how many. It returns 0 once ctx
 // has ended.
-func (w *worker) takeCapacity(ctx context.Context) (room int) {
-	select {
-	case w.capacity <- struct{}{}:
-	case <-ctx.Done():
-		return 0
-	}
-	for room = 1; ; room++ {
-		select {
-		case w.capacity <- struct{}{}:
-		default:
+func (w *worker) awaitRoom(ctx context.Context) int {
+	for ctx.Err() == nil {
+		if room := w.room(); room > 0 {
 			return room
 		}
+		select {
+		case <-w.released:
+		case <-ctx.Done():
+		}
 	}
+	return 0
 }
 
-// limit gives back the capacity that Options.Limit does not allow to use now, and
-// returns the rest.
+// limit is how much of the room Options.Limit allows to use now.
 func (w *worker) limit(room int) int {
 	if w.Limit == nil {
 		return room
 	}
-	limited := min(room, w.Limit(room))
-	for range room - limited {
-		<-w.capacity
-	}
-	return limited
+	return min(room, w.Limit(room))
 }
 
-// fetch dispatches the messages of one pull and gives back the capacity that it does
-// not need.
+// fetch dispatches the messages of one pull.
 func (w *worker) fetch(ctx context.Context, room int) error {
-	defer func() {
-		for range room {
-			<-w.capacity
-		}
-	}()
 	batch, err := w.Consumer.Fetch(room, jetstream.FetchMaxWait(fetchWait))
 	if err != nil {
 		return err
 	}
 	var unsynced error
 	for m := range batch.Messages() {
-		room--
 		if unsynced == nil { // After an error the broker may be gone, and each read would take as long.
 			unsynced = w.synced.Await(ctx, m)
 		}
@@ -139,30 +125,8 @@ func (w *worker) isMissing(ctx context.Context, err error) bool {
 		errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
-// dispatch queues m behind the message of the same subject that is being handled, or
-// starts a goroutine for it. So a burst about one payment takes one slot, and the
-// answer to the first message covers the others. It never blocks.
-func (w *worker) dispatch(ctx context.Context, m jetstream.Msg) {
-	w.mu.Lock()
-	w.held[m] = struct{}{}
-	queue, running := w.behind[m.Subject()]
-	if running {
-		queue = append(queue, m)
-	}
-	w.behind[m.Subject()] = queue
-	w.mu.Unlock()
-	if !running {
-		w.busy.Go(func() { w.handleSubject(ctx, m) })
-	}
-}
-
 // handleSubject handles m and then every message that was queued behind it.
 func (w *worker) handleSubject(ctx context.Context, m jetstream.Msg) {
-	select {
-	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
-	case <-ctx.Done():
-	}
 	for subject, more := m.Subject(), true; more; m, more = w.next(subject) {
 		if ctx.Err() != nil {
 			w.nak(m, 0)
@@ -195,6 +159,11 @@ func (w *worker) returnQueued() {
 		queued = append(queued, queue...)
 		w.behind[subject] = nil
 	}
+	for _, l := range w.turns {
+		queued = append(queued, l.waiting...)
+		l.waiting = nil
+	}
+	w.turns = nil
 	w.mu.Unlock()
 	for _, m := range queued {
 		w.nak(m, 0)

@@ -49,7 +49,7 @@ func setup(t *testing.T, ackWait time.Duration) *rig {
 	stream, err := r.JS.CreateStream(r.Ctx, jetstream.StreamConfig{Name: "WORK", Subjects: []string{"work.>"}})
 	r.Must(err)
 	r.consumer, err = stream.CreateConsumer(r.Ctx, jetstream.ConsumerConfig{
-		Durable: "worker", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
+		Durable: "worker", AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 16384,
 	})
 	r.Must(err)
 	spy := r.Connect()
