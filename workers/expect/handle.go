@@ -24,7 +24,7 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) (err error) {
 	}
 	e, err := order.ReadEvent(m.Data())
 	if err != nil {
-		return nil //nolint:nilerr // sweep dead-letters an event that does not decode.
+		return nil // sweep dead-letters an event that does not decode.
 	}
 	used, err := w.Expectations.Used(ctx)
 	if err != nil || !used {

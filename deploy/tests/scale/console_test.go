@@ -108,7 +108,7 @@ func scaled(b *testing.B, name string, otherwise int) int {
 func filled(b *testing.B, payments, letters int) *plant {
 	b.Helper()
 	p := build(b, 2*time.Hour)
-	p.relaxed(true)
+	p.restartWith(strings.NewReplacer("sync_interval: always", `sync_interval: "1m"`))
 	kinds := []order.Status{order.Pending, order.Paid, order.Refunded}
 	for from := 0; from < payments; from += backlog {
 		p.publish(min(backlog, payments-from), func(i int) *nats.Msg {
@@ -123,17 +123,14 @@ func filled(b *testing.B, payments, letters int) *plant {
 		}
 		return p.message(p.Tokens.Unit("sandbox", "default", l.Payment).DeadLetter(string(l.Class), l.Stage), l)
 	})
-	p.relaxed(false)
+	p.restartWith(nil)
 	return p
 }
 
-// relaxed restarts the broker without, or again with, a sync for each write.
-func (p *plant) relaxed(yes bool) {
+// restartWith restarts the broker with a change of its configuration, nil for none.
+func (p *plant) restartWith(change *strings.Replacer) {
 	p.T.Helper()
-	p.change = nil
-	if yes {
-		p.change = strings.NewReplacer("sync_interval: always", `sync_interval: "1m"`)
-	}
+	p.change = change
 	p.restart(syscall.SIGTERM)
 }
 

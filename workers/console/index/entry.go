@@ -30,29 +30,32 @@ const (
 // listFill is how full a page of lists is when it is split. Nearly all is added at the ends.
 const listFill = 0.9
 
-// key is the key of a payment, nil if its account has none yet. With add the account gets a number.
-func (x *Index) key(tx *bolt.Tx, u subject.Unit, add bool) ([]byte, error) {
-	number, err := accountNumber(tx, u.Provider+"."+u.Account, add)
-	if number == nil || err != nil {
-		return nil, err
+// key is the key of a payment, nil if its account has no number.
+func (x *Index) key(tx *bolt.Tx, u subject.Unit) []byte {
+	number := tx.Bucket(accountsBucket).Get(accountName(u))
+	if number == nil {
+		return nil
 	}
-	return append(bytes.Clone(number), x.hash(hashOf(x.tokens, u.Payment), hashBytes)...), nil
+	return append(bytes.Clone(number), x.hash(hashOf(x.tokens, u.Payment), hashBytes)...)
 }
 
-func accountNumber(tx *bolt.Tx, name string, add bool) ([]byte, error) {
-	accounts := tx.Bucket(accountsBucket)
-	if number := accounts.Get([]byte(name)); number != nil || !add {
-		return number, nil
+func accountName(u subject.Unit) []byte { return []byte(u.Provider + "." + u.Account) }
+
+// addAccount gives a payment's account a number, unless it has one.
+func addAccount(tx *bolt.Tx, u subject.Unit) error {
+	accounts, name := tx.Bucket(accountsBucket), accountName(u)
+	if accounts.Get(name) != nil {
+		return nil
 	}
 	n, err := accounts.NextSequence()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if n > math.MaxUint16 {
-		return nil, fmt.Errorf("account %s is one more than the index has numbers for", name)
+		return fmt.Errorf("account %s is one more than the index has numbers for", name)
 	}
 	number := binary.BigEndian.AppendUint16(nil, uint16(n))
-	return number, join(accounts.Put([]byte(name), number), accounts.Put(number, []byte(name)))
+	return join(accounts.Put(name, number), accounts.Put(number, name))
 }
 
 // hashOf is the keyed hash of the id that a token names.

@@ -58,11 +58,7 @@ func (x *Index) removeNamed(named []subject.Waiting, gone func(Payment) bool) (r
 	var batch []Payment
 	err = x.view(func(tx *bolt.Tx) error {
 		for _, w := range named {
-			key, err := x.key(tx, subject.Unit{Provider: w.Provider, Account: w.Account, Payment: "~" + w.Hash}, false)
-			if err != nil {
-				return err
-			}
-			p, known, err := get(tx, key)
+			p, known, err := get(tx, x.key(tx, subject.Unit{Provider: w.Provider, Account: w.Account, Payment: "~" + w.Hash}))
 			if err != nil {
 				return err
 			}
@@ -88,11 +84,7 @@ func (x *Index) drop(batch []Payment) error {
 			return err
 		}
 		for _, p := range batch {
-			key, err := x.key(tx, p.Unit, false)
-			if err == nil {
-				err = x.remove(tx, key, p)
-			}
-			if err != nil {
+			if err := x.remove(tx, x.key(tx, p.Unit), p); err != nil {
 				return err
 			}
 		}
@@ -215,7 +207,7 @@ func (x *Index) Reset() error {
 	if err := x.db.Close(); err != nil {
 		return fmt.Errorf("close index: %w", err)
 	}
-	if err := x.open(false); err != nil {
+	if err := x.open(neverSealed); err != nil {
 		return fmt.Errorf("empty index: %w", err)
 	}
 	return nil

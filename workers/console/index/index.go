@@ -85,12 +85,12 @@ func Open(folder string, tokens subject.Tokens) (*Index, error) {
 		return nil, fmt.Errorf("make folder of index: %w", err)
 	}
 	x := &Index{path: filepath.Join(folder, "payments.db"), tokens: tokens}
-	err := x.open(true)
+	err := x.open(x.sealed)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("open index %s: another process has it open: %w", x.path, err)
 	}
 	if err != nil {
-		err = x.open(false)
+		err = x.open(neverSealed)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
@@ -101,13 +101,13 @@ func Open(folder string, tokens subject.Tokens) (*Index, error) {
 // Rebuilt reports whether Open found a file and replaced it.
 func (x *Index) Rebuilt() bool { return x.rebuilt }
 
-// open opens the file, with keep as it is if it is sealed, and otherwise empty.
-func (x *Index) open(keep bool) error {
+// open opens the file, as it is if it is sealed, and otherwise empty.
+func (x *Index) open(sealed func(*os.File) bool) error {
 	db, err := bolt.Open(x.path, 0o600, &bolt.Options{
 		// The list of free pages is stored: to make it, all pages would be read and mapped.
 		FreelistType: bolt.FreelistMapType,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-			return x.openFile(name, flag, mode, keep)
+			return x.openFile(name, flag, mode, sealed)
 		},
 	})
 	if err != nil {
@@ -178,10 +178,10 @@ func (x *Index) Put(payments []Payment, read Position) error {
 }
 
 func (x *Index) put(tx *bolt.Tx, p Payment) error {
-	key, err := x.key(tx, p.Unit, true)
-	if err != nil {
+	if err := addAccount(tx, p.Unit); err != nil {
 		return err
 	}
+	key := x.key(tx, p.Unit)
 	before, known, err := get(tx, key)
 	if err != nil {
 		return err

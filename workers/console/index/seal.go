@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -9,6 +10,8 @@ import (
 
 	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
+
+	"arauto/deploy/runtime/wait"
 )
 
 // version is that of the file's layout. A file of another version is built again.
@@ -25,46 +28,52 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // openFile opens and locks the file before bbolt reads it, which panics or does not end on some
-// damaged files. Without keep, or if the file is not what the seal says, it is first emptied: its
-// bytes are overwritten with zeros, as those of erased payments are.
-func (x *Index) openFile(name string, flag int, mode os.FileMode, keep bool) (*os.File, error) {
-	file, err := os.OpenFile(name, flag, mode) //nolint:gosec // The configuration names the folder.
+// damaged files. A file that is not sealed is first emptied: its bytes are overwritten with
+// zeros, as those of erased payments are.
+func (x *Index) openFile(name string, flag int, mode os.FileMode, sealed func(*os.File) bool) (*os.File, error) {
+	file, err := os.OpenFile(name, flag, mode)
 	if err != nil {
 		return nil, err
 	}
-	if err := x.prepare(file, keep); err != nil {
+	if err = lock(file); err == nil && !sealed(file) {
+		err = x.empty(file)
+	}
+	if err != nil {
 		return nil, join(err, file.Close())
 	}
 	return file, nil
 }
 
-func (x *Index) prepare(file *os.File, keep bool) error {
-	if err := lock(file); err != nil {
-		return err
-	}
+// empty overwrites a file, and cuts it to nothing.
+func (x *Index) empty(file *os.File) error {
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
 		return err
-	}
-	if keep {
-		seal, sealErr := os.ReadFile(x.sealPath())
-		sum, err := x.sum(file)
-		if sealErr == nil && err == nil && string(seal) == sum {
-			return nil
-		}
 	}
 	x.rebuilt = true
 	return join(zero(file, 0, info.Size()), file.Sync(), file.Truncate(0))
 }
 
+// sealed reports whether a file is as Close left it.
+func (x *Index) sealed(file *os.File) bool {
+	seal, missing := os.ReadFile(x.sealPath())
+	sum, err := x.sum(file)
+	return missing == nil && err == nil && string(seal) == sum
+}
+
+// neverSealed is for a file that must not be used whatever is in it.
+func neverSealed(*os.File) bool { return false }
+
 // lock locks the file as bbolt does, for which it is then locked already.
 func lock(file *os.File) error {
-	for began := time.Now(); ; time.Sleep(openPause) {
-		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // A descriptor is small.
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	for {
+		err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return nil
 		}
-		if time.Since(began) > openTimeout {
+		if !wait.For(ctx, openPause) {
 			return fmt.Errorf("%w: %w", berrors.ErrTimeout, err)
 		}
 	}

@@ -119,10 +119,7 @@ func (q Query) matches(name []byte) bool {
 // Get returns one payment. ok is false if ORDERS has no event of it.
 func (x *Index) Get(unit subject.Unit) (p Payment, ok bool, err error) {
 	err = x.view(func(tx *bolt.Tx) error {
-		key, err := x.key(tx, unit, false)
-		if err == nil {
-			p, ok, err = get(tx, key)
-		}
+		p, ok, err = get(tx, x.key(tx, unit))
 		return err
 	})
 	return p, ok, err
@@ -143,11 +140,10 @@ func (x *Index) Find(token string, units []subject.Unit, limit int) (found []Pay
 		}
 		for _, u := range units {
 			u.Payment = token
-			key, err := x.key(tx, u, false)
-			if err == nil && len(found) < limit {
-				err = add(key)
+			if len(found) == limit {
+				return nil
 			}
-			if err != nil {
+			if err := add(x.key(tx, u)); err != nil {
 				return err
 			}
 		}
