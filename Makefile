@@ -21,7 +21,7 @@ FUZZTIME ?= 20s
 FOR ?= 30m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract chart browser alarms soak upgrade cluster powercut bench clean
+.PHONY: help build run test race check docs screenshots vet format lint vuln sbom image schemas keda fuzz contract chart browser alarms soak upgrade cluster powercut bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,17 +35,21 @@ build: ## build every binary into bin/
 run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,lookup only those
 	@exec bin/local
 
-# `make lint` has vetted the same files, and debug information is a third of linking. The
-# race detector is left out where nearly all work is done by processes, which have none, or by
-# libraries that read documents: there it doubles what is compiled, and takes minutes. Most tests
-# wait for a broker, so three packages at a time use two processors better. What needs Prometheus
-# is a module apart, and never from the cache, which does not see files outside of a module. What
-# needs Helm, images or a browser, or takes minutes, has a target of its own.
-NORACE = ./deploy/tests/conformance ./deploy/tests/privacy
-test: ## run all tests, with the race detector where code runs in the test
-	$(GO) test -race -p 3 -vet=off -ldflags=-w -timeout 15m $$($(GO) list ./... | grep -vxF "$$($(GO) list $(NORACE))")
-	$(GO) test -vet=off -ldflags=-w -timeout 15m $(NORACE)
+# `make lint` has vetted the same files, and debug information is a third of linking. The race
+# detector makes a test take two to four times the processor time, most of it in the broker that
+# runs in the test. So CI has it where goroutines share memory, and `make race` everywhere. Most
+# tests wait for a broker, so three packages at a time use two processors better. What needs
+# Prometheus is a module apart, and never from the cache, which does not see files outside of a
+# module. What needs Helm, images or a browser, or takes minutes, has a target of its own.
+RACE = ./deploy/runtime/... ./gateway/... ./workers/internal/... ./workers/lookup ./workers/normalize/... ./schemas/subscriber
+TEST = test -p 3 -vet=off -ldflags=-w -timeout 15m
+test: ## run all tests, with the race detector where goroutines share memory
+	$(GO) $(TEST) -race $(RACE)
+	$(GO) $(TEST) $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))")
 	cd deploy/watch/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...
+
+race: ## run all tests with the race detector
+	$(GO) $(TEST) -race ./...
 
 chart: ## render the Helm chart, start what it renders, and check the images
 	cd deploy/chart/tests && $(GO) test -count 1 -vet=off -ldflags=-w ./...

@@ -101,8 +101,16 @@ func read(ctx context.Context, s jetstream.Stream, get func() (*jetstream.RawStr
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}
+	if err == nil {
+		for _, name := range directHeaders {
+			raw.Header.Del(name)
+		}
+	}
 	return raw, err
 }
+
+// directHeaders are what a direct read adds to the headers of the stored message.
+var directHeaders = []string{jetstream.StreamHeader, jetstream.SubjectHeader, jetstream.SequenceHeader, jetstream.TimeStampHeaer}
 
 // Delete deletes a message. It returns nil if the message is gone already.
 func Delete(ctx context.Context, s jetstream.Stream, sequence uint64) error {

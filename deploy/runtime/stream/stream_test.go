@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/stream"
@@ -224,6 +225,25 @@ func TestReadsGoOnWhereDirectReadsEnd(t *testing.T) {
 		}
 		if raw, err := read(s); err != nil || (raw == nil) != (name == "none") {
 			t.Errorf("%s: %v, %v", name, raw, err)
+		}
+	}
+}
+
+// What is read may be stored again, with its headers.
+func TestDirectReadAddsNoHeader(t *testing.T) {
+	t.Parallel()
+	b := testbench.StartEmpty(t)
+	s, err := b.JS.CreateStream(b.Ctx, jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}, AllowDirect: true})
+	testbench.Must(t, err)
+	_, err = b.JS.PublishMsg(b.Ctx, &nats.Msg{Subject: "n.a", Header: nats.Header{"Kept": {"yes"}}})
+	testbench.Must(t, err)
+	last, err := stream.Last(b.Ctx, s, "n.a")
+	testbench.Must(t, err)
+	next, err := stream.Next(b.Ctx, s, "n.a", 0)
+	testbench.Must(t, err)
+	for _, raw := range []*jetstream.RawStreamMsg{last, next} {
+		if raw.Subject != "n.a" || raw.Sequence != 1 || raw.Time.IsZero() || len(raw.Header) != 1 || raw.Header.Get("Kept") != "yes" {
+			t.Errorf("read %+v", raw)
 		}
 	}
 }

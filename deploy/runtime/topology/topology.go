@@ -77,7 +77,8 @@ func Streams(s Settings) []jetstream.StreamConfig {
 	share := func(percent int64) int64 { return s.Store / 100 * percent }
 	// Any replica answers a direct read, and only the leader has the last message for sure. With
 	// one replica that is the leader, and the read takes a third of the processor time (measured:
-	// 32 to 46 µs, client included, beside 103 to 119). Each look-up reads these three streams.
+	// 32 to 46 µs, client included, beside 103 to 119). Each look-up reads both streams that
+	// allow it.
 	direct := s.Replicas <= 1
 	streams := []jetstream.StreamConfig{
 		{
@@ -85,7 +86,7 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Description: "Accepted webhooks. Full means 503 at the gateway, never a silent loss.",
 			Subjects:    []string{unit.Notification()},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(notificationsShare),
-			Duplicates: 2 * time.Minute, AllowAtomicPublish: true, AllowDirect: direct,
+			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
 		{
 			Name:        subject.LookupRetries,

@@ -135,7 +135,7 @@ func TestDecidingReadsCannotGoToAReplica(t *testing.T) {
 	if names := direct(3); len(names) > 0 {
 		t.Errorf("with three replicas %v allow direct reads", names)
 	}
-	if names := direct(1); !slices.Equal(names, []string{subject.Notifications, subject.LookupRetries, subject.Statuses}) {
+	if names := direct(1); !slices.Equal(names, []string{subject.LookupRetries, subject.Statuses}) {
 		t.Errorf("with one replica %v allow direct reads", names)
 	}
 }
