@@ -45,7 +45,7 @@ var sizes = []struct {
 	{"deploy/runtime/process/processtest", 370, "binaries, processes with their sockets, the shipped nats.conf and a broker with a full disk for tests"},
 	{"deploy/runtime/process", 1570, "signals, garbage collection, reload, admin listener, log, connection, consumer metrics of every process"},
 	{"deploy/runtime/spans", 540, "spans by OpenTelemetry's conventions, who decides what is recorded, and their export without gRPC"},
-	{"deploy/runtime", 620, "the version, tracing, waiting, and reading of streams, several messages at once, a payment's messages subject by subject, what proves that one is gone, with the age that metrics and arauto status both need"},
+	{"deploy/runtime", 630, "the version, tracing, waiting, and reading of streams, directly where that is allowed, several messages at once, a payment's messages subject by subject, what proves that one is gone, with the age that metrics and arauto status both need"},
 	{"deploy/runtime/snapshot", 170, "a stream with its consumers off a broker and onto one, by JetStream's protocol"},
 	{"deploy/runtime/commit", 1230, "group commit for any stream, of which a third is comments; with the wire that loses acks for tests"},
 	{"deploy/runtime/topology", 680, "streams and consumers as data, with those that may be read directly, that of a subscriber and what is left of a provider among them, with the metadata by which tools of NATS check them"},
