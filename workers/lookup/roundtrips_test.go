@@ -27,7 +27,7 @@ func (r *rig) roundTrips(step func()) (reads, writes int) {
 			return len(seen)
 		}
 	}
-	read, written := count("$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.INFO.*"), count("statuses.>", "lookup.parked.>", "dead.>", "$JS.API.STREAM.MSG.DELETE.*")
+	read, written := count("$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.INFO.*"), count("statuses.>", "lookup.parked.>", "dead.>", "$JS.API.STREAM.MSG.DELETE.*")
 	step()
 	r.Must(r.JS.Conn().Flush())
 	return read(), written()

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
@@ -69,9 +68,10 @@ func Each(ctx context.Context, s jetstream.Stream, filter string, above uint64,
 
 // Next reads the first message on filter above a sequence, nil when there is none.
 func Next(ctx context.Context, s jetstream.Stream, filter string, above uint64) (*jetstream.RawStreamMsg, error) {
-	raw, err := read(ctx, s, func() (*jetstream.RawStreamMsg, error) {
-		return s.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(filter))
-	})
+	raw, err := s.GetMsg(ctx, above+1, jetstream.WithGetMsgSubject(filter))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read message above %d: %w", above, err)
 	}
@@ -80,37 +80,15 @@ func Next(ctx context.Context, s jetstream.Stream, filter string, above uint64) 
 
 // Last reads the newest message on filter, nil when there is none.
 func Last(ctx context.Context, s jetstream.Stream, filter string) (*jetstream.RawStreamMsg, error) {
-	raw, err := read(ctx, s, func() (*jetstream.RawStreamMsg, error) { return s.GetLastMsgForSubject(ctx, filter) })
+	raw, err := s.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read last message: %w", err)
 	}
 	return raw, nil
 }
-
-// read calls get, and returns nil if there is no such message. The client decides by the
-// configuration that it has in memory whether get is a direct read. A stream that got more
-// replicas since, and so forbids direct reads (see topology), does not answer one. Then the
-// configuration is read and get called again.
-func read(ctx context.Context, s jetstream.Stream, get func() (*jetstream.RawStreamMsg, error)) (*jetstream.RawStreamMsg, error) {
-	raw, err := get()
-	if errors.Is(err, nats.ErrNoResponders) && s.CachedInfo().Config.AllowDirect {
-		if _, err = s.Info(ctx); err == nil {
-			raw, err = get()
-		}
-	}
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	if err == nil {
-		for _, name := range directHeaders {
-			raw.Header.Del(name)
-		}
-	}
-	return raw, err
-}
-
-// directHeaders are what a direct read adds to the headers of the stored message.
-var directHeaders = []string{jetstream.StreamHeader, jetstream.SubjectHeader, jetstream.SequenceHeader, jetstream.TimeStampHeaer}
 
 // Delete deletes a message. It returns nil if the message is gone already.
 func Delete(ctx context.Context, s jetstream.Stream, sequence uint64) error {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/stream"
@@ -197,53 +196,5 @@ func TestConflictsAreRetriedButNotForEver(t *testing.T) {
 	})
 	if attempts != 3 || err != failed { //nolint:errorlint // The very error.
 		t.Errorf("%d attempts, %v", attempts, err)
-	}
-}
-
-// A stream that is put on three servers forbids direct reads, which any replica answers.
-func TestReadsGoOnWhereDirectReadsEnd(t *testing.T) {
-	t.Parallel()
-	b := testbench.StartEmpty(t)
-	config := jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}}
-	_, err := b.JS.CreateStream(b.Ctx, config)
-	testbench.Must(t, err)
-	_, err = b.JS.Publish(b.Ctx, "n.a", nil)
-	testbench.Must(t, err)
-	for name, read := range map[string]func(jetstream.Stream) (*jetstream.RawStreamMsg, error){
-		"last": func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) { return stream.Last(b.Ctx, s, "n.a") },
-		"next": func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) { return stream.Next(b.Ctx, s, "n.a", 0) },
-		"none": func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) { return stream.Last(b.Ctx, s, "n.b") },
-	} {
-		config.AllowDirect = true
-		s, err := b.JS.UpdateStream(b.Ctx, config)
-		testbench.Must(t, err)
-		config.AllowDirect = false
-		_, err = b.JS.UpdateStream(b.Ctx, config)
-		testbench.Must(t, err)
-		if !s.CachedInfo().Config.AllowDirect {
-			t.Fatal("the handle knows of the change before it reads")
-		}
-		if raw, err := read(s); err != nil || (raw == nil) != (name == "none") {
-			t.Errorf("%s: %v, %v", name, raw, err)
-		}
-	}
-}
-
-// What is read may be stored again, with its headers.
-func TestDirectReadAddsNoHeader(t *testing.T) {
-	t.Parallel()
-	b := testbench.StartEmpty(t)
-	s, err := b.JS.CreateStream(b.Ctx, jetstream.StreamConfig{Name: "NUMBERS", Subjects: []string{"n.>"}, AllowDirect: true})
-	testbench.Must(t, err)
-	_, err = b.JS.PublishMsg(b.Ctx, &nats.Msg{Subject: "n.a", Header: nats.Header{"Kept": {"yes"}}})
-	testbench.Must(t, err)
-	last, err := stream.Last(b.Ctx, s, "n.a")
-	testbench.Must(t, err)
-	next, err := stream.Next(b.Ctx, s, "n.a", 0)
-	testbench.Must(t, err)
-	for _, raw := range []*jetstream.RawStreamMsg{last, next} {
-		if raw.Subject != "n.a" || raw.Sequence != 1 || raw.Time.IsZero() || len(raw.Header) != 1 || raw.Header.Get("Kept") != "yes" {
-			t.Errorf("read %+v", raw)
-		}
 	}
 }

@@ -75,11 +75,6 @@ const day = 24 * time.Hour
 func Streams(s Settings) []jetstream.StreamConfig {
 	unit, waiting := subject.Filter("", ""), subject.FilterWaiting("", "")
 	share := func(percent int64) int64 { return s.Store / 100 * percent }
-	// Any replica answers a direct read, and only the leader has the last message for sure. With
-	// one replica that is the leader, and the read takes a third of the processor time (measured:
-	// 32 to 46 µs, client included, beside 103 to 119). Each look-up reads both streams that
-	// allow it.
-	direct := s.Replicas <= 1
 	streams := []jetstream.StreamConfig{
 		{
 			Name:        subject.Notifications,
@@ -96,14 +91,13 @@ func Streams(s Settings) []jetstream.StreamConfig {
 			Discard:     jetstream.DiscardOld, MaxBytes: -1, // Both forced by schedules.
 			Duplicates:        2 * time.Minute,
 			AllowMsgSchedules: true, AllowRollup: true, AllowMsgTTL: true, AllowAtomicPublish: true,
-			AllowDirect: direct,
 		},
 		{
 			Name:        subject.Statuses,
 			Description: "Observations: what the provider said, in the order in which it was written.",
 			Subjects:    []string{unit.Status()},
 			Discard:     jetstream.DiscardNew, MaxBytes: share(statusesShare), MaxAge: 30 * day,
-			Duplicates: 2 * time.Minute, AllowAtomicPublish: true, AllowDirect: direct,
+			Duplicates: 2 * time.Minute, AllowAtomicPublish: true,
 		},
 		{ // Before ORDERS, so that the index is never the younger one of a new deployment.
 			Name:        subject.OrderPayments,

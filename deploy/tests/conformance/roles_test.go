@@ -48,9 +48,7 @@ func TestRealRolesNeedExactlyTheirPermissions(t *testing.T) {
 	}
 	for role, granted := range grants(t) {
 		for _, pattern := range granted.publish {
-			if !slices.Contains(earlier[role], pattern) && !slices.ContainsFunc(published[role], func(s string) bool {
-				return covers(pattern, s) || readsOf(pattern) != "" && readsOf(pattern) == readsOf(s)
-			}) {
+			if !slices.Contains(earlier[role], pattern) && !slices.ContainsFunc(published[role], func(s string) bool { return covers(pattern, s) }) {
 				t.Errorf("%s may publish to %s, but its code does not need it", role, pattern)
 			}
 		}
@@ -92,19 +90,6 @@ func grants(t *testing.T) map[string]allowed {
 		t.Errorf("nats.conf has the users %v, the tests know %v", names, roles)
 	}
 	return all
-}
-
-// readsOf is the stream whose messages are read by a request or a permission, "" for another
-// one. One server answers direct reads, of one subject or from a sequence on, and three the
-// others: who reads a stream needs all of them.
-func readsOf(s string) string {
-	for _, prefix := range []string{"$JS.API.STREAM.MSG.GET.", "$JS.API.DIRECT.GET."} {
-		if rest, found := strings.CutPrefix(s, prefix); found {
-			stream, _, _ := strings.Cut(rest, ".")
-			return stream
-		}
-	}
-	return ""
 }
 
 // covers reports whether a permission covers a subject or a narrower pattern.

@@ -252,10 +252,21 @@ func drain(p *plant) (left string) {
 }
 
 // backlog says what consumers have not finished, how many messages that is, and
-// whether a look-up is parked.
+// whether a look-up is parked: before the consumers are read, because a schedule that fires
+// meanwhile may be seen neither there nor as parked, and after it, because a message that is
+// handled meanwhile may be parked.
 func backlog(p *plant) (pending string, messages uint64, parked bool) {
 	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
 	defer cancel()
+	stream, err := p.js.Stream(ctx, subject.LookupRetries)
+	if err != nil {
+		return "stream cannot be read: " + err.Error(), math.MaxUint64, false
+	}
+	waits := func() bool {
+		_, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject("lookup.parked.>"))
+		return err == nil
+	}
+	before := waits()
 	for _, c := range topology.Consumers(topology.Settings{Providers: providers.All.Names()}) {
 		if c.Stream == subject.Advisories {
 			continue // Sweep rests, and reads what still comes when it is back; see unswept.
@@ -269,10 +280,5 @@ func backlog(p *plant) (pending string, messages uint64, parked bool) {
 			pending += c.Durable + ": " + strconv.FormatUint(info.NumPending, 10) + " pending, " + strconv.Itoa(info.NumAckPending) + " not acknowledged\n"
 		}
 	}
-	stream, err := p.js.Stream(ctx, subject.LookupRetries)
-	if err != nil {
-		return "stream cannot be read: " + err.Error(), math.MaxUint64, false
-	}
-	_, err = stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject("lookup.parked.>"))
-	return pending, messages, err == nil
+	return pending, messages, before || waits()
 }
