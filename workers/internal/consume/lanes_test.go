@@ -100,7 +100,7 @@ func TestQuietAccountIsHandledNextBehindAFlood(t *testing.T) {
 	w := r.start(options, o.handle)
 	o.dispatched(flood + 1)
 	close(o.release)
-	first := receive(r, o.order, 2*concurrency) // Those that were begun before, and as many more.
+	first := receive(r, o.order, 2*concurrency) // The messages that were being handled when b.1 was dispatched, and as many again.
 	if !slices.Contains(first, "b.1") {
 		t.Errorf("first %v were handled, with b.1 behind %d of another account", first, flood)
 	}

@@ -19,10 +19,10 @@ import (
 	"arauto/schemas/subject"
 )
 
-// Add puts a payment of some orders into the index, before the observation is acked whose event is the first
-// one with that order: so the index has every payment that ORDERS has, except for the few
-// milliseconds in which the event and the entry are written. orders are subject tokens.
-// Adding a payment twice leaves one message.
+// Add puts a payment of some orders into the index. normalize does so before it acks the
+// observation of the first event with an order: so the index has every payment that ORDERS
+// has, except for the few milliseconds in which event and entry are written. orders are
+// subject tokens. Adding a payment twice leaves one message.
 //
 // The message is written even where the index has it, because sweep may be about to remove
 // that one: see Remove. Its id is random and short: it only has to tell the messages of half
