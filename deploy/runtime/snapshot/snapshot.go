@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"arauto/deploy/runtime/wait"
 )
 
 const (
@@ -24,6 +26,8 @@ const (
 	// silence is how long the broker may say nothing. It ends a snapshot or a restore itself
 	// after five seconds without a chunk or an ack. A guess: it checks every message first.
 	silence = time.Minute
+	// pause is how long a subject without responders is left alone before it is asked again.
+	pause = 50 * time.Millisecond
 )
 
 // Taken is a stream as it was when its snapshot was taken, in the broker's words. Restore
@@ -59,13 +63,26 @@ func request(ctx context.Context, nc *nats.Conn, to string, body any) (answer, e
 	if err != nil {
 		return answer{}, err
 	}
+	return send(ctx, nc, to, data)
+}
+
+// send sends data, and reads the broker's answer. In a cluster the server that takes a restore
+// subscribes to its chunks and answers in the same moment, and the client's server may hear of
+// the subscription after the answer. What has no responders was delivered to none, so sending
+// it again is safe.
+func send(ctx context.Context, nc *nats.Conn, to string, data []byte) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
-	m, err := nc.RequestWithContext(ctx, to, data)
-	if err != nil {
-		return answer{}, err
+	for {
+		m, err := nc.RequestWithContext(ctx, to, data)
+		if errors.Is(err, nats.ErrNoResponders) && wait.For(ctx, pause) {
+			continue
+		}
+		if err != nil {
+			return answer{}, err
+		}
+		return read(m)
 	}
-	return read(m)
 }
 
 // Take writes the snapshot of a stream and its consumers to w. The broker checks each
@@ -128,26 +145,15 @@ func Restore(ctx context.Context, nc *nats.Conn, stream string, from Taken, r io
 			return fmt.Errorf("restore %s: %w", stream, err)
 		}
 		if n > 0 {
-			if err := send(ctx, nc, a.DeliverSubject, buffer[:n]); err != nil {
+			if _, err := send(ctx, nc, a.DeliverSubject, buffer[:n]); err != nil {
 				return fmt.Errorf("restore %s: %w", stream, err)
 			}
 		}
 		if ended { // An empty message says so, and its answer that the stream is there.
-			if err := send(ctx, nc, a.DeliverSubject, nil); err != nil {
+			if _, err := send(ctx, nc, a.DeliverSubject, nil); err != nil {
 				return fmt.Errorf("restore %s: %w", stream, err)
 			}
 			return nil
 		}
 	}
-}
-
-func send(ctx context.Context, nc *nats.Conn, to string, data []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, silence)
-	defer cancel()
-	m, err := nc.RequestWithContext(ctx, to, data)
-	if err != nil {
-		return err
-	}
-	_, err = read(m)
-	return err
 }

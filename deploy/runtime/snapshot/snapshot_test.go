@@ -2,11 +2,13 @@ package snapshot_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -113,6 +115,34 @@ func TestARestoredScheduleFires(t *testing.T) {
 		_, err := there.Stream(subject.LookupRetries).GetLastMsgForSubject(there.Ctx, subject.AllDue)
 		return err == nil
 	})
+}
+
+// TestAChunkAwaitsItsSubscription restores on a server that hears of the subscription to the
+// chunks after the answer to the restore. A real route cannot be made slow at that moment, so
+// the test takes the chunks in the broker's place.
+func TestAChunkAwaitsItsSubscription(t *testing.T) {
+	t.Parallel()
+	url := testbench.Serve(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}).ClientURL()
+	broker, _ := testbench.Connect(t, url)
+	restoring, _ := testbench.Connect(t, url)
+	_, err := broker.Subscribe("$JS.API.STREAM.RESTORE.ORDERS", func(m *nats.Msg) { _ = m.Respond([]byte(`{"deliver_subject":"chunks"}`)) })
+	testbench.Must(t, err)
+	testbench.Must(t, broker.Flush())
+	restored := make(chan error, 1)
+	go func() {
+		restored <- snapshot.Restore(testbench.Context(t), restoring, subject.Orders, snapshot.Taken{}, strings.NewReader("chunk"))
+	}()
+	testbench.Until(t, "a chunk to have no responders", func() bool { s := restoring.Stats(); return s.OutMsgs >= 2 && s.InMsgs >= 2 })
+	var taken []string
+	_, err = broker.Subscribe("chunks", func(m *nats.Msg) {
+		taken = append(taken, string(m.Data))
+		_ = m.Respond(nil)
+	})
+	testbench.Must(t, err)
+	testbench.Must(t, <-restored)
+	if !slices.Equal(taken, []string{"chunk", ""}) {
+		t.Errorf("the chunks are %q", taken)
+	}
 }
 
 // TestNothingIsOverwritten restores a stream that is there.
