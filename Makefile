@@ -81,11 +81,12 @@ format:
 lint:
 	$(GO) run $(LINTER) run ./...
 
-# go run prints the status of what it ran: 3 is that of findings. DB=file:///folder names
-# another database.
+# go run prints the status of what it ran: 3 is that of findings. The modules are looked at first,
+# because that takes a second, and half a minute less where the database cannot be reached.
+# DB=file:///folder names another database.
+VULN = $(GO) run $(VULNCHECK) $(if $(DB),-db $(DB))
 vuln: ## look for known vulnerabilities; skipped, with a line, where the database cannot be reached
-	@if found=$$($(GO) run $(VULNCHECK) $(if $(DB),-db $(DB)) ./... 2>&1); then echo "$$found"; \
-	elif echo "$$found" | grep -q '^exit status 3$$'; then echo "$$found"; exit 1; \
+	@if found=$$(cd gateway && $(VULN) -scan module 2>&1) || echo "$$found" | grep -q '^exit status 3$$'; then $(VULN) ./...; \
 	else echo "vulnerabilities: SKIPPED, $$(echo "$$found" | grep -v '^exit status' | tail -n 1)"; fi
 
 sbom: build ## write a bill of materials (CycloneDX) of each binary into bin/

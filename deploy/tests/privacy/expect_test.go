@@ -25,41 +25,39 @@ func expectationsOn(name, account, payment string) string {
 // the documented fields.
 func (s *sower) expectations(known provider.Provider) {
 	s.T.Helper()
-	answers := newSearch(s.T, s.bad, ids)
 	for _, c := range ids { // The ids are persons', and nothing else that is kept has them.
 		body := map[string]any{"order": c.text, "amount": nil, "deadline": time.Now().Add(time.Second)}
 		for name, text := range s.extra {
 			body[name] = text
 		}
-		s.announces(answers, expectationsOn(known.Name, accounts[1], c.text), expectToken, body, http.StatusOK)
+		s.announces(expectationsOn(known.Name, accounts[1], c.text), expectToken, body, http.StatusOK)
 	}
 }
 
 // refusedExpectations announces what is refused, with canaries in each place.
 func (s *sower) refusedExpectations(known provider.Provider) {
 	s.T.Helper()
-	answers := newSearch(s.T, s.bad, ids)
 	plain := map[string]any{"order": "o-1", "amount": map[string]any{"currency": "BRL", "value": 100}}
 	var texts []string
 	for _, c := range s.bad {
 		texts = append(texts, c.text)
 		if c.text != expectToken {
-			s.announces(answers, expectationsOn(known.Name, accounts[1], "p"), c.text, plain, http.StatusUnauthorized)
+			s.announces(expectationsOn(known.Name, accounts[1], "p"), c.text, plain, http.StatusUnauthorized)
 		}
 	}
 	all := strings.Join(texts, " ")
-	s.announces(answers, expectationsOn(known.Name, all, "p"), expectToken, plain, http.StatusUnprocessableEntity)
+	s.announces(expectationsOn(known.Name, all, "p"), expectToken, plain, http.StatusUnprocessableEntity)
 	for name, wrong := range map[string]any{
 		"order": texts, "deadline": all, "withdrawn": all, "payment": s.extra, "amount": map[string]any{"currency": all, "value": 1},
 	} {
 		body := maps.Clone(plain)
 		body[name] = wrong
-		s.announces(answers, expectationsOn(known.Name, accounts[1], "p"), expectToken, body, http.StatusBadRequest)
+		s.announces(expectationsOn(known.Name, accounts[1], "p"), expectToken, body, http.StatusBadRequest)
 	}
 }
 
 // announces makes one request, and searches its answer.
-func (s *sower) announces(answers *search, path, token string, body map[string]any, want int) {
+func (s *sower) announces(path, token string, body map[string]any, want int) {
 	s.T.Helper()
 	s.next++
 	data, err := json.Marshal(body)
@@ -72,7 +70,7 @@ func (s *sower) announces(answers *search, path, token string, body map[string]a
 	if status != want {
 		s.T.Errorf("an expectation on %.60q gave %d %s, want %d", path, status, answer, want)
 	}
-	answers.in("an answer to an expectation", answer)
+	s.given.in("an answer to an expectation", answer)
 }
 
 // judged waits until no payment is expected any more.

@@ -19,6 +19,7 @@ import (
 type sower struct {
 	*plant
 	bad   []canary // What must not be found.
+	given *search  // For that and the ids, in what the gateway answers.
 	extra map[string]string
 	next  int
 	paid  []string // Payments of which something is stored, for the operator's command.
@@ -120,7 +121,7 @@ func (s *sower) replaced(known provider.Provider, account string, unit provider.
 		}
 		s.set(known, unit, state)
 		status, answer := s.post(known, account, w, nil, "")
-		s.out("answer to a webhook of "+known.Name, answer)
+		s.given.in("answer to a webhook of "+known.Name, answer)
 		if refused := err != nil; refused != (status != http.StatusOK) {
 			s.T.Errorf("%s with %s in field %d gave %d, its adapter says %v", known.Name, c.kind, leaf, status, err)
 		}
@@ -150,9 +151,6 @@ func noticeRole(n provider.Notice, text string) string {
 	}
 	return ""
 }
-
-// out looks for canaries in what was given out.
-func (s *sower) out(place string, text []byte) { newSearch(s.T, s.bad, ids).in(place, text) }
 
 // headers are those that senders and proxies add.
 func (s *sower) headers() http.Header {
@@ -347,7 +345,7 @@ func (s *sower) strangers(known provider.Provider) {
 					request.Header.Set(name, strings.Map(visible, c.text))
 				}
 				_, answer := s.do(request)
-				s.out("answer to a stranger", answer)
+				s.given.in("answer to a stranger", answer)
 			}
 		}
 	}

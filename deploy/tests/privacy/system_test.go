@@ -33,7 +33,7 @@ func TestNothingOfAPersonAndNoSecretStaysAnywhere(t *testing.T) {
 		made = append(made, password)
 	}
 	s := &sower{plant: p, bad: slices.Concat(canaries, secrets(made...))}
-	s.extra = unknown(s.bad)
+	s.given, s.extra = newSearch(t, s.bad, ids), unknown(s.bad)
 	p.proxy.on("token", func(r *http.Response, body []byte) []byte { // The log-in.
 		s.addHeaders(r)
 		return edit(body, func(int, string) (string, bool) { return "", false }, s.extra)
