@@ -48,7 +48,7 @@ type Walk struct {
 
 // pending is an open expectation.
 type pending struct {
-	provider string
+	unit     subject.Unit
 	deadline time.Time
 }
 
@@ -120,7 +120,7 @@ func (k *Walk) judgeDue(ctx context.Context) error {
 		}
 		k.queue.Drop()
 		group.Go(func() error {
-			next, one, err := k.judgeOne(ctx, sequence)
+			next, one, err := k.judgeOne(ctx, sequence, k.open[sequence])
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && failed == nil {
@@ -146,17 +146,20 @@ func (k *Walk) judgeDue(ctx context.Context) error {
 
 // judgeOne judges the expectation of a sequence. The zero time means that there is no more
 // to judge.
-func (k *Walk) judgeOne(ctx context.Context, sequence uint64) (next time.Time, one pending, err error) {
+func (k *Walk) judgeOne(ctx context.Context, sequence uint64, one pending) (next time.Time, _ pending, err error) {
 	soon := k.worker.Now().Add(failedAgain)
 	raw, err := k.worker.Expectations.Expected().GetMsg(ctx, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return time.Time{}, one, nil // It was settled or replaced.
+		err = k.worker.gone(ctx, one.unit)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return soon, one, fmt.Errorf("read expectation %d: %w", sequence, err)
+	case raw == nil: // It was settled or replaced.
+		return time.Time{}, one, nil
 	}
 	if u, err := subject.ParseUnit(raw.Subject); err == nil {
-		one.provider = u.Provider
+		one.unit = u
 	}
 	err = panics.Try(func() (err error) {
 		next, one.deadline, err = k.worker.Message(ctx, raw)
@@ -177,9 +180,9 @@ func (k *Walk) measure() {
 	now := k.worker.Now()
 	open, overdue := map[string]int{}, map[string]time.Duration{}
 	for _, one := range k.open {
-		open[one.provider]++
+		open[one.unit.Provider]++
 		if !one.deadline.IsZero() {
-			overdue[one.provider] = max(overdue[one.provider], now.Sub(one.deadline))
+			overdue[one.unit.Provider] = max(overdue[one.unit.Provider], now.Sub(one.deadline))
 		}
 	}
 	for _, provider := range k.known {

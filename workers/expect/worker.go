@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -75,6 +76,13 @@ type Worker struct {
 	Options
 	orders   jetstream.Stream
 	statuses jetstream.Stream
+	first    sync.Map // By unit: the announced that is open, as far as this worker has judged it.
+}
+
+// announced is a version of an expectation, and when it was announced first.
+type announced struct {
+	version string
+	since   time.Time
 }
 
 // New opens the streams and returns a Worker.
@@ -116,7 +124,7 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 	if err != nil {
 		return time.Time{}, time.Time{}, err
 	}
-	e := expected{unit: u, sequence: raw.Sequence, since: raw.Time, version: expectation.UnreadableVersion(raw.Data)}
+	e := expected{unit: u, sequence: raw.Sequence, since: expectations.Since(raw), version: expectation.UnreadableVersion(raw.Data)}
 	// The expectation's trace, also while an event is handled: what comes of it is the announcer's.
 	if e.trace = raw.Header.Get(trace.Header); !trace.Valid(e.trace) {
 		e.trace = trace.New()
@@ -136,6 +144,9 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 		return time.Time{}, time.Time{}, w.withdraw(ctx, e)
 	}
 	e.version = e.body.Version(e.payment)
+	if err := w.keepSince(ctx, &e, raw); err != nil {
+		return time.Time{}, time.Time{}, err
+	}
 	e.deadline = expectations.DeadlineOf(e.body, e.since, w.Without)
 	if e.kind, reason = w.Check(u.Provider, u.Account, e.payment); reason != nil {
 		return time.Time{}, time.Time{}, w.refuse(ctx, e, reason)
@@ -143,6 +154,39 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 	span.Account(u.Provider, u.Account) // Configured ones, by the check: what an announcer writes is in no span.
 	again, err = w.judge(ctx, e, orders)
 	return again, e.deadline, err
+}
+
+// keepSince has a version that is announced again count from its first announcement, as far as
+// this worker has seen that, or a worker has kept it. Otherwise a service that announces what is
+// open every day would move the default deadline every day, and a payment that is never paid
+// would stay open.
+func (w *Worker) keepSince(ctx context.Context, e *expected, raw *jetstream.RawStreamMsg) error {
+	if before, ok := w.first.Load(e.unit); ok {
+		if first := before.(announced); first.version == e.version && first.since.Before(e.since) {
+			e.since = first.since
+			sequence, err := w.Expectations.Keep(ctx, raw, e.since)
+			if err != nil && !stream.IsConflict(err) { // What has replaced it is judged by itself.
+				return err
+			}
+			if err == nil {
+				e.sequence = sequence
+			}
+		}
+	}
+	w.first.Store(e.unit, announced{e.version, e.since})
+	return nil
+}
+
+// gone forgets when an expectation was announced, unless a later one has replaced it.
+func (w *Worker) gone(ctx context.Context, u subject.Unit) error {
+	if _, judged := w.first.Load(u); !judged {
+		return nil
+	}
+	last, err := stream.Last(ctx, w.Expectations.Expected(), u.Expected())
+	if err == nil && last == nil {
+		w.first.Delete(u)
+	}
+	return err
 }
 
 // judge publishes what came of an expectation, and schedules its look-up or removes it. It
@@ -222,6 +266,7 @@ func (w *Worker) settle(ctx context.Context, e expected, scheduled retry.Entry) 
 			return err
 		}
 	}
+	w.first.Delete(e.unit)
 	return w.Expectations.Remove(ctx, e.sequence)
 }
 

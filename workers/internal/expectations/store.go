@@ -147,10 +147,39 @@ func (s *Store) Announce(ctx context.Context, provider, account, payment string,
 	return result, version, nil
 }
 
-// Remove deletes an expectation by its sequence. A later one of the payment has another
-// sequence and stays.
+// sinceHeader says when a version was announced first that a service has announced by NATS
+// again, which replaces the message and its time.
+const sinceHeader = "Arauto-Since"
+
+// Since is when the version in a message of EXPECTATIONS was announced first: when the message
+// was stored, unless Keep has stored it.
+func Since(raw *jetstream.RawStreamMsg) time.Time {
+	if at, err := time.Parse(time.RFC3339Nano, raw.Header.Get(sinceHeader)); err == nil && at.Before(raw.Time) {
+		return at
+	}
+	return raw.Time
+}
+
+// Keep stores a message of EXPECTATIONS again, with when its version was announced first, and
+// returns the new sequence. stream.ErrConflict means that the message was replaced or removed.
+func (s *Store) Keep(ctx context.Context, raw *jetstream.RawStreamMsg, since time.Time) (uint64, error) {
+	m := commit.Message{Subject: raw.Subject, Body: raw.Data, Header: nats.Header{}, Guard: &commit.Guard{Last: raw.Sequence}}
+	if of := raw.Header.Get(trace.Header); of != "" {
+		m.Header.Set(trace.Header, of)
+	}
+	m.Header.Set(sinceHeader, since.UTC().Format(time.RFC3339Nano))
+	stored, err := s.writes.Store(ctx, m)
+	if err != nil {
+		return 0, fmt.Errorf("store expectation: %w", err)
+	}
+	return stored.Sequence, nil
+}
+
+// Remove erases an expectation by its sequence, in the broker's file too, because no later
+// message makes the broker write that part of it again. A later expectation of the payment has
+// another sequence and stays.
 func (s *Store) Remove(ctx context.Context, sequence uint64) error {
-	if err := stream.Delete(ctx, s.expected, sequence); err != nil {
+	if err := stream.Erase(ctx, s.expected, sequence); err != nil {
 		return fmt.Errorf("remove expectation %d: %w", sequence, err)
 	}
 	return nil
