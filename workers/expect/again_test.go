@@ -1,6 +1,7 @@
 package expect_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -8,10 +9,12 @@ import (
 
 	"arauto/deploy/runtime/stream"
 	"arauto/schemas/expectation"
+	"arauto/schemas/order"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/expect"
 	"arauto/workers/internal/expectations"
+	"arauto/workers/internal/observations"
 )
 
 // TestAnnouncedAgainItCountsFromTheFirstTime announces by NATS, without a deadline, what is
@@ -68,5 +71,45 @@ func TestAnnouncedAgainItCountsFromTheFirstTime(t *testing.T) {
 	same(t, "announced after a withdrawal", r.awaits("p", 3), met, withdrawn, met)
 	if o := r.published("p")[2]; !o.Deadline.After(second) {
 		t.Errorf("announced after a withdrawal, the deadline is %v", o.Deadline)
+	}
+}
+
+// erasing is the index of orders, which has the payment erased while its facts are read.
+type erasing struct {
+	expect.Payments
+	erase func()
+}
+
+func (e erasing) PaymentsOf(ctx context.Context, order string) ([]subject.Unit, error) {
+	units, err := e.Payments.PaymentsOf(ctx, order)
+	e.erase()
+	return units, err
+}
+
+// TestErasedPaymentHasNoOutcome erases a payment between the reading of its facts and the
+// outcome, which nothing would erase.
+func TestErasedPaymentHasNoOutcome(t *testing.T) {
+	t.Parallel()
+	r := open(t, 600)
+	r.lookUpAndFold()
+	r.says("p", state{status: "paid"})
+	r.Notify(record.Notification{Payment: "p"})
+	r.Until("it is paid", func() bool { return len(r.events("p")) == 1 })
+	until := time.Now().Add(time.Hour)
+	r.worker.Orders = erasing{r.worker.Orders, func() {
+		statuses, err := observations.Open(r.Ctx, r.JS)
+		r.Must(err)
+		last, err := statuses.Last(r.Ctx, r.Unit("p"))
+		r.Must(err)
+		_, err = statuses.Append(r.Ctx, r.Unit("p"), last, order.Observation{Provider: "sandbox", Account: "default", RefusedUntil: &until}, "")
+		r.Must(err)
+	}}
+	r.expects("p", brl(10000), in(time.Hour))
+	raw, err := stream.Last(r.Ctx, r.store.Expected(), r.Unit("p").Expected())
+	r.Must(err)
+	again, _, err := r.worker.Message(r.Ctx, raw)
+	r.Must(err)
+	if all := r.outcomes("p"); len(all) > 0 || !again.Equal(until) {
+		t.Errorf("an erased payment has the outcomes %v, and is judged again at %v, want none at %v", all, again, until)
 	}
 }

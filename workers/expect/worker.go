@@ -198,6 +198,16 @@ func (w *Worker) judge(ctx context.Context, e expected, orders Payments) (again 
 			return err
 		}
 		v := Judge(g.Facts)
+		if len(v.Outcomes) > 0 {
+			last, err := w.Observations.Last(ctx, e.unit)
+			if err != nil {
+				return err
+			}
+			if last.Refuses(w.Now()) { // The payment was erased, perhaps since its facts were read.
+				again = *last.Observation.RefusedUntil
+				return nil
+			}
+		}
 		for _, word := range v.Outcomes {
 			if err := w.publish(ctx, e, &g.log, g.outcome(e, word, v.Reason)); err != nil {
 				return err

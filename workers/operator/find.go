@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"arauto/deploy/runtime/stream"
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/provider"
 	"arauto/schemas/record"
@@ -102,7 +103,16 @@ func (s *Deployment) findPayment(ctx context.Context, id string, in scope) (map[
 			found[of] = id
 		}
 	}
-	return found, nil
+	if !in.erasing {
+		return found, nil
+	}
+	// What another payment's outcome says of it must go too, where nothing else is left of it.
+	return found, stream.EachFew(ctx, s.streams[subject.Outcomes], pairs, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+		if o, err := expectation.ReadOutcome(raw.Data); err == nil && o.Other != nil && o.Other.Payment == id && in.has(o.Other.Provider, o.Other.Account) {
+			found[s.tokens.Unit(o.Other.Provider, o.Other.Account, id)] = id
+		}
+		return true, nil
+	})
 }
 
 // findOrder finds the units of an order's payments that have events. findByContent finds the
@@ -114,7 +124,7 @@ func (s *Deployment) findOrder(ctx context.Context, id string, in scope) (map[su
 	}
 	found := map[subject.Unit]string{}
 	for _, unit := range units {
-		if in.provider != "" && in.provider != unit.Provider || in.account != "" && in.account != unit.Account {
+		if !in.has(unit.Provider, unit.Account) {
 			continue
 		}
 		last, err := s.lastEvent(ctx, unit)

@@ -15,6 +15,7 @@ import (
 	"arauto/deploy/runtime/stream"
 	"arauto/deploy/runtime/topology"
 	"arauto/deploy/runtime/wait"
+	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/forgotten"
@@ -25,21 +26,32 @@ import (
 type holding struct {
 	stream  string
 	filters func(u subject.Unit, w subject.Waiting) []string
+	names   func(body []byte, u subject.Unit, id string) bool // Which of the messages are about it; nil for all.
 }
 
 // holdings are the streams that forget erases a payment from, in its order: first what would
 // have the provider asked about the payment. A test wants each declared stream here or in kept.
 var holdings = []holding{
-	{subject.Expectations, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Expected()} }},
-	{subject.LookupRetries, func(_ subject.Unit, w subject.Waiting) []string { return []string{w.Parked(), w.Due()} }},
-	{subject.Notifications, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Notification()} }},
-	{subject.Orders, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Events()} }},
-	{subject.OrderPayments, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.OfOrder(subject.Any)} }},
-	{subject.DeadLetters, func(u subject.Unit, _ subject.Waiting) []string {
+	{stream: subject.Expectations, filters: func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Expected()} }},
+	{stream: subject.LookupRetries, filters: func(_ subject.Unit, w subject.Waiting) []string { return []string{w.Parked(), w.Due()} }},
+	{stream: subject.Notifications, filters: func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Notification()} }},
+	{stream: subject.Orders, filters: func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Events()} }},
+	{stream: subject.OrderPayments, filters: func(u subject.Unit, _ subject.Waiting) []string { return []string{u.OfOrder(subject.Any)} }},
+	{stream: subject.DeadLetters, filters: func(u subject.Unit, _ subject.Waiting) []string {
 		return []string{u.DeadLetter(subject.Any, subject.Any)}
 	}},
-	{subject.Outcomes, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Outcomes()} }},
-	{subject.Statuses, func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Status()} }},
+	{stream: subject.Outcomes, filters: func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Outcomes()} }},
+	{stream: subject.Outcomes, filters: func(subject.Unit, subject.Waiting) []string { return []string{pairs} }, names: namesOther},
+	{stream: subject.Statuses, filters: func(u subject.Unit, _ subject.Waiting) []string { return []string{u.Status()} }},
+}
+
+// pairs is the filter of the outcomes that name another payment, which are few.
+var pairs = subject.Filter("", "").Outcome(string(expectation.PaidTwice))
+
+// namesOther reports whether an outcome names a payment as the other one of its order.
+func namesOther(body []byte, u subject.Unit, id string) bool {
+	o, err := expectation.ReadOutcome(body)
+	return err == nil && o.Other != nil && *o.Other == expectation.Payment{Provider: u.Provider, Account: u.Account, Payment: id}
 }
 
 // kept are the streams that forget erases nothing from, each with its reason.
@@ -127,6 +139,8 @@ type erased struct {
 //     before is a look-up that is dropped when it is due.
 //  5. A worker that was frozen in 3 for longer than its ack wait, after which another one has
 //     acknowledged its message, can still write what it had in hand. The next run erases it.
+//  6. expect has no consumer of what is expected: it reads the mark before it publishes an
+//     outcome. If it was frozen between the two, the next run erases the outcome.
 func (s *session) forget(ctx context.Context, f forgetting) error {
 	for _, h := range holdings {
 		var err error
@@ -196,7 +210,7 @@ func (s *Deployment) held(ctx context.Context, p payment) (map[string]int, error
 			return counts, err
 		}
 		if len(all) > 0 {
-			counts[h.stream] = len(all)
+			counts[h.stream] += len(all)
 		}
 	}
 	return counts, nil
@@ -213,7 +227,9 @@ func (s *Deployment) sequences(ctx context.Context, h holding, p payment) (all [
 	waiting := s.tokens.Waiting(p.unit.Provider, p.unit.Account, p.target.Payment)
 	for _, filter := range h.filters(p.unit, waiting) {
 		err := stream.EachFew(ctx, s.streams[h.stream], filter, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
-			all = append(all, message{raw.Sequence, raw.Time})
+			if h.names == nil || h.names(raw.Data, p.unit, p.target.Payment) {
+				all = append(all, message{raw.Sequence, raw.Time})
+			}
 			return true, nil
 		})
 		if err != nil {

@@ -1,7 +1,9 @@
 package operator
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"arauto/schemas/expectation"
 	"arauto/schemas/record"
@@ -16,6 +18,32 @@ func TestForgetErasesAPaymentThatIsOnlyExpected(t *testing.T) {
 	out := r.run(ExitDone, "forget", "p-9", "--yes")
 	if left := r.traces("p-9"); len(left) > 0 {
 		t.Errorf("after %q there are still %v", out, left)
+	}
+}
+
+// A payment that was paid beside the other one of its order is named in that one's outcome.
+func TestForgetErasesWhatAnotherPaymentsOutcomeSaysOfIt(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	r.lived(person)
+	number := "o-1"
+	twice := expectation.Outcome{
+		Provider: "sandbox", Account: "default", Payment: "p-1", Order: &number, Outcome: expectation.PaidTwice,
+		Version: expectation.UnreadableVersion(nil), At: time.Now().UTC(), Other: &expectation.Payment{Provider: "sandbox", Account: "default", Payment: person},
+	}
+	r.Publish(r.Unit("p-1").Outcome(string(expectation.PaidTwice)), twice)
+	if out := r.run(ExitDone, "forget", person); !strings.Contains(out, "2 of OUTCOMES") {
+		t.Errorf("the dry run prints %s", out)
+	}
+	r.run(ExitDone, "forget", person, "--yes")
+	if left := r.traces(person); len(left) > 0 {
+		t.Errorf("there are still %v", left)
+	}
+	twice.Other.Payment = "p-2" // Of which nothing else is left.
+	r.Publish(r.Unit("p-3").Outcome(string(expectation.PaidTwice)), twice)
+	r.run(ExitDone, "forget", "p-2", "--yes")
+	if left := r.traces("p-2"); len(left) > 0 {
+		t.Errorf("of a payment that only an outcome names there are still %v", left)
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *Deployment) findByContent(ctx context.Context, id string, in scope, mos
 		if !ok || of.Order != id && (in.erasing || of.Reference != id) || of.Payment == "" {
 			return
 		}
-		if in.provider != "" && in.provider != of.Provider || in.account != "" && in.account != of.Account {
+		if !in.has(of.Provider, of.Account) {
 			return
 		}
 		on := "." + of.Provider + "." + of.Account + "."

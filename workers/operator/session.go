@@ -113,6 +113,11 @@ type scope struct {
 	expected bool // What is expected of a payment, and what came of it, finds it too. Without, a provider or a webhook must have named it.
 }
 
+// has reports whether an account is within the scope.
+func (p scope) has(provider, account string) bool {
+	return (p.provider == "" || p.provider == provider) && (p.account == "" || p.account == account)
+}
+
 // flags adds the flags of the scope, which are checked before the command runs.
 func (p *scope) flags(c *cobra.Command) {
 	c.PreRunE = func(*cobra.Command, []string) error { return p.check() }
