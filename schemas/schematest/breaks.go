@@ -11,7 +11,8 @@ import (
 
 // Breaks returns how a JSON Schema differs from its published version to the harm of readers,
 // or of a validator of stored documents: a field that is removed, no longer required, of
-// another form, or newly required, and a word that an enum no longer has. New optional fields
+// another form, or newly required, an enum where any word was allowed, and a word that an enum
+// no longer has. New optional fields
 // and new words are allowed. Each line names the field.
 func Breaks(published, current []byte) ([]string, error) {
 	var before, now map[string]any
@@ -57,6 +58,9 @@ func (c *comparison) compare(field string, before, now any) {
 		case "required":
 			c.compareRequired(field, words(was[keyword]), words(is[keyword]))
 		case "enum":
+			if was[keyword] == nil {
+				c.add(field, "only the words %v are allowed now", is[keyword])
+			}
 			for _, word := range words(was[keyword]) {
 				if !slices.Contains(words(is[keyword]), word) {
 					c.add(field, "the word %s was removed", word)

@@ -37,6 +37,14 @@ func TestSchemasKeepWhatWasPublished(t *testing.T) {
 		for _, b := range breaks {
 			t.Errorf("%s: %s; a change that breaks readers is a new version in a new file", name, b)
 		}
+		// A field that the copy lacks could be retyped or removed unseen.
+		lags, err := schematest.Breaks(current, published)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range lags {
+			t.Errorf("%s: in the golden copy %s; a change that breaks no reader goes into the copy too", name, l)
+		}
 	}
 }
 
@@ -51,6 +59,7 @@ func TestBreaksNameTheField(t *testing.T) {
 		"no longer required":  {`"final", "confirmed"`, `"confirmed"`, "final: is no longer required"},
 		"newly required":      {`"provider", "account", "kind"`, `"correction", "provider", "account", "kind"`, "correction: is newly required"},
 		"narrowed enum":       {`"enum": ["payment", "payout", "authentication"]`, `"enum": ["payment", "payout"]`, "kind: the word authentication was removed"},
+		"enum where was none": {`"provider_status": {"type": "string"`, `"provider_status": {"enum": ["paid"], "type": "string"`, "provider_status: only the words [paid] are allowed now"},
 		"narrowed statuses":   {`"authenticated", "not_authenticated"`, `"authenticated"`, "$defs.status: the word not_authenticated was removed"},
 		"nested field":        {`"refunded": {"type": "integer"`, `"refunded": {"type": "number"`, "amount.refunded: type was integer and is number"},
 		"other bound":         {`"minimum": 1, "description": "Number`, `"minimum": 2, "description": "Number`, "transition: minimum was 1 and is 2"},

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/expectation"
 	"arauto/schemas/provider"
 	"arauto/schemas/providers"
 	"arauto/schemas/subject"
@@ -18,6 +20,7 @@ import (
 // The payments and the order that are erased. The order of the third payment is a person.
 const (
 	firstPayment, secondPayment, thirdPayment = "erased-first-4711", "erased-second-4711", "erased-third-4711"
+	expectedPayment                           = "erased-expected-4711" // The provider does not know it yet.
 	erasedOrder                               = "erased-order-4711"
 )
 
@@ -25,7 +28,7 @@ const (
 func erasedTexts() []canary {
 	return []canary{
 		{kind: "first payment", text: firstPayment}, {kind: "second payment", text: secondPayment}, {kind: "third payment", text: thirdPayment},
-		{kind: "order", text: erasedOrder}, {kind: "person", text: ids[3].text},
+		{kind: "expected payment", text: expectedPayment}, {kind: "order", text: erasedOrder}, {kind: "person", text: ids[3].text},
 	}
 }
 
@@ -64,6 +67,24 @@ func (p *plant) live() {
 	})
 	p.Until("all look-ups to be made", func() bool { return p.Stream(subject.LookupRetries).CachedInfo().State.Msgs == 0 })
 	p.drained()
+	p.expect()
+}
+
+// expect has payments expected: one that is paid and one that is not, whose look-up stays
+// scheduled. The outcome of another payment names the first.
+func (p *plant) expect() {
+	p.T.Helper()
+	first, open := p.Unit(firstPayment), p.Unit(expectedPayment)
+	p.Publish(first.Expected(), expectation.Expectation{Order: erasedOrder})
+	p.Publish(open.Expected(), expectation.Expectation{Order: erasedOrder})
+	p.Publish(p.Unit("other-0").Outcome(string(expectation.PaidTwice)), expectation.Outcome{
+		Provider: "sandbox", Account: "default", Payment: "other-0", Outcome: expectation.PaidTwice, Version: expectation.UnreadableVersion(nil),
+		At: time.Now().UTC(), Other: &expectation.Payment{Provider: "sandbox", Account: "default", Payment: firstPayment},
+	})
+	p.Until("the outcome of the first payment, and the scheduled look-up of the expected one", func() bool {
+		return len(p.Messages(subject.Outcomes, first.Outcomes())) > 0 && len(p.Messages(subject.Expectations, first.Expected())) == 0 &&
+			len(p.Messages(subject.LookupRetries, "lookup.parked.>")) > 0
+	})
 }
 
 // forget erases the payments, and lets the hour pass in which they are refused.
@@ -78,7 +99,7 @@ func (p *plant) forget() {
 	if left := p.others(); left != others || left < 40 {
 		p.T.Errorf("of other payments %d messages are left of %d", left, others)
 	}
-	for _, payment := range []string{firstPayment, secondPayment, thirdPayment} {
+	for _, payment := range []string{firstPayment, secondPayment, thirdPayment, expectedPayment} {
 		workertest.Bench{Bench: p.Bench}.EndRefusal(payment)
 		if output, code := p.arauto("forget", "forget", payment, "--yes"); code != 0 {
 			p.T.Fatalf("arauto forget after the hour: code %d, %s", code, output)
@@ -147,7 +168,7 @@ func TestForgetLeavesNothingOnTheDisk(t *testing.T) {
 	for _, role := range roles {
 		log, err := os.ReadFile(filepath.Join(p.dir, role+".log"))
 		p.Must(err)
-		if person := newSearch(t, erasedTexts()[4:]); person.finds(log) {
+		if person := newSearch(t, erasedTexts()[5:]); person.finds(log) {
 			t.Errorf("the log of %s names the person", role)
 		}
 	}
