@@ -24,6 +24,9 @@ func BenchmarkExpectedPayments(b *testing.B) {
 		b.ReportMetric(d.delays[len(d.delays)-1].Seconds(), "s_max")
 		b.ReportMetric(float64(slices.Max(d.lookups)), "lookups_max")
 		b.ReportMetric(float64(over), "payments_over_6")
+		if p99 := d.delays[len(d.delays)*99/100]; p99 > 5*time.Minute || over > 0 {
+			b.Errorf("the p99 is %v, and %d payments were looked up more than 6 times; want at most 5m and none", p99, over)
+		}
 	}
 }
 
@@ -34,6 +37,9 @@ func BenchmarkPlantedFaults(b *testing.B) {
 		b.ReportMetric(float64(total), "faults")
 		b.ReportMetric(float64(found), "found")
 		b.ReportMetric(float64(len(wrong)), "false")
+		if total != 500 || found != total || len(wrong) > 0 {
+			b.Errorf("of %d faults %d were found, and %d outcomes are wrong; want 500, all and none", total, found, len(wrong))
+		}
 		for _, w := range wrong[:min(len(wrong), 10)] {
 			b.Log(w)
 		}
