@@ -19,10 +19,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/workers/sweep/retention"
 )
 
 // booked is what a service has stored: payments with the numbers of their transitions, in
@@ -97,6 +99,7 @@ func subscribe(t *testing.T) *subscribing {
 		t.Fatalf("apply topology: %v\n%s", err, out)
 	}
 	s.connect()
+	testbench.Must(t, s.js.DeleteConsumer(s.ctx, subject.Orders, subject.ExpectConsumer)) // No role reads by it here, which keeps events.
 	s.publish("old", 3)
 	orders, err := s.js.Stream(s.ctx, subject.Orders)
 	testbench.Must(t, err)
@@ -169,7 +172,33 @@ func (s *subscribing) publish(payment string, events int) {
 	}
 }
 
-// missesNothing runs a service through a death of its own and one of the broker.
+// acked waits until the service has acked every event up to a sequence.
+func (s *subscribing) acked(last int) {
+	s.t.Helper()
+	s.poll("every event is acked", func() bool {
+		consumer, err := s.js.Consumer(s.ctx, subject.Orders, "billing")
+		return err == nil && consumer.CachedInfo().AckFloor.Stream == uint64(last)
+	})
+}
+
+// compact compacts the payments as sweep does once they have not moved for long, and returns how
+// many events went.
+func (s *subscribing) compact() uint64 {
+	s.t.Helper()
+	opened := func(name string) jetstream.Stream {
+		of, err := s.js.Stream(s.ctx, name)
+		testbench.Must(s.t, err)
+		return of
+	}
+	orders := opened(subject.Orders)
+	before := orders.CachedInfo().State.Msgs
+	testbench.Must(s.t, (&retention.Orders{
+		Stream: orders, Index: opened(subject.OrderPayments), Metrics: retention.NewMetrics(prometheus.NewRegistry()), Now: time.Now,
+	}).Round(s.ctx))
+	return before - opened(subject.Orders).CachedInfo().State.Msgs
+}
+
+// missesNothing runs a service through compactions, a death of its own and one of the broker.
 func (s *subscribing) missesNothing(run func() *exec.Cmd, log func() string) {
 	s.t.Helper()
 	payments := []string{"a", "b", "c", "d"}
@@ -188,9 +217,16 @@ func (s *subscribing) missesNothing(run func() *exec.Cmd, log func() string) {
 			s.t.Errorf("the events of %s were booked as %v", payment, got)
 		}
 	}
+	s.acked(3 + 5*len(payments))
+	if gone := s.compact(); gone != uint64(4*len(payments)) {
+		s.t.Errorf("%d events were compacted, want 4 of each payment", gone)
+	}
 	publish()
 	s.kill("service")
 	publish()
+	if gone := s.compact(); gone > 0 {
+		s.t.Errorf("%d events were compacted that no service has read", gone)
+	}
 	s.running["service"] = run()
 	s.poll("an event after the service's death", func() bool { return slices.Contains(s.books.of("a"), 11) })
 	s.kill("nats-server")
@@ -208,10 +244,7 @@ func (s *subscribing) missesNothing(run func() *exec.Cmd, log func() string) {
 			return true
 		})
 	}
-	s.poll("every event is acked", func() bool {
-		consumer, err := s.js.Consumer(s.ctx, subject.Orders, "billing")
-		return err == nil && consumer.CachedInfo().AckFloor.Stream == 3+uint64(4*5*len(payments))
-	})
+	s.acked(3 + 4*5*len(payments))
 	// A broker that was killed may have lost acks, and delivers those events again.
 	if got := slices.Compact(s.books.of("old")); !slices.Equal(got, []uint64{3}) {
 		s.t.Errorf("of the compacted payment %v was booked", got)
