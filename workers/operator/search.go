@@ -40,8 +40,8 @@ func contentOf(body []byte) (of content, ok bool) {
 }
 
 // findByContent finds the units of stored documents whose order or provider's reference is
-// id: all that are scheduled or dead letters, and at most so many of the newest messages of
-// the other streams. more reports whether there are more messages.
+// id: at most so many of what is scheduled, the oldest first because their sequences have gaps,
+// and of the newest messages of the other streams. more reports whether there are more messages.
 func (s *Deployment) findByContent(ctx context.Context, id string, in scope, most uint64) (found map[subject.Unit]string, more bool, err error) {
 	found = map[subject.Unit]string{}
 	var lock sync.Mutex // Of found and more: the streams are read at once.
@@ -67,14 +67,11 @@ func (s *Deployment) findByContent(ctx context.Context, id string, in scope, mos
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, place := range []struct{ stream, filter string }{
-		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Parked()},
-		{subject.LookupRetries, subject.FilterWaiting(in.provider, in.account).Due()},
-		{subject.DeadLetters, subject.Filter(in.provider, in.account).DeadLetter(subject.Any, subject.Any)},
-	} {
+	waiting := subject.FilterWaiting(in.provider, in.account)
+	for _, filter := range []string{waiting.Parked(), waiting.Due()} {
 		group.Go(func() error {
 			left, rest := most, false
-			err := s.each(ctx, place.stream, place.filter, 1, func(raw *jetstream.RawStreamMsg) bool {
+			err := s.each(ctx, subject.LookupRetries, filter, 1, func(raw *jetstream.RawStreamMsg) bool {
 				if left == 0 {
 					rest = true
 					return false
@@ -86,7 +83,7 @@ func (s *Deployment) findByContent(ctx context.Context, id string, in scope, mos
 			return note(rest, err)
 		})
 	}
-	streams := []string{subject.Notifications}
+	streams := []string{subject.Notifications, subject.DeadLetters}
 	if most == searchAll { // Else subjects name the id, and a payment that was answered is in the index of orders.
 		streams = append(streams, subject.Statuses, subject.Orders)
 	}
