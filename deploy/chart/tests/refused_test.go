@@ -42,6 +42,9 @@ var refused = map[string]struct{ change, says string }{
 	"KEDA down to no processes": {`keda: {lookup: {min: 0}}`, "min"},
 }
 
+// shown finds a secret of refused in what Helm says.
+var shown = regexp.MustCompile(`as-it-stands|a-password|a-token`)
+
 func TestUnsafeValuesAreRefused(t *testing.T) {
 	t.Parallel()
 	for what, r := range refused {
@@ -49,6 +52,8 @@ func TestUnsafeValuesAreRefused(t *testing.T) {
 		merge(given, parse(t, r.change))
 		if _, err := render(given); err == nil || !strings.Contains(err.Error(), r.says) {
 			t.Errorf("%s is answered with %v", what, err)
+		} else if shown.MatchString(err.Error()) {
+			t.Errorf("%s is shown: %v", what, err)
 		}
 	}
 	if _, err := render(values(t, "minimal")); err != nil {
