@@ -164,22 +164,25 @@ func providers(passwords map[string]string) map[string]map[string]string {
 	return map[string]map[string]string{
 		"arauto-broker":   passwords,
 		"arauto-hash-key": {"ARAUTO_HASH_KEY": "a-hash-key-of-this-test-0123456789"},
+		"arauto-tracing":  {"OTEL_TOKEN": otelToken},
 		"arauto-gateway": {
+			"OTEL_TOKEN":     otelToken,
 			"SANDBOX_SECRET": "sandbox-local-token", "PICPAY_SECRET": "4ef4edbd-5cda-42da-860b-0e8d7b90c784",
 			"CHECKOUT_SECRET": "a45c2dee-6435-1234-5678-b2a5f0ae7a8a", "SUBSCRIPTIONS_SECRET": "1fe523a0-20f1-4591-985e-ca3e8c2e6808",
 			"BEETELLER_KEY": "beeteller-local-key", "YAPAY_KEY": yapayKey, "MERCADOPAGO_SECRET": "mercadopago-local-secret",
 		},
 		"arauto-lookup": {
+			"OTEL_TOKEN":    otelToken,
 			"SANDBOX_TOKEN": "sandbox-lookup-token", "CHECKOUT_CLIENT_SECRET": "checkout-secret",
 			"YAPAY_TOKEN": "yapay-lookup-token", "MERCADOPAGO_TOKEN": "mercadopago-lookup-token",
 		},
 		"arauto-lookup-files": {"picpay-token": "picpay-lookup-token"},
-		"arauto-console":      {"CONSOLE_MARIA": "$2a$10$7EqJtq98hPqEX7fNZaFWoOhi5TzRyX0nqA5Yx6rGZkFZ8cWxo0vzy"},
+		"arauto-console":      {"OTEL_TOKEN": otelToken, "CONSOLE_MARIA": "$2a$10$7EqJtq98hPqEX7fNZaFWoOhi5TzRyX0nqA5Yx6rGZkFZ8cWxo0vzy"},
 	}
 }
 
 // TestRenderedManifestsTurnTheSeedsIntoEvents has values as its only input: it starts
-// three brokers and what the chart makes of the values, three gateways and three workers of
+// a collector of spans, three brokers and what the chart makes of the values, three gateways and three workers of
 // each kind, and sends them the webhooks of SEEDS.md.
 func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 	t.Parallel()
@@ -190,14 +193,15 @@ func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 	}
 	bin := build(t, mains...)
 	clients, monitors, passwords := brokers(t, ctx, bin)
-	simulator := freePorts(t, 1)[0]
+	simulator, spans := freePorts(t, 1)[0], collectSpans(t)
+	_, port, _ := strings.Cut(spans.Listener.Addr().String(), ":")
 	text, err := os.ReadFile("values/cluster.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	given := strings.NewReplacer(
 		"BROKERS", `"nats://`+strings.Join(clients, ",nats://")+`"`, "MONITORS", `"http://`+strings.Join(monitors, ",http://")+`"`,
-		"SIMULATOR", "http://"+simulator).Replace(string(text))
+		"SIMULATOR", "http://"+simulator, "COLLECTOR", spans.URL+"/v1/traces", "PORT", port).Replace(string(text))
 	c := &cluster{t: t, ctx: ctx, bin: bin, secrets: providers(passwords), objects: mustRender(t, parse(t, given))}
 	c.job("Job/arauto-topology")
 	roles := c.deployments()
@@ -242,6 +246,9 @@ func TestRenderedManifestsTurnTheSeedsIntoEvents(t *testing.T) {
 				unwritten(t, r)
 			}
 		}
+	}
+	for _, role := range []string{"gateway", "lookup", "normalize"} {
+		spans.has(t, role)
 	}
 }
 

@@ -134,4 +134,4 @@ func mustRender(t testing.TB, given map[string]any) map[string]manifest {
 }
 
 // valueFiles are all that the tests render.
-var valueFiles = []string{"minimal", "production", "keda", "keda-prometheus"}
+var valueFiles = []string{"minimal", "production", "keda", "keda-prometheus", "tracing"}

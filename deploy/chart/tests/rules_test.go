@@ -2,7 +2,6 @@ package chart_test
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -131,28 +130,34 @@ func TestAdminPortsAreClosed(t *testing.T) {
 	}
 }
 
-// TestOnlyLookupReachesProviders holds the egress of each pod to the broker and to names, but for
-// the ports of providers.
-func TestOnlyLookupReachesProviders(t *testing.T) {
+// TestPodsReachOnlyWhatTheyNeed holds the egress of each pod to the broker and to names, but for
+// the ports of providers, and of the collector of spans where there is one.
+func TestPodsReachOnlyWhatTheyNeed(t *testing.T) {
 	t.Parallel()
-	for id, m := range rendered(t, "minimal") {
-		if !strings.HasPrefix(id, "NetworkPolicy/") {
-			continue
-		}
-		var ports []string
-		rules, _ := m.at("spec", "egress").([]any)
-		for i := range rules {
-			list, _ := m.at("spec", "egress", i, "ports").([]any)
-			for j := range list {
-				ports = append(ports, fmt.Sprint(m.at("spec", "egress", i, "ports", j, "port")))
+	for name, collector := range map[string][]string{"minimal": nil, "tracing": {"4318 monitoring"}} {
+		for id, m := range rendered(t, name) {
+			if !strings.HasPrefix(id, "NetworkPolicy/") {
+				continue
 			}
-		}
-		want := []string{"4222", "8222", "53", "53"}
-		if id == "NetworkPolicy/arauto-lookup" {
-			want = append(want, "443")
-		}
-		if !slices.Equal(ports, want) {
-			t.Errorf("%s reaches the ports %v, want %v", id, ports, want)
+			var reached []string
+			rules, _ := m.at("spec", "egress").([]any)
+			for i := range rules {
+				peer, _ := m.at("spec", "egress", i, "to", 0, "namespaceSelector", "matchLabels", "kubernetes.io/metadata.name").(string)
+				list, _ := m.at("spec", "egress", i, "ports").([]any)
+				for j := range list {
+					reached = append(reached, strings.TrimSpace(fmt.Sprint(m.at("spec", "egress", i, "ports", j, "port"), " ", peer)))
+				}
+			}
+			want := []string{"4222", "8222", "53", "53"}
+			if id == "NetworkPolicy/arauto-lookup" {
+				want = append(want, "443")
+			}
+			if id != "NetworkPolicy/arauto-topology" {
+				want = append(want, collector...)
+			}
+			if !slices.Equal(reached, want) {
+				t.Errorf("%s: %s reaches %v, want %v", name, id, reached, want)
+			}
 		}
 	}
 }
@@ -203,83 +208,6 @@ func TestSecretsAreOnlyNamed(t *testing.T) {
 		if found != 2*len(rolesOf(name))+1 {
 			t.Errorf("%s: %d variables with secrets were found", name, found)
 		}
-	}
-}
-
-// refused are changes of values that the schema or the templates must not take, and what
-// the refusal names.
-var refused = map[string]struct{ change, says string }{
-	"a webhook secret":          {`config: {providers: {sandbox: {accounts: {default: {webhook_secrets: [a-secret-as-it-stands]}}}}}`, "webhook_secrets"},
-	"a path key":                {`config: {providers: {sandbox: {accounts: {default: {path_keys: [a-key-as-it-stands]}}}}}`, "path_keys"},
-	"a token of a look-up":      {`config: {providers: {sandbox: {accounts: {default: {settings: {token: a-token-as-it-stands}}}}}}`, "token"},
-	"a default for a secret":    {`config: {providers: {sandbox: {accounts: {default: {settings: {token: "${TOKEN:-a-token}"}}}}}}`, "token"},
-	"the hash key":              {`config: {hash_key: a-hash-key-as-it-stands}`, "hash_key"},
-	"the broker's password":     {`config: {nats: {password: a-password}}`, "password"},
-	"an address to listen on":   {`config: {gateway: {listen: "0.0.0.0:80"}}`, "listen"},
-	"an admin address":          {`config: {sweep: {admin: "0.0.0.0:80"}}`, "admin"},
-	"another profile":           {`config: {profile: local}`, "profile"},
-	"a broker without address":  {`config: {nats: {url: ""}}`, "url"},
-	"a misspelt value":          {`roles: {gateway: {replica: 3}}`, "replica"},
-	"a role that there is not":  {`roles: {gatway: {replicas: 3}}`, "gatway"},
-	"no replicas":               {`roles: {lookup: {replicas: 0}}`, "replicas"},
-	"two consoles":              {`roles: {console: {replicas: 2}}`, "replicas"},
-	"a hash of a password":      {`config: {console: {access: {users: {maria: {password_hash: a-hash-as-it-stands}}}}}`, "password_hash"},
-	"the operator's password":   {`config: {console: {operator_password: a-password}}`, "operator_password"},
-	"an address of the console": {`config: {console: {listen: "0.0.0.0:80"}}`, "listen"},
-	"a console for everyone":    {`{roles: {console: {enabled: true}}, config: {console: {hosts: [console.example.com]}}}`, "access.mode"},
-	"a console of no host":      {`{roles: {console: {enabled: true}}, config: {console: {access: {mode: users}}}}`, "hosts"},
-	"a console over plain HTTP": {`{roles: {console: {enabled: true}}, config: {console: {hosts: [console.example.com], access: {mode: users}}}}`, "consoleFrom"},
-	"plain HTTP for everyone":   {`networkPolicy: {webhooksFrom: []}`, "webhooksFrom"},
-	"KEDA without monitoring":   {`keda: {enabled: true}`, "monitoringEndpoint"},
-	"KEDA down to no processes": {`keda: {lookup: {min: 0}}`, "min"},
-}
-
-func TestUnsafeValuesAreRefused(t *testing.T) {
-	t.Parallel()
-	for what, r := range refused {
-		given := values(t, "minimal")
-		merge(given, parse(t, r.change))
-		if _, err := render(given); err == nil || !strings.Contains(err.Error(), r.says) {
-			t.Errorf("%s is answered with %v", what, err)
-		}
-	}
-	if _, err := render(values(t, "minimal")); err != nil {
-		t.Errorf("without a change: %v", err)
-	}
-}
-
-// merge sets what change says in given.
-func merge(given, change map[string]any) {
-	for key, value := range change {
-		below, inner := value.(map[string]any)
-		if of, ok := given[key].(map[string]any); ok && inner {
-			merge(of, below)
-			continue
-		}
-		given[key] = value
-	}
-}
-
-// TestSchemaKnowsEverySecretSetting holds the schema's list to the code of the providers.
-func TestSchemaKnowsEverySecretSetting(t *testing.T) {
-	t.Parallel()
-	text, err := os.ReadFile(chartFolder + "/values.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	schema := manifest{tree: parse(t, string(text))}
-	known, _ := schema.at("properties", "config", "properties", "providers", "additionalProperties", "properties", "accounts",
-		"additionalProperties", "properties", "settings", "properties").(map[string]any)
-	secret := regexp.MustCompile(`\| (?:\x60[a-z-]+\x60)? \| \x60([a-z_]+)\x60 \(secret\)`)
-	found := secret.FindAllStringSubmatch(read(t, "CONFIGURING.md"), -1)
-	names := map[string]bool{}
-	for _, m := range found {
-		if names[m[1]] = true; known[m[1]] == nil {
-			t.Errorf("the setting %s is a secret, and values.schema.json takes it as it stands", m[1])
-		}
-	}
-	if len(names) != len(known) || len(names) < 5 {
-		t.Errorf("%d settings are secrets, values.schema.json knows %d", len(names), len(known))
 	}
 }
 

@@ -4,7 +4,8 @@
 // what to write instead, because an operator should need one round and not
 // five. Every scalar may be ${NAME} or ${NAME:-default}; a secret must be
 // ${NAME} or {file: path}. A role needs, and reads, only its own secrets, so
-// the gateway runs without look-up tokens and lookup without webhook secrets.
+// the gateway runs without look-up tokens and lookup without webhook secrets,
+// and no command of an operator needs the headers of tracing.
 package config
 
 import (
@@ -34,6 +35,9 @@ const (
 	RoleConsole   = "console"
 )
 
+// SectionTracing names to Load, beside its role, what a process that exports spans needs.
+const SectionTracing = "tracing"
+
 // maxFile bounds what is read of a configuration or secret file, in bytes, so that a wrong
 // path such as that of a device cannot use up the memory.
 const maxFile = 1 << 20
@@ -52,14 +56,13 @@ type Config struct {
 	roles     []string
 	contents  map[string][]byte // Of the file itself and of each secret file that was read while it was loaded.
 	loading   bool              // Only then contents may change.
-	tracing   Tracing
 }
 
 // Load reads and checks the file at path. env is os.LookupEnv or a stand-in;
 // providers is the closed list that accounts are checked against. The secrets
 // of the given roles are resolved too, so that their problems are reported
-// together with those of the file; a name that is not one of the Role
-// constants needs no secret but that of the broker. The error is Problems.
+// together with those of the file; a name that is neither SectionTracing nor one of
+// the Role constants needs no secret but that of the broker. The error is Problems.
 func Load(path string, env func(string) (string, bool), providers provider.Set, roles ...string) (*Config, error) {
 	data, err := readBounded(path)
 	if err != nil {
@@ -81,7 +84,7 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 		k.decode(reflect.ValueOf(&c.file).Elem(), root, "", "")
 	}
 	k.check()
-	c.nats, c.tracing = k.resolveNATS(), k.resolveTracing()
+	c.nats = k.resolveNATS()
 	for _, role := range roles {
 		switch role {
 		case RoleGateway:
@@ -94,6 +97,8 @@ func parse(name string, data []byte, env func(string) (string, bool), providers 
 			k.expect()
 		case RoleConsole:
 			k.console()
+		case SectionTracing:
+			k.tracing()
 		}
 	}
 	if err := k.problems.orNil(); err != nil {

@@ -115,7 +115,8 @@ func TestWholeFileIsUnderstood(t *testing.T) {
 	same(t, "monitors", c.NATS().Monitors, []string{"http://one:8222", "http://two:8222"})
 	same(t, "claim", c.Durability(), durability.ProcessKill|durability.PowerLoss|durability.NodeLoss)
 	same(t, "topology", c.Topology(), topology.Settings{Replicas: 3, Store: int64(16 * gib), Providers: []string{"alpha", "bravo"}})
-	same(t, "tracing", c.Tracing(), Tracing{Endpoint: "https://otel.example:4318/v1/traces", OneIn: 20, Headers: map[string]Secret{"authorization": NewSecret("secret-one-of-alpha")}})
+	tracing, _ := c.Tracing()
+	same(t, "tracing", tracing, Tracing{Endpoint: "https://otel.example:4318/v1/traces", OneIn: 20, Headers: map[string]Secret{"authorization": NewSecret("secret-one-of-alpha")}})
 	same(t, "normalize concurrency", n.Concurrency, 4)
 	same(t, "deployment", n.Deployment, "shop-a")
 	s, _ := c.Sweep()
@@ -155,6 +156,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 func TestRoleReadsOnlyItsOwnSecrets(t *testing.T) {
 	t.Parallel()
 	text := `hash_key: ${HASH}
+tracing: {endpoint: "https://otel.example:4318/v1/traces", headers: {authorization: "${COLLECTOR}"}}
 providers:
   alpha:
     accounts:
@@ -163,11 +165,12 @@ providers:
         settings: {base_url: "${BASE}", token: "${TOKEN}"}
 `
 	needed := map[string][]string{
-		RoleGateway:   {"WEBHOOK"},
-		RoleLookup:    {"BASE", "TOKEN"},
-		RoleNormalize: nil,
-		RoleSweep:     nil,
-		"another":     nil,
+		RoleGateway:    {"WEBHOOK"},
+		RoleLookup:     {"BASE", "TOKEN"},
+		RoleNormalize:  nil,
+		RoleSweep:      nil,
+		SectionTracing: {"COLLECTOR"},
+		"another":      nil,
 	}
 	for role, own := range needed {
 		t.Run(role, func(t *testing.T) {

@@ -63,6 +63,10 @@ func TestEachMistakeIsNamedWithItsLineAndAdvice(t *testing.T) {
 			text: head + "tracing:\n  headers:\n    authorization: Bearer canary\n",
 			want: `FILE:4: tracing.headers.authorization: a secret must not stand in this file; write ${NAME} or {file: path} instead`,
 		},
+		"header of spans that is not set": {
+			text: head + "tracing:\n  endpoint: https://otel:4318/v1/traces\n  headers:\n    authorization: ${ABSENT}\n", role: SectionTracing,
+			want: `FILE:5: tracing.headers.authorization: the environment variable ABSENT is not set; set it or write {file: path} instead`,
+		},
 		"unknown key that is like none": {
 			text: head + "topology:\n  zzz: 1s\n",
 			want: `FILE:3: topology: there is no key "zzz"; write one of: replicas, store`,

@@ -22,8 +22,8 @@ type Tracing struct {
 	Headers  map[string]Secret // Of each request, by name.
 }
 
-// Tracing returns the settings of the spans.
-func (c *Config) Tracing() Tracing { return c.tracing }
+// Tracing resolves the headers of the spans' requests. The error is Problems.
+func (c *Config) Tracing() (Tracing, error) { return resolved(c, (*checks).tracing) }
 
 // Deployment is the name of the deployment, "" for none.
 func (c *Config) Deployment() string { return c.file.Deployment }
@@ -52,8 +52,7 @@ func (k *checks) checkTracing(t tracingSection) {
 	}
 }
 
-// resolveTracing reads the headers, which every role needs.
-func (k *checks) resolveTracing() Tracing {
+func (k *checks) tracing() Tracing {
 	t := k.file.Tracing
 	if t.Endpoint == "" {
 		return Tracing{}

@@ -81,9 +81,9 @@ func newKit(role string, cfg *config.Config, log *zap.Logger, l limits) (*Kit, e
 
 // trace opens the tracer, if one is configured.
 func (k *Kit) trace(role string) (err error) {
-	t := k.Config.Tracing()
-	if t.Endpoint == "" {
-		return nil
+	t, err := k.Config.Tracing()
+	if err != nil || t.Endpoint == "" {
+		return err
 	}
 	headers := make(map[string]string, len(t.Headers))
 	for name, value := range t.Headers {

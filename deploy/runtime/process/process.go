@@ -96,7 +96,7 @@ func Run(ctx context.Context, role string, args []string, env func(string) (stri
 		return refuse(stderr, err)
 	}
 	defer flush()
-	cfg, err := config.Load(o.config, env, providers.All, role)
+	cfg, err := config.Load(o.config, env, providers.All, role, config.SectionTracing)
 	if err != nil {
 		return refuse(stderr, err)
 	}

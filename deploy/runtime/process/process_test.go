@@ -93,6 +93,7 @@ func TestExitCodeTellsHowItEnded(t *testing.T) {
 	url := broker(t, nil).ClientURL()
 	good := written(t, url, "")
 	bad := written(t, url, "lookup: {concurency: 3}\nnope: 1\n")
+	traced := written(t, url, "tracing: {endpoint: 'http://127.0.0.1:4318/v1/traces', headers: {authorization: '${COLLECTOR_TOKEN}'}}\n")
 	for name, c := range map[string]struct {
 		args []string
 		env  map[string]string
@@ -124,6 +125,11 @@ func TestExitCodeTellsHowItEnded(t *testing.T) {
 				return fmt.Errorf("read: %w", config.Problems{{File: "f", Line: 3, Text: "a; b"}})
 			},
 			code: ExitRefused, says: []string{"\nf:3: a; b\n"},
+		},
+		"header of the collector not set": {
+			args: []string{"-check", "-config", traced},
+			code: ExitRefused,
+			says: []string{"tracing.headers.authorization: the environment variable COLLECTOR_TOKEN is not set"},
 		},
 		"configuration refused": {
 			env:  map[string]string{"ARAUTO_CONFIG": bad},
