@@ -83,7 +83,7 @@ func (f *flow) forget(b *broker) {
 }
 
 // removeParked does what OPERATING.md says of the user breakglass: it removes one
-// parked look-up, and then those of one account.
+// parked look-up, and then those of one account and its dead letters.
 func (f *flow) removeParked(b *broker) {
 	f.T.Helper()
 	_, all := b.as(inspector)
@@ -105,4 +105,26 @@ func (f *flow) removeParked(b *broker) {
 			f.T.Errorf("after the removal, parked look-up %d is read with the error %v", i, err)
 		}
 	}
+	f.removeLetters(js, all)
+}
+
+// removeLetters is removeParked for dead letters, of which only an account's go.
+func (f *flow) removeLetters(breakglass, all jetstream.JetStream) {
+	f.T.Helper()
+	left := map[string]bool{"dead.data.lookup.sandbox.forged.one": false, "dead.data.lookup.sandbox.other.one": true}
+	for on := range left {
+		_, err := all.Publish(f.Ctx, on, nil)
+		f.Must(err)
+	}
+	letters, err := breakglass.Stream(f.Ctx, subject.DeadLetters)
+	f.Must(err)
+	f.Must(letters.Purge(f.Ctx, jetstream.WithPurgeSubject("dead.data.lookup.sandbox.forged.*")))
+	stored, err := all.Stream(f.Ctx, subject.DeadLetters)
+	f.Must(err)
+	for on, want := range left {
+		if _, err := stored.GetLastMsgForSubject(f.Ctx, on); (err == nil) != want {
+			f.T.Errorf("after the removal, the dead letter on %s is read with the error %v", on, err)
+		}
+	}
+	f.Must(stored.Purge(f.Ctx, jetstream.WithPurgeSubject("dead.data.lookup.sandbox.other.*")))
 }

@@ -198,9 +198,9 @@ var stories = []story{
 		        arauto_stream_fill_ratio{stream="NOTIFICATIONS"} 0.7x200`,
 	},
 	{
-		alarm: "ArautoDeadLettersFilling", from: 25, until: 40, as: []string{`{}`},
-		fires: `arauto_stream_fill_ratio{stream="DEAD_LETTERS"} 0.8x9 0.81x29 0.8x200`,
-		quiet: `arauto_stream_fill_ratio{stream="DEAD_LETTERS"} 0.8x200`,
+		alarm: "ArautoDeadLettersFilling", from: 15, until: 40, as: []string{`{}`},
+		fires: `arauto_stream_fill_ratio{stream="DEAD_LETTERS"} 0.5x9 0.51x29 0.5x200`,
+		quiet: `arauto_stream_fill_ratio{stream="DEAD_LETTERS"} 0.5x200`,
 	},
 	{
 		alarm: "ArautoConsumerLate", from: 15, until: 40,
