@@ -130,7 +130,7 @@ func (s *Deployment) Findings(ctx context.Context, h Health) ([]Need, error) {
 		}
 	}
 	for _, c := range h.Consumers {
-		if age := time.Duration(c.Oldest * float64(time.Second)); age > staleAfter && !c.Unworked {
+		if age := time.Duration(c.Oldest * float64(time.Second)); age > staleAfter && !c.Unworked && !c.Paused && !s.hostsStopped(c.Name, h.Circuits) {
 			found = append(found, Need{waiting, fmt.Sprintf("consumer %s is %v behind: start more of its workers", c.Name, age.Round(time.Second))})
 		}
 	}
