@@ -204,8 +204,8 @@ func (r *rig) heldVerbs() (all []string) {
 	return all
 }
 
-// TestBackupHoldsAndResumesByItself makes a backup with a hold of its own, and one that fails. A
-// hold that is there before it stays.
+// TestBackupHoldsAndResumesByItself makes a backup with a hold of its own, and fails to make
+// another. A hold that is there before it stays.
 func TestBackupHoldsAndResumesByItself(t *testing.T) {
 	t.Parallel()
 	r := deploy(t)

@@ -99,7 +99,7 @@ func serverNeeds(ctx context.Context, conn *nats.Conn, n config.NATS) ([]Need, e
 	}
 	found = append(found, clockOff("server "+name, info.Server.Time, began, ended)...)
 	if may := info.Data.Permissions; loggedIn(n) {
-		publish, subscribe := granted(operatorUser)
+		publish, subscribe := granted()
 		found = append(found, may.Publish.compare(name, "publish to", publish)...)
 		found = append(found, may.Subscribe.compare(name, "subscribe to", subscribe)...)
 	}
@@ -119,9 +119,9 @@ func clockOff(whose string, at, began, ended time.Time) []Need {
 // quoted is a string of nats.conf.
 var quoted = regexp.MustCompile(`"([^"]+)"`)
 
-// granted is what the shipped nats.conf lets a user publish to and subscribe to.
-func granted(user string) (publish, subscribe []string) {
-	_, section, _ := strings.Cut(shipped.NATSConf, " user: "+user+"\n")
+// granted is what the shipped nats.conf lets the user operator publish to and subscribe to.
+func granted() (publish, subscribe []string) {
+	_, section, _ := strings.Cut(shipped.NATSConf, " user: "+operatorUser+"\n")
 	publishes, section, _ := strings.Cut(section, "subscribe: {")
 	subscribes, _, _ := strings.Cut(section, "}")
 	for _, one := range quoted.FindAllStringSubmatch(publishes, -1) {

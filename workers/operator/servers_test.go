@@ -19,7 +19,7 @@ import (
 // command then logs in.
 func (r *rig) asOperator(change func(publish []string) *server.Permissions) {
 	r.T.Helper()
-	publish, subscribe := granted(operatorUser)
+	publish, subscribe := granted()
 	if len(publish) < 20 || !slices.Equal(subscribe, []string{operatorInbox + ".>"}) {
 		r.T.Fatalf("nats.conf grants the operator %v and %v", publish, subscribe)
 	}
@@ -100,7 +100,7 @@ func TestDoctorLooksAtEachServer(t *testing.T) {
 			TLS: true, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 		}).ClientURL())
 	}
-	urls = append(urls, closedURL(t, r.Bench))
+	urls = append(urls, closedURL(t))
 	file := filepath.Join(t.TempDir(), "ca.crt")
 	r.Must(os.WriteFile(file, authorities, 0o600))
 	text, err := os.ReadFile(r.config)
@@ -120,7 +120,7 @@ func TestDoctorLooksAtEachServer(t *testing.T) {
 }
 
 // closedURL is the address of a broker that has ended.
-func closedURL(t *testing.T, b testbench.Bench) string {
+func closedURL(t *testing.T) string {
 	t.Helper()
 	gone := testbench.Serve(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true})
 	url := gone.ClientURL()
