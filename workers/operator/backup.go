@@ -53,22 +53,65 @@ type copied struct {
 const backupFormat = 1
 
 func newBackup(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var h holdFlags
+	var holds bool
+	c := &cobra.Command{
 		Use:   "backup <folder>",
 		Short: "Copy every stream and consumer into a folder, while the deployment is held",
 		Long: "Copy every stream of the topology with its consumers into a new folder. The deployment must be held, and stay\n" +
-			"so until the end: arauto hold. The copy is not encrypted, also where the broker's store is. The broker's user\n" +
-			"for it is backup.",
+			"so until the end: by arauto hold before it, or by --hold, which holds it, copies and resumes, also after an\n" +
+			"error or an interrupt. The copy is not encrypted, also where the broker's store is. The broker's user for it\n" +
+			"is backup.",
 		Args: exactlyOne("folder"),
 		RunE: func(c *cobra.Command, args []string) error {
+			for _, of := range []string{"for", "wait", "why"} {
+				if c.Flags().Changed(of) && !holds {
+					return usageError{fmt.Errorf("--%s is about the hold of --hold", of)}
+				}
+			}
+			if err := h.check(); err != nil {
+				return err
+			}
 			return s.backingUp(c, func(ctx context.Context, s *session) error {
-				m, err := s.backup(ctx, args[0])
+				copying := s.backup
+				if holds {
+					copying = s.holdingBackup(h)
+				}
+				m, err := copying(ctx, args[0])
 				if err != nil {
 					return err
 				}
 				return s.show(c, m, s.copiedLines(m, "backed up")...)
 			})
 		},
+	}
+	c.Flags().BoolVar(&holds, "hold", false, "hold the deployment for the copy, and resume it afterwards")
+	h.flags(c)
+	return c
+}
+
+// resumeWithin is how long the end of a hold may take after the copy, an interrupt included. A
+// guess.
+const resumeWithin = 20 * time.Second
+
+// holdingBackup is backup within a hold of its own, which ends whatever comes of the copy. A hold
+// that is there already is not its to end, so it is refused.
+func (s *session) holdingBackup(h holdFlags) func(context.Context, string) (manifest, error) {
+	return func(ctx context.Context, folder string) (m manifest, err error) {
+		if err := s.refuseHeld(ctx); err != nil {
+			return m, err
+		}
+		if err := s.Hold(ctx, time.Now().Add(h.lasts), h.longest, h.why); err != nil {
+			return m, err
+		}
+		defer func() {
+			rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeWithin)
+			defer cancel()
+			if failed := s.Resume(rest); failed != nil {
+				err = errors.Join(err, fmt.Errorf("the deployment is still held, run arauto resume: %w", failed))
+			}
+		}()
+		return s.backup(ctx, folder)
 	}
 }
 

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/stream"
@@ -187,5 +189,88 @@ func TestRestoreAwaitsTheConsumersThatWereCopied(t *testing.T) {
 	r.Must(err)
 	if !made.CachedInfo().Paused {
 		t.Error("a consumer that came late is not held")
+	}
+}
+
+// heldVerbs are the verbs on AUDIT, in order. Nothing may be held any more.
+func (r *rig) heldVerbs() (all []string) {
+	r.T.Helper()
+	for _, one := range r.audits() {
+		all = append(all, one.Verb)
+	}
+	if until, err := r.deployment().HeldUntil(r.Ctx); err != nil || until != nil {
+		r.T.Errorf("after %v the deployment is held until %v: %v", all, until, err)
+	}
+	return all
+}
+
+// TestBackupHoldsAndResumesByItself makes a backup with a hold of its own, and fails to make
+// another. A hold that is there before it stays.
+func TestBackupHoldsAndResumesByItself(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	folder := filepath.Join(t.TempDir(), "copy")
+	if out := r.run(ExitDone, "backup", folder, "--hold", "--why", "nightly", "--by", "tester"); !strings.Contains(out, "backed up NOTIFICATIONS: ") {
+		t.Errorf("it says %q", out)
+	}
+	if m, err := readManifest(folder); err != nil || m.By == "" {
+		t.Errorf("the backup is %+v: %v", m, err)
+	}
+	made := []string{"hold", "backup", "resume"}
+	if got := r.heldVerbs(); !slices.Equal(got, made) {
+		t.Errorf("on AUDIT is %v", got)
+	}
+	if first := r.audits()[0]; !strings.HasSuffix(first.What, ": nightly") || first.Who != "tester" {
+		t.Errorf("the hold is on AUDIT as %+v", first)
+	}
+	for want, args := range map[string][]string{"file exists": {folder, "--hold"}, "--why is about the hold": {folder, "--why", "x"}, "--for must be": {folder, "--hold", "--for", "25h"}} {
+		args = slices.Concat([]string{"backup", "--config", r.config, "--by", "tester"}, args)
+		if code, _, problems := arauto(t, args...); code == ExitDone || !strings.Contains(problems, want) {
+			t.Errorf("arauto %q: code %d, %q, want %q", args, code, problems, want)
+		}
+	}
+	if got := r.heldVerbs(); !slices.Equal(got, append(made, "hold", "resume")) {
+		t.Errorf("after a backup that failed, on AUDIT is %v", got)
+	}
+	r.run(ExitDone, "hold", "--by", "tester")
+	if _, _, problems := arauto(t, "backup", folder+"2", "--hold", "--config", r.config, "--by", "tester"); !strings.Contains(problems, "the deployment is held until") {
+		t.Errorf("a backup with a hold during another says %q", problems)
+	}
+	if until, err := r.deployment().HeldUntil(r.Ctx); err != nil || until == nil {
+		t.Errorf("the other hold has ended: %v, %v", until, err)
+	}
+}
+
+// interrupted is a broker during whose copy the person at work interrupts the command.
+type interrupted struct {
+	jetstream.JetStream
+	interrupt context.CancelFunc
+}
+
+func (i *interrupted) Publish(ctx context.Context, on string, body []byte, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ack, err := i.JetStream.Publish(ctx, on, body, options...)
+	if on == subject.AuditEntry(verbBackup) {
+		i.interrupt()
+	}
+	return ack, err
+}
+
+func TestInterruptedBackupEndsItsHold(t *testing.T) {
+	t.Parallel()
+	r := deploy(t)
+	ctx, interrupt := context.WithCancel(r.Ctx)
+	defer interrupt()
+	d := r.deployment()
+	d.js, d.who = &interrupted{r.JS, interrupt}, "tester"
+	s := &session{Deployment: d, command: &cobra.Command{}}
+	folder := filepath.Join(t.TempDir(), "copy")
+	if _, err := s.holdingBackup(holdFlags{lasts: time.Hour, longest: time.Minute})(ctx, folder); !errors.Is(err, context.Canceled) {
+		t.Errorf("the copy ends with %v", err)
+	}
+	if got := r.heldVerbs(); !slices.Equal(got, []string{"hold", "backup", "resume"}) {
+		t.Errorf("on AUDIT is %v", got)
+	}
+	if _, err := os.Stat(filepath.Join(folder, manifestFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was interrupted looks like a backup: %v", err)
 	}
 }

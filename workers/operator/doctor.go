@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -58,13 +55,19 @@ const (
 	staleAfter      = time.Minute
 )
 
+// neverLookedAt is what this command cannot see.
+const neverLookedAt = "whether the roles are ready (their /readyz), their logins at the broker and permissions, " +
+	"the clocks of the machines that they run on, and when the providers' credentials end"
+
 func newDoctor(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Look at everything that can be wrong, and say what to do, the most dangerous first",
-		Long: "Look at everything that can be wrong, and say what to do, the most dangerous first: the broker and what a 200\n" +
-			"survives, streams and consumers against what is declared, fill, lag, circuits, dead letters, clocks,\n" +
-			"certificates, and the addresses of the providers where this command has their settings. It changes nothing.\n" +
+		Short: "Look for what is wrong or soon will be, and say what to do, the most dangerous first",
+		Long: "Look for what is wrong or soon will be, and say what to do, the most dangerous first: the broker and what a 200\n" +
+			"survives, streams and consumers against what is declared, fill, lag, circuits, dead letters; of each server of\n" +
+			"nats.url its certificate, its clock, and what its user operator may do there against nats.conf of this version;\n" +
+			"when the certificates, authorities and credentials end whose files the configuration names; and the addresses\n" +
+			"of the providers where this command has their settings. It says what it did not look at, and changes nothing.\n" +
 			"Exit code 0: nothing was found; 4: something was.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return s.examine(c) },
@@ -77,21 +80,24 @@ func (s *settings) examine(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	found := certificateNeeds(cfg, time.Now())
+	found, notes := endNeeds(cfg, time.Now())
 	addresses, note := s.addressNeeds(c.Context())
-	found = append(found, addresses...)
+	found, notes = append(found, addresses...), append(notes, note...)
 	err = s.connected(c, func(ctx context.Context, s *session) error {
+		servers, note := s.serversNeeds(ctx)
+		found, notes = append(found, servers...), append(notes, note...)
 		h, err := s.Health(ctx)
 		if err != nil {
 			return err
 		}
-		more, err := s.Findings(ctx, h)
+		more, err := s.findings(ctx, h)
 		found = append(found, more...)
 		return err
 	})
 	if err != nil {
 		found = append(found, Need{losing, "the broker does not answer this command (" + err.Error() + "): see that it runs, and compare nats.url and the password"})
 	}
+	unseen := strings.Join(append(notes, neverLookedAt), "; ")
 	byDanger(found)
 	lines := []string{line("nothing was found")}
 	if len(found) > 0 {
@@ -100,13 +106,11 @@ func (s *settings) examine(c *cobra.Command) error {
 	for _, one := range found {
 		lines = append(lines, row(dangerNames[one.Danger], one.What))
 	}
-	if note != "" {
-		lines = append(lines, line("not looked at: %s", note))
-	}
+	lines = append(lines, line("not looked at: %s", unseen))
 	result := struct {
 		Found     []Need `json:"found"`
-		NotLooked string `json:"not_looked_at,omitempty"`
-	}{append([]Need{}, found...), note}
+		NotLooked string `json:"not_looked_at"`
+	}{append([]Need{}, found...), unseen}
 	if err := s.show(c, result, lines...); err != nil || len(found) == 0 {
 		return err
 	}
@@ -116,6 +120,21 @@ func (s *settings) examine(c *cobra.Command) error {
 // Findings are what can be seen at the broker, of which h was read, the most dangerous
 // first. With an error it returns what was found before.
 func (s *Deployment) Findings(ctx context.Context, h Health) ([]Need, error) {
+	found, err := s.findings(ctx, h)
+	if err != nil {
+		return found, err
+	}
+	clock, err := s.clockNeeds(ctx)
+	if state, err := s.js.Conn().TLSConnectionState(); err == nil {
+		found = append(found, endOf("the broker's certificate", state.PeerCertificates, time.Now())...)
+	}
+	found = append(found, clock...)
+	byDanger(found)
+	return found, err
+}
+
+// findings are Findings without what differs between the servers of the broker.
+func (s *Deployment) findings(ctx context.Context, h Health) ([]Need, error) {
 	found := slices.Clone(h.needs)
 	if h.Durability.Unverified() && h.Durability.Claimed != 0 {
 		found = append(found, Need{later, "whether a 200 survives " + h.Durability.Claimed.String() + " cannot be seen from here: ask /durability of a gateway"})
@@ -130,17 +149,11 @@ func (s *Deployment) Findings(ctx context.Context, h Health) ([]Need, error) {
 		}
 	}
 	for _, c := range h.Consumers {
-		if age := time.Duration(c.Oldest * float64(time.Second)); age > staleAfter && !c.Unworked {
+		if age := time.Duration(c.Oldest * float64(time.Second)); age > staleAfter && !c.Unworked && !c.Paused && !s.hostsStopped(c.Name, h.Circuits) {
 			found = append(found, Need{waiting, fmt.Sprintf("consumer %s is %v behind: start more of its workers", c.Name, age.Round(time.Second))})
 		}
 	}
-	clock, err := s.clockNeeds(ctx)
-	if state, err := s.js.Conn().TLSConnectionState(); err == nil {
-		found = append(found, endOf("the broker's certificate", state.PeerCertificates, time.Now())...)
-	}
-	found = append(found, clock...)
-	byDanger(found)
-	return found, err
+	return found, nil
 }
 
 // byDanger sorts findings, the most dangerous first.
@@ -148,7 +161,7 @@ func byDanger(found []Need) {
 	slices.SortStableFunc(found, func(a, b Need) int { return cmp.Compare(a.Danger, b.Danger) })
 }
 
-// clockNeeds compares the broker's clock with this machine's.
+// clockNeeds compares the clock of the server that leads NOTIFICATIONS with this machine's.
 func (s *Deployment) clockNeeds(ctx context.Context) ([]Need, error) {
 	began := time.Now()
 	stream, err := s.js.Stream(ctx, subject.Notifications)
@@ -158,54 +171,18 @@ func (s *Deployment) clockNeeds(ctx context.Context) ([]Need, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the broker's clock: %w", err)
 	}
-	ended := time.Now()
-	at := stream.CachedInfo().TimeStamp
-	ahead := max(began.Sub(at), at.Sub(ended)) // At least, whatever the round trip took.
-	if ahead < clockDiffers {
-		return nil, nil
-	}
-	return []Need{{later, fmt.Sprintf("the clocks of the broker and of this machine differ by %v: set both by NTP", ahead.Round(time.Millisecond))}}, nil
+	return clockOff("the broker", stream.CachedInfo().TimeStamp, began, time.Now()), nil
 }
 
-// certificateNeeds looks at the gateway's certificate, where its file can be read here.
-func certificateNeeds(cfg *config.Config, now time.Time) []Need {
-	file := cfg.GatewayTLS().Certificate
-	if file == "" {
-		return nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return []Need{{later, "the gateway's certificate cannot be read here: " + err.Error()}}
-	}
-	chain, err := chainOf(text)
-	if err != nil {
-		return []Need{{losing, "the gateway's certificate does not decode: write the PEM file of a certificate with its chain"}}
-	}
-	return endOf("the gateway's certificate", chain, now)
-}
-
-// endOf is a finding if a certificate of the chain has ended or ends soon.
-func endOf(whose string, chain []*x509.Certificate, now time.Time) []Need {
-	for _, one := range chain {
-		switch left := one.NotAfter.Sub(now); {
-		case left <= 0:
-			return []Need{{losing, whose + " ended at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
-		case left < certificateEnds:
-			return []Need{{later, whose + " ends at " + one.NotAfter.Format(time.RFC3339) + ": renew its files"}}
-		}
-	}
-	return nil
-}
-
-// addressNeeds dials the host of every account's look-ups. note says why none could be.
-func (s *settings) addressNeeds(ctx context.Context) (found []Need, note string) {
+// addressNeeds dials the host of every account's look-ups. notes say why none could be.
+func (s *settings) addressNeeds(ctx context.Context) (found []Need, notes []string) {
+	var look config.Lookup
 	cfg, _, err := s.load(config.RoleLookup)
-	if err != nil {
-		return nil, "the providers' addresses, because the settings of the look-ups are not here"
+	if err == nil {
+		look, err = cfg.Lookup()
 	}
-	look, err := cfg.Lookup()
 	if err != nil {
-		return nil, "the providers' addresses, because the settings of the look-ups are not here"
+		return nil, []string{"the providers' addresses, because the settings of the look-ups are not here"}
 	}
 	dialed := map[string]error{}
 	for _, name := range look.Providers {
@@ -226,7 +203,7 @@ func (s *settings) addressNeeds(ctx context.Context) (found []Need, note string)
 			}
 		}
 	}
-	return found, ""
+	return found, nil
 }
 
 // dial opens a connection to the URL's host and closes it; for https it makes the handshake.
@@ -243,22 +220,4 @@ func dial(ctx context.Context, at *url.URL) error {
 		return errors.New(strings.TrimPrefix(err.Error(), "dial tcp "))
 	}
 	return conn.Close()
-}
-
-// chainOf decodes a PEM file of certificates.
-func chainOf(text []byte) (chain []*x509.Certificate, err error) {
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		one, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("decode certificate: %w", err)
-		}
-		chain = append(chain, one)
-	}
-	if len(chain) == 0 {
-		return nil, errors.New("there is no certificate")
-	}
-	return chain, nil
 }

@@ -92,26 +92,3 @@ func TestDoctorSaysThatTheBrokerDoesNotAnswer(t *testing.T) {
 		t.Errorf("found %+v", found)
 	}
 }
-
-func TestCertificateThatEndedEndangersWebhooks(t *testing.T) {
-	t.Parallel()
-	certificate := testbench.NewCertificate(t)
-	now := time.Now()
-	for left, want := range map[time.Duration][]danger{-time.Minute: {losing}, time.Hour: {later}, certificateEnds + time.Hour: nil} {
-		certificate.Renew(t, now.Add(-time.Hour), now.Add(left))
-		text, err := os.ReadFile(certificate.File)
-		testbench.Must(t, err)
-		chain, err := chainOf(text)
-		testbench.Must(t, err)
-		var got []danger
-		for _, one := range endOf("it", chain, now) {
-			got = append(got, one.Danger)
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%v before its end: %v, want %v", left, got, want)
-		}
-	}
-	if _, err := chainOf([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")); err == nil {
-		t.Error("what is no certificate is decoded")
-	}
-}

@@ -41,9 +41,30 @@ type held struct {
 	Until *time.Time `json:"until"` // When the hold ends by itself; null for none.
 }
 
+// holdFlags is how a deployment is held.
+type holdFlags struct {
+	lasts   time.Duration // Until the hold ends by itself.
+	longest time.Duration // For the wait until every worker rests.
+	why     string        // For AUDIT, may be "".
+}
+
+// flags adds the flags of a hold.
+func (h *holdFlags) flags(c *cobra.Command) {
+	c.Flags().DurationVar(&h.lasts, "for", time.Hour, "when the hold ends by itself")
+	c.Flags().DurationVar(&h.longest, "wait", time.Minute, "how long to wait for what workers have in hand")
+	c.Flags().StringVar(&h.why, "why", "", "the `reason` of the hold, for AUDIT")
+}
+
+// check refuses a hold that would last too long, or end before it begins.
+func (h *holdFlags) check() error {
+	if h.lasts <= 0 || h.lasts > longestHold {
+		return usageError{fmt.Errorf("--for must be more than 0 and at most %s", longestHold)}
+	}
+	return nil
+}
+
 func newHold(s *settings) *cobra.Command {
-	var lasts, longest time.Duration
-	var why string
+	var h holdFlags
 	c := &cobra.Command{
 		Use:   "hold",
 		Short: "Let every worker rest, so that a backup is of one moment",
@@ -52,21 +73,19 @@ func newHold(s *settings) *cobra.Command {
 			"The broker's user for it is backup. Exit code 1: a worker did not come to rest within --wait; nothing is held.",
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if lasts <= 0 || lasts > longestHold {
-				return usageError{fmt.Errorf("--for must be more than 0 and at most %s", longestHold)}
+			if err := h.check(); err != nil {
+				return err
 			}
 			return s.backingUp(c, func(ctx context.Context, s *session) error {
-				until := time.Now().Add(lasts)
-				if err := s.Hold(ctx, until, longest, why); err != nil {
+				until := time.Now().Add(h.lasts)
+				if err := s.Hold(ctx, until, h.longest, h.why); err != nil {
 					return err
 				}
 				return s.show(c, held{&until}, line("held until %s: back up, then arauto resume", until.Format(time.RFC3339)))
 			})
 		},
 	}
-	c.Flags().DurationVar(&lasts, "for", time.Hour, "when the hold ends by itself")
-	c.Flags().DurationVar(&longest, "wait", time.Minute, "how long to wait for what workers have in hand")
-	c.Flags().StringVar(&why, "why", "", "the `reason`, for AUDIT")
+	h.flags(c)
 	return c
 }
 

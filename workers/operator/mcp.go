@@ -73,7 +73,7 @@ func (s *settings) tools() *mcp.Server {
 	server := mcp.NewServer(&mcp.Implementation{Name: "arauto", Version: version.Read().String()}, &mcp.ServerOptions{Instructions: instructions})
 	addTool(s, server, "status", "How the deployment is: what needs a person, streams, consumers, backlog, parked look-ups, open circuits, and what a 200 survives.",
 		func(noInput) []string { return []string{"status"} })
-	addTool(s, server, "doctor", "Everything that is wrong or soon will be, and what to do, the most dangerous first.",
+	addTool(s, server, "doctor", "What is wrong or soon will be, and what to do, the most dangerous first, and what was not looked at.",
 		func(noInput) []string { return []string{"doctor"} })
 	addTool(s, server, "order_show", "Everything that is stored about an order's payments or about one payment, in the order of time.",
 		func(in orderInput) []string {

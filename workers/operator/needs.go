@@ -13,6 +13,8 @@ import (
 
 	"arauto/deploy/runtime/topology"
 	"arauto/deploy/runtime/wait"
+	"arauto/schemas/provider"
+	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
 	"arauto/workers/internal/deadletter"
@@ -174,8 +176,7 @@ func (s *Deployment) unworked(ctx context.Context, durable jetstream.Consumer) (
 			return false, nil
 		}
 		if check == pullChecks {
-			stopped, err := s.hostStopped(ctx, info.Name)
-			return !stopped, err
+			return true, nil
 		}
 		if !wait.For(ctx, pullCheckEvery) {
 			return false, ctx.Err()
@@ -183,15 +184,30 @@ func (s *Deployment) unworked(ctx context.Context, durable jetstream.Consumer) (
 	}
 }
 
-// hostStopped reports whether the circuit of a host of the consumer's provider is open: no
-// worker pulls while all of them are.
-func (s *Deployment) hostStopped(ctx context.Context, consumer string) (bool, error) {
-	provider, ok := subject.ParseLookupConsumer(consumer)
+// hostsStopped reports whether a consumer is of a provider of which the circuits of all hosts
+// are open, by which no worker pulls from it. A host that cannot be read here counts as one of
+// them once another is.
+func (s *Deployment) hostsStopped(consumer string, open []record.Circuit) bool {
+	name, ok := subject.ParseLookupConsumer(consumer)
 	if !ok {
-		return false, nil
+		return false
 	}
-	open, err := s.openCircuits(ctx)
-	return slices.ContainsFunc(open, func(c record.Circuit) bool { return c.Provider == provider && c.OfHost() }), err
+	known, _ := providers.All.Get(name)
+	stopped := false
+	for _, account := range s.config.AccountNames(name) {
+		settings, _ := s.config.PlainSettings(name, account, withheld)
+		at, asks := known.LookUpURL(provider.Account{Name: account, Settings: settings})
+		switch {
+		case !asks:
+		case at == nil || at.Host == "":
+			stopped = stopped || slices.ContainsFunc(open, func(c record.Circuit) bool { return c.Provider == name && c.OfHost() })
+		case slices.ContainsFunc(open, scope{provider: name, account: record.HostScope(at.Host)}.is):
+			stopped = true
+		default:
+			return false
+		}
+	}
+	return stopped
 }
 
 // active reports whether a consumer delivered a message or received an ack lately.

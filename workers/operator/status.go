@@ -128,6 +128,9 @@ func (s *Deployment) Health(ctx context.Context) (Health, error) {
 	if h.Circuits, err = s.openCircuits(ctx); err != nil {
 		return h, err
 	}
+	for i, c := range h.Consumers {
+		h.Consumers[i].Unworked = c.Unworked && !s.hostsStopped(c.Name, h.Circuits)
+	}
 	if h.HeldUntil, err = s.HeldUntil(ctx); err != nil {
 		return h, err
 	}

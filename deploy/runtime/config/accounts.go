@@ -176,9 +176,9 @@ func loopback(host string) bool {
 }
 
 // PlainSettings are an account's settings for people: the configured values or the
-// defaults. A stand-in takes the place of every secret that is configured, and of a
-// required value that is not. No secret is read. configured says whether the file
-// has the account.
+// defaults. A stand-in takes the place of every secret that is configured, of a value whose
+// variable or file is not here, and of a required value that is not configured. No secret is
+// read. configured says whether the file has the account.
 func (c *Config) PlainSettings(of, account, standIn string) (settings map[string]string, configured bool) {
 	p, _ := c.providers.Get(of)
 	part, configured := c.file.Providers[of].Accounts[account]
@@ -190,8 +190,9 @@ func (c *Config) PlainSettings(of, account, standIn string) (settings map[string
 		case s.Secret && !r.IsZero():
 			value = standIn
 		case !r.IsZero():
-			if plain, wrong := c.read(r); wrong == "" {
-				value = cmp.Or(plain, value)
+			plain, wrong := c.read(r)
+			if value = cmp.Or(plain, value); wrong != "" {
+				value = standIn
 			}
 		}
 		if value == "" && s.Required {

@@ -76,6 +76,25 @@ func (g Gateway) Access(provider string) map[string]Access {
 	return all
 }
 
+// ClientAuthorities are the files of the authorities that issue the certificates of clients, by
+// the key that names each. They are not read.
+func (c *Config) ClientAuthorities() map[string]string {
+	all := map[string]string{}
+	add := func(at string, of ClientCertificate) {
+		if of.CAFile != "" {
+			all[at+".client_certificate.ca_file"] = c.beside(of.CAFile)
+		}
+	}
+	for name, part := range c.file.Providers {
+		at := "providers." + name
+		add(at, part.ClientCertificate)
+		for account, own := range part.Accounts {
+			add(at+".accounts."+account, own.ClientCertificate)
+		}
+	}
+	return all
+}
+
 // access reads what an account's clients must have.
 func (k *checks) access(a placed) Access {
 	part := k.file.Providers[a.provider.Name]

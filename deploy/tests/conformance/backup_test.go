@@ -16,7 +16,7 @@ import (
 	"arauto/workers/operator"
 )
 
-// backUp holds, backs up, restores and resumes a deployment without workers, as the user
+// backUp backs up within a hold, restores and resumes a deployment without workers, as the user
 // backup, and holds and resumes it as the user operator, as the pages of the console do.
 func backUp(t *testing.T, change ...option) *broker {
 	t.Helper()
@@ -44,8 +44,7 @@ func backUp(t *testing.T, change ...option) *broker {
 			t.Fatalf("arauto %q: code %d, output %q, problems %q", args, code, out.String(), problems.String())
 		}
 	}
-	arauto("hold")
-	arauto("backup", folder)
+	arauto("backup", folder, "--hold", "--why", "test")
 	for _, one := range topology.Streams(settings) {
 		f.Must(js.DeleteStream(f.Ctx, one.Name))
 	}

@@ -28,12 +28,7 @@ func TestRestoredElsewhereNothingIsLost(t *testing.T) {
 	t.Parallel()
 	p := build(t, 6*time.Minute)
 	p.observe()
-	d := p.restored(func() {
-		p.kill(broker)
-		p.store = filepath.Join(t.TempDir(), "elsewhere")
-		p.start(broker)
-		p.listening()
-	})
+	d := p.restored(p.this(), p.elsewhere)
 	audit(t, p, d)
 	if len(p.events(meanwhile)) == 0 {
 		t.Error("what was stored during the hold has no event")
@@ -45,7 +40,7 @@ func TestRestoredElsewhereNothingIsLost(t *testing.T) {
 func TestRestoredIntoAClusterNothingIsLost(t *testing.T) {
 	t.Parallel()
 	p := buildCluster(t, 2*longest)
-	d := p.restored(func() {
+	d := p.restored(p.this(), func() {
 		for name := range p.members {
 			p.kill(name)
 			testbench.Must(t, os.RemoveAll(filepath.Join(p.dir, name)))
@@ -79,14 +74,15 @@ func TestRestoredIntoAClusterNothingIsLost(t *testing.T) {
 	}
 }
 
-// restored drives payments, holds and backs up the deployment, has elsewhere put an empty broker
-// in the place of the one before, restores the backup there, and drives on.
-func (p *plant) restored(elsewhere func()) *driver {
+// restored drives payments, has a build hold and back up the deployment, has elsewhere put an
+// empty broker in the place of the one before, has this build restore the backup there, and
+// drives on.
+func (p *plant) restored(by binaries, elsewhere func()) *driver {
 	t := p.t
 	_, seed := fromEnvironment(t)
 	t.Logf("SEED=%d", seed)
 	d := newDriver(p)
-	this := binaries{bin: bin, config: p.config()}
+	this := p.this()
 	driving, stop := context.WithCancel(p.ctx)
 	defer stop()
 	var players sync.WaitGroup
@@ -97,7 +93,7 @@ func (p *plant) restored(elsewhere func()) *driver {
 	}
 	play("before")
 	p.progress("before the hold")
-	p.hold(this)
+	p.hold(by)
 
 	before := p.last(subject.Orders)
 	d.tell(meanwhile, step{Word: "paid", Status: order.Paid}) // A webhook is answered 200 although the deployment is held.
@@ -107,7 +103,7 @@ func (p *plant) restored(elsewhere func()) *driver {
 	stop()
 	players.Wait()
 	folder := filepath.Join(t.TempDir(), "backup")
-	t.Logf("backup:\n%s", p.must(this, "backup", "backup", folder))
+	t.Logf("backup:\n%s", p.must(by, "backup", "backup", folder))
 	if now := p.last(subject.Orders); now != before {
 		t.Errorf("ORDERS grew from %d to %d while the deployment was held", before, now)
 	}

@@ -47,7 +47,7 @@ func (p *plant) buildOf(name string) (binary string, of binaries) {
 	if role := roleOf(name); role != name {
 		return role, *p.old
 	}
-	return name, binaries{bin: bin, config: p.config(), tree: root}
+	return name, p.this()
 }
 
 // section prints the providers' section of a configuration as the earlier build takes it.

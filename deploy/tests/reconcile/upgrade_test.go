@@ -64,6 +64,8 @@ func TestUpgradeAndRollbackLoseNothing(t *testing.T) {
 	audit(t, p, d)
 	p.renew(root) // The command of this build reads what the earlier nats.conf does not grant, see deploy/CHANGELOG.md.
 	p.readAlike(d)
+	p.exchange(d)
+	p.restoredFromOld()
 }
 
 // startOld starts the broker as the earlier build ships it, with its topology and its roles.
@@ -111,7 +113,7 @@ func (p *plant) renew(tree string) {
 func (p *plant) upgrade() {
 	p.t.Helper()
 	p.renew(root)
-	p.apply(binaries{bin: bin, config: p.config()})
+	p.apply(p.this())
 	for _, role := range []string{"normalize", "sweep", "lookup", "expect", "gateway"} {
 		p.start(role)
 		p.progress("both builds of " + role)
@@ -147,21 +149,21 @@ func (p *plant) handOver() {
 	for _, role := range every {
 		p.replace(role, role+ofOld)
 	}
-	p.alternate("lookup and sweep of this build", *p.old, binaries{bin: bin, config: p.config()})
+	p.alternate("lookup and sweep of this build", *p.old, p.this())
 	for _, role := range every {
 		p.replace(role+ofOld, role)
 	}
 	for _, role := range []string{"lookup", "sweep"} {
 		p.replace(role, role+ofOld)
 	}
-	p.alternate("lookup and sweep of the earlier build", binaries{bin: bin, config: p.config()}, *p.old)
+	p.alternate("lookup and sweep of the earlier build", p.this(), *p.old)
 	for _, role := range []string{"lookup", "sweep"} {
 		p.replace(role+ofOld, role)
 	}
 }
 
 // alternate has one build open a circuit and announce a payment, and the other close the
-// circuit. Both read the dead letters, and payments go on.
+// circuit. Payments go on.
 func (p *plant) alternate(what string, one, other binaries) {
 	p.t.Helper()
 	must := func(of binaries, args ...string) []byte {
@@ -190,13 +192,6 @@ func (p *plant) alternate(what string, one, other binaries) {
 		p.t.Fatalf("%s: %s was announced by the other build, and has no outcome", what, expected)
 	}
 	p.progress(what)
-	for _, reader := range []binaries{one, other} {
-		var letters []struct {
-			ID string `json:"id"`
-		}
-		testbench.Must(p.t, json.Unmarshal(must(reader, "dead", "list", "--output", "json"), &letters))
-		p.t.Logf("%s: %d dead letters", what, len(letters))
-	}
 }
 
 // progress waits until this many further events were published.
@@ -232,7 +227,7 @@ func (p *plant) readAlike(d *driver) {
 		args := []string{"order", "show", payment.ID, "--output", "json"}
 		before, err := p.operate(*p.old, "operator", args...)
 		testbench.Must(p.t, err)
-		now, err := p.operate(binaries{bin: bin, config: p.config()}, "operator", args...)
+		now, err := p.operate(p.this(), "operator", args...)
 		testbench.Must(p.t, err)
 		var a, b any
 		testbench.Must(p.t, json.Unmarshal(before, &a))
