@@ -302,22 +302,3 @@ func (f *flow) letServicesSubscribe(b *broker) {
 		f.Must(err)
 	}
 }
-
-// TestServiceCannotFillTheBrokersMemory pulls many times in the name of a documented
-// service. The broker keeps where the answers of each pull go for as long as the
-// export says, and for two minutes where it does not.
-func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
-	t.Parallel()
-	options, err := server.ProcessConfigFile(confWithDocumentedUsers(t))
-	testbench.Must(t, err)
-	for line := range strings.Lines(read(t, "deploy/nats.conf")) {
-		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
-			t.Errorf("nothing bounds how long answers are awaited: %s", line)
-		}
-	}
-	if at := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == biller }); at < 0 {
-		t.Error("there is no account " + biller)
-	} else if !strings.Contains(fenced(t, "deploy/SUBSCRIBING.md", "conf service"), "max_connections: 16") {
-		t.Error("nothing bounds how many connections it has")
-	}
-}
