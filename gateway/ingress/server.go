@@ -87,7 +87,7 @@ type Options struct {
 
 	// SendContinue reports whether a client that waits for 100 Continue may send its
 	// body. It is not called for ambiguous framing. A panic means no.
-	SendContinue func(*fasthttp.RequestHeader, Frame) bool
+	SendContinue func(*fasthttp.RequestCtx, Frame) bool
 
 	// ClientCertificates reports whether a handshake asks for the client's certificate. A
 	// client without one is served all the same, and no certificate is verified.
@@ -167,7 +167,7 @@ func (s *Server) newApp() *fiber.App {
 	server.ErrorHandler = o.ErrorHandler
 	server.CloseOnShutdown = true
 	server.SecureErrorLogMessage = true // fasthttp's own log would quote headers.
-	server.HeaderReceived = s.headerReceived
+	server.HeaderReceived, server.ExpectHandler = s.headerReceived, s.expectReceived
 	server.ConnState = connStateChanged
 	routed, known := server.Handler, app.Config().RequestMethods
 	server.Handler = func(rc *fasthttp.RequestCtx) {
