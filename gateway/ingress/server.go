@@ -106,7 +106,7 @@ type Options struct {
 type Server struct {
 	options     Options
 	app         *fiber.App
-	memory      bodyMemory
+	memory      *bodyMemory
 	evictions   prometheus.Counter
 	certificate *certificate // Nil for plain HTTP.
 
@@ -118,7 +118,7 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	o.Settings = o.Settings.WithDefaults()
 	s := &Server{
-		options: o, memory: newBodyMemory(o.BodyMemory),
+		options: o, memory: newBodyMemory(o.BodyMemory, o.BodyLimit),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "arauto_webhook_connections_evicted_total",
 			Help: "Connections that were closed because gateway.max_connections were open and another client waited.",
@@ -127,8 +127,8 @@ func New(o Options) (*Server, error) {
 	}
 	used := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "arauto_webhook_body_memory_bytes",
-		Help: "Bytes of gateway.body_memory that bodies take while they are read. A body that finds none left is answered with 503.",
-	}, func() float64 { return float64(s.memory.used.Load()) })
+		Help: "Bytes of gateway.body_memory that bodies take while they are read. A body that finds none left, or whose account takes a quarter, is answered with 503.",
+	}, func() float64 { return float64(s.memory.taken()) })
 	for _, collector := range []prometheus.Collector{s.evictions, used, s.proxyFailures} {
 		if err := o.Registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics of connections: %w", err)

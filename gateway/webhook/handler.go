@@ -131,7 +131,7 @@ func certificateOf(rc *fasthttp.RequestCtx) []byte {
 func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f ingress.Frame, c code) code {
 	keep := ingress.Authenticated(rc) && !f.Chunked && f.Length <= ingress.SmallBody && !f.ExpectsContinue
 	if keep && f.HasBody() {
-		b, err := g.server.ReadBody(rc, f)
+		b, err := g.server.ReadBody(rc, f, ingress.Holder{})
 		if keep = err == nil; keep {
 			b.Release()
 		}

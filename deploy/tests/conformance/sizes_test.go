@@ -17,7 +17,7 @@ var sizes = []struct {
 	reason string
 }{
 	{"gateway", 180, "the role's parts list"},
-	{"gateway/ingress", 1650, "connections, those of proxies, TLS with client certificates, framing and bodies on fasthttp, which bounds none of them as a payment gateway must and reads bodies before authentication"},
+	{"gateway/ingress", 1720, "connections, those of proxies, TLS with client certificates, framing and bodies, with a share of their memory for each account, on fasthttp, which bounds none of them as a payment gateway must and reads bodies before authentication"},
 	{"gateway/publish", 380, "what a committer's result is worth to a webhook: readiness, classes, the durability gate, another try while the broker reloads"},
 	{"gateway/webhook", 1740, "routes, authentication, what an account asks of its clients, limits, accounts that are replaced while it runs, answers and their list for the contract, refusals"},
 	{"workers/cmd", 80, "a main for each role and for the operator's command"},
