@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 )
@@ -23,26 +22,66 @@ var (
 	ErrBodyTooLarge = errors.New("body is over the limit")
 	// ErrBodyMemory means that the bodies which are being read take all of BodyMemory.
 	ErrBodyMemory = errors.New("memory for request bodies is used up")
+	// ErrBodyShare is ErrBodyMemory where the bodies of one Holder take all that it may have.
+	ErrBodyShare = fmt.Errorf("one account's share of the %w", ErrBodyMemory)
 )
+
+// Holder is who sends a body, by provider and account. The zero Holder may have all of
+// BodyMemory, and any other one a quarter, but at least two bodies of BodyLimit: a gzipped body
+// and its content are held at once.
+type Holder struct{ Provider, Account string }
 
 // bodyMemory bounds the bytes of all bodies while they are read, beyond the first SmallBody
 // bytes of each.
 type bodyMemory struct {
-	limit         int64
-	used          atomic.Int64
+	limit, share  int           // Of all, and of one holder.
 	decompressing chan struct{} // Holds a value for each body that is being decompressed.
+
+	mu   sync.Mutex
+	used int
+	held map[Holder]int // Of the holders that hold anything.
 }
 
-func newBodyMemory(limit int) bodyMemory {
-	return bodyMemory{limit: int64(limit), decompressing: make(chan struct{}, maxDecompressing)}
-}
-
-func (m *bodyMemory) take(n int) bool {
-	if m.used.Add(int64(n)) > m.limit {
-		m.used.Add(int64(-n))
-		return false
+func newBodyMemory(limit, body int) *bodyMemory {
+	return &bodyMemory{
+		limit: limit, share: max(limit/4, 2*body),
+		decompressing: make(chan struct{}, maxDecompressing), held: map[Holder]int{},
 	}
-	return true
+}
+
+// take takes bytes for a holder, all or none.
+func (m *bodyMemory) take(n int, by Holder) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.used+n > m.limit:
+		return ErrBodyMemory
+	case by != Holder{} && m.held[by]+n > m.share:
+		return ErrBodyShare
+	}
+	m.used += n
+	m.held[by] += n
+	return nil
+}
+
+// free returns bytes that a holder has taken.
+func (m *bodyMemory) free(n int, by Holder) {
+	if n == 0 { // The usual body is small.
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.used -= n
+	if m.held[by] -= n; m.held[by] == 0 {
+		delete(m.held, by)
+	}
+}
+
+// taken is how many bytes all bodies take.
+func (m *bodyMemory) taken() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
 }
 
 // Body is the body of a request.
@@ -51,6 +90,7 @@ type Body struct {
 
 	stream    bodyReader // The connection's bytes after the header, without an end.
 	memory    *bodyMemory
+	holder    Holder
 	limit     int // Most bytes that Bytes may have.
 	bodyLimit int // The server's BodyLimit.
 	taken     int // Bytes taken of the memory.
@@ -65,7 +105,7 @@ var bodies = sync.Pool{New: func() any { return new(Body) }}
 // Release returns the body's memory. A large buffer is not kept, because most bodies are
 // small.
 func (b *Body) Release() {
-	b.memory.used.Add(int64(-b.taken))
+	b.memory.free(b.taken, b.holder)
 	if cap(b.Bytes) > SmallBody {
 		b.Bytes = nil
 	}
@@ -76,12 +116,13 @@ func (b *Body) Release() {
 	bodies.Put(b)
 }
 
-// ReadBody reads the whole body within BodyLimit and BodyMemory. The caller must release
-// it, and calls MarkReceived before work that takes long. After an error the connection
+// ReadBody reads the whole body within BodyLimit and the holder's share of BodyMemory. The
+// caller must release it, and calls MarkReceived before work that takes long. After an error the connection
 // cannot be used again, because the rest of the body is not read: see CloseLingering.
-func (s *Server) ReadBody(rc *fasthttp.RequestCtx, f Frame) (*Body, error) {
+func (s *Server) ReadBody(rc *fasthttp.RequestCtx, f Frame, by Holder) (*Body, error) {
 	b, _ := bodies.Get().(*Body) // The pool has no other type.
-	b.memory, b.limit, b.bodyLimit, b.spare = &s.memory, s.options.BodyLimit, s.options.BodyLimit, s.options.HeaderLimit
+	b.memory, b.holder = s.memory, by
+	b.limit, b.bodyLimit, b.spare = s.options.BodyLimit, s.options.BodyLimit, s.options.HeaderLimit
 	if !f.HasBody() {
 		return b, nil
 	}
@@ -122,8 +163,10 @@ func (b *Body) read(n int) error {
 		return ErrBodyTooLarge
 	}
 	for n > 0 {
-		if len(b.Bytes) == cap(b.Bytes) && !b.grow() {
-			return ErrBodyMemory
+		if len(b.Bytes) == cap(b.Bytes) {
+			if err := b.grow(); err != nil {
+				return err
+			}
 		}
 		room := b.Bytes[len(b.Bytes):min(len(b.Bytes)+n, cap(b.Bytes))]
 		got, err := b.stream.readBody(room)
@@ -141,17 +184,17 @@ func (b *Body) read(n int) error {
 	return nil
 }
 
-// grow doubles the buffer, and reports false if the memory is used up.
-func (b *Body) grow() bool {
+// grow doubles the buffer, within the memory.
+func (b *Body) grow() error {
 	size := max(min(max(2*cap(b.Bytes), SmallBody), b.limit), minBuffer)
 	if more := size - max(cap(b.Bytes), SmallBody); more > 0 {
-		if !b.memory.take(more) {
-			return false
+		if err := b.memory.take(more, b.holder); err != nil {
+			return err
 		}
 		b.taken += more
 	}
 	grown := make([]byte, len(b.Bytes), size)
 	copy(grown, b.Bytes)
 	b.Bytes = grown
-	return true
+	return nil
 }

@@ -50,7 +50,7 @@ func (b *Body) Decompress() error {
 	if d.compressed.Len() > 0 {
 		return ErrNotGzip
 	}
-	b.memory.used.Add(int64(-taken))
+	b.memory.free(taken, b.holder)
 	b.taken -= taken
 	return nil
 }
@@ -58,8 +58,10 @@ func (b *Body) Decompress() error {
 // readAll appends the decompressed bytes.
 func (b *Body) readAll(from io.Reader) error {
 	for {
-		if len(b.Bytes) == cap(b.Bytes) && len(b.Bytes) < b.limit && !b.grow() {
-			return ErrBodyMemory
+		if len(b.Bytes) == cap(b.Bytes) && len(b.Bytes) < b.limit {
+			if err := b.grow(); err != nil {
+				return err
+			}
 		}
 		room := b.Bytes[len(b.Bytes):min(cap(b.Bytes), b.limit)]
 		var over [1]byte

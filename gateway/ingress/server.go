@@ -87,7 +87,7 @@ type Options struct {
 
 	// SendContinue reports whether a client that waits for 100 Continue may send its
 	// body. It is not called for ambiguous framing. A panic means no.
-	SendContinue func(*fasthttp.RequestHeader, Frame) bool
+	SendContinue func(*fasthttp.RequestCtx, Frame) bool
 
 	// ClientCertificates reports whether a handshake asks for the client's certificate. A
 	// client without one is served all the same, and no certificate is verified.
@@ -106,7 +106,7 @@ type Options struct {
 type Server struct {
 	options     Options
 	app         *fiber.App
-	memory      bodyMemory
+	memory      *bodyMemory
 	evictions   prometheus.Counter
 	certificate *certificate // Nil for plain HTTP.
 
@@ -118,7 +118,7 @@ type Server struct {
 func New(o Options) (*Server, error) {
 	o.Settings = o.Settings.WithDefaults()
 	s := &Server{
-		options: o, memory: newBodyMemory(o.BodyMemory),
+		options: o, memory: newBodyMemory(o.BodyMemory, o.BodyLimit),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "arauto_webhook_connections_evicted_total",
 			Help: "Connections that were closed because gateway.max_connections were open and another client waited.",
@@ -127,8 +127,8 @@ func New(o Options) (*Server, error) {
 	}
 	used := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "arauto_webhook_body_memory_bytes",
-		Help: "Bytes of gateway.body_memory that bodies take while they are read. A body that finds none left is answered with 503.",
-	}, func() float64 { return float64(s.memory.used.Load()) })
+		Help: "Bytes of gateway.body_memory that bodies take while they are read. A body that finds none left, or whose account takes a quarter, is answered with 503.",
+	}, func() float64 { return float64(s.memory.taken()) })
 	for _, collector := range []prometheus.Collector{s.evictions, used, s.proxyFailures} {
 		if err := o.Registerer.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics of connections: %w", err)
@@ -167,7 +167,7 @@ func (s *Server) newApp() *fiber.App {
 	server.ErrorHandler = o.ErrorHandler
 	server.CloseOnShutdown = true
 	server.SecureErrorLogMessage = true // fasthttp's own log would quote headers.
-	server.HeaderReceived = s.headerReceived
+	server.HeaderReceived, server.ExpectHandler = s.headerReceived, s.expectReceived
 	server.ConnState = connStateChanged
 	routed, known := server.Handler, app.Config().RequestMethods
 	server.Handler = func(rc *fasthttp.RequestCtx) {

@@ -74,10 +74,9 @@ func (g *Gateway) wantsClientCertificates() bool {
 
 // admits reports whether a request's client may send webhooks to the account. It is checked
 // before the credential, so that a client from elsewhere cannot find out which credentials
-// are right, and gets the answer for an unknown account. Without a connection, as for 100
-// Continue, it admits every client, and the check before the body is read decides.
+// are right, and gets the answer for an unknown account.
 func (g *Gateway) admits(a *access, rc *fasthttp.RequestCtx, d *delivery) bool {
-	if a == nil || rc == nil {
+	if a == nil {
 		return true
 	}
 	if len(a.Networks) > 0 {
@@ -95,12 +94,6 @@ func (g *Gateway) admits(a *access, rc *fasthttp.RequestCtx, d *delivery) bool {
 		}
 	}
 	return true
-}
-
-// aboutCredential reports whether a code tells something about the credential of a webhook
-// that is not accepted.
-func (c code) aboutCredential() bool {
-	return c == notPermitted || c == wrongToken || c == encodedBody
 }
 
 var (

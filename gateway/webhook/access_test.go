@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,24 +122,45 @@ func TestClientCertificateHoldsForAConnectionAndItsResumption(t *testing.T) {
 	}
 }
 
+// TestExpect100ContinueIsAnsweredByCertificate looks at every answer: a client that is refused
+// gets no 100 Continue before.
 func TestExpect100ContinueIsAnsweredByCertificate(t *testing.T) {
 	t.Parallel()
 	g, a, pool := certified(t)
-	text := request("p", "Expect: 100-continue\r\n")
-	for want, c := range map[int]*tls.Config{200: offering(t, pool, a.Issue(t, "sender", time.Hour)), 401100: {RootCAs: pool}} {
-		conn, err := g.handshake(c)
+	certificate, none := offering(t, pool, a.Issue(t, "sender", time.Hour)), &tls.Config{RootCAs: pool}
+	right := request("p", "Expect: 100-continue\r\n")
+	wrong := strings.Replace(right, "Authorization: ", "Authorization: x", 1)
+	for about, c := range map[string]struct {
+		client *tls.Config
+		text   string
+		want   []int
+	}{
+		"right":                             {certificate, right, []int{100, 200}},
+		"no certificate":                    {none, right, []int{401}},
+		"a wrong secret":                    {certificate, wrong, []int{400}},
+		"an unknown account":                {certificate, strings.Replace(right, "sandbox/", "sandbox/unknown/", 1), []int{401}},
+		"an account that asks for none":     {none, strings.Replace(expectingOf("acme"), "acme-", "", 1), []int{400}},
+		"right, an account that wants none": {none, expectingOf("acme"), []int{100, 200}},
+	} {
+		conn, err := g.handshake(c.client)
 		testbench.Must(t, err)
-		fmt.Fprint(conn, text)
+		fmt.Fprint(conn, c.text)
 		r := bufio.NewReader(conn)
-		answer := next(t, r)
-		for answer.status == 100 {
-			answer = next(t, r)
+		var got []int
+		for len(got) == 0 || got[len(got)-1] == 100 {
+			got = append(got, next(t, r).status)
 		}
-		if got := answer.code(t); got != want {
-			t.Errorf("code %d, want %d", got, want)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: answers %v, want %v", about, got, c.want)
 		}
 		_ = conn.Close()
 	}
+}
+
+// expectingOf is a right request for an account of sandbox that waits for 100 Continue.
+func expectingOf(account string) string {
+	return fmt.Sprintf("POST /v1/sandbox/%s/notifications HTTP/1.1\r\nHost: x\r\nAuthorization: %s\r\nExpect: 100-continue\r\nContent-Length: 15\r\n\r\n{\"payment\":\"q\"}",
+		account, caller{name: "sandbox"}.secret(account))
 }
 
 func TestWebhookFromAnotherNetworkIsRefused(t *testing.T) {
@@ -181,7 +203,7 @@ func TestNoAnswerToAnotherNetworkTellsTheCredential(t *testing.T) {
 		if i == 0 {
 			want = got
 		}
-		if got != want || !strings.HasSuffix(got, "true\n") || !strings.Contains(got, "401100") {
+		if got != want || !strings.HasSuffix(got, "true\n") || !strings.HasPrefix(got, "401 ") || !strings.Contains(got, "401100") {
 			t.Errorf("request %d: the answers are\n%swant\n%s", i, got, want)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"arauto/gateway/ingress"
 	"arauto/schemas/provider"
 )
 
@@ -30,6 +31,7 @@ type Accounts struct {
 // endpoint is one provider with the credentials, limits, access and counters of its accounts.
 type endpoint struct {
 	provider.Provider
+	alone         bool                            // Its account is the only one of the gateway.
 	credentials   map[string][]string             // By account.
 	limits        map[string]*limiter             // By account; nil for none.
 	configured    map[string]Limit                // Of limits.
@@ -52,6 +54,10 @@ func (g *Gateway) Replace(a Accounts) error {
 }
 
 func (g *Gateway) replace(a Accounts) {
+	accounts := 0
+	for _, credentials := range a.Credentials {
+		accounts += len(credentials)
+	}
 	endpoints := make(map[string]*endpoint, len(g.options.Providers))
 	for _, p := range g.options.Providers {
 		limits := make(map[string]*limiter, len(a.Limits[p.Name]))
@@ -61,7 +67,7 @@ func (g *Gateway) replace(a Accounts) {
 			}
 		}
 		endpoints[p.Name] = &endpoint{
-			Provider: p, credentials: a.Credentials[p.Name], limits: limits, configured: a.Limits[p.Name],
+			Provider: p, alone: accounts == 1, credentials: a.Credentials[p.Name], limits: limits, configured: a.Limits[p.Name],
 			access:        newAccess(a.Access[p.Name]),
 			authenticated: g.metrics.authenticated(p.Name, a.Credentials[p.Name]),
 			accepted:      g.metrics.webhooks.WithLabelValues(p.Name, accepted.label(), ""),
@@ -69,6 +75,14 @@ func (g *Gateway) replace(a Accounts) {
 		}
 	}
 	g.endpoints.Store(&endpoints)
+}
+
+// holder is whose share of the memory for bodies an account's bodies take.
+func (e *endpoint) holder(account string) ingress.Holder {
+	if e.alone {
+		return ingress.Holder{}
+	}
+	return ingress.Holder{Provider: e.Name, Account: account}
 }
 
 // limiterNow is the limiter of an account in use, nil if there is none with that limit.

@@ -21,9 +21,9 @@ type authentication struct {
 }
 
 // authenticate checks everything that the header can tell, in the order of the codes. It
-// authenticates the client, unless the provider signs the body. rc is the request with its
-// connection, nil where that is not known: see admits.
-func (g *Gateway) authenticate(h *fasthttp.RequestHeader, f ingress.Frame, rc *fasthttp.RequestCtx, d *delivery) (authentication, code) {
+// authenticates the client, unless the provider signs the body.
+func (g *Gateway) authenticate(rc *fasthttp.RequestCtx, f ingress.Frame, d *delivery) (authentication, code) {
+	h := &rc.Request.Header
 	path, query := splitTarget(h.RequestURI())
 	to, ok := parsePath(path)
 	e, known := (*g.endpoints.Load())[to.provider]

@@ -151,6 +151,10 @@ func TestAuthenticatedClientGetsContinue(t *testing.T) {
 	if second := next(t, r); err != nil || between.StatusCode != http.StatusContinue || first.status != 200 || second.status != 200 {
 		t.Errorf("%d, then %v, then %d", first.status, between, second.status)
 	}
+	refused := g.dialogue(request("p8", "") + strings.Replace(request("p9", "Expect: 100-continue\r\n"), "Authorization", "X-Other", 1))
+	if len(refused) != 2 || refused[0].code(t) != 200 || refused[1].code(t) != 401100 || !refused[1].last {
+		t.Errorf("a refused request after another one: %+v", refused)
+	}
 }
 
 // TestUnauthenticatedClientKeepsNoConnection sends refused requests on a connection of

@@ -102,7 +102,7 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 		return malformed
 	}
 	d.bytes = f.Length
-	a, c := g.authenticate(h, f, rc, d)
+	a, c := g.authenticate(rc, f, d)
 	if c == accepted && f.ExpectsContinue && f.HasBody() && len(h.Peek(fasthttp.HeaderExpect)) == 0 {
 		c = g.failed(d, fmt.Errorf("store notification: %w", commit.ErrOverloaded)) // sendContinue refused the body because of overload.
 	}
@@ -118,9 +118,6 @@ func (g *Gateway) handle(rc *fasthttp.RequestCtx, d *delivery) code {
 
 // certificateOf is the client's certificate of a request's connection, nil for none.
 func certificateOf(rc *fasthttp.RequestCtx) []byte {
-	if rc == nil {
-		return nil
-	}
 	state := rc.TLSConnectionState()
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil
@@ -134,7 +131,7 @@ func certificateOf(rc *fasthttp.RequestCtx) []byte {
 func (g *Gateway) refuse(rc *fasthttp.RequestCtx, f ingress.Frame, c code) code {
 	keep := ingress.Authenticated(rc) && !f.Chunked && f.Length <= ingress.SmallBody && !f.ExpectsContinue
 	if keep && f.HasBody() {
-		b, err := g.server.ReadBody(rc, f)
+		b, err := g.server.ReadBody(rc, f, ingress.Holder{})
 		if keep = err == nil; keep {
 			b.Release()
 		}

@@ -17,7 +17,7 @@ func (g *Gateway) read(rc *fasthttp.RequestCtx, f ingress.Frame, a authenticatio
 	if !a.SignsBody {
 		ingress.MarkAuthenticated(rc)
 	}
-	b, err := g.server.ReadBody(rc, f)
+	b, err := g.server.ReadBody(rc, f, a.holder(d.account))
 	ingress.MarkReceived(rc)
 	if err != nil {
 		ingress.CloseLingering(rc)

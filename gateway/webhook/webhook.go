@@ -105,17 +105,10 @@ func (g *Gateway) Run(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// sendContinue reports whether a client that waits for 100 Continue may send its body.
-func (g *Gateway) sendContinue(h *fasthttp.RequestHeader, f ingress.Frame) bool {
-	d := g.begin()
-	_, c := g.authenticate(h, f, nil, d)
-	// fasthttp does not pass the connection to this hook, and so neither the client's
-	// certificate nor its address. Where a provider or one of its accounts needs them, the
-	// client is authenticated before its body is read, and 100 Continue says nothing of the
-	// credential: a client from elsewhere must not find out which are right.
-	if d.endpoint != nil && (d.endpoint.ClientCertificate || len(d.endpoint.access) > 0) && c.aboutCredential() {
-		c = accepted
-	}
+// sendContinue reports whether a client that waits for 100 Continue may send its body: only one
+// that the header gives no reason to refuse.
+func (g *Gateway) sendContinue(rc *fasthttp.RequestCtx, f ingress.Frame) bool {
+	_, c := g.authenticate(rc, f, g.begin())
 	return c == accepted && !g.options.Overloaded()
 }
 

@@ -74,10 +74,46 @@ func (w *Worker) credentialValid(ctx context.Context, t task) (valid, busy bool)
 		return false, true
 	}
 	defer check.Unlock()
+	return w.controlAnswered(ctx, t), false
+}
+
+// controlAnswered asks for the account's control payment, and reports whether it was answered.
+func (w *Worker) controlAnswered(ctx context.Context, t task) bool {
 	control, ok := w.control(ctx, t)
 	if !ok {
-		return false, false
+		return false
 	}
 	_, err := w.ask(ctx, control)
-	return answered(err) || errors.Is(err, provider.ErrNotFound), false
+	return answered(err) || errors.Is(err, provider.ErrNotFound)
+}
+
+// checkLasts is how long the answer for a control payment holds for other refusals of the
+// account, so that a flood of them costs the provider one look-up a second. A guess.
+const checkLasts = time.Second
+
+// reportRefusal tells the host's circuit breaker of a refused look-up. One in foreign words is of
+// a firewall: it is about the payment alone if the control payment is answered now, so that
+// invented payments do not stop every account of the host, and else counts like no answer.
+func (w *Worker) reportRefusal(ctx context.Context, t task, p permit, result error) error {
+	check := w.setup().checks[t.Account]
+	if !errors.Is(result, provider.ErrForeign) {
+		return w.Outage.Answered(ctx, p.outage)
+	}
+	if check == nil {
+		return w.Outage.Failed(ctx, p.outage)
+	}
+	check.Lock()
+	defer check.Unlock()
+	if now := w.Now(); now.Sub(check.at) > checkLasts {
+		check.answered = w.controlAnswered(ctx, t)
+		check.at = w.Now()
+	}
+	switch {
+	case ctx.Err() != nil: // The control payment was not asked for to the end.
+		check.at = time.Time{}
+		return w.Outage.Release(context.WithoutCancel(ctx), p.outage)
+	case check.answered:
+		return w.Outage.Answered(ctx, p.outage)
+	}
+	return w.Outage.Failed(ctx, p.outage)
 }

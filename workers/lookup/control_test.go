@@ -152,6 +152,41 @@ func TestUnusableAnswersStartAPause(t *testing.T) {
 	}
 }
 
+// TestFirewallPausesAHostOnlyIfItRefusesTheControlPayment has 25 forged webhooks in a row, whose
+// ids a firewall refuses, and then a firewall that refuses every payment.
+func TestFirewallPausesAHostOnlyIfItRefusesTheControlPayment(t *testing.T) {
+	t.Parallel()
+	for name, pauses := range map[string]bool{"forged ids alone are refused": false, "every payment is refused": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := setup(t)
+			w := r.limited(plenty)
+			w.Outage.First, w.Outage.Longest = time.Hour, time.Hour
+			r.Must(w.HandleNotification(r.Ctx, r.told("default", "known")))
+			r.script(func(payment string, _ int) (int, string) {
+				if pauses || strings.HasPrefix(payment, "forged") {
+					return http.StatusForbidden, page
+				}
+				return http.StatusOK, state(payment, "refunded", 10000, 10000)
+			})
+			began := time.Now()
+			for i := range 25 {
+				err := w.HandleNotification(r.Ctx, r.told("default", fmt.Sprintf("forged-%d", i)))
+				if err != nil && (!pauses || !errors.Is(err, consume.ErrRetryLater)) {
+					t.Errorf("forged webhook %d: %v", i, err)
+				}
+			}
+			err := w.HandleNotification(r.Ctx, r.told("acme", "real"))
+			if errors.Is(err, consume.ErrRetryLater) != pauses || (r.lookups("real") == 0) != pauses {
+				t.Errorf("a payment of another account is asked for %d times: %v", r.lookups("real"), err)
+			}
+			if got, most := r.lookups("known"), 3+int(time.Since(began).Seconds()); got < 2 || got > most {
+				t.Errorf("the control payment is asked for %d times, want 2 to %d", got, most)
+			}
+		})
+	}
+}
+
 // A pause caused by forged webhooks ends with its first probe.
 func TestOutageProbeUsesTheControlPayment(t *testing.T) {
 	t.Parallel()

@@ -201,11 +201,7 @@ func (w *Worker) reportResult(ctx context.Context, t task, p permit, before retr
 		circuit = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Refused, record.Throttled:
 		// A proxy or a firewall gives such answers whatever the credential.
-		if errors.Is(result, provider.ErrForeign) {
-			host = w.Outage.Failed(ctx, p.outage) // The answer is not the provider's own.
-		} else {
-			host = w.Outage.Answered(ctx, p.outage)
-		}
+		host = w.reportRefusal(ctx, t, p, result)
 		circuit = w.Circuits.Unproven(ctx, p.circuit)
 	case record.Credential:
 		host = w.Outage.Answered(ctx, p.outage)

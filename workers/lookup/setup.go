@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"arauto/schemas/provider"
 	"arauto/workers/internal/ratelimit"
@@ -16,8 +17,17 @@ type Setup struct {
 	Policy   provider.RetryPolicy
 	Rates    map[string]*ratelimit.Limiter // Rate limits by account.
 
-	answers map[string]*answers    // By account: the recent answers about known and unknown payments.
-	checks  map[string]*sync.Mutex // By account: held while a refused credential is checked.
+	answers map[string]*answers // By account: the recent answers about known and unknown payments.
+	checks  map[string]*check   // By account.
+}
+
+// check is held while the control payment of an account is asked for because another payment was
+// refused.
+type check struct {
+	sync.Mutex
+
+	at       time.Time // When a refusal in foreign words was last checked.
+	answered bool      // What that found.
 }
 
 // setup is the Setup in use.
@@ -29,10 +39,10 @@ func (w *Worker) setup() *Setup { return w.current.Load() }
 // unknown account, are repeated, and are dead-lettered in the end. Call it from one
 // goroutine at a time.
 func (w *Worker) Replace(s Setup) {
-	s.answers, s.checks = map[string]*answers{}, map[string]*sync.Mutex{}
+	s.answers, s.checks = map[string]*answers{}, map[string]*check{}
 	before := w.setup()
 	for account := range s.Accounts {
-		s.answers[account], s.checks[account] = &answers{}, &sync.Mutex{}
+		s.answers[account], s.checks[account] = &answers{}, &check{}
 		if before != nil && before.answers[account] != nil {
 			s.answers[account], s.checks[account] = before.answers[account], before.checks[account]
 		}

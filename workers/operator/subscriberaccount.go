@@ -19,7 +19,7 @@ func subscriberSubjects(name, stream string) []string {
 		"$JS.API.CONSUMER.MSG.NEXT." + stream + "." + name,
 		"$JS.API.CONSUMER.RESET." + stream + "." + name,
 		"$JS.ACK." + stream + "." + name + ".>",
-		"$JS.ACK.*.*." + stream + "." + name + ".>",
+		"$JS.ACK._.*." + stream + "." + name + ".>",
 		"$JS.API.STREAM.INFO." + stream,
 		"$JS.API.STREAM.MSG.GET." + stream,
 	}

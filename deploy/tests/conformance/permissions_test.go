@@ -52,6 +52,8 @@ var publishing = []probe{
 	{"lookup", "$JS.API.CONSUMER.MSG.NEXT.STATUSES.normalize", "those are for normalize"},
 	{"lookup", "$JS.ACK.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
 	{"lookup", "$JS.ACK._.hash.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
+	{"lookup", "$JS.ACK.STATUSES.normalize.NOTIFICATIONS.1.1.1.0", "an acknowledgement there would lose an event"},
+	{"lookup", "$JS.ACK.STATUSES.normalize.LOOKUP_RETRIES.1.1.1.0", "an acknowledgement there would lose an event"},
 	{"lookup", "_INBOX_gateway.forged", "a forged confirmation would be a 200 without durability"},
 
 	{"normalize", "statuses.sandbox.default.p", "it does not make facts, it judges them"},
@@ -69,6 +71,7 @@ var publishing = []probe{
 	{"normalize", "$JS.API.STREAM.UPDATE.ORDERS", "streams are declared in the topology"},
 	{"normalize", "$JS.API.CONSUMER.MSG.NEXT.NOTIFICATIONS.lookup-sandbox", "those are for lookup"},
 	{"normalize", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.1.1.1.1.0", "an acknowledgement there would lose a webhook"},
+	{"normalize", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.STATUSES.normalize.1.1.1", "it would be given a webhook"},
 
 	{"sweep", "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
 	{"sweep", "order-payments.o.sandbox.default.p", "it removes from the index, normalize adds to it"},
@@ -84,6 +87,7 @@ var publishing = []probe{
 	{"sweep", "$JS.API.CONSUMER.MSG.NEXT.NOTIFICATIONS.lookup-sandbox", "those are for lookup"},
 	{"sweep", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.1.1.1.1.0", "an acknowledgement there would lose a webhook"},
 	{"sweep", "$JS.ACK._.hash.NOTIFICATIONS.lookup-sandbox.1.1.1.1.0", "an acknowledgement there would lose a webhook"},
+	{"sweep", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.ADVISORIES.sweep-advisories.1.1.1", "it would be given a webhook"},
 	{"sweep", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.A.B", "only the broker says what it gave up"},
 
 	{"topology", "$JS.API.STREAM.DELETE.ORDERS", "applying a topology never takes data away"},
@@ -138,6 +142,7 @@ var publishing = []probe{
 	{"expect", "$JS.API.STREAM.MSG.DELETE.ORDERS", "events are not its to remove"},
 	{"expect", "$JS.API.STREAM.UPDATE.EXPECTATIONS", "only topology changes streams"},
 	{"expect", "$JS.ACK.STATUSES.normalize.1.1.1.1.0", "an acknowledgement there would lose an event"},
+	{"expect", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.ORDERS.expect.1.1.1", "it would be given a webhook"},
 
 	{"console", "orders.sandbox.default.p.o.paid", "only normalize judges what is a transition"},
 	{"console", "statuses.sandbox.default.p", "it shows facts and makes none"},

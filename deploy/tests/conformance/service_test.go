@@ -81,6 +81,9 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 		{biller, "$JS.API.CONSUMER.RESET.ORDERS.shipping", "that is another service's"},
 		{biller, "$JS.API.CONSUMER.MSG.NEXT.ORDERS.shipping", "that is another service's"},
 		{biller, "$JS.ACK.ORDERS.shipping.1.1.1.1.0", "that is another service's"},
+		{biller, "$JS.ACK.NOTIFICATIONS.lookup-sandbox.ORDERS." + biller + ".1.1.1", "it would be given a webhook"},
+		{biller, "$JS.ACK.ORDERS.expect.ORDERS." + biller + ".1.1.1", "it would be given an event of the role"},
+		{biller, "$JS.ACK._.hash.ORDERS.shipping.1.1.1.1.0", "that is another service's"},
 		{biller, "$JS.API.CONSUMER.RESET.STATUSES.normalize", "it would have observations folded again"},
 		{biller, "$JS.API.STREAM.MSG.GET.DEAD_LETTERS", "dead letters may say more than events do"},
 		{biller, "$JS.API.STREAM.MSG.DELETE.ORDERS", "the order log is the state"},
@@ -97,6 +100,7 @@ func TestDocumentedUsersCannotDoMore(t *testing.T) {
 		{ledger, "$JS.API.CONSUMER.MSG.NEXT.OUTCOMES.reports", "that is another service's"},
 		{ledger, "$JS.API.CONSUMER.RESET.OUTCOMES.reports", "that is another service's"},
 		{ledger, "$JS.ACK.OUTCOMES.reports.1.1.1.1.0", "that is another service's"},
+		{ledger, "$JS.ACK.STATUSES.normalize.OUTCOMES." + ledger + ".1.1.1", "it would be given an observation"},
 		{ledger, "$JS.API.CONSUMER.MSG.NEXT.ORDERS." + ledger, "it reads outcomes"},
 		{ledger, "$JS.API.STREAM.MSG.GET.ORDERS", "it reads outcomes"},
 		{ledger, "$JS.API.STREAM.MSG.GET.EXPECTATIONS", "what is due is not its to read"},
@@ -296,24 +300,5 @@ func (f *flow) letServicesSubscribe(b *broker) {
 		f.Must(err)
 		_, err = js.Consumer(f.Ctx, stream, consumer)
 		f.Must(err)
-	}
-}
-
-// TestServiceCannotFillTheBrokersMemory pulls many times in the name of a documented
-// service. The broker keeps where the answers of each pull go for as long as the
-// export says, and for two minutes where it does not.
-func TestServiceCannotFillTheBrokersMemory(t *testing.T) {
-	t.Parallel()
-	options, err := server.ProcessConfigFile(confWithDocumentedUsers(t))
-	testbench.Must(t, err)
-	for line := range strings.Lines(read(t, "deploy/nats.conf")) {
-		if strings.Contains(line, "response_type: stream") && !strings.Contains(line, `response_threshold: "35s"`) {
-			t.Errorf("nothing bounds how long answers are awaited: %s", line)
-		}
-	}
-	if at := slices.IndexFunc(options.Accounts, func(a *server.Account) bool { return a.Name == biller }); at < 0 {
-		t.Error("there is no account " + biller)
-	} else if !strings.Contains(fenced(t, "deploy/SUBSCRIBING.md", "conf service"), "max_connections: 16") {
-		t.Error("nothing bounds how many connections it has")
 	}
 }

@@ -17,13 +17,13 @@ var sizes = []struct {
 	reason string
 }{
 	{"gateway", 180, "the role's parts list"},
-	{"gateway/ingress", 1650, "connections, those of proxies, TLS with client certificates, framing and bodies on fasthttp, which bounds none of them as a payment gateway must and reads bodies before authentication"},
+	{"gateway/ingress", 1720, "connections, those of proxies, TLS with client certificates, framing and bodies, with a share of their memory for each account, on fasthttp, which bounds none of them as a payment gateway must and reads bodies before authentication"},
 	{"gateway/publish", 380, "what a committer's result is worth to a webhook: readiness, classes, the durability gate, another try while the broker reloads"},
 	{"gateway/webhook", 1740, "routes, authentication, what an account asks of its clients, limits, accounts that are replaced while it runs, answers and their list for the contract, refusals"},
 	{"workers/cmd", 80, "a main for each role and for the operator's command"},
 	{"workers/workertest", 270, "real workers for suites outside workers/, what they share and remember of erased payments, and what brings look-ups forward"},
 	{"workers/internal", 5220, "what the roles share: scheduling, expectations with what may be expected, their traces and when they were announced first, due queues, consumers whose accounts take turns, the index of orders, which payments were erased, breakers with a count of what waits for each and a record of what was brought forward once they closed, limits, dead letters, observations; 420 lines are the leases by which all workers share the limits"},
-	{"workers/lookup", 2210, "the look-up as load, decide, admit, ask and store; expected payments that the provider does not know yet; limits, accounts over them, and control payments, payloads, metrics, what parks a paused provider's notifications, what brings look-ups forward once a circuit has closed and no hold is on, accounts and limits that are replaced while it runs, what begins once a consumer is made, and its role"},
+	{"workers/lookup", 2260, "the look-up as load, decide, admit, ask and store; expected payments that the provider does not know yet; limits, accounts over them, and control payments, 40 lines of it for what firewalls refuse, payloads, metrics, what parks a paused provider's notifications, what brings look-ups forward once a circuit has closed and no hold is on, accounts and limits that are replaced while it runs, what begins once a consumer is made, and its role"},
 	{"workers/normalize", 850, "folding observations into events"},
 	{"workers/expect", 1450, "the judgement of expected payments as one pure function, since when a repeated one counts, what it reads and writes, the walk over open ones, HTTP routes, metrics, spans, its share of what is scheduled, and its role"},
 	{"workers/sweep", 2490, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges; 70 lines count payments by status and age"},

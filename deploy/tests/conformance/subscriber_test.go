@@ -208,7 +208,8 @@ func (r *reloadable) refuseEverythingElse(t *testing.T, p printedAccount) {
 	t.Helper()
 	for _, on := range []string{
 		"$JS.API.CONSUMER.INFO.ORDERS.shipping", "$JS.API.CONSUMER.MSG.NEXT.ORDERS.shipping", "$JS.API.CONSUMER.RESET.ORDERS.shipping",
-		"$JS.ACK.ORDERS.shipping.1.1.1.1.0", "$JS.API.CONSUMER.DELETE.ORDERS.shipping", "$JS.API.CONSUMER.CREATE.ORDERS.billing",
+		"$JS.ACK.ORDERS.shipping.1.1.1.1.0", "$JS.ACK.ORDERS.shipping.ORDERS.billing.1.1.1", "$JS.ACK.NOTIFICATIONS.lookup-sandbox.ORDERS.billing.1.1.1",
+		"$JS.API.CONSUMER.DELETE.ORDERS.shipping", "$JS.API.CONSUMER.CREATE.ORDERS.billing",
 		"orders.sandbox.default.p.o.paid", "dead.subscriber.shipping.sandbox.default.p", "notifications.sandbox.default.p", "$JS.API.STREAM.PURGE.ORDERS",
 	} {
 		nc, _ := r.login(p, silent)
