@@ -19,7 +19,7 @@ import (
 // previous is the commit that this tree upgrades from, and may be rolled back to: the last
 // landed commit. Raise it to the commit in use once that has landed. PREVIOUS, as in
 // make upgrade PREVIOUS=v1.2.3, names another commit.
-const previous = "188c0d6aff2b80d6a7155dfd5ed4a125ebe01c6c"
+const previous = "fd0910baa8fdb30a2419c43c3e38b38d3fc692f8"
 
 // binaries are one build of them all.
 type binaries struct {
