@@ -161,16 +161,15 @@ func (w *Worker) message(ctx context.Context, raw *jetstream.RawStreamMsg, order
 // open every day would move the default deadline every day, and a payment that is never paid
 // would stay open.
 func (w *Worker) keepSince(ctx context.Context, e *expected, raw *jetstream.RawStreamMsg) error {
-	if before, ok := w.first.Load(e.unit); ok {
-		if first := before.(announced); first.version == e.version && first.since.Before(e.since) {
-			e.since = first.since
-			sequence, err := w.Expectations.Keep(ctx, raw, e.since)
-			if err != nil && !stream.IsConflict(err) { // What has replaced it is judged by itself.
-				return err
-			}
-			if err == nil {
-				e.sequence = sequence
-			}
+	before, _ := w.first.Load(e.unit)
+	if first, ok := before.(announced); ok && first.version == e.version && first.since.Before(e.since) {
+		e.since = first.since
+		sequence, err := w.Expectations.Keep(ctx, raw, e.since)
+		if err != nil && !stream.IsConflict(err) { // What has replaced it is judged by itself.
+			return err
+		}
+		if err == nil {
+			e.sequence = sequence
 		}
 	}
 	w.first.Store(e.unit, announced{e.version, e.since})
