@@ -72,7 +72,7 @@ func (p *strictProvider) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if token == secondToken {
 		p.renewed.Store(true)
 	}
-	wait.For(q.Context(), 10*time.Millisecond) // How long the provider takes.
+	wait.For(q.Context(), 30*time.Millisecond) // How long the provider takes.
 	if token != secondToken && (token != firstToken || p.renewed.Load()) {
 		w.WriteHeader(http.StatusUnauthorized)
 		answer = `{"message_response":{"message":"error"},"error_response":{"general_errors":[{"code":"001001"}]}}` // As Yapay refuses a token.
