@@ -59,8 +59,8 @@ chart: ## render the Helm chart, start what it renders, and check the images
 browser: ## try the console in a browser (needs chromium)
 	cd deploy/tests/browser && $(GO) test -count 1 -vet=all -ldflags=-w -timeout 15m ./...
 
-alarms: ## break a running system in each way, and see the alarms fire and end
-	cd deploy/watch/tests && ALARMS=1 $(GO) test -count 1 -vet=off -ldflags=-w -v -run '^TestAlarmsFire' .
+alarms: ## break a running system, and see the alarms fire and end, but for three that deploy/watch/tests names
+	cd deploy/watch/tests && ALARMS=1 $(GO) test -count 1 -timeout 20m -vet=off -ldflags=-w -v -run '^TestAlarmsFire' .
 
 check: format lint vuln test ## what CI runs: formatting, vet, lint, vulnerabilities and all tests (drift among them)
 

@@ -132,12 +132,12 @@ func (w *Worker) handle(ctx context.Context, on string, unreadable error, t task
 			Next: "compare the versions of the gateway and of this worker",
 		})
 	}
-	if !t.fresh {
-		w.Metrics.lateness.WithLabelValues(w.Provider.Name).Observe(began.Sub(t.DueAt).Seconds())
-	}
 	t.unit = w.Tokens.Unit(t.Provider, t.Account, t.Payment)
 	ctx, span := w.trace(ctx, &t)
 	defer func() { span.End(err) }()
+	if !t.fresh {
+		span.Observe(w.Metrics.lateness.WithLabelValues(w.Provider.Name), began.Sub(t.DueAt).Seconds())
+	}
 	outcome, err := w.lookUp(ctx, &t)
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", t.unit, err)

@@ -101,6 +101,7 @@ func TestSeparateProcessesSurviveTheirDeaths(t *testing.T) {
 		}
 	}
 	p.checkTrace(event)
+	p.checkSubscriber("traced")
 }
 
 func build(t *testing.T) *plant {

@@ -9,9 +9,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"arauto/deploy/runtime/testbench"
 	"arauto/schemas/subject"
+	"arauto/schemas/subscriber"
 )
 
 // What a caller's own trace context names.
@@ -102,5 +107,44 @@ func (p *plant) checkTrace(event string) {
 	}
 	if outcome := lookUp.Attributes["arauto.outcome"]; outcome != "observed" {
 		p.t.Errorf("the look-up's outcome is %q", outcome)
+	}
+}
+
+// checkSubscriber has a service with OpenTelemetry of its own handle the event of deliverTraced,
+// as deploy/SUBSCRIBING.md says. Its span must be recorded, and be a child of the span that
+// published the event.
+func (p *plant) checkSubscriber(payment string) {
+	p.t.Helper()
+	_, js := testbench.Connect(p.t, "nats://"+p.broker, nats.UserInfo("test", "test"))
+	_, err := js.CreateConsumer(p.ctx, subject.Orders, jetstream.ConsumerConfig{
+		Durable: "billing", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: -1, FilterSubject: "orders.sandbox.default." + payment + ".>",
+	})
+	testbench.Must(p.t, err)
+	recorder := tracetest.NewSpanRecorder()
+	tracer := trace.NewTracerProvider(trace.WithSpanProcessor(recorder)).Tracer("billing")
+	running, stop := context.WithCancel(p.ctx)
+	defer stop()
+	err = subscriber.Run(running, js, subscriber.Options{Consumer: "billing"}, func(ctx context.Context, e subscriber.Event) error {
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": e.Trace})
+		_, span := tracer.Start(ctx, "book "+string(e.Status))
+		span.End()
+		stop()
+		return nil
+	})
+	testbench.Must(p.t, err)
+	var published string
+	for _, s := range p.collector.Spans(callersTrace) {
+		if s.Name == "send ORDERS" {
+			published = s.ID
+		}
+	}
+	for _, s := range recorder.Ended() {
+		got := []string{s.Name(), s.SpanContext().TraceID().String(), s.Parent().SpanID().String()}
+		if want := []string{"book paid", callersTrace, published}; !slices.Equal(got, want) || !s.SpanContext().IsSampled() {
+			p.t.Errorf("the service's span has the name, trace and parent %q, recorded: %t; want %q", got, s.SpanContext().IsSampled(), want)
+		}
+	}
+	if n := len(recorder.Ended()); n != 1 {
+		p.t.Errorf("the service has %d spans of the event", n)
 	}
 }

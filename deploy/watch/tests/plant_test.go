@@ -3,20 +3,17 @@ package watch_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -43,7 +40,9 @@ type plant struct {
 	monitor string // host:port.
 	env     []string
 	sockets map[string]*net.TCPListener // By process, and process/admin.
-	away    int                         // How many payments were sent while the provider was away.
+	away    int                         // How many payments were sent while something was away.
+	rounds  int                         // Of the clock while the provider was away.
+	room    int                         // Of a file of the broker, in blocks of 512 bytes; 0 for any.
 	running map[string]*exec.Cmd
 	js      jetstream.JetStream
 
@@ -52,8 +51,9 @@ type plant struct {
 	nc   *nats.Conn
 	http *http.Client
 
-	provider *provider
-	tls      testbench.Certificate
+	provider  *provider
+	toConsole *testbench.Proxy // To the broker.
+	tls       testbench.Certificate
 }
 
 // settingsOf the plant: streams are small, so that they can be filled, and what the gateway
@@ -67,6 +67,7 @@ lookup: {admin: "127.0.0.1:0", providers: [sandbox], ask_timeout: 2s}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0", every: 200ms}
 expect: {admin: "127.0.0.1:0"}
+console: {admin: "127.0.0.1:0", listen: "127.0.0.1:0", index: %[4]q}
 providers:
   sandbox:
     delays: [200ms, 400ms, 2h]
@@ -78,7 +79,7 @@ providers:
 
 func newPlant(t *testing.T) *plant {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	p := &plant{
 		t: t, ctx: ctx, dir: t.TempDir(), bin: t.TempDir(), sockets: map[string]*net.TCPListener{}, running: map[string]*exec.Cmd{},
 		provider: newProvider(t), tls: testbench.NewCertificate(t),
@@ -96,22 +97,22 @@ func newPlant(t *testing.T) *plant {
 		}
 	})
 	build := exec.CommandContext(ctx, "go", "build", "-o", p.bin+string(filepath.Separator), "./gateway", "./workers/cmd/expect", "./workers/cmd/lookup",
-		"./workers/cmd/normalize", "./workers/cmd/sweep", "./workers/cmd/arauto", processtest.NATSServer)
+		"./workers/cmd/console", "./workers/cmd/normalize", "./workers/cmd/sweep", "./workers/cmd/arauto", processtest.NATSServer)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build binaries: %v\n%s", err, out)
 	}
-	for _, name := range append([]string{"gateway"}, roles...) {
+	for _, name := range append([]string{"console"}, roles...) {
 		p.socket(name + "/admin")
 	}
 	p.socket("gateway/gateway")
 	p.renew(10 * 365 * 24 * time.Hour)
-	p.configured = fmt.Sprintf(settingsOfPlant, p.tls.File, p.tls.Key, p.provider.url)
+	p.configured = fmt.Sprintf(settingsOfPlant, p.tls.File, p.tls.Key, p.provider.url, filepath.Join(p.dir, "index"))
 	p.configure(p.configured)
 	p.startBroker("127.0.0.1:-1")
 	p.arauto("topology", "topology", "apply")
 	for _, role := range roles {
-		p.start(role, "-config", p.config())
+		p.start(role, "-config", p.configOf(role))
 	}
 	for _, role := range roles {
 		p.ready(role)
@@ -119,10 +120,25 @@ func newPlant(t *testing.T) *plant {
 	return p
 }
 
-// configure writes the file that the roles read.
+// hasty are the roles whose minutes pass in seconds: what is expected is judged ten minutes after
+// a change, and a provider insists after half an hour.
+var hasty = []string{"expect", "normalize"}
+
+// configure writes the files that the roles read.
 func (p *plant) configure(text string) {
 	p.t.Helper()
 	testbench.Must(p.t, os.WriteFile(p.config(), []byte(text), 0o600))
+	for _, role := range hasty {
+		testbench.Must(p.t, os.WriteFile(p.configOf(role), []byte("time_scale: 60\n"+text), 0o600))
+	}
+}
+
+// configOf is the file that a role reads.
+func (p *plant) configOf(role string) string {
+	if slices.Contains(hasty, role) {
+		return filepath.Join(p.dir, role+".yaml")
+	}
+	return p.config()
 }
 
 func (p *plant) config() string { return filepath.Join(p.dir, "arauto.yaml") }
@@ -167,6 +183,16 @@ func (p *plant) startBroker(address string, change ...func(string) string) {
 	}
 }
 
+// restartBroker has the broker run as shipped, and waits until every role is ready again.
+func (p *plant) restartBroker() {
+	p.t.Helper()
+	p.kill("nats-server")
+	p.startBroker(p.broker)
+	for _, role := range roles {
+		p.ready(role)
+	}
+}
+
 func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(p.ctx, filepath.Join(p.bin, name), args...)
 	c.Env = append(os.Environ(), "NATS_URL=nats://"+p.broker, "NATS_MONITOR_URL=http://"+p.monitor, "NATS_USER="+user, "NATS_PASSWORD="+user+"pw", "ARAUTO_BY=tester")
@@ -178,6 +204,12 @@ func (p *plant) command(user, name string, args ...string) *exec.Cmd {
 func (p *plant) start(name string, args ...string) {
 	p.t.Helper()
 	c := p.command(name, name, args...)
+	if name == "console" {
+		c.Env = append(c.Env, "NATS_URL=nats://"+p.toConsole.Addr)
+	}
+	if p.room > 0 && name == "nats-server" {
+		c.Path, c.Args = "/bin/sh", append([]string{"sh", "-c", fmt.Sprintf(`ulimit -f %d; exec "$@"`, p.room), "sh"}, c.Args...)
+	}
 	err := processtest.Start(c, filepath.Join(p.dir, name+".log"), map[string]*net.TCPListener{name: p.sockets[name+"/"+name], "admin": p.sockets[name+"/admin"]})
 	if err != nil {
 		p.t.Fatalf("start %s: %v", name, err)
@@ -188,7 +220,7 @@ func (p *plant) start(name string, args ...string) {
 // restart starts a role and waits until it is ready.
 func (p *plant) restart(role string) {
 	p.t.Helper()
-	p.start(role, "-config", p.config())
+	p.start(role, "-config", p.configOf(role))
 	p.ready(role)
 }
 
@@ -331,56 +363,6 @@ func (p *plant) showLogs() {
 		if data, err := os.ReadFile(name); err == nil {
 			p.t.Logf("%s ends with:\n%s", filepath.Base(name), data[max(0, len(data)-2000):])
 		}
-	}
-}
-
-// provider answers the look-ups of the sandbox.
-type provider struct {
-	url string
-
-	mu    sync.Mutex
-	down  bool              // It closes each connection without an answer.
-	words map[string]string // By payment; the others it does not know.
-}
-
-func newProvider(t *testing.T) *provider {
-	t.Helper()
-	p := &provider{words: map[string]string{}}
-	server := httptest.NewServer(p)
-	t.Cleanup(server.Close)
-	p.url = server.URL
-	return p
-}
-
-func (p *provider) set(payment, word string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.words[payment] = word
-}
-
-func (p *provider) stop(down bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.down = down
-}
-
-func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	payment := strings.TrimPrefix(r.URL.Path, "/payments/")
-	word, known := p.words[payment]
-	switch {
-	case p.down:
-		panic(http.ErrAbortHandler)
-	case r.Header.Get("Authorization") != "good":
-		http.Error(w, `{"error":"unauthorized"}`, http.StatusUnauthorized)
-	case !known:
-		http.Error(w, `{"error":"unknown payment"}`, http.StatusNotFound)
-	case word == "garbage":
-		_, _ = io.WriteString(w, "garbage")
-	default:
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"payment": payment, "order": payment, "status": word, "amount": 100})
 	}
 }
 

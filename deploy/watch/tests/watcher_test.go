@@ -33,11 +33,16 @@ type watcher struct {
 	rules  map[string]*rules.AlertingRule
 	at     time.Time
 	series map[string]map[string]labels.Labels // Of the last scrape, by role.
+
+	scraped []string        // Roles.
+	fired   map[string]bool // The alarms that have fired since their break began.
+	longest time.Duration   // Of real time, for what is awaited.
 }
 
 func newWatcher(t *testing.T, p *plant) *watcher {
 	t.Helper()
 	w := &watcher{t: t, plant: p, store: teststorage.New(t), rules: alarms(t), at: time.Now().Truncate(time.Minute), series: map[string]map[string]labels.Labels{}}
+	w.scraped, w.fired, w.longest = slices.Clone(roles), map[string]bool{}, longest
 	w.query = rules.EngineQueryFunc(promqltest.NewTestEngine(t, false, 5*time.Minute, maxSamples), w.store)
 	return w
 }
@@ -47,9 +52,9 @@ func newWatcher(t *testing.T, p *plant) *watcher {
 func (w *watcher) round(turn time.Duration) []string {
 	w.t.Helper()
 	w.at = w.at.Add(turn)
-	answers := make([]answer, len(roles))
+	answers := make([]answer, len(w.scraped))
 	var all sync.WaitGroup
-	for i, role := range roles { // At once: without a broker each takes seconds.
+	for i, role := range w.scraped { // At once: without a broker each takes seconds.
 		if w.plant.running[role] == nil {
 			continue // The test holds the socket of a process that was killed, so that it would take the connection.
 		}
@@ -59,7 +64,7 @@ func (w *watcher) round(turn time.Duration) []string {
 		})
 	}
 	all.Wait()
-	for i, role := range roles {
+	for i, role := range w.scraped {
 		w.keep(role, answers[i])
 	}
 	firing := map[string]bool{}
@@ -72,6 +77,7 @@ func (w *watcher) round(turn time.Duration) []string {
 		}
 	}
 	maps.DeleteFunc(firing, func(_ string, fires bool) bool { return !fires })
+	maps.Copy(w.fired, firing)
 	return slices.Sorted(maps.Keys(firing))
 }
 
@@ -127,27 +133,23 @@ func (w *watcher) keep(role string, of answer) {
 
 const (
 	pollEvery = 100 * time.Millisecond
-	longest   = 100 * time.Second // Of real time, for what a busy machine is late with.
+	longest   = 100 * time.Second // Of real time, for what takes no minutes and a busy machine is late with.
 )
 
 // await turns the clock by a step again and again, until met is true of what fires.
 func (w *watcher) await(what string, step time.Duration, met func(firing []string) bool) {
 	w.t.Helper()
-	tick, late := time.NewTicker(pollEvery), time.After(longest)
+	tick, late := time.NewTicker(pollEvery), time.After(w.longest)
 	defer tick.Stop()
-	fired := map[string]bool{}
 	for {
 		firing := w.round(step)
-		for _, name := range firing {
-			fired[name] = true
-		}
 		if met(firing) {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-late:
-			w.t.Fatalf("waited in vain for %s; there fire %v, and have fired %v", what, firing, slices.Sorted(maps.Keys(fired)))
+			w.t.Fatalf("waited in vain for %s; there fire %v, and have fired %v", what, firing, slices.Sorted(maps.Keys(w.fired)))
 		}
 	}
 }
@@ -155,11 +157,9 @@ func (w *watcher) await(what string, step time.Duration, met func(firing []strin
 // fires waits until each of the alarms has fired. again is what goes on meanwhile.
 func (w *watcher) fires(names []string, again func()) {
 	w.t.Helper()
-	missing := slices.Clone(names)
-	w.await(strings.Join(names, ", "), time.Minute, func(firing []string) bool {
+	w.await(strings.Join(names, ", "), time.Minute, func([]string) bool {
 		again()
-		missing = slices.DeleteFunc(missing, func(name string) bool { return slices.Contains(firing, name) })
-		return len(missing) == 0
+		return !slices.ContainsFunc(names, func(name string) bool { return !w.fired[name] })
 	})
 }
 
