@@ -222,12 +222,7 @@ func startCluster(t *testing.T, path string) []*broker {
 	ports := processtest.FreePorts(t, 3)
 	brokers := make([]*broker, len(ports))
 	for i, port := range ports {
-		options, err := server.ProcessConfigFile(path)
-		if err != nil {
-			t.Fatalf("parse %s: %v", path, err)
-		}
-		options.Host, options.Port, options.HTTPPort = "127.0.0.1", server.RANDOM_PORT, 0
-		options.StoreDir, options.NoSigs, options.NoLog = t.TempDir(), true, true
+		options := optionsOf(t, path)
 		options.ServerName, options.Cluster.Host, options.Cluster.Port = "nats-"+strconv.Itoa(i+1), "127.0.0.1", port
 		options.Routes = nil
 		for _, other := range ports {

@@ -42,6 +42,29 @@ func TestRepliesCommandNothing(t *testing.T) {
 	for user, granted := range publishable(t, path) {
 		attack(t, b, user, granted, commanding)
 	}
+	survived(t, b, stored)
+}
+
+// TestRepliesCommandNothingOnThreeServers is the same in a cluster, where the user's server
+// mostly does not lead the stream that answers.
+func TestRepliesCommandNothingOnThreeServers(t *testing.T) {
+	t.Parallel()
+	path := clusterConfWithDocumentedUsers(t)
+	brokers := startCluster(t, path)
+	brokers[0].apply(testbench.Context(t), topology.Settings{Replicas: 3, Store: 8 << 30, Providers: []string{"sandbox"}})
+	f := &flow{Bench: testbench.NewBench(t, nil)}
+	f.letServicesSubscribe(brokers[0])
+	stored := f.store(brokers[0])
+	granted := publishable(t, path)
+	for i, user := range []string{"gateway", "lookup", "normalize", "sweep", "expect", "operator", biller} {
+		attack(t, brokers[i%len(brokers)], user, granted[user], commanding)
+	}
+	survived(t, brokers[0], stored)
+}
+
+// survived wants every stream, what was stored and the consumers to be there.
+func survived(t *testing.T, b *broker, stored map[string]uint64) {
+	t.Helper()
 	_, js := b.as(inspector)
 	for _, s := range topology.Streams(topology.Settings{Replicas: 1, Store: 1 << 30, Providers: []string{"sandbox"}}) {
 		stream, err := js.Stream(t.Context(), s.Name)
@@ -113,6 +136,12 @@ func plant(t *testing.T, b *broker) map[string]uint64 {
 	f := &flow{Bench: testbench.NewBench(t, nil)}
 	f.applyTopology(b)
 	f.letServicesSubscribe(b)
+	return f.store(b)
+}
+
+// store stores a message in each of the streams that must keep it, and returns their sequences.
+func (f *flow) store(b *broker) map[string]uint64 {
+	f.T.Helper()
 	_, js := b.as(inspector)
 	stored := map[string]uint64{}
 	for stream, on := range map[string]string{
