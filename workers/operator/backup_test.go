@@ -94,6 +94,30 @@ func TestHoldFailsWhileAMessageIsInHand(t *testing.T) {
 	}
 }
 
+// TestHoldHasALostDeliveryDeliveredAgain has a message be in no worker's hand that the broker has
+// delivered, as to a request that had ended: the hold has it delivered again.
+func TestHoldHasALostDeliveryDeliveredAgain(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	r.notify("p-1")
+	consumer, err := r.JS.Consumer(r.Ctx, subject.Notifications, subject.LookupConsumer("sandbox"))
+	r.Must(err)
+	config := consumer.CachedInfo().Config
+	config.AckWait = time.Second
+	_, err = r.JS.UpdateConsumer(r.Ctx, subject.Notifications, config)
+	r.Must(err)
+	_, err = consumer.Next()
+	r.Must(err)
+	r.bank.say("p-1", "paid")
+	r.work()
+	r.run(ExitDone, "hold", "--wait", "12s", "--by", "tester")
+	info, err := consumer.Info(r.Ctx)
+	r.Must(err)
+	if !info.Paused || info.NumAckPending > 0 {
+		t.Errorf("the held consumer is paused: %v, with %d messages in hand", info.Paused, info.NumAckPending)
+	}
+}
+
 // TestBackupNeedsAHoldAndRestoreAnEmptyBroker backs up and restores what a look-up has made,
 // and refuses what is not held, not empty or not what was backed up.
 func TestBackupNeedsAHoldAndRestoreAnEmptyBroker(t *testing.T) {

@@ -20,6 +20,9 @@ const (
 	// restChecks is how often in a row, restEvery apart, workers must be found at rest. A
 	// worker that is not at rest pulls for 500 ms, with a moment between two pulls.
 	restChecks, restEvery = 8, 250 * time.Millisecond
+	// deliverAgain is how long consumers are resumed between two tries of a hold. A guess: a
+	// worker asks for messages all the time.
+	deliverAgain = time.Second
 	// appearFor is how long a consumer that was restored may be missing. A guess: a cluster makes
 	// it after an election at the latest.
 	appearFor = 30 * time.Second
@@ -173,20 +176,29 @@ func (s *Deployment) Resume(ctx context.Context) error {
 	return s.resume(ctx)
 }
 
-// hold pauses every consumer and waits until the workers rest. If they do not, it resumes
-// them.
+// hold pauses every consumer and waits until the workers rest. If they do not, it resumes them,
+// and after half of the time it tries once again: what was delivered to a request that had ended
+// counts as in hand, and a paused consumer does not deliver it again.
 func (s *Deployment) hold(ctx context.Context, until time.Time, longest time.Duration) error {
-	err := s.pause(ctx, until, nil)
-	if err == nil {
-		err = s.awaitRest(ctx, longest)
+	for try := 1; ; try++ {
+		err := s.pause(ctx, until, nil)
+		if err == nil {
+			err = s.awaitRest(ctx, longest/2)
+		}
+		if err == nil {
+			return nil
+		}
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+		failed := s.resume(undo)
+		cancel()
+		if failed != nil || try == 2 || !errors.Is(err, errBusy) || !wait.For(ctx, deliverAgain) {
+			return errors.Join(err, failed)
+		}
 	}
-	if err == nil {
-		return nil
-	}
-	undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
-	defer cancel()
-	return errors.Join(err, s.resume(undo))
 }
+
+// errBusy means that workers do not rest.
+var errBusy = errors.New("workers do not rest")
 
 // pause pauses every consumer. A cluster makes the consumers of a stream that was restored a
 // moment after it has answered, so a consumer that was restored and is not there is awaited
@@ -229,8 +241,8 @@ func (s *Deployment) awaitRest(ctx context.Context, longest time.Duration) error
 		case len(busy) == 0:
 			rested++
 		case time.Now().After(limit):
-			return fmt.Errorf("workers do not rest within %s: %s; a worker that was killed rests for %s, then run this again",
-				longest, strings.Join(busy, ", "), topology.AckWait)
+			return fmt.Errorf("%w within %s, tried twice: %s; a worker that was killed rests for %s, then run this again",
+				errBusy, longest, strings.Join(busy, ", "), topology.AckWait)
 		default:
 			rested = 0
 		}
