@@ -196,8 +196,8 @@ func attack(t *testing.T, b *broker, user string, granted, replies []string) {
 	// A stream, and a consumer, answers in the order in which it was asked.
 	for _, pattern := range granted {
 		on := literal(pattern)
-		// Only the first acknowledgement of a message is answered, and a snapshot only while it is made or restored.
-		if strings.HasPrefix(on, "$JS.ACK.") || strings.HasPrefix(on, "$JS.SNAPSHOT.") {
+		// Only the first acknowledgement of a message is answered, a snapshot only while it is made or restored, and no direct read.
+		if strings.HasPrefix(on, directReads) || strings.HasPrefix(on, "$JS.ACK.") || strings.HasPrefix(on, "$JS.SNAPSHOT.") {
 			continue
 		}
 		_, err := nc.RequestMsgWithContext(testbench.Context(t), &nats.Msg{Subject: on, Data: []byte(harmless(on))})
