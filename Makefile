@@ -38,11 +38,11 @@ run: build ## run everything here; DEMO=off without demo traffic, ROLES=gateway,
 # `make lint` has vetted the files of the first module, and debug information is a third of linking. The race
 # detector makes a test take two to four times the processor time, most of it in the broker that
 # runs in the test. So CI has it where goroutines share memory, and `make race` everywhere. Most
-# tests wait for a broker, so three packages at a time use two processors better. What needs
+# tests wait for a broker, so four packages at a time use two processors better. What needs
 # Prometheus is a module apart, and never from the cache, which does not see files outside of a
 # module. What needs Helm, images or a browser, or takes minutes, has a target of its own.
 RACE = ./deploy/runtime/... ./gateway/... ./workers/internal/... ./workers/lookup ./workers/normalize/... ./schemas/subscriber
-TEST = test -p 3 -vet=off -ldflags=-w -timeout 15m
+TEST = test -p 4 -vet=off -ldflags=-w -timeout 15m
 test: ## run all tests, with the race detector where goroutines share memory
 	$(GO) $(TEST) -race $(RACE)
 	$(GO) $(TEST) $$($(GO) list ./... | grep -vxF "$$($(GO) list $(RACE))")
