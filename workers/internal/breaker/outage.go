@@ -165,23 +165,28 @@ func (b *Outage) step(h *host, e event, account string) {
 }
 
 // Room returns how many of want messages to pull: none while the circuit of every host is
-// open, and one at a time while a probe is due.
+// open, and one at a time while a probe is due. Where only some accounts may probe it returns
+// want, because messages of the others may be in front of theirs; these are scheduled, see Defer.
 func (b *Outage) Room(want int) int {
 	hosts := b.byAccount()
 	if len(hosts) == 0 {
 		return want
 	}
-	room := 0
+	some, all := false, true
 	for account, h := range hosts {
 		closed, due := b.state(h, account)
 		if closed {
 			return want
 		}
-		if due {
-			room = min(want, 1)
-		}
+		some, all = some || due, all && due
 	}
-	return room
+	switch {
+	case !some:
+		return 0
+	case all:
+		return min(want, 1)
+	}
+	return want
 }
 
 // state reports whether a host's look-ups run, and whether one of the account may probe.
@@ -239,7 +244,8 @@ func (b *Outage) AcquireProbe(ctx context.Context, p HostPermit) (_ HostPermit, 
 }
 
 // Defer returns how long a denied look-up waits. ok is false while the circuit of every
-// host is open: then nothing is pulled, and the look-up waits in its consumer at no cost.
+// host is open, and no account or every one may probe: then at most one message is pulled, and
+// the look-up waits in its consumer at no cost.
 func (b *Outage) Defer(p HostPermit, jitter float64) (wait time.Duration, ok bool) {
 	if b.Room(2) < 2 {
 		return 0, false
