@@ -3,6 +3,8 @@ package expect
 import (
 	"context"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -11,6 +13,7 @@ import (
 	"arauto/schemas/expectation"
 	"arauto/schemas/order"
 	"arauto/schemas/subject"
+	"arauto/workers/internal/consume"
 	"arauto/workers/internal/retry"
 )
 
@@ -42,6 +45,11 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) (err error) {
 	if err != nil {
 		return err
 	}
+	// normalize stores the entry beside the event. Before it is there, the other payments of the
+	// order may have been judged without this one, and nothing would judge them again.
+	if meta, err := m.Metadata(); err == nil && !slices.Contains(units, u) && w.Now().Sub(meta.Timestamp) < entryDue {
+		return consume.ErrRetryLater
+	}
 	for _, other := range units {
 		if other != u {
 			if err := w.unit(ctx, other, of, orders); err != nil {
@@ -51,6 +59,11 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) (err error) {
 	}
 	return nil
 }
+
+// entryDue is how long after its event a payment's entry in the index of orders may come. A
+// guess: a killed normalize leaves it to the redelivery, after the ack wait. Of an older payment
+// sweep may have removed the entry.
+const entryDue = time.Minute
 
 // captures reports whether an event is the first to say that a sum was captured.
 func captures(e order.Event) bool {
