@@ -10,7 +10,8 @@ import (
 // verdict.DeferredError the task is scheduled, with any other error the message is
 // redelivered. In a flood of invented payments a webhook costs three round trips to the broker.
 func (w *Worker) admit(ctx context.Context, t *task, s stored) (permit, observations.Notification, error) {
-	if w.Now().UnixNano() < w.pausedUntil.Load() {
+	now := w.Now()
+	if until, _ := w.unstored.Get(t.message()); now.Before(until) || now.UnixNano() < w.pausedUntil.Load() {
 		return permit{}, observations.Notification{}, errStoreFailed
 	}
 	class := classOf(*t, s.last, s.scheduled)

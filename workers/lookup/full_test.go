@@ -1,6 +1,7 @@
 package lookup_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -53,6 +54,43 @@ func TestNoLookUpsWhileAnswersAreRefused(t *testing.T) {
 	r.handle(second)
 	if p, q := r.lookups("p"), r.lookups("q"); p != 3 || q != 1 || r.last("p").Covers() != first.Sequence || r.last("q").Covers() != second.Sequence {
 		t.Errorf("asked %d and %d times, the last answers are %+v and %+v", p, q, r.last("p"), r.last("q"))
+	}
+}
+
+// A message whose dead letter has no room is delivered again and again, and must not be asked
+// about each time. Other payments are.
+func TestNoLookUpsOfAMessageWhoseDeadLetterIsRefused(t *testing.T) {
+	t.Parallel()
+	r := setup(t)
+	now := time.Now()
+	r.worker.Now = func() time.Time { return now }
+	letters := func(most int64) {
+		t.Helper()
+		config := r.Stream(subject.DeadLetters).CachedInfo().Config
+		config.MaxBytes = most
+		_, err := r.JS.UpdateStream(r.Ctx, config)
+		r.Must(err)
+	}
+	r.script(func(payment string, _ int) (int, string) {
+		if payment == "p" {
+			return http.StatusRequestURITooLong, ""
+		}
+		return http.StatusOK, state(payment, "paid", 10000, 0)
+	})
+	letters(1)
+	m := r.notify("p")
+	for range 3 {
+		r.refused(m)
+	}
+	r.handle(r.notify("q"))
+	if p, q := r.lookups("p"), r.lookups("q"); p != 1 || q != 1 {
+		t.Errorf("asked %d times for the one and %d times for the other", p, q)
+	}
+	letters(1 << 20)
+	now = now.Add(time.Minute)
+	r.handle(m)
+	if n := r.lookups("p"); n != 2 {
+		t.Errorf("asked %d times once there is room", n)
 	}
 }
 

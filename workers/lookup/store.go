@@ -33,10 +33,11 @@ const (
 )
 
 // errStoreFailed causes a redelivery without a look-up.
-var errStoreFailed = errors.New("no look-up is made: the last answer could not be stored")
+var errStoreFailed = errors.New("no look-up is made: the last answer, or the dead letter, could not be stored")
 
-// storePause is how long a worker makes no look-ups after STATUSES refused an answer. A
-// guess: only an operator frees a full stream, and answers are lost until then.
+// storePause is how long a worker makes no look-ups after STATUSES refused an answer, and none
+// of a message whose dead letter DEAD_LETTERS refused. A guess: only an operator frees a full
+// stream, and answers are lost until then.
 const storePause = 30 * time.Second
 
 // store appends an answer. The recheck that follows it is scheduled first, so that a
@@ -292,8 +293,15 @@ func (w *Worker) putDeadLetter(ctx context.Context, t *task, reported map[string
 	if l.At = w.Now().UTC(); l.Next == "" {
 		l.Next = nextSteps[l.Class]
 	}
-	return w.DeadLetters.Put(ctx, t.unit, l, deadletter.ID(t.stream, t.sequence), deadletter.SameID(l.ID))
+	err := w.DeadLetters.Put(ctx, t.unit, l, t.message(), deadletter.SameID(l.ID))
+	if refused := new(jetstream.APIError); errors.As(err, &refused) {
+		w.unstored.Add(t.message(), w.Now().Add(storePause))
+	}
+	return err
 }
+
+// message names the message that is handled.
+func (t *task) message() string { return deadletter.ID(t.stream, t.sequence) }
 
 // nextSteps say what to do about a dead letter, by the classes that look-ups end in.
 var nextSteps = map[record.Class]string{

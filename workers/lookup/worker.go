@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -53,11 +54,17 @@ type Worker struct {
 	Options
 	pausedUntil atomic.Int64 // Nanoseconds since 1970: no look-up is made before, because STATUSES refused an answer.
 	current     atomic.Pointer[Setup]
+
+	unstored *lru.Cache[string, time.Time] // By message: until when it is not asked about, because DEAD_LETTERS refused its dead letter.
 }
+
+// mostUnstored is how many such messages are remembered. A guess, about max_ack_pending.
+const mostUnstored = 16_384
 
 // New returns a worker and sets the provider's metrics to 0.
 func New(o Options) *Worker {
-	w := &Worker{Options: o}
+	unstored, _ := lru.New[string, time.Time](mostUnstored) // It fails for a size below 1 only.
+	w := &Worker{Options: o, unstored: unstored}
 	w.Replace(Setup{Accounts: o.Accounts, Policy: o.Policy, Rates: o.Rates})
 	return w
 }

@@ -107,8 +107,9 @@ func (w *Worker) Handle(ctx context.Context, m jetstream.Msg) (err error) {
 				return err
 			}
 			// The entry of a first event is written at the same time as the event. A process
-			// that ends in between leaves a message that is delivered again.
-			if meta.NumDelivered > 1 && at.last != nil {
+			// that ends in between leaves a message that is delivered again, or, by a broker
+			// that was killed before it noted the delivery, for the first time once again.
+			if at.last != nil && (meta.NumDelivered > 1 || observationOf(at.last) >= sequence) {
 				if err = orderindex.Add(ctx, w.Index, unit, w.Tokens.Token(at.last.Order)); err != nil {
 					return err
 				}

@@ -89,6 +89,23 @@ func TestFirstEventIsHandledOnceItsOrderIsIndexed(t *testing.T) {
 	}
 }
 
+// The broker notes deliveries every 100 ms. If it is killed before that, together with the
+// process that has stored an event and not its entry, the message is delivered as if for the
+// first time. It is not the payment's first observation, which would be folded without reading.
+func TestOrderIsIndexedWhereTheBrokerForgotTheDelivery(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.Must(b.worker(t, b.JS).Handle(b.Ctx, b.observeOrder(t, "p", "o", ""))) // An unknown word, which makes no event.
+	m := b.observeOrder(t, "p", "o", order.Paid)
+	if err := b.worker(t, refusing{b.JS, "order-payments."}).Handle(b.Ctx, m); !errors.Is(err, errRefused) {
+		t.Fatal(err)
+	}
+	b.Must(b.worker(t, b.JS).Handle(b.Ctx, m))
+	if got, _ := b.indexed(t); len(got) != 1 || len(b.log(t, "p")) != 1 {
+		t.Errorf("the index has %v, the log %d events", got, len(b.log(t, "p")))
+	}
+}
+
 // Of two workers the first writes an event and ends before its entry. The second has folded
 // the observation behind it, with another order.
 func TestEventOfAnotherOrderIndexesTheOneBefore(t *testing.T) {
