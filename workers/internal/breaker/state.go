@@ -110,8 +110,17 @@ type entry struct {
 	record.Circuit
 }
 
-// probeIn is how long until a look-up of an account may probe; ok is false if none may.
+// clockBack is how far the record of a circuit may lie in the future: further, and the broker's
+// clock was set back. A guess, more than two servers' clocks may differ.
+const clockBack = time.Minute
+
+// probeIn is how long until a look-up of an account may probe; ok is false if none may. After the
+// broker's clock was set back a probe is due, whose record has the new time: else nothing would
+// be asked for as long as the clock was ahead.
 func (e entry) probeIn(now time.Time, account string) (wait time.Duration, ok bool) {
+	if now.Before(e.at.Add(-clockBack)) {
+		return 0, e.Cause != causeOperator
+	}
 	if len(e.Failed) > 0 && e.State == record.CircuitOpen && !slices.Contains(e.Failed, account) {
 		return 0, true
 	}

@@ -11,7 +11,7 @@ import (
 // limit. Guesses: a flood of seconds, in little memory. The broker redelivers all of it after
 // the ack wait if the process is killed.
 const (
-	mostExtra      = 8192     // Messages; one more pull may go beyond.
+	mostExtra      = 7500     // Messages, so that two workers stay below the consumer's max_ack_pending; one more pull may go beyond.
 	mostExtraBytes = 16 << 20 // Bytes of all messages that are held; likewise.
 )
 

@@ -60,6 +60,7 @@ type Sweeper struct {
 	groups   groups
 	judged   map[string]judged // By provider.
 	reported deadLetters
+	counted  *observations.Store // The observations of the incarnation of NOTIFICATIONS that Unprocessed judges, which runs beside the walk.
 
 	maxRead, maxJudged int // The constants, unless a test sets them.
 }

@@ -48,7 +48,7 @@ func (s *Sweeper) Unprocessed(ctx context.Context, provider string, floor uint64
 		return 0, fmt.Errorf("read state of %s: %w", subject.Notifications, err)
 	}
 	created := stream.Incarnation(info)
-	s.Observations = s.Observations.On(created)
+	s.counted = s.Observations.On(created)
 	// The dead letters are searched from the first notification of a call, which is the
 	// oldest.
 	s.reported = deadLetters{created: map[string]time.Time{subject.Notifications: created}}
@@ -149,7 +149,7 @@ func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStrea
 	}
 	return s.enqueue(ctx, reasonUnprocessed, spreadUnprocessed, record.ScheduledLookUp{
 		Provider: n.Provider, Account: n.Account, Kind: n.Kind, Payment: n.Payment, Order: n.Order, Fields: n.Fields,
-		Covers: raw.Sequence, NotificationsCreated: s.Observations.Created(), Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace,
+		Covers: raw.Sequence, NotificationsCreated: s.counted.Created(), Notification: n.ID, NotifiedAt: &n.ReceivedAt, Trace: n.Trace,
 		Cause: order.CauseNotification, Reason: string(order.CauseSweep),
 	})
 }
@@ -157,7 +157,7 @@ func (s *Sweeper) judgeNotification(ctx context.Context, raw *jetstream.RawStrea
 // hasOutcome reports whether the notification has an outcome. Observations say which
 // notifications they cover. So an event counts only where the observations have expired.
 func (s *Sweeper) hasOutcome(ctx context.Context, u subject.Unit, n record.Notification, raw *jetstream.RawStreamMsg) (bool, error) {
-	seen, err := s.Observations.Last(ctx, u)
+	seen, err := s.counted.Last(ctx, u)
 	if err != nil || seen.Refuses(raw.Time) || seen.Sequence > 0 && seen.Covers() >= raw.Sequence {
 		return true, err
 	}
@@ -188,7 +188,7 @@ func (s *Sweeper) isCovered(ctx context.Context, n record.Notification, sequence
 		return false, err
 	}
 	if place.Sequence > 0 && place.Parked.DueAt.After(s.Now().Add(firing)) {
-		return place.Parked.On(s.Observations.Created()).Covers >= sequence, nil
+		return place.Parked.On(s.counted.Created()).Covers >= sequence, nil
 	}
 	waits, err := s.isScheduled(ctx, n.Provider, n.Account, n.Payment)
 	if err == nil && (waits || place.Sequence > 0) {
