@@ -54,6 +54,8 @@ type paymentsPage struct {
 	Progress progress
 	Searched bool   // A text was searched for.
 	Partly   string // Why more could not be searched, "" otherwise.
+	Unread   int    // How many of the newest messages of each stream were searched, 0 for all.
+	Stopped  bool   // The search stopped at maxFound payments.
 }
 
 // payments fills the list of payments, or what a search finds.
@@ -174,13 +176,19 @@ func (s *site) search(ctx context.Context, page *paymentsPage) error {
 			page.add(lineOf(p))
 		}
 	}
-	if len(page.Found) >= maxFound {
+	if page.Stopped = len(page.Found) >= maxFound; page.Stopped {
+		page.Found = page.Found[:maxFound]
 		return nil
 	}
 	d, err := s.open(ctx)
 	if err == nil {
-		var more []operator.Found
-		more, err = d.Find(ctx, page.Query, searchNewest)
+		var (
+			more   []operator.Found
+			unread bool
+		)
+		if more, unread, err = d.Find(ctx, page.Query, searchNewest); unread {
+			page.Unread = searchNewest
+		}
 		for _, one := range more {
 			p := listed{Payment: index.Payment{Unit: one.Unit, Order: s.Tokens.Token(cmp.Or(one.Order, one.Payment))}, Path: pathOf(one.Unit), Shown: one.Payment}
 			page.add(p)
@@ -190,6 +198,11 @@ func (s *site) search(ctx context.Context, page *paymentsPage) error {
 		page.Partly = err.Error()
 	}
 	return nil
+}
+
+// Whole reports whether everything that is stored was searched.
+func (p paymentsPage) Whole() bool {
+	return p.Partly == "" && p.Unread == 0 && !p.Stopped && !p.Progress.Building() && p.Progress.Err == nil
 }
 
 // add adds a payment that is not there yet.
