@@ -59,6 +59,46 @@ func TestNothingIsChangedDuringAHold(t *testing.T) {
 	if code != http.StatusConflict || !strings.Contains(body, "during a hold") || len(r.audits()) != 0 {
 		t.Errorf("code %d, AUDIT has %+v:\n%s", code, r.audits(), body)
 	}
+	r.letter("p-1", "odd")
+	r.look()
+	for verb, form := range map[string]url.Values{verbRedrive: nil, verbDiscard: {"reason": {"a test"}}} {
+		code, body, _ := r.browser("maria").confirm("/act/"+verb+"?word=odd", form)
+		if code != http.StatusConflict || !strings.Contains(body, "during a hold") || len(r.audits()) != 0 || r.site.jobs.last() != nil {
+			t.Errorf("%s: code %d, AUDIT has %+v, the job is %+v:\n%s", verb, code, r.audits(), r.site.jobs.last(), body)
+		}
+	}
+}
+
+// A hold or a broker that is away ends a job, and its page says so.
+func TestJobThatEndsEarlySaysWhy(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.run("job", r.site.jobs.run)
+	r.letter("p-1", "odd")
+	r.letter("p-2", "odd")
+	r.look()
+	ended := func() *job {
+		t.Helper()
+		if !r.site.jobs.start(&job{Verb: verbDiscard, Who: "maria", Reason: "a test", letters: r.site.watch.letters.newest}) {
+			t.Fatal("the job is refused")
+		}
+		r.Until("the job has ended", func() bool { return !r.site.jobs.last().Runs() })
+		return r.site.jobs.last()
+	}
+	b := r.browser("joao")
+	_, err := r.JS.PauseConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer, time.Now().Add(time.Hour))
+	r.Must(err)
+	if j := ended(); j.Left() != 2 || j.Failed != 0 {
+		t.Errorf("under a hold the job is %+v", j)
+	}
+	holds(t, b.see("/dead"), "0 / 2 done, the rest stays open, because", "the deployment is held until")
+	_, err = r.JS.ResumeConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer)
+	r.Must(err)
+	r.Stop()
+	if j := ended(); j.Left() != 2 {
+		t.Errorf("without a broker the job is %+v", j)
+	}
+	holds(t, b.see("/dead"), "0 / 2 done, the rest stays open, because", "open stream NOTIFICATIONS")
 }
 
 // paused counts the consumers that are paused, those that are left of a provider without an

@@ -161,6 +161,7 @@ var table = map[string]words{
 	"dead.window":   {"This is about the messages %s to %s of DEAD_LETTERS. %s older ones are on the next pages.", "Trata das mensagens %s a %s de DEAD_LETTERS. %s mais antigas estão nas páginas seguintes."},
 	"dead.done":     {"done", "feitas"},
 	"dead.failed":   {"not, the last because of", "não, a última por causa de"},
+	"dead.broken":   {"the rest stays open, because", "o resto continua aberto, porque"},
 	"dead.cancel":   {"Stop after the next one", "Parar depois da próxima"},
 	"dead.stopping": {"A stop leaves %s of them open.", "Parar deixa %s delas abertas."},
 	"dead.stopped":  {"stopped by %s", "parado por %s"},
