@@ -76,7 +76,7 @@ func (s *site) confirmPayment(r *http.Request, page *confirmPage) error {
 	if err != nil {
 		return err
 	}
-	story, err := d.Story(r.Context(), unit)
+	story, err := d.Story(r.Context(), unit, storyNewest)
 	if err != nil {
 		return err
 	}

@@ -17,9 +17,11 @@ var table = map[string]words{
 	"site.logout":   {"Log out", "Sair"},
 	"site.stale":    {"The page is not refreshed at the moment. What it shows is as old as it says.", "A página não está sendo atualizada agora. O que ela mostra tem a idade indicada."},
 	"site.unread":   {"The broker was not read yet. This page fills itself in a moment.", "O broker ainda não foi lido. Esta página se preenche em instantes."},
+	"site.never":    {"The broker cannot be read, and was not read since the console began. Nothing is known of it.", "O broker não pode ser lido, e não foi lido desde que o console começou. Nada se sabe dele."},
 	"site.none":     {"none", "nenhuma"},
 	"site.unknown":  {"unknown word", "palavra desconhecida"},
 	"site.commands": {"The same on the command line", "O mesmo na linha de comando"}, //nolint:misspell // Portuguese.
+	"site.hashed":   {"Write the payment's id in it where its token is.", "Escreva nele o id do pagamento no lugar do token."},
 
 	"menu.now":       {"Now", "Agora"},
 	"menu.payments":  {"Payments", "Pagamentos"},
@@ -34,6 +36,7 @@ var table = map[string]words{
 	"failed.last":    {"The last event that the console read of it", "O último evento que o console leu dele"},
 	"failed.cause":   {"Cause", "Causa"},
 
+	"index.unread":   {"The events were not read since the console began, so payments may be missing.", "Os eventos não foram lidos desde que o console começou, então podem faltar pagamentos."},
 	"index.building": {"The list of payments is being made: %d %% of the events are read, so payments may be missing.", "A lista de pagamentos está sendo montada: %d %% dos eventos foram lidos, então podem faltar pagamentos."},
 	"index.failing":  {"The list of payments is not fed at the moment", "A lista de pagamentos não está sendo alimentada agora"},
 
@@ -89,6 +92,9 @@ var table = map[string]words{
 	"payments.window":   {"Payments without an event were searched only in the newest %s messages of each stream. More are searched by", "Pagamentos sem evento foram procurados somente nas %s mensagens mais novas de cada stream. Mais são procuradas por"},
 	"payments.stopped":  {"The search stopped at %d payments, and there may be more. All are searched by", "A busca parou em %d pagamentos, e pode haver mais. Todos são procurados por"},
 	"payments.days":     {"Not moved for days", "Parado há dias"},
+	"payments.age":      {"Day of the last event (UTC)", "Dia do último evento (UTC)"},
+	"payments.currency": {"Currency", "Moeda"},
+	"payments.noamount": {"without an amount", "sem valor"},
 	"payments.sort":     {"Order", "Ordem"},
 	"payments.newest":   {"newest first", "mais novos primeiro"},
 	"payments.oldest":   {"oldest first", "mais antigos primeiro"},
@@ -100,6 +106,8 @@ var table = map[string]words{
 	"payments.older":    {"30 days and more", "30 dias ou mais"},
 	"payments.sum":      {"All", "Todos"},
 	"payments.empty":    {"No payment has an event here yet. Send a webhook, and it is listed within seconds.", "Nenhum pagamento tem evento aqui ainda. Envie um webhook, e ele aparece em segundos."},
+	"payments.nomatch":  {"No payment matches.", "Nenhum pagamento corresponde."},
+	"payments.nonehere": {"No payment on this page matches.", "Nenhum pagamento desta página corresponde."},
 	"payments.next":     {"Next page", "Próxima página"},
 
 	"payment.title":        {"Payment", "Pagamento"},
@@ -110,6 +118,10 @@ var table = map[string]words{
 	"payment.kind":         {"Kind", "Tipo"},
 	"payment.letters":      {"Open dead letters: %d. They wait for a person.", "Dead letters abertas: %d. Elas esperam por uma pessoa."},
 	"payment.circuit":      {"Its look-ups are stopped by a circuit:", "Suas consultas estão paradas por um circuito:"},
+	"payment.stopped":      {"A consumer on its way does not run:", "Um consumidor no caminho dele não funciona:"},
+	"payment.unasked":      {"Webhook #%d is not looked up yet.", "O webhook #%d ainda não foi consultado."},
+	"payment.behind":       {"%s webhooks are ready for look-ups of the provider, the oldest for", "%s webhooks estão prontos para consultas ao provedor, o mais antigo há"},
+	"payment.older":        {"Only the newest messages are shown, at most %s of each stream; the command below shows all. There are older ones in", "Somente as mensagens mais novas são mostradas, no máximo %s de cada stream; o comando abaixo mostra todas. Há mais antigas em"},
 	"payment.waits":        {"What it waits for", "O que ele espera"},
 	"payment.nothing":      {"Nothing is scheduled: it moves with the next webhook, or when sweep looks again.", "Nada está agendado: ele se move com o próximo webhook, ou quando sweep olhar de novo."},
 	"payment.unreadable":   {"Something is scheduled that does not decode.", "Há algo agendado que não pode ser lido."},
@@ -172,6 +184,7 @@ var table = map[string]words{
 	"providers.host":       {"Circuit of the host", "Circuito do host"},
 	"providers.paused":     {"Paused: it answers no account.", "Pausado: não responde a nenhuma conta."},
 	"providers.closed":     {"It may be asked.", "Pode ser consultado."},
+	"providers.wasclosed":  {"It could be asked when the broker was last read.", "Podia ser consultado quando o broker foi lido pela última vez."},
 	"providers.answers":    {"Of its last answers", "Das últimas respostas"},
 	"providers.failed":     {"Look-ups that failed before them", "Consultas que falharam antes delas"},
 	"providers.last":       {"Last answer", "Última resposta"},
