@@ -37,13 +37,18 @@ type confirmPage struct {
 	Groups   []group
 	Lasts    time.Duration // How long it will take.
 	Circuit  record.CircuitState
-	Waiting  uint64 // Messages that wait for the provider's look-ups, or for any worker.
+	Load     operator.Load // What waits for the account.
+	Waiting  uint64        // Messages that wait for any worker.
 
 	Until     *time.Time      // When the hold ends, nil without one.
 	Spans     []time.Duration // How long a hold may last.
 	Consumers int             // How many consumers a hold pauses.
 	Rest      time.Duration   // How long it waits for workers at most.
 }
+
+// Hashed reports whether the page shows a token instead of the payment's id, by which no
+// command finds it.
+func (p confirmPage) Hashed() bool { return strings.HasPrefix(p.Shown, "~") }
 
 // confirm fills the page that an action begins with. It changes nothing.
 func (s *site) confirm(r *http.Request, v *view) error {
@@ -87,10 +92,12 @@ func (s *site) confirmPayment(r *http.Request, page *confirmPage) error {
 			page.Parked = e
 		}
 	}
-	for _, c := range s.watch.last.Load().Health.Circuits {
-		if c.Provider == unit.Provider && (c.Account == unit.Account || c.OfHost()) {
-			page.Circuit = c.State
-		}
+	circuits, err := d.Circuits(r.Context())
+	if err != nil {
+		return err
+	}
+	if c := circuitOf(circuits, unit); c != nil {
+		page.Circuit = c.State
 	}
 	if page.Verb == verbReplay {
 		if err := d.Askable(r.Context(), unit); errors.Is(err, operator.ErrNoLookUp) {
@@ -167,18 +174,21 @@ func (s *site) confirmCircuit(r *http.Request, page *confirmPage) error {
 	}
 	page.Back, page.Fields = "/providers", map[string]string{"provider": page.Unit.Provider, "account": page.Unit.Account}
 	page.Circuit = record.CircuitClosed
-	last := s.watch.last.Load()
-	for _, c := range last.Health.Circuits {
+	d, err := s.open(r.Context())
+	if err != nil {
+		return err
+	}
+	circuits, err := d.Circuits(r.Context())
+	if err != nil {
+		return err
+	}
+	for _, c := range circuits {
 		if c.Provider == page.Unit.Provider && c.Account == page.Unit.Account {
 			page.Circuit = c.State
 		}
 	}
-	for _, c := range last.Health.Consumers {
-		if of, ok := subject.ParseLookupConsumer(c.Name); ok && of == page.Unit.Provider {
-			page.Waiting += c.Pending + uint64(max(c.AckPending, 0))
-		}
-	}
-	return nil
+	page.Load, err = d.Load(r.Context(), page.Unit.Provider, page.Unit.Account)
+	return err
 }
 
 // confirmHold says what a hold and its end do.

@@ -70,7 +70,7 @@ func (l tongue) functions() template.FuncMap {
 		"t": l.say, "word": l.word, "money": l.money, "number": l.number, "date": date, "stamp": stamp, "took": l.took, "body": body,
 		"pathOf": pathOf, "seconds": func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) },
 		"span": func(a, b time.Time) time.Duration { return b.Sub(a) }, "dict": dict,
-		"shown": shownToken, "quoted": quoted, "class": func(what string) string { return strings.ReplaceAll(what, " ", "-") },
+		"shown": shownToken, "quoted": quoted, "operand": operand, "class": func(what string) string { return strings.ReplaceAll(what, " ", "-") },
 	}
 }
 
@@ -117,14 +117,18 @@ func quoted(argument string) string {
 	plain := func(r rune) bool {
 		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-/:@+", r))
 	}
-	if argument != "" && argument[0] != '-' && strings.IndexFunc(argument, func(r rune) bool { return !plain(r) }) < 0 {
+	if argument != "" && strings.IndexFunc(argument, func(r rune) bool { return !plain(r) }) < 0 {
 		return argument
 	}
-	text := "'" + strings.ReplaceAll(argument, "'", `'\''`) + "'"
+	return "'" + strings.ReplaceAll(argument, "'", `'\''`) + "'"
+}
+
+// operand is quoted for the last argument of a command, which is no flag.
+func operand(argument string) string {
 	if strings.HasPrefix(argument, "-") {
-		text = "-- " + text
+		return "-- " + quoted(argument)
 	}
-	return text
+	return quoted(argument)
 }
 
 // number is a count, rounded to a whole one.

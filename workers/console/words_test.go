@@ -141,9 +141,12 @@ func TestNumbersAreWrittenAsTheLanguageDoes(t *testing.T) {
 // A person copies the command that a page shows.
 func TestArgumentIsQuotedForAShell(t *testing.T) {
 	t.Parallel()
-	for argument, want := range map[string]string{"o-1.2": "o-1.2", "a b": "'a b'", "$(id)": "'$(id)'", "it's": `'it'\''s'`, "~ab": "'~ab'", "-x": "-- '-x'", "": "''", "ação": "'ação'"} {
+	for argument, want := range map[string]string{"o-1.2": "o-1.2", "a b": "'a b'", "$(id)": "'$(id)'", "it's": `'it'\''s'`, "~ab": "'~ab'", "": "''", "ação": "'ação'"} {
 		if got := quoted(argument); got != want {
 			t.Errorf("%q is %s, want %s", argument, got, want)
 		}
+	}
+	if got := operand("-x") + " " + operand("o'x"); got != `-- -x 'o'\''x'` {
+		t.Errorf("operands are %s", got)
 	}
 }
