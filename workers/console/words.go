@@ -121,7 +121,7 @@ var table = map[string]words{
 	"payment.stopped":      {"A consumer on its way does not run:", "Um consumidor no caminho dele não funciona:"},
 	"payment.unasked":      {"Webhook #%d is not looked up yet.", "O webhook #%d ainda não foi consultado."},
 	"payment.behind":       {"%s webhooks are ready for look-ups of the provider, the oldest for", "%s webhooks estão prontos para consultas ao provedor, o mais antigo há"},
-	"payment.older":        {"Only the newest messages are shown, at most %s of each stream; the command below shows all. There are older ones in", "Somente as mensagens mais novas são mostradas, no máximo %s de cada stream; o comando abaixo mostra todas. Há mais antigas em"},
+	"payment.older":        {"Only the newest messages are shown, at most %s of each stream; the command below shows all. There are older ones in", "Somente as mensagens mais novas são mostradas, no máximo %s de cada stream; o comando abaixo mostra todas. Há mais antigas em"}, //nolint:misspell // Portuguese.
 	"payment.waits":        {"What it waits for", "O que ele espera"},
 	"payment.nothing":      {"Nothing is scheduled: it moves with the next webhook, or when sweep looks again.", "Nada está agendado: ele se move com o próximo webhook, ou quando sweep olhar de novo."},
 	"payment.unreadable":   {"Something is scheduled that does not decode.", "Há algo agendado que não pode ser lido."},
