@@ -229,7 +229,7 @@ func TestBrokerThatIsAwayIsSaid(t *testing.T) {
 	b := r.browser("joao")
 	r.Stop()
 	r.site.watch.look(r.Ctx)
-	holds(t, b.see("/"), "The broker cannot be read", "What a 200 means here", "no worker works on consumer")
+	holds(t, b.see("/"), "The broker cannot be read", "What a 200 means here", `<div class="red" role="alert"><strong>`)
 	page := b.see("/providers")
 	holds(t, page, "The broker cannot be read", "It could be asked when the broker was last read")
 	lacks(t, page, "It may be asked")

@@ -119,7 +119,7 @@ var table = map[string]words{
 	"payment.letters":      {"Open dead letters: %d. They wait for a person.", "Dead letters abertas: %d. Elas esperam por uma pessoa."},
 	"payment.circuit":      {"Its look-ups are stopped by a circuit:", "Suas consultas estão paradas por um circuito:"},
 	"payment.stopped":      {"A consumer on its way does not run:", "Um consumidor no caminho dele não funciona:"},
-	"payment.unasked":      {"Webhook #%d is not looked up yet.", "O webhook #%d ainda não foi consultado."},
+	"payment.unasked":      {"Webhook #%d is not looked up yet.", "O provedor ainda não foi consultado pelo webhook #%d."},
 	"payment.behind":       {"%s webhooks are ready for look-ups of the provider, the oldest for", "%s webhooks estão prontos para consultas ao provedor, o mais antigo há"},
 	"payment.older":        {"Only the newest messages are shown, at most %s of each stream; the command below shows all. There are older ones in", "Somente as mensagens mais novas são mostradas, no máximo %s de cada stream; o comando abaixo mostra todas. Há mais antigas em"}, //nolint:misspell // Portuguese.
 	"payment.waits":        {"What it waits for", "O que ele espera"},
