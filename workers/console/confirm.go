@@ -132,7 +132,7 @@ func (s *site) confirmLetters(r *http.Request, page *confirmPage) error {
 	return nil
 }
 
-// digestOf names a set of dead letters, so that an action is done on those that were confirmed.
+// digestOf names a set of dead letters, so that an action is done on what was confirmed.
 func digestOf(all []deadletter.Entry) string {
 	names := make([]string, len(all))
 	for i, l := range all {

@@ -26,7 +26,7 @@ type job struct {
 	Total   int
 	Done    int
 	Failed  int
-	Problem string // Why the last of those that failed did, "" for none.
+	Problem string // Why the last failed one failed, "" for none.
 	Broken  string // Why it ended before its last dead letter, "" if it did not or a person stopped it.
 	Began   time.Time
 	Ended   time.Time // Zero while it runs.

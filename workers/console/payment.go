@@ -26,7 +26,7 @@ type paymentPage struct {
 	Circuit   *record.Circuit // The circuit that keeps its look-ups from being made, nil for none.
 
 	HeldUntil *time.Time // When the hold ends, nil without one.
-	Stopped   []stopped  // The consumers on its way that do not run, without those that the hold pauses.
+	Stopped   []stopped  // The consumers on its way that do not run, unless the hold pauses them.
 	Ready     uint64     // Webhooks that wait for the provider's look-ups.
 	Oldest    float64    // Age of the first of them, in seconds.
 	Most      uint64     // storyNewest.

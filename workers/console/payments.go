@@ -236,7 +236,7 @@ func (p paymentsPage) Filtered() bool {
 	return len(p.values("")) > 0
 }
 
-// Currencies are those that payments have.
+// Currencies are all currencies of payments.
 func (p paymentsPage) Currencies() (all []string) {
 	for _, t := range p.Totals {
 		if t.Currency != "" && !slices.Contains(all, t.Currency) {

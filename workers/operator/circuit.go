@@ -116,7 +116,7 @@ func (s *Deployment) Load(ctx context.Context, provider, account string) (l Load
 		{subject.LookupRetries, waiting.Parked(), 1, func(raw *jetstream.RawStreamMsg) {
 			l.Parked++
 			var one record.ScheduledLookUp
-			if json.Unmarshal(raw.Data, &one) == nil && retry.WaitsForCircuit(one) { // One that does not decode waits for nothing.
+			if json.Unmarshal(raw.Data, &one) == nil && retry.WaitsForCircuit(one) { // What does not decode waits for nothing.
 				l.Stopped++
 			}
 		}},

@@ -31,6 +31,6 @@ func refine(word order.Status, detail string) order.Status {
 	return word
 }
 
-// currencies are those that Mercado Pago has (schemas/common.yaml, CurrencyId and Money). Its
+// currencies are all of Mercado Pago (schemas/common.yaml, CurrencyId and Money). Its
 // amounts have the decimals of ISO 4217: none for CLP and PYG.
 var currencies = []string{"ARS", "BOB", "BRL", "CLP", "COP", "CRC", "DOP", "GTQ", "HNL", "MXN", "NIO", "PEN", "PYG", "USD", "UYU", "VES"}
