@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"arauto/deploy/runtime/topology"
+	"arauto/schemas/order"
 	"arauto/schemas/providers"
 	"arauto/schemas/record"
 	"arauto/schemas/subject"
@@ -59,6 +60,46 @@ func TestNothingIsChangedDuringAHold(t *testing.T) {
 	if code != http.StatusConflict || !strings.Contains(body, "during a hold") || len(r.audits()) != 0 {
 		t.Errorf("code %d, AUDIT has %+v:\n%s", code, r.audits(), body)
 	}
+	r.letter("p-1", "odd")
+	r.look()
+	for verb, form := range map[string]url.Values{verbRedrive: nil, verbDiscard: {"reason": {"a test"}}} {
+		code, body, _ := r.browser("maria").confirm("/act/"+verb+"?word=odd", form)
+		if code != http.StatusConflict || !strings.Contains(body, "during a hold") || len(r.audits()) != 0 || r.site.jobs.last() != nil {
+			t.Errorf("%s: code %d, AUDIT has %+v, the job is %+v:\n%s", verb, code, r.audits(), r.site.jobs.last(), body)
+		}
+	}
+}
+
+// A hold or a broker that is away ends a job, and its page says so.
+func TestJobThatEndsEarlySaysWhy(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.run("job", r.site.jobs.run)
+	r.letter("p-1", "odd")
+	r.letter("p-2", "odd")
+	r.look()
+	ended := func() *job {
+		t.Helper()
+		if !r.site.jobs.start(&job{Verb: verbDiscard, Who: "maria", Reason: "a test", letters: r.site.watch.letters.newest}) {
+			t.Fatal("the job is refused")
+		}
+		r.Until("the job has ended", func() bool { return !r.site.jobs.last().Runs() })
+		return r.site.jobs.last()
+	}
+	b := r.browser("joao")
+	_, err := r.JS.PauseConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer, time.Now().Add(time.Hour))
+	r.Must(err)
+	if j := ended(); j.Left() != 2 || j.Failed != 0 {
+		t.Errorf("under a hold the job is %+v", j)
+	}
+	holds(t, b.see("/dead"), "0 / 2 done, the rest stays open, because", "the deployment is held until")
+	_, err = r.JS.ResumeConsumer(r.Ctx, subject.Statuses, subject.NormalizeConsumer)
+	r.Must(err)
+	r.Stop()
+	if j := ended(); j.Left() != 2 {
+		t.Errorf("without a broker the job is %+v", j)
+	}
+	holds(t, b.see("/dead"), "0 / 2 done, the rest stays open, because", "open stream NOTIFICATIONS")
 }
 
 // paused counts the consumers that are paused, those that are left of a provider without an
@@ -184,6 +225,12 @@ func TestReplayMakesALookUpDue(t *testing.T) {
 	r := start(t)
 	r.Notify(record.Notification{Payment: "p-1", Order: "o-1"})
 	b := r.browser("maria")
+	page := b.see("/act/replay?provider=sandbox&account=default&payment=p-1")
+	holds(t, page, "1 look-up becomes due now", "Nothing is parked for this payment", "the console has no credentials",
+		"<code>arauto replay --dry-run --provider sandbox --account default --payment=p-1</code>")
+	r.park("p-2")
+	r.Notify(record.Notification{Payment: "p-2", Order: "o-2"})
+	holds(t, b.see("/act/replay?provider=sandbox&account=default&payment=p-2"), "It takes the place of the look-up that is parked until", "the provider being unavailable", "3 attempts so far")
 	if code, body, to := b.confirm("/act/replay?provider=sandbox&account=default&payment=p-1", nil); code != http.StatusSeeOther || to != "/payments/sandbox/default/p-1" {
 		t.Fatalf("code %d to %q:\n%s", code, to, body)
 	}
@@ -334,6 +381,28 @@ func TestCircuitIsOpenedAndClosed(t *testing.T) {
 	if code, _, _ := b.send(http.MethodGet, "/act/open?provider=sandbox&account=none", nil); code != http.StatusNotFound {
 		t.Errorf("an account that is not configured: %d", code)
 	}
+}
+
+func TestCircuitsPageCountsWhatWaitsForTheAccount(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.look() // Nothing of what follows is in it.
+	r.Notify(record.Notification{Payment: "p-1", Order: "o-1"})
+	r.Notify(record.Notification{Account: "acme", Payment: "p-1", Order: "o-1"})
+	r.park("p-2") // For another reason than a circuit.
+	store, err := retry.Open(r.Ctx, r.JS, r.Tokens)
+	r.Must(err)
+	for account, payment := range map[string]string{"default": "p-3", "acme": "p-4"} {
+		r.Must(store.Schedule(r.Ctx, retry.Fresh, record.ScheduledLookUp{
+			Provider: "sandbox", Account: account, Kind: order.Payment, Payment: payment, Order: "o", Cause: order.CauseNotification,
+			Reason: string(record.Stopped), DueAt: time.Now().Add(time.Hour).UTC(),
+		}))
+	}
+	circuits, err := breaker.Open(r.Ctx, r.JS)
+	r.Must(err)
+	r.Must(circuits.OpenBy(r.Ctx, "sandbox", "default", "tester"))
+	holds(t, r.browser("maria").see("/act/close?provider=sandbox&account=default"), "sandbox/default: open.",
+		"Ready for the account are 1 webhooks and look-ups. Parked are 2 look-ups, of which 1 wait for a circuit.", "and the 1 that wait for a circuit are brought forward")
 }
 
 func TestOpenPagesAreRefreshedTogetherAndBounded(t *testing.T) {

@@ -35,6 +35,8 @@ const (
 	removeEvery = time.Hour
 	// latencies is how many of the last times from webhook to event are kept.
 	latencies = 1000
+	// latencyKept is for how long they are kept.
+	latencyKept = time.Hour
 )
 
 // progress is how far the index is.
@@ -47,10 +49,10 @@ type progress struct {
 
 	Whole time.Time // When the index last had every event; before that, when the follower was made.
 
-	Latency []time.Duration // Of the last events, sorted.
+	Latency []time.Duration // Of the last hour's events, sorted.
 }
 
-// Percent is how much of ORDERS was read.
+// Percent is how much of ORDERS was read, once it was.
 func (p progress) Percent() int {
 	if p.Last == 0 {
 		return 100
@@ -80,7 +82,13 @@ type follower struct {
 
 	mu     sync.Mutex
 	now    progress
-	recent []time.Duration // Of the last events, in their order.
+	recent []latency // Of the last events, in their order.
+}
+
+// latency is how long one event took from its webhook.
+type latency struct {
+	at   time.Time // When the event was stored.
+	took time.Duration
 }
 
 // erasure is a record of FORGOTTEN.
@@ -98,7 +106,11 @@ func (f *follower) progress() progress {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p := f.now
-	p.Latency = slices.Clone(f.recent)
+	for _, one := range f.recent {
+		if f.Now().Sub(one.at) <= latencyKept {
+			p.Latency = append(p.Latency, one.took)
+		}
+	}
 	slices.Sort(p.Latency)
 	return p
 }
@@ -210,7 +222,7 @@ func (f *follower) entry(raw *jetstream.RawStreamMsg) (p index.Payment, ok bool)
 
 // took notes how long an event took from its webhook, whose id has the time of its arrival.
 func (f *follower) took(at time.Time, e order.Event) {
-	if e.Notification == nil || f.Now().Sub(at) > time.Hour {
+	if e.Notification == nil || f.Now().Sub(at) > latencyKept {
 		return
 	}
 	id, err := uuid.Parse(*e.Notification)
@@ -221,7 +233,7 @@ func (f *follower) took(at time.Time, e order.Event) {
 	took := max(at.Sub(time.Unix(seconds, nanos)), 0)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.recent = append(f.recent, took)
+	f.recent = append(f.recent, latency{at, took})
 	if len(f.recent) > latencies {
 		f.recent = slices.Delete(f.recent, 0, len(f.recent)-latencies)
 	}

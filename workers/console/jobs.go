@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ type job struct {
 	Total   int
 	Done    int
 	Failed  int
-	Problem string // The last one, "" for none.
+	Problem string // Why the last failed one failed, "" for none.
+	Broken  string // Why it ended before its last dead letter, "" if it did not or a person stopped it.
 	Began   time.Time
 	Ended   time.Time // Zero while it runs.
 	Stopped string    // Who has stopped it, "" if it ran to its end.
@@ -109,7 +111,7 @@ func (j *jobs) run(ctx context.Context) error {
 	}
 }
 
-// work acts on the dead letters of a job, so many per second.
+// work acts on the dead letters of a job, so many per second. A hold ends it.
 func (j *jobs) work(ctx context.Context, one *job) {
 	d, err := operator.Open(ctx, j.Acts, j.Config(), j.Tokens, one.Who)
 	pace := rate.NewLimiter(jobRate, 1)
@@ -120,15 +122,20 @@ func (j *jobs) work(ctx context.Context, one *job) {
 		if err != nil || j.stopped(one) {
 			break
 		}
-		j.note(one, actOn(ctx, d, one, l))
+		failed := actOn(ctx, d, one, l)
+		if errors.Is(failed, operator.ErrHeld) {
+			err = failed
+			break
+		}
+		j.note(one, failed)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
-		one.Problem = err.Error()
+		one.Broken = err.Error()
 	}
 	one.Ended, one.letters = j.Now(), nil
-	j.Log.Info("job.ended", zap.String("verb", one.Verb), zap.String("who", one.Who), zap.String("stopped_by", one.Stopped), zap.Int("done", one.Done), zap.Int("failed", one.Failed), zap.Int("total", one.Total))
+	j.Log.Info("job.ended", zap.String("verb", one.Verb), zap.String("who", one.Who), zap.String("stopped_by", one.Stopped), zap.Int("done", one.Done), zap.Int("failed", one.Failed), zap.Int("total", one.Total), zap.Error(err))
 }
 
 func actOn(ctx context.Context, d *operator.Deployment, one *job, l deadletter.Entry) error {

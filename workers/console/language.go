@@ -9,9 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/language"
 
+	"arauto/schemas/order"
 	"arauto/schemas/subject"
 )
 
@@ -67,7 +70,7 @@ func (l tongue) functions() template.FuncMap {
 		"t": l.say, "word": l.word, "money": l.money, "number": l.number, "date": date, "stamp": stamp, "took": l.took, "body": body,
 		"pathOf": pathOf, "seconds": func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) },
 		"span": func(a, b time.Time) time.Duration { return b.Sub(a) }, "dict": dict,
-		"shown": shownToken, "class": func(what string) string { return strings.ReplaceAll(what, " ", "-") },
+		"shown": shownToken, "quoted": quoted, "operand": operand, "class": func(what string) string { return strings.ReplaceAll(what, " ", "-") },
 	}
 }
 
@@ -93,10 +96,39 @@ func (l tongue) money(minor int64, currency string) string {
 	if minor < 0 {
 		sign, minor = "-", -minor
 	}
-	if currency == "BRL" {
-		currency = "R$"
+	digits, unit := order.Digits(currency), int64(1)
+	for range digits {
+		unit *= 10
 	}
-	return fmt.Sprintf("%s %s%s%s%02d", currency, sign, grouped(minor/100, whole), decimal, minor%100)
+	name := currency
+	if currency == "BRL" {
+		name = "R$"
+	}
+	text := name + " " + sign + grouped(minor/unit, whole)
+	if digits > 0 {
+		text += decimal + fmt.Sprintf("%0*d", int(digits), minor%unit)
+	}
+	return text
+}
+
+// quoted is an argument of a command for a shell. Ids and searches come from outside, and a
+// person copies the command.
+func quoted(argument string) string {
+	plain := func(r rune) bool {
+		return r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-/:@+", r))
+	}
+	if argument != "" && strings.IndexFunc(argument, func(r rune) bool { return !plain(r) }) < 0 {
+		return argument
+	}
+	return "'" + strings.ReplaceAll(argument, "'", `'\''`) + "'"
+}
+
+// operand is quoted for the last argument of a command, which is no flag.
+func operand(argument string) string {
+	if strings.HasPrefix(argument, "-") {
+		return "-- " + quoted(argument)
+	}
+	return quoted(argument)
 }
 
 // number is a count, rounded to a whole one.

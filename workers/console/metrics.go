@@ -17,11 +17,6 @@ func (s *site) ages() []prometheus.Collector {
 	}
 	return []prometheus.Collector{
 		gauge("index", func() time.Time { return s.follow.progress().Whole }),
-		gauge("broker", func() time.Time {
-			if at := s.watch.last.Load().At; !at.IsZero() {
-				return at
-			}
-			return s.watch.began
-		}),
+		gauge("broker", s.watch.seenAt),
 	}
 }

@@ -36,14 +36,14 @@ func (s *site) now(_ *http.Request, v *view) error {
 		page.Ready += c.Pending + uint64(max(c.AckPending, 0))
 		page.Oldest = max(page.Oldest, c.Oldest)
 	}
-	v.Title, v.Every, v.Data, v.AsOf = "now.title", fastEvery, page, page.At
+	v.Title, v.Every, v.Data, v.AsOf = "now.title", fastEvery, page, s.watch.seenAt()
 	return nil
 }
 
 // broker fills the page of streams and consumers.
 func (s *site) broker(_ *http.Request, v *view) error {
 	last := s.watch.last.Load()
-	v.Title, v.Every, v.Data, v.AsOf = "broker.title", fastEvery, last, last.At
+	v.Title, v.Every, v.Data, v.AsOf = "broker.title", fastEvery, last, s.watch.seenAt()
 	return nil
 }
 
@@ -62,7 +62,8 @@ type accountRow struct {
 
 // providersPage is the data of the page of providers.
 type providersPage struct {
-	Read   bool
+	*snapshot
+
 	Rows   []accountRow
 	Failed map[string]int
 	Acts   bool
@@ -71,7 +72,7 @@ type providersPage struct {
 // providers fills the page of providers and accounts.
 func (s *site) providers(_ *http.Request, v *view) error {
 	last := s.watch.last.Load()
-	page := providersPage{Read: !last.At.IsZero(), Failed: last.Health.Parked.Failed, Acts: v.Acts}
+	page := providersPage{snapshot: last, Failed: last.Health.Parked.Failed, Acts: v.Acts}
 	for _, provider := range providers.All.Names() {
 		for _, account := range s.Config().AccountNames(provider) {
 			row := accountRow{
@@ -89,7 +90,7 @@ func (s *site) providers(_ *http.Request, v *view) error {
 			}
 			for _, c := range last.Health.Consumers {
 				if of, ok := subject.ParseLookupConsumer(c.Name); ok && of == provider {
-					row.Paused = row.Paused || c.Paused
+					row.Paused = row.Paused || c.Paused && last.Health.HeldUntil == nil
 					row.Pending += c.Pending + uint64(max(c.AckPending, 0))
 					row.Oldest = max(row.Oldest, c.Oldest)
 				}
@@ -97,7 +98,7 @@ func (s *site) providers(_ *http.Request, v *view) error {
 			page.Rows = append(page.Rows, row)
 		}
 	}
-	v.Title, v.Every, v.Data, v.AsOf = "providers.title", slowEvery, page, last.At
+	v.Title, v.Every, v.Data, v.AsOf = "providers.title", slowEvery, page, s.watch.seenAt()
 	return nil
 }
 
@@ -110,7 +111,8 @@ type deadPage struct {
 	Letters []deadletter.Entry
 	Job     *job
 	Acts    bool
-	Next    string // The address of the next page, "" for none.
+	Next    string    // The address of the next page, "" for none.
+	Watched *snapshot // What the list is of, nil if it was read for this page alone.
 
 	chosen
 }
@@ -132,6 +134,9 @@ func (s *site) dead(r *http.Request, v *view) error {
 	if page.chosen, err = s.watch.letters.choose(r.Context(), s.JS, page.Query, s.Now()); err != nil {
 		return err
 	}
+	if page.Watched = s.watch.last.Load(); page.Query.Unit != "" || page.Query.Before > 0 && page.To < page.Query.Before {
+		page.Watched = nil
+	}
 	page.Groups = groups(page.All, page.Query.Before)
 	page.Groups = page.Groups[:min(len(page.Groups), lettersShown)]
 	listed := page.All
@@ -151,6 +156,9 @@ func (s *site) dead(r *http.Request, v *view) error {
 		page.Letters[i].Payment, page.Letters[i].Order = s.Tokens.Shown(e.Payment), s.Tokens.Shown(e.Order)
 	}
 	v.Title, v.Every, v.AsOf, v.Data = "dead.title", slowEvery, page.At, page
+	if !page.Read {
+		v.AsOf = s.watch.seenAt()
+	}
 	if page.Query.Before > 0 {
 		v.Every = 0 // It was read for this page alone.
 	}

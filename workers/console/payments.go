@@ -45,23 +45,40 @@ type paymentsPage struct {
 	Status   order.Status
 	Provider string
 	Days     int
+	Age      string // The band of the last event, counted from 0. "" for any.
+	Currency string // withoutAmount for payments without one, "" for any.
 	Oldest   bool
 	Statuses []order.Status
 	Choices  []string // Providers with accounts.
+	Ages     []choice
 	Totals   []index.Total
 	Found    []listed
 	Next     string // The address of the next page, "" for none.
 	Progress progress
 	Searched bool   // A text was searched for.
 	Partly   string // Why more could not be searched, "" otherwise.
+	Unread   int    // How many of the newest messages of each stream were searched, 0 for all.
+	Stopped  bool   // The search stopped at maxFound payments.
 }
+
+// withoutAmount is the currency by which payments without an amount are chosen.
+const withoutAmount = "none"
+
+// choice is one of several values of a filter.
+type choice struct{ Value, Key string }
+
+// ages are the bands of index.Ages, with the keys of their texts.
+var ages = []choice{{"0", "payments.today"}, {"1", "payments.week"}, {"2", "payments.month"}, {"3", "payments.older"}}
 
 // payments fills the list of payments, or what a search finds.
 func (s *site) payments(r *http.Request, v *view) error {
 	q := r.URL.Query()
 	page := paymentsPage{
 		Query: strings.TrimSpace(q.Get("q")), Status: order.Status(q.Get("status")), Provider: q.Get("provider"),
-		Oldest: q.Get("sort") == "oldest", Progress: s.follow.progress(), Statuses: allStatuses(),
+		Currency: q.Get("currency"), Oldest: q.Get("sort") == "oldest", Progress: s.follow.progress(), Statuses: allStatuses(), Ages: ages,
+	}
+	if of := q.Get("age"); slices.ContainsFunc(ages, func(c choice) bool { return c.Value == of }) {
+		page.Age = of
 	}
 	page.Days, _ = strconv.Atoi(q.Get("days")) // 0 for what is no number.
 	page.Days = min(max(page.Days, 0), 3650)
@@ -74,6 +91,9 @@ func (s *site) payments(r *http.Request, v *view) error {
 		page.Status = ""
 	}
 	v.Title, v.Every, v.AsOf = "payments.title", slowEvery, page.Progress.At
+	if v.AsOf.IsZero() {
+		v.AsOf = page.Progress.Whole
+	}
 	var err error
 	if page.Query != "" {
 		v.Every, page.Searched = 0, true
@@ -101,8 +121,20 @@ func allStatuses() []order.Status {
 // list reads a page of the list and the totals.
 func (s *site) list(page *paymentsPage, after string) error {
 	q := index.Query{Status: page.Status, Provider: page.Provider, Oldest: page.Oldest, After: after, Limit: pageSize}
+	if page.Age != "" {
+		band, _ := strconv.Atoi(page.Age) // It is one of ages.
+		q.Since, q.Before = index.Within(s.Now(), band)
+	}
 	if page.Days > 0 {
-		q.Before = s.Now().Add(-time.Duration(page.Days) * 24 * time.Hour)
+		if at := s.Now().Add(-time.Duration(page.Days) * 24 * time.Hour); q.Before.IsZero() || at.Before(q.Before) {
+			q.Before = at
+		}
+	}
+	if page.Currency != "" {
+		q.Currency = new(string)
+		if page.Currency != withoutAmount {
+			q.Currency = &page.Currency
+		}
 	}
 	found, err := s.Index.List(q)
 	if err != nil {
@@ -124,7 +156,7 @@ func (s *site) list(page *paymentsPage, after string) error {
 // values are the parameters of the page's address.
 func (p paymentsPage) values(after string) url.Values {
 	values := url.Values{}
-	for name, value := range map[string]string{"status": string(p.Status), "provider": p.Provider, "after": after} {
+	for name, value := range map[string]string{"status": string(p.Status), "provider": p.Provider, "currency": p.Currency, "age": p.Age, "after": after} {
 		if value != "" {
 			values.Set(name, value)
 		}
@@ -174,13 +206,19 @@ func (s *site) search(ctx context.Context, page *paymentsPage) error {
 			page.add(lineOf(p))
 		}
 	}
-	if len(page.Found) >= maxFound {
+	if page.Stopped = len(page.Found) >= maxFound; page.Stopped {
+		page.Found = page.Found[:maxFound]
 		return nil
 	}
 	d, err := s.open(ctx)
 	if err == nil {
-		var more []operator.Found
-		more, err = d.Find(ctx, page.Query, searchNewest)
+		var (
+			more   []operator.Found
+			unread bool
+		)
+		if more, unread, err = d.Find(ctx, page.Query, searchNewest); unread {
+			page.Unread = searchNewest
+		}
 		for _, one := range more {
 			p := listed{Payment: index.Payment{Unit: one.Unit, Order: s.Tokens.Token(cmp.Or(one.Order, one.Payment))}, Path: pathOf(one.Unit), Shown: one.Payment}
 			page.add(p)
@@ -192,6 +230,28 @@ func (s *site) search(ctx context.Context, page *paymentsPage) error {
 	return nil
 }
 
+// Filtered reports whether the list has only some of the payments.
+func (p paymentsPage) Filtered() bool {
+	p.Oldest = false
+	return len(p.values("")) > 0
+}
+
+// Currencies are all currencies of payments.
+func (p paymentsPage) Currencies() (all []string) {
+	for _, t := range p.Totals {
+		if t.Currency != "" && !slices.Contains(all, t.Currency) {
+			all = append(all, t.Currency)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Whole reports whether everything that is stored was searched.
+func (p paymentsPage) Whole() bool {
+	return p.Partly == "" && p.Unread == 0 && !p.Stopped && !p.Progress.Building() && p.Progress.Err == nil
+}
+
 // add adds a payment that is not there yet.
 func (p *paymentsPage) add(one listed) {
 	if !slices.ContainsFunc(p.Found, func(l listed) bool { return l.Unit == one.Unit }) {
@@ -200,10 +260,7 @@ func (p *paymentsPage) add(one listed) {
 }
 
 // Band is the address of the payments that a cell of the totals counts, the oldest first.
-func (p paymentsPage) Band(status order.Status, band int) string {
-	values := url.Values{"status": {string(status)}}
-	if band > 0 && band <= len(index.Ages) {
-		values.Set("days", strconv.FormatInt(index.Ages[band-1]+1, 10))
-	}
-	return "/payments?" + values.Encode()
+func (p paymentsPage) Band(of index.Total, band int) string {
+	chosen := paymentsPage{Status: of.Status, Currency: cmp.Or(of.Currency, withoutAmount), Age: strconv.Itoa(band), Oldest: true}
+	return "/payments?" + chosen.values("").Encode()
 }

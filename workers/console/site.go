@@ -199,7 +199,7 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, v *view, err error) 
 		s.render(w, r, v, http.StatusNotFound)
 		return
 	}
-	s.Log.Warn("page.unavailable", zap.String("path", r.URL.Path), zap.Error(err))
+	s.Log.Warn("page.unavailable", zap.String("route", r.Pattern), zap.Error(err)) // An address may have a personal id.
 	shown := failure{Cause: err.Error()}
 	if unit, ok := s.unitOf(r); ok {
 		if p, known, err := s.Index.Get(unit); err == nil && known {

@@ -229,7 +229,13 @@ func TestBrokerThatIsAwayIsSaid(t *testing.T) {
 	b := r.browser("joao")
 	r.Stop()
 	r.site.watch.look(r.Ctx)
-	holds(t, b.see("/"), "The broker cannot be read", "What a 200 means here")
+	holds(t, b.see("/"), "The broker cannot be read", "What a 200 means here", `<div class="red" role="alert"><strong>`)
+	page := b.see("/providers")
+	holds(t, page, "The broker cannot be read", "It could be asked when the broker was last read")
+	lacks(t, page, "It may be asked")
+	page = b.see("/dead")
+	holds(t, page, "The broker cannot be read", "None among these messages")
+	lacks(t, page, "nothing that was accepted is stuck")
 	holds(t, b.see("/payments"), "default/p-1")
 	if code, body, _ := b.send(http.MethodGet, "/payments/sandbox/default/p-1", nil); code != http.StatusServiceUnavailable || !strings.Contains(body, "The broker did not answer") || !strings.Contains(body, "s-paid") {
 		t.Errorf("code %d:\n%s", code, body)
@@ -242,6 +248,22 @@ func TestBrokerThatIsAwayIsSaid(t *testing.T) {
 	})
 	if page := b.see("/"); strings.Contains(page, "cannot be read") {
 		t.Errorf("the page is\n%s", page)
+	}
+}
+
+// Zeros of a broker that was never read are no figures.
+func TestPagesShowNothingOfABrokerThatWasNeverRead(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	began := r.site.watch.began
+	r.site.Now = func() time.Time { return began.Add(time.Hour) }
+	r.Stop()
+	r.site.watch.look(r.Ctx)
+	b := r.browser("maria")
+	for _, path := range []string{"/", "/dead", "/providers", "/broker"} {
+		page := b.see(path)
+		holds(t, page, "was not read since the console began", `<time id="as-of" datetime="`+date(began)+`">`)
+		lacks(t, page, "the last that was seen", "This page fills itself", `class="big"`, `class="green"`, "<table>", "<article>", "/act/")
 	}
 }
 

@@ -52,6 +52,12 @@ type snapshot struct {
 	Rates  map[string]float64 // Messages per minute by stream, over the last minute.
 }
 
+// Read reports whether the broker was ever read.
+func (s *snapshot) Read() bool { return !s.At.IsZero() }
+
+// Sure reports whether the last look could read everything.
+func (s *snapshot) Sure() bool { return s.Read() && s.Err == nil }
+
 // watch looks at the broker for all pages together.
 type watch struct {
 	Options
@@ -75,6 +81,14 @@ func newWatch(o Options) *watch {
 	w.letters.keep, w.letters.page = newestLetters, olderLetters
 	w.last.Store(&snapshot{})
 	return w
+}
+
+// seenAt is when the broker was last read; before that, when the console began.
+func (w *watch) seenAt() time.Time {
+	if last := w.last.Load(); last.Read() {
+		return last.At
+	}
+	return w.began
 }
 
 // want has the broker looked at soon, because a page was opened.

@@ -129,10 +129,24 @@ func TestNumbersAreWrittenAsTheLanguageDoes(t *testing.T) {
 	t.Parallel()
 	for got, want := range map[string]string{
 		english.money(123456789, "BRL"): "R$ 1,234,567.89", portuguese.money(-5, "BRL"): "R$ -0,05", portuguese.money(100000, "EUR"): "EUR 1.000,00",
+		english.money(5000, "CLP"): "CLP 5,000", portuguese.money(-1500, "PYG"): "PYG -1.500", english.money(1234567, "KWD"): "KWD 1,234.567",
 		english.number(1234567): "1,234,567", portuguese.number(uint64(999)): "999", portuguese.number(1234.6): "1.235",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// A person copies the command that a page shows.
+func TestArgumentIsQuotedForAShell(t *testing.T) {
+	t.Parallel()
+	for argument, want := range map[string]string{"o-1.2": "o-1.2", "a b": "'a b'", "$(id)": "'$(id)'", "it's": `'it'\''s'`, "~ab": "'~ab'", "": "''", "ação": "'ação'"} {
+		if got := quoted(argument); got != want {
+			t.Errorf("%q is %s, want %s", argument, got, want)
+		}
+	}
+	if got := operand("-x") + " " + operand("o'x"); got != `-- -x 'o'\''x'` {
+		t.Errorf("operands are %s", got)
 	}
 }

@@ -2,16 +2,20 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"arauto/schemas/record"
+	"arauto/schemas/subject"
 	"arauto/workers/internal/breaker"
+	"arauto/workers/internal/retry"
 )
 
 func newCircuit(s *settings) *cobra.Command {
@@ -80,6 +84,57 @@ func (s *Deployment) checkAccount(ctx context.Context, store *breaker.Store, in 
 		return usageError{fmt.Errorf("the configuration has no account of %s", in.provider)}
 	}
 	return usageError{fmt.Errorf("--account is not one of %s", strings.Join(names, ", "))}
+}
+
+// loadMost is how many messages of each kind Load counts. A guess: they are read one by one,
+// which takes a person's moment.
+const loadMost = 1000
+
+// Load is what waits for the look-ups of one account.
+type Load struct {
+	Ready   int  // Webhooks without an answer, and look-ups that are due.
+	Parked  int  // Scheduled look-ups.
+	Stopped int  // Those among them that wait for a circuit. They are brought forward when it closes.
+	Least   bool // There are more than 1,000 of a kind, of which only so many are counted.
+}
+
+// Load reads what waits for the look-ups of an account.
+func (s *Deployment) Load(ctx context.Context, provider, account string) (l Load, err error) {
+	name := subject.LookupConsumer(provider)
+	consumer, err := s.js.Consumer(ctx, subject.Notifications, name)
+	if err != nil {
+		return l, fmt.Errorf("read consumer %s: %w", name, err)
+	}
+	waiting := subject.FilterWaiting(provider, account)
+	for _, place := range []struct {
+		stream, filter string
+		from           uint64
+		count          func(*jetstream.RawStreamMsg)
+	}{
+		{subject.Notifications, subject.Filter(provider, account).Notification(), consumer.CachedInfo().AckFloor.Stream + 1, func(*jetstream.RawStreamMsg) { l.Ready++ }},
+		{subject.LookupRetries, waiting.Due(), 1, func(*jetstream.RawStreamMsg) { l.Ready++ }},
+		{subject.LookupRetries, waiting.Parked(), 1, func(raw *jetstream.RawStreamMsg) {
+			l.Parked++
+			var one record.ScheduledLookUp
+			if json.Unmarshal(raw.Data, &one) == nil && retry.WaitsForCircuit(one) { // What does not decode waits for nothing.
+				l.Stopped++
+			}
+		}},
+	} {
+		left := loadMost
+		err := s.each(ctx, place.stream, place.filter, place.from, func(raw *jetstream.RawStreamMsg) bool {
+			if left--; left < 0 {
+				l.Least = true
+				return false
+			}
+			place.count(raw)
+			return true
+		})
+		if err != nil {
+			return l, err
+		}
+	}
+	return l, nil
 }
 
 // is reports whether a circuit is that of the account.

@@ -17,8 +17,8 @@ const stateWithdrawn = string(expectation.Withdrawn)
 
 // expected reads what is expected of a payment, at most one message, and then what came of
 // each version.
-func (s *Deployment) expected(ctx context.Context, p payment) ([]Entry, error) {
-	open, err := s.stored(ctx, subject.Expectations, p.unit.Expected(), whatExpected, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
+func (s *Deployment) expected(ctx context.Context, p payment, in extent) ([]Entry, error) {
+	open, err := s.stored(ctx, subject.Expectations, p.unit.Expected(), whatExpected, in, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		e, err := expectation.Read(raw.Data)
 		if e.Withdrawn {
 			return Entry{What: whatExpected, State: stateWithdrawn}, nil, err
@@ -30,7 +30,7 @@ func (s *Deployment) expected(ctx context.Context, p payment) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	outcomes, err := s.stored(ctx, subject.Outcomes, p.unit.Outcomes(), whatOutcome, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
+	outcomes, err := s.stored(ctx, subject.Outcomes, p.unit.Outcomes(), whatOutcome, in, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		o, err := expectation.ReadOutcome(raw.Data)
 		e := Entry{What: whatOutcome, ID: o.ID(), Outcome: string(o.Outcome), Version: o.Version, Amount: o.Expected, Deadline: o.Deadline, Paid: o.Paid}
 		if o.Order != nil {

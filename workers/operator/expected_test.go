@@ -113,7 +113,7 @@ func TestPaymentThatIsOnlyExpectedIsShown(t *testing.T) {
 	r.Must(err)
 	d, err := Open(r.Ctx, r.JS, cfg, r.Tokens, "")
 	r.Must(err)
-	story, err := d.Story(r.Ctx, unit)
+	story, err := d.Story(r.Ctx, unit, 100)
 	r.Must(err)
 	if story.Payment != unit.Payment || story.Order != r.Tokens.Shown(document) || len(story.Entries) != 1 || len(r.Messages(subject.Expectations, subject.AllExpected)) != 2 {
 		t.Errorf("the story is %+v", story)

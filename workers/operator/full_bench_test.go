@@ -48,7 +48,7 @@ func BenchmarkOrderShowInAFullStore(b *testing.B) {
 				began := time.Now()
 				found, err := s.find(broker.Ctx, id, scope{})
 				broker.Must(err)
-				line, err := s.timeline(broker.Ctx, found)
+				line, err := s.timeline(broker.Ctx, found, everything())
 				broker.Must(err)
 				if took[i] = time.Since(began); len(line) != 4 {
 					b.Fatalf("%d lines, want the four events", len(line))

@@ -147,15 +147,15 @@ type Found struct {
 }
 
 // Find returns the payments whose own id, order or provider's reference is id, as `arauto order
-// show` finds them. It reads at most so many of the newest messages of each stream. The error
-// is ErrNothingKnown if there are none.
-func (s *Deployment) Find(ctx context.Context, id string, most uint64) ([]Found, error) {
-	payments, _, err := s.findWithin(ctx, id, scope{expected: true}, most)
-	var all []Found
+// show` finds them. It reads at most so many of the newest messages of each stream; unread
+// reports whether there are more messages, in which others may be. The error is
+// ErrNothingKnown if there are none.
+func (s *Deployment) Find(ctx context.Context, id string, most uint64) (all []Found, unread bool, err error) {
+	payments, unread, err := s.findWithin(ctx, id, scope{expected: true}, most)
 	for _, p := range payments {
 		all = append(all, Found{Unit: p.unit, Payment: s.tokens.Shown(p.target.Payment), Order: s.shown(p.target.Order)})
 	}
-	return all, err
+	return all, unread, err
 }
 
 // Shown is a dead letter with hashed ids where these may be personal.

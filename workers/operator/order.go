@@ -51,7 +51,7 @@ func newOneOrder(in func(*cobra.Command, func(context.Context, *session) error, 
 }
 
 func (s *session) showOrder(ctx context.Context, payments []payment) error {
-	entries, err := s.timeline(ctx, payments)
+	entries, err := s.timeline(ctx, payments, everything())
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"arauto/deploy/runtime/stream"
@@ -24,11 +25,13 @@ type Story struct {
 	Kind    order.Kind   // "" while no document names one.
 	Last    *order.Event // The last event with hashed personal ids, nil without a readable one.
 	Entries []Entry      // By time.
+	Unasked uint64       // The newest webhook's sequence, if no look-up answers it, waits for it or was given up; otherwise 0.
+	Older   []string     // The streams that have older messages about it than Entries.
 }
 
-// Story reads a payment, which is named as in subjects. The error is ErrNothingKnown if no
-// stream has it.
-func (s *Deployment) Story(ctx context.Context, unit subject.Unit) (Story, error) {
+// Story reads a payment, which is named as in subjects, with at most so many of the newest
+// messages of each stream. The error is ErrNothingKnown if no stream has it.
+func (s *Deployment) Story(ctx context.Context, unit subject.Unit, most uint64) (Story, error) {
 	id, err := s.idOfUnit(ctx, unit)
 	if err != nil {
 		return Story{}, err
@@ -38,17 +41,27 @@ func (s *Deployment) Story(ctx context.Context, unit subject.Unit) (Story, error
 		return Story{}, err
 	}
 	story := Story{Unit: unit, Payment: s.tokens.Shown(id), Order: s.shown(p.target.Order), Kind: p.target.Kind}
-	if story.Entries, err = s.timeline(ctx, []payment{p}); err != nil {
+	in := extent{most: most, older: map[string]bool{}}
+	if story.Entries, err = s.timeline(ctx, []payment{p}, in); err != nil {
 		return story, err
 	}
+	story.Older = slices.Sorted(maps.Keys(in.older))
 	if len(story.Entries) == 0 {
 		return story, ErrNothingKnown
 	}
+	covered := uint64(0)
 	for _, e := range story.Entries {
+		covered = max(covered, e.covers)
+		if e.What == whatNotification {
+			story.Unasked = max(story.Unasked, e.Sequence)
+		}
 		story.Order = cmp.Or(story.Order, e.Order) // Of a payment that is only expected.
 		if e.Event != nil {
 			story.Last = e.Event
 		}
+	}
+	if story.Unasked <= covered {
+		story.Unasked = 0
 	}
 	return story, nil
 }
@@ -94,8 +107,9 @@ func (s *Deployment) shownEvent(e order.Event) *order.Event {
 }
 
 // judge says what each look-up of a payment meant for its log. The log is folded again, and
-// begins where the last event before the first stored look-up had left it.
-func judge(line []Entry) {
+// begins where the last event before the first stored look-up had left it. Look-ups before the
+// first event that was read are not judged if older messages of the log were left out.
+func judge(line []Entry, in extent) {
 	byObservation := map[uint64]*order.Event{}
 	var first uint64
 	for _, e := range line {
@@ -113,10 +127,15 @@ func judge(line []Entry) {
 		}
 	}
 	standing := order.StandingOf(before)
+	known := before != nil || !in.older[subject.Statuses] && !in.older[subject.Orders]
 	for _, i := range lookUps(line) {
 		e := &line[i]
 		if made := byObservation[e.Sequence]; made != nil {
 			standing, e.Outcome = order.StandingOf(made), string(order.Applied)
+			known = true
+			continue
+		}
+		if !known {
 			continue
 		}
 		var outcome order.Outcome

@@ -3,7 +3,9 @@ package operator
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"testing"
 
 	"arauto/deploy/runtime/config"
@@ -32,7 +34,7 @@ func TestPageAndCommandSayTheSame(t *testing.T) {
 	r.Until("both have read the same", func() bool { // What is scheduled may fire in between.
 		printed, shown = nil, nil
 		r.Must(json.Unmarshal([]byte(r.run(ExitDone, "order", "show", "p-1", "--output", "json")), &printed))
-		story, err := d.Story(r.Ctx, r.Unit("p-1"))
+		story, err := d.Story(r.Ctx, r.Unit("p-1"), 100)
 		r.Must(err)
 		body, err := json.Marshal(story.Entries)
 		r.Must(err)
@@ -55,7 +57,7 @@ func TestPageAndCommandSayTheSame(t *testing.T) {
 	if applied != 2 || events != 2 {
 		t.Errorf("%d look-ups made an event, and %d events have a body: %+v", applied, events, printed)
 	}
-	if _, err := d.Story(r.Ctx, r.Unit("unknown")); !errors.Is(err, ErrNothingKnown) {
+	if _, err := d.Story(r.Ctx, r.Unit("unknown"), 100); !errors.Is(err, ErrNothingKnown) {
 		t.Errorf("an unknown payment: %v", err)
 	}
 }
@@ -72,11 +74,46 @@ func TestLookUpsAreJudgedByTheLogBeforeThem(t *testing.T) {
 		seen(5, order.Paid), seen(6, order.Pending), seen(7, ""), seen(8, order.Refunded),
 		{What: whatEvent, Event: &order.Event{Kind: order.Payment, Status: order.Refunded, Observation: 8}},
 	}
-	judge(line)
+	judge(line, everything())
 	for i, want := range []order.Outcome{"", order.Unchanged, order.Late, order.UnknownWord, order.Applied, ""} {
 		if got := line[i].Outcome; got != string(want) {
 			t.Errorf("entry %d: %q, want %q", i, got, want)
 		}
+	}
+}
+
+func TestStoryHasTheNewestMessagesOfEachStream(t *testing.T) {
+	t.Parallel()
+	r := idle(t)
+	for n := range 9 {
+		r.refer("p-1", "")
+		r.Notify(record.Notification{ID: fmt.Sprintf("n-%d", n), Payment: "p-1", Order: "o-p-1"})
+	}
+	r.putDeadLetter(record.StageLookup, "p-1", 8)
+	cfg, err := config.Load(r.config, os.LookupEnv, providers.All)
+	r.Must(err)
+	d, err := Open(r.Ctx, r.JS, cfg, r.Tokens, "")
+	r.Must(err)
+	newest, err := d.Story(r.Ctx, r.Unit("p-1"), 4)
+	r.Must(err)
+	count := map[string]int{}
+	for _, e := range newest.Entries {
+		count[e.What]++
+		if e.What != whatDeadLetter && e.Sequence < 6 || e.Outcome != "" {
+			t.Errorf("it has %+v", e)
+		}
+	}
+	if count[whatNotification] != 4 || count[whatLookUp] != 4 || count[whatDeadLetter] != 1 || !slices.Equal(newest.Older, []string{subject.Notifications, subject.Statuses}) {
+		t.Errorf("it has %v, and older ones are in %v", count, newest.Older)
+	}
+	if newest.Unasked != 9 { // The dead letter is of the webhook before it.
+		t.Errorf("webhook %d is not looked up", newest.Unasked)
+	}
+	r.putDeadLetter(record.StageLookup, "p-1", 9)
+	whole, err := d.Story(r.Ctx, r.Unit("p-1"), 9)
+	r.Must(err)
+	if len(whole.Entries) != 20 || whole.Older != nil || whole.Unasked != 0 {
+		t.Errorf("it has %d entries, older ones are in %v, and webhook %d is not looked up", len(whole.Entries), whole.Older, whole.Unasked)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -73,17 +74,27 @@ type Entry struct {
 	Event *order.Event `json:"event,omitempty"` // The body of an event, with hashed ids where these may be personal.
 
 	observation *order.Observation // The body of a look-up.
+	covers      uint64             // Highest NOTIFICATIONS sequence that is answered, waits or was given up, 0 for none.
 }
 
-// timeline reads everything that is stored about some payments, sorted by time.
-func (s *Deployment) timeline(ctx context.Context, payments []payment) ([]Entry, error) {
+// extent is how much of what is stored about a payment is read.
+type extent struct {
+	most  uint64          // Messages of each stream, the newest.
+	older map[string]bool // The streams of which older ones were left out.
+}
+
+// everything reads all that is stored.
+func everything() extent { return extent{most: math.MaxUint64, older: map[string]bool{}} }
+
+// timeline reads what is stored about some payments, sorted by time.
+func (s *Deployment) timeline(ctx context.Context, payments []payment, in extent) ([]Entry, error) {
 	var line []Entry
 	for _, p := range payments {
 		begin := len(line)
-		for _, read := range []func(context.Context, payment) ([]Entry, error){
+		for _, read := range []func(context.Context, payment, extent) ([]Entry, error){
 			s.notifications, s.observations, s.events, s.waiting, s.letters, s.expected,
 		} {
-			entries, err := read(ctx, p)
+			entries, err := read(ctx, p, in)
 			if err != nil {
 				return nil, err
 			}
@@ -92,7 +103,7 @@ func (s *Deployment) timeline(ctx context.Context, payments []payment) ([]Entry,
 			}
 			line = append(line, entries...)
 		}
-		judge(line[begin:])
+		judge(line[begin:], in)
 	}
 	line = onceFailed(line)
 	slices.SortStableFunc(line, func(a, b Entry) int { return a.At.Compare(b.At) })
@@ -129,10 +140,10 @@ func failedLookUps(list []order.FailedLookUp) []Entry {
 	return all
 }
 
-// stored lists every message of a payment's subjects as an entry that read returns, each after the
+// stored lists messages of a payment's subjects as entries that read returns, each after the
 // failed look-ups that it records. A message that does not decode is an entry too.
-func (s *Deployment) stored(ctx context.Context, name, on, what string, read func(*jetstream.RawStreamMsg) (Entry, []Entry, error)) (all []Entry, err error) {
-	err = stream.EachFew(ctx, s.streams[name], on, 0, func(raw *jetstream.RawStreamMsg) (bool, error) {
+func (s *Deployment) stored(ctx context.Context, name, on, what string, in extent, read func(*jetstream.RawStreamMsg) (Entry, []Entry, error)) (all []Entry, err error) {
+	older, err := stream.EachNewest(ctx, s.streams[name], on, in.most, func(raw *jetstream.RawStreamMsg) (bool, error) {
 		e, before, err := read(raw)
 		if err != nil {
 			e, before = Entry{What: what, Unreadable: true, Subject: raw.Subject}, nil
@@ -144,26 +155,29 @@ func (s *Deployment) stored(ctx context.Context, name, on, what string, read fun
 	if err != nil {
 		err = fmt.Errorf("read %s: %w", name, err)
 	}
+	if older {
+		in.older[name] = true
+	}
 	return all, err
 }
 
-func (s *Deployment) notifications(ctx context.Context, p payment) ([]Entry, error) {
-	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
+func (s *Deployment) notifications(ctx context.Context, p payment, in extent) ([]Entry, error) {
+	return s.stored(ctx, subject.Notifications, p.unit.Notification(), whatNotification, in, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		var n record.Notification
 		err := json.Unmarshal(raw.Data, &n)
 		return Entry{What: whatNotification, ID: n.ID, Order: s.shown(n.Order), Said: s.shown(n.Fields[fieldStatus])}, nil, err
 	})
 }
 
-func (s *Deployment) observations(ctx context.Context, p payment) ([]Entry, error) {
-	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
+func (s *Deployment) observations(ctx context.Context, p payment, in extent) ([]Entry, error) {
+	return s.stored(ctx, subject.Statuses, p.unit.Status(), whatLookUp, in, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		var o order.Observation
 		err := json.Unmarshal(raw.Data, &o)
 		e := Entry{
 			What: whatLookUp, Order: s.shown(o.Order), Cause: string(o.Cause),
 			Status: string(o.Status), ProviderStatus: o.ProviderStatus, AskedAt: &o.AskedAt, AnsweredAt: &o.AnsweredAt,
 		}
-		e.observation = &o
+		e.observation, e.covers = &o, o.Covers
 		if !o.Confirmed {
 			e.What, e.AskedAt, e.AnsweredAt = whatPayload, nil, nil
 		}
@@ -171,8 +185,8 @@ func (s *Deployment) observations(ctx context.Context, p payment) ([]Entry, erro
 	})
 }
 
-func (s *Deployment) events(ctx context.Context, p payment) ([]Entry, error) {
-	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
+func (s *Deployment) events(ctx context.Context, p payment, in extent) ([]Entry, error) {
+	return s.stored(ctx, subject.Orders, p.unit.Events(), whatEvent, in, func(raw *jetstream.RawStreamMsg) (Entry, []Entry, error) {
 		v, err := observations.EventOf(raw)
 		e := Entry{
 			What: whatEvent, ID: v.ID(), Order: s.shown(v.Order),
@@ -187,7 +201,7 @@ func (s *Deployment) events(ctx context.Context, p payment) ([]Entry, error) {
 }
 
 // waiting reads the scheduled look-up and the due one.
-func (s *Deployment) waiting(ctx context.Context, p payment) ([]Entry, error) {
+func (s *Deployment) waiting(ctx context.Context, p payment, _ extent) ([]Entry, error) {
 	var all []Entry
 	for _, place := range []struct {
 		what string
@@ -203,21 +217,28 @@ func (s *Deployment) waiting(ctx context.Context, p payment) ([]Entry, error) {
 		all = append(all, failedLookUps(at.Parked.FailedLookUps)...)
 		all = append(all, Entry{
 			At: at.At.UTC(), What: place.what, Sequence: at.Sequence, Cause: string(at.Parked.Cause), Reason: at.Parked.Reason,
-			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable,
+			DueAt: &at.Parked.DueAt, Attempts: at.Parked.Attempts, Unreadable: at.Unreadable, covers: at.Parked.Covers,
 		})
 	}
 	return all, nil
 }
 
-func (s *Deployment) letters(ctx context.Context, p payment) (all []Entry, err error) {
-	err = s.deadLetters.EachOf(ctx, p.unit, subject.Any, 1, func(l deadletter.Entry) error {
+func (s *Deployment) letters(ctx context.Context, p payment, in extent) (all []Entry, err error) {
+	older, err := s.deadLetters.NewestOf(ctx, p.unit, in.most, func(l deadletter.Entry) error {
 		all = append(all, failedLookUps(l.FailedLookUps)...)
+		covers := l.Covers
+		if l.Stream == subject.Notifications {
+			covers = max(covers, l.DeadLetter.Sequence)
+		}
 		all = append(all, Entry{
 			At: l.StoredAt.UTC(), What: whatDeadLetter, Sequence: l.Sequence, ID: l.ID, Class: string(l.Class), Stage: l.Stage,
-			Cause: l.Cause, Attempts: l.Attempts, ProviderStatus: l.ProviderStatus, State: string(l.State), By: l.By, Next: l.Next,
+			Cause: l.Cause, Attempts: l.Attempts, ProviderStatus: l.ProviderStatus, State: string(l.State), By: l.By, Next: l.Next, covers: covers,
 		})
 		return nil
 	})
+	if older {
+		in.older[subject.DeadLetters] = true
+	}
 	return all, err
 }
 

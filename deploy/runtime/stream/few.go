@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -19,23 +20,45 @@ import (
 // may go, check that LoadNextMsg uses the index for a filter with a wildcard.
 func EachFew(ctx context.Context, s jetstream.Stream, filter string, above uint64,
 	visit func(*jetstream.RawStreamMsg) (more bool, err error)) error {
+	_, err := eachFew(ctx, s, filter, above, math.MaxUint64, visit)
+	return err
+}
+
+// EachNewest is EachFew for the newest messages, and reports whether there are older ones. Of
+// more than most messages it visits at most so many, and at least half of that.
+func EachNewest(ctx context.Context, s jetstream.Stream, filter string, most uint64,
+	visit func(*jetstream.RawStreamMsg) (more bool, err error)) (older bool, err error) {
+	return eachFew(ctx, s, filter, 0, most, visit)
+}
+
+func eachFew(ctx context.Context, s jetstream.Stream, filter string, above, most uint64,
+	visit func(*jetstream.RawStreamMsg) (more bool, err error)) (older bool, err error) {
 	last, err := Last(ctx, s, filter)
 	if err != nil || last == nil || last.Sequence <= above {
-		return err
+		return false, err
 	}
 	if above == 0 {
 		first, err := Next(ctx, s, filter, 0)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if first != nil && first.Sequence == last.Sequence {
 			_, err := visit(first)
-			return err
+			return false, err
 		}
 	}
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
 	if err != nil {
-		return fmt.Errorf("list subjects on %s: %w", filter, err)
+		return false, fmt.Errorf("list subjects on %s: %w", filter, err)
+	}
+	stored := uint64(0)
+	for _, count := range info.State.Subjects {
+		stored += count
+	}
+	if older = stored > most; older {
+		if above, err = aboveNewest(ctx, s, filter, last.Sequence, most); err != nil {
+			return true, err
+		}
 	}
 	all := make([]*oneSubject, 0, len(info.State.Subjects))
 	for name, count := range info.State.Subjects {
@@ -44,23 +67,63 @@ func EachFew(ctx context.Context, s jetstream.Stream, filter string, above uint6
 			one.left = count
 		}
 		if err := one.open(ctx, above); err != nil {
-			return err
+			return older, err
 		}
 		all = append(all, one)
 	}
 	for {
 		lowest := lowest(all)
 		if lowest == nil {
-			return nil
+			return older, nil
 		}
 		more, err := visit(lowest.next)
 		if err != nil || !more {
-			return err
+			return older, err
 		}
 		if err := lowest.advance(ctx, lowest.next.Sequence); err != nil {
-			return err
+			return older, err
 		}
 	}
+}
+
+// aboveNewest returns a sequence above which a filter has at most so many messages, and at
+// least half of that, where it has more than so many up to last. The broker has no read
+// backwards, so the distance below last is doubled until it holds too many messages, and then
+// halved between the two.
+func aboveNewest(ctx context.Context, s jetstream.Stream, filter string, last, most uint64) (uint64, error) {
+	fits, exceeds := min(most, last), last // Distances below last.
+	for exceeds-fits > most/2 {
+		next := 2 * fits
+		if next >= exceeds {
+			next = fits + (exceeds-fits)/2
+		}
+		n, err := countAbove(ctx, s, filter, last-next, last, most)
+		switch {
+		case err != nil:
+			return 0, err
+		case n > most:
+			exceeds = next
+		case n >= most-most/2:
+			return last - next, nil
+		default:
+			fits = next
+		}
+	}
+	return last - fits, nil
+}
+
+// countAbove counts the messages on a filter above a sequence and up to last, but no further
+// than one more than most.
+func countAbove(ctx context.Context, s jetstream.Stream, filter string, above, last, most uint64) (n uint64, err error) {
+	for above < last && n <= most {
+		raw, err := Next(ctx, s, filter, above)
+		if err != nil || raw == nil || raw.Sequence > last {
+			return n, err
+		}
+		above = raw.Sequence
+		n++
+	}
+	return n, nil
 }
 
 // oneSubject reads the messages of a subject without wildcards up to a sequence.

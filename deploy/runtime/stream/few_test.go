@@ -50,6 +50,36 @@ func TestEachFewVisitsWhatEachVisits(t *testing.T) {
 	})
 }
 
+func TestEachNewestVisitsTheEndOfWhatEachVisits(t *testing.T) {
+	t.Parallel()
+	b, s := numbers(t)
+	ctx := testbench.Context(t)
+	rapid.Check(t, func(t *rapid.T) {
+		if err := s.Purge(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for _, on := range rapid.SliceOfN(rapid.SampledFrom([]string{"n.a.x", "n.a.y", "n.b.x", "n.c.x"}), 0, 40).Draw(t, "subjects") {
+			if _, err := b.JS.Publish(ctx, on, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		filter, most := rapid.SampledFrom([]string{"n.*.x", "n.a.*", "n.a.x", "n.none"}).Draw(t, "filter"), rapid.IntRange(1, 12).Draw(t, "most")
+		var all, got []uint64
+		_, err := stream.Each(ctx, s, filter, 0, into(&all))
+		older, failed := stream.EachNewest(ctx, s, filter, uint64(most), into(&got))
+		if err := errors.Join(err, failed); err != nil {
+			t.Fatal(err)
+		}
+		least := min(len(all), most)
+		if len(all) > most {
+			least = (most + 1) / 2
+		}
+		if older != (len(all) > most) || len(got) > most || len(got) < least || !slices.Equal(got, all[len(all)-len(got):]) {
+			t.Fatalf("%s, at most %d: visited %v of %v, older %t", filter, most, got, all, older)
+		}
+	})
+}
+
 // into appends the sequence of each message.
 func into(all *[]uint64) func(*jetstream.RawStreamMsg) (bool, error) {
 	return func(raw *jetstream.RawStreamMsg) (bool, error) {

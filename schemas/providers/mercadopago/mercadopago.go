@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -135,10 +136,10 @@ func (p payment) money(word order.Status) (*order.Amount, order.Status, error) {
 	if p.Amount == "" || word == order.Authorized || string(p.Captured) == "false" {
 		return nil, word, nil
 	}
-	decimals, ok := digits[p.CurrencyID]
-	if !ok {
+	if !slices.Contains(currencies, p.CurrencyID) {
 		return nil, word, fmt.Errorf("%w: its currency is none of Mercado Pago's", provider.ErrUnreadable)
 	}
+	decimals := order.Digits(p.CurrencyID)
 	value, err := wire.Minor(string(p.Amount), decimals)
 	if err != nil {
 		return nil, word, fmt.Errorf("%w: transaction_amount: %w", provider.ErrUnreadable, err)

@@ -31,9 +31,6 @@ func refine(word order.Status, detail string) order.Status {
 	return word
 }
 
-// digits are the decimals of the currencies that Mercado Pago has (schemas/common.yaml,
-// CurrencyId and Money: none for CLP; by ISO 4217 PYG has none either).
-var digits = map[string]int32{
-	"ARS": 2, "BOB": 2, "BRL": 2, "CLP": 0, "COP": 2, "CRC": 2, "DOP": 2, "GTQ": 2,
-	"HNL": 2, "MXN": 2, "NIO": 2, "PEN": 2, "PYG": 0, "USD": 2, "UYU": 2, "VES": 2,
-}
+// currencies are all of Mercado Pago (schemas/common.yaml, CurrencyId and Money). Its
+// amounts have the decimals of ISO 4217: none for CLP and PYG.
+var currencies = []string{"ARS", "BOB", "BRL", "CLP", "COP", "CRC", "DOP", "GTQ", "HNL", "MXN", "NIO", "PEN", "PYG", "USD", "UYU", "VES"}

@@ -26,6 +26,8 @@ type Query struct {
 	Status   order.Status // "" for every status.
 	Provider string       // "" for every provider.
 	Account  string       // "" for every account.
+	Currency *string      // Only payments of this currency, "" for those without an amount. nil for all.
+	Since    time.Time    // Only payments whose last event is as old or younger. Zero for all.
 	Before   time.Time    // Only payments whose last event is older. Zero for all.
 	Oldest   bool         // The oldest first, instead of the newest.
 	After    string       // The Next of the page before, "" for the first page.
@@ -55,7 +57,7 @@ func (x *Index) List(q Query) (page Page, err error) {
 			step = c.Next
 		}
 		for scanned := 0; key != nil && bytes.HasPrefix(key, prefix); scanned++ {
-			if q.Oldest && !q.Before.IsZero() && bytes.Compare(key, listKey(q.Status, q.Before, nil)) >= 0 {
+			if q.ends(key) {
 				return nil
 			}
 			if len(page.Payments) == q.Limit || scanned == maxScan {
@@ -67,7 +69,7 @@ func (x *Index) List(q Query) (page Page, err error) {
 				if err != nil {
 					return err
 				}
-				if known {
+				if known && (q.Currency == nil || *q.Currency == p.Currency) {
 					page.Payments = append(page.Payments, p)
 				}
 			}
@@ -82,6 +84,8 @@ func (x *Index) List(q Query) (page Page, err error) {
 func (q Query) start(prefix []byte) ([]byte, error) {
 	if q.After == "" {
 		switch {
+		case q.Oldest && !q.Since.IsZero():
+			return listKey(q.Status, q.Since, nil), nil
 		case q.Oldest:
 			return prefix, nil
 		case !q.Before.IsZero():
@@ -108,6 +112,14 @@ func (q Query) seek(c *bolt.Cursor, at []byte) []byte {
 		key, _ = c.Prev()
 	}
 	return key
+}
+
+// ends reports whether an entry lies behind the last one in the time that is asked for.
+func (q Query) ends(key []byte) bool {
+	if q.Oldest {
+		return !q.Before.IsZero() && bytes.Compare(key, listKey(q.Status, q.Before, nil)) >= 0
+	}
+	return !q.Since.IsZero() && bytes.Compare(key, listKey(q.Status, q.Since, nil)) < 0
 }
 
 // matches reports whether the payments of an account are chosen, which is named with its provider.
@@ -177,6 +189,19 @@ type Band struct {
 // Ages are the upper ends of the bands, in days of the last event in UTC; 0 is today, and the
 // last band has no end.
 var Ages = []int64{0, 6, 29}
+
+// Within is the time in which the last event of the payments of a band is: since the first,
+// and before the second. Zero is no bound.
+func Within(now time.Time, band int) (since, before time.Time) {
+	begin := func(ago int64) time.Time { return time.Unix((day(now)-ago)*24*60*60, 0).UTC() }
+	if band < len(Ages) {
+		since = begin(Ages[band])
+	}
+	if band > 0 {
+		before = begin(Ages[band-1])
+	}
+	return since, before
+}
 
 // Totals are the sums by status, currency and age.
 func (x *Index) Totals(now time.Time) (all []Total, err error) {

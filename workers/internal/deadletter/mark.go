@@ -52,6 +52,12 @@ func (s *Store) EachOf(ctx context.Context, u subject.Unit, stage string, from u
 	return stream.EachFew(ctx, s.stream, u.DeadLetter(subject.Any, stage), max(from, 1)-1, reading(visit))
 }
 
+// NewestOf is EachOf for the newest of every stage: at most so many, and at least half of that
+// if there are more. older reports whether there are older ones.
+func (s *Store) NewestOf(ctx context.Context, u subject.Unit, most uint64, visit func(Entry) error) (older bool, err error) {
+	return stream.EachNewest(ctx, s.stream, u.DeadLetter(subject.Any, subject.Any), most, reading(visit))
+}
+
 func reading(visit func(Entry) error) func(*jetstream.RawStreamMsg) (bool, error) {
 	return func(raw *jetstream.RawStreamMsg) (bool, error) {
 		l, err := read(raw)

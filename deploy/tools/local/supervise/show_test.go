@@ -95,6 +95,9 @@ func TestMoneyIsWrittenAsBraziliansDo(t *testing.T) {
 			t.Errorf("%d is %q, want %q", cents, got, want)
 		}
 	}
+	if got := money(&order.Amount{Currency: "CLP", Value: 5000}); got != "CLP 5.000" {
+		t.Errorf("5000 pesos of Chile are %q", got)
+	}
 	if got := money(&order.Amount{Currency: "USD", Value: 1}); got != "USD 0,01" {
 		t.Errorf("a dollar cent is %q", got)
 	}

@@ -176,13 +176,21 @@ func money(a *order.Amount) string {
 	if a == nil {
 		return "-"
 	}
-	sign, cents := "", uint64(a.Value)
+	sign, minor := "", uint64(a.Value)
 	if a.Value < 0 {
-		sign, cents = "-", -cents
+		sign, minor = "-", -minor
 	}
 	currency := a.Currency
 	if currency == "BRL" {
 		currency = "R$"
 	}
-	return message.NewPrinter(language.BrazilianPortuguese).Sprintf("%s %s%d,%02d", currency, sign, cents/100, cents%100)
+	digits, unit := order.Digits(a.Currency), uint64(1)
+	for range digits {
+		unit *= 10
+	}
+	text := message.NewPrinter(language.BrazilianPortuguese).Sprintf("%s %s%d", currency, sign, minor/unit)
+	if digits > 0 {
+		text += fmt.Sprintf(",%0*d", int(digits), minor%unit)
+	}
+	return text
 }
