@@ -139,9 +139,15 @@ func (b *Broker) Connect() *nats.Conn {
 	return nc
 }
 
-// Stop shuts the server down and waits for it. The data stays until the test
+// Stop shuts the server down and waits for it, and until NC has noticed: what is asked on a
+// connection that still counts as open is lost without an error. The data stays until the test
 // ends. Stopping twice is allowed.
-func (b *Broker) Stop() { stop(b.Server) }
+func (b *Broker) Stop() {
+	stop(b.Server)
+	if b.NC != nil {
+		Poll(b.Ctx, func() bool { return !b.NC.IsConnected() })
+	}
+}
 
 // Restart starts the stopped server again on the same ports and data, with
 // options changed if change says so.
