@@ -256,7 +256,10 @@ func TestEveryPageOfAnEmptyDeploymentSaysSo(t *testing.T) {
 	r.look()
 	r.feed()
 	for path, text := range map[string]string{"/": "None: every provider may be asked", "/dead": "nothing that was accepted is stuck", "/payments": "No payment has an event", "/broker": "NOTIFICATIONS", "/providers": "sandbox/default"} {
-		holds(t, b.see(path), text)
+		page := b.see(path)
+		if holds(t, page, text); strings.Contains(page, "%!") {
+			t.Errorf("GET %s has a value that its template cannot format:\n%s", path, page)
+		}
 	}
 }
 
