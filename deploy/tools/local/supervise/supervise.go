@@ -175,7 +175,7 @@ func (s *supervisor) plays() bool {
 
 // localPassword is that of the hash in the settings of each run. The console listens on the
 // loopback address only.
-const localPassword = "only on this machine" //nolint:gosec // G101: it is public.
+const localPassword = "only on this machine"
 
 // toAct says how to act on the console's pages: with the public password, or with that of which
 // the environment has the hash.
