@@ -113,7 +113,7 @@ func (a *answers) update(ctx context.Context, js jetstream.JetStream, accounts [
 	return nil
 }
 
-// reset forgets everything, because STATUSES is another stream than the one that was read.
+// reset forgets everything, because STATUSES was created again since the last read.
 func (a *answers) reset(since time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 // console may use. Guesses.
 const (
 	turnsAtOnce = 4
-	readerTurns = 10              // Of one reader, with those that wait.
+	readerTurns = 10              // Of one reader, waiting requests included.
 	turnWait    = 5 * time.Second // How long a request waits for its turn.
 )
 
@@ -27,7 +27,7 @@ type turns struct {
 	wait  time.Duration // turnWait, but in tests.
 
 	mu sync.Mutex
-	of map[string]int // Turns by reader, with those that wait.
+	of map[string]int // Turns by reader, waiting requests included.
 }
 
 func newTurns() *turns {
