@@ -82,10 +82,17 @@ func (s *site) act(w http.ResponseWriter, r *http.Request) {
 	if verb == verbHold {
 		limit += s.rest
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // As for a page that is refreshed.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit + writeTimeout))
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), limit)
 	defer cancel()
-	to, err := s.do(ctx, r, verb, who)
+	leave, err := s.turn(r.WithContext(ctx))
+	defer leave()
+	to := ""
+	if err == nil {
+		to, err = s.do(ctx, r, verb, who)
+	}
+	leave()
 	var refused *refusal
 	if errors.Is(err, operator.ErrHeld) {
 		err = &refusal{Key: "act.held", Cause: err.Error(), Back: "/broker"}

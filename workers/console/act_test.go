@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -408,7 +409,7 @@ func TestCircuitsPageCountsWhatWaitsForTheAccount(t *testing.T) {
 func TestOpenPagesAreRefreshedTogetherAndBounded(t *testing.T) {
 	t.Parallel()
 	r := start(t)
-	ticks, leave, ok := r.site.watch.join()
+	ticks, leave, ok := r.site.watch.join("ana")
 	if !ok {
 		t.Fatal("the first page is refused")
 	}
@@ -420,12 +421,20 @@ func TestOpenPagesAreRefreshedTogetherAndBounded(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("no tick")
 	}
-	for range maxPages - 1 {
-		if _, _, ok := r.site.watch.join(); !ok {
-			t.Fatal("a page is refused below the limit")
+	for range readerPages {
+		if _, _, ok := r.site.watch.join("joao"); !ok {
+			t.Fatal("a page is refused below the limit of its reader")
 		}
 	}
-	if code, _, _ := r.browser("joao").send(http.MethodGet, "/live", nil); code != http.StatusServiceUnavailable {
+	if code, _, _ := r.browser("joao").send(http.MethodGet, livePath, nil); code != http.StatusServiceUnavailable {
+		t.Errorf("one page too many of a reader: %d", code)
+	}
+	for n := range maxPages - 1 - readerPages {
+		if _, _, ok := r.site.watch.join(strconv.Itoa(n)); !ok {
+			t.Fatal("a page of another reader is refused below the limit")
+		}
+	}
+	if code, _, _ := r.browser("maria").send(http.MethodGet, livePath, nil); code != http.StatusServiceUnavailable {
 		t.Errorf("one page too many: %d", code)
 	}
 }

@@ -41,7 +41,7 @@ const (
 
 // progress is how far the index is.
 type progress struct {
-	At       time.Time // When ORDERS was last read, zero for never.
+	At       time.Time // When the last reading of ORDERS began, zero for never.
 	Read     uint64    // Sequence on ORDERS.
 	Last     uint64    // Last sequence of ORDERS.
 	Payments int
@@ -140,6 +140,7 @@ func (f *follower) run(ctx context.Context) error {
 
 // step does one round: what was forgotten first, so that no event of it is stored.
 func (f *follower) step(ctx context.Context) (more bool, err error) {
+	began := f.Now()
 	read, forgotten, payments, err := f.Index.Read()
 	if err != nil {
 		return false, err
@@ -165,7 +166,7 @@ func (f *follower) step(ctx context.Context) (more bool, err error) {
 	_, _, payments, err = f.Index.Read()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.now.At, f.now.Read, f.now.Last, f.now.Payments = f.Now(), read.Sequence, max(info.State.LastSeq, read.Sequence), payments
+	f.now.At, f.now.Read, f.now.Last, f.now.Payments = began, read.Sequence, max(info.State.LastSeq, read.Sequence), payments
 	more = read.Sequence < info.State.LastSeq
 	if !more && err == nil {
 		f.now.Whole = f.now.At

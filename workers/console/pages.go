@@ -54,7 +54,8 @@ type accountRow struct {
 	Hosts             []record.Circuit
 	Limit             config.RateLimit
 	Seen              seen
-	Unknown           int // Scheduled look-ups of payments that the provider does not know, of the first 5,000.
+	Failed            map[string]int // Failed look-ups of what is scheduled, by class.
+	Unknown           int            // Scheduled look-ups of payments that the provider does not know, of the first 5,000.
 	Paused            bool
 	Pending           uint64
 	Oldest            float64
@@ -74,17 +75,17 @@ func (s *site) providers(_ *http.Request, v *view) error {
 	last := s.watch.last.Load()
 	page := providersPage{snapshot: last, Failed: last.Health.Parked.Failed, Acts: v.Acts}
 	for _, provider := range providers.All.Names() {
-		for _, account := range s.Config().AccountNames(provider) {
+		for _, name := range s.Config().AccountNames(provider) {
 			row := accountRow{
-				Provider: provider, Account: account, Limit: s.Config().RateLimitOf(provider, account),
-				Seen: s.watch.answers.of(provider, account), Unknown: last.Health.Parked.Unknown[provider+"/"+account],
+				Provider: provider, Account: name, Limit: s.Config().RateLimitOf(provider, name),
+				Seen: s.watch.answers.of(account{provider, name}), Failed: last.Health.Parked.Failures[provider+"/"+name], Unknown: last.Health.Parked.Unknown[provider+"/"+name],
 			}
 			for _, c := range last.Health.Circuits {
 				switch {
 				case c.Provider != provider:
 				case c.OfHost():
 					row.Hosts = append(row.Hosts, c)
-				case c.Account == account:
+				case c.Account == name:
 					row.Circuit = &c
 				}
 			}

@@ -80,7 +80,7 @@ providers:
 	r.Must(err)
 	who, err := access.New(access.Settings{
 		Mode: access.Proxy, Hosts: []string{"127.0.0.1"}, Header: "X-Person", Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Persons: map[string]access.Role{"maria": access.Operator, "ana": access.Operator, "joao": access.Reader}, Assets: "/static/",
+		Persons: map[string]access.Role{"maria": access.Operator, "ana": access.Operator, "joao": access.Reader}, Assets: "/static/", Streams: livePath,
 	}, zap.NewNop(), prometheus.NewRegistry())
 	r.Must(err)
 	server := httptest.NewServer(who.Handler(r.site.handler()))

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/process"
@@ -25,10 +27,42 @@ import (
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 15 * time.Second
+	writeTimeout  = 40 * time.Second // After the header, so with the body, the work for the page, and 10 s for its bytes. Event streams have it for each tick.
 	idleTimeout   = 2 * time.Minute
 	longestHeader = 16 << 10
 	closeTimeout  = 3 * time.Second
+	// maxConnections is how many connections are open at a time; further ones wait in the queue
+	// of the socket. It is twice what open pages may have, and some.
+	maxConnections = 512
 )
+
+// newServer is the server of the pages.
+func newServer(pages http.Handler, log *zap.Logger) *http.Server {
+	return &http.Server{
+		Handler: pages, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: longestHeader, ErrorLog: zap.NewStdLog(log),
+	}
+}
+
+// serve serves the pages until ctx ends, or the listener fails.
+func serve(ctx context.Context, server *http.Server, listener net.Listener) error {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(netutil.LimitListener(listener, maxConnections)) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve pages: %w", err)
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if server.Shutdown(closing) != nil {
+		_ = server.Close() // A page that is still read is cut off.
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve pages: %w", err)
+	}
+	return nil
+}
 
 // Run runs the role until ctx ends: the watch over the broker, the index of payments, and
 // the pages.
@@ -73,10 +107,7 @@ func Run(ctx context.Context, k *process.Kit) error {
 		return err
 	}
 	k.Registry.MustRegister(site.ages()...)
-	server := &http.Server{
-		Handler: who.Handler(site.handler()), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: longestHeader, ErrorLog: zap.NewStdLog(k.Log),
-	}
+	server := newServer(who.Handler(site.handler()), k.Log)
 	k.Ready("broker", func(ctx context.Context) error {
 		_, err := k.JS.Stream(ctx, subject.Orders)
 		return err
@@ -97,29 +128,14 @@ func Run(ctx context.Context, k *process.Kit) error {
 		process.Actor{Name: "job", Run: site.jobs.run},
 		process.Actor{Name: "index", Run: site.follow.run},
 		process.Actor{Name: "pages", Run: func(ctx context.Context) error {
-			served := make(chan error, 1)
-			go func() { served <- server.Serve(listener) }()
-			select {
-			case err := <-served:
-				return fmt.Errorf("serve pages: %w", err)
-			case <-ctx.Done():
-			}
-			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-			defer cancel()
-			if server.Shutdown(closing) != nil {
-				_ = server.Close() // A page that is still read is cut off.
-			}
-			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-				return fmt.Errorf("serve pages: %w", err)
-			}
-			return nil
+			return serve(ctx, server, listener)
 		}})
 }
 
 // admitted are the settings of who may use the pages.
 func admitted(cfg config.Console) (access.Settings, error) {
 	settings, err := access.Configured(cfg)
-	settings.Assets = "/static/"
+	settings.Assets, settings.Streams = "/static/", livePath
 	return settings, err
 }
 

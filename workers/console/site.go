@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ type site struct {
 	watch  *watch
 	follow *follower
 	jobs   *jobs
+	turns  *turns
 	pages  map[tongue]map[string]*template.Template
 	rest   time.Duration // holdRest, but in tests.
 }
@@ -57,7 +59,7 @@ var staticFiles embed.FS
 const pageLimit = 15 * time.Second
 
 func newSite(o Options) (*site, error) {
-	s := &site{Options: o, watch: newWatch(o), jobs: newJobs(o), rest: holdRest}
+	s := &site{Options: o, watch: newWatch(o), jobs: newJobs(o), turns: newTurns(), rest: holdRest}
 	s.follow = newFollower(o, &s.watch.letters)
 	var err error
 	s.pages, err = parsePages()
@@ -90,7 +92,7 @@ func (s *site) handler() http.Handler {
 	static, _ := fs.Sub(staticFiles, "static") // The folder is embedded.
 	mux := http.NewServeMux()
 	mux.Handle("GET /static/", cached(http.StripPrefix("/static/", http.FileServerFS(static))))
-	mux.HandleFunc("GET /live", s.live)
+	mux.HandleFunc("GET "+livePath, s.live)
 	mux.HandleFunc("GET /{$}", s.page("now", s.now))
 	mux.HandleFunc("GET /payments", s.page("payments", s.payments))
 	mux.HandleFunc("GET /payments/{provider}/{account}/{payment}", s.page("payment", s.payment))
@@ -119,15 +121,17 @@ type view struct {
 	Path  string // Of the address, for marking the present page in the menu.
 	Title string
 	Lang  tongue
-	AsOf  time.Time // When what is shown was read, zero for just now.
+	AsOf  time.Time // When the reading of what is shown began.
 	Every int       // Seconds between two refreshes, 0 for none.
 	Acts  bool      // The person may act.
 	Who   string    // The person's name, "" without a log-in.
 	Token string    // What a form must carry.
 	Login bool      // There is a page to log in.
+	ToAct bool      // A person who logs in may act.
 	Data  any
 
-	now func() time.Time
+	now   func() time.Time
+	leave func() // Gives back the turn of a costly page, once.
 }
 
 // errNoPage means that there is no such page.
@@ -141,7 +145,13 @@ func (s *site) page(name string, fill func(*http.Request, *view) error) http.Han
 		defer cancel()
 		s.watch.want()
 		v := s.view(name, r)
-		if err := fill(r.WithContext(ctx), v); err != nil {
+		r = r.WithContext(ctx)
+		leave, err := s.turn(r)
+		defer leave()
+		if v.leave = leave; err == nil {
+			err = fill(r, v)
+		}
+		if err != nil {
 			s.fail(w, r, v, err)
 			return
 		}
@@ -151,10 +161,10 @@ func (s *site) page(name string, fill func(*http.Request, *view) error) http.Han
 
 // view is what every page's template gets.
 func (s *site) view(name string, r *http.Request) *view {
-	person := access.From(r.Context())
+	person, login := access.From(r.Context()), s.LogsIn != nil && s.LogsIn()
 	return &view{
-		Page: name, Path: r.URL.Path, Lang: languageOf(r), now: s.Now, Who: person.Name, Token: access.Token(r.Context()),
-		Acts: s.Acts != nil && person.Role >= access.Operator, Login: s.LogsIn != nil && s.LogsIn(),
+		Page: name, Path: r.URL.Path, Lang: languageOf(r), AsOf: s.Now(), now: s.Now, leave: func() {}, Who: person.Name, Token: access.Token(r.Context()),
+		Acts: s.Acts != nil && person.Role >= access.Operator, Login: login, ToAct: s.Acts != nil && login && person.Name == "",
 	}
 }
 
@@ -174,11 +184,13 @@ func (s *site) render(w http.ResponseWriter, r *http.Request, v *view, code int)
 		http.Error(w, "the page cannot be shown; the log says why", http.StatusInternalServerError)
 		return
 	}
+	v.leave() // A reader who is slow to read keeps no turn.
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", string(v.Lang))
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Accept-Language, X-Fragment")
+	h.Set("X-Every", strconv.Itoa(v.Every))
 	h.Set("X-As-Of", v.AsOf.UTC().Format(time.RFC3339))
 	w.WriteHeader(code)
 	_, _ = w.Write(body.Bytes()) // It fails when the client is gone.
@@ -186,7 +198,8 @@ func (s *site) render(w http.ResponseWriter, r *http.Request, v *view, code int)
 
 // failure is what the page of an error shows.
 type failure struct {
-	Missing bool    // There is nothing of that name; otherwise the broker did not answer.
+	Missing bool    // There is nothing of that name.
+	Busy    bool    // Too many pages are being made. Without either the broker did not answer.
 	Cause   string  // "" where there is nothing to add.
 	Last    *listed // Of a payment: its last event that the console has read, nil for none.
 }
@@ -197,6 +210,12 @@ func (s *site) fail(w http.ResponseWriter, r *http.Request, v *view, err error) 
 	if errors.Is(err, errNoPage) || errors.Is(err, operator.ErrNothingKnown) {
 		v.Data = failure{Missing: true}
 		s.render(w, r, v, http.StatusNotFound)
+		return
+	}
+	if errors.Is(err, errBusy) {
+		w.Header().Set("Retry-After", "2")
+		v.Data, v.Every = failure{Busy: true}, slowEvery
+		s.render(w, r, v, http.StatusServiceUnavailable)
 		return
 	}
 	s.Log.Warn("page.unavailable", zap.String("route", r.Pattern), zap.Error(err)) // An address may have a personal id.

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -277,6 +278,57 @@ func TestEveryPageOfAnEmptyDeploymentSaysSo(t *testing.T) {
 	r.look()
 	r.feed()
 	for path, text := range map[string]string{"/": "None: every provider may be asked", "/dead": "nothing that was accepted is stuck", "/payments": "No payment has an event", "/broker": "NOTIFICATIONS", "/providers": "sandbox/default"} {
-		holds(t, b.see(path), text)
+		page := b.see(path)
+		if holds(t, page, text); strings.Contains(page, "%!") {
+			t.Errorf("GET %s has a value that its template cannot format:\n%s", path, page)
+		}
+	}
+}
+
+func TestPagesAreAsOldAsTheBeginningOfTheirReads(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.event("p-1", "", order.Paid, 1)
+	began := time.Now()
+	late := func() func() time.Time { // Each look at this clock takes a minute.
+		now := began.Add(-time.Minute)
+		return func() time.Time {
+			now = now.Add(time.Minute)
+			return now
+		}
+	}
+	r.site.watch.Now, r.site.follow.Now = late(), late()
+	r.look()
+	if at := r.site.watch.last.Load().At; !at.Equal(began) {
+		t.Errorf("what the broker said is %v younger than its reading", at.Sub(began))
+	}
+	if at := r.site.watch.letters.readAt; !at.Equal(began) {
+		t.Errorf("the dead letters are %v younger than their reading", at.Sub(began))
+	}
+	_, err := r.site.follow.step(r.Ctx)
+	r.Must(err)
+	if at := r.site.follow.progress().At; !at.Equal(began) {
+		t.Errorf("the list is %v younger than its reading", at.Sub(began))
+	}
+}
+
+func TestPageWithoutALoginSaysHowToAct(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	r.event("p-1", "", order.Paid, 1)
+	path := pathOf(r.Unit("p-1"))
+	anonymous := func() string {
+		shown := httptest.NewRecorder()
+		r.site.handler().ServeHTTP(shown, httptest.NewRequestWithContext(r.Ctx, http.MethodGet, path, nil))
+		return shown.Body.String()
+	}
+	link := `<a href="/login?next=` + strings.ToLower(url.QueryEscape(path)) + `">Log in to act</a>`
+	holds(t, anonymous(), link)
+	if strings.Contains(r.browser("maria").see(path), "Log in to act") {
+		t.Error("a person who has logged in is sent to the log-in")
+	}
+	r.site.Acts = nil
+	if strings.Contains(anonymous(), "Log in to act") {
+		t.Error("a console that never acts sends to the log-in for it")
 	}
 }

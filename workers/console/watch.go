@@ -42,7 +42,7 @@ type flow struct {
 
 // snapshot is the deployment as it was last seen. It is not changed after it was made.
 type snapshot struct {
-	At     time.Time // When Health was read, zero for never.
+	At     time.Time // When the reading of Health began, zero for never.
 	Health operator.Health
 	Found  []operator.Need
 	Drift  []topology.Drift
@@ -70,14 +70,14 @@ type watch struct {
 	wake chan struct{} // A page was opened.
 
 	mu      sync.Mutex
-	pages   map[chan uint64]bool
+	pages   map[chan uint64]string // The reader of each.
 	ticks   uint64
 	stopped bool
 	samples []flow
 }
 
 func newWatch(o Options) *watch {
-	w := &watch{Options: o, began: o.Now(), pages: map[chan uint64]bool{}, wake: make(chan struct{}, 1)}
+	w := &watch{Options: o, began: o.Now(), pages: map[chan uint64]string{}, wake: make(chan struct{}, 1)}
 	w.letters.keep, w.letters.page = newestLetters, olderLetters
 	w.last.Store(&snapshot{})
 	return w
@@ -99,15 +99,22 @@ func (w *watch) want() {
 	}
 }
 
-// join makes a channel of ticks. ok is false if too many pages are open.
-func (w *watch) join() (ticks <-chan uint64, leave func(), ok bool) {
+// join makes a channel of ticks for a page of a reader. ok is false if too many pages are open,
+// or too many of that reader.
+func (w *watch) join(reader string) (ticks <-chan uint64, leave func(), ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.pages) >= maxPages || w.stopped {
+	own := 0
+	for _, of := range w.pages {
+		if of == reader {
+			own++
+		}
+	}
+	if len(w.pages) >= maxPages || own >= readerPages || w.stopped {
 		return nil, nil, false
 	}
 	one := make(chan uint64, 1)
-	w.pages[one] = true
+	w.pages[one] = reader
 	w.want()
 	return one, func() {
 		w.mu.Lock()
@@ -200,6 +207,7 @@ func pause(ctx context.Context, long time.Duration, wake <-chan struct{}) bool {
 
 // look reads the health and the findings. What cannot be read leaves those before.
 func (w *watch) look(ctx context.Context) {
+	began := w.Now()
 	ctx, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	d := operator.NewDeployment(w.JS, w.Config(), w.Tokens)
@@ -213,14 +221,14 @@ func (w *watch) look(ctx context.Context) {
 		drift, err = topology.Diff(ctx, w.JS, w.Config().Topology())
 	}
 	if err == nil {
-		err = errors.Join(present(w.letters.update(ctx, w.JS, w.Now())), present(w.answers.update(ctx, w.JS)))
+		err = errors.Join(present(w.letters.update(ctx, w.JS, began)), present(w.answers.update(ctx, w.JS, accountsOf(w.Config()), began)))
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // The process stops.
 	}
 	w.change(func(next *snapshot) {
 		if next.Err = err; err == nil {
-			next.At, next.Health, next.Found, next.Drift = w.Now(), h, found, drift
+			next.At, next.Health, next.Found, next.Drift = began, h, found, drift
 		}
 	})
 	if err != nil {

@@ -22,6 +22,8 @@ var table = map[string]words{
 	"site.unknown":  {"unknown word", "palavra desconhecida"},
 	"site.commands": {"The same on the command line", "O mesmo na linha de comando"}, //nolint:misspell // Portuguese.
 	"site.hashed":   {"Write the payment's id in it where its token is.", "Escreva nele o id do pagamento no lugar do token."},
+	"site.ended":    {"Your session has ended, so the page is not refreshed.", "Sua sessão terminou, então a página não é atualizada."},
+	"site.toact":    {"Log in to act", "Entre para agir"},
 
 	"menu.now":       {"Now", "Agora"},
 	"menu.payments":  {"Payments", "Pagamentos"},
@@ -35,6 +37,7 @@ var table = map[string]words{
 	"failed.broker":  {"The broker did not answer, so nothing can be said about this now. The page tries again by itself.", "O broker não respondeu, então nada pode ser dito sobre isto agora. A página tenta de novo sozinha."},
 	"failed.last":    {"The last event that the console read of it", "O último evento que o console leu dele"},
 	"failed.cause":   {"Cause", "Causa"},
+	"failed.busy":    {"Too many pages are being made at the moment, so this page was not. It tries again by itself.", "Páginas demais estão sendo montadas agora, então esta não foi. Ela tenta de novo sozinha."},
 
 	"index.unread":   {"The events were not read since the console began, so payments may be missing.", "Os eventos não foram lidos desde que o console começou, então podem faltar pagamentos."},
 	"index.building": {"The list of payments is being made: %d %% of the events are read, so payments may be missing.", "A lista de pagamentos está sendo montada: %d %% dos eventos foram lidos, então podem faltar pagamentos."},
@@ -195,6 +198,7 @@ var table = map[string]words{
 	"providers.waiting":    {"Ready for the provider", "Prontas para o provedor"},
 	"providers.unknown":    {"Parked, because the provider does not know the payment", "Agendadas, porque o provedor não conhece o pagamento"},
 	"providers.waitfailed": {"Parked look-ups that have failed", "Consultas agendadas que falharam"},
+	"providers.parked":     {"Failures of its parked look-ups", "Falhas das suas consultas agendadas"},
 
 	"broker.title":      {"Broker", "Broker"},
 	"broker.streams":    {"Streams", "Streams"},

@@ -151,8 +151,15 @@ func (p *parkedHealth) count(raw *jetstream.RawStreamMsg) {
 	if json.Unmarshal(raw.Data, &one) != nil {
 		return
 	}
+	account := one.Provider + "/" + one.Account
 	if one.NotFound > 0 {
-		p.Unknown[one.Provider+"/"+one.Account]++
+		p.Unknown[account]++
+	}
+	for _, f := range one.FailedLookUps {
+		if p.Failures[account] == nil {
+			p.Failures[account] = map[string]int{}
+		}
+		p.Failures[account][f.Class]++
 	}
 	if one.Attempts == 0 {
 		return

@@ -62,6 +62,8 @@ type parkedHealth struct {
 
 	Failed  map[string]int `json:"failed"`  // How many of those have failed before, by provider and error.
 	Unknown map[string]int `json:"unknown"` // How many of those the provider does not know, by provider/account.
+
+	Failures map[string]map[string]int `json:"-"` // How often those have failed, by provider/account and class.
 }
 
 // maxScheduled is how many scheduled look-ups status reads: about a second's worth.
@@ -194,7 +196,7 @@ func (s *Deployment) consumer(ctx context.Context, of, name string) (consumerHea
 // parked counts the scheduled look-ups: the messages of the stream without the due ones,
 // which are fired.
 func (s *Deployment) parked(ctx context.Context, fired uint64) (parkedHealth, error) {
-	p := parkedHealth{Failed: map[string]int{}, Unknown: map[string]int{}}
+	p := parkedHealth{Failed: map[string]int{}, Unknown: map[string]int{}, Failures: map[string]map[string]int{}}
 	if s.streams[subject.LookupRetries] == nil {
 		return p, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -29,6 +30,12 @@ var everyPage = []struct{ name, path string }{
 	{"broker", "/broker"},
 	{"replay", "/act/replay?provider=picpay&account=default&payment=shown-refunded"},
 	{"discard", "/act/discard?class=provider"},
+	{"retry", "/act/retry?provider=sandbox&account=acme&payment=shown-pending"},
+	{"redrive", "/act/redrive?class=provider"},
+	{"open", "/act/open?provider=picpay&account=default"},
+	{"close", "/act/close?provider=picpay&account=default"},
+	{"hold", "/act/hold"},
+	{"resume", "/act/resume"},
 	{"missing", "/nothing"},
 	{"login", "/login"},
 }
@@ -72,35 +79,88 @@ type finding struct {
 
 // TestPagesAreAccessible: WCAG 2.2 AA by axe, on every page, light and dark, narrow and wide.
 func TestPagesAreAccessible(t *testing.T) {
-	b := newTab(t)
+	b, axe := newTab(t), axeCore(t)
+	b.login("operator")
+	play(t, b)
+	for _, look := range []struct {
+		scheme, language string
+		width            int64
+	}{{"light", "en", 1280}, {"dark", "en", 375}, {"light", "pt-BR", 375}} {
+		b.scheme(look.scheme)
+		b.size(look.width, 800)
+		b.languages(look.language)
+		for _, page := range everyPage {
+			b.get(page.path)
+			b.accessible(axe, fmt.Sprintf("%s, %s, %s, %d px", page.name, look.scheme, look.language, look.width))
+		}
+	}
+}
+
+// TestPagesOfRareMomentsAreAccessible: an action that was refused, a job that runs, and a
+// console without its broker.
+func TestPagesOfRareMomentsAreAccessible(t *testing.T) {
+	b, axe := newTab(t), axeCore(t)
+	b.login("operator")
+	play(t, b)
+	b.get("/act/replay?provider=picpay&account=default&payment=shown-refunded")
+	eval[bool](b, `(document.querySelector("form.confirm").action = "/act/retry") !== ""`) // For a payment that waits for nothing.
+	if status := b.click("form.confirm button"); status != http.StatusConflict {
+		t.Errorf("a retry of nothing is %d", status)
+	}
+	b.accessible(axe, "acted")
+
+	for i := range 80 { // A job does 10 a second.
+		set(t, "sandbox", "default", fmt.Sprintf("shown-job-%d", i), map[string]any{"status": "odd_for_a_job"})
+	}
+	b.get("/dead?word=odd_for_a_job")
+	b.await("all dead letters", `[...document.querySelectorAll("td.n a")].some((one) => one.textContent === "80")`)
+	b.get("/act/discard?word=odd_for_a_job")
+	b.do(chromedp.SendKeys(chromedp.ID("reason"), "a test"))
+	b.click("form.confirm button")
+	b.accessible(axe, "job")
+	if !b.has(`form[action="/act/cancel"]`) {
+		t.Error("the job had ended before it was looked at")
+	}
+	b.click(`form[action="/act/cancel"] button`)
+
+	proxy := testbench.NewProxy(t, strings.TrimPrefix(shared.at["NATS"], "nats://"), nil, nil)
+	away := tabAt(t, ownConsole(t, "nats://"+proxy.Addr))
+	proxy.Refuse(true)
+	proxy.Cut()
+	if status := away.get("/payments/picpay/default/shown-refunded"); status != http.StatusServiceUnavailable {
+		t.Errorf("without the broker the page is %d", status)
+	}
+	away.accessible(axe, "failed")
+}
+
+// axeCore is the source of axe. A machine that cannot install it fails the test.
+func axeCore(t *testing.T) string {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Skipped() {
+			t.Error("without axe nothing says that the pages are accessible")
+		}
+	})
 	packages := testbench.Node(t, "axe-core@4.14.1")
 	axe, err := os.ReadFile(filepath.Join(packages.Folder, "node_modules", "axe-core", "axe.min.js"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.login("operator")
-	play(t, b)
-	for _, look := range []struct {
-		scheme string
-		width  int64
-	}{{"light", 1280}, {"dark", 375}} {
-		b.scheme(look.scheme)
-		b.size(look.width, 800)
-		for _, page := range everyPage {
-			b.get(page.path)
-			b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-				_, err := chromedp.Evaluate[chromedp.Void](string(axe)+"\n;undefined")(ctx, t)
-				return err
-			}))
-			text := eval[string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"]}).then((r) => JSON.stringify(r.violations))`)
-			var found []finding
-			if err := json.Unmarshal([]byte(text), &found); err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range found {
-				t.Errorf("%s, %s, %d px: %s (%s): %s: %s", page.name, look.scheme, look.width, f.ID, f.Impact, f.Help, first(f))
-			}
-		}
+	return string(axe)
+}
+
+// accessible fails the test for what axe finds on the open page.
+func (b *tab) accessible(axe, page string) {
+	b.t.Helper()
+	b.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := chromedp.Evaluate[chromedp.Void](axe+"\n;undefined")(ctx, t)
+		return err
+	}))
+	text := eval[string](b, `axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], resultTypes: ["violations"]}).then((r) => JSON.stringify(r.violations))`)
+	var found []finding
+	b.must(json.Unmarshal([]byte(text), &found))
+	for _, f := range found {
+		b.t.Errorf("%s: %s (%s): %s: %s", page, f.ID, f.Impact, f.Help, first(f))
 	}
 }
 

@@ -1,13 +1,19 @@
 package browser
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"arauto/deploy/runtime/testbench"
+	"arauto/schemas/order"
+	"arauto/schemas/subject"
 )
 
 // evil are texts that a page must show and never run.
@@ -37,6 +43,23 @@ func TestWordsOfOthersStayWords(t *testing.T) {
 			b.get(path)
 			b.nothingRan(path)
 		}
+	}
+	_, js := testbench.Connect(t, shared.at["NATS"])
+	for i, text := range evil { // The simulator gives no reason.
+		on := subject.Unit{Provider: "sandbox", Account: "default", Payment: fmt.Sprintf("walk-reason-%d", i)}
+		event, err := json.Marshal(order.Event{
+			Provider: on.Provider, Account: on.Account, Kind: order.Payment, Payment: on.Payment, Order: on.Payment, Transition: 1, Status: order.Refused, ProviderStatus: "refused", Reason: &text, Confirmed: true, ObservedAt: time.Now().UTC(), Observation: 1,
+		})
+		b.must(err)
+		ctx, cancel := b.limited()
+		_, err = js.Publish(ctx, on.Event(on.Payment, order.Refused), event)
+		cancel()
+		b.must(err)
+		b.get("/payments/sandbox/default/" + on.Payment)
+		b.await("the event", `document.querySelector(".timeline details") !== null`)
+		b.do(chromedp.Click(chromedp.CSS(".timeline summary")))
+		b.await("the reason", fmt.Sprintf(`JSON.parse(document.querySelector(".timeline pre").innerText).reason === %q`, text))
+		b.nothingRan("the reason " + text)
 	}
 	b.get("/dead")
 	b.shows(evil[0])

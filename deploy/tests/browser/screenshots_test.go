@@ -25,6 +25,7 @@ var shots = []struct{ name, path string }{
 	{"payment", "/payments/picpay/default/shown-refunded"},
 	{"dead", "/dead"},
 	{"providers", "/providers"},
+	{"broker", "/broker"},
 }
 
 // mostBytes bounds all screenshots together, so that the repository stays small.

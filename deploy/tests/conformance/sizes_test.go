@@ -27,7 +27,7 @@ var sizes = []struct {
 	{"workers/normalize", 860, "folding observations into events"},
 	{"workers/expect", 1470, "the judgement of expected payments as one pure function, since when a repeated one counts, and the wait for the index of orders, what it reads and writes, the walk over open ones, HTTP routes, metrics, spans, its share of what is scheduled, and its role"},
 	{"workers/sweep", 2490, "stale payments in one walk, what a failing disk or a leaderless consumer hides from it, stuck schedules, retention with removal below every consumer's floor, advisories, gauges; 70 lines count payments by status and age"},
-	{"workers/console", 4400, "the pages, the watch over the broker that they share, the index of payments with what leaves it when a payment is forgotten, 240 lines of which are entries in few bytes, their keys, and the checksum without which a damaged file would be read; jobs on dead letters, the drawing of a payment's way; 350 lines are every text in two languages; 200 say what a page did not search or read, and why a payment waits"},
+	{"workers/console", 4640, "the pages, the watch over the broker that they share, the index of payments with what leaves it when a payment is forgotten, 240 lines of which are entries in few bytes, their keys, and the checksum without which a damaged file would be read; jobs on dead letters, the drawing of a payment's way; 350 lines are every text in two languages, 120 bound streams, costly pages and connections, and 60 keep the answers of each account; 200 say what a page did not search or read, and why a payment waits"},
 	{"workers/console/access", 1250, "who may see and do what: log-in, sessions, a proxy's header, throttling, tokens of forms, headers"},
 	{"workers/operator", 6580, "one file for each verb of the operator's command, with its screen and its dry run; what is expected of a payment is 80, 120 lines are the tools of the Model Context Protocol, 130 compare the servers of the broker, 110 say what ends, 50 count what waits for an account's circuit, 460 lines make, list and remove the services that subscribe, with their accounts at the broker, and 360 are forget, with what other payments say of an erased one"},
 	{"schemas/expectation", 270, "what is expected, what came of it, and their versions"},
@@ -53,7 +53,7 @@ var sizes = []struct {
 	{"deploy/tests", 690, "the reconciling ledger, which the suites share"},
 	{"deploy/tools/bench", 1900, "an open-loop driver, three rivals, and one server or three; below the gateway"},
 	{"deploy/tools/contract", 930, "the AsyncAPI and OpenAPI documents from the topology, the schemas and the providers, and their pages"},
-	{"deploy/tools/local", 1310, "make run: broker, children, screen, demo"},
+	{"deploy/tools/local", 1340, "make run: broker, children, screen with how to act on the pages, demo"},
 	{"deploy/tools/image", 260, "images of static binaries without a container engine: make, read again, run"},
 	{"deploy/tools/simulator", 1530, "state, faults, control calls and the server around what the samples of the adapters say"},
 }

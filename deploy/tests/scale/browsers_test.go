@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -115,6 +116,18 @@ func (c *console) build(payments int) time.Duration {
 	}
 }
 
+// pagesOfReader is how many pages one reader has open, below what the console allows.
+const pagesOfReader = 10
+
+// reader is the console as a reader with an address of its own sees it.
+func (c *console) reader(n int) *console {
+	one := *c
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+n))}} //nolint:gosec // Some dozens.
+	one.client.Transport = &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: pagesOfReader}
+	c.T.Cleanup(one.client.CloseIdleConnections)
+	return &one
+}
+
 // get reads a page.
 func (c *console) get(ctx context.Context, path string) (string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+path, http.NoBody)
@@ -151,11 +164,16 @@ func (c *console) open(pages int) (stop func() int64) {
 	var still atomic.Int64
 	var browsers, opened sync.WaitGroup
 	opened.Add(pages)
+	reader := c
 	for i := range pages {
 		kinds := kindsOfPages()
 		path := kinds[i%len(kinds)].path
+		if i%pagesOfReader == 0 {
+			reader = c.reader(i / pagesOfReader)
+		}
+		as := reader
 		browsers.Go(func() {
-			refreshes, err := c.browse(ctx, path, opened.Done)
+			refreshes, err := as.browse(ctx, path, opened.Done)
 			if err != nil && ctx.Err() == nil {
 				c.T.Errorf("%s: %v", path, err)
 			}

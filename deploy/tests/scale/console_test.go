@@ -46,13 +46,14 @@ func BenchmarkConsole(b *testing.B) {
 				b.Fatalf("%d of %d pages were never refreshed", still, pages)
 			}
 		}
+		following := c.follow(payments, window, pages)
 		reading := c.peak()
 		restarted := c.restart()
 		report := []string{fmt.Sprintf("%d payments, %d dead letters, %d open pages", payments, letters, pages)}
 		report = append(report, paints("the first response, no page open", closed), paints("beside open pages", open))
 		report = append(report, fmt.Sprintf("memory of the console, most: while it reads %d payments in %.0f s %.0f MiB, until all is measured %.0f MiB, after a restart %.0f MiB",
 			payments, built.Seconds(), building/mebibytes, reading/mebibytes, restarted/mebibytes))
-		report = append(report, "stored without pages: "+without.String(), "stored with pages: "+with.String())
+		report = append(report, "stored without pages: "+without.String(), "stored with pages: "+with.String(), following)
 		if _, err := fmt.Fprintln(os.Stdout, "\n"+strings.Join(report, "\n")); err != nil { // The testing package cuts off what is longer than ten lines.
 			b.Error(err)
 		}
@@ -63,6 +64,29 @@ func BenchmarkConsole(b *testing.B) {
 			b.ReportMetric(value, unit)
 		}
 	}
+}
+
+// eventsAtOnce are stored twice a second, which is 10,000 events a minute.
+const eventsAtOnce = 10_000 / 120
+
+// follow stores events of payments for a window, beside open pages, and says what it costs the
+// console to follow them.
+func (c *console) follow(payments int, window time.Duration, pages int) string {
+	c.T.Helper()
+	stop, before, stored := c.open(pages), c.busy(c.cmd), 0
+	began := time.Now()
+	every := time.NewTicker(time.Second / 2)
+	defer every.Stop()
+	for ; time.Since(began) < window; <-every.C {
+		c.publish(eventsAtOnce, func(i int) *nats.Msg { return c.event(numbered(payments+stored+i), 1, order.Paid) })
+		stored += eventsAtOnce
+	}
+	behind := c.build(payments + stored)
+	took := time.Since(began)
+	used := (c.busy(c.cmd) - before).Seconds() / took.Seconds()
+	stop()
+	return fmt.Sprintf("following %.0f events a minute beside open pages: %.3f of a processor, the last event is listed %.1f s after it was stored",
+		float64(stored)/took.Minutes(), used, behind.Seconds())
 }
 
 // spent is the cost of all windows of one kind.

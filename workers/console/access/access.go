@@ -48,8 +48,9 @@ type Settings struct {
 	Persons map[string]Role // By the name in the header; "*" for every other name.
 	Proxies []netip.Prefix  // The peers whose Header and X-Forwarded-For are believed.
 
-	Assets string           // The path below which files without data are served without a role, "" for none.
-	Now    func() time.Time // nil for the clock of the system.
+	Streams string           // The path of event streams, which end with their session, "" for none.
+	Assets  string           // The path below which files without data are served without a role, "" for none.
+	Now     func() time.Time // nil for the clock of the system.
 }
 
 // Access is who may use the console. It is safe for concurrent use.
@@ -135,7 +136,7 @@ func (a *Access) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if s.Mode == Users && r.URL.Path == stylePath {
+		if r.URL.Path == stylePath {
 			a.style(w, r)
 			return
 		}
@@ -151,7 +152,7 @@ func (a *Access) Handler(next http.Handler) http.Handler {
 		case v.person.Role == noRole:
 			a.turnAway(w, r, s)
 		default:
-			serveFor(v, next, w, r)
+			s.serveFor(v, next, w, r)
 		}
 	})
 }
@@ -183,8 +184,8 @@ func (a *Access) sameOrigin(w http.ResponseWriter, r *http.Request, v visitor) b
 const longestStream = 15 * time.Minute
 
 // serveFor serves a request of a person who may read. An event stream ends with its session.
-func serveFor(v visitor, next http.Handler, w http.ResponseWriter, r *http.Request) {
-	if isStream(r) {
+func (s *Settings) serveFor(v visitor, next http.Handler, w http.ResponseWriter, r *http.Request) {
+	if s.isStream(r) {
 		ctx, cancel := context.WithTimeout(r.Context(), longestStream)
 		defer cancel()
 		if v.session != nil {
@@ -198,7 +199,7 @@ func serveFor(v visitor, next http.Handler, w http.ResponseWriter, r *http.Reque
 
 // turnAway answers a request without a person who may see the page.
 func (a *Access) turnAway(w http.ResponseWriter, r *http.Request, s *Settings) {
-	if s.Mode == Users && r.Method == http.MethodGet && !isRefresh(r) {
+	if s.Mode == Users && r.Method == http.MethodGet && !s.isRefresh(r) {
 		http.Redirect(w, r, loginURL(r), http.StatusSeeOther) //nolint:gosec // Always the log-in page; the rest is an escaped parameter.
 		return
 	}

@@ -3,6 +3,7 @@ package access_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -232,4 +233,39 @@ func TestHashRefusesWeakPasswordsAndIsAccepted(t *testing.T) {
 	g := start(t, func(s *access.Settings) { s.Users["maria"] = access.User{Hash: hash, Role: access.Reader} })
 	// The same letters as another keyboard sends them, with the accent apart.
 	want(t, "decomposed letters", g.browser(t).login("maria", "uma senha de tre\u0302s palavras"), http.StatusSeeOther, "")
+}
+
+func TestLimitsCountAPersonOrANetwork(t *testing.T) {
+	t.Parallel()
+	g := start(t, func(s *access.Settings) {
+		s.WithoutLogin, s.Proxies = access.Reader, networks("127.0.0.0/8")
+	})
+	b := g.browser(t)
+	for address, sender := range map[string]string{"192.0.2.1": "192.0.2.1/32", "2001:db8:1:2:3::4": "2001:db8:1:2::/64"} {
+		if got := b.get("/sender", "X-Forwarded-For", address).body; got != sender {
+			t.Errorf("a request from %s counts for %q, want %q", address, got, sender)
+		}
+	}
+	if got := b.loggedIn("maria").get("/sender", "X-Forwarded-For", "192.0.2.1").body; got != "maria" {
+		t.Errorf("a person's request counts for %q", got)
+	}
+}
+
+func TestRefusalHasItsStyleInEveryMode(t *testing.T) {
+	t.Parallel()
+	for _, change := range []func(*access.Settings){
+		func(s *access.Settings) { s.Mode = access.Off },
+		func(s *access.Settings) {
+			s.Mode, s.Header, s.Proxies = access.Proxy, "X-Forwarded-User", networks("10.0.0.0/8")
+		},
+	} {
+		b := start(t, change).browser(t)
+		refused := b.do(http.MethodPost, "/act", nil)
+		want(t, "refusal", refused, http.StatusForbidden, "Nothing was changed")
+		style := regexp.MustCompile(`rel="stylesheet" href="([^"]*)"`).FindStringSubmatch(refused.body)
+		if style == nil {
+			t.Fatalf("the refusal has no style: %s", refused.body)
+		}
+		want(t, "style", b.get(style[1]), http.StatusOK, "font")
+	}
 }

@@ -16,7 +16,7 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "page.html"))
 
-// stylePath serves the stylesheet of the log-in.
+// stylePath serves the stylesheet of the log-in and of refusals, in every mode.
 const stylePath = LoginPath + "/style.css"
 
 // texts are the words of the log-in and of refusals in one language.

@@ -71,6 +71,16 @@ type contextKey struct{}
 // Handler.
 func From(ctx context.Context) Person { return of(ctx).person }
 
+// Sender returns for whom limits count the request of the context: the person, or without a
+// log-in the network of the address.
+func Sender(ctx context.Context) string {
+	v := of(ctx)
+	if v.person.Name != "" {
+		return v.person.Name
+	}
+	return networkOf(v.address).String() // No name has a slash.
+}
+
 // Token returns what a form of the request's answer must have in its hidden field csrf.
 func Token(ctx context.Context) string { return of(ctx).token }
 

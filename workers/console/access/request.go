@@ -49,15 +49,15 @@ func (s *Settings) isAsset(r *http.Request) bool {
 	return s.Assets != "" && strings.HasPrefix(r.URL.Path, s.Assets) && !strings.Contains(r.URL.Path, "..")
 }
 
-// isStream reports whether a browser opened the request as an event stream.
-func isStream(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), "text/event-stream")
-}
+// isStream reports whether the request opens an event stream.
+func (s *Settings) isStream(r *http.Request) bool { return s.Streams != "" && r.URL.Path == s.Streams }
 
 // isRefresh reports whether a page sent the request by itself, and no person. Such requests do
 // not make a session last, and are not led to the log-in: a script would take that for the
 // page.
-func isRefresh(r *http.Request) bool { return isStream(r) || r.Header.Get("X-Fragment") != "" }
+func (s *Settings) isRefresh(r *http.Request) bool {
+	return s.isStream(r) || r.Header.Get("X-Fragment") != ""
+}
 
 // cookieName is the name of the only cookie. With the prefix __Host- a browser takes it by
 // TLS from this host alone, so that no neighbouring host can set it.
@@ -106,14 +106,14 @@ func (a *Access) visitor(w http.ResponseWriter, r *http.Request, s *Settings) (v
 		v.person = Person{Role: Reader}
 	case Users:
 		v.person = Person{Role: s.WithoutLogin}
-		if found, name := a.sessions.find(v.sent, s, !isRefresh(r)); found != nil {
+		if found, name := a.sessions.find(v.sent, s, !s.isRefresh(r)); found != nil {
 			v.session, v.person = found, Person{Name: name, Role: s.Users[name].Role}
 		}
 	case Proxy:
 		v.person = a.named(r, s)
 	}
 	cookie := v.sent
-	if cookie == "" && !isRefresh(r) {
+	if cookie == "" && !s.isRefresh(r) {
 		cookie = s.setCookie(w)
 	}
 	v.token = a.tokenOf(cookie, v.person.Name)

@@ -45,7 +45,7 @@ func start(t *testing.T, change func(*access.Settings)) *rig {
 	t.Helper()
 	g := &rig{registry: prometheus.NewRegistry(), acted: make(chan string, 10), clock: testbench.NewClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))}
 	g.settings = access.Settings{
-		Mode: access.Users, Hosts: []string{"localhost", "127.0.0.1", "::1"}, Assets: "/static/", Now: g.clock.Now,
+		Mode: access.Users, Hosts: []string{"localhost", "127.0.0.1", "::1"}, Streams: "/events", Assets: "/static/", Now: g.clock.Now,
 		Users: map[string]access.User{
 			"maria": {Hash: cheapHash(t, password), Role: access.Operator},
 			"joao":  {Hash: cheapHash(t, password), Role: access.Reader},
@@ -71,6 +71,7 @@ func start(t *testing.T, change func(*access.Settings)) *rig {
 		_, _ = io.WriteString(w, "done")
 	})))
 	mux.Handle("GET /audit", access.Require(access.Operator, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "audit") })))
+	mux.HandleFunc("GET /sender", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, access.Sender(r.Context())) })
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		testbench.Must(t, http.NewResponseController(w).Flush())

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/crypto/bcrypt"
 
 	"arauto/deploy/runtime/config"
 	"arauto/deploy/runtime/testbench"
@@ -171,4 +173,31 @@ func TestSwitchesAreReadStrictly(t *testing.T) {
 	if got, err := ParseRoles("gatway"); err == nil {
 		t.Errorf("an unknown role is taken as %v", got)
 	}
+}
+
+func TestBannerSaysHowToActOnThePages(t *testing.T) {
+	t.Parallel()
+	shown := func(env []string, roles ...string) string {
+		var screened bytes.Buffer
+		s := &supervisor{Options: Options{Dir: "data", Addresses: DefaultAddresses(), Env: env, Roles: roles}, screen: &screen{to: &screened}}
+		s.banner()
+		return screened.String()
+	}
+	public := fmt.Sprintf("log in there as operator with the password %q\n", localPassword)
+	if text := shown(nil, Roles()...); !strings.Contains(text, public) {
+		t.Errorf("the banner lacks %q:\n%s", public, text)
+	}
+	if text := shown([]string{"CONSOLE_PASSWORD_HASH=of another"}, Roles()...); strings.Contains(text, localPassword) || !strings.Contains(text, "the password of CONSOLE_PASSWORD_HASH\n") {
+		t.Errorf("with another password the banner is\n%s", text)
+	}
+	if text := shown(nil, Gateway); strings.Contains(text, "operator") {
+		t.Errorf("without the console the banner is\n%s", text)
+	}
+	file := filepath.Join(t.TempDir(), "arauto.yaml")
+	testbench.Must(t, writeSettings(file, DefaultAddresses(), "http://127.0.0.1:8222"))
+	cfg, err := config.Load(file, func(string) (string, bool) { return "", false }, providers.All, Console)
+	testbench.Must(t, err)
+	console, err := cfg.Console()
+	testbench.Must(t, err)
+	testbench.Must(t, bcrypt.CompareHashAndPassword([]byte(console.Access.Users["operator"].Hash.Reveal()), []byte(localPassword)))
 }

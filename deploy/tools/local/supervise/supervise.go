@@ -173,6 +173,25 @@ func (s *supervisor) plays() bool {
 	return s.DemoEvery > 0 && slices.Contains(s.Roles, Simulator) && slices.Contains(s.Roles, Gateway)
 }
 
+// localPassword is that of the hash in the settings of each run. The console listens on the
+// loopback address only.
+const localPassword = "only on this machine"
+
+// toAct says how to act on the console's pages: with the public password, or with that of which
+// the environment has the hash.
+func (s *supervisor) toAct() string {
+	if !slices.Contains(s.Roles, Console) {
+		return ""
+	}
+	with := fmt.Sprintf("the password %q", localPassword)
+	if slices.ContainsFunc(s.Env, func(pair string) bool {
+		return strings.HasPrefix(pair, "CONSOLE_PASSWORD_HASH=") && !strings.HasSuffix(pair, "=")
+	}) {
+		with = "the password of CONSOLE_PASSWORD_HASH"
+	}
+	return fmt.Sprintf("  %-10s log in there as operator with %s\n", "to act", with)
+}
+
 // banner says what runs where.
 func (s *supervisor) banner() {
 	text := "Arauto runs on this machine. Ctrl-C stops it and leaves nothing running.\n\n"
@@ -190,6 +209,7 @@ func (s *supervisor) banner() {
 			text += fmt.Sprintf("  %-10s %-28s %s\n", line[0], line[1], line[2])
 		}
 	}
+	text += s.toAct()
 	demo := "No demo traffic."
 	if s.plays() {
 		demo = fmt.Sprintf("Demo traffic: one payment step every %v; DEMO=off for none.", s.DemoEvery)
