@@ -26,7 +26,8 @@ const (
 	// silence is how long the broker may say nothing. It ends a snapshot or a restore itself
 	// after five seconds without a chunk or an ack. A guess: it checks every message first.
 	silence = time.Minute
-	// pause is how long a subject without responders is left alone before it is asked again.
+	// pause is how long a subject without responders, or servers that have not found each other,
+	// are left alone before they are asked again.
 	pause = 50 * time.Millisecond
 )
 
@@ -42,9 +43,17 @@ type answer struct {
 	Taken
 	DeliverSubject string `json:"deliver_subject"`
 	Error          *struct {
+		Code        int    `json:"err_code"`
 		Description string `json:"description"`
 	} `json:"error"`
 }
+
+// noPeers is the broker's error code for a cluster with too few servers, as long as they have
+// not found each other (nats-server 2.15.3, server/errors.json, JSClusterNoPeersErrF).
+const noPeers = 10005
+
+// errNoPeers is noPeers as an error.
+var errNoPeers = errors.New("the cluster has too few servers")
 
 // read decodes an answer. An empty one says that a chunk was taken.
 func read(m *nats.Msg) (a answer, err error) {
@@ -53,6 +62,9 @@ func read(m *nats.Msg) (a answer, err error) {
 	}
 	if err == nil && a.Error != nil {
 		err = errors.New(a.Error.Description)
+		if a.Error.Code == noPeers {
+			err = fmt.Errorf("%w: %w", errNoPeers, err)
+		}
 	}
 	return a, err
 }
@@ -69,19 +81,18 @@ func request(ctx context.Context, nc *nats.Conn, to string, body any) (answer, e
 // send sends data, and reads the broker's answer. In a cluster the server that takes a restore
 // subscribes to its chunks and answers in the same moment, and the client's server may hear of
 // the subscription after the answer. What has no responders was delivered to none, so sending
-// it again is safe.
-func send(ctx context.Context, nc *nats.Conn, to string, data []byte) (answer, error) {
+// it again is safe. So is a request that was refused because servers have not found each other.
+func send(ctx context.Context, nc *nats.Conn, to string, data []byte) (a answer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	for {
-		m, err := nc.RequestWithContext(ctx, to, data)
-		if errors.Is(err, nats.ErrNoResponders) && wait.For(ctx, pause) {
-			continue
+		var m *nats.Msg
+		if m, err = nc.RequestWithContext(ctx, to, data); err == nil {
+			a, err = read(m)
 		}
-		if err != nil {
-			return answer{}, err
+		if again := errors.Is(err, nats.ErrNoResponders) || errors.Is(err, errNoPeers); !again || !wait.For(ctx, pause) {
+			return a, err
 		}
-		return read(m)
 	}
 }
 

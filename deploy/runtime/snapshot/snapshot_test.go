@@ -118,21 +118,25 @@ func TestARestoredScheduleFires(t *testing.T) {
 }
 
 // TestAChunkAwaitsItsSubscription restores on a server that hears of the subscription to the
-// chunks after the answer to the restore. A real route cannot be made slow at that moment, so
-// the test takes the chunks in the broker's place.
+// chunks after the answer to the restore, in a cluster whose servers have just found each other.
+// A real route cannot be made slow at that moment, so the test answers in the broker's place.
 func TestAChunkAwaitsItsSubscription(t *testing.T) {
 	t.Parallel()
 	url := testbench.Serve(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true}).ClientURL()
 	broker, _ := testbench.Connect(t, url)
 	restoring, _ := testbench.Connect(t, url)
-	_, err := broker.Subscribe("$JS.API.STREAM.RESTORE.ORDERS", func(m *nats.Msg) { _ = m.Respond([]byte(`{"deliver_subject":"chunks"}`)) })
+	refused := `{"error":{"code":400,"err_code":10005,"description":"no suitable peers for placement"}}`
+	_, err := broker.Subscribe("$JS.API.STREAM.RESTORE.ORDERS", func(m *nats.Msg) {
+		_ = m.Respond([]byte(refused))
+		refused = `{"deliver_subject":"chunks"}`
+	})
 	testbench.Must(t, err)
 	testbench.Must(t, broker.Flush())
 	restored := make(chan error, 1)
 	go func() {
 		restored <- snapshot.Restore(testbench.Context(t), restoring, subject.Orders, snapshot.Taken{}, strings.NewReader("chunk"))
 	}()
-	testbench.Until(t, "a chunk to have no responders", func() bool { s := restoring.Stats(); return s.OutMsgs >= 2 && s.InMsgs >= 2 })
+	testbench.Until(t, "a chunk to have no responders", func() bool { s := restoring.Stats(); return s.OutMsgs >= 3 && s.InMsgs >= 3 })
 	var taken []string
 	_, err = broker.Subscribe("chunks", func(m *nats.Msg) {
 		taken = append(taken, string(m.Data))
