@@ -27,6 +27,7 @@ gateway: {listen: %q, admin: %q, durability: power-loss}
 lookup: {admin: "127.0.0.1:0", providers: [picpay, yapay]}
 normalize: {admin: "127.0.0.1:0"}
 sweep: {admin: "127.0.0.1:0"}
+expect: {admin: "127.0.0.1:0"}
 providers:
   picpay:
     accounts:
@@ -114,6 +115,7 @@ func startOn(b *testing.B, f *processtest.Fillable) *stack {
 	for role, args := range map[string][]string{
 		"simulator": {"-listen", s.at.Simulator, "-gateway", "http://" + s.at.Gateway},
 		"gateway":   {"-config", config}, "lookup": {"-config", config}, "normalize": {"-config", config}, "sweep": {"-config", config},
+		"expect": {"-config", config}, // Its consumer of ORDERS is among those that must come to rest.
 	} {
 		s.role(role, args...)
 	}
