@@ -153,7 +153,7 @@ func TestAuthenticatedClientGetsContinue(t *testing.T) {
 	}
 	refused := g.dialogue(request("p8", "") + strings.Replace(request("p9", "Expect: 100-continue\r\n"), "Authorization", "X-Other", 1))
 	if len(refused) != 2 || refused[0].code(t) != 200 || refused[1].code(t) != 401100 || !refused[1].last {
-		t.Errorf("a refused request after another one: %+v", refused)
+		t.Errorf("a refused request after a refused one: %+v", refused)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"arauto/workers/internal/breaker"
 )
 
-// TestAccountProbesBehindTheMessagesOfAnother has one account of a host fail, and another one of
+// TestAccountProbesBehindTheMessagesOfAnother has one account of a host fail, and a second one of
 // the same host be told of a payment behind the messages of the first. Its look-up would close
 // the circuit, and must not wait until the others' have been made, one for each probe.
 func TestAccountProbesBehindTheMessagesOfAnother(t *testing.T) {

@@ -115,7 +115,7 @@ func startOn(b *testing.B, f *processtest.Fillable) *stack {
 	for role, args := range map[string][]string{
 		"simulator": {"-listen", s.at.Simulator, "-gateway", "http://" + s.at.Gateway},
 		"gateway":   {"-config", config}, "lookup": {"-config", config}, "normalize": {"-config", config}, "sweep": {"-config", config},
-		"expect": {"-config", config}, // Its consumer of ORDERS is among those that must come to rest.
+		"expect": {"-config", config}, // Its consumer of ORDERS must come to rest too.
 	} {
 		s.role(role, args...)
 	}
