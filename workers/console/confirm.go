@@ -77,11 +77,7 @@ func (s *site) confirmPayment(r *http.Request, page *confirmPage) error {
 	if !ok {
 		return errNoPage
 	}
-	d, err := s.open(r.Context())
-	if err != nil {
-		return err
-	}
-	story, err := d.Story(r.Context(), unit, storyNewest)
+	d, story, err := s.story(r.Context(), unit)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,17 +43,22 @@ type stopped struct {
 // command finds it.
 func (p paymentPage) Hashed() bool { return strings.HasPrefix(p.Payment, "~") }
 
+// story opens the deployment, and reads the newest of a payment's story.
+func (s *site) story(ctx context.Context, unit subject.Unit) (d *operator.Deployment, story operator.Story, err error) {
+	if d, err = s.open(ctx); err != nil {
+		return nil, story, err
+	}
+	story, err = d.Story(ctx, unit, storyNewest)
+	return d, story, err
+}
+
 // payment fills the page of one payment.
 func (s *site) payment(r *http.Request, v *view) error {
 	unit, ok := s.unitOf(r)
 	if !ok {
 		return errNoPage
 	}
-	d, err := s.open(r.Context())
-	if err != nil {
-		return err
-	}
-	story, err := d.Story(r.Context(), unit, storyNewest)
+	d, story, err := s.story(r.Context(), unit)
 	if err != nil {
 		return err
 	}

@@ -70,8 +70,8 @@ func (p *plant) live() {
 	p.expect()
 }
 
-// expect has payments expected: one that is paid and one that is not, whose look-up stays
-// scheduled. The outcome of another payment names the first.
+// expect announces two expected payments. The first is paid. The provider does not know the
+// second, so its look-up stays scheduled. The outcome of another payment names the first.
 func (p *plant) expect() {
 	p.T.Helper()
 	first, open := p.Unit(firstPayment), p.Unit(expectedPayment)

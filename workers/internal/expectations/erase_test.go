@@ -14,8 +14,8 @@ import (
 	"arauto/workers/internal/expectations"
 )
 
-// TestWhatIsSettledIsErasedOnTheDisk removes an expectation beside one that stays, and so keeps
-// the broker from removing their block.
+// TestWhatIsSettledIsErasedOnTheDisk removes the first of two expectations. The second keeps the
+// broker from removing the file that both are in.
 func TestWhatIsSettledIsErasedOnTheDisk(t *testing.T) {
 	t.Parallel()
 	b := testbench.Start(t, "sandbox")
